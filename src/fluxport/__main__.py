@@ -1,0 +1,3 @@
+from fluxport.cli import main
+
+main()

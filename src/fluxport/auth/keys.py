@@ -1,0 +1,146 @@
+"""Bearer keys: made for a program, shown once, kept as a hash.
+
+A key is ``fxp_ID_SECRET``. The id finds its row, the secret's 256 random bits prove it; so one SHA-256 is enough where
+a password needs a slow hash.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+import secrets
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from fluxport.auth.scopes import read_scopes
+from fluxport.auth.secrets import new_secret
+from fluxport.errors import Conflict, NotFound, Refused
+from fluxport.tables import keys, transaction
+
+USED_EVERY_S = 60.0  # how exact the time of the last use is, so that few requests write
+
+_SHAPE = re.compile(r"fxp_([a-z2-7]{12})_[A-Za-z0-9_-]{43}")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@ -]{0,127}")
+_ID_LETTERS = "abcdefghijklmnopqrstuvwxyz234567"
+_NOBODY = "0" * 64
+
+
+@dataclass(frozen=True)
+class Key:
+    """A key as it is kept. Times are Unix seconds; ``expires_at`` None is never."""
+
+    id: str
+    name: str
+    owner: str
+    scopes: frozenset[str]
+    active_max: int | None
+    created_at: float
+    expires_at: float | None
+    last_used_at: float | None
+    revoked_at: float | None
+
+    def state(self, now: float) -> str:
+        if self.revoked_at is not None:
+            return "revoked"
+        return "expired" if self.expires_at is not None and self.expires_at <= now else "active"
+
+
+class Keys:
+    """The table of keys."""
+
+    def __init__(self, engine: sa.Engine, *, clock: Callable[[], float] = time.time) -> None:
+        self._engine = engine
+        self._clock = clock
+
+    def create(
+        self,
+        name: str,
+        owner: str,
+        scopes: Iterable[str],
+        *,
+        expires_s: float | None,
+        active_max: int | None = None,
+    ) -> tuple[Key, str]:
+        """A new key and what its holder must send, which nobody can read again."""
+        granted = read_scopes(scopes)
+        for what, word in (("key", name), ("user", owner)):
+            if not _NAME.fullmatch(word):
+                raise Refused(f"A {what} is named with 1 to 128 letters, digits, spaces and . _ @ -.", code="bad_name")
+        if not granted:
+            raise Refused("A key without a scope can do nothing; give it one, such as dataset:*.", code="bad_scope")
+        now = self._clock()
+        key_id = "".join(secrets.choice(_ID_LETTERS) for _ in range(12))
+        token = f"fxp_{key_id}_{new_secret()}"
+        row = {
+            "id": key_id,
+            "name": name,
+            "secret_sha256": _digest(token),
+            "owner": owner,
+            "scopes": sorted(granted),
+            "active_max": active_max,
+            "created_at": now,
+            "expires_at": None if expires_s is None else now + expires_s,
+        }
+        try:
+            with transaction(self._engine) as connection:
+                connection.execute(sa.insert(keys).values(row))
+                return _key(connection.execute(sa.select(keys).where(keys.c.id == key_id)).one()), token
+        except sa.exc.IntegrityError:
+            raise Conflict(
+                f"There is a key {name!r} already; revoke it or choose another name.", code="exists"
+            ) from None
+
+    def bearer(self, headers: Sequence[str]) -> Key | None:
+        """The key that the one header ``Authorization: Bearer ...`` shows; None for anything else."""
+        scheme, _, token = headers[0].partition(" ") if len(headers) == 1 else ("", "", "")
+        return self.find(token.strip()) if scheme.lower() == "bearer" else None
+
+    def find(self, token: str) -> Key | None:
+        """The key that ``token`` is; None whatever is wrong with it: unknown, altered, expired or revoked."""
+        shape = _SHAPE.fullmatch(token)
+        now = self._clock()
+        with transaction(self._engine) as connection:
+            query = sa.select(keys).where(keys.c.id == (shape[1] if shape else ""))
+            row = connection.execute(query).one_or_none()
+            same = hmac.compare_digest(_digest(token), row.secret_sha256 if row else _NOBODY)
+            if row is None or not same or (key := _key(row)).state(now) != "active":
+                return None
+            if key.last_used_at is None or key.last_used_at <= now - USED_EVERY_S:
+                connection.execute(sa.update(keys).where(keys.c.id == key.id).values(last_used_at=now))
+        return key
+
+    def list(self) -> list[Key]:
+        """Every key there was, oldest first."""
+        with transaction(self._engine) as connection:
+            return [_key(row) for row in connection.execute(sa.select(keys).order_by(keys.c.created_at))]
+
+    def revoke(self, name: str) -> Key:
+        """End the key of this name or id for good."""
+        live = keys.c.revoked_at.is_(None)
+        with transaction(self._engine) as connection:
+            query = sa.select(keys).where(sa.or_(keys.c.id == name, keys.c.name == name), live)
+            found = connection.execute(query).first()
+            if found is None:
+                raise NotFound(f"There is no key {name!r} that could be revoked.", code="no_such_key")
+            connection.execute(sa.update(keys).where(keys.c.id == found.id).values(revoked_at=self._clock()))
+            return _key(found)
+
+    def revoke_all(self, owner: str) -> int:
+        """End every key of a user; how many there were."""
+        ended = sa.update(keys).where(keys.c.owner == owner, keys.c.revoked_at.is_(None))
+        with transaction(self._engine) as connection:
+            return connection.execute(ended.values(revoked_at=self._clock())).rowcount
+
+
+def _digest(token: str) -> str:
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+def _key(row: Any) -> Key:
+    values = {name: value for name, value in row._mapping.items() if name != "secret_sha256"}
+    return Key(**values | {"scopes": frozenset(row.scopes)})

@@ -1,0 +1,128 @@
+"""Each signature is let through once.
+
+A valid signature can be sent again by whoever saw it until its timestamp leaves the window. It can have been signed at
+most one window ahead of our clock, so remembering it for two windows is enough. The memory is an SQLite file, shared by
+the processes of one machine and kept over restarts; without a path the same table lives in this process. Where several
+machines let signatures in, it is a table of the database that they share.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+import time
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from fluxport.auth.signing import WINDOW_S, Signed
+from fluxport.errors import Unauthorized, Unavailable
+from fluxport.tables import transaction
+
+KEPT_S = 2 * WINDOW_S
+_SHARED_KEPT_S = KEPT_S + WINDOW_S  # the clocks of machines may differ by so much
+_BUSY_S = 5.0  # how long a writer waits for another process
+
+_CREATE = """
+CREATE TABLE IF NOT EXISTS used_signatures (signature BLOB PRIMARY KEY, expires_at REAL NOT NULL) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS used_signatures_by_expiry ON used_signatures (expires_at);
+"""
+# One statement claims a signature: no row changes if somebody has used it and it has not expired.
+_CLAIM = """
+INSERT INTO used_signatures (signature, expires_at) VALUES (?1, ?2)
+ON CONFLICT (signature) DO UPDATE SET expires_at = ?2 WHERE expires_at <= ?3
+"""
+_PRUNE = "DELETE FROM used_signatures WHERE expires_at <= ?"
+_SHARED_CLAIM = sa.text("""
+INSERT INTO used_signatures (signature, expires_at) VALUES (:signature, :expires_at)
+ON CONFLICT (signature) DO UPDATE SET expires_at = :expires_at WHERE used_signatures.expires_at <= :now
+""")
+_SHARED_PRUNE = sa.text("DELETE FROM used_signatures WHERE expires_at <= :now")
+
+
+class Replays:
+    """The signatures used lately; may be shared by threads. Raises Unavailable where its file cannot be used."""
+
+    def __init__(self, path: Path | None = None) -> None:
+        self._lock = threading.Lock()
+        self._prune_at = 0.0
+        try:
+            self._db = sqlite3.connect(
+                path or ":memory:", timeout=_BUSY_S, isolation_level=None, check_same_thread=False
+            )
+            _write_ahead(self._db)
+            self._db.executescript(_CREATE)
+        except sqlite3.Error as error:
+            raise _unusable() from error
+
+    def use(self, signed: Signed, now: float) -> None:
+        """Note that ``signed`` was used at ``now`` (Unix time); raise Unauthorized ``replayed`` if it was before."""
+        claim = (bytes.fromhex(signed.signature), now + KEPT_S, now)
+        try:
+            with self._lock:
+                fresh = self._db.execute(_CLAIM, claim).rowcount == 1
+                if now >= self._prune_at:
+                    self._db.execute(_PRUNE, (now,))
+                    self._prune_at = now + WINDOW_S
+        except sqlite3.Error as error:
+            raise _unusable() from error
+        if not fresh:
+            raise _replayed()
+
+    def __len__(self) -> int:
+        """How many signatures are remembered."""
+        with self._lock:
+            return int(self._db.execute("SELECT count(*) FROM used_signatures").fetchone()[0])
+
+    def close(self) -> None:
+        with self._lock:
+            self._db.close()
+
+
+class SharedReplays:
+    """The same in the service's own database, for several machines; raises Unavailable while that is away."""
+
+    def __init__(self, engine: sa.Engine) -> None:
+        self._engine = engine
+        self._prune_at = 0.0
+
+    def use(self, signed: Signed, now: float) -> None:
+        """Note that ``signed`` was used at ``now`` (Unix time); raise Unauthorized ``replayed`` if it was before."""
+        claim = {"signature": bytes.fromhex(signed.signature), "expires_at": now + _SHARED_KEPT_S, "now": now}
+        with transaction(self._engine) as connection:
+            fresh = connection.execute(_SHARED_CLAIM, claim).rowcount == 1
+            if now >= self._prune_at:
+                connection.execute(_SHARED_PRUNE, {"now": now})
+                self._prune_at = now + WINDOW_S
+        if not fresh:
+            raise _replayed()
+
+
+def _write_ahead(db: sqlite3.Connection) -> None:
+    """Let readers and writers pass each other, without a sync at every commit.
+
+    A claim outlives its process all the same; only power loss can undo it. SQLite does not wait for other processes
+    while it changes the journal's mode, so the wait is ours.
+    """
+    deadline = time.monotonic() + _BUSY_S
+    while True:
+        try:
+            db.execute("PRAGMA journal_mode = WAL")
+            break
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
+    db.execute("PRAGMA synchronous = NORMAL")
+
+
+def _replayed() -> Unauthorized:
+    return Unauthorized("This signature was used before: sign every request anew.", code="replayed")
+
+
+def _unusable() -> Unavailable:
+    return Unavailable(
+        "The file of used signatures cannot be read or written, so no signed request is let in: check its directory, "
+        "permissions and free space.",
+        code="replay_store_unavailable",
+    )

@@ -1,0 +1,34 @@
+"""What a secret must be: made at random, and recognised where it was not."""
+
+from __future__ import annotations
+
+import secrets
+from itertools import pairwise
+
+BYTES_MIN = 32
+_DISTINCT_MIN = 8  # of 32 random hex digits fewer are different about once in 20 million
+_PLACEHOLDERS = ("devsecret", "changeme", "change-me", "change_me", "your-secret", "your_secret", "password", "example")
+
+
+def new_secret() -> str:
+    """A new secret of 256 random bits: 43 characters that need no quoting in URLs, headers, YAML or a shell."""
+    return secrets.token_urlsafe(32)
+
+
+def weakness(secret: str) -> str | None:
+    """Why production must not start with ``secret``, as the end of the sentence "the secret ..."; None if it may.
+
+    It finds what people type and leave in place; no test can show that a secret is random.
+    """
+    if any(word in secret.lower() for word in _PLACEHOLDERS):
+        return "holds a placeholder word"
+    if (size := len(secret.encode())) < BYTES_MIN:
+        return f"is {size} bytes long, and {BYTES_MIN} is the least"
+    if len(set(secret)) < _DISTINCT_MIN:
+        return f"has fewer than {_DISTINCT_MIN} different characters"
+    if any(secret[period:] == secret[:-period] for period in range(1, len(secret) // 2 + 1)):
+        return "repeats itself"
+    steps = [abs(ord(b) - ord(a)) <= 1 for a, b in pairwise(secret)]
+    if sum(steps) > len(steps) // 2:
+        return "is a run of neighbouring characters"
+    return None

@@ -1,0 +1,99 @@
+"""``fluxport check``: try everything the configuration names, and say what is wrong and how to mend it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from fluxport.errors import FluxportError
+
+if TYPE_CHECKING:
+    from fluxport.config import Config, StoreConfig
+
+
+@click.command()
+@click.option(
+    "--config",
+    "config_path",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Configuration file (default: fluxport.yaml).",
+)
+def check(config_path: Path | None) -> None:
+    """Try every connection, store and the mail server of the configuration, and say what is wrong with them."""
+    from fluxport.config import load
+
+    config = load(config_path)
+    problems = 0
+    for name, good, sentence in _all(config):
+        problems += not good
+        click.echo(f"{'ok  ' if good else 'FAIL'}  {name}: {sentence}")
+    if problems:
+        raise click.exceptions.Exit(1)
+
+
+def _all(config: Config) -> Iterator[tuple[str, bool, str]]:
+    if not config.connections and config.series.path is None:
+        yield "connections", False, "none; set MYSQL_DSN or connections.main.url, or series.path for sensors."
+    for name, entry in config.connections.items():
+        yield from _connection(name, entry.url.get_secret_value(), config.app_env == "production")
+    yield from _sensors(config)
+    for name, store in config.stores.items():
+        yield _store(name, store)
+    yield _email(config)
+
+
+def _sensors(config: Config) -> Iterator[tuple[str, bool, str]]:
+    from fluxport import app
+
+    try:
+        found = app.sensors(config)
+        if found is not None:
+            found.store.sensors(limit=1)
+            found.store.close()
+            yield "sensors", True, "can be read."
+    except FluxportError as error:
+        yield "sensors", False, error.message
+
+
+def _connection(name: str, url: str, production: bool) -> Iterator[tuple[str, bool, str]]:
+    from fluxport.sources.accounts import look
+
+    label = f"connection {name}"
+    try:
+        account = look(url)
+    except FluxportError as error:
+        yield label, False, error.message
+        return
+    yield label, True, f"{account.server} answers."
+    yield f"{label} account", not (account.excess and production), account.sentence
+
+
+def _email(config: Config) -> tuple[str, bool, str]:
+    from fluxport.app import email_options
+    from fluxport.delivery.email import try_server
+
+    if not config.email.host:
+        return "email", True, "no mail server is set: mails are only logged."
+    try:
+        try_server(email_options(config))
+    except FluxportError as error:
+        return "email", False, error.message
+    return "email", True, f"{config.email.host}:{config.email.port} lets us in."
+
+
+def _store(name: str, entry: StoreConfig) -> tuple[str, bool, str]:
+    from fluxport.stores import sink
+
+    label = f"store {name}"
+    probe = f"fluxport-check-{os.getpid()}"
+    try:
+        store = sink(entry)
+        receipt = store.put(probe, (part for part in (b"fluxport",)))
+        store.remove(receipt.location)
+    except FluxportError as error:
+        return label, False, error.message
+    return label, True, f"can be written to, as {receipt.location.removesuffix(probe)}."

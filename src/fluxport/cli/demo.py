@@ -1,0 +1,200 @@
+"""``fluxport demo``: the whole product on an embedded database, in one command."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets as random
+import shlex
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import click
+
+from fluxport.errors import Broken
+
+if TYPE_CHECKING:
+    from fluxport.config import Config
+
+# Who signs in as a developer, and the key whose secret the demo tells.
+JOURNAL_USERS = ("dev", "default")
+QUERY = "SELECT id, name, email, created_at, score FROM users"
+
+
+@click.command()
+@click.option(
+    "--rows", type=click.IntRange(0), default=1_000_000, show_default=True, help="Users in the emulated database."
+)
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="HTTP port; 0 takes a free one."
+)
+@click.option(
+    "--check", is_flag=True, help="Export every format over HTTP, read each file back, print the figures, and end."
+)
+def demo(rows: int, port: int, check: bool) -> None:
+    """Run a MySQL emulator with seeded users, a trading journal, sensors, and the service in front of them."""
+    with emulator(rows) as url, tempfile.TemporaryDirectory(prefix="fluxport-demo-") as folder:
+        config = _config(url, 0 if check else port, Path(folder))
+        if check:
+            from fluxport.cli.demo_check import run_checks
+
+            with _served(config) as base:
+                run_checks(base, rows, Path(folder))
+            return
+        from fluxport import app
+        from fluxport.telemetry.logs import configure
+
+        configure("warning", "text")
+        with _arriving(Path(folder)):
+            app.serve(
+                config,
+                lambda ports: _tell(f"http://127.0.0.1:{ports.http}", ports.grpc, url, rows),
+                worker=["worker", "--config", str(Path(folder) / "fluxport.yaml")],
+            )
+
+
+@contextlib.contextmanager
+def emulator(rows: int) -> Iterator[str]:
+    """An emulator in a process of its own, on a free port; its URL once it is ready."""
+    command = [sys.executable, "-m", "fluxport", "emulate", "mysql", "--rows", str(rows), "--port", "0"]
+    with subprocess.Popen(  # noqa: S603  our own program with our own words
+        command, stdout=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
+        try:
+            assert process.stdout is not None
+            line = process.stdout.readline()
+            if not line.startswith("listening on "):
+                raise Broken("The MySQL emulator did not start; its own message is above.", code="emulator_failed")
+            yield line.removeprefix("listening on ").strip()
+        finally:
+            process.send_signal(signal.SIGTERM)
+
+
+def _config(url: str, port: int, folder: Path) -> Config:
+    """Development mode on loopback, whatever the environment says: a demo must not touch real databases or stores."""
+    import yaml
+
+    from fluxport.config import load
+    from fluxport.samples import create_sample
+
+    create_sample(folder / "journal.db", users=JOURNAL_USERS)
+    _seed_sensors(folder)
+    settings = {
+        "database": f"sqlite:///{folder / 'fluxport.db'}",
+        "server": {"port": port},
+        "connections": {"main": {"url": url}, "journal": {"url": f"sqlite:///{folder / 'journal.db'}"}},
+        "sample": "journal",
+        "series": {"path": str(folder / "series.db")},
+        "auth": {"development_user": True},
+        "stores": {"local": {"path": str(folder / "exports")}},
+        "logging": {"level": "warning", "format": "text"},
+    }
+    file = folder / "fluxport.yaml"
+    file.write_text(yaml.safe_dump(settings))
+    return load(file, environ={}, folder=folder)
+
+
+def _seed_sensors(folder: Path) -> None:
+    from fluxport.samples.sensors import seed
+    from fluxport.series.embedded import EmbeddedStore
+
+    store = EmbeddedStore(folder / "series.db")
+    seed(store, int(time.time() * 1000))
+    store.close()
+
+
+@contextlib.contextmanager
+def _arriving(folder: Path) -> Iterator[None]:
+    """New points for the sample sensors as long as this block runs."""
+    from fluxport.samples.sensors import keep_arriving
+    from fluxport.series.embedded import EmbeddedStore
+
+    store, over = EmbeddedStore(folder / "series.db"), threading.Event()
+    thread = threading.Thread(target=keep_arriving, args=(store, over, time.time), name="fluxport-demo-points")
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+        store.close()
+
+
+@contextlib.contextmanager
+def _served(config: Config) -> Iterator[str]:
+    from fluxport import app
+    from fluxport.telemetry.logs import configure
+
+    configure("error", "text")
+    bound = app.listen(config)
+    http = app.server(app.service(config), bound.getsockname()[1])
+    ready = threading.Event()
+    app.announce(http, ready.set)
+    thread = threading.Thread(target=http.run, kwargs={"sockets": [bound]}, name="fluxport-demo-server")
+    thread.start()
+    try:
+        ready.wait()
+        yield f"http://127.0.0.1:{bound.getsockname()[1]}"
+    finally:
+        http.should_exit = True
+        thread.join()
+
+
+def _tell(base: str, grpc: int | None, url: str, rows: int) -> None:
+    from fluxport.auth.signing import sign_v2
+    from fluxport.config import DEVELOPMENT_SECRET
+
+    body = json.dumps({"source": {"query": QUERY}, "format": "xlsx"}, separators=(",", ":"))
+    headers = sign_v2(
+        DEVELOPMENT_SECRET, "default", "POST", "/v1/stream", body.encode(), int(time.time()), random.token_urlsafe(18)
+    )
+    words = ["curl", "-f", "-o", "users.xlsx", f"{base}/v1/stream"]
+    for name, value in headers.items():
+        words += ["-H", f"{name}: {value}"]
+    database_port = urlsplit(url).port
+    program = shlex.quote(os.path.relpath(Path(sys.argv[0]))) if "/" in sys.argv[0] else "fluxport"
+    click.echo(
+        f"""Fluxport is ready: {rows:,} users behind it.
+
+  pages      {base}/exports  (sign in as dev)
+  service    {base}  (docs at {base}/docs)
+  pushes     127.0.0.1:{grpc}  (gRPC, export.ExportService; from this machine without a key)
+  database   {url}  (try: mysql -h127.0.0.1 -P{database_port} -ufluxport -pfluxport app)
+  secret     {DEVELOPMENT_SECRET}  (development only)
+
+Paste this into another terminal within five minutes (a signature works once):
+
+  {shlex.join([*words, "-d", body])}
+
+A fresh signature any time:
+
+  BODY='{body}'
+  curl -f -o users.xlsx {base}/v1/stream -H "Expect:" -d "$BODY" \\
+    -H @<({program} sign POST /v1/stream "$BODY")
+
+The trading journal, from this machine without a key:
+
+  curl '{base}/api/exports/stream?type=dailyPnl'
+  curl -d '{{"type": "trades", "format": "xlsx"}}' {base}/api/exports/jobs
+
+Sensors, a million points each and a new one every second:
+
+  {base}/dashboard
+  curl -OJ '{base}/api/v1/export?sensor_id=boiler/temperature&start_ts=0&end_ts={round(time.time() * 1000)}'
+
+Without the service:
+
+  {program} export "SELECT * FROM users" --from {url} --to users.xlsx
+
+Ctrl-C ends it.
+"""  # noqa: S608  words for a person, not a statement to run
+    )

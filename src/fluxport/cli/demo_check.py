@@ -1,0 +1,155 @@
+"""``fluxport demo --check``: one signed export of each format through the running service, each read back by a reader
+that is not the one that wrote it."""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import json
+import re
+import secrets
+import time
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import click
+
+from fluxport.auth.signing import sign_v2
+from fluxport.config import DEVELOPMENT_SECRET
+from fluxport.errors import Broken
+from fluxport.formats import FORMATS
+from fluxport.samples.sensors import POINTS, SENSORS
+
+_QUERY = "SELECT id, name, email, created_at, score FROM users ORDER BY id"
+
+
+def run_checks(base: str, rows: int, folder: Path) -> None:
+    """Print a line per format and raise Broken at the first file that is not right."""
+    click.echo(f"{'format':<12}{'rows':>12}{'bytes':>14}{'seconds':>9}{'rows/s':>13}  read back by")
+    for name, compression in [*((name, "none") for name in FORMATS), ("csv", "gzip"), ("csv", "zstd")]:
+        label = name if compression == "none" else f"{name}+{compression}"
+        body: dict[str, object] = {"source": {"query": _QUERY}, "format": name, "compression": compression}
+        reader, read = _READERS[name]
+        _check(label, base, body, folder, reader, lambda path, read=read, c=compression: read(path, c), rows)  # type: ignore[misc]  # mypy knows no lambda with defaults
+    sensor: dict[str, object] = {"source": {"sensor_id": SENSORS[0].id}, "format": "csv"}
+    _check("sensor csv", base, sensor, folder, "DuckDB", _points_by_duckdb, POINTS)
+    click.echo("Every file is complete: rows, bytes and SHA-256 agree with what the service told.")
+
+
+def _check(
+    label: str,
+    base: str,
+    body: dict[str, object],
+    folder: Path,
+    reader: str,
+    read: Callable[[Path], tuple[int, int]],
+    rows: int,
+) -> None:
+    """Export, read back, and print a line; ``read`` gives how many rows there are and the sum of their numbers."""
+    path = folder / label
+    began = time.monotonic()
+    told = _export(base, body, path)
+    seconds = time.monotonic() - began
+    found, total = read(path)
+    if (found, total) != (rows, rows * (rows + 1) // 2) or told["rows"] != rows:
+        raise Broken(f"{label}: {told['rows']:,} rows were told, {found:,} read back, {rows:,} expected.")
+    size = path.stat().st_size
+    click.echo(f"{label:<12}{found:>12,}{size:>14,}{seconds:>9.2f}{found / max(seconds, 1e-9):>13,.0f}  {reader}")
+    path.unlink()
+
+
+def _points_by_duckdb(path: Path) -> tuple[int, int]:
+    """Points, and the sum of 1, 2, ... if each comes a second after the one before."""
+    import duckdb
+
+    number = "(timestamp_ms - min(timestamp_ms) OVER ()) // 1000 + 1"
+    statement = f"SELECT count(*), coalesce(sum(n), 0) FROM (SELECT {number} AS n FROM read_csv(?))"  # noqa: S608  words of this file
+    found = duckdb.connect().execute(statement, [str(path)]).fetchone()
+    assert found is not None
+    return int(found[0]), int(found[1])
+
+
+def _export(base: str, body: dict[str, object], path: Path) -> dict[str, Any]:
+    """Stream one export to ``path``; what the service tells of it afterwards, compared with what arrived."""
+    payload = json.dumps(body).encode()
+    connection = http.client.HTTPConnection(urlsplit(base).netloc, timeout=600)
+    connection.request("POST", "/v1/stream", payload, _signed("POST", "/v1/stream", payload))
+    answer = connection.getresponse()
+    if answer.status != 200:
+        raise Broken(f"POST /v1/stream answered {answer.status}: {answer.read(2000).decode(errors='replace')}.")
+    digest = hashlib.sha256()
+    with path.open("wb") as file:
+        while chunk := answer.read1(1 << 20):
+            digest.update(chunk)
+            file.write(chunk)
+    where = f"/v1/exports/{answer.headers['X-Export-Id']}"
+    connection.request("GET", where, headers=_signed("GET", where, b""))
+    job = json.load(connection.getresponse())
+    connection.close()
+    told: dict[str, Any] = job["files"][0] if job["status"] == "completed" else {}
+    if (told.get("bytes"), told.get("sha256")) != (path.stat().st_size, digest.hexdigest()):
+        raise Broken(f"The service tells of another file than the one that arrived: {job['status']}, {job['error']}.")
+    return told
+
+
+def _signed(method: str, target: str, body: bytes) -> dict[str, str]:
+    return sign_v2(DEVELOPMENT_SECRET, "default", method, target, body, int(time.time()), secrets.token_urlsafe(18))
+
+
+def _by_duckdb(function: str) -> Callable[[Path, str], tuple[int, int]]:
+    def read(path: Path, compression: str) -> tuple[int, int]:
+        import duckdb
+
+        options = f", compression='{compression}'" if function == "read_csv" else ""
+        statement = f"SELECT count(*), coalesce(sum(id), 0) FROM {function}(?{options})"  # noqa: S608  ours alone
+        found = duckdb.connect().execute(statement, [str(path)]).fetchone()
+        assert found is not None
+        return int(found[0]), int(found[1])
+
+    return read
+
+
+def _by_pyarrow(path: Path, compression: str) -> tuple[int, int]:
+    import pyarrow as pa
+
+    from fluxport import compute as pc
+
+    count = total = 0
+    with pa.ipc.open_stream(path) as reader:
+        for batch in reader:
+            count += batch.num_rows
+            total += pc.sum(batch.column("id")).as_py() or 0
+    return count, total
+
+
+def _by_zipfile(path: Path, compression: str) -> tuple[int, int]:
+    """Rows after the header and the sum of column A, from the sheets' XML."""
+    count = total = 0
+    with zipfile.ZipFile(path) as archive:
+        if (bad := archive.testzip()) is not None:
+            raise Broken(f"{path.name}: {bad} is damaged.")
+        for name in archive.namelist():
+            if not re.fullmatch(r"xl/worksheets/sheet\d+\.xml", name):
+                continue
+            rest = b""
+            with archive.open(name) as sheet:
+                while block := sheet.read(1 << 20):
+                    text, end, rest = (rest + block).rpartition(b"</row>")
+                    ids = re.findall(rb'<c r="A\d+"[^>]*><v>(\d+)</v>', text + end)
+                    count += len(ids)
+                    total += sum(map(int, ids))
+    return count, total
+
+
+_READERS: dict[str, tuple[str, Callable[[Path, str], tuple[int, int]]]] = {
+    "csv": ("DuckDB", _by_duckdb("read_csv")),
+    "tsv": ("DuckDB", _by_duckdb("read_csv")),
+    "jsonl": ("DuckDB", _by_duckdb("read_json")),
+    "json": ("DuckDB", _by_duckdb("read_json")),
+    "xlsx": ("zipfile", _by_zipfile),
+    "parquet": ("DuckDB", _by_duckdb("read_parquet")),
+    "arrow": ("pyarrow", _by_pyarrow),
+}

@@ -1,0 +1,25 @@
+"""``fluxport emulate mysql``: a MySQL server with a million users, for trying things out."""
+
+from __future__ import annotations
+
+import click
+
+
+@click.group()
+def emulate() -> None:
+    """Stand-ins for databases, for development."""
+
+
+@emulate.command()
+@click.option("--rows", type=click.IntRange(0), default=1_000_000, show_default=True, help="Rows of the table users.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Loopback addresses only.")
+@click.option("--port", type=click.IntRange(0, 65535), default=3306, show_default=True, help="0 takes a free one.")
+@click.option("--user", default="fluxport", show_default=True, help="The one account.")
+@click.option("--password", default="fluxport", show_default=True, help="Its password.")
+@click.option("--database", default="app", show_default=True, help="The one database.")
+def mysql(rows: int, host: str, port: int, user: str, password: str, database: str) -> None:
+    """The MySQL wire protocol over an embedded database: users(id, name, email, created_at, score)."""
+    from fluxport.emulator.server import EmulatorOptions, run
+
+    options = EmulatorOptions(host=host, port=port, rows=rows, user=user, password=password, database=database)
+    run(options, lambda bound: click.echo(f"listening on mysql://{user}:{password}@{host}:{bound}/{database}"))

@@ -1,0 +1,487 @@
+"""``fluxport export``: one export, no server."""
+
+from __future__ import annotations
+
+import gc
+import os
+import signal
+import stat
+import sys
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from fluxport.cli.heap import frugal_malloc
+from fluxport.errors import Refused, Unavailable, WarningsFound
+
+if TYPE_CHECKING:
+    from fluxport.config import Config
+    from fluxport.datasets import Dataset
+    from fluxport.plan import Connection, Export, ExportSpec
+    from fluxport.policy.guard import GuardPolicy
+    from fluxport.sinks.local import LocalOptions
+    from fluxport.stages import Chunks, Limits
+
+T = TypeVar("T")
+
+
+REMOTE = ("s3://", "oss://", "gs://", "az://")
+
+
+@click.command()
+@click.argument("query", required=False)
+@click.option("--dataset", metavar="NAME", help="Export a dataset of the configuration instead of a query.")
+@click.option(
+    "--sensor",
+    "sensors",
+    multiple=True,
+    metavar="ID",
+    help="Export the points of a sensor of the configuration instead; may be repeated.",
+)
+@click.option("--start", metavar="TIME", help="First moment of sensors, included: milliseconds since 1970 or RFC 3339.")
+@click.option("--end", metavar="TIME", help="Last moment of sensors, included.")
+@click.option("--user", metavar="NAME", help="Whose rows of the dataset; default: your login name.")
+@click.option(
+    "--from",
+    "source",
+    metavar="URL|CONNECTION",
+    help="Where the rows are: mysql://user@host/db, or a name from the configuration; a dataset has its own.",
+)
+@click.option(
+    "--to",
+    "target",
+    required=True,
+    metavar="FILE|-|URL",
+    help="Where the file goes; - is standard output; s3://bucket/key, oss://, gs:// and az:// are object stores. A "
+    "folder gets a name made from --filename.",
+)
+@click.option(
+    "--format",
+    "format_",
+    metavar="NAME",
+    help="csv, tsv, jsonl, json, xlsx, parquet or arrow; default: by the file's suffix.",
+)
+@click.option(
+    "--option",
+    "-o",
+    "options",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="An option of the format, such as profile=excel-eu; may be repeated.",
+)
+@click.option("--columns", metavar="A,B,...", help="Pick and order columns.")
+@click.option(
+    "--param",
+    "-p",
+    "params",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="A value bound to :NAME in the query, a filter of the dataset, or layout, aggregate, interval or time of "
+    "sensors; may be repeated.",
+)
+@click.option("--compression", metavar="NAME", help="none, gzip or zstd; default: by the file's suffix.")
+@click.option(
+    "--filename", metavar="TEMPLATE", help="Name in a folder, with {date} {time} {job_id}, of several files {part}."
+)
+@click.option(
+    "--timeout",
+    type=click.FloatRange(0, 31_536_000, min_open=True),
+    metavar="SECONDS",
+    help="End the export after so long.",
+)
+@click.option(
+    "--cell-bytes-max", type=click.IntRange(1), metavar="BYTES", help="Refuse a cell larger than this (default 64 MiB)."
+)
+@click.option("--count", is_flag=True, help="Count the rows first, so that the progress has a percentage.")
+@click.option("--strict", is_flag=True, help="Fail with code 3, leaving no file, if any value had to be changed.")
+@click.option(
+    "--guard/--no-guard", default=True, show_default=True, help="Check that the statement only reads before it is sent."
+)
+@click.option(
+    "--config",
+    "config_path",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Configuration file (default: fluxport.yaml).",
+)
+@click.option(
+    "--json", "as_json", is_flag=True, help="One JSON object per line: the result on stdout, progress on stderr."
+)
+@click.option("--quiet", "-q", is_flag=True, help="No progress and no result line.")
+def export(**given: Any) -> None:
+    """Export the rows of QUERY, of a dataset or of sensors to a file, complete or not at all."""
+    for value in (text for one in given.values() for text in (one if isinstance(one, tuple) else (one,))):
+        if isinstance(value, str) and not _is_utf8(value):
+            raise Refused(f"{value!r} is not valid UTF-8.", code="bad_text")
+    run(Asked(**given))
+
+
+def _is_utf8(word: str) -> bool:
+    """Whether a word of the command line was; else it holds surrogates for its bytes."""
+    try:
+        word.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The command line, as it was given."""
+
+    query: str | None
+    dataset: str | None
+    sensors: tuple[str, ...]
+    start: str | None
+    end: str | None
+    user: str | None
+    source: str | None
+    target: str
+    format_: str | None
+    options: tuple[str, ...]
+    columns: str | None
+    params: tuple[str, ...]
+    compression: str | None
+    filename: str | None
+    timeout: float | None
+    cell_bytes_max: int | None
+    count: bool
+    strict: bool
+    guard: bool
+    config_path: Path | None
+    as_json: bool
+    quiet: bool
+
+
+def run(asked: Asked) -> None:
+    gc.disable()  # nothing that is imported is ever garbage, and looking for it takes a tenth of the start
+    from fluxport.cli import guarded
+    from fluxport.cli.progress import watched
+
+    if not asked.target or ("://" in asked.target and not asked.target.startswith(("file://", *REMOTE))):
+        known = ", ".join(REMOTE)
+        raise Refused(f"{asked.target!r} is not a file: use a path, a folder, - or {known}.", code="bad_target")
+    statement = None
+    if [asked.query is None, asked.dataset is None, not asked.sensors].count(False) != 1:
+        raise click.UsageError("Give either a QUERY, --dataset NAME or --sensor ID.")
+    if asked.query is not None and asked.source is None:
+        raise click.UsageError("Missing option '--from': where the rows are.")
+    if asked.query is not None and asked.guard:
+        statement = guarded.start(asked.query, lambda: _policy(asked))
+
+    frugal_malloc()
+    from fluxport.plan import ExportSpec
+
+    format_name, packed = _by_suffix(asked.target, asked.format_, asked.compression)
+    chosen = dict(_pairs(asked.options, "--option"))
+    if asked.columns is not None:
+        chosen["columns"] = asked.columns
+    spec = ExportSpec(
+        query=asked.query or "",
+        dataset=asked.dataset,
+        series=_series(asked),
+        params={} if asked.sensors else dict(_pairs(asked.params, "--param")),
+        format=format_name,
+        options=chosen,
+        compression=packed,
+        filename=asked.filename,
+    )
+    planned = _planned(asked, spec, statement)
+    signal.signal(signal.SIGTERM, _interrupt)
+    gc.freeze()
+    gc.enable()
+    total = planned.rows_to_come() if asked.count else None
+    with watched(planned.tally, total=total, as_json=asked.as_json, quiet=asked.quiet):
+        if asked.target.startswith(REMOTE):
+            stored = _store_away(asked, planned)
+        else:
+            stored = _store_parts(asked, planned) if planned.parts else _store(asked.target, planned, asked.strict)
+    if not asked.quiet:
+        _tell(planned, stored, asked.as_json)
+
+
+def _planned(asked: Asked, spec: ExportSpec, statement: Callable[[], str] | None) -> Export:
+    from fluxport.plan import plan_export
+
+    may_split = asked.target != "-" and (asked.target.startswith(REMOTE) or not _special(_path(asked.target)))
+    if spec.series is not None:
+        return _planned_sensors(asked, spec, may_split)
+    dataset = None if asked.dataset is None else _dataset(asked.dataset, asked.config_path)
+    source = asked.source or (dataset.connection if dataset is not None else "")
+    connection, limits = _connection(source, asked.config_path, asked.timeout, asked.cell_bytes_max)
+    if dataset is not None:
+        import getpass
+
+        owner = asked.user or getpass.getuser()
+        return plan_export(spec, connection, limits=limits, dataset=dataset, owner=owner, may_split=may_split)
+    return plan_export(spec, connection, limits=limits, guarded=statement or (lambda: spec.query), may_split=may_split)
+
+
+def _series(asked: Asked) -> dict[str, Any] | None:
+    """The source of sensors as the service takes it."""
+    if not asked.sensors:
+        return None
+    one = len(asked.sensors) == 1
+    given: dict[str, Any] = {"sensor_id": asked.sensors[0] if one else list(asked.sensors)}
+    given |= {name: value for name, value in (("start_ts", asked.start), ("end_ts", asked.end)) if value is not None}
+    return given | dict(_pairs(asked.params, "--param"))
+
+
+def _planned_sensors(asked: Asked, spec: ExportSpec, may_split: bool) -> Export:
+    from fluxport.app import sensors
+    from fluxport.config import load
+    from fluxport.plan import plan_export
+
+    config = load(asked.config_path)
+    found = sensors(config)
+    if found is None:
+        raise Refused(
+            "The configuration names no sensor store: set series.path or series.connection.", code="no_series"
+        )
+    limits = _limits(config, asked.timeout, asked.cell_bytes_max)
+    return plan_export(spec, None, limits=limits, sensors=found.store, may_split=may_split)
+
+
+def _dataset(name: str, config_path: Path | None) -> Dataset:
+    from fluxport.app import datasets
+    from fluxport.config import load
+
+    known = datasets(load(config_path))
+    if name not in known:
+        names = ", ".join(sorted(known)) or "none"
+        raise Refused(f"Unknown dataset {name!r}; the configuration has: {names}.", code="unknown_dataset")
+    return known[name]
+
+
+def _interrupt(signum: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _policy(asked: Asked) -> GuardPolicy:
+    """What the statement may do: as the named connection says, else any reading that its database allows."""
+    source = asked.source or ""
+    if not _is_url(source):
+        from fluxport.app import connections
+        from fluxport.config import load
+
+        named = connections(load(asked.config_path)).get(source)
+        if named is not None and named.guard is not None:
+            return named.guard
+    from fluxport.plan import guard_dialect
+    from fluxport.policy.guard import GuardPolicy
+
+    return GuardPolicy(dialect=guard_dialect(source), params=True)
+
+
+def _is_url(source: str) -> bool:
+    return "://" in source or "@" in source or "(" in source
+
+
+def _pairs(given: tuple[str, ...], name: str) -> list[tuple[str, str]]:
+    for item in given:
+        if "=" not in item:
+            raise click.UsageError(f"{name} takes NAME=VALUE, not {item!r}.")
+    return [(item.split("=", 1)[0], item.split("=", 1)[1]) for item in given]
+
+
+def _by_suffix(target: str, format_: str | None, compression: str | None) -> tuple[str, str]:
+    """Format and compression as told, else as the target's name says, else CSV unpacked."""
+    from fluxport.formats import FORMATS
+
+    name = Path(target).name.lower()
+    packed = {".gz": "gzip", ".zst": "zstd", ".zip": "zip"}.get(Path(name).suffix)
+    if packed is not None:
+        name = name[: name.rindex(".")]
+    by_name = next((f for f, entry in FORMATS.items() if name.endswith(entry.suffixes)), None)
+    is_file = target != "-" and not target.endswith("/") and not Path(target).is_dir()
+    if format_ is None and by_name is None and is_file and Path(name).suffix and not _special(Path(target)):
+        raise Refused(
+            f"The name {Path(target).name!r} does not tell a format; add --format with one of: {', '.join(FORMATS)}.",
+            code="unknown_format",
+        )
+    return format_ or by_name or "csv", compression or packed or "none"
+
+
+def _connection(
+    source: str, config_path: Path | None, timeout: float | None, cell_bytes_max: int | None
+) -> tuple[Connection, Limits]:
+    from fluxport.plan import Connection
+    from fluxport.stages import Limits
+
+    cell = cell_bytes_max or Limits.cell_bytes_max
+    if _is_url(source):
+        return Connection("cli", source), Limits(deadline_s=timeout, cell_bytes_max=cell)
+    from fluxport.app import connections
+    from fluxport.config import load
+
+    config = load(config_path)
+    known = connections(config)
+    if source not in known:
+        names = ", ".join(sorted(known)) or "none"
+        raise Refused(
+            f"{source!r} is neither a database URL nor a connection of the configuration (there: {names}).",
+            code="unknown_connection",
+        )
+    return known[source], _limits(config, timeout, cell_bytes_max)
+
+
+def _limits(config: Config, timeout: float | None, cell_bytes_max: int | None) -> Limits:
+    """Those of the configuration, or what the command line says instead."""
+    from fluxport.stages import Limits
+
+    return Limits(
+        rows_max=config.limits.rows_max,
+        bytes_max=config.limits.bytes_max,
+        cell_bytes_max=cell_bytes_max or config.limits.cell_bytes_max,
+        deadline_s=timeout or config.limits.export_s,
+    )
+
+
+def _special(path: Path) -> bool:
+    """Whether the target is a device or a pipe, which is written to as it is and cannot be replaced."""
+    try:
+        return not (stat.S_ISREG(mode := path.stat().st_mode) or stat.S_ISDIR(mode))
+    except OSError:
+        return False
+
+
+def _path(target: str) -> Path:
+    return Path(target.removeprefix("file://"))
+
+
+@dataclass(frozen=True)
+class Stored:
+    """Where the file is, or the manifest of several, and what the result line tells of it."""
+
+    location: str
+    told: dict[str, Any]
+
+
+def _store(target: str, planned: Export, strict: bool) -> Stored:
+    chunks = _strict(planned, planned.chunks()) if strict else planned.chunks()
+    try:
+        if target == "-":
+            _write_through(1, chunks)
+            return Stored("-", {"sha256": planned.tally.sha256})
+        path = _path(target)
+        if _special(path):
+            descriptor = os.open(path, os.O_WRONLY)
+            try:
+                _write_through(descriptor, chunks)
+            finally:
+                os.close(descriptor)
+            return Stored("-", {"sha256": planned.tally.sha256})
+        from fluxport.sinks.local import LocalSink
+
+        path = _resting(target, planned)
+        planned.tally.hashed = False  # the receipt has the digest of what was written
+        receipt = LocalSink(path.parent, _file_options()).put(path.name, chunks)
+        return Stored(receipt.location, {"sha256": receipt.sha256})
+    finally:
+        chunks.close()
+
+
+def _store_parts(asked: Asked, planned: Export) -> Stored:
+    from fluxport.cli import parts
+
+    assert planned.parts is not None
+    made = _strict(planned, planned.parts()) if asked.strict else planned.parts()
+    location, files = parts.store(_resting(asked.target, planned), planned, made, _file_options())
+    return Stored(location, {"files": files})
+
+
+def _store_away(asked: Asked, planned: Export) -> Stored:
+    """Into an object store, by the settings that the configuration or the environment has for it."""
+    from fluxport.config import load
+    from fluxport.partfiles import Names, manifest_name, put_parts
+    from fluxport.stages import About
+    from fluxport.stores import at_url, sink
+
+    target = asked.target + planned.filename if asked.target.endswith("/") else asked.target
+    entry, key = at_url(target, load(asked.config_path))
+    store = sink(entry, overwrite=True)
+    planned.tally.hashed = False  # the receipt has the digest of what was sent
+    if planned.parts is None:
+        chunks = _strict(planned, planned.chunks()) if asked.strict else planned.chunks()
+        receipt = store.put(key, chunks, About(planned.media_type, key.rpartition("/")[2]))
+        return Stored(receipt.location, {"sha256": receipt.sha256})
+    parts = _strict(planned, planned.parts()) if asked.strict else planned.parts()
+    folder, _, name = key.rpartition("/")
+    names = Names(folder and f"{folder}/", planned.suffix, name, manifest_name(name, planned.suffix))
+    receipt, files = put_parts(store, planned, parts, names)
+    shown = [{k: file[k] for k in ("location", "name", "rows", "bytes", "sha256")} for file in files]
+    return Stored(receipt.location, {"files": shown})
+
+
+def _resting(target: str, planned: Export) -> Path:
+    """The path of the file that was asked for; Refused without a folder to put it in."""
+    path = _path(target)
+    if path.is_dir() or target.endswith("/"):
+        path = path / planned.filename
+    if not path.parent.is_dir():
+        raise Refused(f"There is no folder {str(path.parent)!r}; make it first.", code="bad_target")
+    return path
+
+
+def _file_options() -> LocalOptions:
+    from fluxport.sinks.local import LocalOptions
+
+    return LocalOptions(mode=0o666 & ~_umask(), overwrite=True)
+
+
+def _umask() -> int:
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
+
+
+def _write_through(descriptor: int, chunks: Chunks) -> None:
+    try:
+        for chunk in chunks:
+            view = memoryview(chunk)
+            while view:
+                view = view[os.write(descriptor, view) :]
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise Unavailable(f"The output could not be written: {error.strerror}.", code="output_failed") from error
+
+
+def _strict(planned: Export, made: Generator[T, None, None]) -> Generator[T, None, None]:
+    yield from made
+    if planned.findings:
+        told = "; ".join(finding.sentence for finding in planned.findings)
+        raise WarningsFound(f"Data had to be changed, and --strict forbids it: {told}.")
+
+
+def _tell(planned: Export, stored: Stored, as_json: bool) -> None:
+    import json
+
+    tally = planned.tally
+    out = sys.stderr if stored.location == "-" else sys.stdout
+    if as_json:
+        result = {
+            "event": "completed",
+            "location": stored.location,
+            "rows": tally.rows,
+            "bytes": tally.size_bytes,
+            **stored.told,
+            "truncated": tally.truncated,
+            "columns": [{"name": name, "type": kind} for name, kind in tally.columns],
+            "warnings": [{"code": f.code, "column": f.column, "count": f.count} for f in planned.findings],
+        }
+        click.echo(json.dumps(result, ensure_ascii=False), file=out)
+        return
+    for finding in planned.findings:
+        click.echo(f"warning: {finding.sentence}", err=True)
+    for file in stored.told.get("files", ()):
+        click.echo(_line(file["location"], file["rows"], file["bytes"]) + f", sha256 {file['sha256']}", file=out)
+    proof = f"sha256 {stored.told['sha256']}" if "sha256" in stored.told else f"{len(stored.told['files']):,} files"
+    click.echo(f"{_line(stored.location, tally.rows, tally.size_bytes)}, {proof}", file=out)
+
+
+def _line(location: str, rows: int, size_bytes: int) -> str:
+    return f"{location}: {rows:,} rows, {size_bytes:,} bytes"

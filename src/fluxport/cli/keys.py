@@ -1,0 +1,103 @@
+"""``fluxport keys``: bearer keys of programs."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+
+from fluxport.cli.database import config_option, json_option, kept_store, show_rows
+
+
+def _lifetime(_: click.Context, __: click.Parameter, text: str) -> float | None:
+    from pydantic import TypeAdapter, ValidationError
+
+    from fluxport.config import Seconds
+
+    if text == "never":
+        return None
+    try:
+        return TypeAdapter(Seconds).validate_python(text)
+    except ValidationError:
+        raise click.BadParameter("a duration like 90d or 12h, or never") from None
+
+
+@click.group()
+def keys() -> None:
+    """Keys of programs, sent as 'Authorization: Bearer KEY'."""
+
+
+@keys.command()
+@click.argument("name")
+@click.option("--user", required=True, help="Whose exports the key makes and sees.")
+@click.option(
+    "--scope",
+    "scopes",
+    multiple=True,
+    required=True,
+    help="What it may do: sql:CONNECTION, sql:*, dataset:NAME, dataset:*, series, push, admin; repeat for more.",
+)
+@click.option(
+    "--expires", default="90d", show_default=True, callback=_lifetime, help="How long it works, such as 12h; or never."
+)
+@click.option(
+    "--active-max", type=click.IntRange(1), help="Exports it may have active at once (default: as everybody)."
+)
+@config_option
+def create(
+    name: str,
+    user: str,
+    scopes: tuple[str, ...],
+    expires: float | None,
+    active_max: int | None,
+    config_path: Path | None,
+) -> None:
+    """Make a key and print it: this once, because only its hash is kept."""
+    from fluxport.auth.keys import Keys
+    from fluxport.jobs.view import rfc3339
+
+    with kept_store(config_path) as store:
+        key, token = Keys(store.engine).create(name, user, scopes, expires_s=expires, active_max=active_max)
+        store.note("key create", user, "ok", key=key.id, name=name, scopes=sorted(key.scopes), expires=key.expires_at)
+    click.echo(token)
+    click.echo(
+        f"fluxport: key {name!r} of user {user!r} works until {rfc3339(key.expires_at) or 'it is revoked'}.", err=True
+    )
+
+
+@keys.command(name="list")
+@json_option
+@config_option
+def list_(as_json: bool, config_path: Path | None) -> None:
+    """Show every key: never the key itself."""
+    from fluxport.auth.keys import Keys
+    from fluxport.jobs.view import rfc3339
+
+    def row(key: Any) -> dict[str, Any]:
+        return {
+            "id": key.id,
+            "name": key.name,
+            "user": key.owner,
+            "state": key.state(time.time()),
+            "scopes": sorted(key.scopes),
+            "expires": rfc3339(key.expires_at),
+            "last_used": rfc3339(key.last_used_at),
+        }
+
+    with kept_store(config_path) as store:
+        show_rows(map(row, Keys(store.engine).list()), as_json)
+
+
+@keys.command()
+@click.argument("name", metavar="NAME|ID")
+@config_option
+def revoke(name: str, config_path: Path | None) -> None:
+    """End a key at once and for good."""
+    from fluxport.auth.keys import Keys
+
+    with kept_store(config_path) as store:
+        key = Keys(store.engine).revoke(name)
+        store.note("key revoke", key.owner, "ok", key=key.id, name=key.name)
+    click.echo(f"fluxport: key {key.name!r} of user {key.owner!r} is revoked.", err=True)

@@ -1,0 +1,53 @@
+"""One export as several files in a folder, with a manifest that tells them: all of them, or none."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Generator, Iterator
+from contextlib import closing
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fluxport.errors import Refused
+from fluxport.partfiles import PartFile, manifest, manifest_name, once, part_name
+from fluxport.sinks.local import LocalOptions, LocalSink
+
+if TYPE_CHECKING:
+    from fluxport.pipeline import Part
+    from fluxport.plan import Export
+
+
+def store(
+    path: Path, planned: Export, parts: Generator[Part, None, None], options: LocalOptions
+) -> tuple[str, list[dict[str, Any]]]:
+    """Where the manifest is, which is stored last, and the files with their locations.
+
+    The files rest in a hidden folder beside until the last one is whole: if the export fails nothing is left, and older
+    files of the same names stay as they were.
+    """
+    planned.tally.hashed = False  # each receipt has the digest of what was written
+    with tempfile.TemporaryDirectory(prefix=".fluxport-", dir=path.parent) as hidden, closing(parts):
+        files = list(_stored(path.name, planned, parts, LocalSink(hidden, options)))
+        text = manifest(planned.tally, planned.findings, files)
+        moved: list[Path] = []
+        try:
+            for file in files:
+                target = path.parent / file.name
+                moved.append(Path(hidden, file.name).replace(target))
+            # Storing it syncs the folder, and with it the new names.
+            told = LocalSink(path.parent, options).put(manifest_name(path.name, planned.suffix), once(text))
+        except BaseException as error:
+            for target in moved:
+                target.unlink(missing_ok=True)
+            if isinstance(error, OSError):
+                raise Refused(f"Cannot write {file.name!r}: {error.strerror}.", code="not_writable") from error
+            raise
+    folder = Path(told.location).parent
+    return told.location, [{"location": str(folder / file.name), **asdict(file)} for file in files]
+
+
+def _stored(name: str, planned: Export, parts: Iterator[Part], sink: LocalSink) -> Iterator[PartFile]:
+    for part in parts:
+        receipt = sink.put(part_name(name, planned.suffix, part.number), part.chunks)
+        yield PartFile(Path(receipt.location).name, part.tally.rows, receipt.size_bytes, receipt.sha256)

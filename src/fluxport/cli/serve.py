@@ -1,0 +1,52 @@
+"""``fluxport serve``: the service."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.option("--host", metavar="ADDRESS", help="Address to listen on (default 127.0.0.1).")
+@click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on (default 8080; 0 takes a free one).")
+@click.option(
+    "--grpc-port",
+    type=click.IntRange(0, 65535),
+    help="Port for pushed rows over gRPC (default 9090; 0 takes a free one, as --port 0 does for both).",
+)
+@click.option(
+    "--config",
+    "config_path",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Configuration file (default: fluxport.yaml).",
+)
+@click.option("--no-worker", is_flag=True, help="Start no worker; run `fluxport worker` elsewhere.")
+def serve(host: str | None, port: int | None, grpc_port: int | None, config_path: Path | None, no_worker: bool) -> None:
+    """Answer requests over HTTP (/v1, /export, /api/exports, downloads) and pushed rows over gRPC."""
+    from fluxport.cli.heap import frugal_malloc
+
+    frugal_malloc()
+    from fluxport import app
+    from fluxport.config import load
+    from fluxport.telemetry.logs import configure
+
+    config = load(config_path, flags={"server.host": host, "server.port": port, "grpc.port": grpc_port})
+    configure(config.logging.level, config.logging.format)
+    words = [] if no_worker else ["worker", *(["--config", str(config_path)] if config_path else [])]
+
+    def ready(ports: app.Ports) -> None:
+        host = config.grpc.host or config.server.host
+        for name, bound in (("gRPC", ports.grpc), ("Arrow Flight", ports.flight)):
+            if bound is not None:
+                click.echo(f"fluxport: {name} at {host}:{bound}", err=True)
+        click.echo(f"fluxport: listening on http://{config.server.host}:{ports.http}", err=True)
+
+    app.serve(config, ready, worker=words)
+    if config.flight.port is not None:
+        sys.stderr.flush()
+        # Everything has ended but, perhaps, calls of Arrow Flight whose clients neither send nor leave: its server,
+        # which cannot end them, would wait for them as the interpreter goes.
+        os._exit(0)

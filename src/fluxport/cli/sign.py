@@ -1,0 +1,54 @@
+"""``fluxport sign`` and ``fluxport secret``."""
+
+from __future__ import annotations
+
+import secrets as random
+import sys
+import time
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.argument("method")
+@click.argument("path")
+@click.argument("body", default="", metavar="[BODY|@FILE|-]")
+@click.option("--secret", envvar="API_SECRET", help="Default: API_SECRET, else the development secret.")
+@click.option("--key-id", default="default", show_default=True, help="Name of the key.")
+@click.option("--v1", "old", is_flag=True, help="FluxQuery's signature instead of version 2.")
+@click.option("--timestamp", type=int, help="Unix seconds to sign instead of now.")
+def sign(method: str, path: str, body: str, secret: str | None, key_id: str, old: bool, timestamp: int | None) -> None:
+    """Print the headers that sign a request, one per line: curl -H "$(fluxport sign ...)" or -H @file."""
+    from fluxport.auth.signing import sign_v1, sign_v2
+    from fluxport.config import DEVELOPMENT_SECRET
+
+    secret = secret or DEVELOPMENT_SECRET
+    content = _body(body)
+    moment = int(time.time()) if timestamp is None else timestamp
+    if old:
+        headers = sign_v1(secret, method.upper(), path, content, moment)
+    else:
+        headers = sign_v2(secret, key_id, method.upper(), path, content, moment, random.token_urlsafe(18))
+    for name, value in headers.items():
+        click.echo(f"{name}: {value}")
+
+
+def _body(given: str) -> bytes:
+    """The body's exact bytes: as given, of a file, or of standard input."""
+    if given == "-":
+        return sys.stdin.buffer.read()
+    if given.startswith("@"):
+        try:
+            return Path(given[1:]).read_bytes()
+        except OSError as error:
+            raise click.UsageError(f"The body {given[1:]!r} cannot be read: {error.strerror}.") from None
+    return given.encode()
+
+
+@click.command()
+def secret() -> None:
+    """Print a new high-entropy secret."""
+    from fluxport.auth.secrets import new_secret
+
+    click.echo(new_secret())

@@ -1,0 +1,104 @@
+"""``fluxport users``: people who sign in to the pages."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from fluxport.cli.database import config_option, json_option, kept_store, show_rows
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def password_option(command: Command) -> Command:
+    return click.option(
+        "--password-stdin", "from_stdin", is_flag=True, help="Read the password from standard input, up to its end."
+    )(command)
+
+
+def read_password(from_stdin: bool) -> str:
+    if not from_stdin:
+        given: str = click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
+        return given
+    return sys.stdin.read().removesuffix("\n").removesuffix("\r")
+
+
+@click.group()
+def users() -> None:
+    """People who sign in to the pages."""
+
+
+@users.command()
+@click.argument("name")
+@click.option("--admin", is_flag=True, help="May do everything, on every connection and dataset.")
+@click.option(
+    "--scope",
+    "scopes",
+    multiple=True,
+    help="What the user may do, as for keys; repeat for more (default: dataset:* and series).",
+)
+@password_option
+@config_option
+def add(name: str, admin: bool, scopes: tuple[str, ...], from_stdin: bool, config_path: Path | None) -> None:
+    """Add a user, with a password of at least 12 characters."""
+    from fluxport.auth.scopes import EVERYTHING, USUAL
+    from fluxport.auth.users import Users
+
+    if admin and scopes:
+        raise click.UsageError("An admin may do everything already: leave out --scope.")
+    granted = EVERYTHING if admin else frozenset(scopes) or USUAL
+    with kept_store(config_path) as store:
+        user = Users(store.engine).add(name, read_password(from_stdin), granted)
+        store.note("user add", name, "ok", scopes=sorted(user.scopes))
+    click.echo(f"fluxport: user {name!r} may {' '.join(sorted(user.scopes))}.", err=True)
+
+
+@users.command()
+@click.argument("name")
+@password_option
+@config_option
+def password(name: str, from_stdin: bool, config_path: Path | None) -> None:
+    """Give a user another password; whoever is signed in with the old one is signed out."""
+    from fluxport.auth.users import Users
+
+    with kept_store(config_path) as store:
+        Users(store.engine).set_password(name, read_password(from_stdin))
+        store.note("user password", name, "ok")
+    click.echo(f"fluxport: user {name!r} has another password.", err=True)
+
+
+@users.command(name="list")
+@json_option
+@config_option
+def list_(as_json: bool, config_path: Path | None) -> None:
+    """Show every user."""
+    from fluxport.auth.users import Users
+    from fluxport.jobs.view import rfc3339
+
+    with kept_store(config_path) as store:
+        show_rows(
+            (
+                {"user": user.name, "scopes": sorted(user.scopes), "since": rfc3339(user.created_at)}
+                for user in Users(store.engine).list()
+            ),
+            as_json,
+        )
+
+
+@users.command()
+@click.argument("name")
+@config_option
+def remove(name: str, config_path: Path | None) -> None:
+    """Remove a user: sessions and keys end at once, exports stay until they expire."""
+    from fluxport.auth.keys import Keys
+    from fluxport.auth.users import Users
+
+    with kept_store(config_path) as store:
+        Users(store.engine).remove(name)
+        keys = Keys(store.engine).revoke_all(name)
+        store.note("user remove", name, "ok", keys_revoked=keys)
+    click.echo(f"fluxport: user {name!r} is removed, with {keys} keys.", err=True)

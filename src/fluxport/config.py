@@ -1,0 +1,599 @@
+"""Configuration, read once: ``fluxport.yaml``, then ``.env``, then the environment, then flags.
+
+Environment names are ``FLUXPORT_SECTION__KEY``; the names that the replaced services used still work (ALIASES). An
+unknown key is an error that names the nearest known one. Secrets are masked wherever a configuration is shown.
+"""
+
+from __future__ import annotations
+
+import difflib
+import logging
+import os
+import re
+from collections.abc import Mapping
+from ipaddress import ip_network
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
+
+from fluxport.auth.scopes import read_scopes
+from fluxport.datasets import parse_datasets
+from fluxport.errors import Refused
+from fluxport.middleware_config import is_middleware, translated
+
+log = logging.getLogger("fluxport.config")
+
+DEVELOPMENT_SECRET = "devsecret"  # noqa: S105  public by design, refused in production
+
+
+def _duration(value: Any) -> Any:
+    """Seconds from a number or from ``90s``, ``15m``, ``1h30m``, ``500ms``, ``7d``."""
+    if isinstance(value, str) and not re.fullmatch(r"\d+(\.\d+)?", value):
+        parts = re.findall(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)", value)
+        if not parts or "".join(n + u for n, u in parts) != value:
+            raise ValueError("a duration is a number of seconds or like 90s, 15m, 1h30m, 7d")
+        return sum(float(n) * {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}[u] for n, u in parts)
+    return value
+
+
+Seconds = Annotated[float, BeforeValidator(_duration), Field(gt=0)]
+
+
+def _database(value: str) -> str:
+    if value != "memory" and not re.fullmatch(r"sqlite:///.+|postgres(ql)?://.+", value):
+        raise ValueError("the database is sqlite:///FILE, postgresql://user:password@host/name or memory")
+    return value
+
+
+def _without_password(url: str) -> str:
+    return re.sub(r"(?<=[?&]password=)[^&]*", "***", re.sub(r"(?<=://)([^/@:]*):.*@", r"\1:***@", url))
+
+
+def _switch(value: Any) -> Any:
+    """YAML reads the words on and off as true and false."""
+    return {True: "on", False: "off"}[value] if isinstance(value, bool) else value
+
+
+def _datasets(declared: dict[str, Any]) -> dict[str, Any]:
+    try:
+        parse_datasets(declared)
+    except Refused as error:
+        raise ValueError(error.message.rstrip(".")) from None
+    return declared
+
+
+def _scopes(words: list[str]) -> list[str]:
+    try:
+        return sorted(read_scopes(words))
+    except Refused as error:
+        raise ValueError(error.message) from None
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+
+class ServerConfig(Section):
+    host: str = Field("127.0.0.1", description="the address to listen on; 0.0.0.0 or :: for every one")
+    port: int = Field(8080, ge=0, le=65535, description="0 takes a free one")
+    public_url: str | None = Field(None, description="what links start with; default: the address of the request")
+    send_timeout_s: Seconds = Field(30.0, description="a client that takes next to nothing for so long is cut off")
+    body_max_bytes: int = Field(1 << 20, gt=0, description="a larger request is refused while it is read")
+    grace_s: Seconds = Field(10.0, description="what running exports get to finish on shutdown")
+    metrics: Annotated[Literal["local", "on", "off"], BeforeValidator(_switch)] = Field(
+        "local", description="who may read /metrics: this machine, everybody, nobody"
+    )
+
+
+class ConnectionConfig(Section):
+    url: SecretStr = Field(description="mysql://user:password@host/db, or the Go form user:password@tcp(host:3306)/db")
+    tinyint1_bool: bool = Field(False, description="read TINYINT(1) as true and false")
+    queries_max: int = Field(3, gt=0, description="queries at once on this connection")
+    schemas: list[str] | None = Field(None, description="databases that queries may name; default: any but system ones")
+    tables: list[str] | None = Field(None, description="tables that queries may read, as database.table; default: any")
+    functions: list[str] = Field([], description="functions that queries may call beside the built-in list")
+
+
+class StoreConfig(Section):
+    type: Literal["local", "memory", "s3", "oss", "gcs", "azure", "sftp"] = Field(
+        "local", description="where files rest: a folder, memory, a bucket of an object store, an SFTP server"
+    )
+    path: Path = Field(Path("exports"), description="local: the folder, made if it is not there; sftp: the folder")
+    free_bytes_min: int = Field(64 << 20, ge=0, description="local: refuse to write when less is left on the disk")
+    bytes_max: int = Field(256 << 20, gt=0, description="memory: of all files together")
+    bucket: str | None = Field(None, min_length=1, description="the bucket; azure: the container")
+    prefix: str = Field("exports/", description="what every object's name begins with")
+    region: str | None = Field(None, description="s3 and oss: the bucket's region; default: us-east-1, or AWS_REGION")
+    endpoint: str | None = Field(None, description="https://host of the store; default: the cloud's own of the region")
+    public_endpoint: str | None = Field(
+        None, description="what links name, where recipients reach the store by another name"
+    )
+    path_style: bool | None = Field(
+        None, description="s3: the bucket is part of the path; default: at an endpoint of your own"
+    )
+    ca_file: Path | None = Field(None, description="PEM file of the authorities that the store's certificate is by")
+    access_key_id: str | None = Field(None, description="s3, oss, gcs (HMAC): the key; default: the cloud's own chain")
+    secret_access_key: SecretStr | None = Field(None, description="its secret")
+    session_token: SecretStr | None = Field(None, description="s3, oss: the token of temporary keys (STS)")
+    profile: str | None = Field(None, description="s3: the profile of ~/.aws that the credentials are of")
+    credentials_file: Path | None = Field(None, description="gcs: service account key or workload identity, JSON")
+    account: str | None = Field(None, description="azure: the storage account")
+    account_key: SecretStr | None = Field(None, description="azure: its key; default: managed or workload identity")
+    sas_token: SecretStr | None = Field(None, description="azure: a shared access signature instead of a key")
+    host: str | None = Field(None, description="sftp: the server")
+    port: int = Field(22, ge=1, le=65535, description="sftp: its port")
+    user: str | None = Field(None, description="sftp: who signs in")
+    password: SecretStr | None = Field(None, description="sftp: with a password")
+    key_file: Path | None = Field(None, description="sftp: with a private key")
+    known_hosts: Path | None = Field(None, description="sftp: file of the servers' keys; default: ~/.ssh/known_hosts")
+    signature: Literal["v4", "v1"] = Field("v4", description="oss: v1 only for old private clouds")
+    storage_class: str | None = Field(
+        None, description="such as STANDARD_IA, IA, NEARLINE, Cool; default: the bucket's"
+    )
+    encryption: str | None = Field(None, description="s3: AES256 or aws:kms; oss: AES256 or KMS; default: the bucket's")
+    kms_key_id: str | None = Field(None, description="the key that encrypts; gcs: its full name; azure: the scope")
+    tags: dict[str, str] = Field({}, max_length=9, description="tags of every object")
+    part_bytes: int = Field(
+        10_000_000, ge=5 << 20, le=1 << 30, description="of an upload; larger only when parts would run out"
+    )
+    parts_at_once: int = Field(5, ge=1, le=32, description="parts of one file on their way at once")
+    timeout_s: Seconds = Field(60.0, description="a store that takes or sends nothing for so long is tried again")
+    tries_max: int = Field(6, ge=1, le=20, description="tries of one request")
+    orphan_s: Seconds = Field(86400.0, description="unfinished uploads older than this are removed")
+    links: Literal["store", "service"] = Field(
+        "store", description="what mails and webhooks carry: the store's signed URL, or a link to this service"
+    )
+    link_s: Seconds = Field(7 * 86400.0, description="how long signed URLs work, as far as the store allows")
+
+    @model_validator(mode="after")
+    def _whole(self) -> StoreConfig:
+        if self.type in ("s3", "oss", "gcs", "azure") and not self.bucket:
+            raise ValueError(f"a store of type {self.type} needs a 'bucket'")
+        if self.type == "azure" and not (self.account or self.endpoint):
+            raise ValueError("a store of type azure needs an 'account'")
+        if self.type == "oss" and not (self.endpoint or self.region):
+            raise ValueError("a store of type oss needs an 'endpoint' or a 'region'")
+        if self.type == "sftp" and not (self.host and self.user):
+            raise ValueError("a store of type sftp needs a 'host' and a 'user'")
+        if self.type == "sftp" and not self.path.is_absolute():
+            raise ValueError("a store of type sftp needs a 'path' that begins with /")
+        if (self.access_key_id is None) != (self.secret_access_key is None):
+            raise ValueError("'access_key_id' and 'secret_access_key' are given together")
+        return self
+
+
+class LimitsConfig(Section):
+    rows_max: int | None = Field(None, gt=0, description="an export with more rows fails; default: no limit")
+    bytes_max: int | None = Field(None, gt=0, description="a larger file fails; default: no limit")
+    cell_bytes_max: int = Field(64 << 20, gt=0, description="an export with a larger cell fails")
+    export_s: Seconds = Field(900.0, description="longest time of one export")
+    active_max: int = Field(5, gt=0, description="exports that one caller may have waiting and running")
+    workers: int = Field(10, gt=0, le=64, description="stored exports that one worker carries at once")
+    queue_max: int = Field(100, gt=0, description="stored exports that may wait; more are answered 503")
+    connection_wait_s: Seconds = Field(60.0, description="how long an export waits for its turn on a connection")
+    keep_s: Seconds = Field(7 * 86400.0, description="how long a stored file is kept")
+    history_s: Seconds = Field(90 * 86400.0, description="how long an export that has ended can be looked at")
+    audit_s: Seconds = Field(400 * 86400.0, description="how long a line of the audit is kept")
+    requests_per_minute: int = Field(600, gt=0, description="requests of one key or user; more are answered 429")
+
+
+class KeyConfig(Section):
+    secrets: list[SecretStr] = Field(min_length=1, max_length=2, description="two while one replaces the other")
+    user: str | None = Field(
+        None, min_length=1, max_length=128, description="whose exports they are; default: the key's own"
+    )
+    scopes: Annotated[list[str], AfterValidator(_scopes)] | None = Field(
+        None, description="what it may do, such as sql:main or dataset:*; default: everything"
+    )
+
+
+class AuthConfig(Section):
+    api_secret: SecretStr | None = Field(None, description="secret of the key 'default'; development: devsecret")
+    download_secret: SecretStr | None = Field(None, description="signs download links; default: one of its own")
+    keys: dict[str, KeyConfig] = {}
+    link_s: Seconds = Field(3600.0, description="how long a download link works")
+    development_user: bool = Field(
+        False, description="in development: who calls /api/exports from this machine without a key is the user dev"
+    )
+
+
+class ExportQueueConfig(Section):
+    enabled: bool = Field(True, description="answer at /api/exports, the door of the Export queue's clients")
+    persist: bool = Field(True, description="off: as database: memory, exports are forgotten when the service ends")
+
+
+class EmailConfig(Section):
+    host: str = Field("", description="the mail server; without one, mails are only logged")
+    port: int = Field(587, ge=1, le=65535, description="its port")
+    user: str = Field("", description="the account that sends")
+    password: SecretStr = Field(SecretStr(""), description="its password")
+    sender: str = Field("", description="who mails come from: exports@example.com; default: the user")
+    security: Literal["auto", "starttls", "tls", "none"] = Field("auto", description="how the connection is encrypted")
+    attach: bool = Field(True, description="attach files that are small enough, else send a link")
+    attachment_max_bytes: int = Field(10 << 20, ge=0, le=25 << 20, description="the largest mail with an attachment")
+
+
+class WebhooksConfig(Section):
+    secrets: list[SecretStr] = Field([], max_length=2, description="what signs webhooks; two during a change")
+    allow: list[str] = Field([], description="hosts and networks that may be reached although they are not public")
+    http_allowed: bool = Field(False, description="whether http targets are allowed beside https")
+
+
+def _cron(value: str) -> str:
+    from fluxport.jobs.schedule import is_cron
+
+    if not is_cron(value):
+        raise ValueError("a cron expression has five fields, minute hour day month weekday, such as 0 6 * * 1-5")
+    return value
+
+
+def _zone(value: str) -> str:
+    from zoneinfo import ZoneInfo
+
+    try:
+        ZoneInfo(value)
+    except (KeyError, ValueError, OSError):
+        raise ValueError("a time zone is an IANA name such as Europe/Berlin") from None
+    return value
+
+
+def _export_body(value: dict[str, Any]) -> dict[str, Any]:
+    from fluxport.jobs.request import ExportRequest
+
+    try:
+        ExportRequest.from_json(value)
+    except Refused as error:
+        raise ValueError(error.message.rstrip(".")) from None
+    return value
+
+
+class ScheduleConfig(Section):
+    cron: Annotated[str, AfterValidator(_cron)] = Field(
+        description="when: minute hour day month weekday, such as 0 6 * * 1-5; six fields begin with seconds"
+    )
+    timezone: Annotated[str, AfterValidator(_zone)] = Field("UTC", description="the zone in which cron is read")
+    user: str = Field(min_length=1, max_length=128, description="whose exports they are")
+    missed: Literal["tell", "run"] = Field(
+        "tell", description="of runs at which no worker was there: tell, or tell and run once for all of them"
+    )
+    export: Annotated[dict[str, Any], AfterValidator(_export_body)] = Field(
+        description="what is exported: the body of POST /v1/exports"
+    )
+
+
+class RemoteSeriesConfig(Section):
+    table: str = Field("points", description="of series.connection: the table or view of points")
+    sensor: str = Field("sensor_id", description="its column that names the sensor")
+    time: str = Field("timestamp_ms", description="its column of milliseconds since 1970")
+    value: str = Field("value", description="its column of numbers")
+    quality: str = Field("quality", description="its column of 0 (bad) and 1 (good); empty if it has none")
+    sensors_table: str = Field("", description="a table with a row per sensor and its column of the same name")
+    name: str = Field("", description="the column there with the sensor's name; empty if it has none")
+    unit: str = Field("", description="the column there with its unit; empty if it has none")
+
+
+class NatsConfig(Section):
+    url: SecretStr | None = Field(None, description="nats://user:password@host:4222; without one, nothing is read")
+    stream: str = Field("SENSORS", description="the JetStream stream that holds the messages")
+    subject: str = Field("sensors.>", description="the subjects that are read; a stream that is not there is made")
+    durable: str = Field("fluxport", description="the name of the durable consumer; services that share it share work")
+
+
+class MqttConfig(Section):
+    url: SecretStr | None = Field(None, description="mqtt://user:password@host:1883 or mqtts://...; without one, off")
+    topic: str = Field("sensors/#", description="the topics that are read")
+    client_id: str = Field("fluxport", description="the session that the broker keeps for this service")
+
+
+class SeriesConfig(Section):
+    path: Path | None = Field(None, description="the file of the embedded sensor store; made if it is not there")
+    connection: str | None = Field(None, description="instead of a file: the connection whose table holds the points")
+    remote: RemoteSeriesConfig = RemoteSeriesConfig()
+    keep_s: Seconds | None = Field(None, description="how long points are kept; default: for ever")
+    sensors_max: int = Field(100_000, gt=0, description="sensors that the embedded store may hold")
+    exports_max: int = Field(64, gt=0, description="exports of the embedded store at once; more are answered 429")
+    body_max_bytes: int = Field(16 << 20, gt=0, description="the largest request or message of points")
+    open: Annotated[Literal["local", "on", "off"], BeforeValidator(_switch)] = Field(
+        "local",
+        description="who may read /api/v1 without a key: in development this machine, everybody, nobody",
+    )
+    nats: NatsConfig = NatsConfig()
+    mqtt: MqttConfig = MqttConfig()
+
+
+def _networks(words: list[str]) -> list[str]:
+    for word in words:
+        try:
+            ip_network(word)
+        except ValueError:
+            raise ValueError(f"{word!r} is no network; one is like 10.1.0.0/16 or 127.0.0.1") from None
+    return words
+
+
+class GrpcConfig(Section):
+    enabled: bool = Field(True, description="whether programs can push rows over gRPC")
+    host: str | None = Field(None, description="the address to listen on; default: server.host")
+    port: int | None = Field(
+        None, ge=0, le=65535, description="default: 9090, or a free one where server.port is 0; 0 takes a free one"
+    )
+    store: str = Field("local", description="where files of pushed rows rest")
+    tasks_max: int = Field(10, gt=0, le=100, description="pushes at once")
+    queue_max: int = Field(100, ge=0, le=10_000, description="pushes that may wait; more are RESOURCE_EXHAUSTED")
+    queue_s: Seconds = Field(300.0, description="a push that waits longer fails with QUEUE_TIMEOUT")
+    idle_s: Seconds = Field(30.0, description="a push that sends nothing for so long fails")
+    message_max_bytes: int = Field(4 << 20, ge=1024, le=64 << 20, description="a larger message ends the call")
+    batch_rows_max: int = Field(65_536, gt=0, description="rows that one batch may have")
+    tls_certificate: Path | None = Field(None, description="the server's certificate chain (PEM); with it only TLS")
+    tls_key: Path | None = Field(None, description="the certificate's private key (PEM)")
+    tls_required: bool = Field(False, description="refuse to start without a certificate")
+    client_ca: Path | None = Field(None, description="clients must show a certificate that one of these has signed")
+    keyless: Annotated[list[str], AfterValidator(_networks)] = Field(
+        [], description="networks whose programs need no key and push as the user push"
+    )
+    one_answer_keys: list[str] = Field(
+        [], description="names or ids of keys whose programs take one answer only, at the end"
+    )
+
+
+class FlightConfig(Section):
+    port: int | None = Field(None, ge=0, le=65535, description="the port of Arrow Flight; without one it is not served")
+
+
+class LoggingConfig(Section):
+    level: Literal["debug", "info", "warning", "error"] = Field("info", description="what is logged at least")
+    format: Literal["json", "text"] = Field("json", description="one JSON object per line, or words")
+
+
+class Config(Section):
+    app_env: Literal["development", "production"] = Field(
+        "development", description="production refuses missing and weak secrets"
+    )
+    database: Annotated[str, AfterValidator(_database), PlainSerializer(_without_password)] = Field(
+        "sqlite:///fluxport.db",
+        repr=False,
+        description="what must outlive a restart: a file of this machine, or postgresql://... for several machines; "
+        "memory keeps nothing",
+    )
+    server: ServerConfig = ServerConfig()
+    connections: dict[str, ConnectionConfig] = {}
+    datasets: Annotated[dict[str, Any], AfterValidator(_datasets)] = Field(
+        {}, description="queries declared for export, by name: columns, filters, whose rows"
+    )
+    sample: Literal["journal"] | None = Field(
+        None, description="journal: the trading journal's datasets too, on a connection of that name"
+    )
+    stores: dict[str, StoreConfig] = {"local": StoreConfig()}
+    schedules: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")], ScheduleConfig] = {}
+    limits: LimitsConfig = LimitsConfig()
+    auth: AuthConfig = AuthConfig()
+    compression: Literal["none", "gzip", "zstd"] = Field("none", description="of exports that do not name one")
+    export_queue: ExportQueueConfig = Field(ExportQueueConfig(), description="the door of the Export queue's clients")
+    series: SeriesConfig = Field(SeriesConfig(), description="sensors")
+    email: EmailConfig = Field(EmailConfig(), description="mail")
+    webhooks: WebhooksConfig = Field(WebhooksConfig(), description="webhooks")
+    grpc: GrpcConfig = Field(GrpcConfig(), description="the door for pushed rows")
+    flight: FlightConfig = Field(FlightConfig(), description="Arrow Flight, with the keys, TLS and limits of grpc")
+    logging: LoggingConfig = LoggingConfig()
+
+
+# The names that FluxQuery's deployments set, and where they live now.
+ALIASES: dict[str, tuple[str, ...]] = {
+    "APP_ENV": ("app_env",),
+    "FLUXPORT_DATABASE": ("database",),
+    "SERVER_PORT": ("server", "port"),
+    "MYSQL_DSN": ("connections", "main", "url"),
+    "LOCAL_STORAGE_PATH": ("stores", "local", "path"),
+    "STORAGE_TYPE": ("stores", "local", "type"),
+    "API_SECRET": ("auth", "api_secret"),
+    "COMPRESSION": ("compression",),
+    "WORKER_COUNT": ("limits", "workers"),
+    "MAX_DB_CONCURRENCY": ("connections", "main", "queries_max"),
+    "DEFAULT_TIMEOUT": ("limits", "export_s"),
+    "LOG_LEVEL": ("logging", "level"),
+    "SMTP_HOST": ("email", "host"),
+    "SMTP_PORT": ("email", "port"),
+    "SMTP_USER": ("email", "user"),
+    "SMTP_PASS": ("email", "password"),
+    "SMTP_FROM": ("email", "sender"),
+    "EMAIL_ATTACH_FILE": ("email", "attach"),
+    "ENABLE_EXPORT_QUEUE": ("export_queue", "enabled"),
+    "ENABLE_PERSIST_EXPORT": ("export_queue", "persist"),
+}
+# Those of the default store, by its type: AWS_REGION is set on machines that keep their files elsewhere, too.
+STORE_ALIASES: dict[str, dict[str, str]] = {
+    "s3": {
+        "S3_BUCKET": "bucket",
+        "S3_ENDPOINT": "endpoint",
+        "S3_PATH_STYLE": "path_style",
+        "AWS_REGION": "region",
+    },
+    "oss": {
+        "OSS_BUCKET": "bucket",
+        "OSS_ENDPOINT": "endpoint",
+        "OSS_ACCESS_KEY_ID": "access_key_id",
+        "OSS_ACCESS_KEY_SECRET": "secret_access_key",
+        "OSS_SESSION_TOKEN": "session_token",
+        "OSS_REGION": "region",
+    },
+    "gcs": {"GCS_BUCKET": "bucket", "GOOGLE_APPLICATION_CREDENTIALS": "credentials_file"},
+    "azure": {
+        "AZURE_STORAGE_CONTAINER": "bucket",
+        "AZURE_STORAGE_ACCOUNT": "account",
+        "AZURE_STORAGE_KEY": "account_key",
+    },
+}
+_WORDS = frozenset({"LOG_LEVEL", "APP_ENV", "STORAGE_TYPE"})  # written in any case
+_PREFIX = "FLUXPORT_"
+
+
+def load(
+    path: Path | None = None,
+    *,
+    environ: Mapping[str, str] | None = None,
+    flags: Mapping[str, Any] | None = None,
+    folder: Path | None = None,
+) -> Config:
+    """The effective configuration; Refused with every problem found, one per line.
+
+    ``path`` is the YAML file (default: ``fluxport.yaml`` in ``folder`` if it is there), ``flags`` maps dotted names to
+    values of the command line and wins over everything.
+    """
+    environ = os.environ if environ is None else environ
+    folder = folder or Path()
+    below: dict[str, str] = {}
+    if (dotenv := folder / ".env").exists():
+        from dotenv import dotenv_values
+
+        below = {k: v for k, v in dotenv_values(dotenv).items() if v is not None}
+    usual = folder / "fluxport.yaml"
+    merged = _yaml(path or (usual if usual.exists() else None), below | dict(environ))
+    kind = _store_type(below | dict(environ))
+    _merge(merged, _from_environment(below, kind))
+    _merge(merged, _from_environment(environ, kind))
+    for name, value in (flags or {}).items():
+        if value is not None:
+            _put(merged, tuple(name.split(".")), value)
+    if isinstance(merged.get("stores"), dict):
+        merged["stores"].setdefault("local", {})
+    try:
+        config = Config.model_validate(merged)
+    except ValidationError as error:
+        raise Refused("\n".join(_sentence(e) for e in error.errors()), code="bad_configuration") from None
+    if config.app_env == "production":
+        _check_production(config)
+    return config
+
+
+def _yaml(path: Path | None, environ: Mapping[str, str]) -> dict[str, Any]:
+    if path is None:
+        return {}
+    try:
+        found = yaml.safe_load(path.read_text())
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise Refused(f"The configuration {path} cannot be read: {reason}.", code="bad_configuration") from None
+    if not isinstance(found, dict | None):
+        raise Refused(f"The configuration {path} must be a mapping of sections.", code="bad_configuration")
+    if found and is_middleware(found):
+        found, told = translated(found, environ)
+        if told:
+            log.warning("%s is of the export middleware; without meaning here: %s.", path, "; ".join(told))
+    return found or {}
+
+
+def _store_type(environ: Mapping[str, str]) -> str:
+    """The default store's type; the Export middleware knew one type alone, and so no name for it."""
+    return environ.get("STORAGE_TYPE", "").lower() or ("oss" if environ.get("OSS_BUCKET") else "local")
+
+
+def _from_environment(environ: Mapping[str, str], kind: str) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, where in ALIASES.items():
+        if environ.get(name):
+            _put(
+                found,
+                where,
+                environ[name].lower() if name in _WORDS else environ[name],
+            )
+    for name, key in STORE_ALIASES.get(kind, {}).items():
+        if environ.get(name):
+            _put(found, ("stores", "local", "type"), kind)
+            _put(found, ("stores", "local", key), environ[name])
+    for name, value in sorted(environ.items()):
+        if name.startswith(_PREFIX) and "__" in name:
+            _put(found, tuple(part.lower() for part in name.removeprefix(_PREFIX).split("__")), _structured(value))
+    return found
+
+
+def _structured(value: str) -> Any:
+    """Lists and mappings may be given as YAML flow text; everything else stays text for the model to read."""
+    return yaml.safe_load(value) if value[:1] in ("[", "{") else value
+
+
+def _put(target: dict[str, Any], where: tuple[str, ...], value: Any) -> None:
+    for part in where[:-1]:
+        below = target.setdefault(part, {})
+        if not isinstance(below, dict):
+            raise Refused(f"Setting {'.'.join(where)!r}: {part!r} is not a section.", code="bad_configuration")
+        target = below
+    target[where[-1]] = value
+
+
+def _merge(target: dict[str, Any], over: Mapping[str, Any]) -> None:
+    for key, value in over.items():
+        if isinstance(value, dict) and isinstance(target.get(key), dict):
+            _merge(target[key], value)
+        else:
+            target[key] = value
+
+
+def _sentence(error: Any) -> str:
+    where = [str(part) for part in error["loc"]]
+    name = ".".join(where)
+    if error["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(where[-1], _names(where[:-1]), 1)
+        hint = f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(_names(where[:-1]))}."
+        return f"Unknown setting {name!r}{hint}"
+    what = error["msg"].removeprefix("Value error, ")
+    return f"Setting {name!r} is not right: {what[:1].lower()}{what[1:]}."
+
+
+def _names(where: list[str]) -> list[str]:
+    model: Any = Config
+    for part in where:
+        field = model.model_fields.get(part) if isinstance(model, type) and issubclass(model, BaseModel) else None
+        if field is not None:
+            model = field.annotation
+            arguments = getattr(model, "__args__", ())
+            model = arguments[-1] if arguments else model
+    return sorted(model.model_fields) if isinstance(model, type) and issubclass(model, BaseModel) else []
+
+
+def _check_production(config: Config) -> None:
+    from fluxport.auth.secrets import weakness
+
+    secrets = [("API_SECRET", config.auth.api_secret), ("auth.download_secret", config.auth.download_secret)]
+    secrets += [(f"auth.keys.{name}", s) for name, key in config.auth.keys.items() for s in key.secrets]
+    if config.auth.api_secret is None and not config.auth.keys:
+        raise Refused(
+            "APP_ENV=production needs a secret: run `fluxport secret` and set API_SECRET to what it prints.",
+            code="no_secret",
+        )
+    for name, secret in secrets:
+        if secret is not None and (why := weakness(secret.get_secret_value())):
+            raise Refused(
+                f"{name} is too weak for production: it {why}. Run `fluxport secret` for another.", code="weak_secret"
+            )
+    if config.auth.development_user:
+        raise Refused(
+            "Setting 'auth.development_user' lets callers in without a key; it must be off in production.",
+            code="bad_configuration",
+        )
+    download = config.auth.download_secret
+    if download is not None and download in [s for n, s in secrets if n != "auth.download_secret"]:
+        raise Refused(
+            "Setting 'auth.download_secret' must not be one of the API secrets; run `fluxport secret` for another.",
+            code="weak_secret",
+        )
+
+
+def shown(config: Config) -> dict[str, Any]:
+    """The settings as plain values, secrets masked."""
+    found: dict[str, Any] = config.model_dump(mode="json")
+    return found
+
+
+def schema() -> dict[str, Any]:
+    return Config.model_json_schema()

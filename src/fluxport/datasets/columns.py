@@ -1,0 +1,211 @@
+"""Columns of a dataset: the type that a file gets, whatever the database made of it on the way.
+
+A value that is not exactly one of the declared type ends the export: nothing is rounded, cut or guessed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from fluxport.errors import QueryFailed
+from fluxport.stages import FIELD_AS_TEXT, FIELD_FORMAT, FIELD_KIND, FIELD_TYPE, FIELD_WIDTH, Apply, Step
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+TYPE = re.compile(
+    r"(?P<name>integer|number|text|boolean|date|json|binary)"
+    r"|(?P<moment>datetime|timestamp)(?:\((?P<digits>[036])\))?"
+    r"|(?P<decimal>decimal)\((?P<precision>[1-9]\d?),\s*(?P<scale>\d\d?)\)"
+)
+TYPES_SHOWN = "integer, decimal(18,4), number, text, boolean, date, datetime(3), timestamp(3), json, binary"
+STORED = {"decimal": ("minor_units",), "moment": ("epoch_s", "epoch_ms")}
+_UNITS = {"0": "s", "3": "ms", "6": "us"}
+
+
+@dataclass(frozen=True)
+class Column:
+    """``type`` as TYPE has it; ``datetime`` is a wall-clock time, ``timestamp`` an instant, in the query UTC.
+
+    ``stored`` says what whole numbers of the query mean: units of the last decimal, or time since 1970.
+    """
+
+    name: str
+    type: str
+    label: str | None = None
+    width: float | None = None
+    format: str | None = None
+    as_text: bool = False
+    stored: str | None = None
+
+    @property
+    def arrow(self) -> pa.DataType:
+        import pyarrow as pa
+
+        match = TYPE.fullmatch(self.type)
+        assert match is not None
+        if match["decimal"]:
+            return pa.decimal128(int(match["precision"]), int(match["scale"]))
+        if match["moment"]:
+            unit = _UNITS[match["digits"] or "0"]
+            return pa.timestamp(unit, "UTC" if match["moment"] == "timestamp" else None)
+        return {
+            "integer": pa.int64(),
+            "number": pa.float64(),
+            "boolean": pa.bool_(),
+            "date": pa.date32(),
+            "binary": pa.binary(),
+        }.get(self.type, pa.utf8())
+
+    @property
+    def choice(self) -> dict[str, Any]:
+        """As the formats' option ``columns`` takes it."""
+        shown = {"label": self.label, "width": self.width, "format": self.format, "as_text": self.as_text or None}
+        return {"name": self.name} | {key: value for key, value in shown.items() if value is not None}
+
+    @property
+    def metadata(self) -> dict[bytes, bytes]:
+        told = {
+            FIELD_TYPE: self.type,
+            FIELD_KIND: "json" if self.type == "json" else None,
+            FIELD_WIDTH: self.width,
+            FIELD_FORMAT: self.format,
+            FIELD_AS_TEXT: 1 if self.as_text else None,
+        }
+        return {key: str(value).encode() for key, value in told.items() if value is not None}
+
+
+def typed(dataset: str, columns: Sequence[Column]) -> Step:
+    """The declared columns in their order and of their types.
+
+    QueryFailed (``dataset_columns``) if the query gives other ones, (``dataset_type``) if a value is not of its type.
+    """
+
+    def step(schema: pa.Schema) -> tuple[pa.Schema, Apply]:
+        import pyarrow as pa
+
+        names = [column.name for column in columns]
+        if sorted(schema.names) != sorted(names):
+            raise QueryFailed(
+                f"The query of dataset {dataset!r} gives the columns {', '.join(schema.names)}; declared are "
+                f"{', '.join(names)}.",
+                code="dataset_columns",
+            )
+        indices = [schema.names.index(name) for name in names]
+        made = pa.schema([pa.field(column.name, column.arrow, metadata=column.metadata) for column in columns])
+
+        def apply(batch: pa.RecordBatch) -> pa.RecordBatch:
+            arrays = [
+                _exact(batch.column(index), column, dataset) for index, column in zip(indices, columns, strict=True)
+            ]
+            return pa.RecordBatch.from_arrays(arrays, schema=made)
+
+        return made, apply
+
+    return step
+
+
+def _exact(array: pa.Array, column: Column, dataset: str) -> pa.Array:
+    import pyarrow as pa
+
+    target = column.arrow
+    if array.type == target:
+        return array
+    try:
+        return _converter(array.type, target, column.stored)(array, target)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, _Inexact):
+        raise QueryFailed(
+            f"Dataset {dataset!r}: column {column.name!r} has a value that is not exactly {column.type}; mend the "
+            "query or the declared type.",
+            code="dataset_type",
+        ) from None
+
+
+class _Inexact(Exception):
+    """A value, or a whole type, that the declared type does not hold."""
+
+
+_Convert: TypeAlias = "Callable[[pa.Array, pa.DataType], pa.Array]"
+
+
+def _converter(source: pa.DataType, target: pa.DataType, stored: str | None) -> _Convert:
+    import pyarrow as pa
+
+    t = pa.types
+    zone_lost = t.is_timestamp(source) and source.tz is not None and getattr(target, "tz", None) is None
+    rules: tuple[tuple[bool, _Convert], ...] = (
+        (t.is_null(source), _cast),
+        (t.is_decimal(target) and t.is_floating(source), _never),
+        (zone_lost, _never),
+        (stored == "minor_units", _from_minor_units),
+        (stored == "epoch_s", _from_epoch("s")),
+        (stored == "epoch_ms", _from_epoch("ms")),
+        (t.is_boolean(target), _to_boolean),
+        (t.is_decimal(target) and t.is_integer(source), _integer_to_decimal),
+        (t.is_integer(target) and t.is_string(source), _text_to_integer),
+        (t.is_timestamp(target) and t.is_string(source), _text_to_moment),
+        (t.is_date(target) and t.is_timestamp(source), _moment_to_date),
+    )
+    return next((convert for applies, convert in rules if applies), _cast)
+
+
+def _cast(array: pa.Array, target: pa.DataType) -> pa.Array:
+    return array.cast(target)
+
+
+def _never(array: pa.Array, target: pa.DataType) -> pa.Array:
+    raise _Inexact
+
+
+def _from_minor_units(array: pa.Array, target: pa.DataType) -> pa.Array:
+    import pyarrow as pa
+
+    whole = array.cast(pa.decimal128(38, 0))
+    widest = pa.decimal128(38, target.scale)
+    return pa.Array.from_buffers(widest, len(whole), whole.buffers(), whole.null_count, whole.offset).cast(target)
+
+
+def _from_epoch(unit: str) -> _Convert:
+    import pyarrow as pa
+
+    return lambda array, target: array.cast(pa.int64()).cast(pa.timestamp(unit)).cast(target)
+
+
+def _to_boolean(array: pa.Array, target: pa.DataType) -> pa.Array:
+    import pyarrow as pa
+
+    from fluxport import compute as pc
+
+    whole = array.cast(pa.int64())
+    made = pc.equal(whole, 1)
+    if pc.any(pc.not_equal(whole, pc.cast(made, pa.int64()))).as_py():
+        raise _Inexact
+    return made
+
+
+def _text_to_integer(array: pa.Array, target: pa.DataType) -> pa.Array:
+    import pyarrow as pa
+
+    return array.cast(pa.decimal128(38, 0)).cast(target)
+
+
+def _text_to_moment(array: pa.Array, target: pa.DataType) -> pa.Array:
+    import pyarrow as pa
+
+    return array.cast(pa.timestamp(target.unit)).cast(target)
+
+
+def _integer_to_decimal(array: pa.Array, target: pa.DataType) -> pa.Array:
+    import pyarrow as pa
+
+    return array.cast(pa.decimal128(20, 0)).cast(target)  # which Arrow refuses where the type could be too small
+
+
+def _moment_to_date(array: pa.Array, target: pa.DataType) -> pa.Array:
+    made = array.cast(target)
+    if not made.cast(array.type).equals(array):
+        raise _Inexact
+    return made

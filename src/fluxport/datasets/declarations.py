@@ -1,0 +1,313 @@
+"""The section ``datasets`` of a configuration, checked whole before anything uses it.
+
+::
+
+    datasets:
+      trades:
+        title: Trades
+        connection: journal            # default: main
+        scope: user                    # default; "all" gives every caller every row
+        query:                         # one text, or one per dialect: mysql, postgresql, sqlite
+          SELECT id, pnl, entry_at AS "entryAt" FROM trades WHERE user_id = :user AND {filters}
+        order: entry_at DESC, id DESC
+        columns:
+          id: text
+          pnl: {type: "decimal(18,4)", label: P&L, width: 12, format: "#,##0.00"}
+          entryAt: timestamp(3)
+        filters:
+          entry: {type: date_range, zone: Europe/Berlin, from: dateFrom, to: dateTo,
+                  where_from: "entry_at >= :dateFrom", where_to: "entry_at < :dateTo"}
+          status: {type: one_of, values: [OPEN, CLOSED], where: "status = :status"}
+          limit: {type: limit}
+
+``{filters}`` is where the conditions go; every ``where`` is fixed text that binds its own parameter.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from fluxport.datasets.columns import STORED, TYPE, TYPES_SHOWN, Column
+from fluxport.datasets.dataset import FILTERS, USER, Dataset
+from fluxport.datasets.filters import INTEGER_MAX, AnyOf, DateRange, Filter, Limit, NumberRange, OneOf, Text
+from fluxport.datasets.moments import BIND_NAMES
+from fluxport.datasets.sqltext import DIALECTS, Fragment, canonical, everywhere, for_dialect, names_of
+from fluxport.errors import Refused
+
+NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
+
+
+def parse_datasets(declared: Mapping[str, Any]) -> dict[str, Dataset]:
+    """The datasets by name; Refused (``bad_configuration``) with the first problem of each, one per line."""
+    found: dict[str, Dataset] = {}
+    problems: list[str] = []
+    for name, entry in declared.items():
+        try:
+            found[name] = _dataset(name, entry)
+        except _Problem as problem:
+            problems.append(str(problem))
+    if problems:
+        raise Refused("\n".join(problems), code="bad_configuration")
+    return found
+
+
+class _Problem(Exception):
+    def __init__(self, place: str, what: str) -> None:
+        super().__init__(f"{place}: {what}.")
+
+
+class _Entry:
+    """A mapping of the declaration with its place; :meth:`done` complains about keys that nobody asked for."""
+
+    def __init__(self, place: str, value: Any) -> None:
+        if not isinstance(value, Mapping):
+            raise _Problem(place, "must be a mapping")
+        self.place = place
+        self.left = dict(value)
+        self._asked: list[str] = []
+
+    def problem(self, what: str) -> _Problem:
+        return _Problem(self.place, what)
+
+    def take(self, key: str) -> Any:
+        self._asked.append(key)
+        return self.left.pop(key, None)
+
+    def text(self, key: str, default: str | None = None) -> str | None:
+        value = self.take(key)
+        if value is None:
+            return default
+        if not isinstance(value, str) or not value.strip():
+            raise self.problem(f"{key!r} must be text")
+        return value
+
+    def choice(self, key: str, known: Sequence[str], default: str) -> str:
+        value = self.text(key, default) or default
+        if value not in known:
+            raise self.problem(f"{key!r} must be one of {', '.join(known)}")
+        return value
+
+    def number(self, key: str, low: int, high: int, default: int) -> int:
+        value = self.take(key)
+        if value is None:
+            return default
+        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+            raise self.problem(f"{key!r} must be a whole number from {low:,} to {high:,}")
+        return value
+
+    def fragment(self, key: str) -> Fragment | None:
+        """SQL text: one for all dialects, or a mapping of dialects."""
+        value = self.take(key)
+        if value is None:
+            return None
+        if isinstance(value, Mapping):
+            part = _Entry(f"{self.place}, {key}", value)
+            made = {}
+            for name in value:
+                try:
+                    dialect = canonical(str(name))
+                except Refused as refused:
+                    raise part.problem(refused.message.rstrip(".")) from None
+                made[dialect] = _sql(part.text(name), part.place)
+            if not made:
+                raise part.problem("has no text")
+            return made
+        return everywhere(_sql(value, f"{self.place}, {key}"))
+
+    def done(self) -> None:
+        for key in self.left:
+            near = difflib.get_close_matches(str(key), self._asked, 1)
+            hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(self._asked)}"
+            raise self.problem(f"unknown key {key!r}; {hint}")
+
+
+def _sql(value: Any, place: str) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise _Problem(place, "must be SQL text")
+    text = value.strip()
+    if text.endswith(";") or "\0" in text:
+        raise _Problem(place, "must be one statement without ';' at its end")
+    return text
+
+
+def _name(value: Any, place: str) -> str:
+    if not isinstance(value, str) or not NAME.fullmatch(value):
+        raise _Problem(place, f"the name {value!r} must be letters, digits and '_', and not begin with a digit")
+    return value
+
+
+def _dataset(name: Any, declared: Any) -> Dataset:
+    place = f"Dataset {name!r}"
+    _name(name, place)
+    entry = _Entry(place, declared)
+    query = entry.fragment("query")
+    if query is None:
+        raise entry.problem("'query' is missing")
+    made = Dataset(
+        name=name,
+        title=entry.text("title", name) or name,
+        connection=entry.text("connection", "main") or "main",
+        query=query,
+        columns=_columns(entry),
+        filters=_filters(entry),
+        order=entry.fragment("order"),
+        scope="user" if entry.choice("scope", ("user", "all"), "user") == "user" else "all",
+    )
+    entry.done()
+    _check_sql(made, place)
+    return made
+
+
+def _check_sql(made: Dataset, place: str) -> None:
+    """What the query, the conditions and the order name must fit together in every dialect of the query."""
+    conditions = {param: fragment for entry in made.filters for param, fragment in entry.fragments.items()}
+    for dialect in [d for d in DIALECTS if for_dialect(made.query, d) is not None]:
+        query = for_dialect(made.query, dialect) or ""
+        names = names_of(query)
+        if made.scope == "user" and USER not in names:
+            raise _Problem(place, f"the query for {dialect} must bind :user, or the scope must be 'all'")
+        if unknown := [n for n in names if n != USER]:
+            raise _Problem(place, f"the query for {dialect} binds :{unknown[0]}; only :user may stand in it")
+        if conditions and query.count(FILTERS) != 1:
+            raise _Problem(place, f"the query for {dialect} must have {FILTERS} once, where conditions go")
+        for param, fragment in conditions.items():
+            text = for_dialect(fragment, dialect)
+            if text is None:
+                raise _Problem(place, f"the condition of {param!r} has no text for {dialect}")
+            _check_condition(text, param, place)
+        if made.order is not None and for_dialect(made.order, dialect) is None:
+            raise _Problem(place, f"'order' has no text for {dialect}")
+    if made.order is None and any(isinstance(entry, Limit) for entry in made.filters):
+        raise _Problem(place, "a limit needs an 'order', or which rows it leaves is chance")
+
+
+def _check_condition(text: str, param: str, place: str) -> None:
+    names = names_of(text)
+    if param not in names:
+        raise _Problem(place, f"the condition of {param!r} must bind :{param}")
+    if unknown := [n for n in names if n not in (param, USER)]:
+        raise _Problem(place, f"the condition of {param!r} binds :{unknown[0]}, which is not its parameter")
+
+
+def _columns(entry: _Entry) -> tuple[Column, ...]:
+    declared = _Entry(f"{entry.place}, columns", entry.take("columns") or {})
+    names = list(declared.left)
+    if not names:
+        raise entry.problem("'columns' is missing: names and types of what the query gives")
+    return tuple(_column(str(name), declared.take(name), declared.place) for name in names)
+
+
+def _column(name: str, value: Any, place: str) -> Column:
+    place = f"{place.removesuffix('s')} {name!r}"
+    entry = _Entry(place, {"type": value} if isinstance(value, str) else value)
+    kind = (entry.text("type") or "").replace(" ", "")
+    match = TYPE.fullmatch(kind)
+    if match is None or (match["decimal"] and not int(match["scale"]) <= int(match["precision"]) <= 38):
+        raise entry.problem(f"'type' must be one of {TYPES_SHOWN}")
+    stored = entry.text("stored")
+    takes = next((names for group, names in STORED.items() if match[group]), ())
+    if stored is not None and stored not in takes:
+        raise entry.problem("'stored' must be minor_units for a decimal, or epoch_s or epoch_ms for a moment")
+    width = entry.take("width")
+    if width is not None and (isinstance(width, bool) or not isinstance(width, int | float) or not 0 < width <= 255):
+        raise entry.problem("'width' must be a number of characters up to 255")
+    as_text = entry.take("as_text") or False
+    if not isinstance(as_text, bool):
+        raise entry.problem("'as_text' must be true or false")
+    made = Column(name, kind, entry.text("label"), width, entry.text("format"), as_text, stored)
+    entry.done()
+    return made
+
+
+def _filters(entry: _Entry) -> tuple[Filter, ...]:
+    declared = _Entry(f"{entry.place}, filters", entry.take("filters") or {})
+    made: list[Filter] = []
+    params: dict[str, str] = {USER: "the calling user"}
+    for name in list(declared.left):
+        part = _Entry(f"{entry.place}, filter {name!r}", declared.take(name))
+        _name(name, part.place)
+        found = _KINDS[part.choice("type", tuple(_KINDS), "")](name, part)
+        part.done()
+        for param in found.params:
+            if param in params:
+                raise part.problem(f"the parameter {param!r} already belongs to {params[param]}")
+            params[param] = f"filter {name!r}"
+        if isinstance(found, Limit) and any(isinstance(other, Limit) for other in made):
+            raise part.problem("there can be one limit")
+        made.append(found)
+    return tuple(made)
+
+
+def _where(part: _Entry, key: str = "where") -> Fragment:
+    fragment = part.fragment(key)
+    if fragment is None:
+        raise part.problem(f"{key!r} is missing: the condition in SQL")
+    return fragment
+
+
+def _ends(
+    name: str, part: _Entry, keys: tuple[str, str], suffixes: tuple[str, str]
+) -> tuple[tuple[str, str], dict[str, Fragment]]:
+    first, last = (_name(part.text(key, name + suffix), part.place) for key, suffix in zip(keys, suffixes, strict=True))
+    return (first, last), {first: _where(part, f"where_{keys[0]}"), last: _where(part, f"where_{keys[1]}")}
+
+
+def _date_range(name: str, part: _Entry) -> Filter:
+    params, fragments = _ends(name, part, ("from", "to"), ("From", "To"))
+    zone = part.text("zone", "UTC") or "UTC"
+    try:
+        ZoneInfo(zone)
+    except (KeyError, ValueError, OSError):
+        raise part.problem(f"'zone' {zone!r} is no IANA time zone such as Europe/Berlin") from None
+    return DateRange(name, params, fragments, zone, part.choice("bind", BIND_NAMES, "utc"))
+
+
+def _one_of(name: str, part: _Entry) -> Filter:
+    values = part.take("values")
+    if not isinstance(values, list) or not values or not all(isinstance(value, str) for value in values):
+        raise part.problem("'values' must be a list of texts (quote words such as yes, no, on, off)")
+    return OneOf(name, {name: _where(part)}, tuple(values))
+
+
+def _any_of(name: str, part: _Entry) -> Filter:
+    items = part.choice("items", ("text", "integer"), "text")
+    return AnyOf(
+        name,
+        {name: _where(part)},
+        "integer" if items == "integer" else "text",
+        part.number("items_max", 1, 10_000, 1000),
+    )
+
+
+def _number_range(name: str, part: _Entry) -> Filter:
+    params, fragments = _ends(name, part, ("min", "max"), ("Min", "Max"))
+    return NumberRange(name, params, fragments, part.number("scale", 0, 18, 0))
+
+
+def _text(name: str, part: _Entry) -> Filter:
+    where = _where(part)
+    match part.choice("match", ("equals", "contains", "starts_with"), "equals"):
+        case "equals":
+            return Text(name, {name: where})
+        case kind:
+            if not all("ESCAPE '!'" in text for text in where.values()):
+                raise part.problem("'where' must be LIKE with ESCAPE '!', so that % and _ of a value mean themselves")
+            return Text(name, {name: where}, "contains" if kind == "contains" else "starts_with")
+
+
+def _limit(name: str, part: _Entry) -> Filter:
+    return Limit(name, part.number("max", 1, INTEGER_MAX, INTEGER_MAX))
+
+
+_KINDS: dict[str, Callable[[str, _Entry], Filter]] = {
+    "date_range": _date_range,
+    "one_of": _one_of,
+    "any_of": _any_of,
+    "number_range": _number_range,
+    "text": _text,
+    "limit": _limit,
+}

@@ -1,0 +1,43 @@
+"""The little that is looked at in declared SQL: which ``:names`` it uses, and which dialect it is for."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import TypeAlias
+
+from fluxport.errors import Refused
+
+DIALECTS = ("mysql", "postgresql", "sqlite")
+_ALIASES = {"mariadb": "mysql", "postgres": "postgresql"}
+_ANY = "*"
+
+# SQL text by dialect; one text for all of them stands under "*".
+Fragment: TypeAlias = Mapping[str, str]
+
+_NAMES = re.compile(
+    r"""'(?:[^']|'')*' | "(?:[^"]|"")*" | `[^`]*` | /\*.*?\*/ | --[^\n]* | ::\w+ | :=
+      | :(?P<name>[A-Za-z_][A-Za-z0-9_]*)""",
+    re.VERBOSE | re.DOTALL,
+)
+
+
+def canonical(dialect: str) -> str:
+    """The name of DIALECTS that ``dialect`` means; Refused if there is none."""
+    name = _ALIASES.get(dialect.lower(), dialect.lower())
+    if name not in DIALECTS:
+        raise Refused(f"Unknown dialect {dialect!r}; these exist: {', '.join(DIALECTS)}.", code="unknown_dialect")
+    return name
+
+
+def names_of(text: str) -> list[str]:
+    """Names of the bound parameters, in order, outside of strings and comments."""
+    return [match["name"] for match in _NAMES.finditer(text) if match["name"]]
+
+
+def everywhere(text: str) -> Fragment:
+    return {_ANY: text}
+
+
+def for_dialect(fragment: Fragment, dialect: str) -> str | None:
+    return fragment.get(dialect, fragment.get(_ANY))

@@ -1,0 +1,260 @@
+"""Mail over SMTP, with the standard library's synchronous client: a step of an export has a thread of its own.
+
+A temporary answer (4xx), no answer or no connection is Unavailable, a permanent one (5xx, a wrong password, a
+certificate that does not fit) Refused. SMTP cannot tell whether a mail was taken when the connection ends just before
+the answer: then it is sent again, with the same Message-ID.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import smtplib
+import socket
+import ssl
+from collections.abc import Collection, Iterator
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass, field
+from email.headerregistry import Address
+from email.utils import parseaddr
+from typing import Literal
+
+from fluxport.delivery._tls import client_context
+from fluxport.delivery.letter import Failure, Letter, Mail, SentFile, compose
+from fluxport.delivery.recipients import check_recipient, masked
+from fluxport.errors import Refused, Unavailable
+
+__all__ = ["EmailOptions", "Failure", "Mail", "SentFile", "check_recipient", "send_email", "try_server"]
+
+ATTACHMENT_BYTES_LIMIT = 25 << 20  # what large mail providers take, encoded
+
+_TOO_LARGE = 552
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class EmailOptions:
+    """The mail server; without a ``host`` mails are only logged.
+
+    ``security``: ``tls`` from the first byte, ``starttls`` or nothing, ``none``; ``auto`` is ``tls`` on port 465, else
+    STARTTLS where the server offers it, and then no password goes over a connection in the clear.
+    ``attachment_max_bytes`` bounds the whole encoded mail; a larger one is sent with a link. ``timeout_s`` is for each
+    single answer of the server.
+    """
+
+    host: str = ""
+    port: int = 587
+    user: str = ""
+    password: str = field(default="", repr=False)
+    sender: str = ""  # exports@example.com, or with a name: Exports <exports@example.com>
+    security: Literal["auto", "starttls", "tls", "none"] = "auto"
+    timeout_s: float = 30.0
+    attachment_max_bytes: int = 10 << 20
+    ca_file: str | None = None  # authorities to trust beside the system's
+    helo_name: str | None = None  # what this machine calls itself; default: its name
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.attachment_max_bytes <= ATTACHMENT_BYTES_LIMIT:
+            raise Refused(f"`attachment_max_bytes` is 0 to {ATTACHMENT_BYTES_LIMIT:,} bytes; many servers take less.")
+        if not (self.user + self.password).isascii():
+            raise Refused("The mail server's user and password must be ASCII: SMTP logins carry nothing else safely.")
+        if self.host:
+            _sender(self.sender or self.user)
+
+
+def send_email(options: EmailOptions, mail: Mail, *, domains: Collection[str] | None = None) -> None:
+    """Send ``mail`` once. ``domains`` are those its sender may write to (None: any), as in ``check_recipient``.
+
+    The file is attached if all of the mail stays within the limit and the server takes so much, else a link is sent.
+    """
+    recipient = check_recipient(mail.recipient, domains)
+    if not options.host:
+        _log.info("no mail server is set: a mail to %s is only logged", masked(recipient), extra=_about(mail))
+        return
+    sender = _sender(options.sender or options.user)
+    with _translated(options.host), closing(_connect(options)) as smtp:
+        _check_international(smtp, recipient)
+        for letter in _letters(options, mail, sender, recipient):
+            if _fits(smtp, letter) and _taken(smtp, sender.addr_spec, recipient, letter):
+                break
+        with suppress(smtplib.SMTPException, OSError):
+            smtp.quit()  # the mail was taken; whatever happens now does not change that
+    _log.info("mail sent to %s", masked(recipient), extra=_about(mail))
+
+
+def try_server(options: EmailOptions) -> None:
+    """Connect, encrypt and log in as for a mail, and leave; raises as :func:`send_email`."""
+    with _translated(options.host), closing(_connect(options)) as smtp:
+        smtp.quit()
+
+
+def _letters(options: EmailOptions, mail: Mail, sender: Address, recipient: str) -> Iterator[Letter]:
+    """What to try, the best first."""
+    if isinstance(mail.outcome, SentFile) and mail.outcome.chunks is not None:
+        letter = compose(mail, sender, recipient, attach=True)
+        if letter.size_bytes <= options.attachment_max_bytes:
+            yield letter
+    yield compose(mail, sender, recipient, attach=False)
+
+
+def _fits(smtp: smtplib.SMTP, letter: Letter) -> bool:
+    """Whether the server takes mails of such a size (RFC 1870; 0 or nothing is no limit); small ones are just tried."""
+    limit = smtp.esmtp_features.get("size", "")
+    return letter.file is None or not limit.isdigit() or int(limit) == 0 or letter.size_bytes <= int(limit)
+
+
+def _taken(smtp: smtplib.SMTP, sender: str, recipient: str, letter: Letter) -> bool:
+    """Send one letter; False if it is too large for the server and there is a smaller one."""
+    options = [f"SIZE={letter.size_bytes}"] if smtp.has_extn("size") else []
+    if not recipient.isascii():
+        options += ["SMTPUTF8", "BODY=8BITMIME"]
+    try:
+        _expect(smtp.mail(sender, options), 250)
+        _expect_recipient(smtp.rcpt(recipient))
+        _expect(smtp.docmd("DATA"), 354)
+        # From here to the final dot an error must end the connection, or the server would take half a mail for a whole.
+        for piece in letter.pieces():
+            smtp.send(re.sub(rb"(?m)^\.", b"..", piece))
+        smtp.send(b".\r\n")
+        _expect(smtp.getreply(), 250)
+    except smtplib.SMTPResponseException as error:
+        if error.smtp_code != _TOO_LARGE or letter.file is None:
+            raise
+        smtp.rset()
+        return False
+    return True
+
+
+def _expect(reply: tuple[int, bytes], *codes: int) -> None:
+    if reply[0] not in codes:
+        raise smtplib.SMTPResponseException(*reply)
+
+
+def _expect_recipient(reply: tuple[int, bytes]) -> None:
+    code, text = reply
+    if 500 <= code <= 599 and code != _TOO_LARGE:
+        raise Refused(
+            f"The mail server does not deliver to this recipient (answer {code}): check the address.",
+            code="bad_recipient",
+            detail=text.decode("utf-8", "replace"),
+        )
+    _expect(reply, 250, 251)
+
+
+def _connect(options: EmailOptions) -> smtplib.SMTP:
+    """Connected, encrypted and logged in as the options say."""
+    helo = options.helo_name or _own_name()
+    if options.security == "tls" or (options.security == "auto" and options.port == 465):
+        context = client_context(options.ca_file)
+        smtp: smtplib.SMTP = smtplib.SMTP_SSL(
+            options.host, options.port, helo, timeout=options.timeout_s, context=context
+        )
+        encrypted = True
+    else:
+        smtp = smtplib.SMTP(options.host, options.port, helo, timeout=options.timeout_s)
+        encrypted = False
+    try:
+        smtp.ehlo_or_helo_if_needed()
+        if not encrypted and options.security != "none":
+            encrypted = _start_tls(smtp, options)
+        if options.user:
+            if not encrypted and options.security != "none":
+                raise _no_tls(options.host)
+            smtp.login(options.user, options.password)
+        smtp.ehlo_or_helo_if_needed()
+    except BaseException:
+        smtp.close()
+        raise
+    return smtp
+
+
+def _start_tls(smtp: smtplib.SMTP, options: EmailOptions) -> bool:
+    if not smtp.has_extn("starttls"):
+        if options.security == "starttls":
+            raise _no_tls(options.host)
+        return False
+    _expect(smtp.starttls(context=client_context(options.ca_file)), 220)
+    return True
+
+
+def _no_tls(host: str) -> Refused:
+    return Refused(
+        f"The mail server {host} offers no encryption (STARTTLS): use its TLS port, or set the security to none if the "
+        "network in between may be trusted.",
+        code="mail_tls",
+    )
+
+
+def _check_international(smtp: smtplib.SMTP, recipient: str) -> None:
+    if not recipient.isascii() and not smtp.has_extn("smtputf8"):
+        raise Refused(
+            "The mail server does not take addresses beyond ASCII (SMTPUTF8): use another address of the recipient.",
+            code="bad_recipient",
+        )
+
+
+@contextmanager
+def _translated(host: str) -> Iterator[None]:
+    """What SMTP and the network raise, as ours; the server's words go to ``detail``, they may hold an address."""
+    try:
+        yield
+    except smtplib.SMTPResponseException as error:
+        words = error.smtp_error.decode("utf-8", "replace") if isinstance(error.smtp_error, bytes) else error.smtp_error
+        if isinstance(error, smtplib.SMTPAuthenticationError) and error.smtp_code >= 500:
+            raise Refused(
+                f"The mail server {host} refused the login (answer {error.smtp_code}): check user and password.",
+                code="mail_auth",
+                detail=words,
+            ) from error
+        if 500 <= error.smtp_code <= 599:
+            raise Refused(
+                f"The mail server {host} refused the mail (answer {error.smtp_code}).",
+                code="mail_refused",
+                detail=words,
+            ) from error
+        raise Unavailable(
+            f"The mail server {host} does not take the mail now (answer {error.smtp_code}).",
+            code="mail_unavailable",
+            detail=words,
+        ) from error
+    except smtplib.SMTPNotSupportedError as error:
+        raise Refused(
+            f"The mail server {host} offers no login: leave the user empty, or use its submission port.",
+            code="mail_auth",
+        ) from error
+    except ssl.SSLCertVerificationError as error:
+        raise Refused(
+            f"The certificate of the mail server {host} is not trusted ({error.verify_message}): check the host's "
+            "name, or give the authority's certificate as ca_file.",
+            code="mail_tls",
+        ) from error
+    except (smtplib.SMTPException, OSError) as error:
+        raise Unavailable(
+            f"The mail server {host} cannot be reached or broke off: {type(error).__name__}.",
+            code="mail_unavailable",
+            detail=str(error),
+        ) from error
+
+
+def _sender(text: str) -> Address:
+    display_name, address = parseaddr(text) if text.isprintable() else ("", "")
+    try:
+        checked = check_recipient(address)
+        if not checked.isascii():
+            raise Refused("The sender's name before the @ must be ASCII.", code="bad_sender")
+        return Address(display_name=display_name, addr_spec=checked)
+    except Refused as error:
+        raise Refused(
+            "The sender of mails must be an address such as exports@example.com or 'Exports <exports@example.com>'.",
+            code="bad_sender",
+        ) from error
+
+
+def _own_name() -> str:
+    """For the greeting; the library's own default asks the DNS, which may take long."""
+    name = socket.gethostname()
+    return name if "." in name else "[127.0.0.1]"
+
+
+def _about(mail: Mail) -> dict[str, str]:
+    return {"task_id": mail.export_id}

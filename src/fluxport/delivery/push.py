@@ -1,0 +1,150 @@
+"""A stored file sent to a URL of the caller's own that takes one PUT: a presigned one of S3, OSS, GCS or Azure.
+
+The same rules hold as for webhooks (targets.py): public addresses alone, the connection to the checked one, no
+redirect, no proxy. The length is told before the first byte, as presigned URLs want; a file that cannot be read to its
+end breaks the connection, so that no receiver takes a part for the whole.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import ipaddress
+import re
+import socket
+import ssl
+import time
+from collections.abc import Mapping
+from contextlib import closing, suppress
+from dataclasses import dataclass, field
+
+from fluxport.delivery._reach import ANSWER_BYTES_MAX, Answer, Resolve, connected, resolved, retry_after_s
+from fluxport.delivery.targets import AllowList, Target, check_addresses, check_name, read_target
+from fluxport.delivery.webhook import WebhookOptions
+from fluxport.errors import Broken, Refused, Unavailable
+from fluxport.stages import Chunks
+
+HEADERS_MAX = 16
+CONNECT_S = 15.0
+STALL_S = 60.0  # for one write, and for the answer
+
+_OF = "upload"
+# What presigned URLs may want to be sent with them; nothing that steers the connection or proves who somebody is.
+_HEADER = re.compile(
+    r"content-(type|disposition|encoding|language|md5)|cache-control|if-none-match|x-(amz|oss|goog|ms)-[a-z0-9-]{1,64}"
+)
+_VALUE = re.compile(r"[ -~]{1,1024}")
+
+
+@dataclass(frozen=True)
+class Upload:
+    """Where a file goes, and the headers that its URL was signed with."""
+
+    url: str = field(repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+
+def check_upload(options: WebhookOptions, upload: Upload) -> None:
+    """Refused if it can be seen to be no target, without asking the DNS."""
+    check_name(read_target(upload.url, http_allowed=options.http_allowed, of=_OF), AllowList(options.allow))
+    if len(upload.headers) > HEADERS_MAX:
+        raise Refused(f"An upload has at most {HEADERS_MAX} headers.", code="bad_upload")
+    for name, value in upload.headers.items():
+        if not _HEADER.fullmatch(name.lower()) or not _VALUE.fullmatch(value):
+            raise Refused(f"The upload's header {name[:80]!r} is none that a signed URL needs.", code="bad_upload")
+
+
+def send_file(
+    options: WebhookOptions,
+    upload: Upload,
+    chunks: Chunks,
+    *,
+    size_bytes: int,
+    sha256: str,
+    media_type: str,
+    now: float,
+    resolve: Resolve = socket.getaddrinfo,
+) -> None:
+    """Send the file once. Refused if the other side will not have it, Unavailable for what time can mend."""
+    target = read_target(upload.url, http_allowed=options.http_allowed, of=_OF)
+    with closing(chunks):
+        try:
+            deadline = time.monotonic() + CONNECT_S
+            addresses = resolved(target, resolve, deadline)
+            found = [ipaddress.ip_address(sockaddr[0]) for _, sockaddr in addresses]
+            check_addresses(target, found, AllowList(options.allow))
+            with closing(connected(options.ca_file, target, addresses, deadline)) as connection:
+                _send_head(connection, target, upload, size_bytes, media_type)
+                _send_body(connection, chunks, size_bytes, sha256)
+                status, retry_after = _answer(connection)
+        except TimeoutError as error:
+            raise _unavailable(target, "did not take the file in time", "upload_timeout") from error
+        except socket.gaierror as error:
+            raise _unavailable(target, "cannot be found in the DNS", "upload_unresolved") from error
+        except ssl.SSLCertVerificationError as error:
+            raise _unavailable(target, f"has no valid certificate ({error.verify_message})", "upload_tls") from error
+        except (OSError, http.client.HTTPException) as error:
+            raise _unavailable(target, "cannot be reached or broke off", "upload_unreachable", str(error)) from error
+    _judge(target, status, retry_after_s(retry_after, now))
+
+
+def _send_head(connection: socket.socket, target: Target, upload: Upload, size_bytes: int, media_type: str) -> None:
+    given = {name.lower(): value for name, value in upload.headers.items()}
+    # Azure takes no blob without it, and no signature covers it.
+    azure = {"x-ms-blob-type": "BlockBlob"} if target.host.endswith(".blob.core.windows.net") else {}
+    lines = {
+        "host": target.authority,
+        "user-agent": "Fluxport",
+        "content-type": media_type,
+        **azure,
+        **given,
+        "content-length": str(size_bytes),
+        "connection": "close",
+    }
+    head = "".join([f"PUT {target.path} HTTP/1.1\r\n", *(f"{k}: {v}\r\n" for k, v in lines.items()), "\r\n"])
+    _send(connection, memoryview(head.encode("ascii")))
+
+
+def _send_body(connection: socket.socket, chunks: Chunks, size_bytes: int, sha256: str) -> None:
+    """All of the file; the last bytes go out only if it is the one that was promised."""
+    digest, sent = hashlib.sha256(), 0
+    held: bytes | memoryview = b""
+    for chunk in chunks:
+        digest.update(chunk)
+        sent += len(chunk)
+        _send(connection, memoryview(held))
+        held = chunk
+    if (sent, digest.hexdigest()) != (size_bytes, sha256):
+        raise Broken("The stored file is not the one that was made; it was not sent on.", code="store_differs")
+    _send(connection, memoryview(held))
+
+
+def _send(connection: socket.socket, unsent: memoryview) -> None:
+    while unsent:
+        connection.settimeout(STALL_S)
+        unsent = unsent[connection.send(unsent) :]
+
+
+def _answer(connection: socket.socket) -> tuple[int, str | None]:
+    told = Answer(connection, time.monotonic() + STALL_S)
+    response = http.client.HTTPResponse(told, method="PUT")  # type: ignore[arg-type]  # it asks for makefile alone
+    with closing(response):
+        response.begin()
+        with suppress(OSError, http.client.HTTPException):
+            response.read(ANSWER_BYTES_MAX)
+        return response.status, response.headers.get("Retry-After")
+
+
+def _judge(target: Target, status: int, retry_after: float | None) -> None:
+    if 200 <= status <= 299:
+        return
+    if status in (408, 425, 429) or status >= 500:
+        raise Unavailable(
+            f"The upload's receiver {target.host} answered {status}.", code="upload_rejected", retry_after_s=retry_after
+        )
+    hint = "redirects are not followed" if status < 400 else "the URL may have expired, or was signed for other headers"
+    raise Refused(f"The upload's receiver {target.host} answered {status}: {hint}.", code="upload_rejected")
+
+
+def _unavailable(target: Target, what: str, code: str, detail: str | None = None) -> Unavailable:
+    return Unavailable(f"The upload's receiver {target.host} {what}.", code=code, detail=detail)

@@ -1,0 +1,206 @@
+"""Webhooks as Standard Webhooks (standardwebhooks.com): one signed POST to a URL that a caller named.
+
+The request is written by hand over a socket of our own: that is what lets it go to the very address that was checked
+(targets.py), with the host's name in SNI, certificate and Host, through no proxy, following no redirect, within one
+deadline for all of it, however slowly the other side answers.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+import http.client
+import ipaddress
+import json
+import re
+import socket
+import ssl
+import time
+from collections.abc import Callable, Mapping
+from contextlib import closing, suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from fluxport.delivery._reach import ANSWER_BYTES_MAX, Answer, Resolve, connected, left, resolved, retry_after_s
+from fluxport.delivery.targets import AllowList, Target, check_addresses, check_name, read_target
+from fluxport.errors import Gone, Refused, Unavailable
+
+EVENT_TYPES = ("export.completed", "export.failed", "export.canceled", "export.expired")
+SECRET_BYTES_MIN = 24  # the standard's own bound
+
+# 5 s, 5 min, 30 min, 2 h, 5 h, 8 h, 8 h: as the standard suggests, all within a day.
+_DELAYS_S = (5, 300, 1800, 7200, 18000, 28800, 28800)
+
+
+@dataclass(frozen=True)
+class WebhookOptions:
+    """``allow`` names hosts and networks that may be reached although they are not public (``AllowList``).
+
+    Any port may be named. ``timeout_s`` is for all of one delivery, from the name's look-up to the answer's end.
+    """
+
+    allow: tuple[str, ...] = ()
+    http_allowed: bool = False  # else only https
+    timeout_s: float = 15.0
+    ca_file: str | None = None  # authorities to trust beside the system's
+
+    def __post_init__(self) -> None:
+        AllowList(self.allow)  # what is wrong with it is told at start
+
+
+@dataclass(frozen=True)
+class WebhookEvent:
+    """What happened, the same in every attempt to tell it; ``id`` is by which a receiver knows a repeated one."""
+
+    id: str
+    type: str
+    occurred_at: float  # Unix time
+    data: Mapping[str, Any] = field(repr=False)
+
+    def __post_init__(self) -> None:
+        if self.type not in EVENT_TYPES:
+            raise ValueError(f"no such event: {self.type!r}")
+        # A dot would let id and timestamp trade places under one signature.
+        if not re.fullmatch(r"[A-Za-z0-9_-]{1,128}", self.id):
+            raise ValueError(f"not an event id: {self.id!r}")
+
+    def body(self) -> bytes:
+        moment = datetime.fromtimestamp(self.occurred_at, UTC).isoformat(timespec="milliseconds")
+        content = {"type": self.type, "timestamp": moment.replace("+00:00", "Z"), "data": self.data}
+        return json.dumps(content, allow_nan=False, separators=(",", ":")).encode()
+
+
+def send_webhook(
+    options: WebhookOptions,
+    url: str,
+    secrets: tuple[str, ...],
+    event: WebhookEvent,
+    now: float,
+    *,
+    resolve: Resolve = socket.getaddrinfo,
+) -> None:
+    """Deliver ``event`` once; ``secrets`` is usually one, two while it is rotated, ``now`` the attempt's Unix time.
+
+    Returns after an answer of 2xx (what follows its head is read for politeness and decides nothing). Gone after 410:
+    the receiver wants no more. Refused for a URL that may not be used and for a redirect. Unavailable for everything
+    else that time can mend: other answers (with their ``Retry-After``), no connection, no name, a bad certificate.
+    """
+    target = read_target(url, http_allowed=options.http_allowed)
+    body = event.body()
+    headers = signed_headers(secrets, event.id, body, now)
+    deadline = time.monotonic() + options.timeout_s
+    try:
+        addresses = resolved(target, resolve, deadline)
+        check_addresses(
+            target, [ipaddress.ip_address(sockaddr[0]) for _, sockaddr in addresses], AllowList(options.allow)
+        )
+        with closing(connected(options.ca_file, target, addresses, deadline)) as connection:
+            status, retry_after = _post(connection, target, headers, body, deadline)
+    except TimeoutError as error:
+        raise _unavailable(target, f"did not answer within {options.timeout_s:g} seconds", "webhook_timeout") from error
+    except socket.gaierror as error:
+        raise _unavailable(target, "cannot be found in the DNS", "webhook_unresolved") from error
+    except ssl.SSLCertVerificationError as error:
+        raise _unavailable(target, f"has no valid certificate ({error.verify_message})", "webhook_tls") from error
+    except (OSError, http.client.HTTPException) as error:
+        raise _unavailable(
+            target, "cannot be reached or broke off", "webhook_unreachable", detail=str(error)
+        ) from error
+    _judge(target, status, retry_after_s(retry_after, now))
+
+
+def check_url(options: WebhookOptions, url: str) -> None:
+    """Refused if ``url`` can be seen to be no target, without asking the DNS; what it resolves to is checked later."""
+    check_name(read_target(url, http_allowed=options.http_allowed), AllowList(options.allow))
+
+
+def check_secret(secret: str) -> None:
+    """Refused if ``secret`` cannot sign webhooks."""
+    _key(secret)
+
+
+def retry_delays(random: Callable[[], float]) -> tuple[float, ...]:
+    """Seconds to wait before each further attempt, within 24 hours in all.
+
+    ``random`` gives numbers from 0 to 1; each wait is shortened by up to a tenth, so that many do not come at once.
+    """
+    return tuple(delay * (1 - 0.1 * random()) for delay in _DELAYS_S)
+
+
+def signed_headers(secrets: tuple[str, ...], event_id: str, body: bytes, now: float) -> dict[str, str]:
+    """The standard's three headers, with a signature by each secret."""
+    timestamp = str(int(now))
+    message = b".".join([event_id.encode(), timestamp.encode(), body])
+    digests = [hmac.new(_key(secret), message, hashlib.sha256).digest() for secret in secrets]
+    return {
+        "webhook-id": event_id,
+        "webhook-timestamp": timestamp,
+        "webhook-signature": " ".join(f"v1,{base64.b64encode(digest).decode()}" for digest in digests),
+    }
+
+
+def _key(secret: str) -> bytes:
+    """``whsec_`` and base64, or the secret's own bytes."""
+    encoded = secret.removeprefix("whsec_")
+    try:
+        key = base64.b64decode(encoded, validate=True) if encoded != secret else secret.encode()
+    except (binascii.Error, ValueError):
+        key = b""
+    if len(key) < SECRET_BYTES_MIN:
+        raise Refused(
+            f"A webhook's secret must be whsec_ and base64, or plain text, of {SECRET_BYTES_MIN} bytes at least.",
+            code="bad_webhook_secret",
+        )
+    return key
+
+
+def _post(
+    connection: socket.socket, target: Target, headers: Mapping[str, str], body: bytes, deadline: float
+) -> tuple[int, str | None]:
+    """Status and ``Retry-After`` of the answer."""
+    lines = {
+        "Host": target.authority,
+        "User-Agent": "Fluxport-Webhook",
+        "Content-Type": "application/json",
+        "Content-Length": str(len(body)),
+        "Connection": "close",
+        **headers,
+    }
+    head = "".join([f"POST {target.path} HTTP/1.1\r\n", *(f"{k}: {v}\r\n" for k, v in lines.items()), "\r\n"])
+    unsent = memoryview(head.encode("ascii") + body)
+    while unsent:
+        connection.settimeout(left(deadline))
+        unsent = unsent[connection.send(unsent) :]
+    answer = Answer(connection, deadline)
+    response = http.client.HTTPResponse(answer, method="POST")  # type: ignore[arg-type]  # it asks for makefile alone
+    with closing(response):
+        response.begin()
+        # A receiver whose answer is cut off may undo what it did: give it the chance to send a short one.
+        with suppress(OSError, http.client.HTTPException):
+            response.read(ANSWER_BYTES_MAX)
+        return response.status, response.headers.get("Retry-After")
+
+
+def _judge(target: Target, status: int, retry_after_s: float | None) -> None:
+    if 200 <= status <= 299:
+        return
+    if status == 410:
+        raise Gone(f"The webhook's receiver {target.host} wants no more events (answer 410).")
+    if 300 <= status <= 399:
+        raise Refused(
+            f"The webhook's receiver {target.host} redirects (answer {status}); redirects are not followed: name the "
+            "final URL.",
+            code="webhook_redirect",
+        )
+    raise Unavailable(
+        f"The webhook's receiver {target.host} answered {status}; 2xx would take the event.",
+        code="webhook_rejected",
+        retry_after_s=retry_after_s,
+    )
+
+
+def _unavailable(target: Target, what: str, code: str, detail: str | None = None) -> Unavailable:
+    return Unavailable(f"The webhook's receiver {target.host} {what}.", code=code, detail=detail)

@@ -1,0 +1,132 @@
+"""The handshake: greeting, TLS if the client wants it, and the proof of the password in one of two methods."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from fluxport.emulator import faults, wire
+from fluxport.emulator.auth import Account, PasswordKey, nonce
+from fluxport.emulator.channel import Channel
+from fluxport.emulator.faults import FatalError, SqlError
+from fluxport.emulator.variables import VERSION
+from fluxport.emulator.wire import Capability, Payload
+
+OFFERED = (
+    Capability.LONG_PASSWORD
+    | Capability.FOUND_ROWS
+    | Capability.LONG_FLAG
+    | Capability.CONNECT_WITH_DB
+    | Capability.PROTOCOL_41
+    | Capability.INTERACTIVE
+    | Capability.TRANSACTIONS
+    | Capability.SECURE_CONNECTION
+    | Capability.MULTI_RESULTS
+    | Capability.PS_MULTI_RESULTS
+    | Capability.PLUGIN_AUTH
+    | Capability.CONNECT_ATTRS
+    | Capability.PLUGIN_AUTH_LENENC
+    | Capability.DEPRECATE_EOF
+)
+
+
+@dataclass
+class LoginDesk:
+    """What every login needs: the account, the keys, and whether its password has been proved in full before."""
+
+    account: Account
+    context: ssl.SSLContext | None
+    key: PasswordKey = field(default_factory=PasswordKey)
+    proved: bool = False
+
+
+@dataclass(frozen=True)
+class Login:
+    """What a client asked for, and its first answer to the nonce."""
+
+    capabilities: Capability
+    user: str
+    proof: bytes
+    database: str
+    plugin: str
+
+
+async def greet(channel: Channel, desk: LoginDesk, number: int, salt: bytes, on_gone: Callable[[], None]) -> Login:
+    """The first packets, after which the channel is open, encrypted if the client asked for it. Raises FatalError."""
+    offered = OFFERED | Capability.SSL if desk.context is not None else OFFERED
+    await channel.send(wire.greeting(VERSION, number, salt, offered, desk.account.plugin))
+    reply = await channel.read()
+    wants_tls = len(reply) == 32 and Capability(int.from_bytes(reply[:4], "little")) & Capability.SSL
+    if wants_tls and desk.context is None:
+        raise faults.bad_handshake()
+    await channel.open(on_gone, desk.context if wants_tls else None)
+    if wants_tls:
+        reply = await channel.read()
+    return _handshake_response(Payload(reply), offered)
+
+
+def _handshake_response(packet: Payload, offered: Capability) -> Login:
+    capabilities = Capability(packet.integer(4)) & offered
+    if not (capabilities & Capability.PROTOCOL_41 and capabilities & Capability.SECURE_CONNECTION):
+        raise faults.bad_handshake()
+    packet.take(4 + 1 + 23)  # the client's packet limit, its character set, filler
+    user = decoded(packet.until_nul())
+    proof = packet.lenenc_bytes() if capabilities & Capability.PLUGIN_AUTH_LENENC else packet.take(packet.integer(1))
+    database = decoded(packet.until_nul()) if capabilities & Capability.CONNECT_WITH_DB and packet.left else ""
+    plugin = "mysql_native_password"
+    if capabilities & Capability.PLUGIN_AUTH and packet.left:
+        plugin = decoded(packet.until_nul())
+    if capabilities & Capability.CONNECT_ATTRS and packet.left:
+        packet.lenenc_bytes()
+    return Login(capabilities, user, proof, database, plugin)
+
+
+async def authenticate(
+    channel: Channel, desk: LoginDesk, login: Login, host: str, salt: bytes, in_pool: Callable[..., Awaitable[Any]]
+) -> None:
+    """Raises FatalError 1045; an unknown user goes the same way to the same end."""
+    account, proof = desk.account, login.proof
+    if login.plugin != account.plugin:
+        if not login.capabilities & Capability.PLUGIN_AUTH:
+            raise FatalError(1251, "08004", "Client does not support the authentication protocol of the server")
+        salt = nonce()
+        await channel.send(b"\xfe" + account.plugin.encode() + b"\0" + salt + b"\0")
+        proof = await channel.read()
+    if account.plugin == "mysql_native_password":
+        proved = account.native_proof(salt, proof)
+    else:
+        proved = await _sha2_login(channel, desk, salt, proof, in_pool)
+    if not (account.known_as(login.user) and proved):
+        raise faults.access_denied(login.user, host, proof not in (b"", b"\0"))
+
+
+async def _sha2_login(
+    channel: Channel, desk: LoginDesk, salt: bytes, proof: bytes, in_pool: Callable[..., Awaitable[Any]]
+) -> bool:
+    account = desk.account
+    if not account.has_password or proof in (b"", b"\0"):
+        return account.sha2_proof(salt, proof)
+    if desk.proved and account.sha2_proof(salt, proof):
+        await channel.send(b"\x01\x03")  # fast: proved by the nonce alone
+        return True
+    await channel.send(b"\x01\x04")  # the whole password, please
+    answer = await channel.read()
+    if channel.cipher:
+        password: bytes | None = answer.removesuffix(b"\0")
+    else:
+        if answer == b"\x02":
+            await channel.send(b"\x01" + await in_pool(desk.key.public_pem))
+            answer = await channel.read()
+        password = desk.key.decrypt(answer, salt)
+    proved = password is not None and account.password_proof(password)
+    desk.proved = desk.proved or proved
+    return proved
+
+
+def decoded(data: bytes) -> str:
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        raise SqlError(1300, "HY000", "Invalid utf8mb4 character string") from None

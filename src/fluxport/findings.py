@@ -1,0 +1,71 @@
+"""What had to be changed in the data, counted per column: the job's ``warnings``, the notes sheet, ``--strict``.
+
+A step, a source or an encoder that cannot give a value exactly says so here; nothing is changed in silence.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+SENTENCES: dict[str, str] = {
+    "cell_cut": "text longer than the 32,767 characters a cell can hold was cut",
+    "characters_replaced": "characters that the encoding cannot hold were replaced",
+    "column_renamed": "a column was renamed because its name occurred twice or was empty",
+    "date_as_text": "dates outside the range that the file format knows were written as text",
+    "formula_defused": "text that a spreadsheet would run as a formula was defused",
+    "fraction_left_out": "fractions of a second, which the format of dates and times does not show, were left out",
+    "impossible_date_null": "dates that no calendar has (such as 31 February) were written as empty",
+    "infinity_null": "an infinite date or time was written as empty",
+    "invalid_text_replaced": "bytes that are not valid in the column's character set were replaced",
+    "limit_reached": "rows beyond the limit asked for were left out",
+    "line_ends_changed": "line ends inside cells were changed to LF",
+    "lone_null_quoted": 'empty values of a single-column file were written as "" so that no line is blank',
+    "mixed_types_as_text": "values of several types stand in one column, which was written as text",
+    "not_a_number": "NaN or infinity was written as empty",
+    "number_as_text": "numbers with more digits than a spreadsheet can hold were written as text",
+    "precision_reduced": "fractions of a second finer than the file format knows were rounded",
+    "rows_on_new_sheet": "rows beyond one sheet's limit were written to further sheets",
+    "sheet_renamed": "the sheet's name was mended",
+    "type_as_text": "values of a type that the file format or its readers do not have were written as text",
+    "zero_date_null": "zero or partly zero dates were written as empty",
+}
+
+
+@dataclass(frozen=True, order=True)
+class Finding:
+    """One kind of change in one column (``column`` is None for the whole file) and how many values it touched."""
+
+    code: str
+    column: str | None
+    count: int
+
+    @property
+    def sentence(self) -> str:
+        where = f"column {self.column!r}: " if self.column is not None else ""
+        return f"{where}{SENTENCES[self.code]} ({self.count:,})"
+
+
+class Findings:
+    """A counter that several threads of one export may share."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._counts: dict[tuple[str, str | None], int] = {}
+
+    def add(self, code: str, column: str | None = None, count: int = 1) -> None:
+        """Count ``count`` more values (0 is allowed and does nothing); ``code`` is a key of SENTENCES."""
+        if code not in SENTENCES:
+            raise KeyError(code)
+        if count:
+            with self._lock:
+                self._counts[code, column] = self._counts.get((code, column), 0) + count
+
+    def __iter__(self) -> Iterator[Finding]:
+        with self._lock:
+            items = list(self._counts.items())
+        return iter(sorted((Finding(c, col, n) for (c, col), n in items), key=lambda f: (f.code, f.column or "")))
+
+    def __bool__(self) -> bool:
+        return bool(self._counts)

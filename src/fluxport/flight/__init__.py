@@ -1,0 +1,1 @@
+"""Arrow Flight: query results and datasets as record batches, and record batches as stored files."""

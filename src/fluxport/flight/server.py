@@ -1,0 +1,361 @@
+"""The Flight server, in threads of its own: ``DoGet`` is a direct stream like ``POST /v1/stream``, ``DoPut`` a push
+like ``StreamExport``, with the same keys, tables and limits."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import logging
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.flight as fl
+
+from fluxport.auth.keys import Keys
+from fluxport.auth.rate import Rate
+from fluxport.errors import (
+    Broken,
+    Canceled,
+    FluxportError,
+    Forbidden,
+    NotFound,
+    Refused,
+    TooMany,
+    Unauthorized,
+    Unavailable,
+)
+from fluxport.jobs.exports import Stream
+from fluxport.jobs.pushes import Pushes, PushRequest, named
+from fluxport.jobs.store import Caller, Record
+from fluxport.pipeline import as_failure
+from fluxport.plan import Export, ExportSpec
+from fluxport.sources.pushed import PushedColumn, ReadSource, kind_of_type
+from fluxport.stages import Chunks
+from fluxport.telemetry import logs, metrics
+
+log = logging.getLogger("fluxport.flight")
+
+COMMAND_BYTES_MAX = 1 << 20
+PUT_KEYS = ("request_id", "format", "filename", "options", "compression", "expected_rows")
+
+
+@dataclass(frozen=True)
+class FlightOptions:
+    """As in ExportService; ``streams_max`` bounds DoGet. ``certificate`` and ``key`` switch TLS on."""
+
+    host: str
+    port: int
+    streams_max: int = 64
+    tasks_max: int = 10
+    queue_max: int = 100
+    queue_s: float = 300.0
+    batch_rows_max: int = 65_536
+    certificate: Path | None = None
+    key: Path | None = None
+    client_ca: Path | None = None
+
+
+class FlightServer(fl.FlightServerBase):  # type: ignore[misc]  # pyarrow has no types
+    """Listens from the moment it is made. ``url`` makes the link to a record's file."""
+
+    def __init__(
+        self, pushes: Pushes, keys: Keys, rate: Rate, url: Callable[[Record], str], options: FlightOptions
+    ) -> None:
+        self._pushes = pushes
+        self._exports = pushes.exports
+        self._url = url
+        self._options = options
+        self._streams = threading.BoundedSemaphore(options.streams_max)
+        self._turns = threading.BoundedSemaphore(options.tasks_max)
+        self._tasks = 0
+        self._lock = threading.Lock()
+        tls = options.certificate is not None and options.key is not None
+        host = f"[{options.host}]" if ":" in options.host else options.host
+        super().__init__(
+            f"grpc{'+tls' if tls else ''}://{host}:{options.port}",
+            middleware={"caller": _Callers(keys, rate)},
+            tls_certificates=_pair(options) if tls else None,
+            verify_client=options.client_ca is not None,
+            root_certificates=None if options.client_ca is None else options.client_ca.read_bytes(),
+        )
+
+    # -- what clients call -----------------------------------------------------------------------------------------
+
+    def do_get(self, context: fl.ServerCallContext, ticket: fl.Ticket) -> fl.FlightDataStream:
+        """The rows of a query or a dataset; the ticket is the body of POST /v1/stream, whose format is Arrow."""
+        with _told("DoGet"):
+            caller = _caller(context)
+            spec = _spec(ticket.ticket)
+            if not self._streams.acquire(blocking=False):
+                raise TooMany("As many streams as may be are on their way already; ask again in a moment.")
+            try:
+                made = self._exports.stream(spec, caller)
+                reader = pa.ipc.open_stream(pa.PythonFile(_File(made.chunks), mode="r"))
+            except BaseException:
+                self._streams.release()
+                raise
+            return fl.GeneratorStream(reader.schema, self._batches(made, reader))
+
+    def _batches(self, made: Stream, reader: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
+        try:
+            with _told("DoGet"):
+                yield from reader
+                for _ in made.chunks:
+                    """Nothing follows Arrow's own end, but only the stream's is the end of the export."""
+        finally:
+            try:
+                made.chunks.close()
+            finally:
+                self._streams.release()
+
+    def get_flight_info(self, context: fl.ServerCallContext, descriptor: fl.FlightDescriptor) -> fl.FlightInfo:
+        """The columns of what DoGet would give, and the ticket for it; the query is begun for them and ended."""
+        with _told("GetFlightInfo"):
+            caller = _caller(context)
+            if not descriptor.command:
+                raise Refused("The descriptor must be a command: the body of POST /v1/stream.", code="bad_body")
+            made = self._exports.stream(_spec(descriptor.command), caller)
+            try:
+                schema = pa.ipc.open_stream(pa.PythonFile(_File(made.chunks), mode="r")).schema
+            finally:
+                made.gone()
+                made.chunks.close()
+            return fl.FlightInfo(schema, descriptor, [fl.FlightEndpoint(descriptor.command, [])], -1, -1)
+
+    def do_put(
+        self,
+        context: fl.ServerCallContext,
+        descriptor: fl.FlightDescriptor,
+        reader: fl.MetadataRecordBatchReader,
+        writer: fl.FlightMetadataWriter,
+    ) -> None:
+        """Record batches to a stored file; the last metadata that is written tells of it."""
+        with _told("DoPut"):
+            caller = _caller(context)
+            with self._room():
+                record = self._put(context, caller, _asked(descriptor, reader.schema), reader, writer)
+            if record.status != "completed":
+                error = record.error or {}
+                raise _FAMILIES.get(error.get("code", ""), Refused)(error.get("message", ""), code=error.get("code"))
+            writer.write(json.dumps(self._told(record)).encode())
+
+    # -- one push --------------------------------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def _room(self) -> Iterator[None]:
+        options = self._options
+        with self._lock:
+            if self._tasks >= options.tasks_max + options.queue_max:
+                raise TooMany(
+                    f"{options.queue_max} tasks are waiting already; push again in a moment.", code="queue_full"
+                )
+            self._tasks += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._tasks -= 1
+
+    def _put(
+        self,
+        context: fl.ServerCallContext,
+        caller: Caller,
+        asked: PushRequest,
+        reader: fl.MetadataRecordBatchReader,
+        writer: fl.FlightMetadataWriter,
+    ) -> Record:
+        stopped = threading.Event()
+
+        def read() -> pa.RecordBatch | None:
+            if stopped.is_set():
+                raise Canceled("The export was canceled.")
+            try:
+                return reader.read_chunk().data
+            except StopIteration:
+                confirm()
+                return None
+            except (pa.ArrowException, OSError):
+                raise _gone() from None
+
+        def confirm() -> None:
+            """A connection that breaks ends the batches as well: nothing can be sent on it, or it says so itself."""
+            try:
+                writer.write(b'{"status": "received"}')
+            except (pa.ArrowException, OSError):
+                raise _gone() from None
+            if context.is_cancelled():
+                raise _gone()
+
+        caller = named(caller, asked.request_id)
+        options = asked.source_options(self._options.batch_rows_max)
+        source = ReadSource(reader.schema, read, stopped.set, options)
+        record, new = self._pushes.begin(asked, source, caller, door="flight")
+        logs.bind(task_id=record.id, request_id=caller.request_id)
+        if not new:
+            return record if record.status == "completed" else _still(record)
+        with self._exports.running(record.id, stopped.set):
+            if not self._turns.acquire(timeout=self._options.queue_s):
+                late = Unavailable("The task waited too long for its turn; push again later.", code="queue_timeout")
+                return self._pushes.fail(record, late)
+            try:
+                return self._pushes.carry(
+                    record, source, rows_expected=asked.rows_expected, planned=_ignored, confirm=confirm
+                )
+            finally:
+                self._turns.release()
+
+    def _told(self, record: Record) -> dict[str, Any]:
+        result = record.result or {}
+        return {
+            "status": "completed",
+            "task_id": record.id,
+            "url": self._url(record),
+            "rows": record.rows,
+            "bytes": record.bytes,
+            "sha256": result.get("sha256"),
+        }
+
+
+class _File:
+    """Chunks as something to read from, for Arrow's reader."""
+
+    def __init__(self, chunks: Chunks) -> None:
+        self._chunks = chunks
+        self._held = memoryview(b"")
+        self.closed = False
+
+    def read(self, size: int) -> bytes:
+        parts: list[memoryview] = []
+        while size > 0:
+            if not self._held:
+                chunk = next(self._chunks, None)
+                if chunk is None:
+                    break
+                self._held = memoryview(chunk)
+            parts.append(self._held[:size])
+            size -= len(parts[-1])
+            self._held = self._held[len(parts[-1]) :]
+        return b"".join(parts)
+
+
+class _Callers(fl.ServerMiddlewareFactory):  # type: ignore[misc]  # pyarrow has no types
+    """Looks at the key of each call before anything else does."""
+
+    def __init__(self, keys: Keys, rate: Rate) -> None:
+        self._keys = keys
+        self._rate = rate
+
+    def start_call(self, info: fl.CallInfo, headers: Mapping[str, list[str]]) -> _Verified:
+        with _told(str(info.method)):
+            given = {name.lower(): values for name, values in headers.items()}
+            key = self._keys.bearer(given.get("authorization", []))
+            if key is None:
+                raise Unauthorized("This needs a key as header 'authorization: Bearer ...'.")
+            self._rate.take(f"key {key.id}")
+            return _Verified(Caller(key.owner, key_id=key.id, scopes=key.scopes, active_max=key.active_max))
+
+
+class _Verified(fl.ServerMiddleware):  # type: ignore[misc]  # pyarrow has no types
+    def __init__(self, caller: Caller) -> None:
+        self.caller = caller
+
+
+def _caller(context: fl.ServerCallContext) -> Caller:
+    found: _Verified = context.get_middleware("caller")
+    return replace(found.caller, address=str(context.peer())[:64])
+
+
+def _json(content: bytes) -> Any:
+    if len(content) > COMMAND_BYTES_MAX:
+        raise Refused("A ticket or command is at most 1 MiB of JSON.", code="bad_json")
+    try:
+        return json.loads(content)
+    except (ValueError, RecursionError):
+        raise Refused("A ticket or command is JSON.", code="bad_json") from None
+
+
+def _spec(content: bytes) -> ExportSpec:
+    return replace(ExportSpec.from_json(_json(content)), format="arrow", compression="none")
+
+
+def _asked(descriptor: fl.FlightDescriptor, schema: pa.Schema) -> PushRequest:
+    given = _json(descriptor.command or b"null")
+    if not isinstance(given, dict) or set(given) - set(PUT_KEYS):
+        raise Refused(f"The command of a push is a JSON object of: {', '.join(PUT_KEYS)}.", code="bad_metadata")
+    request_id, filename, options = given.get("request_id"), given.get("filename", "export"), given.get("options", {})
+    expected = given.get("expected_rows")
+    words = [request_id, filename, given.get("format", "csv"), given.get("compression", "none")]
+    whole = expected is None or (isinstance(expected, int) and expected >= 0)
+    if not all(isinstance(word, str) for word in words) or not isinstance(options, dict) or not whole:
+        raise Refused(
+            "'request_id' (required), 'format' and 'filename' are text, 'options' an object.", code="bad_metadata"
+        )
+    if not request_id or len(request_id) > 200:
+        raise Refused("'request_id' has 1 to 200 characters; the same one is the same task.", code="bad_metadata")
+    columns = tuple(PushedColumn(field.name, kind_of_type(field.type) or "string") for field in schema)
+    digest = hashlib.sha256(descriptor.command + schema.serialize().to_pybytes()).hexdigest()
+    return PushRequest(request_id, digest, given.get("format", "csv"), filename, columns, options, words[3], expected)
+
+
+def _still(record: Record) -> Record:
+    raise Unavailable("This task is being pushed already; ask for it in a moment.", code="in_progress")
+
+
+def _gone() -> Canceled:
+    return Canceled("The client went away before the end.", code="client_gone")
+
+
+def _ignored(export: Export) -> None:
+    """Nobody is told how far it is."""
+
+
+def _pair(options: FlightOptions) -> list[tuple[bytes, bytes]]:
+    assert options.certificate is not None
+    assert options.key is not None
+    return [(options.certificate.read_bytes(), options.key.read_bytes())]
+
+
+_FAMILIES: dict[str, type[FluxportError]] = {
+    "canceled": Canceled,
+    "client_gone": Canceled,
+    "queue_timeout": Unavailable,
+    "internal": Broken,
+}
+
+
+@contextlib.contextmanager
+def _told(method: str) -> Iterator[None]:
+    """Errors as Flight's own, with our sentence."""
+    try:
+        yield
+    except fl.FlightError:
+        raise
+    except Exception as raised:
+        error = as_failure(raised)
+        if not isinstance(raised, FluxportError):
+            log.exception("%s failed", method)
+        metrics.refusal(error.code)
+        raise _flight_error(error) from None
+
+
+def _flight_error(error: FluxportError) -> Exception:
+    made: Exception = next(kind for ours, kind in _KINDS if isinstance(error, ours))(error.message)
+    return made
+
+
+# The first that fits; NotFound and others are Refused too.
+_KINDS: tuple[tuple[type[FluxportError], Any], ...] = (
+    (Unauthorized, fl.FlightUnauthenticatedError),
+    (Forbidden, fl.FlightUnauthorizedError),
+    (TooMany, fl.FlightUnavailableError),
+    (Unavailable, fl.FlightUnavailableError),
+    (Canceled, fl.FlightCancelledError),
+    (NotFound, KeyError),
+    (Refused, pa.ArrowInvalid),
+    (FluxportError, fl.FlightInternalError),
+)

@@ -1,0 +1,277 @@
+"""CSV and TSV, a slice of rows at a time: columns become text by the kernels of ``text.py``, get their quotes, and are
+joined by ``_lines.py``."""
+
+from __future__ import annotations
+
+import codecs
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import pyarrow as pa
+
+from fluxport import compute as pc
+from fluxport.errors import Refused
+from fluxport.findings import Findings
+from fluxport.formats._lines import Lines
+from fluxport.formats._rows import THREADS, bounded_slices, in_order
+from fluxport.formats._strings import bytes_of, replaced_at, rows_at, string_window, valid_rows
+from fluxport.formats.options import CommonOptions
+from fluxport.formats.text import TextStyle, check_style, check_types, tell_fractions, text_of
+from fluxport.stages import Batches, Chunks
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, kw_only=True)
+class DelimitedOptions(CommonOptions):
+    """``null_value`` stands unquoted; a value that reads the same is quoted. A cell that holds the delimiter, a decimal
+    comma among them, is quoted. ``bom`` has no effect in encodings that have none."""
+
+    quoting: Literal["minimal", "all", "nonnumeric"] = "minimal"
+    line_ending: Literal["lf", "crlf"] = "lf"
+    bom: bool = False
+    encoding: str = "utf-8"
+    encoding_errors: Literal["strict", "replace"] = "strict"
+    decimal_separator: str = "."
+    grouping_separator: str | None = None
+    sep_line: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class CsvOptions(DelimitedOptions):
+    delimiter: str = ","
+
+
+@dataclass(frozen=True, kw_only=True)
+class TsvOptions(DelimitedOptions):
+    delimiter = "\t"  # not an option: what is separated otherwise is CSV
+
+
+class _DelimitedEncoder:
+    """Record batches to delimited text; ``threads`` of one encodes where the generator is pulled."""
+
+    media_type: str
+    suffix: str
+
+    def __init__(self, options: CsvOptions | TsvOptions, findings: Findings, *, threads: int = THREADS) -> None:
+        self._options = options
+        self._findings = findings
+        self._threads = threads
+        self._style = TextStyle(
+            datetime_format=options.datetime_format,
+            date_format=options.date_format,
+            true_value="true" if options.true_value is None else options.true_value,
+            false_value="false" if options.false_value is None else options.false_value,
+            binary=options.binary or "hex",
+            decimal_separator=options.decimal_separator,
+            grouping_separator=options.grouping_separator,
+        )
+        check_style(self._style)
+        _check_signs(options)
+        self._codec = _Codec(options.encoding, options.encoding_errors, findings)
+        self.media_type = f"{self.media_type}; charset={self._codec.name}"
+
+    def encode(self, schema: pa.Schema, batches: Batches) -> Chunks:
+        try:
+            if not len(schema):
+                raise Refused("The result has no columns, so there is nothing to write.", code="no_columns")
+            check_types(schema, self._style)
+            joiner = _Joiner(schema, self._options, self._style, self._codec, self._findings)
+            yield self._head(schema)
+            slices = bounded_slices(batches, len(schema))
+            try:
+                yield from in_order(joiner.rows, slices, self._threads)
+            finally:
+                slices.close()
+        finally:
+            batches.close()
+
+    def _head(self, schema: pa.Schema) -> bytes:
+        options = self._options
+        end = _LINE_ENDS[options.line_ending]
+        text = f"sep={options.delimiter}{end}" if options.sep_line else ""
+        if options.header:
+            text += options.delimiter.join(_header_cell(name, schema, options) for name in schema.names) + end
+        made = self._codec.encode(text, [(name, [name]) for name in schema.names])
+        return (self._codec.bom if options.bom else self._codec.forced_bom) + made
+
+
+class CsvEncoder(_DelimitedEncoder):
+    media_type = "text/csv"
+    suffix = ".csv"
+
+
+class TsvEncoder(_DelimitedEncoder):
+    media_type = "text/tab-separated-values"
+    suffix = ".tsv"
+
+
+_LINE_ENDS = {"lf": "\n", "crlf": "\r\n"}
+
+
+def _check_signs(options: CsvOptions | TsvOptions) -> None:
+    sign = options.delimiter
+    if len(sign) != 1 or not sign.isascii() or sign.isalnum() or sign in '"\r\n\0':
+        raise Refused(
+            f"Option 'delimiter' cannot be {sign!r}; it takes one ASCII character that is no letter, digit, quote or "
+            "line end.",
+            code="bad_option",
+        )
+    null = options.null_value or ""
+    if any(c in null for c in (sign, '"', "\r", "\n")):
+        raise Refused(
+            f"Option 'null_value' cannot be {null!r}: it stands unquoted, so it can hold no delimiter, quote or line "
+            "end.",
+            code="bad_option",
+        )
+
+
+def _header_cell(name: str, schema: pa.Schema, options: CsvOptions | TsvOptions) -> str:
+    special = any(c in name for c in (options.delimiter, '"', "\r", "\n"))
+    lone_empty = name == "" and len(schema) == 1
+    if options.quoting != "minimal" or special or lone_empty or (name and name == options.null_value):
+        return '"' + name.replace('"', '""') + '"'
+    return name
+
+
+class _Codec:
+    """One Python codec as an encoder of whole lines, whose output can be concatenated."""
+
+    def __init__(self, encoding: str, errors: str, findings: Findings) -> None:
+        self._errors = errors
+        self._findings = findings
+        try:
+            name = codecs.lookup(encoding).name
+            usable = "a,1\r\n".encode(name).decode(name) == "a,1\r\n" and name not in _UNUSABLE
+        except (LookupError, ValueError):  # a zero byte; and all of UnicodeError
+            name, usable = "", False
+        if not usable:
+            raise Refused(
+                f"Option 'encoding' cannot be {encoding!r}; it takes a text encoding that Python knows, such as utf-8, "
+                "cp1252 or gb18030.",
+                code="bad_option",
+            )
+        # These write a byte order mark of their own at each call.
+        native = {"utf-16": "utf-16-le", "utf-32": "utf-32-le", "utf-8-sig": "utf-8"}
+        self.name = re.sub(r"^iso(8859|2022)[-_]?", r"iso-\1-", name)
+        self._codec = native.get(name, name)
+        try:
+            self.bom = "\ufeff".encode(self._codec)
+        except UnicodeEncodeError:
+            self.bom = b""
+        self.forced_bom = self.bom if name in native else b""
+        self.is_utf8 = self._codec == "utf-8"
+
+    def encode(self, text: str, columns: list[tuple[str, list[str]]]) -> bytes:
+        """``text``, which is made of the texts of ``columns`` (name, values) and signs every encoding has."""
+        try:
+            return text.encode(self._codec)
+        except UnicodeEncodeError as error:
+            bad = [(name, self._unencodable(values)) for name, values in columns]
+            if self._errors == "strict":
+                name = next((name for name, count in bad if count), "")
+                raise Refused(
+                    f"Column {name!r} holds characters that the encoding {self.name} does not have; use utf-8 or set "
+                    "encoding_errors to replace.",
+                    code="unencodable",
+                ) from error
+        for name, count in bad:
+            self._findings.add("characters_replaced", name, count)
+        return text.encode(self._codec, "replace")
+
+    def _unencodable(self, values: list[str]) -> int:
+        text = "".join(values)
+        return sum(text.count(c) for c in set(text) if not c.isascii() and not self._has(c))
+
+    def _has(self, character: str) -> bool:
+        try:
+            character.encode(self._codec)
+        except UnicodeEncodeError:
+            return False
+        return True
+
+
+_UNUSABLE = frozenset({"idna", "punycode", "undefined", "unicode_escape", "raw_unicode_escape"})
+
+
+class _Joiner:
+    """The bytes of slices; made once per file, used by any thread."""
+
+    def __init__(
+        self,
+        schema: pa.Schema,
+        options: CsvOptions | TsvOptions,
+        style: TextStyle,
+        codec: _Codec,
+        findings: Findings,
+    ) -> None:
+        self._schema = schema
+        self._style = style
+        self._codec = codec
+        self._findings = findings
+        self._null_value = options.null_value or ""
+        self._quoted = [_always_quoted(field, options.quoting) for field in schema]
+        self._clean = [_never_special(field.type, style, options.delimiter) for field in schema]
+        self._lines = Lines(options.delimiter, _LINE_ENDS[options.line_ending])
+
+    def rows(self, batch: pa.RecordBatch) -> memoryview:
+        """The lines of a slice."""
+        tell_fractions(batch, self._style, self._findings)
+        texts = [text_of(c, f, self._style) for c, f in zip(batch.columns, self._schema, strict=True)]
+        lines = self._lines.join([self._cells(text, i) for i, text in enumerate(texts)])
+        if self._codec.is_utf8:
+            return lines.data
+        columns = [(f.name, [bytes_of(t).tobytes().decode()]) for f, t in zip(self._schema, texts, strict=True)]
+        return memoryview(self._codec.encode(lines.tobytes().decode(), columns))
+
+    def _cells(self, text: pa.StringArray, index: int) -> pa.StringArray:
+        """``text`` with quotes where they are needed, and the text of NULL."""
+        if self._quoted[index]:
+            text = self._in_quotes(text)
+        else:
+            rows = self._needing_quotes(text, clean=self._clean[index])
+            if len(rows):
+                text = replaced_at(text, rows, self._in_quotes(pc.take(text, pc.from_numpy(rows))))
+        if text.null_count and len(self._schema) == 1 and not self._null_value:
+            self._findings.add("lone_null_quoted", self._schema[index].name, text.null_count)
+            return self._lines.filled(text, '""')
+        return self._lines.filled(text, self._null_value) if self._null_value else text
+
+    def _needing_quotes(self, text: pa.StringArray, *, clean: bool) -> NDArray[np.intp]:
+        """The rows whose values hold a special character, are empty, or read like NULL."""
+        offsets, _ = string_window(text)
+        found: NDArray[np.bool_] = offsets[1:] == offsets[:-1]
+        special = None if clean else self._lines.special(text)
+        if special is not None:
+            found |= rows_at(text, np.flatnonzero(special))
+        if self._null_value:
+            found |= pc.fill_null(pc.equal(text, self._null_value), False).to_numpy(zero_copy_only=False)
+        if text.null_count and found.any():
+            found &= valid_rows(text)
+        return np.flatnonzero(found)
+
+    def _in_quotes(self, text: pa.StringArray) -> pa.StringArray:
+        if (bytes_of(text) == ord('"')).any():
+            text = pc.replace_substring(text, '"', '""')
+        return self._lines.enclosed(self._lines.hide(text), '"', '"')
+
+
+def _always_quoted(field: pa.Field, quoting: str) -> bool:
+    return quoting == "all" or (quoting == "nonnumeric" and not _is_number(field.type))
+
+
+def _never_special(kind: pa.DataType, style: TextStyle, delimiter: str) -> bool:
+    """Whether no text of this type can hold a special character."""
+    t = pa.types
+    if delimiter in {"+", "-", ".", ":", " ", style.decimal_separator, style.grouping_separator}:
+        return False
+    if t.is_temporal(kind):
+        return (style.datetime_format if t.is_timestamp(kind) else style.date_format) in (None, "rfc3339")
+    return _is_number(kind)
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind))

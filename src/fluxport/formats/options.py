@@ -1,0 +1,153 @@
+"""Options of the formats: one frozen dataclass per format, read from JSON, YAML or ``k=v`` by :func:`parse_options`.
+
+A format's module extends :class:`CommonOptions` with its own fields. A field's annotation says what is accepted (bool,
+int, str, Literal[...], ``... | None``); an unknown name or a wrong value is Refused before any work starts, naming what
+exists. Profiles are named sets of options; a locale fills what the profile left; single options win over both.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar
+
+from fluxport.errors import Refused
+
+T = TypeVar("T", bound="CommonOptions")
+
+
+@dataclass(frozen=True)
+class ColumnChoice:
+    """One column of the result: ``name`` in the source, ``label`` in the file, and how a spreadsheet shows it."""
+
+    name: str
+    label: str | None = None
+    width: float | None = None
+    format: str | None = None
+    as_text: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class CommonOptions:
+    columns: tuple[ColumnChoice, ...] = ()
+    limit: int | None = None
+    timezone: str | None = None
+    datetime_format: str | None = None
+    date_format: str | None = None
+    null_value: str | None = None
+    true_value: str | None = None
+    false_value: str | None = None
+    binary: Literal["hex", "base64"] | None = None
+    header: bool = True
+    sanitize: Literal["formulas", "off"] = "formulas"
+    profile: str | None = None
+    locale: str | None = None
+    max_rows_per_file: int | None = None
+    max_bytes_per_file: int | None = None
+
+    @property
+    def file_rows_max(self) -> int | None:
+        """How many rows one of several files may hold."""
+        return self.max_rows_per_file
+
+
+PROFILES: dict[str, dict[str, Any]] = {
+    "machine": {"sanitize": "off", "datetime_format": "rfc3339"},
+    "excel": {"bom": True, "line_ending": "crlf", "datetime_format": "%Y-%m-%d %H:%M:%S"},
+    "excel-eu": {
+        "delimiter": ";",
+        "bom": True,
+        "line_ending": "crlf",
+        "decimal_separator": ",",
+        "datetime_format": "%Y-%m-%d %H:%M:%S",
+    },
+    "rfc4180": {"line_ending": "crlf"},
+}
+
+
+def option_names(cls: type[CommonOptions]) -> list[str]:
+    return sorted(f.name for f in dataclasses.fields(cls))
+
+
+def parse_options(cls: type[T], given: Mapping[str, Any]) -> T:
+    """``given`` as an instance of ``cls``; Refused with the names or values that exist."""
+    known = typing.get_type_hints(cls)
+    for name in given:
+        if name not in known:
+            raise Refused(
+                f"Unknown option {name!r}; this format knows: {', '.join(sorted(known))}.", code="unknown_option"
+            )
+    profile = given.get("profile")
+    if profile is not None and (not isinstance(profile, str) or profile not in PROFILES):
+        raise Refused(f"Unknown profile {profile!r}; choose one of: {', '.join(PROFILES)}.", code="unknown_profile")
+    merged = dict(PROFILES.get(profile or "", {}))
+    if given.get("locale"):
+        from fluxport.formats.locale import locale_options
+
+        merged = locale_options(str(given["locale"])) | merged
+    merged = {k: v for k, v in merged.items() if k in known} | dict(given)
+    return cls(**{name: _value(name, value, known[name]) for name, value in merged.items()})
+
+
+def _value(name: str, value: Any, wanted: Any) -> Any:
+    if name == "columns":
+        return parse_columns(value)
+    # Literal[...] | None is a typing.Union, str | None a types.UnionType.
+    union = typing.get_origin(wanted) in (types.UnionType, typing.Union)
+    accepted = list(typing.get_args(wanted)) if union else [wanted]
+    accepted = [a for a in accepted if a is not types.NoneType] if value is not None else accepted
+    if value is None and types.NoneType in accepted:
+        return None
+    for kind in accepted:
+        if typing.get_origin(kind) is Literal:
+            if value in typing.get_args(kind):
+                return value
+        elif kind is bool and (value is True or value is False or str(value).lower() in _WORDS):
+            return value if isinstance(value, bool) else _WORDS[str(value).lower()]
+        elif kind is int and not isinstance(value, bool) and _is_int(value):
+            return int(value)
+        elif kind is str and isinstance(value, str):
+            return value
+    raise Refused(f"Option {name!r} cannot be {value!r}; it takes {_describe(accepted)}.", code="bad_option")
+
+
+_WORDS = {"true": True, "false": False, "yes": True, "no": False, "on": True, "off": False, "1": True, "0": False}
+
+
+def _is_int(value: Any) -> bool:
+    return isinstance(value, int) or (isinstance(value, str) and re.fullmatch(r"[+-]?[0-9]{1,18}", value) is not None)
+
+
+def _describe(accepted: list[Any]) -> str:
+    words = {bool: "true or false", int: "a whole number", str: "text"}
+    return " or ".join(
+        ", ".join(repr(a) for a in typing.get_args(k)) if typing.get_origin(k) is Literal else words.get(k, str(k))
+        for k in accepted
+        if k is not types.NoneType
+    )
+
+
+def parse_columns(value: Any) -> tuple[ColumnChoice, ...]:
+    """``"a,b"``, ``["a", {"name": "b", "label": "B"}]`` or already parsed choices."""
+    items = [v.strip() for v in value.split(",")] if isinstance(value, str) else value
+    if not isinstance(items, list | tuple):
+        raise Refused("Option 'columns' takes a list of names or of {name, label, width, format}.", code="bad_option")
+    return tuple(_column(item) for item in items)
+
+
+def _column(item: Any) -> ColumnChoice:
+    if isinstance(item, ColumnChoice):
+        return item
+    if isinstance(item, str) and item:
+        return ColumnChoice(item)
+    names = [f.name for f in dataclasses.fields(ColumnChoice)]
+    if not isinstance(item, Mapping) or not item.get("name") or set(item) - set(names):
+        raise Refused(f"A column is a name or an object of {', '.join(names)}; got {item!r}.", code="bad_option")
+    for key, kinds in (("name", str), ("label", str), ("format", str), ("width", (int, float)), ("as_text", bool)):
+        if item.get(key) is not None and not isinstance(item[key], kinds):
+            raise Refused(f"Column {item['name']!r}: {key} cannot be {item[key]!r}.", code="bad_option")
+    return ColumnChoice(**item)

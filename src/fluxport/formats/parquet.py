@@ -1,0 +1,143 @@
+"""Parquet, a row group at a time, by Arrow's writer onto memory: what it wrote is yielded after each group.
+
+The footer comes last, so a file that was cut off anywhere is not readable. Values that Parquet has no type for, or that
+its readers take for something else, are text and told (``type_as_text``): durations (DuckDB reads bare integers),
+decimals of more than 38 digits (DuckDB reads doubles, polars fails), month intervals, unions. JSON columns carry the
+JSON logical type. Text of dates, nulls and binary has no options here: values keep their types.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from typing import Literal
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from fluxport import compute as pc
+from fluxport.errors import Refused
+from fluxport.findings import Findings
+from fluxport.formats.columnar import (
+    DECIMAL128_DIGITS,
+    Written,
+    narrow_decimal,
+    plain_array,
+    plain_type,
+    row_groups,
+    without_our_metadata,
+)
+from fluxport.formats.names import unique_names
+from fluxport.formats.options import CommonOptions
+from fluxport.formats.text import TextStyle, kind_of, text_of
+from fluxport.stages import Batches, Chunks
+
+GROUP_BYTES = 8 << 20  # of values in memory; a group of wide rows or large cells ends here
+SAMPLE_ROWS = 16_384
+
+
+@dataclass(frozen=True, kw_only=True)
+class ParquetOptions(CommonOptions):
+    codec: Literal["zstd", "snappy", "none"] = "zstd"
+    row_group_size: int = 65_536  # rows at most; memory ends a group of large rows before
+
+
+class ParquetEncoder:
+    media_type = "application/vnd.apache.parquet"
+    suffix = ".parquet"
+
+    def __init__(self, options: ParquetOptions, findings: Findings) -> None:
+        if options.row_group_size < 1:
+            raise Refused("Option 'row_group_size' must be at least 1.", code="bad_option")
+        self._options = options
+        self._findings = findings
+
+    def encode(self, schema: pa.Schema, batches: Batches) -> Chunks:
+        names = unique_names(schema.names, self._findings)
+        columns = [self._column(field, name) for field, name in zip(schema, names, strict=True)]
+        stored = pa.schema([field for field, _ in columns], metadata=without_our_metadata(schema.metadata))
+
+        def converted() -> Batches:
+            for batch in batches:
+                arrays = [convert(array) for (_, convert), array in zip(columns, batch.columns, strict=True)]
+                yield _batch(arrays, stored, batch.num_rows)
+
+        groups = row_groups(converted(), self._options.row_group_size, GROUP_BYTES)
+        written = Written()
+        with closing(batches), closing(groups):
+            # Left before its end, the writer still closes its file: into memory that nobody takes.
+            with ExitStack() as stack:
+                writer = None
+                for group in groups:
+                    if writer is None:
+                        writer = stack.enter_context(self._writer(written, stored, _repeating(group)))
+                    writer.write_table(pa.Table.from_batches([group]), row_group_size=group.num_rows)
+                    del group  # its memory is the next one's
+                    yield written.taken()
+                if writer is None:
+                    stack.enter_context(self._writer(written, stored, []))
+            yield written.taken()
+
+    def _writer(self, written: Written, stored: pa.Schema, repeating: list[str]) -> pq.ParquetWriter:
+        return pq.ParquetWriter(
+            pa.PythonFile(written, mode="w"),
+            stored,
+            compression=self._options.codec,
+            use_dictionary=repeating or False,
+        )
+
+    def _column(self, field: pa.Field, name: str) -> tuple[pa.Field, Callable[[pa.Array], pa.Array]]:
+        """How the column is stored, and what makes its arrays so."""
+        kind = plain_type(field.type, _leaf)
+        if kind is not None and pa.types.is_string(kind) and kind_of(field) == b"json":
+            kind = pa.json_(pa.utf8())
+        stored = pa.field(name, kind or pa.string(), field.nullable, without_our_metadata(field.metadata))
+        if kind is not None:
+            return stored, lambda array: plain_array(array, kind)
+
+        def as_text(array: pa.Array) -> pa.Array:
+            self._findings.add("type_as_text", name, len(array) - array.null_count)
+            return text_of(array, field, TextStyle())
+
+        return stored, as_text
+
+
+def _leaf(kind: pa.DataType) -> pa.DataType | None:
+    """The type of the same values in the file; None where they must be text."""
+    t = pa.types
+    if t.is_duration(kind) or t.is_interval(kind) or t.is_union(kind) or t.is_struct(kind):
+        return None
+    if t.is_decimal256(kind) and kind.precision > DECIMAL128_DIGITS:
+        return None
+    if t.is_date64(kind):
+        return pa.date32()
+    if isinstance(kind, pa.BaseExtensionType) and not isinstance(kind, pa.UuidType | pa.JsonType):
+        return plain_type(kind.storage_type, _leaf)
+    return narrow_decimal(kind)
+
+
+def _batch(arrays: list[pa.Array], schema: pa.Schema, rows: int) -> pa.RecordBatch:
+    """A batch that keeps its number of rows even without a column."""
+    if arrays:
+        return pa.RecordBatch.from_arrays(arrays, schema=schema)
+    return pa.RecordBatch.from_struct_array(pa.array([{}] * rows, pa.struct([])))
+
+
+def _repeating(group: pa.RecordBatch) -> list[str]:
+    """The columns whose values repeat at least four times on average at the start of the first group.
+
+    Elsewhere a dictionary costs a hash per value for nothing. The group does not depend on how rows were cut, so this
+    does not.
+    """
+    sample = group.slice(0, SAMPLE_ROWS)
+    return [
+        field.name
+        for field, column in zip(group.schema, sample.columns, strict=True)
+        if _hashable(field.type) and pc.count_distinct(column).as_py() * 4 <= len(column)
+    ]
+
+
+def _hashable(kind: pa.DataType) -> bool:
+    t = pa.types
+    return (t.is_primitive(kind) and not t.is_boolean(kind)) or t.is_string(kind) or t.is_binary(kind)

@@ -1,0 +1,60 @@
+"""How values become text: one kernel per Arrow type, whole arrays at a time.
+
+The same text serves CSV and TSV, the text cells of spreadsheets and the strings of JSON. Which text a value gets
+depends on its type and the style alone, never on its neighbours, so bytes do not depend on how rows were cut.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from fluxport.errors import Refused
+from fluxport.formats._jsontext import json_text, native
+from fluxport.formats._scalars import TextStyle, kind_of, plain, scalar_text
+from fluxport.formats._strings import string_window
+from fluxport.formats._times import check_pattern, fractions_in, hides_fraction
+
+if TYPE_CHECKING:
+    from fluxport.findings import Findings
+
+__all__ = ["TextStyle", "check_style", "check_types", "kind_of", "string_window", "tell_fractions", "text_of"]
+
+
+def text_of(array: pa.Array, field: pa.Field, style: TextStyle) -> pa.StringArray:
+    """``array`` as ``pa.string()``, null where it was null; exact for every value, nested ones as compact JSON."""
+    array = plain(array)
+    if pa.types.is_nested(array.type):
+        return json_text(array, field, native(style))
+    return scalar_text(array, field, style)
+
+
+def check_style(style: TextStyle) -> None:
+    """Refused if a pattern or a separator cannot be used."""
+    if style.datetime_format is not None:
+        check_pattern(style.datetime_format, "datetime_format")
+    if style.date_format is not None:
+        check_pattern(style.date_format, "date_format")
+    separators = [("decimal_separator", style.decimal_separator), ("grouping_separator", style.grouping_separator)]
+    for name, sign in separators:
+        if sign is not None and (len(sign) != 1 or sign.isalnum() or sign in '+-"\\\r\n\0\x01\x02'):
+            raise Refused(f"Option {name!r} cannot be {sign!r}; it takes one character that no number has.")
+    if style.decimal_separator == style.grouping_separator:
+        raise Refused(
+            f"Options 'decimal_separator' and 'grouping_separator' cannot both be {style.decimal_separator!r}."
+        )
+
+
+def check_types(schema: pa.Schema, style: TextStyle) -> None:
+    """Refused if a column of ``schema`` has a type without text, before any row is read."""
+    for field in schema:
+        text_of(pa.nulls(0, field.type), field, style)
+
+
+def tell_fractions(batch: pa.RecordBatch, style: TextStyle, findings: Findings) -> None:
+    """Count the moments of ``batch`` whose fraction of a second the text leaves out."""
+    if hides_fraction(style.datetime_format):
+        for field, column in zip(batch.schema, batch.columns, strict=True):
+            if pa.types.is_timestamp(field.type):
+                findings.add("fraction_left_out", field.name, fractions_in(column))

@@ -1,0 +1,178 @@
+"""Text cells: what XML and Excel cannot hold is escaped, cut and told, and only the columns that need it pay for it.
+
+A scan of the slice's bytes says which of the rare cases occur; each that does costs one more kernel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from fluxport import compute as pc
+from fluxport.errors import Broken, LimitExceeded
+from fluxport.formats.text import string_window, text_of
+from fluxport.formats.xlsx.cells import Cells, Column, inline_text, replaced, whole
+from fluxport.formats.xlsx.kernels import numpy_mask, valid
+from fluxport.formats.xlsx.options import CELL_UNITS_MAX
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_FORMULA = np.zeros(256, np.bool_)
+_FORMULA[[*b"=+-@\t\r", 0xEF]] = True  # 0xEF begins the full-width signs
+_FORMULA_START = r"^(?:[=+\-@\t\r]|＝|＋|－|＠)"
+_PLAIN_NUMBER = r"^[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?$"
+_ESCAPE_LITERAL = "_x[0-9A-Fa-f]{4}_"
+
+
+def text(column: Column, array: pa.Array, first_row: int) -> Cells:
+    """Text cells of an array that ``text_of`` can write; those that look like formulas get ``quoted_style``."""
+    array = text_of(array, column.field, column.text)
+    offsets, data = string_window(array)
+    if offsets[0] == offsets[-1]:
+        return inline_text(column.style, array)
+    array = _fitting(column, array, offsets, data[offsets[0] : offsets[-1]], first_row)
+    return _cells(array, column.style, column.quoted_style)
+
+
+def text_cells(strings: Sequence[str], style: int, quoted_style: int) -> list[str]:
+    """Strings that fit a cell, each as what follows its reference."""
+    made: list[str] = whole(_cells(pa.array(strings, pa.string()), style, quoted_style)).values.to_pylist()
+    return made
+
+
+def _cells(array: pa.Array, style: int, quoted_style: int) -> Cells:
+    offsets, data = string_window(array)
+    if offsets[0] == offsets[-1]:
+        return inline_text(style, array)
+    formulas = _formulas(array, offsets, data) if quoted_style != style else None
+    lowest = data[offsets[0] : offsets[-1]].min()
+    preserve = bool(lowest < 0x20) or (bool(lowest == 0x20) and _white_ends(offsets, data))
+    cells = inline_text(style, escaped(array), preserve=preserve)
+    if formulas is None:
+        return cells
+    others = pc.filter(cells.values, pc.from_numpy(formulas))
+    return replaced(cells, formulas, inline_text(quoted_style, others, preserve=preserve))
+
+
+def escaped(array: pa.Array) -> pa.Array:
+    """Strings as XML text in which Excel sees the original: ``_xHHHH_`` for what XML 1.0 has no way to write."""
+    offsets, data = string_window(array)
+    seen = data[offsets[0] : offsets[-1]]
+    if not seen.size:
+        return array
+    content = seen.tobytes()
+    if b"_" in content and b"_x" in content:  # a scan for one byte is much the faster one
+        literal = pc.match_substring_regex(array, _ESCAPE_LITERAL)
+        if pc.any(literal).as_py():
+            array = pc.if_else(literal, pc.replace_substring(array, "_x", "_x005F_x"), array)
+    for char, entity in ((b"&", "&amp;"), (b"<", "&lt;"), (b">", "&gt;")):
+        if char in content:
+            array = pc.replace_substring(array, char.decode(), entity)
+    if seen.min() < 0x20:
+        for code in np.unique(seen[seen < 0x20]).tolist():
+            if code not in (0x09, 0x0A):
+                array = pc.replace_substring(array, chr(code), "&#13;" if code == 0x0D else f"_x{code:04X}_")
+    if seen.max() >= 0xED:
+        array = _without_noncharacters(array, seen, content)
+    return array
+
+
+def attributes(strings: Sequence[str]) -> list[str]:
+    """Strings as the contents of XML attributes, where white space needs ``_xHHHH_`` as well."""
+    array = escaped(pa.array(strings, pa.string()))
+    for char, reference in (('"', "&quot;"), ("\n", "_x000A_"), ("\t", "_x0009_"), ("&#13;", "_x000D_")):
+        array = pc.replace_substring(array, char, reference)
+    made: list[str] = array.to_pylist()
+    return made
+
+
+def _without_noncharacters(array: pa.Array, seen: NDArray[np.uint8], content: bytes) -> pa.Array:
+    """U+FFFE, U+FFFF and lone surrogates (three bytes that are not UTF-8) as ``_xHHHH_``."""
+    found = [mark for mark in (b"\xef\xbf\xbe", b"\xef\xbf\xbf") if mark in content]
+    if b"\xed" in content:
+        at = np.flatnonzero((seen[:-2] == 0xED) & (seen[1:-1] >= 0xA0))
+        found += sorted({content[i : i + 3] for i in at.tolist()})
+    if found:
+        binary = pc.cast(array, pa.binary())
+        for mark in found:
+            code = (mark[0] & 0x0F) << 12 | (mark[1] & 0x3F) << 6 | mark[2] & 0x3F
+            binary = pc.replace_substring(binary, mark, f"_x{code:04X}_".encode())
+        array = pc.cast(binary, pa.string(), safe=False)
+    return array
+
+
+def _fitting(
+    column: Column, array: pa.Array, offsets: NDArray[Any], seen: NDArray[np.uint8], first_row: int
+) -> pa.Array:
+    """``array`` with line ends LF and no cell too long; Broken if bytes are not UTF-8."""
+    if seen.min() <= 0x0D and (seen == 0x0D).any():
+        both = pc.match_substring(array, "\r\n")
+        if count := pc.sum(both).as_py():
+            column.tell("line_ends_changed", count)
+            array = pc.replace_substring(array, "\r\n", "\n")
+            offsets, _ = string_window(array)
+    if np.diff(offsets).max() > CELL_UNITS_MAX:
+        array = _cut(column, array, offsets, first_row)
+    if seen.max() >= 0x80:
+        _check_utf8(column, array)
+    return array
+
+
+def _check_utf8(column: Column, array: pa.Array) -> None:
+    try:
+        array.validate(full=True)
+    except pa.ArrowInvalid:
+        marks = pc.replace_substring_regex(pc.cast(array, pa.binary()), rb"\xed[\xa0-\xbf][\x80-\xbf]", b"?")
+        try:
+            pc.cast(marks, pa.string(), safe=True)
+        except pa.ArrowInvalid as error:
+            raise Broken(
+                f"Column {column.name!r} holds bytes that are not UTF-8 text; cast it in the query."
+            ) from error
+
+
+def _cut(column: Column, array: pa.Array, offsets: NDArray[Any], first_row: int) -> pa.Array:
+    """Cells of more than CELL_UNITS_MAX UTF-16 units cut before the first character that does not fit."""
+    mask = np.zeros(len(array), np.bool_)
+    kept: list[bytes] = []
+    for row in np.flatnonzero((np.diff(offsets) > CELL_UNITS_MAX) & valid(array)).tolist():
+        head = np.frombuffer(array[row].as_buffer(), np.uint8)[: 4 * CELL_UNITS_MAX + 4]
+        units = np.cumsum(((head & 0xC0) != 0x80).astype(np.int32) + (head >= 0xF0))
+        if units[-1] > CELL_UNITS_MAX:
+            mask[row] = True
+            kept.append(head[: np.searchsorted(units, CELL_UNITS_MAX, "right")].tobytes())
+    if not kept:
+        return array
+    if not column.cut_long:
+        raise LimitExceeded(
+            f"Row {first_row + int(np.argmax(mask)):,}, column {column.name!r}: a text of more than "
+            f"{CELL_UNITS_MAX:,} characters does not fit a cell; take 'on_long_text: truncate' or another format.",
+            code="cell_too_long",
+        )
+    column.tell("cell_cut", len(kept))
+    return pc.replace_with_mask(
+        array, pc.from_numpy(mask), pc.cast(pa.array(kept, pa.binary()), pa.string(), safe=False)
+    )
+
+
+def _white_ends(offsets: NDArray[Any], data: NDArray[np.uint8]) -> bool:
+    """Whether a cell may begin or end with a space (an empty one answers for its neighbour)."""
+    first = np.minimum(offsets[:-1], offsets[-1] - 1)
+    last = np.maximum(offsets[1:] - 1, 0)
+    return bool((data[first] == 0x20).any() or (data[last] == 0x20).any())
+
+
+def _formulas(array: pa.Array, offsets: NDArray[Any], data: NDArray[np.uint8]) -> NDArray[np.bool_] | None:
+    """Where a text would be a formula if a person typed it; None if nowhere."""
+    starts = _FORMULA[data[np.minimum(offsets[:-1], offsets[-1] - 1)]]
+    if not starts.any():
+        return None
+    starts = starts & (offsets[1:] > offsets[:-1]) & valid(array)
+    texts = pc.filter(array, pc.from_numpy(starts))
+    meant = pc.and_not(pc.match_substring_regex(texts, _FORMULA_START), pc.match_substring_regex(texts, _PLAIN_NUMBER))
+    starts[starts] = numpy_mask(meant)
+    return starts if starts.any() else None

@@ -1,0 +1,154 @@
+"""Which kernel and which styles a column has, decided once from its type, its metadata and the options."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pyarrow as pa
+
+from fluxport import compute as pc
+from fluxport.errors import Refused
+from fluxport.findings import Findings
+from fluxport.formats._scalars import plain as unwrapped
+from fluxport.formats.text import TextStyle, kind_of, text_of
+from fluxport.formats.xlsx import cells, numfmt
+from fluxport.formats.xlsx.cells import Cells, Column, Kernel, filled, inline_text
+from fluxport.formats.xlsx.celltext import escaped, text
+from fluxport.formats.xlsx.options import WIDTH_MAX, XlsxOptions
+from fluxport.formats.xlsx.parts import Styles
+from fluxport.stages import FIELD_AS_TEXT, FIELD_FORMAT, FIELD_WIDTH
+
+_HEADER_WIDTH_MAX = 40
+_TEXT_WIDTH = 20.0
+_NUMBER_WIDTH = 12.0
+
+# What a type becomes: the first row that fits. The number is the column's width in characters.
+_T = pa.types
+_KERNELS: tuple[tuple[Callable[[pa.DataType], bool], Kernel, float], ...] = (
+    (_T.is_boolean, cells.boolean, 8.0),
+    (_T.is_integer, cells.integer, _NUMBER_WIDTH),
+    (_T.is_floating, cells.floating, _NUMBER_WIDTH),
+    (_T.is_decimal, cells.decimal, _NUMBER_WIDTH),
+    (_T.is_date, cells.date, 12.0),
+    (_T.is_timestamp, cells.timestamp, 20.0),
+    (_T.is_time, cells.duration, _NUMBER_WIDTH),
+    (_T.is_duration, cells.duration, _NUMBER_WIDTH),
+    (lambda _: True, text, _TEXT_WIDTH),
+)
+
+
+def plain(array: pa.Array) -> pa.Array:
+    """``array`` in one of the types that kernels know: nothing wrapped around its values, no rare widths."""
+    array = unwrapped(array)
+    kind = array.type
+    if _T.is_decimal(kind) and kind.bit_width < 128:
+        return pc.cast(array, pa.decimal128(kind.precision, kind.scale))
+    return pc.cast(array, _PLAIN_TYPES[kind]) if kind in _PLAIN_TYPES else array
+
+
+_PLAIN_TYPES = {
+    pa.large_string(): pa.string(),
+    pa.large_binary(): pa.binary(),
+    pa.date64(): pa.date32(),
+    pa.float16(): pa.float32(),
+    pa.null(): pa.string(),
+}
+
+
+def make(field: pa.Field, name: str, options: XlsxOptions, styles: Styles, findings: Findings) -> tuple[Column, Kernel]:
+    """The column called ``name`` in the file and its kernel."""
+    field = _plain_field(field)
+    kernel = next(kernel for fits, kernel, _ in _KERNELS if fits(field.type))
+    if kernel is text and kind_of(field) == b"number":
+        kernel = cells.number_text
+    code = _number_format(field, options)
+    style, text_style = styles.style(code), styles.style(right=True)
+    quoted_style = style
+    if kernel is text:
+        text_style = style
+        if options.sanitize != "off":
+            quoted_style = styles.style(code, quoted=True)
+    elif _is_text_wanted(field, options):
+        kernel, style, quoted_style = text, text_style, text_style
+    elif kernel is cells.timestamp and kind_of(field) == b"date" and code == numfmt.DATETIME:
+        kernel = cells.by_time_of_day(styles.style(numfmt.DATE))
+    style_of_text = _text_style(options)
+    if kernel is text:
+        text_of(pa.nulls(0, field.type), field, style_of_text)  # Refused here if the type has no text
+    column = Column(
+        name=name,
+        field=field,
+        style=style,
+        text_style=text_style,
+        quoted_style=quoted_style,
+        text=style_of_text,
+        cut_long=options.on_long_text == "truncate",
+        findings=findings,
+    )
+    return column, kernel if options.null_value is None else _with_null(kernel, options.null_value)
+
+
+def width(field: pa.Field, name: str) -> float:
+    """The column's width in characters: what its metadata says, else by type and header."""
+    given = (field.metadata or {}).get(FIELD_WIDTH)
+    if given is None:
+        usual = next(width for fits, _, width in _KERNELS if fits(_plain_field(field).type))
+        if kind_of(field) == b"number":
+            usual = _NUMBER_WIDTH
+        return max(usual, min(len(name) + 3.0, _HEADER_WIDTH_MAX))
+    try:
+        wanted = float(given)
+    except ValueError:
+        wanted = -1.0
+    if not 0 <= wanted <= WIDTH_MAX:
+        raise Refused(f"Column {name!r}: width cannot be {given.decode()!r}; it takes 0 to 255.", code="bad_option")
+    return wanted
+
+
+def _plain_field(field: pa.Field) -> pa.Field:
+    return field.with_type(plain(pa.nulls(0, field.type)).type)
+
+
+def _number_format(field: pa.Field, options: XlsxOptions) -> str:
+    """Excel's format of a column: its own, else that of the options for dates, else by its unit."""
+    kind = field.type
+    own = (field.metadata or {}).get(FIELD_FORMAT, b"").decode()
+    if own and not (_T.is_temporal(kind) and numfmt.is_strftime(own)):
+        return numfmt.check(own, f"Column {field.name!r}")
+    if own:
+        return numfmt.from_strftime(own, "format")
+    if _T.is_date(kind):
+        return numfmt.from_strftime(options.date_format, "date_format") if options.date_format else numfmt.DATE
+    if _T.is_timestamp(kind) and options.datetime_format:
+        return numfmt.from_strftime(options.datetime_format, "datetime_format")
+    if not (_T.is_timestamp(kind) or _T.is_time(kind) or _T.is_duration(kind)):
+        return numfmt.GENERAL
+    fraction = "" if kind.unit == "s" or kind_of(field) == b"date" else numfmt.MILLISECONDS
+    return (numfmt.DATETIME if _T.is_timestamp(kind) else numfmt.DURATION) + fraction
+
+
+def _is_text_wanted(field: pa.Field, options: XlsxOptions) -> bool:
+    """Whether values of another type are to be text: by the column's metadata, or booleans by words of their own."""
+    words = options.true_value is not None or options.false_value is not None
+    return (field.metadata or {}).get(FIELD_AS_TEXT) == b"1" or (_T.is_boolean(field.type) and words)
+
+
+def _text_style(options: XlsxOptions) -> TextStyle:
+    return TextStyle(
+        true_value="true" if options.true_value is None else options.true_value,
+        false_value="false" if options.false_value is None else options.false_value,
+        binary=options.binary or "hex",
+    )
+
+
+def _with_null(kernel: Kernel, null_value: str) -> Kernel:
+    """``kernel`` with a text cell of ``null_value`` for each NULL."""
+    null = escaped(pa.array([null_value]))
+
+    def filling(column: Column, array: pa.Array, first_row: int) -> Cells:
+        made = kernel(column, array, first_row)
+        if not array.null_count:
+            return made
+        return filled(made, pc.is_null(array), inline_text(column.text_style, null, preserve=True))
+
+    return filling

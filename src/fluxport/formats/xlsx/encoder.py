@@ -1,0 +1,237 @@
+"""The encoder: slices to sheets, sheets to a workbook, in one pass."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from functools import partial
+
+import pyarrow as pa
+
+from fluxport.errors import LimitExceeded
+from fluxport.findings import Findings
+from fluxport.formats.slices import slices
+from fluxport.formats.xlsx import columns, parts
+from fluxport.formats.xlsx.cells import Cells
+from fluxport.formats.xlsx.celltext import text_cells
+from fluxport.formats.xlsx.names import column_names, notes_name, sheet_name, sheet_names
+from fluxport.formats.xlsx.options import XlsxOptions, check, data_rows_max
+from fluxport.formats.xlsx.rows import ReferencedRows, column_letters, compact_rows
+from fluxport.formats.xlsx.zipstream import MEMBER_BYTES_MAX, ZipStream
+from fluxport.stages import Batches, Chunks
+
+CELLS_PER_SLICE = 60_000  # smaller slices cost time, each call of a kernel; larger ones cost memory
+SLICE_ROWS_MIN, SLICE_ROWS_MAX = 32, 5_120
+SLICE_TEXT_BYTES = 2 << 20
+SHEET_BYTES_MAX = MEMBER_BYTES_MAX - (64 << 20)  # leaves room for what follows the rows
+JOBS_AHEAD = 1
+NOTES_WIDTH = 100.0
+
+# A call that continues the file and returns its next bytes; jobs run in their order, one at a time.
+Job = Callable[[], bytes]
+
+
+class XlsxEncoder:
+    """Record batches to one workbook.
+
+    ``threads`` is 2 (deflate in a helper thread) or 1, which gives the same bytes. ``sheet_bytes_max`` is how much XML
+    a sheet may have before the next one is begun.
+    """
+
+    media_type = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
+    suffix = ".xlsx"
+
+    def __init__(
+        self, options: XlsxOptions, findings: Findings, *, threads: int = 2, sheet_bytes_max: int = SHEET_BYTES_MAX
+    ) -> None:
+        self._options = options
+        self._findings = findings
+        self._threads = threads
+        self._sheet_bytes_max = sheet_bytes_max
+
+    def encode(self, schema: pa.Schema, batches: Batches) -> Chunks:
+        """The workbook; batches are pulled in the thread that pulls this, and at most JOBS_AHEAD + 1 slices ahead."""
+        with closing(batches):
+            check(self._options, len(schema))
+            workbook = _Workbook(schema, self._options, self._findings, self._sheet_bytes_max)
+            first = next(batches, None)  # what fails at once fails before our first byte
+            jobs = workbook.jobs(_resumed(first, batches))
+            yield from _in_helper(jobs) if self._threads > 1 else _here(jobs)
+
+
+class _Workbook:
+    """One encoding: the columns and, as it goes on, the sheets written so far."""
+
+    def __init__(self, schema: pa.Schema, options: XlsxOptions, findings: Findings, sheet_bytes_max: int) -> None:
+        self._options = options
+        self._findings = findings
+        self._sheet_bytes_max = sheet_bytes_max
+        self._zip = ZipStream()
+        self._styles = parts.Styles()
+        self._names = column_names(schema.names, findings, table=options.table)
+        self._columns = [
+            columns.make(field, name, options, self._styles, findings)
+            for field, name in zip(schema, self._names, strict=True)
+        ]
+        self._widths = [columns.width(field, name) for field, name in zip(schema, self._names, strict=True)]
+        self._header = self._header_row()
+        self._sheet_names = sheet_names(sheet_name(options.sheet_name, findings))
+        self._sheets: list[parts.SheetPart] = []
+        self._references = ReferencedRows(len(schema))
+        self._done = 0  # records in the file
+        self._rows = self._size = 0  # records, and bytes of their XML, in the open sheet
+
+    def jobs(self, batches: Batches) -> Generator[Job, None, None]:
+        """The whole file. Kernels run as this is pulled; what a job does is deflate."""
+        for name, content in parts.opening_parts(self._styles).items():
+            yield partial(self._zip.file, name, content)
+        yield from self._data_sheets(batches)
+        if self._options.notes_sheet == "always" or (self._options.notes_sheet == "auto" and self._findings):
+            yield from self._notes()
+        for name, content in parts.closing_parts(self._sheets).items():
+            yield partial(self._zip.file, name, content)
+        yield self._zip.close
+
+    def _data_sheets(self, batches: Batches) -> Iterator[Job]:
+        """Sheet after sheet; a slice that passes a sheet's last row is cut there."""
+        rows_max = data_rows_max(self._options)
+        yield from self._begin()
+        with closing(slices(batches, *self._slice_size())) as cut_batches:
+            for batch in cut_batches:
+                rest = batch
+                while rest.num_rows:
+                    if self._rows == rows_max:
+                        yield from self._roll()
+                    part = rest.slice(0, rows_max - self._rows)
+                    rest = rest.slice(part.num_rows)
+                    yield from self._records(part)
+        yield from self._end()
+
+    def _records(self, batch: pa.RecordBatch) -> Iterator[Job]:
+        """Records that fit the sheet by their number; if not by their XML, they begin the next one."""
+        made = self._cells(batch)
+        xml = self._xml(made)
+        if self._rows and self._size + len(xml) > self._sheet_bytes_max:
+            yield from self._roll()
+            xml = self._xml(made)
+        yield partial(self._zip.data, xml)
+        self._done += batch.num_rows
+        self._rows += batch.num_rows
+        self._size += len(xml)
+        if len(self._sheets) > 1:
+            self._findings.add("rows_on_new_sheet", None, batch.num_rows)
+
+    def _slice_size(self) -> tuple[int, int]:
+        rows = CELLS_PER_SLICE // max(1, len(self._columns))
+        return max(SLICE_ROWS_MIN, min(rows, SLICE_ROWS_MAX)), SLICE_TEXT_BYTES
+
+    def _header_row(self) -> bytes:
+        """The names as bold text cells, as one row's XML."""
+        bold = self._styles.style(bold=True)
+        quoted = self._styles.style(bold=True, quoted=True) if self._options.sanitize != "off" else bold
+        made = text_cells(self._names, bold, quoted)
+        row = self._options.start_row
+        if self._options.compact:
+            return f"<row>{''.join(f'<c{cell}' for cell in made)}</row>".encode()
+        cells = (f'<c r="{column_letters(i)}{row}"{cell}' for i, cell in enumerate(made))
+        return f'<row r="{row}">{"".join(cells)}</row>'.encode()
+
+    def _notes(self) -> Iterator[Job]:
+        """A last sheet that says what was changed, one sentence per row."""
+        sentences = [finding.sentence for finding in self._findings] or ["Nothing was changed."]
+        bold = self._styles.style(bold=True)
+        cells = [*text_cells(["What was changed in the data"], bold, bold), *text_cells(sentences, 0, 0)]
+        rows = "".join(f'<row r="{i}"><c r="A{i}"{cell}</row>' for i, cell in enumerate(cells, 1))
+        sheet = parts.SheetPart(len(self._sheets) + 1, notes_name([sheet.name for sheet in self._sheets]))
+        start = parts.sheet_start([NOTES_WIDTH], 1, selected=False)
+        self._sheets.append(sheet)
+        yield partial(self._zip.file, sheet.path, start + rows.encode() + parts.sheet_end(sheet, None))
+
+    def _cells(self, batch: pa.RecordBatch) -> list[Cells]:
+        return [
+            kernel(column, columns.plain(array), self._done + 1)
+            for (column, kernel), array in zip(self._columns, batch.columns, strict=True)
+        ]
+
+    def _xml(self, made: list[Cells]) -> bytes | memoryview:
+        """The rows of ``made``, to follow those that the sheet has."""
+        if not made:
+            return b""
+        if self._options.compact:
+            return compact_rows(made)
+        return self._references.xml(made, self._first_row + self._rows)
+
+    @property
+    def _first_row(self) -> int:
+        """The sheet's row of its first record."""
+        return self._options.start_row + int(self._options.header)
+
+    def _begin(self) -> Iterator[Job]:
+        sheet = parts.SheetPart(len(self._sheets) + 1, next(self._sheet_names))
+        self._sheets.append(sheet)
+        self._rows = self._size = 0
+        frozen = self._first_row - 1 if self._options.header and self._options.freeze_header else 0
+        yield partial(self._zip.begin, sheet.path)
+        yield partial(self._zip.data, parts.sheet_start(self._widths, frozen, selected=sheet.number == 1))
+        if self._options.compact and self._options.start_row > 1:
+            yield partial(self._zip.data, f'<row r="{self._options.start_row - 1}"/>'.encode())
+        if self._options.header and self._columns:
+            yield partial(self._zip.data, self._header)
+
+    def _end(self) -> Iterator[Job]:
+        sheet = self._sheets[-1]
+        last = column_letters(len(self._columns) - 1)
+        bottom = self._first_row + self._rows - 1
+        if self._columns and self._options.table:
+            sheet.table = f"A{self._options.start_row}:{last}{max(bottom, self._first_row)}"
+        elif self._columns and self._options.autofilter and self._options.header:
+            sheet.filtered = f"A{self._options.start_row}:{last}{bottom}"
+        data = f"A{self._first_row}:{last}{bottom}" if self._columns and self._rows else None
+        yield partial(self._zip.data, parts.sheet_end(sheet, data))
+        yield self._zip.end
+        if sheet.table:
+            for name, content in parts.table_parts(sheet, self._names).items():
+                yield partial(self._zip.file, name, content)
+
+    def _roll(self) -> Iterator[Job]:
+        wanted = self._options.on_row_limit
+        if wanted != "new_sheet":
+            hint = {
+                "new_file": "take a smaller 'max_rows_per_file'",
+                "fail": "take 'on_row_limit: new_sheet', fewer rows, or another format",
+            }
+            raise LimitExceeded(f"A sheet is full after {self._rows:,} records; {hint[wanted]}.", code="sheet_full")
+        yield from self._end()
+        yield from self._begin()
+
+
+def _resumed(first: pa.RecordBatch | None, batches: Batches) -> Batches:
+    if first is not None:
+        yield first
+    yield from batches
+
+
+def _here(jobs: Iterable[Job]) -> Chunks:
+    for job in jobs:
+        if made := job():
+            yield made
+
+
+def _in_helper(jobs: Generator[Job, None, None]) -> Chunks:
+    """What ``jobs`` make, each called in one helper thread while this one pulls the next; the thread ends with us."""
+    working: deque[Future[bytes]] = deque()
+    with ThreadPoolExecutor(1, "xlsx-deflate") as helper, closing(jobs):
+        try:
+            for job in jobs:
+                working.append(helper.submit(job))
+                while working and (len(working) > JOBS_AHEAD or working[0].done()):
+                    if made := working.popleft().result():
+                        yield made
+            while working:
+                if made := working.popleft().result():
+                    yield made
+        finally:
+            for future in working:
+                future.cancel()

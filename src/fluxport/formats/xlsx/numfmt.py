@@ -1,0 +1,78 @@
+"""Number formats of Excel: from strftime patterns, and a check of those that a caller gives."""
+
+from __future__ import annotations
+
+import re
+from itertools import pairwise
+
+from fluxport.errors import Refused
+
+GENERAL = "General"
+DATE = r"yyyy\-mm\-dd"
+DATETIME = r"yyyy\-mm\-dd\ hh:mm:ss"
+DURATION = "[h]:mm:ss"
+MILLISECONDS = ".000"
+FORMAT_CHARS_MAX = 255
+
+_CODES = {
+    "Y": "yyyy", "y": "yy", "m": "mm", "-m": "m", "b": "mmm", "B": "mmmm", "d": "dd", "-d": "d", "e": "d", "a": "ddd",
+    "A": "dddd", "H": "hh", "-H": "h", "I": "hh", "-I": "h", "M": "mm", "-M": "m", "S": "ss", "-S": "s", "f": "000",
+    "p": "AM/PM",
+}  # fmt: skip
+_EXPANSIONS = {"%F": "%Y-%m-%d", "%T": "%H:%M:%S", "%R": "%H:%M", "%D": "%m/%d/%y"}
+_TOKEN = re.compile(r"%(-?[A-Za-z%])|(.)", re.DOTALL)
+_PLAIN = re.compile(r"[:0-9]")  # characters that stand for themselves in a date's format, in every language
+
+
+def is_strftime(pattern: str) -> bool:
+    """Whether ``pattern`` is meant for strftime rather than Excel, where ``%`` is never followed by a letter."""
+    return re.search(r"%-?[A-Za-z]", pattern) is not None
+
+
+def from_strftime(pattern: str, option: str) -> str:
+    """Excel's format for a strftime ``pattern``, or Refused naming ``option``."""
+    if pattern == "rfc3339":
+        return r"yyyy\-mm\-dd\Thh:mm:ss" + MILLISECONDS
+    for short, long in _EXPANSIONS.items():
+        pattern = pattern.replace(short, long)
+    tokens = [(m[1], m[2]) if m[1] != "%" else (None, "%") for m in _TOKEN.finditer(pattern)]
+    codes = [code for code, _ in tokens if code]
+    if unknown := [code for code in codes if code not in _CODES]:
+        raise Refused(f"Option {option!r}: a spreadsheet cannot show %{unknown[0]}.", code="bad_option")
+    if ("p" in codes) != any(code in ("I", "-I") for code in codes):
+        raise Refused(f"Option {option!r}: in a spreadsheet %I and %p need each other.", code="bad_option")
+    _check_minutes(codes, option)
+    _check_fraction(tokens, option)
+    return check("".join(_CODES[code] if code else _literal(char) for code, char in tokens), option)
+
+
+def check(code: str, what: str) -> str:
+    """``code`` itself if Excel will open a file that has it, as far as its brackets and quotes tell; else Refused."""
+    bare = re.sub(r'\\.|_.|\*.|"[^"]*"', "", code)
+    balanced = '"' not in bare and re.fullmatch(r"[^\[\]]*(\[[^\[\]]+\][^\[\]]*)*", bare) is not None
+    if not code or len(code) > FORMAT_CHARS_MAX or not code.isprintable() or not balanced or bare.count(";") > 3:
+        raise Refused(f"{what}: {code!r} is not a number format of Excel.", code="bad_option")
+    return code
+
+
+def _literal(char: str) -> str:
+    if not char.isprintable():
+        raise Refused("A date format for spreadsheets takes printable characters only.", code="bad_option")
+    return char if _PLAIN.match(char) else "\\" + char
+
+
+def _check_minutes(codes: list[str], option: str) -> None:
+    """Excel takes ``mm`` for minutes exactly after hours or before seconds, and for the month elsewhere."""
+    around = ["", *(code.lstrip("-") for code in codes), ""]
+    for (before, code), (_, after) in pairwise(pairwise(around)):
+        as_minutes = before in ("H", "I") or after == "S"
+        if (code == "M" and not as_minutes) or (code == "m" and as_minutes):
+            raise Refused(
+                f"Option {option!r}: in a spreadsheet %M stands beside %H or %S, and %m does not.", code="bad_option"
+            )
+
+
+def _check_fraction(tokens: list[tuple[str | None, str]], option: str) -> None:
+    for at, (code, _) in enumerate(tokens):
+        if code == "f" and (at < 2 or tokens[at - 2][0] not in ("S", "-S") or tokens[at - 1][1] not in (".", ",")):
+            raise Refused(f"Option {option!r}: a spreadsheet shows %f only as %S.%f.", code="bad_option")

@@ -1,0 +1,59 @@
+"""Options of XLSX, the limits of a sheet, and what is checked before the first row."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from fluxport.errors import Refused
+from fluxport.formats.options import CommonOptions
+
+ROWS_MAX = 1_048_576  # of a sheet, the header included
+COLUMNS_MAX = 16_384
+CELL_UNITS_MAX = 32_767  # UTF-16 code units of a cell's text
+SHEET_NAME_UNITS_MAX = 31
+HEADER_UNITS_MAX_IN_TABLE = 255
+WIDTH_MAX = 255.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class XlsxOptions(CommonOptions):
+    """``start_row`` is the row, from 1, of the header or without one of the first record; rows above are empty."""
+
+    sheet_name: str = "Sheet1"
+    start_row: int = 1
+    freeze_header: bool = True
+    autofilter: bool = False
+    table: bool = False
+    on_row_limit: Literal["new_sheet", "new_file", "fail"] = "new_sheet"
+    on_long_text: Literal["truncate", "fail"] = "truncate"
+    notes_sheet: Literal["auto", "always", "never"] = "auto"
+    compact: bool = False
+
+    @property
+    def file_rows_max(self) -> int | None:
+        if self.on_row_limit != "new_file":
+            return self.max_rows_per_file
+        sheet = max(1, data_rows_max(self))  # where none fits, the encoder refuses
+        return sheet if self.max_rows_per_file is None else min(sheet, self.max_rows_per_file)
+
+
+def data_rows_max(options: XlsxOptions) -> int:
+    """How many records one sheet holds; with ``on_row_limit: new_file`` the caller splits the rows by this."""
+    return ROWS_MAX - (options.start_row - 1) - int(options.header)
+
+
+def check(options: XlsxOptions, columns: int) -> None:
+    """Refused if no sheet can be made with these options or so many columns."""
+    if columns > COLUMNS_MAX:
+        raise Refused(
+            f"{columns:,} columns do not fit a spreadsheet, which has {COLUMNS_MAX:,}; choose some by 'columns', "
+            "or another format.",
+            code="too_many_columns",
+        )
+    if options.start_row < 1 or data_rows_max(options) < 1:
+        raise Refused(
+            f"Option 'start_row' cannot be {options.start_row}; it takes 1 to {ROWS_MAX - 1:,}.", code="bad_option"
+        )
+    if options.table and not options.header:
+        raise Refused("Option 'table' needs the header; leave 'header' true.", code="bad_option")

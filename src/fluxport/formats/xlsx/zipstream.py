@@ -1,0 +1,128 @@
+"""A ZIP file written strictly forward, as Excel wants it.
+
+Excel repairs files whose local header has a ZIP64 extra together with a data descriptor, and cannot read members of
+more than 4 GB otherwise. So a member must stay below MEMBER_BYTES_MAX, its local header is of version 2.0 and its data
+descriptor has 16 bytes; ZIP64 is used in the central directory alone, where a file of more than 4 GB needs it.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from types import ModuleType
+from typing import Any, NamedTuple
+
+fast_zlib: ModuleType
+try:
+    from isal import isal_zlib as fast_zlib
+except ImportError:  # no build of isal for this machine: the same format, several times slower
+    import zlib as fast_zlib
+
+MEMBER_BYTES_MAX = 0xFFFFFFFE
+_BIG = 0xFFFFFFFF  # "look in the ZIP64 extra"
+_LEVEL = 1  # with isal as small as zlib's 1, at several times its speed
+_MEMORY = 9
+_DATE = 0x0021  # 1980-01-01, the first that ZIP knows: the time of day must not change the bytes
+_VERSION, _VERSION_64 = 20, 45
+_DESCRIPTOR_FOLLOWS, _UTF8, _DEFLATED = 0x08, 0x800, 8
+
+
+class _Member(NamedTuple):
+    name: bytes
+    flags: int
+    crc: int
+    packed: int
+    size: int
+    offset: int
+
+
+class ZipStream:
+    """Each method returns the next bytes of the file, in order; one member is open at a time.
+
+    ``offset`` is where the file starts in what it is part of; it is 0 except to look at large offsets.
+    """
+
+    def __init__(self, offset: int = 0) -> None:
+        self._offset = offset
+        self._members: list[_Member] = []
+        self._deflate: Any = None
+        self._name = b""
+        self._start = self._crc = self._size = self._packed = 0
+
+    def file(self, name: str, content: bytes) -> bytes:
+        """A whole small member, its sizes in the local header."""
+        deflate = zlib.compressobj(6, zlib.DEFLATED, -15)
+        packed = deflate.compress(content) + deflate.flush()
+        member = _Member(name.encode(), _UTF8, zlib.crc32(content), len(packed), len(content), self._offset)
+        self._members.append(member)
+        return self._out(_local(member) + packed)
+
+    def begin(self, name: str) -> bytes:
+        self._name, self._start = name.encode(), self._offset
+        self._crc = self._size = self._packed = 0
+        self._deflate = fast_zlib.compressobj(_LEVEL, fast_zlib.DEFLATED, -15, _MEMORY)
+        return self._out(_local(_Member(self._name, _UTF8 | _DESCRIPTOR_FOLLOWS, 0, 0, 0, 0)))
+
+    def data(self, content: bytes | memoryview) -> bytes:
+        """What deflate gives for more of the open member; it may hold bytes back and return none."""
+        self._crc = fast_zlib.crc32(content, self._crc)
+        self._size += len(content)
+        return self._packed_out(self._deflate.compress(content))
+
+    def end(self) -> bytes:
+        rest = self._packed_out(self._deflate.flush())
+        if max(self._size, self._packed) > MEMBER_BYTES_MAX:
+            raise OverflowError(f"{self._name.decode()} is too large for a member without ZIP64")
+        member = _Member(self._name, _UTF8 | _DESCRIPTOR_FOLLOWS, self._crc, self._packed, self._size, self._start)
+        self._members.append(member)
+        return rest + self._out(struct.pack("<4sLLL", b"PK\x07\x08", member.crc, member.packed, member.size))
+
+    def close(self) -> bytes:
+        """The central directory and the end of the file."""
+        start = self._offset
+        entries = self._out(b"".join(map(_central, self._members)))
+        return entries + self._out(_end(start, len(entries), len(self._members)))
+
+    def _packed_out(self, packed: bytes) -> bytes:
+        self._packed += len(packed)
+        return self._out(packed)
+
+    def _out(self, data: bytes) -> bytes:
+        self._offset += len(data)
+        return data
+
+
+def _local(member: _Member) -> bytes:
+    return (
+        struct.pack(
+            "<4sHHHHHLLLHH", b"PK\x03\x04", _VERSION, member.flags, _DEFLATED, 0, _DATE,
+            member.crc, member.packed, member.size, len(member.name), 0,
+        )
+        + member.name
+    )  # fmt: skip
+
+
+def _central(member: _Member) -> bytes:
+    """Sizes always fit; only the offset can need ZIP64."""
+    far = member.offset >= _BIG
+    extra = struct.pack("<HHQ", 1, 8, member.offset) if far else b""
+    version = _VERSION_64 if far else _VERSION
+    return (
+        struct.pack(
+            "<4sHHHHHHLLLHHHHHLL", b"PK\x01\x02", version, version, member.flags, _DEFLATED, 0, _DATE,
+            member.crc, member.packed, member.size, len(member.name), len(extra), 0, 0, 0, 0,
+            min(member.offset, _BIG),
+        )
+        + member.name
+        + extra
+    )  # fmt: skip
+
+
+def _end(start: int, size: int, count: int) -> bytes:
+    end_64 = b""
+    if start >= _BIG or count >= 0xFFFF:
+        end_64 = struct.pack(
+            "<4sQHHLLQQQQ", b"PK\x06\x06", 44, _VERSION_64, _VERSION_64, 0, 0, count, count, size, start
+        ) + struct.pack("<4sLQL", b"PK\x06\x07", 0, start + size, 1)
+    shown = min(count, 0xFFFF)
+    return end_64 + struct.pack("<4sHHHHLLH", b"PK\x05\x06", 0, 0, shown, shown, size, min(start, _BIG), 0)

@@ -1,0 +1,199 @@
+"""What is answered: tasks in the words of the protocol, and errors as a status, a code and a sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import grpc
+
+from fluxport.errors import (
+    Broken,
+    Canceled,
+    Conflict,
+    Disabled,
+    FluxportError,
+    Forbidden,
+    Gone,
+    LimitExceeded,
+    NotFound,
+    Refused,
+    TooMany,
+    Unauthorized,
+    Unavailable,
+    Unprocessable,
+)
+from fluxport.grpc import export_pb2 as pb
+from fluxport.grpc.metadata import FORMATS
+
+if TYPE_CHECKING:
+    from fluxport.jobs.store import Record
+
+# The first family that an error belongs to.
+STATUS: tuple[tuple[type[FluxportError], grpc.StatusCode], ...] = (
+    (Unauthorized, grpc.StatusCode.UNAUTHENTICATED),
+    (Forbidden, grpc.StatusCode.PERMISSION_DENIED),
+    (NotFound, grpc.StatusCode.NOT_FOUND),
+    (Gone, grpc.StatusCode.NOT_FOUND),
+    (Conflict, grpc.StatusCode.FAILED_PRECONDITION),
+    (LimitExceeded, grpc.StatusCode.RESOURCE_EXHAUSTED),
+    (TooMany, grpc.StatusCode.RESOURCE_EXHAUSTED),
+    (Unprocessable, grpc.StatusCode.ALREADY_EXISTS),
+    (Disabled, grpc.StatusCode.UNIMPLEMENTED),
+    (Refused, grpc.StatusCode.INVALID_ARGUMENT),
+    (Unavailable, grpc.StatusCode.UNAVAILABLE),
+    (Canceled, grpc.StatusCode.CANCELLED),
+    (Broken, grpc.StatusCode.INTERNAL),
+)
+STATUS_BY_CODE = {
+    "deadline": grpc.StatusCode.DEADLINE_EXCEEDED,
+    "queue_timeout": grpc.StatusCode.DEADLINE_EXCEEDED,
+    "stream_idle": grpc.StatusCode.DEADLINE_EXCEEDED,
+}
+# The words that clients of the export middleware know, by our codes; others are our code in capitals.
+WORDS = {
+    "queue_timeout": "QUEUE_TIMEOUT",
+    "unknown_format": "INVALID_FORMAT",
+    "bad_metadata": "INVALID_METADATA",
+    "no_metadata": "INVALID_METADATA",
+    "bad_option": "VALIDATION_ERROR",
+    "bad_filename": "VALIDATION_ERROR",
+    "too_many_columns": "VALIDATION_ERROR",
+    "bad_batch": "VALIDATION_ERROR",
+    "batch_too_large": "VALIDATION_ERROR",
+    "wrong_type": "VALIDATION_ERROR",
+    "wrong_width": "VALIDATION_ERROR",
+    "rows_missing": "VALIDATION_ERROR",
+    "invalid_text": "VALIDATION_ERROR",
+    "too_many_rows": "VALIDATION_ERROR",
+    "too_many_bytes": "VALIDATION_ERROR",
+    "cell_too_large": "VALIDATION_ERROR",
+    "idempotency_mismatch": "VALIDATION_ERROR",
+    "batch_gap": "STREAM_ERROR",
+    "bad_message": "STREAM_ERROR",
+    "stream_idle": "STREAM_ERROR",
+    "client_gone": "STREAM_ERROR",
+    "holder_died": "STREAM_ERROR",
+    "closing": "STREAM_ERROR",
+    "deadline": "STREAM_ERROR",
+    "store_full": "STORAGE_ERROR",
+    "not_writable": "STORAGE_ERROR",
+    "file_exists": "STORAGE_ERROR",
+    "bad_name": "STORAGE_ERROR",
+    "store_failed": "UPLOAD_ERROR",
+    "store_differs": "FINALIZE_ERROR",
+    "internal": "INTERNAL",
+}
+
+
+def status_of(error: FluxportError) -> grpc.StatusCode:
+    if error.code in STATUS_BY_CODE:
+        return STATUS_BY_CODE[error.code]
+    return next((status for family, status in STATUS if isinstance(error, family)), grpc.StatusCode.INTERNAL)
+
+
+def word_of(code: str) -> str:
+    return WORDS.get(code, code.upper())
+
+
+def as_error(record: Record) -> FluxportError:
+    """Why a task has failed, as an error of the family that it was of."""
+    told = record.error or {"code": "internal", "message": "The task failed.", "retryable": False}
+    code = told["code"]
+    family: type[FluxportError] = Unavailable if told["retryable"] else _FAMILIES.get(code, Refused)
+    return family(told["message"], code=code)
+
+
+_FAMILIES: dict[str, type[FluxportError]] = {
+    "canceled": Canceled,
+    "client_gone": Canceled,
+    "file_exists": Conflict,
+    "too_many_rows": LimitExceeded,
+    "too_many_bytes": LimitExceeded,
+    "cell_too_large": LimitExceeded,
+    "internal": Broken,
+    "out_of_memory": Broken,
+    "store_differs": Broken,
+}
+
+Url = Callable[["Record"], str]
+
+
+def task_status(record: Record) -> pb.TaskStatus:
+    if record.status == "queued":
+        return pb.TASK_STATUS_QUEUED
+    if record.status == "running":
+        return pb.TASK_STATUS_UPLOADING if record.phase == "uploading" else pb.TASK_STATUS_PROCESSING
+    return pb.TASK_STATUS_COMPLETED if record.status in ("completed", "expired") else pb.TASK_STATUS_FAILED
+
+
+def percent(record: Record, rows: int) -> float:
+    """From a total that is known, else 0; never invented."""
+    if record.status in ("completed", "expired"):
+        return 100.0
+    return min(round(100 * rows / record.rows_total, 1), 99.9) if record.rows_total else 0.0
+
+
+def response(record: Record, url: Url) -> pb.ExportResponse:
+    """A task as ``StreamExport`` answers it."""
+    result, error = record.result or {}, record.error or {}
+    return pb.ExportResponse(
+        task_id=record.id,
+        status=task_status(record),
+        oss_url=url(record),
+        file_size_bytes=record.bytes,
+        record_count=record.rows,
+        progress_percent=percent(record, record.rows),
+        checksum_sha256=result.get("sha256", ""),
+        error_message=error.get("message", ""),
+        error_code=word_of(error["code"]) if error else "",
+        start_time=_seconds(record.started_at),
+        completion_time=_seconds(record.finished_at),
+    )
+
+
+def status_response(record: Record, url: Url, now: float) -> pb.TaskStatusResponse:
+    """A task as ``QueryTaskStatus`` answers it."""
+    told = response(record, url)
+    format_names = {name: pb.ExportFormat.Name(number) for number, name in FORMATS.items()}
+    left = 0
+    if record.status == "running" and record.rows_total and record.rows and record.started_at is not None:
+        left = round(max(record.rows_total - record.rows, 0) * (now - record.started_at) / record.rows)
+    return pb.TaskStatusResponse(
+        task_id=told.task_id,
+        status=told.status,
+        format=format_names.get(record.spec["format"], "FORMAT_UNSPECIFIED"),
+        filename=(record.result or {}).get("filename") or record.spec["filename"] or "",
+        records_processed=told.record_count,
+        progress_percent=told.progress_percent,
+        oss_url=told.oss_url,
+        file_size_bytes=told.file_size_bytes,
+        error_message=told.error_message,
+        error_code=told.error_code,
+        start_time=told.start_time,
+        completion_time=told.completion_time,
+        estimated_time_remaining=left,
+        checksum_sha256=told.checksum_sha256,
+    )
+
+
+def failed_response(task_id: str, error: FluxportError) -> pb.ExportResponse:
+    """The last answer where there is no task to tell of, or none that has ended."""
+    return pb.ExportResponse(
+        task_id=task_id,
+        status=pb.TASK_STATUS_FAILED,
+        error_message=error.message,
+        error_code=word_of(error.code),
+    )
+
+
+def _seconds(moment: float | None) -> int:
+    return 0 if moment is None else int(moment)
+
+
+def trailers(error: FluxportError, task_id: str) -> tuple[tuple[str, str], ...]:
+    """What an error carries beside its status: the code for programs, and which task it was."""
+    found: list[tuple[str, Any]] = [("x-fluxport-error-code", word_of(error.code))]
+    if task_id:
+        found.append(("x-fluxport-task-id", task_id))
+    return tuple(found)

@@ -1,0 +1,59 @@
+"""The border between asyncio and the synchronous stream: messages go over one by one, and whoever sends waits while the
+stream has enough of them to work on: AHEAD_BYTES, or one."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import queue
+
+from fluxport.errors import Canceled, FluxportError
+
+AHEAD_BYTES = 1 << 20
+
+
+class Handover:
+    """``put``, ``end`` and ``fail`` are for the event loop it was made in, ``take`` and ``close`` for any thread."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._items: queue.SimpleQueue[bytes | FluxportError | None] = queue.SimpleQueue()
+        self._room = asyncio.Event()
+        self._held = 0  # bytes that wait; changed in the event loop alone
+        self._closed = False
+
+    async def put(self, message: bytes) -> None:
+        """Hand a message over, once there is room."""
+        while self._held >= AHEAD_BYTES:
+            self._room.clear()
+            await self._room.wait()
+        self._held += len(message)
+        self._items.put(message)
+
+    def end(self) -> None:
+        """The last message has been put."""
+        self._items.put(None)
+
+    def fail(self, error: FluxportError) -> None:
+        """What ``take`` raises instead of another message."""
+        self._items.put(error)
+
+    def take(self) -> bytes | None:
+        """The next message, or None after the last; Canceled once closed."""
+        item = None if self._closed else self._items.get()
+        if self._closed:
+            raise Canceled("The export was canceled.")
+        if isinstance(item, FluxportError):
+            raise item
+        if item is not None:
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits for room any more
+                self._loop.call_soon_threadsafe(self._taken, len(item))
+        return item
+
+    def _taken(self, size: int) -> None:
+        self._held -= size
+        self._room.set()
+
+    def close(self) -> None:
+        self._closed = True
+        self._items.put(None)

@@ -1,0 +1,83 @@
+"""What a sender asks for, read from its first message; whatever is wrong with it is Refused with the field's name."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+from fluxport.errors import Refused
+from fluxport.grpc import export_pb2 as pb
+from fluxport.jobs.pushes import PushRequest
+from fluxport.sources.pushed import Kind, PushedColumn
+
+FORMATS: dict[int, str] = {
+    pb.FORMAT_EXCEL: "xlsx",
+    pb.FORMAT_CSV: "csv",
+    pb.FORMAT_JSONL: "jsonl",
+    pb.FORMAT_PARQUET: "parquet",
+}
+KINDS: dict[int, Kind] = {
+    pb.DATA_TYPE_STRING: "string",
+    pb.DATA_TYPE_NUMBER: "number",
+    pb.DATA_TYPE_DATE: "date",
+    pb.DATA_TYPE_BOOLEAN: "boolean",
+}
+REQUEST_ID_CHARS_MAX = 200
+COLUMNS_MAX = 16_384
+
+
+def read_metadata(sent: pb.ExportMetadata) -> PushRequest:
+    if not sent.request_id or len(sent.request_id) > REQUEST_ID_CHARS_MAX:
+        raise _wrong(f"'request_id' has 1 to {REQUEST_ID_CHARS_MAX} characters; the same one is the same task.")
+    if sent.format not in FORMATS:
+        raise Refused(
+            f"'format' must be one of: {', '.join(pb.ExportFormat.Name(number) for number in FORMATS)}.",
+            code="unknown_format",
+        )
+    if not sent.filename.strip():
+        raise _wrong("'filename' must not be empty.")
+    if not 1 <= len(sent.columns) <= COLUMNS_MAX:
+        raise _wrong(f"'columns' has 1 to {COLUMNS_MAX:,} entries.")
+    if sent.expected_rows < 0:
+        raise _wrong("'expected_rows' cannot be negative.")
+    name = FORMATS[sent.format]
+    packed = sent.options.compression_enabled and name in ("csv", "jsonl")
+    return PushRequest(
+        request_id=sent.request_id,
+        digest=hashlib.sha256(sent.SerializeToString(deterministic=True)).hexdigest(),
+        format=name,
+        filename=_plain(sent.filename),
+        columns=tuple(_column(column, number) for number, column in enumerate(sent.columns, 1)),
+        options=_options(name, sent.options),
+        compression="gzip" if packed else "none",
+        rows_expected=sent.expected_rows or None,
+    )
+
+
+def _column(sent: pb.ColumnDefinition, number: int) -> PushedColumn:
+    if not sent.name:
+        raise _wrong(f"Column {number} has no name.")
+    if sent.data_type not in KINDS:
+        raise _wrong(f"Column {sent.name!r} has no data_type that is known.")
+    if sent.width < 0:
+        raise _wrong(f"Column {sent.name!r}: 'width' cannot be negative.")
+    return PushedColumn(sent.name, KINDS[sent.data_type], sent.width or None, sent.format or None)
+
+
+def _options(name: str, sent: pb.FormatOptions) -> dict[str, Any]:
+    if sent.excel_start_row < 0:
+        raise _wrong("'excel_start_row' counts from 1.")
+    given: dict[str, dict[str, Any]] = {
+        "csv": {"delimiter": sent.csv_delimiter, "encoding": sent.csv_encoding},
+        "xlsx": {"sheet_name": sent.excel_sheet_name, "start_row": sent.excel_start_row},
+    }
+    return {option: value for option, value in given.get(name, {}).items() if value}
+
+
+def _plain(filename: str) -> str:
+    """A name in which braces stand for themselves, unlike in templates."""
+    return filename.replace("{", "(").replace("}", ")")
+
+
+def _wrong(what: str) -> Refused:
+    return Refused(what, code="bad_metadata")

@@ -1,0 +1,138 @@
+"""``sensors.SensorService``: points of sensors, acknowledged once they are durable.
+
+Messages that come while others are written are written together. Nothing more is read while AHEAD of them wait: that is
+the back-pressure, which reaches the client through HTTP/2.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import grpc
+import numpy as np
+from google.protobuf.message import DecodeError
+
+from fluxport.errors import FluxportError, Refused
+from fluxport.grpc import sensors_pb2 as pb
+from fluxport.grpc.answers import status_of, trailers
+from fluxport.grpc.callers import PushCallers
+from fluxport.jobs.exports import Exports
+from fluxport.pipeline import as_failure
+from fluxport.series import Points, SensorStore
+from fluxport.series.points import GOOD, QUALITY_MAX, check_sensor_id, checked
+from fluxport.telemetry import metrics
+
+log = logging.getLogger("fluxport.grpc")
+
+NAME = "sensors.SensorService"
+AHEAD = 32  # messages
+WRITERS = 8
+Context = Any  # grpc.aio.ServicerContext, whose types do not know raw requests
+
+
+class SensorService:
+    """Beside the service for pushed rows, in the same event loop and with the same callers."""
+
+    def __init__(self, exports: Exports, callers: PushCallers) -> None:
+        self._exports = exports
+        self._callers = callers
+        self._threads = ThreadPoolExecutor(WRITERS, thread_name_prefix="fluxport-points")
+
+    def handlers(self) -> grpc.GenericRpcHandler:
+        append: grpc.RpcMethodHandler[Any, Any] = grpc.stream_stream_rpc_method_handler(
+            self.append, request_deserializer=None, response_serializer=pb.Accepted.SerializeToString
+        )
+        return grpc.method_handlers_generic_handler(NAME, {"Append": append})
+
+    async def append(self, _: Any, context: Context) -> None:
+        status = grpc.StatusCode.OK
+        try:
+            metadata = [(name, value) for name, value in context.invocation_metadata() or ()]
+            caller, _ = await asyncio.to_thread(self._callers.verified, metadata, context.peer())
+            caller.need("push")
+            await self._append(context, self._exports.sensor_store())
+        except asyncio.CancelledError:
+            status = grpc.StatusCode.CANCELLED
+            raise
+        except Exception as raised:
+            if not isinstance(raised, FluxportError):
+                log.exception("call failed")
+            error = as_failure(raised)
+            status = status_of(error)
+            metrics.refusal(error.code)
+            await context.abort(status, error.message, trailers(error, ""))
+        finally:
+            metrics.call("Append", status.name)
+
+    async def _append(self, context: Context, store: SensorStore) -> None:
+        waiting: asyncio.Queue[bytes | None] = asyncio.Queue(AHEAD)
+        reading = asyncio.ensure_future(_read(context, waiting))
+        try:
+            ended = False
+            while not ended:
+                messages = [await waiting.get()]
+                while not waiting.empty():
+                    messages.append(waiting.get_nowait())
+                ended = messages[-1] is None
+                bodies = [message for message in messages if message is not None]
+                if bodies:
+                    written = asyncio.get_running_loop().run_in_executor(self._threads, _written, store, bodies)
+                    answers, error = await written
+                    for answer in answers:
+                        await context.write(answer)
+                    if error is not None:
+                        raise error
+            await reading
+        finally:
+            reading.cancel()
+
+
+async def _read(context: Context, waiting: asyncio.Queue[bytes | None]) -> None:
+    """Hand over every message, and None after the last, however the stream ended."""
+    try:
+        while (message := await context.read()) is not grpc.aio.EOF:
+            await waiting.put(message)
+    finally:
+        await waiting.put(None)
+
+
+def _written(store: SensorStore, bodies: list[bytes]) -> tuple[list[pb.Accepted], Refused | None]:
+    """Store all messages at once, or those before the first that is wrong; what each is answered, and what is wrong."""
+    points: list[tuple[str, Points]] = []
+    answers: list[pb.Accepted] = []
+    wrong: Refused | None = None
+    for body in bodies:
+        try:
+            message = _parsed(body)
+            points.append((message.sensor_id, _points(message)))
+        except Refused as error:
+            wrong = error
+            break
+        answers.append(pb.Accepted(sequence=message.sequence, points=len(message.timestamp_ms)))
+    store.append(points)
+    metrics.points("grpc", sum(answer.points for answer in answers))
+    return answers, wrong
+
+
+def _parsed(body: bytes) -> pb.Points:
+    try:
+        return pb.Points.FromString(body)
+    except DecodeError:
+        raise Refused("A message is not one of sensors.proto.", code="bad_message") from None
+
+
+def _points(message: pb.Points) -> Points:
+    count = len(message.timestamp_ms)
+    if len(message.value) != count or len(message.quality) not in (0, count):
+        raise Refused(
+            "A message of points has columns of different lengths; 'quality' may be left out.", code="bad_points"
+        )
+    quality = np.array(message.quality, np.int64) if message.quality else np.full(count, GOOD)
+    if count and quality.max() > QUALITY_MAX:
+        raise Refused(f"'quality' is 0 (bad), 1 (good) or another number up to {QUALITY_MAX}.", code="bad_points")
+    check_sensor_id(message.sensor_id)
+    ms, values = np.array(message.timestamp_ms, np.int64), np.array(message.value, np.float64)
+    return checked(Points(ms, values, quality.astype(np.uint8)))

@@ -1,0 +1,107 @@
+"""The server around the service: TLS, limits, keepalive, health, reflection."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from fluxport.errors import Refused
+from fluxport.grpc import export_pb2 as pb
+from fluxport.grpc.sensors import NAME as SENSORS
+from fluxport.grpc.sensors import SensorService
+from fluxport.grpc.service import NAME, ExportService
+
+STREAMS_PER_CONNECTION = 256
+CALLS_BESIDE_TASKS = 100
+
+
+@dataclass(frozen=True)
+class ServerOptions:
+    """Without ``credentials`` there is no TLS."""
+
+    host: str
+    port: int
+    message_max_bytes: int = 4 << 20
+    credentials: grpc.ServerCredentials | None = None
+
+
+class GrpcServer:
+    """To be made, started and stopped in one event loop. ``port`` is the one that is listened on."""
+
+    def __init__(
+        self, service: ExportService, sensors: SensorService, options: ServerOptions, *, calls_max: int
+    ) -> None:
+        self._health = health.aio.HealthServicer()
+        self._service = service
+        # Messages that come compressed are refused: a few bytes of them can stand for gigabytes.
+        settings = [
+            ("grpc.max_receive_message_length", options.message_max_bytes),
+            ("grpc.max_concurrent_streams", STREAMS_PER_CONNECTION),
+            ("grpc.compression_enabled_algorithms_bitset", 1),
+            ("grpc.so_reuseport", 0),
+            # Windows of a fixed size: measured ones grow to megabytes per call, which only lie there.
+            ("grpc.http2.bdp_probe", 0),
+            ("grpc.keepalive_time_ms", 30_000),
+            ("grpc.keepalive_timeout_ms", 10_000),
+            ("grpc.keepalive_permit_without_calls", 1),
+            ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
+        ]
+        self._server = grpc.aio.server(
+            handlers=[service.handlers(), sensors.handlers()],
+            options=settings,
+            maximum_concurrent_rpcs=calls_max + CALLS_BESIDE_TASKS,
+        )
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        names = (NAME, SENSORS, health.SERVICE_NAME, reflection.SERVICE_NAME)
+        assert pb.DESCRIPTOR.services_by_name["ExportService"].full_name == NAME
+        reflection.enable_server_reflection(names, self._server)
+        self.port = _listening(self._server, options)
+
+    async def start(self) -> None:
+        await self._server.start()
+        for name in ("", NAME, SENSORS):
+            await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
+
+    async def drain(self) -> None:
+        """Tell whoever asks that no new work is taken."""
+        await self._health.enter_graceful_shutdown()
+
+    async def stop(self, grace_s: float) -> None:
+        await self._server.stop(grace_s)
+
+
+def _listening(server: grpc.aio.Server, options: ServerOptions) -> int:
+    host = f"[{options.host}]" if ":" in options.host else options.host
+    address = f"{host}:{options.port}"
+    try:
+        if options.credentials is not None:
+            port = server.add_secure_port(address, options.credentials)
+        else:
+            port = server.add_insecure_port(address)
+    except RuntimeError:
+        port = 0
+    if not port:
+        raise Refused(
+            f"Cannot listen on {address} for gRPC; choose another port with --grpc-port, or switch it off with "
+            "grpc.enabled: false.",
+            code="address_in_use",
+        )
+    return port
+
+
+def tls(certificate: Path | None, key: Path | None, client_ca: Path | None) -> grpc.ServerCredentials | None:
+    """What switches TLS on, if files are named; with ``client_ca`` clients must show a certificate of it."""
+    if certificate is None and key is None and client_ca is None:
+        return None
+    if certificate is None or key is None:
+        raise Refused("TLS of gRPC needs both grpc.tls_certificate and grpc.tls_key.", code="bad_configuration")
+    try:
+        pair = (key.read_bytes(), certificate.read_bytes())
+        ca = None if client_ca is None else client_ca.read_bytes()
+    except OSError as error:
+        raise Refused(f"A file of gRPC's TLS cannot be read: {error}.", code="bad_configuration") from None
+    return grpc.ssl_server_credentials([pair], root_certificates=ca, require_client_auth=ca is not None)

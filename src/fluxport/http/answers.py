@@ -1,0 +1,150 @@
+"""What all doors share of their answers: problems, file headers, request ids."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import re
+import time
+import uuid
+from http import HTTPStatus
+from typing import Any
+
+from starlette.datastructures import MutableHeaders
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from fluxport.disposition import content_disposition
+from fluxport.errors import FluxportError, Refused
+from fluxport.telemetry import logs, metrics
+
+log = logging.getLogger("fluxport.http")
+
+REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+
+# The codes that clients of the Export queue know, by ours and else by status.
+QUEUE_WORDS = {
+    "unknown_dataset": "INVALID_TYPE",
+    "unknown_format": "INVALID_FORMAT",
+    "link_used": "TOKEN_USED",
+    "link_expired": "TOKEN_EXPIRED",
+    "bad_token": "INVALID_TOKEN",
+}
+QUEUE_WORDS_BY_STATUS = {401: "UNAUTHORIZED", 404: "NOT_FOUND", 429: "RATE_LIMIT", 501: "DISABLED"}
+
+
+def parse_json(body: bytes) -> Any:
+    """Refused for what is not JSON, and for text that no file can hold: half of a surrogate pair."""
+    try:
+        found = json.loads(body)
+        if b"\\u" in body:
+            json.dumps(found, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise Refused(
+            "The body holds a lone surrogate (\\ud800 to \\udfff), which is no character.", code="bad_json"
+        ) from None
+    except (ValueError, RecursionError):
+        raise Refused("The body is not valid JSON.", code="bad_json") from None
+    return found
+
+
+NO_STORE = {"Cache-Control": "no-store"}
+
+
+def request_id(request: Request) -> str:
+    found: str = request.scope.get("state", {}).get("request_id", "")
+    return found
+
+
+def trace_id(request: Request) -> str:
+    """The id of the caller's trace, or nothing."""
+    found: str = request.scope.get("state", {}).get("trace_id", "")
+    return found
+
+
+def problem(request: Request, status: int, code: str, detail: str, retry_after_s: float | None = None) -> Response:
+    """An error as RFC 9457, or at the old doors in the form that their clients know."""
+    headers = {"Cache-Control": "no-store"}
+    if retry_after_s is not None:
+        headers["Retry-After"] = str(max(1, math.ceil(retry_after_s)))
+    elif status == 503:
+        headers["Retry-After"] = "5"
+    if status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
+    path = request.url.path
+    if path in ("/export", "/jobs"):
+        return JSONResponse({"error": detail, "code": code}, status, headers)
+    if path == "/api/health" or path.startswith("/api/exports/"):
+        word = QUEUE_WORDS.get(code) or QUEUE_WORDS_BY_STATUS.get(status) or code.upper()
+        return JSONResponse({"data": None, "error": {"code": word, "message": detail}}, status, headers)
+    title = HTTPStatus(status).phrase if status in HTTPStatus._value2member_map_ else "Client Closed Request"
+    body = {"type": "about:blank", "title": title, "status": status, "detail": detail, "code": code}
+    return JSONResponse(body | {"request_id": request_id(request)}, status, headers, "application/problem+json")
+
+
+async def failure_answer(request: Request, error: Exception) -> Response:
+    assert isinstance(error, FluxportError)
+    metrics.refusal(error.code)
+    return problem(request, error.status, error.code, error.message, error.retry_after_s)
+
+
+async def http_answer(request: Request, error: Exception) -> Response:
+    status = getattr(error, "status_code", 500)
+    detail = {404: "There is nothing at this address.", 405: "This address does not take this method."}
+    code = {404: "not_found", 405: "method_not_allowed"}.get(status, "http_error")
+    return problem(request, status, code, detail.get(status, str(getattr(error, "detail", "The request failed."))))
+
+
+async def crash_answer(request: Request, error: Exception) -> Response:
+    return problem(request, 500, "internal", "Something of ours failed; the log has it under this request's id.")
+
+
+def file_headers(filename: str, media_type: str, job_id: str) -> dict[str, str]:
+    return {
+        "Content-Type": media_type,
+        "Content-Disposition": content_disposition(filename),
+        "X-Export-Id": job_id,
+        "Cache-Control": "private, no-store",
+        "X-Content-Type-Options": "nosniff",
+        "Referrer-Policy": "no-referrer",
+    }
+
+
+class RequestIds:
+    """Pure ASGI: gives each request an id, answers with it, counts and logs it with one line when it is over.
+
+    Nothing is buffered and no exception is caught, so that a broken stream still breaks the connection.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = {key: value.decode("latin-1") for key, value in scope["headers"]}
+        given = headers.get(b"x-request-id", "")
+        name = given if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+        trace = logs.trace_id(headers.get(b"traceparent", ""))
+        scope.setdefault("state", {}).update(request_id=name, trace_id=trace)
+        logs.bind(request_id=name, trace_id=trace)
+        began = time.monotonic()
+        status = 500  # what the server answers if the application does not
+
+        async def sending(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                MutableHeaders(scope=message)["X-Request-Id"] = name
+            await send(message)
+
+        try:
+            await self._app(scope, receive, sending)
+        finally:
+            metrics.request(scope["method"], getattr(scope.get("route"), "path", None), status)
+            fields = {"status": status, "duration_ms": round((time.monotonic() - began) * 1000, 1)}
+            log.info("%s %s", scope["method"], scope["path"], extra=fields)

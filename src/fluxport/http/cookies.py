@@ -1,0 +1,63 @@
+"""The session's cookie, and whether a request that came with it was meant by the page it belongs to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from fluxport.auth.sessions import WHOLE_S
+from fluxport.errors import Forbidden
+
+SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+@dataclass(frozen=True)
+class Cookies:
+    """``https`` if browsers reach the service over TLS even where this process does not see it."""
+
+    https: bool = False
+
+    def session(self, request: Request) -> str | None:
+        return request.cookies.get(self._name(request))
+
+    def keep(self, request: Request, response: Response, token: str) -> None:
+        response.set_cookie(
+            self._name(request),
+            token,
+            max_age=int(WHOLE_S),
+            path="/",
+            secure=self._secure(request),
+            httponly=True,
+            samesite="strict",
+        )
+
+    def forget(self, request: Request, response: Response) -> None:
+        response.delete_cookie(
+            self._name(request), path="/", secure=self._secure(request), httponly=True, samesite="strict"
+        )
+
+    def _secure(self, request: Request) -> bool:
+        return self.https or request.url.scheme == "https"
+
+    def _name(self, request: Request) -> str:
+        # A browser takes a name with this prefix from this very host over TLS alone, so no other host can plant one.
+        return "__Host-fluxport" if self._secure(request) else "fluxport"
+
+
+def check_same_origin(request: Request) -> None:
+    """Forbidden unless the browser, or a header that no other site's page can add, says that it was our own page."""
+    headers = request.headers
+    if (site := headers.get("sec-fetch-site")) is not None:
+        ours = site == "same-origin"
+    elif (origin := headers.get("origin")) is not None:
+        ours = urlsplit(origin).netloc.lower() == headers.get("host", "").lower() != ""
+    else:
+        ours = headers.get("x-requested-with") == "fluxport"
+    if not ours:
+        raise Forbidden(
+            "This request did not come from a page of this service; a program adds 'X-Requested-With: fluxport'.",
+            code="cross_site",
+        )

@@ -1,0 +1,59 @@
+"""What can be exported, and a look at the first rows: ``/v1/datasets``, ``/v1/connections`` and ``/v1/preview``."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from concurrent.futures import Executor
+
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse, Response
+
+from fluxport.auth.scopes import allows
+from fluxport.errors import NotFound
+from fluxport.http.answers import NO_STORE, parse_json
+from fluxport.http.callers import Callers
+from fluxport.http.native import EXPORT_BODY
+from fluxport.jobs.exports import Exports
+from fluxport.plan import ExportSpec
+from fluxport.sources import scheme_of
+
+
+def router(exports: Exports, callers: Callers, *, threads: Executor) -> APIRouter:
+    routes = APIRouter(prefix="/v1", tags=["datasets"])
+
+    @routes.get("/datasets", summary="The datasets that you may export, with their columns and filters")
+    async def datasets(request: Request) -> Response:
+        caller, _ = await callers.verified(request)
+        found = [d.describe() for name, d in exports.datasets.items() if allows(caller.scopes, f"dataset:{name}")]
+        return JSONResponse({"data": found}, headers=NO_STORE)
+
+    @routes.get("/datasets/{name}", summary="One dataset: columns and filters with their types")
+    async def dataset(request: Request, name: str) -> Response:
+        caller, _ = await callers.verified(request)
+        found = exports.datasets.get(name)
+        if found is None or not allows(caller.scopes, f"dataset:{name}"):
+            raise NotFound("There is no such dataset.", code="no_such_dataset")
+        return JSONResponse(found.describe(), headers=NO_STORE)
+
+    @routes.get("/connections", summary="The connections that you may query, with the kind of their database")
+    async def connections(request: Request) -> Response:
+        caller, _ = await callers.verified(request)
+        found = [
+            {"name": name, "kind": scheme_of(connection.url)}
+            for name, connection in exports.connections.items()
+            if connection.guard is not None and allows(caller.scopes, f"sql:{name}")
+        ]
+        return JSONResponse({"data": found}, headers=NO_STORE)
+
+    @routes.post("/preview", openapi_extra=EXPORT_BODY, summary="The first 50 rows of an export as JSON")
+    async def preview(request: Request) -> Response:
+        caller, body = await callers.verified(request)
+        spec = ExportSpec.from_json(parse_json(body))
+        # A query may take long: not in the few threads that every other request needs.
+        shown = await asyncio.get_running_loop().run_in_executor(threads, exports.preview, spec, caller)
+        columns = json.dumps([{"name": name, "type": kind, "key": key} for name, kind, key in shown.columns])
+        text = f'{{"columns": {columns}, "truncated": {json.dumps(shown.truncated)}, "rows": {shown.rows}}}'
+        return Response(text, headers=NO_STORE, media_type="application/json")
+
+    return routes

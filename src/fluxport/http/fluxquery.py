@@ -1,0 +1,94 @@
+"""FluxQuery's door: ``POST /export`` and ``GET /jobs``, as its clients know them."""
+
+from __future__ import annotations
+
+import re
+import time
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse, Response
+from starlette.concurrency import run_in_threadpool
+
+from fluxport.auth.signing import Version
+from fluxport.errors import Refused
+from fluxport.http.answers import parse_json
+from fluxport.http.callers import Callers
+from fluxport.jobs.exports import Exports
+from fluxport.jobs.links import Links
+from fluxport.jobs.request import ExportRequest
+from fluxport.jobs.states import Status
+from fluxport.jobs.store import Record
+from fluxport.jobs.view import job_json
+from fluxport.plan import ExportSpec
+
+FORMATS = {"csv": "csv", "json": "jsonl", "excel": "xlsx", "xlsx": "xlsx"}
+BOTH: tuple[Version, ...] = ("v1", "v2")
+STATUS_WORDS: dict[Status, str] = {
+    "queued": "PENDING",
+    "running": "PROCESSING",
+    "completed": "COMPLETED",
+    "failed": "FAILED",
+    "canceled": "FAILED",
+    "expired": "COMPLETED",
+}
+# One address, no display name, nothing that could start a second header or a second recipient.
+_EMAIL = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9](?:[A-Za-z0-9.-]{0,250}[A-Za-z0-9])?")
+
+
+def router(exports: Exports, callers: Callers, links: Links, *, compression: str) -> APIRouter:
+    routes = APIRouter(tags=["FluxQuery"])
+
+    @routes.post("/export", status_code=202, summary="Queue an export of a query")
+    async def export(request: Request) -> Response:
+        caller, body = await callers.verified(request, BOTH)
+        spec, email = read_request(parse_json(body), compression)
+        notify = {"email": [email]} if email else {}
+        asked = ExportRequest(spec, notify)
+        record, _ = await run_in_threadpool(exports.submit, asked, caller, door="fluxquery")
+        return JSONResponse({"job_id": record.id}, 202)
+
+    @routes.get("/jobs", summary="The status word; to a signed request, everything")
+    async def jobs(request: Request, id: str = "") -> Response:
+        if not id:
+            raise Refused("Add the job's id: /jobs?id=<job_id>.", code="no_id")
+        headers = {"Cache-Control": "no-store"}
+        if not callers.proves(request):
+            record = await run_in_threadpool(exports.store.get, id)
+            return JSONResponse({"status": STATUS_WORDS[record.status]}, headers=headers)
+        caller, _ = await callers.verified(request, BOTH)
+        record = await run_in_threadpool(exports.store.get, id, caller.owner)
+        told = await run_in_threadpool(everything, record, links, str(request.base_url))
+        return JSONResponse(told, headers=headers)
+
+    return routes
+
+
+def read_request(body: Any, compression: str) -> tuple[ExportSpec, str | None]:
+    """The old body ``{"query", "email", "format"}``; Refused (400) with what is wrong with it."""
+    if not isinstance(body, dict):
+        raise Refused('The body must be a JSON object such as {"query": "SELECT ..."}.', code="bad_body")
+    query, email, name = body.get("query"), body.get("email") or None, body.get("format") or "csv"
+    if not isinstance(query, str) or not query.strip():
+        raise Refused("'query' must be a SELECT statement.", code="bad_query")
+    if not isinstance(name, str) or name.lower() not in FORMATS:
+        raise Refused(f"Unknown format {name!r}; choose one of: {', '.join(FORMATS)}.", code="unknown_format")
+    if email is not None and not (isinstance(email, str) and _EMAIL.fullmatch(email) and ".." not in email):
+        raise Refused("'email' must be one plain address such as name@example.com.", code="bad_email")
+    return ExportSpec(query=query, format=FORMATS[name.lower()], compression=compression), email
+
+
+def everything(record: Record, links: Links, base: str) -> dict[str, Any]:
+    told = job_json(record, links.make(record, base, time.time(), lasting=True))
+    file = told["files"][0] if told["files"] else {}
+    return {
+        "status": STATUS_WORDS[record.status],
+        "job_id": record.id,
+        "rows": told["rows"],
+        "bytes": told["bytes"],
+        "sha256": file.get("sha256"),
+        "filename": file.get("name"),
+        "download_url": told["download"]["url"] if told["download"] else None,
+        "error": told["error"]["message"] if told["error"] else None,
+        "error_code": told["error"]["code"] if told["error"] else None,
+    } | {key: told[key] for key in ("columns", "warnings", "created_at", "started_at", "finished_at", "expires_at")}

@@ -1,0 +1,279 @@
+"""Sensors: the Historian's door, ``/api/v1``, as its dashboards know it, and the native one, ``/v1/sensors``."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar
+
+import numpy as np
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse, Response
+from starlette.concurrency import run_in_threadpool
+
+from fluxport.errors import Refused
+from fluxport.http.answers import NO_STORE, file_headers, parse_json
+from fluxport.http.bridge import StreamedFile
+from fluxport.http.callers import Callers
+from fluxport.http.session import is_local
+from fluxport.jobs.exports import Exports
+from fluxport.jobs.store import Caller
+from fluxport.plan import ExportSpec
+from fluxport.series import Points, Sensor
+from fluxport.series.bodies import READERS, read_points
+from fluxport.sources.series import BEGIN_MS, END_MS, Selection
+from fluxport.telemetry import metrics
+
+T = TypeVar("T")
+
+FORMATS = ("csv", "xlsx", "jsonl", "parquet")
+FILES_AT_ONCE = max(2, os.cpu_count() or 1)
+POINTS_USUAL = 1000
+POINTS_LEAST = 4
+POINTS_MOST = 20_000
+PAGE_MAX = 1000
+TEXT_MAX = 200
+READER = frozenset({"series"})
+# In the query of an export, beside the keys of a source.
+OPTIONS = ("profile", "timezone", "locale")
+
+POINTS_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            kind: {
+                "schema": {
+                    "type": "object",
+                    "properties": {
+                        "timestamp_ms": {"type": "integer"},
+                        "value": {"type": "number", "nullable": True},
+                        "quality": {"type": "integer", "default": 1},
+                    },
+                }
+            }
+            for kind in READERS
+        },
+    }
+}
+
+
+@dataclass(frozen=True)
+class HistorianOptions:
+    """``open_to``: who may read sensors without a key: callers on this machine, everybody, nobody."""
+
+    open_to: Literal["local", "on", "off"] = "off"
+    body_max_bytes: int = 16 << 20
+
+
+@dataclass(frozen=True)
+class Door:
+    """What the routes share."""
+
+    exports: Exports
+    callers: Callers
+    options: HistorianOptions
+    threads: Executor
+
+    async def reader(self, request: Request) -> Caller:
+        """Who reads; a stranger where sensors are open to strangers."""
+        open_to = self.options.open_to
+        if (open_to == "on" or (open_to == "local" and is_local(request))) and not self.callers.has_credentials(
+            request
+        ):
+            return self.callers.stranger(request, READER)
+        caller, _ = await self.callers.verified(request)
+        caller.need("series")
+        return caller
+
+    async def writer(self, request: Request) -> bytes:
+        """The body of somebody who may write."""
+        caller, body = await self.callers.verified(request, body_max_bytes=self.options.body_max_bytes)
+        caller.need("push")
+        return body
+
+    async def chart(self, sensor_id: str, query: Mapping[str, str]) -> tuple[Points, int]:
+        """Points of a range for a chart, and of how many they are."""
+        selection = Selection.from_json({"sensor_id": sensor_id} | _given(query, ("start_ts", "end_ts")))
+        most = _number(query, "max_points", POINTS_USUAL, POINTS_LEAST, POINTS_MOST)
+        store = self.exports.sensor_store()
+        start = BEGIN_MS if selection.start_ms is None else selection.start_ms
+        end = END_MS if selection.end_ms is None else selection.end_ms
+        return await self.apart(lambda: store.outline(sensor_id, start, end, most))
+
+    async def apart(self, work: Callable[[], T]) -> T:
+        """What may take long, not in the few threads that every other request needs."""
+        return await asyncio.get_running_loop().run_in_executor(self.threads, work)
+
+
+def router(
+    exports: Exports, callers: Callers, options: HistorianOptions, *, threads: Executor, send_timeout_s: float
+) -> APIRouter:
+    routes = APIRouter()
+    door = Door(exports, callers, options, threads)
+    # Nothing waits for a database in the embedded store, all of it is work: as many files advance at once as there are
+    # cores for, in turns, so that whoever writes points need not wait for all of them.
+    own = exports.sensors is not None and exports.sensors.connection not in exports.connections
+    files = ThreadPoolExecutor(FILES_AT_ONCE, thread_name_prefix="fluxport-points") if own else threads
+    add_old(routes, door, files, send_timeout_s)
+    add_native(routes, door)
+    return routes
+
+
+def add_old(routes: APIRouter, door: Door, files: Executor, send_timeout_s: float) -> None:
+    tags: list[Any] = ["Historian"]
+
+    @routes.get("/api/v1/export", tags=tags, summary="A range of sensors as a file")
+    async def export(request: Request) -> Response:
+        caller = await door.reader(request)
+        spec = read_export(request.query_params.multi_items())
+        made = await run_in_threadpool(door.exports.stream, spec, caller)
+        return StreamedFile(
+            made.chunks,
+            headers=file_headers(made.export.filename, made.export.media_type, made.record.id),
+            threads=files,
+            cancel=made.gone,
+            send_timeout_s=send_timeout_s,
+        )
+
+    @routes.get("/api/v1/query", tags=tags, summary="A range of a sensor for a chart")
+    async def query(request: Request) -> Response:
+        await door.reader(request)
+        given = request.query_params
+        _need(given, ("sensor_id", "start_ts", "end_ts"))
+        points, _ = await door.chart(given["sensor_id"], given)
+        rows = zip(points.ms.tolist(), _numbers(points), points.quality.tolist(), strict=True)
+        told = [{"timestamp": ms, "value": value, "quality": quality} for ms, value, quality in rows]
+        return JSONResponse({"points": told}, headers=NO_STORE)
+
+    @routes.get("/api/v1/metadata", tags=tags, summary="The sensors")
+    async def metadata(request: Request) -> Response:
+        await door.reader(request)
+        store = door.exports.sensor_store()
+        found = await door.apart(lambda: store.sensors(limit=100_000))
+        return JSONResponse({"sensors": [{"sensor_id": s.id} | sensor_json(s) for s in found]}, headers=NO_STORE)
+
+
+def add_native(routes: APIRouter, door: Door) -> None:
+    tags: list[Any] = ["sensors"]
+
+    @routes.get("/v1/sensors", tags=tags, summary="The sensors, by id")
+    async def sensors(request: Request) -> Response:
+        await door.reader(request)
+        given = request.query_params
+        limit = _number(given, "limit", 100, 1, PAGE_MAX)
+        search, after = given.get("search", ""), given.get("starting_after", "")
+        store = door.exports.sensor_store()
+        found = await door.apart(lambda: store.sensors(search, limit=limit + 1, after=after))
+        data = [sensor_json(sensor) for sensor in found[:limit]]
+        return JSONResponse({"data": data, "has_more": len(found) > limit}, headers=NO_STORE)
+
+    @routes.get("/v1/sensors/{sensor_id:path}/points", tags=tags, summary="A range of a sensor, downsampled")
+    async def points(request: Request, sensor_id: str) -> Response:
+        await door.reader(request)
+        found, count = await door.chart(sensor_id, request.query_params)
+        columns = {
+            "timestamp_ms": found.ms.tolist(),
+            "value": _numbers(found),
+            "quality": found.quality.tolist(),
+        }
+        told = {"sensor_id": sensor_id, "count": count, "downsampled": len(found) < count}
+        return JSONResponse(told | columns, headers=NO_STORE)
+
+    @routes.post(
+        "/v1/sensors/{sensor_id:path}/points", tags=tags, openapi_extra=POINTS_BODY, summary="Add points to a sensor"
+    )
+    async def append(request: Request, sensor_id: str) -> Response:
+        body = await door.writer(request)
+        store = door.exports.sensor_store()
+        media_type = request.headers.get("content-type", "")
+
+        def stored() -> int:
+            found = read_points(body, media_type, sensor_id)
+            store.append(found)
+            return sum(len(p) for _, p in found)
+
+        count = await door.apart(stored)
+        metrics.points("http", count)
+        return JSONResponse({"accepted": count}, headers=NO_STORE)
+
+    @routes.get("/v1/sensors/{sensor_id:path}", tags=tags, summary="One sensor")
+    async def sensor(request: Request, sensor_id: str) -> Response:
+        await door.reader(request)
+        store = door.exports.sensor_store()
+        return JSONResponse(sensor_json(await door.apart(lambda: store.sensor(sensor_id))), headers=NO_STORE)
+
+    @routes.put("/v1/sensors/{sensor_id:path}", tags=tags, summary="Give a sensor a name and a unit")
+    async def describe(request: Request, sensor_id: str) -> Response:
+        body = await door.writer(request)
+        name, unit = read_description(parse_json(body))
+        store = door.exports.sensor_store()
+        made = await door.apart(lambda: store.describe(sensor_id, name=name, unit=unit))
+        return JSONResponse(sensor_json(made), headers=NO_STORE)
+
+
+def sensor_json(sensor: Sensor) -> dict[str, Any]:
+    extent = sensor.extent
+    return {
+        "id": sensor.id,
+        "name": sensor.name or sensor.id,
+        "unit": sensor.unit,
+        "first_ms": None if extent is None else extent.first_ms,
+        "last_ms": None if extent is None else extent.last_ms,
+    }
+
+
+def read_export(items: Sequence[tuple[str, str]]) -> ExportSpec:
+    """What a query of ``/api/v1/export`` asks for; several ``sensor_id`` make one file of them all."""
+    given = dict(items)
+    known = ("sensor_id", "start_ts", "end_ts", "format", "layout", "aggregate", "interval", "time", *OPTIONS)
+    for name in given:
+        if name not in known:
+            raise Refused(f"Unknown parameter {name!r}; it knows: {', '.join(known)}.", code="unknown_key")
+    _need(given, ("sensor_id", "start_ts", "end_ts"))
+    if given.get("format", "csv") not in FORMATS:
+        raise Refused(f"Unknown format; choose one of: {', '.join(FORMATS)}.", code="unknown_format")
+    ids = [value for name, value in items if name == "sensor_id"]
+    series = _given(given, ("start_ts", "end_ts", "layout", "aggregate", "interval", "time"))
+    return ExportSpec(
+        series={"sensor_id": ids if len(ids) > 1 else ids[0]} | series,
+        format=given.get("format", "csv"),
+        options=_given(given, OPTIONS),
+    )
+
+
+def read_description(body: Any) -> tuple[str | None, str | None]:
+    if not isinstance(body, dict) or set(body) - {"name", "unit"}:
+        raise Refused('The body is {"name": "...", "unit": "..."}, or one of them.', code="bad_body")
+    for what, value in body.items():
+        if not isinstance(value, str) or len(value) > TEXT_MAX:
+            raise Refused(f"{what!r} is a text of at most {TEXT_MAX} characters.", code="bad_body")
+    return body.get("name"), body.get("unit")
+
+
+def _need(given: Mapping[str, str], names: tuple[str, ...]) -> None:
+    for name in names:
+        if not given.get(name):
+            raise Refused(f"The parameter {name!r} is missing.", code="missing_parameter")
+
+
+def _given(query: Mapping[str, str], names: tuple[str, ...]) -> dict[str, str]:
+    return {name: query[name] for name in names if query.get(name)}
+
+
+def _number(query: Mapping[str, str], name: str, usual: int, least: int, most: int) -> int:
+    text = query.get(name, str(usual))
+    if not (text.isascii() and text.isdigit() and len(text) < 10 and least <= int(text) <= most):
+        raise Refused(f"{name!r} is {least:,} to {most:,}.", code="bad_limit")
+    return int(text)
+
+
+def _numbers(points: Points) -> list[float | None]:
+    """Values as JSON has them: exact, null for what no JSON number is."""
+    finite = np.isfinite(points.values)
+    values: list[float | None] = points.values.tolist()
+    for index in np.flatnonzero(~finite):
+        values[index] = None
+    return values

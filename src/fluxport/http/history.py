@@ -1,0 +1,59 @@
+"""What runs by the clock, and what has happened: ``/v1/schedules`` and ``/v1/audit``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse, Response
+from starlette.concurrency import run_in_threadpool
+
+from fluxport.errors import Refused
+from fluxport.http.answers import NO_STORE
+from fluxport.http.callers import Callers
+from fluxport.jobs.exports import Exports
+from fluxport.jobs.schedule import Schedule, described, key_prefix
+from fluxport.jobs.view import audit_json
+
+AUDIT_MAX = 1000
+
+
+def router(exports: Exports, callers: Callers, schedules: Mapping[str, Schedule]) -> APIRouter:
+    routes = APIRouter(prefix="/v1", tags=["history"])
+    store = exports.store
+
+    @routes.get("/schedules", summary="Your schedules: when next, and how the last run went; an admin sees all")
+    async def clockwork(request: Request) -> Response:
+        caller, _ = await callers.verified(request)
+
+        def found() -> list[dict[str, Any]]:
+            now = datetime.now(UTC)
+            return [
+                described(schedule, store.last_with_key(schedule.owner, key_prefix(name)), now)
+                for name, schedule in schedules.items()
+                if caller.admin or schedule.owner == caller.owner
+            ]
+
+        return JSONResponse({"data": await run_in_threadpool(found)}, headers=NO_STORE)
+
+    @routes.get("/audit", summary="Who exported, fetched and changed what, newest first; for admins")
+    async def audit(
+        request: Request,
+        user: str | None = None,
+        action: str | None = None,
+        export_id: str | None = None,
+        before: int | None = None,
+        limit: int = 100,
+    ) -> Response:
+        caller, _ = await callers.verified(request)
+        caller.need("admin")
+        if not 1 <= limit <= AUDIT_MAX:
+            raise Refused(f"'limit' is 1 to {AUDIT_MAX}.", code="bad_limit")
+        lines = await run_in_threadpool(
+            lambda: store.audit_page(owner=user, action=action, export_id=export_id, before=before, limit=limit)
+        )
+        return JSONResponse({"data": [audit_json(line) for line in lines]}, headers=NO_STORE)
+
+    return routes

@@ -1,0 +1,171 @@
+"""The native door: ``/v1``."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from concurrent.futures import Executor
+from typing import Any, get_args
+
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse, Response, StreamingResponse
+from starlette.concurrency import run_in_threadpool
+
+from fluxport.errors import Refused
+from fluxport.http.answers import NO_STORE, file_headers, parse_json
+from fluxport.http.bridge import StreamedFile
+from fluxport.http.callers import Callers
+from fluxport.http.events import event_lines
+from fluxport.jobs.exports import Exports
+from fluxport.jobs.links import Links
+from fluxport.jobs.request import PRIORITIES, ExportRequest
+from fluxport.jobs.states import FINAL, Status
+from fluxport.jobs.store import Record
+from fluxport.jobs.view import job_json
+from fluxport.plan import ExportSpec
+
+EXPORT_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {
+                "schema": {
+                    "type": "object",
+                    "required": ["source"],
+                    "additionalProperties": False,
+                    "properties": {
+                        "source": {
+                            "type": "object",
+                            "additionalProperties": False,
+                            "properties": {
+                                "query": {"type": "string"},
+                                "connection": {"type": "string", "default": "main"},
+                                "dataset": {"type": "string", "description": "instead of a query"},
+                                "sensor_id": {
+                                    "description": "instead of a query: a sensor, or a list of them",
+                                    "anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}],
+                                },
+                                "start_ts": {"description": "of sensors: milliseconds since 1970 or RFC 3339"},
+                                "end_ts": {"description": "of sensors, included in the range as start_ts is"},
+                                "layout": {"enum": ["long", "wide"]},
+                                "aggregate": {"enum": ["avg", "min", "max", "first", "last"]},
+                                "interval": {"description": "of an aggregate: milliseconds or like 15m"},
+                                "time": {"enum": ["ms", "datetime"]},
+                                "params": {
+                                    "description": "values for ? (a list) or :name (an object); filters of the dataset"
+                                },
+                            },
+                        },
+                        "format": {"type": "string", "default": "csv"},
+                        "options": {"type": "object"},
+                        "compression": {"enum": ["none", "gzip", "zstd"]},
+                        "filename": {"type": "string"},
+                        "store": {"type": "string", "default": "local"},
+                        "priority": {"enum": list(PRIORITIES), "description": "among your own exports that wait"},
+                        "count": {"type": "boolean", "description": "count the rows first, so that percent is known"},
+                        "notify": {
+                            "type": "object",
+                            "description": "who is told when a stored export has ended",
+                            "properties": {
+                                "email": {"type": "array", "items": {"type": "string"}},
+                                "webhook": {"type": "string", "format": "uri"},
+                                "upload": {
+                                    "description": "a presigned URL of your own that takes the file by PUT, or an "
+                                    "object of url and headers"
+                                },
+                            },
+                        },
+                    },
+                }
+            }
+        },
+    }
+}
+
+
+PAGE_MAX = 100
+
+
+def router(exports: Exports, callers: Callers, links: Links, *, threads: Executor, send_timeout_s: float) -> APIRouter:
+    routes = APIRouter(prefix="/v1", tags=["exports"])
+    add_stream(routes, exports, callers, threads, send_timeout_s)
+    add_exports(routes, exports, callers, links)
+    return routes
+
+
+def add_stream(routes: APIRouter, exports: Exports, callers: Callers, threads: Executor, send_timeout_s: float) -> None:
+    @routes.post("/stream", openapi_extra=EXPORT_BODY, summary="Export, answered with the file itself")
+    async def stream(request: Request) -> Response:
+        caller, body = await callers.verified(request)
+        spec = ExportSpec.from_json(parse_json(body))
+        made = await run_in_threadpool(exports.stream, spec, caller)
+        return StreamedFile(
+            made.chunks,
+            headers=file_headers(made.export.filename, made.export.media_type, made.record.id),
+            threads=threads,
+            cancel=made.gone,
+            send_timeout_s=send_timeout_s,
+        )
+
+
+def add_exports(routes: APIRouter, exports: Exports, callers: Callers, links: Links) -> None:
+    store = exports.store
+
+    def told(record: Record, request: Request) -> dict[str, Any]:
+        return job_json(record, links.make(record, str(request.base_url), time.time()))
+
+    @routes.post("/exports", status_code=202, openapi_extra=EXPORT_BODY, summary="Queue an export")
+    async def create(request: Request) -> Response:
+        caller, body = await callers.verified(request)
+        asked = ExportRequest.from_json(parse_json(body))
+        key = request.headers.get("idempotency-key")
+        if key is not None and not 1 <= len(key) <= 255:
+            raise Refused("An Idempotency-Key has 1 to 255 characters.", code="bad_idempotency_key")
+        record, new = await run_in_threadpool(
+            exports.submit,
+            asked,
+            caller,
+            door="native",
+            idempotency=(key, hashlib.sha256(body).hexdigest()) if key else None,
+        )
+        headers = {"Location": f"/v1/exports/{record.id}", "Retry-After": "1"}
+        return JSONResponse(told(record, request), 202 if new else 200, headers)
+
+    @routes.get("/exports", summary="Your exports, newest first")
+    async def page(
+        request: Request, status: str | None = None, limit: int = 20, starting_after: str | None = None
+    ) -> Response:
+        caller, _ = await callers.verified(request)
+        if status is not None and status not in get_args(Status):
+            raise Refused(f"'status' is one of: {', '.join(get_args(Status))}.", code="bad_status")
+        if not 1 <= limit <= PAGE_MAX:
+            raise Refused(f"'limit' is 1 to {PAGE_MAX}.", code="bad_limit")
+        found = await run_in_threadpool(
+            lambda: store.page(caller.owner, status=status, limit=limit + 1, starting_after=starting_after)  # type: ignore[arg-type]  # one of them, as looked at above
+        )
+        items = [told(record, request) for record in found[:limit]]
+        return JSONResponse({"data": items, "has_more": len(found) > limit}, headers=NO_STORE)
+
+    @routes.get("/exports/{export_id}", summary="How an export stands, or how a stream went")
+    async def show(request: Request, export_id: str) -> Response:
+        caller, _ = await callers.verified(request)
+        record = await run_in_threadpool(store.get, export_id, caller.owner)
+        waiting = {} if record.status in FINAL else {"Retry-After": "1"}
+        return JSONResponse(told(record, request), headers=NO_STORE | waiting)
+
+    @routes.delete("/exports/{export_id}", summary="Cancel an export")
+    async def cancel(request: Request, export_id: str) -> Response:
+        caller, _ = await callers.verified(request)
+        record = await run_in_threadpool(exports.cancel, export_id, caller.owner)
+        return JSONResponse(told(record, request), headers=NO_STORE)
+
+    @routes.get("/exports/{export_id}/events", summary="What happens to an export, as server-sent events")
+    async def events(request: Request, export_id: str) -> Response:
+        caller, _ = await callers.verified(request)
+        await run_in_threadpool(store.get, export_id, caller.owner)
+        last = request.headers.get("last-event-id", "0")
+        if not (last.isascii() and last.isdigit() and len(last) <= 9):
+            raise Refused("'Last-Event-ID' is the number of an event.", code="bad_event_id")
+        return StreamingResponse(
+            event_lines(exports, export_id, int(last)), headers=NO_STORE, media_type="text/event-stream"
+        )

@@ -1,0 +1,309 @@
+"""Export queue's door: ``/api/exports`` and ``/api/health``, as its clients know them.
+
+An export here is one of a dataset, whose name is the ``type``. Its token is the one-time link of the native door: made
+anew from the moment it was issued, so that nothing but that moment is kept.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse, Response
+from starlette.concurrency import run_in_threadpool
+
+from fluxport.auth.scopes import EVERYTHING
+from fluxport.auth.sessions import DEVELOPER
+from fluxport.auth.tokens import check_download_token, download_token
+from fluxport.errors import Conflict, Disabled, Gone, NotFound, Refused
+from fluxport.http.answers import NO_STORE, REQUEST_ID, file_headers, parse_json, request_id
+from fluxport.http.bridge import StreamedFile
+from fluxport.http.callers import Callers, address_of
+from fluxport.http.cookies import SAFE, check_same_origin
+from fluxport.http.downloads import AfterLastByte, used_up
+from fluxport.http.files import Files
+from fluxport.http.session import is_local
+from fluxport.jobs.exports import Exports
+from fluxport.jobs.links import Links
+from fluxport.jobs.request import ExportRequest
+from fluxport.jobs.states import Status
+from fluxport.jobs.store import Caller, Record
+from fluxport.plan import ExportSpec
+
+DOOR = "queue"
+FORMATS = ("csv", "json", "xlsx")
+TOKEN_S = 600
+LISTED_MAX = 100
+STATUS_WORDS: dict[Status, str] = {
+    "queued": "queued",
+    "running": "running",
+    "completed": "completed",
+    "failed": "failed",
+    "canceled": "failed",
+    "expired": "completed",
+}
+# Beside the filters in the query of a stream.
+NOT_FILTERS = ("type", "format", "selectedColumns")
+
+
+@dataclass(frozen=True)
+class QueueOptions:
+    """``persistent``: exports outlive a restart; ``developer``: who comes from this machine and proves nothing is the
+    user ``dev``."""
+
+    enabled: bool = True
+    persistent: bool = True
+    developer: bool = False
+
+
+@dataclass(frozen=True)
+class Door:
+    """What the routes share."""
+
+    exports: Exports
+    callers: Callers
+    links: Links
+    developer: bool
+
+    async def caller(self, request: Request) -> tuple[Caller, bytes]:
+        """Who calls, and the body."""
+        callers = self.callers
+        if not (self.developer and is_local(request)) or callers.has_credentials(request):
+            return await callers.verified(request)
+        if request.method not in SAFE and {"origin", "sec-fetch-site"} & set(request.headers):
+            check_same_origin(request)
+        body = await callers.body(request)
+        caller = Caller(DEVELOPER, scopes=EVERYTHING, address=address_of(request), request_id=request_id(request))
+        return caller, body
+
+    def own(self, export_id: str, owner: str) -> Record:
+        record = self.exports.store.get(export_id, owner)
+        if record.door != DOOR:
+            raise NotFound("There is no such export.", code="no_such_export")
+        return record
+
+    def jobs(self, records: Sequence[Record]) -> list[dict[str, Any]]:
+        tokens = {record.id: token_of(record, self.links) for record in records}
+        used = self.exports.store.used_links([digest(token.text) for token in tokens.values() if token is not None])
+        return [job_json(record, tokens[record.id], used) for record in records]
+
+    def renew(self, record: Record) -> dict[str, Any]:
+        """The job with another token; the one before counts as used from now on."""
+        store, before = self.exports.store, token_of(record, self.links)
+        if before is None:
+            raise no_file(record)
+        store.use_link(digest(before.text), record.id, record.expires_at or time.time())
+        return self.jobs([store.issue_link(record.id, after=before.issued_at)])[0]
+
+
+def router(
+    exports: Exports,
+    callers: Callers,
+    links: Links,
+    options: QueueOptions,
+    files: Files,
+    *,
+    threads: Executor,
+    send_timeout_s: float,
+) -> APIRouter:
+    routes = APIRouter(prefix="/api", tags=["Export queue"])
+
+    @routes.get("/health", summary="How the exports of all users stand")
+    async def health() -> Response:
+        states, counters = await run_in_threadpool(exports.store.measured)
+        mode = "disabled" if not options.enabled else "persistent" if options.persistent else "memory"
+        return enveloped({"status": "ok", "metrics": {"export": {"mode": mode} | measured(states, counters)}})
+
+    if not options.enabled:
+
+        @routes.api_route("/exports/{rest:path}", methods=["GET", "POST"], include_in_schema=False)
+        async def disabled(rest: str) -> Response:
+            raise Disabled("The export queue is switched off here; ENABLE_EXPORT_QUEUE switches it on.")
+
+        return routes
+    door = Door(exports, callers, links, options.developer)
+    add_jobs(routes, door)
+    add_files(routes, door, files, threads, send_timeout_s)
+    return routes
+
+
+def add_jobs(routes: APIRouter, door: Door) -> None:
+    store = door.exports.store
+
+    @routes.post("/exports/jobs", status_code=202, summary="Queue an export of a dataset")
+    async def create(request: Request) -> Response:
+        caller, body = await door.caller(request)
+        spec, name = read_request(parse_json(body))
+        if name is not None:
+            caller = replace(caller, request_id=name)
+        record, _ = await run_in_threadpool(door.exports.submit, ExportRequest(spec), caller, door=DOOR)
+        return enveloped(job_json(record, None, set()), 202)
+
+    @routes.get("/exports/jobs", summary="Your newest 100 exports at this door")
+    async def listed(request: Request) -> Response:
+        caller, _ = await door.caller(request)
+        wanted = request.query_params.get("requestId") or None
+        found = await run_in_threadpool(
+            lambda: door.jobs(store.page(caller.owner, door=DOOR, request_id=wanted, limit=LISTED_MAX))
+        )
+        return enveloped(found)
+
+    @routes.get("/exports/jobs/{export_id}", summary="How an export stands, with its download token")
+    async def show(request: Request, export_id: str) -> Response:
+        caller, _ = await door.caller(request)
+        (job,) = await run_in_threadpool(lambda: door.jobs([door.own(export_id, caller.owner)]))
+        return enveloped(job)
+
+    @routes.post("/exports/jobs/{export_id}/token", summary="Another download token; the one before ends")
+    async def token(request: Request, export_id: str) -> Response:
+        caller, _ = await door.caller(request)
+        return enveloped(await run_in_threadpool(lambda: door.renew(door.own(export_id, caller.owner))))
+
+
+def add_files(routes: APIRouter, door: Door, files: Files, threads: Executor, send_timeout_s: float) -> None:
+    store = door.exports.store
+
+    @routes.get("/exports/jobs/{export_id}/download", summary="The file, once for each token")
+    async def download(request: Request, export_id: str, token: str = "") -> Response:
+        caller, _ = await door.caller(request)
+        record = await run_in_threadpool(door.own, export_id, caller.owner)
+        if token_of(record, door.links) is None:
+            raise no_file(record)
+        assert record.result is not None
+        check_download_token(door.links.secret, token, record.id, record.result["filename"], time.time())
+        if await run_in_threadpool(store.link_used, digest(token)):
+            raise Gone("This download token has been used or replaced; ask for a new one.", code="link_used")
+        sent = partial(used_up, store, digest(token), record, address_of(request))
+        return AfterLastByte(files.answer(record, request), sent)
+
+    @routes.get("/exports/stream", summary="A dataset, answered with the file itself")
+    async def stream(request: Request) -> Response:
+        caller, _ = await door.caller(request)
+        spec, _ = read_request(from_query(request.query_params.multi_items()))
+        made = await run_in_threadpool(door.exports.stream, spec, caller)
+        return StreamedFile(
+            made.chunks,
+            headers=file_headers(made.export.filename, made.export.media_type, made.record.id),
+            threads=threads,
+            cancel=made.gone,
+            send_timeout_s=send_timeout_s,
+        )
+
+
+def enveloped(data: Any, status: int = 200) -> Response:
+    return JSONResponse({"data": data, "error": None}, status, NO_STORE)
+
+
+def from_query(items: Iterable[tuple[str, str]]) -> dict[str, Any]:
+    """The body that a query means; a filter that occurs several times is a list."""
+    params: dict[str, Any] = {}
+    for name, value in items:
+        params[name] = value if name not in params else [*_list(params[name]), value]
+    return {name: params.pop(name) for name in NOT_FILTERS if name in params} | {"params": params}
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def read_request(body: Any) -> tuple[ExportSpec, str | None]:
+    """The body ``{type, format, params, selectedColumns, requestId}``, and the request's id if it names one. Refused
+    with what is wrong with it. A filter without a value is none."""
+    if not isinstance(body, dict):
+        raise Refused('The body must be a JSON object such as {"type": "trades", "format": "csv"}.', code="bad_body")
+    known = ("type", "format", "params", "selectedColumns", "requestId")
+    if unknown := [name for name in body if name not in known]:
+        raise Refused(f"Unknown key {unknown[0]!r}; it knows: {', '.join(known)}.", code="unknown_key")
+    kind, name, given = body.get("type"), body.get("format", "csv"), body.get("params") or {}
+    if not isinstance(kind, str):
+        raise Refused("'type' must be the name of a dataset, such as 'trades'.", code="unknown_dataset")
+    if name not in FORMATS:
+        raise Refused(f"Unknown format; choose one of: {', '.join(FORMATS)}.", code="unknown_format")
+    if not isinstance(given, dict):
+        raise Refused("'params' must be an object of filters and their values.", code="bad_body")
+    params = {name: value for name, value in given.items() if value not in (None, "", [])}
+    columns = body.get("selectedColumns") or params.pop("selectedColumns", None)
+    wanted = body.get("requestId")
+    if wanted is not None and not (isinstance(wanted, str) and REQUEST_ID.fullmatch(wanted)):
+        raise Refused("'requestId' has 1 to 64 letters, digits, '.', '_' or '-'.", code="bad_body")
+    return ExportSpec(
+        dataset=kind,
+        params=params,
+        format=name,
+        options={"columns": columns} if columns else {},
+        filename=f"{kind}-{{date}}-{{time}}",
+    ), wanted
+
+
+@dataclass(frozen=True)
+class Token:
+    text: str
+    issued_at: int
+    expires_at: int
+
+
+def token_of(record: Record, links: Links) -> Token | None:
+    """The token of a stored file, ten minutes from the end of the export or from when it was asked for."""
+    if record.status != "completed" or record.result is None or "location" not in record.result:
+        return None
+    issued = int(record.result.get("link_issued_at") or record.finished_at or 0)
+    expires = issued + TOKEN_S
+    return Token(download_token(links.secret, record.id, record.result["filename"], expires, "once"), issued, expires)
+
+
+def digest(token: str) -> str:
+    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def no_file(record: Record) -> Conflict | Gone:
+    if record.status == "expired":
+        return Gone("This file has expired and was deleted.", code="file_expired")
+    return Conflict(f"This export is {STATUS_WORDS[record.status]}; it has no file.", code="not_ready")
+
+
+def job_json(record: Record, token: Token | None, used: set[str]) -> dict[str, Any]:
+    """A job as this door shows it; times are milliseconds since 1970."""
+    return {
+        "id": record.id,
+        "type": record.spec["dataset"],
+        "format": record.spec["format"],
+        "status": STATUS_WORDS[record.status],
+        "createdAt": _ms(record.created_at),
+        "startedAt": _ms(record.started_at),
+        "completedAt": _ms(record.finished_at),
+        "error": record.error["message"] if record.error else None,
+        "filename": record.result["filename"] if record.result else None,
+        "downloadToken": token.text if token else None,
+        "tokenExpiresAt": token.expires_at * 1000 if token else None,
+        "tokenConsumed": token is not None and digest(token.text) in used,
+        "requestId": record.request_id,
+        "attemptCount": record.attempts,
+        "rows": record.rows,
+    }
+
+
+def _ms(moment: float | None) -> int | None:
+    return None if moment is None else round(moment * 1000)
+
+
+def measured(states: Mapping[str, int], counters: Iterable[Any]) -> dict[str, Any]:
+    """Counts since the first export, of all doors: the old names for the service's own measures."""
+    sums: dict[str, float] = {}
+    for name, _, value in counters:
+        sums[name] = sums.get(name, 0.0) + value
+    failed = int(sums.get("export_errors_total", 0))
+    ended = int(sums.get("export_duration_seconds_bucket", 0))
+    return {
+        "queued": states.get("queued", 0),
+        "running": states.get("running", 0),
+        "processed": ended - failed,
+        "failed": failed,
+        "retried": int(sums.get("fluxport_retries_total", 0)),
+        "avgDurationMs": round(1000 * sums.get("export_duration_seconds_sum", 0.0) / ended) if ended else 0,
+    }

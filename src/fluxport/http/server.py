@@ -1,0 +1,67 @@
+"""The doors put together as one ASGI application."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+
+from fastapi import FastAPI
+from starlette.exceptions import HTTPException
+
+from fluxport import __version__
+from fluxport.auth.signin import SignIn
+from fluxport.errors import FluxportError
+from fluxport.http import datasets, downloads, fluxquery, history, native, operations, queue, session
+from fluxport.http.answers import RequestIds, crash_answer, failure_answer, http_answer
+from fluxport.http.callers import Callers
+from fluxport.http.files import Files
+from fluxport.http.historian import HistorianOptions
+from fluxport.http.historian import router as historian_router
+from fluxport.jobs.exports import Exports
+from fluxport.jobs.links import Links
+from fluxport.jobs.schedule import Schedule
+
+# Each is busy only while a chunk is made, so few clients' chunks are enough to keep the cores busy.
+STREAM_THREADS = 64
+
+
+def build(  # noqa: PLR0913  everything that the doors are made of
+    exports: Exports,
+    callers: Callers,
+    links: Links,
+    sign_in: SignIn,
+    *,
+    compression: str,
+    export_queue: queue.QueueOptions,
+    historian: HistorianOptions,
+    send_timeout_s: float,
+    schedules: Mapping[str, Schedule],
+    ready: Callable[[], dict[str, bool]],
+    metrics_for: operations.Audience,
+) -> FastAPI:
+    """``ready`` tries what the service depends on and answers whether each can be used, by name."""
+    app = FastAPI(
+        title="Fluxport",
+        version=__version__,
+        summary="Query results as complete files.",
+        docs_url=None,
+        redoc_url=None,
+    )
+    threads = ThreadPoolExecutor(STREAM_THREADS, thread_name_prefix="fluxport-stream")
+    files = Files(exports.stores, threads, send_timeout_s)
+    app.include_router(native.router(exports, callers, links, threads=threads, send_timeout_s=send_timeout_s))
+    app.include_router(downloads.router(exports, callers, links, files))
+    app.include_router(fluxquery.router(exports, callers, links, compression=compression))
+    app.include_router(datasets.router(exports, callers, threads=threads))
+    app.include_router(
+        queue.router(exports, callers, links, export_queue, files, threads=threads, send_timeout_s=send_timeout_s)
+    )
+    app.include_router(history.router(exports, callers, schedules))
+    app.include_router(historian_router(exports, callers, historian, threads=threads, send_timeout_s=send_timeout_s))
+    app.include_router(session.router(callers, sign_in))
+    app.include_router(operations.router(ready, exports.store.measured, app.openapi, metrics_for=metrics_for))
+    app.add_exception_handler(FluxportError, failure_answer)
+    app.add_exception_handler(HTTPException, http_answer)
+    app.add_exception_handler(Exception, crash_answer)
+    app.add_middleware(RequestIds)
+    return app

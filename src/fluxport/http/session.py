@@ -1,0 +1,129 @@
+"""Signing in and out: ``/session``."""
+
+from __future__ import annotations
+
+from ipaddress import ip_address
+from typing import Any
+from urllib.parse import urlsplit
+
+from anyio import CapacityLimiter, to_thread
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse, Response
+from starlette.concurrency import run_in_threadpool
+
+from fluxport.auth.signin import SignIn
+from fluxport.auth.users import User
+from fluxport.errors import NotFound, Refused, Unauthorized, Unavailable
+from fluxport.http.answers import NO_STORE, parse_json
+from fluxport.http.callers import Callers, address_of
+from fluxport.http.cookies import check_same_origin
+
+# A password is hashed for some 20 ms in 19 MiB: so many at once, and so many more that wait for it.
+HASHES_AT_ONCE = 2
+HASHES_WAITING = 32
+
+BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {
+                "schema": {
+                    "type": "object",
+                    "required": ["user", "password"],
+                    "additionalProperties": False,
+                    "properties": {"user": {"type": "string"}, "password": {"type": "string", "format": "password"}},
+                }
+            }
+        },
+    }
+}
+
+
+def router(callers: Callers, sign_in: SignIn) -> APIRouter:
+    routes = APIRouter(prefix="/session", tags=["session"])
+    hashing = CapacityLimiter(HASHES_AT_ONCE)
+    cookies = callers.cookies
+
+    def signed_in(request: Request, user: User, token: str) -> Response:
+        answer = JSONResponse(who(user.name, user.scopes), 201, NO_STORE)
+        cookies.keep(request, answer, token)
+        return answer
+
+    def may_develop(request: Request) -> bool:
+        return sign_in.sessions.development and is_local(request)
+
+    @routes.post("", status_code=201, openapi_extra=BODY, summary="Sign in with user and password")
+    async def enter(request: Request) -> Response:
+        check_same_origin(request)
+        name, password = read_login(parse_json(await callers.body(request)))
+        if hashing.statistics().tasks_waiting >= HASHES_WAITING:
+            raise Unavailable("Too many people sign in at once; try again in a moment.", code="busy", retry_after_s=2)
+        user, token = await to_thread.run_sync(
+            lambda: sign_in.with_password(name, password, address_of(request), instead_of=cookies.session(request)),
+            limiter=hashing,
+        )
+        return signed_in(request, user, token)
+
+    @routes.post("/dev", status_code=201, summary="Sign in as dev: in development, from this machine alone")
+    async def develop(request: Request) -> Response:
+        check_same_origin(request)
+        if not may_develop(request):
+            raise NotFound("There is nothing at this address.")
+        user, token = await run_in_threadpool(
+            sign_in.as_developer, address_of(request), instead_of=cookies.session(request)
+        )
+        return signed_in(request, user, token)
+
+    @routes.get("", summary="Who you are, and what you may do")
+    async def show(request: Request) -> Response:
+        caller, _ = await callers.verified(request)
+        return JSONResponse(who(caller.owner, caller.scopes), headers=NO_STORE)
+
+    @routes.get("/state", summary="Whether somebody is signed in, and the ways in")
+    async def state(request: Request) -> Response:
+        try:
+            caller, _ = await callers.verified(request)
+            user = who(caller.owner, caller.scopes)
+        except Unauthorized:
+            user = None
+        ways = ["password", "dev"] if may_develop(request) else ["password"]
+        return JSONResponse({"user": user, "ways": ways}, headers=NO_STORE)
+
+    @routes.delete("", status_code=204, summary="Sign out")
+    async def leave(request: Request) -> Response:
+        check_same_origin(request)
+        if (token := cookies.session(request)) is not None:
+            await run_in_threadpool(sign_in.sessions.end, token)
+        answer = Response(status_code=204, headers=NO_STORE)
+        cookies.forget(request, answer)
+        return answer
+
+    return routes
+
+
+def who(name: str, scopes: frozenset[str]) -> dict[str, Any]:
+    return {"user": name, "scopes": sorted(scopes), "admin": "admin" in scopes}
+
+
+def read_login(body: Any) -> tuple[str, str]:
+    if not isinstance(body, dict) or set(body) != {"user", "password"}:
+        raise Refused('The body is {"user": "...", "password": "..."}.', code="bad_body")
+    name, password = body["user"], body["password"]
+    if not (isinstance(name, str) and isinstance(password, str)):
+        raise Refused("'user' and 'password' are text.", code="bad_body")
+    return name, password
+
+
+def is_local(request: Request) -> bool:
+    """Whether the request was made on this machine and for it: no proxy between, and no foreign name that resolves to
+    this machine, by which a page of another site could pass as ours."""
+    forwarded = any(name in request.headers for name in ("forwarded", "x-forwarded-for", "x-forwarded-host", "via"))
+    host = urlsplit(f"//{request.headers.get('host', '')}").hostname or ""
+    return not forwarded and _is_loopback(address_of(request)) and (host == "localhost" or _is_loopback(host))
+
+
+def _is_loopback(address: str) -> bool:
+    try:
+        return ip_address(address).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,121 @@
+"""MQTT 5, at least once, in a session that the broker keeps. It sends no more messages than are allowed unacknowledged:
+that is the back-pressure."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
+
+from fluxport.errors import Refused
+from fluxport.ingest import Message, patiently, take
+from fluxport.series import SensorStore
+
+if TYPE_CHECKING:
+    from paho.mqtt.client import Client, MQTTMessage
+
+log = logging.getLogger("fluxport.ingest")
+
+UNANSWERED_MAX = 256
+SESSION_S = 7 * 86400
+
+
+@dataclass(frozen=True)
+class MqttOptions:
+    url: str = field(repr=False)
+    topic: str = "sensors/#"
+    client_id: str = "fluxport"
+    body_max_bytes: int = 16 << 20
+
+
+class MqttIngest:
+    """See :class:`fluxport.ingest.Ingest`."""
+
+    def __init__(self, store: SensorStore, options: MqttOptions) -> None:
+        try:
+            import paho.mqtt.client  # noqa: F401  to see whether it is there
+        except ImportError:
+            raise Refused("Reading from MQTT needs paho-mqtt: pip install 'fluxport[mqtt]'.", code="no_mqtt") from None
+        self._store = store
+        self._options = options
+        self._over = threading.Event()
+        # Never full: the broker sends nothing beyond what is unanswered.
+        self._came: queue.Queue[MQTTMessage] = queue.Queue(UNANSWERED_MAX + 1)
+        self._client = self._made()
+        self._thread = threading.Thread(target=self._write, name="fluxport-mqtt", daemon=True)
+
+    def start(self) -> None:
+        url = urlsplit(self._options.url)
+        port = url.port or (8883 if url.scheme == "mqtts" else 1883)
+        self._client.connect_async(
+            url.hostname or "", port, keepalive=30, clean_start=False, properties=self._session()
+        )
+        self._client.loop_start()
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._over.set()
+        self._thread.join()
+        self._client.disconnect()
+        self._client.loop_stop()
+
+    def _made(self) -> Client:
+        from paho.mqtt.client import Client, MQTTv5
+        from paho.mqtt.enums import CallbackAPIVersion
+
+        url = urlsplit(self._options.url)
+        if url.scheme not in ("mqtt", "mqtts") or not url.hostname:
+            raise Refused(
+                "Setting 'series.mqtt.url' is like mqtt://user:password@host:1883 or mqtts://....", code="bad_dsn"
+            )
+        client = Client(
+            CallbackAPIVersion.VERSION2, client_id=self._options.client_id, protocol=MQTTv5, manual_ack=True
+        )
+        if url.username is not None:
+            client.username_pw_set(unquote(url.username), unquote(url.password or ""))
+        if url.scheme == "mqtts":
+            client.tls_set()
+        client.on_connect = self._connected
+        client.on_message = lambda _client, _data, message: self._came.put(message)
+        return client
+
+    @staticmethod
+    def _session() -> Any:
+        from paho.mqtt.packettypes import PacketTypes
+        from paho.mqtt.properties import Properties
+
+        properties: Any = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]  # the library has no types there
+        properties.ReceiveMaximum = UNANSWERED_MAX
+        properties.SessionExpiryInterval = SESSION_S
+        return properties
+
+    def _connected(self, client: Client, _data: Any, _flags: Any, reason: Any, _properties: Any) -> None:
+        if reason.is_failure:
+            log.warning("MQTT cannot be read now: %s", reason.getName())
+            return
+        client.subscribe(self._options.topic, qos=1)
+
+    def _write(self) -> None:
+        while not self._over.is_set():
+            try:
+                messages = [self._came.get(timeout=0.2)]
+            except queue.Empty:
+                continue
+            while len(messages) < UNANSWERED_MAX and not self._came.empty():
+                messages.append(self._came.get())
+            read = [self._message(message) for message in messages]
+            work = partial(take, self._store, "mqtt", read, self._options.body_max_bytes)
+            if patiently(work, self._over.wait) is None:
+                return  # unanswered: the broker sends them again
+            for message in messages:
+                self._client.ack(message.mid, message.qos)
+
+    def _message(self, message: MQTTMessage) -> Message:
+        """The topic behind the fixed part of what is subscribed to names the sensor."""
+        fixed = self._options.topic.split("#")[0].split("+")[0]
+        sensor = message.topic.removeprefix(fixed) or message.topic
+        return Message(sensor, getattr(message.properties, "ContentType", ""), bytes(message.payload))

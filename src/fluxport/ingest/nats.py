@@ -1,0 +1,134 @@
+"""NATS JetStream: a durable pull consumer. Nothing is fetched before what came is stored: that is the back-pressure."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from fluxport.errors import FluxportError, Refused
+from fluxport.ingest import RETRY_MOST_S, Message, take
+from fluxport.series import SensorStore
+
+if TYPE_CHECKING:
+    from nats.aio.client import Client
+
+log = logging.getLogger("fluxport.ingest")
+
+BATCH_MAX = 512
+BATCH_BYTES = 8 << 20  # what one batch of messages like the last ones may hold
+FETCH_WAIT_S = 1.0
+ACK_WAIT_S = 60.0
+
+
+@dataclass(frozen=True)
+class NatsOptions:
+    url: str = field(repr=False)
+    stream: str = "SENSORS"
+    subject: str = "sensors.>"
+    durable: str = "fluxport"
+    body_max_bytes: int = 16 << 20
+
+
+class NatsIngest:
+    """See :class:`fluxport.ingest.Ingest`."""
+
+    def __init__(self, store: SensorStore, options: NatsOptions) -> None:
+        try:
+            import nats  # noqa: F401  to see whether it is there
+        except ImportError:
+            raise Refused("Reading from NATS needs nats-py: pip install 'fluxport[nats]'.", code="no_nats") from None
+        self._store = store
+        self._options = options
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), name="fluxport-nats", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._over.set()
+        self._thread.join()
+
+    async def _run(self) -> None:
+        """Until it is over: connect, read, and begin anew when the connection or the stream is gone."""
+        pause = 0.5
+        while not self._over.is_set():
+            try:
+                await self._connected()
+                pause = 0.5
+            except Exception as error:  # noqa: BLE001  whatever the library raises, the next attempt may succeed
+                log.warning("NATS cannot be read now: %s", type(error).__name__)
+            await self._pause(pause)
+            pause = min(2 * pause, RETRY_MOST_S)
+
+    async def _pause(self, seconds: float) -> None:
+        await asyncio.to_thread(self._over.wait, seconds)
+
+    async def _connected(self) -> None:
+        import nats
+
+        async def quiet(error: Exception) -> None:
+            log.debug("NATS: %s", type(error).__name__)
+
+        client = await nats.connect(
+            self._options.url, connect_timeout=5, max_reconnect_attempts=3, error_cb=quiet, name="fluxport"
+        )
+        try:
+            await self._read(client)
+        finally:
+            await client.close()
+
+    async def _read(self, client: Client) -> None:
+        from nats.errors import TimeoutError as NothingCame
+
+        subscription = await self._subscribed(client)
+        batch = 64
+        while not self._over.is_set() and not client.is_closed:
+            try:
+                messages = await subscription.fetch(batch, timeout=FETCH_WAIT_S)
+            except NothingCame:
+                continue
+            size = sum(len(message.data) for message in messages) // len(messages) + 1
+            batch = max(1, min(BATCH_MAX, BATCH_BYTES // size))
+            await self._taken(messages)
+
+    async def _subscribed(self, client: Client) -> Any:
+        from nats.js.api import AckPolicy, ConsumerConfig
+        from nats.js.errors import NotFoundError
+
+        options = self._options
+        stream = client.jetstream()
+        try:
+            await stream.stream_info(options.stream)
+        except NotFoundError:
+            await stream.add_stream(name=options.stream, subjects=[options.subject])
+        config = ConsumerConfig(ack_policy=AckPolicy.EXPLICIT, ack_wait=ACK_WAIT_S, max_ack_pending=4 * BATCH_MAX)
+        return await stream.pull_subscribe(
+            options.subject, durable=options.durable, stream=options.stream, config=config
+        )
+
+    async def _taken(self, messages: list[Any]) -> None:
+        """Store a batch and answer for each message: done, never again, or later."""
+        read = [self._message(message) for message in messages]
+        try:
+            work = partial(take, self._store, "nats", read, self._options.body_max_bytes)
+            kept = await asyncio.get_running_loop().run_in_executor(None, work)
+        except FluxportError as error:
+            log.warning("points wait: %s", error.message, extra={"error_code": error.code})
+            for message in messages:
+                await message.nak(delay=1)
+            await self._pause(0.5)
+            return
+        for message, stored in zip(messages, kept, strict=True):
+            await (message.ack() if stored else message.term())
+
+    def _message(self, message: Any) -> Message:
+        """The subject behind the fixed part of what is subscribed to names the sensor."""
+        fixed = self._options.subject.split("*")[0].split(">")[0]
+        sensor = message.subject.removeprefix(fixed) or message.subject
+        headers = {name.lower(): value for name, value in (message.headers or {}).items()}
+        return Message(sensor, headers.get("content-type", ""), message.data)

@@ -1,0 +1,275 @@
+"""One attempt at a stored export: plan, read, encode, store, verify, record. Nothing here knows the engine.
+
+The file is stored under a name of its attempt and counts only once :meth:`Store.move` has recorded it under the
+attempt's fence; whoever loses that race removes its own file, and an attempt that follows a killed one removes what
+that one may have left.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import random
+import threading
+import time
+from collections.abc import Callable, Generator, Mapping
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from typing import Any, NoReturn, TypeVar
+
+from fluxport.errors import Broken, Canceled, Conflict, FluxportError, Unavailable
+from fluxport.jobs.states import Phase
+from fluxport.jobs.store import Record, Store
+from fluxport.partfiles import ZIP_TYPE, Names, put_parts, remove_parts, whole_name
+from fluxport.pipeline import Part, as_failure
+from fluxport.plan import Export, ExportSpec
+from fluxport.stages import About, Chunks, Sink
+from fluxport.tables import patiently
+from fluxport.telemetry import logs
+
+T = TypeVar("T")
+
+log = logging.getLogger("fluxport.exports")
+
+WATCH_EVERY_S = 0.5
+
+
+@dataclass(frozen=True)
+class CarryOptions:
+    """``tries_max`` counts attempts that something outside ended; ``attempts_max`` also those of killed workers."""
+
+    tries_max: int = 3
+    attempts_max: int = 10
+    retry_first_s: float = 0.5
+    retry_most_s: float = 30.0
+    keep_s: float = 7 * 86400.0
+
+
+@dataclass
+class Carrier:
+    """What carries out attempts in this process; ``draining`` makes a stopped attempt go back to the queue."""
+
+    store: Store
+    stores: Mapping[str, Sink]
+    plan: Callable[[ExportSpec, str, str], Export]
+    options: CarryOptions = field(default_factory=CarryOptions)
+    draining: threading.Event = field(default_factory=threading.Event)
+    workers: int = 10
+    _running: set[Export] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        # Each connection has a queue of its own; together they must not run more than this process is meant to.
+        self._turns = threading.BoundedSemaphore(self.workers)
+
+    def attempt(self, export_id: str) -> float | None:
+        """One attempt; the seconds to wait before the next, or None when the export has ended."""
+        with self._turns:
+            return self._attempt(export_id)
+
+    def _attempt(self, export_id: str) -> float | None:
+        if self.draining.is_set():
+            self._park()
+        record = self._kept(lambda: self.store.claim(export_id, attempts_max=self.options.attempts_max))
+        if record is None:
+            self._give_up(export_id)
+            return None
+        logs.bind(task_id=export_id, request_id=record.request_id, trace_id=record.trace_id)
+        try:
+            self._carry(record)
+        except FluxportError as error:
+            return self._failed(record, error)
+        except Exception as error:
+            log.exception("export failed")
+            return self._failed(record, as_failure(error))
+        return None
+
+    def stop_running(self) -> None:
+        """End what runs in this process; each goes back to the queue."""
+        self.draining.set()
+        for export in list(self._running):
+            export.source.close()
+
+    def _kept(self, do: Callable[[], T]) -> T:
+        """What the service's own database must know or tell, whenever it is there again."""
+        try:
+            return patiently(do, self.draining)
+        except Unavailable:
+            if self.draining.is_set():
+                self._park()
+            raise
+
+    @staticmethod
+    def _park() -> NoReturn:
+        """Hold the engine's thread until the process ends: its workflow stays unfinished, and so is taken over."""
+        while True:
+            threading.Event().wait()
+
+    # -- one attempt -----------------------------------------------------------------------------------------------
+
+    def _carry(self, record: Record) -> None:
+        export = self.plan(record.export_spec(), record.id, record.owner)
+        sink = self.stores[record.spec["store"]]
+        self._remove_leftovers(record, sink, export)
+        if record.counted:
+            total = export.rows_to_come()
+            self._kept(lambda: self.store.expect(record.id, record.fence, total))
+        over = threading.Event()
+        watcher = threading.Thread(target=watch, args=(self.store, record, export, over), daemon=True)
+        self._running.add(export)
+        watcher.start()
+        try:
+            kept = put(export, sink, object_name(record.id, record.fence, export.suffix))
+        finally:
+            over.set()
+            self._running.discard(export)
+            watcher.join()
+        expires_at = self.store.clock() + self.options.keep_s
+        if not self._move(record, "completed", **completed(export, kept, expires_at)):
+            # Canceled while the last bytes were stored, or another worker has taken over: this file does not count.
+            for location in locations(kept):
+                sink.remove(location)
+
+    def _remove_leftovers(self, record: Record, sink: Sink, export: Export) -> None:
+        for fence in range(1, record.fence):
+            if export.parts is None:
+                sink.remove(object_name(record.id, fence, export.suffix))
+            else:
+                remove_parts(sink, Names(object_name(record.id, fence, "/"), export.suffix))
+        if record.fence > 1:
+            sink.sweep(math.inf, self.store.clock())  # no file is so old: only what killed workers left unfinished
+
+    # -- its end ---------------------------------------------------------------------------------------------------
+
+    def _failed(self, record: Record, error: FluxportError) -> float | None:
+        told_error = {"code": error.code, "message": error.message, "retryable": error.retryable}
+        if isinstance(error, Canceled) and self.draining.is_set():
+            self._move(record, "queued")
+            self._park()
+        tries = 1 + len(record.attempt_errors)
+        self._kept(lambda: self.store.attempt_failed(record.id, record.fence, told_error))
+        if error.retryable and tries < self.options.tries_max:
+            return self._wait(record, tries) if self._move(record, "queued") else None
+        self._move(record, "failed", error=told_error)
+        return None
+
+    def _wait(self, record: Record, tries: int) -> float:
+        longest = min(self.options.retry_first_s * 2**tries, self.options.retry_most_s)
+        return random.uniform(longest / 2, longest)  # noqa: S311  jitter, not a secret
+
+    def _move(self, record: Record, status: Any, **values: Any) -> bool:
+        """Change the state unless somebody else has; whether it was changed."""
+        try:
+            self._kept(lambda: self.store.move(record.id, status, fence=record.fence, **values))
+        except Conflict:
+            # The database may have gone away after it did what was asked; then it was this attempt that did it.
+            now = self._kept(lambda: self.store.get(record.id))
+            return (now.status, now.fence) == (status, record.fence)
+        return True
+
+    def _give_up(self, export_id: str) -> None:
+        record = self._kept(lambda: self.store.get(export_id))
+        if record.status in ("queued", "running") and record.attempts >= self.options.attempts_max:
+            error = {"code": "workers_died", "message": f"{record.attempts} workers died over it.", "retryable": False}
+            self._move(record, "failed", error=error)
+
+
+def watch(store: Store, record: Record, export: Export, over: threading.Event) -> None:
+    """Tell how far an attempt is; end its source once the export is canceled or another attempt counts."""
+    while not over.wait(WATCH_EVERY_S):
+        phase: Phase = "uploading" if export.tally.complete else "reading"
+        try:
+            status = store.progress(record.id, record.fence, phase, export.tally.rows, export.tally.size_bytes)
+        except Unavailable:
+            continue  # the database is away; the export itself goes on
+        if status != "running":
+            export.source.close()
+            return
+
+
+def put(export: Export, sink: Sink, name: str) -> dict[str, Any]:
+    """Store the export's file, or its files below that name; what is kept of them, and how long the store took beyond
+    the making."""
+    made_s: list[float] = []
+    began = time.monotonic()
+    kept = _put_parts(export, sink, name, made_s) if export.parts is not None else _put_file(export, sink, name, made_s)
+    return kept | {"upload_s": round(time.monotonic() - began - sum(made_s), 3)}
+
+
+def _put_file(export: Export, sink: Sink, name: str, made_s: list[float]) -> dict[str, Any]:
+    tally = export.tally
+    receipt = sink.put(name, _timed(export.chunks(), made_s), About(export.media_type, export.filename))
+    if not tally.complete or (receipt.size_bytes, receipt.sha256) != (tally.size_bytes, tally.sha256):
+        sink.remove(receipt.location)
+        raise Broken("What the store holds is not what was sent; the export was given up.", code="store_differs")
+    return told(export) | {"location": receipt.location}
+
+
+def _put_parts(export: Export, sink: Sink, name: str, made_s: list[float]) -> dict[str, Any]:
+    assert export.parts is not None
+    names = Names(name.removesuffix(export.suffix) + "/", export.suffix)
+    receipt, files = put_parts(sink, export, _timed_parts(export.parts(), made_s), names)
+    # Asked for as one file they are a ZIP, made while it is sent.
+    zip_name = whole_name(export.filename, export.suffix, ".zip")
+    whole = {"filename": zip_name, "media_type": ZIP_TYPE, "sha256": receipt.sha256}
+    return told(export) | whole | {"location": receipt.location, "files": files}
+
+
+def completed(export: Export, kept: Mapping[str, Any], expires_at: float) -> dict[str, Any]:
+    """What is recorded of an export with the state ``completed``."""
+    tally = export.tally
+    return {
+        "rows": tally.rows,
+        "rows_total": tally.rows,
+        "bytes": tally.size_bytes,
+        "result": dict(kept),
+        "expires_at": expires_at,
+    }
+
+
+def locations(result: Mapping[str, Any]) -> list[str]:
+    """Where everything is that an export has stored."""
+    return [file["location"] for file in result.get("files", ())] + [result["location"]]
+
+
+def _timed_parts(parts: Generator[Part, None, None], made_s: list[float]) -> Generator[Part, None, None]:
+    with closing(parts):
+        for part in parts:
+            yield replace(part, chunks=_timed(part.chunks, made_s))
+
+
+def _timed(chunks: Chunks, made_s: list[float]) -> Chunks:
+    """The chunks; ``made_s`` gets the seconds that each took to be made, so that the rest is the store's."""
+    try:
+        while True:
+            began = time.monotonic()
+            try:
+                chunk = next(chunks)
+            except StopIteration:
+                return
+            finally:
+                made_s.append(time.monotonic() - began)
+            yield chunk
+    finally:
+        chunks.close()
+
+
+def object_name(export_id: str, fence: int, suffix: str) -> str:
+    """Where an attempt stores its file: the export's id alone for the first, as its old users expect."""
+    return f"{export_id}{suffix}" if fence == 1 else f"{export_id}-{fence}{suffix}"
+
+
+def told(export: Export) -> dict[str, Any]:
+    """What is kept of a finished export for whoever asks later."""
+    tally = export.tally
+    return {
+        "filename": export.filename,
+        "media_type": export.media_type,
+        "sha256": tally.sha256,
+        "rows": tally.rows,
+        "bytes": tally.size_bytes,
+        "truncated": tally.truncated,
+        "columns": [{"name": name, "type": kind} for name, kind in tally.columns],
+        "warnings": [
+            {"code": f.code, "column": f.column, "count": f.count, "message": f.sentence} for f in export.findings
+        ],
+    }

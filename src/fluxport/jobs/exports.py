@@ -1,0 +1,326 @@
+"""Exports as the doors see them: asked for, looked at, canceled, streamed. Who carries out the stored ones is the
+engine's business, in whichever process a worker lives."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from fluxport import formats
+from fluxport.datasets import Dataset
+from fluxport.delivery.webhook import WebhookOptions
+from fluxport.errors import Broken, Canceled, Conflict, Disabled, FluxportError, Refused, TooMany, Unavailable
+from fluxport.findings import Findings
+from fluxport.formats.names import unique_names
+from fluxport.jobs.carry import locations, told
+from fluxport.jobs.engine import Queue
+from fluxport.jobs.request import ExportRequest
+from fluxport.jobs.store import Caller, Record, Store
+from fluxport.jobs.tell import check_notify
+from fluxport.pipeline import as_failure
+from fluxport.plan import Connection, Export, ExportSpec, Sensors, plan_export
+from fluxport.series import SensorStore
+from fluxport.stages import Chunks, Limits, Sink
+
+LOST_AFTER_S = 300.0  # beyond the longest time of an export
+PREVIEW_ROWS = 50
+PREVIEW_LIMITS = Limits(bytes_max=8 << 20, cell_bytes_max=1 << 20, deadline_s=30.0)
+
+log = logging.getLogger("fluxport.exports")
+
+
+@dataclass(frozen=True)
+class ExportsOptions:
+    active_max: int = 5
+    queue_max: int = 100
+    connection_wait_s: float = 60.0
+    history_s: float = 90 * 86400.0
+    audit_s: float = 400 * 86400.0
+    webhooks: WebhookOptions = field(default_factory=WebhookOptions)
+    limits: Limits = field(default_factory=lambda: Limits(deadline_s=900.0))
+
+
+@dataclass(frozen=True)
+class Preview:
+    """``rows`` is a JSON array of objects; ``truncated``: there are more of them. Columns are name, type, and the key
+    in the objects, which differs from the name where that is empty or repeated."""
+
+    columns: list[tuple[str, str, str]]
+    rows: str
+    truncated: bool
+
+
+@dataclass
+class Stream:
+    """A direct stream on its way: ``chunks`` is the file, ``gone`` is called when nobody reads it any more."""
+
+    record: Record
+    export: Export
+    chunks: Chunks
+    gone: Callable[[], None]
+
+
+class Exports:
+    """What every door needs, over the store and the queue."""
+
+    def __init__(
+        self,
+        connections: Mapping[str, Connection],
+        stores: Mapping[str, Sink],
+        store: Store,
+        queue: Queue,
+        options: ExportsOptions,
+        datasets: Mapping[str, Dataset] | None = None,
+        sensors: Sensors | None = None,
+    ) -> None:
+        self.connections = connections
+        self.sensors = sensors
+        self.datasets = datasets or {}
+        self.stores = stores
+        self.store = store
+        self.options = options
+        self._queue = queue
+        self._slots = {name: threading.Semaphore(most) for name, most in self.queries_max.items()}
+        self._streams: dict[str, Callable[[], None]] = {}
+        self._closing = threading.Event()
+
+    @property
+    def queries_max(self) -> dict[str, int]:
+        """How many exports may read at once, by the name of what they read."""
+        found = {name: c.queries_max for name, c in self.connections.items()}
+        if self.sensors is not None:
+            found.setdefault(self.sensors.connection, self.sensors.queries_max)
+        return found
+
+    @property
+    def closing(self) -> bool:
+        return self._closing.is_set()
+
+    # -- asking ----------------------------------------------------------------------------------------------------
+
+    def plan(
+        self, spec: ExportSpec, export_id: str, owner: str, limits: Limits | None = None, *, may_split: bool = False
+    ) -> Export:
+        """Everything that can be refused without a database; a dataset's rows are those of ``owner``."""
+        connection = self.connections.get(spec.connection)
+        sensors = None if spec.series is None else self.sensor_store()
+        if connection is None and sensors is None:
+            raise Refused(
+                f"Unknown connection {spec.connection!r}; choose one of: {', '.join(sorted(self.connections))}.",
+                code="unknown_connection",
+            )
+        if spec.store not in self.stores:
+            raise Refused(
+                f"Unknown store {spec.store!r}; choose one of: {', '.join(sorted(self.stores))}.", code="unknown_store"
+            )
+        dataset = None if spec.dataset is None else self.dataset(spec.dataset)
+        return plan_export(
+            spec,
+            connection,
+            limits=self.options.limits if limits is None else limits,
+            dataset=dataset,
+            sensors=sensors,
+            owner=owner,
+            export_id=export_id,
+            may_split=may_split,
+        )
+
+    def sensor_store(self) -> SensorStore:
+        """Disabled where there is none."""
+        if self.sensors is None:
+            raise Disabled(
+                "There is no store of sensors here; the setting series.path or series.connection gives it one.",
+                code="no_series",
+            )
+        return self.sensors.store
+
+    def dataset(self, name: str) -> Dataset:
+        found = self.datasets.get(name)
+        if found is None:
+            raise Refused(f"Unknown dataset {name!r}; GET /v1/datasets tells which there are.", code="unknown_dataset")
+        return found
+
+    def _allowed(self, spec: ExportSpec, caller: Caller, *, may_split: bool = False) -> ExportSpec:
+        """What was asked for, on the connection it will read, refused where it can be before anything is written."""
+        self.check_open()
+        caller.need(spec.scope)
+        spec = self._located(spec)
+        planned = self.plan(spec, "planned", caller.owner, may_split=may_split)
+        if spec.series is not None:
+            _ = planned.source.schema  # asks the store whether it has these sensors; nothing is opened
+        return spec
+
+    def _located(self, spec: ExportSpec) -> ExportSpec:
+        """On the connection that the rows come from."""
+        if spec.series is not None and self.sensors is not None:
+            return replace(spec, connection=self.sensors.connection)
+        return spec if spec.dataset is None else replace(spec, connection=self.dataset(spec.dataset).connection)
+
+    def submit(
+        self,
+        asked: ExportRequest,
+        caller: Caller,
+        *,
+        door: str,
+        idempotency: tuple[str, str] | None = None,
+        unless_active: str | None = None,
+    ) -> tuple[Record, bool]:
+        """A queued export and whether it is new; refused before anything is written, where it can be."""
+        # One URL takes one file.
+        uploads = isinstance(asked.notify, Mapping) and asked.notify.get("upload") is not None
+        self._allowed(asked.spec, caller, may_split=not uploads)
+        return self.store.create(
+            self.checked(asked),
+            caller,
+            door=door,
+            active_max=self.options.active_max,
+            queue_max=self.options.queue_max,
+            enqueue=self._queue.put,
+            idempotency=idempotency,
+            unless_active=unless_active,
+        )
+
+    def checked(self, asked: ExportRequest) -> ExportRequest:
+        """What was asked for in the form in which it is kept: the connection of a dataset, checked targets."""
+        return replace(asked, spec=self._located(asked.spec), notify=check_notify(asked.notify, self.options.webhooks))
+
+    def cancel(self, export_id: str, owner: str) -> Record:
+        """End a queued or running export; Conflict if it has ended already. Its worker ends the query within 2 s."""
+        record = self.store.get(export_id, owner)
+        error = {"code": "canceled", "message": "The export was canceled.", "retryable": False}
+        canceled = self.store.move(record.id, "canceled", error=error)
+        if (end := self._streams.get(export_id)) is not None:
+            end()
+        return canceled
+
+    def expire(self) -> None:
+        """Expire what is past its time, and delete its files; end what a dead process left; forget what is old."""
+        for record in self.store.expire():
+            if record.result is not None:
+                for location in locations(record.result):
+                    with contextlib.suppress(FluxportError):
+                        self.stores[record.spec["store"]].remove(location)
+        now = self.store.clock()
+        error = {"code": "service_died", "message": "The service ended while this was streamed.", "retryable": False}
+        for export_id in self.store.lost_streams(now - (self.options.limits.deadline_s or 86400.0) - LOST_AFTER_S):
+            with contextlib.suppress(Conflict):
+                self.store.move(export_id, "failed", error=error)
+        while self.store.forget(now - self.options.history_s):
+            pass
+        self.store.forget_audit(now - self.options.audit_s)
+        self._queue.forget(now - self.options.history_s)
+
+    # -- streaming -------------------------------------------------------------------------------------------------
+
+    def stream(self, spec: ExportSpec, caller: Caller) -> Stream:
+        """The file itself, and a record that tells afterwards how it went. No query runs before the first pull."""
+        spec = self._allowed(spec, caller)
+        record = self.store.create_stream(spec, caller)
+        export = self.plan(spec, record.id, caller.owner)
+        gone = threading.Event()
+
+        def leave() -> None:
+            gone.set()
+            export.source.close()
+
+        return Stream(record, export, self._observed(record, export, gone), leave)
+
+    def preview(self, spec: ExportSpec, caller: Caller) -> Preview:
+        """The first rows, after everything that was asked for has been found right."""
+        spec = self._allowed(spec, caller)
+        rows = formats.options(formats.canonical(spec.format), spec.options).limit
+        shown = replace(
+            spec,
+            format="json",
+            compression="none",
+            options={name: spec.options[name] for name in ("columns", "timezone") if name in spec.options},
+        )
+        limits = replace(PREVIEW_LIMITS, rows=PREVIEW_ROWS if rows is None else min(rows, PREVIEW_ROWS))
+        export = self.plan(shown, "preview", caller.owner, limits)
+        with self._slot(spec.connection):
+            text = b"".join(export.chunks()).decode()
+        tally = export.tally
+        source = {"query": spec.query, "dataset": spec.dataset, "connection": spec.connection, "params": spec.params}
+        if spec.series is not None:
+            source = dict(spec.series)
+        told_of = {"source": source, "columns": [name for name, _ in tally.columns], "rows": tally.rows}
+        self.store.note("preview", caller.owner, "completed", address=caller.address, **told_of)
+        keys = unique_names([name for name, _ in tally.columns], Findings())
+        columns = [(name, kind, key) for (name, kind), key in zip(tally.columns, keys, strict=True)]
+        return Preview(columns, text, tally.truncated)
+
+    def _observed(self, record: Record, export: Export, gone: threading.Event) -> Chunks:
+        error: BaseException | None = None
+        try:
+            with self.running(record.id, export.source.close), self._slot(record.spec["connection"]):
+                yield from export.chunks()
+        except BaseException as raised:
+            error = raised
+            raise
+        finally:
+            if gone.is_set() or isinstance(error, GeneratorExit):
+                error = Canceled("The client went away before the end.", code="client_gone")
+            self._ended(record, export, error)
+
+    def _ended(self, record: Record, export: Export, error: BaseException | None) -> None:
+        tally = export.tally
+        values: dict[str, Any] = {"rows": tally.rows, "bytes": tally.size_bytes}
+        if error is None:
+            values |= {"rows_total": tally.rows, "result": told(export)}
+        else:
+            failure = as_failure(error)
+            if isinstance(failure, Broken):
+                log.error("export failed", exc_info=error, extra={"task_id": record.id})
+            values["error"] = {"code": failure.code, "message": failure.message, "retryable": failure.retryable}
+        with contextlib.suppress(Conflict):  # canceled meanwhile
+            self.store.move(record.id, "completed" if error is None else "failed", fence=record.fence, **values)
+
+    @contextlib.contextmanager
+    def _slot(self, connection: str) -> Iterator[None]:
+        slots = self._slots[connection]
+        # Files of our own store come in few threads: one that waited there could be what the others wait for.
+        own = connection not in self.connections
+        if not slots.acquire(timeout=0 if own else self.options.connection_wait_s):
+            raise TooMany(
+                f"Connection {connection!r} is busy with as many queries as it may run; ask again in a moment.",
+                code="connection_busy",
+                retry_after_s=10,
+            )
+        try:
+            yield
+        finally:
+            slots.release()
+
+    # -- ending ----------------------------------------------------------------------------------------------------
+
+    def check_open(self) -> None:
+        if self._closing.is_set():
+            raise Unavailable("The service is shutting down; ask again in a moment.", code="closing", retry_after_s=5)
+
+    @contextlib.contextmanager
+    def running(self, export_id: str, end: Callable[[], None]) -> Iterator[None]:
+        """While this process carries an export through a connection of its own; ``end`` makes it stop."""
+        self._streams[export_id] = end
+        try:
+            yield
+        finally:
+            del self._streams[export_id]
+
+    @property
+    def streaming(self) -> bool:
+        """Whether an export is on its way through a connection of this process."""
+        return bool(self._streams)
+
+    def drain(self) -> None:
+        """Take nothing new; what streams goes on."""
+        self._closing.set()
+
+    def close(self) -> None:
+        """Take nothing new and end what still streams."""
+        self.drain()
+        for end in list(self._streams.values()):
+            end()

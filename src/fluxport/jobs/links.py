@@ -1,0 +1,65 @@
+"""Download links of stored files: to this service, or of the store's own."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from fluxport.auth.tokens import download_token
+from fluxport.errors import FluxportError
+from fluxport.jobs.store import Record
+from fluxport.jobs.view import rfc3339
+from fluxport.stages import About, Sink
+
+log = logging.getLogger("fluxport.stores")
+
+
+@dataclass(frozen=True)
+class Signed:
+    """A store whose own links go out, and how long they shall work."""
+
+    sink: Sink
+    link_s: float
+
+
+@dataclass(frozen=True)
+class Links:
+    """How links are made: their secret, how long they work, what they start with (None: as the request came)."""
+
+    secret: bytes = field(repr=False)
+    link_s: float
+    public_url: str | None
+    signed: Mapping[str, Signed] = field(default_factory=dict)
+
+    def make(
+        self, record: Record, base: str, now: float, *, one_time: bool = False, lasting: bool = False
+    ) -> dict[str, Any] | None:
+        """A link to the stored file; None if there is no file. One that is ``lasting`` works as long as the file is
+        there, or is the store's own, and then as long as that one allows."""
+        if record.status != "completed" or record.result is None or "location" not in record.result:
+            return None
+        if lasting and (own := self._of_store(record, now)) is not None:
+            return own
+        expires = int(now + self.link_s)
+        if record.expires_at is not None:
+            expires = int(record.expires_at) if lasting else min(expires, int(record.expires_at))
+        purpose = "once" if one_time else "download"
+        token = download_token(self.secret, record.id, record.result["filename"], expires, purpose)
+        root = (self.public_url or base).rstrip("/")
+        return {"url": f"{root}/v1/exports/{record.id}/file?token={token}", "expires_at": rfc3339(expires)}
+
+    def _of_store(self, record: Record, now: float) -> dict[str, Any] | None:
+        signed, result = self.signed.get(record.spec["store"]), record.result or {}
+        if signed is None or "files" in result:
+            return None  # several files are one link only to this service
+        lasts = signed.link_s if record.expires_at is None else min(signed.link_s, record.expires_at - now)
+        about = About(result["media_type"], result["filename"])
+        try:
+            made = signed.sink.url(result["location"], lasts, about)
+        except FluxportError as error:
+            # A link to this service does as well; why there is no other is for the operator to read.
+            log.warning("the store signed no link: %s", error.message, extra={"task_id": record.id})
+            return None
+        return None if made is None else {"url": made.url, "expires_at": rfc3339(int(now + made.expires_s))}

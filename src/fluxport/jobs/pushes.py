@@ -1,0 +1,216 @@
+"""Exports whose rows a program pushes: the same table and the same life as others, but carried by the process that
+holds the connection, for no other can read from it.
+
+Such a process says in the table ``pushes`` that it still lives; what a dead one left is failed by whoever looks next.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import re
+import threading
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+from fluxport.errors import Broken, Canceled, Conflict, FluxportError, Unavailable
+from fluxport.jobs.carry import completed, put, watch
+from fluxport.jobs.exports import Exports
+from fluxport.jobs.states import Status
+from fluxport.jobs.store import Caller, Record
+from fluxport.pipeline import as_failure
+from fluxport.plan import Export, ExportSpec, plan_pushed
+from fluxport.sources.pushed import PushedColumn, PushedOptions
+from fluxport.stages import Source
+from fluxport.tables import patiently
+
+log = logging.getLogger("fluxport.pushes")
+
+HOLD_EVERY_S = 10.0
+HELD_S = 60.0
+
+
+@dataclass(frozen=True)
+class PushRequest:
+    """What a sender asks for before the first row. ``request_id`` with ``digest``, the SHA-256 of all that was asked,
+    is the idempotency key."""
+
+    request_id: str
+    digest: str
+    format: str
+    filename: str
+    columns: tuple[PushedColumn, ...]
+    options: dict[str, Any] = field(default_factory=dict)
+    compression: str = "none"
+    rows_expected: int | None = None
+
+    def spec(self, store: str) -> ExportSpec:
+        return ExportSpec(
+            connection="push",
+            format=self.format,
+            options=self.options,
+            compression=self.compression,
+            filename=self.filename,
+            store=store,
+            pushed=[{"name": column.name, "type": column.kind} for column in self.columns],
+        )
+
+    def source_options(self, batch_rows_max: int) -> PushedOptions:
+        """How values are read for the file they go into."""
+        return PushedOptions(
+            exact_text=self.format in ("csv", "tsv", "json", "jsonl"),
+            exact_numbers=self.format not in ("parquet", "arrow"),
+            batch_rows_max=batch_rows_max,
+            rows_expected=self.rows_expected,
+        )
+
+
+class DeclaredSource(Source, Protocol):
+    """A source whose columns are known before its first row."""
+
+    @property
+    def declared(self) -> Any: ...
+
+
+class Pushes:
+    """What the doors for pushed rows need. ``begin`` and ``carry`` block; each push has a thread of its own."""
+
+    def __init__(self, exports: Exports, *, store: str, keep_s: float) -> None:
+        self.exports = exports
+        self.store_name = store
+        self._store = exports.store
+        self._keep_s = keep_s
+        self._held: set[str] = set()
+        self._stopped = threading.Event()
+        self._holder = threading.Thread(target=self._hold, name="fluxport-pushes", daemon=True)
+        self._holder.start()
+
+    def begin(self, asked: PushRequest, source: DeclaredSource, caller: Caller, *, door: str) -> tuple[Record, bool]:
+        """A queued export and whether it is new; what cannot be done is refused before anything is written."""
+        self.exports.check_open()
+        caller.need("push")
+        spec = asked.spec(self.store_name)
+        plan_pushed(spec, source, source.declared, limits=self.exports.options.limits)
+        record, new = self._store.create_push(
+            spec,
+            caller,
+            door=door,
+            key=(f"push:{asked.request_id}", asked.digest),
+            held_until=self._store.clock() + HELD_S,
+        )
+        if new:
+            self._held.add(record.id)
+        return record, new
+
+    def carry(
+        self,
+        record: Record,
+        source: DeclaredSource,
+        *,
+        rows_expected: int | None,
+        planned: Callable[[Export], None],
+        confirm: Callable[[], None],
+    ) -> Record:
+        """Take the rows and store the file; the export as it has ended, completed or not.
+
+        ``planned`` gets what tells how far it is. ``confirm`` is called when all is stored and nothing recorded yet,
+        and raises if the sender has gone: then nothing counts.
+        """
+        claimed = self._store.claim(record.id, attempts_max=1)
+        if claimed is None:
+            return self._ended(record)
+        export: Export | None = None
+        try:
+            self._store.expect(record.id, claimed.fence, rows_expected)
+            spec = record.export_spec()
+            export = plan_pushed(spec, source, source.declared, limits=self.exports.options.limits, export_id=record.id)
+            planned(export)
+            self._carry(claimed, export, confirm)
+        except BaseException as error:  # noqa: BLE001  whatever ended it, the export must not stay as it is
+            return self.fail(claimed, error, export)
+        return self._ended(record)
+
+    def _carry(self, record: Record, export: Export, confirm: Callable[[], None]) -> None:
+        sink = self.exports.stores[record.spec["store"]]
+        over = threading.Event()
+        watcher = threading.Thread(target=watch, args=(self._store, record, export, over), daemon=True)
+        watcher.start()
+        try:
+            kept = put(export, sink, object_key(record, export.filename))
+        finally:
+            over.set()
+            watcher.join()
+        try:
+            confirm()
+        except BaseException:
+            sink.remove(kept["location"])
+            raise
+        expires_at = self._store.clock() + self._keep_s
+        try:
+            self._move(record, "completed", fence=record.fence, **completed(export, kept, expires_at))
+        except Conflict:
+            if self._store.get(record.id).status != "completed":  # canceled while the last bytes were stored
+                sink.remove(kept["location"])
+
+    def fail(self, record: Record, error: BaseException, export: Export | None = None) -> Record:
+        """End an export that is not complete, unless it has ended already; the export as it is then."""
+        if isinstance(error, Canceled) and error.code == "canceled" and self.exports.closing:
+            error = Unavailable("The service is shutting down; push again in a moment.", code="closing")
+        failure = as_failure(error)
+        if isinstance(failure, Broken):
+            log.error("push failed", exc_info=error, extra={"task_id": record.id})
+        told = {"code": failure.code, "message": failure.message, "retryable": failure.retryable}
+        counts = {} if export is None else {"rows": export.tally.rows, "bytes": export.tally.size_bytes}
+        with contextlib.suppress(Conflict):  # canceled meanwhile
+            self._move(record, "failed", error=told, **counts)
+        return self._ended(record)
+
+    def _move(self, record: Record, status: Status, **values: Any) -> None:
+        """Change the state, as soon as the service's own database is there; Conflict if somebody else has."""
+        patiently(lambda: self._store.move(record.id, status, **values), self._stopped)
+
+    def _ended(self, record: Record) -> Record:
+        self._held.discard(record.id)
+        self._store.release_push(record.id)
+        return self._store.get(record.id)
+
+    def expire(self) -> None:
+        """Fail what a dead process left."""
+        for export_id in self._store.lost_pushes():
+            error = {"code": "holder_died", "message": "The service that held the connection ended.", "retryable": True}
+            with contextlib.suppress(Conflict):
+                self._store.move(export_id, "failed", error=error)
+            self._store.release_push(export_id)
+
+    def close(self) -> None:
+        self._stopped.set()
+        self._holder.join()
+
+    def _hold(self) -> None:
+        while not self._stopped.wait(HOLD_EVERY_S):
+            try:
+                if held := list(self._held):
+                    self._store.hold_pushes(held, self._store.clock() + HELD_S)
+                self.expire()
+            except FluxportError as error:
+                log.warning("pushes could not be held: %s", error.message)
+
+
+def named(caller: Caller, request_id: str) -> Caller:
+    """The caller with the id of its request, or with one of our own where that does not fit the logs."""
+    return replace(caller, request_id=request_id if _REQUEST_ID.fullmatch(request_id) else uuid.uuid4().hex)
+
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_KEPT = re.compile(r"[^A-Za-z0-9._-]+")
+
+
+def object_key(record: Record, filename: str) -> str:
+    """``YYYY/MM/DD/<id>_<YYYYMMDD-HHMMSS>_<name>``, as the export middleware named its objects; of the caller's name
+    only characters that no store minds."""
+    moment = datetime.fromtimestamp(record.created_at, UTC)
+    name = _KEPT.sub("_", filename)[-100:]
+    return f"{moment:%Y/%m/%d}/{record.id}_{moment:%Y%m%d-%H%M%S}_{name}"

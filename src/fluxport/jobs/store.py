@@ -1,0 +1,689 @@
+"""Exports as the product knows them: every statement over our tables is here, each with its name.
+
+A state changes by one conditional UPDATE whose WHERE holds the states the table allows and, for a worker, the fence of
+its attempt; so two who race are told apart by the database, and a paused worker that comes back changes nothing.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import time
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+from fluxport.auth.scopes import allows
+from fluxport.errors import Conflict, Forbidden, NotFound, Refused, TooMany, Unavailable, Unprocessable
+from fluxport.jobs.request import ExportRequest
+from fluxport.jobs.states import ACTIVE, FINAL, Phase, Status, leading_to
+from fluxport.plan import ExportSpec
+from fluxport.tables import audit, connect, counters, events, exports, links, metadata, pushes, transaction
+from fluxport.telemetry import measures
+
+log = logging.getLogger("fluxport.exports")
+
+# One lock for all who create, held for the few milliseconds of a creation: counts and insert are one step.
+_CREATE_LOCK = 0x666C7578
+FORGET_AT_ONCE = 500
+EVENT_KINDS: dict[Status, str] = {"completed": "completed", "failed": "failed", "canceled": "canceled"}
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who asks: exports belong to ``owner``; ``active_max`` None means the service's own limit, ``key_id`` None a
+    person."""
+
+    owner: str
+    key_id: str | None = None
+    scopes: frozenset[str] = frozenset()
+    active_max: int | None = None
+    address: str = ""
+    request_id: str = ""
+    trace_id: str = ""
+
+    @property
+    def admin(self) -> bool:
+        return "admin" in self.scopes
+
+    def need(self, scope: str) -> None:
+        """Forbidden if the caller may not do what ``scope`` names."""
+        if not allows(self.scopes, scope):
+            raise Forbidden(
+                f"This needs the scope {scope}, which this key or user does not have; ask an administrator for it.",
+                code="missing_scope",
+            )
+
+
+@dataclass(frozen=True)
+class Record:
+    """One row of the table of exports. Times are Unix seconds."""
+
+    id: str
+    owner: str
+    door: str
+    stored: bool
+    status: Status
+    phase: str | None
+    spec: dict[str, Any]
+    priority: int
+    counted: bool
+    fence: int
+    rows: int
+    rows_total: int | None
+    bytes: int
+    result: dict[str, Any] | None
+    attempts: int
+    attempt_errors: list[dict[str, Any]]
+    error: dict[str, Any] | None
+    notify: dict[str, Any]
+    request_id: str
+    trace_id: str
+    address: str
+    created_at: float
+    started_at: float | None
+    finished_at: float | None
+    expires_at: float | None
+
+    def export_spec(self) -> ExportSpec:
+        return ExportSpec(**self.spec)
+
+
+_FIELDS = [exports.c[f.name] for f in dataclasses.fields(Record)]
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that happened to an export; ``seq`` rises by one within it."""
+
+    export_id: str
+    seq: int
+    kind: str
+    data: dict[str, Any] = field(default_factory=dict)
+
+
+class Store:
+    """The tables, reached by any number of threads and processes."""
+
+    def __init__(self, url: str, *, clock: Callable[[], float] = time.time, pool_size: int = 5) -> None:
+        self.engine = connect(url, pool_size=pool_size)
+        self.clock = clock
+
+    def create_tables(self) -> None:
+        with transaction(self.engine) as connection:
+            self._lock(connection)
+            metadata.create_all(connection)
+            there = sa.inspect(connection)
+            for table in metadata.sorted_tables:
+                missing = {column.name for column in table.columns} - {c["name"] for c in there.get_columns(table.name)}
+                if missing:
+                    raise Refused(
+                        f"The service's database was made by another version: its table {table.name!r} has no "
+                        f"{', '.join(sorted(missing))}. Set 'database' to a new one.",
+                        code="other_version",
+                    )
+
+    def close(self) -> None:
+        self.engine.dispose()
+
+    def ping(self) -> None:
+        """Unavailable if the database does not answer."""
+        with transaction(self.engine) as connection:
+            connection.execute(sa.select(1))
+
+    # -- creating --------------------------------------------------------------------------------------------------
+
+    def create(
+        self,
+        asked: ExportRequest,
+        caller: Caller,
+        *,
+        door: str,
+        active_max: int,
+        queue_max: int,
+        enqueue: Callable[[sa.Connection, Record], None],
+        idempotency: tuple[str, str] | None = None,
+        unless_active: str | None = None,
+    ) -> tuple[Record, bool]:
+        """A queued export and whether it is new; ``idempotency`` is (key, SHA-256 of the body). Conflict if one of the
+        caller's whose key begins with ``unless_active`` has not ended.
+
+        Counting, inserting and ``enqueue`` are one transaction behind one lock, so no two callers both see room for a
+        last one. TooMany at the caller's limit, Unavailable with a full queue, Unprocessable for a key used before.
+        """
+        with transaction(self.engine) as connection:
+            self._lock(connection)
+            if idempotency is not None and (known := self._by_key(connection, caller.owner, *idempotency)):
+                return known, False
+            self._check_room(connection, caller, active_max, queue_max)
+            if unless_active is not None:
+                self._check_alone(connection, caller.owner, unless_active)
+            record = self._insert(connection, asked, caller, door, idempotency)
+            enqueue(connection, record)
+            return record, True
+
+    def create_failed(
+        self, asked: ExportRequest, caller: Caller, *, door: str, key: tuple[str, str], error: Mapping[str, Any]
+    ) -> Record:
+        """An export that ended before it could begin, once for each ``key``."""
+        with transaction(self.engine) as connection:
+            self._lock(connection)
+            known = self._by_key(connection, caller.owner, *key)
+            record = known or self._insert(connection, asked, caller, door, key)
+        if record.status != "queued":
+            return record
+        return self.move(record.id, "failed", error=dict(error))
+
+    def _insert(
+        self,
+        connection: sa.Connection,
+        asked: ExportRequest,
+        caller: Caller,
+        door: str,
+        idempotency: tuple[str, str] | None,
+    ) -> Record:
+        key, digest = idempotency or (None, None)
+        row: dict[str, Any] = {
+            "id": str(uuid.uuid4()),
+            "owner": caller.owner,
+            "door": door,
+            "stored": True,
+            "status": "queued",
+            "phase": None,
+            "spec": dataclasses.asdict(asked.spec),
+            "idempotency_key": key,
+            "body_sha256": digest,
+            "priority": asked.priority,
+            "counted": asked.count,
+            "attempt_errors": [],
+            "notify": dict(asked.notify or {}),
+            "request_id": caller.request_id,
+            "trace_id": caller.trace_id,
+            "address": caller.address,
+            "created_at": self.clock(),
+        }
+        connection.execute(sa.insert(exports).values(row))
+        return self._get(connection, row["id"])
+
+    def create_stream(self, spec: ExportSpec, caller: Caller) -> Record:
+        """A direct stream, running from the start; it counts against no queue."""
+        now = self.clock()
+        row: dict[str, Any] = {
+            "id": str(uuid.uuid4()),
+            "owner": caller.owner,
+            "door": "native",
+            "stored": False,
+            "status": "running",
+            "phase": "reading",
+            "spec": dataclasses.asdict(spec),
+            "attempt_errors": [],
+            "notify": {},
+            "attempts": 1,
+            "fence": 1,
+            "request_id": caller.request_id,
+            "trace_id": caller.trace_id,
+            "address": caller.address,
+            "created_at": now,
+            "started_at": now,
+        }
+        with transaction(self.engine) as connection:
+            connection.execute(sa.insert(exports).values(row))
+            return self._get(connection, row["id"])
+
+    def _lock(self, connection: sa.Connection) -> None:
+        # SQLite's BEGIN IMMEDIATE has taken the one writer's turn already.
+        if connection.dialect.name == "postgresql":
+            connection.execute(sa.text("SELECT pg_advisory_xact_lock(:key)"), {"key": _CREATE_LOCK})
+
+    def _by_key(self, connection: sa.Connection, owner: str, key: str, digest: str) -> Record | None:
+        found = connection.execute(
+            sa.select(*_FIELDS, exports.c.body_sha256).where(exports.c.owner == owner, exports.c.idempotency_key == key)
+        ).one_or_none()
+        if found is None:
+            return None
+        if found.body_sha256 != digest:
+            raise Unprocessable(
+                "This Idempotency-Key was used with another body; use a new key for a new request.",
+                code="idempotency_mismatch",
+            )
+        return _record(found)
+
+    def _check_room(self, connection: sa.Connection, caller: Caller, active_max: int, queue_max: int) -> None:
+        counted = sa.select(
+            sa.func.count(),
+            sa.func.coalesce(sa.func.sum(sa.case((exports.c.owner == caller.owner, 1), else_=0)), 0),
+            sa.func.coalesce(sa.func.sum(sa.case((exports.c.status == "queued", 1), else_=0)), 0),
+        ).where(exports.c.stored, exports.c.status.in_(ACTIVE), exports.c.id.not_in(sa.select(pushes.c.export_id)))
+        _, own, queued = connection.execute(counted).one()
+        limit = active_max if caller.active_max is None else caller.active_max
+        if own >= limit:
+            raise TooMany(
+                f"{limit} of your exports are active already; wait until one ends or cancel one.",
+                code="too_many_active",
+                retry_after_s=5,
+            )
+        if queued >= queue_max:
+            raise Unavailable(
+                f"{queue_max} exports are waiting already; ask again in a moment.", code="queue_full", retry_after_s=10
+            )
+
+    def _check_alone(self, connection: sa.Connection, owner: str, prefix: str) -> None:
+        query = sa.select(exports.c.id).where(
+            exports.c.owner == owner,
+            exports.c.idempotency_key.startswith(prefix, autoescape=True),
+            exports.c.status.in_(ACTIVE),
+        )
+        if (active := connection.execute(query.limit(1)).scalar_one_or_none()) is not None:
+            raise Conflict(
+                f"The run before, {active}, was still going; this one was left out.", code="schedule_overlap"
+            )
+
+    # -- looking ---------------------------------------------------------------------------------------------------
+
+    def get(self, export_id: str, owner: str | None = None) -> Record:
+        """The export; NotFound if there is none or it is another owner's (None asks for any)."""
+        with transaction(self.engine) as connection:
+            return self._get(connection, export_id, owner)
+
+    def _get(self, connection: sa.Connection, export_id: str, owner: str | None = None) -> Record:
+        found = connection.execute(sa.select(*_FIELDS).where(exports.c.id == export_id)).one_or_none()
+        if found is None or (owner is not None and found.owner != owner):
+            raise NotFound("There is no such export.", code="no_such_export")
+        return _record(found)
+
+    def page(
+        self,
+        owner: str,
+        *,
+        status: Status | None = None,
+        door: str | None = None,
+        request_id: str | None = None,
+        starting_after: str | None = None,
+        limit: int = 20,
+    ) -> list[Record]:
+        """The owner's exports, newest first, at most ``limit``, those after the export ``starting_after``."""
+        query = sa.select(*_FIELDS).where(exports.c.owner == owner)
+        if status is not None:
+            query = query.where(exports.c.status == status)
+        if door is not None:
+            query = query.where(exports.c.door == door)
+        if request_id is not None:
+            query = query.where(exports.c.request_id == request_id)
+        with transaction(self.engine) as connection:
+            if starting_after is not None:
+                after = self._get(connection, starting_after, owner)
+                query = query.where(
+                    sa.tuple_(exports.c.created_at, exports.c.id) < sa.tuple_(after.created_at, after.id)
+                )
+            query = query.order_by(exports.c.created_at.desc(), exports.c.id.desc()).limit(limit)
+            return [_record(row) for row in connection.execute(query)]
+
+    def last_key(self, owner: str, prefix: str) -> str | None:
+        """The greatest idempotency key that begins with ``prefix``."""
+        query = sa.select(sa.func.max(exports.c.idempotency_key)).where(
+            exports.c.owner == owner, exports.c.idempotency_key.startswith(prefix, autoescape=True)
+        )
+        with transaction(self.engine) as connection:
+            found: str | None = connection.execute(query).scalar_one()
+            return found
+
+    def last_with_key(self, owner: str, prefix: str) -> Record | None:
+        """The newest export whose idempotency key begins with ``prefix``."""
+        query = (
+            sa.select(*_FIELDS)
+            .where(exports.c.owner == owner, exports.c.idempotency_key.startswith(prefix, autoescape=True))
+            .order_by(exports.c.created_at.desc())
+            .limit(1)
+        )
+        with transaction(self.engine) as connection:
+            found = connection.execute(query).one_or_none()
+            return None if found is None else _record(found)
+
+    # -- pushed rows -----------------------------------------------------------------------------------------------
+
+    def create_push(
+        self,
+        spec: ExportSpec,
+        caller: Caller,
+        *,
+        door: str,
+        key: tuple[str, str],
+        held_until: float,
+    ) -> tuple[Record, bool]:
+        """An export whose rows come through a connection of this process, and whether it is new; ``key`` as in
+        :meth:`create`. One that failed, or whose file is gone, gives its key up: its sender tries again."""
+        with transaction(self.engine) as connection:
+            self._lock(connection)
+            over = ("failed", "canceled", "expired")
+            mine = sa.and_(exports.c.owner == caller.owner, exports.c.idempotency_key == key[0])
+            connection.execute(
+                sa.update(exports)
+                .where(mine, exports.c.status.in_(over))
+                .values(idempotency_key=None, body_sha256=None)
+            )
+            if (known := self._by_key(connection, caller.owner, *key)) is not None:
+                return known, False
+            if caller.active_max is not None:
+                self._check_active(connection, caller, caller.active_max)
+            record = self._insert(connection, ExportRequest(spec), caller, door, key)
+            connection.execute(sa.insert(pushes).values(export_id=record.id, held_until=held_until))
+            return record, True
+
+    def _check_active(self, connection: sa.Connection, caller: Caller, limit: int) -> None:
+        active = sa.select(sa.func.count()).where(exports.c.owner == caller.owner, exports.c.status.in_(ACTIVE))
+        if connection.execute(active).scalar_one() >= limit:
+            raise TooMany(
+                f"{limit} of your exports are active already; wait until one ends or cancel one.",
+                code="too_many_active",
+                retry_after_s=5,
+            )
+
+    def hold_pushes(self, export_ids: Sequence[str], until: float) -> None:
+        """Say that this process still holds the connections of these exports."""
+        with transaction(self.engine) as connection:
+            connection.execute(sa.update(pushes).where(pushes.c.export_id.in_(export_ids)).values(held_until=until))
+
+    def release_push(self, export_id: str) -> None:
+        with transaction(self.engine) as connection:
+            connection.execute(sa.delete(pushes).where(pushes.c.export_id == export_id))
+
+    def lost_pushes(self) -> list[str]:
+        """Exports whose connection no process holds any more."""
+        with transaction(self.engine) as connection:
+            query = sa.select(pushes.c.export_id).where(pushes.c.held_until < self.clock())
+            return list(connection.scalars(query))
+
+    # -- counting ----------------------------------------------------------------------------------------------------
+
+    def measured(self) -> tuple[dict[str, int], list[measures.Rise]]:
+        """How many stored exports wait and run, and every counter."""
+        active = (
+            sa.select(exports.c.status, sa.func.count())
+            .where(exports.c.stored, exports.c.status.in_(ACTIVE))
+            .group_by(exports.c.status)
+        )
+        with transaction(self.engine) as connection:
+            states = {row[0]: row[1] for row in connection.execute(active)}
+            rows = connection.execute(sa.select(counters.c.name, counters.c.labels, counters.c.value))
+            return states, [measures.Rise(*row) for row in rows]
+
+    def _count(self, connection: sa.Connection, rises: list[measures.Rise]) -> None:
+        """Raise counters, by all in the same order, so that no two transactions wait for each other."""
+        insert = (postgresql if connection.dialect.name == "postgresql" else sqlite).insert(counters)
+        adding = insert.on_conflict_do_update(
+            index_elements=[counters.c.name, counters.c.labels],
+            set_={"value": counters.c.value + insert.excluded.value},
+        )
+        if rises:
+            connection.execute(adding, [rise._asdict() for rise in sorted(rises)])
+
+    # -- changing --------------------------------------------------------------------------------------------------
+
+    def claim(self, export_id: str, *, attempts_max: int) -> Record | None:
+        """Begin the next attempt: ``running`` with a new fence; None if the export has ended already."""
+        with transaction(self.engine) as connection:
+            changed = connection.execute(
+                sa.update(exports)
+                .where(exports.c.id == export_id, exports.c.status.in_(leading_to("running")))
+                .where(exports.c.attempts < attempts_max)
+                .values(
+                    status="running",
+                    phase="planning",
+                    fence=exports.c.fence + 1,
+                    attempts=exports.c.attempts + 1,
+                    rows=0,
+                    rows_total=None,
+                    bytes=0,
+                    started_at=sa.func.coalesce(exports.c.started_at, self.clock()),
+                )
+            )
+            if not changed.rowcount:
+                return None
+            record = self._get(connection, export_id)
+            if record.attempts > 1:
+                self._count(connection, [measures.rise("fluxport_retries_total")])
+            return record
+
+    def move(self, export_id: str, status: Status, *, fence: int | None = None, **values: Any) -> Record:
+        """Change the state and tell it as an event; Conflict if the table or the fence does not allow it."""
+        now = self.clock()
+        if status in FINAL and status != "expired":
+            values = {"finished_at": now, "phase": None} | values
+        update = sa.update(exports).where(exports.c.id == export_id, exports.c.status.in_(leading_to(status)))
+        if fence is not None:
+            update = update.where(exports.c.fence == fence)
+        with transaction(self.engine) as connection:
+            changed = connection.execute(update.values(status=status, **values))
+            record = self._get(connection, export_id)
+            if not changed.rowcount:
+                raise Conflict(f"This export is {record.status} and cannot become {status}.", code="wrong_state")
+            if status in EVENT_KINDS:
+                self._tell(connection, export_id, EVENT_KINDS[status], {"status": status, "error": record.error})
+                self._note(connection, "export", record.owner, status, record, values.get("result"))
+                self._count(connection, measures.ended(_measured(record)))
+        if status in EVENT_KINDS:
+            _log_end(record)
+        return record
+
+    def expect(self, export_id: str, fence: int, rows_total: int | None) -> None:
+        """Note how many rows an attempt will have, or that nobody knows."""
+        with transaction(self.engine) as connection:
+            connection.execute(
+                sa.update(exports)
+                .where(exports.c.id == export_id, exports.c.fence == fence)
+                .values(rows_total=rows_total)
+            )
+
+    def progress(self, export_id: str, fence: int, phase: Phase, rows: int, size_bytes: int) -> Status | None:
+        """Note how far an attempt is; the export's state, or None if the attempt is no longer the one that counts."""
+        with transaction(self.engine) as connection:
+            changed = connection.execute(
+                sa.update(exports)
+                .where(exports.c.id == export_id, exports.c.fence == fence, exports.c.status == "running")
+                .values(phase=phase, rows=rows, bytes=size_bytes)
+            )
+            if changed.rowcount:
+                self._tell(connection, export_id, "progress", {"phase": phase, "rows": rows, "bytes": size_bytes})
+                return "running"
+            found = self._get(connection, export_id)
+            return found.status if found.fence == fence else None
+
+    def attempt_failed(self, export_id: str, fence: int, error: Mapping[str, Any]) -> None:
+        """Keep the reason of an attempt that will be followed by another."""
+        with transaction(self.engine) as connection:
+            record = self._get(connection, export_id)
+            connection.execute(
+                sa.update(exports)
+                .where(exports.c.id == export_id, exports.c.fence == fence)
+                .values(attempt_errors=[*record.attempt_errors, {**error, "at": self.clock()}])
+            )
+
+    def _tell(self, connection: sa.Connection, export_id: str, kind: str, data: Mapping[str, Any]) -> None:
+        last = sa.select(sa.func.coalesce(sa.func.max(events.c.seq), 0)).where(events.c.export_id == export_id)
+        seq = connection.execute(last).scalar_one() + 1
+        row = {"export_id": export_id, "seq": seq, "kind": kind, "data": dict(data), "at": self.clock()}
+        connection.execute(sa.insert(events).values(row))
+
+    def events_after(self, export_id: str, seq: int, limit: int = 500) -> list[Event]:
+        """What has happened since event ``seq``, in order."""
+        query = (
+            sa.select(events.c.export_id, events.c.seq, events.c.kind, events.c.data)
+            .where(events.c.export_id == export_id, events.c.seq > seq)
+            .order_by(events.c.seq)
+            .limit(limit)
+        )
+        with transaction(self.engine) as connection:
+            return [Event(*row) for row in connection.execute(query)]
+
+    # -- links, expiry, audit --------------------------------------------------------------------------------------
+
+    def link_used(self, token_sha256: str) -> bool:
+        with transaction(self.engine) as connection:
+            found = connection.execute(sa.select(links.c.token_sha256).where(links.c.token_sha256 == token_sha256))
+            return found.one_or_none() is not None
+
+    def used_links(self, token_sha256s: Sequence[str]) -> set[str]:
+        """Those of the tokens that have been used."""
+        with transaction(self.engine) as connection:
+            found = connection.scalars(sa.select(links.c.token_sha256).where(links.c.token_sha256.in_(token_sha256s)))
+            return set(found)
+
+    def issue_link(self, export_id: str, *, after: int) -> Record:
+        """Note that a link was issued now, or as early as that is later than ``after`` (Unix seconds)."""
+        with transaction(self.engine) as connection:
+            record = self._get(connection, export_id)
+            result = {**(record.result or {}), "link_issued_at": max(int(self.clock()), after + 1)}
+            connection.execute(sa.update(exports).where(exports.c.id == export_id).values(result=result))
+            return replace(record, result=result)
+
+    def use_link(self, token_sha256: str, export_id: str, expires_at: float) -> bool:
+        """Use a one-time link up; False if somebody has done so before."""
+        row = {
+            "token_sha256": token_sha256,
+            "export_id": export_id,
+            "used_at": self.clock(),
+            "expires_at": expires_at,
+        }
+        try:
+            with transaction(self.engine) as connection:
+                connection.execute(sa.insert(links).values(row))
+        except sa.exc.IntegrityError:
+            return False
+        return True
+
+    def expire(self) -> list[Record]:
+        """Move exports whose files are past their time to ``expired``, and forget what nobody can ask for any more."""
+        now = self.clock()
+        with transaction(self.engine) as connection:
+            due = connection.execute(
+                sa.select(*_FIELDS).where(exports.c.status == "completed", exports.c.expires_at <= now)
+            ).all()
+            ids = [row.id for row in due]
+            connection.execute(sa.update(exports).where(exports.c.id.in_(ids)).values(status="expired"))
+            connection.execute(sa.delete(events).where(events.c.export_id.in_(ids)))
+            connection.execute(sa.delete(links).where(links.c.expires_at <= now))
+        return [_record(row) for row in due]
+
+    def lost_streams(self, started_before: float) -> list[str]:
+        """Direct streams that must have ended long ago: their process has died."""
+        query = sa.select(exports.c.id).where(
+            exports.c.stored.is_(False), exports.c.status == "running", exports.c.started_at < started_before
+        )
+        with transaction(self.engine) as connection:
+            return list(connection.scalars(query))
+
+    def forget(self, ended_before: float) -> int:
+        """Delete exports that ended before this time and have no file any more, with what happened to them; how many.
+        The audit stays."""
+        old = sa.select(exports.c.id).where(
+            exports.c.status.in_(FINAL),
+            exports.c.finished_at < ended_before,
+            sa.or_(exports.c.status != "completed", exports.c.stored.is_(False)),
+        )
+        with transaction(self.engine) as connection:
+            ids = list(connection.scalars(old.limit(FORGET_AT_ONCE)))
+            connection.execute(sa.delete(events).where(events.c.export_id.in_(ids)))
+            connection.execute(sa.delete(exports).where(exports.c.id.in_(ids)))
+        return len(ids)
+
+    def forget_audit(self, before: float) -> None:
+        with transaction(self.engine) as connection:
+            connection.execute(sa.delete(audit).where(audit.c.at < before))
+
+    def note(self, action: str, owner: str, outcome: str, *, address: str = "", **detail: Any) -> None:
+        """One line of the audit about something that is no export."""
+        row = {"at": self.clock(), "owner": owner, "action": action, "outcome": outcome}
+        with transaction(self.engine) as connection:
+            connection.execute(sa.insert(audit).values(row | {"address": address, "detail": detail}))
+
+    def note_download(self, record: Record, outcome: str, address: str) -> None:
+        """One line of the audit: somebody fetched the export's file, or part of it."""
+        with transaction(self.engine) as connection:
+            self._note(connection, "download", record.owner, outcome, replace(record, address=address), record.result)
+
+    def _note(
+        self,
+        connection: sa.Connection,
+        action: str,
+        owner: str,
+        outcome: str,
+        record: Record,
+        result: Mapping[str, Any] | None,
+    ) -> None:
+        """Who, what source and filters, which columns, how much, where to, from where, and how it ended."""
+        detail = {
+            "door": record.door,
+            "source": {name: record.spec.get(name) for name in ("query", "dataset", "connection", "params")},
+            "format": record.spec["format"],
+            "store": record.spec["store"] if record.stored else None,
+            "columns": [column["name"] for column in (result or {}).get("columns", [])],
+            "rows": record.rows,
+            "bytes": record.bytes,
+            "error_code": (record.error or {}).get("code"),
+        }
+        row = {
+            "at": self.clock(),
+            "owner": owner,
+            "action": action,
+            "export_id": record.id,
+            "outcome": outcome,
+            "address": record.address,
+            "detail": detail,
+        }
+        connection.execute(sa.insert(audit).values(row))
+
+    def audit_page(
+        self,
+        *,
+        owner: str | None = None,
+        action: str | None = None,
+        export_id: str | None = None,
+        before: int | None = None,
+        limit: int = 100,
+    ) -> list[Any]:
+        """Audit lines, newest first; ``before`` is the id of the last line seen."""
+        query = sa.select(audit)
+        for column, wanted in ((audit.c.owner, owner), (audit.c.action, action), (audit.c.export_id, export_id)):
+            if wanted is not None:
+                query = query.where(column == wanted)
+        if before is not None:
+            query = query.where(audit.c.id < before)
+        with transaction(self.engine) as connection:
+            found: Sequence[Any] = connection.execute(query.order_by(audit.c.id.desc()).limit(limit)).mappings().all()
+            return list(found)
+
+
+def _measured(record: Record) -> measures.Ended:
+    began = record.created_at if record.started_at is None else record.started_at
+    ended = record.created_at if record.finished_at is None else record.finished_at
+    return measures.Ended(
+        canceled=record.status == "canceled",
+        error_code=record.error["code"] if record.status == "failed" and record.error else None,
+        format=record.spec["format"],
+        source=record.spec["connection"],
+        rows=record.rows,
+        size_bytes=record.bytes,
+        duration_s=max(ended - began, 0.0),
+        upload_s=(record.result or {}).get("upload_s"),
+    )
+
+
+def _log_end(record: Record) -> None:
+    fields = {
+        "task_id": record.id,
+        "request_id": record.request_id,
+        "trace_id": record.trace_id,
+        "rows": record.rows,
+        "bytes": record.bytes,
+        "error_code": (record.error or {}).get("code"),
+        "duration_ms": round(_measured(record).duration_s * 1000, 1),
+    }
+    log.info("export %s", record.status, extra=fields)
+
+
+def _record(row: Any) -> Record:
+    return Record(**{f.name: getattr(row, f.name) for f in dataclasses.fields(Record)})

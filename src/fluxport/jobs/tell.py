@@ -1,0 +1,168 @@
+"""Telling people and machines that an export has ended. Each target is told in a durable step of its own, again and
+again within its time while it cannot be reached, always under the same id."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import random
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from fluxport.delivery.email import EmailOptions, check_recipient, send_email
+from fluxport.delivery.letter import Failure, Mail, SentFile
+from fluxport.delivery.push import Upload, check_upload, send_file
+from fluxport.delivery.webhook import WebhookEvent, WebhookOptions, check_url, retry_delays, send_webhook
+from fluxport.errors import FluxportError, Refused
+from fluxport.jobs.store import Record, Store
+from fluxport.jobs.view import job_json, unix
+from fluxport.stages import Sink
+from fluxport.tables import patiently
+
+T = TypeVar("T")
+
+log = logging.getLogger("fluxport.tell")
+
+MAILS_MAX = 10
+
+
+def check_notify(given: Any, webhooks: WebhookOptions) -> dict[str, Any]:
+    """``{"email": [...], "webhook": "https://...", "upload": {"url", "headers"}}`` as it may be kept; Refused for a
+    target that can be no target."""
+    if given is None:
+        return {}
+    if not isinstance(given, Mapping) or set(given) - {"email", "webhook", "upload"}:
+        raise Refused(
+            "'notify' takes 'email' (a list of addresses), 'webhook' (a URL) and 'upload' (a URL that takes a PUT).",
+            code="bad_notify",
+        )
+    mails, url = given.get("email", []), given.get("webhook")
+    if not isinstance(mails, list) or len(mails) > MAILS_MAX or not all(isinstance(mail, str) for mail in mails):
+        raise Refused(f"'notify.email' takes a list of at most {MAILS_MAX} addresses.", code="bad_notify")
+    checked: dict[str, Any] = {"email": [check_recipient(mail) for mail in mails]}
+    if url is not None:
+        if not isinstance(url, str):
+            raise Refused("'notify.webhook' takes a URL.", code="bad_notify")
+        check_url(webhooks, url)
+        checked["webhook"] = url
+    if (upload := given.get("upload")) is not None:
+        checked["upload"] = _checked_upload(upload, webhooks)
+    return checked
+
+
+def _checked_upload(given: Any, webhooks: WebhookOptions) -> dict[str, Any]:
+    asked = {"url": given} if isinstance(given, str) else given
+    if not isinstance(asked, Mapping) or set(asked) - {"url", "headers"} or not isinstance(asked.get("url"), str):
+        raise Refused('\'notify.upload\' takes a URL, or {"url": ..., "headers": {...}}.', code="bad_notify")
+    headers = asked.get("headers", {})
+    if not isinstance(headers, Mapping) or not all(isinstance(value, str) for value in headers.values()):
+        raise Refused("'notify.upload.headers' takes names and texts.", code="bad_notify")
+    check_upload(webhooks, Upload(asked["url"], dict(headers)))
+    return {"url": asked["url"], "headers": dict(headers)}
+
+
+@dataclass(frozen=True)
+class Teller:
+    """``link`` makes a link that a recipient can open; ``attach`` lets small files travel with the mail."""
+
+    store: Store
+    email: EmailOptions
+    webhooks: WebhookOptions
+    webhook_secrets: tuple[str, ...]
+    link: Callable[[Record], dict[str, Any] | None]
+    stores: Mapping[str, Sink]
+    attach: bool = True
+    draining: threading.Event = field(default_factory=threading.Event)
+
+    def targets(self, export_id: str) -> list[str]:
+        """Who is to be told of the export's end: ``email:0``, ``webhook:0``, ``upload:0``; nobody before that."""
+        record = self._kept(lambda: self.store.get(export_id))
+        if record.status not in ("completed", "failed", "canceled"):
+            return []
+        mails = record.notify.get("email", []) if record.status != "canceled" else []
+        found = [f"email:{n}" for n in range(len(mails))]
+        if record.notify.get("webhook"):
+            found.append("webhook:0")
+        if record.notify.get("upload") and record.status == "completed":
+            found.append("upload:0")
+        return found
+
+    def tell(self, export_id: str, target: str, tries: int) -> float | None:
+        """Tell one target once; the seconds to wait before the next try, None if there is none."""
+        record = self._kept(lambda: self.store.get(export_id))
+        kind, number = target.split(":")
+        try:
+            if kind == "email":
+                send_email(self.email, self._mail(record, record.notify["email"][int(number)]))
+            elif kind == "upload":
+                self._upload(record)
+            else:
+                self._send_webhook(record)
+        except FluxportError as error:
+            delays = retry_delays(random.random)
+            again = error.retryable and tries < len(delays)
+            log.warning("telling failed: %s", error.message, extra={"task_id": export_id, "error_code": error.code})
+            if not again:
+                outcome = error.code
+                self._kept(lambda: self.store.note(kind, record.owner, outcome, export_id=export_id))
+                return None
+            return max(delays[tries], error.retry_after_s or 0.0)
+        self._kept(lambda: self.store.note(kind, record.owner, "sent", export_id=export_id))
+        return None
+
+    def _kept(self, do: Callable[[], T]) -> T:
+        return patiently(do, self.draining)
+
+    def _mail(self, record: Record, recipient: str) -> Mail:
+        outcome: SentFile | Failure
+        if record.status == "completed" and record.result is not None:
+            outcome = self._file(record, record.result)
+        else:
+            error = record.error or {}
+            outcome = Failure(error.get("code", "failed"), error.get("message", "The export failed."))
+        return Mail(
+            recipient=recipient,
+            export_id=record.id,
+            outcome=outcome,
+            submitted_at=record.created_at,
+            started_at=record.started_at,
+            finished_at=record.finished_at or record.created_at,
+        )
+
+    def _file(self, record: Record, result: dict[str, Any]) -> SentFile:
+        link = self.link(record)
+        sink, location = self.stores[record.spec["store"]], result["location"]
+        return SentFile(
+            name=result["filename"],
+            media_type=result["media_type"],
+            rows=result["rows"],
+            size_bytes=result["bytes"],
+            sha256=result["sha256"],
+            link=link["url"] if link else None,
+            link_expires_at=unix(link["expires_at"]) if link else None,
+            chunks=(lambda: sink.open(location)) if self.attach and "files" not in result else None,
+            warnings=tuple(warning["message"] for warning in result["warnings"]),
+        )
+
+    def _upload(self, record: Record) -> None:
+        """Send the file to the caller's own URL."""
+        result = record.result or {}
+        send_file(
+            self.webhooks,
+            Upload(**record.notify["upload"]),
+            self.stores[record.spec["store"]].open(result["location"]),
+            size_bytes=result["bytes"],
+            sha256=result["sha256"],
+            media_type=result["media_type"],
+            now=self.store.clock(),
+        )
+
+    def _send_webhook(self, record: Record) -> None:
+        kind = f"export.{record.status}"
+        # One id for this event of this export, whoever sends it and however often.
+        event_id = "evt_" + hashlib.sha256(f"{record.id} {kind}".encode()).hexdigest()[:32]
+        data = job_json(record, self.link(record))
+        event = WebhookEvent(event_id, kind, record.finished_at or record.created_at, data)
+        send_webhook(self.webhooks, record.notify["webhook"], self.webhook_secrets, event, self.store.clock())

@@ -1,0 +1,102 @@
+"""The job object of the API, made from a record."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from fluxport.jobs.request import PRIORITIES
+from fluxport.jobs.store import Record
+
+
+def job_json(record: Record, download: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Every field, always there; times RFC 3339 UTC; ``percent`` and ``eta_s`` only from a total that is known."""
+    result = record.result or {}
+    complete = record.status in ("completed", "expired")
+    files = []
+    if complete and result:
+        files = [{key: file[name] for key, name in _FILE.items()} for file in result.get("files", (result,))]
+    # A total that others have outgrown since it was counted is none.
+    total = record.rows_total if record.rows <= (record.rows_total or 0) or record.rows_total == 0 else None
+    percent = 100.0 if complete else round(100 * record.rows / total, 1) if total else None
+    return {
+        "id": record.id,
+        "status": record.status,
+        "phase": record.phase if record.status == "running" else None,
+        "source": _source(record.spec),
+        "format": record.spec["format"],
+        "compression": record.spec["compression"],
+        "options": record.spec["options"],
+        "rows": record.rows,
+        "rows_total": total,
+        "bytes": record.bytes,
+        "percent": percent,
+        "eta_s": _eta(record),
+        "files": files,
+        "columns": result.get("columns", []),
+        "warnings": result.get("warnings", []),
+        "truncated": bool(result.get("truncated")),
+        "attempts": record.attempts,
+        "attempt_errors": record.attempt_errors,
+        "error": record.error,
+        "download": download,
+        "created_at": rfc3339(record.created_at),
+        "started_at": rfc3339(record.started_at),
+        "finished_at": rfc3339(record.finished_at),
+        "expires_at": rfc3339(record.expires_at),
+        "request_id": record.request_id,
+        "priority": _PRIORITY_NAMES[record.priority],
+    }
+
+
+_PRIORITY_NAMES = {number: name for name, number in PRIORITIES.items()}
+_FILE = {"name": "filename", "rows": "rows", "bytes": "bytes", "sha256": "sha256"}
+
+
+def _source(spec: dict[str, Any]) -> dict[str, Any]:
+    if (series := spec.get("series")) is not None:
+        return dict(series)
+    if (pushed := spec.get("pushed")) is not None:
+        return {"pushed": pushed}
+    if (dataset := spec.get("dataset")) is not None:
+        return {"dataset": dataset, "params": spec["params"]}
+    return {"query": spec["query"], "connection": spec["connection"]} | (
+        {"params": spec["params"]} if spec["params"] else {}
+    )
+
+
+def _eta(record: Record) -> float | None:
+    """Seconds left at the rate so far, where total and rate are known."""
+    if record.status != "running" or not record.rows_total or not record.rows or record.started_at is None:
+        return None
+    elapsed = datetime.now(UTC).timestamp() - record.started_at
+    return round(max(record.rows_total - record.rows, 0) * elapsed / record.rows, 1)
+
+
+def audit_json(line: Mapping[str, Any]) -> dict[str, Any]:
+    """One line of the audit."""
+    return {
+        "id": line["id"],
+        "at": rfc3339(line["at"]),
+        "user": line["owner"],
+        "action": line["action"],
+        "export_id": line["export_id"],
+        "outcome": line["outcome"],
+        "address": line["address"],
+        **{name: value for name, value in line["detail"].items() if name not in _AUDIT_KEYS},
+    }
+
+
+_AUDIT_KEYS = frozenset({"id", "at", "user", "action", "export_id", "outcome", "address"})
+
+
+def rfc3339(moment: float | None) -> str | None:
+    if moment is None:
+        return None
+    return datetime.fromtimestamp(moment, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def unix(moment: str) -> float:
+    """The Unix time of what :func:`rfc3339` wrote."""
+    return datetime.fromisoformat(moment.replace("Z", "+00:00")).timestamp()

@@ -1,0 +1,48 @@
+"""The routes of the pages. All that they show comes from the API, which alone decides who may see what."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from fastapi import APIRouter
+from fastapi.responses import FileResponse, HTMLResponse, Response
+
+from fluxport.errors import NotFound
+from fluxport.pages.assets import STATIC
+from fluxport.pages.shell import HEADERS, html
+
+# Path, entry in web/src, title.
+PAGES = (
+    ("/", "home", "Fluxport"),
+    ("/exports", "exports", "Exports · Fluxport"),
+    ("/dashboard", "dashboard", "Sensors · Fluxport"),
+    ("/sign-in", "sign-in", "Sign in · Fluxport"),
+)
+MEDIA_TYPES = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
+FOREVER = "public, max-age=31536000, immutable"
+
+
+def router() -> APIRouter:
+    routes = APIRouter(include_in_schema=False)
+    for path, page, title in PAGES:
+        routes.add_api_route(path, _shown(page, title), methods=["GET", "HEAD"])
+
+    @routes.get("/static/{name}")
+    def static(name: str) -> Response:
+        file = STATIC / name
+        # One folder, no way out of it; what starts with a dot is not for browsers.
+        if not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]*", name) or not file.is_file():
+            raise NotFound("There is nothing at this address.")
+        media_type = MEDIA_TYPES.get(file.suffix, "application/octet-stream")
+        headers = {"Cache-Control": FOREVER, "X-Content-Type-Options": "nosniff"}
+        return FileResponse(file, headers=headers, media_type=media_type)
+
+    return routes
+
+
+def _shown(page: str, title: str) -> Callable[[], Response]:
+    def show() -> Response:
+        return HTMLResponse(html(page, title), headers=HEADERS)
+
+    return show

@@ -1,0 +1,225 @@
+"""One export as several files with a manifest that tells them, stored last; or all of them in one ZIP, streamed."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Any, Protocol
+
+from fluxport.errors import Broken, FluxportError, NotFound
+from fluxport.stages import About, Chunks, Receipt, Sink
+
+if TYPE_CHECKING:
+    from fluxport.findings import Findings
+    from fluxport.pipeline import Part, Tally
+
+MANIFEST = "manifest.json"
+JSON_TYPE = "application/json"
+
+
+class Planned(Protocol):
+    """What is used of a planned export."""
+
+    filename: str
+    suffix: str
+    media_type: str
+    tally: Tally
+    findings: Findings
+
+
+@dataclass(frozen=True)
+class PartFile:
+    """One stored file, as the manifest has it."""
+
+    name: str
+    rows: int
+    bytes: int
+    sha256: str
+
+
+def part_name(name: str, suffix: str, number: int) -> str:
+    """``name`` with the number in place of ``{part}``, else before ``suffix``."""
+    if "{part}" in name:
+        return name.replace("{part}", str(number))
+    return f"{_stem(name, suffix)}-{number}{suffix if name.lower().endswith(suffix) else PurePath(name).suffix}"
+
+
+def whole_name(name: str, suffix: str, ending: str) -> str:
+    """The name of what stands for all of them, such as their manifest."""
+    stem = re.sub(r"[-_. ]*\{part\}", "", _stem(name, suffix)).strip("-_. ")
+    return f"{stem or 'export'}{ending}"
+
+
+def manifest_name(name: str, suffix: str) -> str:
+    return whole_name(name, suffix, f".{MANIFEST}")
+
+
+def _stem(name: str, suffix: str) -> str:
+    return name[: -len(suffix)] if name.lower().endswith(suffix) else PurePath(name).stem
+
+
+def manifest(tally: Tally, findings: Findings, files: Iterable[PartFile]) -> bytes:
+    told = {
+        "rows": tally.rows,
+        "bytes": tally.size_bytes,
+        "truncated": tally.truncated,
+        "columns": [{"name": name, "type": kind} for name, kind in tally.columns],
+        "warnings": [{"code": f.code, "column": f.column, "count": f.count} for f in findings],
+        "files": [asdict(file) for file in files],
+    }
+    return (json.dumps(told, ensure_ascii=False, indent=1) + "\n").encode()
+
+
+def once(data: bytes) -> Chunks:
+    yield data
+
+
+def put_parts(
+    sink: Sink, planned: Planned, parts: Generator[Part, None, None], name_of: Names
+) -> tuple[Receipt, list[dict[str, Any]]]:
+    """The manifest's receipt, and the files with their locations; if anything fails, none of them is left."""
+    stored: list[str] = []
+    files: list[dict[str, Any]] = []
+    sink.remove(name_of.manifest)  # while files change, no manifest of theirs tells of older ones
+    try:
+        with closing(parts):
+            for part in parts:
+                shown = part_name(planned.filename, planned.suffix, part.number)
+                name = name_of.part(part.number)
+                receipt = sink.put(name, part.chunks, About(planned.media_type, shown))
+                stored.append(receipt.location)
+                if receipt.size_bytes != part.tally.size_bytes:
+                    raise Broken("What the store holds is not what was sent.", code="store_differs")
+                file = PartFile(PurePath(name).name, part.tally.rows, receipt.size_bytes, receipt.sha256)
+                files.append(
+                    {"location": receipt.location, "filename": shown, "media_type": planned.media_type, **asdict(file)}
+                )
+        kept = [PartFile(f["name"], f["rows"], f["bytes"], f["sha256"]) for f in files]
+        text = manifest(planned.tally, planned.findings, kept)
+        about = About(JSON_TYPE, manifest_name(planned.filename, planned.suffix))
+        return sink.put(name_of.manifest, once(text), about), files
+    except BaseException:
+        for location in stored:
+            _forget(sink, location)
+        raise
+
+
+def _forget(sink: Sink, location: str) -> None:
+    try:
+        sink.remove(location)
+    except FluxportError:
+        return  # what went wrong before is what counts; the next attempt removes it
+
+
+@dataclass(frozen=True)
+class Names:
+    """How the files of one export are called in a store: ``folder`` with a slash, numbers, ``manifest``."""
+
+    folder: str
+    suffix: str
+    stem: str = ""
+    manifest_of: str = MANIFEST
+
+    def part(self, number: int) -> str:
+        if self.stem:
+            return self.folder + part_name(self.stem, self.suffix, number)
+        return f"{self.folder}{number}{self.suffix}"
+
+    @property
+    def manifest(self) -> str:
+        return self.folder + self.manifest_of
+
+
+def remove_parts(sink: Sink, name_of: Names) -> None:
+    """Remove what an attempt may have left: parts in the order in which they are stored, up to one that is not there
+    but may have begun, and the manifest."""
+    number = 1
+    while True:
+        name = name_of.part(number)
+        there = is_there(sink, name)
+        sink.remove(name)
+        if not there:
+            break
+        number += 1
+    sink.remove(name_of.manifest)
+
+
+def is_there(sink: Sink, name: str) -> bool:
+    try:
+        with closing(sink.open(name, 0, 1)) as chunks:
+            next(chunks, None)
+    except NotFound:
+        return False
+    return True
+
+
+# -- ZIP -----------------------------------------------------------------------------------------------------------
+
+ZIP_TYPE = "application/zip"
+# Packed already: deflating once more takes time and saves nothing.
+_PACKED = (".xlsx", ".parquet", ".gz", ".zst", ".arrow", ".zip")
+_MOMENT = (1980, 1, 1, 0, 0, 0)  # the same rows make the same bytes, whenever that is
+
+
+def zipped(members: Iterable[tuple[str, Chunks]]) -> Chunks:
+    """One ZIP of files, each pulled to its end before the next one is asked for; it grows as they come (ZIP64)."""
+    import zipfile
+
+    out = _Out()
+    with zipfile.ZipFile(out, "w", compresslevel=1) as archive:
+        for name, chunks in members:
+            with closing(chunks):
+                info = zipfile.ZipInfo(name, _MOMENT)
+                info.compress_type = zipfile.ZIP_STORED if name.endswith(_PACKED) else zipfile.ZIP_DEFLATED
+                info.external_attr = 0o644 << 16
+                with archive.open(info, "w", force_zip64=True) as member:
+                    for chunk in chunks:
+                        member.write(chunk)
+                        yield from out.taken()
+            yield from out.taken()
+    yield from out.taken()
+
+
+def zip_of_parts(
+    parts: Generator[Part, None, None], name_of: Callable[[int], str], inner: Tally, tally: Tally, findings: Findings
+) -> Chunks:
+    """The parts and their manifest. ``inner`` counts what is in the parts, ``tally`` the bytes of the ZIP."""
+
+    def members() -> Iterator[tuple[str, Chunks]]:
+        files = []
+        for part in parts:
+            yield name_of(part.number), part.chunks
+            files.append(PartFile(name_of(part.number), part.tally.rows, part.tally.size_bytes, part.tally.sha256))
+        yield MANIFEST, once(manifest(inner, findings, files))
+
+    with closing(parts):
+        for chunk in zipped(members()):
+            tally.rows, tally.columns, tally.truncated = inner.rows, inner.columns, inner.truncated
+            tally.add(chunk)
+            yield chunk
+    tally.complete = inner.complete
+
+
+class _Out(io.RawIOBase):
+    """What the archive writes, until it is taken; it cannot seek, so sizes follow their files."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._held: list[bytes] = []
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        self._held.append(bytes(data))
+        return len(self._held[-1])
+
+    def taken(self) -> Iterator[bytes]:
+        held, self._held = self._held, []
+        if held:
+            yield b"".join(held)

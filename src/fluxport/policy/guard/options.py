@@ -1,0 +1,31 @@
+"""What one connection allows: the guard's only options."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fluxport.policy.guard.lexer import Dialect
+
+
+@dataclass(frozen=True)
+class GuardPolicy:
+    """``default_schema`` is written before every table that names none (None: left to the connection).
+
+    ``schemas`` are the others that may be named (None: any but the system's). ``tables`` are the only tables that may
+    be read, as ``table`` (of the default schema) or ``schema.table`` (None: any but the system's). Both are compared
+    letter by letter, as MySQL does. ``functions`` are allowed besides the built-in list. ``params`` allows bound
+    parameters, ``?`` and ``:name``. ``recursive`` allows WITH RECURSIVE: servers stop it after 1,000 steps by default
+    and the statement timeout stops it in any case. The rest are caps, looked at before anything is parsed.
+    """
+
+    dialect: Dialect = "mysql"
+    default_schema: str | None = None
+    schemas: frozenset[str] | None = None
+    tables: frozenset[str] | None = None
+    functions: frozenset[str] = frozenset()
+    params: bool = False
+    recursive: bool = True
+    bytes_max: int = 64 << 10
+    tokens_max: int = 5_000
+    depth_max: int = 50
+    tables_max: int = 64

@@ -1,0 +1,134 @@
+"""What the parser is shown of a statement: its structure, under neutral names.
+
+sqlglot knows the words of thirty dialects, rewrites some functions, drops arguments of others, and takes exponential
+time over nested type names. So it is shown only words that this guard knows as keywords; every name is an identifier
+without meaning, every call a function it never heard of. What is left is shape, and positions that lead to our tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from sqlglot.tokenizer_core import Token as ParserToken
+from sqlglot.tokenizer_core import TokenType
+
+from fluxport.policy.guard.lexer import Dialect, Token, refuse
+from fluxport.policy.guard.vocabulary import is_call, is_charset
+from fluxport.policy.guard.words import BEFORE_PARENTHESIS, FUNCTIONS, KEYWORDS, SPECIAL_CALLS, TYPES
+
+CALL = "call "  # what the name of every function begins with in the tree
+
+_QUOTED = {"string": "string", "quoted": "quoted"}
+_PARSER_QUOTED = {TokenType.STRING: "string", TokenType.IDENTIFIER: "quoted"}
+
+
+def outline(ours: Sequence[Token], theirs: Sequence[ParserToken], dialect: Dialect) -> list[ParserToken]:
+    """The tokens to parse; QueryRefused where the two lexers do not cut the text alike."""
+    shown: list[ParserToken] = []
+    for index, words, pieces in _aligned(ours, theirs):
+        if len(pieces) == 1 and words == 1:
+            shown += _shown(ours, index, pieces[0], dialect)
+        elif ours[index].kind == "param":
+            shown.append(_token(TokenType.PLACEHOLDER, "?", ours[index], pieces[0]))
+        elif words > 1 and any(ours[i].upper not in KEYWORDS[dialect] for i in range(index, index + words)):
+            shown += [_name(ours[i], pieces[0]) for i in range(index, index + words)]
+        else:
+            shown += pieces
+    return shown
+
+
+def _aligned(ours: Sequence[Token], theirs: Sequence[ParserToken]) -> Iterator[tuple[int, int, Sequence[ParserToken]]]:
+    """Pairs that cover the same span: where ours begin, how many, and theirs.
+
+    One of theirs may cover several words (GROUP BY); one of ours several of theirs (``.5``, ``<<``, ``:name``).
+    """
+    i = j = 0
+    while i < len(ours) and j < len(theirs):
+        mine, other = ours[i], theirs[j]
+        words = pieces = 1
+        while mine.kind == "word" and other.end >= ours[i + words - 1].end and i + words < len(ours):
+            words += 1
+        while mine.kind not in _QUOTED and theirs[j + pieces - 1].end + 1 < mine.end and j + pieces < len(theirs):
+            pieces += 1
+        agree = other.start == mine.start and theirs[j + pieces - 1].end + 1 == ours[i + words - 1].end
+        if not agree or _QUOTED.get(mine.kind) != _PARSER_QUOTED.get(other.token_type):
+            refuse("query_syntax", "The statement can be read in two ways; write spaces around signs and words.")
+        yield i, words, theirs[j : j + pieces]
+        i, j = i + words, j + pieces
+    if i < len(ours) or j < len(theirs):
+        refuse("query_syntax", "The statement can be read in two ways; simplify it.")
+
+
+def _shown(ours: Sequence[Token], index: int, other: ParserToken, dialect: Dialect) -> list[ParserToken]:
+    token = ours[index]
+    if token.kind == "param":
+        return [_token(TokenType.PLACEHOLDER, "?", token, other)]
+    if token.kind == "string":
+        return [_token(TokenType.STRING, "$", token, other)]  # a value that is also a JSON path
+    if token.kind == "quoted" or _begins_statement(ours, index):
+        return [_name(token, other)]
+    return _shown_word(ours, index, other, dialect) if token.kind == "word" else [other]
+
+
+def _shown_word(ours: Sequence[Token], index: int, other: ParserToken, dialect: Dialect) -> list[ParserToken]:
+    token = ours[index]
+    using = index if token.upper == "USING" else index - 1
+    if using >= 0 and ours[using].upper == "USING" and is_charset(ours, using + 1):
+        return []  # of CHAR and CONVERT: the tree needs neither the word nor the character set
+    if token.upper == "BINARY" and _is_operator(ours, index):
+        return [_token(TokenType.TILDE, "~", token, other)]
+    if _opens(ours, index + 1):
+        call = _token(TokenType.VAR, CALL + (token.upper or token.text), token, other)
+        return [other if _keeps_parenthesis(ours, index, dialect) else call]
+    return [other if token.upper in KEYWORDS[dialect] else _name(token, other)]
+
+
+def _begins_statement(ours: Sequence[Token], index: int) -> bool:
+    """Whether the parser would take the word for a statement of its own, and log that it cannot read it."""
+    if ours[index].upper == "SET":
+        return _before(ours, index) != "CHARACTER"
+    return ours[index].upper == "FETCH" and (index + 1 == len(ours) or ours[index + 1].upper not in {"FIRST", "NEXT"})
+
+
+def _before(ours: Sequence[Token], index: int) -> str:
+    return ours[index - 1].upper if index else ""
+
+
+def _opens(ours: Sequence[Token], index: int) -> bool:
+    return index < len(ours) and ours[index].is_op("(")
+
+
+def _keeps_parenthesis(ours: Sequence[Token], index: int, dialect: Dialect) -> bool:
+    """Whether the word before this parenthesis means something to the parser."""
+    word = ours[index].upper
+    if word in SPECIAL_CALLS:
+        return True
+    if word in TYPES[dialect] and _holds_numbers(ours, index + 1):
+        before = ours[index - 1]
+        return before.upper == "AS" or before.is_op("::") or word not in FUNCTIONS[dialect]
+    if word == "MOD":
+        return not is_call(ours, index)
+    return word in BEFORE_PARENTHESIS and word in KEYWORDS[dialect]
+
+
+def _holds_numbers(ours: Sequence[Token], opening: int) -> bool:
+    """Whether the parentheses hold one or two plain numbers, as those of a type do."""
+    inside = ours[opening + 1 : opening + 5]
+    kinds = [token.text if token.kind == "op" else token.kind for token in inside]
+    return kinds[:2] == ["number", ")"] or kinds[:4] == ["number", ",", "number", ")"]
+
+
+def _is_operator(ours: Sequence[Token], index: int) -> bool:
+    """Whether BINARY stands before an operand, and is neither a type nor a character set."""
+    after = ours[index + 1] if index + 1 < len(ours) else None
+    if after is None or after.is_op(")") or after.is_op(",") or _holds_numbers(ours, index + 1):
+        return False
+    return _before(ours, index) not in {"AS", "SET", "CHARSET", "COLLATE"}
+
+
+def _name(token: Token, other: ParserToken) -> ParserToken:
+    return _token(TokenType.IDENTIFIER, f"n{token.start}", token, other)
+
+
+def _token(kind: TokenType, text: str, token: Token, other: ParserToken) -> ParserToken:
+    return ParserToken(kind, text, other.line, other.col, token.start, token.end - 1)

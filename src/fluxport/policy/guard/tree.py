@@ -1,0 +1,306 @@
+"""The syntax tree: sqlglot's reading of our tokens, and the allow-list over its nodes.
+
+The parser is shown an outline (outline.py), so names and functions of the tree are neutral: they carry the position of
+their token, and what they are called comes from our lexer.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import sqlglot
+from sqlglot import exp
+from sqlglot.errors import ParseError, SqlglotError
+
+from fluxport.policy.guard.lexer import Token, refuse
+from fluxport.policy.guard.options import GuardPolicy
+from fluxport.policy.guard.outline import CALL, outline
+from fluxport.policy.guard.vocabulary import fold, refuse_function
+from fluxport.policy.guard.words import (
+    FUNCTIONS,
+    KEYWORD_ARGUMENTS,
+    NILADIC,
+    RESERVED,
+    SYSTEM_SCHEMAS,
+    SYSTEM_TABLES,
+    TYPES,
+    word_set,
+)
+
+
+class Reading(NamedTuple):
+    """What the tree says of the tokens, each named by its start in the source."""
+
+    names: frozenset[int]  # words and quoted words that are names
+    unqualified: frozenset[int]  # tables that take the default schema
+    column_lists: frozenset[int]  # aliases that a list of columns may follow
+    aliases: frozenset[int]  # names given to result columns
+    projections: int  # how many result columns all SELECTs have together
+
+
+_NODES = word_set(
+    """
+    Select Union Except Intersect Subquery With CTE From Join Table TableAlias Lateral Where Group Rollup Cube
+    GroupingSets Having Order Ordered Limit Offset Fetch LimitOptions Distinct Window WindowSpec Partition Values Tuple
+    Alias Column Dot Identifier Star Literal Boolean Null Placeholder Var Paren
+    And Or Not Xor EQ NEQ NullSafeEQ NullSafeNEQ GT GTE LT LTE Is Between In Like ILike Glob SimilarTo RegexpLike Escape
+    Add Sub Mul Div Mod IntDiv Neg BitwiseAnd BitwiseOr BitwiseXor BitwiseNot BitwiseLeftShift BitwiseRightShift
+    DPipe Collate Binary Case If Exists Any All Interval IntervalSpan IntervalOp DataType DataTypeParam CharacterSet
+    Anonymous Cast TryCast Extract GroupConcat Trim Substring StrPosition Chr Concat
+    CurrentDate CurrentTime CurrentTimestamp Localtime Localtimestamp
+    JSONExtract JSONExtractScalar JSONPath JSONPathRoot JSONPathKey JSONPathSubscript JSONPathWildcard JSONPathSlice
+    JSONArrayContains JSONValue JSONTable JSONSchema JSONColumnDef OnCondition MatchAgainst Soundex
+    Filter IgnoreNulls RespectNulls WithinGroup IsNull NotNull AtTimeZone
+    Array Bracket Slice Unnest Qualify
+    """
+)
+# Clauses of the nodes that make a query; anything else that the parser knows (hints, locks, INTO, samples) is refused.
+_CLAUSES: dict[str, frozenset[str]] = {
+    "Select": word_set(
+        "with_ distinct expressions from_ joins laterals where group having windows qualify order limit offset "
+        "operation_modifiers"
+    ),
+    "Table": word_set("this db alias joins partition"),
+    "Subquery": word_set("this alias joins with_ order limit offset laterals"),
+    "Union": word_set("with_ this expression distinct order limit offset by_name"),
+    "Except": word_set("with_ this expression distinct order limit offset"),
+    "Intersect": word_set("with_ this expression distinct order limit offset"),
+    "Join": word_set("this on using side kind method"),
+    "CTE": word_set("this alias materialized scalar"),
+}
+_TABLE_NAME = re.compile(r"[\w$][\w$ -]*")
+_DEPTH_FRAMES = 80  # Python frames that sqlglot needs for one level of nesting, with some to spare
+_parsing = threading.Lock()
+
+
+def read(sql: str, tokens: Sequence[Token], policy: GuardPolicy) -> Reading:
+    """Parse and walk; QueryRefused for anything but one allow-listed query."""
+    return _Walk(tokens, policy).reading(_parse(sql, tokens, policy))
+
+
+def _parse(sql: str, tokens: Sequence[Token], policy: GuardPolicy) -> exp.Expr:
+    dialect = sqlglot.Dialect.get_or_raise(policy.dialect)
+    text = _without_comments(sql, tokens)
+    place: dict[str, Any] = {}
+    try:
+        shown = outline(tokens, dialect.tokenize(text), policy.dialect)
+        with _deep_recursion(policy.depth_max * _DEPTH_FRAMES):
+            trees = dialect.parser(error_level=sqlglot.ErrorLevel.RAISE).parse(shown, "")
+    except SqlglotError as error:
+        trees, place = [], (error.errors if isinstance(error, ParseError) else [{}])[0]
+    if not trees:  # outside of the handler: what sqlglot raises and logs is kept free of the statement
+        where = f" (line {place['line']}, column {place['col']})" if "line" in place else ""
+        refuse(
+            "query_syntax",
+            f"The statement could not be read as one SELECT{where}; check it, and quote names that are also keywords.",
+        )
+    if len(trees) != 1 or trees[0] is None:
+        refuse("query_stacked", "Only one statement is allowed; remove the others.")
+    return trees[0]
+
+
+def _without_comments(sql: str, tokens: Sequence[Token]) -> str:
+    """The text that the tokens cover, every character in its place and spaces between."""
+    parts, position = [], 0
+    for token in tokens:
+        parts += [" " * (token.start - position), sql[token.start : token.end]]
+        position = token.end
+    return "".join(parts)
+
+
+@contextmanager
+def _deep_recursion(frames: int) -> Iterator[None]:
+    """Room for a parser that recurses, however deep its caller is; one at a time, for the limit is the process's."""
+    with _parsing:
+        before = sys.getrecursionlimit()
+        sys.setrecursionlimit(before + frames)
+        try:
+            yield
+        finally:
+            sys.setrecursionlimit(before)
+
+
+class _Walk:
+    """One pass over the tree; the sets that make the reading grow on the way."""
+
+    def __init__(self, tokens: Sequence[Token], policy: GuardPolicy) -> None:
+        self._policy = policy
+        self._tokens = {token.start: token for token in tokens}
+        self._functions = FUNCTIONS[policy.dialect] | {name.upper() for name in policy.functions}
+        self._names: set[int] = set()
+        self._unqualified: set[int] = set()
+        self._column_lists: set[int] = set()
+        self._aliases: set[int] = set()
+        self._handlers: dict[str, Callable[[Any], None]] = {
+            "Identifier": self._check_name,
+            "Table": self._check_table,
+            "TableAlias": self._check_table_alias,
+            "CTE": self._check_cte,
+            "With": self._check_with,
+            "Alias": self._check_alias,
+            "Column": self._check_column,
+            "Anonymous": self._check_call,
+            "Dot": self._check_method,
+        }
+
+    def reading(self, root: exp.Expr) -> Reading:
+        if not isinstance(root, (exp.Select, exp.SetOperation, exp.Subquery)):
+            refuse("query_not_select", "Only a SELECT can be exported; begin with SELECT or WITH.")
+        projections = tables = 0
+        for node in root.walk():
+            self._check(node)
+            projections += len(node.expressions) if isinstance(node, exp.Select) else 0
+            tables += isinstance(node, exp.Table)
+        if tables > self._policy.tables_max:
+            refuse("query_too_large", f"The statement names more than {self._policy.tables_max} tables; split it.")
+        return Reading(
+            frozenset(self._names),
+            frozenset(self._unqualified),
+            frozenset(self._column_lists),
+            frozenset(self._aliases),
+            projections,
+        )
+
+    def _check(self, node: exp.Expr) -> None:
+        kind = type(node).__name__
+        if kind not in _NODES:
+            refuse("query_clause", f"This kind of expression or clause ({_spoken(kind)}) is not allowed; remove it.")
+        if kind in _CLAUSES:
+            for clause, value in node.args.items():
+                if value and clause not in _CLAUSES[kind]:
+                    refuse("query_clause", f"The clause {clause.strip('_').upper()} is not allowed; remove it.")
+        if handler := self._handlers.get(kind):
+            handler(node)
+
+    def _check_alias(self, node: exp.Alias) -> None:
+        if isinstance(node.args.get("alias"), exp.Identifier):
+            self._aliases.add(_start(node.args["alias"]))
+
+    def _check_table_alias(self, node: exp.TableAlias) -> None:
+        if node.args.get("columns") and isinstance(node.this, exp.Identifier):
+            self._column_lists.add(_start(node.this))
+
+    def _check_column(self, node: exp.Column) -> None:
+        if node.args.get("catalog"):
+            refuse("query_identifier", "A column may have at most schema and table before it.")
+
+    def _check_with(self, node: exp.With) -> None:
+        if node.args.get("recursive") and not self._policy.recursive:
+            refuse("query_recursive", "WITH RECURSIVE is not allowed on this connection; write it without.")
+
+    def _check_name(self, node: exp.Identifier) -> None:
+        start = _start(node)
+        token = self._tokens.get(start)
+        if token is None or token.kind not in {"word", "quoted", "string"}:
+            refuse("query_syntax", "A name stands where it is not expected; quote names that are also keywords.")
+        parent = node.parent
+        if token.upper in NILADIC[self._policy.dialect] and isinstance(parent, exp.Column) and not parent.table:
+            return
+        if isinstance(parent, exp.Table) and token.upper == "DUAL" and self._is_dual(parent):
+            return
+        if self._is_keyword_argument(token, parent):
+            return
+        after_dot = isinstance(parent, exp.Column) and parent.table and parent.this is node
+        if token.upper in RESERVED[self._policy.dialect] and not after_dot:
+            refuse("query_syntax", f"The word {token.upper} stands where a name is expected; quote it if it is one.")
+        self._names.add(start)
+
+    def _is_keyword_argument(self, token: Token, parent: exp.Expr | None) -> bool:
+        call = parent.parent if isinstance(parent, exp.Column) and not parent.table else None
+        if not isinstance(call, exp.Anonymous) or not isinstance(call.this, str):
+            return False
+        place, words = KEYWORD_ARGUMENTS.get(call.this.removeprefix(CALL), (0, ()))
+        return token.upper in words and place < len(call.expressions) and call.expressions[place] is parent
+
+    def _is_dual(self, table: exp.Table) -> bool:
+        """Whether a table spelled DUAL is MySQL's word for no table."""
+        return self._policy.dialect == "mysql" and not table.args.get("db")
+
+    def _check_call(self, node: exp.Anonymous) -> None:
+        name = node.this if isinstance(node.this, str) else self._tokens[_start(node.this)].text
+        is_type = name.upper() in TYPES[self._policy.dialect]  # CONVERT(a, DECIMAL(3, 1)); the outline saw the numbers
+        if name.removeprefix(CALL) not in self._functions and not is_type:
+            refuse_function(name.removeprefix(CALL))
+
+    def _check_method(self, node: exp.Dot) -> None:
+        refuse_function("after a dot")
+
+    def _check_table(self, node: exp.Table) -> None:
+        if isinstance(node.this, (exp.JSONTable, exp.Unnest)):
+            return
+        token = self._tokens.get(_start(node.this)) if isinstance(node.this, exp.Identifier) else None
+        if token is None or token.kind not in {"word", "quoted"}:
+            refuse("query_table", "Only tables, subqueries and WITH names can be read from; name a table.")
+        if token.upper == "DUAL" and self._is_dual(node):
+            return
+        schema = self._tokens[_start(node.args["db"])].text if node.args.get("db") else None
+        if schema is None and self._is_cte(node, token.text):
+            return
+        self._check_table_name(token.text)
+        self._check_allowed(schema, token.text)
+        if schema is None:
+            self._unqualified.add(token.start)
+
+    def _check_table_name(self, name: str) -> None:
+        if SYSTEM_TABLES[self._policy.dialect].match(fold(name)):
+            refuse("query_table", f"The table {name[:64]} belongs to the database system and cannot be exported.")
+        if not _TABLE_NAME.fullmatch(name) or len(name) > 64:
+            refuse(
+                "query_table", "A table's name has characters other than letters, digits, _ $ - and spaces; rename it."
+            )
+
+    def _check_allowed(self, schema: str | None, name: str) -> None:
+        policy = self._policy
+        if schema is not None and policy.schemas is not None and schema not in {*policy.schemas, policy.default_schema}:
+            refuse("query_schema", f"The schema {schema[:64]} is not open to this connection; use one that is.")
+        if policy.tables is not None:
+            full = f"{schema or policy.default_schema}.{name}"
+            if full not in policy.tables and not (schema in {None, policy.default_schema} and name in policy.tables):
+                refuse("query_table", f"The table {name[:64]} is not open to this connection; use one that is.")
+
+    def _check_cte(self, node: exp.CTE) -> None:
+        alias = node.args["alias"]
+        name = self._tokens[_start(alias.this)].text
+        folded = fold(name)
+        if folded in SYSTEM_SCHEMAS[self._policy.dialect] or SYSTEM_TABLES[self._policy.dialect].match(folded):
+            refuse("query_schema", f"A WITH query may not be called {folded}, a name of the database system.")
+
+    def _is_cte(self, table: exp.Table, name: str) -> bool:
+        """Whether a WITH query of this name is in sight: in a statement it belongs to, or defined before (or around,
+        if recursive) the WITH query that the table stands in."""
+        child: exp.Expr = table
+        parent = table.parent
+        while parent is not None:
+            clause = parent.args.get("with_")
+            if clause is not None and clause is not child and self._names_cte(clause.expressions, name):
+                return True
+            if isinstance(parent, exp.With):
+                place = next(i for i, cte in enumerate(parent.expressions) if cte is child)
+                seen = place + 1 if parent.args.get("recursive") else place
+                if self._names_cte(parent.expressions[:seen], name):
+                    return True
+            child, parent = parent, parent.parent
+        return False
+
+    def _names_cte(self, ctes: Sequence[exp.Expr], name: str) -> bool:
+        for cte in ctes:
+            own = self._tokens[_start(cte.args["alias"].this)].text
+            if own == name:
+                return True
+            if own.casefold() == name.casefold():
+                refuse("query_identifier", f"Spell the WITH query {own[:64]} the same wherever it is used.")
+        return False
+
+
+def _start(node: exp.Expr) -> int:
+    """Where the token of a name begins; -1 if the parser made the name up."""
+    return int(node.meta.get("start", -1))
+
+
+def _spoken(kind: str) -> str:
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", kind).lower()

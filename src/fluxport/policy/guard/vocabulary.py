@@ -1,0 +1,232 @@
+"""Checks on the tokens alone: caps, refused phrases, amplifiers; and at the end that every bare word is a known one."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from itertools import pairwise
+from typing import NoReturn
+
+from fluxport.policy.guard.lexer import Token, refuse
+from fluxport.policy.guard.options import GuardPolicy
+from fluxport.policy.guard.words import (
+    AMPLIFIERS,
+    CHARSETS,
+    FUNCTIONS,
+    KEYWORDS,
+    REFUSED_PHRASES,
+    RESERVED,
+    SYSTEM_SCHEMAS,
+    word_set,
+)
+
+_LENGTH_MAX = 10_000  # characters that one call may ask for
+_GROWTH_MAX = 1_000_000  # characters that all calls of a statement together may make of one character or literal
+_OPEN_JOINS_MAX = 6  # joins without ON: each doubles the time that the parser takes
+_BEFORE_CALL = word_set("""
+    SELECT DISTINCT ALL WHERE ON AND OR XOR NOT BY HAVING WHEN THEN ELSE CASE IN LIKE BETWEEN DIV MOD INTERVAL
+""")
+_PREFIX_OPERATORS = frozenset("+-~!")
+_PREFIX_WORDS = word_set("NOT BINARY INTERVAL CASE IF ANY ALL SOME EXISTS DISTINCT")
+
+
+def check_before_parsing(tokens: Sequence[Token], policy: GuardPolicy) -> None:
+    """Refuse what needs no syntax tree to be refused, with the plainest reason there is."""
+    if not tokens:
+        refuse("query_empty", "The statement is empty; give a SELECT.")
+    if len(tokens) > policy.tokens_max:
+        refuse("query_too_large", f"The statement has more than {policy.tokens_max:,} words and signs; shorten it.")
+    _check_first_word(tokens)
+    _check_phrases(tokens)
+    if _depth(tokens) > policy.depth_max:
+        refuse("query_too_deep", f"The statement is nested more than {policy.depth_max} levels deep; simplify it.")
+    if _open_joins(tokens) > _OPEN_JOINS_MAX:
+        refuse("query_too_deep", f"More than {_OPEN_JOINS_MAX} joins have no ON or USING; write CROSS JOIN for them.")
+    _check_set_operations(tokens)
+    _check_dots(tokens, policy)
+    _check_growth(tokens)
+
+
+def _check_first_word(tokens: Sequence[Token]) -> None:
+    first = next((token for token in tokens if not token.is_op("(")), tokens[0])
+    if first.upper not in {"SELECT", "WITH"}:
+        what = f", not {first.upper}" if first.upper and len(first.upper) <= 20 else ""
+        refuse("query_not_select", f"Only a SELECT can be exported{what}; begin with SELECT or WITH.")
+
+
+def _check_phrases(tokens: Sequence[Token]) -> None:
+    words = [token.upper for token in tokens]
+    for index, word in enumerate(words):
+        if word:
+            for phrase in REFUSED_PHRASES:
+                if word == phrase.words[0] and tuple(words[index : index + len(phrase.words)]) == phrase.words:
+                    refuse(phrase.code, phrase.sentence)
+
+
+def _depth(tokens: Sequence[Token]) -> int:
+    """The deepest nesting of brackets, CASE and operators before an operand: what a parser recurses on."""
+    depth = deepest = run = 0
+    for token in tokens:
+        if token.is_op("(") or token.is_op("[") or token.upper == "CASE":
+            depth += 1
+        elif token.is_op(")") or token.is_op("]") or token.upper == "END":
+            depth -= 1
+        prefix = token.upper in _PREFIX_WORDS or (token.kind == "op" and token.text in _PREFIX_OPERATORS)
+        run = run + 1 if prefix else 0
+        deepest = max(deepest, depth + run)
+    return deepest
+
+
+def _open_joins(tokens: Sequence[Token]) -> int:
+    """How many JOINs are followed by another JOIN or the end of their FROM before any ON or USING."""
+    found, waiting = 0, False
+    depths: list[bool] = []
+    for before, token in zip([None, *tokens], tokens, strict=False):
+        if token.is_op("("):
+            depths.append(waiting)
+            waiting = False
+        elif token.is_op(")"):
+            found += waiting
+            waiting = depths.pop() if depths else False
+        elif token.upper in {"ON", "USING"}:
+            waiting = False
+        elif token.upper in {"JOIN", "STRAIGHT_JOIN"}:
+            found += waiting
+            waiting = not (before and before.upper in {"CROSS", "NATURAL"})
+    return found + waiting + sum(depths)
+
+
+def _check_set_operations(tokens: Sequence[Token]) -> None:
+    """UNION and the like stand between queries; where none is before them, the parser would try types for ever."""
+    for before, token in pairwise(tokens):
+        between = before.is_op(")") or before.is_op("*") or (before.kind != "op" and before.upper not in _BEFORE_CALL)
+        if token.upper in {"UNION", "EXCEPT", "INTERSECT"} and not between:
+            refuse("query_syntax", f"{token.upper} must stand between two queries; check what is before it.")
+
+
+def fold(name: str) -> str:
+    """A name as the most forgiving collation compares it: without case and without accents."""
+    import unicodedata
+
+    plain = "".join(c for c in unicodedata.normalize("NFKD", name) if not unicodedata.combining(c))
+    return plain.casefold().replace("ı", "i").strip()
+
+
+def _check_dots(tokens: Sequence[Token], policy: GuardPolicy) -> None:
+    """No name before a dot may be a system schema, whatever the dot means: table, column or function."""
+    for token, after in pairwise(tokens):
+        if not after.is_op("."):
+            continue
+        if token.upper in RESERVED[policy.dialect] or (token.kind == "op" and token.text not in {")", "]"}):
+            refuse("query_syntax", "A name is missing before a dot; add it.")
+        folded = fold(token.text)
+        if token.kind != "op" and folded in SYSTEM_SCHEMAS[policy.dialect]:
+            refuse("query_schema", f"The schema {folded} belongs to the database system and cannot be exported.")
+
+
+def _check_growth(tokens: Sequence[Token]) -> None:
+    """Bound REPEAT, SPACE, LPAD, RPAD, BINARY(n) and REPLACE, one by one and multiplied, nested or through a CTE."""
+    repeats, growth = 1, 1.0
+    longest = max((len(token.text) for token in tokens if token.kind == "string"), default=1)
+    for index, token in enumerate(tokens[:-1]):
+        name = token.upper
+        if not name or not tokens[index + 1].is_op("("):
+            continue
+        if name in AMPLIFIERS:
+            position, multiplies = AMPLIFIERS[name]
+            count = _length_argument(name, _arguments(tokens, index + 1), position)
+            repeats *= max(count, 1) if multiplies else 1
+            longest = max(longest, count)
+        elif name == "BINARY":
+            arguments = _arguments(tokens, index + 1)
+            if len(arguments) == 1 and len(arguments[0]) == 1 and arguments[0][0].kind == "number":
+                longest = max(longest, _length_argument(name, arguments, 0))
+        elif name in {"REPLACE", "REGEXP_REPLACE"}:
+            growth *= _replacement_growth(_arguments(tokens, index + 1))
+    if repeats * growth * max(longest, 1) > _GROWTH_MAX and (repeats > 1 or growth > 1):
+        refuse(
+            "query_amplifier",
+            f"Repeated and replaced text could grow beyond {_GROWTH_MAX:,} characters; use smaller counts.",
+        )
+
+
+def _arguments(tokens: Sequence[Token], opening: int) -> list[Sequence[Token]]:
+    """The arguments of the call whose parenthesis is ``tokens[opening]``, each as its tokens."""
+    arguments, begin, depth = [], opening + 1, 0
+    for index in range(opening, len(tokens)):
+        token = tokens[index]
+        if token.is_op("("):
+            depth += 1
+        elif token.is_op(")"):
+            depth -= 1
+        if (depth == 1 and token.is_op(",")) or depth == 0:
+            arguments.append(tokens[begin:index])
+            begin = index + 1
+        if depth == 0:
+            break
+    return arguments
+
+
+def _length_argument(name: str, arguments: Sequence[Sequence[Token]], position: int) -> int:
+    argument = arguments[position] if position < len(arguments) else ()
+    digits = argument[0].text if len(argument) == 1 and argument[0].kind == "number" else ""
+    if not digits.isdigit() or len(digits) > len(str(_LENGTH_MAX)) or int(digits) > _LENGTH_MAX:
+        refuse("query_amplifier", f"The length given to {name} must be a plain number of at most {_LENGTH_MAX:,}.")
+    return int(digits)
+
+
+def _replacement_growth(arguments: Sequence[Sequence[Token]]) -> float:
+    texts = [argument[0].text for argument in arguments[1:3] if len(argument) == 1 and argument[0].kind == "string"]
+    return max(1.0, len(texts[1]) / max(1, len(texts[0]))) if len(texts) == 2 else 1.0
+
+
+def check_words(
+    tokens: Sequence[Token], names: Collection[int], column_lists: Collection[int], policy: GuardPolicy
+) -> None:
+    """Refuse every token that is neither a name known to the tree (by its start) nor a word of the lists."""
+    keywords = KEYWORDS[policy.dialect]
+    functions = FUNCTIONS[policy.dialect] | {name.upper() for name in policy.functions}
+    for index, token in enumerate(tokens):
+        if token.kind not in {"word", "quoted"}:
+            continue
+        called = index + 1 < len(tokens) and tokens[index + 1].is_op("(")
+        if token.start in names:
+            if called and token.start not in column_lists:
+                refuse_function(token.text)
+        elif token.kind == "quoted":
+            refuse("query_syntax", f"The quoted name {token.text[:64]!r} stands where no name is expected; remove it.")
+        elif token.upper in functions and called:
+            continue
+        elif token.upper not in keywords and not is_charset(tokens, index):
+            if called:
+                refuse_function(token.text)
+            refuse(
+                "query_clause",
+                f"The word {token.text[:64]!r} is not allowed here; remove it, or quote it if it is a name.",
+            )
+
+
+def refuse_function(name: str) -> NoReturn:
+    refuse(
+        "query_function",
+        f"The function {name[:64]} is not allowed; use another, or have it added to the connection's functions.",
+    )
+
+
+def is_charset(tokens: Sequence[Token], index: int) -> bool:
+    """Whether this word names a character set or collation: after COLLATE, CHARSET, CHARACTER SET, CONVERT(x USING."""
+    before = tokens[index - 1].upper if index else ""
+    word = tokens[index].text.lower() if index < len(tokens) else ""
+    if before == "COLLATE":
+        return word in CHARSETS or word.split("_")[0] in CHARSETS or word in {"nocase", "rtrim"}
+    return before in {"CHARSET", "SET", "USING"} and word in CHARSETS
+
+
+def is_call(tokens: Sequence[Token], index: int) -> bool:
+    """Whether this word calls a function: not the type in ``AS TIME(3)``, nor the operator MOD between two operands."""
+    if index + 1 >= len(tokens) or not tokens[index + 1].is_op("("):
+        return False
+    before = tokens[index - 1] if index else None
+    if before is None or before.upper == "AS":
+        return False
+    operator = before.is_op(")") or (before.kind != "op" and before.upper not in _BEFORE_CALL)
+    return not (tokens[index].upper == "MOD" and operator)

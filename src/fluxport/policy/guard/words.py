@@ -1,0 +1,246 @@
+"""What may be said, as literal tables: keywords, functions, phrases refused with their reason, system names.
+
+A bare word of the statement that runs is a keyword of KEYWORDS, or a function of FUNCTIONS with its parenthesis, or it
+is a name and stands in quotes. Nothing that writes, locks, waits or reads files can be spelled with these words.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from fluxport.policy.guard.lexer import Dialect
+
+
+def word_set(text: str) -> frozenset[str]:
+    """The words of a table written as text."""
+    return frozenset(text.split())
+
+
+UNITS = word_set("""
+    MICROSECOND SECOND MINUTE HOUR DAY WEEK MONTH QUARTER YEAR SECOND_MICROSECOND MINUTE_MICROSECOND MINUTE_SECOND
+    HOUR_MICROSECOND HOUR_SECOND HOUR_MINUTE DAY_MICROSECOND DAY_SECOND DAY_MINUTE DAY_HOUR YEAR_MONTH
+    SQL_TSI_SECOND SQL_TSI_MINUTE SQL_TSI_HOUR SQL_TSI_DAY SQL_TSI_WEEK SQL_TSI_MONTH SQL_TSI_QUARTER SQL_TSI_YEAR
+""")
+# Functions without parentheses; reserved words, so a bare one is never a column.
+NILADIC: dict[Dialect, frozenset[str]] = {
+    "mysql": word_set("""CURRENT_DATE CURRENT_TIME CURRENT_TIMESTAMP LOCALTIME LOCALTIMESTAMP UTC_DATE UTC_TIME
+                       UTC_TIMESTAMP"""),
+    "sqlite": word_set("CURRENT_DATE CURRENT_TIME CURRENT_TIMESTAMP"),
+    "duckdb": word_set("CURRENT_DATE CURRENT_TIME CURRENT_TIMESTAMP LOCALTIME LOCALTIMESTAMP"),
+}
+_QUERY = word_set("""
+    SELECT DISTINCT ALL FROM WHERE GROUP BY HAVING ORDER LIMIT OFFSET FETCH FIRST NEXT ROW ROWS ONLY TIES WITH RECURSIVE
+    AS UNION EXCEPT INTERSECT JOIN INNER LEFT RIGHT FULL OUTER CROSS NATURAL ON USING VALUES LATERAL
+    ASC DESC NULLS LAST OVER WINDOW PARTITION RANGE GROUPS UNBOUNDED PRECEDING FOLLOWING CURRENT EXCLUDE NO OTHERS
+    IGNORE RESPECT FILTER WITHIN
+    AND OR NOT IN IS NULL TRUE FALSE LIKE ESCAPE BETWEEN EXISTS ANY CASE WHEN THEN ELSE END CAST COLLATE INTERVAL
+    DATE TIME TIMESTAMP
+""")
+_MYSQL = word_set("""
+    XOR DIV MOD REGEXP RLIKE SOUNDS BINARY SOME UNKNOWN STRAIGHT_JOIN DISTINCTROW DUAL ROLLUP SEPARATOR MEMBER OF
+    AGAINST BOOLEAN MODE LANGUAGE QUERY EXPANSION BOTH LEADING TRAILING FOR CHARACTER CHARSET SET CHAR NCHAR VARCHAR
+    SIGNED UNSIGNED INTEGER INT DECIMAL DEC NUMERIC DOUBLE PRECISION FLOAT REAL DATETIME JSON
+    COLUMNS PATH ORDINALITY NESTED EMPTY ERROR DEFAULT RETURNING
+""")
+KEYWORDS: dict[Dialect, frozenset[str]] = {
+    "mysql": (_QUERY | _MYSQL | UNITS | NILADIC["mysql"]) - {"FULL", "FILTER", "NULLS"},
+    "sqlite": (
+        _QUERY
+        | NILADIC["sqlite"]
+        | word_set(
+            "GLOB REGEXP ISNULL NOTNULL MATERIALIZED INTEGER INT BIGINT REAL "
+            "FLOAT DOUBLE PRECISION TEXT VARCHAR CHAR NUMERIC DECIMAL BLOB"
+        )
+    )
+    - {"INTERVAL", "LATERAL", "WITHIN"},
+    "duckdb": _QUERY
+    | UNITS
+    | NILADIC["duckdb"]
+    | word_set("""ILIKE SIMILAR TO QUALIFY SEMI ANTI ASOF POSITIONAL MATERIALIZED ROLLUP CUBE GROUPING SETS BOTH LEADING
+                TRAILING FOR ZONE AT TRY_CAST TINYINT SMALLINT INTEGER INT BIGINT HUGEINT UTINYINT USMALLINT UINTEGER
+                UBIGINT FLOAT DOUBLE PRECISION REAL DECIMAL NUMERIC VARCHAR TEXT CHAR BOOLEAN BOOL DATETIME TIMESTAMPTZ
+                UUID JSON DAYS WEEKS MONTHS YEARS HOURS MINUTES SECONDS EPOCH DOW ISODOW DOY ISOYEAR DECADE CENTURY"""),
+}
+
+_FUNCTIONS = word_set("""
+    COUNT SUM AVG MIN MAX ROW_NUMBER RANK DENSE_RANK PERCENT_RANK CUME_DIST NTILE LAG LEAD FIRST_VALUE LAST_VALUE
+    NTH_VALUE GROUP_CONCAT COALESCE NULLIF IFNULL CAST ABS CEIL CEILING FLOOR ROUND SIGN SQRT POWER POW EXP LN LOG LOG2
+    LOG10 PI SIN COS TAN ASIN ACOS ATAN ATAN2 DEGREES RADIANS LOWER UPPER LENGTH TRIM LTRIM RTRIM SUBSTR SUBSTRING
+    REPLACE INSTR CONCAT CONCAT_WS HEX UNHEX DATE TIME DATETIME JSON_EXTRACT JSON_ARRAY JSON_OBJECT JSON_VALID
+    JSON_TYPE JSON_QUOTE JSON_ARRAY_LENGTH
+""")
+_MYSQL_FUNCTIONS = word_set("""
+    STD STDDEV STDDEV_POP STDDEV_SAMP VARIANCE VAR_POP VAR_SAMP BIT_AND BIT_OR BIT_XOR JSON_ARRAYAGG JSON_OBJECTAGG
+    ANY_VALUE MEDIAN PERCENTILE_CONT PERCENTILE_DISC GROUPING
+    CONV COT CRC32 GREATEST LEAST MOD RAND TRUNCATE BIT_COUNT IF NVL NVL2 ISNULL
+    ASCII BIN BIT_LENGTH CHAR CHR CHAR_LENGTH CHARACTER_LENGTH CONVERT ELT FIELD FIND_IN_SET FORMAT FROM_BASE64
+    INSERT LCASE LEFT LENGTHB LOCATE LPAD MAKE_SET MID OCT OCTET_LENGTH ORD POSITION QUOTE REGEXP_INSTR REGEXP_LIKE
+    REGEXP_REPLACE REGEXP_SUBSTR REPEAT REVERSE RIGHT RPAD SOUNDEX SPACE STRCMP SUBSTRING_INDEX TO_BASE64 UCASE
+    MD5 SHA SHA1 SHA2
+    ADDDATE ADDTIME ADD_MONTHS CONVERT_TZ CURDATE CURRENT_DATE CURRENT_TIME CURRENT_TIMESTAMP CURTIME DATEDIFF DATE_ADD
+    DATE_FORMAT DATE_SUB DAY DAYNAME DAYOFMONTH DAYOFWEEK DAYOFYEAR EXTRACT FROM_DAYS FROM_UNIXTIME GET_FORMAT HOUR
+    LAST_DAY LOCALTIME LOCALTIMESTAMP MAKEDATE MAKETIME MICROSECOND MINUTE MONTH MONTHNAME NOW PERIOD_ADD PERIOD_DIFF
+    QUARTER SECOND SEC_TO_TIME STR_TO_DATE SUBDATE SUBTIME SYSDATE TIMEDIFF TIMESTAMP TIMESTAMPADD TIMESTAMPDIFF
+    TIME_FORMAT TIME_TO_SEC TO_DAYS TO_SECONDS UNIX_TIMESTAMP UTC_DATE UTC_TIME UTC_TIMESTAMP WEEK WEEKDAY WEEKOFYEAR
+    YEAR YEARWEEK
+    JSON_ARRAY_APPEND JSON_ARRAY_INSERT JSON_COMPACT JSON_CONTAINS JSON_CONTAINS_PATH JSON_DEPTH JSON_DETAILED
+    JSON_EXISTS JSON_INSERT JSON_KEYS JSON_LENGTH JSON_LOOSE JSON_MERGE_PATCH JSON_MERGE_PRESERVE JSON_OVERLAPS
+    JSON_PRETTY JSON_QUERY JSON_REMOVE JSON_REPLACE JSON_SEARCH JSON_SET JSON_TABLE JSON_UNQUOTE JSON_VALUE
+    BIN_TO_UUID UUID_TO_BIN INET_ATON INET_NTOA INET6_ATON INET6_NTOA IS_IPV4 IS_IPV6 MATCH ROW
+    ST_AREA ST_ASBINARY ST_ASGEOJSON ST_ASTEXT ST_ASWKB ST_ASWKT ST_CENTROID ST_CONTAINS ST_DISTANCE
+    ST_DISTANCE_SPHERE ST_GEOMFROMTEXT ST_INTERSECTS ST_LENGTH ST_SRID ST_WITHIN ST_X ST_Y
+""")
+FUNCTIONS: dict[Dialect, frozenset[str]] = {
+    "mysql": (_FUNCTIONS | _MYSQL_FUNCTIONS) - {"JSON_ARRAY_LENGTH", "DATETIME"},
+    "sqlite": _FUNCTIONS
+    | word_set("""TOTAL STRING_AGG IIF LIKELY UNLIKELY MOD TRUNC SINH COSH TANH CHAR UNICODE QUOTE TYPEOF STRFTIME
+                JULIANDAY UNIXEPOCH TIMEDIFF JSON JSON_GROUP_ARRAY JSON_GROUP_OBJECT JSON_INSERT JSON_PATCH JSON_REMOVE
+                JSON_REPLACE JSON_SET"""),
+    "duckdb": _FUNCTIONS
+    | word_set("""
+        STRING_AGG LISTAGG ARRAY_AGG LIST ANY_VALUE FIRST LAST MEDIAN MODE QUANTILE QUANTILE_CONT QUANTILE_DISC
+        STDDEV STDDEV_POP STDDEV_SAMP VARIANCE VAR_POP VAR_SAMP CORR COVAR_POP COVAR_SAMP BIT_AND BIT_OR BIT_XOR
+        BOOL_AND BOOL_OR ARG_MIN ARG_MAX MIN_BY MAX_BY APPROX_COUNT_DISTINCT COUNT_IF PERCENTILE_CONT
+        PERCENTILE_DISC GROUPING IF MOD GREATEST LEAST TRUNC RANDOM LEFT RIGHT LPAD RPAD REPEAT REVERSE POSITION
+        STRPOS CONTAINS STARTS_WITH ENDS_WITH PREFIX SUFFIX SPLIT_PART STRING_SPLIT STR_SPLIT ASCII CHR ORD
+        UNICODE STRLEN MD5 SHA256 REGEXP_MATCHES REGEXP_REPLACE REGEXP_EXTRACT REGEXP_FULL_MATCH TRY_CAST
+        EXTRACT DATE_PART DATE_TRUNC DATE_DIFF DATEDIFF DATE_ADD DATE_SUB LAST_DAY MAKE_DATE MAKE_TIMESTAMP
+        STRFTIME STRPTIME NOW TODAY CURRENT_DATE AGE EPOCH EPOCH_MS TO_TIMESTAMP DAYNAME MONTHNAME YEAR QUARTER
+        MONTH WEEK DAY DAYOFMONTH DAYOFWEEK DAYOFYEAR ISODOW WEEKOFYEAR HOUR MINUTE SECOND LEN LIST_CONTAINS
+        ARRAY_LENGTH UNNEST JSON_EXTRACT_STRING JSON_ARRAY_LENGTH TYPEOF HASH
+    """),
+}
+# Keywords that are never names unless in quotes or after a dot, although the parser would take them for aliases.
+_RESERVED = word_set("""
+    SELECT DISTINCT ALL FROM WHERE GROUP BY HAVING ORDER LIMIT UNION EXCEPT INTERSECT JOIN ON USING AS AND OR NOT IN IS
+    NULL BETWEEN CASE WHEN THEN ELSE EXISTS
+""")
+RESERVED: dict[Dialect, frozenset[str]] = {
+    "mysql": _RESERVED
+    | word_set("""
+        WITH RECURSIVE INNER LEFT RIGHT OUTER CROSS NATURAL STRAIGHT_JOIN DUAL ASC DESC OVER RANGE LIKE REGEXP RLIKE XOR
+        DIV MOD BINARY COLLATE INTERVAL TRUE FALSE FOR BOTH LEADING TRAILING CHARACTER SET CHAR VARCHAR INT INTEGER
+        UNSIGNED DECIMAL DEC NUMERIC DOUBLE FLOAT REAL PARTITION VALUES
+    """),
+    "sqlite": _RESERVED,
+    "duckdb": _RESERVED,
+}
+TYPES: dict[Dialect, frozenset[str]] = {
+    "mysql": word_set("""
+        SIGNED UNSIGNED INTEGER INT CHAR NCHAR VARCHAR BINARY DATE DATETIME TIME TIMESTAMP YEAR DECIMAL DEC NUMERIC
+        DOUBLE FLOAT REAL JSON
+    """),
+    "sqlite": word_set("INTEGER INT BIGINT REAL FLOAT DOUBLE TEXT VARCHAR CHAR NUMERIC DECIMAL BLOB DATE"),
+    "duckdb": word_set("""
+        TINYINT SMALLINT INTEGER INT BIGINT HUGEINT UTINYINT USMALLINT UINTEGER UBIGINT FLOAT DOUBLE REAL DECIMAL
+        NUMERIC VARCHAR TEXT CHAR BOOLEAN BOOL DATE TIME TIMESTAMP DATETIME TIMESTAMPTZ UUID JSON INTERVAL
+    """),
+}
+# Keywords that keep their meaning before a parenthesis; any other word before one calls a function or names columns.
+BEFORE_PARENTHESIS = word_set("""
+    SELECT DISTINCT DISTINCTROW ALL FROM WHERE BY HAVING LIMIT OFFSET FETCH WITH RECURSIVE AS MATERIALIZED UNION EXCEPT
+    INTERSECT JOIN STRAIGHT_JOIN ON USING VALUES LATERAL OVER PARTITION GROUP FILTER EXCLUDE QUALIFY
+    AND OR NOT XOR IN LIKE ILIKE GLOB TO ESCAPE BETWEEN IS EXISTS ANY SOME CASE WHEN THEN ELSE INTERVAL DIV MOD REGEXP
+    RLIKE OF AGAINST BOTH LEADING TRAILING FOR COLUMNS ROLLUP CUBE SETS
+""")
+# Calls with a grammar of their own inside the parentheses; every other call is a name and its arguments to the parser.
+SPECIAL_CALLS = word_set("""
+    CAST TRY_CAST EXTRACT GROUP_CONCAT TRIM SUBSTRING SUBSTR POSITION JSON_TABLE MATCH UNNEST
+""")
+# Arguments that are keywords, by their place: TIMESTAMPDIFF(MONTH, a, b), GET_FORMAT(DATE, 'EUR'), CONVERT(a, SIGNED).
+KEYWORD_ARGUMENTS: dict[str, tuple[int, frozenset[str]]] = {
+    "TIMESTAMPADD": (0, UNITS),
+    "TIMESTAMPDIFF": (0, UNITS),
+    "GET_FORMAT": (0, word_set("DATE TIME DATETIME TIMESTAMP")),
+    "CONVERT": (1, TYPES["mysql"]),
+}
+# Calls that make long text of short: which argument is the length, and whether it multiplies the text given.
+AMPLIFIERS: dict[str, tuple[int, bool]] = {
+    "REPEAT": (1, True),
+    "SPACE": (0, False),
+    "LPAD": (1, False),
+    "RPAD": (1, False),
+}
+
+CHARSETS = word_set("""
+    ascii big5 binary cp1250 cp1251 cp1252 cp1256 cp1257 cp850 cp852 cp866 cp932 eucjpms euckr gb18030 gb2312 gbk greek
+    hebrew koi8r koi8u latin1 latin2 latin5 latin7 sjis tis620 ucs2 ujis utf16 utf16le utf32 utf8 utf8mb3 utf8mb4
+""")
+
+
+class Phrase(NamedTuple):
+    words: tuple[str, ...]
+    code: str
+    sentence: str
+
+
+def _phrases(code: str, sentence: str, *phrases: str) -> tuple[Phrase, ...]:
+    return tuple(Phrase(tuple(phrase.split()), code, sentence) for phrase in phrases)
+
+
+# Bare words in this order are refused before anything is parsed, each with its own reason.
+REFUSED_PHRASES: tuple[Phrase, ...] = (
+    *_phrases(
+        "query_into",
+        "SELECT ... INTO is not allowed: an export only reads; remove the INTO clause.",
+        "INTO",
+    ),
+    *_phrases(
+        "query_lock",
+        "Locking reads (FOR UPDATE, FOR SHARE, LOCK IN SHARE MODE) are not allowed: an export only reads; remove the "
+        "clause.",
+        "FOR UPDATE",
+        "FOR SHARE",
+        "FOR NO KEY",
+        "FOR KEY SHARE",
+        "LOCK IN SHARE MODE",
+    ),
+    *_phrases(
+        "query_hint",
+        "Index hints are not allowed; remove the clause and let the database choose.",
+        *(f"{verb} {noun}" for verb in ("USE", "FORCE", "IGNORE") for noun in ("INDEX", "KEY")),
+        "INDEXED BY",
+        "NOT INDEXED",
+    ),
+    *_phrases(
+        "query_hint",
+        "Modifiers of SELECT such as SQL_NO_CACHE or HIGH_PRIORITY are not allowed; remove the modifier.",
+        "HIGH_PRIORITY",
+        "SQL_SMALL_RESULT",
+        "SQL_BIG_RESULT",
+        "SQL_BUFFER_RESULT",
+        "SQL_CACHE",
+        "SQL_NO_CACHE",
+        "SQL_CALC_FOUND_ROWS",
+    ),
+    *_phrases(
+        "query_function",
+        "Functions that tell who is connected are not allowed; remove the word, or quote it if it is a column.",
+        "CURRENT_USER",
+        "CURRENT_ROLE",
+    ),
+    *_phrases("query_clause", "PROCEDURE is not allowed; remove the clause.", "PROCEDURE ANALYSE"),
+    *_phrases("query_clause", "FOR SYSTEM_TIME is not allowed; remove the clause.", "FOR SYSTEM_TIME"),
+    *_phrases("query_clause", "LIMIT ROWS EXAMINED is not allowed; use a plain LIMIT.", "ROWS EXAMINED"),
+    *_phrases(
+        "query_sequence",
+        "Sequences are not allowed: taking a value changes them; remove NEXT VALUE or PREVIOUS VALUE.",
+        "NEXT VALUE FOR",
+        "PREVIOUS VALUE FOR",
+    ),
+)
+
+SYSTEM_SCHEMAS: dict[Dialect, frozenset[str]] = {
+    "mysql": word_set("information_schema performance_schema mysql sys ndbinfo mysql_innodb_cluster_metadata"),
+    "sqlite": word_set("temp"),
+    "duckdb": word_set("information_schema pg_catalog system temp"),
+}
+# Tables that the engine itself offers under any schema: catalogues, and generators of any number of rows.
+SYSTEM_TABLES: dict[Dialect, re.Pattern[str]] = {
+    "mysql": re.compile(r"innodb_|seq_[0-9]+_to_[0-9]+(_step_[0-9]+)?\Z"),
+    "sqlite": re.compile(
+        r"sqlite_|pragma_|dbstat\Z|json_each\Z|json_tree\Z|bytecode\Z|tables_used\Z|generate_series\Z"
+    ),
+    "duckdb": re.compile(r"duckdb_|pragma_|sqlite_|pg_"),
+}

@@ -1,0 +1,110 @@
+"""One value for each interval of time: avg, min, max, first or last of its points.
+
+Intervals are whole multiples of their length since 1970 and are told by their beginning; one without points is left
+out. A point without a value counts for the interval's quality alone, which is the lowest of its points. The sum behind
+an average is added up in the order of time, so that it does not depend on how the points were cut into batches.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal, get_args
+
+import numpy as np
+
+from fluxport.series.points import Points
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from fluxport.series import PointBatches
+
+Aggregate = Literal["avg", "min", "max", "first", "last"]
+AGGREGATES: tuple[str, ...] = get_args(Aggregate)
+
+
+def aggregated(batches: PointBatches, how: str, interval_ms: int) -> PointBatches:
+    """The intervals of sorted points; the last one of a batch is held until the next shows that it has ended."""
+    open_ = _Open(how)
+    try:
+        for batch in batches:
+            if not len(batch):
+                continue
+            starts = batch.ms // interval_ms * interval_ms
+            edges = np.flatnonzero(np.diff(starts, prepend=starts[0] - 1))
+            made = open_.add(starts[edges], edges, batch)
+            if len(made):
+                yield made
+        if len(rest := open_.rest()):
+            yield rest
+    finally:
+        batches.close()
+
+
+class _Open:
+    """The interval that is not over yet, as (begin, value, count of values, quality)."""
+
+    def __init__(self, how: str) -> None:
+        self._how = how
+        self._held: tuple[int, float, int, int] | None = None
+
+    def add(self, begins: NDArray[np.int64], edges: NDArray[np.intp], batch: Points) -> Points:
+        """The intervals that have ended; ``edges`` are where those that begin at ``begins`` have their first point."""
+        there = ~np.isnan(batch.values)
+        group = np.repeat(np.arange(len(edges)), np.diff(edges, append=len(batch)))
+        values, counts = self._reduced(batch.values[there], group[there], len(edges), int(begins[0]))
+        quality = np.minimum.reduceat(batch.quality, edges)
+        before = Points(np.empty(0, np.int64), np.empty(0), np.empty(0, np.uint8))
+        if self._held is not None:
+            if self._held[0] == begins[0]:
+                counts[0] += self._held[2]
+                quality[0] = min(int(quality[0]), self._held[3])
+            else:
+                before = self.rest()
+        self._held = int(begins[-1]), float(values[-1]), int(counts[-1]), int(quality[-1])
+        ended = Points(begins[:-1], self._final(values[:-1], counts[:-1]), quality[:-1])
+        return Points(
+            np.concatenate([before.ms, ended.ms]),
+            np.concatenate([before.values, ended.values]),
+            np.concatenate([before.quality, ended.quality]),
+        )
+
+    def rest(self) -> Points:
+        if self._held is None:
+            return Points(np.empty(0, np.int64), np.empty(0), np.empty(0, np.uint8))
+        begin, value, count, quality = self._held
+        self._held = None
+        values = self._final(np.array([value]), np.array([count]))
+        return Points(np.array([begin], np.int64), values, np.array([quality], np.uint8))
+
+    def _reduced(
+        self, values: NDArray[np.float64], group: NDArray[np.intp], groups: int, first: int
+    ) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
+        """Sums (for avg) or values per group, and how many values each has; the held interval goes on in the first."""
+        counts = np.bincount(group, minlength=groups)
+        if self._held is not None and self._held[0] == first and self._held[2]:
+            values = np.concatenate([[self._held[1]], values])
+            group = np.concatenate([np.zeros(1, np.intp), group])
+        if self._how == "avg":
+            return np.bincount(group, values, minlength=groups).astype(np.float64), counts
+        made = np.full(groups, np.nan)
+        if len(values):
+            edges = np.flatnonzero(np.diff(group, prepend=-1))
+            made[group[edges]] = _KERNELS[self._how](values, edges)
+        return made, counts
+
+    def _final(self, values: NDArray[np.float64], counts: NDArray[np.intp]) -> NDArray[np.float64]:
+        if self._how != "avg":
+            return values
+        means = np.full(len(values), np.nan)
+        np.divide(values, counts, out=means, where=counts > 0)
+        return means
+
+
+_KERNELS: dict[str, Callable[[NDArray[np.float64], NDArray[np.intp]], NDArray[np.float64]]] = {
+    "min": np.minimum.reduceat,
+    "max": np.maximum.reduceat,
+    "first": lambda values, edges: values[edges],
+    "last": lambda values, edges: values[np.append(edges[1:], len(values)) - 1],
+}

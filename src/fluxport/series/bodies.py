@@ -1,0 +1,167 @@
+"""Points as programs send them: JSON, CSV or an Arrow stream, read whole and checked before one is stored.
+
+Columns are ``timestamp_ms``, ``value`` and, where it is not 1 (good), ``quality``; ``sensor_id`` too, where a message
+may hold several sensors. Refused (``bad_points``) names what is wrong; never the value.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from fluxport.errors import LimitExceeded, Refused
+from fluxport.series.points import GOOD, QUALITY_MAX, Points, checked
+
+COLUMNS = ("timestamp_ms", "value", "quality")
+JSON, CSV, ARROW = "application/json", "text/csv", "application/vnd.apache.arrow.stream"
+POINTS_MAX = 1_000_000
+
+Columns = Mapping[str, Any]
+
+
+def read_points(body: bytes, media_type: str, sensor_id: str, *, several: bool = False) -> list[tuple[str, Points]]:
+    """The points of a message, by sensor: those of ``sensor_id``, unless ``several`` may be in it and it names them."""
+    reader = READERS.get(media_type.partition(";")[0].strip().lower() or JSON)
+    if reader is None:
+        raise Refused(f"Points come as {', '.join(READERS)}; say which in Content-Type.", code="bad_points_type")
+    columns = reader(body)
+    named = several and "sensor_id" in columns
+    known = ("sensor_id", *COLUMNS) if named else COLUMNS
+    for name in columns:
+        if name not in known:
+            raise _bad(f"there is no column {name!r}; they are {', '.join(known)}")
+    for name in known:
+        if name not in columns and name != "quality":
+            raise _bad(f"the column {name!r} is missing")
+    points = Points(_whole(columns["timestamp_ms"]), _values(columns["value"]), _quality(columns))
+    if not len(points.ms) == len(points.values) == len(points.quality):
+        raise _bad("the columns have different lengths")
+    if len(points) > POINTS_MAX:
+        raise LimitExceeded(f"One message holds at most {POINTS_MAX:,} points; send several.", code="too_many_points")
+    if named:
+        return _by_sensor(columns["sensor_id"], points)
+    return [(sensor_id, checked(points))]
+
+
+def _by_sensor(ids: Any, points: Points) -> list[tuple[str, Points]]:
+    names = np.asarray(_list(ids), object)
+    if len(names) != len(points) or not all(isinstance(name, str) for name in names):
+        raise _bad("every point names its sensor as text")
+    found, index = np.unique(names.astype(str), return_inverse=True)
+    return [(str(name), checked(points[index == number])) for number, name in enumerate(found)]
+
+
+def _json(body: bytes) -> Columns:
+    """``{"points": [{...}, ...]}``, a list of points, one point, or an object of columns."""
+    try:
+        given = json.loads(body, parse_constant=_no_constant)
+    except (ValueError, RecursionError):
+        raise _bad("the body is not valid JSON") from None
+    if isinstance(given, dict) and set(given) == {"points"}:
+        given = given["points"]
+    if isinstance(given, dict) and not isinstance(given.get("timestamp_ms"), list):
+        given = [given]
+    if isinstance(given, dict):
+        return given
+    if not isinstance(given, list) or not all(isinstance(point, dict) for point in given):
+        raise _bad('JSON is {"points": [{"timestamp_ms": 1700000000000, "value": 21.5}]}')
+    names = list(dict.fromkeys(name for point in given for name in point)) or [*COLUMNS, "sensor_id"]
+    made = {name: [point.get(name) for point in given] for name in names}
+    if "quality" in made:
+        made["quality"] = [GOOD if q is None else q for q in made["quality"]]
+    return made
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(name)
+
+
+def _csv(body: bytes) -> Columns:
+    import pyarrow as pa
+    from pyarrow import csv
+
+    types = {"timestamp_ms": pa.int64(), "value": pa.float64(), "quality": pa.int64(), "sensor_id": pa.string()}
+    options = csv.ConvertOptions(column_types=types, null_values=["", "NaN", "nan"], strings_can_be_null=False)
+    try:
+        return _table(csv.read_csv(io.BytesIO(body), convert_options=options))
+    except pa.ArrowInvalid:
+        raise _bad("the CSV needs a header such as timestamp_ms,value,quality and numbers below it") from None
+
+
+def _arrow(body: bytes) -> Columns:
+    import pyarrow as pa
+
+    from fluxport.arrow_ipc import opened, read
+
+    with opened(body, "The body", "bad_points") as reader:
+        return _table(pa.Table.from_batches(list(read(reader)), reader.schema))
+
+
+def _table(table: Any) -> Columns:
+    return dict(zip(table.column_names, table.columns, strict=True))
+
+
+READERS: dict[str, Callable[[bytes], Columns]] = {JSON: _json, CSV: _csv, ARROW: _arrow}
+
+
+def _list(column: Any) -> list[Any]:
+    if isinstance(column, list):
+        return column
+    if hasattr(column, "to_pylist"):
+        listed: list[Any] = column.to_pylist()
+        return listed
+    raise _bad("a column is a list")
+
+
+def _whole(column: Any) -> Any:
+    """Whole numbers as int64, no other type passing for one."""
+    if hasattr(column, "to_pylist"):
+        import pyarrow as pa
+
+        if column.null_count or not (pa.types.is_integer(column.type) or pa.types.is_timestamp(column.type)):
+            raise _bad("'timestamp_ms' and 'quality' are whole numbers")
+        try:
+            milliseconds = pa.timestamp("ms", column.type.tz) if pa.types.is_timestamp(column.type) else pa.int64()
+            return column.cast(milliseconds).cast(pa.int64()).to_numpy()
+        except pa.ArrowInvalid:
+            raise _bad("a timestamp has no whole number of milliseconds") from None
+    if not all(type(item) is int and abs(item) < 1 << 63 for item in _list(column)):
+        raise _bad("'timestamp_ms' and 'quality' are whole numbers")
+    return np.array(column, np.int64)
+
+
+def _values(column: Any) -> Any:
+    if hasattr(column, "to_pylist"):
+        import pyarrow as pa
+
+        kind = column.type
+        if not (pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_null(kind)):
+            raise _bad("'value' is a number or nothing")
+        try:
+            return column.cast(pa.float64()).to_numpy()
+        except pa.ArrowInvalid:
+            raise _bad("'value' is a number that a double holds exactly") from None
+    if not all(item is None or type(item) in (int, float) for item in _list(column)):
+        raise _bad("'value' is a number or null")
+    try:
+        return np.array([np.nan if item is None else item for item in column], np.float64)
+    except OverflowError:
+        raise _bad("'value' is a number that a double holds") from None
+
+
+def _quality(columns: Columns) -> Any:
+    given = columns.get("quality")
+    if given is None:
+        return np.full(len(columns["timestamp_ms"]), GOOD, np.uint8)
+    quality = _whole(given)
+    if len(quality) and not (quality.min() >= 0 and quality.max() <= QUALITY_MAX):
+        raise _bad(f"'quality' is 0 (bad), 1 (good) or another number up to {QUALITY_MAX}")
+    return quality.astype(np.uint8)
+
+
+def _bad(what: str) -> Refused:
+    return Refused(f"The points cannot be read: {what}.", code="bad_points")

@@ -1,0 +1,487 @@
+"""The embedded store: one SQLite file in WAL mode, any number of threads and processes of one machine.
+
+Fresh and late points are rows of ``hot``; in the background they are folded into ``chunks`` of some 8,192 points of one
+sensor (chunk.py), which never overlap. A point in ``hot`` is newer than one of the same moment in a chunk. Writers that
+wait for each other share a transaction and so its fsync. Readers take short snapshots, one step of the range each: they
+block nobody and never keep the WAL from being emptied.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import sqlite3
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from fluxport.errors import NotFound, Refused, StoreFull, TooMany, Unavailable
+from fluxport.series import Extent, Opened, PointBatches, Sensor, chunk
+from fluxport.series.downsample import downsampled
+from fluxport.series.points import EMPTY, Points, check_sensor_id, checked, joined, merged, settled
+
+log = logging.getLogger("fluxport.series")
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS sensors (
+    number INTEGER PRIMARY KEY,
+    id TEXT NOT NULL UNIQUE,
+    name TEXT NOT NULL DEFAULT '',
+    unit TEXT NOT NULL DEFAULT ''
+);
+-- value has no declared type: SQLite then keeps every float bit for bit; NULL is no value
+CREATE TABLE IF NOT EXISTS hot (
+    sensor INTEGER NOT NULL, ms INTEGER NOT NULL, value, quality INTEGER NOT NULL, PRIMARY KEY (sensor, ms)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS chunks (
+    sensor INTEGER NOT NULL, first_ms INTEGER NOT NULL, last_ms INTEGER NOT NULL, points INTEGER NOT NULL,
+    outline BLOB NOT NULL, data BLOB NOT NULL, PRIMARY KEY (sensor, first_ms)
+) WITHOUT ROWID;
+"""
+_ADD = "INSERT OR REPLACE INTO hot VALUES (?, ?, ?, ?)"
+_HOT = "SELECT ms, value, quality FROM hot WHERE sensor = ? AND ms BETWEEN ? AND ? ORDER BY ms LIMIT ?"
+_HOT_DELETE = "DELETE FROM hot WHERE sensor = ? AND ms BETWEEN ? AND ?"
+# Chunks that have points between two moments: from the one that begins last before the range.
+_CHUNKS = """
+SELECT first_ms, last_ms, points, {column} FROM chunks
+WHERE sensor = ?1 AND last_ms >= ?2 AND first_ms <= ?3 AND first_ms >= coalesce(
+    (SELECT max(first_ms) FROM chunks WHERE sensor = ?1 AND first_ms <= ?2), ?2)
+ORDER BY first_ms LIMIT ?4
+"""
+_OUTLINES = _CHUNKS.format(column="outline")
+_CHUNKS = _CHUNKS.format(column="data")
+_CHUNK_DATA = "SELECT data FROM chunks WHERE sensor = ? AND first_ms = ?"
+_CHUNK_COUNT = "SELECT count(*) FROM chunks WHERE sensor = ? AND last_ms >= ? AND first_ms <= ?"
+_CHUNK_ADD = "INSERT INTO chunks VALUES (?, ?, ?, ?, ?, ?)"
+_CHUNK_DELETE = "DELETE FROM chunks WHERE sensor = ? AND first_ms = ?"
+_EXTENT = """
+SELECT min(low), max(high) FROM (
+    SELECT (SELECT min(ms) FROM hot WHERE sensor = ?1) low, (SELECT max(ms) FROM hot WHERE sensor = ?1) high
+    UNION ALL
+    SELECT (SELECT min(first_ms) FROM chunks WHERE sensor = ?1),
+           (SELECT last_ms FROM chunks WHERE sensor = ?1 ORDER BY first_ms DESC LIMIT 1))
+"""
+
+OUTLINES_AT_ONCE = 512
+CHUNKS_AT_ONCE = 4  # of one step of a scan, after a first step of one
+FOLDED_AT_ONCE = 4  # chunks of rows, in one transaction of the compaction: some 40 ms
+BUSY_S = 10.0
+
+
+@dataclass(frozen=True)
+class EmbeddedOptions:
+    """``keep_s`` None keeps points for ever; ``waiting_max`` are points that writers may have waiting together."""
+
+    sensors_max: int = 100_000
+    waiting_max: int = 2_000_000
+    keep_s: float | None = None
+    chunk_points: int = chunk.POINTS
+    compact_every_s: float = 1.0
+    sweep_every_s: float = 300.0
+
+
+@dataclass(eq=False)
+class _Waiting:
+    """An append that waits for its turn: its points by sensor, and how it went."""
+
+    points: Sequence[tuple[str, Points]]
+    done: bool = False
+    error: BaseException | None = None
+
+    @property
+    def count(self) -> int:
+        return sum(len(points) for _, points in self.points)
+
+
+@dataclass(eq=False)
+class EmbeddedStore:
+    """See :class:`fluxport.series.SensorStore`."""
+
+    path: Path
+    options: EmbeddedOptions = field(default_factory=EmbeddedOptions)
+    clock: Callable[[], float] = time.time
+
+    def __post_init__(self) -> None:
+        self._idle: list[sqlite3.Connection] = []
+        self._pool = threading.Lock()
+        self._queue = threading.Lock()  # guards _waiting and _waiting_points
+        self._turn = threading.Lock()  # held by the one that writes for all who wait
+        self._waiting: list[_Waiting] = []
+        self._waiting_points = 0
+        self._numbers: dict[str, int] = {}
+        self._fresh: Counter[int] = Counter()  # rows added to hot since the sensor was folded last
+        self._stopped = threading.Event()
+        self._keeper: threading.Thread | None = None
+        with self._translated():
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with self._connection() as connection:
+                connection.executescript(SCHEMA)
+
+    def close(self) -> None:
+        self._stopped.set()
+        if self._keeper is not None:
+            self._keeper.join()
+        with self._pool:
+            while self._idle:
+                self._idle.pop().close()
+
+    # -- sensors ---------------------------------------------------------------------------------------------------
+
+    def sensors(self, search: str = "", *, limit: int = 1000, after: str = "") -> list[Sensor]:
+        """Those whose id or name has ``search`` in it, by id, beginning behind ``after``."""
+        query = (
+            "SELECT number, id, name, unit FROM sensors WHERE id > ? AND (instr(lower(id), ?) OR instr(lower(name), ?))"
+            " ORDER BY id LIMIT ?"
+        )
+        word = search.lower()
+        with self._reading() as connection:
+            rows = connection.execute(query, (after, word, word, limit)).fetchall()
+            return [self._sensor(connection, row) for row in rows]
+
+    def sensor(self, sensor_id: str) -> Sensor:
+        with self._reading() as connection:
+            row = connection.execute("SELECT number, id, name, unit FROM sensors WHERE id = ?", (sensor_id,)).fetchone()
+            if row is None:
+                raise no_such_sensor(sensor_id)
+            return self._sensor(connection, row)
+
+    def describe(self, sensor_id: str, *, name: str | None = None, unit: str | None = None) -> Sensor:
+        """Give a sensor a name or a unit; it is made if it is not there."""
+        check_sensor_id(sensor_id)
+        with self._writing() as connection:
+            number = self._number(connection, sensor_id)
+            for column, value in (("name", name), ("unit", unit)):
+                if value is not None:
+                    connection.execute(f"UPDATE sensors SET {column} = ? WHERE number = ?", (value, number))  # noqa: S608  one of the two names above
+        self._numbers[sensor_id] = number
+        return self.sensor(sensor_id)
+
+    @staticmethod
+    def _sensor(connection: sqlite3.Connection, row: tuple[int, str, str, str]) -> Sensor:
+        first, last = connection.execute(_EXTENT, (row[0],)).fetchone()
+        return Sensor(*row[1:], extent=None if first is None else Extent(first, last))
+
+    @staticmethod
+    def _known(connection: sqlite3.Connection, sensor_id: str) -> int:
+        found = connection.execute("SELECT number FROM sensors WHERE id = ?", (sensor_id,)).fetchone()
+        if found is None:
+            raise no_such_sensor(sensor_id)
+        number: int = found[0]
+        return number
+
+    def _number(self, connection: sqlite3.Connection, sensor_id: str) -> int:
+        """The sensor's row, made if it is not there."""
+        found = connection.execute("SELECT number FROM sensors WHERE id = ?", (sensor_id,)).fetchone()
+        if found is None:
+            (count,) = connection.execute("SELECT count(*) FROM sensors").fetchone()
+            if count >= self.options.sensors_max:
+                raise Refused(
+                    f"There are {count:,} sensors, as many as the store may hold; raise series.sensors_max.",
+                    code="too_many_sensors",
+                )
+            found = connection.execute("INSERT INTO sensors (id) VALUES (?) RETURNING number", (sensor_id,)).fetchone()
+        number: int = found[0]
+        return number
+
+    # -- writing ---------------------------------------------------------------------------------------------------
+
+    def append(self, points: Sequence[tuple[str, Points]]) -> None:
+        """Durable when it returns. TooMany when more waits than may; nothing is stored then."""
+        for sensor_id, _ in points:
+            check_sensor_id(sensor_id)
+        waiting = _Waiting([(sensor_id, checked(p)) for sensor_id, p in points])
+        with self._queue:
+            if self._waiting and self._waiting_points + waiting.count > self.options.waiting_max:
+                raise TooMany(
+                    "More points are waiting than the store can write now; send them again in a moment.",
+                    code="ingest_busy",
+                    retry_after_s=1,
+                )
+            self._waiting.append(waiting)
+            self._waiting_points += waiting.count
+        with self._turn:
+            if not waiting.done:
+                self._write_waiting()
+        if waiting.error is not None:
+            raise waiting.error
+
+    def _write_waiting(self) -> None:
+        with self._queue:
+            batch, self._waiting, self._waiting_points = self._waiting, [], 0
+        error = self._written(batch)
+        if error is not None and len(batch) > 1:
+            # What is wrong with one of them must not harm the others.
+            for one in batch:
+                one.error, one.done = self._written([one]), True
+            return
+        for one in batch:
+            one.error, one.done = error, True
+
+    def _written(self, batch: list[_Waiting]) -> BaseException | None:
+        """One transaction of all; the error that kept it from being made."""
+        numbers: dict[str, int] = {}
+        fresh: Counter[int] = Counter()
+        try:
+            with self._writing() as connection:
+                for sensor_id, points in (pair for one in batch for pair in one.points):
+                    number = self._numbers.get(sensor_id) or numbers.get(sensor_id)
+                    if number is None:
+                        number = numbers[sensor_id] = self._number(connection, sensor_id)
+                    if len(points) >= self.options.chunk_points and self._touches_few(connection, number, points):
+                        self._fold(connection, number, int(points.ms[0]), int(points.ms[-1]), points)
+                    elif len(points):
+                        connection.executemany(_ADD, rows_of(number, points))
+                        fresh[number] += len(points)
+        except BaseException as error:  # noqa: BLE001  it is raised again where it belongs
+            return error
+        self._numbers |= numbers
+        self._fresh += fresh
+        return None
+
+    def _touches_few(self, connection: sqlite3.Connection, number: int, points: Points) -> bool:
+        """Whether points can be folded at once: what is there between the first and the last is no more than they."""
+        first_ms, last_ms = int(points.ms[0]), int(points.ms[-1])
+        bounds = (number, first_ms, last_ms)
+        (chunks,) = connection.execute(_CHUNK_COUNT, bounds).fetchone()
+        hot = "SELECT count(*) FROM (SELECT 1 FROM hot WHERE sensor = ? AND ms BETWEEN ? AND ? LIMIT ?)"
+        (rows,) = connection.execute(hot, (*bounds, len(points) + 1)).fetchone()
+        few: bool = chunks * self.options.chunk_points + rows <= max(
+            len(points), CHUNKS_AT_ONCE * self.options.chunk_points
+        )
+        return few
+
+    # -- reading ---------------------------------------------------------------------------------------------------
+
+    def scan(self, sensor_id: str, start_ms: int, end_ms: int, opened: Opened = lambda end: None) -> PointBatches:
+        with self._reading() as connection:
+            number = self._known(connection, sensor_id)
+        at_once = 1
+        position: int | None = start_ms
+        while position is not None and position <= end_ms:
+            with self._reading() as connection:
+                points, position = self._step(connection, number, position, end_ms, at_once)
+            if len(points):
+                yield points
+            at_once = CHUNKS_AT_ONCE
+
+    def _step(
+        self, connection: sqlite3.Connection, number: int, start_ms: int, end_ms: int, at_once: int
+    ) -> tuple[Points, int | None]:
+        """The next points of a range, and where the ones after them begin; None at the end."""
+        packed = connection.execute(_CHUNKS, (number, start_ms, end_ms, at_once)).fetchall()
+        until = min(packed[-1][1], end_ms) if len(packed) == at_once else end_ms
+        rows_max = at_once * self.options.chunk_points
+        hot = points_of(connection.execute(_HOT, (number, start_ms, until, rows_max)).fetchall())
+        if len(hot) == rows_max:
+            until = int(hot.ms[-1])
+        chunks = joined([chunk.unpack(row[3], row[2]) for row in packed if row[0] <= until])
+        points = merged(chunks.between(start_ms, until), hot)
+        return points, until + 1 if until < end_ms else None
+
+    def outline(self, sensor_id: str, start_ms: int, end_ms: int, most: int) -> tuple[Points, int]:
+        """From the outlines of chunks where these are fine enough: a chunk is unpacked only at the ends of the range
+        and where newer points stand over it."""
+        with self._reading() as connection:
+            number = self._known(connection, sensor_id)
+            (chunks,) = connection.execute(_CHUNK_COUNT, (number, start_ms, end_ms)).fetchone()
+        if chunks * chunk.OUTLINE_POINTS < most:
+            return downsampled(self.scan(sensor_id, start_ms, end_ms), most)
+        counts: list[int] = []
+
+        def pieces() -> PointBatches:
+            position: int | None = start_ms
+            while position is not None and position <= end_ms:
+                with self._reading() as connection:
+                    points, count, position = self._outline_step(connection, number, position, end_ms)
+                counts.append(count)
+                yield points
+
+        few, _ = downsampled(pieces(), most)
+        return few, sum(counts)
+
+    def _outline_step(
+        self, connection: sqlite3.Connection, number: int, start_ms: int, end_ms: int
+    ) -> tuple[Points, int, int | None]:
+        """As :meth:`_step`, with outlines in place of chunks where they serve, and how many points these stand for."""
+        rows = connection.execute(_OUTLINES, (number, start_ms, end_ms, OUTLINES_AT_ONCE)).fetchall()
+        until = min(rows[-1][1], end_ms) if len(rows) == OUTLINES_AT_ONCE else end_ms
+        rows_max = CHUNKS_AT_ONCE * self.options.chunk_points
+        hot = points_of(connection.execute(_HOT, (number, start_ms, until, rows_max)).fetchall())
+        if len(hot) == rows_max:
+            until = int(hot.ms[-1])
+        outlined, unpacked, count = [], [], 0
+        for first, last, points, outline in rows:
+            if first > until:
+                break
+            if start_ms <= first and last <= until and not len(hot.between(first, last)):
+                outlined.append(chunk.unpack_outline(outline))
+                count += points
+            else:
+                (data,) = connection.execute(_CHUNK_DATA, (number, first)).fetchone()
+                unpacked.append(chunk.unpack(data, points))
+        exact = merged(joined(unpacked).between(start_ms, until), hot)
+        return settled(joined([exact, *outlined])), count + len(exact), until + 1 if until < end_ms else None
+
+    # -- keeping ---------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Begin compaction and retention in a thread of their own, which ends with :meth:`close`."""
+        self._keeper = threading.Thread(target=self._keep, name="fluxport-series", daemon=True)
+        self._keeper.start()
+
+    def _keep(self) -> None:
+        next_sweep = 0.0
+        while not self._stopped.wait(self.options.compact_every_s):
+            try:
+                if time.monotonic() >= next_sweep:
+                    next_sweep = time.monotonic() + self.options.sweep_every_s
+                    self.expire()
+                    self._recount()
+                self.compact()
+            except (Unavailable, StoreFull) as error:
+                log.warning("compaction failed: %s", error.message)
+
+    def _recount(self) -> None:
+        """What other processes have added, and this one before its last end."""
+        with self._turn, self._reading() as connection:
+            self._fresh = Counter(dict(connection.execute("SELECT sensor, count(*) FROM hot GROUP BY sensor")))
+
+    def compact(self) -> None:
+        """Fold the rows of every sensor that has a chunk's worth of them."""
+        for number in [number for number, fresh in list(self._fresh.items()) if fresh >= self.options.chunk_points]:
+            while self._fresh[number] >= self.options.chunk_points and not self._stopped.is_set():
+                with self._turn:
+                    self._compact_some(number)
+
+    def _compact_some(self, number: int) -> None:
+        with self._writing() as connection:
+            rows = connection.execute(
+                "SELECT ms FROM hot WHERE sensor = ? ORDER BY ms LIMIT ?",
+                (number, FOLDED_AT_ONCE * self.options.chunk_points),
+            ).fetchall()
+            whole = len(rows) // self.options.chunk_points * self.options.chunk_points
+            if not whole:  # some of what was added took the place of another
+                self._fresh[number] = len(rows)
+                return
+            folded = self._fold_first(connection, number, [ms for (ms,) in rows[:whole]])
+        self._fresh[number] -= folded
+
+    def _fold_first(self, connection: sqlite3.Connection, number: int, moments: list[int]) -> int:
+        """Fold the first rows of a sensor, as many as concern a few chunks; how many there were."""
+        touched = connection.execute(
+            "SELECT last_ms FROM chunks WHERE sensor = ? AND last_ms >= ? AND first_ms <= ? ORDER BY first_ms LIMIT ?",
+            (number, moments[0], moments[-1], CHUNKS_AT_ONCE),
+        ).fetchall()
+        last = moments[-1] if len(touched) < CHUNKS_AT_ONCE else max(touched[-1][0], moments[0])
+        count = int(np.searchsorted(moments, last, "right"))
+        self._fold(connection, number, moments[0], moments[count - 1], EMPTY)
+        return count
+
+    def _fold(self, connection: sqlite3.Connection, number: int, first_ms: int, last_ms: int, points: Points) -> None:
+        """Make chunks of what a sensor has between two moments: chunks, over them its rows, over them ``points``."""
+        old = connection.execute(_CHUNKS, (number, first_ms, last_ms, -1)).fetchall()
+        hot = points_of(connection.execute(_HOT, (number, first_ms, last_ms, -1)).fetchall())
+        made = merged(merged(joined([chunk.unpack(row[3], row[2]) for row in old]), hot), points)
+        connection.executemany(_CHUNK_DELETE, [(number, row[0]) for row in old])
+        connection.execute(_HOT_DELETE, (number, first_ms, last_ms))
+        pieces = max(1, round(len(made) / self.options.chunk_points))
+        bounds = np.linspace(0, len(made), pieces + 1).astype(np.intp)
+        for start, stop in itertools.pairwise(bounds.tolist()):
+            piece = made[start:stop]
+            outline = chunk.pack_outline(piece)
+            row = (number, int(piece.ms[0]), int(piece.ms[-1]), len(piece), outline, chunk.pack(piece))
+            connection.execute(_CHUNK_ADD, row)
+
+    def expire(self) -> None:
+        """Delete what is older than it may be; of a chunk only when all of it is."""
+        if self.options.keep_s is None:
+            return
+        before = int((self.clock() - self.options.keep_s) * 1000)
+        with self._reading() as connection:
+            numbers = [number for (number,) in connection.execute("SELECT number FROM sensors")]
+        for number in numbers:
+            with self._turn, self._writing() as connection:
+                connection.execute("DELETE FROM hot WHERE sensor = ? AND ms < ?", (number, before))
+                connection.execute(
+                    "DELETE FROM chunks WHERE sensor = ? AND first_ms < ? AND last_ms < ?", (number, before, before)
+                )
+
+    # -- connections -----------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def _connection(self) -> Iterator[sqlite3.Connection]:
+        with self._pool:
+            connection = self._idle.pop() if self._idle else None
+        if connection is None:
+            connection = self._opened()
+        try:
+            yield connection
+        except BaseException:
+            connection.close()
+            raise
+        with self._pool:
+            self._idle.append(connection)
+
+    def _opened(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(self.path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")  # what was acknowledged survives a loss of power, too
+        connection.execute("PRAGMA journal_size_limit = 67108864")
+        connection.execute("PRAGMA cache_size = -4096")
+        return connection
+
+    @contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection]:
+        with self._transaction("BEGIN") as connection:
+            yield connection
+
+    @contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        with self._transaction("BEGIN IMMEDIATE") as connection:
+            yield connection
+
+    @contextmanager
+    def _transaction(self, begin: str) -> Iterator[sqlite3.Connection]:
+        with self._translated(), self._connection() as connection:
+            connection.execute(begin)
+            try:
+                yield connection
+            except BaseException:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                raise
+            connection.execute("COMMIT")
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except (sqlite3.Error, OSError) as error:
+            log.warning("the sensor store failed: %s", error)
+            if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
+                raise StoreFull("The disk of the sensor store is full; make room.", code="series_full") from error
+            raise Unavailable(
+                "The sensor store cannot be read or written now; the log has the reason.", code="series_away"
+            ) from error
+
+
+def rows_of(number: int, points: Points) -> Iterator[tuple[int, int, float | None, int]]:
+    # SQLite's driver stores NaN as NULL, which is what it means here.
+    return zip([number] * len(points), points.ms.tolist(), points.values.tolist(), points.quality.tolist(), strict=True)
+
+
+def points_of(rows: list[tuple[int, float | None, int]]) -> Points:
+    if not rows:
+        return EMPTY
+    ms, values, quality = zip(*rows, strict=True)
+    return Points(np.array(ms, np.int64), np.array(values, np.float64), np.array(quality, np.uint8))
+
+
+def no_such_sensor(sensor_id: str) -> NotFound:
+    return NotFound(f"There is no sensor {sensor_id!r}; GET /v1/sensors tells which there are.", code="no_such_sensor")

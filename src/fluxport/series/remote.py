@@ -1,0 +1,153 @@
+"""Sensors in a table of a database that something else fills: read by SQL, through a connection of the configuration.
+
+One portable statement per question, so that MySQL, MariaDB, PostgreSQL and what speaks like them (TimescaleDB) serve
+alike. Time is a column of whole milliseconds.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fluxport.errors import Broken, Disabled, NotFound, Refused
+from fluxport.series import Extent, Opened, PointBatches, Sensor
+from fluxport.series.downsample import downsampled
+from fluxport.series.points import GOOD, QUALITY_MAX, Points
+
+if TYPE_CHECKING:
+    from fluxport.stages import Source
+
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)?")
+
+
+@dataclass(frozen=True)
+class RemoteOptions:
+    """The table and its columns; ``quality``, ``sensors_table``, ``name`` and ``unit`` may be empty: there is none.
+
+    ``sensors_table`` has a row per sensor with the column ``sensor`` of the same name as the points' table.
+    """
+
+    table: str = "points"
+    sensor: str = "sensor_id"
+    time: str = "timestamp_ms"
+    value: str = "value"
+    quality: str = "quality"
+    sensors_table: str = ""
+    name: str = ""
+    unit: str = ""
+
+
+class RemoteStore:
+    """See :class:`fluxport.series.SensorStore`. ``run`` makes a source of a statement and the values for its ``?``."""
+
+    def __init__(self, options: RemoteOptions, run: Callable[[str, Sequence[Any]], Source]) -> None:
+        for what, name in vars(options).items():
+            if name and not _NAME.fullmatch(name):
+                raise Refused(f"Setting 'series.remote.{what}' is not the name of a table or column.", code="bad_name")
+        self._options = options
+        self._run = run
+
+    def start(self) -> None:
+        pass
+
+    def sensors(self, search: str = "", *, limit: int = 1000, after: str = "") -> list[Sensor]:
+        o = self._options
+        words = [f"{o.sensor} > ?", f"(LOWER({o.sensor}) LIKE ?" + (f" OR LOWER({o.name}) LIKE ?)" if o.name else ")")]
+        like = "%" + re.sub(r"([\\%_])", r"\\\1", search.lower()) + "%"
+        values: list[Any] = [after, like, *([like] if o.name else [])]
+        rows = self._rows(
+            f"SELECT DISTINCT {self._described()} FROM {o.sensors_table or o.table} WHERE {' AND '.join(words)} "  # noqa: S608  names of the operator's own
+            f"ORDER BY {o.sensor} LIMIT {int(limit)}",
+            values,
+        )
+        return [self._sensor(row) for row in rows]
+
+    def sensor(self, sensor_id: str) -> Sensor:
+        o = self._options
+        rows = self._rows(
+            f"SELECT {self._described()} FROM {o.sensors_table or o.table} WHERE {o.sensor} = ? LIMIT 1",  # noqa: S608  names of the operator's own
+            [sensor_id],
+        )
+        if not rows:
+            raise NotFound(
+                f"There is no sensor {sensor_id!r}; GET /v1/sensors tells which there are.", code="no_such_sensor"
+            )
+        low, high = self._rows(
+            f"SELECT MIN({o.time}) AS low, MAX({o.time}) AS high FROM {o.table} WHERE {o.sensor} = ?",  # noqa: S608  names of the operator's own
+            [sensor_id],
+        )[0].values()
+        return self._sensor(rows[0], None if low is None else Extent(low, high))
+
+    def _described(self) -> str:
+        o = self._options
+        return ", ".join([f"{o.sensor} AS id", *(f"{c} AS {k}" for k, c in (("name", o.name), ("unit", o.unit)) if c)])
+
+    @staticmethod
+    def _sensor(row: Mapping[str, Any], extent: Extent | None = None) -> Sensor:
+        return Sensor(str(row["id"]), str(row.get("name") or ""), str(row.get("unit") or ""), extent)
+
+    def describe(self, sensor_id: str, *, name: str | None = None, unit: str | None = None) -> Sensor:
+        raise _elsewhere()
+
+    def append(self, points: Sequence[tuple[str, Points]]) -> None:
+        raise _elsewhere()
+
+    def scan(self, sensor_id: str, start_ms: int, end_ms: int, opened: Opened = lambda end: None) -> PointBatches:
+        o = self._options
+        quality = f", {o.quality} AS quality" if o.quality else ""
+        source = self._run(
+            f"SELECT {o.time} AS ms, {o.value} AS value{quality} FROM {o.table} "  # noqa: S608  names of the operator's own
+            f"WHERE {o.sensor} = ? AND {o.time} >= ? AND {o.time} <= ? ORDER BY {o.time}",
+            [sensor_id, start_ms, end_ms],
+        )
+        opened(source.close)
+        try:
+            for batch in source.batches():
+                if batch.num_rows:
+                    yield _points(batch)
+        finally:
+            source.close()
+
+    def outline(self, sensor_id: str, start_ms: int, end_ms: int, most: int) -> tuple[Points, int]:
+        return downsampled(self.scan(sensor_id, start_ms, end_ms), most)
+
+    def close(self) -> None:
+        pass
+
+    def _rows(self, statement: str, values: Sequence[Any]) -> list[dict[str, Any]]:
+        source = self._run(statement, values)
+        try:
+            return [row for batch in source.batches() for row in batch.to_pylist()]
+        finally:
+            source.close()
+
+
+def _points(batch: Any) -> Points:
+    import pyarrow as pa
+
+    from fluxport import compute as pc
+
+    try:
+        ms = batch.column("ms").cast(pa.int64()).to_numpy(zero_copy_only=False)
+        values = batch.column("value").cast(pa.float64()).to_numpy(zero_copy_only=False)
+        if "quality" not in batch.schema.names:
+            return Points(ms, values, np.full(len(ms), GOOD, np.uint8))
+        quality = pc.fill_null(batch.column("quality").cast(pa.int64()), 0).to_numpy(zero_copy_only=False)
+    except pa.ArrowInvalid:
+        raise Broken(
+            "The table of sensors has another shape than its settings say: time in whole milliseconds, numbers as "
+            "values, whole numbers as quality.",
+            code="series_shape",
+        ) from None
+    return Points(ms, values, np.clip(quality, 0, QUALITY_MAX).astype(np.uint8))
+
+
+def _elsewhere() -> Disabled:
+    return Disabled(
+        "The points of these sensors rest in a database that something else fills; write them there.",
+        code="series_read_only",
+    )

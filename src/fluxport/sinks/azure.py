@@ -1,0 +1,334 @@
+"""Objects in Azure Blob Storage: block blobs, whose blocks become visible by the list that commits them.
+
+Requests are signed by the account's key, carry a shared access signature, or a token of Azure's own credentials:
+managed identity, workload identity, the command line's. Blocks that are never committed are nobody's to see, cannot be
+listed as uploads, and are dropped by Azure after a week.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import formatdate, parsedate_to_datetime
+from typing import Any
+from urllib.parse import quote, urlencode
+from xml.etree import ElementTree
+
+from fluxport.disposition import content_disposition
+from fluxport.errors import Broken, NotFound, Refused, Unavailable
+from fluxport.sinks._http import Answer, Cancel, Http, HttpOptions
+from fluxport.sinks.objects import MARK, Head, Marks, ObjectOptions, ObjectSink, Unfinished, refused
+from fluxport.stages import About, Chunks, SignedUrl
+
+VERSION = "2020-12-06"  # of the service's API; Azurite and every Azure Stack Hub of today know it
+TOKEN_SCOPE = "https://storage.azure.com/.default"  # noqa: S105  a name
+DELEGATION_MAX_S = 604_800.0
+SKEW_S = 300.0  # clocks may differ by so much
+
+Query = Sequence[tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class AzureOptions:
+    """``endpoint`` is that of the account: https://ACCOUNT.blob.core.windows.net by default."""
+
+    container: str
+    account: str | None = None
+    account_key: str | None = field(default=None, repr=False)
+    sas_token: str | None = field(default=None, repr=False)
+    endpoint: str | None = None
+    public_endpoint: str | None = None
+    storage_class: str | None = None  # Hot, Cool, Cold, Archive
+    encryption_scope: str | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
+    http: HttpOptions = field(default_factory=HttpOptions)
+    objects: ObjectOptions = field(default_factory=ObjectOptions)
+
+
+class AzureSink(ObjectSink):
+    def __init__(self, options: AzureOptions) -> None:
+        super().__init__(AzureApi(options), options.objects)
+
+
+@dataclass(frozen=True)
+class DelegationKey:
+    """What Azure gives a bearer of a token to sign URLs with, for a week at most."""
+
+    fields: Mapping[str, str]
+    value: str = field(repr=False)
+    expires_at: float
+
+
+class AzureApi:
+    """The REST API of block blobs."""
+
+    parts_max = 50_000
+
+    def __init__(self, options: AzureOptions) -> None:
+        self._options = options
+        endpoint = (options.endpoint or f"https://{options.account}.blob.core.windows.net").rstrip("/")
+        self._public = (options.public_endpoint or endpoint).rstrip("/")
+        self._http = Http(endpoint, options.http)
+        self._account = options.account or self._http.host.partition(".")[0]
+        self._key = None if options.account_key is None else _decoded(options.account_key)
+        self._sas = (options.sas_token or "").removeprefix("?")
+        self._tokens = _Tokens() if self._key is None and not self._sas else None
+        self._clock = time.time
+        self._delegated: DelegationKey | None = None
+        self._lock = threading.Lock()
+
+    def place(self, key: str) -> str:
+        return f"az://{self._options.container}/{key}"
+
+    # -- writing ---------------------------------------------------------------------------------------------------
+
+    def put(self, key: str, data: memoryview, about: About, marks: Marks, *, new: bool) -> None:
+        headers = {"x-ms-blob-type": "BlockBlob", **self._described(about, marks, new), "content-md5": _md5(data)}
+        self._ask("PUT", key, headers=headers, body=data, known=(201,))
+
+    def begin(self, key: str, about: About, marks: Marks) -> str:
+        """Blocks belong to a name, not to an upload: what tells those of this one is part of their ids."""
+        return marks[MARK]
+
+    def part(self, key: str, upload: str, number: int, data: memoryview, cancel: Cancel) -> str:
+        block = base64.b64encode(f"{upload}-{number:06}".encode()).decode()
+        query = [("blockid", block), ("comp", "block")]
+        self._ask("PUT", key, query, {"content-md5": _md5(data)}, data, known=(201,), cancel=cancel)
+        return block
+
+    def complete(self, key: str, upload: str, tags: list[str], about: About, marks: Marks, *, new: bool) -> None:
+        blocks = "".join(f"<Uncommitted>{tag}</Uncommitted>" for tag in tags)
+        body = f'<?xml version="1.0" encoding="utf-8"?><BlockList>{blocks}</BlockList>'.encode()
+        headers = {"content-type": "application/xml", **self._described(about, marks, new)}
+        self._ask("PUT", key, [("comp", "blocklist")], headers, body, known=(201,))
+
+    def abort(self, key: str, upload: str) -> None:
+        """Nothing can be done, nor has to be: see above."""
+
+    def delete(self, key: str) -> None:
+        self._ask("DELETE", key, known=(202, 404))
+
+    def _described(self, about: About, marks: Marks, new: bool) -> dict[str, str]:
+        options = self._options
+        own = {
+            "x-ms-blob-content-type": about.media_type,
+            "x-ms-blob-content-disposition": about.filename and content_disposition(about.filename),
+            "x-ms-access-tier": options.storage_class,
+            "x-ms-encryption-scope": options.encryption_scope,
+            "x-ms-tags": urlencode(options.tags) or None,
+            "if-none-match": "*" if new else None,
+        }
+        found = {name: value for name, value in own.items() if value}
+        return found | {f"x-ms-meta-{name}": value for name, value in marks.items()}
+
+    # -- reading ---------------------------------------------------------------------------------------------------
+
+    def head(self, key: str) -> Head | None:
+        answer = self._ask("HEAD", key, known=(200, 404))
+        if answer.status == 404:
+            return None
+        return Head(
+            int(answer.headers.get("content-length", "-1")),
+            answer.headers.get("etag", ""),
+            {k.removeprefix("x-ms-meta-"): v for k, v in answer.headers.items() if k.startswith("x-ms-meta-")},
+        )
+
+    def get(self, key: str, start: int, end: int, etag: str) -> Chunks:
+        path, wanted = self._path(key), {"range": f"bytes={start}-{end - 1}", "if-match": etag}
+        target = path + (f"?{self._sas}" if self._sas else "")
+        answer, chunks = self._http.stream(target, lambda: self._signed("GET", path, (), wanted, 0))
+        if answer.status == 404:
+            raise NotFound("The file is no longer in the store; it may have expired.", code="no_such_file")
+        if answer.status == 412:
+            raise Broken("The file in the store was replaced while it was read.", code="store_differs")
+        if answer.status not in (200, 206):
+            raise refused(self._http.host, answer)
+        return chunks
+
+    def unfinished(self, prefix: str) -> Iterator[Unfinished]:
+        return iter(())
+
+    def older(self, prefix: str, before: float) -> Iterator[str]:
+        marker = ""
+        while True:
+            query = [("comp", "list"), ("marker", marker), ("prefix", prefix), ("restype", "container")]
+            answer = self._ask("GET", None, [(k, v) for k, v in query if v])
+            try:
+                found = ElementTree.fromstring(answer.body)  # noqa: S314  from the configured store, at most 8 MiB
+            except ElementTree.ParseError as error:
+                raise Unavailable("The store answered with something that is no XML.", code="store_failed") from error
+            for blob in found.iter("Blob"):
+                changed = parsedate_to_datetime(blob.findtext("Properties/Last-Modified") or "").timestamp()
+                if changed < before:
+                    yield blob.findtext("Name") or ""
+            if not (marker := found.findtext("NextMarker") or ""):
+                return
+
+    # -- links -----------------------------------------------------------------------------------------------------
+
+    def url(self, key: str, expires_s: float, about: About | None) -> SignedUrl | None:
+        """None with a shared access signature: it would give its whole power away."""
+        if self._sas:
+            return None
+        now = self._clock()
+        delegated = None
+        if self._key is None:
+            expires_s = min(expires_s, DELEGATION_MAX_S)
+            delegated = self._delegation(now, expires_s)
+            expires_s = min(expires_s, delegated.expires_at - now)
+        query = self._shared(key, now, expires_s, about, delegated)
+        return SignedUrl(f"{self._public}{self._path(key, root='')}?{urlencode(query)}", expires_s)
+
+    def _shared(
+        self, key: str, now: float, expires_s: float, about: About | None, delegated: DelegationKey | None
+    ) -> dict[str, str]:
+        """The query of a service SAS by the account's key, or of a user delegation SAS, for reading one blob."""
+        fields = {
+            "sp": "r",
+            "st": _moment(now - SKEW_S),
+            "se": _moment(now + expires_s),
+            "sv": VERSION,
+            "sr": "b",
+            "rscd": content_disposition(about.filename) if about is not None and about.filename else "",
+            "rsct": about.media_type if about is not None else "",
+        }
+        resource = f"/blob/{self._account}/{self._options.container}/{key}"
+        names = ("rscc", "rscd", "rsce", "rscl", "rsct")
+        secret = self._key or b""
+        told = [""]  # the stored policy
+        if delegated is not None:
+            fields |= delegated.fields
+            secret = _decoded(delegated.value)
+            told = [*(delegated.fields[name] for name in ("skoid", "sktid", "skt", "ske", "sks", "skv")), "", "", ""]
+        lines = [fields["sp"], fields["st"], fields["se"], resource, *told, "", "", VERSION, "b", "", ""]
+        text = "\n".join([*lines, *(fields.get(name, "") for name in names)])
+        signature = base64.b64encode(hmac.new(secret, text.encode(), "sha256").digest()).decode()
+        return {name: value for name, value in fields.items() if value} | {"sig": signature}
+
+    def _delegation(self, now: float, expires_s: float) -> DelegationKey:
+        """A key that works long enough; asked for anew when the one at hand has too little time left."""
+        with self._lock:
+            held = self._delegated
+            if held is None or held.expires_at < now + min(expires_s, DELEGATION_MAX_S / 2):
+                held = self._delegated = self._asked_delegation(now)
+            return held
+
+    def _asked_delegation(self, now: float) -> DelegationKey:
+        until = now + DELEGATION_MAX_S
+        body = f"<KeyInfo><Start>{_moment(now)}</Start><Expiry>{_moment(until)}</Expiry></KeyInfo>".encode()
+        query = [("comp", "userdelegationkey"), ("restype", "service")]
+        path = f"{self._http.path}/"
+        target = f"{path}?{urlencode(query)}"
+        answer = self._http.request("POST", target, lambda: self._signed("POST", path, query, {}, len(body)), body)
+        if answer.status != 200:
+            raise refused(self._http.host, answer)
+        found = ElementTree.fromstring(answer.body)  # noqa: S314  from the configured store
+        names = {"skoid": "SignedOid", "sktid": "SignedTid", "skt": "SignedStart", "ske": "SignedExpiry",
+                 "sks": "SignedService", "skv": "SignedVersion"}  # fmt: skip
+        fields = {short: found.findtext(name) or "" for short, name in names.items()}
+        return DelegationKey(fields, found.findtext("Value") or "", until)
+
+    # -- asking ----------------------------------------------------------------------------------------------------
+
+    def _path(self, key: str | None, root: str | None = None) -> str:
+        path = f"{self._http.path if root is None else root}/{self._options.container}"
+        return path if key is None else f"{path}/{quote(key, safe='/~')}"
+
+    def _ask(
+        self,
+        method: str,
+        key: str | None,
+        query: Query = (),
+        headers: Mapping[str, str] | None = None,
+        body: bytes | memoryview = b"",
+        *,
+        known: tuple[int, ...] = (200,),
+        cancel: Cancel | None = None,
+    ) -> Answer:
+        """The store's answer if its status is a ``known`` one, else the error that it means."""
+        path = self._path(key)
+        text = "&".join(part for part in (urlencode(query), self._sas) if part)
+        answer = self._http.request(
+            method,
+            f"{path}?{text}" if text else path,
+            lambda: self._signed(method, path, query, headers or {}, len(body)),
+            body,
+            cancel=cancel,
+        )
+        if answer.status not in known:
+            raise refused(self._http.host, answer)
+        return answer
+
+    def _signed(self, method: str, path: str, query: Query, headers: Mapping[str, str], length: int) -> dict[str, str]:
+        """Shared Key, a bearer's token, or nothing beside what the query holds."""
+        own = {
+            "host": self._http.authority,
+            "x-ms-version": VERSION,
+            "x-ms-date": formatdate(self._clock(), usegmt=True),
+            **headers,
+        }
+        if self._tokens is not None:
+            return own | {"authorization": f"Bearer {self._tokens.current()}"}
+        if self._key is None:
+            return own
+        named = ("content-md5", "content-type", "date", "if-modified-since", "if-match", "if-none-match")
+        standard = [method, "", "", str(length) if length else "", *(own.get(name, "") for name in named)]
+        special = "".join(f"{name}:{own[name]}\n" for name in sorted(own) if name.startswith("x-ms-"))
+        resource = f"/{self._account}{path}" + "".join(f"\n{name}:{value}" for name, value in sorted(query))
+        text = "\n".join([*standard, "", own.get("range", ""), special + resource])
+        signature = base64.b64encode(hmac.new(self._key, text.encode(), "sha256").digest()).decode()
+        return own | {"authorization": f"SharedKey {self._account}:{signature}"}
+
+
+class _Tokens:
+    """Tokens of Azure's own credentials, renewed by their library."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._credential: Any = None
+
+    def current(self) -> str:
+        with self._lock:
+            try:
+                from azure.core.exceptions import ClientAuthenticationError
+                from azure.identity import DefaultAzureCredential
+            except ImportError:
+                raise Refused(
+                    "The store has no account_key or sas_token, and Azure's other credentials need its library: "
+                    "pip install 'fluxport[azure]'.",
+                    code="missing_extra",
+                ) from None
+            if self._credential is None:
+                self._credential = DefaultAzureCredential()
+            try:
+                return str(self._credential.get_token(TOKEN_SCOPE).token)
+            except ClientAuthenticationError as error:
+                raise Refused(
+                    "There are no Azure credentials that work: set account_key of the store, or give this machine a "
+                    "managed identity.",
+                    code="no_credentials",
+                    detail=str(error),
+                ) from error
+
+
+def _decoded(key: str) -> bytes:
+    try:
+        return base64.b64decode(key, validate=True)
+    except ValueError:
+        raise Refused(
+            "The key of the Azure account is not right: it is base64 text.", code="bad_configuration"
+        ) from None
+
+
+def _md5(data: bytes | memoryview) -> str:
+    return base64.b64encode(hashlib.md5(data, usedforsecurity=False).digest()).decode()
+
+
+def _moment(unix: float) -> str:
+    return datetime.fromtimestamp(unix, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

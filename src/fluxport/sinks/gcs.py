@@ -1,0 +1,188 @@
+"""Objects in Google Cloud Storage by its XML API, whose multipart uploads are those of S3.
+
+With an HMAC key requests are signed by it (V4); else they bear a token of Google's own credentials: a service account's
+key, workload identity, or the account of the machine, by which signed URLs are signed, too.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import threading
+import warnings
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+from fluxport.errors import FluxportError, Refused, Unavailable
+from fluxport.sinks._http import HttpOptions
+from fluxport.sinks._rest import Place, Request, RestApi, log
+from fluxport.sinks._sigv4 import GOOGLE, Credentials, google_hmac_query, google_presigned_query, signed_headers
+from fluxport.sinks.objects import SHA256, Marks, ObjectOptions, ObjectSink, refused
+
+ENDPOINT = "https://storage.googleapis.com"
+SCOPE = "https://www.googleapis.com/auth/devstorage.read_write"
+IAM_SCOPE = "https://www.googleapis.com/auth/iam"
+
+
+@dataclass(frozen=True)
+class GcsOptions:
+    """``endpoint`` with http is an emulator's, which is asked without credentials if there are none."""
+
+    bucket: str
+    endpoint: str | None = None
+    public_endpoint: str | None = None
+    access_key_id: str | None = None
+    secret_access_key: str | None = field(default=None, repr=False)
+    credentials_file: str | None = None
+    storage_class: str | None = None
+    kms_key_id: str | None = None
+    http: HttpOptions = field(default_factory=HttpOptions)
+    objects: ObjectOptions = field(default_factory=ObjectOptions)
+
+
+class GcsSink(ObjectSink):
+    def __init__(self, options: GcsOptions) -> None:
+        super().__init__(GcsApi(options), options.objects)
+
+
+class GcsApi(RestApi):
+    """Google's XML API; the SHA-256 of a large file becomes metadata by one call of the JSON API."""
+
+    prefix = "x-goog-"
+    tagging = False
+
+    def __init__(self, options: GcsOptions) -> None:
+        endpoint = options.endpoint or ENDPOINT
+        kept = {"storage-class": options.storage_class, "encryption-kms-key-name": options.kms_key_id}
+        super().__init__(
+            Place("gs", options.bucket, endpoint, options.public_endpoint or endpoint, path_style=True),
+            options.http,
+            kept,
+            {},
+        )
+        self._key: Credentials | None = None
+        self._google: _Google | None = None
+        if options.access_key_id and options.secret_access_key:
+            self._key = Credentials(options.access_key_id, options.secret_access_key)
+        elif urlsplit(endpoint).scheme == "https" or options.credentials_file:
+            self._google = _Google(options.credentials_file)
+
+    def only_new(self) -> dict[str, str]:
+        return {"x-goog-if-generation-match": "0"}
+
+    def checked(self, body: bytes | memoryview) -> dict[str, str]:
+        if not body:
+            return {}
+        return {"content-md5": base64.b64encode(hashlib.md5(body, usedforsecurity=False).digest()).decode()}
+
+    def sign(self, request: Request) -> dict[str, str]:
+        headers = {"host": request.host, **request.headers}
+        if self._google is not None:
+            return headers | {"authorization": f"Bearer {self._google.token()}"}
+        if self._key is None:
+            return headers
+        sha256, now = request.payload_sha256, self._clock()
+        return signed_headers(
+            self._key, "auto", request.method, request.path, request.query, headers, sha256, now, GOOGLE
+        )
+
+    def sign_url(self, request: Request, expires_s: int) -> tuple[str, float]:
+        if self._key is not None:
+            query = google_hmac_query(self._key, request.host, request.path, request.query, expires_s, self._clock())
+        else:
+            google = self._google or _Google(None)
+            query = google_presigned_query(
+                google.account(), google.sign, request.host, request.path, request.query, expires_s, self._clock()
+            )
+        return query, expires_s
+
+    def _tag(self, key: str, marks: Marks) -> None:
+        if self._google is None or SHA256 not in marks:
+            return
+        google, body = self._google, json.dumps({"metadata": {SHA256: marks[SHA256]}}).encode()
+        target = f"/storage/v1/b/{quote(self._place.bucket, safe='')}/o/{quote(key, safe='')}"
+        headers = {"host": self._http.authority, "content-type": "application/json"}
+        try:
+            answer = self._http.request(
+                "PATCH", target, lambda: headers | {"authorization": f"Bearer {google.token()}"}, body
+            )
+            if answer.status != 200:
+                raise refused(self._http.host, answer)
+        except FluxportError as error:
+            log.warning("an object got no SHA-256 as metadata: %s", error.message)
+
+
+class _Google:
+    """Google's own credentials, loaded when first needed and renewed by their library."""
+
+    def __init__(self, file: str | None) -> None:
+        self._file = file
+        self._lock = threading.Lock()
+        self._held: Any = None
+
+    def token(self) -> str:
+        return str(self._fresh().token)
+
+    def account(self) -> str:
+        """The e-mail of the service account; Refused for a person's credentials, which sign nothing."""
+        held = self._fresh()
+        name = getattr(held, "service_account_email", None)
+        if not name or "@" not in name:
+            raise Refused(
+                "These Google credentials cannot sign URLs: use a service account, an HMAC key, or links: service.",
+                code="cannot_sign",
+            )
+        return str(name)
+
+    def sign(self, text: bytes) -> bytes:
+        """By the account's own key, else by the IAM service."""
+        held = self._fresh()
+        try:
+            from google.auth import iam
+            from google.auth.transport.requests import Request as Transport
+            from google.oauth2.service_account import Credentials as Account
+
+            if isinstance(held, Account):
+                return bytes(held.sign_bytes(text))
+            return bytes(iam.Signer(Transport(), held, self.account()).sign(text))  # type: ignore[no-untyped-call]  # the library has no types there
+        except Exception as error:  # the library's errors have no common root that says what time mends
+            raise Unavailable(
+                "Google's IAM service signs no URLs now.", code="cannot_sign", detail=str(error)
+            ) from error
+
+    def _fresh(self) -> Any:
+        with self._lock:
+            try:
+                import google.auth
+                from google.auth.exceptions import GoogleAuthError
+                from google.auth.transport.requests import Request as Transport
+            except ImportError:
+                raise Refused(
+                    "Google's credentials need its library: pip install 'fluxport[gcs]', or use an HMAC key "
+                    "(access_key_id and secret_access_key).",
+                    code="missing_extra",
+                ) from None
+            try:
+                if self._held is None:
+                    self._held = self._loaded(google.auth)
+                if not self._held.valid:
+                    self._held.refresh(Transport())
+            except (GoogleAuthError, OSError, ValueError) as error:
+                raise Refused(
+                    "There are no Google credentials that work: set credentials_file of the store or "
+                    "GOOGLE_APPLICATION_CREDENTIALS, or give this machine a service account.",
+                    code="no_credentials",
+                    detail=str(error),
+                ) from error
+            return self._held
+
+    def _loaded(self, auth: Any) -> Any:
+        scopes = [SCOPE, IAM_SCOPE]
+        if self._file is None:
+            return auth.default(scopes=scopes)[0]
+        with warnings.catch_warnings():
+            # It warns of files from strangers; this one is named by the operator.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            return auth.load_credentials_from_file(self._file, scopes=scopes)[0]

@@ -1,0 +1,274 @@
+"""Files in a directory, all of each or nothing.
+
+A file grows under a temporary name in the directory where it will rest, is synced, measured, and only then takes its
+own name in one atomic step; the directory is synced after. A process that is killed leaves only the temporary name. It
+holds a lock on that file as long as it lives (the kernel drops it with the process, in any container), so
+:meth:`LocalSink.sweep` knows which ones nobody is writing any more.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import os
+import re
+import secrets
+import stat
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from fluxport.errors import Broken, Conflict, NotFound, Refused, StoreFull, Unavailable
+from fluxport.stages import About, Chunks, Receipt, SignedUrl
+
+READ_BYTES = 256 << 10
+FREE_CHECK_BYTES = 16 << 20  # free room is looked at each time so much has been written
+
+_PART = re.compile(r"\.fluxport-[0-9a-f]{16}\.part")
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_NOT_WRITABLE = {
+    errno.EACCES,
+    errno.EPERM,
+    errno.EROFS,
+    errno.ENOENT,
+    errno.ENOTDIR,
+    errno.EISDIR,
+    errno.ENOTEMPTY,
+    errno.ENAMETOOLONG,
+    errno.ELOOP,
+    errno.EINVAL,
+}
+
+
+@dataclass(frozen=True)
+class LocalOptions:
+    mode: int = 0o640  # of each file, whatever the umask
+    overwrite: bool = False
+    free_bytes_min: int = 0  # of the file system, kept free for others
+
+
+class LocalSink:
+    """``root`` must exist; directories in a name are made below it."""
+
+    def __init__(self, root: Path | str, options: LocalOptions | None = None) -> None:
+        self._root = Path(root)
+        self._options = options or LocalOptions()
+
+    def put(self, name: str, chunks: Chunks, about: About | None = None) -> Receipt:
+        """The receipt's location is the absolute path.
+
+        Refused for a name that leads out of ``root`` or cannot be written, Conflict if it is taken and may not be
+        overwritten, StoreFull without room, Unavailable if the disk fails.
+        """
+        with closing(chunks):
+            with _translated(name):
+                target = self._target(name)
+                part, descriptor = _create(target.parent)
+            try:
+                size, sha256 = self._fill(descriptor, name, chunks)
+                with _translated(name):
+                    self._publish(part, target, size)
+            finally:
+                # A name that cannot be removed now is removed by a sweep; what went wrong before is what counts.
+                with suppress(OSError):
+                    part.unlink(missing_ok=True)
+                with suppress(OSError):
+                    os.close(descriptor)
+        return Receipt(str(target), size, sha256)
+
+    def open(self, location: str, start: int = 0, end: int | None = None) -> Chunks:
+        """The bytes of the file at a receipt's location; NotFound if it is gone."""
+        path = self._within(location)
+        try:
+            file = path.open("rb")
+        except FileNotFoundError:
+            raise NotFound("The file is no longer in the store; it may have expired.", code="no_such_file") from None
+        with file, _translated(path.name):
+            left = os.fstat(file.fileno()).st_size if end is None else end
+            left -= file.seek(start)
+            while left > 0 and (chunk := file.read(min(left, READ_BYTES))):
+                left -= len(chunk)
+                yield chunk
+        if left > 0:
+            raise Broken(f"The file {path.name!r} is shorter than it was when it was stored.", code="store_differs")
+
+    def url(self, location: str, expires_s: float, about: About | None = None) -> SignedUrl | None:
+        """A folder has no links of its own."""
+        return None
+
+    def _within(self, name: str) -> Path:
+        """The path of a name or a location; Refused if it leads out of ``root``."""
+        root = self._root.resolve(strict=True)
+        target = root / name
+        if not target.parent.resolve().is_relative_to(root):
+            raise Refused(f"{name!r} leads out of the store.", code="bad_name")
+        return target
+
+    def remove(self, name: str) -> None:
+        """Delete the file with this name below ``root``, or at a receipt's location, if it is there."""
+        target = self._within(name)
+        with _translated(name):
+            target.unlink(missing_ok=True)
+        if target.parent != self._root.resolve():
+            with suppress(OSError):  # there are others in it, or there is no such folder
+                target.parent.rmdir()
+
+    def sweep(self, older_than_s: float, now: float) -> list[Path]:
+        """Delete files last written more than ``older_than_s`` before ``now`` (Unix time), and what was never finished.
+
+        Every file below ``root`` counts as the store's. The paths of the deleted ones come back; a file that cannot be
+        deleted does not keep others from it, its error is raised at the end.
+        """
+        deleted: list[Path] = []
+        failed: list[OSError] = []
+        for directory, _, names in os.walk(self._root, onerror=failed.append):
+            for name in names:
+                path = Path(directory, name)
+                try:
+                    if _swept(path, now - older_than_s):
+                        deleted.append(path)
+                except FileNotFoundError:
+                    continue  # finished, or swept by another process
+                except OSError as error:
+                    failed.append(error)
+        if failed:
+            raise Unavailable(
+                f"Expired files could not be deleted: {failed[0].strerror}; check the store.", code="sweep_failed"
+            ) from failed[0]
+        return deleted
+
+    def _target(self, name: str) -> Path:
+        parts = name.split("/")
+        if "\0" in name or any(part in ("", ".", "..") or _PART.fullmatch(part) for part in parts):
+            raise Refused(f"{name!r} cannot be the name of a stored file.", code="bad_name")
+        root = self._root.resolve(strict=True)
+        directory = root
+        for part in parts[:-1]:
+            directory /= part
+            with suppress(FileExistsError):
+                directory.mkdir(0o750)
+                _sync(directory.parent)
+            if not directory.resolve().is_relative_to(root):
+                raise Refused(f"{name!r} leads out of the store.", code="bad_name")
+        target = directory / parts[-1]
+        if target.is_dir() or (not self._options.overwrite and os.path.lexists(target)):
+            raise _exists(name)
+        return target
+
+    def _check_free(self, descriptor: int) -> None:
+        system = os.statvfs(descriptor)
+        free = system.f_bavail * system.f_frsize
+        if free < self._options.free_bytes_min:
+            raise StoreFull(
+                f"Only {free:,} bytes are free in the store, {self._options.free_bytes_min:,} must stay so; free some."
+            )
+
+    def _fill(self, descriptor: int, name: str, chunks: Chunks) -> tuple[int, str]:
+        """Write and sync everything; its size and SHA-256. Errors of ``chunks`` pass through as they are."""
+        digest = hashlib.sha256()
+        size = checked = 0
+        self._check_free(descriptor)
+        for chunk in chunks:
+            digest.update(chunk)
+            with _translated(name):
+                view = memoryview(chunk).cast("B")
+                size += len(view)
+                while len(view):
+                    view = view[os.write(descriptor, view) :]
+                if size - checked >= FREE_CHECK_BYTES:
+                    self._check_free(descriptor)
+                    checked = size
+        with _translated(name):
+            os.fchmod(descriptor, self._options.mode)
+            os.fsync(descriptor)
+            os.close(os.dup(descriptor))  # what a close has to report (network file systems), with the lock kept
+            _check_size(os.fstat(descriptor), size, name)
+        return size, digest.hexdigest()
+
+    def _publish(self, part: Path, target: Path, size: int) -> None:
+        if self._options.overwrite:
+            part.replace(target)
+        else:
+            try:
+                target.hardlink_to(part)  # unlike a rename, fails if the name was taken meanwhile
+            except FileExistsError:
+                raise _exists(target.name) from None
+        try:
+            _check_size(target.stat(), size, target.name)
+            _sync(target.parent)
+        except BaseException:
+            target.unlink(missing_ok=True)
+            raise
+
+
+def _create(directory: Path) -> tuple[Path, int]:
+    """A new temporary file, locked, and its descriptor."""
+    while True:
+        path = directory / f".fluxport-{secrets.token_hex(8)}.part"
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        # A sweep may have come between the two and taken the file for a dead one; then there is another name.
+        if _locked(descriptor) is not False and os.fstat(descriptor).st_nlink:
+            return path, descriptor
+        os.close(descriptor)
+
+
+def _locked(descriptor: int) -> bool | None:
+    """Whether the lock could be had; None where the file system has none, so that nothing is ever swept there."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return None
+    return True
+
+
+def _swept(path: Path, before: float) -> bool:
+    """Delete ``path`` if it is an expired file or a temporary one without a living writer; whether it was."""
+    if _PART.fullmatch(path.name):
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            if _locked(descriptor):
+                path.unlink()
+                return True
+        finally:
+            os.close(descriptor)
+        return False
+    status = path.lstat()
+    if not stat.S_ISREG(status.st_mode) or status.st_mtime >= before:
+        return False
+    path.unlink()
+    return True
+
+
+def _sync(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _check_size(status: os.stat_result, size: int, name: str) -> None:
+    if status.st_size != size:
+        raise Broken(f"The store holds {status.st_size:,} of the {size:,} bytes of {name!r}; the file was not kept.")
+
+
+def _exists(name: str) -> Conflict:
+    return Conflict(f"A file or directory named {name!r} exists already; choose another name.", code="file_exists")
+
+
+@contextmanager
+def _translated(name: str) -> Iterator[None]:
+    """Errors of the file system, and only those raised inside, as ours."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or "unknown error"
+        if error.errno in _FULL:
+            raise StoreFull(f"No room for {name!r}: {reason}; free some or store it elsewhere.") from error
+        if error.errno in _NOT_WRITABLE:
+            raise Refused(f"Cannot write {name!r}: {reason}; check the directory.", code="not_writable") from error
+        raise Unavailable(f"Writing {name!r} failed: {reason}; nothing was kept.", code="store_failed") from error

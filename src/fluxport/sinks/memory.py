@@ -1,0 +1,100 @@
+"""Files in this process's memory: for the ``memory`` store, which keeps nothing longer, and for tests."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import time
+from contextlib import closing
+from dataclasses import dataclass
+
+from fluxport.errors import Conflict, NotFound, Refused, StoreFull
+from fluxport.stages import About, Chunks, Receipt, SignedUrl
+
+_SCHEME = "memory:"
+
+
+@dataclass(frozen=True)
+class MemoryOptions:
+    bytes_max: int = 256 << 20  # of all files together, unfinished ones included
+    overwrite: bool = False
+
+
+class MemorySink:
+    """All of a file or nothing, like every sink; safe to use from several threads."""
+
+    def __init__(self, options: MemoryOptions | None = None) -> None:
+        self._options = options or MemoryOptions()
+        self._lock = threading.Lock()
+        self._files: dict[str, tuple[bytes, float]] = {}
+        self._bytes = 0
+
+    def put(self, name: str, chunks: Chunks, about: About | None = None) -> Receipt:
+        """StoreFull if ``bytes_max`` is reached, Conflict if ``name`` is taken and may not be overwritten."""
+        held = bytearray()
+        with closing(chunks):
+            if any(part in ("", ".", "..") for part in name.split("/")):
+                raise Refused(f"{name!r} cannot be the name of a stored file.", code="bad_name")
+            try:
+                self._check_free(name)
+                for chunk in chunks:
+                    self._reserve(memoryview(chunk).nbytes)
+                    held += chunk
+                with self._lock:
+                    self._check_free(name)
+                    replaced, _ = self._files.get(name, (b"", 0.0))
+                    self._files[name] = (bytes(held), time.time())
+                    self._bytes -= len(replaced)
+            except BaseException:
+                self._release(len(held))
+                raise
+        return Receipt(_SCHEME + name, len(held), hashlib.sha256(held).hexdigest())
+
+    def get(self, location: str) -> bytes:
+        """The file at a receipt's ``location``."""
+        try:
+            return self._files[location.removeprefix(_SCHEME)][0]
+        except KeyError:
+            raise NotFound("The file is no longer in the store; it may have expired.", code="no_such_file") from None
+
+    def open(self, location: str, start: int = 0, end: int | None = None) -> Chunks:
+        """The bytes of the file at a receipt's location; NotFound if it is gone."""
+        yield memoryview(self.get(location))[start:end]
+
+    def url(self, location: str, expires_s: float, about: About | None = None) -> SignedUrl | None:
+        """Memory has no links of its own."""
+        return None
+
+    def remove(self, name: str) -> None:
+        """Forget the file with this name or location, if it is there."""
+        with self._lock:
+            found = self._files.pop(name.removeprefix(_SCHEME), None)
+            self._bytes -= len(found[0]) if found else 0
+
+    def names(self) -> list[str]:
+        with self._lock:
+            return sorted(self._files)
+
+    def sweep(self, older_than_s: float, now: float) -> list[str]:
+        """Delete files stored more than ``older_than_s`` before ``now`` (Unix time); their names."""
+        with self._lock:
+            expired = sorted(n for n, (_, stored) in self._files.items() if stored < now - older_than_s)
+            for name in expired:
+                self._bytes -= len(self._files.pop(name)[0])
+        return expired
+
+    def _check_free(self, name: str) -> None:
+        if name in self._files and not self._options.overwrite:
+            raise Conflict(f"A file named {name!r} exists already; choose another name.", code="file_exists")
+
+    def _reserve(self, size: int) -> None:
+        with self._lock:
+            if self._bytes + size > self._options.bytes_max:
+                raise StoreFull(
+                    f"The memory store holds {self._options.bytes_max:,} bytes at most; use a local store for more."
+                )
+            self._bytes += size
+
+    def _release(self, size: int) -> None:
+        with self._lock:
+            self._bytes -= size

@@ -1,0 +1,268 @@
+"""Objects in Alibaba Cloud OSS by its own protocol: signature V4, or V1 where a private cloud knows no other.
+
+Bodies carry their MD5, which the store checks before it takes a part; the signature does not cover them.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import ipaddress
+import json
+import re
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import formatdate
+from typing import Any, Literal
+from urllib.parse import quote, urlsplit
+
+from fluxport.errors import Refused, Unavailable
+from fluxport.sinks._http import Http, HttpOptions
+from fluxport.sinks._rest import Place, Request, RestApi
+from fluxport.sinks._sigv4 import Credentials, Query
+from fluxport.sinks.objects import ObjectOptions, ObjectSink
+
+_UNSIGNED = "UNSIGNED-PAYLOAD"
+_V4 = "OSS4-HMAC-SHA256"
+# What V1 signs of a query; everything else in it is left out.
+_V1_SIGNED = frozenset({"uploads", "uploadId", "partNumber", "tagging", "security-token", "continuation-token"})
+METADATA = "http://100.100.100.200"  # of Alibaba's machines
+RENEWED_S = 300.0
+
+
+@dataclass(frozen=True)
+class OssOptions:
+    """``endpoint`` is what Fluxport talks to, an ``-internal`` one inside the cloud; ``public_endpoint`` is what signed
+    URLs name, by default the same without ``-internal``. Without a key the machine's RAM role is asked."""
+
+    bucket: str
+    region: str | None = None
+    endpoint: str | None = None
+    public_endpoint: str | None = None
+    path_style: bool = False
+    access_key_id: str | None = None
+    access_key_secret: str | None = field(default=None, repr=False)
+    session_token: str | None = field(default=None, repr=False)
+    signature: Literal["v4", "v1"] = "v4"
+    storage_class: str | None = None
+    encryption: str | None = None  # AES256, KMS, SM4
+    kms_key_id: str | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
+    metadata: str = METADATA
+    http: HttpOptions = field(default_factory=HttpOptions)
+    objects: ObjectOptions = field(default_factory=ObjectOptions)
+
+
+class OssSink(ObjectSink):
+    def __init__(self, options: OssOptions) -> None:
+        super().__init__(OssApi(options), options.objects)
+
+
+class OssApi(RestApi):
+    """The REST API of OSS."""
+
+    prefix = "x-oss-"
+
+    def __init__(self, options: OssOptions) -> None:
+        endpoint = _with_scheme(options.endpoint or f"oss-{options.region}.aliyuncs.com")
+        public = options.public_endpoint or endpoint.replace("-internal.aliyuncs.com", ".aliyuncs.com")
+        kept = {
+            "storage-class": options.storage_class,
+            "server-side-encryption": options.encryption,
+            "server-side-encryption-key-id": options.kms_key_id,
+        }
+        path_style = options.path_style or _is_address(urlsplit(endpoint).hostname or "")
+        place = Place("oss", options.bucket, endpoint, _with_scheme(public), path_style)
+        super().__init__(place, options.http, kept, options.tags)
+        self._region = options.region or _region_of(endpoint)
+        self._v4 = options.signature == "v4"
+        self._credentials = _credentials(options)
+        if self._v4 and self._region is None:
+            raise Refused(
+                f"The region of the endpoint {endpoint} is not known: set the store's region, such as cn-hangzhou.",
+                code="bad_configuration",
+            )
+
+    @staticmethod
+    def query_text(query: Query) -> str:
+        return _query(query)
+
+    def only_new(self) -> dict[str, str]:
+        return {"x-oss-forbid-overwrite": "true"}
+
+    def checked(self, body: bytes | memoryview) -> dict[str, str]:
+        if not body:
+            return {}
+        return {"content-md5": base64.b64encode(hashlib.md5(body, usedforsecurity=False).digest()).decode()}
+
+    def sign(self, request: Request) -> dict[str, str]:
+        credentials = self._credentials()
+        headers = {"host": request.host, **request.headers}
+        return (
+            self._sign_v4(credentials, request, headers)
+            if self._v4
+            else _sign_v1(credentials, request, headers, self._clock())
+        )
+
+    def _sign_v4(self, credentials: Credentials, request: Request, headers: dict[str, str]) -> dict[str, str]:
+        moment = _moment(self._clock())
+        headers |= {"x-oss-date": moment, "x-oss-content-sha256": _UNSIGNED}
+        if credentials.session_token is not None:
+            headers["x-oss-security-token"] = credentials.session_token
+        scope, signature = self._signature(credentials, request, request.query, headers, moment)
+        headers["authorization"] = f"{_V4} Credential={credentials.access_key_id}/{scope},Signature={signature}"
+        return headers
+
+    def _signature(
+        self, credentials: Credentials, request: Request, query: Query, headers: Mapping[str, str], moment: str
+    ) -> tuple[str, str]:
+        path = quote(f"/{request.bucket}/{request.key}", safe="/")
+        lines = "".join(f"{name}:{headers[name]}\n" for name in sorted(headers) if _is_signed(name))
+        canonical = "\n".join([request.method, path, _query(query), lines, "", _UNSIGNED])
+        scope = self._scope(moment)
+        text = "\n".join([_V4, moment, scope, hashlib.sha256(canonical.encode()).hexdigest()])
+        key = b"aliyun_v4" + credentials.secret_access_key.encode()
+        for part in scope.split("/"):
+            key = hmac.new(key, part.encode(), "sha256").digest()
+        return scope, hmac.new(key, text.encode(), "sha256").hexdigest()
+
+    def _scope(self, moment: str) -> str:
+        return f"{moment[:8]}/{self._region}/oss/aliyun_v4_request"
+
+    def sign_url(self, request: Request, expires_s: int) -> tuple[str, float]:
+        credentials, now = self._credentials(), self._clock()
+        works_s = expires_s if credentials.expires_at is None else min(expires_s, credentials.expires_at - now)
+        if not self._v4:
+            return _signed_url_v1(credentials, request, int(now) + expires_s), works_s
+        moment = _moment(now)
+        query = [
+            *request.query,
+            ("x-oss-signature-version", _V4),
+            ("x-oss-date", moment),
+            ("x-oss-expires", str(expires_s)),
+            ("x-oss-credential", f"{credentials.access_key_id}/{self._scope(moment)}"),
+        ]
+        if credentials.session_token is not None:
+            query.append(("x-oss-security-token", credentials.session_token))
+        _, signature = self._signature(credentials, request, query, {}, moment)
+        return f"{_query(query)}&x-oss-signature={signature}", works_s
+
+
+def _is_signed(name: str) -> bool:
+    return name.startswith("x-oss-") or name in ("content-type", "content-md5")
+
+
+def _query(query: Query) -> str:
+    """Sorted and encoded; a name without a value has no sign of equality either."""
+    pairs = sorted((quote(name, safe=""), quote(value, safe="")) for name, value in query)
+    return "&".join(f"{name}={value}" if value else name for name, value in pairs)
+
+
+def _moment(now: float) -> str:
+    return datetime.fromtimestamp(now, UTC).strftime("%Y%m%dT%H%M%SZ")
+
+
+def _sign_v1(credentials: Credentials, request: Request, headers: dict[str, str], now: float) -> dict[str, str]:
+    headers["date"] = formatdate(now, usegmt=True)
+    if credentials.session_token is not None:
+        headers["x-oss-security-token"] = credentials.session_token
+    own = "".join(f"{name}:{headers[name]}\n" for name in sorted(headers) if name.startswith("x-oss-"))
+    told = [headers.get("content-md5", ""), headers.get("content-type", ""), headers["date"]]
+    text = "\n".join([request.method, *told, own + _v1_resource(request, request.query)])
+    headers["authorization"] = f"OSS {credentials.access_key_id}:{_hmac_sha1(credentials, text)}"
+    return headers
+
+
+def _signed_url_v1(credentials: Credentials, request: Request, until: int) -> str:
+    query = [*request.query]
+    if credentials.session_token is not None:
+        query.append(("security-token", credentials.session_token))
+    text = "\n".join([request.method, "", "", str(until), _v1_resource(request, query)])
+    signed = [
+        *query,
+        ("OSSAccessKeyId", credentials.access_key_id),
+        ("Expires", str(until)),
+        ("Signature", _hmac_sha1(credentials, text)),
+    ]
+    return _query(signed)
+
+
+def _v1_resource(request: Request, query: Query) -> str:
+    signed = sorted((k, v) for k, v in query if k in _V1_SIGNED or k.startswith("response-"))
+    text = "&".join(f"{name}={value}" if value else name for name, value in signed)
+    return f"/{request.bucket}/{request.key}" + (f"?{text}" if text else "")
+
+
+def _hmac_sha1(credentials: Credentials, text: str) -> str:
+    digest = hmac.new(credentials.secret_access_key.encode(), text.encode(), "sha1").digest()
+    return base64.b64encode(digest).decode()
+
+
+def _with_scheme(endpoint: str) -> str:
+    return endpoint if "://" in endpoint else f"https://{endpoint}"
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def _region_of(endpoint: str) -> str | None:
+    found = re.search(r"oss-([a-z0-9-]+?)(-internal)?\.aliyuncs\.com", endpoint)
+    return found[1] if found else None
+
+
+def _credentials(options: OssOptions) -> Callable[[], Credentials]:
+    if options.access_key_id and options.access_key_secret:
+        given = Credentials(options.access_key_id, options.access_key_secret, options.session_token)
+        return lambda: given
+    return _Role(Http(options.metadata, HttpOptions(connect_timeout_s=2.0, timeout_s=5.0, tries_max=2))).current
+
+
+class _Role:
+    """Credentials of the machine's RAM role, renewed before they end."""
+
+    def __init__(self, http: Http) -> None:
+        self._http = http
+        self._lock = threading.Lock()
+        self._held: Credentials | None = None
+
+    def current(self) -> Credentials:
+        with self._lock:
+            held = self._held
+            if held is None or (held.expires_at or 0) < time.time() + RENEWED_S:
+                held = self._held = self._asked()
+            return held
+
+    def _asked(self) -> Credentials:
+        path = "/latest/meta-data/ram/security-credentials/"
+        try:
+            role = self._get(path).decode().strip()
+            told: dict[str, Any] = json.loads(self._get(path + quote(role)))
+            expires = datetime.fromisoformat(told["Expiration"].replace("Z", "+00:00")).timestamp()
+            return Credentials(told["AccessKeyId"], told["AccessKeySecret"], told["SecurityToken"], expires)
+        except (Unavailable, ValueError, KeyError, TypeError) as error:
+            raise Refused(
+                "There are no OSS credentials: set access_key_id and secret_access_key of the store, or "
+                "OSS_ACCESS_KEY_ID and OSS_ACCESS_KEY_SECRET, or give this machine a RAM role.",
+                code="no_credentials",
+            ) from error
+
+    def _get(self, path: str) -> bytes:
+        headers = {"host": self._http.authority}
+        version2 = self._http.request(
+            "PUT", "/latest/api/token", lambda: {**headers, "X-aliyun-ecs-metadata-token-ttl-seconds": "300"}
+        )
+        if version2.status == 200:
+            headers["X-aliyun-ecs-metadata-token"] = version2.body.decode()
+        answer = self._http.request("GET", path, lambda: headers)
+        if answer.status != 200:
+            raise Unavailable("The machine has no RAM role.", code="no_credentials")
+        return answer.body

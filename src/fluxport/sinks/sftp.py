@@ -1,0 +1,253 @@
+"""Files in a folder of an SFTP server, all of each or nothing: each grows under a hidden name, is measured there, and
+takes its own name in one step. What a killed process left has the hidden name, and is old enough one day.
+
+The server's key is looked at before anything is sent: it must be known.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import posixpath
+import re
+import secrets
+import stat
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from fluxport.errors import Broken, Conflict, NotFound, Refused, StoreFull, Unavailable
+from fluxport.stages import About, Chunks, Receipt, SignedUrl
+
+if TYPE_CHECKING:
+    from paramiko import SFTPAttributes, SFTPClient
+
+READ_BYTES = 256 << 10
+
+_PART = re.compile(r"\.fluxport-[0-9a-f]{16}\.part")
+
+
+@dataclass(frozen=True)
+class SftpOptions:
+    """``known_hosts`` is a file in OpenSSH's form; without one the user's own is read."""
+
+    host: str
+    user: str
+    path: str
+    port: int = 22
+    password: str | None = field(default=None, repr=False)
+    key_file: str | None = None
+    known_hosts: str | None = None
+    overwrite: bool = False
+    timeout_s: float = 60.0
+    orphan_s: float = 86_400.0
+
+
+class SftpSink:
+    """``path`` must exist on the server; directories in a name are made below it. Each file has its own connection."""
+
+    def __init__(self, options: SftpOptions) -> None:
+        self._options = options
+        self._root = options.path.rstrip("/")
+
+    def put(self, name: str, chunks: Chunks, about: About | None = None) -> Receipt:
+        """The receipt's location is ``sftp://host/path/name``."""
+        with closing(chunks), self._connected() as sftp:
+            with self._translated():
+                target = self._path(name)
+                self._make_folders(sftp, target)
+                if not self._options.overwrite and _status(sftp, target) is not None:
+                    raise _exists(name)
+            part = posixpath.join(posixpath.dirname(target), f".fluxport-{secrets.token_hex(8)}.part")
+            try:
+                size, sha256 = self._fill(sftp, part, chunks)
+                with self._translated():
+                    self._publish(sftp, part, target, size)
+            finally:
+                with suppress(OSError, EOFError):
+                    sftp.remove(part)
+        return Receipt(self._location(target), size, sha256)
+
+    def open(self, location: str, start: int = 0, end: int | None = None) -> Chunks:
+        """The bytes of the file at a receipt's location."""
+        with self._connected() as sftp, self._translated():
+            path = self._path(location)
+            status = _status(sftp, path)
+            if status is None:
+                raise NotFound("The file is no longer in the store; it may have expired.", code="no_such_file")
+            size = status.st_size or 0
+            left = (size if end is None else min(end, size)) - start
+            with sftp.open(path, "rb") as file:
+                file.seek(start)
+                while left > 0 and (chunk := file.read(min(left, READ_BYTES))):
+                    left -= len(chunk)
+                    yield chunk
+
+    def url(self, location: str, expires_s: float, about: About | None = None) -> SignedUrl | None:
+        """SFTP has no links."""
+        return None
+
+    def remove(self, name: str) -> None:
+        """Delete the file with this name or location, if it is there."""
+        with self._connected() as sftp, self._translated(), suppress(FileNotFoundError):
+            path = self._path(name)
+            sftp.remove(path)
+            if (folder := posixpath.dirname(path)) != self._root:
+                with suppress(OSError):  # there are others in it
+                    sftp.rmdir(folder)
+
+    def sweep(self, older_than_s: float, now: float) -> list[str]:
+        """Delete files that are old enough, and hidden ones whose writers must be dead."""
+        deleted = []
+        with self._connected() as sftp, self._translated():
+            for path, status in list(_walk(sftp, self._root)):
+                unfinished = _PART.fullmatch(posixpath.basename(path)) is not None
+                oldest = now - (self._options.orphan_s if unfinished else older_than_s)
+                if (status.st_mtime or 0) < oldest:
+                    with suppress(FileNotFoundError):
+                        sftp.remove(path)
+                        deleted.append(self._location(path))
+        return deleted
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        """Errors of the server, and only those raised inside, as ours."""
+        host = self._options.host
+        try:
+            yield
+        except PermissionError as error:
+            raise Refused(f"The SFTP server {host} does not allow that in this folder.", code="not_writable") from error
+        except FileNotFoundError as error:
+            raise Refused(f"The SFTP server {host} has no such folder; make it first.", code="not_writable") from error
+        except (OSError, EOFError) as error:
+            if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise StoreFull(f"The SFTP server {host} has no room for the file.") from error
+            raise _away(host, error) from error
+
+    # -- the server ------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def _connected(self) -> Iterator[SFTPClient]:
+        try:
+            import paramiko
+        except ImportError:
+            raise Refused(
+                "A store of type sftp needs its library: pip install 'fluxport[sftp]'.", code="missing_extra"
+            ) from None
+        options = self._options
+        client = paramiko.SSHClient()
+        client.set_missing_host_key_policy(paramiko.RejectPolicy())
+        with closing(client):
+            try:
+                client.load_host_keys(options.known_hosts) if options.known_hosts else client.load_system_host_keys()
+                client.connect(
+                    options.host,
+                    options.port,
+                    options.user,
+                    options.password,
+                    key_filename=options.key_file,
+                    timeout=10.0,
+                    banner_timeout=10.0,
+                    auth_timeout=10.0,
+                    allow_agent=False,
+                    look_for_keys=options.password is None and options.key_file is None,
+                )
+                sftp = client.open_sftp()
+            except paramiko.AuthenticationException as error:
+                raise Refused(
+                    f"The SFTP server {options.host} does not let {options.user!r} in; check the password or key.",
+                    code="store_denied",
+                ) from error
+            except paramiko.SSHException as error:
+                raise Refused(
+                    f"The SFTP server {options.host} is not the one that is known, or speaks no SSH that we know: put "
+                    "its key into known_hosts.",
+                    code="unknown_host",
+                    detail=str(error),
+                ) from error
+            except (OSError, EOFError) as error:
+                raise _away(options.host, error) from error
+            channel: Any = sftp.get_channel()
+            channel.settimeout(options.timeout_s)
+            with closing(sftp):
+                yield sftp
+
+    def _path(self, name: str) -> str:
+        root = self._location(self._root + "/")
+        if name.startswith(root):
+            return f"{self._root}/{name[len(root) :]}"
+        parts = name.split("/")
+        if not name.isprintable() or any(part in ("", ".", "..") or _PART.fullmatch(part) for part in parts):
+            raise Refused(f"{name!r} cannot be the name of a stored file.", code="bad_name")
+        return f"{self._root}/{name}"
+
+    def _location(self, path: str) -> str:
+        return f"sftp://{self._options.host}{path}"
+
+    def _make_folders(self, sftp: SFTPClient, target: str) -> None:
+        below = posixpath.dirname(target)[len(self._root) :].strip("/")
+        folder = self._root
+        for part in filter(None, below.split("/")):
+            folder = f"{folder}/{part}"
+            if _status(sftp, folder) is None:
+                with suppress(OSError):  # another one has made it meanwhile; else what follows fails
+                    sftp.mkdir(folder)
+
+    def _fill(self, sftp: SFTPClient, part: str, chunks: Chunks) -> tuple[int, str]:
+        """Write everything; its size and SHA-256. Errors of ``chunks`` pass through as they are."""
+        digest, size = hashlib.sha256(), 0
+        with self._translated():
+            file = sftp.open(part, "wbx")
+            file.set_pipelined(True)
+        try:
+            for chunk in chunks:
+                digest.update(chunk)
+                size += len(chunk)
+                with self._translated():
+                    file.write(bytes(chunk))
+        except BaseException:
+            with suppress(OSError, EOFError):
+                file.close()
+            raise
+        with self._translated():
+            file.close()
+        return size, digest.hexdigest()
+
+    def _publish(self, sftp: SFTPClient, part: str, target: str, size: int) -> None:
+        if (sftp.stat(part).st_size or 0) != size:
+            raise Broken("The SFTP server does not hold what it was sent; the file was not kept.", code="store_differs")
+        if self._options.overwrite:
+            sftp.posix_rename(part, target)
+            return
+        try:
+            sftp.rename(part, target)  # fails where there is a file already
+        except OSError:
+            if _status(sftp, target) is not None:
+                raise _exists(posixpath.basename(target)) from None
+            raise
+
+
+def _status(sftp: SFTPClient, path: str) -> SFTPAttributes | None:
+    try:
+        return sftp.stat(path)
+    except FileNotFoundError:
+        return None
+
+
+def _walk(sftp: SFTPClient, folder: str) -> Iterator[tuple[str, SFTPAttributes]]:
+    for found in sftp.listdir_attr(folder):
+        path = f"{folder}/{found.filename}"
+        if stat.S_ISDIR(found.st_mode or 0):
+            yield from _walk(sftp, path)
+        elif stat.S_ISREG(found.st_mode or 0):
+            yield path, found
+
+
+def _exists(name: str) -> Conflict:
+    return Conflict(f"A file named {name!r} exists already; choose another name.", code="file_exists")
+
+
+def _away(host: str, error: BaseException) -> Unavailable:
+    sentence = f"The SFTP server {host} cannot be reached or broke off."
+    return Unavailable(sentence, code="store_unreachable", detail=str(error))

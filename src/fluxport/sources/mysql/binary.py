@@ -1,0 +1,168 @@
+"""Rows of the binary protocol (prepared statements): numbers and dates as they lie in memory.
+
+A row is a zero byte, a bitmap of nulls that begins at bit 2, and the cells that are not null, one behind the other. So
+the position of a cell differs from row to row, and is carried along as an array while the columns are read in turn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from fluxport.sources.mysql import cells
+from fluxport.sources.mysql.cells import Clock, Context, Mask, Numbers
+from fluxport.sources.mysql.columns import Column, Type
+from fluxport.sources.mysql.malformed import Malformed
+from fluxport.sources.mysql.rows import Block, Positions
+
+FIXED_WIDTHS: dict[int, int] = {
+    Type.TINY: 1,
+    Type.SHORT: 2,
+    Type.YEAR: 2,
+    Type.INT24: 4,
+    Type.LONG: 4,
+    Type.LONGLONG: 8,
+    Type.FLOAT: 4,
+    Type.DOUBLE: 8,
+}
+
+# Reads one column: (block, column, context, position of each cell, valid) -> (array, position of each next cell)
+Reader = Callable[[Block, Column, Context, Positions, "Mask | None"], tuple[pa.Array, Positions]]
+
+
+def width_of(column: Column) -> int:
+    """Bytes of every cell, 0 where a length stands before it."""
+    return FIXED_WIDTHS.get(column.code, 0)
+
+
+def decode(block: Block, columns: list[Column], context: Context) -> list[pa.Array]:
+    """One array per column; Malformed or IndexError if the rows are not what the columns say."""
+    bitmap_bytes = (len(columns) + 9) // 8
+    at = block.starts + (1 + bitmap_bytes)
+    if (at > block.ends).any():
+        raise Malformed
+    bits = block.window.bytes[(block.starts + 1)[:, None] + np.arange(bitmap_bytes)]
+    some = np.bitwise_or.reduce(bits, axis=0)
+    arrays = []
+    for index, column in enumerate(columns):
+        byte, mask = (index + 2) >> 3, 1 << ((index + 2) & 7)
+        valid = (bits[:, byte] & mask) == 0 if some[byte] & mask else None
+        made, at = READERS[column.kind](block, column, context, at, valid)
+        arrays.append(made)
+    if not np.array_equal(at, block.ends):
+        raise Malformed
+    return arrays
+
+
+def _fixed(
+    block: Block, column: Column, context: Context, at: Positions, valid: Mask | None
+) -> tuple[pa.Array, Positions]:
+    values, after = _numbers(block, column, at, valid)
+    return cells.fixed(column.arrow, values, valid), after
+
+
+def _bool(
+    block: Block, column: Column, context: Context, at: Positions, valid: Mask | None
+) -> tuple[pa.Array, Positions]:
+    values, after = _numbers(block, column, at, valid)
+    bits = pa.py_buffer(np.packbits(values != 0, bitorder="little"))
+    return pa.Array.from_buffers(pa.bool_(), len(values), [cells.bitmap(valid), bits]), after
+
+
+def _numbers(block: Block, column: Column, at: Positions, valid: Mask | None) -> tuple[Numbers, Positions]:
+    width = FIXED_WIDTHS[column.code]
+    values = block.window.numbers[width][at]
+    return values, at + (width if valid is None else valid * np.int64(width))
+
+
+def _temporal_sizes(block: Block, at: Positions, valid: Mask | None) -> tuple[Positions, Positions]:
+    """Bytes of each date or time (they leave out trailing zero parts), and where it begins."""
+    sizes = block.window.bytes[at].astype(np.int64)
+    if valid is None:
+        return sizes, at + 1
+    sizes[~valid] = 0
+    return sizes, at + valid
+
+
+_MOMENT_SIZES = np.isin(np.arange(256), (0, 4, 7, 11))
+_TIME_SIZES = np.isin(np.arange(256), (0, 8, 12))
+
+
+def _moment(
+    block: Block, column: Column, context: Context, at: Positions, valid: Mask | None
+) -> tuple[pa.Array, Positions]:
+    sizes, begin = _temporal_sizes(block, at, valid)
+    after = begin + sizes
+    if (after > block.ends).any() or not _MOMENT_SIZES[sizes].all():
+        raise Malformed
+    parts = block.window.numbers[8][begin].astype(np.int64)  # year 2, month 1, day 1, hour, minute, second, 1 unused
+    if len(sizes) and sizes.min() < 7:
+        parts = np.where(sizes >= 7, parts, np.where(sizes >= 4, parts & 0xFFFFFFFF, 0))
+    ymd = (parts & 0xFFFF, parts >> 16 & 0xFF, parts >> 24 & 0xFF)
+    clock = None
+    if column.kind == "datetime":
+        seconds = (parts >> 32 & 0xFF) * 3600 + (parts >> 40 & 0xFF) * 60 + (parts >> 48 & 0xFF)
+        clock = Clock(seconds, _micros(block, begin + 7, sizes >= 11))
+    return cells.moments(column, context.findings, ymd, clock, valid), after
+
+
+def _time(
+    block: Block, column: Column, context: Context, at: Positions, valid: Mask | None
+) -> tuple[pa.Array, Positions]:
+    sizes, begin = _temporal_sizes(block, at, valid)
+    after = begin + sizes
+    if (after > block.ends).any() or not _TIME_SIZES[sizes].all():
+        raise Malformed
+    window, there = block.window, sizes >= 8
+    days = window.numbers[4][begin + 1].astype(np.int64)
+    clock = window.numbers[4][begin + 5].astype(np.int64)  # hour, minute, second, 1 unused
+    seconds = days * 86_400 + (clock & 0xFF) * 3600 + (clock >> 8 & 0xFF) * 60 + (clock >> 16 & 0xFF)
+    negative = (window.bytes[begin] != 0) & there
+    made = Clock(np.where(there, seconds, 0), _micros(block, begin + 8, sizes >= 12))
+    return cells.durations(column, context.findings, made, negative, valid), after
+
+
+def _micros(block: Block, at: Positions, there: Mask) -> Numbers | None:
+    if not there.any():
+        return None
+    micros = block.window.numbers[4][np.where(there, at, 0)]
+    return np.where(there, micros, 0).astype(np.int64)
+
+
+def _null(
+    block: Block, column: Column, context: Context, at: Positions, valid: Mask | None
+) -> tuple[pa.Array, Positions]:
+    if valid is None or valid.any():
+        raise Malformed
+    return pa.nulls(len(at)), at
+
+
+def _sized(convert: Callable[[cells.Cells], Any]) -> Reader:
+    def read(
+        block: Block, column: Column, context: Context, at: Positions, valid: Mask | None
+    ) -> tuple[pa.Array, Positions]:
+        found, after = cells.sized(block, column, context, at, valid, null_mark=False)
+        return convert(found), after
+
+    return read
+
+
+READERS: dict[str, Reader] = {
+    "integer": _fixed,
+    "float": _fixed,
+    "bool": _bool,
+    "date": _moment,
+    "datetime": _moment,
+    "time": _time,
+    "null": _null,
+    "decimal": _sized(cells.to_decimal),
+    "text": _sized(cells.to_text),
+    "bytes": _sized(cells.to_bytes),
+    "bit": _sized(cells.to_bit),
+    "bit_or_digits": _sized(cells.to_bit_or_digits),
+    "geometry": _sized(cells.to_hex),
+    "hex": _sized(cells.to_hex),
+}

@@ -1,0 +1,307 @@
+"""Cells to Arrow arrays, a column of a block at a time: what the binary and the text protocol have in common.
+
+Cells of varying length are copied out by Arrow itself: the receive buffer is taken for the data of a binary array whose
+elements are, in turn, a cell and the gap behind it, and every other element is taken. Nothing here trusts a length that
+it has not compared with the end of its row.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from fluxport import compute as pc
+from fluxport.errors import Broken
+from fluxport.findings import Findings
+from fluxport.sources.mysql.columns import Column
+from fluxport.sources.mysql.malformed import Malformed
+from fluxport.sources.mysql.rows import Block, Positions, cell_too_large
+
+Mask: TypeAlias = npt.NDArray[np.bool_]
+Numbers: TypeAlias = npt.NDArray[Any]
+
+UNITS_PER_SECOND = {"s": 1, "ms": 1_000, "us": 1_000_000}
+
+
+@dataclass(frozen=True)
+class Cells:
+    """The cells of one column in a block: ``at`` is the first byte of each, ``sizes`` its bytes (0 where null).
+
+    ``valid`` is None where no cell is null.
+    """
+
+    block: Block
+    column: Column
+    findings: Findings
+    at: Positions
+    sizes: Positions
+    valid: Mask | None
+
+    def __len__(self) -> int:
+        return len(self.at)
+
+
+@dataclass(frozen=True)
+class Context:
+    """What decoding needs beside the bytes."""
+
+    findings: Findings
+    cell_bytes_max: int
+
+
+def sized(
+    block: Block, column: Column, context: Context, at: Positions, valid: Mask | None, *, null_mark: bool
+) -> tuple[Cells, Positions]:
+    """The cells at ``at`` that begin with their length, and where the next column begins.
+
+    ``null_mark``: a first byte of 0xFB is NULL (text protocol); else ``valid`` says what is NULL and takes no bytes.
+    """
+    window = block.window
+    first = window.bytes[at]
+    if null_mark:
+        nulls = first == 0xFB
+        valid = ~nulls if nulls.any() else None
+    elif valid is not None:
+        first = np.where(valid, first, 0)
+    sizes = first.astype(np.int64)
+    behind = at + 1
+    if valid is not None:
+        sizes[~valid] = 0
+        if not null_mark:
+            behind = at + valid
+    if len(first) and first.max() > 250:
+        behind = _wide_sizes(block, first, at, behind, sizes, valid)
+    after = behind + sizes
+    if (after > block.ends).any():
+        raise Malformed
+    if len(first) and (largest := int(sizes.max())) > context.cell_bytes_max:
+        row = block.first_row + int(sizes.argmax())
+        raise cell_too_large(column.name, row, largest, context.cell_bytes_max)
+    return Cells(block, column, context.findings, behind, sizes, valid), after
+
+
+def _wide_sizes(
+    block: Block, first: Numbers, at: Positions, behind: Positions, sizes: Positions, valid: Mask | None
+) -> Positions:
+    """Lengths of 251 bytes and more, which stand in 2, 3 or 8 bytes behind a mark."""
+    for mark, width, mask in ((0xFC, 2, 0xFFFF), (0xFD, 3, 0xFFFFFF), (0xFE, 8, 0x7FFFFFFFFFFFFFFF)):
+        marked = np.flatnonzero(first == mark)
+        if len(marked):
+            places = at[marked] + 1
+            if (places + width > block.ends[marked]).any():
+                raise Malformed
+            sizes[marked] = block.window.numbers[4 if width == 3 else width][places] & mask
+            behind[marked] += width
+    if (first == 0xFF).any() or (valid is None and (first == 0xFB).any()) or (sizes > 0x7FFFFFFF).any():
+        raise Malformed
+    return behind
+
+
+def packed(cells: Cells, skip: int = 0) -> pa.Array:
+    """The bytes of the cells (without their first ``skip``) as a binary array without nulls."""
+    block = cells.block
+    rows = len(cells)
+    edges = np.empty((rows, 2), np.int32)
+    edges[:, 0] = cells.at
+    if skip:
+        edges[:, 0] += np.minimum(skip, cells.sizes).astype(np.int32)
+    np.add(cells.at, cells.sizes, out=edges[:, 1], casting="unsafe")
+    gapped = pa.Array.from_buffers(pa.binary(), 2 * rows - 1, [None, pa.py_buffer(edges), block.window.arrow])
+    return gapped if block.owned and rows == 1 else pc.take(gapped, _even(rows))
+
+
+_EVEN_ROWS = 1 << 12
+
+
+def _even(rows: int) -> pa.Array:
+    return _even_numbers(rows) if rows > _EVEN_ROWS else _first_even_numbers()[:rows]
+
+
+@cache
+def _first_even_numbers() -> pa.Array:
+    return _even_numbers(_EVEN_ROWS)
+
+
+def _even_numbers(count: int) -> pa.Array:
+    return pc.from_numpy(np.arange(0, 2 * count, 2, dtype=np.int32))
+
+
+def bitmap(valid: Mask | None) -> Any:
+    """``valid`` as Arrow's validity buffer."""
+    return None if valid is None else pa.py_buffer(np.packbits(valid, bitorder="little"))
+
+
+def fixed(arrow: pa.DataType, values: Numbers, valid: Mask | None) -> pa.Array:
+    """``values`` (of the width of ``arrow``) as an array; what stands where nothing is valid is made 0."""
+    if valid is not None:
+        values[~valid] = 0
+    return pa.Array.from_buffers(arrow, len(values), [bitmap(valid), pa.py_buffer(np.ascontiguousarray(values))])
+
+
+def with_type(cells: Cells, made: pa.Array, arrow: pa.DataType) -> pa.Array:
+    """The buffers of a binary array as ``arrow`` (a type of the same layout), with the cells' nulls."""
+    return pa.Array.from_buffers(arrow, len(made), [bitmap(cells.valid), *made.buffers()[1:]])
+
+
+def to_bytes(cells: Cells) -> pa.Array:
+    return with_type(cells, packed(cells), pa.binary())
+
+
+def to_text(cells: Cells) -> pa.Array:
+    """UTF-8; what is not becomes U+FFFD, counted. One look at the whole buffer settles most blocks."""
+    made = with_type(cells, packed(cells), pa.utf8())
+    data = _content(made)
+    if not data.size or data.max() < 0x80:
+        return made
+    try:
+        made.validate(full=True)
+    except pa.ArrowInvalid:
+        return _repaired(cells, made)
+    return made
+
+
+def _content(made: pa.Array) -> npt.NDArray[np.uint8]:
+    _, offsets, data = made.buffers()
+    if data is None:
+        return np.empty(0, np.uint8)
+    edges = np.frombuffer(offsets, np.int32, len(made) + 1)
+    return np.frombuffer(data, np.uint8)[edges[0] : edges[-1]]
+
+
+def _repaired(cells: Cells, made: pa.Array) -> pa.Array:
+    values: list[str | None] = []
+    wrong = 0
+    for raw in pa.Array.from_buffers(pa.binary(), len(made), made.buffers()).to_pylist():
+        if raw is None:
+            values.append(None)
+            continue
+        try:
+            values.append(raw.decode())
+        except UnicodeDecodeError:
+            values.append(raw.decode(errors="replace"))
+            wrong += 1
+    cells.findings.add("invalid_text_replaced", cells.column.name, wrong)
+    return pa.array(values, pa.utf8())
+
+
+def to_decimal(cells: Cells) -> pa.Array:
+    try:
+        return pc.cast(with_type(cells, packed(cells), pa.utf8()), cells.column.arrow)
+    except pa.ArrowInvalid:
+        raise Broken(
+            f"Column {cells.column.name!r} has a number that does not fit its declared {cells.column.type_name}; "
+            "CAST it in the query to a wider DECIMAL.",
+            code="decimal_overflow",
+        ) from None
+
+
+def to_bit(cells: Cells) -> pa.Array:
+    """BIT(n): up to 8 bytes, the highest first."""
+    width = int(cells.sizes.max()) if len(cells) else 0
+    if width > 8:
+        raise Malformed
+    values = np.zeros(len(cells), np.uint64)
+    for index in range(width):
+        there = index < cells.sizes
+        byte = cells.block.window.bytes[cells.at + index]
+        values = np.where(there, values << np.uint64(8) | byte, values)
+    return fixed(pa.uint64(), values, cells.valid)
+
+
+def to_bit_or_digits(cells: Cells) -> pa.Array:
+    """BIT(n) of at most BITS_TOLD_APART bits: one byte, or decimal digits, whose bytes are larger than any such one."""
+    if len(cells) and cells.sizes.max() > 2:
+        raise Malformed
+    first, second = (cells.block.window.bytes[cells.at + index].astype(np.uint64) for index in (0, 1))
+    digit = np.uint64(ord("0"))
+    digits = np.where(cells.sizes > 1, (first - digit) * np.uint64(10) + (second - digit), first - digit)
+    values = np.where(cells.sizes == 0, np.uint64(0), np.where(first < digit, first, digits))
+    return fixed(pa.uint64(), values, cells.valid)
+
+
+_HEX = np.frombuffer("".join(f"{byte:02x}" for byte in range(256)).encode(), "<u2")
+SRID_BYTES = 4
+
+
+def to_hex(cells: Cells) -> pa.Array:
+    """Lower-case hex; a geometry loses the 4 bytes of SRID that MySQL puts before the WKB."""
+    made = packed(cells, SRID_BYTES if cells.column.kind == "geometry" else 0)
+    edges = np.frombuffer(made.buffers()[1], np.int32, len(made) + 1)
+    data = _HEX[_content(made)]
+    if len(data) > 0x3FFFFFFF:
+        raise cell_too_large(cells.column.name, cells.block.first_row, len(data), 0x3FFFFFFF)
+    buffers = [bitmap(cells.valid), pa.py_buffer((edges - edges[0]) * np.int32(2)), pa.py_buffer(data)]
+    return pa.Array.from_buffers(pa.utf8(), len(made), buffers)
+
+
+USUAL_YEARS, ALL_YEARS = (1900, 2100), (0, 9999)
+
+
+@cache
+def _month_starts(first: int, last: int) -> npt.NDArray[np.int32]:
+    """Days from 1970-01-01 to the first of every month from year ``first`` to year ``last`` and one more."""
+    months = np.arange(f"{first:04}-01", f"{last + 1:04}-02", dtype="datetime64[M]")
+    return months.astype("datetime64[D]").astype(np.int32)
+
+
+@dataclass(frozen=True)
+class Clock:
+    """Seconds (of the day, or of a TIME) and microseconds; None where no cell has a fraction."""
+
+    seconds: Numbers
+    micros: Numbers | None
+
+
+def moments(
+    column: Column, findings: Findings, ymd: tuple[Numbers, Numbers, Numbers], clock: Clock | None, valid: Mask | None
+) -> pa.Array:
+    """Dates, or dates and times where there is a clock; what no calendar has becomes null, counted."""
+    year, month, day = ymd
+    known = (year > 0) & (month > 0) & (day > 0)
+    if not known.all():
+        valid = _dropped(column, findings, "zero_date_null", known, valid)
+        year, month, day = np.where(known, year, 1970), np.where(known, month, 1), np.where(known, day, 1)
+    latest = year.max(initial=USUAL_YEARS[0])
+    if month.max(initial=1) > 12 or latest > ALL_YEARS[1]:
+        raise Malformed
+    usual = USUAL_YEARS[0] <= year.min(initial=latest) and latest <= USUAL_YEARS[1]
+    first, last = USUAL_YEARS if usual else ALL_YEARS
+    starts = _month_starts(first, last)
+    index = (year - first) * 12 + month - 1
+    if len(day) and day.max() > 28:
+        possible = day <= starts[index + 1] - starts[index]
+        if not possible.all():
+            valid = _dropped(column, findings, "impossible_date_null", possible, valid)
+    days = starts[index] + (day - 1)
+    if clock is None:
+        return fixed(column.arrow, days.astype(np.int32), valid)
+    return _in_unit(column, findings, Clock(days.astype(np.int64) * 86_400 + clock.seconds, clock.micros), valid)
+
+
+def _dropped(column: Column, findings: Findings, code: str, kept: Mask, valid: Mask | None) -> Mask:
+    """``valid`` without what is not ``kept``, which is counted."""
+    findings.add(code, column.name, int((~kept if valid is None else ~kept & valid).sum()))
+    return kept if valid is None else kept & valid
+
+
+def durations(column: Column, findings: Findings, clock: Clock, negative: Mask, valid: Mask | None) -> pa.Array:
+    sign = np.where(negative, -1, 1)
+    return _in_unit(
+        column, findings, Clock(clock.seconds * sign, None if clock.micros is None else clock.micros * sign), valid
+    )
+
+
+def _in_unit(column: Column, findings: Findings, clock: Clock, valid: Mask | None) -> pa.Array:
+    """Counts of the column's unit; should a fraction be finer than the column declares, that is told."""
+    per_second = UNITS_PER_SECOND[column.arrow.unit]
+    values = clock.seconds.astype(np.int64) * per_second if per_second > 1 else clock.seconds.astype(np.int64)
+    if clock.micros is not None:
+        fraction, finer = np.divmod(clock.micros.astype(np.int64), 1_000_000 // per_second)
+        values += fraction
+        findings.add("precision_reduced", column.name, int(np.count_nonzero(finer if valid is None else finer[valid])))
+    return fixed(column.arrow, values, valid)

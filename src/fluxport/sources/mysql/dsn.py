@@ -1,0 +1,215 @@
+"""Where and how to connect: a URL or the form of Go's driver, read once into one dataclass.
+
+::
+
+    mysql://user:password@host:3306/database?ssl-mode=verify-identity&connect-timeout=5s
+    mysql://user@/database?socket=/run/mysqld/mysqld.sock
+    user:password@tcp(host:3306)/database?parseTime=true&tls=true
+
+No message repeats any part of the text but names of options: a password with an unescaped ``/`` or ``@`` may be
+anywhere in it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Literal
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from fluxport.errors import Refused
+
+# "auto", where nothing is said: as preferred, but plain to this very machine, where there is no network to listen on.
+TlsMode = Literal["auto", "disabled", "preferred", "required", "verify-ca", "verify-identity"]
+
+TLS_MODES: dict[str, TlsMode] = {
+    "disabled": "disabled",
+    "preferred": "preferred",
+    "required": "required",
+    "verify-ca": "verify-ca",
+    "verify-identity": "verify-identity",
+}
+GO_TLS_MODES: dict[str, TlsMode] = {
+    "true": "verify-identity",
+    "skip-verify": "required",
+    "preferred": "preferred",
+    "false": "disabled",
+}
+# Options of Go's driver that ask for what is always so here, or for what a reader of rows has no use for.
+IGNORED = frozenset({
+    "allowallfiles", "allowcleartextpasswords", "allowfallbacktoplaintext", "allownativepasswords", "allowoldpasswords",
+    "charset", "checkconnliveness", "clientfoundrows", "collation", "columnswithalias", "compress",
+    "connectionattributes", "interpolateparams", "loc", "maxallowedpacket", "multistatements", "parsetime",
+    "rejectreadonly", "serverpubkey", "timetruncate", "writetimeout",
+})  # fmt: skip
+_URL = re.compile(r"(?:mysql|mariadb)://", re.IGNORECASE)
+_EXAMPLE = "write it like mysql://user:password@host:3306/database"
+
+
+@dataclass(frozen=True)
+class Dsn:
+    """One server and account; ``socket`` is the path of a unix socket and wins over host and port."""
+
+    host: str = "127.0.0.1"
+    port: int = 3306
+    socket: str | None = None
+    user: str = ""
+    password: str = field(default="", repr=False)
+    database: str = ""
+    tls: TlsMode = "auto"
+    tls_ca: str | None = None
+    tls_cert: str | None = None
+    tls_key: str | None = None
+    connect_timeout_s: float = 10.0
+    read_timeout_s: float = 300.0
+    tinyint1_bool: bool = False
+    prepared: bool = True
+    shown: str = ""
+
+    @property
+    def loopback(self) -> bool:
+        return self.socket is not None or self.host in ("localhost", "::1") or self.host.startswith("127.")
+
+    @property
+    def place(self) -> str:
+        """What a message may name: host and port, or the socket, unless it is for people who need not know them."""
+        address = f"[{self.host}]" if ":" in self.host else self.host
+        return self.shown or self.socket or f"{address}:{self.port}"
+
+
+def parse_dsn(text: str, defaults: Dsn | None = None) -> Dsn:
+    """``text`` in either form, over ``defaults``; Refused with what is wrong."""
+    if any(ord(c) < 32 for c in text):
+        raise _refused("it holds a control character; percent-encode it in a URL")
+    found, options = _parse_url(text) if _URL.match(text) else _parse_go(text)
+    return dataclasses.replace(defaults or Dsn(), **found, **_parse_options(options))
+
+
+def _refused(what: str) -> Refused:
+    return Refused(f"The MySQL data source is not right: {what}.", code="bad_dsn")
+
+
+def _parse_url(text: str) -> tuple[dict[str, Any], str]:
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+        host = unquote(parts.hostname or "")
+    except ValueError:
+        raise _refused(
+            "host or port cannot be read (a password's '/', '@', ':', '#', '?' must be percent-encoded); " + _EXAMPLE
+        ) from None
+    if parts.fragment or "#" in text:
+        raise _refused("it has a '#'; if it belongs to the password write it as %23")
+    database = unquote(parts.path.removeprefix("/"))
+    if "@" in database or "/" in parts.path.removeprefix("/"):
+        raise _refused("the database's name has a '/' or '@' in it; in a password write them as %2F and %40")
+    found: dict[str, Any] = {
+        "user": unquote(parts.username or ""),
+        "password": unquote(parts.password or ""),
+        "database": database,
+    }
+    if host.startswith("/"):
+        found["socket"] = host
+    elif host:
+        found["host"] = host
+    if port:
+        found["port"] = port
+    return found, parts.query
+
+
+_GO_FORM = re.compile(
+    r"(?:(?P<user>[^:@]*)(?::(?P<password>.*))?@)?(?:(?P<net>tcp|unix)(?:\((?P<address>.*)\))?)?"
+    r"/(?P<database>[^/?]*)(?:\?(?P<options>.*))?",
+    re.DOTALL,
+)
+_ADDRESS = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.%]+)\]|(?P<host>[^:\[\]]+))(?::(?P<port>[0-9]{1,5}))?")
+
+
+def _parse_go(text: str) -> tuple[dict[str, Any], str]:
+    match = _GO_FORM.fullmatch(text)  # greedy: the last '@' ends the password, whatever else is in it
+    if match is None:
+        raise _refused(f"it is neither a URL nor user:password@tcp(host:3306)/database; {_EXAMPLE}")
+    found: dict[str, Any] = {
+        "user": match["user"] or "",
+        "password": match["password"] or "",
+        "database": unquote(match["database"]),
+    }
+    if match["net"] == "unix":
+        found["socket"] = match["address"] or "/tmp/mysql.sock"  # noqa: S108  the default of Go's driver
+    elif match["address"]:
+        address = _ADDRESS.fullmatch(match["address"])
+        if address is None or not 0 < int(address["port"] or 3306) < 65536:
+            raise _refused("the address in tcp(...) must be host:port")
+        found["host"] = address["v6"] or address["host"]
+        found["port"] = int(address["port"] or 3306)
+    return found, match["options"] or ""
+
+
+def _parse_options(query: str) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    try:
+        pairs = parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query))
+    except ValueError:
+        raise _refused("its options must be name=value, joined by '&'") from None
+    for given, value in pairs:
+        name = given.lower().replace("_", "-")
+        if name in OPTIONS:
+            key, parse = OPTIONS[name]
+            found[key] = parse(given, value)
+        elif name.replace("-", "") not in IGNORED:
+            near = difflib.get_close_matches(name, OPTIONS, 1)
+            hint = f"did you mean {near[0]!r}?" if near else f"these exist: {', '.join(OPTIONS)}."
+            raise Refused(f"The MySQL data source has an unknown option {given!r}; {hint}", code="bad_dsn")
+    if "tls_ca" in found and found.get("tls", "preferred") == "preferred":
+        found["tls"] = "verify-ca"  # as the server's own clients do: who names a CA wants it used
+    return found
+
+
+def _text(name: str, value: str) -> str:
+    if not value:
+        raise _refused(f"option {name!r} is empty")
+    return value
+
+
+def _word(words: dict[str, Any]) -> Callable[[str, str], Any]:
+    def parse(name: str, value: str) -> Any:
+        if value.lower().replace("_", "-") not in words:
+            raise _refused(f"option {name!r} takes one of {', '.join(words)}")
+        return words[value.lower().replace("_", "-")]
+
+    return parse
+
+
+_UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "": 1.0}
+_DURATION = re.compile(r"(?:[0-9]+(?:\.[0-9]+)?(?:ms|s|m|h))+|[0-9]+(?:\.[0-9]+)?")
+
+
+def _seconds(name: str, value: str) -> float:
+    """Go's durations (``1m30s``, ``500ms``) or plain seconds; more than 0."""
+    if _DURATION.fullmatch(value):
+        total = sum(float(n) * _UNITS_S[u] for n, u in re.findall(r"([0-9.]+)(ms|s|m|h|)", value))
+        if 0 < total <= 86_400 * 30:
+            return total
+    raise _refused(f"option {name!r} takes a time such as 10s, 500ms or 1m30s")
+
+
+# Name in the URL (lower case, '-' for '_') -> field of Dsn and the reader of its value.
+OPTIONS: dict[str, tuple[str, Callable[[str, str], Any]]] = {
+    "ssl-mode": ("tls", _word(dict(TLS_MODES))),
+    "tls": ("tls", _word(dict(GO_TLS_MODES))),
+    "ssl-ca": ("tls_ca", _text),
+    "ssl-cert": ("tls_cert", _text),
+    "ssl-key": ("tls_key", _text),
+    "socket": ("socket", _text),
+    "unix-socket": ("socket", _text),
+    "connect-timeout": ("connect_timeout_s", _seconds),
+    "timeout": ("connect_timeout_s", _seconds),
+    "read-timeout": ("read_timeout_s", _seconds),
+    "readtimeout": ("read_timeout_s", _seconds),
+    # false: the text protocol, for proxies that cannot prepare statements; no parameters then
+    "prepared": ("prepared", _word({"true": True, "false": False})),
+    "tinyint1": ("tinyint1_bool", _word({"bool": True, "int": False})),
+}

@@ -1,0 +1,298 @@
+"""From the receive buffer to blocks of whole rows, until the server says that there are no more.
+
+Finding where packets begin is the one thing that goes row by row in Python, so it does as little as it can: rows of one
+length are found by a single comparison, short ones by a loop of two operations whose guess is checked afterwards.
+Sequence numbers and first bytes are checked for a whole block at once. A row larger than the buffer is a block of its
+own, read into memory of its own, and its cells are measured while it comes in.
+"""
+
+from __future__ import annotations
+
+import time
+from array import array
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from fluxport.errors import LimitExceeded
+from fluxport.sources.mysql.wire import SLACK_BYTES, Wire, read_lenenc, server_error
+
+Positions = npt.NDArray[np.int64]
+
+# Smaller blocks cost time, each call per column and each handing over of the interpreter; larger ones cost memory.
+TARGET_BYTES, TARGET_MAX_BYTES, TARGET_BYTES_PER_COLUMN = 512 << 10, 4 << 20, 32 << 10
+# Rows that trickle are handed on at this age, so that progress, limits and cancelling see them.
+BLOCK_AGE_S = 0.25
+RUN_ROWS_MIN = 64
+ROW_CELLS_MAX = 4  # a row may be this many times the largest allowed cell, and never reach 2 GiB (Arrow's offsets)
+
+
+class Window:
+    """A stretch of memory that cells are read from, as numpy and Arrow see it; made once per buffer."""
+
+    def __init__(self, memory: bytearray) -> None:
+        self.memory = memory
+        self.bytes: npt.NDArray[np.uint8] = np.frombuffer(memory, np.uint8)
+        self.arrow = pa.py_buffer(memory)
+        # Little-endian numbers of each width at every byte.
+        self.numbers: dict[int, npt.NDArray[Any]] = {
+            width: np.ndarray((len(memory) - width + 1,), f"<u{width}", memory, strides=(1,)) for width in (2, 4, 8)
+        }
+        self.numbers[1] = self.bytes
+
+
+@dataclass
+class Block:
+    """Whole rows: ``starts`` and ``ends`` are the first byte of each row's payload and the one behind its last.
+
+    ``first_row`` counts from 1. ``owned``: the memory is this block's alone, and Arrow may keep it.
+    """
+
+    window: Window
+    starts: Positions
+    ends: Positions
+    first_row: int
+    owned: bool = False
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+
+@dataclass(frozen=True)
+class RowShape:
+    """What is to be known about rows before they are decoded.
+
+    ``widths``: bytes of each column's cell, 0 where a length stands before it (the text protocol: everywhere).
+    """
+
+    names: list[str]
+    widths: list[int]
+    binary: bool
+    cell_bytes_max: int
+
+
+def packet_starts(buffer: bytearray, start: int, end: int, *, short: bool) -> tuple[Positions, int]:
+    """Where the complete packets in ``buffer[start:end]`` begin, and where the first incomplete one does.
+
+    ``short`` is a guess, for speed only: that every length fits one byte.
+    """
+    parts: list[Positions] = []
+    while end - start >= 4:
+        size = int.from_bytes(buffer[start : start + 3], "little") + 4
+        count = (end - start) // size
+        if not count:
+            break
+        # As many as have the length of the first, which is one at least: the walk below may find none.
+        heads: npt.NDArray[np.uint32] = np.ndarray((count,), "<u4", buffer, offset=start, strides=(size,))
+        same = (heads & 0xFFFFFF) == size - 4
+        run = count if same.all() else int(same.argmin())
+        parts.append(np.arange(start, start + run * size, size, dtype=np.int64))
+        start += run * size
+        if run < RUN_ROWS_MIN:
+            walked, start, short = _walk(buffer, start, end, short=short)
+            parts.append(walked)
+    if len(parts) == 1:
+        return parts[0], start
+    return (np.concatenate(parts) if parts else np.empty(0, np.int64)), start
+
+
+def _walk(buffer: bytearray, start: int, end: int, *, short: bool) -> tuple[Positions, int, bool]:
+    """Packets from ``start`` on, taking lengths for one byte (``short``) or two, up to the first that is longer.
+
+    Also where it stopped, and whether the guess held.
+    """
+    found: list[int] = []
+    append = found.append
+    at = start
+    if short:
+        while at < end:
+            append(at)
+            at += buffer[at] + 4
+    else:
+        while at < end:
+            append(at)
+            at += (buffer[at] | buffer[at + 1] << 8) + 4
+    starts = np.frombuffer(array("q", found), np.int64)
+    if not len(starts):
+        return starts, at, short
+    data = np.frombuffer(buffer, np.uint8)
+    wrong = data[starts + 2] != 0
+    if short:
+        wrong |= data[starts + 1] != 0
+    guessed = not wrong.any()
+    wrong[-1] |= at > end
+    if not wrong.any():
+        return starts, at, short
+    kept = int(wrong.argmax())
+    return starts[:kept], found[kept], short and guessed
+
+
+class Terminal:
+    """The packet that ends the rows: EOF, or the OK packet that newer servers send in its place."""
+
+    MORE_RESULTS = 0x0008
+
+    def __init__(self, payload: bytes, *, deprecate_eof: bool) -> None:
+        at = 1
+        if deprecate_eof:
+            _, at = read_lenenc(payload, at)
+            _, at = read_lenenc(payload, at)
+        else:
+            at += 2
+        self.status = int.from_bytes(payload[at : at + 2], "little")
+
+    @property
+    def more_results(self) -> bool:
+        return bool(self.status & self.MORE_RESULTS)
+
+
+class Rows:
+    """The rows of one result, block by block; ``terminal`` is there once the server has ended them itself."""
+
+    def __init__(self, wire: Wire, shape: RowShape, *, deprecate_eof: bool) -> None:
+        self._wire = wire
+        self._shape = shape
+        self._deprecate_eof = deprecate_eof
+        self._target = min(max(TARGET_BYTES, len(shape.names) * TARGET_BYTES_PER_COLUMN), TARGET_MAX_BYTES)
+        self._row = 1
+        self._short = True
+        self.terminal: Terminal | None = None
+
+    def blocks(self) -> Generator[Block, None, None]:
+        """Ends only behind the server's terminal packet; ServerError for an error packet among the rows.
+
+        A block's memory is written over when the next one is asked for, unless the block owns it.
+        """
+        wire = self._wire
+        wire.enlarge(self._target + self._target // 2)
+        window = Window(wire.buffer)
+        target = 1  # the first block is whatever came first
+        while self.terminal is None:
+            starts = self._whole_packets(target)
+            if len(starts):
+                ends = np.append(starts[1:], wire.start)
+                rows = self._checked(window, starts, ends)
+                if rows:
+                    yield Block(window, starts[:rows] + 4, ends[:rows], self._row)
+                self._row += rows
+            else:
+                yield self._large_row()
+                self._row += 1
+            wire.compact()
+            target = self._target
+
+    def _whole_packets(self, target: int) -> Positions:
+        """Receive until ``target`` bytes of whole packets, the terminal one, or a full buffer, and take them.
+
+        None at all means that the next row is larger than the buffer.
+        """
+        wire = self._wire
+        parts: list[Positions] = []
+        first = at = wire.start
+        began = time.monotonic()
+        while True:
+            starts, at = packet_starts(wire.buffer, at, wire.end, short=self._short)
+            if len(starts):
+                parts.append(starts)
+                if wire.buffer[int(starts[-1]) + 4] >= 0xFE:
+                    break
+            if parts and (at - first >= target or time.monotonic() - began > BLOCK_AGE_S):
+                break
+            if wire.end == wire.capacity or (not parts and self._next_is_large()):
+                break
+            wire.fill()
+        wire.start = at
+        return np.concatenate(parts) if parts else np.empty(0, np.int64)
+
+    def _next_is_large(self) -> bool:
+        wire = self._wire
+        size = int.from_bytes(wire.buffer[wire.start : wire.start + 3], "little")
+        return wire.end - wire.start >= 4 and size + 4 > wire.capacity
+
+    def _checked(self, window: Window, starts: Positions, ends: Positions) -> int:
+        """How many of the packets are rows: all, or all but the terminal one, which is noted."""
+        wire = self._wire
+        expected = (np.arange(len(starts)) + wire.sequence).astype(np.uint8)
+        if not np.array_equal(window.bytes[starts + 3], expected):
+            raise wire.broken("sent packets out of order")
+        wire.sequence = (wire.sequence + len(starts)) & 255
+        self._short = bool((ends - starts).max() < 260)
+        heads = window.bytes[starts + 4]
+        special = np.flatnonzero(heads if self._shape.binary else heads >= 0xFE)
+        if (starts + 4 == ends).any() or len(special) > 1:
+            raise wire.broken("sent a row that cannot be read")
+        if not len(special):
+            return len(starts)
+        index = int(special[0])
+        packet = bytes(wire.buffer[int(starts[index]) + 4 : int(ends[index])])
+        if packet[0] == 0xFF:
+            raise server_error(packet)
+        if packet[0] != 0xFE or index != len(starts) - 1 or wire.end != wire.start or len(packet) < 5:
+            raise wire.broken("sent a row that cannot be read")
+        self.terminal = Terminal(packet, deprecate_eof=self._deprecate_eof)
+        return index
+
+    def _large_row(self) -> Block:
+        payload = bytearray()
+        walk = _CellWalk(self._shape, self._row)
+        for part in self._wire.parts():
+            payload += part
+            walk.advance(payload)
+        size = len(payload)
+        payload += bytes(SLACK_BYTES)
+        return Block(Window(payload), np.array([0]), np.array([size]), self._row, owned=True)
+
+
+class _CellWalk:
+    """Measures the cells of one row while it comes in, so that a cell too large is refused before it is held."""
+
+    def __init__(self, shape: RowShape, row: int) -> None:
+        self._shape = shape
+        self._row = row
+        self._column = 0
+        self._bitmap = (len(shape.names) + 9) // 8 if shape.binary else 0
+        self._at = 1 + self._bitmap if shape.binary else 0
+
+    def advance(self, payload: bytearray) -> None:
+        """Look at the cells whose length has come in; LimitExceeded names row and column."""
+        shape = self._shape
+        if len(payload) > min(shape.cell_bytes_max * ROW_CELLS_MAX, 0x7FFFFFFF - SLACK_BYTES):
+            raise LimitExceeded(
+                f"Row {self._row:,} has more than {len(payload) - 1:,} bytes; leave columns out, shorten them in the "
+                "query, or raise cell_bytes_max.",
+                code="row_too_large",
+            )
+        while self._column < len(shape.names) and len(payload) > self._at:
+            if not self._null(payload):
+                width = shape.widths[self._column]
+                if width:
+                    self._at += width
+                else:
+                    try:
+                        size, at = read_lenenc(payload, self._at)
+                    except IndexError:
+                        return
+                    if size > shape.cell_bytes_max:
+                        raise cell_too_large(shape.names[self._column], self._row, size, shape.cell_bytes_max)
+                    self._at = at + size
+            elif not shape.binary:
+                self._at += 1
+            self._column += 1
+
+    def _null(self, payload: bytearray) -> bool:
+        if not self._shape.binary:
+            return payload[self._at] == 0xFB
+        bit = self._column + 2
+        return bool(payload[1 + bit // 8] >> (bit % 8) & 1)
+
+
+def cell_too_large(name: str, row: int, size: int, limit: int) -> LimitExceeded:
+    return LimitExceeded(
+        f"Column {name!r}, row {row:,} holds a cell of {size:,} bytes; the limit is {limit:,}. "
+        "Leave the column out, shorten it in the query, or raise cell_bytes_max.",
+        code="cell_too_large",
+    )

@@ -1,0 +1,295 @@
+"""One connection's bytes: packets out, packets in, and the buffer that rows are decoded from.
+
+Stdlib only, so that connecting does not wait for numpy and pyarrow. Every wait is bounded by the read timeout and by
+the deadline of the export, also while the server trickles. :meth:`Wire.abort` may be called from any thread; the thread
+that waits then raises Canceled.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import time
+from collections.abc import Generator
+from typing import TYPE_CHECKING
+
+from fluxport.errors import Canceled, Unavailable
+from fluxport.sources.mysql.dsn import Dsn
+from fluxport.sources.mysql.servererrors import ServerError
+
+if TYPE_CHECKING:
+    import ssl
+
+PACKET_MAX = 0xFFFFFF  # a packet of this length is followed by one that continues it
+BUFFER_BYTES = 16 << 10
+# Bytes behind the buffer's end that are never filled, so that fixed-width reads near the end stay inside.
+SLACK_BYTES = 64
+
+_KEEPALIVE = (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3))
+
+
+class Wire:
+    """A socket to the server with its receive buffer: ``buffer[start:end]`` is received and not yet taken."""
+
+    def __init__(self, dsn: Dsn, deadline: float | None = None) -> None:
+        """``deadline`` is on the clock of time.monotonic()."""
+        self._dsn = dsn
+        self._deadline = deadline
+        self._sock: socket.socket | None = None
+        self._wait_s = dsn.connect_timeout_s
+        self._wait_option = "connect-timeout"
+        self._aborted = False
+        self.encrypted = False
+        self.sequence = 0
+        self.buffer = bytearray(BUFFER_BYTES + SLACK_BYTES)
+        self.start = 0
+        self.end = 0
+
+    @property
+    def capacity(self) -> int:
+        return len(self.buffer) - SLACK_BYTES
+
+    @property
+    def local(self) -> bool:
+        """Whether nobody on a network can listen: TLS or a unix socket."""
+        return self.encrypted or self._dsn.socket is not None
+
+    def connect(self) -> None:
+        """Try each address of the host; Unavailable with ``source_unreachable`` if none answers."""
+        try:
+            if self._dsn.socket:
+                self._open(socket.AF_UNIX, self._dsn.socket)
+                return
+            last: OSError | None = None
+            for family, _, _, _, address in socket.getaddrinfo(self._dsn.host, self._dsn.port, type=socket.SOCK_STREAM):
+                try:
+                    self._open(family, address)
+                    return
+                except OSError as error:
+                    last = error
+            raise last or OSError("no address")
+        except socket.gaierror:
+            raise self._failed(f"The database host {self._dsn.host!r} is not known") from None
+        except TimeoutError:
+            raise self._failed(f"The database on {self._dsn.place} did not answer in time") from None
+        except (OSError, UnicodeError):  # UnicodeError: a name that IDNA cannot encode
+            raise self._failed(f"No database can be reached on {self._dsn.place}") from None
+
+    def _open(self, family: int, address: object) -> None:
+        sock = socket.socket(family, socket.SOCK_STREAM)
+        self._sock = sock  # before it connects, so that abort() reaches it
+        try:
+            sock.settimeout(self._bounded_wait_s())
+            sock.connect(address)  # type: ignore[arg-type]  # of the kind that the family takes
+            if family != socket.AF_UNIX:
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+                for name, value in _KEEPALIVE:
+                    if hasattr(socket, name):
+                        sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+        except BaseException:
+            sock.close()
+            raise
+
+    def _failed(self, sentence: str) -> Canceled | Unavailable:
+        if self._aborted:
+            return Canceled("The export was ended before the database answered.")
+        return Unavailable(f"{sentence}; check host, port and network.", code="source_unreachable")
+
+    def start_tls(self, context: ssl.SSLContext) -> None:
+        """Everything from here on is encrypted; what came unasked before is refused, somebody may have put it there."""
+        import ssl
+
+        assert self._sock is not None
+        if self.start != self.end:
+            raise self.broken("sent bytes before TLS began")
+        try:
+            # Wrapped first and agreed on then, so that abort() reaches the handshake.
+            wrapped = context.wrap_socket(self._sock, server_hostname=self._dsn.host, do_handshake_on_connect=False)
+            self._sock = wrapped
+            wrapped.settimeout(self._bounded_wait_s())
+            wrapped.do_handshake()
+        except ssl.SSLCertVerificationError as error:
+            raise Unavailable(
+                f"The certificate of {self._dsn.place} is not trusted: {error.verify_message}. "
+                "Check ssl-ca and the host name.",
+                code="tls_untrusted",
+            ) from None
+        except (ssl.SSLError, OSError):
+            raise self._failed(f"TLS with {self._dsn.place} could not be agreed on") from None
+        self.encrypted = True
+
+    def logged_in(self) -> None:
+        """From now on waits are those of a query, not of a connection being made."""
+        self._wait_s = self._dsn.read_timeout_s
+        self._wait_option = "read-timeout"
+
+    def send(self, payload: bytes, *, sequence: int = 0) -> None:
+        """``payload`` as one packet, or several where it is too long for one; a command starts at sequence 0."""
+        parts = [payload[at : at + PACKET_MAX] for at in range(0, len(payload) + 1, PACKET_MAX)]
+        out = b"".join(
+            len(part).to_bytes(3, "little") + bytes([(sequence + k) & 255]) + part for k, part in enumerate(parts)
+        )
+        self.sequence = (sequence + len(parts)) & 255
+        assert self._sock is not None
+        try:
+            self._sock.settimeout(self._bounded_wait_s())
+            self._sock.sendall(out)
+        except OSError as error:
+            raise self._lost(error) from None
+
+    def command(self, code: int, body: bytes = b"") -> None:
+        self.send(bytes([code]) + body)
+
+    def packet(self) -> bytes:
+        """The next packet's payload; an error packet raises ServerError."""
+        payload = b"".join([bytes(part) for part in self.parts()])
+        if payload[:1] == b"\xff":
+            raise server_error(payload)
+        return payload
+
+    def parts(self) -> Generator[memoryview, None, None]:
+        """The next payload in pieces as they come in; a piece is good until the next one is asked for."""
+        size = PACKET_MAX
+        while size == PACKET_MAX:
+            self._have(4)
+            size = left = self._take_header()
+            while left:
+                self._have(1)
+                until = min(self.end, self.start + left)
+                left -= until - self.start
+                with memoryview(self.buffer) as view:
+                    yield view[self.start : until]
+                self.start = until
+
+    def _take_header(self) -> int:
+        """The length in the packet header that is next, whose sequence number must be the next one too."""
+        head = self.buffer[self.start : self.start + 4]
+        if head[3] != self.sequence:
+            raise self.broken("sent packets out of order")
+        self.sequence = (self.sequence + 1) & 255
+        self.start += 4
+        return int.from_bytes(head[:3], "little")
+
+    def _have(self, size: int) -> None:
+        while self.end - self.start < size:
+            if self.capacity - self.start < size:
+                self.compact()
+            self.fill()
+
+    def compact(self) -> None:
+        """Move what is not yet taken to the front of the buffer."""
+        rest = self.end - self.start
+        if self.start:
+            self.buffer[:rest] = self.buffer[self.start : self.end]
+        self.start, self.end = 0, rest
+
+    def enlarge(self, capacity: int) -> None:
+        """A larger buffer with the same content."""
+        self.compact()
+        grown = bytearray(capacity + SLACK_BYTES)
+        grown[: self.end] = self.buffer[: self.end]
+        self.buffer = grown
+
+    def fill(self) -> None:
+        """Receive at least one byte behind ``end``; the caller has made room."""
+        with memoryview(self.buffer) as view, view[self.end : self.capacity] as room:
+            self.end += self.receive(room)
+
+    def receive(self, room: memoryview) -> int:
+        """1 to ``len(room)`` bytes straight from the socket."""
+        assert self._sock is not None
+        assert room
+        try:
+            self._sock.settimeout(self._bounded_wait_s())
+            got = self._sock.recv_into(room)
+        except OSError as error:
+            raise self._lost(error) from None
+        if not got:
+            raise self._lost(None)
+        return got
+
+    def _bounded_wait_s(self) -> float:
+        if self._aborted:
+            raise Canceled("The export was ended.")
+        if self._deadline is None:
+            return self._wait_s
+        left = self._deadline - time.monotonic()
+        if left <= 0:
+            raise self._late()
+        return min(self._wait_s, left)
+
+    def _late(self) -> Unavailable:
+        return Unavailable(
+            "The query did not end within its time limit; ask for fewer rows or more time.", code="deadline"
+        )
+
+    def _lost(self, error: OSError | None) -> Canceled | Unavailable:
+        if self._aborted:
+            return Canceled("The export was ended.")
+        if isinstance(error, TimeoutError):
+            if self._deadline is not None and time.monotonic() >= self._deadline:
+                return self._late()
+            return Unavailable(
+                f"The database on {self._dsn.place} sent nothing for {self._wait_s:g} s; "
+                f"try again, or raise {self._wait_option}.",
+                code="source_timeout",
+            )
+        return Unavailable(
+            f"The connection to the database on {self._dsn.place} was lost; try again.",
+            code="source_lost",
+        )
+
+    def broken(self, what: str) -> Unavailable:
+        """The server does not speak the protocol: nothing that it sent can be believed."""
+        return Unavailable(
+            f"The database on {self._dsn.place} {what}; the result cannot be trusted.", code="source_broken"
+        )
+
+    def abort(self) -> None:
+        """Wake whoever waits on the socket. From any thread; the socket itself stays to be closed by :meth:`close`."""
+        self._aborted = True
+        if self._sock is not None:
+            with contextlib.suppress(OSError):
+                # Not SSLSocket.shutdown: it takes the TLS state from under a thread that reads.
+                socket.socket.shutdown(self._sock, socket.SHUT_RDWR)
+
+    @property
+    def aborted(self) -> bool:
+        return self._aborted
+
+    def close(self) -> None:
+        """Close the socket; only while no other thread uses it."""
+        if self._sock is not None:
+            self._sock.close()
+
+
+def server_error(payload: bytes | bytearray | memoryview) -> ServerError:
+    """The error packet ``payload`` (it begins with 0xFF)."""
+    raw = bytes(payload)
+    number = int.from_bytes(raw[1:3], "little")
+    marked = raw[3:4] == b"#"
+    state = raw[4:9].decode("ascii", "replace") if marked else "HY000"
+    return ServerError(number, state, raw[9 if marked else 3 :].decode("utf-8", "replace"))
+
+
+def lenenc(value: int) -> bytes:
+    """``value`` as a length-encoded integer."""
+    if value < 251:
+        return bytes([value])
+    width, mark = (2, 0xFC) if value < 1 << 16 else (3, 0xFD) if value < 1 << 24 else (8, 0xFE)
+    return bytes([mark]) + value.to_bytes(width, "little")
+
+
+_WIDTHS = {0xFC: 2, 0xFD: 3, 0xFE: 8}
+
+
+def read_lenenc(payload: bytes | bytearray, at: int) -> tuple[int, int]:
+    """The length-encoded integer at ``at`` and the position behind it; IndexError if it is cut off."""
+    first = payload[at]
+    if first < 251:
+        return first, at + 1
+    width = _WIDTHS.get(first, 0)
+    if not width or at + 1 + width > len(payload):
+        raise IndexError(at)
+    return int.from_bytes(payload[at + 1 : at + 1 + width], "little"), at + 1 + width

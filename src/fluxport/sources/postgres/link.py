@@ -1,0 +1,260 @@
+"""A connection of libpq's used without blocking, so that every wait ends at a deadline or when the export is ended.
+
+Only the thread that pulls touches the connection: it looks at ``ended`` between waits of a few hundredths of a second
+and then cancels what runs on the server itself.
+"""
+
+from __future__ import annotations
+
+import re
+import select
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from fluxport.errors import Canceled, FluxportError, QueryFailed, Refused, Unavailable
+from fluxport.sources.postgres.refusal import refusal_state
+from fluxport.sources.postgres.sqlstate import translated
+
+if TYPE_CHECKING:
+    from psycopg.pq.abc import PGconn, PGresult
+
+LOOK_EVERY_MS = 50
+CANCEL_WAIT_S = 2.0
+REFUSAL_WAIT_S = 2.0
+
+
+class Link:
+    """Not connected before :meth:`connect`; ``ended`` says whether the export was ended meanwhile."""
+
+    def __init__(
+        self, conninfo: bytes, ended: Callable[[], bool], connect_timeout_s: float, read_timeout_s: float
+    ) -> None:
+        self.deadline: float | None = None  # on the clock of time.monotonic()
+        self._conninfo = conninfo
+        self._ended = ended
+        self._connect_timeout_s = connect_timeout_s
+        self._read_timeout_s = read_timeout_s
+        self._conn: PGconn | None = None
+        self._running = False
+
+    @property
+    def conn(self) -> PGconn:
+        assert self._conn is not None
+        return self._conn
+
+    def connect(self) -> None:
+        from psycopg import pq
+
+        self._refuse_if_ended()
+        conn = pq.PGconn.connect_start(self._conninfo)
+        self._conn = conn
+        until = time.monotonic() + self._connect_timeout_s
+        status = pq.PollingStatus.WRITING
+        while status != pq.PollingStatus.OK:
+            if conn.status == pq.ConnStatus.BAD or status == pq.PollingStatus.FAILED:
+                raise self._refused_or_unreachable()
+            events = select.POLLIN if status == pq.PollingStatus.READING else select.POLLOUT
+            if not self._wait(events, until):
+                raise Unavailable(
+                    f"The database did not answer within {self._connect_timeout_s:g} s; check host, port and network.",
+                    code="source_unreachable",
+                )
+            status = pq.PollingStatus(conn.connect_poll())
+        conn.nonblocking = 1
+
+    def _refused_or_unreachable(self) -> FluxportError:
+        """The error of a connection that did not come about."""
+        from psycopg import OperationalError
+
+        conn, words = self.conn, self.conn.get_error_message()
+        try:
+            host, port = (conn.hostaddr or conn.host).decode(), int(conn.port or b"5432")
+            state = refusal_state(host, port, conn.user, conn.db, REFUSAL_WAIT_S)
+        except (OSError, OperationalError):
+            return Unavailable(
+                "The database cannot be reached; check host, port and network.",
+                code="source_unreachable",
+                detail=words,
+            )
+        if state:
+            return translated(state, words)
+        return QueryFailed(
+            "The database refused the login; check user, password, database and sslmode.",
+            code="login_refused",
+            detail=words,
+        )
+
+    def run(self, statement: str, *values: bytes | None) -> PGresult:
+        """The result of one statement in the extended protocol, which takes no second one."""
+        self._running = True
+        self.conn.send_query_params(statement.encode(), values or None)
+        return self._settled()
+
+    def describe(self, statement: str) -> PGresult:
+        """Names and types of the statement's columns."""
+        self._running = True
+        self.conn.send_prepare(b"", statement.encode())
+        self._settled()
+        self._running = True
+        self.conn.send_describe_prepared(b"")
+        return self._settled()
+
+    def copy(self, statement: str) -> None:
+        """Start ``COPY ... TO STDOUT``; its rows come from :meth:`row`."""
+        self._running = True
+        self.conn.send_query_params(statement.encode(), None)
+        self._flush()
+        self._receive()
+        result = self.conn.get_result()
+        if result is None:
+            raise self._lost()
+        self._check(result)
+
+    def row(self) -> bytes | memoryview | None:
+        """The next row of COPY; None after the last one, when :meth:`copied` tells whether all is well."""
+        while True:
+            size, data = self.conn.get_copy_data(1)
+            if size > 0:
+                return data
+            if size == -1:
+                return None
+            if size == -2:
+                raise self._lost()
+            self._readable()
+
+    def copied(self) -> int:
+        """How many rows the server says it has sent."""
+        return self._settled().command_tuples or 0
+
+    def end(self) -> None:
+        """Cancel what runs and leave; never raises."""
+        conn, self._conn = self._conn, None
+        if conn is not None:
+            if self._running:
+                with suppress(Exception):
+                    self._cancel(conn)
+            conn.finish()
+
+    def _cancel(self, conn: PGconn) -> None:
+        from psycopg import capabilities, pq
+
+        if not capabilities.has_cancel_safe():
+            conn.get_cancel().cancel()
+            return
+        request = conn.cancel_conn()
+        request.start()
+        until = time.monotonic() + CANCEL_WAIT_S
+        while (status := request.poll()) in (pq.PollingStatus.READING, pq.PollingStatus.WRITING):
+            events = select.POLLIN if status == pq.PollingStatus.READING else select.POLLOUT
+            left_ms = (until - time.monotonic()) * 1000
+            if left_ms <= 0 or not _poll(request.socket, events, left_ms):
+                break
+        request.finish()
+
+    def _settled(self) -> PGresult:
+        """The last result of what was sent; its error as an error of the product."""
+        self._flush()
+        last = None
+        while True:
+            self._receive()
+            result = self.conn.get_result()
+            if result is None:
+                break
+            last = result
+            self._check(result)
+        self._running = False
+        if last is None:
+            raise self._lost()
+        return last
+
+    def _check(self, result: PGresult) -> None:
+        from psycopg import pq
+
+        if result.status not in (pq.ExecStatus.FATAL_ERROR, pq.ExecStatus.BAD_RESPONSE):
+            return
+        self._refuse_if_ended()
+        state = (result.error_field(pq.DiagnosticField.SQLSTATE) or b"").decode()
+        if not state:
+            raise self._lost()
+        self._running = False
+        raise translated(state, result.get_error_message())
+
+    def _flush(self) -> None:
+        while self.conn.flush():
+            self._until_ready(select.POLLIN | select.POLLOUT)
+
+    def _receive(self) -> None:
+        while self.conn.is_busy():
+            self._readable()
+
+    def _readable(self) -> None:
+        self._until_ready(select.POLLIN)
+        self._consume()
+
+    def _consume(self) -> None:
+        from psycopg import OperationalError
+
+        try:
+            self.conn.consume_input()
+        except OperationalError as error:
+            raise self._lost(str(error)) from None
+
+    def _until_ready(self, events: int) -> None:
+        if not self._wait(events, time.monotonic() + self._read_timeout_s):
+            raise Unavailable(
+                f"The database sent nothing for {self._read_timeout_s:g} s; try again.", code="source_timeout"
+            )
+
+    def _wait(self, events: int, until: float) -> bool:
+        """Whether the socket became ready before ``until``; Canceled or Unavailable if the export ended meanwhile."""
+        while not _poll(self.conn.socket, events, LOOK_EVERY_MS):
+            self._refuse_if_ended()
+            if time.monotonic() >= until:
+                return False
+        return True
+
+    def _refuse_if_ended(self) -> None:
+        if self._ended():
+            raise Canceled("The export was ended.")
+        if self.deadline is not None and time.monotonic() >= self.deadline:
+            raise Unavailable(
+                "The query did not end within its time limit; ask for fewer rows or more time.", code="deadline"
+            )
+
+    def _lost(self, words: str | None = None) -> FluxportError:
+        return Unavailable("The connection to the database was lost; try again.", code="source_lost", detail=words)
+
+
+def _poll(fileno: int, events: int, wait_ms: float) -> bool:
+    poller = select.poll()
+    poller.register(fileno, events)
+    return bool(poller.poll(wait_ms))
+
+
+def conninfo(url: str, connect_timeout_s: float) -> bytes:
+    """The URL in libpq's own form; Refused if libpq cannot read it, without repeating it."""
+    try:
+        from psycopg import conninfo as libpq
+        from psycopg import errors
+    except ImportError:
+        raise Refused(
+            "PostgreSQL needs the package psycopg: pip install 'fluxport[postgres]'.", code="missing_extra"
+        ) from None
+    defaults = {
+        "application_name": "fluxport",
+        "client_encoding": "UTF8",
+        "connect_timeout": str(max(2, round(connect_timeout_s))),
+    }
+    try:
+        given = libpq.conninfo_to_dict(url)
+        if not re.fullmatch(r"[0-9,]*", str(given.get("port", ""))):
+            raise errors.ProgrammingError
+        return libpq.make_conninfo("", **(defaults | given | {"client_encoding": "UTF8"})).encode()
+    except errors.Error:
+        raise Refused(
+            "The PostgreSQL data source is not right: write postgresql://user:password@host:5432/database "
+            "(percent-encode '/', '@', ':', '#', '?' of a password; options are libpq's, such as sslmode=require).",
+            code="bad_dsn",
+        ) from None

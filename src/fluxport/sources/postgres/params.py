@@ -1,0 +1,99 @@
+"""Parameters as literals of the statement: COPY takes none, and without COPY the server's rows are not streamed.
+
+A value becomes a constant of its own type, written by this table and quoted by libpq for the connection at hand; text
+stays without a type, as a bound parameter would, so that it fits a column of any type.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from fluxport.errors import Refused
+
+
+def _nested_comment(depth: int) -> str:
+    inner = rf"|{_nested_comment(depth - 1)}" if depth else ""
+    return rf"/\*(?:[^*/]|\*(?!/)|/(?!\*){inner})*\*/"
+
+
+# The session has standard_conforming_strings on (session.py): only E'...' knows backslashes.
+TOKENS = re.compile(
+    rf"""
+    (?P<skip>
+        [eE]'(?:[^'\\]|\\.|'')*'?  | '(?:[^']|'')*'?  | "(?:[^"]|"")*"?
+      | \$(?P<tag>(?:[A-Za-z_\x80-\U0010ffff][\w\x80-\U0010ffff]*)?)\$.*?(?:\$(?P=tag)\$|\Z)
+      | [A-Za-z_\x80-\U0010ffff][\w$\x80-\U0010ffff]*
+      | {_nested_comment(4)}  | --[^\n\r]*
+      | ::  | :=
+    )
+    | (?P<bad>/\*)
+    | :(?P<name>[A-Za-z_][A-Za-z0-9_]*)
+    | (?P<mark>\?)
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+
+
+class Literal(NamedTuple):
+    """``text`` to be quoted, and the type it is cast to; a bare one is written as it stands."""
+
+    text: str
+    cast: str = ""
+    bare: bool = False
+
+
+def literal(value: Any, number: int) -> Literal:
+    """``value`` as a constant; Refused with its number where PostgreSQL has none."""
+    for kind, convert in _CONVERTERS:
+        if isinstance(value, kind):
+            made = convert(value)
+            if made is None:
+                raise Refused(f"Parameter {number} is a value that PostgreSQL cannot hold.", code="bad_params")
+            return made
+    raise Refused(f"Parameter {number} is a {type(value).__name__}, which cannot be bound.", code="bad_params")
+
+
+def rendered(made: Literal, escape: Callable[[bytes], bytes]) -> str:
+    """The literal in parentheses, for it stands beside operators; ``escape`` quotes as the server reads."""
+    text = made.text if made.bare else escape(made.text.encode()).decode()
+    return f"({text}::{made.cast})" if made.cast else f"({text})"
+
+
+def _text(value: str) -> Literal | None:
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return None
+    return None if "\0" in value else Literal(value)
+
+
+def _moment(value: datetime) -> Literal:
+    if value.tzinfo is None:
+        return Literal(value.isoformat(" "), "timestamp")
+    return Literal(value.astimezone(UTC).isoformat(" "), "timestamptz")
+
+
+def _span(value: timedelta) -> Literal:
+    return Literal(f"{value.days} days {value.seconds} seconds {value.microseconds} microseconds", "interval")
+
+
+# In this order: a bool is an int, a datetime is a date.
+_CONVERTERS: tuple[tuple[type | tuple[type, ...], Callable[[Any], Literal | None]], ...] = (
+    (type(None), lambda _: Literal("NULL", bare=True)),
+    (bool, lambda value: Literal("TRUE" if value else "FALSE", bare=True)),
+    (int, lambda value: Literal(str(int(value)), bare=True)),
+    (float, lambda value: Literal(repr(float(value)), "float8")),
+    (Decimal, lambda value: None if value.is_snan() else Literal(str(value), "numeric")),
+    (str, _text),
+    ((bytes, bytearray, memoryview), lambda value: Literal("\\x" + bytes(value).hex(), "bytea")),
+    (datetime, _moment),
+    (date, lambda value: Literal(value.isoformat(), "date")),
+    (time, lambda value: Literal(value.isoformat(), "timetz" if value.tzinfo else "time")),
+    (timedelta, _span),
+    (UUID, lambda value: Literal(str(value), "uuid")),
+)

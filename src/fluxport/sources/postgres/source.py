@@ -1,0 +1,208 @@
+"""PostgreSQL: one query's rows as record batches, through ``COPY (query) TO STDOUT``.
+
+A connection of its own per export in one read-only snapshot. The statement is prepared alone first: the server then
+takes exactly one statement, and tells names and types of its columns. COPY is what streams: libpq hands over row by
+row, blocks of them are parsed by Arrow's CSV reader, every type in the text that the server itself makes of it.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from fluxport.errors import Canceled, LimitExceeded, Refused, Unavailable
+from fluxport.findings import Findings
+from fluxport.sources.placeholders import place, without_end
+from fluxport.sources.postgres.link import Link, conninfo
+from fluxport.sources.postgres.params import TOKENS, literal, rendered
+from fluxport.stages import Batches, Limits
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from psycopg.pq.abc import PGresult
+
+    from fluxport.sources import SourceOptions
+    from fluxport.sources.postgres.columns import Column, Decoder
+
+FIRST_BLOCK_BYTES = 64 << 10
+BLOCK_BYTES = 1 << 20
+BLOCK_ROWS = 64 << 10
+CLOSE_WAIT_S = 4.0
+
+# How values look and what quotes mean; the URL's options cannot change these.
+SETTINGS = {
+    "standard_conforming_strings": "on",
+    "TimeZone": "UTC",
+    "DateStyle": "ISO, YMD",
+    "IntervalStyle": "iso_8601",
+    "bytea_output": "hex",
+    "extra_float_digits": "1",
+    "xmloption": "content",
+    "idle_in_transaction_session_timeout": "0",
+}
+
+
+class PostgresSource:
+    """See :class:`fluxport.stages.Source`."""
+
+    def __init__(
+        self,
+        url: str,
+        query: str,
+        params: Sequence[Any] | Mapping[str, Any],
+        options: SourceOptions,
+        findings: Findings,
+        limits: Limits,
+    ) -> None:
+        if "\0" in query:
+            raise Refused("The query holds a zero byte.", code="bad_query")
+        self._placed = place(query, params, TOKENS)
+        self._literals = [literal(value, number) for number, value in enumerate(self._placed.values, 1)]
+        self._findings = findings
+        self._limits = limits
+        self._closed = threading.Event()
+        self._busy = threading.Lock()  # held while a thread uses the connection
+        self._link = Link(
+            conninfo(url, options.connect_timeout_s),
+            self._closed.is_set,
+            options.connect_timeout_s,
+            options.read_timeout_s,
+        )
+        self._columns: list[Column] = []
+        self._decoder: Decoder | None = None
+        self._rows = 0
+        self._at_end = False
+
+    @property
+    def schema(self) -> pa.Schema:
+        if self._decoder is None:
+            with self._busy:
+                if self._decoder is None:
+                    try:
+                        self._decoder = self._start()
+                    except BaseException:
+                        self._link.end()
+                        raise
+        return self._decoder.schema
+
+    def batches(self) -> Batches:
+        _ = self.schema
+        try:
+            while (batch := self._next()) is not None:
+                yield batch
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        self._closed.set()
+        # A thread that waits for the server sees it within a moment, cancels the query itself and leaves.
+        if self._busy.acquire(timeout=CLOSE_WAIT_S):
+            try:
+                self._link.end()
+            finally:
+                self._busy.release()
+
+    def _start(self) -> Decoder:
+        link, deadline_s = self._link, self._limits.deadline_s
+        if deadline_s is not None:
+            link.deadline = time.monotonic() + deadline_s
+        link.connect()
+        timeout_ms = 0 if deadline_s is None else max(1, round(deadline_s * 1000))
+        settings = SETTINGS | {"statement_timeout": str(timeout_ms)}
+        if link.conn.parameter_status(b"server_encoding") == b"SQL_ASCII":
+            settings["client_encoding"] = "SQL_ASCII"  # bytes of no known encoding, which the server would refuse
+        link.run("SELECT " + ", ".join(f"set_config('{name}', '{value}', false)" for name, value in settings.items()))
+        link.run("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        statement = without_end(self._statement())
+        described = link.describe(statement)
+        if not described.nfields:
+            raise Refused("The statement returns no rows; an export takes a SELECT.", code="no_result_set")
+        decoder = self._decoder_of(described)
+        link.copy(f"COPY ({statement}\n) TO STDOUT (FORMAT csv)")
+        return decoder
+
+    def _statement(self) -> str:
+        from psycopg import pq
+
+        escape = pq.Escaping(self._link.conn).escape_literal
+        return self._placed.joined([rendered(made, lambda raw: bytes(escape(raw))) for made in self._literals])
+
+    def _decoder_of(self, described: PGresult) -> Decoder:
+        from fluxport.sources.postgres import columns
+
+        count = described.nfields
+        oids = [described.ftype(index) for index in range(count)]
+        modifiers = [described.fmod(index) for index in range(count)]
+        pairs = ", ".join(f"({n}, {oid}, {mod})" for n, (oid, mod) in enumerate(zip(oids, modifiers, strict=True)))
+        named = self._link.run(f"SELECT format_type(t, m) FROM (VALUES {pairs}) AS v (n, t, m) ORDER BY n")  # noqa: S608  numbers
+        self._columns = [
+            columns.column(
+                (described.fname(index) or b"").decode(errors="replace"),
+                oids[index],
+                modifiers[index],
+                (named.get_value(index, 0) or b"").decode(errors="replace"),
+            )
+            for index in range(count)
+        ]
+        return columns.Decoder(self._columns, self._findings)
+
+    def _next(self) -> pa.RecordBatch | None:
+        with self._busy:
+            if self._closed.is_set():
+                raise Canceled("The export was ended.")
+            assert self._decoder is not None
+            rows = self._pull()
+            if not rows:
+                return None
+            batch = self._decoder.batch(b"".join(rows))
+            if batch.num_rows != len(rows):
+                raise Unavailable(
+                    "The rows of the database cannot be read; the result cannot be trusted.", code="source_broken"
+                )
+            if max(map(len, rows)) > self._limits.cell_bytes_max:
+                self._check_cells(batch)
+            self._rows += len(rows)
+            return batch
+
+    def _pull(self) -> list[bytes | memoryview]:
+        """The next rows, a block at most; none at the end, when the server's count must be ours."""
+        rows: list[bytes | memoryview] = []
+        size, wanted = 0, BLOCK_BYTES if self._rows else FIRST_BLOCK_BYTES
+        row_max = self._limits.cell_bytes_max * 2 * len(self._columns) + len(self._columns)
+        while not self._at_end and size < wanted and len(rows) < BLOCK_ROWS:
+            row = self._link.row()
+            if row is None:
+                self._at_end = True
+                break
+            size += len(row)
+            if len(row) > row_max:
+                raise LimitExceeded(
+                    f"Row {self._rows + len(rows) + 1:,} has more than {row_max:,} bytes; leave columns out, shorten "
+                    "them in the query, or raise cell_bytes_max.",
+                    code="row_too_large",
+                )
+            rows.append(row)
+        if not rows and self._link.copied() != self._rows:
+            raise Unavailable("The database sent fewer rows than it counted; try again.", code="source_lost")
+        return rows
+
+    def _check_cells(self, batch: pa.RecordBatch) -> None:
+        import pyarrow as pa
+
+        from fluxport import compute as pc
+
+        limit = self._limits.cell_bytes_max
+        for name, cells in zip(batch.schema.names, batch.columns, strict=True):
+            if not (pa.types.is_string(cells.type) or pa.types.is_binary(cells.type)):
+                continue
+            sizes = pc.binary_length(cells)
+            largest = pc.max(sizes).as_py() or 0
+            if largest > limit:
+                number = self._rows + pc.index(sizes, largest).as_py() + 1
+                raise LimitExceeded(
+                    f"Column {name!r}, row {number:,} holds a cell of {largest:,} bytes; the limit is {limit:,}. "
+                    "Leave the column out, shorten it in the query, or raise cell_bytes_max.",
+                    code="cell_too_large",
+                )

@@ -1,0 +1,49 @@
+"""What the server's SQLSTATEs mean here. The server's own words go to ``detail``, never into a message."""
+
+from __future__ import annotations
+
+from fluxport.errors import FluxportError, QueryFailed, Unavailable
+
+# SQLSTATE, or its class of two characters -> (code, sentence) of errors that stay whatever is retried
+_REJECTED: dict[str, tuple[str, str]] = {
+    "28": ("login_refused", "The database refused the login; check user and password"),
+    "3D000": ("unknown_database", "There is no such database"),
+    "3F000": ("unknown_schema", "The query names a schema that does not exist"),
+    "42601": ("syntax_error", "The database cannot parse the query"),
+    "42P01": ("unknown_table", "The query names a table that does not exist"),
+    "42703": ("unknown_column", "The query names a column that does not exist"),
+    "42702": ("ambiguous_column", "The query names a column that several tables have; write table.column"),
+    "42883": ("unknown_function", "The query uses a function or an operator that does not exist for these types"),
+    "42803": ("not_in_group_by", "A selected column is neither aggregated nor in GROUP BY"),
+    "42P18": ("bad_params", "The type of a parameter is not clear; write CAST(:name AS type)"),
+    "42501": ("permission_denied", "The database account may not read what the query names"),
+    "25006": ("read_only", "The statement would write; exports run in a read-only transaction"),
+    "22": ("bad_value", "A value of the query is not of the type that it is used as"),
+}
+# SQLSTATE or class -> (code, sentence) of errors that may be gone at the next attempt
+_PASSING: dict[str, tuple[str, str]] = {
+    "08": ("source_lost", "The database lost the connection"),
+    "25P03": ("source_lost", "The database closed the connection as idle"),
+    "40": ("source_locked", "The query was chosen to end a conflict"),
+    "53": ("source_busy", "The database lacks connections, memory or disk"),
+    "55P03": ("source_locked", "The query waited too long for a lock"),
+    "57014": ("source_lost", "Somebody ended the query on the database"),
+    "57P01": ("source_lost", "Somebody ended the connection on the database"),
+    "57P02": ("source_lost", "The database crashed"),
+    "57P03": ("source_busy", "The database is starting or shutting down"),
+    "57P05": ("source_lost", "The database closed the connection as idle"),
+    "58": ("source_lost", "The database cannot read its files"),
+}
+
+
+def translated(state: str, words: str) -> FluxportError:
+    """The error that goes up; an unknown SQLSTATE is the statement's fault."""
+    detail = f"{words} (state {state})"
+    for key in (state, state[:2]):
+        if key in _PASSING:
+            code, sentence = _PASSING[key]
+            return Unavailable(f"{sentence} (state {state}).", code=code, detail=detail)
+        if key in _REJECTED:
+            code, sentence = _REJECTED[key]
+            return QueryFailed(f"{sentence} (state {state}).", code=code, detail=detail)
+    return QueryFailed(f"The database rejected the query (state {state}).", code="query_failed", detail=detail)

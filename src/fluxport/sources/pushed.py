@@ -1,0 +1,306 @@
+"""Rows that a program pushes: batch after batch, as it sends them.
+
+Nothing is queued here: ``take`` gives the next batch when it is pulled, so whoever sends is held back by whoever
+stores. Columns are declared before the first row; the values come as text, a whole batch of which is turned into typed
+columns at a time, or as Arrow IPC. What is not as it was declared is refused with its row (from 1) and column.
+
+A number stays the text it was sent as (FIELD_KIND "number") where the file can hold every digit of it; in columnar
+files it is a double. A date is a moment without a zone; in text files it stands as it was sent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import TYPE_CHECKING, Literal, NoReturn
+
+from fluxport.errors import Refused
+from fluxport.stages import FIELD_FORMAT, FIELD_KIND, FIELD_TYPE, FIELD_WIDTH, Batches
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from fluxport.sources.typed_text import Parser
+
+Kind = Literal["string", "number", "date", "boolean"]
+
+
+@dataclass(frozen=True)
+class PushedColumn:
+    """A column as its sender declares it; ``width`` and ``format`` are for spreadsheets."""
+
+    name: str
+    kind: Kind
+    width: int | None = None
+    format: str | None = None
+
+
+@dataclass(frozen=True)
+class PushedBatch:
+    """One batch: ``rows`` of one text per column, ``columns`` of the same as string arrays of one length, or ``arrow``,
+    an IPC stream. ``raw`` is how it was sent."""
+
+    sequence: int
+    raw: bytes
+    rows: Sequence[Sequence[str]] = ()
+    columns: Sequence[pa.Array] = ()
+    arrow: bytes = b""
+
+    @property
+    def has_texts(self) -> bool:
+        return bool(self.rows or self.columns)
+
+
+@dataclass(frozen=True)
+class PushedOptions:
+    """``exact_text``: the file holds numbers and dates as text; ``rows_expected`` None is unknown."""
+
+    exact_text: bool = False
+    exact_numbers: bool = True
+    batch_rows_max: int = 65_536
+    rows_expected: int | None = None
+
+
+class PushedSource:
+    """See :class:`fluxport.stages.Source`.
+
+    ``take`` blocks until there is a batch and returns None after the last; ``stop`` makes it raise Canceled.
+    """
+
+    def __init__(
+        self,
+        columns: Sequence[PushedColumn],
+        take: Callable[[], PushedBatch | None],
+        stop: Callable[[], None],
+        options: PushedOptions | None = None,
+    ) -> None:
+        self._columns = columns
+        self._take = take
+        self._stop = stop
+        self._options = options or PushedOptions()
+        self._schema: pa.Schema | None = None
+        self._first: PushedBatch | None = None
+        self._rows = 0
+        self.ended = False
+
+    @property
+    def schema(self) -> pa.Schema:
+        if self._schema is None:
+            self._first = self._take()
+            if self._first is not None and self._first.arrow:
+                self._schema = self._arrow_schema(self._first)
+            else:
+                self._schema = self.declared
+        return self._schema
+
+    @property
+    def declared(self) -> pa.Schema:
+        """The schema of rows that come as text."""
+        import pyarrow as pa
+
+        return pa.schema([_field(column, parser.type, parser.kind) for column, parser in self._parsers()])
+
+    def batches(self) -> Batches:
+        schema = self.schema
+        as_arrow = self._first is not None and bool(self._first.arrow)
+        parsers = [] if as_arrow else [parser for _, parser in self._parsers()]
+        for batch in self._in_order():
+            if batch.arrow and batch.has_texts:
+                raise Refused(f"Batch {batch.sequence} has records and arrow_ipc; send one of them.", code="bad_batch")
+            if bool(batch.arrow) != as_arrow and (batch.arrow or batch.has_texts):
+                raise Refused(
+                    f"Batch {batch.sequence}: send all batches as records or all as arrow_ipc.", code="bad_batch"
+                )
+            made = self._arrow(batch, schema) if batch.arrow else self._texts(batch, parsers, schema)
+            for part in made:
+                self._rows += part.num_rows
+                yield part
+        _check_count(self._rows, self._options.rows_expected)
+        self.ended = True
+
+    def close(self) -> None:
+        self._stop()
+
+    # -- batches in their order --------------------------------------------------------------------------------------
+
+    def _in_order(self) -> Iterator[PushedBatch]:
+        batch, before = self._first, None
+        self._first = None
+        while batch is not None:
+            if before is None:
+                if batch.sequence not in (0, 1):
+                    raise _gap(f"the first batch has the number {batch.sequence}, not 0 or 1")
+                yield batch
+                before = batch
+            elif batch.sequence == before.sequence + 1:
+                yield batch
+                before = batch
+            elif batch.sequence != before.sequence:
+                raise _gap(f"batch {batch.sequence} came after batch {before.sequence}")
+            elif batch.raw != before.raw:
+                raise _gap(f"two different batches have the number {batch.sequence}")
+            # Else a repeat of the last one, which its sender did not know had arrived.
+            batch = self._take()
+
+    # -- texts -------------------------------------------------------------------------------------------------------
+
+    def _parsers(self) -> list[tuple[PushedColumn, Parser]]:
+        from fluxport.sources.typed_text import parser
+
+        options = self._options
+        return [
+            (c, parser(c.kind, c.format, exact_text=options.exact_text, exact_numbers=options.exact_numbers))
+            for c in self._columns
+        ]
+
+    def _texts(self, batch: PushedBatch, parsers: Sequence[Parser], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+        import pyarrow as pa
+
+        columns = batch.columns or self._transposed(batch, len(parsers))
+        count = len(columns[0])
+        self._check_rows(batch, count)
+        if not count:
+            return
+        arrays = []
+        for parse, column, texts in zip(parsers, self._columns, columns, strict=True):
+            made, wrong = parse(texts)
+            if wrong is not None:
+                self._refuse_value(wrong, column)
+            arrays.append(made)
+        yield pa.record_batch(arrays, schema=schema)
+
+    def _transposed(self, batch: PushedBatch, width: int) -> list[pa.Array]:
+        import pyarrow as pa
+
+        values = list(chain.from_iterable(batch.rows))
+        if len(values) != len(batch.rows) * width or any(len(row) != width for row in batch.rows):
+            at = next(index for index, row in enumerate(batch.rows) if len(row) != width)
+            raise Refused(
+                f"Row {self._rows + at + 1:,} has {len(batch.rows[at])} values; {width} columns are declared.",
+                code="wrong_width",
+            )
+        return [pa.array(values[index::width], pa.string()) for index in range(width)]
+
+    def _refuse_value(self, at: int, column: PushedColumn) -> NoReturn:
+        words = {"number": "a number", "date": "a date", "boolean": "true or false", "string": "text"}
+        raise Refused(
+            f"Row {self._rows + at + 1:,}, column {column.name!r}: the value is not {words[column.kind]}.",
+            code="wrong_type",
+        )
+
+    def _check_rows(self, batch: PushedBatch, count: int) -> None:
+        if count > self._options.batch_rows_max:
+            raise Refused(
+                f"Batch {batch.sequence} has {count:,} rows; send at most {self._options.batch_rows_max:,} in one.",
+                code="batch_too_large",
+            )
+
+    # -- Arrow -------------------------------------------------------------------------------------------------------
+
+    def _arrow_schema(self, batch: PushedBatch) -> pa.Schema:
+        """The schema of the first batch, its columns those that were declared, with what is told to spreadsheets."""
+        import pyarrow as pa
+
+        from fluxport.arrow_ipc import opened
+
+        with opened(batch.arrow, f"Batch {batch.sequence}: its arrow_ipc", "bad_batch") as reader:
+            sent = reader.schema
+        return pa.schema(checked_fields(sent, self._columns))
+
+    def _arrow(self, batch: PushedBatch, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+        import pyarrow as pa
+
+        from fluxport.arrow_ipc import opened, read
+
+        with opened(batch.arrow, f"Batch {batch.sequence}: its arrow_ipc", "bad_batch") as reader:
+            if not reader.schema.equals(schema.remove_metadata(), check_metadata=False):
+                raise Refused(f"Batch {batch.sequence} has other columns than the first one.", code="bad_batch")
+            parts = list(read(reader))
+        self._check_rows(batch, sum(part.num_rows for part in parts))
+        for part in parts:
+            yield pa.record_batch(part.columns, schema=schema)
+
+
+class ReadSource:
+    """Rows that come as record batches of a known schema. ``read`` blocks until there is one and returns None after the
+    last; ``stop`` makes it come back."""
+
+    def __init__(
+        self,
+        declared: pa.Schema,
+        read: Callable[[], pa.RecordBatch | None],
+        stop: Callable[[], None],
+        options: PushedOptions,
+    ) -> None:
+        self.declared = self.schema = declared
+        self._read = read
+        self._stop = stop
+        self._options = options
+
+    def batches(self) -> Batches:
+        import pyarrow as pa
+
+        rows = 0
+        while (batch := self._read()) is not None:
+            try:
+                batch.validate(full=True)
+            except pa.ArrowInvalid as error:
+                raise Refused("A record batch is damaged.", code="bad_batch") from error
+            rows += batch.num_rows
+            for start in range(0, batch.num_rows, self._options.batch_rows_max):
+                yield batch.slice(start, self._options.batch_rows_max)
+        _check_count(rows, self._options.rows_expected)
+
+    def close(self) -> None:
+        self._stop()
+
+
+def _check_count(rows: int, expected: int | None) -> None:
+    if expected is not None and expected != rows:
+        raise Refused(f"{rows:,} rows came of the {expected:,} that were announced.", code="rows_missing")
+
+
+def checked_fields(sent: pa.Schema, columns: Sequence[PushedColumn]) -> list[pa.Field]:
+    """The fields of an Arrow schema as declared; Refused where name or kind differ."""
+    if sent.names != [column.name for column in columns]:
+        raise Refused("The columns of the Arrow batches are not those that were declared, in order.", code="bad_batch")
+    return [_checked(field, column) for field, column in zip(sent, columns, strict=True)]
+
+
+def kind_of_type(kind: pa.DataType) -> Kind | None:
+    """What a column of this Arrow type is declared as; None for types that are not taken."""
+    import pyarrow as pa
+
+    t = pa.types
+    if t.is_string(kind) or t.is_large_string(kind):
+        return "string"
+    if t.is_integer(kind) or t.is_floating(kind) or t.is_decimal(kind):
+        return "number"
+    if t.is_date(kind) or t.is_timestamp(kind):
+        return "date"
+    return "boolean" if t.is_boolean(kind) else None
+
+
+def _checked(field: pa.Field, column: PushedColumn) -> pa.Field:
+    if kind_of_type(field.type) != column.kind:
+        raise Refused(
+            f"Column {column.name!r} is declared {column.kind}, and its Arrow type is {field.type}.", code="wrong_type"
+        )
+    return _field(column, field.type, None)
+
+
+def _field(column: PushedColumn, kind: pa.DataType, meaning: str | None) -> pa.Field:
+    import pyarrow as pa
+
+    told = {
+        FIELD_TYPE: column.kind,
+        FIELD_KIND: meaning,
+        FIELD_WIDTH: column.width,
+        FIELD_FORMAT: column.format if column.kind in ("number", "date") else None,
+    }
+    return pa.field(column.name, kind, metadata={k: str(v).encode() for k, v in told.items() if v})
+
+
+def _gap(what: str) -> Refused:
+    return Refused(f"Batches are numbered one after the other: {what}; rows may be missing.", code="batch_gap")

@@ -1,0 +1,273 @@
+"""Sensors as a source: the points of a range as record batches, raw or one value per interval, one sensor after the
+other (long) or a column for each (wide)."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import threading
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from fluxport.errors import Canceled, Refused
+from fluxport.stages import FIELD_FORMAT, FIELD_WIDTH, Batches
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import pyarrow as pa
+
+    from fluxport.series import PointBatches, Points, SensorStore
+
+SENSORS_MAX = 200
+ROWS_AHEAD = 1 << 18  # of all sensors together, in one step of the wide layout
+KEYS = ("sensor_id", "start_ts", "end_ts", "layout", "aggregate", "interval", "time")
+# Wider than any calendar: where a range is open.
+BEGIN_MS, END_MS = -(10**15), 10**15
+_UNITS_MS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which sensors, from when to when (milliseconds since 1970, both included), and in which form."""
+
+    sensors: tuple[str, ...]
+    start_ms: int | None = None
+    end_ms: int | None = None
+    several: bool = False  # whether rows name their sensor
+    wide: bool = False
+    aggregate: str | None = None
+    interval_ms: int = 0
+    moments: bool = False  # dates and times instead of milliseconds
+
+    @classmethod
+    def from_json(cls, given: Mapping[str, Any]) -> Selection:
+        """The object ``source`` of an export; Refused with what is wrong with it."""
+        for name in given:
+            if name not in KEYS:
+                near = difflib.get_close_matches(str(name), KEYS, 1)
+                hint = f"did you mean {near[0]!r}?" if near else f"it knows: {', '.join(KEYS)}."
+                raise Refused(f"Unknown key {name!r} in source; {hint}", code="unknown_key")
+        sensors, several = _sensors(given.get("sensor_id"))
+        start, end = moment(given.get("start_ts"), "start_ts"), moment(given.get("end_ts"), "end_ts")
+        if start is not None and end is not None and start > end:
+            raise Refused("'start_ts' is after 'end_ts'; both are included in the range.", code="bad_range")
+        layout = _one_of(given, "layout", ("long", "wide"))
+        aggregate, interval_ms = _aggregate(given)
+        return cls(
+            sensors,
+            start,
+            end,
+            several=several,
+            wide=layout == "wide",
+            aggregate=aggregate,
+            interval_ms=interval_ms,
+            moments=_one_of(given, "time", ("ms", "datetime")) == "datetime",
+        )
+
+    @property
+    def stem(self) -> str:
+        """The file's name for people, without suffix."""
+        who = self.sensors[0] if len(self.sensors) == 1 else f"{len(self.sensors)}-sensors"
+        since = "begin" if self.start_ms is None else str(self.start_ms)
+        until = "now" if self.end_ms is None else str(self.end_ms)
+        return re.sub(r"[{}]", "_", f"{who}_{since}_{until}")
+
+    def scan(self, store: SensorStore, sensor_id: str, opened: Callable[[Callable[[], None]], None]) -> PointBatches:
+        start = BEGIN_MS if self.start_ms is None else self.start_ms
+        end = END_MS if self.end_ms is None else self.end_ms
+        batches = store.scan(sensor_id, start, end, opened)
+        if self.aggregate is None:
+            return batches
+        from fluxport.series.aggregate import aggregated
+
+        return aggregated(batches, self.aggregate, self.interval_ms)
+
+
+def _sensors(given: Any) -> tuple[tuple[str, ...], bool]:
+    if isinstance(given, str) and given:
+        return (given,), False
+    if not isinstance(given, list | tuple) or not given or not all(isinstance(s, str) and s for s in given):
+        raise Refused("'sensor_id' is the name of a sensor or a list of them.", code="bad_source")
+    if len(given) > SENSORS_MAX:
+        raise Refused(f"One export holds at most {SENSORS_MAX} sensors.", code="too_many_sensors")
+    return tuple(dict.fromkeys(given)), True
+
+
+def moment(given: Any, what: str) -> int | None:
+    """Milliseconds since 1970 from a number, its text, or a date and time with its zone (RFC 3339)."""
+    if given is None or given == "":
+        return None
+    text = str(given).strip()
+    if isinstance(given, int | str) and not isinstance(given, bool) and re.fullmatch(r"[+-]?\d{1,15}", text):
+        return int(text)
+    if isinstance(given, str):
+        try:
+            found = datetime.fromisoformat(text)
+        except ValueError:
+            found = None
+        if found is not None and found.tzinfo is not None:
+            return round(found.timestamp() * 1000)
+    raise Refused(
+        f"{what!r} is milliseconds since 1970 or a time with its zone, such as 2026-01-31T23:59:59Z.", code="bad_range"
+    )
+
+
+def _one_of(given: Mapping[str, Any], name: str, words: tuple[str, ...]) -> str:
+    word = given.get(name, words[0])
+    if word not in words:
+        raise Refused(f"{name!r} is one of: {', '.join(words)}.", code="bad_source")
+    return str(word)
+
+
+def _aggregate(given: Mapping[str, Any]) -> tuple[str | None, int]:
+    from fluxport.series.aggregate import AGGREGATES
+
+    how, interval = given.get("aggregate"), given.get("interval")
+    if how is None and interval is None:
+        return None, 0
+    if how not in AGGREGATES:
+        raise Refused(f"'aggregate' is one of: {', '.join(AGGREGATES)}; with an 'interval'.", code="bad_source")
+    found = re.fullmatch(r"(\d{1,15})(ms|s|m|h|d)?", str(interval)) if not isinstance(interval, bool) else None
+    interval_ms = int(found[1]) * _UNITS_MS[found[2] or "ms"] if found else 0
+    if interval_ms < 1:
+        raise Refused("'interval' is milliseconds or like 10s, 15m, 1h, 1d.", code="bad_source")
+    return how, interval_ms
+
+
+class SeriesSource:
+    """See :class:`fluxport.stages.Source`."""
+
+    def __init__(self, store: SensorStore, selection: Selection) -> None:
+        self._store = store
+        self._selection = selection
+        self._schema: pa.Schema | None = None
+        self._closed = threading.Event()
+        self._enders: list[Callable[[], None]] = []
+
+    @property
+    def schema(self) -> pa.Schema:
+        if self._schema is None:
+            self._refuse_if_closed()
+            for sensor_id in self._selection.sensors:
+                self._store.sensor(sensor_id)
+            self._schema = _schema(self._selection)
+        return self._schema
+
+    def batches(self) -> Batches:
+        schema = self.schema
+        rows = _wide if self._selection.wide else _long
+        scans = [partial(self._selection.scan, self._store, s, self._opened) for s in self._selection.sensors]
+        with closing(rows(scans, self._selection, schema)) as made:
+            while True:
+                self._refuse_if_closed()
+                try:
+                    batch = next(made, None)
+                finally:
+                    # A query that close() ended may look like one that came to its end.
+                    self._refuse_if_closed()
+                if batch is None:
+                    return
+                yield batch
+
+    def close(self) -> None:
+        self._closed.set()
+        for end in list(self._enders):
+            end()
+
+    def _opened(self, end: Callable[[], None]) -> None:
+        self._enders.append(end)
+        if self._closed.is_set():
+            end()
+
+    def _refuse_if_closed(self) -> None:
+        if self._closed.is_set():
+            raise Canceled("The export was ended.")
+
+
+def _schema(selection: Selection) -> pa.Schema:
+    import pyarrow as pa
+
+    wide = {FIELD_WIDTH: b"20"}
+    if selection.moments:
+        time = pa.field("timestamp", pa.timestamp("ms", "UTC"), metadata=wide)
+    else:
+        time = pa.field("timestamp_ms", pa.int64(), metadata=wide | {FIELD_FORMAT: b"0"})
+    if selection.wide:
+        columns = [
+            field
+            for sensor in selection.sensors
+            for field in (pa.field(sensor, pa.float64()), pa.field(f"{sensor}_quality", pa.uint8()))
+        ]
+        return pa.schema([time, *columns])
+    named = [pa.field("sensor_id", pa.string(), metadata=wide)] if selection.several else []
+    return pa.schema([*named, time, pa.field("value", pa.float64()), pa.field("quality", pa.uint8())])
+
+
+def _long(scans: Sequence[Callable[[], PointBatches]], selection: Selection, schema: pa.Schema) -> Batches:
+    """One sensor after the other."""
+    import pyarrow as pa
+
+    time = schema.field("timestamp" if selection.moments else "timestamp_ms").type
+    for sensor, scan in zip(selection.sensors, scans, strict=True):
+        with closing(scan()) as batches:
+            for points in batches:
+                columns = [pa.array(points.ms).cast(time), _numbers(points.values), pa.array(points.quality)]
+                if selection.several:
+                    columns.insert(0, pa.repeat(sensor, len(points)))
+                yield pa.record_batch(columns, schema=schema)
+
+
+def _wide(scans: Sequence[Callable[[], PointBatches]], selection: Selection, schema: pa.Schema) -> Batches:
+    """All sensors side by side, a row for every moment that any of them has a point at."""
+    import numpy as np
+
+    from fluxport.series.points import EMPTY
+
+    opened = [scan() for scan in scans]
+    held: list[Points] = [EMPTY] * len(opened)
+    ended = [False] * len(opened)
+    most = max(1024, ROWS_AHEAD // len(opened))
+    try:
+        while True:
+            for i, batches in enumerate(opened):
+                while not len(held[i]) and not ended[i]:
+                    more = next(batches, None)
+                    ended[i] = more is None
+                    held[i] = EMPTY if more is None else more
+            there = [points for points in held if len(points)]
+            if not there:
+                return
+            # Up to here every sensor's points are in hand.
+            horizon = min(int(points.ms[min(len(points), most) - 1]) for points in there)
+            cuts = [int(np.searchsorted(points.ms, horizon, "right")) for points in held]
+            yield _side_by_side([points[:cut] for points, cut in zip(held, cuts, strict=True)], schema)
+            held = [points[cut:] for points, cut in zip(held, cuts, strict=True)]
+    finally:
+        for batches in opened:
+            batches.close()
+
+
+def _side_by_side(parts: list[Points], schema: pa.Schema) -> pa.RecordBatch:
+    import numpy as np
+    import pyarrow as pa
+
+    ms = np.unique(np.concatenate([points.ms for points in parts]))
+    columns = [pa.array(ms).cast(schema.field(0).type)]
+    for points in parts:
+        at = np.searchsorted(ms, points.ms)
+        values, quality, missing = np.full(len(ms), np.nan), np.zeros(len(ms), np.uint8), np.ones(len(ms), np.bool_)
+        values[at], quality[at], missing[at] = points.values, points.quality, False
+        columns += [_numbers(values), pa.array(quality, mask=missing)]
+    return pa.record_batch(columns, schema=schema)
+
+
+def _numbers(values: Any) -> pa.Array:
+    """Floats, null where there is no value."""
+    import pyarrow as pa
+
+    return pa.array(values, from_pandas=True)

@@ -1,0 +1,122 @@
+"""Arrow types of a result whose cells may each have another type.
+
+SQLite gives every cell its own storage class. What a column becomes is decided by the set of classes that its cells
+really have: one class keeps its type, integers among reals become reals if each is exactly one, anything else becomes
+text, in which every class has an exact form. A declared type decides only where there is no cell to look at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from fluxport.errors import QueryFailed
+from fluxport.findings import Findings
+from fluxport.stages import FIELD_TYPE
+
+# Bits of a column's set of storage classes; an integer beyond 2**53 is none that a double holds exactly.
+INTEGER, LARGE_INTEGER, REAL, TEXT, BLOB = 1, 2, 4, 8, 16
+EXACT_MAX = 1 << 53
+
+CLASS_OF = (
+    f"CASE typeof({{0}}) WHEN 'integer' THEN CASE WHEN {{0}} BETWEEN {-EXACT_MAX} AND {EXACT_MAX} "
+    f"THEN {INTEGER} ELSE {LARGE_INTEGER} END "
+    f"WHEN 'real' THEN {REAL} WHEN 'text' THEN {TEXT} WHEN 'blob' THEN {BLOB} ELSE 0 END"
+)
+
+
+def classes(cells: Sequence[Any]) -> int:
+    """The set of storage classes of ``cells``; text comes as bytearray, a blob as bytes."""
+    found = 0
+    for kind in set(map(type, cells)):
+        found |= _BITS[kind]
+    if found & INTEGER and any(type(cell) is int and abs(cell) > EXACT_MAX for cell in cells):
+        found |= LARGE_INTEGER
+    return found
+
+
+_BITS: dict[type, int] = {
+    type(None): 0,
+    int: INTEGER,
+    float: REAL,
+    bytearray: TEXT,
+    bytes: BLOB,
+}
+
+
+def probe(statement: str, count: int, indices: Sequence[int]) -> str:
+    """A query for the sets of classes of the columns ``indices`` of ``statement``, which has ``count`` columns.
+
+    The classes are powers of two, so that the sum of the distinct ones is their set.
+    """
+    names = ", ".join(f"c{index}" for index in range(count))
+    sums = ", ".join(f"sum(DISTINCT {CLASS_OF.format(f'c{index}')})" for index in indices)
+    return f"WITH q({names}) AS ({statement}\n) SELECT {sums} FROM q"  # noqa: S608  the guarded query in parentheses
+
+
+@dataclass(frozen=True)
+class Column:
+    name: str
+    declared: str
+    found: int
+
+    @property
+    def arrow(self) -> pa.DataType:
+        if not self.found:
+            return _by_affinity(self.declared)
+        if self.found <= INTEGER | LARGE_INTEGER:
+            return pa.int64()
+        if self.found in (REAL, REAL | INTEGER):
+            return pa.float64()
+        return pa.binary() if self.found == BLOB else pa.utf8()
+
+    @property
+    def field(self) -> pa.Field:
+        return pa.field(self.name, self.arrow, metadata={FIELD_TYPE: (self.declared or str(self.arrow)).encode()})
+
+    def array(self, cells: Sequence[Any], findings: Findings) -> pa.Array:
+        """``cells`` exactly; QueryFailed if one is of a class that the column was found not to have."""
+        # Arrow takes bytes for text if they are UTF-8, and text for bytes.
+        alike = {pa.utf8(): (0, TEXT), pa.binary(): (0, BLOB)}.get(self.arrow)
+        if alike is None or classes(cells) in alike:
+            with suppress(pa.ArrowInvalid, pa.ArrowTypeError):
+                return pa.array(cells, self.arrow)
+        if pa.types.is_string(self.arrow):
+            return pa.array([self._text(cell, findings) for cell in cells], pa.utf8())
+        raise QueryFailed(
+            f"Column {self.name!r} has cells of other types each time the query runs; CAST it in the query.",
+            code="unstable_types",
+        )
+
+    def _text(self, cell: Any, findings: Findings) -> str | None:
+        if cell is None:
+            return None
+        if type(cell) is bytearray:
+            try:
+                return cell.decode()
+            except UnicodeDecodeError:
+                findings.add("invalid_text_replaced", self.name)
+                return cell.decode(errors="replace")
+        findings.add("mixed_types_as_text", self.name)
+        return cell.hex() if type(cell) is bytes else repr(cell)
+
+
+def _by_affinity(declared: str) -> pa.DataType:
+    """The rules of https://www.sqlite.org/datatype3.html#determination_of_column_affinity, in their order."""
+    name = declared.upper()
+    for words, made in _AFFINITIES:
+        if any(word in name for word in words):
+            return made
+    return pa.utf8() if name else pa.null()
+
+
+_AFFINITIES: tuple[tuple[tuple[str, ...], pa.DataType], ...] = (
+    (("INT",), pa.int64()),
+    (("CHAR", "CLOB", "TEXT"), pa.utf8()),
+    (("BLOB",), pa.binary()),
+    (("REAL", "FLOA", "DOUB", "DECIMAL", "NUMERIC"), pa.float64()),
+)

@@ -1,0 +1,48 @@
+"""What SQLite's result codes mean here. Its own words go to ``detail``, never into a message."""
+
+from __future__ import annotations
+
+import sqlite3
+
+from fluxport.errors import Canceled, FluxportError, LimitExceeded, QueryFailed, Refused, Unavailable
+
+_REJECTED: dict[int, tuple[str, str]] = {
+    sqlite3.SQLITE_PERM: ("permission_denied", "The SQLite file may not be read"),
+    sqlite3.SQLITE_READONLY: ("read_only", "The statement would write; exports only read"),
+    sqlite3.SQLITE_AUTH: ("read_only", "The statement does more than read; exports take a SELECT"),
+    sqlite3.SQLITE_CANTOPEN: ("unknown_database", "The SQLite file cannot be opened; it must exist and be readable"),
+    sqlite3.SQLITE_NOTADB: ("source_damaged", "The file is not an SQLite database"),
+    sqlite3.SQLITE_CORRUPT: ("source_damaged", "The SQLite file is damaged; check it with PRAGMA integrity_check"),
+}
+_PASSING: dict[int, tuple[str, str]] = {
+    sqlite3.SQLITE_BUSY: ("source_locked", "The SQLite file is locked by a writer"),
+    sqlite3.SQLITE_LOCKED: ("source_locked", "A table of the SQLite file is locked"),
+    sqlite3.SQLITE_NOMEM: ("source_busy", "SQLite is out of memory"),
+    sqlite3.SQLITE_FULL: ("source_busy", "The disk is full"),
+    sqlite3.SQLITE_IOERR: ("source_lost", "Reading the SQLite file failed"),
+}
+
+
+def translated(error: Exception) -> FluxportError:
+    code = getattr(error, "sqlite_errorcode", None)
+    detail = str(error)
+    if code is None:
+        # The driver's own objections, before SQLite sees anything: wrong number of values, two statements.
+        if isinstance(error, sqlite3.ProgrammingError | sqlite3.Warning):
+            return Refused(
+                "The query is not one statement whose parameters are those given.", code="bad_params", detail=detail
+            )
+        return QueryFailed("The database rejected the query.", code="query_failed", detail=detail)
+    primary = code & 0xFF  # the rest tells the circumstances
+    detail = f"{detail} (error {code})"
+    if primary == sqlite3.SQLITE_INTERRUPT:
+        return Canceled("The export was ended.")
+    if primary == sqlite3.SQLITE_TOOBIG:
+        return LimitExceeded(
+            "The query makes a value larger than SQLite can hold; shorten it.", code="cell_too_large", detail=detail
+        )
+    if primary in _PASSING:
+        name, sentence = _PASSING[primary]
+        return Unavailable(f"{sentence} (error {code}).", code=name, detail=detail)
+    name, sentence = _REJECTED.get(primary, ("query_failed", "The database rejected the query"))
+    return QueryFailed(f"{sentence} (error {code}).", code=name, detail=detail)

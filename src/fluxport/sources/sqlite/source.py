@@ -1,0 +1,277 @@
+"""SQLite: one query's rows as record batches, through the standard library's driver.
+
+A connection of its own per export: the file opened read-only, one read transaction, an authorizer that lets nothing
+pass but reading. The first rows tell the columns' types; if there are more, a second query in the same snapshot looks
+at the class of every other cell first (columns.py), so that no later row can contradict the schema.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any
+
+from fluxport.errors import Canceled, FluxportError, LimitExceeded, Refused, Unavailable
+from fluxport.findings import Findings
+from fluxport.sources.placeholders import place, without_end
+from fluxport.sources.sqlite.dsn import parse_dsn
+from fluxport.sources.sqlite.errors import translated
+from fluxport.sources.sqlite.params import TOKENS, bound
+from fluxport.stages import Batches, Limits
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from fluxport.sources import SourceOptions
+    from fluxport.sources.sqlite.columns import Column
+
+BATCH_ROWS = 8192
+BATCH_BYTES = 1 << 20
+# Rows fetched between two looks at their size; one at a time where rows are large.
+STEP_ROWS = 64
+LARGE_ROW_BYTES = 16 << 10
+PROGRESS_STEPS = 10_000  # of the virtual machine, between two looks at the clock: a fraction of a millisecond
+CLOSE_WAIT_S = 2.0
+READING = frozenset({sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION, sqlite3.SQLITE_RECURSIVE})
+
+Row = tuple[Any, ...]
+
+
+class SqliteSource:
+    """See :class:`fluxport.stages.Source`."""
+
+    def __init__(
+        self,
+        url: str,
+        query: str,
+        params: Sequence[Any] | Mapping[str, Any],
+        options: SourceOptions,
+        findings: Findings,
+        limits: Limits,
+    ) -> None:
+        self._dsn = parse_dsn(url)
+        self._placed = place(query, params, TOKENS)
+        self._values = [bound(value, number) for number, value in enumerate(self._placed.values, 1)]
+        self._findings = findings
+        self._limits = limits
+        self._lock = threading.Lock()  # guards _closed and _connection
+        self._busy = threading.Lock()  # held while a thread uses the connection
+        self._closed = False
+        self._deadline: float | None = None
+        self._connection: sqlite3.Connection | None = None
+        self._cursor: sqlite3.Cursor | None = None
+        self._pending: list[Row] = []
+        self._columns: list[Column] = []
+        self._numbers: frozenset[int] = frozenset()  # indices of the columns whose cells are all small
+        self._rows = 0
+        self._schema: pa.Schema | None = None
+
+    @property
+    def schema(self) -> pa.Schema:
+        if self._schema is None:
+            with self._busy:
+                if self._schema is None:
+                    try:
+                        with self._translated():
+                            self._start()
+                    except BaseException:
+                        self._leave()
+                        raise
+        return self._schema
+
+    def batches(self) -> Batches:
+        schema = self.schema
+        try:
+            while (batch := self._next(schema)) is not None:
+                yield batch
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        with self._lock:
+            self._closed = True
+            if self._connection is not None:
+                self._connection.interrupt()
+        # The thread that waits on SQLite comes back now; the connection must outlive that wait.
+        if self._busy.acquire(timeout=CLOSE_WAIT_S):
+            try:
+                self._leave()
+            finally:
+                self._busy.release()
+
+    def _leave(self) -> None:
+        with self._lock:
+            connection, self._connection, self._cursor = self._connection, None, None
+        if connection is not None:
+            connection.close()
+
+    def _start(self) -> None:
+        self._refuse_if_ended()
+        if self._limits.deadline_s is not None:
+            self._deadline = time.monotonic() + self._limits.deadline_s
+        connection = sqlite3.connect(
+            self._dsn.read_only_uri,
+            uri=True,
+            timeout=self._dsn.busy_timeout_s,
+            isolation_level=None,
+            check_same_thread=False,
+        )
+        with self._lock:
+            self._connection = connection
+        connection.text_factory = bytearray  # tells text from blobs, and text that is not UTF-8 is no error
+        connection.set_progress_handler(self._ended, PROGRESS_STEPS)
+        connection.execute("PRAGMA temp_store = MEMORY")
+        connection.execute("BEGIN")
+        declared = self._declared(connection)
+        connection.execute("PRAGMA query_only = ON")
+        connection.set_authorizer(lambda action, *_: sqlite3.SQLITE_OK if action in READING else sqlite3.SQLITE_DENY)
+        statement = self._placed.joined(["?"] * len(self._values))
+        self._cursor = connection.execute(statement, self._values)
+        if self._cursor.description is None:
+            raise Refused("The statement returns no rows; an export takes a SELECT.", code="no_result_set")
+        self._pending = self._pull()
+        self._decide([str(entry[0]) for entry in self._cursor.description], declared, statement)
+
+    def _declared(self, connection: sqlite3.Connection) -> list[str]:
+        """The declared types of the result's columns as a view of it has them; none for what cannot be a view."""
+        text = without_end(self._placed.joined(["NULL"] * len(self._values)))
+        with suppress(sqlite3.Error, sqlite3.Warning):
+            connection.execute(f"CREATE TEMP VIEW fluxport_result AS {text}")
+            try:
+                rows = connection.execute("PRAGMA temp.table_info(fluxport_result)").fetchall()
+            finally:
+                connection.execute("DROP VIEW temp.fluxport_result")
+            return [row[2].decode() for row in rows]
+        return []
+
+    def _decide(self, names: list[str], declared: list[str], statement: str) -> None:
+        import pyarrow as pa
+
+        from fluxport.sources.sqlite import columns
+
+        cells = list(zip(*self._pending, strict=True)) or [()] * len(names)
+        found = [columns.classes(column) for column in cells]
+        if self._pending and not self._at_end():
+            # Text holds whatever comes later.
+            open_ones = [i for i, mask in enumerate(found) if not mask & columns.TEXT]
+            for index, mask in zip(open_ones, self._probed(statement, len(names), open_ones), strict=True):
+                found[index] |= mask
+        if len(declared) != len(names):
+            declared = [""] * len(names)
+        self._columns = [columns.Column(*entry) for entry in zip(names, declared, found, strict=True)]
+        self._schema = pa.schema([column.field for column in self._columns])
+        self._numbers = frozenset(i for i, kind in enumerate(self._schema.types) if pa.types.is_primitive(kind))
+
+    def _at_end(self) -> bool:
+        """Whether the rows in hand are all; one more is fetched to see it."""
+        assert self._cursor is not None
+        more = self._cursor.fetchmany(1)
+        self._pending += more
+        return not more
+
+    def _probed(self, statement: str, count: int, indices: Sequence[int]) -> Sequence[int]:
+        """The classes of all cells of the columns ``indices``; everything, hence text, for what cannot be nested."""
+        from fluxport.sources.sqlite import columns
+
+        assert self._connection is not None
+        if not indices:
+            return []
+        try:
+            query = columns.probe(without_end(statement), count, indices)
+            (row,) = self._connection.execute(query, self._values).fetchall()
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_ERROR:
+                raise
+            return [columns.TEXT] * len(indices)
+        return [mask or 0 for mask in row]
+
+    def _next(self, schema: pa.Schema) -> pa.RecordBatch | None:
+        import pyarrow as pa
+
+        with self._busy, self._translated():
+            self._refuse_if_ended()
+            rows, self._pending = self._pending or self._pull(), []
+            self._refuse_if_ended()
+            if not rows:
+                return None
+            self._rows += len(rows)
+            arrays = [
+                column.array(cells, self._findings)
+                for column, cells in zip(self._columns, zip(*rows, strict=True), strict=True)
+            ]
+            return pa.record_batch(arrays, schema=schema)
+
+    def _pull(self) -> list[Row]:
+        """The next rows, a batch at most; LimitExceeded names row and column of a cell that is too large."""
+        assert self._cursor is not None
+        rows: list[Row] = []
+        size, step = 0, 1
+        while len(rows) < BATCH_ROWS and size < BATCH_BYTES:
+            more = self._cursor.fetchmany(step)
+            if not more:
+                break
+            weight = self._weighed(more, self._rows + len(rows) + 1)
+            rows += more
+            size += weight
+            step = STEP_ROWS if weight < LARGE_ROW_BYTES * len(more) else 1
+        return rows
+
+    def _weighed(self, rows: list[Row], first: int) -> int:
+        """Bytes of text and blobs in ``rows``, whose first has the number ``first``."""
+        size = 0
+        for column, cells in enumerate(zip(*rows, strict=True)):
+            if column in self._numbers:
+                continue
+            try:
+                sizes = [*map(len, filter(None, cells))]
+            except TypeError:  # a number among them
+                sizes = [len(cell) for cell in cells if isinstance(cell, bytes | bytearray)]
+            if sizes:
+                size += sum(sizes)
+                if max(sizes) > self._limits.cell_bytes_max:
+                    raise self._too_large(rows, first)
+        return size
+
+    def _too_large(self, rows: list[Row], first: int) -> LimitExceeded:
+        assert self._cursor is not None
+        limit = self._limits.cell_bytes_max
+        number, column, size = next(
+            (number, column, len(cell))
+            for number, row in enumerate(rows, first)
+            for column, cell in enumerate(row)
+            if isinstance(cell, bytes | bytearray) and len(cell) > limit
+        )
+        return LimitExceeded(
+            f"Column {self._cursor.description[column][0]!r}, row {number:,} holds a cell of {size:,} bytes; the limit "
+            f"is {limit:,}. Leave the column out, shorten it in the query, or raise cell_bytes_max.",
+            code="cell_too_large",
+        )
+
+    def _ended(self) -> int:
+        """Asked by SQLite while a statement runs: anything but 0 ends it."""
+        return self._closed or self._late()
+
+    def _late(self) -> bool:
+        return self._deadline is not None and time.monotonic() >= self._deadline
+
+    def _refuse_if_ended(self) -> None:
+        if self._closed:
+            raise Canceled("The export was ended.")
+        if self._late():
+            raise Unavailable(
+                "The query did not end within its time limit; ask for fewer rows or more time.", code="deadline"
+            )
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        """Errors of the driver as errors of the product; after close() every one of them is Canceled."""
+        try:
+            yield
+        except (sqlite3.Error, sqlite3.Warning, FluxportError) as error:
+            self._refuse_if_ended()
+            if isinstance(error, FluxportError):
+                raise
+            raise translated(error) from None

@@ -1,0 +1,223 @@
+"""Our own tables, and the one way to reach them: SQLite for one machine, PostgreSQL for several.
+
+Times are Unix seconds (UTC) in double precision; structured values are JSON text. The engine that carries jobs keeps
+its tables in the same database, so that a job and its place in the queue are written in one transaction.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
+
+from fluxport.errors import Unavailable
+
+T = TypeVar("T")
+
+metadata = sa.MetaData()
+
+exports = sa.Table(
+    "exports",
+    metadata,
+    sa.Column("id", sa.String(36), primary_key=True),
+    sa.Column("owner", sa.String(128), nullable=False),
+    sa.Column("door", sa.String(16), nullable=False),
+    sa.Column("stored", sa.Boolean, nullable=False),
+    sa.Column("status", sa.String(16), nullable=False),
+    sa.Column("phase", sa.String(16)),
+    sa.Column("spec", sa.JSON, nullable=False),
+    sa.Column("idempotency_key", sa.String(255)),
+    sa.Column("body_sha256", sa.String(64)),
+    sa.Column("priority", sa.Integer, nullable=False, default=2),  # jobs.request.PRIORITIES: normal
+    # Whether the rows are to be counted before they are read.
+    sa.Column("counted", sa.Boolean, nullable=False, default=False),
+    # Rises with each attempt; a worker that was paused past its lease holds an old one and changes nothing.
+    sa.Column("fence", sa.Integer, nullable=False, default=0),
+    sa.Column("rows", sa.BigInteger, nullable=False, default=0),
+    sa.Column("rows_total", sa.BigInteger),
+    sa.Column("bytes", sa.BigInteger, nullable=False, default=0),
+    sa.Column("result", sa.JSON),
+    sa.Column("attempts", sa.Integer, nullable=False, default=0),
+    sa.Column("attempt_errors", sa.JSON, nullable=False, default=list),
+    sa.Column("error", sa.JSON),
+    sa.Column("notify", sa.JSON, nullable=False, default=dict),
+    sa.Column("request_id", sa.String(64), nullable=False, default=""),
+    sa.Column("trace_id", sa.String(32), nullable=False, default=""),
+    sa.Column("address", sa.String(64), nullable=False, default=""),
+    sa.Column("created_at", sa.Double, nullable=False),
+    sa.Column("started_at", sa.Double),
+    sa.Column("finished_at", sa.Double),
+    sa.Column("expires_at", sa.Double),
+    sa.UniqueConstraint("owner", "idempotency_key"),
+    sa.Index("exports_by_owner", "owner", "created_at"),
+    sa.Index("exports_by_status", "status", "expires_at"),
+)
+
+events = sa.Table(
+    "events",
+    metadata,
+    sa.Column("export_id", sa.String(36), primary_key=True),
+    sa.Column("seq", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("kind", sa.String(16), nullable=False),
+    sa.Column("data", sa.JSON, nullable=False),
+    sa.Column("at", sa.Double, nullable=False),
+)
+
+# Exports whose rows come through a connection of one process: it says again and again that it still holds it.
+pushes = sa.Table(
+    "pushes",
+    metadata,
+    sa.Column("export_id", sa.String(36), primary_key=True),
+    sa.Column("held_until", sa.Double, nullable=False, index=True),
+)
+
+links = sa.Table(
+    "used_links",
+    metadata,
+    sa.Column("token_sha256", sa.String(64), primary_key=True),
+    sa.Column("export_id", sa.String(36), nullable=False, index=True),
+    sa.Column("used_at", sa.Double, nullable=False),
+    sa.Column("expires_at", sa.Double, nullable=False),
+)
+
+audit = sa.Table(
+    "audit",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("at", sa.Double, nullable=False, index=True),
+    sa.Column("owner", sa.String(128), nullable=False, index=True),
+    sa.Column("action", sa.String(32), nullable=False),
+    sa.Column("export_id", sa.String(36), index=True),
+    sa.Column("outcome", sa.String(32), nullable=False),
+    sa.Column("address", sa.String(64), nullable=False, default=""),
+    sa.Column("detail", sa.JSON, nullable=False),
+)
+
+executors = sa.Table(
+    "executors",
+    metadata,
+    sa.Column("id", sa.String(64), primary_key=True),
+    sa.Column("seen_at", sa.Double, nullable=False),
+)
+
+# Totals of all workers since the first export; telemetry.measures says what is counted.
+counters = sa.Table(
+    "counters",
+    metadata,
+    sa.Column("name", sa.String(64), primary_key=True),
+    sa.Column("labels", sa.Text, primary_key=True),
+    sa.Column("value", sa.Double, nullable=False),
+)
+
+# On PostgreSQL, where several machines let signatures in; on SQLite they have a file of their own (auth.replay).
+used_signatures = sa.Table(
+    "used_signatures",
+    metadata,
+    sa.Column("signature", sa.LargeBinary(32), primary_key=True),
+    sa.Column("expires_at", sa.Double, nullable=False, index=True),
+)
+
+keys = sa.Table(
+    "keys",
+    metadata,
+    sa.Column("id", sa.String(16), primary_key=True),
+    sa.Column("name", sa.String(128), nullable=False),
+    sa.Column("secret_sha256", sa.String(64), nullable=False),
+    sa.Column("owner", sa.String(128), nullable=False, index=True),
+    sa.Column("scopes", sa.JSON, nullable=False),
+    sa.Column("active_max", sa.Integer),
+    sa.Column("created_at", sa.Double, nullable=False),
+    sa.Column("expires_at", sa.Double),
+    sa.Column("last_used_at", sa.Double),
+    sa.Column("revoked_at", sa.Double),
+)
+# A name can be given again once its key is revoked.
+_LIVE = keys.c.revoked_at.is_(None)
+sa.Index("keys_by_name", keys.c.name, unique=True, sqlite_where=_LIVE, postgresql_where=_LIVE)
+
+users = sa.Table(
+    "users",
+    metadata,
+    sa.Column("name", sa.String(128), primary_key=True),
+    sa.Column("password_hash", sa.String(255), nullable=False),
+    sa.Column("scopes", sa.JSON, nullable=False),
+    sa.Column("created_at", sa.Double, nullable=False),
+)
+
+sessions = sa.Table(
+    "sessions",
+    metadata,
+    sa.Column("token_sha256", sa.String(64), primary_key=True),
+    sa.Column("owner", sa.String(128), nullable=False, index=True),
+    sa.Column("how", sa.String(16), nullable=False),
+    sa.Column("created_at", sa.Double, nullable=False),
+    sa.Column("used_at", sa.Double, nullable=False),
+)
+
+login_attempts = sa.Table(
+    "login_attempts",
+    metadata,
+    sa.Column("owner", sa.String(128), primary_key=True),
+    sa.Column("address", sa.String(64), primary_key=True),
+    sa.Column("pause_s", sa.Double, nullable=False),
+    sa.Column("next_at", sa.Double, nullable=False, index=True),
+)
+
+AWAY = "database_away"
+# Connection error classes say nothing about which statement; every one of them means: not now.
+_AWAY = (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.TimeoutError)
+
+
+def connect(url: str, *, pool_size: int = 5) -> sa.Engine:
+    """An engine for ``sqlite:///FILE`` or ``postgresql://...``."""
+    parsed = sa.make_url(url)
+    if parsed.drivername.startswith("postgres"):
+        return sa.create_engine(
+            parsed.set(drivername="postgresql+psycopg"),
+            pool_size=pool_size,
+            pool_pre_ping=True,
+            pool_timeout=5,
+            connect_args={"connect_timeout": 5},
+            hide_parameters=True,  # an error that is logged or kept must not quote what was asked for
+        )
+    engine = sa.create_engine(parsed, connect_args={"timeout": 15, "check_same_thread": False}, hide_parameters=True)
+
+    @sa.event.listens_for(engine, "connect")
+    def _pragmas(connection: Any, _: Any) -> None:
+        connection.isolation_level = None  # transactions are begun below, not by the driver
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = NORMAL")
+        connection.execute("PRAGMA foreign_keys = ON")
+
+    @sa.event.listens_for(engine, "begin")
+    def _begin(connection: sa.Connection) -> None:
+        # A transaction that will write takes its turn at once: a later upgrade could fail in the middle.
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    return engine
+
+
+@contextlib.contextmanager
+def transaction(engine: sa.Engine) -> Iterator[sa.Connection]:
+    """One transaction; Unavailable if the database is away."""
+    try:
+        with engine.begin() as connection:
+            yield connection
+    except _AWAY as error:
+        raise Unavailable("The service's own database is away; ask again in a moment.", code=AWAY) from error
+
+
+def patiently(do: Callable[[], T], ended: threading.Event) -> T:
+    """What ``do`` gives, tried again as long as the service's own database is away: work that is done must be told,
+    however long that takes. Unavailable once ``ended`` is set."""
+    wait_s = 0.2
+    while True:
+        try:
+            return do()
+        except Unavailable as error:
+            if error.code != AWAY or ended.wait(wait_s):
+                raise
+        wait_s = min(2 * wait_s, 5.0)

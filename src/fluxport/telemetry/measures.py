@@ -1,0 +1,96 @@
+"""What is counted of exports, whichever process carries them out.
+
+These counts live in the service's own database and rise in the transaction that ends an export: a killed worker loses
+nothing and counts nothing twice, a restart begins nothing anew, and every service tells those of all workers. A
+histogram is kept as one counter per bucket (not cumulative) and one for the sum.
+"""
+
+from __future__ import annotations
+
+import bisect
+import json
+from dataclasses import dataclass
+from typing import NamedTuple
+
+_SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 900)
+_RATES = (1e3, 3e3, 1e4, 3e4, 1e5, 2e5, 5e5, 1e6, 2e6, 5e6)
+
+
+@dataclass(frozen=True)
+class Counted:
+    """A counter, or with ``buckets`` (their upper bounds) a histogram."""
+
+    about: str
+    labels: tuple[str, ...] = ()
+    buckets: tuple[float, ...] = ()
+
+    @property
+    def bounds(self) -> list[str]:
+        """The upper bounds as the label ``le`` says them."""
+        return [*(str(float(bound)) for bound in self.buckets), "+Inf"]
+
+
+COUNTED: dict[str, Counted] = {
+    "export_duration_seconds": Counted("From the first attempt's start to completion or failure", buckets=_SECONDS),
+    "export_upload_duration_seconds": Counted(
+        "Time that a completed export waited for its store, beyond reading and encoding", buckets=_SECONDS
+    ),
+    "export_errors_total": Counted("Exports that failed, by error code", ("code",)),
+    "export_records_processed_total": Counted("Rows of completed exports, headers not counted"),
+    "fluxport_bytes_total": Counted("Bytes of completed exports as sent or stored"),
+    "fluxport_retries_total": Counted("Attempts after the first, whatever ended the one before"),
+    "fluxport_rows_per_second": Counted(
+        "Rows of a completed export per second of its duration", ("format", "source"), _RATES
+    ),
+}
+
+
+class Rise(NamedTuple):
+    """A stored counter and how much it rises, or how high it is: ``labels`` is JSON text with sorted keys."""
+
+    name: str
+    labels: str
+    value: float
+
+
+def rise(name: str, amount: float = 1.0, **labels: str) -> Rise:
+    return Rise(name, json.dumps(labels, sort_keys=True), amount)
+
+
+def observed(name: str, value: float, **labels: str) -> list[Rise]:
+    """One observation of a histogram."""
+    counted = COUNTED[name]
+    bucket = counted.bounds[bisect.bisect_left(counted.buckets, value)]
+    return [rise(f"{name}_bucket", 1.0, le=bucket, **labels), rise(f"{name}_sum", value, **labels)]
+
+
+@dataclass(frozen=True)
+class Ended:
+    """What an export that has ended is counted by; ``error_code`` is that of a failed one, ``upload_s`` is None where
+    no store was written to."""
+
+    canceled: bool
+    error_code: str | None
+    format: str
+    source: str
+    rows: int
+    size_bytes: int
+    duration_s: float
+    upload_s: float | None
+
+
+def ended(export: Ended) -> list[Rise]:
+    """What rises when an export ends, each counter once."""
+    if export.canceled:
+        return []
+    rises = observed("export_duration_seconds", export.duration_s)
+    if export.error_code is not None:
+        return [*rises, rise("export_errors_total", code=export.error_code)]
+    rises.append(rise("export_records_processed_total", export.rows))
+    rises.append(rise("fluxport_bytes_total", export.size_bytes))
+    if export.upload_s is not None:
+        rises += observed("export_upload_duration_seconds", export.upload_s)
+    if export.rows and export.duration_s > 0:
+        rate = export.rows / export.duration_s
+        rises += observed("fluxport_rows_per_second", rate, format=export.format, source=export.source)
+    return rises

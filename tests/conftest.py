@@ -1,0 +1,29 @@
+"""Servers that are slow to start, once for all tests that ask for them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from azurite_server import Azurite, azurite_server
+from ceph_server import Ceph, ceph_server
+from sftp_server import Sftp, sftp_server
+
+
+@pytest.fixture(scope="session")
+def ceph() -> Iterator[Ceph]:
+    with ceph_server() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def azurite() -> Iterator[Azurite]:
+    with azurite_server() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def sftp(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sftp]:
+    with sftp_server(tmp_path_factory.mktemp("sftp")) as running:
+        yield running

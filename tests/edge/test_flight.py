@@ -1,0 +1,230 @@
+"""Arrow Flight by pyarrow's client: rows of queries and datasets, and pushed batches."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pyarrow as pa
+import pyarrow.flight as fl
+import pyarrow.parquet as pq
+import pytest
+
+from fluxport.samples import create_sample
+from grpc_support import new_key
+from mysql_support import wait_until
+from service_support import Client, emulator, service
+
+ROWS = 20_000
+QUERY = "SELECT id, name, score FROM users ORDER BY id"
+TABLE = pa.table({"id": pa.array(range(5_000), pa.int64()), "name": [f"name {i}" for i in range(5_000)]})
+
+
+@dataclass
+class Place:
+    """A running service's Flight server, and its HTTP."""
+
+    http: Client
+    location: str
+    folder: Path
+
+    def client(self) -> fl.FlightClient:
+        return fl.connect(self.location)
+
+    def options(self, key: str) -> fl.FlightCallOptions:
+        return fl.FlightCallOptions(timeout=60, headers=[(b"authorization", f"Bearer {key}".encode())])
+
+    def files(self) -> list[Path]:
+        return sorted(path for path in (self.folder / "exports").rglob("*") if path.is_file())
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    folder = tmp_path_factory.mktemp("flight")
+    create_sample(folder / "journal.db", 500, ("shop",))
+    journal = {"connections": {"journal": {"url": f"sqlite:///{folder / 'journal.db'}"}}, "sample": "journal"}
+    (folder / "fluxport.yaml").write_text(json.dumps(journal))
+    with emulator(folder, ROWS) as url, service(folder, url, FLUXPORT_FLIGHT__PORT="0") as client:
+        log = next(folder.glob("serve-*.log")).read_text()
+        found = re.search(r"Arrow Flight at (\S+)", log)
+        assert found
+        yield Place(client, f"grpc://{found[1]}", folder)
+
+
+@pytest.fixture(scope="module")
+def key(place: Place) -> str:
+    return new_key(place.folder, "everything", "push", "sql:main", "dataset:trades", user="shop")
+
+
+def ticket(query: str = QUERY, **more: Any) -> fl.Ticket:
+    return fl.Ticket(json.dumps({"source": {"query": query}} | more).encode())
+
+
+def command(**given: Any) -> fl.FlightDescriptor:
+    return fl.FlightDescriptor.for_command(json.dumps(given).encode())
+
+
+def put(place: Place, key: str, table: pa.Table, **given: Any) -> dict[str, Any]:
+    with place.client() as client:
+        writer, metadata = client.do_put(command(**given), table.schema, place.options(key))
+        with writer:
+            writer.write_table(table, 1_000)
+            writer.done_writing()
+            told = []
+            while (buffer := metadata.read()) is not None:
+                told.append(json.loads(buffer.to_pybytes()))
+    assert [answer["status"] for answer in told][-1] == "completed"
+    last: dict[str, Any] = told[-1]
+    return last
+
+
+def test_a_query_comes_as_record_batches(place: Place, key: str) -> None:
+    with place.client() as client:
+        table = client.do_get(ticket(), place.options(key)).read_all()
+    assert (table.num_rows, table.column_names) == (ROWS, ["id", "name", "score"])
+    assert pa.types.is_integer(table.schema.field("id").type)
+    assert pa.types.is_floating(table.schema.field("score").type)
+
+
+def test_a_dataset_comes_as_the_callers_own_rows(place: Place, key: str) -> None:
+    asked = {"source": {"dataset": "trades", "params": {"status": "CLOSED"}}}
+    with place.client() as client:
+        table = client.do_get(fl.Ticket(json.dumps(asked).encode()), place.options(key)).read_all()
+    assert 0 < table.num_rows < 500
+    assert set(table["status"].to_pylist()) == {"CLOSED"}
+
+
+def test_flight_info_tells_the_columns_and_the_ticket(place: Place, key: str) -> None:
+    descriptor = fl.FlightDescriptor.for_command(ticket(options={"columns": ["score"]}).ticket)
+    with place.client() as client:
+        info = client.get_flight_info(descriptor, place.options(key))
+        table = client.do_get(info.endpoints[0].ticket, place.options(key)).read_all()
+    assert info.schema.names == table.column_names == ["score"]
+    assert table.num_rows == ROWS
+
+
+def test_record_batches_become_a_stored_file(place: Place, key: str) -> None:
+    told = put(place, key, TABLE, request_id="flight-1", format="parquet", filename="orders", expected_rows=5_000)
+    content = httpx.get(told["url"]).raise_for_status().content
+    assert pq.read_table(pa.BufferReader(content)).cast(TABLE.schema).equals(TABLE)
+    assert (told["rows"], told["bytes"]) == (5_000, len(content))
+    again = put(place, key, TABLE, request_id="flight-1", format="parquet", filename="orders", expected_rows=5_000)
+    assert again["task_id"] == told["task_id"]
+
+
+def test_options_of_the_format_are_honoured(place: Place, key: str) -> None:
+    told = put(place, key, TABLE.slice(0, 1), request_id="flight-2", options={"delimiter": ";"}, compression="none")
+    assert httpx.get(told["url"]).content == b"id;name\n0;name 0\n"
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        (ticket("DELETE FROM users"), "SELECT"),
+        (fl.Ticket(b"not json"), "JSON"),
+        (fl.Ticket(b'{"source": {"dataset": "nothing"}}'), "scope|dataset"),
+        (ticket(options={"colour": "red"}), "colour"),
+    ],
+)
+def test_what_cannot_be_read_is_refused_with_our_sentence(place: Place, key: str, asked: fl.Ticket, said: str) -> None:
+    with place.client() as client, pytest.raises((pa.ArrowInvalid, fl.FlightUnauthorizedError), match=said):
+        client.do_get(asked, place.options(key)).read_all()
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({}, "request_id"),
+        ({"request_id": "x", "colour": 1}, "JSON object of"),
+        ({"request_id": "x", "format": "pdf"}, "pdf"),
+        ({"request_id": "short", "expected_rows": 6_000}, "5,000 rows came of the 6,000"),
+    ],
+)
+def test_what_cannot_be_stored_is_refused_and_leaves_nothing(
+    place: Place, key: str, given: dict[str, Any], said: str
+) -> None:
+    before = place.files()
+    with pytest.raises(pa.ArrowInvalid, match=said):
+        put(place, key, TABLE, **given)
+    assert place.files() == before
+
+
+def test_callers_are_known_by_their_keys_and_held_to_their_scopes(place: Place, key: str) -> None:
+    with place.client() as client:
+        for wrong in ("", "nonsense"):
+            with pytest.raises(fl.FlightUnauthenticatedError):
+                client.do_get(ticket(), place.options(wrong)).read_all()
+        with pytest.raises(fl.FlightUnauthorizedError, match="sql:main"):
+            client.do_get(ticket(), place.options(new_key(place.folder, "push-only"))).read_all()
+    with pytest.raises(fl.FlightUnauthorizedError, match="push"):
+        put(place, new_key(place.folder, "read-only", "sql:main"), TABLE, request_id="y")
+
+
+def test_a_stream_is_an_export_that_can_be_asked_for(place: Place, key: str) -> None:
+    with place.client() as client:
+        client.do_get(ticket(), place.options(key)).read_all()
+    headers = {"Authorization": f"Bearer {key}"}
+    newest = httpx.get(f"{place.http.base}/v1/exports", headers=headers).json()["data"][0]
+    assert (newest["status"], newest["rows"], newest["format"]) == ("completed", ROWS, "arrow")
+
+
+STAYS = """
+import json, sys
+import pyarrow as pa, pyarrow.flight as fl
+client = fl.connect(sys.argv[1])
+options = fl.FlightCallOptions(headers=[(b"authorization", b"Bearer " + sys.argv[2].encode())])
+table = pa.table({"id": range(100_000)})
+descriptor = fl.FlightDescriptor.for_command(json.dumps({"request_id": sys.argv[3]}).encode())
+writer, _ = client.do_put(descriptor, table.schema, options)
+writer.write_table(table, 1000)
+print("sent", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize("number", range(5))
+def test_a_client_that_dies_leaves_a_failed_task_and_nothing_stored(place: Place, key: str, number: int) -> None:
+    before = place.files()
+    headers = {"Authorization": f"Bearer {key}"}
+
+    def newest() -> dict[str, Any]:
+        found: dict[str, Any] = httpx.get(f"{place.http.base}/v1/exports", headers=headers).json()["data"][0]
+        return found
+
+    words = [sys.executable, "-c", STAYS, place.location, key, f"dies-{number}"]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as client:
+        assert client.stdout is not None
+        assert client.stdout.readline() == b"sent\n"
+        assert wait_until(lambda: newest()["request_id"] == f"dies-{number}", 30)
+        client.kill()
+    assert wait_until(lambda: newest()["status"] == "failed", 30)
+    assert newest()["error"]["code"] == "client_gone"
+    assert place.files() == before
+
+
+def test_a_client_that_neither_sends_nor_leaves_does_not_keep_the_service_from_ending(tmp_path: Path) -> None:
+    settings = {"FLUXPORT_FLIGHT__PORT": "0", "FLUXPORT_SERVER__GRACE_S": "1"}
+    with emulator(tmp_path, 10) as url, service(tmp_path, url, **settings) as client:
+        found = re.search(r"Arrow Flight at (\S+)", next(tmp_path.glob("serve-*.log")).read_text())
+        assert found
+        words = [sys.executable, "-c", STAYS, f"grpc://{found[1]}", new_key(tmp_path), "stays"]
+        with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as stuck:
+            assert stuck.stdout is not None
+            assert stuck.stdout.readline() == b"sent\n"
+            os.kill(client.pid, signal.SIGTERM)
+            deadline = time.monotonic() + 40
+            while Path(f"/proc/{client.pid}/stat").read_text().split()[2] != "Z":
+                assert time.monotonic() < deadline
+                time.sleep(0.1)
+            stuck.kill()
+    assert not [path for path in (tmp_path / "exports").rglob("*") if path.is_file() and path.suffix == ".csv"]

@@ -1,0 +1,716 @@
+"""Rows pushed over gRPC by real clients to a real service: what is stored, and what is refused with which words."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import grpc
+import httpx
+import openpyxl
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from grpc import StatusCode
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
+
+from fluxport.grpc import export_pb2 as pb
+from fluxport.grpc import export_pb2_grpc as pb_grpc
+from grpc_support import COLUMNS, ROW, SECRET, Door, batch, door, metadata, new_key, outcome, people
+from own_certificates import make_certificates
+
+TEXT, NUMBER = "DATA_TYPE_STRING", "DATA_TYPE_NUMBER"
+STATES = ["TASK_STATUS_QUEUED", "TASK_STATUS_UPLOADING", "TASK_STATUS_COMPLETED"]
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
+    with door(tmp_path_factory.mktemp("grpc"), FLUXPORT_GRPC__IDLE_S="2") as found:
+        yield found
+
+
+def wait_until(reached: Any) -> None:
+    deadline = time.monotonic() + 30
+    while not reached():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+class Sender:
+    """Requests that a test hands over one by one, to a call whose answers it reads when it wants to."""
+
+    def __init__(self, to: Door, *requests: pb.ExportRequest) -> None:
+        self._more = threading.Condition()
+        self._requests = list(requests)
+        self._ended = False
+        self.channel = to.channel()
+        self.call = pb_grpc.ExportServiceStub(self.channel).StreamExport(self._sent(), metadata=to.metadata, timeout=60)
+
+    def _sent(self) -> Iterator[pb.ExportRequest]:
+        while True:
+            with self._more:
+                self._more.wait_for(lambda: self._requests or self._ended)
+                if not self._requests:
+                    return
+                request = self._requests.pop(0)
+            yield request
+
+    def send(self, *requests: pb.ExportRequest) -> None:
+        with self._more:
+            self._requests += requests
+            self._more.notify()
+
+    def end(self) -> None:
+        with self._more:
+            self._ended = True
+            self._more.notify()
+
+    def queued(self) -> str:
+        """The task's id, from the first answer."""
+        return str(next(self.call).task_id)
+
+    def leave(self) -> None:
+        self.call.cancel()
+        self.end()
+        self.channel.close()
+
+
+# -- what is stored ----------------------------------------------------------------------------------------------------
+
+
+def test_rows_become_a_csv_file_whose_proof_is_in_the_last_answer(shop: Door) -> None:
+    done = shop.push([metadata(), *people(2_500)])
+    told = [pb.TaskStatus.Name(answer.status) for answer in done.answers]
+    assert [state for state in told if state != "TASK_STATUS_PROCESSING"] == STATES
+    assert len({answer.task_id for answer in done.answers}) == 1
+    rows = list(csv.reader(io.StringIO(done.file().decode())))
+    assert rows[0] == ["id", "name", "day", "ok"]
+    assert rows[1:] == [
+        [str(i), f"name {i}", f"2026-01-{i % 28 + 1:02d}", "true" if i % 2 else "false"] for i in range(2_500)
+    ]
+    assert (done.last.record_count, done.last.progress_percent) == (2_500, 100)
+    assert abs(done.last.start_time - time.time()) < 60
+    assert done.last.completion_time >= done.last.start_time
+
+
+def test_no_rows_make_a_file_of_its_header(shop: Door) -> None:
+    done = shop.push([metadata()])
+    assert (done.file(), done.last.record_count) == (b"id,name,day,ok\n", 0)
+
+
+def test_cells_of_a_workbook_have_the_types_that_were_declared(shop: Door, tmp_path: Path) -> None:
+    columns = [
+        pb.ColumnDefinition(name="n", data_type="DATA_TYPE_NUMBER", format="#,##0.00", width=31),
+        pb.ColumnDefinition(name="text", data_type="DATA_TYPE_STRING"),
+        pb.ColumnDefinition(name="at", data_type="DATA_TYPE_DATE"),
+        pb.ColumnDefinition(name="european", data_type="DATA_TYPE_DATE", format="dd.mm.yyyy"),
+        pb.ColumnDefinition(name="ok", data_type="DATA_TYPE_BOOLEAN"),
+    ]
+    rows = [
+        ("-12.5", "007", "2026-01-31", "31.01.2026", "YES"),
+        ("1e3", "=1+1", "2026-01-31T23:59:59.5+01:00", "2026-02-01", "0"),
+        ("", "", "", "", ""),
+        ("12345678901234567890", "-5", "1999-12-31 01:02:03", "01.03.2026", "false"),
+    ]
+    asked = metadata(format="FORMAT_EXCEL", columns=columns, excel_sheet_name="Orders", excel_start_row=3)
+    (tmp_path / "book.xlsx").write_bytes(shop.push([asked, batch(1, *rows)]).file())
+    book = openpyxl.load_workbook(tmp_path / "book.xlsx")
+    sheet = book["Orders"]
+    found = [[cell.value for cell in row] for row in sheet.iter_rows(min_row=4, max_row=7)]
+    assert found == [
+        [-12.5, "007", datetime(2026, 1, 31), datetime(2026, 1, 31), True],
+        [1000, "=1+1", datetime(2026, 1, 31, 22, 59, 59, 500_000), datetime(2026, 2, 1), False],
+        [None, "", None, None, None],
+        ["12345678901234567890", "-5", datetime(1999, 12, 31, 1, 2, 3), datetime(2026, 3, 1), False],
+    ]
+    assert [cell.value for cell in sheet[3]] == ["n", "text", "at", "european", "ok"]
+    assert [cell.value for cell in sheet[1]] == [None] * 5
+    assert sheet["B5"].data_type != "f"
+    assert (sheet["A4"].number_format, sheet["D4"].number_format) == ("#,##0.00", "dd.mm.yyyy")
+    assert [sheet[f"C{row}"].number_format.replace("\\", "") for row in (4, 5)] == ["yyyy-mm-dd", "yyyy-mm-dd hh:mm:ss"]
+    assert sheet.column_dimensions["A"].width == 31
+
+
+def test_delimiter_encoding_and_compression_are_honoured(shop: Door) -> None:
+    columns = [pb.ColumnDefinition(name="größe", data_type="DATA_TYPE_STRING"), COLUMNS[0]]
+    asked = metadata(columns=columns, csv_delimiter=";", csv_encoding="iso-8859-1", compression_enabled=True)
+    done = shop.push([asked, batch(1, ("süß; sauer", "1"))])
+    assert gzip.decompress(done.file()) == 'größe;id\n"süß; sauer";1\n'.encode("iso-8859-1")
+    assert shop.status(done.last.task_id).filename == "people.csv.gz"
+
+
+def test_json_lines_and_parquet_hold_typed_values(shop: Door) -> None:
+    rows = [("12345678901234567890.50", "Ada", "2026-01-31", "t"), ("+007", "", "", "n")]
+    lines = shop.push([metadata(format="FORMAT_JSONL"), batch(1, *rows)]).file().decode().splitlines()
+    assert lines[0] == '{"id":12345678901234567890.50,"name":"Ada","day":"2026-01-31","ok":true}'
+    assert json.loads(lines[1]) == {"id": 7, "name": "", "day": None, "ok": False}
+    rows[0] = ("0.1", *rows[0][1:])
+    table = pq.read_table(io.BytesIO(shop.push([metadata(format="FORMAT_PARQUET"), batch(1, *rows)]).file()))
+    assert table.to_pylist() == [
+        {"id": 0.1, "name": "Ada", "day": datetime(2026, 1, 31), "ok": True},
+        {"id": 7.0, "name": "", "day": None, "ok": False},
+    ]
+
+
+def test_the_bytes_do_not_depend_on_how_rows_were_cut_into_batches(shop: Door) -> None:
+    for name in ("FORMAT_CSV", "FORMAT_EXCEL", "FORMAT_PARQUET"):
+        sums = {
+            shop.push([metadata(format=name), *people(3_000, per_batch)]).last.checksum_sha256
+            for per_batch in (3_000, 1_000, 7)
+        }
+        assert len(sums) == 1, name
+
+
+def ipc(table: pa.Table, **options: Any) -> bytes:
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema, options=pa.ipc.IpcWriteOptions(**options)) as writer:
+        writer.write_table(table)
+    made: bytes = sink.getvalue().to_pybytes()
+    return made
+
+
+ARROW = pa.table(
+    {
+        "id": pa.array([1, 2**62], pa.int64()),
+        "name": ["Ada", None],
+        "day": pa.array([20_484, None], pa.date32()),
+        "ok": [True, False],
+    }
+)
+
+
+def test_arrow_batches_keep_their_own_types(shop: Door) -> None:
+    requests = [metadata(format="FORMAT_PARQUET"), batch(1, arrow=ipc(ARROW)), batch(2, arrow=ipc(ARROW))]
+    table = pq.read_table(io.BytesIO(shop.push(requests).file()))
+    assert table.cast(ARROW.schema).equals(pa.concat_tables([ARROW, ARROW]))
+    assert table.schema.types == ARROW.schema.types
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (ipc(ARROW)[:-40], "whole Arrow IPC stream"),
+        (b"nonsense", "whole Arrow IPC stream"),
+        (ipc(ARROW, compression="zstd"), "without compression"),
+        (ipc(ARROW.set_column(1, "name", ARROW["name"].dictionary_encode())), "plain columns"),
+        (ipc(ARROW.rename_columns(["id", "who", "day", "ok"])), "declared"),
+        (ipc(ARROW.set_column(3, "ok", pa.array([1, 0]))), "declared boolean"),
+    ],
+)
+def test_arrow_batches_that_are_not_what_was_declared_are_refused(shop: Door, content: bytes, said: str) -> None:
+    done = shop.push([metadata(), batch(1, arrow=content)])
+    assert (done.code, done.word) == (StatusCode.INVALID_ARGUMENT, "VALIDATION_ERROR")
+    assert said in done.details
+
+
+def test_the_name_of_the_stored_object_is_as_the_middleware_made_it(shop: Door) -> None:
+    done = shop.push([metadata(filename="../Bericht für {Q1}.csv"), batch(1, ROW)])
+    (path,) = [path for path in shop.files() if done.last.task_id in path.name]
+    assert re.fullmatch(r"\d{4}/\d\d/\d\d", str(path.parent.relative_to(shop.folder / "exports")))
+    assert re.fullmatch(rf"{done.last.task_id}_\d{{8}}-\d{{6}}_[A-Za-z0-9._-]+\.csv", path.name)
+    assert shop.status(done.last.task_id).filename == ".._Bericht für (Q1).csv".strip(". ")
+
+
+# -- what is refused ---------------------------------------------------------------------------------------------------
+
+WRONG: dict[str, tuple[list[pb.ExportRequest], str, str]] = {
+    "no request_id": ([metadata("")], "INVALID_METADATA", "request_id"),
+    "no format": ([metadata(format="FORMAT_UNSPECIFIED")], "INVALID_FORMAT", "FORMAT_CSV"),
+    "no filename": ([metadata(filename=" ")], "INVALID_METADATA", "filename"),
+    "no columns": ([metadata(columns=[])], "INVALID_METADATA", "columns"),
+    "no name": ([metadata(columns=[pb.ColumnDefinition(data_type=TEXT)])], "INVALID_METADATA", "Column 1"),
+    "no type": ([metadata(columns=[pb.ColumnDefinition(name="a")])], "INVALID_METADATA", "'a'"),
+    "negative width": (
+        [metadata(columns=[pb.ColumnDefinition(name="a", data_type=TEXT, width=-1)])],
+        "INVALID_METADATA",
+        "width",
+    ),
+    "wide": (
+        [metadata(format="FORMAT_EXCEL", columns=[pb.ColumnDefinition(name="a", data_type=TEXT, width=300)])],
+        "VALIDATION_ERROR",
+        "width",
+    ),
+    "bad number format": (
+        [metadata(format="FORMAT_EXCEL", columns=[pb.ColumnDefinition(name="a", data_type=NUMBER, format="[[")])],
+        "VALIDATION_ERROR",
+        "number format",
+    ),
+    "bad delimiter": ([metadata(csv_delimiter="ab")], "VALIDATION_ERROR", "delimiter"),
+    "bad encoding": ([metadata(csv_encoding="klingon")], "VALIDATION_ERROR", "klingon"),
+    "bad start row": ([metadata(format="FORMAT_EXCEL", excel_start_row=-1)], "INVALID_METADATA", "excel_start_row"),
+    "batch first": ([batch(1, ROW)], "INVALID_METADATA", "metadata"),
+    "nothing": ([], "INVALID_METADATA", "metadata"),
+    "metadata again": ([metadata(), metadata()], "STREAM_ERROR", "batch"),
+    "narrow row": ([metadata(), batch(1, ROW, ROW[:3])], "VALIDATION_ERROR", "Row 2 has 3 values"),
+    "row of the right sum": ([metadata(), batch(1, ROW[:3], (*ROW, "x"))], "VALIDATION_ERROR", "Row 1 has 3 values"),
+    "not a number": (
+        [metadata(), batch(1, ROW), batch(2, ROW, ("1,5", *ROW[1:]))],
+        "VALIDATION_ERROR",
+        "Row 3, column 'id'",
+    ),
+    "not a date": ([metadata(), batch(1, ("1", "a", "2026-02-30", "true"))], "VALIDATION_ERROR", "Row 1, column 'day'"),
+    "not a boolean": ([metadata(), batch(1, ("1", "a", "", "maybe"))], "VALIDATION_ERROR", "Row 1, column 'ok'"),
+    "infinity": ([metadata(), batch(1, ("inf", *ROW[1:]))], "VALIDATION_ERROR", "column 'id'"),
+    "gap": ([metadata(), batch(1, ROW), batch(3, ROW)], "STREAM_ERROR", "batch 3 came after batch 1"),
+    "back": ([metadata(), batch(1, ROW), batch(2, ROW), batch(1, ROW)], "STREAM_ERROR", "batch 1 came after batch 2"),
+    "late start": ([metadata(), batch(2, ROW)], "STREAM_ERROR", "0 or 1"),
+    "same number, other rows": ([metadata(), batch(1, ROW), batch(1, ROW, ROW)], "STREAM_ERROR", "two different"),
+    "fewer rows": ([metadata(expected_rows=3), batch(1, ROW)], "VALIDATION_ERROR", "1 rows came of the 3"),
+    "text and Arrow": ([metadata(), batch(1, ROW), batch(2, arrow=ipc(ARROW))], "VALIDATION_ERROR", "Batch 2"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_what_is_wrong_is_invalid_argument_with_its_word_and_place_and_leaves_nothing(shop: Door, name: str) -> None:
+    requests, word, said = WRONG[name]
+    before = shop.files()
+    done = shop.push(requests)
+    assert (done.code, done.word) == (StatusCode.INVALID_ARGUMENT, word), done.details
+    assert said in done.details
+    assert (done.last.status, done.last.error_code) == (pb.TASK_STATUS_FAILED, word)
+    assert done.last.error_message == done.details
+    assert not done.last.oss_url
+    assert shop.files() == before
+    if done.last.task_id:
+        told = shop.status(done.last.task_id)
+        assert (told.status, told.error_code, told.oss_url) == (pb.TASK_STATUS_FAILED, word, "")
+
+
+def test_a_repeated_batch_is_ignored(shop: Door) -> None:
+    done = shop.push([metadata(), batch(0, ROW), batch(0, ROW), batch(1, ROW), batch(1, ROW)])
+    assert done.last.record_count == 2
+
+
+def test_a_caller_without_a_key_or_with_a_wrong_one_is_unauthenticated(shop: Door) -> None:
+    for key in ("", "fxp_aaaaaaaaaaaa_" + "A" * 43):
+        done = shop.push([metadata()], key=key)
+        assert done.code is StatusCode.UNAUTHENTICATED
+    with shop.channel() as channel:
+        stub: Any = pb_grpc.ExportServiceStub(channel)
+        for call, asked in ((stub.QueryTaskStatus, pb.TaskStatusRequest()), (stub.CancelTask, pb.CancelTaskRequest())):
+            with pytest.raises(grpc.RpcError) as raised:
+                call(asked)
+            assert raised.value.code() is StatusCode.UNAUTHENTICATED
+
+
+def test_a_key_without_the_scope_push_is_not_enough(shop: Door) -> None:
+    key = new_key(shop.folder, "reader", "dataset:*")
+    done = shop.push([metadata(), batch(1, ROW)], key=key)
+    assert (done.code, "push" in done.details) == (StatusCode.PERMISSION_DENIED, True)
+
+
+def test_tasks_of_others_and_tasks_that_never_were_are_not_found(shop: Door) -> None:
+    done = shop.push([metadata()], key=new_key(shop.folder, "other", user="another shop"))
+    for task_id in (done.last.task_id, "no-such-task", ""):
+        for ask in (shop.status, shop.cancel):
+            with pytest.raises(grpc.RpcError) as raised:
+                ask(task_id)
+            assert raised.value.code() is StatusCode.NOT_FOUND
+
+
+def test_a_client_that_sends_nothing_is_ended(shop: Door) -> None:
+    sender = Sender(shop, metadata(), batch(1, ROW))
+    done = outcome(sender.call)
+    assert (done.code, done.word) == (StatusCode.DEADLINE_EXCEEDED, "STREAM_ERROR")
+    assert "Nothing was sent for 2 s" in done.details
+    assert shop.ended(done.last.task_id).error_code == "STREAM_ERROR"
+    sender.leave()
+
+
+def test_a_message_over_the_limit_ends_the_call_and_leaves_nothing(shop: Door) -> None:
+    before = shop.files()
+    sender = Sender(shop, metadata())
+    task_id = sender.queued()
+    sender.send(batch(1, ("1", "x" * (5 << 20), "", "")))
+    assert outcome(sender.call).code is StatusCode.RESOURCE_EXHAUSTED
+    assert shop.ended(task_id).status == pb.TASK_STATUS_FAILED
+    assert shop.files() == before
+    sender.leave()
+
+
+def test_compressed_messages_are_refused_before_they_are_unpacked(shop: Door) -> None:
+    """A few kilobytes that would be half a gigabyte."""
+    bomb = batch(1, ("1", "x" * (512 << 20), "", ""))
+    with grpc.insecure_channel(shop.target, options=[("grpc.max_send_message_length", -1)]) as channel:
+        peak = _peak_mb(shop.http.pid)
+        call = pb_grpc.ExportServiceStub(channel).StreamExport(
+            iter([metadata(), bomb]), metadata=shop.metadata, compression=grpc.Compression.Gzip, timeout=60
+        )
+        assert outcome(call).code in (StatusCode.UNIMPLEMENTED, StatusCode.RESOURCE_EXHAUSTED, StatusCode.INTERNAL)
+        assert _peak_mb(shop.http.pid) - peak < 100
+
+
+def _peak_mb(pid: int) -> float:
+    found = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
+    assert found
+    return int(found[1]) / 1024
+
+
+# -- one answer, one task ----------------------------------------------------------------------------------------------
+
+
+def one_answer(to: Door, requests: list[pb.ExportRequest], *extra: tuple[str, str], key: str | None = None) -> Any:
+    """As a client does whose proto has ``returns (ExportResponse)`` without ``stream``."""
+    headers = (("authorization", f"Bearer {key or to.key}"), *extra)
+    with to.channel() as channel:
+        call = channel.stream_unary(
+            "/export.ExportService/StreamExport",
+            request_serializer=pb.ExportRequest.SerializeToString,
+            response_deserializer=pb.ExportResponse.FromString,
+        )
+        return call(iter(requests), metadata=headers, timeout=60)
+
+
+def test_a_client_of_the_old_proto_gets_one_answer(shop: Door) -> None:
+    answer = one_answer(shop, [metadata(), *people(1_500)], ("x-fluxport-responses", "final"))
+    assert (answer.status, answer.record_count) == (pb.TASK_STATUS_COMPLETED, 1_500)
+    assert httpx.get(answer.oss_url).content.count(b"\n") == 1_501
+
+
+def test_a_client_of_the_old_proto_gets_errors_as_a_status(shop: Door) -> None:
+    with pytest.raises(grpc.RpcError) as raised:
+        one_answer(shop, [metadata(), batch(1, ROW[:2])], ("x-fluxport-responses", "final"))
+    error: Any = raised.value
+    trailers = dict(error.trailing_metadata())
+    assert (error.code(), trailers["x-fluxport-error-code"]) == (StatusCode.INVALID_ARGUMENT, "VALIDATION_ERROR")
+    assert shop.status(trailers["x-fluxport-task-id"]).status == pb.TASK_STATUS_FAILED
+
+
+def test_the_same_request_id_with_the_same_metadata_is_the_same_task(shop: Door) -> None:
+    asked = metadata("order-export-17")
+    first = shop.push([asked, batch(1, ROW)])
+    again = shop.push([asked, batch(1, ROW)])
+    assert (again.last.task_id, again.last.checksum_sha256) == (first.last.task_id, first.last.checksum_sha256)
+    assert again.file() == first.file()
+    assert len([path for path in shop.files() if first.last.task_id in path.name]) == 1
+    other = shop.push([metadata("order-export-17", filename="another"), batch(1, ROW)])
+    assert other.code is StatusCode.ALREADY_EXISTS
+    elsewhere = shop.push([asked], key=new_key(shop.folder, "third", user="a third shop"))
+    assert elsewhere.last.task_id != first.last.task_id
+
+
+def test_two_that_push_the_same_at_once_get_the_same_result(shop: Door) -> None:
+    asked = metadata("twice-at-once")
+    sender = Sender(shop, asked, batch(1, ROW))
+    task_id = sender.queued()
+    follower = Sender(shop, asked)
+    assert follower.queued() == task_id
+    sender.end()
+    ends = [outcome(each.call).last for each in (sender, follower)]
+    assert [(end.status, end.task_id) for end in ends] == [(pb.TASK_STATUS_COMPLETED, task_id)] * 2
+    follower.leave()
+
+
+def test_a_task_that_failed_can_be_tried_again_under_its_request_id(shop: Door) -> None:
+    asked = metadata("second-try")
+    failed = shop.push([asked, batch(1, ROW[:1])])
+    assert failed.code is StatusCode.INVALID_ARGUMENT
+    done = shop.push([asked, batch(1, ROW)])
+    assert done.last.status == pb.TASK_STATUS_COMPLETED
+    assert done.last.task_id != failed.last.task_id
+
+
+def test_progress_is_told_from_a_known_total_and_never_invented(shop: Door) -> None:
+    known, unknown = Sender(shop, metadata(expected_rows=4)), Sender(shop, metadata())
+    for sender, percent in ((known, 50.0), (unknown, 0.0)):
+        task_id = sender.queued()
+        sender.send(batch(1, ROW, ROW))
+        reached = next(answer for answer in sender.call if answer.record_count == 2)
+        assert (reached.status, reached.progress_percent) == (pb.TASK_STATUS_PROCESSING, percent)
+        wait_until(lambda task_id=task_id: shop.status(task_id).records_processed == 2)
+        told = shop.status(task_id)
+        assert (told.progress_percent, told.format, told.filename) == (percent, pb.FORMAT_CSV, "people")
+        sender.send(batch(2, ROW, ROW))
+        sender.end()
+        assert outcome(sender.call).last.status == pb.TASK_STATUS_COMPLETED
+
+
+# -- ends --------------------------------------------------------------------------------------------------------------
+
+
+def test_a_client_that_cancels_leaves_a_failed_task_and_nothing_stored(shop: Door) -> None:
+    before = shop.files()
+    sender = Sender(shop, metadata(), *people(3_000))
+    task_id = sender.queued()
+    sender.leave()
+    told = shop.ended(task_id)
+    assert (told.status, told.error_code, told.oss_url) == (pb.TASK_STATUS_FAILED, "STREAM_ERROR", "")
+    wait_until(lambda: shop.files() == before)
+
+
+KILLED = """
+import sys, time
+sys.path[:0] = sys.argv[3:]
+import grpc
+from fluxport.grpc import export_pb2_grpc as pb_grpc
+from grpc_support import metadata, people
+def requests():
+    yield metadata(sys.argv[1] + "-killed")
+    yield from people(200_000, 500)
+    time.sleep(60)
+channel = grpc.insecure_channel(sys.argv[1])
+key = [("authorization", "Bearer " + sys.argv[2])]
+call = pb_grpc.ExportServiceStub(channel).StreamExport(requests(), metadata=key)
+for answer in call:
+    print(answer.task_id, answer.record_count, flush=True)
+"""
+
+
+@pytest.mark.parametrize("rows", [0, 1, 50_000])
+def test_a_client_that_is_killed_leaves_a_failed_task_and_nothing_stored(shop: Door, rows: int) -> None:
+    before = shop.files()
+    command = [sys.executable, "-c", KILLED, shop.target, shop.key, str(Path(__file__).parents[1])]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as client:
+        assert client.stdout is not None
+        for line in client.stdout:
+            task_id, counted = line.split()
+            if int(counted) >= rows:
+                break
+        client.kill()
+    told = shop.ended(task_id)
+    assert (told.status, told.error_code) == (pb.TASK_STATUS_FAILED, "STREAM_ERROR")
+    wait_until(lambda: shop.files() == before)
+
+
+def test_a_connection_that_breaks_right_after_the_last_row_is_no_end_of_rows(shop: Door) -> None:
+    """Killed in the middle, many times over: none of them may count as complete."""
+    for number in range(25):
+        sender = Sender(shop, metadata(), batch(1, ROW))
+        task_id = sender.queued()
+        sender.send(batch(2, *[ROW] * (number * 10)))
+        sender.leave()
+        assert shop.ended(task_id).status == pb.TASK_STATUS_FAILED
+
+
+def test_a_running_task_can_be_canceled(shop: Door) -> None:
+    before = shop.files()
+    sender = Sender(shop, metadata(), batch(1, ROW))
+    task_id = sender.queued()
+    told = shop.cancel(task_id)
+    assert (told.status, told.error_code) == (pb.TASK_STATUS_FAILED, "CANCELED")
+    done = outcome(sender.call)
+    assert (done.code, done.word) == (StatusCode.CANCELLED, "CANCELED")
+    wait_until(lambda: shop.files() == before)
+    with pytest.raises(grpc.RpcError) as raised:
+        shop.cancel(task_id)
+    assert raised.value.code() is StatusCode.FAILED_PRECONDITION
+    sender.leave()
+
+
+# -- beside the other doors --------------------------------------------------------------------------------------------
+
+
+def bearer(to: Door, key: str, target: str, method: str = "GET") -> httpx.Response:
+    return httpx.request(method, to.http.base + target, headers={"Authorization": f"Bearer {key}"}, timeout=30)
+
+
+def test_a_push_is_an_export_like_others(shop: Door) -> None:
+    done = shop.push([metadata(), batch(1, ROW)])
+    job = bearer(shop, shop.key, f"/v1/exports/{done.last.task_id}").json()
+    assert (job["status"], job["rows"], job["format"]) == ("completed", 1, "csv")
+    assert job["source"] == {
+        "pushed": [
+            {"name": "id", "type": "number"},
+            {"name": "name", "type": "string"},
+            {"name": "day", "type": "date"},
+            {"name": "ok", "type": "boolean"},
+        ]
+    }
+    assert job["files"][0]["sha256"] == done.last.checksum_sha256
+    listed = bearer(shop, shop.key, "/v1/exports").json()["data"]
+    assert done.last.task_id in [found["id"] for found in listed]
+    measured = shop.http.plain_get("/metrics").text
+    assert re.search(r'^fluxport_grpc_calls_total\{method="StreamExport",status="OK"\} [1-9]', measured, re.MULTILINE)
+    assert re.search(r"^export_records_processed_total [1-9]", measured, re.MULTILINE)
+
+
+def test_a_push_can_be_canceled_over_http(shop: Door) -> None:
+    sender = Sender(shop, metadata(), batch(1, ROW))
+    assert bearer(shop, shop.key, f"/v1/exports/{sender.queued()}", "DELETE").status_code == 200
+    assert outcome(sender.call).code is StatusCode.CANCELLED
+    sender.leave()
+
+
+def test_no_link_key_or_value_is_logged(shop: Door) -> None:
+    done = shop.push([metadata(), batch(1, ("1", "very private", "", ""), ("x-marks", *ROW[1:]))])
+    assert done.code is StatusCode.INVALID_ARGUMENT
+    shop.push([metadata(), batch(1, ("1", "very private", "", ""))]).file()
+    logs = "".join(path.read_text() for path in shop.folder.glob("serve-*.log"))
+    assert "StreamExport" in logs
+    assert not re.search(r"token=|fxp_|very private|x-marks", logs)
+
+
+def test_health_and_reflection_are_served(shop: Door) -> None:
+    with shop.channel() as channel:
+        health: Any = health_pb2_grpc.HealthStub(channel)
+        for name in ("", "export.ExportService"):
+            told = health.Check(health_pb2.HealthCheckRequest(service=name), timeout=10)
+            assert told.status == health_pb2.HealthCheckResponse.SERVING
+        database = ProtoReflectionDescriptorDatabase(channel)
+        assert "export.ExportService" in database.get_services()
+        assert b"StreamExport" in database.FindFileContainingSymbol("export.ExportService").SerializeToString()
+
+
+# -- limits ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
+    settings = {"TASKS_MAX": "2", "QUEUE_MAX": "1", "QUEUE_S": "2", "BATCH_ROWS_MAX": "10"}
+    environ = {f"FLUXPORT_GRPC__{name}": value for name, value in settings.items()}
+    with door(tmp_path_factory.mktemp("small"), **environ) as found:
+        yield found
+
+
+def test_so_many_run_so_many_wait_and_more_are_refused(small: Door) -> None:
+    running = [Sender(small, metadata(), batch(1, ROW)) for _ in range(2)]
+    for sender in running:
+        task_id = sender.queued()
+        wait_until(lambda task_id=task_id: small.status(task_id).status == pb.TASK_STATUS_PROCESSING)
+    waiting = Sender(small, metadata(), batch(1, ROW))
+    task_id = waiting.queued()
+    assert small.status(task_id).status == pb.TASK_STATUS_QUEUED
+    refused = small.push([metadata(), batch(1, ROW)])
+    assert (refused.code, refused.word) == (StatusCode.RESOURCE_EXHAUSTED, "QUEUE_FULL")
+    running[0].end()
+    waiting.end()
+    assert outcome(running[0].call).last.status == pb.TASK_STATUS_COMPLETED
+    assert outcome(waiting.call).last.status == pb.TASK_STATUS_COMPLETED
+    running[1].end()
+    assert outcome(running[1].call).last.status == pb.TASK_STATUS_COMPLETED
+
+
+def test_a_task_that_waits_too_long_fails_with_queue_timeout(small: Door) -> None:
+    running = [Sender(small, metadata(), batch(1, ROW)) for _ in range(2)]
+    for sender in running:
+        sender.queued()
+    late = small.push([metadata(), batch(1, ROW)])
+    assert (late.code, late.word) == (StatusCode.DEADLINE_EXCEEDED, "QUEUE_TIMEOUT")
+    assert small.status(late.last.task_id).error_code == "QUEUE_TIMEOUT"
+    for sender in running:
+        sender.end()
+        assert outcome(sender.call).last.status == pb.TASK_STATUS_COMPLETED
+
+
+def test_a_waiting_task_can_be_canceled_and_can_lose_its_client(small: Door) -> None:
+    running = [Sender(small, metadata(), batch(1, ROW)) for _ in range(2)]
+    for sender in running:
+        sender.queued()
+    waiting = Sender(small, metadata())
+    assert small.cancel(waiting.queued()).status == pb.TASK_STATUS_FAILED
+    assert outcome(waiting.call).code is StatusCode.CANCELLED
+    gone = Sender(small, metadata())
+    task_id = gone.queued()
+    gone.leave()
+    assert small.ended(task_id).error_code == "STREAM_ERROR"
+    for sender in running:
+        sender.end()
+        assert outcome(sender.call).last.status == pb.TASK_STATUS_COMPLETED
+
+
+def test_a_batch_of_too_many_rows_is_refused(small: Door) -> None:
+    done = small.push([metadata(), batch(1, *[ROW] * 11)])
+    assert (done.code, done.word) == (StatusCode.INVALID_ARGUMENT, "VALIDATION_ERROR")
+
+
+# -- the service's own end ---------------------------------------------------------------------------------------------
+
+
+def test_a_service_that_ends_lets_what_runs_finish_and_fails_what_does_not(tmp_path: Path) -> None:
+    with door(tmp_path, FLUXPORT_SERVER__GRACE_S="3") as found:
+        finishing, stuck = Sender(found, metadata(), batch(1, ROW)), Sender(found, metadata(), batch(1, ROW))
+        ids = [finishing.queued(), stuck.queued()]
+        wait_until(lambda: found.status(ids[0]).status == pb.TASK_STATUS_PROCESSING)
+        os.kill(found.http.pid, signal.SIGTERM)
+        wait_until(lambda: _refused(found))
+        finishing.send(batch(2, ROW))
+        finishing.end()
+        assert outcome(finishing.call).last.record_count == 2
+        done = outcome(stuck.call)
+        assert (done.code, done.word) == (StatusCode.UNAVAILABLE, "STREAM_ERROR")
+        stuck.leave()
+    assert len(found.files()) == 1
+
+
+def _refused(to: Door) -> bool:
+    """Asked by a push that fails in any case."""
+    return to.push([metadata(expected_rows=9)]).code is StatusCode.UNAVAILABLE
+
+
+# -- without a key, and with certificates ------------------------------------------------------------------------------
+
+
+def test_programs_of_named_networks_need_no_key_and_named_keys_get_one_answer(tmp_path: Path) -> None:
+    settings = {"FLUXPORT_GRPC__KEYLESS": '["127.0.0.0/8"]', "FLUXPORT_GRPC__ONE_ANSWER_KEYS": '["old-shop"]'}
+    with door(tmp_path, **settings) as found:
+        with found.channel() as channel:
+            call = pb_grpc.ExportServiceStub(channel).StreamExport(iter([metadata(), batch(1, ROW)]), timeout=30)
+            assert outcome(call).last.status == pb.TASK_STATUS_COMPLETED
+        assert found.push([metadata()], key="wrong").code is StatusCode.UNAUTHENTICATED
+        answer = one_answer(found, [metadata(), batch(1, ROW)], key=new_key(tmp_path, "old-shop"))
+        assert answer.status == pb.TASK_STATUS_COMPLETED
+
+
+def test_only_clients_with_a_certificate_of_the_right_authority_get_in(tmp_path: Path) -> None:
+    make_certificates(tmp_path / "server", "localhost", "127.0.0.1")
+    make_certificates(tmp_path / "client", "shop")
+    make_certificates(tmp_path / "stranger", "stranger")
+    settings = {
+        "TLS_CERTIFICATE": tmp_path / "server" / "server.pem",
+        "TLS_KEY": tmp_path / "server" / "server.key",
+        "CLIENT_CA": tmp_path / "client" / "ca.pem",
+    }
+    with door(tmp_path, **{f"FLUXPORT_GRPC__{name}": str(path) for name, path in settings.items()}) as found:
+        assert found.push([metadata()]).code is StatusCode.UNAVAILABLE
+        for name, code in (("stranger", StatusCode.UNAVAILABLE), ("client", StatusCode.OK)):
+            found.credentials = grpc.ssl_channel_credentials(
+                (tmp_path / "server" / "ca.pem").read_bytes(),
+                (tmp_path / name / "server.key").read_bytes(),
+                (tmp_path / name / "server.pem").read_bytes(),
+            )
+            assert found.push([metadata(), batch(1, ROW)]).code is code, name
+        assert found.push([metadata()], key="").code is StatusCode.UNAUTHENTICATED
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"TLS_CERTIFICATE": "server.pem"}, "tls_key"),
+        ({"TLS_CERTIFICATE": "nowhere.pem", "TLS_KEY": "nowhere.key"}, "nowhere"),
+        ({"STORE": "moon"}, "grpc.store"),
+        ({"KEYLESS": '["everybody"]'}, "everybody"),
+    ],
+)
+def test_a_configuration_that_cannot_work_is_told_at_the_start(
+    settings: dict[str, str], said: str, tmp_path: Path
+) -> None:
+    environ = {"API_SECRET": SECRET} | {f"FLUXPORT_GRPC__{name}": value for name, value in settings.items()}
+    command = [sys.executable, "-m", "fluxport", "serve", "--port", "0", "--no-worker"]
+    done = subprocess.run(command, cwd=tmp_path, env=os.environ | environ, capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_port_that_is_taken_is_told(shop: Door, tmp_path: Path) -> None:
+    port = shop.target.rpartition(":")[2]
+    command = [sys.executable, "-m", "fluxport", "serve", "--port", "0", "--grpc-port", port, "--no-worker"]
+    environ = os.environ | {"FLUXPORT_GRPC__ENABLED": "true"}
+    done = subprocess.run(command, cwd=tmp_path, env=environ, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert f"127.0.0.1:{port} for gRPC" in done.stderr
+    assert "--grpc-port" in done.stderr

@@ -1,0 +1,257 @@
+"""Points that arrive over NATS JetStream and MQTT, from real brokers into a running service that may be killed."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+import nats
+import pytest
+from nats.js.api import ConsumerInfo
+from paho.mqtt.client import Client as Mqtt
+from paho.mqtt.client import MQTTv5
+from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+
+from brokers import free_port, mosquitto, nats_server
+from fluxport.errors import Refused, Unavailable
+from fluxport.ingest import Message, patiently, take
+from fluxport.series import Points
+from fluxport.series.embedded import EmbeddedOptions, EmbeddedStore
+from series_support import T0, csv_of, points, same, stored, walk
+from service_support import Client, process, service
+
+Send = tuple[str, bytes, str]
+
+
+def message(sensor: str, found: Points, kind: str) -> Send:
+    if kind == "text/csv":
+        return sensor, csv_of(found), kind
+    values = [None if v != v else v for v in found.values.tolist()]
+    columns = {"timestamp_ms": found.ms.tolist(), "value": values, "quality": found.quality.tolist()}
+    return sensor, json.dumps(columns).encode(), kind
+
+
+def messages(count: int, size: int = 50) -> list[Send]:
+    whole = walk(count * size)
+    kinds = ("application/json", "text/csv", "")
+    return [message("plant.a", whole[n * size : n * size + size], kinds[n % 3]) for n in range(count)]
+
+
+BAD = [("plant.a", b"{not json", ""), ("plant.a", b'[{"timestamp_ms": 1}]', ""), ("plant.a", b"x", "image/png")]
+
+
+def publish_nats(url: str, sent: Sequence[Send]) -> None:
+    async def run() -> None:
+        client = await nats.connect(url)
+        stream = client.jetstream()
+        for sensor, body, kind in sent:
+            await stream.publish(f"sensors.{sensor}", body, headers={"Content-Type": kind} if kind else None)
+        await client.close()
+
+    asyncio.run(run())
+
+
+def nats_consumer(url: str) -> ConsumerInfo:
+    async def run() -> ConsumerInfo:
+        client = await nats.connect(url)
+        try:
+            told: ConsumerInfo = await client.jetstream().consumer_info("SENSORS", "fluxport")
+            return told
+        finally:
+            await client.close()
+
+    return asyncio.run(run())
+
+
+def publish_mqtt(url: str, sent: Sequence[Send]) -> None:
+    parts = urlsplit(url)
+    client = Mqtt(CallbackAPIVersion.VERSION2, protocol=MQTTv5)
+    client.max_inflight_messages_set(20)
+    client.connect(parts.hostname or "", parts.port or 0)
+    client.loop_start()
+    last: Any = None
+    for sensor, body, kind in sent:
+        properties: Any = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]  # the library has no types there
+        if kind:
+            properties.ContentType = kind
+        last = client.publish(f"sensors/{sensor}", body, qos=1, properties=properties)
+    last.wait_for_publish(30)
+    client.disconnect()
+    client.loop_stop()
+
+
+def until(condition: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.05)
+
+
+def count_of(client: Client, sensor: str) -> int:
+    answer = httpx.get(f"{client.base}/v1/sensors/{sensor}/points?max_points=4")
+    return int(answer.json()["count"]) if answer.status_code == 200 else 0
+
+
+def file_of(client: Client, sensor: str) -> bytes:
+    return httpx.get(f"{client.base}/api/v1/export?sensor_id={sensor}&start_ts=0&end_ts={T0 + 10**12}").content
+
+
+def subscribed(client: Client, url: str, first: Send) -> bool:
+    """Whether a message arrives: a broker keeps them only for a session that it knows."""
+    publish_mqtt(url, [first])
+    return count_of(client, first[0]) > 0
+
+
+def settings_of(folder: Path, **more: str) -> dict[str, str]:
+    return {"FLUXPORT_SERIES__PATH": str(folder / "series.db"), **more}
+
+
+def test_messages_of_nats_are_stored_then_acknowledged_and_bad_ones_given_up(tmp_path: Path) -> None:
+    sent = messages(60)
+    with (
+        nats_server(tmp_path) as url,
+        service(tmp_path, "", **settings_of(tmp_path, FLUXPORT_SERIES__NATS__URL=url)) as client,
+    ):
+        until(lambda: bool(nats_stream(url)), "the stream was not made")
+        several = json.dumps([{"sensor_id": s, "timestamp_ms": T0, "value": 1.5} for s in ("x", "y")]).encode()
+        publish_nats(url, [*BAD, *sent, *sent[:10], ("any", several, "")])
+        until(lambda: count_of(client, "plant.a") == 3000, "not all points arrived")
+        until(lambda: count_of(client, "y") == 1, "a message of several sensors did not arrive")
+        assert file_of(client, "plant.a") == csv_of(walk(3000))
+        until(lambda: nats_consumer(url).num_ack_pending == 0, "not everything was answered for")
+        assert nats_consumer(url).num_pending == 0
+        metrics = httpx.get(f"{client.base}/metrics").text
+        assert 'fluxport_points_total{door="nats"} 3502.0' in metrics
+        assert 'fluxport_refusals_total{code="bad_points"} 2.0' in metrics
+
+
+def nats_stream(url: str) -> list[str]:
+    async def run() -> list[str]:
+        client = await nats.connect(url)
+        try:
+            return [info.config.name or "" for info in await client.jetstream().streams_info()]
+        finally:
+            await client.close()
+
+    return asyncio.run(run())
+
+
+@pytest.mark.parametrize("door", ["nats", "mqtt"])
+def test_a_killed_service_goes_on_where_it_was(tmp_path: Path, door: str) -> None:
+    sent = messages(600, size=20)
+    broker, publish = (nats_server, publish_nats) if door == "nats" else (mosquitto, publish_mqtt)
+    with broker(tmp_path) as url:
+        settings = settings_of(tmp_path, **{f"FLUXPORT_SERIES__{door.upper()}__URL": url})
+        words = ("serve", "--port", "0", "--no-worker")
+        with process(*words, folder=tmp_path, environ=settings, until="listening on") as (started, line):
+            client = Client(line.split("listening on ")[1].strip(), started.pid)
+            ready = (lambda: bool(nats_stream(url))) if door == "nats" else (lambda: subscribed(client, url, sent[0]))
+            until(ready, "it does not read")
+            publishing = threading.Thread(target=publish, args=(url, sent))
+            publishing.start()
+            until(lambda: count_of(client, "plant.a") > 100, "nothing arrived")
+            os.kill(started.pid, signal.SIGKILL)
+            started.wait()
+        publishing.join()
+        with service(tmp_path, "", "--no-worker", **settings) as client:
+            until(lambda: count_of(client, "plant.a") == 12_000, "not all points arrived")
+            assert file_of(client, "plant.a") == csv_of(walk(12_000))
+            if door == "nats":
+                until(lambda: nats_consumer(url).num_ack_pending == 0, "not everything was answered for")
+    store = EmbeddedStore(tmp_path / "series.db")
+    assert same(stored(store, "plant.a"), walk(12_000))
+    store.close()
+
+
+def test_a_broker_that_comes_later_or_again_is_read(tmp_path: Path) -> None:
+    port = free_port()
+    settings = settings_of(tmp_path, FLUXPORT_SERIES__NATS__URL=f"nats://127.0.0.1:{port}")
+    with service(tmp_path, "", "--no-worker", **settings) as client:
+        assert count_of(client, "plant.a") == 0
+        sent = messages(20)
+        for part in (sent[:10], sent):
+            with nats_server(tmp_path, port) as url:
+                until(partial(stream_there, url), "the stream was not made")
+                publish_nats(url, part)
+                until(partial(has, client, 50 * len(part)), "points of a new broker did not arrive")
+
+
+def stream_there(url: str) -> bool:
+    return bool(nats_stream(url))
+
+
+def has(client: Client, count: int) -> bool:
+    return count_of(client, "plant.a") == count
+
+
+def test_messages_of_mqtt_are_stored_by_topic(tmp_path: Path) -> None:
+    with (
+        mosquitto(tmp_path) as url,
+        service(tmp_path, "", "--no-worker", **settings_of(tmp_path, FLUXPORT_SERIES__MQTT__URL=url)) as client,
+    ):
+        until(lambda: subscribed(client, url, message("line/1", points([T0], [2.5]), "")), "no session")
+        sent = messages(30)
+        publish_mqtt(url, [*BAD, *sent, *sent[:5]])
+        until(lambda: count_of(client, "plant.a") == 1500, "not all points arrived")
+        assert file_of(client, "plant.a") == csv_of(walk(1500))
+        assert file_of(client, "line/1") == csv_of(points([T0], [2.5]))
+
+
+# -- without a broker --------------------------------------------------------------------------------------------------
+
+
+def test_a_message_that_the_store_refuses_harms_no_other(tmp_path: Path) -> None:
+    store = EmbeddedStore(tmp_path / "series.db", EmbeddedOptions(sensors_max=1))
+    body = b'{"timestamp_ms": [1], "value": [1]}'
+    kept = take(store, "test", [Message("a", "", body), Message("b", "", body), Message("a", "", b"?")], 1 << 20)
+    assert kept == [True, False, False]
+    assert [sensor.id for sensor in store.sensors()] == ["a"]
+    large = take(store, "test", [Message("a", "", body), Message("a", "", b" " * 200)], 100)
+    assert large == [True, False]
+    store.close()
+
+
+def test_messages_wait_while_the_store_is_away_and_are_left_when_it_is_over() -> None:
+    left = [Unavailable("away"), Unavailable("away")]
+
+    def work() -> list[bool]:
+        if left:
+            raise left.pop()
+        return [True]
+
+    pauses: list[float] = []
+
+    def wait(seconds: float) -> bool:
+        pauses.append(seconds)
+        return False
+
+    assert patiently(work, wait) == [True]
+    assert pauses == [0.2, 0.4]
+    left.append(Unavailable("away"))
+    assert patiently(work, lambda _: True) is None
+
+
+def test_points_from_elsewhere_need_a_store_of_ours(tmp_path: Path) -> None:
+    from fluxport.app import ingests
+    from fluxport.config import load
+
+    flags = {
+        "series.nats.url": "nats://127.0.0.1:1",
+        "series.connection": "main",
+        "connections.main.url": "sqlite:///x",
+    }
+    with pytest.raises(Refused) as refused:
+        ingests(load(environ={}, folder=tmp_path, flags=flags), None)  # type: ignore[arg-type]  # refused before it is looked at
+    assert refused.value.code == "bad_configuration"

@@ -1,0 +1,99 @@
+"""When a file counts as fetched: its last byte was sent while the client was there, whatever it did afterwards."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from starlette.responses import Response
+from starlette.types import Message, Receive, Scope, Send
+
+from fluxport.errors import Canceled
+from fluxport.http.downloads import AfterLastByte
+
+BODY = b"id,name\n1,a\n"
+PLAIN = {"content-length": str(len(BODY))}
+
+
+class Answer(Response):
+    """The body in two messages, then the empty one that ends it, which a stored file leaves out if the client left."""
+
+    def __init__(self, status: int, headers: dict[str, str], left: asyncio.Event | None) -> None:
+        super().__init__()
+        self._start = [(name.encode(), value.encode()) for name, value in headers.items()]
+        self._status = status
+        self._left = left
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": self._status, "headers": self._start})
+        for body in (BODY[:5], BODY[5:]):
+            await send({"type": "http.response.body", "body": body, "more_body": True})
+            await asyncio.sleep(0.01)  # the next chunk is read, and what the client does becomes known
+            if self._left is not None and self._left.is_set():
+                raise Canceled("The client went away before the end.")
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+def fetched(
+    leaves_after: int,
+    *,
+    headers: dict[str, str] = PLAIN,
+    status: int = 200,
+    method: str = "GET",
+    stops: bool = False,
+    waits: bool = False,
+) -> bool:
+    """Whether a client that leaves once it has had so many messages has fetched the file; with ``waits`` it takes no
+    more than that, and leaves while the server waits to write the next one, which the server then drops."""
+    noted: list[bool] = []
+
+    async def run() -> None:
+        left, had = asyncio.Event(), 0
+
+        async def receive() -> Message:
+            await left.wait()
+            return {"type": "http.disconnect"}
+
+        async def send(message: Message) -> None:
+            nonlocal had
+            if waits and had == leaves_after:
+                asyncio.get_running_loop().call_later(0.01, left.set)
+                await left.wait()
+            if left.is_set():
+                return
+            had += 1
+            if had == leaves_after and not waits:
+                asyncio.get_running_loop().call_soon(left.set)
+
+        scope: dict[str, Any] = {"type": "http", "method": method}
+        answer = Answer(status, headers, left if stops else None)
+        with suppress(Canceled):
+            await AfterLastByte(answer, lambda: noted.append(True))(scope, receive, send)
+
+    asyncio.run(run())
+    return bool(noted)
+
+
+@pytest.mark.parametrize("stops", [False, True], ids=["sent on", "ended"])
+@pytest.mark.parametrize(("leaves_after", "is_fetched"), [(0, True), (4, True), (3, True), (2, False), (1, False)])
+def test_a_client_that_has_all_bytes_may_leave(leaves_after: int, is_fetched: bool, stops: bool) -> None:
+    assert fetched(leaves_after, stops=stops) is is_fetched
+
+
+@pytest.mark.parametrize("stops", [False, True], ids=["sent on", "ended"])
+@pytest.mark.parametrize(("taken", "is_fetched"), [(3, True), (2, False), (1, False)])
+def test_bytes_that_wait_for_a_client_that_leaves_are_not_sent(taken: int, is_fetched: bool, stops: bool) -> None:
+    assert fetched(taken, waits=True, stops=stops) is is_fetched
+
+
+def test_a_body_of_unknown_length_ends_with_its_last_message() -> None:
+    assert fetched(4, headers={})
+    assert not fetched(3, headers={})
+
+
+def test_a_part_counts_if_it_is_the_last_one() -> None:
+    assert fetched(0, status=206, headers=PLAIN | {"content-range": f"bytes 8-{7 + len(BODY)}/{8 + len(BODY)}"})
+    assert not fetched(0, status=206, headers=PLAIN | {"content-range": f"bytes 0-{len(BODY) - 1}/{8 + len(BODY)}"})
+    assert not fetched(0, method="HEAD")

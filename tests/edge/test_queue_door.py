@@ -1,0 +1,352 @@
+"""The Export queue's door: its clients' routes, envelope, words and numbers, and none of its faults."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import sqlite3
+import time
+from collections.abc import Iterator
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import openpyxl
+import pytest
+
+from journal_service import TRADES, calling_as, download, error_of, finished_job, journal_service, queued_job
+from service_support import Client
+
+JOBS = "/api/exports/jobs"
+COLUMNS = {
+    "trades": "id instrumentId direction entryPrice exitPrice quantity status entryAt exitAt realizedPnl tags",
+    "goals": "id type period targetValue currentValue startDate endDate achievedAt windowDays",
+    "dailyPnl": "date pnl",
+    "tagPerformance": "tagId label trades wins losses winRate sumPnl avgPnl",
+}
+FIELDS = {
+    "id", "type", "format", "status", "createdAt", "startedAt", "completedAt", "error", "filename", "downloadToken",
+    "tokenExpiresAt", "tokenConsumed", "requestId", "attemptCount", "rows",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("queue")
+
+
+@pytest.fixture(scope="module")
+def ann(folder: Path) -> Iterator[Client]:
+    with journal_service(folder) as running:
+        finished_job(running, queued_job(running, {"type": "goals", "format": "csv"})["id"])  # the worker is there
+        yield running
+
+
+@pytest.fixture(scope="module")
+def done(ann: Client) -> dict[str, Any]:
+    """A job of all trades that is complete, whose token nobody has used."""
+    return finished_job(ann, queued_job(ann, {"type": "trades", "format": "csv"})["id"])
+
+
+def sql(folder: Path, statement: str, *values: Any) -> list[Any]:
+    connection = sqlite3.connect(folder / "journal.db")
+    try:
+        return connection.execute(statement, values).fetchall()
+    finally:
+        connection.close()
+
+
+def table(content: bytes, form: str) -> list[dict[str, Any]]:
+    """The rows of a file, read by somebody else."""
+    if form == "csv":
+        return list(csv.DictReader(io.StringIO(content.decode())))
+    if form == "json":
+        rows: list[dict[str, Any]] = json.loads(content)
+        return rows
+    sheet = openpyxl.load_workbook(io.BytesIO(content)).worksheets[0]
+    head, *lines = sheet.iter_rows(values_only=True)
+    return [dict(zip(map(str, head), line, strict=True)) for line in lines]
+
+
+@pytest.mark.parametrize("form", ["csv", "json", "xlsx"])
+@pytest.mark.parametrize("kind", list(COLUMNS))
+def test_every_type_comes_in_every_format(ann: Client, kind: str, form: str) -> None:
+    job = finished_job(ann, queued_job(ann, {"type": kind, "format": form, "params": {"limit": 7}})["id"])
+    assert (job["status"], job["type"], job["format"], job["error"]) == ("completed", kind, form, None)
+    assert job["filename"].startswith(f"{kind}-")
+    assert job["filename"].endswith(f".{form}")
+    rows = table(download(ann, job).content, form)
+    assert len(rows) == job["rows"] == 7
+    assert " ".join(rows[0]) == COLUMNS[kind]
+
+
+def test_a_job_is_in_the_envelope_with_every_field_and_times_in_milliseconds(ann: Client, done: dict[str, Any]) -> None:
+    answer = ann.post(JOBS, {"type": "goals", "format": "csv", "params": {}})
+    assert answer.status_code == 202
+    assert answer.json().keys() == {"data", "error"}
+    queued = answer.json()["data"]
+    assert queued.keys() == done.keys() == FIELDS
+    assert queued["status"] == "queued"
+    assert queued["downloadToken"] is None
+    now = time.time() * 1000
+    assert now - 120_000 < done["createdAt"] <= done["startedAt"] <= done["completedAt"] < now + 1000
+    assert done["attemptCount"] == 1
+    finished_job(ann, queued["id"])
+
+
+def test_twelve_thousand_trades_are_not_cut_and_are_ordered_by_entry(
+    ann: Client, folder: Path, done: dict[str, Any]
+) -> None:
+    rows = table(ann.get("/api/exports/stream?type=trades&format=csv").content, "csv")
+    expected = sql(folder, "SELECT id FROM trades WHERE user_id = 'ann' ORDER BY entry_at DESC, id DESC")
+    assert [row["id"] for row in rows] == [row[0] for row in expected]
+    assert len(rows) == done["rows"] == TRADES
+
+
+def test_the_stream_is_the_very_file_without_a_line_of_its_own(ann: Client, done: dict[str, Any]) -> None:
+    streamed = ann.get("/api/exports/stream?type=trades&format=csv")
+    assert streamed.headers["content-type"].startswith("text/csv")
+    job = finished_job(ann, queued_job(ann, {"type": "trades", "format": "csv"})["id"])
+    assert streamed.content == download(ann, job).content
+    assert not any(line.startswith("#") for line in streamed.text.splitlines())
+
+
+def test_date_to_holds_the_whole_of_its_own_day(ann: Client, folder: Path) -> None:
+    day = sql(folder, "SELECT date(max(entry_at)) FROM trades WHERE user_id = 'ann'")[0][0]
+    body = {"type": "trades", "format": "json", "params": {"dateFrom": day, "dateTo": day}}
+    rows = table(download(ann, finished_job(ann, queued_job(ann, body)["id"])).content, "json")
+    following = str(date.fromisoformat(day) + timedelta(days=1))
+    count = "SELECT count(*) FROM trades WHERE user_id = 'ann' AND entry_at >= ? AND entry_at < ?"
+    assert len(rows) == sql(folder, count, day, following)[0][0] > 0
+    assert {row["entryAt"][:10] for row in rows} == {day}
+
+
+@pytest.mark.parametrize(
+    ("query", "where", "values"),
+    [
+        ("status=OPEN", "status = ?", ["OPEN"]),
+        ("direction=SHORT&instrumentId=sap-de", "direction = ? AND instrument_id = ?", ["SHORT", "sap-de"]),
+        ("dateFrom=2025-03-01&dateTo=", "entry_at >= ?", ["2025-03-01"]),
+        (
+            "tagIds=tag-01-01,tag-01-02",
+            "EXISTS (SELECT 1 FROM trade_tags x WHERE x.trade_id = trades.id AND x.tag_id IN (?, ?))",
+            ["tag-01-01", "tag-01-02"],
+        ),
+        (
+            "tagIds=tag-01-01&tagIds=tag-01-03&status=CLOSED",
+            "status = 'CLOSED' AND EXISTS "
+            "(SELECT 1 FROM trade_tags x WHERE x.trade_id = trades.id AND x.tag_id IN (?, ?))",
+            ["tag-01-01", "tag-01-03"],
+        ),
+    ],
+)
+def test_filters_are_joined_by_and(ann: Client, folder: Path, query: str, where: str, values: list[str]) -> None:
+    rows = table(ann.get(f"/api/exports/stream?type=trades&format=csv&{query}").content, "csv")
+    count = sql(folder, f"SELECT count(*) FROM trades WHERE user_id = 'ann' AND {where}", *values)[0][0]
+    assert 0 < len(rows) == count < TRADES
+
+
+def test_columns_are_picked_in_the_order_asked_for(ann: Client) -> None:
+    answer = ann.get("/api/exports/stream?type=trades&format=csv&limit=2&selectedColumns=status,id")
+    assert [list(row) for row in table(answer.content, "csv")] == [["status", "id"]] * 2
+    body = {"type": "dailyPnl", "format": "json", "params": {"limit": 1, "selectedColumns": ["pnl"]}}
+    job = finished_job(ann, queued_job(ann, body)["id"])
+    assert [list(row) for row in table(download(ann, job).content, "json")] == [["pnl"]]
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        ({"type": "users", "format": "csv"}, "INVALID_TYPE"),
+        ({"format": "csv"}, "INVALID_TYPE"),
+        ({"type": "trades", "format": "pdf"}, "INVALID_FORMAT"),
+        ({"type": "trades", "format": "parquet"}, "INVALID_FORMAT"),
+        ({"type": "trades", "format": ["csv"]}, "INVALID_FORMAT"),
+        ({"type": "trades", "params": {"status": "WON"}}, "BAD_FILTER"),
+        ({"type": "trades", "params": {"dateFrom": "yesterday"}}, "BAD_FILTER"),
+        ({"type": "trades", "params": {"statsu": "OPEN"}}, "UNKNOWN_FILTER"),
+        ({"type": "trades", "params": {"selectedColumns": ["pnl"]}}, "UNKNOWN_COLUMN"),
+        ({"type": "trades", "params": ["x"]}, "BAD_BODY"),
+        ({"type": "trades", "requestId": "a b"}, "BAD_BODY"),
+        ({"type": "trades", "formt": "csv"}, "UNKNOWN_KEY"),
+        ([], "BAD_BODY"),
+        (b"{", "BAD_JSON"),
+    ],
+)
+def test_what_cannot_be_exported_is_400_before_anything_is_queued(ann: Client, body: Any, code: str) -> None:
+    assert error_of(ann.post(JOBS, body)) == (400, code)
+
+
+def test_the_stream_refuses_as_the_queue_does(ann: Client) -> None:
+    assert error_of(ann.get("/api/exports/stream?type=users")) == (400, "INVALID_TYPE")
+    assert error_of(ann.get("/api/exports/stream?type=trades&format=pdf")) == (400, "INVALID_FORMAT")
+    assert error_of(ann.get("/api/exports/stream?type=trades&type=goals")) == (400, "INVALID_TYPE")
+
+
+def test_nobody_gets_anything_without_a_key(ann: Client, done: dict[str, Any]) -> None:
+    one = f"{JOBS}/{done['id']}"
+    for target in (JOBS, one, f"{one}/download?token={done['downloadToken']}", "/api/exports/stream?type=trades"):
+        assert error_of(ann.plain_get(target)) == (401, "UNAUTHORIZED")
+    for target in (JOBS, f"{one}/token"):
+        assert error_of(httpx.post(ann.base + target)) == (401, "UNAUTHORIZED")
+
+
+def test_a_key_without_the_scope_of_the_type_is_403(ann: Client) -> None:
+    eve = calling_as(ann, "eve")
+    assert error_of(eve.post(JOBS, {"type": "trades"})) == (403, "MISSING_SCOPE")
+    assert error_of(eve.get("/api/exports/stream?type=trades")) == (403, "MISSING_SCOPE")
+    assert error_of(eve.post(JOBS, {"type": "nothing"})) == (403, "MISSING_SCOPE")  # nor is told which there are
+
+
+def test_jobs_of_others_are_404_everywhere_and_rows_are_ones_own(ann: Client, done: dict[str, Any]) -> None:
+    bob = calling_as(ann, "bob")
+    one = f"{JOBS}/{done['id']}"
+    missing = (404, "NOT_FOUND")
+    assert error_of(bob.get(one)) == missing == error_of(bob.get(f"{JOBS}/nothing"))
+    assert error_of(bob.get(f"{one}/download?token={done['downloadToken']}")) == missing
+    assert error_of(bob.post(f"{one}/token", {})) == missing
+    assert done["id"] not in {job["id"] for job in bob.get(JOBS).json()["data"]}
+    mine, theirs = (
+        {row["id"] for row in table(caller.get("/api/exports/stream?type=trades").content, "csv")}
+        for caller in (ann, bob)
+    )
+    assert len(mine) == len(theirs) == TRADES
+    assert not mine & theirs
+
+
+def test_what_was_asked_for_at_another_door_is_not_a_job_here(ann: Client) -> None:
+    export_id = ann.post("/v1/exports", {"source": {"dataset": "goals"}}).json()["id"]
+    assert error_of(ann.get(f"{JOBS}/{export_id}")) == (404, "NOT_FOUND")
+    while ann.get(f"/v1/exports/{export_id}").json()["status"] in ("queued", "running"):
+        time.sleep(0.02)
+
+
+def test_a_token_lasts_ten_minutes_from_the_end_works_once_and_can_be_renewed(ann: Client) -> None:
+    job = finished_job(ann, queued_job(ann, {"type": "goals", "format": "csv"})["id"])
+    assert job["tokenConsumed"] is False
+    assert 598_000 < job["tokenExpiresAt"] - job["completedAt"] <= 600_000
+    assert error_of(download(ann, job, "")) == (403, "INVALID_TOKEN")
+    assert error_of(download(ann, job, job["downloadToken"][:-1])) == (403, "INVALID_TOKEN")
+    assert download(ann, job).status_code == 200
+    assert error_of(until(lambda: download(ann, job), 410)) == (410, "TOKEN_USED")
+    assert ann.get(f"{JOBS}/{job['id']}").json()["data"]["tokenConsumed"] is True
+    renewed = ann.post(f"{JOBS}/{job['id']}/token", {}).json()["data"]
+    assert renewed["tokenConsumed"] is False
+    assert renewed["tokenExpiresAt"] > job["tokenExpiresAt"]
+    assert error_of(download(ann, job)) == (410, "TOKEN_USED")
+    assert download(ann, renewed).status_code == 200
+
+
+def test_a_renewed_token_ends_the_one_before(ann: Client) -> None:
+    job = finished_job(ann, queued_job(ann, {"type": "goals", "format": "csv"})["id"])
+    renewed = ann.post(f"{JOBS}/{job['id']}/token", {}).json()["data"]
+    assert error_of(download(ann, job)) == (410, "TOKEN_USED")
+    assert download(ann, renewed).status_code == 200
+
+
+def test_a_token_is_of_one_job(ann: Client, done: dict[str, Any]) -> None:
+    job = finished_job(ann, queued_job(ann, {"type": "goals", "format": "csv"})["id"])
+    assert error_of(download(ann, job, done["downloadToken"])) == (403, "INVALID_TOKEN")
+
+
+def test_a_part_of_the_file_does_not_use_the_token_up(ann: Client) -> None:
+    job = finished_job(ann, queued_job(ann, {"type": "trades", "format": "csv"})["id"])
+    target = f"{JOBS}/{job['id']}/download?token={job['downloadToken']}"
+    part = httpx.get(ann.base + target, headers=ann.headers("GET", target) | {"Range": "bytes=0-99"})
+    assert (part.status_code, len(part.content)) == (206, 100)
+    assert ann.get(f"{JOBS}/{job['id']}").json()["data"]["tokenConsumed"] is False
+    assert download(ann, job).status_code == 200
+
+
+def test_the_list_is_newest_first_and_can_be_asked_for_one_request(ann: Client) -> None:
+    first = queued_job(ann, {"type": "goals", "format": "csv", "requestId": "one.request"})
+    second = queued_job(ann, {"type": "goals", "format": "json"})
+    finished_job(ann, second["id"])
+    finished_job(ann, first["id"])
+    assert [job["id"] for job in ann.get(JOBS).json()["data"]][:2] == [second["id"], first["id"]]
+    found = ann.get(f"{JOBS}?requestId=one.request").json()["data"]
+    assert [(job["id"], job["requestId"]) for job in found] == [(first["id"], "one.request")]
+    assert ann.get(f"{JOBS}?requestId=another").json()["data"] == []
+
+
+def test_health_tells_the_measures_in_the_envelope(ann: Client, done: dict[str, Any]) -> None:
+    answer = ann.plain_get("/api/health")
+    told = answer.json()["data"]["metrics"]["export"]
+    assert answer.status_code == 200
+    assert told.keys() == {"mode", "queued", "processed", "failed", "running", "retried", "avgDurationMs"}
+    assert told["mode"] == "persistent"
+    assert told["processed"] > 0
+    assert told["avgDurationMs"] > 0
+
+
+def test_a_sixth_active_job_is_429_a_file_before_its_end_409_and_an_expired_token_410(tmp_path: Path) -> None:
+    """A database that somebody has locked keeps its exports waiting."""
+    with journal_service(tmp_path, 10, limits={"keep_s": 3600}, server={"grace_s": 1}) as ann:
+        done = finished_job(ann, queued_job(ann, {"type": "goals", "format": "csv"})["id"])
+        old = expired_token(tmp_path, done)
+        assert error_of(download(ann, done, old)) == (410, "TOKEN_EXPIRED")
+        lock = sqlite3.connect(tmp_path / "journal.db", isolation_level=None)
+        lock.execute("BEGIN EXCLUSIVE")
+        try:
+            jobs = [queued_job(ann, {"type": "trades", "format": "csv"}) for _ in range(5)]
+            refused = ann.post(JOBS, {"type": "trades", "format": "csv"})
+            assert error_of(refused) == (429, "RATE_LIMIT")
+            assert int(refused.headers["retry-after"]) > 0
+            assert error_of(download(ann, jobs[0], "x")) == (409, "NOT_READY")
+            assert error_of(ann.post(f"{JOBS}/{jobs[0]['id']}/token", {})) == (409, "NOT_READY")
+            assert calling_as(ann, "bob").post(JOBS, {"type": "goals"}).status_code == 202
+        finally:
+            lock.execute("ROLLBACK")
+            lock.close()
+
+
+def expired_token(folder: Path, job: dict[str, Any]) -> str:
+    """The token that this job would have had an hour ago."""
+    from fluxport.auth.tokens import download_token
+    from fluxport.config import load
+
+    secret = load(folder / "fluxport.yaml", environ={}).auth.download_secret
+    assert secret is not None
+    return download_token(secret.get_secret_value().encode(), job["id"], job["filename"], int(time.time()) - 1, "once")
+
+
+def test_switched_off_the_door_is_501_and_health_says_so(tmp_path: Path) -> None:
+    with journal_service(tmp_path, 1, export_queue={"enabled": False}) as ann:
+        for method, target in (("POST", JOBS), ("GET", f"{JOBS}/x"), ("GET", "/api/exports/stream")):
+            assert error_of(httpx.request(method, ann.base + target)) == (501, "DISABLED")
+        assert ann.plain_get("/api/health").json()["data"]["metrics"]["export"]["mode"] == "disabled"
+        assert ann.get("/v1/datasets").status_code == 200
+
+
+def test_without_persistence_the_mode_is_memory_and_nothing_is_kept(tmp_path: Path) -> None:
+    with journal_service(tmp_path, 10, export_queue={"persist": False}) as ann:
+        assert ann.plain_get("/api/health").json()["data"]["metrics"]["export"]["mode"] == "memory"
+        job = finished_job(ann, queued_job(ann, {"type": "trades", "format": "csv"})["id"])
+        assert download(ann, job).status_code == 200
+    assert not (tmp_path / "fluxport.db").exists()
+
+
+def test_in_development_a_caller_of_this_machine_is_dev_if_the_settings_say_so(tmp_path: Path) -> None:
+    with journal_service(tmp_path, 10, auth={"development_user": True}) as ann:
+        plain = httpx.Client(base_url=ann.base)
+        with plain:
+            made = plain.post(JOBS, json={"type": "trades", "format": "csv"})
+            assert made.status_code == 202
+            assert made.json()["data"]["id"] in {job["id"] for job in plain.get(JOBS).json()["data"]}
+            foreign = plain.post(JOBS, json={"type": "trades"}, headers={"Origin": "https://elsewhere.example"})
+            assert error_of(foreign) == (403, "CROSS_SITE")
+            proxied = plain.get(JOBS, headers={"X-Forwarded-For": "203.0.113.9"})
+            assert error_of(proxied) == (401, "UNAUTHORIZED")
+            assert error_of(plain.get(JOBS, headers={"Host": "evil.example"})) == (401, "UNAUTHORIZED")
+            assert error_of(plain.get(JOBS, headers={"Authorization": "Bearer no"})) == (401, "UNAUTHORIZED")
+        assert ann.get(JOBS).json()["data"] == []
+
+
+def until(ask: Any, status: int) -> httpx.Response:
+    deadline = time.monotonic() + 5
+    while (answer := ask()).status_code != status and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert isinstance(answer, httpx.Response)
+    return answer

@@ -1,0 +1,141 @@
+"""A TCP proxy that goes wrong on purpose: after so many bytes from the server it ends, resets, stalls or slows down."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import struct
+import threading
+from collections.abc import Callable
+from types import TracebackType
+from typing import Literal, Self
+from urllib.parse import urlsplit
+
+Fault = Literal["none", "fin", "rst", "stall", "slow"]
+
+
+class FaultProxy:
+    """Listens on a free port of 127.0.0.1 while entered; ``url`` is the target's URL with this port in it.
+
+    Every connection passes exactly ``after_bytes`` bytes from the server and then has the ``fault``: ``fin`` an orderly
+    end (a stream cut off), ``rst`` a reset, ``stall`` silence on an open socket, ``slow`` so many bytes a second on.
+    ``faulted`` is set when that has happened. A fault of "none" passes everything and counts ``passed_bytes``.
+    ``upward`` counts and breaks what the client sends instead; only the first ``connections`` go wrong, if it is given.
+    """
+
+    def __init__(
+        self,
+        target: str,
+        fault: Fault = "none",
+        after_bytes: int = 0,
+        slow_bytes_s: int = 1024,
+        port: int = 0,
+        *,
+        upward: bool = False,
+        connections: int | None = None,
+    ) -> None:
+        self._target = urlsplit(target)
+        self._fault = fault
+        self._after_bytes = after_bytes
+        self._slow_bytes_s = slow_bytes_s
+        self._upward = upward
+        self._left = connections
+        self._stop = threading.Event()
+        self._sockets: list[socket.socket] = []
+        self._threads: list[threading.Thread] = []
+        self.faulted = threading.Event()
+        self.passed_bytes = 0
+        self._listener = socket.create_server(("127.0.0.1", port))
+        self.port: int = self._listener.getsockname()[1]
+
+    @property
+    def url(self) -> str:
+        user, at, _ = self._target.netloc.rpartition("@")
+        return self._target._replace(netloc=f"{user}{at}127.0.0.1:{self.port}").geturl()
+
+    def __enter__(self) -> Self:
+        self._start(self._accept)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._stop.set()
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        for sock in self._sockets:
+            with contextlib.suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
+        for thread in self._threads:
+            thread.join(5)
+        for sock in self._sockets:
+            sock.close()
+
+    def _start(self, work: Callable[..., None], *args: object) -> threading.Thread:
+        thread = threading.Thread(target=work, args=args, daemon=True)
+        self._threads.append(thread)
+        thread.start()
+        return thread
+
+    def _accept(self) -> None:
+        while not self._stop.is_set():
+            try:
+                client, _ = self._listener.accept()
+                server = socket.create_connection((self._target.hostname or "127.0.0.1", self._target.port or 3306))
+            except OSError:
+                return
+            self._sockets += [client, server]
+            fault: Fault = self._fault if self._left is None or self._left > 0 else "none"
+            if self._left is not None:
+                self._left -= 1
+            if self._upward:
+                self._start(self._down, client, server, None, "none")
+                self._start(self._up, client, server, fault)
+            else:
+                self._start(self._down, client, server, self._start(self._up, client, server, "none"), fault)
+
+    def _up(self, client: socket.socket, server: socket.socket, fault: Fault) -> None:
+        left = self._after_bytes
+        with contextlib.suppress(OSError):
+            while (fault == "none" or left) and (data := client.recv(65536 if fault == "none" else min(65536, left))):
+                left -= len(data)
+                server.sendall(data)
+            if fault != "none" and not left:
+                self._go_wrong(server, client, None, fault)
+        with contextlib.suppress(OSError):
+            server.shutdown(socket.SHUT_WR)
+
+    def _down(self, client: socket.socket, server: socket.socket, up: threading.Thread | None, fault: Fault) -> None:
+        left = self._after_bytes
+        with contextlib.suppress(OSError):
+            while fault == "none" or left:
+                data = server.recv(65536 if fault == "none" else min(65536, left))
+                if not data:
+                    client.shutdown(socket.SHUT_WR)
+                    return
+                left -= len(data)
+                self.passed_bytes += len(data)
+                client.sendall(data)
+            self._go_wrong(client, server, up, fault)
+
+    def _go_wrong(self, to: socket.socket, source: socket.socket, up: threading.Thread | None, fault: Fault) -> None:
+        """Between ``source``, which sends, and ``to``, which was to receive it; a reset is always the client's."""
+        self.faulted.set()
+        if fault == "fin":
+            to.shutdown(socket.SHUT_RDWR)
+            source.shutdown(socket.SHUT_RDWR)
+        elif fault == "rst":
+            client, server = (source, to) if self._upward else (to, source)
+            client.shutdown(socket.SHUT_RD)  # a socket that another thread reads is not closed by close()
+            if up is not None:
+                up.join(5)
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            client.close()
+            server.shutdown(socket.SHUT_RDWR)
+        elif fault == "stall":
+            self._stop.wait()
+        else:
+            step = max(1, self._slow_bytes_s // 20)
+            while not self._stop.wait(0.05) and (data := source.recv(step)):
+                to.sendall(data)

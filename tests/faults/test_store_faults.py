@@ -1,0 +1,346 @@
+"""Object stores that go wrong: every failure leaves no object and no part, or is mended by another try."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import store_support as stores
+from ceph_server import Ceph
+from fault_proxy import FaultProxy
+from fluxport.errors import FluxportError, Refused, Unavailable
+from fluxport.sinks.objects import part_bytes
+from fluxport.sinks.oss import OssSink
+from fluxport.sinks.s3 import S3Sink
+from fluxport.stages import Chunks
+from object_double import Asked, ObjectDouble
+from store_support import PART_BYTES, QUICK, boto, oss_options, s3_options
+
+CHUNK = os.urandom(1 << 20)
+CHUNKS = 18  # three parts and a bit
+
+
+def chunks(count: int = CHUNKS) -> Chunks:
+    for _ in range(count):
+        yield CHUNK
+
+
+def sha256(count: int = CHUNKS) -> str:
+    return hashlib.sha256(CHUNK * count).hexdigest()
+
+
+@pytest.fixture
+def double() -> Iterator[ObjectDouble]:
+    with stores.oss_double().running() as running:
+        yield running
+
+
+def is_part(asked: Asked) -> bool:
+    return "partNumber" in asked.query
+
+
+def is_complete(asked: Asked) -> bool:
+    return asked.method == "POST" and "uploadId" in asked.query
+
+
+ERROR_IN_200: Any = (200, {}, b"<?xml version='1.0'?><Error><Code>InternalError</Code></Error>")
+
+
+@pytest.mark.parametrize(
+    ("fails", "answer"),
+    [
+        (is_part, (500, {}, b"")),
+        (is_part, (503, {}, b"<Error><Code>SlowDown</Code></Error>")),
+        (is_part, (429, {"Retry-After": "0"}, b"")),
+        (is_complete, (503, {}, b"")),
+        (is_complete, ERROR_IN_200),
+        (lambda asked: "uploads" in asked.query, (502, {}, b"")),
+        (lambda asked: asked.method == "HEAD", (503, {}, b"")),
+    ],
+    ids=["500 part", "503 part", "429 part", "503 complete", "error in 200", "502 begin", "503 head"],
+)
+def test_two_failures_of_a_request_are_mended(double: ObjectDouble, fails: Any, answer: Any) -> None:
+    """Each request is tried again, and the file is whole."""
+    double.fails = fails
+    double.answers.extend([answer, answer])
+    receipt = OssSink(oss_options(double)).put("file.bin", chunks())
+    assert receipt.sha256 == sha256() == hashlib.sha256(double.objects["file.bin"].data).hexdigest()
+    assert not double.answers
+    assert not double.uploads
+
+
+@pytest.mark.parametrize("fails", [is_part, is_complete], ids=["parts", "complete"])
+def test_a_store_that_never_recovers_is_given_up(double: ObjectDouble, fails: Any) -> None:
+    """Unavailable, which a job tries again later, and nothing is left in the store."""
+    double.fails = fails
+    double.answers.extend([(503, {}, b"<Error><Code>ServiceUnavailable</Code></Error>")] * 100)
+    with pytest.raises(Unavailable) as caught:
+        OssSink(oss_options(double)).put("file.bin", chunks())
+    assert caught.value.code == "store_failed"
+    assert not double.objects
+    assert not double.uploads
+
+
+def test_a_lost_answer_to_the_last_request_is_no_failure(double: ObjectDouble) -> None:
+    """The store has put the parts together; what the answer was does not matter."""
+    kept = double.answer
+
+    def losing(asked: Asked) -> Any:
+        answer = kept(asked)
+        return (500, {}, b"") if is_complete(asked) else answer
+
+    double.answer = losing  # type: ignore[method-assign]  # what the double answers is the fault
+    receipt = OssSink(oss_options(double)).put("file.bin", chunks())
+    assert receipt.sha256 == hashlib.sha256(double.objects["file.bin"].data).hexdigest()
+
+
+def test_the_wait_is_as_long_as_the_store_says(double: ObjectDouble) -> None:
+    """Retry-After wins over our own waits, which would be a tenth of a second at most."""
+    double.fails = is_part
+    double.answers.append((503, {"Retry-After": "1"}, b""))
+    began = time.monotonic()
+    OssSink(oss_options(double)).put("file.bin", chunks())
+    assert time.monotonic() - began >= 1.0
+
+
+def test_a_wrong_key_is_refused_before_anything_is_pulled(double: ObjectDouble) -> None:
+    """Not tried again: what the operator has to mend is told, without the secret."""
+    pulled: list[int] = []
+
+    def counting() -> Chunks:
+        pulled.append(1)
+        yield CHUNK
+
+    with pytest.raises(Refused) as caught:
+        OssSink(oss_options(double, access_key_secret="wrong-secret")).put("file.bin", counting())
+    assert caught.value.code == "store_denied"
+    assert "wrong-secret" not in str(caught.value)
+    assert not pulled
+    assert len(double.log) == 1
+
+
+def test_a_missing_bucket_is_told(ceph: Ceph) -> None:
+    """By its own code, not as a missing file."""
+    boto(ceph)
+    with pytest.raises(Refused) as caught:
+        S3Sink(replace(s3_options(ceph), bucket="no-such-bucket-here")).put("file.csv", chunks(1))
+    assert caught.value.code == "no_bucket"
+
+
+@pytest.mark.parametrize("fault", ["fin", "rst", "stall"])
+def test_connections_that_break_while_parts_are_sent_are_mended(ceph: Ceph, fault: Any) -> None:
+    """The first four connections end in the middle of a part; other ones carry it again."""
+    client = boto(ceph)
+    prefix = f"broken-{fault}/"
+    with FaultProxy(ceph.endpoint, fault, 2_000_000, upward=True, connections=4) as proxy:
+        quick = replace(QUICK, timeout_s=2.0 if fault == "stall" else 20.0)
+        sink = S3Sink(s3_options(ceph, prefix, endpoint=proxy.url, http=quick))
+        receipt = sink.put("file.bin", chunks())
+        assert proxy.faulted.is_set()
+    assert receipt.sha256 == sha256()
+    stored = client.get_object(Bucket=stores.BUCKET, Key=f"{prefix}file.bin")["Body"].read()
+    assert hashlib.sha256(stored).hexdigest() == sha256()
+    assert "Uploads" not in client.list_multipart_uploads(Bucket=stores.BUCKET, Prefix=prefix)
+
+
+@pytest.mark.parametrize("fault", ["fin", "rst", "stall"])
+def test_reading_goes_on_where_a_connection_broke(ceph: Ceph, fault: Any) -> None:
+    """Every connection gives three megabytes and then breaks; the file that comes out is whole all the same."""
+    boto(ceph)
+    prefix = f"reading-{fault}/"
+    receipt = S3Sink(s3_options(ceph, prefix)).put("file.bin", chunks(8))
+    with FaultProxy(ceph.endpoint, fault, 3_000_000) as proxy:
+        quick = replace(QUICK, timeout_s=0.5)
+        sink = S3Sink(s3_options(ceph, prefix, endpoint=proxy.url, http=quick))
+        read = hashlib.sha256()
+        for chunk in sink.open(receipt.location):
+            read.update(chunk)
+        assert proxy.faulted.is_set()
+    assert read.hexdigest() == sha256(8)
+
+
+def test_a_slow_store_holds_the_source_back(ceph: Ceph) -> None:
+    """What has been pulled is never more than is held and sent: back-pressure, not memory."""
+    boto(ceph)
+    pulled = 0
+    stop = threading.Event()
+
+    def counting() -> Chunks:
+        nonlocal pulled
+        while not stop.is_set():
+            pulled += len(CHUNK)
+            yield CHUNK
+        raise Unavailable("enough")
+
+    with FaultProxy(ceph.endpoint, "slow", 100_000, slow_bytes_s=1_000_000, upward=True) as proxy:
+        sink = S3Sink(s3_options(ceph, "slow/", endpoint=proxy.url, http=replace(QUICK, timeout_s=60.0)))
+        caught: list[BaseException] = []
+
+        def put() -> None:
+            try:
+                sink.put("file.bin", counting())
+            except Unavailable as error:
+                caught.append(error)
+
+        thread = threading.Thread(target=put)
+        thread.start()
+        assert proxy.faulted.wait(30)
+        while pulled < 5 * PART_BYTES:
+            time.sleep(0.01)
+        time.sleep(1.0)
+        held = pulled
+        stop.set()
+        thread.join(60)
+    assert held <= 7 * PART_BYTES  # five are on their way or full, and kernels hold a little
+    assert [str(error) for error in caught] == ["enough"]
+
+
+def test_an_error_of_the_source_ends_parts_that_hang(ceph: Ceph) -> None:
+    """A store that takes nothing does not keep the source's error from going up at once."""
+    boto(ceph)
+    error = Unavailable("the source went away")
+
+    def failing() -> Chunks:
+        yield from chunks(11)
+        raise error
+
+    with FaultProxy(ceph.endpoint, "stall", 2_000_000, upward=True) as proxy:
+        http = replace(QUICK, timeout_s=300.0)
+        sink = S3Sink(s3_options(ceph, "hanging/", endpoint=proxy.url, http=http))
+        raised: list[BaseException] = []
+
+        def put() -> None:
+            try:
+                sink.put("file.bin", failing())
+            except FluxportError as caught:
+                raised.append(caught)
+
+        thread = threading.Thread(target=put, daemon=True)
+        thread.start()
+        thread.join(60)
+    assert raised == [error]
+
+
+KILLED = """
+import sys, time
+from fluxport.sinks._sigv4 import Credentials
+from fluxport.sinks.objects import ObjectOptions
+from fluxport.sinks.s3 import S3Options, S3Sink
+endpoint, bucket, key, secret, region = sys.argv[1:]
+known = Credentials(key, secret)
+sink = S3Sink(S3Options(bucket=bucket, credentials=lambda: known, region=region, endpoint=endpoint,
+                        objects=ObjectOptions(prefix="killed/", part_bytes=5 << 20)))
+def chunks():
+    for _ in range(11):
+        yield b"x" * (1 << 20)
+    print("two parts", flush=True)
+    time.sleep(600)
+sink.put("file.bin", chunks())
+"""
+
+
+def killed_upload(ceph: Ceph) -> None:
+    words = [ceph.endpoint, stores.BUCKET, ceph.access_key, ceph.secret_key, ceph.region]
+    process = subprocess.Popen([sys.executable, "-c", KILLED, *words], stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"two parts\n"
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    process.stdout.close()
+
+
+def test_what_a_killed_process_left_is_swept(ceph: Ceph) -> None:
+    """Not while its worker may be alive; then the upload ends and its parts are gone."""
+    client = boto(ceph)
+    killed_upload(ceph)
+
+    def unfinished() -> int:
+        return len(client.list_multipart_uploads(Bucket=stores.BUCKET, Prefix="killed/").get("Uploads", []))
+
+    sink = S3Sink(s3_options(ceph, "killed/"))
+    assert unfinished() == 1
+    assert sink.sweep(float("inf"), time.time()) == []
+    assert unfinished() == 1
+    assert len(sink.sweep(float("inf"), time.time() + 2 * 86400)) == 1
+    assert unfinished() == 0
+
+
+def test_removing_a_name_ends_the_upload_that_was_never_finished(ceph: Ceph) -> None:
+    """So the attempt that follows a killed one leaves nothing of it, without waiting for a sweep."""
+    client = boto(ceph)
+    killed_upload(ceph)
+    S3Sink(s3_options(ceph, "killed/")).remove("file.bin")
+    assert "Uploads" not in client.list_multipart_uploads(Bucket=stores.BUCKET, Prefix="killed/")
+
+
+def test_ten_thousand_parts_hold_five_tebibytes() -> None:
+    """Parts grow so that they are never too many, and not before fourteen gigabytes."""
+    for parts_max in (10_000, 50_000):
+        sent = count = 0
+        while sent < 5 << 40:
+            size = part_bytes(sent, 10_000_000, parts_max)
+            assert size <= 5 << 30  # what S3 takes as one part
+            if sent < 14_000_000_000:
+                assert size == 10_000_000
+            sent += size
+            count += 1
+        assert count < parts_max
+
+
+def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
+    """Twenty times the bytes, the same growth of the process: the parts that are on their way."""
+    program = tmp_path / "grow.py"
+    program.write_text(GROWTH)
+    grown = []
+    with stores.oss_double().running() as double:
+        double.answer = swallow(double)  # type: ignore[method-assign]  # what the double answers is the fault
+        for count in (60, 1200):
+            words = [sys.executable, str(program), double.endpoint, str(count)]
+            told = subprocess.run(words, check=True, capture_output=True, timeout=300).stdout
+            grown.append(int(told))
+    assert grown[1] - grown[0] < 12 << 20
+    assert grown[1] < 70 << 20
+
+
+GROWTH = f"""
+import resource, sys
+from fluxport.sinks.oss import OssOptions, OssSink
+sink = OssSink(OssOptions(bucket={stores.BUCKET!r}, region={stores.OSS_REGION!r}, endpoint=sys.argv[1],
+                          access_key_id={stores.OSS_KEY!r}, access_key_secret={stores.OSS_SECRET!r}))
+chunk = b"x" * (1 << 20)
+used = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+before = used()
+sink.put("file.bin", (chunk for _ in range(int(sys.argv[2]))))
+print(used() - before)
+"""
+
+
+def swallow(double: ObjectDouble) -> Any:
+    """Answers that take parts and keep nothing of them but their size."""
+    kept = double.answer
+    sizes: list[int] = []
+
+    def answer(asked: Asked) -> Any:
+        if is_part(asked):
+            sizes.append(len(asked.body))
+            return 200, {"ETag": '"x"'}, b""
+        if is_complete(asked):
+            return 200, {}, b"<CompleteMultipartUploadResult/>"
+        if asked.method == "HEAD" and sizes:
+            length = str(sum(sizes))
+            sizes.clear()
+            return 200, {"Content-Length": length}, b""
+        return kept(asked)
+
+    return answer

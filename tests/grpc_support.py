@@ -1,0 +1,190 @@
+"""A service with the gRPC door, a key for it, and the words in which tests push."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import re
+import secrets
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import grpc
+import httpx
+
+from fluxport.grpc import export_pb2 as pb
+from fluxport.grpc import export_pb2_grpc as pb_grpc
+from service_support import Client, process
+
+SECRET = "a-test-secret-of-the-right-length-0123456789"
+COLUMNS = (
+    pb.ColumnDefinition(name="id", data_type="DATA_TYPE_NUMBER"),
+    pb.ColumnDefinition(name="name", data_type="DATA_TYPE_STRING"),
+    pb.ColumnDefinition(name="day", data_type="DATA_TYPE_DATE"),
+    pb.ColumnDefinition(name="ok", data_type="DATA_TYPE_BOOLEAN"),
+)
+ROW = ("1", "Ada", "2026-01-31", "true")
+
+
+@dataclass
+class Door:
+    """The gRPC door of a running service, seen by a program with a key."""
+
+    target: str
+    http: Client
+    folder: Path
+    key: str
+    credentials: grpc.ChannelCredentials | None = None
+
+    def channel(self) -> grpc.Channel:
+        if self.credentials is not None:
+            return grpc.secure_channel(self.target, self.credentials)
+        return grpc.insecure_channel(self.target)
+
+    @property
+    def metadata(self) -> tuple[tuple[str, str], ...]:
+        return (("authorization", f"Bearer {self.key}"),)
+
+    def files(self) -> list[Path]:
+        """Everything that the store holds, finished or not."""
+        return sorted(path for path in (self.folder / "exports").rglob("*") if path.is_file())
+
+    def push(self, requests: Iterable[pb.ExportRequest], *extra: tuple[str, str], key: str | None = None) -> Outcome:
+        """Push to the end; everything that was answered."""
+        shown = self.key if key is None else key
+        metadata = ((("authorization", f"Bearer {shown}"),) if shown else ()) + extra
+        with self.channel() as channel:
+            call = pb_grpc.ExportServiceStub(channel).StreamExport(iter(requests), metadata=metadata, timeout=60)
+            return outcome(call)
+
+    def status(self, task_id: str) -> pb.TaskStatusResponse:
+        with self.channel() as channel:
+            stub: Any = pb_grpc.ExportServiceStub(channel)
+            asked = pb.TaskStatusRequest(task_id=task_id)
+            told: pb.TaskStatusResponse = stub.QueryTaskStatus(asked, metadata=self.metadata, timeout=30)
+            return told
+
+    def cancel(self, task_id: str) -> pb.TaskStatusResponse:
+        with self.channel() as channel:
+            stub: Any = pb_grpc.ExportServiceStub(channel)
+            asked = pb.CancelTaskRequest(task_id=task_id)
+            told: pb.TaskStatusResponse = stub.CancelTask(asked, metadata=self.metadata, timeout=30)
+            return told
+
+    def ended(self, task_id: str) -> pb.TaskStatusResponse:
+        """The task once it has ended."""
+        deadline = time.monotonic() + 30
+        while (told := self.status(task_id)).status not in (pb.TASK_STATUS_COMPLETED, pb.TASK_STATUS_FAILED):
+            assert time.monotonic() < deadline, told
+            time.sleep(0.05)
+        return told
+
+
+@dataclass
+class Outcome:
+    """What a call answered, and how it ended."""
+
+    answers: list[pb.ExportResponse]
+    code: grpc.StatusCode
+    details: str
+    trailers: dict[str, str]
+
+    @property
+    def last(self) -> pb.ExportResponse:
+        return self.answers[-1]
+
+    @property
+    def word(self) -> str:
+        return self.trailers.get("x-fluxport-error-code", "")
+
+    def file(self) -> bytes:
+        """The stored file, fetched by its link and compared with what was told of it."""
+        assert self.code is grpc.StatusCode.OK, (self.code, self.details)
+        content = httpx.get(self.last.oss_url, timeout=30).raise_for_status().content
+        assert len(content) == self.last.file_size_bytes
+        assert hashlib.sha256(content).hexdigest() == self.last.checksum_sha256
+        return content
+
+
+def outcome(call: Any) -> Outcome:
+    answers = []
+    try:
+        for answer in call:
+            answers.append(answer)  # noqa: PERF402  an error must not lose those before it
+    except grpc.RpcError:
+        pass
+    trailers = {name: str(value) for name, value in call.trailing_metadata() or ()}
+    return Outcome(answers, call.code(), call.details() or "", trailers)
+
+
+def metadata(
+    request_id: str | None = None,
+    *,
+    format: str = "FORMAT_CSV",
+    filename: str = "people",
+    columns: Sequence[pb.ColumnDefinition] = COLUMNS,
+    expected_rows: int = 0,
+    **options: Any,
+) -> pb.ExportRequest:
+    return pb.ExportRequest(
+        metadata=pb.ExportMetadata(
+            request_id=secrets.token_hex(8) if request_id is None else request_id,
+            format=format,
+            filename=filename,
+            columns=columns,
+            options=pb.FormatOptions(**options),
+            expected_rows=expected_rows,
+        )
+    )
+
+
+def batch(sequence: int, *rows: Sequence[str], arrow: bytes = b"") -> pb.ExportRequest:
+    records = [pb.Record(values=row) for row in rows]
+    return pb.ExportRequest(batch=pb.DataBatch(records=records, batch_sequence=sequence, arrow_ipc=arrow))
+
+
+def people(count: int, per_batch: int = 1000) -> Iterator[pb.ExportRequest]:
+    """Batches of so many rows of COLUMNS."""
+    for number, start in enumerate(range(0, count, per_batch), 1):
+        yield batch(
+            number,
+            *(
+                (str(i), f"name {i}", f"2026-01-{i % 28 + 1:02d}", "true" if i % 2 else "false")
+                for i in range(start, min(start + per_batch, count))
+            ),
+        )
+
+
+def new_key(folder: Path, name: str = "pusher", *scopes: str, user: str = "shop") -> str:
+    """A bearer key of the service whose database is in ``folder``."""
+    words = ["keys", "create", name, "--user", user]
+    for scope in scopes or ("push",):
+        words += ["--scope", scope]
+    command = [sys.executable, "-m", "fluxport", *words]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True).stdout.strip()
+
+
+@contextlib.contextmanager
+def door(folder: Path, *words: str, port: str = "0", **environ: str) -> Iterator[Door]:
+    """A service that only takes pushed rows, storing below ``folder``."""
+    settings = {"API_SECRET": SECRET, "LOCAL_STORAGE_PATH": str(folder / "exports"), "FLUXPORT_GRPC__ENABLED": "true"}
+    with process(
+        "serve",
+        "--port",
+        str(port),
+        "--no-worker",
+        *words,
+        folder=folder,
+        environ=settings | environ,
+        until="listening on",
+    ) as (started, line):
+        logs = sorted(folder.glob("serve-*.log"), key=lambda path: path.stat().st_mtime)
+        target = re.search(r"gRPC at (\S+)", logs[-1].read_text())
+        assert target
+        client = Client(line.split("listening on ")[1].strip(), started.pid)
+        yield Door(target[1], client, folder, new_key(folder, f"pusher-{secrets.token_hex(4)}"))

@@ -1,0 +1,101 @@
+"""What the MySQL tests share: a database of their own, reading a query whole, looking at the process list."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import urlsplit
+
+import pyarrow as pa
+import pymysql
+
+from fluxport.findings import Finding, Findings
+from fluxport.sources import open_source
+from fluxport.stages import Limits
+from services import require_mariadb
+
+_NUMBERS = itertools.count()
+
+
+class Database:
+    """A database on a server of the tests, and a connection of PyMySQL's to it: the peer that ours is compared with."""
+
+    def __init__(self, url: str, name: str) -> None:
+        parts = urlsplit(url)
+        self.name = name
+        self.url = parts._replace(path=f"/{name}").geturl()
+        self._connection = pymysql.connect(
+            host=parts.hostname,
+            port=parts.port or 3306,
+            user=parts.username or "root",
+            password=parts.password or "",
+            charset="utf8mb4",
+            autocommit=True,
+            init_command="SET time_zone = '+00:00'",
+        )
+        self.run(f"CREATE DATABASE {name} CHARACTER SET utf8mb4")
+        self.run(f"USE {name}")
+
+    def run(self, statement: str, *params: Any) -> list[tuple[Any, ...]]:
+        with self._connection.cursor() as cursor:
+            cursor.execute(statement, params or None)
+            return list(cursor.fetchall())
+
+    def insert(self, statement: str, rows: list[tuple[Any, ...]]) -> None:
+        with self._connection.cursor() as cursor:
+            cursor.executemany(statement, rows)
+
+    def running(self, marker: str) -> list[int]:
+        """Ids of the connections whose present query has ``marker`` in it."""
+        found = self.run("SELECT id, info FROM information_schema.processlist WHERE id <> CONNECTION_ID()")
+        return [number for number, info in found if info and marker in info]
+
+    def connections(self) -> list[int]:
+        """Ids of all connections to this database, but for this one."""
+        return [n for (n,) in self.run(
+            "SELECT id FROM information_schema.processlist WHERE db = %s AND id <> CONNECTION_ID()", self.name
+        )]  # fmt: skip
+
+    def drop(self) -> None:
+        self.run(f"DROP DATABASE {self.name}")
+        self._connection.close()
+
+
+@contextmanager
+def scratch_database(url: str | None = None) -> Iterator[Database]:
+    database = Database(url or require_mariadb(), f"fluxport_test_{os.getpid()}_{next(_NUMBERS)}")
+    try:
+        yield database
+    finally:
+        database.drop()
+
+
+def read_all(
+    url: str, query: str, params: Any = (), *, limits: Limits | None = None, text_protocol: bool = False
+) -> tuple[pa.Table, list[Finding]]:
+    """The whole result as a table, and what was found on the way."""
+    findings = Findings()
+    if text_protocol:
+        url += ("&" if "?" in url else "?") + "prepared=false"
+    source = open_source(url, query, params, findings=findings, limits=limits)
+    try:
+        table = pa.Table.from_batches(list(source.batches()), source.schema)
+    finally:
+        source.close()
+    return table, list(findings)
+
+
+def wait_until(condition: Any, seconds: float = 5.0) -> bool:
+    """Whether ``condition()`` became true within ``seconds``; for what only the server knows and does not announce."""
+    until = time.monotonic() + seconds
+    tick = threading.Event()
+    while not condition():
+        if time.monotonic() > until:
+            return False
+        tick.wait(0.02)
+    return True

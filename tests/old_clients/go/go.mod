@@ -1,0 +1,3 @@
+module oldclient
+
+go 1.19

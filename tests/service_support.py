@@ -1,0 +1,113 @@
+"""The real service and the real emulator as processes of their own, and a signed client, for tests at the edge."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+
+from fluxport.auth.signing import sign_v1, sign_v2
+
+SECRET = "a-test-secret-of-the-right-length-0123456789"
+
+
+@contextlib.contextmanager
+def process(
+    *words: str, folder: Path, environ: Mapping[str, str] | None = None, until: str
+) -> Iterator[tuple[Any, str]]:
+    """``fluxport words...`` running in ``folder``; yields it and the line that told it was ready."""
+    log = (folder / f"{words[0]}-{secrets.token_hex(4)}.log").open("w+")
+    command = [sys.executable, "-m", "fluxport", *words]
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("FLUXPORT_", "API_", "MYSQL_"))}
+    started = subprocess.Popen(command, cwd=folder, env=environment | dict(environ or {}), stdout=log, stderr=log)
+    try:
+        deadline = time.monotonic() + 60
+        while True:
+            lines = Path(log.name).read_text().splitlines()
+            ready = [line for line in lines if until in line]
+            if ready:
+                break
+            if started.poll() is not None or time.monotonic() > deadline:
+                raise AssertionError(f"{' '.join(command)} did not start:\n" + "\n".join(lines))
+            time.sleep(0.02)
+        yield started, ready[0]
+    finally:
+        started.terminate()
+        try:
+            started.wait(20)
+        except subprocess.TimeoutExpired:
+            started.kill()
+            started.wait()
+        log.close()
+
+
+@contextlib.contextmanager
+def emulator(folder: Path, rows: int = 20_000) -> Iterator[str]:
+    """The URL of an emulator with so many users."""
+    with process("emulate", "mysql", "--rows", str(rows), "--port", "0", folder=folder, until="listening on") as (
+        _,
+        line,
+    ):
+        yield line.split("listening on ")[1].strip()
+
+
+@dataclass
+class Client:
+    """Signs as the key 'default'."""
+
+    base: str
+    pid: int
+    secret: str = SECRET
+    key_id: str = "default"
+
+    def headers(self, method: str, target: str, body: bytes = b"", *, version: int = 2) -> dict[str, str]:
+        now = int(time.time())
+        if version == 1:
+            return sign_v1(self.secret, method, target, body, now)
+        return sign_v2(self.secret, self.key_id, method, target, body, now, secrets.token_urlsafe(18))
+
+    def post(self, target: str, body: Any, *, version: int = 2, **given: Any) -> httpx.Response:
+        data = body if isinstance(body, bytes) else json.dumps(body).encode()
+        headers = self.headers("POST", target, data, version=version) | given.pop("headers", {})
+        return httpx.post(self.base + target, content=data, headers=headers, timeout=60, **given)
+
+    def get(self, target: str, *, version: int = 2) -> httpx.Response:
+        return httpx.get(self.base + target, headers=self.headers("GET", target, version=version), timeout=60)
+
+    def plain_get(self, target: str, headers: Mapping[str, str] | None = None) -> httpx.Response:
+        url = target if "://" in target else self.base + target
+        return httpx.get(url, headers=headers, timeout=60)
+
+    def finished(self, job_id: str) -> dict[str, Any]:
+        """FluxQuery's full answer once the job has ended."""
+        while True:
+            told: dict[str, Any] = self.get(f"/jobs?id={job_id}").json()
+            if told["status"] in ("COMPLETED", "FAILED"):
+                return told
+            time.sleep(0.05)
+
+    @property
+    def port(self) -> int:
+        return urlsplit(self.base).port or 80
+
+
+@contextlib.contextmanager
+def service(folder: Path, url: str, *words: str, **environ: str) -> Iterator[Client]:
+    """The service in front of database ``url``, storing below ``folder``."""
+    settings = {"MYSQL_DSN": url, "API_SECRET": SECRET, "LOCAL_STORAGE_PATH": str(folder / "exports"), **environ}
+    with process("serve", "--port", "0", *words, folder=folder, environ=settings, until="listening on") as (
+        started,
+        line,
+    ):
+        yield Client(line.split("listening on ")[1].strip(), started.pid)

@@ -1,0 +1,72 @@
+"""An SFTP server (asyncssh) over a folder, with its own key and a file in which that is known."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import asyncssh
+
+
+@dataclass(frozen=True)
+class Sftp:
+    folder: Path
+    port: int
+    known_hosts: Path
+    host: str = "127.0.0.1"
+    user: str = "exports"
+    password: str = "a-password-of-the-tests"
+
+
+class _Server(asyncssh.SSHServer):
+    def begin_auth(self, username: str) -> bool:
+        return True
+
+    def password_auth_supported(self) -> bool:
+        return True
+
+    def validate_password(self, username: str, password: str) -> bool:
+        right = Sftp.password
+        return username == Sftp.user and secrets.compare_digest(password, right)
+
+
+@contextlib.contextmanager
+def sftp_server(folder: Path) -> Iterator[Sftp]:
+    """Runs while entered; what the server calls / is ``folder``/files."""
+    files = folder / "files"
+    files.mkdir()
+    key = asyncssh.generate_private_key("ssh-ed25519")
+    loop = asyncio.new_event_loop()
+
+    def chrooted(channel: Any) -> asyncssh.SFTPServer:
+        return asyncssh.SFTPServer(channel, chroot=str(files).encode())
+
+    async def start() -> asyncssh.SSHAcceptor:
+        return await asyncssh.create_server(
+            _Server, "127.0.0.1", 0, server_host_keys=[key], sftp_factory=chrooted, allow_scp=False
+        )
+
+    acceptor = loop.run_until_complete(start())
+    port = acceptor.get_port()
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+    known = folder / "known_hosts"
+    known.write_text(f"[127.0.0.1]:{port} {key.export_public_key().decode()}")
+    try:
+        yield Sftp(files, port, known)
+    finally:
+
+        async def stop() -> None:
+            acceptor.close()
+            await acceptor.wait_closed()
+
+        asyncio.run_coroutine_threadsafe(stop(), loop).result(10)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()

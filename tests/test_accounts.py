@@ -1,0 +1,96 @@
+"""What an account may do beyond reading, as real servers tell it; and that production does not start with one."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from fluxport.app import check_accounts
+from fluxport.config import load
+from fluxport.errors import Refused
+from fluxport.sources.accounts import excess_privileges, look
+from mysql_support import scratch_database
+from postgres_support import scratch_postgres
+
+
+@contextmanager
+def mariadb_account(grants: str) -> Iterator[str]:
+    name = f"fluxport_{secrets.token_hex(4)}"
+    with scratch_database() as database:
+        database.run("CREATE TABLE t (a INT)")
+        database.run(f"CREATE USER '{name}'@'%' IDENTIFIED BY 'secret'")
+        try:
+            database.run(f"GRANT {grants} ON {database.name}.* TO '{name}'@'%'")
+            host = database.url.rsplit("@", 1)[1]
+            yield f"mysql://{name}:secret@{host}"
+        finally:
+            database.run(f"DROP USER '{name}'@'%'")
+
+
+@contextmanager
+def postgres_account(grants: str) -> Iterator[str]:
+    name = f"fluxport_{secrets.token_hex(4)}"
+    with scratch_postgres() as database:
+        database.run("CREATE TABLE t (a INT)")
+        database.run(f"CREATE ROLE {name} LOGIN PASSWORD 'secret'")
+        try:
+            database.run(f"GRANT {grants} ON t TO {name}")
+            host = database.url.rsplit("@", 1)[1]
+            yield f"postgresql://{name}:secret@{host}"
+        finally:
+            database.run(f"DROP OWNED BY {name}")
+            database.run(f"DROP ROLE {name}")
+
+
+KINDS = {"mariadb": mariadb_account, "postgresql": postgres_account}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_account_that_can_only_read_has_nothing_in_excess(kind: str) -> None:
+    with KINDS[kind]("SELECT") as url:
+        account = look(url)
+    assert account.excess == ()
+    assert account.sentence == "it can only read."
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_account_that_can_write_is_told_what_it_can_and_refused_in_production(kind: str, tmp_path: Path) -> None:
+    flags = {"auth.api_secret": "kX3vQ9w-72LmTzR0aYbN8uJdPf5hGsEc1oViWq6ClZk", "stores.local.path": tmp_path}
+    with KINDS[kind]("SELECT, INSERT, DELETE") as url:
+        assert look(url).excess == ("DELETE", "INSERT")
+        given = flags | {"connections.main.url": url}
+        check_accounts(load(environ={}, folder=tmp_path, flags=given))
+        with pytest.raises(Refused, match="DELETE, INSERT"):
+            check_accounts(load(environ={"APP_ENV": "production"}, folder=tmp_path, flags=given))
+    # A database that is away now may come back: what it allows is told by `fluxport check` then.
+    check_accounts(load(environ={"APP_ENV": "production"}, folder=tmp_path, flags=given))
+
+
+def test_a_superuser_may_do_everything(tmp_path: Path) -> None:
+    with scratch_postgres() as database:
+        assert "everything (superuser)" in look(database.url).excess
+
+
+def test_a_file_is_opened_to_be_read_alone(tmp_path: Path) -> None:
+    (tmp_path / "rows.db").touch()
+    assert look(f"sqlite:///{tmp_path}/rows.db").excess == ()
+
+
+@pytest.mark.parametrize(
+    ("grant", "excess"),
+    [
+        ("GRANT USAGE ON *.* TO `a`@`%` IDENTIFIED BY PASSWORD '*B69'", set()),
+        ("GRANT SELECT (`id`, `on`), INSERT (`id`) ON `shop`.`t` TO `a`@`%`", {"INSERT"}),
+        ("GRANT SELECT, FILE, PROCESS ON *.* TO `a`@`%`", {"FILE"}),
+        ("GRANT SELECT ON `shop`.* TO `a`@`%` WITH GRANT OPTION", {"GRANT OPTION"}),
+        ("GRANT BACKUP_ADMIN,SYSTEM_USER ON *.* TO `a`@`%`", {"BACKUP_ADMIN", "SYSTEM_USER"}),
+        ("GRANT PROXY ON ''@'%' TO 'root'@'localhost'", {"PROXY"}),
+        ("GRANT `reader`@`%` TO `a`@`%`", set()),
+    ],
+)
+def test_a_line_of_show_grants(grant: str, excess: set[str]) -> None:
+    assert excess_privileges(grant) == excess

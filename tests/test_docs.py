@@ -1,0 +1,206 @@
+"""The documentation says what the code does: its tables are fresh, nothing is left out, its links and commands work."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import importlib.util
+import os
+import re
+import subprocess
+import sys
+import sysconfig
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import click
+import pytest
+
+from fluxport import config, errors
+from fluxport.delivery.webhook import signed_headers
+from fluxport.findings import SENTENCES
+from fluxport.formats import ALIASES, FORMATS
+from fluxport.formats.compress import COMPRESSIONS
+from fluxport.formats.options import PROFILES
+from service_support import SECRET, emulator, service
+
+ROOT = Path(__file__).resolve().parent.parent
+DOCS = ROOT / "docs"
+SOURCE = ROOT / "src" / "fluxport"
+PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md"), ROOT / "examples" / "README.md"])
+
+
+def _generator() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("docs_generate", DOCS / "generate.py")
+    assert spec is not None
+    assert spec.loader is not None
+    made = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(made)
+    return made
+
+
+GENERATE: Any = _generator()
+
+
+def name_of(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+def reference(name: str) -> str:
+    return (DOCS / "reference" / name).read_text()
+
+
+def missing(words: set[str], text: str) -> list[str]:
+    """The words that ``text`` does not have as code."""
+    return sorted(word for word in words if f"`{word}`" not in text)
+
+
+@pytest.mark.parametrize("page", [p for p in PAGES if "<!-- generated:" in p.read_text()], ids=name_of)
+def test_a_generated_section_is_what_the_code_says(page: Path) -> None:
+    assert GENERATE.rewritten(page.read_text()) == page.read_text(), "run python docs/generate.py"
+
+
+def test_every_generated_section_is_on_a_page() -> None:
+    marks = {name for page in PAGES for name in re.findall(r"<!-- generated: (.+?) -->", page.read_text())}
+    assert marks == set(GENERATE.SECTIONS)
+
+
+def test_every_command_and_option_is_in_the_reference() -> None:
+    words = set()
+    for name, command in GENERATE.commands():
+        words.add(name)
+        options = [p for p in command.params if isinstance(p, click.Option)]
+        words |= {word for option in options for word in (*option.opts, *option.secondary_opts)}
+        assert all(option.help for option in options), f"{name}: every option says what it does"
+    assert not missing(words, reference("cli.md"))
+
+
+def test_every_route_is_in_the_reference() -> None:
+    routes = {f"{method.upper()} {path}" for path, methods in GENERATE.openapi()["paths"].items() for method in methods}
+    assert not missing(routes, reference("http.md"))
+
+
+def test_every_format_option_and_profile_is_in_the_reference() -> None:
+    words = {*FORMATS, *ALIASES, *COMPRESSIONS, *PROFILES}
+    words |= {field.name for name in FORMATS for field in dataclasses.fields(GENERATE.options_class(name))}
+    assert not missing(words, reference("formats.md"))
+
+
+def test_every_setting_and_old_name_is_in_the_reference_with_its_meaning() -> None:
+    settings = list(GENERATE.settings())
+    names = set(config.ALIASES) | {name for names in config.STORE_ALIASES.values() for name in names}
+    assert not missing({s.name for s in settings} | names, reference("configuration.md"))
+    assert [s.name for s in settings if not s.about] == []
+
+
+def test_every_error_code_of_the_source_is_in_the_reference() -> None:
+    """Found by text here, by syntax in the generator: what one overlooks, the other sees."""
+    source = "\n".join(path.read_text() for path in SOURCE.rglob("*.py"))
+    patterns = (
+        r'code="([a-z_]+)"',
+        r'refuse\(\s*"([a-z_]+)"',
+        r'_phrases\(\s*"([a-z_]+)"',
+        r'default_code = "([a-z_]+)"',
+    )
+    codes = {code for pattern in patterns for code in re.findall(pattern, source)}
+    codes |= {item.code for item in GENERATE.raised()}
+    assert len(codes) > 100
+    assert not missing(codes, reference("errors.md"))
+
+
+def test_every_error_message_is_a_sentence() -> None:
+    for item in GENERATE.raised():
+        if item.sentence != "…":
+            assert re.match(r"[A-Z'`…$]", item.sentence), f"{item.place}: {item.sentence}"
+            assert item.sentence[-1] in ".?…", f"{item.place}: {item.sentence}"
+
+
+def test_every_family_of_errors_and_every_warning_is_in_the_reference() -> None:
+    families = {name for name, found in vars(errors).items() if isinstance(found, type) and name != "ClassVar"}
+    assert not missing(families, reference("errors.md"))
+    assert not missing(set(SENTENCES), reference("warnings.md"))
+
+
+# -- links and commands ------------------------------------------------------------------------------------------------
+
+FENCE = re.compile(r"^```.*?^```$", re.DOTALL | re.MULTILINE)
+LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
+
+
+def anchors(page: Path) -> set[str]:
+    """The names that GitHub gives to the headings of a page."""
+    headings = re.findall(r"^#+ (.+)$", FENCE.sub("", page.read_text()), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", LINK.sub("", h).replace("`", "").lower()).replace(" ", "-") for h in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in LINK.findall(FENCE.sub("", page.read_text())):
+        if "://" in target:
+            continue
+        path, _, anchor = target.partition("#")
+        found = (page.parent / path).resolve() if path else page
+        assert found.exists(), target
+        if anchor:
+            assert anchor in anchors(found), target
+
+
+def test_the_webhook_receiver_of_the_documentation_knows_our_signatures_from_others() -> None:
+    page = (DOCS / "how-to" / "notify.md").read_text()
+    names: dict[str, Any] = {}
+    exec("".join(re.findall(r"^```python\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)), names)
+    secret, other = ("whsec_" + base64.b64encode(bytes([n]) * 32).decode() for n in (1, 2))
+    headers = signed_headers((other, secret), "evt_1", b"{}", time.time())
+    assert names["genuine"](secret, headers, b"{}")
+    assert not names["genuine"](secret, headers, b"[]")
+    assert not names["genuine"]("whsec_" + base64.b64encode(bytes(32)).decode(), headers, b"{}")
+    assert not names["genuine"](secret, signed_headers((secret,), "evt_1", b"{}", time.time() - 600), b"{}")
+
+
+def test_every_page_can_be_reached_from_the_list_of_pages() -> None:
+    listed = {(DOCS / target).resolve() for target in LINK.findall((DOCS / "README.md").read_text())}
+    assert [name_of(p) for p in DOCS.rglob("*.md") if p.name != "README.md" and p not in listed] == []
+
+
+def test_every_make_target_that_is_named_exists() -> None:
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    named = {word for page in PAGES for word in re.findall(r"(?:`|^)make ([a-z]+)", page.read_text(), re.MULTILINE)}
+    assert {"demo", "test"} <= named <= targets
+
+
+def runnable() -> Iterator[Any]:
+    for page in PAGES:
+        blocks = re.findall(r"^<!-- run -->\n```sh\n(.*?)^```$", page.read_text(), re.DOTALL | re.MULTILINE)
+        for number, block in enumerate(blocks, 1):
+            yield pytest.param(block, id=f"{name_of(page)}-{number}")
+
+
+@pytest.fixture(scope="module")
+def addresses(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """Where the addresses of the documentation are in this run."""
+    folder = tmp_path_factory.mktemp("docs")
+    with emulator(folder, 20_000) as url, service(folder, url) as client:
+        yield {"127.0.0.1:3306": url.split("@")[1].split("/")[0], "127.0.0.1:8080": client.base.split("//")[1]}
+
+
+@pytest.mark.parametrize("block", list(runnable()))
+def test_a_command_of_the_documentation_works(block: str, addresses: dict[str, str], tmp_path: Path) -> None:
+    for written, real in addresses.items():
+        block = block.replace(written, real)
+    path = os.pathsep.join([sysconfig.get_path("scripts"), str(Path(sys.executable).parent), os.environ["PATH"]])
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", block],
+        cwd=tmp_path,
+        env=os.environ | {"PATH": path, "API_SECRET": SECRET},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, f"{block}\n{done.stdout}\n{done.stderr}"
+    left = list(tmp_path.iterdir())
+    assert done.stdout or left, "a command shows something or leaves a file"
+    assert all(file.stat().st_size for file in left)

@@ -1,0 +1,248 @@
+"""What the guard refuses, with which code, and that nothing but a refusal ever comes out of it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from fluxport.errors import QueryRefused
+from fluxport.policy.guard import GuardPolicy, check, words
+from guard_corpora import accepted, attacks
+
+POLICY = GuardPolicy(default_schema="shop")
+ATTACKS = [(dialect, code, sql) for dialect in ("mysql", "sqlite", "duckdb") for code, sql in attacks(dialect)]
+
+
+def refusal(sql: str, policy: GuardPolicy = POLICY) -> QueryRefused:
+    with pytest.raises(QueryRefused) as caught:
+        check(sql, policy)
+    return caught.value
+
+
+@pytest.mark.parametrize(("dialect", "code", "sql"), ATTACKS, ids=[f"{d} {s[:60]!a}" for d, _, s in ATTACKS])
+def test_an_attack_is_refused_with_its_code_and_one_sentence(dialect: Any, code: str, sql: str) -> None:
+    error = refusal(sql, GuardPolicy(dialect, default_schema="main"))
+    assert error.code == code
+    assert re.fullmatch(r"[A-Z$].{20,300}\.", error.message), error.message
+
+
+def test_the_corpus_is_as_large_as_promised() -> None:
+    assert len(ATTACKS) >= 600
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        f"SELECT '{'a' * 70_000}'",
+        f"SELECT '{'é' * 33_000}'",
+        "SELECT " + "+".join(["1"] * 30_000),
+        "SELECT " + ",".join(["1"] * 5_000),
+        "SELECT * FROM " + ", ".join(f"t{i}" for i in range(65)),
+    ],
+)
+def test_a_statement_beyond_the_caps_is_too_large(sql: str) -> None:
+    assert refusal(sql).code == "query_too_large"
+
+
+def test_the_caps_are_for_the_text_given_and_not_for_what_is_made_of_it() -> None:
+    assert len(check("SELECT " + ",".join(["a+1"] * 1_200) + " FROM t", POLICY)) > 20_000
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("(", ")"),
+        ("ABS(", ")"),
+        ("(SELECT ", ")"),
+        ("CASE WHEN 1 THEN ", " END"),
+        ("NOT ", ""),
+        ("- ", ""),
+        ("BINARY ", ""),
+        ("1 IN (", ")"),
+        ("EXISTS (SELECT ", ")"),
+        ("IF(1, ", ", 2)"),
+        ("CHAR(", ")"),
+    ],
+)
+def test_nesting_up_to_the_cap_passes_and_beyond_it_is_refused(before: str, after: str) -> None:
+    check(f"SELECT {before * 48}1{after * 48}", POLICY)
+    assert refusal(f"SELECT {before * 51}1{after * 51}").code == "query_too_deep"
+
+
+def test_the_caps_count_what_stands_below_a_deep_caller() -> None:
+    """The depth that passes does not depend on how deep the stack of the caller is."""
+
+    def at_depth(frames: int) -> str:
+        return at_depth(frames - 1) if frames else check(f"SELECT {'(' * 48}1{')' * 48}", POLICY)
+
+    limit = sys.getrecursionlimit()
+    assert at_depth(limit - 300).startswith("SELECT ((")
+    assert sys.getrecursionlimit() == limit
+
+
+@pytest.mark.parametrize(
+    "word", ["BINARY", "CHAR", "DECIMAL", "DOUBLE", "SIGNED", "UNION", "JSON", "MAP", "STRUCT", "ROW"]
+)
+def test_nested_type_names_take_no_more_time_than_others(word: str) -> None:
+    """A parser that tries types before functions takes 2^n steps here; this test would not end."""
+    for shape in (f"{word}(", f"({word} ", f"{word}(1, ", f"CASE WHEN ({word} ("):
+        try:
+            check(f"SELECT {shape * 20}1{')' * shape.count('(') * 20}", POLICY)
+        except QueryRefused:
+            continue
+
+
+def test_many_joins_without_a_condition_are_refused_before_they_are_parsed() -> None:
+    assert refusal("SELECT * FROM a" + " JOIN b" * 40).code == "query_too_deep"
+    check("SELECT * FROM a" + " CROSS JOIN b" * 40, POLICY)
+    check("SELECT * FROM a" + " JOIN b USING (id)" * 40, POLICY)
+
+
+def test_only_open_schemas_and_tables_may_be_read() -> None:
+    tables = frozenset({"orders", "stock.items"})
+    policy = GuardPolicy(default_schema="shop", schemas=frozenset({"stock"}), tables=tables)
+    for sql in ("SELECT 1 FROM orders", "SELECT 1 FROM shop.orders", "SELECT 1 FROM stock.items"):
+        check(sql, policy)
+    for sql, code in [
+        ("SELECT 1 FROM hr.orders", "query_schema"),
+        ("SELECT 1 FROM items", "query_table"),
+        ("SELECT 1 FROM stock.orders", "query_table"),
+        ("SELECT 1 FROM ORDERS", "query_table"),
+        ("SELECT 1 FROM orders o JOIN secret s ON 1 = 1", "query_table"),
+        ("SELECT (SELECT 1 FROM secret)", "query_table"),
+        ("WITH a AS (SELECT 1 FROM secret) SELECT 1 FROM a", "query_table"),
+        ("SELECT LEFT('a', 1, (SELECT 1 FROM secret))", "query_table"),
+    ]:
+        assert refusal(sql, policy).code == code, sql
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "WITH secret AS (SELECT 1 FROM secret) SELECT 1 FROM secret",
+        "SELECT 1 FROM (WITH secret AS (SELECT 1) SELECT 1 FROM secret) q, secret",
+        "WITH a AS (SELECT 1 FROM secret), secret AS (SELECT 1) SELECT 1 FROM a, secret",
+        "SELECT (WITH secret AS (SELECT 1) SELECT 1 FROM secret), 1 FROM secret",
+        "(WITH secret AS (SELECT 1) SELECT 1 FROM secret) UNION SELECT 1 FROM secret",
+        "WITH a AS (WITH secret AS (SELECT 1) SELECT 1 FROM secret) SELECT 1 FROM secret",
+        "WITH secret AS (SELECT 1) SELECT 1 FROM shop.secret",
+        "WITH `Secret` AS (SELECT 1), a AS (SELECT 1) SELECT 1 FROM a, (SELECT 1 FROM secret) q",
+    ],
+)
+def test_a_with_query_hides_a_table_only_where_it_is_in_sight(sql: str) -> None:
+    policy = GuardPolicy(default_schema="shop", tables=frozenset({"orders"}))
+    assert refusal(sql, policy).code in {"query_table", "query_identifier"}
+
+
+def test_functions_of_the_configuration_pass() -> None:
+    policy = GuardPolicy(functions=frozenset({"price_of"}))
+    assert check("SELECT Price_Of(id) FROM t", policy) == "SELECT Price_Of(`id`) AS `Price_Of(id)` FROM `t`"
+    assert refusal("SELECT other(id) FROM t", policy).code == "query_function"
+
+
+def test_recursive_queries_may_be_switched_off() -> None:
+    sql = "WITH RECURSIVE n AS (SELECT 1 AS i UNION ALL SELECT i + 1 FROM n WHERE i < 9) SELECT i FROM n"
+    check(sql, POLICY)
+    assert refusal(sql, GuardPolicy(recursive=False)).code == "query_recursive"
+
+
+def test_no_refusal_quotes_a_literal_in_its_message_or_its_causes() -> None:
+    for sql in ("SELECT 'hunter2' FROM t t2 t3", "SELECT 'hunter2", "SELECT SLEEP('hunter2')", "SELECT ('hunter2'"):
+        error: BaseException | None = refusal(sql)
+        while error is not None:
+            assert "hunter2" not in str(error)
+            error = error.__cause__ or error.__context__
+
+
+def test_nothing_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """The parser logs what it cannot read; a statement is not for logs."""
+    for _, _, sql in ATTACKS:
+        with contextlib.suppress(QueryRefused):
+            check(sql, POLICY)
+    with contextlib.suppress(QueryRefused):
+        check("WITH a AS SET NAMES gbk SELECT js->'hunter2' FETCH", POLICY)
+    assert caplog.records == []
+
+
+def test_most_refusals_need_no_parser() -> None:
+    """sqlglot is heavy to import; a statement that is refused on sight does not wait for it."""
+    program = (
+        "import sys; from fluxport.policy.guard import GuardPolicy, check\n"
+        "try: check('SELECT 1 INTO OUTFILE \"x\"', GuardPolicy())\n"
+        "except Exception as error: print(error.code, 'sqlglot' in sys.modules)"
+    )
+    out = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+    assert out.split() == ["query_into", "False"]
+
+
+STATEMENTS = [(sql, policy) for _, sql, policy in accepted()]
+PIECES = sorted(
+    {piece for _, _, sql in ATTACKS for piece in re.findall(r"[\w@]+|\s+|'[^']*'|/\*.*?\*/|--|.", sql)}
+    | {"INTO OUTFILE '/tmp/x'", "/*!50000 ", "mysql.user", "SLEEP(9)", "; ", "FOR UPDATE", "@@version", "\\", "''"}
+)
+QUOTED = {
+    "mysql": re.compile(r"'(?:[^'\\]|''|\\.)*'|`(?:[^`]|``)*`", re.DOTALL),
+    "sqlite": re.compile(r"'(?:[^']|'')*'|`(?:[^`]|``)*`", re.DOTALL),
+    "duckdb": re.compile(r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"", re.DOTALL),
+}
+CHARSETS = {name.upper() for name in words.CHARSETS}
+
+
+def assert_harmless(sql: str, policy: GuardPolicy) -> None:
+    """A refusal, or a statement that comes out again unchanged and holds no word outside of the lists."""
+    try:
+        statement = check(sql, policy)
+    except QueryRefused:
+        return
+    assert check(statement, policy) == statement
+    bare = QUOTED[policy.dialect].sub(" ", statement)
+    assert not re.search(r"[;@#\\{}$\"'`]|--|/\*|\*/", bare), statement
+    known = words.KEYWORDS[policy.dialect] | words.FUNCTIONS[policy.dialect] | CHARSETS | {"NOCASE"}
+    found = {word.upper() for word in re.findall(r"(?<![0-9.:])[A-Za-z_]\w*", bare)}
+    assert {word for word in found if word.partition("_")[0] not in CHARSETS} <= known, statement
+
+
+@given(st.data())
+@settings(max_examples=600, deadline=None, suppress_health_check=list(HealthCheck))
+def test_a_legitimate_statement_with_pieces_of_attacks_is_refused_or_harmless(data: st.DataObject) -> None:
+    sql, policy = data.draw(st.sampled_from(STATEMENTS))
+    parts = re.findall(r"\w+|\s+|.", sql, re.DOTALL)
+    for _ in range(data.draw(st.integers(1, 4))):
+        place = data.draw(st.integers(0, len(parts)))
+        piece = data.draw(st.sampled_from(PIECES) | st.sampled_from(parts))
+        parts[place : place + data.draw(st.integers(0, 2))] = [" ", piece, " "] if data.draw(st.booleans()) else [piece]
+    assert_harmless("".join(parts), policy)
+
+
+@given(st.lists(st.sampled_from(PIECES), max_size=25), st.sampled_from(["mysql", "sqlite", "duckdb"]))
+@settings(max_examples=300, deadline=None)
+def test_pieces_of_attacks_in_any_order_are_refused_or_harmless(pieces: list[str], dialect: Any) -> None:
+    assert_harmless("SELECT " + " ".join(pieces), GuardPolicy(dialect))
+
+
+@given(st.text(max_size=80), st.booleans())
+@settings(max_examples=300, deadline=None)
+def test_any_text_is_refused_or_harmless(text: str, selects: bool) -> None:
+    assert_harmless(f"SELECT {text}" if selects else text, POLICY)
+
+
+PRINTED = st.characters(exclude_categories=["Cs", "Cc", "Cf", "Zl", "Zp", "Cn", "Co"]) | st.sampled_from(
+    "\t\n\\'\"`;%_"
+)
+
+
+@given(st.text(PRINTED, max_size=40))
+@settings(max_examples=200, deadline=None)
+def test_a_string_keeps_its_value(value: str) -> None:
+    """Whatever stands between the quotes is there again when a reader of the same rules undoes the escapes."""
+    statement = check("SELECT '" + value.replace("\\", "\\\\").replace("'", "''") + "'", POLICY)
+    body = statement.removeprefix("SELECT '").removesuffix("'").replace("''", "'")
+    assert json.loads('"' + body.replace('"', '\\"').replace("\t", "\\t") + '"') == value

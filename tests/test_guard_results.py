@@ -1,0 +1,87 @@
+"""Statements that analysts write pass the guard, and what they give is what the original gives: rows and headers."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from collections.abc import Iterator
+from typing import Any
+
+import duckdb
+import pymysql
+import pytest
+
+from fluxport.policy.guard import GuardPolicy, check
+from guard_corpora import CORPUS, statements
+from services import MARIADB_URL, require_mariadb
+
+SCHEMA = "guard_results"
+MYSQL = [(f"{name}: {title}", sql) for name in ("tpch", "imdb", "sakila", "clickbench", "tricky")
+         for title, sql in statements(name)]  # fmt: skip
+Result = tuple[list[str], list[str]]
+
+
+@pytest.fixture(scope="module")
+def mariadb() -> Iterator[pymysql.cursors.Cursor]:
+    parts = re.fullmatch(r"mysql://(?P<user>[^:@]*)(:(?P<password>[^@]*))?@(?P<host>[^:/]+)(:(?P<port>\d+))?/.*",
+                         require_mariadb())  # fmt: skip
+    assert parts, MARIADB_URL
+    connection = pymysql.connect(
+        host=parts["host"], port=int(parts["port"] or 3306), user=parts["user"], password=parts["password"] or "",
+        charset="utf8mb4", sql_mode="STRICT_TRANS_TABLES,NO_ENGINE_SUBSTITUTION",
+    )  # fmt: skip
+    with connection, connection.cursor() as cursor:
+        cursor.execute(f"DROP DATABASE IF EXISTS {SCHEMA}")
+        cursor.execute(f"CREATE DATABASE {SCHEMA} CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci")
+        cursor.execute(f"USE {SCHEMA}")
+        try:
+            for statement in re.split(r";\n+", (CORPUS / "schema.sql").read_text("utf-8").strip()[:-1]):
+                cursor.execute(statement)
+            connection.commit()
+            yield cursor
+        finally:
+            cursor.execute(f"DROP DATABASE {SCHEMA}")
+
+
+def result(cursor: Any, sql: str) -> Result:
+    """Headers in order, and the rows whatever their order, as exact texts."""
+    cursor.execute(sql)
+    return [column[0] for column in cursor.description], sorted(map(repr, cursor.fetchall()))
+
+
+@pytest.mark.parametrize(("title", "sql"), MYSQL, ids=[title for title, _ in MYSQL])
+def test_mariadb_gives_the_same_rows_and_headers_for_the_rewritten_statement(
+    mariadb: pymysql.cursors.Cursor, title: str, sql: str
+) -> None:
+    sql = sql.replace("SCHEMA_NAME", SCHEMA)
+    rewritten = check(sql, GuardPolicy(default_schema=SCHEMA))
+    assert result(mariadb, rewritten) == result(mariadb, sql)
+
+
+@pytest.mark.parametrize("dialect", ["sqlite", "duckdb"])
+def test_embedded_databases_give_the_same_rows_and_headers(dialect: Any) -> None:
+    connection: Any = sqlite3.connect(":memory:") if dialect == "sqlite" else duckdb.connect()
+    connection.execute("CREATE TABLE t (id INTEGER, v VARCHAR)")
+    connection.execute("INSERT INTO t VALUES (1, 'a'), (2, 'b'), (3, 'a'), (4, NULL)")
+    cursor = connection.cursor()
+    try:
+        for title, sql in statements(dialect):
+            rewritten = check(sql, GuardPolicy(dialect, default_schema="main"))
+            assert result(cursor, rewritten) == result(cursor, sql.removesuffix(";")), title
+    finally:
+        cursor.close()
+        connection.close()
+
+
+def test_a_name_that_is_no_column_is_an_error_in_sqlite_and_not_a_string() -> None:
+    """SQLite takes ``"x"`` for a string when no column is called x; the guard quotes names so that it cannot."""
+    connection = sqlite3.connect(":memory:")
+    try:
+        with pytest.raises(sqlite3.OperationalError):
+            connection.execute(check('SELECT "x", y', GuardPolicy("sqlite")))
+    finally:
+        connection.close()
+
+
+def test_the_corpus_is_as_large_as_promised() -> None:
+    assert len(MYSQL) >= 200

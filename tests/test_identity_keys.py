@@ -1,0 +1,209 @@
+"""Bearer keys, scopes and rates."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+import pytest
+import sqlalchemy as sa
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fluxport.auth.keys import USED_EVERY_S, Keys
+from fluxport.auth.rate import Rate
+from fluxport.auth.scopes import EVERYTHING, allows, read_scopes
+from fluxport.errors import Conflict, Forbidden, NotFound, Refused, TooMany
+from fluxport.jobs.store import Caller, Store
+from fluxport.tables import keys as table
+from identity_support import DATABASES, Clock, database_url, empty_store
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture(scope="module", params=DATABASES)
+def url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with database_url(request.param, tmp_path_factory.mktemp("identity")) as made:
+        yield made
+
+
+@pytest.fixture
+def store(url: str, clock: Clock) -> Iterator[Store]:
+    with empty_store(url, clock) as opened:
+        yield opened
+
+
+@pytest.fixture
+def keys(store: Store, clock: Clock) -> Keys:
+    return Keys(store.engine, clock=clock)
+
+
+def test_a_key_is_found_by_what_was_shown_with_all_that_it_was_given(keys: Keys, clock: Clock) -> None:
+    made, token = keys.create("nightly", "alice", ["sql:main", "series"], expires_s=60, active_max=2)
+    assert token.startswith(f"fxp_{made.id}_")
+    assert (made.owner, made.active_max) == ("alice", 2)
+    assert made.scopes == {"sql:main", "series"}
+    assert made.expires_at == clock.now + 60
+    found = keys.find(token)
+    assert found == made
+
+
+def test_the_secret_is_nowhere_in_the_database(keys: Keys, store: Store) -> None:
+    _, token = keys.create("nightly", "alice", ["series"], expires_s=None)
+    secret = token.split("_", 2)[2]
+    with store.engine.begin() as connection:
+        row = connection.execute(sa.select(table)).one()
+    assert secret not in repr(row)
+
+
+def test_two_keys_share_neither_id_nor_secret(keys: Keys) -> None:
+    made = [keys.create(f"key {n}", "alice", ["series"], expires_s=None) for n in range(20)]
+    assert len({key.id for key, _ in made}) == 20
+    assert len({token.split("_", 2)[2] for _, token in made}) == 20
+
+
+def test_every_character_of_a_key_counts(keys: Keys) -> None:
+    _, token = keys.create("nightly", "alice", ["series"], expires_s=None)
+    for place in range(len(token)):
+        other = "a" if token[place] != "a" else "b"
+        assert keys.find(token[:place] + other + token[place + 1 :]) is None
+    for text in ("", "fxp_", token + "a", token[:-1], token.upper(), "é" * 60, "\x00", f" {token}"):
+        assert keys.find(text) is None
+
+
+def test_an_expired_and_a_revoked_key_are_not_found(keys: Keys, clock: Clock) -> None:
+    made, short = keys.create("short", "alice", ["series"], expires_s=60)
+    clock.now += 1
+    _, ended = keys.create("ended", "alice", ["series"], expires_s=None)
+    keys.revoke("ended")
+    assert keys.find(ended) is None
+    clock.now += 58.9
+    assert keys.find(short) is not None
+    clock.now += 0.1
+    assert keys.find(short) is None
+    assert [key.state(clock.now) for key in keys.list()] == ["expired", "revoked"]
+    assert made.state(clock.now - 1) == "active"
+
+
+def test_the_last_use_is_written_once_a_minute(keys: Keys, clock: Clock) -> None:
+    _, token = keys.create("nightly", "alice", ["series"], expires_s=None)
+    began = clock.now
+    for moment, written in (
+        (0, 0),
+        (USED_EVERY_S - 1, 0),
+        (USED_EVERY_S, USED_EVERY_S),
+        (USED_EVERY_S + 1, USED_EVERY_S),
+    ):
+        clock.now = began + moment
+        keys.find(token)
+        assert keys.list()[0].last_used_at == began + written
+
+
+def test_a_name_is_taken_until_its_key_is_revoked(keys: Keys) -> None:
+    first, _ = keys.create("nightly", "alice", ["series"], expires_s=None)
+    with pytest.raises(Conflict, match="nightly"):
+        keys.create("nightly", "bob", ["series"], expires_s=None)
+    assert keys.revoke(first.id).name == "nightly"
+    keys.create("nightly", "bob", ["series"], expires_s=None)
+    with pytest.raises(NotFound):
+        keys.revoke("daily")
+
+
+def test_all_keys_of_one_user_end_and_no_others(keys: Keys) -> None:
+    tokens = [keys.create(f"key {n}", "alice", ["series"], expires_s=None)[1] for n in range(3)]
+    _, other = keys.create("other", "bob", ["series"], expires_s=None)
+    assert keys.revoke_all("alice") == 3
+    assert [keys.find(token) for token in tokens] == [None] * 3
+    assert keys.find(other) is not None
+
+
+@pytest.mark.parametrize(
+    ("name", "owner", "scopes"),
+    [("", "alice", ["series"]), ("a\nb", "alice", ["series"]), ("a", "", ["series"]), ("a", "alice", [])],
+)
+def test_a_key_without_name_user_or_scope_is_refused(keys: Keys, name: str, owner: str, scopes: list[str]) -> None:
+    with pytest.raises(Refused):
+        keys.create(name, owner, scopes, expires_s=None)
+
+
+# -- scopes ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("word", ["sql", "sql:", "sql:*x", "dataset:a b", "Series", "admin:*", "*", "", "sql:main\n"])
+def test_a_word_that_is_no_scope_is_refused_by_name(word: str) -> None:
+    with pytest.raises(Refused) as refused:
+        read_scopes(["series", word])
+    assert repr(word) in refused.value.message
+
+
+@pytest.mark.parametrize(
+    ("scopes", "needed", "allowed"),
+    [
+        (["sql:main"], "sql:main", True),
+        (["sql:main"], "sql:other", False),
+        (["sql:*"], "sql:other", True),
+        (["sql:*"], "dataset:other", False),
+        (["dataset:trades"], "dataset:tradesmen", False),
+        (["admin"], "sql:main", False),
+        (["admin"], "admin", True),
+        ([], "series", False),
+        (["sql:main"], "sql:*", False),
+    ],
+)
+def test_a_scope_allows_what_it_names_and_nothing_else(scopes: list[str], needed: str, allowed: bool) -> None:
+    assert allows(scopes, needed) is allowed
+
+
+def test_a_caller_is_told_which_scope_is_missing_and_may_nothing_unless_it_is_said() -> None:
+    with pytest.raises(Forbidden, match="sql:main") as refused:
+        Caller("alice").need("sql:main")
+    assert refused.value.code == "missing_scope"
+    Caller("alice", scopes=EVERYTHING).need("sql:main")
+    assert Caller("alice", scopes=EVERYTHING).admin
+    assert not Caller("alice", scopes=EVERYTHING - {"admin"}).admin
+
+
+# -- rate --------------------------------------------------------------------------------------------------------------
+
+
+def test_a_caller_is_let_through_so_often_a_minute_and_others_do_not_mind() -> None:
+    clock = Clock(0.0)
+    rate = Rate(60, clock=clock)
+    for _ in range(60):
+        rate.take("alice")
+    with pytest.raises(TooMany) as refused:
+        rate.take("alice")
+    assert refused.value.retry_after_s == pytest.approx(1.0)
+    rate.take("bob")
+    clock.now = 1.0
+    rate.take("alice")
+    with pytest.raises(TooMany):
+        rate.take("alice")
+
+
+def test_a_long_silence_saves_nothing_up() -> None:
+    clock = Clock(0.0)
+    rate = Rate(3, clock=clock)
+    rate.take("alice")
+    clock.now = 1_000_000.0
+    for _ in range(3):
+        rate.take("alice")
+    with pytest.raises(TooMany):
+        rate.take("alice")
+
+
+@given(st.integers(1, 20), st.lists(st.floats(0, 20), max_size=200))
+def test_no_minute_sees_more_than_twice_the_rate(per_minute: int, waits: list[float]) -> None:
+    """A full bucket and what drips in while it is emptied; never more."""
+    clock = Clock(0.0)
+    rate = Rate(per_minute, clock=clock)
+    passed = []
+    for wait in waits:
+        clock.now += wait
+        with contextlib.suppress(TooMany):
+            rate.take("alice")
+            passed.append(clock.now)
+    assert all(sum(start <= moment < start + 60 for moment in passed) <= 2 * per_minute for start in passed)

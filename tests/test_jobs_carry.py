@@ -1,0 +1,74 @@
+"""What follows an attempt that failed: only what may pass is tried again, after waits that grow."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from fluxport.jobs.carry import Carrier
+from fluxport.jobs.request import ExportRequest
+from fluxport.jobs.store import Caller, Record, Store
+from fluxport.plan import Connection, ExportSpec, plan_export
+from fluxport.sinks.memory import MemorySink
+from fluxport.stages import Limits
+from identity_support import Clock, empty_store
+
+NOWHERE = Connection("main", "mysql://fluxport@127.0.0.1:1/app")
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with empty_store(f"sqlite:///{tmp_path}/fluxport.db", Clock()) as made:
+        yield made
+
+
+def carrier(store: Store, connection: Connection) -> Carrier:
+    def plan(spec: ExportSpec, export_id: str, owner: str) -> object:
+        return plan_export(spec, connection, limits=Limits(), export_id=export_id, guarded=lambda: spec.query)
+
+    return Carrier(store, {"local": MemorySink()}, plan)  # type: ignore[arg-type]  # a plan of the test
+
+
+def queued(store: Store, query: str = "SELECT 1") -> Record:
+    asked = ExportRequest(ExportSpec(query))
+    return store.create(asked, Caller("ann"), door="native", active_max=5, queue_max=5, enqueue=lambda *_: None)[0]
+
+
+def test_a_database_that_is_not_there_is_tried_three_times_after_waits_that_double(store: Store) -> None:
+    record, carrying = queued(store), carrier(store, NOWHERE)
+    waits = [carrying.attempt(record.id) for _ in range(3)]
+    first, second, last = waits
+    assert first is not None
+    assert second is not None
+    assert 0.5 <= first <= 1.0
+    assert 1.0 <= second <= 2.0
+    assert last is None
+    ended = store.get(record.id)
+    assert (ended.status, ended.attempts) == ("failed", 3)
+    assert [error["code"] for error in ended.attempt_errors] == ["source_unreachable"] * 3
+    assert carrying.attempt(record.id) is None
+    assert store.get(record.id).attempts == 3
+
+
+def test_no_wait_is_longer_than_half_a_minute(store: Store) -> None:
+    carrying, record = carrier(store, NOWHERE), queued(store)
+    assert max(carrying._wait(record, tries) for tries in range(1, 40)) <= 30.0
+
+
+def test_what_the_database_refuses_is_not_tried_again(store: Store, tmp_path: Path) -> None:
+    (tmp_path / "rows.db").touch()
+    record = queued(store, "SELECT nothing FROM nowhere")
+    assert carrier(store, Connection("main", f"sqlite:///{tmp_path}/rows.db")).attempt(record.id) is None
+    ended = store.get(record.id)
+    assert (ended.status, ended.attempts) == ("failed", 1)
+    assert ended.error is not None
+    assert ended.error["retryable"] is False
+
+
+def test_an_export_canceled_before_its_attempt_is_not_begun(store: Store) -> None:
+    record = queued(store)
+    store.move(record.id, "canceled")
+    assert carrier(store, NOWHERE).attempt(record.id) is None
+    assert (store.get(record.id).status, store.get(record.id).attempts) == ("canceled", 0)

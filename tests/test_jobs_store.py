@@ -1,0 +1,221 @@
+"""The table of exports, on SQLite and PostgreSQL: its states, its limits, and who may change what."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import uuid
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+import sqlalchemy as sa
+
+from fluxport.errors import Conflict, FluxportError, NotFound, Refused, TooMany, Unavailable, Unprocessable
+from fluxport.jobs.request import ExportRequest
+from fluxport.jobs.states import TRANSITIONS, Status
+from fluxport.jobs.store import Caller, Record, Store
+from fluxport.plan import ExportSpec
+from fluxport.tables import exports
+from identity_support import DATABASES, Clock, database_url, empty_store
+
+ANN, BOB = Caller("ann"), Caller("bob")
+DAY_S = 86400.0
+# How an export gets to each state.
+WAYS: dict[Status, tuple[Status, ...]] = {
+    "queued": (),
+    "running": ("running",),
+    "completed": ("running", "completed"),
+    "failed": ("failed",),
+    "canceled": ("canceled",),
+    "expired": ("running", "completed", "expired"),
+}
+
+
+@pytest.fixture(scope="module", params=DATABASES)
+def url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with database_url(request.param, tmp_path_factory.mktemp("store")) as made:
+        yield made
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def store(url: str, clock: Clock) -> Iterator[Store]:
+    with empty_store(url, clock) as made:
+        yield made
+
+
+def asked(**given: Any) -> ExportRequest:
+    return ExportRequest(ExportSpec("SELECT 1", **given))
+
+
+def created(store: Store, caller: Caller = ANN, *, active_max: int = 100, queue_max: int = 100, **given: Any) -> Record:
+    record, _ = store.create(
+        asked(), caller, door="native", active_max=active_max, queue_max=queue_max, enqueue=lambda *_: None, **given
+    )
+    return record
+
+
+def brought_to(store: Store, status: Status) -> Record:
+    record = created(store)
+    for step in WAYS[status]:
+        record = store.move(record.id, step)
+    assert record.status == status
+    return record
+
+
+@pytest.mark.parametrize("before", get_args(Status))
+@pytest.mark.parametrize("after", get_args(Status))
+def test_a_state_follows_another_where_the_table_says_so_and_nowhere_else(
+    store: Store, before: Status, after: Status
+) -> None:
+    record = brought_to(store, before)
+    if after in TRANSITIONS[before]:
+        assert store.move(record.id, after).status == after
+    else:
+        with pytest.raises(Conflict):
+            store.move(record.id, after)
+        assert store.get(record.id).status == before
+
+
+def test_an_attempt_whose_fence_is_old_changes_nothing(store: Store) -> None:
+    record = created(store)
+    first, second = store.claim(record.id, attempts_max=9), store.claim(record.id, attempts_max=9)
+    assert first is not None
+    assert second is not None
+    assert (first.fence, second.fence) == (1, 2)
+    assert store.progress(record.id, first.fence, "reading", 5, 50) is None
+    store.attempt_failed(record.id, first.fence, {"code": "late"})
+    store.expect(record.id, first.fence, 7)
+    with pytest.raises(Conflict):
+        store.move(record.id, "completed", fence=first.fence, rows=5)
+    now = store.get(record.id)
+    assert (now.status, now.rows, now.rows_total, now.attempt_errors) == ("running", 0, None, [])
+    assert store.progress(record.id, second.fence, "reading", 5, 50) == "running"
+    assert store.move(record.id, "completed", fence=second.fence, rows=6).rows == 6
+
+
+def test_two_workers_never_share_one_of_ten_thousand_exports(store: Store, url: str) -> None:
+    count = 10_000 if url.startswith("sqlite") else 2_000
+    row = {
+        "owner": "ann", "door": "native", "stored": True, "status": "queued", "spec": asdict(ExportSpec("SELECT 1")),
+        "attempt_errors": [], "notify": {}, "created_at": 0.0,
+    }  # fmt: skip
+    with store.engine.begin() as connection:
+        connection.execute(sa.insert(exports), [row | {"id": str(uuid.uuid4())} for _ in range(count)])
+    script = [sys.executable, str(Path(__file__).parent / "claiming.py"), url]
+    racing = [subprocess.Popen(script, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    got = [process.communicate(timeout=240)[0].split() for process in racing]
+    assert [process.returncode for process in racing] == [0, 0]
+    assert sorted(Counter(got[0] + got[1]).values()) == [1] * count
+    with store.engine.connect() as connection:
+        states = connection.execute(sa.select(exports.c.status, exports.c.attempts, sa.func.count()).group_by(
+            exports.c.status, exports.c.attempts
+        )).all()  # fmt: skip
+    assert states == [("running", 1, count)]
+
+
+@pytest.mark.parametrize(
+    ("limits", "accepted", "error"), [({"active_max": 5}, 5, TooMany), ({"queue_max": 7}, 7, Unavailable)]
+)
+def test_fifty_that_ask_at_once_never_get_more_than_the_limit(
+    store: Store, limits: dict[str, Any], accepted: int, error: type[FluxportError]
+) -> None:
+    def ask(_: int) -> FluxportError | None:
+        try:
+            created(store, **limits)
+        except FluxportError as refused:
+            return refused
+        return None
+
+    with ThreadPoolExecutor(50) as callers:
+        answers = list(callers.map(ask, range(50)))
+    refusals = [answer for answer in answers if answer is not None]
+    assert len(answers) - len(refusals) == accepted
+    assert {type(refusal) for refusal in refusals} == {error}
+    assert all(refusal.retry_after_s for refusal in refusals)
+
+
+def test_a_limit_is_of_one_user_and_of_what_has_not_ended(store: Store) -> None:
+    first = created(store, active_max=1)
+    with pytest.raises(TooMany):
+        created(store, active_max=1)
+    created(store, BOB, active_max=1)
+    created(store, Caller("ann", active_max=2), active_max=1)
+    store.move(first.id, "canceled")
+    with pytest.raises(TooMany):
+        created(store, active_max=1)
+
+
+def test_one_key_is_one_export_however_many_ask_at_once(store: Store) -> None:
+    with ThreadPoolExecutor(20) as callers:
+        records = list(callers.map(lambda _: created(store, idempotency=("key", "digest")), range(20)))
+    assert len({record.id for record in records}) == 1
+    with pytest.raises(Unprocessable):
+        created(store, idempotency=("key", "another digest"))
+    assert created(store, BOB, idempotency=("key", "digest")).id != records[0].id
+
+
+def test_what_the_queue_refuses_leaves_no_export(store: Store) -> None:
+    def refuse(*_: object) -> None:
+        raise Unavailable("The queue is away.")
+
+    with pytest.raises(Unavailable):
+        store.create(asked(), ANN, door="native", active_max=5, queue_max=5, enqueue=refuse)
+    assert store.page("ann") == []
+
+
+def test_what_ended_long_ago_is_forgotten_and_what_has_a_file_is_not(store: Store, clock: Clock) -> None:
+    kept = brought_to(store, "completed")
+    gone = [brought_to(store, status) for status in ("failed", "canceled", "expired")]
+    clock.now += 10 * DAY_S
+    recent = brought_to(store, "failed")
+    while store.forget(clock.now - 5 * DAY_S):
+        pass
+    assert {record.id for record in store.page("ann")} == {kept.id, recent.id}
+    assert store.events_after(gone[0].id, 0) == []
+    for record in gone:
+        with pytest.raises(NotFound):
+            store.get(record.id)
+    assert {line["export_id"] for line in store.audit_page()} >= {record.id for record in gone}
+    store.forget_audit(clock.now - 5 * DAY_S)
+    assert {line["export_id"] for line in store.audit_page()} == {recent.id}
+
+
+def test_a_stream_whose_process_died_is_found_by_its_age(store: Store, clock: Clock) -> None:
+    lost = store.create_stream(ExportSpec("SELECT 1"), ANN)
+    clock.now += 100
+    running = store.create_stream(ExportSpec("SELECT 1"), ANN)
+    store.move(created(store).id, "running")
+    assert store.lost_streams(clock.now - 50) == [lost.id]
+    assert running.id not in store.lost_streams(clock.now)
+
+
+def test_files_past_their_time_expire_once(store: Store, clock: Clock) -> None:
+    record = created(store)
+    store.move(record.id, "running")
+    store.move(record.id, "completed", expires_at=clock.now + 60)
+    assert store.expire() == []
+    clock.now += 61
+    assert [expired.id for expired in store.expire()] == [record.id]
+    assert store.expire() == []
+    assert store.get(record.id).status == "expired"
+
+
+def test_tables_of_another_version_are_refused_with_what_they_lack(tmp_path: Path) -> None:
+    made = Store(f"sqlite:///{tmp_path}/fluxport.db")
+    made.create_tables()
+    made.create_tables()
+    with made.engine.begin() as connection:
+        connection.execute(sa.text("ALTER TABLE exports DROP COLUMN counted"))
+    with pytest.raises(Refused, match="'exports' has no counted"):
+        made.create_tables()
+    made.close()

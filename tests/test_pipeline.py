@@ -1,0 +1,123 @@
+"""The stream as a whole: counted, cut, bounded, and ended in every way it can end."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from fluxport import formats
+from fluxport.errors import LimitExceeded, Unavailable
+from fluxport.findings import Findings
+from fluxport.pipeline import CHUNK_MAX_BYTES, CHUNK_MIN_BYTES, Tally, stream
+from fluxport.stages import Encoder, Limits
+from rows_source import RowsSource
+
+
+def numbers(rows: int) -> pa.Table:
+    return pa.table({"n": pa.array(range(rows), pa.int64()), "t": pa.array(["x" * 50] * rows)})
+
+
+def csv() -> Encoder:
+    return formats.encoder("csv", formats.options("csv", {}), Findings())
+
+
+def run(source: RowsSource, **given: Any) -> tuple[bytes, Tally]:
+    tally = Tally()
+    data = b"".join(stream(source, (), csv(), tally=tally, **given))
+    return data, tally
+
+
+def test_a_whole_stream_tells_rows_bytes_and_sha256_of_what_it_yielded() -> None:
+    data, tally = run(RowsSource(numbers(5000)))
+    assert (tally.rows, tally.size_bytes, tally.complete) == (5000, len(data), True)
+    assert tally.sha256 == hashlib.sha256(data).hexdigest()
+    assert tally.columns == [("n", "int64"), ("t", "string")]
+
+
+def test_chunks_after_the_first_are_between_64_kib_and_1_mib() -> None:
+    chunks = [len(c) for c in stream(RowsSource(numbers(100_000), 333), (), csv())]
+    assert all(CHUNK_MIN_BYTES <= size <= CHUNK_MAX_BYTES for size in chunks[1:-1])
+    assert len(chunks) > 5
+
+
+def test_the_first_chunk_comes_before_the_source_has_given_a_row() -> None:
+    source = RowsSource(numbers(10), stall=True)
+    chunks = stream(source, (), csv())
+    assert bytes(next(chunks)) == b"n,t\n"
+    chunks.close()
+    assert source.closed.is_set()
+
+
+@pytest.mark.parametrize("after", [0, 1, 7])
+def test_an_error_of_the_source_comes_up_as_itself_and_nothing_is_complete(after: int) -> None:
+    lost = Unavailable("the database went away")
+    source = RowsSource(numbers(10_000), error=lost, error_after=after)
+    tally = Tally()
+    with pytest.raises(Unavailable) as raised:
+        for _ in stream(source, (), csv(), tally=tally):
+            pass
+    assert raised.value is lost
+    assert not tally.complete
+    assert source.closed.is_set()
+
+
+def test_closing_half_way_ends_the_source_and_leaves_no_thread() -> None:
+    before = threading.active_count()
+    source = RowsSource(numbers(200_000), stall=True, error_after=100)
+    chunks = stream(source, (), csv())
+    next(chunks)
+    next(chunks)
+    chunks.close()
+    assert source.closed.is_set()
+    assert threading.active_count() == before
+
+
+def test_the_source_is_never_more_than_a_few_slices_ahead() -> None:
+    source = RowsSource(numbers(400_000), 1000)
+    chunks = stream(source, (), csv())
+    next(chunks)
+    next(chunks)
+    assert source.pulled < 100
+    chunks.close()
+
+
+@pytest.mark.parametrize(
+    ("limit", "rows", "truncated"), [(0, 0, True), (10, 10, True), (50, 50, False), (90, 50, False)]
+)
+def test_a_limit_cuts_the_rows_and_says_so_only_if_there_were_more(limit: int, rows: int, truncated: bool) -> None:
+    data, tally = run(RowsSource(numbers(50), 20), limits=Limits(rows=limit))
+    assert (tally.rows, tally.truncated, tally.complete) == (rows, truncated, True)
+    assert len(data.splitlines()) == rows + 1
+
+
+@pytest.mark.parametrize(
+    ("limits", "code"),
+    [
+        (Limits(rows_max=99), "too_many_rows"),
+        (Limits(bytes_max=500), "too_many_bytes"),
+        (Limits(cell_bytes_max=49), "cell_too_large"),
+    ],
+)
+def test_a_bound_that_is_passed_ends_the_export(limits: Limits, code: str) -> None:
+    with pytest.raises(LimitExceeded) as raised:
+        run(RowsSource(numbers(100)), limits=limits)
+    assert raised.value.code == code
+
+
+def test_a_deadline_ends_the_export() -> None:
+    with pytest.raises(Unavailable) as raised:
+        run(RowsSource(numbers(100)), limits=Limits(deadline_s=0.0))
+    assert raised.value.code == "deadline"
+
+
+def test_steps_change_schema_and_batches_in_order() -> None:
+    def double(schema: pa.Schema) -> tuple[pa.Schema, Any]:
+        made = pa.schema([pa.field("twice", pa.int64())])
+        return made, lambda b: pa.record_batch([pa.array([v * 2 for v in b.column(0).to_pylist()])], schema=made)
+
+    data = b"".join(stream(RowsSource(numbers(3)), (double, double), csv()))
+    assert data == b"twice\n0\n4\n8\n"

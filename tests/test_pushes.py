@@ -1,0 +1,78 @@
+"""What becomes of pushes whose process has died, on SQLite and PostgreSQL."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from fluxport.errors import Conflict, TooMany, Unprocessable
+from fluxport.jobs.exports import Exports, ExportsOptions
+from fluxport.jobs.pushes import HELD_S, Pushes
+from fluxport.jobs.store import Caller, Record, Store
+from fluxport.plan import ExportSpec
+from fluxport.sinks.memory import MemorySink
+from identity_support import DATABASES, Clock, database_url, empty_store
+
+CALLER = Caller("shop", scopes=frozenset({"push"}))
+SPEC = ExportSpec(connection="push", pushed=[{"name": "a", "type": "string"}])
+
+
+@pytest.fixture(params=DATABASES)
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    with database_url(request.param, tmp_path) as url, empty_store(url, Clock()) as found:
+        yield found
+
+
+def begun(store: Store, key: tuple[str, str] = ("push:a", "1"), caller: Caller = CALLER) -> tuple[Record, bool]:
+    return store.create_push(SPEC, caller, door="grpc", key=key, held_until=store.clock() + HELD_S)
+
+
+def pushes(store: Store) -> Pushes:
+    exports = Exports({}, {"local": MemorySink()}, store, None, ExportsOptions())  # type: ignore[arg-type]  # pushes need no guard and no queue
+    return Pushes(exports, store="local", keep_s=60)
+
+
+def test_a_push_that_no_process_holds_any_more_is_failed_by_whoever_looks_next(store: Store) -> None:
+    record, _ = begun(store)
+    assert store.claim(record.id, attempts_max=1) is not None
+    looking = pushes(store)
+    looking.expire()
+    assert store.get(record.id).status == "running"
+    store.clock.now += HELD_S + 1  # type: ignore[attr-defined]  # the clock that the test made
+    looking.expire()
+    found = store.get(record.id)
+    assert (found.status, found.error and found.error["code"]) == ("failed", "holder_died")
+    with pytest.raises(Conflict):
+        store.move(record.id, "completed", fence=1)
+    assert store.lost_pushes() == []
+    looking.close()
+
+
+def test_a_push_that_is_held_stays(store: Store) -> None:
+    record, _ = begun(store)
+    store.clock.now += HELD_S - 1  # type: ignore[attr-defined]  # the clock that the test made
+    store.hold_pushes([record.id], store.clock() + HELD_S)
+    store.clock.now += HELD_S - 1  # type: ignore[attr-defined]  # the clock that the test made
+    assert store.lost_pushes() == []
+
+
+def test_a_key_names_one_push_until_that_has_failed(store: Store) -> None:
+    record, new = begun(store)
+    assert new
+    again, new = begun(store)
+    assert (again.id, new) == (record.id, False)
+    with pytest.raises(Unprocessable):
+        begun(store, ("push:a", "2"))
+    store.move(record.id, "failed", error={"code": "client_gone", "message": "", "retryable": False})
+    other, new = begun(store, ("push:a", "2"))
+    assert (other.id != record.id, new) == (True, True)
+
+
+def test_a_key_with_a_limit_of_its_own_begins_no_more_than_that(store: Store) -> None:
+    caller = replace(CALLER, active_max=1)
+    begun(store, caller=caller)
+    with pytest.raises(TooMany):
+        begun(store, ("push:b", "1"), caller)

@@ -1,0 +1,242 @@
+// The form of a new export, and the look at its first rows.
+import { useEffect, useState } from "preact/hooks";
+import { call, type Connection, type Dataset, type ExportBody, filename, type Job, type Preview, preview, shown } from "./api";
+import { type Choice, Columns } from "./columns";
+import { FilterFields, given, type Values } from "./filters";
+import { Failure } from "./failure";
+import { ZONES } from "./zones";
+
+const FORMATS: [value: string, name: string][] = [
+  ["csv", "CSV"], ["xlsx", "Excel (XLSX)"], ["jsonl", "JSON Lines"], ["json", "JSON"],
+  ["tsv", "TSV"], ["parquet", "Parquet"], ["arrow", "Arrow"],
+];
+const PROFILES: [value: string, name: string][] = [
+  ["", "Standard"], ["excel", "For Excel"], ["excel-eu", "For Excel, decimal comma"],
+  ["rfc4180", "RFC 4180"], ["machine", "For programs, text as it is"],
+];
+const PRIORITIES: [value: string, name: string][] = [["high", "High"], ["normal", "Normal"], ["low", "Low"]];
+const TEXT = ["csv", "tsv"];
+const COMPRESSED = ["csv", "tsv", "json", "jsonl", "arrow"];
+
+type Props = { created: (job: Job) => void; previewed: (preview: Preview | null) => void };
+
+export function Create({ created, previewed }: Props) {
+  const [datasets, setDatasets] = useState<Dataset[] | null>(null);
+  const [dataset, setDataset] = useState<Dataset | null>(null);
+  const [values, setValues] = useState<Values>({});
+  const [choices, setChoices] = useState<Choice[]>([]);
+  const [sql, setSql] = useState(false);
+  const [query, setQuery] = useState("");
+  const [connections, setConnections] = useState<Connection[]>([]);
+  const [connection, setConnection] = useState("");
+  const [format, setFormat] = useState("csv");
+  const [profile, setProfile] = useState("");
+  const [locale, setLocale] = useState("");
+  const [compression, setCompression] = useState("none");
+  const [name, setName] = useState("");
+  const [zone, setZone] = useState("");
+  const [priority, setPriority] = useState("normal");
+  const [sheet, setSheet] = useState<Sheet>({ sheet_name: "", freeze_header: true, autofilter: false });
+  const [problem, setProblem] = useState<unknown>(null);
+  const [busy, setBusy] = useState("");
+
+  const choose = (found: Dataset | undefined) => {
+    setDataset(found ?? null);
+    setValues({});
+    setChoices(found?.columns.map((column) => ({ column, on: true })) ?? []);
+    previewed(null);
+  };
+  useEffect(() => {
+    Promise.all([
+      call<{ data: Dataset[] }>("GET", "/v1/datasets"),
+      call<{ data: Connection[] }>("GET", "/v1/connections"),
+    ]).then(([{ data }, { data: found }]) => {
+      setConnections(found);
+      setConnection(found[0]?.name ?? "");
+      setDatasets(data);
+      choose(data[0]);
+      setSql(data.length === 0 && found.length > 0);
+    }, setProblem);
+  }, []);
+
+  const body = (): ExportBody => {
+    const options: Record<string, unknown> = {};
+    if (TEXT.includes(format) && profile) options.profile = profile;
+    if (TEXT.includes(format) && locale.trim()) options.locale = locale.trim();
+    if (format === "xlsx") Object.assign(options, chosen(sheet));
+    if (zone.trim()) options.timezone = zone.trim();
+    const picked = choices.filter((choice) => choice.on).map((choice) => choice.column.name);
+    if (!sql && picked.join("\n") !== dataset?.columns.map((column) => column.name).join("\n")) options.columns = picked;
+    const source = sql ? { query, connection } : { dataset: dataset!.name, params: given(dataset!.filters, values) };
+    const asked: ExportBody = { source, format, options, filename: name.trim() || filename(source) };
+    if (COMPRESSED.includes(format)) asked.compression = compression;
+    return asked;
+  };
+  const attempt = async (what: string, work: () => Promise<void>) => {
+    setBusy(what);
+    setProblem(null);
+    try {
+      await work();
+    } catch (error) {
+      setProblem(error);
+    }
+    setBusy("");
+  };
+  const submit = (event: SubmitEvent) => {
+    event.preventDefault();
+    // One key for one click: however often the request is sent, one export is made.
+    const key = Array.from(crypto.getRandomValues(new Uint32Array(4)), (part) => part.toString(36)).join("");
+    void attempt("create", async () =>
+      created(await call<Job>("POST", "/v1/exports", { ...body(), priority, count: true }, { "Idempotency-Key": key })),
+    );
+  };
+  const look = () => attempt("preview", async () => previewed(await preview(body())));
+  const automatic = filename(sql || !dataset ? {} : { dataset: dataset.name });
+  const none = !sql && (!dataset || !choices.some((choice) => choice.on));
+
+  if (datasets === null) return <section class="card"><h2>New export</h2><Failure problem={problem} /></section>;
+  return (
+    <form class="card new" aria-labelledby="new" onSubmit={submit}>
+      <h2 id="new">New export</h2>
+      {connections.length > 0 && datasets.length > 0 && (
+        <fieldset class="switch">
+          <legend class="hidden">What to export</legend>
+          <label><input type="radio" name="source" checked={!sql} onChange={() => setSql(false)} />Dataset</label>
+          <label><input type="radio" name="source" checked={sql} onChange={() => setSql(true)} />SQL</label>
+        </fieldset>
+      )}
+      {sql ? (
+        <div class="fields">
+          <label class="wide">
+            Query
+            <textarea class="sql" rows={7} required spellcheck={false} placeholder="SELECT ..." value={query} onInput={(e) => setQuery(e.currentTarget.value)} />
+          </label>
+          <div class="wide">
+            <Select label="Connection" value={connection} set={setConnection} choices={connections.map(({ name, kind }) => [name, `${name} (${kind})`])} />
+          </div>
+        </div>
+      ) : dataset ? (
+        <>
+          <label>
+            Dataset
+            <select name="dataset" value={dataset.name} onChange={(e) => choose(datasets.find((d) => d.name === e.currentTarget.value))}>
+              {datasets.map((d) => <option key={d.name} value={d.name}>{d.title}</option>)}
+            </select>
+          </label>
+          {dataset.filters.length > 0 && (
+            <fieldset>
+              <legend>Filters</legend>
+              <div class="fields">
+                {dataset.filters.map((filter) => (
+                  <FilterFields key={`${dataset.name} ${filter.name}`} filter={filter} values={values} set={(param, value) => setValues((old) => ({ ...old, [param]: value }))} />
+                ))}
+              </div>
+            </fieldset>
+          )}
+          <Columns choices={choices} set={setChoices} />
+        </>
+      ) : <p class="empty">There is no dataset that you may export. An administrator can declare one or widen your scopes.</p>}
+      <fieldset>
+        <legend>File</legend>
+        <div class="fields">
+          <Select label="Format" value={format} set={setFormat} choices={FORMATS} />
+          {COMPRESSED.includes(format) && (
+            <Select label="Compression" value={compression} set={setCompression} choices={[["none", "None"], ["gzip", "gzip"], ["zstd", "Zstandard"]]} />
+          )}
+          {TEXT.includes(format) && <Select label="Profile" value={profile} set={setProfile} choices={PROFILES} />}
+          {TEXT.includes(format) && (
+            <label>Locale<input placeholder="such as de-DE" value={locale} onInput={(e) => setLocale(e.currentTarget.value)} /></label>
+          )}
+          <label class="wide">
+            File name
+            <input maxLength={200} placeholder={automatic} value={name} aria-describedby="name-hint" onInput={(e) => setName(e.currentTarget.value)} />
+          </label>
+          <p class="hint wide" id="name-hint">{"{date}, {time} and {job_id} are filled in; the ending is added."}</p>
+        </div>
+      </fieldset>
+      <details>
+        <summary>More options</summary>
+        <div class="fields">
+          <label>
+            Time zone of moments
+            <input list="zones" placeholder="as they are" value={zone} onInput={(e) => setZone(e.currentTarget.value)} />
+          </label>
+          <datalist id="zones">{ZONES.map((known) => <option key={known} value={known} />)}</datalist>
+          <Select label="Priority among yours" value={priority} set={setPriority} choices={PRIORITIES} />
+          {format === "xlsx" && <SheetFields sheet={sheet} set={setSheet} />}
+        </div>
+      </details>
+      <Failure problem={problem} />
+      <div class="row">
+        <button class="primary" disabled={busy !== "" || none}>Create Export</button>
+        <button type="button" disabled={busy !== "" || none} onClick={look}>{busy === "preview" ? "Reading…" : "Preview"}</button>
+        {!sql && dataset && none && <span class="hint">Choose at least one column.</span>}
+      </div>
+    </form>
+  );
+}
+
+type Sheet = { sheet_name: string; freeze_header: boolean; autofilter: boolean };
+
+/** Only what differs from the usual. */
+function chosen({ sheet_name, freeze_header, autofilter }: Sheet): Partial<Sheet> {
+  return {
+    ...(sheet_name.trim() && { sheet_name: sheet_name.trim() }),
+    ...(!freeze_header && { freeze_header }),
+    ...(autofilter && { autofilter }),
+  };
+}
+
+function SheetFields({ sheet, set }: { sheet: Sheet; set: (sheet: Sheet) => void }) {
+  return (
+    <>
+      <label class="wide">
+        Sheet name
+        <input maxLength={31} placeholder="Sheet1" value={sheet.sheet_name} onInput={(e) => set({ ...sheet, sheet_name: e.currentTarget.value })} />
+      </label>
+      <label class="check"><input type="checkbox" checked={sheet.freeze_header} onChange={(e) => set({ ...sheet, freeze_header: e.currentTarget.checked })} />Header stays in view</label>
+      <label class="check"><input type="checkbox" checked={sheet.autofilter} onChange={(e) => set({ ...sheet, autofilter: e.currentTarget.checked })} />Filter buttons</label>
+    </>
+  );
+}
+
+type SelectProps = { label: string; value: string; set: (value: string) => void; choices: [string, string][] };
+
+function Select({ label, value, set, choices }: SelectProps) {
+  return (
+    <label>
+      {label}
+      <select value={value} onChange={(e) => set(e.currentTarget.value)}>
+        {choices.map(([key, name]) => <option key={key} value={key}>{name}</option>)}
+      </select>
+    </label>
+  );
+}
+
+export function Rows({ preview }: { preview: Preview }) {
+  const numeric = preview.columns.map(({ type }) => /^(decimal|u?int|double|float)/.test(type));
+  return (
+    <section class="card" aria-labelledby="preview">
+      <h2 id="preview">Preview</h2>
+      <p class="hint" role="status">
+        {preview.rows.length === 0 ? "No row matches." : preview.truncated ? `The first ${preview.rows.length} rows` : `All ${preview.rows.length} rows`}
+      </p>
+      <div class="preview" tabIndex={0} role="region" aria-label="Preview of the rows">
+        <table>
+          <thead><tr>{preview.columns.map(({ name }, i) => <th key={i} scope="col" class={numeric[i] ? "number" : ""}>{name}</th>)}</tr></thead>
+          <tbody>
+            {preview.rows.map((row, n) => (
+              <tr key={n}>
+                {preview.columns.map(({ key }, i) => (
+                  <td key={i} class={`${numeric[i] ? "number" : ""} ${row[key] === null ? "null" : ""}`}>
+                    {row[key] === null ? "empty" : shown(row[key])}
+                  </td>
+                ))}
+              </tr>
+            ))}
+          </tbody>
+        </table>
+      </div>
+    </section>
+  );
+}

@@ -1,0 +1,94 @@
+// The typed filters of a dataset as fields; their values are the texts that the API takes.
+import type { Filter } from "./api";
+import { instant } from "./zones";
+
+export type Values = Record<string, string>;
+const MATCHES = { equals: "exactly", contains: "contains", starts_with: "begins with" };
+
+type Props = { filter: Filter; values: Values; set: (param: string, value: string) => void };
+
+export function FilterFields({ filter, values, set }: Props) {
+  const field = (param: string, extra: object = {}) => ({
+    name: param,
+    value: values[param] ?? "",
+    onInput: (event: Event) => set(param, (event.currentTarget as HTMLInputElement).value),
+    ...extra,
+  });
+  const [first, last] = filter.params as [string, string];
+  switch (filter.type) {
+    case "date_range":
+      return (
+        <div class="range">
+          {[first, last].map((param, at) => <Moment key={param} filter={filter} param={param} time={at ? "Ends at" : "Begins at"} value={values[param] ?? ""} set={set} />)}
+          <p class="hint">
+            Whole days in {filter.zone ?? "UTC"}, both included.{filter.instants && " With a time, from or until that moment there."}
+          </p>
+        </div>
+      );
+    case "number_range":
+      return (
+        <div class="range">
+          <label>{words(first)}<input inputMode="decimal" {...field(first)} /></label>
+          <label>{words(last)}<input inputMode="decimal" {...field(last)} /></label>
+        </div>
+      );
+    case "one_of":
+      return (
+        <label>
+          {words(first)}
+          <select {...field(first)}>
+            <option value="">Any</option>
+            {filter.values!.map((value) => <option key={value}>{value}</option>)}
+          </select>
+        </label>
+      );
+    case "any_of":
+      return <label class="wide">{words(first)}<textarea rows={2} placeholder="any of these, one on each line" {...field(first)} /></label>;
+    case "limit":
+      return <label>Rows at most<input type="number" min="1" max={filter.max} {...field(first)} /></label>;
+    case "text":
+      return (
+        <label>
+          {words(first)}
+          <input placeholder={MATCHES[filter.match ?? "equals"]} {...field(first)} />
+        </label>
+      );
+  }
+}
+
+type MomentProps = { filter: Filter; param: string; time: string; value: string; set: Props["set"] };
+
+/** A day, and if the filter takes instants a time on it; the day alone while there is no time. */
+function Moment({ filter, param, time, value, set }: MomentProps) {
+  const [day, hour] = [value.slice(0, 10), value.slice(11, 19)];
+  const zone = filter.zone ?? "UTC";
+  const put = (day: string, hour: string) => set(param, day && hour ? instant(day, hour, zone) : day);
+  return (
+    <div class="moment">
+      <label>{words(param)}<input type="date" name={param} value={day} onInput={(e) => put(e.currentTarget.value, hour)} /></label>
+      {filter.instants && (
+        <input
+          type="time" aria-label={`${time}, in ${zone}`} title={`${time}, in ${zone}`} disabled={!day} value={hour}
+          onChange={(e) => put(day, e.currentTarget.value)}
+        />
+      )}
+    </div>
+  );
+}
+
+/** The values as the API takes them: nothing that is empty, a list where there may be several. */
+export function given(filters: Filter[], values: Values): Record<string, string | string[]> {
+  const lists = new Set(filters.filter((filter) => filter.type === "any_of").flatMap((filter) => filter.params));
+  const filled = Object.entries(values).filter(([, value]) => value.trim());
+  return Object.fromEntries(filled.map(([param, value]) => [param, lists.has(param) ? lines(value) : value]));
+}
+
+function lines(text: string): string[] {
+  return text.split("\n").map((line) => line.trim()).filter(Boolean);
+}
+
+/** `dateFrom` as "Date from". */
+export function words(name: string): string {
+  const spaced = name.replace(/_/g, " ").replace(/([a-z])([A-Z])/g, "$1 $2").toLowerCase();
+  return spaced.charAt(0).toUpperCase() + spaced.slice(1);
+}

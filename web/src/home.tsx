@@ -1,0 +1,32 @@
+import { Frame, mount, useWho } from "./frame";
+
+function Home() {
+  const who = useWho();
+  return (
+    <Frame who={who}>
+      <div class="welcome">
+        <h1>Query results as complete files</h1>
+        <p class="lead">
+          Fluxport streams rows from your databases into CSV, JSON, XLSX, Parquet or Arrow: complete or not at all,
+          with rows, bytes and SHA-256 to check.
+        </p>
+        <div class="places">
+          <a class="card place" href="/exports">
+            <h2>Exports</h2>
+            <p>Choose a dataset, filter it, pick columns, watch it run and download the file.</p>
+          </a>
+          <a class="card place" href="/dashboard">
+            <h2>Sensors</h2>
+            <p>See trends, select a range by dragging over it, and export exactly that.</p>
+          </a>
+          <a class="card place" href="/docs">
+            <h2>API</h2>
+            <p>Everything that these pages do, for programs. The description for machines is openapi.json.</p>
+          </a>
+        </div>
+      </div>
+    </Frame>
+  );
+}
+
+mount(<Home />);

@@ -1,0 +1,136 @@
+// The user's exports as they stand.
+import { useEffect, useState } from "preact/hooks";
+import { call, type ExportBody, filename, type Job, type Link } from "./api";
+import { Failure } from "./failure";
+import { words } from "./filters";
+
+type Props = { job: Job; now: number; changed: (job?: Job) => void };
+
+export const ACTIVE = ["queued", "running"];
+
+export function title(job: Job): string {
+  return job.files[0]?.name ?? `${origin(job)}, ${job.format.toUpperCase()}`;
+}
+
+function origin({ source }: Job): string {
+  return source.sensor_id ?? (source.dataset ? words(source.dataset) : "SQL query");
+}
+
+export function JobCard({ job, now, changed }: Props) {
+  const [problem, setProblem] = useState<unknown>(null);
+  const attempt = (work: Promise<Job>) => {
+    setProblem(null);
+    work.then(changed, setProblem);
+  };
+  const repeat = () => attempt(call<Job>("POST", "/v1/exports", again(job)));
+  return (
+    <li class="job" data-id={job.id} data-status={job.status}>
+      <div class="row between">
+        <h3>{title(job)}</h3>
+        <span class={`badge ${job.status}`}>{job.status === "running" && job.phase ? job.phase : job.status}</span>
+      </div>
+      {job.status === "running" && (
+        <progress aria-label={`Progress of ${title(job)}`} max={100} {...(job.percent === null ? {} : { value: job.percent })} />
+      )}
+      <p class="figures">{figures(job)}</p>
+      {job.status === "failed" && (
+        <p class="failure">
+          {job.error?.message} {job.error?.retryable ? "This may pass: repeat it in a while." : "Change the export and create it anew."}{" "}
+          <code>{job.error?.code}</code>
+        </p>
+      )}
+      {job.warnings.length > 0 && (
+        <p class="warned">
+          {job.warnings.map((warning) => `${warning.code.replace(/_/g, " ")}${warning.column ? ` in ${warning.column}` : ""}: ${warning.count.toLocaleString("en")}`).join("; ")}
+        </p>
+      )}
+      <Failure problem={problem} />
+      <div class="row">
+        {job.status === "completed" && <Download job={job} now={now} />}
+        {ACTIVE.includes(job.status) ? (
+          <button type="button" class="small danger" onClick={() => attempt(call<Job>("DELETE", `/v1/exports/${job.id}`))}>Cancel</button>
+        ) : (
+          <button type="button" class="small" onClick={repeat}>Repeat</button>
+        )}
+      </div>
+    </li>
+  );
+}
+
+function Download({ job, now }: { job: Job; now: number }) {
+  // The first link that was told is kept, so that its time runs down; each look at the job would give a new one.
+  const [link, setLink] = useState<Link | null>(job.download);
+  const [shown, setShown] = useState<string | null>(null);
+  const [said, setSaid] = useState("");
+  const [problem, setProblem] = useState<unknown>(null);
+  useEffect(() => {
+    if (!link) setLink(job.download);
+  }, [job.download]);
+
+  const ask = (one_time: boolean) => call<Link>("POST", `/v1/exports/${job.id}/links`, { one_time });
+  const renew = () => ask(false).then(setLink, setProblem);
+  const copy = async (one_time: boolean) => {
+    try {
+      const { url } = one_time || !link ? await ask(one_time) : link;
+      try {
+        await navigator.clipboard.writeText(url);
+        setSaid(one_time ? "One-time link copied" : "Link copied");
+      } catch {
+        setShown(url); // no clipboard outside of HTTPS and this machine
+      }
+    } catch (error) {
+      setProblem(error);
+    }
+  };
+  const left = link ? Math.max(0, Date.parse(link.expires_at) - now) : 0;
+  if (left === 0) return <><button type="button" class="small primary" onClick={renew}>Renew link</button><span class="hint">The link has expired.</span><Failure problem={problem} /></>;
+  const url = new URL(link!.url);
+  return (
+    <>
+      <a class="button small primary" href={url.pathname + url.search} download>Download</a>
+      <button type="button" class="small" onClick={() => copy(false)}>Copy link</button>
+      <button type="button" class="small" onClick={() => copy(true)}>One-time link</button>
+      <span class="hint" title="A new one can be had as long as the file is kept">Link valid for {clock(left / 1000)}</span>
+      <span class="hint" role="status">{said}</span>
+      {shown && <input readOnly aria-label="Link" value={shown} ref={(field) => field?.select()} />}
+      <Failure problem={problem} />
+    </>
+  );
+}
+
+/** What is known, and nothing else. */
+function figures(job: Job): string {
+  const known = [started(job)];
+  if (job.status !== "queued") {
+    const total = job.status === "running" && job.rows_total !== null ? ` of ${job.rows_total.toLocaleString("en")}` : "";
+    known.push(`${job.rows.toLocaleString("en")}${total} rows`, size(job.bytes));
+  }
+  if (job.status === "running" && job.percent !== null) known.push(`${job.percent} %`);
+  if (job.status === "running" && job.eta_s !== null) known.push(`${clock(job.eta_s)} left`);
+  if (job.attempts > 1) known.push(`attempt ${job.attempts}`);
+  if (job.truncated) known.push("cut at the limit");
+  if (job.status === "completed" && job.expires_at) known.push(`kept until ${new Date(job.expires_at).toLocaleDateString()}`);
+  return known.join(" · ");
+}
+
+function started(job: Job): string {
+  return new Date(job.created_at).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" });
+}
+
+export function size(bytes: number): string {
+  const units = ["bytes", "KB", "MB", "GB", "TB"];
+  const step = Math.min(units.length - 1, bytes < 1000 ? 0 : Math.floor(Math.log10(bytes) / 3));
+  return `${(bytes / 1000 ** step).toLocaleString("en", { maximumFractionDigits: step ? 1 : 0 })} ${units[step]}`;
+}
+
+function clock(seconds: number): string {
+  const whole = Math.ceil(seconds);
+  const [h, m, s] = [Math.floor(whole / 3600), Math.floor(whole / 60) % 60, whole % 60];
+  const two = (n: number) => String(n).padStart(2, "0");
+  return h ? `${h}:${two(m)}:${two(s)}` : `${m}:${two(s)}`;
+}
+
+function again(job: Job): ExportBody {
+  const { source, format, compression, options, priority } = job;
+  return { source, format, compression, options, priority, filename: filename(source), count: true };
+}

@@ -1,0 +1,16 @@
+import { Frame, mount } from "./frame";
+import { SignInForm } from "./signing";
+
+/** Where to go on: a path of this service and nowhere else. */
+function next(): string {
+  const wanted = new URL(new URLSearchParams(location.search).get("next") ?? "/exports", location.origin);
+  return wanted.origin === location.origin ? wanted.pathname + wanted.search + wanted.hash : "/exports";
+}
+
+mount(
+  <Frame who={null}>
+    <div class="card alone">
+      <SignInForm title={<h1>Sign in</h1>} entered={() => location.assign(next())} />
+    </div>
+  </Frame>,
+);

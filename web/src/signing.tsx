@@ -1,0 +1,112 @@
+// Signing in: the form on its own page, and over any other page when its session has ended, so that nothing is lost.
+import type { ComponentChildren } from "preact";
+import { useEffect, useRef, useState } from "preact/hooks";
+import { askToSignIn, call, type Who } from "./api";
+import { Failure } from "./failure";
+
+export type State = { user: Who | null; ways: ("password" | "dev")[] };
+
+type Props = { title: ComponentChildren; entered: (who: Who) => void; children?: ComponentChildren };
+
+export function SignInForm({ title, entered, children }: Props) {
+  const [problem, setProblem] = useState<unknown>(null);
+  const [busy, setBusy] = useState(false);
+  const [ways, setWays] = useState<State["ways"]>([]);
+  useEffect(() => {
+    call<State>("GET", "/session/state").then((state) => setWays(state.ways), () => undefined);
+  }, []);
+
+  const enter = async (path: string, body?: unknown) => {
+    setBusy(true);
+    setProblem(null);
+    try {
+      entered(await call<Who>("POST", path, body));
+    } catch (error) {
+      setProblem(error);
+      setBusy(false);
+    }
+  };
+  const submit = (event: SubmitEvent) => {
+    event.preventDefault();
+    const form = new FormData(event.currentTarget as HTMLFormElement);
+    void enter("/session", { user: form.get("user"), password: form.get("password") });
+  };
+
+  return (
+    <form class="sign-in" onSubmit={submit}>
+      {title}
+      <label>User<input name="user" autocomplete="username" required autofocus /></label>
+      <label>Password<input name="password" type="password" autocomplete="current-password" required /></label>
+      <Failure problem={problem} />
+      <div class="row">
+        <button class="primary" disabled={busy}>Sign in</button>
+        {children}
+      </div>
+      {ways.includes("dev") && (
+        <p class="or">
+          On this machine, in development:{" "}
+          <button type="button" class="link" disabled={busy} onClick={() => enter("/session/dev")}>sign in as dev</button>
+        </p>
+      )}
+    </form>
+  );
+}
+
+/** Where nobody has been signed in, nothing is lost by going there. */
+export function toSignIn(): void {
+  location.assign(`/sign-in?next=${encodeURIComponent(location.pathname + location.search + location.hash)}`);
+}
+
+/** The dialog of a session that has ended; a request that waits for it goes on when somebody has signed in. */
+export function SignInAgain({ who }: { who: Who | null | undefined }) {
+  const [open, setOpen] = useState(false);
+  const dialog = useRef<HTMLDialogElement>(null);
+  const waiting = useRef<((entered: boolean) => void)[]>([]);
+  const dismissed = useRef(false);
+  const before = useRef(who);
+  before.current = who;
+
+  useEffect(() => {
+    askToSignIn(() => {
+      if (!before.current) {
+        toSignIn();
+        return new Promise(() => undefined);
+      }
+      if (dismissed.current) return Promise.resolve(false);
+      setOpen(true);
+      return new Promise((end) => waiting.current.push(end));
+    });
+    // Who does not want to is left alone, while a page asks by itself, until the next thing that person does.
+    const acted = () => (dismissed.current = false);
+    document.addEventListener("click", acted, true);
+    return () => document.removeEventListener("click", acted, true);
+  }, []);
+  useEffect(() => {
+    if (open) dialog.current!.showModal();
+  }, [open]);
+
+  const done = (entered: boolean) => {
+    dismissed.current = !entered;
+    setOpen(false);
+    for (const end of waiting.current.splice(0)) end(entered);
+  };
+  // What is on the page belongs to who was here before.
+  const entered = (now: Who) => (now.user === who?.user ? done(true) : location.reload());
+
+  if (!open) return null;
+  return (
+    <dialog class="card" ref={dialog} aria-labelledby="again" onCancel={() => done(false)}>
+      <SignInForm
+        entered={entered}
+        title={
+          <div>
+            <h2 id="again">Sign in again</h2>
+            <p class="hint">Your session has ended. What you filled in stays here.</p>
+          </div>
+        }
+      >
+        <button type="button" onClick={() => done(false)}>Not now</button>
+      </SignInForm>
+    </dialog>
+  );
+}
