@@ -498,7 +498,7 @@ def worker(config: Config) -> Worker:
     )
     return Worker(
         store,
-        config.database,
+        queue,
         carrier,
         workers=config.limits.workers,
         queries_max=exports.queries_max,

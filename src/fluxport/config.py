@@ -266,7 +266,8 @@ class ScheduleConfig(Section):
     timezone: Annotated[str, AfterValidator(_zone)] = Field("UTC", description="the zone in which cron is read")
     user: str = Field(min_length=1, max_length=128, description="whose exports they are")
     missed: Literal["tell", "run"] = Field(
-        "tell", description="of runs at which no worker was there: tell, or tell and run once for all of them"
+        "tell",
+        description="of runs that could not begin for more than a minute: tell, or tell and run once for all of them",
     )
     export: Annotated[dict[str, Any], AfterValidator(_export_body)] = Field(
         description="what is exported: the body of POST /v1/exports"

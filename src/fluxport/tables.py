@@ -103,6 +103,15 @@ executors = sa.Table(
     sa.Column("seen_at", sa.Double, nullable=False),
 )
 
+# How far back each schedule's runs have been looked for; ``definition`` is the cron expression and its zone.
+schedules = sa.Table(
+    "schedules",
+    metadata,
+    sa.Column("name", sa.String(255), primary_key=True),
+    sa.Column("definition", sa.Text, nullable=False),
+    sa.Column("looked_at", sa.Double, nullable=False),
+)
+
 # Totals of all workers since the first export; telemetry.measures says what is counted.
 counters = sa.Table(
     "counters",
@@ -208,6 +217,13 @@ def transaction(engine: sa.Engine) -> Iterator[sa.Connection]:
             yield connection
     except _AWAY as error:
         raise Unavailable("The service's own database is away; ask again in a moment.", code=AWAY) from error
+
+
+def database_now(connection: sa.Connection) -> float:
+    """The database's clock (Unix seconds): the one that all workers share, whatever their own say."""
+    sqlite = "SELECT (julianday('now') - 2440587.5) * 86400.0"
+    postgres = "SELECT extract(epoch FROM clock_timestamp())"
+    return float(connection.execute(sa.text(sqlite if connection.dialect.name == "sqlite" else postgres)).scalar_one())
 
 
 def patiently(do: Callable[[], T], ended: threading.Event) -> T:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from identity_support import DATABASES, database_url
 from mail_receiver import mail_server
-from service_support import Client, emulator, service
+from schedule_support import looked_back, unaccounted
+from service_support import Client, emulator, process, service
 
 FEW = "SELECT id, name FROM users ORDER BY id LIMIT 10"
 ENDLESS = "SELECT a.id, b.email FROM users a CROSS JOIN users b"
@@ -63,22 +66,52 @@ def test_a_run_is_left_out_and_told_while_the_one_before_goes_on(tmp_path: Path)
         assert active[0]["id"] in ended(client, "schedule_overlap")[0]["error"]["message"]
 
 
-def test_runs_that_nobody_was_there_for_are_told_once_and_made_up_for_once_if_asked(tmp_path: Path) -> None:
-    with mail_server() as mail, emulator(tmp_path, 100) as url:
+@pytest.mark.parametrize("missed", ["tell", "run"])
+@pytest.mark.parametrize("kind", DATABASES)
+def test_runs_that_nobody_was_there_for_are_told_once_and_made_up_for_once_if_asked(
+    tmp_path: Path, kind: str, missed: str
+) -> None:
+    minute = datetime.now(UTC).minute
+    cron = f"{(minute - 5) % 60},{(minute - 25) % 60} * * * *"  # nothing is due while this test runs
+    declare(tmp_path, FEW, cron, missed=missed, export={"notify": {"email": ["ann@example.com"]}})
+    with mail_server() as mail, emulator(tmp_path, 100) as url, database_url(kind, tmp_path) as database:
         settings = {"SMTP_HOST": "127.0.0.1", "SMTP_PORT": str(mail.port), "SMTP_FROM": "exports@example.com"}
-        declare(tmp_path, FEW, export={"notify": {"email": ["ann@example.com"]}})
+        settings["FLUXPORT_DATABASE"] = database
+        environ = settings | {"MYSQL_DSN": url, "LOCAL_STORAGE_PATH": str(tmp_path / "exports")}
         with service(tmp_path, url, **settings) as client:
-            until(lambda: ended(client))
-        time.sleep(3)  # three runs that nobody is there for
-        before = len(mail.mails)
-        # Nothing is due any more while this one runs, so what is found was missed.
-        declare(tmp_path, FEW, missed="run", export={"notify": {"email": ["ann@example.com"]}})
-        with service(tmp_path, url, **settings) as client:
-            (missed,) = until(lambda: ended(client, "schedule_missed"))
-            until(lambda: any("missed" in str(taken.message()) for taken in mail.mails[before:]))
-            assert len(ended(client, "schedule_missed")) == 1
-    assert "runs were missed because no worker was there" in missed["error"]["message"]
-    assert missed["files"] == []
+            assert listed(client) == []
+        looked_back(database, "tick", seconds=3500)
+        with (
+            service(tmp_path, url, **settings) as client,
+            process("worker", folder=tmp_path, environ=environ, until="worker ready"),
+        ):
+            (told,) = until(lambda: ended(client, "schedule_missed"))
+            until(lambda: len(mail.mails) >= (2 if missed == "run" else 1))
+            time.sleep(5)  # two more looks back of each worker
+            (told_still,) = ended(client, "schedule_missed")
+            made_up = ended(client)
+        subjects = [str(taken.message()["Subject"]) for taken in mail.mails]
+    assert told_still["id"] == told["id"]
+    assert "2 runs were missed because no worker, or no database, was there: " in told["error"]["message"]
+    assert told["files"] == []
+    assert [job["rows"] for job in made_up] == ([10] if missed == "run" else [])
+    assert len(subjects) == 1 + len(made_up), subjects
+
+
+@pytest.mark.parametrize("kind", DATABASES)
+def test_no_run_is_lost_between_a_worker_that_is_killed_and_the_next(tmp_path: Path, kind: str) -> None:
+    declare(tmp_path, FEW)
+    with emulator(tmp_path, 100) as url, database_url(kind, tmp_path) as database:
+        environ = {"FLUXPORT_DATABASE": database, "MYSQL_DSN": url, "LOCAL_STORAGE_PATH": str(tmp_path / "exports")}
+        with service(tmp_path, url, "--no-worker", FLUXPORT_DATABASE=database) as client:
+            with process("worker", folder=tmp_path, environ=environ, until="worker ready") as (worker, _):
+                until(lambda: ended(client))
+                worker.kill()
+            time.sleep(3)
+            with process("worker", folder=tmp_path, environ=environ, until="worker ready"):
+                restarted = datetime.now(UTC)
+                until(lambda: looked_back(database, "tick") > restarted, 60)
+                until(lambda: not unaccounted(database, "tick", restarted))
 
 
 def test_an_export_that_a_schedule_cannot_have_is_refused_at_the_start(tmp_path: Path) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 from fault_proxy import FaultProxy
 from mysql_support import wait_until
 from postgres_support import scratch_postgres
+from schedule_support import looked_back, unaccounted
 from service_support import emulator, process, service
 
 ROWS = 300_000
@@ -48,3 +51,19 @@ def test_what_runs_and_what_waits_outlives_a_database_that_is_away(tmp_path: Pat
     assert later.status_code == 202
     stored = [path.name for path in (tmp_path / "exports").iterdir()]
     assert sorted(name[:36] for name in stored if name[:36] in ids) == sorted(ids)
+
+
+def test_runs_that_were_due_while_the_database_was_away_are_made_up_for_or_told(tmp_path: Path) -> None:
+    export = {"source": {"query": "SELECT id, name FROM users ORDER BY id LIMIT 10"}}
+    entry = {"cron": "* * * * * *", "user": "default", "export": export}
+    (tmp_path / "fluxport.yaml").write_text(json.dumps({"schedules": {"tick": entry}}))
+    with scratch_postgres() as postgres, emulator(tmp_path, 100) as url:
+        between = FaultProxy(postgres.url)
+        with between, service(tmp_path, url, FLUXPORT_DATABASE=between.url) as client:
+            assert wait_until(lambda: len(client.get("/v1/exports").json()["data"]) >= 3, 30)
+            between.__exit__(None, None, None)
+            time.sleep(AWAY_S)
+            with FaultProxy(postgres.url, port=between.port):
+                back = datetime.now(UTC)
+                assert wait_until(lambda: looked_back(postgres.url, "tick") > back, 60)
+                assert wait_until(lambda: not unaccounted(postgres.url, "tick", back), 30)

@@ -20,10 +20,11 @@ import sqlalchemy as sa
 
 from fluxport.errors import Unavailable
 from fluxport.jobs.carry import Carrier
-from fluxport.jobs.schedule import NOBODY, Scheduler
+from fluxport.jobs.clock import SCHEDULES, Clock
+from fluxport.jobs.schedule import Scheduler
 from fluxport.jobs.store import Record, Store
 from fluxport.jobs.tell import Teller
-from fluxport.tables import AWAY, executors, transaction
+from fluxport.tables import AWAY, database_now, executors, transaction
 
 if TYPE_CHECKING:
     from dbos import DBOSClient, EnqueueOptions
@@ -32,18 +33,15 @@ log = logging.getLogger("fluxport.engine")
 
 WORKFLOW = "fluxport.export"
 TELL_WORKFLOW = "fluxport.tell"
-SCHEDULED_WORKFLOW = "fluxport.scheduled"
-MISSED_WORKFLOW = "fluxport.missed"
 TELLS = "tells"
 TELLS_AT_ONCE = 8
-SCHEDULES = "schedules"
 SCHEDULES_AT_ONCE = 4
 # Workflows of one version are carried by workers of that version alone; ours stay compatible with their past.
 APPLICATION_VERSION = "1"
 BEAT_EVERY_S = 2.0
 DEAD_AFTER_S = 8.0
 POLL_EVERY_S = 0.05
-FORGET_AT_ONCE = 500
+AT_ONCE = 500
 
 
 def queue_name(connection: str) -> str:
@@ -63,7 +61,7 @@ class Queue:
     """The API's side of the engine."""
 
     def __init__(self, url: str) -> None:
-        self._url = engine_url(url)
+        self.url = engine_url(url)
         self._client: DBOSClient | None = None
         self._lock = threading.Lock()
 
@@ -72,22 +70,38 @@ class Queue:
         from dbos import DBOS
 
         logging.getLogger("dbos").setLevel(logging.WARNING)
-        DBOS.migrate(self._url)
+        DBOS.migrate(self.url)
 
     def put(self, connection: sa.Connection, record: Record) -> None:
         """Queue the export as part of the caller's transaction."""
-        self._reached().enqueue_in_transaction(
+        self.enqueue(
             connection,
             {
                 "workflow_name": WORKFLOW,
                 "queue_name": queue_name(record.spec["connection"]),
                 "workflow_id": record.id,
-                "app_version": APPLICATION_VERSION,
                 "queue_partition_key": record.owner,
                 "priority": record.priority,
             },
             record.id,
         )
+
+    def enqueue(self, connection: sa.Connection, options: EnqueueOptions, *args: Any) -> None:
+        """Queue a workflow as part of the caller's transaction."""
+        self._reached().enqueue_in_transaction(connection, {**options, "app_version": APPLICATION_VERSION}, *args)
+
+    def known(self, workflow_ids: Sequence[str]) -> set[str]:
+        """Those of the workflows that the engine has, whatever became of them. Unavailable if the database is away."""
+        found: set[str] = set()
+        try:
+            for start in range(0, len(workflow_ids), AT_ONCE):
+                listed = self._reached().list_workflows(
+                    workflow_ids=list(workflow_ids[start : start + AT_ONCE]), load_input=False, load_output=False
+                )
+                found.update(workflow.workflow_id for workflow in listed)
+        except sa.exc.SQLAlchemyError as error:
+            raise Unavailable("The service's own database is away.", code=AWAY) from error
+        return found
 
     def _reached(self) -> DBOSClient:
         with self._lock:
@@ -95,7 +109,7 @@ class Queue:
                 from dbos import DBOSClient, DBOSPortableJSONSerializer
 
                 self._client = DBOSClient(
-                    system_database_url=self._url,
+                    system_database_url=self.url,
                     serializer=DBOSPortableJSONSerializer(),
                     application_name="fluxport",
                     lazy=True,
@@ -118,13 +132,13 @@ class Queue:
             found = client.list_workflows(
                 completed_before=datetime.fromtimestamp(ended_before, UTC).isoformat(),
                 status=["SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"],
-                limit=FORGET_AT_ONCE,
+                limit=AT_ONCE,
                 load_input=False,
                 load_output=False,
             )
             client.delete_workflows([workflow.workflow_id for workflow in found])
             forgotten += len(found)
-            if len(found) < FORGET_AT_ONCE:
+            if len(found) < AT_ONCE:
                 return forgotten
 
     def close(self) -> None:
@@ -139,7 +153,7 @@ class Worker:
     def __init__(
         self,
         store: Store,
-        url: str,
+        queue: Queue,
         carrier: Carrier,
         *,
         workers: int,
@@ -148,12 +162,12 @@ class Worker:
         scheduler: Scheduler,
     ) -> None:
         self._store = store
-        self._url = engine_url(url)
+        self._url = queue.url
         self._carrier = carrier
         self._workers = workers
         self._queries_max = queries_max
         self._teller = teller
-        self._scheduler = scheduler
+        self._clock = Clock(scheduler, store.engine, queue)
         self.executor_id = uuid.uuid4().hex
         self._stopped = threading.Event()
         self._beats: threading.Thread | None = None
@@ -172,7 +186,7 @@ class Worker:
                 "max_executor_threads": 2 * self._workers + 8,
             }
         )
-        scheduled = _register(self._carrier, self._teller, self._scheduler)
+        scheduled = self._clock.register(_register_exports(self._carrier, self._teller))
         self._beat()
         DBOS.listen_queues([TELLS, SCHEDULES, *(queue_name(name) for name in self._queries_max)])
         DBOS.launch()
@@ -187,54 +201,9 @@ class Worker:
                 polling_interval_sec=POLL_EVERY_S,
                 on_conflict="always_update",
             )
-        self._apply_schedules(scheduled)
+        self._clock.start(scheduled)
         self._beats = threading.Thread(target=self._keep_alive, name="fluxport-lease", daemon=True)
         self._beats.start()
-
-    def _apply_schedules(self, scheduled: Callable[[Any, dict[str, str]], None]) -> None:
-        """Give the engine the schedules of the configuration, and tell of runs since it last ran one."""
-        from dbos import DBOS
-
-        now = datetime.now(UTC)
-        kept = {entry["schedule_name"]: entry for entry in DBOS.list_schedules()}
-        for name in kept.keys() - self._scheduler.schedules.keys():
-            DBOS.delete_schedule(name)
-        DBOS.apply_schedules(
-            [
-                {
-                    "schedule_name": name,
-                    "workflow_fn": scheduled,
-                    "schedule": schedule.cron,
-                    "cron_timezone": schedule.timezone,
-                    "queue_name": SCHEDULES,
-                    # Kept as it is: a definition that changes is begun anew, and could lose the run of that moment.
-                    "context": kept[name]["context"] if name in kept else {"name": name, "since": now.isoformat()},
-                }
-                for name, schedule in self._scheduler.schedules.items()
-            ]
-        )
-        for name, entry in kept.items():
-            if name in self._scheduler.schedules:
-                self._tell_missed(name, entry["last_fired_at"] or entry["context"]["since"], now)
-
-    def _tell_missed(self, name: str, last_run: str, now: datetime) -> None:
-        from dbos import DBOS
-
-        schedule = self._scheduler.schedules[name]
-        told = self._scheduler.told_until(name)
-        after = datetime.fromisoformat(last_run)
-        missed = schedule.missed(after if told is None else max(after, told), now)
-        if not missed:
-            return
-        first, last = missed[0].isoformat(), missed[-1].isoformat()
-        # The same id whichever of several workers sees it.
-        options: EnqueueOptions = {
-            "workflow_name": MISSED_WORKFLOW,
-            "queue_name": SCHEDULES,
-            "workflow_id": f"missed-{name}-{last}",
-            "app_version": APPLICATION_VERSION,
-        }
-        DBOS.enqueue_workflow_with_options(options, name, len(missed), first, last)
 
     def stop(self, grace_s: float) -> None:
         """Give what runs ``grace_s`` to finish; what does not goes back to the queue for whoever is alive."""
@@ -259,6 +228,7 @@ class Worker:
         while not self._stopped.wait(BEAT_EVERY_S):
             try:
                 self._beat()
+                self._clock.look_back()
                 for dead in self._dead():
                     self._take_over(dead)
             except Unavailable:
@@ -266,7 +236,7 @@ class Worker:
 
     def _beat(self) -> None:
         with transaction(self._store.engine) as connection:
-            now = _now(connection)
+            now = database_now(connection)
             changed = connection.execute(
                 sa.update(executors).where(executors.c.id == self.executor_id).values(seen_at=now)
             )
@@ -275,7 +245,7 @@ class Worker:
 
     def _dead(self) -> Iterable[str]:
         with transaction(self._store.engine) as connection:
-            limit = _now(connection) - DEAD_AFTER_S
+            limit = database_now(connection) - DEAD_AFTER_S
             return list(connection.scalars(sa.select(executors.c.id).where(executors.c.seen_at < limit)))
 
     def _take_over(self, dead: str) -> None:
@@ -287,13 +257,8 @@ class Worker:
         if taken:
             log.warning("took over %d exports of a worker that is gone", len(taken))
         with transaction(self._store.engine) as connection:
-            limit = _now(connection) - DEAD_AFTER_S
+            limit = database_now(connection) - DEAD_AFTER_S
             connection.execute(sa.delete(executors).where(executors.c.id == dead, executors.c.seen_at < limit))
-
-
-def _register(carrier: Carrier, teller: Teller, scheduler: Scheduler) -> Callable[[Any, dict[str, str]], None]:
-    """The workflows. What schedules run is given back."""
-    return _register_schedules(scheduler, _register_exports(carrier, teller))
 
 
 def _register_exports(carrier: Carrier, teller: Teller) -> Callable[[str], None]:
@@ -340,45 +305,3 @@ def _register_exports(carrier: Carrier, teller: Teller) -> Callable[[str], None]
             enqueue_tell(export_id, target, tries + 1, wait_s)
 
     return tell_all
-
-
-def _register_schedules(scheduler: Scheduler, tell_all: Callable[[str], None]) -> Callable[[Any, dict[str, str]], None]:
-    """Runs by the clock, and those that were missed; what the engine calls at each moment is given back."""
-    from dbos import DBOS, error
-
-    # Only what is not there now is raised; anything else is an export that failed.
-    @DBOS.step(name="fluxport.run", retries_allowed=True, max_attempts=8, interval_seconds=2.0, backoff_rate=2.0)
-    def run(name: str, at: str) -> str | None:
-        return scheduler.run(name, at)
-
-    @DBOS.step(name="fluxport.missed", retries_allowed=True, max_attempts=8, interval_seconds=2.0, backoff_rate=2.0)
-    def tell_missed(name: str, count: int, first: str, last: str, why: str = NOBODY) -> str | None:
-        return scheduler.tell_missed(name, count, first, last, why)
-
-    @DBOS.workflow(name=SCHEDULED_WORKFLOW)
-    def scheduled(at: Any, context: dict[str, str]) -> None:
-        name, moment = context["name"], str(at)  # what JSON made of the moment
-        try:
-            failed = run(name, moment)
-        except error.DBOSMaxStepRetriesExceeded:
-            # The queue was full, or the service closing, at every try: what is not asked for must be told all the same.
-            failed = tell_missed(name, 1, moment, moment, "the service took nothing for minutes")
-        if failed is not None:
-            tell_all(failed)
-
-    @DBOS.workflow(name=MISSED_WORKFLOW)
-    def missed(name: str, count: int, first: str, last: str) -> None:
-        if (failed := tell_missed(name, count, first, last)) is not None:
-            tell_all(failed)
-        schedule = scheduler.schedules.get(name)
-        if schedule is not None and schedule.catch_up and (failed := run(name, last)) is not None:
-            tell_all(failed)
-
-    return scheduled
-
-
-def _now(connection: sa.Connection) -> float:
-    """The database's clock: the one that all workers share, whatever their own say."""
-    sqlite = "SELECT (julianday('now') - 2440587.5) * 86400.0"
-    postgres = "SELECT extract(epoch FROM clock_timestamp())"
-    return float(connection.execute(sa.text(sqlite if connection.dialect.name == "sqlite" else postgres)).scalar_one())

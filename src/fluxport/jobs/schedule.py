@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("fluxport.schedules")
 
 DOOR = "schedule"
-NOBODY = "no worker was there"
+NOBODY = "no worker, or no database, was there"
 MISSED_MAX = 10_000  # runs that are looked at; more were missed is told as so many
 
 
@@ -103,12 +103,6 @@ class Scheduler:
                 raise
             return self._failed(schedule, key, error.code, error.message)
         return None
-
-    def told_until(self, name: str) -> datetime | None:
-        """The last missed run that was told of."""
-        schedule = self.schedules[name]
-        found = self._exports.store.last_key(schedule.owner, key_prefix(name) + "missed:")
-        return None if found is None else datetime.fromisoformat(found.rsplit("missed:", 1)[1])
 
     def tell_missed(self, name: str, count: int, first: str, last: str, why: str) -> str | None:
         """Tell of runs that nobody carried out, and why; the id of the failed export that says so."""

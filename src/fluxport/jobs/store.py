@@ -322,15 +322,6 @@ class Store:
             query = query.order_by(exports.c.created_at.desc(), exports.c.id.desc()).limit(limit)
             return [_record(row) for row in connection.execute(query)]
 
-    def last_key(self, owner: str, prefix: str) -> str | None:
-        """The greatest idempotency key that begins with ``prefix``."""
-        query = sa.select(sa.func.max(exports.c.idempotency_key)).where(
-            exports.c.owner == owner, exports.c.idempotency_key.startswith(prefix, autoescape=True)
-        )
-        with transaction(self.engine) as connection:
-            found: str | None = connection.execute(query).scalar_one()
-            return found
-
     def last_with_key(self, owner: str, prefix: str) -> Record | None:
         """The newest export whose idempotency key begins with ``prefix``."""
         query = (

@@ -1,0 +1,48 @@
+"""What became of each run of a schedule, as the service's own database tells it."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+
+import sqlalchemy as sa
+
+from fluxport.tables import connect, exports, schedules
+
+_SPAN = re.compile(r"(\S+) to (\S+)\.$|: (\S+)\.$")
+
+
+def unaccounted(database: str, name: str, before: datetime) -> list[datetime]:
+    """Seconds, from the first run of an every-second schedule on, that were neither run nor told of."""
+    run: set[datetime] = set()
+    engine = connect(database)
+    prefix = f"schedule:{name}:"
+    with engine.begin() as connection:
+        query = sa.select(exports.c.idempotency_key, exports.c.error)
+        for key, error in connection.execute(query.where(exports.c.idempotency_key.startswith(prefix))):
+            what = key.removeprefix(prefix)
+            if what.startswith("missed:"):
+                found = _SPAN.search(error["message"])
+                assert found, error
+                first, last, only = found.groups()
+                run |= set(_seconds(datetime.fromisoformat(first or only), datetime.fromisoformat(last or only)))
+            else:
+                run.add(datetime.fromisoformat(what))
+    engine.dispose()
+    return [moment for moment in _seconds(min(run), before) if moment not in run]
+
+
+def looked_back(database: str, name: str, *, seconds: float = 0.0) -> datetime:
+    """How far back runs have been looked for, after putting that ``seconds`` back."""
+    engine = connect(database)
+    with engine.begin() as connection:
+        mark = schedules.c.name == name
+        connection.execute(sa.update(schedules).where(mark).values(looked_at=schedules.c.looked_at - seconds))
+        looked_at = connection.execute(sa.select(schedules.c.looked_at).where(mark)).scalar_one()
+    engine.dispose()
+    return datetime.fromtimestamp(looked_at, UTC)
+
+
+def _seconds(first: datetime, last: datetime) -> list[datetime]:
+    first, last = first.astimezone(UTC), last.astimezone(UTC)
+    return [first + timedelta(seconds=n) for n in range(int((last - first).total_seconds()) + 1)]
