@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import http.client
 import io
-import re
 import socket
 import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from email.utils import parsedate_to_datetime
 from typing import Any, TypeAlias
 
 from fluxport.delivery._tls import client_context
@@ -19,7 +17,7 @@ from fluxport.delivery.targets import Target
 ANSWER_BYTES_MAX = 64 << 10
 
 _ADDRESSES_MAX = 4  # tried one after the other
-_RETRY_AFTER_MAX_S = 86400.0
+RETRY_AFTER_MAX_S = 86400.0
 
 Resolve: TypeAlias = Callable[..., Sequence[tuple[Any, ...]]]
 """``socket.getaddrinfo`` or one that is called and answers like it."""
@@ -96,17 +94,3 @@ def left(deadline: float) -> float:
     if left <= 0:
         raise TimeoutError
     return left
-
-
-def retry_after_s(value: str | None, now: float) -> float | None:
-    """``Retry-After`` in seconds or as a date, a day at most; None if there is none or it makes no sense."""
-    if value is None:
-        return None
-    if re.fullmatch(r"\d{1,9}", value.strip(), re.ASCII):
-        seconds = float(value)
-    else:
-        try:
-            seconds = parsedate_to_datetime(value).timestamp() - now
-        except (ValueError, OverflowError):
-            return None
-    return min(max(seconds, 0.0), _RETRY_AFTER_MAX_S)

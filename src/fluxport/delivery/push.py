@@ -18,10 +18,11 @@ from collections.abc import Mapping
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 
-from fluxport.delivery._reach import ANSWER_BYTES_MAX, Answer, Resolve, connected, resolved, retry_after_s
+from fluxport.delivery._reach import ANSWER_BYTES_MAX, RETRY_AFTER_MAX_S, Answer, Resolve, connected, resolved
 from fluxport.delivery.targets import AllowList, Target, check_addresses, check_name, read_target
 from fluxport.delivery.webhook import WebhookOptions
 from fluxport.errors import Broken, Refused, Unavailable
+from fluxport.headers import retry_after_s
 from fluxport.stages import Chunks
 
 HEADERS_MAX = 16
@@ -85,7 +86,7 @@ def send_file(
             raise _unavailable(target, f"has no valid certificate ({error.verify_message})", "upload_tls") from error
         except (OSError, http.client.HTTPException) as error:
             raise _unavailable(target, "cannot be reached or broke off", "upload_unreachable", str(error)) from error
-    _judge(target, status, retry_after_s(retry_after, now))
+    _judge(target, status, retry_after_s(retry_after, now, most_s=RETRY_AFTER_MAX_S))
 
 
 def _send_head(connection: socket.socket, target: Target, upload: Upload, size_bytes: int, media_type: str) -> None:

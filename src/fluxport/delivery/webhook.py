@@ -24,9 +24,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from fluxport.delivery._reach import ANSWER_BYTES_MAX, Answer, Resolve, connected, left, resolved, retry_after_s
+from fluxport.delivery._reach import ANSWER_BYTES_MAX, RETRY_AFTER_MAX_S, Answer, Resolve, connected, left, resolved
 from fluxport.delivery.targets import AllowList, Target, check_addresses, check_name, read_target
 from fluxport.errors import Gone, Refused, Unavailable
+from fluxport.headers import retry_after_s
 
 EVENT_TYPES = ("export.completed", "export.failed", "export.canceled", "export.expired")
 SECRET_BYTES_MIN = 24  # the standard's own bound
@@ -109,7 +110,7 @@ def send_webhook(
         raise _unavailable(
             target, "cannot be reached or broke off", "webhook_unreachable", detail=str(error)
         ) from error
-    _judge(target, status, retry_after_s(retry_after, now))
+    _judge(target, status, retry_after_s(retry_after, now, most_s=RETRY_AFTER_MAX_S))
 
 
 def check_url(options: WebhookOptions, url: str) -> None:

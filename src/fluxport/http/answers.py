@@ -16,8 +16,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from fluxport.disposition import content_disposition
 from fluxport.errors import FluxportError, Refused
+from fluxport.headers import content_disposition
 from fluxport.telemetry import logs, metrics
 
 log = logging.getLogger("fluxport.http")

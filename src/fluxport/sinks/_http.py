@@ -18,10 +18,10 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from email.utils import parsedate_to_datetime
 from urllib.parse import urlsplit
 
 from fluxport.errors import Refused, Unavailable
+from fluxport.headers import retry_after_s
 from fluxport.stages import Chunks
 
 log = logging.getLogger("fluxport.stores")
@@ -236,7 +236,8 @@ class Http:
             connection.send(view[start : start + SEND_BYTES])
 
     def _pause_s(self, tried: int, answer: Answer | None) -> float:
-        told = None if answer is None else retry_after_s(answer.headers.get("retry-after"), time.time())
+        value = None if answer is None else answer.headers.get("retry-after")
+        told = retry_after_s(value, time.time(), most_s=RETRY_AFTER_MAX_S)
         if told is not None:
             return told + random.uniform(0, 0.1)  # noqa: S311  jitter, not a secret
         longest = min(self._options.retry_first_s * 2**tried, self._options.retry_most_s)
@@ -301,17 +302,3 @@ def _readable(sock: socket.socket) -> bool:
     poll = select.poll()  # unlike select(), takes descriptors above 1023
     poll.register(sock, select.POLLIN)
     return bool(poll.poll(0))
-
-
-def retry_after_s(value: str | None, now: float) -> float | None:
-    """``Retry-After`` in seconds or as a date, RETRY_AFTER_MAX_S at most; None if there is none."""
-    if value is None:
-        return None
-    if re.fullmatch(r"\d{1,9}", value.strip(), re.ASCII):
-        seconds = float(value)
-    else:
-        try:
-            seconds = parsedate_to_datetime(value).timestamp() - now
-        except (ValueError, OverflowError):
-            return None
-    return min(max(seconds, 0.0), RETRY_AFTER_MAX_S)

@@ -20,8 +20,8 @@ from urllib.parse import urlencode
 from xml.etree import ElementTree
 from xml.sax.saxutils import escape
 
-from fluxport.disposition import content_disposition
 from fluxport.errors import Broken, FluxportError, NotFound, Refused, Unavailable
+from fluxport.headers import content_disposition
 from fluxport.sinks._http import RETRIED, Answer, Cancel, Http, HttpOptions
 from fluxport.sinks._sigv4 import EMPTY_SHA256, Query, encoded_path, encoded_query
 from fluxport.sinks.objects import SHA256, Head, Marks, Unfinished, refused

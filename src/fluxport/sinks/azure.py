@@ -20,8 +20,8 @@ from typing import Any
 from urllib.parse import quote, urlencode
 from xml.etree import ElementTree
 
-from fluxport.disposition import content_disposition
 from fluxport.errors import Broken, NotFound, Refused, Unavailable
+from fluxport.headers import content_disposition
 from fluxport.sinks._http import Answer, Cancel, Http, HttpOptions
 from fluxport.sinks.objects import MARK, Head, Marks, ObjectOptions, ObjectSink, Unfinished, refused
 from fluxport.stages import About, Chunks, SignedUrl
