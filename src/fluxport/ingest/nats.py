@@ -21,7 +21,8 @@ log = logging.getLogger("fluxport.ingest")
 BATCH_MAX = 512
 BATCH_BYTES = 8 << 20  # what one batch of messages like the last ones may hold
 FETCH_WAIT_S = 1.0
-ACK_WAIT_S = 60.0
+ACK_WAIT_S = 15.0  # what a process that was killed had fetched comes again after this
+STILL_AT_WORK_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -115,8 +116,7 @@ class NatsIngest:
         """Store a batch and answer for each message: done, never again, or later."""
         read = [self._message(message) for message in messages]
         try:
-            work = partial(take, self._store, "nats", read, self._options.body_max_bytes)
-            kept = await asyncio.get_running_loop().run_in_executor(None, work)
+            kept = await self._kept(messages, read)
         except FluxportError as error:
             log.warning("points wait: %s", error.message, extra={"error_code": error.code})
             for message in messages:
@@ -125,6 +125,16 @@ class NatsIngest:
             return
         for message, stored in zip(messages, kept, strict=True):
             await (message.ack() if stored else message.term())
+
+    async def _kept(self, messages: list[Any], read: list[Message]) -> list[bool]:
+        """Store what was read; the server is told in time that a slow disk is no reason to send it again."""
+        work = asyncio.get_running_loop().run_in_executor(
+            None, partial(take, self._store, "nats", read, self._options.body_max_bytes)
+        )
+        while not (await asyncio.wait({work}, timeout=STILL_AT_WORK_S))[0]:
+            for message in messages:
+                await message.in_progress()
+        return work.result()
 
     def _message(self, message: Any) -> Message:
         """The subject behind the fixed part of what is subscribed to names the sensor."""
