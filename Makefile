@@ -11,7 +11,7 @@ demo: .venv/.installed
 	@$(BIN)/fluxport demo $(ARGS)
 
 test: .venv/.installed-dev
-	$(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile $(ARGS)
+	$(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: .venv/.installed-dev
 	$(BIN)/ruff check .

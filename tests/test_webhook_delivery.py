@@ -347,4 +347,5 @@ def test_any_secret_and_any_data_verify(key: bytes, data: dict[str, Any]) -> Non
     body = WebhookEvent("evt", "export.failed", 0.0, data).body()
     secret = "whsec_" + base64.b64encode(key).decode()
     Webhook(secret).verify(body, signed_headers((secret,), "evt", body, time.time()))
-    assert json.loads(body)["data"] == data
+    # Two surrogates that happen to stand side by side are one character to JSON.
+    assert json.loads(body)["data"] == json.loads(json.dumps(data))

@@ -9,7 +9,8 @@ is no kernel alone, or tells too little of itself, comes from there.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -47,8 +48,7 @@ def _function(name: str) -> Callable[..., Any]:
 
     def call(*given: Any, **named: Any) -> Any:
         arrays, rest = (given, ()) if arity is Ellipsis else (given[:arity], given[arity:])
-        # Without a type pyarrow looks for pandas and dateutil first.
-        arrays = tuple(pa.scalar(one, pa.string()) if isinstance(one, str) else one for one in arrays)
+        arrays = tuple(literal(one) if isinstance(one, str) else one for one in arrays)
         if not rest and not named:
             return kernel.call(arrays)
         if options is None:
@@ -69,6 +69,19 @@ def from_numpy(values: NDArray[Any], kind: Any = None) -> Any:
         )
     kind = pa.from_numpy_dtype(values.dtype) if kind is None else kind
     return pa.Array.from_buffers(kind, len(values), [None, pa.py_buffer(np.ascontiguousarray(values))])
+
+
+def from_strings(values: Sequence[str]) -> Any:
+    """A string array of ``values``; ``pa.array`` looks for pandas first."""
+    encoded = [value.encode() for value in values]
+    ends = np.cumsum([0, *map(len, encoded)], dtype=np.int32)
+    return pa.StringArray.from_buffers(len(encoded), pa.py_buffer(ends), pa.py_buffer(b"".join(encoded)))
+
+
+@lru_cache(maxsize=1024)
+def literal(text: str) -> Any:
+    """A string for a kernel; ``pa.scalar`` looks for pandas, which takes longer than the kernel."""
+    return from_strings([text])[0]
 
 
 def cast(array: Any, to: Any, *, safe: bool = True) -> Any:

@@ -6,6 +6,7 @@ is part of its contract and must reach the source, whose query then ends on the 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
@@ -20,6 +21,9 @@ Chunks: TypeAlias = Generator[bytes | memoryview, None, None]
 # A step sees the schema once and returns the schema it makes of it, with the function for each batch.
 Apply: TypeAlias = "Callable[[pa.RecordBatch], pa.RecordBatch]"
 Step: TypeAlias = "Callable[[pa.Schema], tuple[pa.Schema, Apply]]"
+
+# How many threads of ours can run at the same moment.
+PROCESSORS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 # Keys of Arrow field metadata by which rooms tell each other about a column (values are UTF-8 bytes).
 FIELD_TYPE = b"fluxport:type"  # the database's own name of the type: "bigint unsigned"
@@ -74,6 +78,9 @@ class Source(Protocol):
     Canceled. The generator ends normally only after the source's own explicit end of rows; anything else raises
     Unavailable (connection, time) or Refused (rejected). Refused by the server on connect or prepare comes from
     ``schema``.
+
+    A source may say ``served = True``: another process makes its rows and reading them costs little, so that a thread
+    of its own pays only where there are processors for all.
     """
 
     @property

@@ -132,7 +132,7 @@ def _nested(array: pa.Array, field: pa.Field, style: TextStyle, told: Told) -> p
 def _per_row(array: pa.Array, items: pa.StringArray) -> pa.StringArray:
     """``items`` of each row of a list array of any layout, joined by commas; null where the row is."""
     lengths = pc.fill_null(pc.list_value_length(array), 0).to_numpy(zero_copy_only=False)
-    offsets = pa.array(np.concatenate(([0], np.cumsum(lengths))), pa.int32())
+    offsets = pc.from_numpy(np.concatenate(([0], np.cumsum(lengths))).astype(np.int32))
     mask = pc.is_null(array) if array.null_count else None
     return pc.binary_join(pa.ListArray.from_arrays(offsets, items, mask=mask), ",")
 
@@ -151,5 +151,5 @@ def _object(array: pa.Array, field: pa.Field, style: TextStyle, told: Told) -> p
         start = ("," if parts else "{") + json.dumps(child_field.name, ensure_ascii=False) + ":"
         value = json_text(child, child_field.with_name(field.name), style, told)
         parts += [start, pc.fill_null(value, "null")]
-    text = pc.binary_join_element_wise(*parts, "}", "") if parts else pa.array(["{}"] * len(array), pa.string())
+    text = pc.binary_join_element_wise(*parts, "}", "") if parts else pc.from_strings(["{}"] * len(array))
     return pc.if_else(pc.is_valid(array), text, None) if array.null_count else text

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from typing import TYPE_CHECKING
@@ -11,7 +10,7 @@ import pyarrow as pa
 
 from fluxport import compute as pc
 from fluxport.errors import LimitExceeded, Refused
-from fluxport.stages import Batches
+from fluxport.stages import PROCESSORS, Batches
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -20,7 +19,7 @@ ROWS_MAX = 16_384
 ROWS_MIN = 64
 CELLS_MAX = 1 << 17
 BYTES_MAX = 4 << 20
-THREADS = 2 if (os.cpu_count() or 1) > 2 else 1  # of two processors the source keeps one busy
+THREADS = 2 if PROCESSORS > 2 else 1  # of two processors the source keeps one busy
 
 Work = Callable[[pa.RecordBatch], memoryview]
 

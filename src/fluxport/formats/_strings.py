@@ -58,8 +58,21 @@ def replaced_at(text: pa.StringArray, rows: NDArray[np.intp], values: pa.StringA
 
 def valid_rows(array: pa.Array) -> NDArray[np.bool_]:
     """Which values are not null."""
-    made: NDArray[np.bool_] = pc.is_valid(array).to_numpy(zero_copy_only=False)
-    return made
+    return true_rows(pc.is_valid(array))
+
+
+def true_rows(mask: pa.BooleanArray) -> NDArray[np.bool_]:
+    """Where ``mask`` is true, null as False; pyarrow's own way looks for pandas first."""
+    present, bits = mask.buffers()
+    rows = _bits(bits, mask)
+    return rows & _bits(present, mask) if mask.null_count else rows
+
+
+def _bits(bitmap: pa.Buffer, of: pa.Array) -> NDArray[np.bool_]:
+    if len(of) == 0:
+        return np.empty(0, np.bool_)
+    unpacked = np.unpackbits(np.frombuffer(bitmap, np.uint8), count=of.offset + len(of), bitorder="little")
+    return unpacked[of.offset :].view(np.bool_)
 
 
 def with_nulls_of(text: pa.StringArray, array: pa.Array) -> pa.StringArray:

@@ -276,7 +276,7 @@ def _offset_text(zone: str | None, offsets: Numbers | None, style: str) -> _Part
         f"{'-' if m < 0 else '+'}{abs(m) // 60:02d}{colon}{abs(m) % 60:02d}"
         for m in range(lowest, int(minutes.max()) + 1)
     ]
-    return _Lookup(_table(pa.array(texts)), minutes - lowest)
+    return _Lookup(_table(pc.from_strings(texts)), minutes - lowest)
 
 
 def _zone_text(seconds: Numbers, zone: str | None) -> _Part:
@@ -325,7 +325,7 @@ def _thousand_table(before: str) -> _Table:
 
 @functools.lru_cache(maxsize=64)
 def _constant_table(text: str) -> _Table:
-    return _table(pa.array([text]))
+    return _table(pc.from_strings([text]))
 
 
 def _day_text(days: Numbers, pattern: str) -> _Part:
@@ -382,7 +382,7 @@ def _texts(part: _Part) -> str | pa.StringArray:
 
 def _joined(parts: Sequence[_Part], rows: int) -> pa.StringArray:
     if rows == 0:
-        return pa.array([], pa.string())
+        return pc.from_strings([])
     lookups = [_Lookup(_constant_table(part)) if isinstance(part, str) else part for part in parts]
     widths = [table.width for table, _ in lookups if table.width is not None]
     if len(widths) < len(lookups):

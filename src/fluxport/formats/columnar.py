@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from fluxport import compute as pc
 from fluxport.errors import Refused
+from fluxport.formats._strings import valid_rows, values_of
 from fluxport.stages import Batches
 
 if TYPE_CHECKING:
@@ -173,7 +174,10 @@ def _sizes(array: pa.Array) -> NDArray[np.int64] | int:
 
 
 def _numbers(array: pa.Array) -> NDArray[np.int64]:
-    made: NDArray[np.int64] = pc.fill_null(array, 0).to_numpy(zero_copy_only=False).astype(np.int64)
+    """Integers, 0 where one is null."""
+    made = values_of(array, f"i{array.type.bit_width // 8}").astype(np.int64)
+    if array.null_count:
+        made[~valid_rows(array)] = 0
     return made
 
 

@@ -16,7 +16,7 @@ from fluxport.errors import Refused
 from fluxport.findings import Findings
 from fluxport.formats._lines import Lines
 from fluxport.formats._rows import THREADS, bounded_slices, in_order
-from fluxport.formats._strings import bytes_of, replaced_at, rows_at, string_window, valid_rows
+from fluxport.formats._strings import bytes_of, replaced_at, rows_at, string_window, true_rows, valid_rows
 from fluxport.formats.options import CommonOptions
 from fluxport.formats.text import TextStyle, check_style, check_types, tell_fractions, text_of
 from fluxport.stages import Batches, Chunks
@@ -248,7 +248,7 @@ class _Joiner:
         if special is not None:
             found |= rows_at(text, np.flatnonzero(special))
         if self._null_value:
-            found |= pc.fill_null(pc.equal(text, self._null_value), False).to_numpy(zero_copy_only=False)
+            found |= true_rows(pc.equal(text, self._null_value))
         if text.null_count and found.any():
             found &= valid_rows(text)
         return np.flatnonzero(found)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -25,12 +24,13 @@ from fluxport.plan import ExportSpec
 from fluxport.series import Points, Sensor
 from fluxport.series.bodies import READERS, read_points
 from fluxport.sources.series import BEGIN_MS, END_MS, Selection
+from fluxport.stages import PROCESSORS
 from fluxport.telemetry import metrics
 
 T = TypeVar("T")
 
 FORMATS = ("csv", "xlsx", "jsonl", "parquet")
-FILES_AT_ONCE = max(2, os.cpu_count() or 1)
+FILES_AT_ONCE = max(2, PROCESSORS)
 POINTS_USUAL = 1000
 POINTS_LEAST = 4
 POINTS_MOST = 20_000

@@ -18,9 +18,9 @@ import pyarrow as pa
 from fluxport import compute as pc
 from fluxport.findings import Findings
 from fluxport.formats._digits import float_text, integer_text, whole_text
-from fluxport.formats._strings import fixed_width_text, values_of, with_nulls_of
+from fluxport.formats._strings import fixed_width_text, true_rows, valid_rows, values_of, with_nulls_of
 from fluxport.formats.text import TextStyle, text_of
-from fluxport.formats.xlsx.kernels import join, numpy_mask, valid
+from fluxport.formats.xlsx.kernels import join
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -107,20 +107,29 @@ def integer(column: Column, array: pa.Array, first_row: int) -> Cells:
     cells = number(column.style, integer_text(array))
     if array.type.bit_width < 64:
         return cells
-    lowest, highest = pc.min_max(array).as_py().values()
-    if lowest is None or -EXACT < lowest <= highest < EXACT:
+    lowest, highest = _bounds(array)
+    if -EXACT < lowest <= highest < EXACT:
         return cells
     outside = pc.greater_equal(array, pa.scalar(EXACT, array.type))
     if lowest <= -EXACT:
         outside = pc.or_(outside, pc.less_equal(array, pa.scalar(-EXACT, array.type)))
-    return _too_long(column, cells, cells.values, numpy_mask(outside))
+    return _too_long(column, cells, cells.values, true_rows(outside))
+
+
+def _bounds(array: pa.Array) -> tuple[int, int]:
+    """The least and the greatest of 64-bit integers; (0, 0) if there are none."""
+    if array.null_count or not len(array):  # what nulls cover may be anything
+        least, greatest = pc.min_max(array).as_py().values()
+        return (0, 0) if least is None else (least, greatest)
+    values = values_of(array, np.uint64 if pa.types.is_unsigned_integer(array.type) else np.int64)
+    return int(values.min()), int(values.max())
 
 
 def floating(column: Column, array: pa.Array, first_row: int) -> Cells:
-    values = array.to_numpy(zero_copy_only=False) if array.null_count else array.to_numpy()
+    values = values_of(array, f"f{array.type.bit_width // 8}")
     finite = np.isfinite(values)
     if not finite.all():
-        odd = ~finite & valid(array)
+        odd = ~finite & valid_rows(array)
         column.tell("not_a_number", np.count_nonzero(odd))
         if odd.any():
             array = pc.if_else(pc.from_numpy(odd), pa.scalar(None, array.type), array)
@@ -145,7 +154,7 @@ def decimal(column: Column, array: pa.Array, first_row: int) -> Cells:
         rest = np.where(rest % 10 == 0, rest // 10, rest)
     mask = np.zeros(len(array), bool)
     mask[at[(rest >= EXACT) | (rest <= -EXACT)]] = True
-    mask &= valid(array)
+    mask &= valid_rows(array)
     return _too_long(column, cells, text_of(array, column.field, column.text), mask) if mask.any() else cells
 
 
@@ -154,7 +163,7 @@ def number_text(column: Column, array: pa.Array, first_row: int) -> Cells:
     cells = number(column.style, array)
     if (pc.max(pc.binary_length(array)).as_py() or 0) <= 15:
         return cells
-    mask = numpy_mask(pc.greater(pc.binary_length(array), 15))
+    mask = true_rows(pc.greater(pc.binary_length(array), 15))
     mask[mask] = [not _kept_by_excel(value) for value in pc.filter(array, pc.from_numpy(mask)).to_pylist()]
     return _too_long(column, cells, array, mask) if mask.any() else cells
 
@@ -171,7 +180,7 @@ def by_time_of_day(date_style: int) -> Kernel:
     """Moments like :func:`timestamp`, midnights in the style of a date."""
 
     def cells(column: Column, array: pa.Array, first_row: int) -> Cells:
-        midnight = (_milliseconds(replace(column, findings=Findings()), array) % MS_PER_DAY == 0) & valid(array)
+        midnight = (_milliseconds(replace(column, findings=Findings()), array) % MS_PER_DAY == 0) & valid_rows(array)
         if np.count_nonzero(midnight) == len(array) - array.null_count:
             return timestamp(replace(column, style=date_style), array, first_row)
         made = timestamp(column, array, first_row)
@@ -244,7 +253,7 @@ def _milliseconds(column: Column, array: pa.Array) -> NDArray[np.int64]:
     rest = values - ms * divisor
     if rest.any():
         finer = rest != 0
-        column.tell("precision_reduced", np.count_nonzero(finer & valid(array) if array.null_count else finer))
+        column.tell("precision_reduced", np.count_nonzero(finer & valid_rows(array) if array.null_count else finer))
         ms += rest >= divisor // 2
     return ms
 
@@ -256,7 +265,7 @@ def _fraction(ms: NDArray[np.int64]) -> NDArray[np.int64]:
 
 def _dates(column: Column, array: pa.Array, cells: Cells, inside: NDArray[np.bool_]) -> Cells:
     """``cells``, with text cells for values of ``array`` that are not ``inside`` Excel's calendar."""
-    if inside.all() or not (outside := ~inside & valid(array)).any():
+    if inside.all() or not (outside := ~inside & valid_rows(array)).any():
         return cells
     column.tell("date_as_text", np.count_nonzero(outside))
     texts = text_of(pc.filter(array, pc.from_numpy(outside)), column.field, column.text)
@@ -301,7 +310,7 @@ def _unscaled(array: pa.Array) -> NDArray[np.int64] | None:
     words = array.type.bit_width // 64
     low, *high = values_of(array, (np.int64, words)).reshape(-1, words).T
     if array.null_count:
-        present = valid(array)
+        present = valid_rows(array)
         low, high = low * present, [word * present for word in high]
     sign = low >> 63
     return low if all((word == sign).all() for word in high) else None
@@ -313,6 +322,6 @@ def _long_decimal(column: Column, array: pa.Array) -> Cells:
     digits = pc.replace_substring_regex(texts, r"\.?0*$|^$", "")
     digits = pc.if_else(pc.match_substring(texts, "."), digits, texts)
     digits = pc.ascii_ltrim(pc.replace_substring_regex(digits, r"[-.]", ""), "0")
-    mask = numpy_mask(pc.greater(pc.binary_length(digits), 15))
+    mask = true_rows(pc.greater(pc.binary_length(digits), 15))
     cells = number(column.style, texts)
     return _too_long(column, cells, texts, mask) if mask.any() else cells

@@ -13,9 +13,9 @@ import pyarrow as pa
 
 from fluxport import compute as pc
 from fluxport.errors import Broken, LimitExceeded
+from fluxport.formats._strings import true_rows, valid_rows
 from fluxport.formats.text import string_window, text_of
 from fluxport.formats.xlsx.cells import Cells, Column, inline_text, replaced, whole
-from fluxport.formats.xlsx.kernels import numpy_mask, valid
 from fluxport.formats.xlsx.options import CELL_UNITS_MAX
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def text(column: Column, array: pa.Array, first_row: int) -> Cells:
 
 def text_cells(strings: Sequence[str], style: int, quoted_style: int) -> list[str]:
     """Strings that fit a cell, each as what follows its reference."""
-    made: list[str] = whole(_cells(pa.array(strings, pa.string()), style, quoted_style)).values.to_pylist()
+    made: list[str] = whole(_cells(pc.from_strings(strings), style, quoted_style)).values.to_pylist()
     return made
 
 
@@ -83,7 +83,7 @@ def escaped(array: pa.Array) -> pa.Array:
 
 def attributes(strings: Sequence[str]) -> list[str]:
     """Strings as the contents of XML attributes, where white space needs ``_xHHHH_`` as well."""
-    array = escaped(pa.array(strings, pa.string()))
+    array = escaped(pc.from_strings(strings))
     for char, reference in (('"', "&quot;"), ("\n", "_x000A_"), ("\t", "_x0009_"), ("&#13;", "_x000D_")):
         array = pc.replace_substring(array, char, reference)
     made: list[str] = array.to_pylist()
@@ -139,7 +139,7 @@ def _cut(column: Column, array: pa.Array, offsets: NDArray[Any], first_row: int)
     """Cells of more than CELL_UNITS_MAX UTF-16 units cut before the first character that does not fit."""
     mask = np.zeros(len(array), np.bool_)
     kept: list[bytes] = []
-    for row in np.flatnonzero((np.diff(offsets) > CELL_UNITS_MAX) & valid(array)).tolist():
+    for row in np.flatnonzero((np.diff(offsets) > CELL_UNITS_MAX) & valid_rows(array)).tolist():
         head = np.frombuffer(array[row].as_buffer(), np.uint8)[: 4 * CELL_UNITS_MAX + 4]
         units = np.cumsum(((head & 0xC0) != 0x80).astype(np.int32) + (head >= 0xF0))
         if units[-1] > CELL_UNITS_MAX:
@@ -171,8 +171,8 @@ def _formulas(array: pa.Array, offsets: NDArray[Any], data: NDArray[np.uint8]) -
     starts = _FORMULA[data[np.minimum(offsets[:-1], offsets[-1] - 1)]]
     if not starts.any():
         return None
-    starts = starts & (offsets[1:] > offsets[:-1]) & valid(array)
+    starts = starts & (offsets[1:] > offsets[:-1]) & valid_rows(array)
     texts = pc.filter(array, pc.from_numpy(starts))
     meant = pc.and_not(pc.match_substring_regex(texts, _FORMULA_START), pc.match_substring_regex(texts, _PLAIN_NUMBER))
-    starts[starts] = numpy_mask(meant)
+    starts[starts] = true_rows(meant)
     return starts if starts.any() else None

@@ -143,7 +143,7 @@ def _text_style(options: XlsxOptions) -> TextStyle:
 
 def _with_null(kernel: Kernel, null_value: str) -> Kernel:
     """``kernel`` with a text cell of ``null_value`` for each NULL."""
-    null = escaped(pa.array([null_value]))
+    null = escaped(pc.from_strings([null_value]))
 
     def filling(column: Column, array: pa.Array, first_row: int) -> Cells:
         made = kernel(column, array, first_row)

@@ -18,12 +18,12 @@ from fluxport.formats.xlsx.cells import Cells
 from fluxport.formats.xlsx.celltext import text_cells
 from fluxport.formats.xlsx.names import column_names, notes_name, sheet_name, sheet_names
 from fluxport.formats.xlsx.options import XlsxOptions, check, data_rows_max
-from fluxport.formats.xlsx.rows import ReferencedRows, column_letters, compact_rows
+from fluxport.formats.xlsx.rows import ReferencedRows, Rows, column_letters, compact_rows
 from fluxport.formats.xlsx.zipstream import MEMBER_BYTES_MAX, ZipStream
 from fluxport.stages import Batches, Chunks
 
 CELLS_PER_SLICE = 60_000  # smaller slices cost time, each call of a kernel; larger ones cost memory
-SLICE_ROWS_MIN, SLICE_ROWS_MAX = 32, 5_120
+SLICE_ROWS_MIN, SLICE_ROWS_MAX = 32, 8_192
 SLICE_TEXT_BYTES = 2 << 20
 SHEET_BYTES_MAX = MEMBER_BYTES_MAX - (64 << 20)  # leaves room for what follows the rows
 JOBS_AHEAD = 1
@@ -55,7 +55,8 @@ class XlsxEncoder:
         """The workbook; batches are pulled in the thread that pulls this, and at most JOBS_AHEAD + 1 slices ahead."""
         with closing(batches):
             check(self._options, len(schema))
-            workbook = _Workbook(schema, self._options, self._findings, self._sheet_bytes_max)
+            ahead = JOBS_AHEAD if self._threads > 1 else 0
+            workbook = _Workbook(schema, self._options, self._findings, self._sheet_bytes_max, ahead)
             first = next(batches, None)  # what fails at once fails before our first byte
             jobs = workbook.jobs(_resumed(first, batches))
             yield from _in_helper(jobs) if self._threads > 1 else _here(jobs)
@@ -64,7 +65,9 @@ class XlsxEncoder:
 class _Workbook:
     """One encoding: the columns and, as it goes on, the sheets written so far."""
 
-    def __init__(self, schema: pa.Schema, options: XlsxOptions, findings: Findings, sheet_bytes_max: int) -> None:
+    def __init__(
+        self, schema: pa.Schema, options: XlsxOptions, findings: Findings, sheet_bytes_max: int, ahead: int
+    ) -> None:
         self._options = options
         self._findings = findings
         self._sheet_bytes_max = sheet_bytes_max
@@ -79,12 +82,12 @@ class _Workbook:
         self._header = self._header_row()
         self._sheet_names = sheet_names(sheet_name(options.sheet_name, findings))
         self._sheets: list[parts.SheetPart] = []
-        self._references = ReferencedRows(len(schema))
+        self._references = ReferencedRows(len(schema), ahead)
         self._done = 0  # records in the file
         self._rows = self._size = 0  # records, and bytes of their XML, in the open sheet
 
     def jobs(self, batches: Batches) -> Generator[Job, None, None]:
-        """The whole file. Kernels run as this is pulled; what a job does is deflate."""
+        """The whole file. Kernels run as this is pulled; what a job does is to join rows and deflate."""
         for name, content in parts.opening_parts(self._styles).items():
             yield partial(self._zip.file, name, content)
         yield from self._data_sheets(batches)
@@ -112,14 +115,15 @@ class _Workbook:
     def _records(self, batch: pa.RecordBatch) -> Iterator[Job]:
         """Records that fit the sheet by their number; if not by their XML, they begin the next one."""
         made = self._cells(batch)
-        xml = self._xml(made)
-        if self._rows and self._size + len(xml) > self._sheet_bytes_max:
-            yield from self._roll()
-            xml = self._xml(made)
-        yield partial(self._zip.data, xml)
+        rows = self._sheet_rows(made)
+        if self._rows and self._size + rows.size > self._sheet_bytes_max:
+            yield from self._roll()  # whose jobs wait for the slice before: its pieces may be written again
+            rows = self._sheet_rows(made)
+        size = rows.size
+        yield partial(self._deflated, rows)
         self._done += batch.num_rows
         self._rows += batch.num_rows
-        self._size += len(xml)
+        self._size += size
         if len(self._sheets) > 1:
             self._findings.add("rows_on_new_sheet", None, batch.num_rows)
 
@@ -155,13 +159,16 @@ class _Workbook:
             for (column, kernel), array in zip(self._columns, batch.columns, strict=True)
         ]
 
-    def _xml(self, made: list[Cells]) -> bytes | memoryview:
+    def _sheet_rows(self, made: list[Cells]) -> Rows:
         """The rows of ``made``, to follow those that the sheet has."""
         if not made:
-            return b""
+            return Rows(0, [], "")
         if self._options.compact:
             return compact_rows(made)
-        return self._references.xml(made, self._first_row + self._rows)
+        return self._references.rows(made, self._first_row + self._rows)
+
+    def _deflated(self, rows: Rows) -> bytes:
+        return b"".join(map(self._zip.data, rows.joined()))
 
     @property
     def _first_row(self) -> int:

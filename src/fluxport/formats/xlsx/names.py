@@ -58,6 +58,8 @@ def column_names(names: Sequence[str], findings: Findings, *, table: bool) -> li
 
 def cut(text: str, units: int) -> str:
     """``text`` up to ``units`` UTF-16 units, never half a character."""
+    if 2 * len(text) <= units:
+        return text
     return text.encode("utf-16-le", "surrogatepass")[: 2 * units].decode("utf-16-le", "ignore")
 
 

@@ -9,22 +9,29 @@ values of varying length stand between pieces in the join, which is what takes t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias
+from collections import deque
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 import pyarrow as pa
 
 from fluxport import compute as pc
+from fluxport.formats._digits import common_width, digits
+from fluxport.formats._strings import valid_rows
 from fluxport.formats.text import string_window
 from fluxport.formats.xlsx.cells import Cells
-from fluxport.formats.xlsx.kernels import join, strings, valid
+from fluxport.formats.xlsx.kernels import join, strings
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    _Pieces: TypeAlias = "dict[tuple[str | int, ...], _Piece]"
     # A part of every row: a constant, a field of fixed width (one item of dtype V<width> per row), or strings.
     Item: TypeAlias = str | NDArray[np.void] | pa.Array
+
+
+ROWS_JOINED = 2048
 
 
 def column_letters(index: int) -> str:
@@ -37,7 +44,36 @@ def column_letters(index: int) -> str:
     return letters
 
 
-def compact_rows(columns: Sequence[Cells]) -> memoryview:
+class Rows(NamedTuple):
+    """The XML of ``length`` rows, not joined yet: strings beside string arrays, ``null`` where one is null."""
+
+    length: int
+    parts: list[Any]
+    null: str
+
+    @property
+    def size(self) -> int:
+        """The bytes of all rows."""
+        return sum(self._size_of(part) for part in self.parts)
+
+    def _size_of(self, part: str | pa.Array) -> int:
+        if isinstance(part, str):
+            return self.length * len(part)
+        if part.null_count:
+            present: int = pc.sum(pc.binary_length(part)).as_py() or 0
+            nulls: int = part.null_count
+            return present + nulls * len(self.null)
+        offsets, _ = string_window(part)
+        return int(offsets[-1]) - int(offsets[0])
+
+    def joined(self) -> Iterator[memoryview]:
+        """The bytes, some rows at a time: what is joined is still in the processor's cache when it is deflated."""
+        for start in range(0, self.length, ROWS_JOINED):
+            parts = [part if isinstance(part, str) else part.slice(start, ROWS_JOINED) for part in self.parts]
+            yield _bytes(parts[0] if len(parts) == 1 else join(*parts, null=self.null))
+
+
+def compact_rows(columns: Sequence[Cells]) -> Rows:
     """Rows without references; the place of a cell says which it is, so a missing one is an empty element."""
     parts: list[Any] = []
     before = "<row>"
@@ -48,29 +84,34 @@ def compact_rows(columns: Sequence[Cells]) -> memoryview:
         else:
             parts += [f"{before}<c{head}", values]
             before = close
-    return _bytes(join(*parts, f"{before}</row>", null="<c/>"))
+    return Rows(len(columns[0].values), [*parts, f"{before}</row>"], "<c/>")
 
 
 class ReferencedRows:
-    """Rows with ``r="A1"`` on every cell; keeps the pieces of the last slice, as the next one's nearly always fit."""
+    """Rows with ``r="A1"`` on every cell.
 
-    def __init__(self, columns: int) -> None:
+    The pieces of the slice ``ahead`` + 1 before are written again, as the layout of slices nearly always is the same:
+    of the rows made for the last ``ahead`` slices and this one the bytes stay as they are.
+    """
+
+    def __init__(self, columns: int, ahead: int) -> None:
         self._letters = [column_letters(index) for index in range(columns)]
-        self._pieces: dict[tuple[str | int, ...], _Piece] = {}
-        self._used: dict[tuple[str | int, ...], _Piece] = {}
+        self._kept: deque[_Pieces] = deque({} for _ in range(ahead + 1))
+        self._used: _Pieces = {}
 
-    def xml(self, columns: Sequence[Cells], first_row: int) -> memoryview:
-        """The XML of rows ``first_row`` and on; ``columns`` are at least one, of equal length and not empty."""
+    def rows(self, columns: Sequence[Cells], first_row: int) -> Rows:
+        """Rows ``first_row`` and on; ``columns`` are at least one, of equal length and not empty."""
         count = len(columns[0].values)
         number = _row_numbers(first_row, count)
         if isinstance(number, pa.Array):  # at most once per digit of a sheet's row numbers
-            return _bytes(join(*_plain_row(self._letters, columns, number), null=""))
+            return Rows(count, _plain_row(self._letters, columns, number), "")
         self._used = {}
         row: list[Item] = ['<row r="', number, '">']
         for letters, cells in zip(self._letters, columns, strict=True):
             row += self._cell([f'<c r="{letters}', number, f'"{cells.head}'], cells)
-        made = self._joined([*row, "</row>"], count)
-        self._pieces = self._used
+        made = Rows(count, self._parts([*row, "</row>"], count), "")
+        self._kept.popleft()
+        self._kept.append(self._used)
         return made
 
     def _cell(self, opening: list[Item], cells: Cells) -> list[Item]:
@@ -79,7 +120,7 @@ class ReferencedRows:
         inside: list[Item] = [cells.values if field is None else field, cells.close]
         if not cells.values.null_count:
             return opening + inside
-        present = valid(cells.values)
+        present = valid_rows(cells.values)
         ends = np.zeros(len(present) + 1, np.int32)
         np.cumsum(present, out=ends[1:])
         if field is not None:
@@ -91,7 +132,7 @@ class ReferencedRows:
             strings(ends * len(cells.close), closes),
         ]
 
-    def _joined(self, row: list[Item], count: int) -> memoryview:
+    def _parts(self, row: list[Item], count: int) -> list[Any]:
         parts: list[Any] = []
         held: list[Item] = []
         for item in row:
@@ -102,7 +143,7 @@ class ReferencedRows:
                 parts.append(self._part(held, count))
                 held = []
             parts.append(item)
-        return _bytes(join(*parts, self._part(held, count), null=""))
+        return [*parts, self._part(held, count)]
 
     def _part(self, items: list[Item], count: int) -> str | pa.Array:
         if all(isinstance(item, str) for item in items):
@@ -112,7 +153,7 @@ class ReferencedRows:
     def _piece(self, items: list[Item], count: int) -> _Piece:
         """The piece of constants and fields ``items``; constants hold the column's letters, so no two are the same."""
         layout = (count, *(item if isinstance(item, str) else item.dtype.itemsize for item in items))
-        piece = self._used[layout] = self._pieces.get(layout) or _Piece(count, layout[1:])
+        piece = self._used[layout] = self._kept[0].get(layout) or _Piece(count, layout[1:])
         piece.write([item for item in items if not isinstance(item, str)])
         return piece
 
@@ -160,15 +201,10 @@ def _plain_row(letters: Sequence[str], columns: Sequence[Cells], number: pa.Arra
 def _row_numbers(first: int, count: int) -> NDArray[np.void] | pa.Array:
     """The texts of ``count`` ascending numbers: a field if they are equally long, else strings."""
     numbers = np.arange(first, first + count, dtype=np.int32)
-    width = len(str(first + count - 1))
-    if len(str(first)) != width:
+    width = common_width(numbers)
+    if width is None:
         return pc.cast(pc.from_numpy(numbers), pa.string())
-    digits = np.empty((count, width), np.uint8)
-    for place in range(width - 1, -1, -1):
-        rest = numbers // 10
-        digits[:, place] = numbers - rest * 10 + ord("0")
-        numbers = rest
-    return digits.view(f"V{width}").ravel()
+    return digits(numbers, width).view(f"V{width}").ravel()
 
 
 def _fixed_width(values: pa.Array) -> NDArray[np.void] | None:

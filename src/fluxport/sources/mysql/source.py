@@ -40,6 +40,8 @@ CLOSE_WAIT_S = 2.0
 class MySqlSource:
     """See :class:`fluxport.stages.Source`."""
 
+    served = True
+
     def __init__(
         self,
         url: str,

@@ -61,7 +61,9 @@ class Wire:
                 self._open(socket.AF_UNIX, self._dsn.socket)
                 return
             last: OSError | None = None
-            for family, _, _, _, address in socket.getaddrinfo(self._dsn.host, self._dsn.port, type=socket.SOCK_STREAM):
+            # As bytes, where that is the same, for which Python loads no tables of international names.
+            host = self._dsn.host.encode() if self._dsn.host.isascii() else self._dsn.host
+            for family, _, _, _, address in socket.getaddrinfo(host, self._dsn.port, type=socket.SOCK_STREAM):
                 try:
                     self._open(family, address)
                     return
@@ -72,7 +74,7 @@ class Wire:
             raise self._failed(f"The database host {self._dsn.host!r} is not known") from None
         except TimeoutError:
             raise self._failed(f"The database on {self._dsn.place} did not answer in time") from None
-        except (OSError, UnicodeError):  # UnicodeError: a name that IDNA cannot encode
+        except (OSError, ValueError):  # ValueError: what no name can be, to IDNA or at all
             raise self._failed(f"No database can be reached on {self._dsn.place}") from None
 
     def _open(self, family: int, address: object) -> None:
