@@ -108,6 +108,15 @@ def test_integers_are_exact_to_their_bounds(kind: str) -> None:
     assert texts(pa.array(positive, kind)) == [str(v) for v in positive]
 
 
+@pytest.mark.parametrize("width", range(1, 20))
+def test_integers_of_equally_many_digits_are_exact(width: int) -> None:
+    lowest, highest = 10 ** (width - 1) if width > 1 else 0, min(10**width, 2**63) - 1
+    chosen = np.random.default_rng(width).integers(lowest, highest, 1000, endpoint=True).tolist()
+    for kind in ("int64", "uint64"):
+        values = [lowest, highest, *chosen]
+        assert texts(pa.array(values, kind)) == [str(v) for v in values]
+
+
 @settings(deadline=None)
 @given(st.lists(st.none() | st.integers(-(2**63), 2**63 - 1) | st.integers(-100, 100), max_size=40), st.integers(0, 5))
 def test_integers_of_a_slice_with_nulls_are_exact(values: list[int | None], start: int) -> None:

@@ -6,6 +6,7 @@ written by numpy: one place after the other takes half the time of a cast.
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -36,23 +37,45 @@ def whole_text(values: NDArray[Any]) -> pa.StringArray:
 
 
 def common_width(values: NDArray[Any]) -> int | None:
-    """How many digits each of ``values`` has, at most 9 and none negative; None if they differ."""
+    """How many digits each of ``values`` has, at most 17 and none negative; None if they differ."""
     if not len(values):
         return None
     lowest, highest = int(values.min()), int(values.max())
     width = len(str(highest))
-    return width if 0 <= lowest <= highest < 10**9 and len(str(lowest)) == width else None
+    return width if 0 <= lowest <= highest < 10**17 and len(str(lowest)) == width else None
 
 
 def digits(values: NDArray[Any], width: int) -> NDArray[np.uint8]:
-    """The digits of integers below 10**9, a row of ``width`` bytes for each."""
-    numbers = values.astype(np.int32)
-    made = np.empty((len(numbers), width), np.uint8)
-    for place in range(width - 1, -1, -1):
-        rest = numbers // 10
-        made[:, place] = numbers - rest * 10 + ord("0")
-        numbers = rest
+    """The digits of integers below 10**17, a row of ``width`` bytes for each."""
+    made = np.empty((len(values), width), np.uint8)
+    if width > 8:  # in halves: 32 bits divide several times faster than 64
+        high = values // 10**8
+        _write_digits(made[:, -8:], (values - high * 10**8).astype(np.uint32))
+        _write_digits(made[:, :-8], high.astype(np.uint32))
+    else:
+        _write_digits(made, values.astype(np.uint32))
     return made
+
+
+def _write_digits(places: NDArray[np.uint8], numbers: NDArray[np.uint32]) -> None:
+    """``numbers`` into all ``places``, from the last one on: four at a time as long as there are four."""
+    end = places.shape[1]
+    while end >= 4:
+        rest = numbers // 10_000
+        places[:, end - 4 : end].view(np.uint32)[:, 0] = _four_digits()[numbers - rest * 10_000]
+        numbers, end = rest, end - 4
+    for place in range(end - 1, -1, -1):
+        rest = numbers // 10
+        places[:, place] = numbers - rest * 10 + ord("0")
+        numbers = rest
+
+
+@functools.cache
+def _four_digits() -> NDArray[np.uint32]:
+    """The four digits of each number below 10,000, as the integer that has their bytes."""
+    numbers = np.arange(10_000)
+    texts = np.stack([numbers // power % 10 + ord("0") for power in (1000, 100, 10, 1)], axis=1)
+    return texts.astype(np.uint8).view(np.uint32).ravel()
 
 
 def _dtype_of(kind: pa.DataType) -> np.dtype[Any]:
