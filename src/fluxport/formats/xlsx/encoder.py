@@ -23,7 +23,7 @@ from fluxport.formats.xlsx.zipstream import MEMBER_BYTES_MAX, ZipStream
 from fluxport.stages import Batches, Chunks
 
 CELLS_PER_SLICE = 60_000  # smaller slices cost time, each call of a kernel; larger ones cost memory
-SLICE_ROWS_MIN, SLICE_ROWS_MAX = 32, 8_192
+SLICE_ROWS_MIN, SLICE_ROWS_MAX = 32, 7_168
 SLICE_TEXT_BYTES = 2 << 20
 SHEET_BYTES_MAX = MEMBER_BYTES_MAX - (64 << 20)  # leaves room for what follows the rows
 JOBS_AHEAD = 1

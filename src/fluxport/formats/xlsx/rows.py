@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     Item: TypeAlias = str | NDArray[np.void] | pa.Array
 
 
-ROWS_JOINED = 2048
+ROWS_JOINED = 1024
 
 
 def column_letters(index: int) -> str:
