@@ -77,7 +77,6 @@ def main() -> None:
                 )
     for form, late_ms in worst.items():
         report.line(support.verdict(f"{form}, after the server's first row", late_ms, AFTER_FIRST_ROW_MAX_MS, "ms"))
-    report.line("  Parquet has no byte before its first row group, of 8 MiB, is whole.")
     report.line(f"\nload after the run {os.getloadavg()[0]:.2f}")
     if options.save:
         report.save("first-byte")

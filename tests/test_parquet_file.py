@@ -54,7 +54,7 @@ def test_large_cells_end_a_row_group_before_its_rows() -> None:
 
 
 def test_a_group_is_written_before_the_next_is_read() -> None:
-    """Bytes come out as rows go in."""
+    """Bytes come out as rows go in, the first ones with the first batch."""
     pulled = []
 
     def watched() -> Batches:
@@ -63,6 +63,8 @@ def test_a_group_is_written_before_the_next_is_read() -> None:
             yield numbers(65_536)
 
     chunks = formats.encoder("parquet", formats.options("parquet", {}), Findings()).encode(numbers(0).schema, watched())
+    assert bytes(next(chunks)) == b"PAR1"
+    assert len(pulled) == 1
     next(chunks)
     assert len(pulled) == 1
     next(chunks)

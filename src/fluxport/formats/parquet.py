@@ -30,11 +30,13 @@ from fluxport.formats.columnar import (
 )
 from fluxport.formats.names import unique_names
 from fluxport.formats.options import CommonOptions
+from fluxport.formats.slices import resumed
 from fluxport.formats.text import TextStyle, kind_of, text_of
 from fluxport.stages import Batches, Chunks
 
 GROUP_BYTES = 8 << 20  # of values in memory; a group of wide rows or large cells ends here
 SAMPLE_ROWS = 16_384
+MAGIC = b"PAR1"  # what every file begins with: sent at once, as the first group takes a while
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,13 +61,15 @@ class ParquetEncoder:
         stored = pa.schema([field for field, _ in columns], metadata=without_our_metadata(schema.metadata))
 
         def converted() -> Batches:
-            for batch in batches:
+            for batch in resumed(first, batches):
                 arrays = [convert(array) for (_, convert), array in zip(columns, batch.columns, strict=True)]
                 yield _batch(arrays, stored, batch.num_rows)
 
         groups = row_groups(converted(), self._options.row_group_size, GROUP_BYTES)
         written = Written()
         with closing(batches), closing(groups):
+            first = next(batches, None)  # what fails at once fails before our first byte
+            yield MAGIC
             # Left before its end, the writer still closes its file: into memory that nobody takes.
             with ExitStack() as stack:
                 writer = None
@@ -80,12 +84,15 @@ class ParquetEncoder:
             yield written.taken()
 
     def _writer(self, written: Written, stored: pa.Schema, repeating: list[str]) -> pq.ParquetWriter:
-        return pq.ParquetWriter(
+        """The writer of all groups; the first bytes of the file have gone out already."""
+        writer = pq.ParquetWriter(
             pa.PythonFile(written, mode="w"),
             stored,
             compression=self._options.codec,
             use_dictionary=repeating or False,
         )
+        assert written.taken() == MAGIC
+        return writer
 
     def _column(self, field: pa.Field, name: str) -> tuple[pa.Field, Callable[[pa.Array], pa.Array]]:
         """How the column is stored, and what makes its arrays so."""

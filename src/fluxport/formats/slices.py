@@ -1,4 +1,4 @@
-"""Cutting a stream of record batches into slices of a size the encoder chooses, however the source cut them."""
+"""A stream of record batches in slices of a size the encoder chooses, however the source cut them."""
 
 from __future__ import annotations
 
@@ -7,6 +7,13 @@ import pyarrow as pa
 
 from fluxport.formats.text import string_window
 from fluxport.stages import Batches
+
+
+def resumed(first: pa.RecordBatch | None, rest: Batches) -> Batches:
+    """A batch that was looked at, and those behind it."""
+    if first is not None:
+        yield first
+    yield from rest
 
 
 def slices(batches: Batches, rows: int, text_bytes: int | None = None) -> Batches:

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from fluxport.errors import LimitExceeded
 from fluxport.findings import Findings
-from fluxport.formats.slices import slices
+from fluxport.formats.slices import resumed, slices
 from fluxport.formats.xlsx import columns, parts
 from fluxport.formats.xlsx.cells import Cells
 from fluxport.formats.xlsx.celltext import text_cells
@@ -58,7 +58,7 @@ class XlsxEncoder:
             ahead = JOBS_AHEAD if self._threads > 1 else 0
             workbook = _Workbook(schema, self._options, self._findings, self._sheet_bytes_max, ahead)
             first = next(batches, None)  # what fails at once fails before our first byte
-            jobs = workbook.jobs(_resumed(first, batches))
+            jobs = workbook.jobs(resumed(first, batches))
             yield from _in_helper(jobs) if self._threads > 1 else _here(jobs)
 
 
@@ -212,12 +212,6 @@ class _Workbook:
             raise LimitExceeded(f"A sheet is full after {self._rows:,} records; {hint[wanted]}.", code="sheet_full")
         yield from self._end()
         yield from self._begin()
-
-
-def _resumed(first: pa.RecordBatch | None, batches: Batches) -> Batches:
-    if first is not None:
-        yield first
-    yield from batches
 
 
 def _here(jobs: Iterable[Job]) -> Chunks:
