@@ -116,7 +116,7 @@ def emulator(**options: Any) -> Iterator[Running]:
     thread = threading.Thread(target=work)
     thread.start()
     try:
-        ready.wait(20)
+        ready.wait(60)
         assert port, serving
         yield Running(port[0])
     finally:

@@ -78,7 +78,7 @@ class Door:
 
     def ended(self, task_id: str) -> pb.TaskStatusResponse:
         """The task once it has ended."""
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while (told := self.status(task_id)).status not in (pb.TASK_STATUS_COMPLETED, pb.TASK_STATUS_FAILED):
             assert time.monotonic() < deadline, told
             time.sleep(0.05)

@@ -90,7 +90,7 @@ def read_all(
     return table, list(findings)
 
 
-def wait_until(condition: Any, seconds: float = 5.0) -> bool:
+def wait_until(condition: Any, seconds: float = 30.0) -> bool:
     """Whether ``condition()`` became true within ``seconds``; for what only the server knows and does not announce."""
     until = time.monotonic() + seconds
     tick = threading.Event()

@@ -33,7 +33,7 @@ def listed(client: Client) -> list[dict[str, Any]]:
     return found
 
 
-def until(found: Callable[[], Any], limit_s: float = 30.0) -> Any:
+def until(found: Callable[[], Any], limit_s: float = 60.0) -> Any:
     deadline = time.monotonic() + limit_s
     while not (value := found()):
         assert time.monotonic() < deadline
@@ -110,7 +110,7 @@ def test_no_run_is_lost_between_a_worker_that_is_killed_and_the_next(tmp_path: P
             time.sleep(3)
             with process("worker", folder=tmp_path, environ=environ, until="worker ready"):
                 restarted = datetime.now(UTC)
-                until(lambda: looked_back(database, "tick") > restarted, 60)
+                until(lambda: looked_back(database, "tick") > restarted)
                 until(lambda: not unaccounted(database, "tick", restarted))
 
 

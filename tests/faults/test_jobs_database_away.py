@@ -31,7 +31,7 @@ def test_what_runs_and_what_waits_outlives_a_database_that_is_away(tmp_path: Pat
             process("worker", folder=tmp_path, environ=environ, until="worker ready"),
         ):
             ids = [client.post("/v1/exports", BODY).json()["id"] for _ in range(5)]
-            assert slow.faulted.wait(20)  # three run, two wait
+            assert slow.faulted.wait(60)  # three run, two wait
             between.__exit__(None, None, None)
             refused = client.post("/v1/exports", BODY)
             ready = client.plain_get("/health/ready")

@@ -67,7 +67,7 @@ def test_a_killed_worker_is_replaced_and_the_export_completes_once(
     with door(tmp_path, database) as client, FaultProxy(database, "stall", bytes_before + 20_000) as stalling:
         with worker(tmp_path, stalling.url) as first:
             export_id = client.post("/v1/exports", SLOW).json()["id"]
-            assert stalling.faulted.wait(20)
+            assert stalling.faulted.wait(60)
             until(client, export_id, lambda job: job["status"] == "running")
             first.send_signal(signal.SIGKILL)
             first.wait()
@@ -83,7 +83,7 @@ def test_a_worker_paused_past_its_lease_changes_nothing_when_it_comes_back(tmp_p
     with door(tmp_path, database) as client, FaultProxy(database, "slow", 5_000_000, slow_bytes_s=4_000_000) as slow:
         with worker(tmp_path, slow.url) as paused:
             export_id = client.post("/v1/exports", SLOW).json()["id"]
-            assert slow.faulted.wait(20)
+            assert slow.faulted.wait(60)
             paused.send_signal(signal.SIGSTOP)
             with worker(tmp_path, database):
                 job = until(client, export_id, ended)
@@ -102,7 +102,7 @@ def test_a_worker_told_to_end_gives_its_export_back_and_a_restart_resumes_it(tmp
     with FaultProxy(database, "stall", 2_000_000) as stalling:
         with service(tmp_path, stalling.url, **environ) as client:
             export_id = client.post("/v1/exports", SLOW).json()["id"]
-            assert stalling.faulted.wait(20)
+            assert stalling.faulted.wait(60)
             until(client, export_id, lambda job: job["status"] == "running")
     with service(tmp_path, database, **environ) as client:
         job = until(client, export_id, ended)
