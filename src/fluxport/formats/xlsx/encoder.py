@@ -18,12 +18,12 @@ from fluxport.formats.xlsx.cells import Cells
 from fluxport.formats.xlsx.celltext import text_cells
 from fluxport.formats.xlsx.names import column_names, notes_name, sheet_name, sheet_names
 from fluxport.formats.xlsx.options import XlsxOptions, check, data_rows_max
-from fluxport.formats.xlsx.rows import ReferencedRows, Rows, column_letters, compact_rows
+from fluxport.formats.xlsx.rows import Joiner, Rows, column_letters, compact_rows, referenced_rows
 from fluxport.formats.xlsx.zipstream import MEMBER_BYTES_MAX, ZipStream
 from fluxport.stages import Batches, Chunks
 
-CELLS_PER_SLICE = 60_000  # smaller slices cost time, each call of a kernel; larger ones cost memory
-SLICE_ROWS_MIN, SLICE_ROWS_MAX = 32, 7_168
+CELLS_PER_SLICE = 61_440  # smaller slices cost time, each call of a kernel; larger ones cost memory
+SLICE_ROWS_MIN, SLICE_ROWS_MAX = 32, 12_288
 SLICE_TEXT_BYTES = 2 << 20
 SHEET_BYTES_MAX = MEMBER_BYTES_MAX - (64 << 20)  # leaves room for what follows the rows
 JOBS_AHEAD = 1
@@ -55,8 +55,7 @@ class XlsxEncoder:
         """The workbook; batches are pulled in the thread that pulls this, and at most JOBS_AHEAD + 1 slices ahead."""
         with closing(batches):
             check(self._options, len(schema))
-            ahead = JOBS_AHEAD if self._threads > 1 else 0
-            workbook = _Workbook(schema, self._options, self._findings, self._sheet_bytes_max, ahead)
+            workbook = _Workbook(schema, self._options, self._findings, self._sheet_bytes_max)
             first = next(batches, None)  # what fails at once fails before our first byte
             jobs = workbook.jobs(resumed(first, batches))
             yield from _in_helper(jobs) if self._threads > 1 else _here(jobs)
@@ -65,9 +64,7 @@ class XlsxEncoder:
 class _Workbook:
     """One encoding: the columns and, as it goes on, the sheets written so far."""
 
-    def __init__(
-        self, schema: pa.Schema, options: XlsxOptions, findings: Findings, sheet_bytes_max: int, ahead: int
-    ) -> None:
+    def __init__(self, schema: pa.Schema, options: XlsxOptions, findings: Findings, sheet_bytes_max: int) -> None:
         self._options = options
         self._findings = findings
         self._sheet_bytes_max = sheet_bytes_max
@@ -82,7 +79,7 @@ class _Workbook:
         self._header = self._header_row()
         self._sheet_names = sheet_names(sheet_name(options.sheet_name, findings))
         self._sheets: list[parts.SheetPart] = []
-        self._references = ReferencedRows(len(schema), ahead)
+        self._joiner = Joiner()
         self._done = 0  # records in the file
         self._rows = self._size = 0  # records, and bytes of their XML, in the open sheet
 
@@ -117,7 +114,7 @@ class _Workbook:
         made = self._cells(batch)
         rows = self._sheet_rows(made)
         if self._rows and self._size + rows.size > self._sheet_bytes_max:
-            yield from self._roll()  # whose jobs wait for the slice before: its pieces may be written again
+            yield from self._roll()
             rows = self._sheet_rows(made)
         size = rows.size
         yield partial(self._deflated, rows)
@@ -165,10 +162,10 @@ class _Workbook:
             return Rows(0, [], "")
         if self._options.compact:
             return compact_rows(made)
-        return self._references.rows(made, self._first_row + self._rows)
+        return referenced_rows(made, self._first_row + self._rows)
 
     def _deflated(self, rows: Rows) -> bytes:
-        return b"".join(map(self._zip.data, rows.joined()))
+        return b"".join(map(self._zip.data, self._joiner.joined(rows)))
 
     @property
     def _first_row(self) -> int:

@@ -3,14 +3,16 @@
 A row is a sequence of constant text, the row's number (in every reference: ``<c r="B123">``) and values. Whatever is
 equally long in all rows of the slice - constants, row numbers of equally many digits, and values such as dates, codes
 and most ids - needs no join: it is a field of a matrix of bytes with one line per row, and a whole field is written by
-one assignment. The matrices, called pieces, are kept from slice to slice, so their constants are written once. Only
-values of varying length stand between pieces in the join, which is what takes the time.
+one assignment. Only values of varying length stand between such pieces in the join, which is what takes the time.
+
+The cells of a slice are made by one thread; pieces are written, joined and deflated by another, so few rows at a time
+that they stay in its processor's cache. Matrices are kept, so that their constants are written once.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -26,12 +28,11 @@ from fluxport.formats.xlsx.kernels import join, strings
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    _Pieces: TypeAlias = "dict[tuple[str | int, ...], _Piece]"
     # A part of every row: a constant, a field of fixed width (one item of dtype V<width> per row), or strings.
     Item: TypeAlias = str | NDArray[np.void] | pa.Array
 
 
-ROWS_JOINED = 1024
+ROWS_JOINED = 2048
 
 
 def column_letters(index: int) -> str:
@@ -44,11 +45,24 @@ def column_letters(index: int) -> str:
     return letters
 
 
+class Lines(NamedTuple):
+    """A piece of each row: constants and fields; with ``present``, of those rows alone where that is true."""
+
+    items: list[Item]
+    present: NDArray[np.bool_] | None = None
+
+    @property
+    def size(self) -> int:
+        width = sum(len(item) if isinstance(item, str) else item.dtype.itemsize for item in self.items)
+        rows = next(len(item) for item in self.items if not isinstance(item, str))
+        return width * (rows if self.present is None else int(np.count_nonzero(self.present)))
+
+
 class Rows(NamedTuple):
-    """The XML of ``length`` rows, not joined yet: strings beside string arrays, ``null`` where one is null."""
+    """The XML of ``length`` rows, not joined yet: what stands side by side, and ``null`` where that is null."""
 
     length: int
-    parts: list[Any]
+    parts: list[str | pa.Array | Lines]
     null: str
 
     @property
@@ -56,9 +70,11 @@ class Rows(NamedTuple):
         """The bytes of all rows."""
         return sum(self._size_of(part) for part in self.parts)
 
-    def _size_of(self, part: str | pa.Array) -> int:
+    def _size_of(self, part: str | pa.Array | Lines) -> int:
         if isinstance(part, str):
             return self.length * len(part)
+        if isinstance(part, Lines):
+            return part.size
         if part.null_count:
             present: int = pc.sum(pc.binary_length(part)).as_py() or 0
             nulls: int = part.null_count
@@ -66,11 +82,39 @@ class Rows(NamedTuple):
         offsets, _ = string_window(part)
         return int(offsets[-1]) - int(offsets[0])
 
-    def joined(self) -> Iterator[memoryview]:
-        """The bytes, some rows at a time: what is joined is still in the processor's cache when it is deflated."""
-        for start in range(0, self.length, ROWS_JOINED):
-            parts = [part if isinstance(part, str) else part.slice(start, ROWS_JOINED) for part in self.parts]
-            yield _bytes(parts[0] if len(parts) == 1 else join(*parts, null=self.null))
+
+class Joiner:
+    """Joins rows, by one thread at a time; what it gives is valid until it is asked for more."""
+
+    def __init__(self) -> None:
+        self._pieces: dict[tuple[str | int, ...], _Piece] = {}
+
+    def joined(self, rows: Rows) -> Iterator[memoryview]:
+        """The bytes of ``rows``, ROWS_JOINED rows at a time."""
+        for start in range(0, rows.length, ROWS_JOINED):
+            window = slice(start, min(start + ROWS_JOINED, rows.length))
+            parts = [self._part(part, window) for part in rows.parts]
+            yield _bytes(parts[0] if len(parts) == 1 else join(*parts, null=rows.null))
+        layouts = {_layout(part.items) for part in rows.parts if isinstance(part, Lines)}
+        self._pieces = {layout: piece for layout, piece in self._pieces.items() if layout in layouts}
+
+    def _part(self, part: str | pa.Array | Lines, window: slice) -> str | pa.Array:
+        if isinstance(part, str):
+            return part
+        if not isinstance(part, Lines):
+            return part.slice(window.start, window.stop - window.start)
+        layout = _layout(part.items)
+        piece = self._pieces.get(layout)
+        if piece is None:
+            piece = self._pieces[layout] = _Piece(layout)
+        piece.write([item[window] for item in part.items if not isinstance(item, str)])
+        count = window.stop - window.start
+        return piece.all(count) if part.present is None else piece.some(part.present[window])
+
+
+def _layout(items: Sequence[Item]) -> tuple[str | int, ...]:
+    """What a piece looks like; its constants hold the column's letters, so no two of a row are the same."""
+    return tuple(item if isinstance(item, str) else item.dtype.itemsize for item in items)
 
 
 def compact_rows(columns: Sequence[Cells]) -> Rows:
@@ -87,86 +131,69 @@ def compact_rows(columns: Sequence[Cells]) -> Rows:
     return Rows(len(columns[0].values), [*parts, f"{before}</row>"], "<c/>")
 
 
-class ReferencedRows:
-    """Rows with ``r="A1"`` on every cell.
+def referenced_rows(columns: Sequence[Cells], first_row: int) -> Rows:
+    """Rows ``first_row`` and on, ``r="A1"`` on every cell; ``columns`` are at least one, equally long, not empty."""
+    count = len(columns[0].values)
+    letters = _letters(len(columns))
+    number = _row_numbers(first_row, count)
+    if isinstance(number, pa.Array):  # at most once per digit of a sheet's row numbers
+        return Rows(count, _plain_row(letters, columns, number), "")
+    row: list[Item | Lines] = ['<row r="', number, '">']
+    for letter, cells in zip(letters, columns, strict=True):
+        row += _cell([f'<c r="{letter}', number, f'"{cells.head}'], cells)
+    return Rows(count, _parts([*row, "</row>"]), "")
 
-    The pieces of the slice ``ahead`` + 1 before are written again, as the layout of slices nearly always is the same:
-    of the rows made for the last ``ahead`` slices and this one the bytes stay as they are.
-    """
 
-    def __init__(self, columns: int, ahead: int) -> None:
-        self._letters = [column_letters(index) for index in range(columns)]
-        self._kept: deque[_Pieces] = deque({} for _ in range(ahead + 1))
-        self._used: _Pieces = {}
+@lru_cache(maxsize=8)
+def _letters(columns: int) -> list[str]:
+    return [column_letters(index) for index in range(columns)]
 
-    def rows(self, columns: Sequence[Cells], first_row: int) -> Rows:
-        """Rows ``first_row`` and on; ``columns`` are at least one, of equal length and not empty."""
-        count = len(columns[0].values)
-        number = _row_numbers(first_row, count)
-        if isinstance(number, pa.Array):  # at most once per digit of a sheet's row numbers
-            return Rows(count, _plain_row(self._letters, columns, number), "")
-        self._used = {}
-        row: list[Item] = ['<row r="', number, '">']
-        for letters, cells in zip(self._letters, columns, strict=True):
-            row += self._cell([f'<c r="{letters}', number, f'"{cells.head}'], cells)
-        made = Rows(count, self._parts([*row, "</row>"], count), "")
-        self._kept.popleft()
-        self._kept.append(self._used)
-        return made
 
-    def _cell(self, opening: list[Item], cells: Cells) -> list[Item]:
-        """The items of a column's cells, which are empty where the value is null."""
-        field = _fixed_width(cells.values)
-        inside: list[Item] = [cells.values if field is None else field, cells.close]
-        if not cells.values.null_count:
-            return opening + inside
-        present = valid_rows(cells.values)
-        ends = np.zeros(len(present) + 1, np.int32)
-        np.cumsum(present, out=ends[1:])
-        if field is not None:
-            return [self._piece(opening + inside, len(present)).some(present, ends)]
-        closes = (cells.close * int(ends[-1])).encode()
-        return [
-            self._piece(opening, len(present)).some(present, ends),
-            cells.values,
-            strings(ends * len(cells.close), closes),
-        ]
+def _cell(opening: list[Item], cells: Cells) -> list[Item | Lines]:
+    """The items of a column's cells, which are empty where the value is null."""
+    field = _fixed_width(cells.values)
+    inside: list[Item] = [cells.values if field is None else field, cells.close]
+    if not cells.values.null_count:
+        return [*opening, *inside]
+    present = valid_rows(cells.values)
+    if field is not None:
+        return [Lines([*opening, *inside], present)]
+    ends = np.zeros(len(present) + 1, np.int32)
+    np.cumsum(present, out=ends[1:])
+    closes = (cells.close * int(ends[-1])).encode()
+    return [Lines(opening, present), cells.values, strings(ends * len(cells.close), closes)]
 
-    def _parts(self, row: list[Item], count: int) -> list[Any]:
-        parts: list[Any] = []
-        held: list[Item] = []
-        for item in row:
-            if not isinstance(item, pa.Array):
-                held.append(item)
-                continue
-            if held:
-                parts.append(self._part(held, count))
-                held = []
-            parts.append(item)
-        return [*parts, self._part(held, count)]
 
-    def _part(self, items: list[Item], count: int) -> str | pa.Array:
-        if all(isinstance(item, str) for item in items):
-            return "".join(str(item) for item in items)
-        return self._piece(items, count).all()
+def _parts(row: Sequence[Item | Lines]) -> list[str | pa.Array | Lines]:
+    """``row`` with neighbours that need no join between them as one."""
+    parts: list[str | pa.Array | Lines] = []
+    held: list[Item] = []
+    for item in row:
+        if not isinstance(item, pa.Array | Lines):
+            held.append(item)
+            continue
+        if held:
+            parts.append(_piece_of(held))
+            held = []
+        parts.append(item)
+    return [*parts, _piece_of(held)]
 
-    def _piece(self, items: list[Item], count: int) -> _Piece:
-        """The piece of constants and fields ``items``; constants hold the column's letters, so no two are the same."""
-        layout = (count, *(item if isinstance(item, str) else item.dtype.itemsize for item in items))
-        piece = self._used[layout] = self._kept[0].get(layout) or _Piece(count, layout[1:])
-        piece.write([item for item in items if not isinstance(item, str)])
-        return piece
+
+def _piece_of(items: list[Item]) -> str | Lines:
+    if all(isinstance(item, str) for item in items):
+        return "".join(str(item) for item in items)
+    return Lines(items)
 
 
 class _Piece:
-    """A matrix of bytes, each line the constants (str) and fields (their widths) of ``layout``."""
+    """A matrix of bytes for ROWS_JOINED rows, each line the constants (str) and fields (their widths) of ``layout``."""
 
-    def __init__(self, count: int, layout: Sequence[str | int]) -> None:
+    def __init__(self, layout: Sequence[str | int]) -> None:
         line = b"".join(item.encode() if isinstance(item, str) else bytes(item) for item in layout)
         widths = [len(item) if isinstance(item, str) else item for item in layout]
         ends = np.cumsum(widths).tolist()
-        self._lines = np.full(count, np.void(line), f"V{len(line)}")
-        self._offsets = np.arange(count + 1, dtype=np.int32) * len(line)
+        self._lines = np.full(ROWS_JOINED, np.void(line), f"V{len(line)}")
+        self._offsets = np.arange(ROWS_JOINED + 1, dtype=np.int32) * len(line)
         self._fields = [
             self._lines.view(_field(end - width, width, len(line)))["field"]
             for item, width, end in zip(layout, widths, ends, strict=True)
@@ -175,14 +202,17 @@ class _Piece:
 
     def write(self, fields: Sequence[Any]) -> None:
         for target, field in zip(self._fields, fields, strict=True):
-            target[:] = field
+            target[: len(field)] = field
 
-    def all(self) -> pa.Array:
-        return strings(self._offsets, self._lines)
+    def all(self, count: int) -> pa.Array:
+        """The first ``count`` lines, until the next :meth:`write`."""
+        return strings(self._offsets[: count + 1], self._lines)
 
-    def some(self, present: NDArray[np.bool_], ends: NDArray[np.int32]) -> pa.Array:
-        """The lines that are ``present``, of which ``ends`` counts those so far, and empty strings for the others."""
-        return strings(ends * self._lines.itemsize, self._lines[present])
+    def some(self, present: NDArray[np.bool_]) -> pa.Array:
+        """The lines that are ``present``, and empty strings for the others."""
+        ends = np.zeros(len(present) + 1, np.int32)
+        np.cumsum(present, out=ends[1:])
+        return strings(ends * self._lines.itemsize, self._lines[: len(present)][present])
 
 
 def _field(offset: int, width: int, line: int) -> np.dtype[Any]:
