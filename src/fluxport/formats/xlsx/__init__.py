@@ -1,9 +1,9 @@
 """XLSX: whole slices of sheet XML by Arrow and numpy kernels, written strictly forward.
 
 How: the rows are cut into slices of about CELLS_PER_SLICE cells. Each column of a slice becomes text cells by a few
-kernels (:mod:`cells`, :mod:`celltext`), all columns of a slice become rows of XML in one join (:mod:`rows`), and the
-XML goes through one raw deflate stream per sheet into a forward-only ZIP (:mod:`zipstream`). Kernels run in the thread
-that pulls ``encode``, which is also the one that pulls the batches; deflate runs in a helper thread.
+kernels (:mod:`cells`, :mod:`celltext`), the columns become rows of XML some thousand rows at a time (:mod:`rows`), and
+the XML goes through one raw deflate stream per sheet into a forward-only ZIP (:mod:`zipstream`). Kernels run in the
+thread that pulls ``encode``, which is also the one that pulls the batches; rows are joined and deflated in a helper.
 
 Decisions that the file format leaves open:
 
