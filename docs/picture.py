@@ -36,7 +36,7 @@ def picture(printed: str) -> str:
     drawn += [text(x, y, name, "#8b949e", anchor) for (x, anchor, _), name in zip(COLUMNS, names, strict=True)]
     for row in rows:
         y += LINE
-        drawn += [text(x, y, cell, c, a) for (x, a, c), cell in zip(COLUMNS, row.split(), strict=True)]
+        drawn += [text(x, y, cell, c, a) for (x, a, c), cell in zip(COLUMNS, row.rsplit(maxsplit=5), strict=True)]
     y += LINE + 8
     drawn.append(text(28, y, last, "#7ee787"))
     height = y + 24
