@@ -32,15 +32,22 @@ def unaccounted(database: str, name: str, before: datetime) -> list[datetime]:
     return [moment for moment in _seconds(min(run), before) if moment not in run]
 
 
-def looked_back(database: str, name: str, *, seconds: float = 0.0) -> datetime:
-    """How far back runs have been looked for, after putting that ``seconds`` back."""
+def looked_back(database: str, name: str) -> datetime:
+    """How far back runs have been looked for."""
     engine = connect(database)
     with engine.begin() as connection:
-        mark = schedules.c.name == name
-        connection.execute(sa.update(schedules).where(mark).values(looked_at=schedules.c.looked_at - seconds))
-        looked_at = connection.execute(sa.select(schedules.c.looked_at).where(mark)).scalar_one()
+        looked_at = connection.execute(sa.select(schedules.c.looked_at).where(schedules.c.name == name)).scalar_one()
     engine.dispose()
     return datetime.fromtimestamp(looked_at, UTC)
+
+
+def put_back(database: str, name: str, seconds: float) -> None:
+    """As if nobody had looked for so long."""
+    engine = connect(database)
+    with engine.begin() as connection:
+        earlier = schedules.c.looked_at - seconds
+        connection.execute(sa.update(schedules).where(schedules.c.name == name).values(looked_at=earlier))
+    engine.dispose()
 
 
 def _seconds(first: datetime, last: datetime) -> list[datetime]:

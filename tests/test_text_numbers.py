@@ -110,9 +110,12 @@ def test_integers_are_exact_to_their_bounds(kind: str) -> None:
 
 @pytest.mark.parametrize("width", range(1, 20))
 def test_integers_of_equally_many_digits_are_exact(width: int) -> None:
-    lowest, highest = 10 ** (width - 1) if width > 1 else 0, min(10**width, 2**63) - 1
-    chosen = np.random.default_rng(width).integers(lowest, highest, 1000, endpoint=True).tolist()
-    for kind in ("int64", "uint64"):
+    lowest = 10 ** (width - 1) if width > 1 else 0
+    for kind in ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"):
+        highest = min(10**width - 1, np.iinfo(kind).max)
+        if highest < lowest:
+            continue
+        chosen = np.random.default_rng(width).integers(lowest, highest, 1000, kind, endpoint=True).tolist()
         values = [lowest, highest, *chosen]
         assert texts(pa.array(values, kind)) == [str(v) for v in values]
 

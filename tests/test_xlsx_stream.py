@@ -6,6 +6,7 @@ import io
 import random
 import struct
 import threading
+import tracemalloc
 import zipfile
 from typing import Any
 
@@ -302,3 +303,17 @@ def test_a_null_anywhere_moves_no_value(data: st.DataObject) -> None:
     expected = [list(row.values()) for row in batch.to_pylist()]
     assert found == expected[: len(found)]
     assert all(cell is None for row in expected[len(found) :] for cell in row)
+
+
+def test_many_columns_take_the_memory_of_a_few_rows() -> None:
+    columns = {f"c{i}": pa.array(np.arange(100, 400)) for i in range(2_000)}
+    batch = pa.record_batch(columns)
+    tracemalloc.start()
+    try:
+        encoded = XlsxEncoder(XlsxOptions(), Findings()).encode(batch.schema, (part for part in (batch,)))
+        size = sum(map(len, encoded))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert size
+    assert peak < 40 << 20

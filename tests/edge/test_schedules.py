@@ -13,7 +13,7 @@ import pytest
 
 from identity_support import DATABASES, database_url
 from mail_receiver import mail_server
-from schedule_support import looked_back, unaccounted
+from schedule_support import looked_back, put_back, unaccounted
 from service_support import Client, emulator, process, service
 
 FEW = "SELECT id, name FROM users ORDER BY id LIMIT 10"
@@ -80,7 +80,7 @@ def test_runs_that_nobody_was_there_for_are_told_once_and_made_up_for_once_if_as
         environ = settings | {"MYSQL_DSN": url, "LOCAL_STORAGE_PATH": str(tmp_path / "exports")}
         with service(tmp_path, url, **settings) as client:
             assert listed(client) == []
-        looked_back(database, "tick", seconds=3500)
+        put_back(database, "tick", 3500)
         with (
             service(tmp_path, url, **settings) as client,
             process("worker", folder=tmp_path, environ=environ, until="worker ready"),

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fluxport import compute as pc
-from fluxport.errors import Refused
+from fluxport.errors import Broken, Refused
 from fluxport.findings import Findings
 from fluxport.formats.columnar import (
     DECIMAL128_DIGITS,
@@ -91,7 +91,10 @@ class ParquetEncoder:
             compression=self._options.codec,
             use_dictionary=repeating or False,
         )
-        assert written.taken() == MAGIC
+        if written.taken() != MAGIC:
+            raise Broken(
+                "This version of Arrow begins Parquet files in another way; install the one that Fluxport asks for."
+            )
         return writer
 
     def _column(self, field: pa.Field, name: str) -> tuple[pa.Field, Callable[[pa.Array], pa.Array]]:

@@ -228,11 +228,20 @@ class Worker:
         while not self._stopped.wait(BEAT_EVERY_S):
             try:
                 self._beat()
-                self._clock.look_back()
+                self._look_back()
                 for dead in self._dead():
                     self._take_over(dead)
             except Unavailable:
                 log.warning("the database is away; no heartbeat")
+
+    def _look_back(self) -> None:
+        """What is wrong with one schedule must not end the lease, nor what runs under it."""
+        try:
+            self._clock.look_back()
+        except Unavailable:
+            raise
+        except Exception:
+            log.exception("the runs of schedules could not be looked back at")
 
     def _beat(self) -> None:
         with transaction(self._store.engine) as connection:

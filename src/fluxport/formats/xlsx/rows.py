@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     Item: TypeAlias = str | NDArray[np.void] | pa.Array
 
 
-ROWS_JOINED = 2048
+ROWS_JOINED = 2048  # at most; a slice of many columns has fewer
 
 
 def column_letters(index: int) -> str:
@@ -103,12 +103,11 @@ class Joiner:
             return part
         if not isinstance(part, Lines):
             return part.slice(window.start, window.stop - window.start)
-        layout = _layout(part.items)
+        layout, count = _layout(part.items), window.stop - window.start
         piece = self._pieces.get(layout)
-        if piece is None:
-            piece = self._pieces[layout] = _Piece(layout)
+        if piece is None or len(piece) < count:
+            piece = self._pieces[layout] = _Piece(layout, count)
         piece.write([item[window] for item in part.items if not isinstance(item, str)])
-        count = window.stop - window.start
         return piece.all(count) if part.present is None else piece.some(part.present[window])
 
 
@@ -186,19 +185,22 @@ def _piece_of(items: list[Item]) -> str | Lines:
 
 
 class _Piece:
-    """A matrix of bytes for ROWS_JOINED rows, each line the constants (str) and fields (their widths) of ``layout``."""
+    """A matrix of bytes with ``count`` lines, each the constants (str) and fields (their widths) of ``layout``."""
 
-    def __init__(self, layout: Sequence[str | int]) -> None:
+    def __init__(self, layout: Sequence[str | int], count: int) -> None:
         line = b"".join(item.encode() if isinstance(item, str) else bytes(item) for item in layout)
         widths = [len(item) if isinstance(item, str) else item for item in layout]
         ends = np.cumsum(widths).tolist()
-        self._lines = np.full(ROWS_JOINED, np.void(line), f"V{len(line)}")
-        self._offsets = np.arange(ROWS_JOINED + 1, dtype=np.int32) * len(line)
+        self._lines = np.full(count, np.void(line), f"V{len(line)}")
+        self._offsets = np.arange(count + 1, dtype=np.int32) * len(line)
         self._fields = [
             self._lines.view(_field(end - width, width, len(line)))["field"]
             for item, width, end in zip(layout, widths, ends, strict=True)
             if isinstance(item, int)
         ]
+
+    def __len__(self) -> int:
+        return len(self._lines)
 
     def write(self, fields: Sequence[Any]) -> None:
         for target, field in zip(self._fields, fields, strict=True):
