@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 BATCH_ROWS = 8192
 BATCH_BYTES = 1 << 20
+CELL_BYTES = 8  # of any kind, beside its text
 # Rows fetched between two looks at their size; one at a time where rows are large.
 STEP_ROWS = 64
 LARGE_ROW_BYTES = 16 << 10
@@ -215,7 +216,7 @@ class SqliteSource:
                 break
             weight = self._weighed(more, self._rows + len(rows) + 1)
             rows += more
-            size += weight
+            size += weight + CELL_BYTES * len(more) * len(more[0])
             step = STEP_ROWS if weight < LARGE_ROW_BYTES * len(more) else 1
         return rows
 
