@@ -19,7 +19,10 @@ from fluxport.stages import FIELD_KIND
 from services import require_program
 
 FORMULAS = ["=1+1", "+1+1", "-1+1", "@SUM(A1)", "\t=1", "\rx", "＝1", "＋1", "－1", "＠x", "=", "-", "-5\n", "-٥"]
-HARMLESS = ["-5", "+1.5e3", "-.5", "5.", "-1E-9", "", "a=1", "'=1", " =1", "あ", "ï", "\ufeff=1", "1-1", None]
+DROPPED = [*"\x00\x01\x0b\x1f\x7f\x85\xad\u061c\u200b\u200e\u202e\u2060\u2066\ufeff", "\x00\ufeff\x00"]
+FORMULAS += [before + "=1+1" for before in DROPPED] + ["\x00\t=1", "\x00-1+1", "\ufeff＝1"]
+HARMLESS = ["-5", "+1.5e3", "-.5", "5.", "-1E-9", "", "a=1", "'=1", " =1", "\n=1", "あ", "ï", "1-1", None]
+HARMLESS += ["\x00-5", "\ufeff+1.5e3", "\x00a=1", "\x00", "\u200b", "\u2026=1", "\u0627=1", "\xa9=1", "\xef", "\ue000="]
 TEXT_TYPES = [
     pa.string(),
     pa.large_string(),
@@ -65,11 +68,15 @@ def test_slices_are_looked_at_where_they_begin(kind: pa.DataType) -> None:
     assert [f.count for f in findings] == [1]
 
 
-@given(st.lists(st.one_of(st.none(), st.text("=+-@\t\r＝0159.eE '\"a\n", max_size=6))), st.integers(0, 3))
+@given(
+    st.lists(st.one_of(st.none(), st.text("=+-@\t\r＝0159.eE '\"a\n\x00\ufeff\u200b\u2026\xad", max_size=6))),
+    st.integers(0, 3),
+)
 def test_the_rule_cell_by_cell(values: list[str | None], start: int) -> None:
     """The kernels do what the rule says of a single cell."""
     number = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
-    dangerous = [v is not None and v[:1] in tuple("=+-@\t\r＝＋－＠") and not number.fullmatch(v) for v in values]
+    seen = [None if v is None else v.lstrip("\x00\ufeff\u200b\xad") for v in values]
+    dangerous = [s is not None and s[:1] in tuple("=+-@\t\r＝＋－＠") and not number.fullmatch(s) for s in seen]
     batch, findings = through(pa.array(values, pa.string()).slice(start))
     expected = [f"'{v}" if bad else v for v, bad in zip(values, dangerous, strict=True)][start:]
     assert batch.column(0).to_pylist() == expected
@@ -102,6 +109,7 @@ def test_names_of_columns_are_defused_too() -> None:
     assert batch.schema.names == ["'-score"]
     assert findings == [Finding("formula_defused", "-score", 1)]
     assert through(pa.array([1]), name="-5")[0].schema.names == ["-5"]
+    assert through(pa.array([1]), name="\x00=A1")[0].schema.names == ["'\x00=A1"]
 
 
 def test_a_batch_without_columns_passes() -> None:

@@ -6,6 +6,8 @@ import csv
 import datetime as dt
 import io
 import math
+import re
+import unicodedata
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyarrow import csv as arrow_csv
 
+from fluxport.findings import Findings
+from fluxport.policy.formulas import defuse
 from text_support import written
 
 ROWS = [
@@ -106,6 +110,36 @@ def test_python_csv_reads_any_text_back(
     header, *found = csv.reader(io.StringIO(data.decode(), newline=""), delimiter=delimiter, strict=True)
     assert header == names
     assert found == [[v or "" for v in row] for row in rows]
+
+
+def run_as_formula(text: str | None) -> bool:
+    """What a spreadsheet may run once it has left out what nobody sees."""
+    seen = "".join(c for c in text or "" if c in "\t\r\n" or unicodedata.category(c) not in ("Cc", "Cf"))
+    return seen[:1] in tuple("=+-@\t\r＝＋－＠") and not re.fullmatch(r"[+-][0-9]+", seen)
+
+
+def test_no_reader_finds_a_formula_behind_characters_that_are_left_out() -> None:
+    """In cells and in the header, whatever byte of a cell a reader drops, the first of the file among them."""
+    before = ["", "\0", "\0\0", "\x01", "\x1f", "\x7f", "\ufeff", "\u200b", "\u202e", "\u2066", "\ufeff\0\u200f"]
+    values = [[b + sign + "1+1" for sign in "=+-@＝"] + [b + "-5"] for b in before]
+    table = pa.table(dict(zip([f"{b}=A{i}" for i, b in enumerate(before)], values, strict=True)))
+    findings = Findings()
+    schema, apply = defuse(findings)(table.schema)
+    data = written("csv", pa.Table.from_batches([apply(b) for b in table.to_batches()], schema), bom=False).data
+    found = {
+        "csv": list(csv.reader(io.StringIO(data.decode(), newline=""), strict=True)),
+        "polars": polars.read_csv(io.BytesIO(data), has_header=False, infer_schema=False).rows(),
+        "arrow": arrow_csv.read_csv(
+            io.BytesIO(data),
+            read_options=arrow_csv.ReadOptions(autogenerate_column_names=True),
+            convert_options=arrow_csv.ConvertOptions(column_types={f"f{i}": pa.string() for i in range(len(before))}),
+        ).to_pylist(),
+    }
+    for reader, rows in found.items():
+        cells = [cell for row in rows for cell in (row.values() if isinstance(row, dict) else row)]
+        assert len(cells) == len(before) * 7, reader
+        assert not [cell for cell in cells if run_as_formula(cell)], reader
+    assert sum(f.count for f in findings) == len(before) * 6
 
 
 VALUES: dict[str, tuple[pa.DataType, st.SearchStrategy[Any]]] = {

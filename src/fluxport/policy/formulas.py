@@ -1,34 +1,23 @@
 """Defusing text that a spreadsheet would run as a formula, in CSV and TSV.
 
-Text cells and column names that begin with one of ``= + - @ TAB CR`` or a full-width ``＝ ＋ － ＠`` get a leading
-``'``, unless the whole cell is a plain number (``-5``, ``+1.5e3``). Numeric columns are never touched, nor JSON and
-geometry, whose text begins otherwise. A space or line feed before a sign makes a cell text in spreadsheets already.
-
-The first bytes of all cells of a batch are looked up at once; strings are built only where something was found.
+Text cells and column names that :mod:`fluxport.formula` takes for formulas get a leading ``'``. Numeric columns are
+never touched, nor JSON and geometry, whose text begins otherwise.
 """
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from fluxport.findings import Findings
+from fluxport.formula import formula_rows, is_formula
 from fluxport.stages import FIELD_KIND, Apply, Step
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    from numpy.typing import NDArray
 
 CODE = "formula_defused"
-SIGNS = "=+-@\t\r＝＋－＠"
-# For Python's re and for Arrow's RE2 alike.
-STARTS_FORMULA = f"^[{re.escape(SIGNS)}]"
-PLAIN_NUMBER = r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?"
-
-_FIRST_BYTES = np.zeros(256, np.bool_)
-_FIRST_BYTES[[sign.encode()[0] for sign in SIGNS]] = True
 
 
 def defuse(findings: Findings) -> Step:
@@ -40,7 +29,7 @@ def defuse(findings: Findings) -> Step:
         fields = []
         for field in schema:
             named = field
-            if re.match(STARTS_FORMULA, field.name) and not re.fullmatch(PLAIN_NUMBER, field.name):
+            if is_formula(field.name):
                 named = field.with_name("'" + field.name)
                 findings.add(CODE, field.name)
             fields.append(named)
@@ -91,12 +80,7 @@ def _defused(array: pa.Array) -> tuple[pa.Array, int]:
     if t.is_string_view(array.type):
         plain, count = _defused(pc.cast(array, pa.large_string()))
         return (pc.cast(plain, array.type), count) if count else (array, 0)
-    rows = _suspects(array)
-    if len(rows):
-        texts = pc.take(array, pc.from_numpy(rows))
-        numbers = pc.match_substring_regex(texts, f"^(?:{PLAIN_NUMBER})$")
-        formulas = pc.and_not(pc.match_substring_regex(texts, STARTS_FORMULA), numbers)
-        rows = rows[pc.fill_null(formulas, False).to_numpy(zero_copy_only=False)]
+    rows = formula_rows(array)
     if not len(rows):
         return array, 0
     mask = np.zeros(len(array), np.bool_)
@@ -104,19 +88,3 @@ def _defused(array: pa.Array) -> tuple[pa.Array, int]:
     quote, nothing = pa.scalar("'", array.type), pa.scalar("", array.type)
     marked = pc.binary_join_element_wise(quote, pc.take(array, pc.from_numpy(rows)), nothing)
     return pc.replace_with_mask(array, pc.from_numpy(mask), marked), len(rows)
-
-
-def _suspects(array: pa.Array) -> NDArray[np.intp]:
-    """Positions of cells whose first byte may begin a formula: few, and not all of them do."""
-    import pyarrow as pa
-
-    _, offsets, data = array.buffers()
-    if not len(array) or data is None or not data.size:
-        return np.empty(0, np.intp)
-    wide = pa.types.is_large_string(array.type)
-    dtype = np.dtype(np.int64 if wide else np.int32)
-    bounds = np.frombuffer(offsets, dtype, len(array) + 1, array.offset * dtype.itemsize)
-    bytes_ = np.frombuffer(data, np.uint8)
-    # An empty last cell starts behind the data; looking at another byte there is harmless.
-    firsts = bytes_[np.minimum(bounds[:-1], len(bytes_) - 1)]
-    return np.flatnonzero(_FIRST_BYTES[firsts])

@@ -13,18 +13,15 @@ import pyarrow as pa
 
 from fluxport import compute as pc
 from fluxport.errors import Broken, LimitExceeded
-from fluxport.formats._strings import true_rows, valid_rows
+from fluxport.formats._strings import valid_rows
 from fluxport.formats.text import string_window, text_of
 from fluxport.formats.xlsx.cells import Cells, Column, inline_text, replaced, whole
 from fluxport.formats.xlsx.options import CELL_UNITS_MAX
+from fluxport.formula import formula_rows
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_FORMULA = np.zeros(256, np.bool_)
-_FORMULA[[*b"=+-@\t\r", 0xEF]] = True  # 0xEF begins the full-width signs
-_FORMULA_START = r"^(?:[=+\-@\t\r]|＝|＋|－|＠)"
-_PLAIN_NUMBER = r"^[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?$"
 _ESCAPE_LITERAL = "_x[0-9A-Fa-f]{4}_"
 
 
@@ -48,14 +45,16 @@ def _cells(array: pa.Array, style: int, quoted_style: int) -> Cells:
     offsets, data = string_window(array)
     if offsets[0] == offsets[-1]:
         return inline_text(style, array)
-    formulas = _formulas(array, offsets, data) if quoted_style != style else None
+    formulas = formula_rows(array) if quoted_style != style else ()
     lowest = data[offsets[0] : offsets[-1]].min()
     preserve = bool(lowest < 0x20) or (bool(lowest == 0x20) and _white_ends(offsets, data))
     cells = inline_text(style, escaped(array), preserve=preserve)
-    if formulas is None:
+    if not len(formulas):
         return cells
-    others = pc.filter(cells.values, pc.from_numpy(formulas))
-    return replaced(cells, formulas, inline_text(quoted_style, others, preserve=preserve))
+    mask = np.zeros(len(array), np.bool_)
+    mask[formulas] = True
+    others = pc.filter(cells.values, pc.from_numpy(mask))
+    return replaced(cells, mask, inline_text(quoted_style, others, preserve=preserve))
 
 
 def escaped(array: pa.Array) -> pa.Array:
@@ -164,15 +163,3 @@ def _white_ends(offsets: NDArray[Any], data: NDArray[np.uint8]) -> bool:
     first = np.minimum(offsets[:-1], offsets[-1] - 1)
     last = np.maximum(offsets[1:] - 1, 0)
     return bool((data[first] == 0x20).any() or (data[last] == 0x20).any())
-
-
-def _formulas(array: pa.Array, offsets: NDArray[Any], data: NDArray[np.uint8]) -> NDArray[np.bool_] | None:
-    """Where a text would be a formula if a person typed it; None if nowhere."""
-    starts = _FORMULA[data[np.minimum(offsets[:-1], offsets[-1] - 1)]]
-    if not starts.any():
-        return None
-    starts = starts & (offsets[1:] > offsets[:-1]) & valid_rows(array)
-    texts = pc.filter(array, pc.from_numpy(starts))
-    meant = pc.and_not(pc.match_substring_regex(texts, _FORMULA_START), pc.match_substring_regex(texts, _PLAIN_NUMBER))
-    starts[starts] = true_rows(meant)
-    return starts if starts.any() else None
