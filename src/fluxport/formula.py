@@ -63,7 +63,8 @@ def formula_rows(array: pa.Array) -> NDArray[np.intp]:
     texts = pc.take(array, pc.from_numpy(rows))
     numbers = pc.match_substring_regex(texts, f"{_NUMBER}$")
     formulas = pc.and_not(pc.match_substring_regex(texts, _FORMULA), numbers)
-    return rows[pc.fill_null(formulas, False).to_numpy(zero_copy_only=False)]
+    found: NDArray[np.intp] = rows[pc.fill_null(formulas, False).to_numpy(zero_copy_only=False)]
+    return found
 
 
 def _suspects(array: pa.Array) -> NDArray[np.intp]:
@@ -84,4 +85,5 @@ def _suspects(array: pa.Array) -> NDArray[np.intp]:
         return rows
     at = at[rows]
     following = bytes_[np.minimum(at + 1, len(bytes_) - 1)]
-    return rows[_TWO_BYTES[bytes_[at].astype(np.uint16) << 8 | following]]
+    found: NDArray[np.intp] = rows[_TWO_BYTES[bytes_[at].astype(np.uint16) << 8 | following]]
+    return found
