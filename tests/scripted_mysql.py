@@ -30,6 +30,8 @@ CAPABILITIES = (
 OK = b"\x00\x00\x00\x02\x00\x00\x00"
 EOF = b"\xfe\x00\x00\x02\x00"
 OK_EOF = b"\xfe\x00\x00\x02\x00\x00\x00"
+WARNED_OK_EOF = OK_EOF[:5] + b"\x05\x00"  # with five warnings
+WARNED_EOF = b"\xfe\x05\x00" + EOF[3:]
 NONCE = bytes(range(1, 21))
 
 
@@ -116,7 +118,7 @@ class ScriptedServer:
     version: str = "8.0.99-scripted"
     greeting: bytes | None = None
     login: Callable[[Peer], None] | None = None
-    answer: Callable[[str], bytes | None] = lambda statement: None
+    answer: Callable[[str], bytes | Result | None] = lambda statement: None
     statements: list[str] = field(default_factory=list)
 
     def __enter__(self) -> Self:
@@ -176,27 +178,30 @@ class ScriptedServer:
             statement = body.decode()
             self.statements.append(statement)
             if (scripted := self.answer(statement)) is not None:
-                yield scripted
+                yield from self._rows_of(scripted)
                 return
             if statement.startswith(("SET ", "START ", "KILL ")):
                 yield OK
                 return
         if kind == 0x19:
             return
-        if isinstance(self.result, bytes):
-            yield self.result
-        elif kind == 0x16:
+        if kind == 0x16 and isinstance(self.result, Result):
             yield b"\0" + struct.pack("<IHHxH", 1, len(self.result.columns), 0, 0)
-            yield from self._columns()
+            yield from self._columns(self.result)
         else:
-            yield lenenc(len(self.result.columns))
-            yield from self._columns()
-            yield from self.result.rows
-            end = self.result.end
-            yield (OK_EOF if self.capabilities & DEPRECATE_EOF else EOF) if end is None else end
+            yield from self._rows_of(self.result)
 
-    def _columns(self) -> Iterator[bytes]:
-        assert isinstance(self.result, Result)
-        yield from self.result.columns
+    def _rows_of(self, result: Result | bytes) -> Iterator[bytes | Raw]:
+        if isinstance(result, bytes):
+            yield result
+            return
+        yield lenenc(len(result.columns))
+        yield from self._columns(result)
+        yield from result.rows
+        end = result.end
+        yield (OK_EOF if self.capabilities & DEPRECATE_EOF else EOF) if end is None else end
+
+    def _columns(self, result: Result) -> Iterator[bytes]:
+        yield from result.columns
         if not self.capabilities & DEPRECATE_EOF:
             yield EOF

@@ -233,6 +233,7 @@ def test_a_server_that_lacks_a_setting_that_may_be_missing_is_used_without_it() 
         "SET NAMES utf8mb4, time_zone",  # with all of them
         "SET NAMES utf8mb4, time_zone",
         "SET net_write_timeout",
+        "SET sql_select_limit",
         "SET max_execution_time",
         "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY",
     ]

@@ -14,6 +14,7 @@ import pytest
 
 from fault_proxy import Fault, FaultProxy
 from fluxport.errors import FluxportError, LimitExceeded, QueryFailed, Refused, Unavailable
+from fluxport.findings import Finding
 from fluxport.sources import SourceOptions, open_source
 from fluxport.stages import Limits
 from mysql_support import read_all, wait_until
@@ -202,6 +203,18 @@ def test_bytes_that_are_not_utf8_are_replaced_and_counted() -> None:
             made.run(f"DROP DATABASE {ascii_name} WITH (FORCE)")
     assert table.to_pylist() == [{"v": "a\ufffdb", "n": 1}, {"v": "c", "n": 2}]
     assert [(f.code, f.column, f.count) for f in findings] == [("invalid_text_replaced", "v", 1)]
+
+
+def test_warnings_of_the_server_are_findings_and_notices_are_not(database: PostgresDatabase) -> None:
+    database.run(
+        "CREATE FUNCTION spoken(level text) RETURNS int LANGUAGE plpgsql AS $$ BEGIN "
+        "IF level = 'warning' THEN RAISE WARNING 'sensitive' USING ERRCODE = '01004'; "
+        "ELSE RAISE NOTICE 'sensitive'; END IF; RETURN 1; END $$"
+    )
+    table, findings = read_all(database.url, "SELECT spoken('notice') AS n, spoken('warning') AS w")
+    assert table.to_pylist() == [{"n": 1, "w": 1}]
+    assert findings == [Finding("database_warning", None, 1, "SQLSTATE 01004")]
+    assert "sensitive" not in findings[0].sentence
 
 
 GROWTH = """

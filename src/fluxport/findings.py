@@ -13,8 +13,10 @@ SENTENCES: dict[str, str] = {
     "cell_cut": "text longer than the 32,767 characters a cell can hold was cut",
     "characters_replaced": "characters that the encoding cannot hold were replaced",
     "column_renamed": "a column was renamed because its name occurred twice or was empty",
+    "database_warning": "the database added a warning to its result",
     "date_as_text": "dates outside the range that the file format knows were written as text",
     "formula_defused": "text that a spreadsheet would run as a formula was defused",
+    "division_by_zero": "divisions by zero were made empty by the database",
     "fraction_left_out": "fractions of a second, which the format of dates and times does not show, were left out",
     "impossible_date_null": "dates that no calendar has (such as 31 February) were written as empty",
     "infinity_null": "an infinite date or time was written as empty",
@@ -26,25 +28,32 @@ SENTENCES: dict[str, str] = {
     "not_a_number": "NaN or infinity was written as empty",
     "number_as_text": "numbers with more digits than a spreadsheet can hold were written as text",
     "precision_reduced": "fractions of a second finer than the file format knows were rounded",
+    "result_cut": "the database cut values, made them empty or left rows out at a limit of its own",
     "rows_on_new_sheet": "rows beyond one sheet's limit were written to further sheets",
     "sheet_renamed": "the sheet's name was mended",
     "type_as_text": "values of a type that the file format or its readers do not have were written as text",
+    "value_not_converted": "the database cut, replaced or emptied values that do not fit what the query makes of them",
     "zero_date_null": "zero or partly zero dates were written as empty",
 }
 
 
 @dataclass(frozen=True, order=True)
 class Finding:
-    """One kind of change in one column (``column`` is None for the whole file) and how many values it touched."""
+    """One kind of change in one column (``column`` is None for the whole file) and how many values it touched.
+
+    ``origin`` is by which sign the database itself reported it: ``warning 1260``, ``SQLSTATE 01000``.
+    """
 
     code: str
     column: str | None
     count: int
+    origin: str = ""
 
     @property
     def sentence(self) -> str:
         where = f"column {self.column!r}: " if self.column is not None else ""
-        return f"{where}{SENTENCES[self.code]} ({self.count:,})"
+        origin = f", {self.origin}" if self.origin else ""
+        return f"{where}{SENTENCES[self.code]}{origin} ({self.count:,})"
 
 
 class Findings:
@@ -52,20 +61,22 @@ class Findings:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._counts: dict[tuple[str, str | None], int] = {}
+        self._counts: dict[tuple[str, str | None, str], int] = {}
 
-    def add(self, code: str, column: str | None = None, count: int = 1) -> None:
+    def add(self, code: str, column: str | None = None, count: int = 1, *, origin: str = "") -> None:
         """Count ``count`` more values (0 is allowed and does nothing); ``code`` is a key of SENTENCES."""
         if code not in SENTENCES:
             raise KeyError(code)
         if count:
             with self._lock:
-                self._counts[code, column] = self._counts.get((code, column), 0) + count
+                key = code, column, origin
+                self._counts[key] = self._counts.get(key, 0) + count
 
     def __iter__(self) -> Iterator[Finding]:
         with self._lock:
             items = list(self._counts.items())
-        return iter(sorted((Finding(c, col, n) for (c, col), n in items), key=lambda f: (f.code, f.column or "")))
+        found = (Finding(code, column, count, origin) for (code, column, origin), count in items)
+        return iter(sorted(found, key=lambda f: (f.code, f.column or "", f.origin)))
 
     def __bool__(self) -> bool:
         return bool(self._counts)

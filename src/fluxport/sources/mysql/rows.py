@@ -141,9 +141,11 @@ class Terminal:
         if deprecate_eof:
             _, at = read_lenenc(payload, at)
             _, at = read_lenenc(payload, at)
+            status, warnings = at, at + 2
         else:
-            at += 2
-        self.status = int.from_bytes(payload[at : at + 2], "little")
+            status, warnings = at + 2, at
+        self.status = int.from_bytes(payload[status : status + 2], "little")
+        self.warnings = int.from_bytes(payload[warnings : warnings + 2], "little")  # 65,535 may be more
 
     @property
     def more_results(self) -> bool:

@@ -28,6 +28,8 @@ SNAPSHOT = "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY"
 UNKNOWN_VARIABLE = 1193
 # A client that stalls (a slow download) is not to lose its rows; a dead one is found by the server's TCP keepalive.
 WRITE_TIMEOUT_S = 86_400
+# The server's own setting may cut every result, and no warning says that it did.
+ROWS_UNLIMITED = 2**64 - 1
 KILL_TIMEOUT_S = 2.0
 
 
@@ -40,8 +42,8 @@ def begin(wire: Wire, server: Server, deadline_s: float | None) -> None:
         except ServerError as error:
             if error.number != UNKNOWN_VARIABLE:
                 raise
-            # Old servers and proxies lack one of the optional ones, each of which has a second line here: TCP
-            # keepalive and our own deadline.
+            # Old servers and proxies lack one of the optional ones: what it limits they do not limit, or it has a
+            # second line here, TCP keepalive and our own deadline.
             _run(wire, "SET " + ", ".join(required))
             for one in optional:
                 _set_if_known(wire, one)
@@ -67,7 +69,7 @@ def settings(server: Server, deadline_s: float | None) -> tuple[list[str], list[
     for name in DIALECT_MODES:
         mode = f"REPLACE({mode}, '{name}', '')"
     required = ["NAMES utf8mb4", "time_zone = '+00:00'", f"sql_mode = {mode}"]
-    optional = [f"net_write_timeout = {WRITE_TIMEOUT_S}"]
+    optional = [f"net_write_timeout = {WRITE_TIMEOUT_S}", f"sql_select_limit = {ROWS_UNLIMITED}"]
     if deadline_s is not None:
         if server.is_mariadb:
             optional.append(f"max_statement_time = {max(deadline_s, 0.001):.3f}")

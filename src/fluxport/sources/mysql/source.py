@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from fluxport.errors import Canceled, FluxportError, QueryFailed, Refused
 from fluxport.findings import Findings
-from fluxport.sources.mysql import session
+from fluxport.sources.mysql import serverwarnings, session
 from fluxport.sources.mysql.dsn import Dsn, parse_dsn
 from fluxport.sources.mysql.handshake import DEPRECATE_EOF, MARIADB_EXTENDED_METADATA, Server, log_in
 from fluxport.sources.mysql.params import encoded, positional
@@ -95,6 +95,8 @@ class MySqlSource:
                 raise QueryFailed(
                     "The statement has several results; an export takes one SELECT.", code="several_results"
                 )
+            if rows.terminal.warnings:
+                self._report(rows.terminal.warnings)
             self._leave()
         finally:
             self.close()
@@ -234,6 +236,13 @@ class MySqlSource:
             block = next(blocks, None)
             self._refuse_if_closed()  # a killed query may also end as if nothing had happened
             return None if block is None else pa.record_batch(decode(block), schema=schema)
+
+    def _report(self, warnings: int) -> None:
+        assert self._wire is not None
+        assert self._server is not None
+        with self._busy, self._translated(self._wire):
+            self._refuse_if_closed()
+            serverwarnings.report(self._wire, self._server, warnings, self._findings)
 
     @contextmanager
     def _translated(self, wire: Wire) -> Iterator[None]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import select
 import time
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -38,6 +39,7 @@ class Link:
         self._read_timeout_s = read_timeout_s
         self._conn: PGconn | None = None
         self._running = False
+        self.warnings: Counter[str] = Counter()  # SQLSTATEs of those that the server added to the rows
 
     @property
     def conn(self) -> PGconn:
@@ -104,6 +106,7 @@ class Link:
     def copy(self, statement: str) -> None:
         """Start ``COPY ... TO STDOUT``; its rows come from :meth:`row`."""
         self._running = True
+        self.conn.notice_handler = self._notice
         self.conn.send_query_params(statement.encode(), None)
         self._flush()
         self._receive()
@@ -127,6 +130,13 @@ class Link:
     def copied(self) -> int:
         """How many rows the server says it has sent."""
         return self._settled().command_tuples or 0
+
+    def _notice(self, result: PGresult) -> None:
+        """NOTICE, INFO and the like are for people; a WARNING says that something is not as it should be."""
+        from psycopg.pq import DiagnosticField
+
+        if result.error_field(DiagnosticField.SEVERITY_NONLOCALIZED) == b"WARNING":
+            self.warnings[(result.error_field(DiagnosticField.SQLSTATE) or b"").decode("ascii", "replace")] += 1
 
     def end(self) -> None:
         """Cancel what runs and leave; never raises."""

@@ -92,6 +92,8 @@ class PostgresSource:
         try:
             while (batch := self._next()) is not None:
                 yield batch
+            for state, count in self._link.warnings.items():
+                self._findings.add("database_warning", count=count, origin=f"SQLSTATE {state}")
         finally:
             self.close()
 

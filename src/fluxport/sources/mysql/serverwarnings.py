@@ -1,0 +1,79 @@
+"""What the server notes about a result behind its last row, counted by number as findings.
+
+The number of warnings stands in the packet that ends the rows; only where it is not 0 are they asked for. Their words
+repeat values of rows, so that none of them goes any further: the numbers do.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from fluxport.findings import Findings
+from fluxport.sources.mysql.handshake import DEPRECATE_EOF, Server
+from fluxport.sources.mysql.servererrors import ServerError
+from fluxport.sources.mysql.session import QUERY
+from fluxport.sources.mysql.wire import Wire, read_lenenc
+
+# As proxies know it, without a LIMIT; a server lists no more than 65,535, its largest max_error_count.
+SHOW, LISTED_MAX = b"SHOW WARNINGS", 65_535
+
+# number -> code of findings
+_CODES: dict[int, str] = {
+    1260: "result_cut",  # GROUP_CONCAT beyond group_concat_max_len
+    1301: "result_cut",  # REPEAT, LPAD and others beyond max_allowed_packet
+    1931: "result_cut",  # LIMIT ROWS EXAMINED
+    1365: "division_by_zero",
+    **dict.fromkeys(
+        (
+            1264, 1265, 1292, 1300, 1366, 1406, 1411, 1441, 1690, 1916, 1917, 1918, 1977,  # numbers, dates, characters
+            3140, 3141, 3144, 3156, 4035, 4036, 4037, 4038, 4039, 4040,  # JSON, in MySQL and in MariaDB
+        ),
+        "value_not_converted",
+    ),
+}  # fmt: skip
+# About the text of the query or how it is carried out, whatever the result: deprecated words, hints, unused indexes.
+_HARMLESS = frozenset({
+    1003, 1064, 1287, 1681, 1739, 3123, 3124, 3125, 3126, 3127, 3128, 3170, 3515, 3637, 3719, 3720, 3778,
+})  # fmt: skip
+
+
+def report(wire: Wire, server: Server, count: int, findings: Findings) -> None:
+    """Ask for the ``count`` warnings of the statement that has just ended and count them in ``findings``.
+
+    A note is counted only where its number is known to be about values; of a warning with an unknown number it is
+    assumed. What the server counts and does not list is counted without a number.
+    """
+    listed = _listed(wire, server)
+    for (level, number), times in listed.items():
+        code = _CODES.get(number, "" if level == "Note" or number in _HARMLESS else "database_warning")
+        if code:
+            findings.add(code, count=times, origin=f"warning {number}")
+    findings.add("database_warning", count=max(0, count - listed.total()), origin="not listed")
+
+
+def _listed(wire: Wire, server: Server) -> Counter[tuple[str, int]]:
+    """Level and number of the listed warnings; none where a proxy or an old server has no list."""
+    found: Counter[tuple[str, int]] = Counter()
+    wire.command(QUERY, SHOW)
+    try:
+        head = wire.packet()
+        if head[:1] == b"\x00":
+            return found
+        columns, _ = read_lenenc(head, 0)
+        for _ in range(columns):
+            wire.packet()
+        if not server.capabilities & DEPRECATE_EOF:
+            wire.packet()
+        while (row := wire.packet())[:1] != b"\xfe":
+            size, at = read_lenenc(row, 0)
+            digits, after = read_lenenc(row, at + size)
+            found[row[at : at + size].decode("ascii", "replace"), _number(row[after : after + digits])] += 1
+            if found.total() > LISTED_MAX:
+                raise wire.broken("lists warnings without end")
+    except ServerError:
+        pass
+    return found
+
+
+def _number(digits: bytes) -> int:
+    return int(digits) if digits.isdigit() else 0
