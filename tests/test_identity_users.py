@@ -11,7 +11,15 @@ import sqlalchemy as sa
 
 from fluxport.auth.scopes import EVERYTHING, USUAL
 from fluxport.auth.sessions import IDLE_S, WHOLE_S, Sessions
-from fluxport.auth.signin import FIRST_PAUSE_S, FORGOTTEN_S, LONGEST_PAUSE_S, SignIn
+from fluxport.auth.signin import (
+    ALONE_FORGOTTEN_S,
+    ALONE_LONGEST_PAUSE_S,
+    ANY,
+    FIRST_PAUSE_S,
+    FORGOTTEN_S,
+    LONGEST_PAUSE_S,
+    SignIn,
+)
 from fluxport.auth.users import PASSWORD_MAX, Users
 from fluxport.errors import Conflict, FluxportError, NotFound, Refused, TooMany, Unauthorized
 from fluxport.jobs.store import Store
@@ -240,12 +248,52 @@ def test_a_success_ends_the_pauses_and_a_day_forgets_them(sign_in: SignIn, clock
     clock.now += FORGOTTEN_S + 1
     refusal(sign_in, "alice", "wrong password")
     with store.engine.begin() as connection:
-        assert connection.execute(sa.select(login_attempts.c.owner)).scalars().all() == ["alice"]
+        assert set(connection.execute(sa.select(login_attempts.c.owner)).scalars()) == {"alice", ANY}
 
 
 def test_a_guesser_elsewhere_does_not_lock_a_user_out(sign_in: SignIn) -> None:
     refusal(sign_in, "alice", "wrong password", "198.51.100.7")
     enter(sign_in, address="192.0.2.1")
+
+
+def test_a_name_that_is_guessed_from_ever_new_addresses_gets_pauses_too(sign_in: SignIn, clock: Clock) -> None:
+    """But none where the user signed in before, and none of more than a minute."""
+    enter(sign_in, address="192.0.2.1")
+    tried = 0
+    for host in range(1000):
+        tried += isinstance(
+            refusal(sign_in, "alice", "wrong password", f"198.51.{host // 250}.{host % 250}"), Unauthorized
+        )
+    assert tried == 11
+    enter(sign_in, address="192.0.2.1")
+    assert isinstance(refusal(sign_in, "alice", "wrong password", "192.0.2.2"), Unauthorized)  # it reset the name's
+    for host in range(20):
+        refusal(sign_in, "alice", "wrong password", f"203.0.113.{host}")
+        clock.now += ALONE_LONGEST_PAUSE_S
+    refusal(sign_in, "alice", "wrong password", "203.0.113.100")
+    assert isinstance(refusal(sign_in, "alice", PASSWORD, "203.0.113.200"), TooMany)
+    clock.now += ALONE_LONGEST_PAUSE_S
+    enter(sign_in, address="203.0.113.200")
+
+
+@pytest.mark.parametrize("network", ["192.0.2.1", "2001:db8:1:2::{}"])
+def test_an_address_that_tries_ever_new_names_gets_pauses_too(sign_in: SignIn, clock: Clock, network: str) -> None:
+    """An address of IPv6 is one of a network that its holder chooses from; signing in with one's own name ends none."""
+    told = [refusal(sign_in, f"user{n}", "wrong password", network.format(n)) for n in range(30)]
+    assert [type(error) for error in told] == [Unauthorized] * 11 + [TooMany] * 19
+    clock.now += 1
+    enter(sign_in, "alice", PASSWORD, network.format(77))
+    refusal(sign_in, "mallory", "wrong password", network.format(78))
+    assert isinstance(refusal(sign_in, "trent", "wrong password", network.format(79)), TooMany)
+    refusal(sign_in, "mallory", "wrong password", "198.51.100.1")  # elsewhere nobody waits
+    clock.now += ALONE_LONGEST_PAUSE_S + ALONE_FORGOTTEN_S
+    assert isinstance(refusal(sign_in, "trent", "wrong password", network.format(80)), Unauthorized)
+
+
+def test_many_who_sign_in_from_one_address_stop_nobody(sign_in: SignIn, users: Users) -> None:
+    for number in range(30):
+        users.add(f"user{number}", PASSWORD, USUAL)
+        enter(sign_in, f"user{number}")
 
 
 def test_of_many_guesses_at_once_one_is_tried(sign_in: SignIn) -> None:

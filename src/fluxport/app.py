@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     import uvicorn
     from fastapi import FastAPI
 
+    from fluxport.auth.proxies import Proxies
     from fluxport.auth.replay import Replays, SharedReplays
     from fluxport.auth.signin import SignIn
     from fluxport.auth.signing import SigningKey
@@ -275,6 +276,7 @@ def service(config: Config) -> Service:
         schedules=clockwork,
         ready=Readiness(exports),
         metrics_for=config.server.metrics,
+        proxies=proxies(config),
     )
     reading = ingests(config, exports)
     if exports.sensors is not None:
@@ -321,8 +323,7 @@ def pushes_of(config: Config, exports: Exports) -> Pushes:
 def grpc_server(running: Service, http_port: int) -> GrpcServer:
     """The server for pushed rows, not yet started; to be called in the event loop that it will run in. Its links lead
     to the HTTP server."""
-    import ipaddress
-
+    from fluxport.auth.proxies import networks
     from fluxport.grpc.callers import PushCallers
     from fluxport.grpc.sensors import SensorService
     from fluxport.grpc.server import GrpcServer, ServerOptions, tls
@@ -336,9 +337,10 @@ def grpc_server(running: Service, http_port: int) -> GrpcServer:
     callers = PushCallers(
         running.callers.keys,
         running.callers.rate,
-        keyless=tuple(ipaddress.ip_network(network) for network in keyless),
+        keyless=networks(keyless),
         keyless_owner=owner,
         one_answer=frozenset(options.one_answer_keys),
+        proxies=proxies(config),
     )
     service = ExportService(
         running.pushes,
@@ -382,6 +384,7 @@ def flight_server(running: Service, http_port: int) -> FlightServer:
                 certificate=options.tls_certificate,
                 key=options.tls_key,
                 client_ca=options.client_ca,
+                proxies=proxies(config),
             ),
         )
     except OSError:
@@ -455,6 +458,13 @@ def _open_to(config: Config) -> Literal["local", "on", "off"]:
     """Who may read sensors without a key: callers on this machine in development alone."""
     wanted = config.series.open
     return "off" if wanted == "local" and config.app_env == "production" else wanted
+
+
+def proxies(config: Config) -> Proxies:
+    """Whom the service believes where requests come from."""
+    from fluxport.auth.proxies import Proxies, networks
+
+    return Proxies(networks(config.server.trusted_proxies), config.server.proxy_header)
 
 
 def identity(config: Config, store: Store) -> tuple[SignIn, Callers]:
@@ -680,7 +690,7 @@ def server(running: Service, port: int) -> uvicorn.Server:
             await asyncio.to_thread(running.close)
 
     running.app.router.lifespan_context = lifespan
-    settings = uvicorn.Config(running.app, log_config=None, access_log=False, server_header=False)
+    settings = uvicorn.Config(running.app, log_config=None, access_log=False, server_header=False, proxy_headers=False)
     return DrainingServer(settings, running.exports, running.config.server.grace_s)
 
 

@@ -11,7 +11,6 @@ import logging
 import os
 import re
 from collections.abc import Mapping
-from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -28,6 +27,7 @@ from pydantic import (
     model_validator,
 )
 
+from fluxport.auth.proxies import networks
 from fluxport.auth.scopes import read_scopes
 from fluxport.datasets import parse_datasets
 from fluxport.errors import Refused
@@ -81,6 +81,11 @@ def _scopes(words: list[str]) -> list[str]:
         raise ValueError(error.message) from None
 
 
+def _networks(words: list[str]) -> list[str]:
+    networks(words)
+    return words
+
+
 class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
 
@@ -94,6 +99,14 @@ class ServerConfig(Section):
     grace_s: Seconds = Field(10.0, description="what running exports get to finish on shutdown")
     metrics: Annotated[Literal["local", "on", "off"], BeforeValidator(_switch)] = Field(
         "local", description="who may read /metrics: this machine, everybody, nobody"
+    )
+    trusted_proxies: Annotated[list[str], AfterValidator(_networks)] = Field(
+        [],
+        description="networks of the proxies that say where a request came from; default: none, and the address is the "
+        "connection's",
+    )
+    proxy_header: Literal["x-forwarded-for", "forwarded"] = Field(
+        "x-forwarded-for", description="the header in which trusted proxies say it; the other one is not read"
     )
 
 
@@ -312,15 +325,6 @@ class SeriesConfig(Section):
     )
     nats: NatsConfig = NatsConfig()
     mqtt: MqttConfig = MqttConfig()
-
-
-def _networks(words: list[str]) -> list[str]:
-    for word in words:
-        try:
-            ip_network(word)
-        except ValueError:
-            raise ValueError(f"{word!r} is no network; one is like 10.1.0.0/16 or 127.0.0.1") from None
-    return words
 
 
 class GrpcConfig(Section):

@@ -9,6 +9,7 @@ from typing import Protocol
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
+from fluxport.auth.proxies import neighbourhood
 from fluxport.auth.sessions import DEVELOPER, Sessions
 from fluxport.auth.users import USER_NAME, User, Users
 from fluxport.errors import TooMany, Unauthorized
@@ -19,6 +20,14 @@ from fluxport.tables import transaction
 FIRST_PAUSE_S = 1 / 16
 LONGEST_PAUSE_S = 900.0
 FORGOTTEN_S = 86400.0
+# The same for one name from everywhere and for one address with every name, where others may be behind the failures:
+# the first ten count and stop nothing yet, the eleventh is followed by one second, none by more than a minute.
+ALONE_FIRST_PAUSE_S = 1 / 1024
+ALONE_LEAST_PAUSE_S = 1.0
+ALONE_LONGEST_PAUSE_S = 60.0
+ALONE_FORGOTTEN_S = 900.0
+KNOWN_S = 0.0  # the pause of a name at an address from where it signed in lately
+ANY = "*"  # in the table: every name, every address
 
 
 class Note(Protocol):
@@ -48,8 +57,7 @@ class SignIn:
             # A name nobody has may be a password in the wrong field: it is not written down.
             self._note("login", name if self._users.exists(name) else "unknown", "refused", address=address)
             raise Unauthorized("User and password do not fit together.", code="wrong_password")
-        with transaction(self._engine) as connection:
-            connection.execute(sa.delete(attempts).where(attempts.c.owner == name, attempts.c.address == address))
+        self._succeeded(name, address)
         self._note("login", user.name, "ok", address=address)
         return user, self.sessions.start(user.name, "password", instead_of=instead_of)
 
@@ -61,27 +69,59 @@ class SignIn:
         return user, token
 
     def _begin(self, name: str, address: str) -> None:
-        """Count the attempt as failed before it is tried, so that many at once are not one; TooMany in a pause."""
+        """Count the attempt as failed before it is tried, so that many at once are not one; TooMany in a pause, which
+        counts nothing. Where somebody signed in before, a pause that others brought upon the name stops nobody."""
         now = self._clock()
+        place = neighbourhood(address)
+        alone = sa.or_(attempts.c.owner == ANY, attempts.c.address == ANY)
+        with transaction(self._engine) as connection:
+            connection.execute(sa.delete(attempts).where(attempts.c.next_at <= now - FORGOTTEN_S))
+            connection.execute(sa.delete(attempts).where(alone, attempts.c.next_at <= now - ALONE_FORGOTTEN_S))
+            known = connection.execute(sa.select(attempts.c.pause_s).where(_of(name, place))).scalar() == KNOWN_S
+            # In this order everywhere: two who sign in at once wait for each other in no circle.
+            counted = [(ANY, place), (name, place)] if known else [(name, ANY), (ANY, place), (name, place)]
+            pauses = sa.select(sa.func.max(attempts.c.next_at)).where(sa.or_(*(_of(*row) for row in counted)))
+            if (until := connection.execute(pauses).scalar() or now) > now:
+                raise _too_many(until - now)
+            for row in counted:
+                if not self._count(connection, *row, now):
+                    raise _too_many(FIRST_PAUSE_S)
+
+    def _count(self, connection: sa.Connection, name: str, place: str, now: float) -> bool:
+        """Whether the attempt counts: another one that was counted meanwhile has begun a pause."""
         insert = postgresql.insert if self._engine.dialect.name == "postgresql" else sqlite.insert
-        row = {"owner": name, "address": address, "pause_s": FIRST_PAUSE_S, "next_at": now + FIRST_PAUSE_S}
-        longer = sa.case((attempts.c.pause_s * 2 < LONGEST_PAUSE_S, attempts.c.pause_s * 2), else_=LONGEST_PAUSE_S)
+        first, longest, least = FIRST_PAUSE_S, LONGEST_PAUSE_S, 0.0
+        if ANY in (name, place):
+            first, longest, least = ALONE_FIRST_PAUSE_S, ALONE_LONGEST_PAUSE_S, ALONE_LEAST_PAUSE_S
+        doubled = attempts.c.pause_s * 2
+        longer = sa.case((doubled < first, first), (doubled < longest, doubled), else_=longest)
         counted = (
             insert(attempts)
-            .values(row)
+            .values(owner=name, address=place, pause_s=first, next_at=now + (first if first >= least else 0.0))
             .on_conflict_do_update(
                 index_elements=[attempts.c.owner, attempts.c.address],
-                set_={"pause_s": longer, "next_at": now + longer},
+                set_={"pause_s": longer, "next_at": now + sa.case((longer >= least, longer), else_=0.0)},
                 where=attempts.c.next_at <= now,
             )
             .returning(attempts.c.next_at)
         )
+        return connection.execute(counted).first() is not None
+
+    def _succeeded(self, name: str, address: str) -> None:
+        """The attempt was none of a guesser: what :meth:`_begin` counted for it is taken back, of the name everything;
+        of the address only this one, or who has a name of their own could guess others' between."""
+        now = self._clock()
+        place = neighbourhood(address)
+        before = {"pause_s": attempts.c.pause_s / 2, "next_at": now}
         with transaction(self._engine) as connection:
-            connection.execute(sa.delete(attempts).where(attempts.c.next_at <= now - FORGOTTEN_S))
-            if connection.execute(counted).first() is not None:
-                return
-            mine = sa.select(attempts.c.next_at).where(attempts.c.owner == name, attempts.c.address == address)
-            next_at = connection.execute(mine).scalar_one()
-        raise TooMany(
-            "Too many attempts to sign in; wait a moment.", code="too_many_logins", retry_after_s=next_at - now
-        )
+            connection.execute(sa.delete(attempts).where(_of(name, ANY)))
+            connection.execute(sa.update(attempts).where(_of(ANY, place)).values(before))
+            connection.execute(sa.update(attempts).where(_of(name, place)).values(pause_s=KNOWN_S, next_at=now))
+
+
+def _of(name: str, place: str) -> sa.ColumnElement[bool]:
+    return sa.and_(attempts.c.owner == name, attempts.c.address == place)
+
+
+def _too_many(wait_s: float) -> TooMany:
+    return TooMany("Too many attempts to sign in; wait a moment.", code="too_many_logins", retry_after_s=wait_s)

@@ -9,7 +9,7 @@ import json
 import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.flight as fl
 
 from fluxport.auth.keys import Keys
+from fluxport.auth.proxies import Proxies, grpc_peer
 from fluxport.auth.rate import Rate
 from fluxport.errors import (
     Broken,
@@ -58,6 +59,7 @@ class FlightOptions:
     certificate: Path | None = None
     key: Path | None = None
     client_ca: Path | None = None
+    proxies: Proxies = field(default_factory=Proxies)
 
 
 class FlightServer(fl.FlightServerBase):  # type: ignore[misc]  # pyarrow has no types
@@ -78,7 +80,7 @@ class FlightServer(fl.FlightServerBase):  # type: ignore[misc]  # pyarrow has no
         host = f"[{options.host}]" if ":" in options.host else options.host
         super().__init__(
             f"grpc{'+tls' if tls else ''}://{host}:{options.port}",
-            middleware={"caller": _Callers(keys, rate)},
+            middleware={"caller": _Callers(keys, rate, options.proxies)},
             tls_certificates=_pair(options) if tls else None,
             verify_client=options.client_ca is not None,
             root_certificates=None if options.client_ca is None else options.client_ca.read_bytes(),
@@ -246,9 +248,10 @@ class _File:
 class _Callers(fl.ServerMiddlewareFactory):  # type: ignore[misc]  # pyarrow has no types
     """Looks at the key of each call before anything else does."""
 
-    def __init__(self, keys: Keys, rate: Rate) -> None:
+    def __init__(self, keys: Keys, rate: Rate, proxies: Proxies) -> None:
         self._keys = keys
         self._rate = rate
+        self._proxies = proxies
 
     def start_call(self, info: fl.CallInfo, headers: Mapping[str, list[str]]) -> _Verified:
         with _told(str(info.method)):
@@ -257,17 +260,24 @@ class _Callers(fl.ServerMiddlewareFactory):  # type: ignore[misc]  # pyarrow has
             if key is None:
                 raise Unauthorized("This needs a key as header 'authorization: Bearer ...'.")
             self._rate.take(f"key {key.id}")
-            return _Verified(Caller(key.owner, key_id=key.id, scopes=key.scopes, active_max=key.active_max))
+            caller = Caller(key.owner, key_id=key.id, scopes=key.scopes, active_max=key.active_max)
+            return _Verified(caller, self._proxies, given.get(self._proxies.header, []))
 
 
 class _Verified(fl.ServerMiddleware):  # type: ignore[misc]  # pyarrow has no types
-    def __init__(self, caller: Caller) -> None:
-        self.caller = caller
+    def __init__(self, caller: Caller, proxies: Proxies, forwarded: list[str]) -> None:
+        self._caller = caller
+        self._proxies = proxies
+        self._forwarded = forwarded
+
+    def caller(self, peer: str) -> Caller:
+        origin = self._proxies.origin(grpc_peer(peer), self._forwarded)
+        return replace(self._caller, address=str(origin.address or ""))
 
 
 def _caller(context: fl.ServerCallContext) -> Caller:
     found: _Verified = context.get_middleware("caller")
-    return replace(found.caller, address=str(context.peer())[:64])
+    return found.caller(str(context.peer()))
 
 
 def _json(content: bytes) -> Any:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from urllib.parse import unquote
+from dataclasses import dataclass, field, replace
 
 from fluxport.auth.keys import Keys
+from fluxport.auth.proxies import Network, Proxies, grpc_peer
 from fluxport.auth.rate import Rate
 from fluxport.errors import Unauthorized
 from fluxport.jobs.store import Caller
@@ -23,14 +22,16 @@ class PushCallers:
 
     keys: Keys
     rate: Rate
-    keyless: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...] = ()
+    keyless: tuple[Network, ...] = ()
     keyless_owner: str = "push"
     one_answer: frozenset[str] = frozenset()
+    proxies: Proxies = field(default_factory=Proxies)
 
     def verified(self, metadata: Metadata, peer: str) -> tuple[Caller, bool]:
         """The caller, and whether it takes one answer only. Unauthorized; TooMany. Reads the table of keys."""
         headers = [str(value) for name, value in metadata if name == "authorization"]
-        address = _address(peer)
+        lines = [str(value) for name, value in metadata if name == self.proxies.header]
+        address = self.proxies.origin(grpc_peer(peer), lines).address
         if not headers and any(address in network for network in self.keyless if address is not None):
             caller, named = Caller(self.keyless_owner, scopes=frozenset({"push"})), ""
         else:
@@ -44,14 +45,3 @@ class PushCallers:
         one = given.get("x-fluxport-responses") == "final" or bool({named, caller.key_id} & self.one_answer)
         trace = logs.trace_id(given.get("traceparent", ""))
         return replace(caller, address=str(address or ""), trace_id=trace), one
-
-
-def _address(peer: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    """The address in gRPC's words for a peer: ``ipv4:127.0.0.1:50000``, ``ipv6:[::1]:50000`` (percent-encoded)."""
-    _, _, rest = unquote(peer).partition(":")
-    host = rest.rpartition(":")[0].strip("[]").partition("%")[0]
-    try:
-        found = ipaddress.ip_address(host)
-    except ValueError:
-        return None
-    return (found.ipv4_mapped or found) if isinstance(found, ipaddress.IPv6Address) else found

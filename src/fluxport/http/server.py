@@ -9,12 +9,14 @@ from fastapi import FastAPI
 from starlette.exceptions import HTTPException
 
 from fluxport import __version__
+from fluxport.auth.proxies import Proxies
 from fluxport.auth.signin import SignIn
 from fluxport.errors import FluxportError
 from fluxport.http import datasets, downloads, fluxquery, history, native, operations, queue, session
 from fluxport.http.answers import RequestIds, crash_answer, failure_answer, http_answer
 from fluxport.http.callers import Callers
 from fluxport.http.files import Files
+from fluxport.http.forwarded import Origins
 from fluxport.http.historian import HistorianOptions
 from fluxport.http.historian import router as historian_router
 from fluxport.jobs.exports import Exports
@@ -38,6 +40,7 @@ def build(  # noqa: PLR0913  everything that the doors are made of
     schedules: Mapping[str, Schedule],
     ready: Callable[[], dict[str, bool]],
     metrics_for: operations.Audience,
+    proxies: Proxies,
 ) -> FastAPI:
     """``ready`` tries what the service depends on and answers whether each can be used, by name."""
     app = FastAPI(
@@ -64,4 +67,5 @@ def build(  # noqa: PLR0913  everything that the doors are made of
     app.add_exception_handler(HTTPException, http_answer)
     app.add_exception_handler(Exception, crash_answer)
     app.add_middleware(RequestIds)
+    app.add_middleware(Origins, proxies=proxies)
     return app

@@ -1,0 +1,38 @@
+"""Pure ASGI: where a request came from, as far as trusted proxies say so, before anything looks at its address."""
+
+from __future__ import annotations
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from fluxport.auth.proxies import Proxies, address
+
+SCHEMES = ("http", "https")
+
+
+class Origins:
+    """Puts the address and the scheme of the client that the proxies served in place of those of the last proxy."""
+
+    def __init__(self, app: ASGIApp, proxies: Proxies) -> None:
+        self._app = app
+        self._proxies = proxies
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and self._proxies.networks:
+            self._place(scope)
+        await self._app(scope, receive, send)
+
+    def _place(self, scope: Scope) -> None:
+        peer = address(scope["client"][0]) if scope.get("client") else None
+        if not self._proxies.trusts(peer):
+            return
+        origin = self._proxies.origin(peer, _lines(scope, self._proxies.header))
+        scope["client"] = (str(origin.address), 0)
+        scheme = origin.scheme
+        if self._proxies.header == "x-forwarded-for":
+            scheme = ",".join(_lines(scope, "x-forwarded-proto")).rpartition(",")[2].strip().lower()
+        if scheme in SCHEMES:
+            scope["scheme"] = scheme
+
+
+def _lines(scope: Scope, name: str) -> list[str]:
+    return [value.decode("latin-1") for key, value in scope["headers"] if key == name.encode()]

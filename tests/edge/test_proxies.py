@@ -1,0 +1,98 @@
+"""The address of a caller at the running service: in the throttle of signing in, in the audit, over HTTP, gRPC and
+Flight, with and without trusted proxies."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pyarrow as pa
+import pyarrow.flight as fl
+import pytest
+
+from fluxport.jobs.store import Store
+from fluxport.samples import create_sample
+from grpc_support import door, metadata, people
+from service_support import service
+
+LOGIN = {"user": "mallory", "password": "a wrong password"}
+OURS = {"X-Requested-With": "fluxport"}
+CLIENT = "203.0.113.7"
+
+
+def audited(folder: Path, action: str) -> list[str]:
+    """The addresses of the audit's lines, newest first."""
+    store = Store(f"sqlite:///{folder}/fluxport.db")
+    try:
+        return [line["address"] for line in store.audit_page(action=action)]
+    finally:
+        store.close()
+
+
+def database(folder: Path) -> str:
+    create_sample(folder / "rows.db", 50, ("shop",))
+    return f"sqlite:///{folder / 'rows.db'}"
+
+
+@pytest.mark.parametrize("header", ["X-Forwarded-For", "Forwarded"])
+def test_a_new_address_on_each_try_changes_nothing_without_a_trusted_proxy(tmp_path: Path, header: str) -> None:
+    with service(tmp_path, database(tmp_path), "--no-worker", FORWARDED_ALLOW_IPS="*") as client:
+        codes = [
+            httpx.post(client.base + "/session", json=LOGIN, headers=OURS | {header: f"198.51.100.{n}"}).status_code
+            for n in range(40)
+        ]
+        assert codes.count(401) < 20, codes
+        assert 429 in codes
+        signed_in = httpx.post(client.base + "/session/dev", headers=OURS | {"X-Forwarded-Proto": "https"})
+        assert "secure" not in signed_in.headers["set-cookie"].lower()
+    assert set(audited(tmp_path, "login")) == {"127.0.0.1"}
+
+
+def test_a_trusted_proxy_says_where_a_request_came_from(tmp_path: Path) -> None:
+    settings = {"FLUXPORT_SERVER__TRUSTED_PROXIES": "[127.0.0.1, 10.0.0.0/8]", "FLUXPORT_AUTH__LINK_S": "60"}
+    with service(tmp_path, database(tmp_path), "--no-worker", **settings) as client:
+        for number in range(40):
+            said = {"X-Forwarded-For": f"198.51.100.{number}, {CLIENT}, 10.0.0.2", "Forwarded": "for=192.0.2.9"}
+            answer = httpx.post(client.base + "/session", json=LOGIN, headers=OURS | said)
+        assert answer.status_code == 429
+        assert set(audited(tmp_path, "login")) == {CLIENT}
+        body = json.dumps({"source": {"query": "SELECT id FROM trades"}}).encode()
+        made = client.post("/v1/stream", body, headers={"X-Forwarded-For": CLIENT, "X-Forwarded-Proto": "https"})
+        assert made.status_code == 200, made.text
+        assert audited(tmp_path, "export") == [CLIENT]
+        shown = httpx.get(client.base + "/metrics", headers={"X-Forwarded-For": "127.0.0.1"})
+        assert shown.status_code == 404, "what came through a proxy is not this machine"
+
+
+def test_grpc_and_flight_see_the_same_addresses(tmp_path: Path) -> None:
+    """A network that needs no key is that of the client, not that of the proxy."""
+    settings = {
+        "FLUXPORT_SERVER__TRUSTED_PROXIES": "[127.0.0.1]",
+        "FLUXPORT_GRPC__KEYLESS": "[203.0.113.0/24]",
+        "FLUXPORT_FLIGHT__PORT": "0",
+    }
+    with door(tmp_path, **settings) as place:
+        requests = [metadata(), *people(10)]
+        assert place.push(requests, ("x-forwarded-for", f"192.0.2.1, {CLIENT}"), key="").file()
+        stranger = place.push(requests, ("x-forwarded-for", f"{CLIENT}, 192.0.2.1"), key="")
+        assert stranger.code.name == "UNAUTHENTICATED"
+        assert audited(tmp_path, "export") == [CLIENT]
+
+        found = re.search(r"Arrow Flight at (\S+)", next(tmp_path.glob("serve-*.log")).read_text())
+        assert found
+        sent: list[Any] = [(b"authorization", f"Bearer {place.key}".encode()), (b"x-forwarded-for", b"192.0.2.44")]
+        command = json.dumps({"request_id": "flight", "format": "csv", "filename": "a"}).encode()
+        table = pa.table({"id": [1, 2, 3]})
+        with fl.connect(f"grpc://{found[1]}") as flight:
+            writer, told = flight.do_put(
+                fl.FlightDescriptor.for_command(command), table.schema, fl.FlightCallOptions(timeout=60, headers=sent)
+            )
+            with writer:
+                writer.write_table(table)
+                writer.done_writing()
+                while told.read() is not None:
+                    pass
+        assert audited(tmp_path, "export") == ["192.0.2.44", CLIENT]
