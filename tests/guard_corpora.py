@@ -36,6 +36,13 @@ def attacks(name: str) -> list[tuple[str, str]]:
     return found
 
 
+def reads(name: str) -> list[str]:
+    """Every statement of ``reads_<name>.txt``, which would read a table that is not open."""
+    lines = (CORPUS / f"reads_{name}.txt").read_text("utf-8").splitlines()
+    payloads = [line for line in lines if line and not line.startswith("# ")]
+    return [json.loads(line.removeprefix("json:")) if line.startswith("json:") else line for line in payloads]
+
+
 def accepted() -> Iterator[tuple[str, str, GuardPolicy]]:
     """Every statement that must pass: a unique title, its SQL, and the policy it passes under."""
     for name in ("tpch", "tpcds", "imdb", "sakila", "clickbench", "tricky", "mysql8", "sqlite", "duckdb"):

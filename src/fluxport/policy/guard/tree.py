@@ -11,6 +11,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import sqlglot
@@ -136,9 +137,12 @@ class _Walk:
         self._unqualified: set[int] = set()
         self._column_lists: set[int] = set()
         self._aliases: set[int] = set()
+        self._after_in: set[int] = set()  # tables that stand right after IN
         self._handlers: dict[str, Callable[[Any], None]] = {
             "Identifier": self._check_name,
             "Table": self._check_table,
+            "In": self._check_in,
+            "Lateral": self._check_lateral,
             "TableAlias": self._check_table_alias,
             "CTE": self._check_cte,
             "With": self._check_with,
@@ -156,6 +160,8 @@ class _Walk:
             self._check(node)
             projections += len(node.expressions) if isinstance(node, exp.Select) else 0
             tables += isinstance(node, exp.Table)
+        self._check_words_in()
+        tables += len(self._after_in)
         if tables > self._policy.tables_max:
             refuse("query_too_large", f"The statement names more than {self._policy.tables_max} tables; split it.")
         return Reading(
@@ -234,11 +240,39 @@ class _Walk:
         if isinstance(node.this, (exp.JSONTable, exp.Unnest)):
             return
         token = self._tokens.get(_start(node.this)) if isinstance(node.this, exp.Identifier) else None
+        if token is not None and token.upper == "DUAL" and self._is_dual(node):
+            return
+        self._check_reading(node, token, node.args.get("db"))
+
+    def _check_in(self, node: exp.In) -> None:
+        """SQLite reads the table after ``x IN t``, with a schema or without, in quotes of any kind."""
+        field = node.args.get("field")
+        if field is None or self._policy.dialect == "duckdb":  # where it is a list, of a column in sight
+            return
+        if self._policy.dialect != "sqlite" or not isinstance(field, exp.Column) or field.args.get("db"):
+            refuse("query_table", "After IN stands a list or a query in parentheses; add them.")
+        token = self._tokens.get(_start(field.this)) if isinstance(field.this, exp.Identifier) else None
+        self._check_reading(field, token, field.args.get("table"))
+        self._after_in.add(_start(field.args.get("table") or field.this))
+
+    def _check_words_in(self) -> None:
+        """That no IN of SQLite's is followed by a name which the tree does not take for a table."""
+        if self._policy.dialect != "sqlite":
+            return
+        for token, after in pairwise(self._tokens.values()):
+            named = after.is_op("(") or after.start in self._after_in
+            if token.upper == "IN" and token.start not in self._names and not named:
+                refuse("query_table", "After IN stands a list, a query in parentheses or a table; write one of them.")
+
+    def _check_lateral(self, node: exp.Lateral) -> None:
+        if not isinstance(node.this, (exp.Subquery, exp.Unnest, exp.JSONTable)):
+            refuse("query_table", "After LATERAL stands a query in parentheses; write one, or remove the word.")
+
+    def _check_reading(self, node: exp.Expr, token: Token | None, schema_name: exp.Expr | None) -> None:
+        """That ``node``, a place which reads a table, names one that may be read: ``token``, of ``schema_name``."""
         if token is None or token.kind not in {"word", "quoted"}:
             refuse("query_table", "Only tables, subqueries and WITH names can be read from; name a table.")
-        if token.upper == "DUAL" and self._is_dual(node):
-            return
-        schema = self._tokens[_start(node.args["db"])].text if node.args.get("db") else None
+        schema = self._tokens[_start(schema_name)].text if schema_name else None
         if schema is None and self._is_cte(node, token.text):
             return
         self._check_table_name(token.text)
@@ -270,7 +304,7 @@ class _Walk:
         if folded in SYSTEM_SCHEMAS[self._policy.dialect] or SYSTEM_TABLES[self._policy.dialect].match(folded):
             refuse("query_schema", f"A WITH query may not be called {folded}, a name of the database system.")
 
-    def _is_cte(self, table: exp.Table, name: str) -> bool:
+    def _is_cte(self, table: exp.Expr, name: str) -> bool:
         """Whether a WITH query of this name is in sight: in a statement it belongs to, or defined before (or around,
         if recursive) the WITH query that the table stands in."""
         child: exp.Expr = table

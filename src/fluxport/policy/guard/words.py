@@ -236,11 +236,14 @@ SYSTEM_SCHEMAS: dict[Dialect, frozenset[str]] = {
     "sqlite": word_set("temp"),
     "duckdb": word_set("information_schema pg_catalog system temp"),
 }
-# Tables that the engine itself offers under any schema: catalogues, and generators of any number of rows.
+# Tables that the engine itself offers under any schema: catalogues, generators of any number of rows, and in DuckDB
+# files, which ``pins.csv`` reads as well as 'pins.csv'.
 SYSTEM_TABLES: dict[Dialect, re.Pattern[str]] = {
     "mysql": re.compile(r"innodb_|seq_[0-9]+_to_[0-9]+(_step_[0-9]+)?\Z"),
     "sqlite": re.compile(
         r"sqlite_|pragma_|dbstat\Z|json_each\Z|json_tree\Z|bytecode\Z|tables_used\Z|generate_series\Z"
     ),
-    "duckdb": re.compile(r"duckdb_|pragma_|sqlite_|pg_"),
+    "duckdb": re.compile(
+        r"duckdb_|pragma_|sqlite_|pg_|(csv|tsv|txt|json|jsonl|ndjson|geojson|parquet|gz|zst|xlsx?|avro|arrow|feather)\Z"
+    ),
 }
