@@ -185,11 +185,46 @@ def test_timestamps_read_back_to_the_millisecond(moment: dt.datetime, unit: str)
     assert not made.told
 
 
-def test_finer_fractions_are_rounded_and_counted_only_where_something_is_lost() -> None:
-    moments = [dt.datetime(2024, 1, 1, 0, 0, 0, us) for us in (0, 123_000, 123_499, 123_500)]
+def test_finer_fractions_are_left_out_and_counted_only_where_something_is_lost() -> None:
+    moments = [dt.datetime(2024, 1, 1, 0, 0, 0, us) for us in (0, 123_000, 123_499, 123_500, 123_999)]
     made = workbook(column([*moments, None], pa.timestamp("us")))
-    assert [row[0].microsecond for row in openpyxl_rows(made)[1:5]] == [0, 123_000, 123_000, 124_000]
-    assert made.told == {("precision_reduced", "x"): 2}
+    assert [row[0].microsecond for row in openpyxl_rows(made)[1:6]] == [0, *[123_000] * 4]
+    assert made.told == {("precision_reduced", "x"): 3}
+
+
+@pytest.mark.parametrize(
+    ("zone", "moment", "shown"),
+    [
+        (None, "2016-12-31 23:59:59.999600", "2016-12-31 23:59:59.999"),
+        (None, "1969-12-31 23:59:59.999999", "1969-12-31 23:59:59.999"),
+        (None, "9999-12-31 23:59:59.999999", "9999-12-31 23:59:59.999"),
+        # The clocks of Berlin were set from 02:00 to 03:00 one microsecond later.
+        ("Europe/Berlin", "2024-03-31 00:59:59.999999", "2024-03-31 01:59:59.999"),
+    ],
+)
+def test_no_moment_is_moved_into_another_day_or_an_hour_that_never_was(
+    zone: str | None, moment: str, shown: str
+) -> None:
+    array = (
+        pa.array([moment])
+        .cast(pa.timestamp("us"))
+        .cast(pa.timestamp("us", zone and "UTC"))
+        .cast(pa.timestamp("us", zone))
+    )
+    made = workbook(column(array, array.type))
+    assert openpyxl_rows(made)[1] == [dt.datetime.fromisoformat(shown)]
+    assert calamine_rows(made)[1] == [dt.datetime.fromisoformat(shown)]
+    assert made.told == {("precision_reduced", "x"): 1}
+
+
+def test_moments_of_the_hour_that_comes_twice_are_counted() -> None:
+    """Berlin, 2024-10-27: 00:30 and 01:30 UTC both show 02:30; the hours around it come once."""
+    moments = [dt.datetime(2024, 10, 26, 23, 59, 59), *(dt.datetime(2024, 10, 27, h, 30) for h in (0, 1, 2)), None]
+    array = pa.array(moments, pa.timestamp("us")).cast(pa.timestamp("us", "Europe/Berlin"))
+    made = workbook(column(array, array.type))
+    assert [row[0] and row[0].hour for row in openpyxl_rows(made)[1:4]] == [1, 2, 2]
+    assert made.told == {("ambiguous_time", "x"): 2}
+    assert not workbook(column(array.cast(pa.timestamp("us", "UTC")), pa.timestamp("us", "UTC"))).told
 
 
 @pytest.mark.parametrize(("unit", "fraction"), [("s", ""), ("ms", ".000"), ("us", ".000"), ("ns", ".000")])
@@ -202,9 +237,10 @@ def test_the_number_format_shows_fractions_by_the_unit(unit: str, fraction: str)
     assert cell.style[0] == f"[h]:mm:ss{fraction}"
 
 
+@pytest.mark.parametrize("year", [2024, 2050, 9998])
 @pytest.mark.parametrize(("zone", "hour"), [("UTC", 12), ("Europe/Berlin", 14), ("+05:30", 17)])
-def test_zoned_timestamps_show_their_own_zones_clock(zone: str, hour: int) -> None:
-    moment = dt.datetime(2024, 7, 1, 12, tzinfo=dt.UTC)
+def test_zoned_timestamps_show_their_own_zones_clock(zone: str, hour: int, year: int) -> None:
+    moment = dt.datetime(year, 7, 1, 12, tzinfo=dt.UTC)
     assert openpyxl_rows(workbook(column([moment], pa.timestamp("s", zone))))[1][0].hour == hour
 
 

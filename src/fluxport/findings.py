@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 SENTENCES: dict[str, str] = {
+    "ambiguous_time": "times of an hour that the clocks showed twice were written without their distance from UTC",
     "cell_cut": "text longer than the 32,767 characters a cell can hold was cut",
     "characters_replaced": "characters that the encoding cannot hold were replaced",
     "column_renamed": "a column was renamed because its name occurred twice or was empty",
@@ -27,7 +28,7 @@ SENTENCES: dict[str, str] = {
     "mixed_types_as_text": "values of several types stand in one column, which was written as text",
     "not_a_number": "NaN or infinity was written as empty",
     "number_as_text": "numbers with more digits than a spreadsheet can hold were written as text",
-    "precision_reduced": "fractions of a second finer than the file format knows were rounded",
+    "precision_reduced": "fractions of a second finer than the file format knows were left out",
     "result_cut": "the database cut values, made them empty or left rows out at a limit of its own",
     "rows_on_new_sheet": "rows beyond one sheet's limit were written to further sheets",
     "sheet_renamed": "the sheet's name was mended",

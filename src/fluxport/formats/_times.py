@@ -18,7 +18,8 @@ import pyarrow as pa
 from fluxport import compute as pc
 from fluxport.errors import Refused
 from fluxport.formats._digits import whole_text
-from fluxport.formats._strings import bytes_of, fixed_width_text, string_window, values_of, with_nulls_of
+from fluxport.formats._strings import bytes_of, fixed_width_text, string_window, valid_rows, values_of, with_nulls_of
+from fluxport.formats._zones import DAY_S, Clock, clock_of, is_utc
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     Numbers: TypeAlias = NDArray[np.int64]
 
 PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
-DAY_S = 86_400
 
 _DAY_DIRECTIVES = frozenset("aAbBdehjmuwxyCDFGUVWY")
 _CLOCK_DIRECTIVES = frozenset("HIMpRrSTX")
@@ -133,6 +133,22 @@ def fractions_in(array: pa.Array) -> int:
     return int(np.count_nonzero(_filled(array) % PER_SECOND[array.type.unit])) if array.type.unit != "s" else 0
 
 
+def hides_offset(pattern: str | None) -> bool:
+    """Whether a zoned timestamp by ``pattern`` is without its distance from UTC."""
+    if pattern is None or pattern == "rfc3339":
+        return False
+    return all(segment.kind not in ("offset", "zone") for segment in _segments(pattern))
+
+
+def read_twice(array: pa.Array) -> int:
+    """How many timestamps stand in an hour that the clock of their zone shows twice."""
+    zone = array.type.tz
+    if zone is None or is_utc(zone) or not len(array):
+        return 0
+    twice = clock_of(_filled(array) // PER_SECOND[array.type.unit], zone).twice
+    return int(np.count_nonzero(twice & valid_rows(array) if array.null_count else twice))
+
+
 def timestamp_text(array: pa.Array, pattern: str | None) -> pa.StringArray:
     """Timestamps by a strftime pattern, as RFC 3339 (``"rfc3339"``, and by default if zoned), or with a space.
 
@@ -145,26 +161,28 @@ def timestamp_text(array: pa.Array, pattern: str | None) -> pa.StringArray:
     else:
         segments = _segments(pattern)
     seconds, ticks = np.divmod(_filled(array), PER_SECOND[unit]) if unit != "s" else (_filled(array), None)
+    shown: Clock | None = None
     offsets: Numbers | None = None
+    local = seconds
     if zone is not None and not is_utc(zone):
-        offsets = _offsets_s(seconds, zone, whole_minutes=rfc3339)
+        shown = clock_of(seconds, zone)
+        # Before zones had whole minutes the nearest is taken where the text has minutes only.
+        offsets = np.rint(shown.offsets / 60).astype(np.int64) * 60 if rfc3339 else shown.offsets
         local = seconds + offsets
-    else:
-        local = seconds
     days = local // DAY_S
-    clock = local - days * DAY_S
+    of_day = local - days * DAY_S
     parts: list[_Part] = []
     for kind, text in segments:
         if kind == "day":
             parts.append(_day_text(days, text))
         elif kind == "clock":
-            parts.append(_Lookup(_clock_table(text), clock))
+            parts.append(_Lookup(_clock_table(text), of_day))
         elif kind == "fraction":
             parts += _fraction_text(ticks, _digits_of(unit), int(text[-1]), text[:-1])
         elif kind == "offset":
             parts.append(_offset_text(zone, offsets, text))
         elif kind == "zone":
-            parts.append(_zone_text(seconds, zone))
+            parts.append(_zone_text(zone, shown))
         else:
             parts.append(text)
     return with_nulls_of(_joined(parts, len(array)), array)
@@ -246,21 +264,6 @@ def _magnitudes(array: pa.Array) -> tuple[NDArray[np.bool_], Numbers, Numbers, l
     return values < 0, minutes.view(np.int64), (seconds - minutes * np.uint64(60)).view(np.int64), fraction
 
 
-def is_utc(zone: str) -> bool:
-    """Whether times of ``zone`` are written with a plain ``Z``."""
-    return zone in ("UTC", "Z", "Etc/UTC", "GMT", "+00:00")
-
-
-def _offsets_s(seconds: Numbers, zone: str, *, whole_minutes: bool) -> Numbers:
-    """Seconds to add to UTC. Before zones had whole minutes the nearest is taken where the text has minutes only."""
-    try:
-        local = pc.local_timestamp(pc.from_numpy(seconds, pa.timestamp("s", zone)))
-    except pa.ArrowInvalid as error:
-        raise Refused(f"The time zone {zone!r} is not known on this machine.", code="unknown_timezone") from error
-    offsets: Numbers = values_of(local, np.int64) - seconds
-    return np.rint(offsets / 60).astype(np.int64) * 60 if whole_minutes else offsets
-
-
 def _offset_text(zone: str | None, offsets: Numbers | None, style: str) -> _Part:
     """``Z`` or ``+01:00`` for "rfc3339", else ``+0100``; nothing for naive times."""
     if zone is None:
@@ -279,8 +282,10 @@ def _offset_text(zone: str | None, offsets: Numbers | None, style: str) -> _Part
     return _Lookup(_table(pc.from_strings(texts)), minutes - lowest)
 
 
-def _zone_text(seconds: Numbers, zone: str | None) -> _Part:
-    return "" if zone is None else _each(pc.strftime(pc.from_numpy(seconds, pa.timestamp("s", zone)), "%Z"))
+def _zone_text(zone: str | None, shown: Clock | None) -> _Part:
+    if shown is None:
+        return "" if zone is None else "UTC"
+    return _Lookup(_table(pc.from_strings(shown.names)), shown.name_at)
 
 
 def _strftime(seconds: Numbers, pattern: str) -> pa.StringArray:

@@ -18,7 +18,7 @@ from fluxport.formats._lines import Lines
 from fluxport.formats._rows import THREADS, bounded_slices, in_order
 from fluxport.formats._strings import bytes_of, replaced_at, rows_at, string_window, true_rows, valid_rows
 from fluxport.formats.options import CommonOptions
-from fluxport.formats.text import TextStyle, check_style, check_types, tell_fractions, text_of
+from fluxport.formats.text import TextStyle, check_style, check_types, tell_times, text_of
 from fluxport.stages import Batches, Chunks
 
 if TYPE_CHECKING:
@@ -219,7 +219,7 @@ class _Joiner:
 
     def rows(self, batch: pa.RecordBatch) -> memoryview:
         """The lines of a slice."""
-        tell_fractions(batch, self._style, self._findings)
+        tell_times(batch, self._style, self._findings)
         texts = [text_of(c, f, self._style) for c, f in zip(batch.columns, self._schema, strict=True)]
         lines = self._lines.join([self._cells(text, i) for i, text in enumerate(texts)])
         if self._codec.is_utf8:

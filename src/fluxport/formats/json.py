@@ -18,7 +18,7 @@ from fluxport.formats._lines import Lines
 from fluxport.formats._rows import THREADS, bounded_slices, in_order
 from fluxport.formats.names import unique_names
 from fluxport.formats.options import CommonOptions
-from fluxport.formats.text import TextStyle, check_style, check_types, tell_fractions
+from fluxport.formats.text import TextStyle, check_style, check_types, tell_times
 from fluxport.stages import Batches, Chunks
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ class _JsonEncoder:
         yield from rows
 
     def _rows(self, schema: pa.Schema, labels: list[str], batch: pa.RecordBatch) -> memoryview:
-        tell_fractions(batch, self._style, self._findings)
+        tell_times(batch, self._style, self._findings)
         columns = zip(batch.columns, schema, labels, strict=True)
         return self._lines.join([self._members(*column) for column in columns]).data
 

@@ -14,12 +14,12 @@ from fluxport.errors import Refused
 from fluxport.formats._jsontext import json_text, native
 from fluxport.formats._scalars import TextStyle, kind_of, plain, scalar_text
 from fluxport.formats._strings import string_window
-from fluxport.formats._times import check_pattern, fractions_in, hides_fraction
+from fluxport.formats._times import check_pattern, fractions_in, hides_fraction, hides_offset, read_twice
 
 if TYPE_CHECKING:
     from fluxport.findings import Findings
 
-__all__ = ["TextStyle", "check_style", "check_types", "kind_of", "string_window", "tell_fractions", "text_of"]
+__all__ = ["TextStyle", "check_style", "check_types", "kind_of", "string_window", "tell_times", "text_of"]
 
 
 def text_of(array: pa.Array, field: pa.Field, style: TextStyle) -> pa.StringArray:
@@ -52,9 +52,13 @@ def check_types(schema: pa.Schema, style: TextStyle) -> None:
         text_of(pa.nulls(0, field.type), field, style)
 
 
-def tell_fractions(batch: pa.RecordBatch, style: TextStyle, findings: Findings) -> None:
-    """Count the moments of ``batch`` whose fraction of a second the text leaves out."""
-    if hides_fraction(style.datetime_format):
-        for field, column in zip(batch.schema, batch.columns, strict=True):
-            if pa.types.is_timestamp(field.type):
-                findings.add("fraction_left_out", field.name, fractions_in(column))
+def tell_times(batch: pa.RecordBatch, style: TextStyle, findings: Findings) -> None:
+    """Count the moments of ``batch`` of which the text leaves out the fraction of a second, or the offset where the
+    clock shows the same time twice."""
+    moments = [i for i, field in enumerate(batch.schema) if pa.types.is_timestamp(field.type)]
+    if moments and hides_fraction(style.datetime_format):
+        for i in moments:
+            findings.add("fraction_left_out", batch.schema.field(i).name, fractions_in(batch.column(i)))
+    if moments and hides_offset(style.datetime_format):
+        for i in moments:
+            findings.add("ambiguous_time", batch.schema.field(i).name, read_twice(batch.column(i)))

@@ -19,6 +19,7 @@ from fluxport import compute as pc
 from fluxport.findings import Findings
 from fluxport.formats._digits import float_text, integer_text, whole_text
 from fluxport.formats._strings import fixed_width_text, true_rows, valid_rows, values_of, with_nulls_of
+from fluxport.formats._zones import clock_of, is_utc
 from fluxport.formats.text import TextStyle, text_of
 from fluxport.formats.xlsx.kernels import join
 
@@ -200,12 +201,13 @@ def date(column: Column, array: pa.Array, first_row: int) -> Cells:
 
 
 def timestamp(column: Column, array: pa.Array, first_row: int) -> Cells:
-    local = array
-    if array.type.tz == "UTC":
-        local = pc.cast(array, pa.timestamp(array.type.unit))
-    elif array.type.tz:
-        local = pc.local_timestamp(array)
-    ms = _milliseconds(column, local)
+    ms = _milliseconds(column, array)
+    twice = None
+    if array.type.tz and not is_utc(array.type.tz):
+        if array.null_count:
+            ms *= valid_rows(array)  # what nulls cover may be in any year
+        shown = clock_of(ms // 1000, array.type.tz)
+        ms, twice = ms + shown.offsets * 1000, shown.twice
     days = ms // MS_PER_DAY
     inside = (days >= _FIRST_DAY) & (days <= _LAST_DAY)
     of_day = ms - days * MS_PER_DAY
@@ -213,6 +215,8 @@ def timestamp(column: Column, array: pa.Array, first_row: int) -> Cells:
     # 1972). Half the distance of two doubles more, 1e-7 s today, makes the nearest double none that is less.
     more = (of_day % _MS_EXACT != 0) * np.where(days < 1 << 15, 5, 235)
     serial = _fraction(of_day) + more + (days + _DAYS_TO_1970 - (days < _LEAP_BUG)) * 10**12
+    if twice is not None and twice.any():
+        column.tell("ambiguous_time", np.count_nonzero(twice & inside & valid_rows(array)))
     return _dates(column, array, number(column.style, _strings(serial, array), -12), inside)
 
 
@@ -242,7 +246,11 @@ def _integers(array: pa.Array) -> NDArray[np.int64]:
 
 
 def _milliseconds(column: Column, array: pa.Array) -> NDArray[np.int64]:
-    """An array of a unit in milliseconds, rounded (half up) where it is finer, which is counted; saturated."""
+    """An array of a unit in milliseconds, saturated; what is finer is left out and counted.
+
+    It is never rounded up: the last moment of a year would be in the next one, and the last before clocks are set
+    forward in an hour that never was.
+    """
     values = _integers(array)
     factor, divisor = _MS_PER_UNIT[array.type.unit]
     if factor > 1:
@@ -250,11 +258,9 @@ def _milliseconds(column: Column, array: pa.Array) -> NDArray[np.int64]:
     if divisor == 1:
         return values
     ms = values // divisor
-    rest = values - ms * divisor
-    if rest.any():
-        finer = rest != 0
+    finer = values != ms * divisor
+    if finer.any():
         column.tell("precision_reduced", np.count_nonzero(finer & valid_rows(array) if array.null_count else finer))
-        ms += rest >= divisor // 2
     return ms
 
 

@@ -1,0 +1,120 @@
+"""The clocks of time zones at many moments at once, by the rules that ``zoneinfo`` reads.
+
+Arrow's own conversion ends with the moments that a zone's file lists, which is 2037 at the most: all summers after are
+an hour off. Here each few years of a zone are looked through once, and moments are looked up in what was found.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from fluxport.errors import Refused
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+DAY_S = 86_400
+_STEP_S = 3 * DAY_S  # no zone's clock was ever set twice within it
+_BLOCK_S = 1461 * DAY_S
+_CYCLE_S = 146_097 * DAY_S  # 400 years, after which the calendar repeats
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_EARLIEST = int((datetime(2, 1, 1, tzinfo=UTC) - _EPOCH).total_seconds())
+_LATEST = int((datetime(9999, 1, 1, tzinfo=UTC) - _EPOCH).total_seconds())
+
+
+class Clock(NamedTuple):
+    """What a zone's clock shows at some moments. ``offsets`` are seconds to add to UTC; ``twice`` says which moments
+    stand in an hour that the clock shows twice, as it is set back; ``names[name_at]`` are abbreviations like CEST."""
+
+    offsets: NDArray[np.int64]
+    twice: NDArray[np.bool_]
+    names: list[str]
+    name_at: NDArray[np.intp]
+
+
+class _Rules(NamedTuple):
+    """Of a block of days: from when (Unix seconds, ascending) which offset and name hold, and where hours that occur
+    twice begin and end."""
+
+    since: list[int]
+    offsets: list[int]
+    names: list[str]
+    twice: list[int]
+
+
+def is_utc(zone: str) -> bool:
+    """Whether times of ``zone`` are written with a plain ``Z``."""
+    return zone in ("UTC", "Z", "Etc/UTC", "GMT", "+00:00")
+
+
+def clock_of(seconds: NDArray[np.int64], zone: str) -> Clock:
+    """The clock of ``zone`` at ``seconds`` (Unix time); Refused if there is no such zone."""
+    first, last = (int(f(seconds)) // _BLOCK_S for f in (np.min, np.max)) if len(seconds) else (0, 0)
+    blocks = range(first, last + 1) if last - first < 64 else np.unique(seconds // _BLOCK_S).tolist()
+    rules = [_rules(zone, block) for block in blocks]
+    since, offsets = (np.concatenate(column).astype(np.int64) for column in ([r[i] for r in rules] for i in (0, 1)))
+    index = np.searchsorted(since, seconds, "right") - 1
+    bounds = [bound for r in rules for bound in r.twice]
+    twice = (np.searchsorted(bounds, seconds, "right") & 1).astype(np.bool_) if bounds else np.zeros(len(index), bool)
+    return Clock(offsets[index], twice, [name for r in rules for name in r.names], index)
+
+
+@functools.lru_cache(maxsize=512)
+def _rules(zone: str, block: int) -> _Rules:
+    first, stop = block * _BLOCK_S, (block + 1) * _BLOCK_S
+    read = _tzinfo(zone)
+    offset, name = _shown(first, read)
+    made = _Rules([first], [offset], [name], [])
+    if isinstance(read, timezone):
+        return made
+    before = first - _STEP_S
+    shown = _shown(before, read)
+    for after in range(first, stop + 2 * _STEP_S, _STEP_S):
+        following = _shown(after, read)
+        if following != shown:
+            at = _changed_at(before, after, shown, read)
+            if first < at < stop:
+                made.since.append(at)
+                made.offsets.append(following[0])
+                made.names.append(following[1])
+            back = max(0, shown[0] - following[0])
+            bounds = (min(max(bound, first), stop) for bound in (at - back, at + back))
+            made.twice.extend(bounds if back else ())
+        before, shown = after, following
+    return made
+
+
+def _changed_at(before: int, after: int, shown: tuple[int, str], read: tzinfo) -> int:
+    """The first second after ``before`` and up to ``after`` at which the clock is another one than ``shown``."""
+    while after - before > 1:
+        middle = (before + after) // 2
+        before, after = (middle, after) if _shown(middle, read) == shown else (before, middle)
+    return after
+
+
+def _shown(at: int, read: tzinfo) -> tuple[int, str]:
+    """Offset and name at a moment; beyond the years of ``datetime`` those of another year with the same calendar."""
+    if at < _EARLIEST:
+        at = _EARLIEST
+    elif at >= _LATEST:
+        at = _LATEST - _CYCLE_S + (at - _LATEST) % _CYCLE_S
+    moment = (_EPOCH + timedelta(seconds=at)).astimezone(read)
+    return round((moment.utcoffset() or timedelta()).total_seconds()), moment.tzname() or ""
+
+
+@functools.lru_cache(maxsize=64)
+def _tzinfo(zone: str) -> tzinfo:
+    if fixed := re.fullmatch(r"([+-])(\d\d):?(\d\d)?", zone):
+        distance = timedelta(hours=int(fixed[2]), minutes=int(fixed[3] or 0))
+        return timezone(-distance if fixed[1] == "-" else distance, zone.replace(":", ""))
+    from zoneinfo import ZoneInfo
+
+    try:
+        return ZoneInfo(zone)
+    except (KeyError, ValueError, OSError) as error:
+        raise Refused(f"The time zone {zone!r} is not known on this machine.", code="unknown_timezone") from error
