@@ -259,11 +259,12 @@ def _queried(
     from fluxport.sources import SourceOptions, open_source, scheme_of
 
     query, params = spec.query, spec.params
+    options = SourceOptions(tinyint1_bool=connection.tinyint1_bool, shown=connection.shown)
     if dataset is not None:
         query, params = dataset.compile(scheme_of(connection.url), params, owner)
     else:
         query = guarded() if guarded else _guard(spec, connection)
-    options = SourceOptions(tinyint1_bool=connection.tinyint1_bool, shown=connection.shown)
+        options = replace(options, may_read=connection.guard.opens if connection.guard is not None else None)
     opened = partial(open_source, connection.url, options=options)
 
     def rows_to_come() -> int | None:

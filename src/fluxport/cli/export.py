@@ -8,7 +8,7 @@ import signal
 import stat
 import sys
 from collections.abc import Callable, Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -217,7 +217,9 @@ def _planned(asked: Asked, spec: ExportSpec, statement: Callable[[], str] | None
 
         owner = asked.user or getpass.getuser()
         return plan_export(spec, connection, limits=limits, dataset=dataset, owner=owner, may_split=may_split)
-    return plan_export(spec, connection, limits=limits, guarded=statement or (lambda: spec.query), may_split=may_split)
+    if statement is None:
+        connection, statement = replace(connection, guard=None), lambda: spec.query
+    return plan_export(spec, connection, limits=limits, guarded=statement, may_split=may_split)
 
 
 def _series(asked: Asked) -> dict[str, Any] | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias
 
@@ -37,12 +37,15 @@ GO_FORM = re.compile(r"(?:(?:.*@)?(?:tcp|unix)(?:\(.*\))?|(?!.*://).*@)/[^/?]*(?
 @dataclass(frozen=True)
 class SourceOptions:
     """What a configuration says about every query of a connection; options in the URL itself win. ``shown`` is what
-    errors call the database; without it, its host and port."""
+    errors call the database; without it, its host and port. ``may_read(schema, table)`` says which tables a caller's
+    statement may read, schema None being the connection's own; without it, any. SQLite asks it again for every table
+    that a statement turns out to read; on a server that is what the account's rights are for."""
 
     tinyint1_bool: bool = False
     shown: str = ""
     connect_timeout_s: float = 10.0
     read_timeout_s: float = 300.0
+    may_read: Callable[[str | None, str], bool] | None = None
 
 
 def open_source(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import string
 from dataclasses import dataclass
 
 from fluxport.policy.guard.lexer import Dialect
@@ -13,7 +14,8 @@ class GuardPolicy:
 
     ``schemas`` are the others that may be named (None: any but the system's). ``tables`` are the only tables that may
     be read, as ``table`` (of the default schema) or ``schema.table`` (None: any but the system's). Both are compared
-    letter by letter, as MySQL does. ``functions`` are allowed besides the built-in list. ``params`` allows bound
+    letter by letter, as MySQL does; table names of the other databases without the case of A to Z, as those do.
+    ``functions`` are allowed besides the built-in list. ``params`` allows bound
     parameters, ``?`` and ``:name``. ``recursive`` allows WITH RECURSIVE: servers stop it after 1,000 steps by default
     and the statement timeout stops it in any case. The rest are caps, looked at before anything is parsed.
     """
@@ -29,3 +31,17 @@ class GuardPolicy:
     tokens_max: int = 5_000
     depth_max: int = 50
     tables_max: int = 64
+
+    def opens(self, schema: str | None, table: str) -> bool:
+        """Whether ``table`` of ``schema`` (None: of the default one) is among the tables that may be read."""
+        if self.tables is None:
+            return True
+        names = {f"{schema or self.default_schema}.{table}"}
+        if schema in {None, self.default_schema}:
+            names.add(table)
+        if self.dialect == "mysql":
+            return not names.isdisjoint(self.tables)
+        return not {name.translate(_LOWER) for name in names}.isdisjoint(name.translate(_LOWER) for name in self.tables)
+
+
+_LOWER = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)

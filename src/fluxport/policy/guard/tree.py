@@ -292,10 +292,8 @@ class _Walk:
         policy = self._policy
         if schema is not None and policy.schemas is not None and schema not in {*policy.schemas, policy.default_schema}:
             refuse("query_schema", f"The schema {schema[:64]} is not open to this connection; use one that is.")
-        if policy.tables is not None:
-            full = f"{schema or policy.default_schema}.{name}"
-            if full not in policy.tables and not (schema in {None, policy.default_schema} and name in policy.tables):
-                refuse("query_table", f"The table {name[:64]} is not open to this connection; use one that is.")
+        if not policy.opens(schema, name):
+            refuse("query_table", f"The table {name[:64]} is not open to this connection; use one that is.")
 
     def _check_cte(self, node: exp.CTE) -> None:
         alias = node.args["alias"]

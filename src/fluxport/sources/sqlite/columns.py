@@ -55,7 +55,7 @@ def probe(statement: str, count: int, indices: Sequence[int]) -> str:
     """
     names = ", ".join(f"c{index}" for index in range(count))
     sums = ", ".join(f"sum(DISTINCT {CLASS_OF.format(f'c{index}')})" for index in indices)
-    return f"WITH q({names}) AS ({statement}\n) SELECT {sums} FROM q"  # noqa: S608  the guarded query in parentheses
+    return f"WITH fluxport_rows({names}) AS ({statement}\n) SELECT {sums} FROM fluxport_rows"  # noqa: S608  the guarded query in parentheses
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
 """SQLite: one query's rows as record batches, through the standard library's driver.
 
 A connection of its own per export: the file opened read-only, one read transaction, an authorizer that lets nothing
-pass but reading. The first rows tell the columns' types; if there are more, a second query in the same snapshot looks
-at the class of every other cell first (columns.py), so that no later row can contradict the schema.
+pass but reading (authorizer.py). The first rows tell the columns' types; if there are more, a second query in the same
+snapshot looks at the class of every other cell first (columns.py), so that no later row can contradict the schema.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from fluxport.errors import Canceled, FluxportError, LimitExceeded, Refused, Unavailable
 from fluxport.findings import Findings
 from fluxport.sources.placeholders import place, without_end
+from fluxport.sources.sqlite.authorizer import Authorizer
 from fluxport.sources.sqlite.dsn import parse_dsn
 from fluxport.sources.sqlite.errors import translated
 from fluxport.sources.sqlite.params import TOKENS, bound
@@ -36,7 +37,6 @@ STEP_ROWS = 64
 LARGE_ROW_BYTES = 16 << 10
 PROGRESS_STEPS = 10_000  # of the virtual machine, between two looks at the clock: a fraction of a millisecond
 CLOSE_WAIT_S = 2.0
-READING = frozenset({sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION, sqlite3.SQLITE_RECURSIVE})
 
 Row = tuple[Any, ...]
 
@@ -56,6 +56,7 @@ class SqliteSource:
         self._dsn = parse_dsn(url)
         self._placed = place(query, params, TOKENS)
         self._values = [bound(value, number) for number, value in enumerate(self._placed.values, 1)]
+        self._may_read = options.may_read
         self._findings = findings
         self._limits = limits
         self._lock = threading.Lock()  # guards _closed and _connection
@@ -128,8 +129,9 @@ class SqliteSource:
         connection.execute("BEGIN")
         declared = self._declared(connection)
         connection.execute("PRAGMA query_only = ON")
-        connection.set_authorizer(lambda action, *_: sqlite3.SQLITE_OK if action in READING else sqlite3.SQLITE_DENY)
+        self._authorizer = Authorizer(connection, self._may_read)
         statement = self._placed.joined(["?"] * len(self._values))
+        self._authorizer.admit(statement)
         self._cursor = connection.execute(statement, self._values)
         if self._cursor.description is None:
             raise Refused("The statement returns no rows; an export takes a SELECT.", code="no_result_set")
@@ -182,6 +184,7 @@ class SqliteSource:
             return []
         try:
             query = columns.probe(without_end(statement), count, indices)
+            self._authorizer.admit(query)
             (row,) = self._connection.execute(query, self._values).fetchall()
         except sqlite3.OperationalError as error:
             if error.sqlite_errorcode != sqlite3.SQLITE_ERROR:

@@ -1,0 +1,122 @@
+"""What a statement may do, asked by SQLite itself while it compiles: read, and if there is a list, open tables alone.
+
+SQLite does not say which statement it compiles, and virtual tables (FTS, R*Tree, dbstat) compile statements of their
+own: when they are first named, and while the caller's runs. So the caller's statement is compiled twice before it
+runs. The first time it is only noted what it reads, and virtual tables may prepare what they need; nothing runs but
+their own reading. The second time they have all they need, and what is asked is about the caller's statement alone:
+there the rules hold. They need not hold once more when it runs, for it is the same text on the same snapshot.
+"""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from collections.abc import Callable
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from fluxport.errors import QueryRefused
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+READING = frozenset({sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION, sqlite3.SQLITE_RECURSIVE})
+# R*Tree prepares its writing beside its reading, FTS looks at two numbers of the file. The file is open for reading,
+# and ``query_only`` is on.
+INSIDE = READING | {sqlite3.SQLITE_INSERT, sqlite3.SQLITE_UPDATE, sqlite3.SQLITE_DELETE}
+PRAGMAS_INSIDE = frozenset({"data_version", "page_size"})
+# Tables of modules that read nothing but their arguments.
+FUNCTIONS = frozenset({"json_each", "json_tree", "generate_series"})
+
+Read: TypeAlias = tuple[str, str, str]  # table, column, and the view or WITH query that asks
+
+
+class Authorizer:
+    """``may_read(schema, table)`` says which tables of the file are open; None: all, and those that describe it."""
+
+    def __init__(
+        self, connection: sqlite3.Connection, may_read: Callable[[str | None, str], bool] | None = None
+    ) -> None:
+        self._connection = connection
+        self._may_read = may_read
+        self._rules: Literal["noting", "strict", "inside"] = "inside"
+        self._noted: set[Read] = set()
+        self._behind_views: set[Read] = set()
+        self._denied = ""
+        self._in_file: dict[str, str] = {}
+        self._modules: set[str] = set()
+        if may_read is not None:
+            entries = connection.execute("SELECT name, type FROM sqlite_schema").fetchall()
+            self._in_file = {name.decode().lower(): kind.decode() for name, kind in entries}
+            self._modules = {name.decode() for (name,) in connection.execute("SELECT name FROM pragma_module_list")}
+        connection.set_authorizer(self._asked)
+
+    def admit(self, statement: str) -> None:
+        """QueryRefused, or what SQLite says of it, if ``statement`` does more than read what is open."""
+        self._noted.clear()
+        with self._under("noting"):
+            self._connection(statement)
+        self._behind_views = self._read_by_views(statement) if self._may_read is not None else set()
+        self._denied = ""
+        try:
+            with self._under("strict"):
+                self._connection(statement)
+        except sqlite3.DatabaseError:
+            if not self._denied:
+                raise
+        if self._denied:
+            raise QueryRefused(
+                f"The table {self._denied[:64]} is not open to this connection; use one that is.", code="query_table"
+            )
+
+    def _read_by_views(self, statement: str) -> set[Read]:
+        """What the open views that the statement names read themselves.
+
+        A WITH query of a view's name asks in the same words as the view, so that with one the view opens nothing.
+        """
+        found: set[Read] = set()
+        for name in {source for _, _, source in self._noted}:
+            view = self._in_file.get(name.lower()) == "view" and self._opens(name)
+            if view and not re.search(rf"\W{re.escape(name)}\W?\s*(\([^()]*\)\s*)?AS\W[\w\s]*\(", statement, re.I):
+                quoted = name.replace('"', '""')
+                self._noted.clear()
+                with self._under("noting"):
+                    self._connection(f'SELECT * FROM main."{quoted}"')  # noqa: S608  a view of the file, quoted
+                found |= self._noted
+        return found
+
+    @contextmanager
+    def _under(self, rules: Literal["noting", "strict"]) -> Iterator[None]:
+        self._rules = rules
+        try:
+            yield
+        finally:
+            self._rules = "inside"
+
+    def _asked(self, action: int, first: str | None, second: str | None, schema: str | None, source: str | None) -> int:
+        if self._rules == "strict":
+            allowed = action in READING
+            if action == sqlite3.SQLITE_READ and not self._open(first or "", second or "", schema, source or ""):
+                self._denied, allowed = first or "", False
+        else:
+            pragma = action == sqlite3.SQLITE_PRAGMA and first in PRAGMAS_INSIDE and second is None
+            allowed = action in INSIDE or pragma
+            if action == sqlite3.SQLITE_READ:
+                self._noted.add((first or "", second or "", source or ""))
+        return sqlite3.SQLITE_OK if allowed else sqlite3.SQLITE_DENY
+
+    def _open(self, table: str, column: str, schema: str | None, source: str) -> bool:
+        if self._may_read is None or (table, column, source) in self._behind_views:
+            return True
+        if not column and any(table == behind for behind, _, _ in self._behind_views):
+            return True  # rows of a view that are counted are asked for as rows of the table behind it
+        name = table.lower()
+        if name in self._in_file:
+            return not name.startswith("sqlite_") and self._opens(table)
+        # A table of which no column is read is named as the statement does, so that it may be a WITH query.
+        named = not column and not schema and name not in self._modules and not name.startswith(("sqlite_", "pragma_"))
+        return named or name in FUNCTIONS
+
+    def _opens(self, table: str) -> bool:
+        assert self._may_read is not None
+        return self._may_read(None, table) or self._may_read("main", table)
