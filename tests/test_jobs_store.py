@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import subprocess
 import sys
 import uuid
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -23,7 +24,7 @@ from fluxport.plan import ExportSpec
 from fluxport.tables import exports
 from identity_support import DATABASES, Clock, database_url, empty_store
 
-ANN, BOB = Caller("ann"), Caller("bob")
+ANN, BOB = Caller("ann", person=True), Caller("bob", person=True)
 DAY_S = 86400.0
 # How an export gets to each state.
 WAYS: dict[Status, tuple[Status, ...]] = {
@@ -106,7 +107,8 @@ def test_an_attempt_whose_fence_is_old_changes_nothing(store: Store) -> None:
 def test_two_workers_never_share_one_of_ten_thousand_exports(store: Store, url: str) -> None:
     count = 10_000 if url.startswith("sqlite") else 2_000
     row = {
-        "owner": "ann", "door": "native", "stored": True, "status": "queued", "spec": asdict(ExportSpec("SELECT 1")),
+        "owner": "ann", "door": "native", "scope": "sql:main", "stored": True, "status": "queued",
+        "spec": asdict(ExportSpec("SELECT 1")),
         "attempt_errors": [], "notify": {}, "created_at": 0.0,
     }  # fmt: skip
     with store.engine.begin() as connection:
@@ -170,7 +172,7 @@ def test_what_the_queue_refuses_leaves_no_export(store: Store) -> None:
 
     with pytest.raises(Unavailable):
         store.create(asked(), ANN, door="native", active_max=5, queue_max=5, enqueue=refuse)
-    assert store.page("ann") == []
+    assert store.page(ANN) == []
 
 
 def test_what_ended_long_ago_is_forgotten_and_what_has_a_file_is_not(store: Store, clock: Clock) -> None:
@@ -180,7 +182,7 @@ def test_what_ended_long_ago_is_forgotten_and_what_has_a_file_is_not(store: Stor
     recent = brought_to(store, "failed")
     while store.forget(clock.now - 5 * DAY_S):
         pass
-    assert {record.id for record in store.page("ann")} == {kept.id, recent.id}
+    assert {record.id for record in store.page(ANN)} == {kept.id, recent.id}
     assert store.events_after(gone[0].id, 0) == []
     for record in gone:
         with pytest.raises(NotFound):
@@ -208,6 +210,60 @@ def test_files_past_their_time_expire_once(store: Store, clock: Clock) -> None:
     assert [expired.id for expired in store.expire()] == [record.id]
     assert store.expire() == []
     assert store.get(record.id).status == "expired"
+
+
+SPECS = (
+    ExportSpec("SELECT 1", connection="main"),
+    ExportSpec("SELECT 1", connection="other"),
+    ExportSpec(dataset="trades"),
+    ExportSpec(series={"sensor_id": "A"}),
+    ExportSpec(connection="push", pushed=[{"name": "id", "type": "number"}]),
+)
+
+
+@pytest.mark.parametrize(
+    ("scopes", "seen"),
+    [
+        (frozenset(), set()),
+        ({"push"}, {"push"}),
+        ({"sql:main"}, {"sql:main"}),
+        ({"sql:*"}, {"sql:main", "sql:other"}),
+        ({"sql:mai", "dataset:trade"}, set()),
+        ({"dataset:*", "series", "admin"}, {"dataset:trades", "series"}),
+    ],
+)
+def test_a_key_sees_of_its_user_what_its_scopes_would_let_it_make(
+    store: Store, scopes: Collection[str], seen: set[str]
+) -> None:
+    for owner, key_id in itertools.product((ANN, BOB), ("k1", "k2", None)):
+        for spec in SPECS:
+            maker = replace(owner, key_id=key_id)
+            store.create(
+                ExportRequest(spec), maker, door="native", active_max=99, queue_max=99, enqueue=lambda *_: None
+            )
+    everything = store.page(ANN, limit=100) + store.page(BOB, limit=100)
+    assert len(everything) == 30
+    key = Caller("ann", key_id="k1", scopes=frozenset(scopes))
+    for caller, keys in ((key, {"k1", "k2", None}), (replace(key, own_results=True), {"k1"})):
+        found = store.page(caller, limit=100)
+        assert {(r.owner, r.scope, r.key_id) for r in found} == {("ann", scope, k) for scope in seen for k in keys}
+        ids = {record.id for record in found}
+        for record in everything:
+            if record.id in ids:
+                assert store.get(record.id, caller).id == record.id
+            else:
+                with pytest.raises(NotFound):
+                    store.get(record.id, caller)
+                with pytest.raises(NotFound):
+                    store.page(caller, starting_after=record.id)
+
+
+def test_an_idempotency_key_is_no_way_to_what_another_key_made(store: Store) -> None:
+    first = Caller("ann", key_id="k1", scopes=frozenset({"sql:*"}), own_results=True)
+    made = created(store, first, idempotency=("once", "0" * 64))
+    assert created(store, first, idempotency=("once", "0" * 64)).id == made.id
+    with pytest.raises(Unprocessable, match="another key"):
+        created(store, replace(first, key_id="k2"), idempotency=("once", "0" * 64))
 
 
 def test_tables_of_another_version_are_refused_with_what_they_lack(tmp_path: Path) -> None:

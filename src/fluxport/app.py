@@ -147,6 +147,8 @@ def signing_keys(config: Config) -> dict[str, SigningKey]:
             tuple(s.get_secret_value() for s in key.secrets),
             key.user,
             EVERYTHING if key.scopes is None else frozenset(key.scopes),
+            own_results=key.own_results,
+            mail_domains=None if key.mail_domains is None else tuple(key.mail_domains),
         )
         for name, key in config.auth.keys.items()
     }
@@ -225,6 +227,7 @@ def exports_of(config: Config, store: Store, queue: Queue) -> Exports:
             history_s=limits.history_s,
             audit_s=limits.audit_s,
             webhooks=webhook_options(config),
+            mail_domains=None if config.email.domains is None else tuple(config.email.domains),
             limits=Limits(
                 rows_max=limits.rows_max,
                 bytes_max=limits.bytes_max,
@@ -429,7 +432,7 @@ def base_url(config: Config, port: int) -> str:
 def _check_schedule(exports: Exports, schedule: Schedule) -> None:
     """Refused at the start rather than at night."""
     try:
-        asked = exports.checked(schedule.request)
+        asked = exports.checked(schedule.request, schedule.caller)
         exports.plan(asked.spec, "planned", schedule.owner)
     except Refused as error:
         raise Refused(f"Schedule {schedule.name!r}: {error.message}", code="bad_configuration") from None

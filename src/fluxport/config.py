@@ -30,6 +30,7 @@ from pydantic import (
 from fluxport.auth.proxies import networks
 from fluxport.auth.scopes import read_scopes
 from fluxport.datasets import parse_datasets
+from fluxport.delivery.recipients import is_domain
 from fluxport.errors import Refused
 from fluxport.middleware_config import is_middleware, translated
 
@@ -84,6 +85,16 @@ def _scopes(words: list[str]) -> list[str]:
 def _networks(words: list[str]) -> list[str]:
     networks(words)
     return words
+
+
+def _mail_domains(words: list[str] | None) -> list[str] | None:
+    for word in words or []:
+        if not is_domain(word):
+            raise ValueError(f"{word!r} is no domain; one is like example.com or *.example.com")
+    return words
+
+
+MailDomains = Annotated[list[str] | None, AfterValidator(_mail_domains)]
 
 
 class Section(BaseModel):
@@ -210,6 +221,10 @@ class KeyConfig(Section):
     scopes: Annotated[list[str], AfterValidator(_scopes)] | None = Field(
         None, description="what it may do, such as sql:main or dataset:*; default: everything"
     )
+    own_results: bool = Field(
+        False, description="it sees the exports that it made itself alone; default: all of its user's within its scopes"
+    )
+    mail_domains: MailDomains = Field(None, description="domains its mails may go to; default: email.domains")
 
 
 class AuthConfig(Section):
@@ -234,6 +249,9 @@ class EmailConfig(Section):
     password: SecretStr = Field(SecretStr(""), description="its password")
     sender: str = Field("", description="who mails come from: exports@example.com; default: the user")
     security: Literal["auto", "starttls", "tls", "none"] = Field("auto", description="how the connection is encrypted")
+    domains: MailDomains = Field(
+        None, description="domains that mails may go to, such as example.com or *.example.com; default: any"
+    )
     attach: bool = Field(True, description="attach files that are small enough, else send a link")
     attachment_max_bytes: int = Field(10 << 20, ge=0, le=25 << 20, description="the largest mail with an attachment")
 

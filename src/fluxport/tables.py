@@ -25,6 +25,8 @@ exports = sa.Table(
     sa.Column("id", sa.String(36), primary_key=True),
     sa.Column("owner", sa.String(128), nullable=False),
     sa.Column("door", sa.String(16), nullable=False),
+    sa.Column("scope", sa.String(128), nullable=False),
+    sa.Column("key_id", sa.String(64)),  # of the key that asked; a person has none
     sa.Column("stored", sa.Boolean, nullable=False),
     sa.Column("status", sa.String(16), nullable=False),
     sa.Column("phase", sa.String(16)),
@@ -138,6 +140,8 @@ keys = sa.Table(
     sa.Column("owner", sa.String(128), nullable=False, index=True),
     sa.Column("scopes", sa.JSON, nullable=False),
     sa.Column("active_max", sa.Integer),
+    sa.Column("own_results", sa.Boolean, nullable=False, default=False),
+    sa.Column("mail_domains", sa.JSON(none_as_null=True)),
     sa.Column("created_at", sa.Double, nullable=False),
     sa.Column("expires_at", sa.Double),
     sa.Column("last_used_at", sa.Double),

@@ -33,6 +33,7 @@ auth:
   keys:
     robot: {{secrets: [{SECRET}robot], user: alice, scopes: ["dataset:*"]}}
     lone: {{secrets: [{SECRET}lone]}}
+    shy: {{secrets: [{SECRET}shy], user: alice, own_results: true, mail_domains: [sales.example.com]}}
 datasets:
   people:
     scope: all
@@ -163,7 +164,7 @@ def test_what_a_key_may_not_do_is_403_with_the_scope_that_is_missing(client: Cli
 
 
 def test_a_configured_key_acts_for_its_user_within_its_scopes(client: Client, alice: Caller) -> None:
-    made = alice.ask("POST", "/v1/exports", QUERY).json()["id"]
+    made = alice.ask("POST", "/api/exports/jobs", PEOPLE).json()["data"]["id"]
     robot = Client(client.base, client.pid, SECRET + "robot", "robot")
     lone = Client(client.base, client.pid, SECRET + "lone", "lone")
     assert robot.get(f"/v1/exports/{made}").json()["id"] == made
@@ -616,6 +617,67 @@ def test_every_route_keeps_users_apart(client: Client, alice: Caller, bob: Calle
         unchanging = ("status", "rows", "bytes", "files", "finished_at")
         assert [after[key] for key in unchanging] == [told[key] for key in unchanging]
         assert httpx.get(after["download"]["url"]).status_code == 200
+
+
+def test_every_route_hides_what_a_key_s_scopes_would_not_let_it_make(
+    client: Client, alice: Caller, page: Caller, folder: Path
+) -> None:
+    """A key for pushing only, of the user whose exports they are: on every route with an id, as if there were none."""
+    theirs = {
+        "/v1": alice.ask("POST", "/v1/exports", QUERY).json()["id"],
+        "/api": alice.ask("POST", "/api/exports/jobs", PEOPLE).json()["data"]["id"],
+    }
+    for export_id in theirs.values():
+        assert alice.done(export_id)["status"] == "completed"
+        assert page.ask("GET", f"/v1/exports/{export_id}").status_code == 200  # her sessions see all that is hers
+    token = new_key(folder, "pushing for alice", "alice", "push", "admin")
+    pushing = Caller(client.base, {"Authorization": f"Bearer {token}"})
+    paths = httpx.get(client.base + "/openapi.json").json()["paths"]
+    for path, method in ((path, method) for path in paths if AN_ID.search(path) for method in METHODS):
+        export_id = theirs["/api" if path.startswith("/api/") else "/v1"]
+        answer = alike(pushing, method, AN_ID.sub("ID", path), export_id)
+        assert answer.status_code in (403, 404, 405), (method, path)
+    alike(pushing, "GET", "/jobs?id=ID", theirs["/v1"])
+    alike(pushing, "GET", "/v1/exports?starting_after=ID", theirs["/v1"])
+    assert pushing.ask("GET", "/v1/exports").json()["data"] == []
+    assert pushing.ask("GET", "/api/exports/jobs").json()["data"] == []
+    assert pushing.ask("GET", "/v1/schedules").json()["data"] == []
+    for export_id in theirs.values():
+        assert httpx.get(alice.ask("GET", f"/v1/exports/{export_id}").json()["download"]["url"]).status_code == 200
+
+
+def test_a_key_may_see_what_it_made_itself_alone(client: Client, folder: Path, alice: Caller) -> None:
+    words = ("keys", "create", "modest", "--user", "alice", "--scope", "sql:*", "--own-results")
+    modest = Caller(client.base, {"Authorization": "Bearer " + fluxport(folder, *words)})
+    made = alice.ask("POST", "/v1/exports", QUERY).json()["id"]
+    alice.done(made)
+    assert modest.ask("GET", f"/v1/exports/{made}").status_code == 404
+    own = modest.ask("POST", "/v1/exports", QUERY).json()["id"]
+    modest.done(own)
+    assert [job["id"] for job in modest.ask("GET", "/v1/exports").json()["data"]] == [own]
+    assert alice.ask("GET", f"/v1/exports/{own}").status_code == 200
+    assert Client(client.base, client.pid, SECRET + "shy", "shy").get(f"/v1/exports/{made}").status_code == 404
+    assert Client(client.base, client.pid, SECRET + "robot", "robot").get(f"/v1/exports/{made}").status_code == 404
+
+
+def test_mails_of_a_key_go_to_its_domains_alone(client: Client, folder: Path, alice: Caller) -> None:
+    words = ("keys", "create", "mailing", "--user", "alice", "--scope", "sql:*", "--mail-domain", "*.example.com")
+    mailing = Caller(client.base, {"Authorization": "Bearer " + fluxport(folder, *words)})
+    shy = Client(client.base, client.pid, SECRET + "shy", "shy")
+
+    def body(address: str) -> dict[str, Any]:
+        return QUERY | {"notify": {"email": ["a@sales.example.com", address]}}
+
+    for code in (
+        mailing.ask("POST", "/v1/exports", body("b@example.org")).json()["code"],
+        mailing.ask("POST", "/export", {"query": "SELECT 1 AS a", "email": "b@example.org"}).json()["code"],
+        shy.post("/v1/exports", body("b@example.org")).json()["code"],
+    ):
+        assert code == "recipient_not_allowed"
+    for caller, address in ((mailing, "b@x.example.com"), (alice, "b@example.org")):
+        sent = caller.ask("POST", "/v1/exports", body(address))
+        assert sent.status_code == 202, sent.text
+        alice.done(sent.json()["id"])
 
 
 def test_a_link_of_one_s_own_opens_no_file_of_somebody_else(alice: Caller, bob: Caller) -> None:

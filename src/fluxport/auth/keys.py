@@ -32,13 +32,16 @@ _NOBODY = "0" * 64
 
 @dataclass(frozen=True)
 class Key:
-    """A key as it is kept. Times are Unix seconds; ``expires_at`` None is never."""
+    """A key as it is kept. Times are Unix seconds; ``expires_at`` None is never. With ``own_results`` it sees what it
+    made itself alone; ``mail_domains`` are those its mails may go to (None: as the service's)."""
 
     id: str
     name: str
     owner: str
     scopes: frozenset[str]
     active_max: int | None
+    own_results: bool
+    mail_domains: tuple[str, ...] | None
     created_at: float
     expires_at: float | None
     last_used_at: float | None
@@ -65,6 +68,8 @@ class Keys:
         *,
         expires_s: float | None,
         active_max: int | None = None,
+        own_results: bool = False,
+        mail_domains: Sequence[str] | None = None,
     ) -> tuple[Key, str]:
         """A new key and what its holder must send, which nobody can read again."""
         granted = read_scopes(scopes)
@@ -83,6 +88,8 @@ class Keys:
             "owner": owner,
             "scopes": sorted(granted),
             "active_max": active_max,
+            "own_results": own_results,
+            "mail_domains": None if mail_domains is None else list(mail_domains),
             "created_at": now,
             "expires_at": None if expires_s is None else now + expires_s,
         }
@@ -143,4 +150,5 @@ def _digest(token: str) -> str:
 
 def _key(row: Any) -> Key:
     values = {name: value for name, value in row._mapping.items() if name != "secret_sha256"}
-    return Key(**values | {"scopes": frozenset(row.scopes)})
+    domains = None if row.mail_domains is None else tuple(row.mail_domains)
+    return Key(**values | {"scopes": frozenset(row.scopes), "mail_domains": domains})

@@ -52,6 +52,9 @@ class SigningKey:
     secrets: tuple[str, ...] = field(repr=False)
     user: str | None = None
     scopes: frozenset[str] = EVERYTHING
+    active_max: int | None = None
+    own_results: bool = False
+    mail_domains: tuple[str, ...] | None = None
 
     @property
     def owner(self) -> str:

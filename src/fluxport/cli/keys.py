@@ -24,6 +24,15 @@ def _lifetime(_: click.Context, __: click.Parameter, text: str) -> float | None:
         raise click.BadParameter("a duration like 90d or 12h, or never") from None
 
 
+def _domains(_: click.Context, __: click.Parameter, words: tuple[str, ...]) -> tuple[str, ...]:
+    from fluxport.delivery.recipients import is_domain
+
+    for word in words:
+        if not is_domain(word):
+            raise click.BadParameter(f"{word!r} is no domain; one is like example.com or *.example.com")
+    return words
+
+
 @click.group()
 def keys() -> None:
     """Keys of programs, sent as 'Authorization: Bearer KEY'."""
@@ -45,6 +54,18 @@ def keys() -> None:
 @click.option(
     "--active-max", type=click.IntRange(1), help="Exports it may have active at once (default: as everybody)."
 )
+@click.option(
+    "--own-results",
+    is_flag=True,
+    help="It sees the exports that it made itself alone (default: all of its user's within its scopes).",
+)
+@click.option(
+    "--mail-domain",
+    "mail_domains",
+    multiple=True,
+    callback=_domains,
+    help="A domain its mails may go to: example.com, or *.example.com; repeat for more (default: email.domains).",
+)
 @config_option
 def create(
     name: str,
@@ -52,6 +73,8 @@ def create(
     scopes: tuple[str, ...],
     expires: float | None,
     active_max: int | None,
+    own_results: bool,
+    mail_domains: tuple[str, ...],
     config_path: Path | None,
 ) -> None:
     """Make a key and print it: this once, because only its hash is kept."""
@@ -59,7 +82,15 @@ def create(
     from fluxport.jobs.view import rfc3339
 
     with kept_store(config_path) as store:
-        key, token = Keys(store.engine).create(name, user, scopes, expires_s=expires, active_max=active_max)
+        key, token = Keys(store.engine).create(
+            name,
+            user,
+            scopes,
+            expires_s=expires,
+            active_max=active_max,
+            own_results=own_results,
+            mail_domains=mail_domains or None,
+        )
         store.note("key create", user, "ok", key=key.id, name=name, scopes=sorted(key.scopes), expires=key.expires_at)
     click.echo(token)
     click.echo(
@@ -84,6 +115,8 @@ def list_(as_json: bool, config_path: Path | None) -> None:
             "scopes": sorted(key.scopes),
             "expires": rfc3339(key.expires_at),
             "last_used": rfc3339(key.last_used_at),
+            "own_results": key.own_results,
+            "mail_domains": key.mail_domains,
         }
 
     with kept_store(config_path) as store:

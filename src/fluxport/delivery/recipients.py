@@ -66,6 +66,11 @@ def _ascii_domain(domain: str) -> str | None:
     return domain if len(domain) <= 253 and _DOMAIN.fullmatch(domain) else None
 
 
+def is_domain(allowed: str) -> bool:
+    """Whether ``allowed`` can be one of the domains of :func:`check_recipient`."""
+    return _ascii_domain(allowed.removeprefix("*.")) is not None
+
+
 def _covers(allowed: str, host: str) -> bool:
     if allowed.startswith("*."):
         parent = _ascii_domain(allowed[2:])

@@ -260,8 +260,7 @@ class _Callers(fl.ServerMiddlewareFactory):  # type: ignore[misc]  # pyarrow has
             if key is None:
                 raise Unauthorized("This needs a key as header 'authorization: Bearer ...'.")
             self._rate.take(f"key {key.id}")
-            caller = Caller(key.owner, key_id=key.id, scopes=key.scopes, active_max=key.active_max)
-            return _Verified(caller, self._proxies, given.get(self._proxies.header, []))
+            return _Verified(Caller.of_key(key), self._proxies, given.get(self._proxies.header, []))
 
 
 class _Verified(fl.ServerMiddleware):  # type: ignore[misc]  # pyarrow has no types

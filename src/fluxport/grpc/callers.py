@@ -38,7 +38,7 @@ class PushCallers:
             key = self.keys.bearer(headers)
             if key is None:
                 raise Unauthorized("This needs a key with the scope push as metadata 'authorization: Bearer ...'.")
-            caller = Caller(key.owner, key_id=key.id, scopes=key.scopes, active_max=key.active_max)
+            caller = Caller.of_key(key)
             named = key.name
         self.rate.take(f"key {caller.key_id}" if caller.key_id else f"user {caller.owner}")
         given = {name: str(value) for name, value in metadata}

@@ -101,7 +101,7 @@ class ExportService:
         async with self._answered("QueryTaskStatus", context, None):
             caller, _ = await self._verified(context)
             caller.need("push")
-            record = await asyncio.to_thread(self._exports.store.get, request.task_id, caller.owner)
+            record = await asyncio.to_thread(self._exports.store.get, request.task_id, caller)
             return await asyncio.to_thread(status_response, record, self._url, time.time())
         raise AssertionError
 
@@ -109,7 +109,7 @@ class ExportService:
         async with self._answered("CancelTask", context, None):
             caller, _ = await self._verified(context)
             caller.need("push")
-            record = await asyncio.to_thread(self._exports.cancel, request.task_id, caller.owner)
+            record = await asyncio.to_thread(self._exports.cancel, request.task_id, caller)
             return status_response(record, self._url, time.time())
         raise AssertionError
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -75,7 +76,7 @@ class Callers:
     def stranger(self, request: Request, scopes: frozenset[str]) -> Caller:
         """Somebody who proves nothing, where a door is open to such; TooMany as for everybody else, by address."""
         self.rate.take(f"address {address_of(request)}")
-        return _caller(request, STRANGER, scopes)
+        return came(request, Caller(STRANGER, scopes=scopes))
 
     async def body(self, request: Request, most_bytes: int | None = None) -> bytes:
         most_bytes = self._body_max_bytes if most_bytes is None else most_bytes
@@ -90,7 +91,7 @@ class Callers:
         key = self.keys.bearer(request.headers.getlist("authorization"))
         if key is None:
             raise _unauthorized()
-        return _caller(request, key.owner, key.scopes, key.id, key.active_max)
+        return came(request, Caller.of_key(key))
 
     def _by_signature(self, request: Request, body: bytes, accept: Collection[Version]) -> Caller:
         scope = request.scope
@@ -100,8 +101,7 @@ class Callers:
         now = self._clock()
         signed = verify(self._signing, request.method, target, scope["headers"], body, now, accept)
         self._replays.use(signed, now)
-        key = self._signing[signed.key_id]
-        return _caller(request, key.owner, key.scopes, key.id)
+        return came(request, Caller.of_key(self._signing[signed.key_id]))
 
     def _by_session(self, request: Request) -> Caller:
         token = self.cookies.session(request)
@@ -110,25 +110,16 @@ class Callers:
             raise _unauthorized()
         if request.method not in SAFE:
             check_same_origin(request)
-        return _caller(request, user.name, user.scopes)
+        return came(request, Caller(user.name, scopes=user.scopes, person=True))
 
 
 def address_of(request: Request) -> str:
     return request.client.host if request.client else ""
 
 
-def _caller(
-    request: Request, owner: str, scopes: frozenset[str], key_id: str | None = None, active_max: int | None = None
-) -> Caller:
-    return Caller(
-        owner,
-        key_id=key_id,
-        scopes=scopes,
-        active_max=active_max,
-        address=address_of(request),
-        request_id=request_id(request),
-        trace_id=trace_id(request),
-    )
+def came(request: Request, caller: Caller) -> Caller:
+    """The caller with where and under which ids the request came."""
+    return replace(caller, address=address_of(request), request_id=request_id(request), trace_id=trace_id(request))
 
 
 def _unauthorized() -> Unauthorized:

@@ -40,7 +40,7 @@ def router(exports: Exports, callers: Callers, links: Links, files: Files) -> AP
             or not isinstance(asked.get("one_time", False), bool)
         ):
             raise Refused('The body is empty or {"one_time": true}.', code="bad_body")
-        record = await run_in_threadpool(store.get, export_id, caller.owner)
+        record = await run_in_threadpool(store.get, export_id, caller)
         made = links.make(record, str(request.base_url), time.time(), one_time=asked.get("one_time", False))
         if made is None:
             file_of(record)

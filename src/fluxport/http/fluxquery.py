@@ -57,7 +57,7 @@ def router(exports: Exports, callers: Callers, links: Links, *, compression: str
             record = await run_in_threadpool(exports.store.get, id)
             return JSONResponse({"status": STATUS_WORDS[record.status]}, headers=headers)
         caller, _ = await callers.verified(request, BOTH)
-        record = await run_in_threadpool(exports.store.get, id, caller.owner)
+        record = await run_in_threadpool(exports.store.get, id, caller)
         told = await run_in_threadpool(everything, record, links, str(request.base_url))
         return JSONResponse(told, headers=headers)
 

@@ -33,7 +33,7 @@ def router(exports: Exports, callers: Callers, schedules: Mapping[str, Schedule]
             return [
                 described(schedule, store.last_with_key(schedule.owner, key_prefix(name)), now)
                 for name, schedule in schedules.items()
-                if caller.admin or schedule.owner == caller.owner
+                if caller.admin or caller.sees(schedule.owner, schedule.request.spec.scope, None)
             ]
 
         return JSONResponse({"data": await run_in_threadpool(found)}, headers=NO_STORE)

@@ -141,7 +141,7 @@ def add_exports(routes: APIRouter, exports: Exports, callers: Callers, links: Li
         if not 1 <= limit <= PAGE_MAX:
             raise Refused(f"'limit' is 1 to {PAGE_MAX}.", code="bad_limit")
         found = await run_in_threadpool(
-            lambda: store.page(caller.owner, status=status, limit=limit + 1, starting_after=starting_after)  # type: ignore[arg-type]  # one of them, as looked at above
+            lambda: store.page(caller, status=status, limit=limit + 1, starting_after=starting_after)  # type: ignore[arg-type]  # one of them, as looked at above
         )
         items = [told(record, request) for record in found[:limit]]
         return JSONResponse({"data": items, "has_more": len(found) > limit}, headers=NO_STORE)
@@ -149,20 +149,20 @@ def add_exports(routes: APIRouter, exports: Exports, callers: Callers, links: Li
     @routes.get("/exports/{export_id}", summary="How an export stands, or how a stream went")
     async def show(request: Request, export_id: str) -> Response:
         caller, _ = await callers.verified(request)
-        record = await run_in_threadpool(store.get, export_id, caller.owner)
+        record = await run_in_threadpool(store.get, export_id, caller)
         waiting = {} if record.status in FINAL else {"Retry-After": "1"}
         return JSONResponse(told(record, request), headers=NO_STORE | waiting)
 
     @routes.delete("/exports/{export_id}", summary="Cancel an export")
     async def cancel(request: Request, export_id: str) -> Response:
         caller, _ = await callers.verified(request)
-        record = await run_in_threadpool(exports.cancel, export_id, caller.owner)
+        record = await run_in_threadpool(exports.cancel, export_id, caller)
         return JSONResponse(told(record, request), headers=NO_STORE)
 
     @routes.get("/exports/{export_id}/events", summary="What happens to an export, as server-sent events")
     async def events(request: Request, export_id: str) -> Response:
         caller, _ = await callers.verified(request)
-        await run_in_threadpool(store.get, export_id, caller.owner)
+        await run_in_threadpool(store.get, export_id, caller)
         last = request.headers.get("last-event-id", "0")
         if not (last.isascii() and last.isdigit() and len(last) <= 9):
             raise Refused("'Last-Event-ID' is the number of an event.", code="bad_event_id")

@@ -22,9 +22,9 @@ from fluxport.auth.scopes import EVERYTHING
 from fluxport.auth.sessions import DEVELOPER
 from fluxport.auth.tokens import check_download_token, download_token
 from fluxport.errors import Conflict, Disabled, Gone, NotFound, Refused
-from fluxport.http.answers import NO_STORE, REQUEST_ID, file_headers, parse_json, request_id
+from fluxport.http.answers import NO_STORE, REQUEST_ID, file_headers, parse_json
 from fluxport.http.bridge import StreamedFile
-from fluxport.http.callers import Callers, address_of
+from fluxport.http.callers import Callers, address_of, came
 from fluxport.http.cookies import SAFE, check_same_origin
 from fluxport.http.downloads import AfterLastByte, used_up
 from fluxport.http.files import Files
@@ -79,11 +79,10 @@ class Door:
         if request.method not in SAFE and {"origin", "sec-fetch-site"} & set(request.headers):
             check_same_origin(request)
         body = await callers.body(request)
-        caller = Caller(DEVELOPER, scopes=EVERYTHING, address=address_of(request), request_id=request_id(request))
-        return caller, body
+        return came(request, Caller(DEVELOPER, scopes=EVERYTHING, person=True)), body
 
-    def own(self, export_id: str, owner: str) -> Record:
-        record = self.exports.store.get(export_id, owner)
+    def own(self, export_id: str, caller: Caller) -> Record:
+        record = self.exports.store.get(export_id, caller)
         if record.door != DOOR:
             raise NotFound("There is no such export.", code="no_such_export")
         return record
@@ -150,20 +149,20 @@ def add_jobs(routes: APIRouter, door: Door) -> None:
         caller, _ = await door.caller(request)
         wanted = request.query_params.get("requestId") or None
         found = await run_in_threadpool(
-            lambda: door.jobs(store.page(caller.owner, door=DOOR, request_id=wanted, limit=LISTED_MAX))
+            lambda: door.jobs(store.page(caller, door=DOOR, request_id=wanted, limit=LISTED_MAX))
         )
         return enveloped(found)
 
     @routes.get("/exports/jobs/{export_id}", summary="How an export stands, with its download token")
     async def show(request: Request, export_id: str) -> Response:
         caller, _ = await door.caller(request)
-        (job,) = await run_in_threadpool(lambda: door.jobs([door.own(export_id, caller.owner)]))
+        (job,) = await run_in_threadpool(lambda: door.jobs([door.own(export_id, caller)]))
         return enveloped(job)
 
     @routes.post("/exports/jobs/{export_id}/token", summary="Another download token; the one before ends")
     async def token(request: Request, export_id: str) -> Response:
         caller, _ = await door.caller(request)
-        return enveloped(await run_in_threadpool(lambda: door.renew(door.own(export_id, caller.owner))))
+        return enveloped(await run_in_threadpool(lambda: door.renew(door.own(export_id, caller))))
 
 
 def add_files(routes: APIRouter, door: Door, files: Files, threads: Executor, send_timeout_s: float) -> None:
@@ -172,7 +171,7 @@ def add_files(routes: APIRouter, door: Door, files: Files, threads: Executor, se
     @routes.get("/exports/jobs/{export_id}/download", summary="The file, once for each token")
     async def download(request: Request, export_id: str, token: str = "") -> Response:
         caller, _ = await door.caller(request)
-        record = await run_in_threadpool(door.own, export_id, caller.owner)
+        record = await run_in_threadpool(door.own, export_id, caller)
         if token_of(record, door.links) is None:
             raise no_file(record)
         assert record.result is not None

@@ -41,6 +41,7 @@ class ExportsOptions:
     history_s: float = 90 * 86400.0
     audit_s: float = 400 * 86400.0
     webhooks: WebhookOptions = field(default_factory=WebhookOptions)
+    mail_domains: tuple[str, ...] | None = None
     limits: Limits = field(default_factory=lambda: Limits(deadline_s=900.0))
 
 
@@ -174,7 +175,7 @@ class Exports:
         uploads = isinstance(asked.notify, Mapping) and asked.notify.get("upload") is not None
         self._allowed(asked.spec, caller, may_split=not uploads)
         return self.store.create(
-            self.checked(asked),
+            self.checked(asked, caller),
             caller,
             door=door,
             active_max=self.options.active_max,
@@ -184,13 +185,15 @@ class Exports:
             unless_active=unless_active,
         )
 
-    def checked(self, asked: ExportRequest) -> ExportRequest:
+    def checked(self, asked: ExportRequest, caller: Caller) -> ExportRequest:
         """What was asked for in the form in which it is kept: the connection of a dataset, checked targets."""
-        return replace(asked, spec=self._located(asked.spec), notify=check_notify(asked.notify, self.options.webhooks))
+        domains = self.options.mail_domains if caller.mail_domains is None else caller.mail_domains
+        notify = check_notify(asked.notify, self.options.webhooks, domains)
+        return replace(asked, spec=self._located(asked.spec), notify=notify)
 
-    def cancel(self, export_id: str, owner: str) -> Record:
+    def cancel(self, export_id: str, caller: Caller) -> Record:
         """End a queued or running export; Conflict if it has ended already. Its worker ends the query within 2 s."""
-        record = self.store.get(export_id, owner)
+        record = self.store.get(export_id, caller)
         error = {"code": "canceled", "message": "The export was canceled.", "retryable": False}
         canceled = self.store.move(record.id, "canceled", error=error)
         if (end := self._streams.get(export_id)) is not None:

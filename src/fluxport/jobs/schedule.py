@@ -52,6 +52,11 @@ class Schedule:
     request: ExportRequest
     catch_up: bool = False
 
+    @property
+    def caller(self) -> Caller:
+        """Who asks for a run: the configuration, in the owner's name."""
+        return Caller(self.owner, scopes=EVERYTHING)
+
     def runs(self, after: datetime) -> Iterator[datetime]:
         """The moments after ``after`` at which it is time, without end."""
         from croniter import croniter
@@ -93,7 +98,7 @@ class Scheduler:
         try:
             self._exports.submit(
                 schedule.request,
-                self._caller(schedule),
+                schedule.caller,
                 door=DOOR,
                 idempotency=(key, _digest(key)),
                 unless_active=key_prefix(name),
@@ -117,13 +122,9 @@ class Scheduler:
 
     def _failed(self, schedule: Schedule, key: str, code: str, message: str) -> str:
         error = {"code": code, "message": message, "retryable": False}
-        asked = self._exports.checked(schedule.request)
-        caller = self._caller(schedule)
+        caller = schedule.caller
+        asked = self._exports.checked(schedule.request, caller)
         return self._exports.store.create_failed(asked, caller, door=DOOR, key=(key, _digest(key)), error=error).id
-
-    @staticmethod
-    def _caller(schedule: Schedule) -> Caller:
-        return Caller(schedule.owner, scopes=EVERYTHING)
 
 
 def described(schedule: Schedule, last: Record | None, now: datetime) -> dict[str, Any]:

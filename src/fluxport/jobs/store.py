@@ -17,7 +17,9 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
+from fluxport.auth.keys import Key
 from fluxport.auth.scopes import allows
+from fluxport.auth.signing import SigningKey
 from fluxport.errors import Conflict, Forbidden, NotFound, Refused, TooMany, Unavailable, Unprocessable
 from fluxport.jobs.request import ExportRequest
 from fluxport.jobs.states import ACTIVE, FINAL, Phase, Status, leading_to
@@ -35,16 +37,39 @@ EVENT_KINDS: dict[Status, str] = {"completed": "completed", "failed": "failed", 
 
 @dataclass(frozen=True)
 class Caller:
-    """Who asks: exports belong to ``owner``; ``active_max`` None means the service's own limit, ``key_id`` None a
-    person."""
+    """Who asks: exports belong to ``owner``; ``active_max`` and ``mail_domains`` None mean the service's own.
+
+    A ``person``, known by a session, sees every export of theirs. Anyone else sees of their owner's those that their
+    scopes would let them make, with ``own_results`` those made with the same key alone.
+    """
 
     owner: str
     key_id: str | None = None
     scopes: frozenset[str] = frozenset()
+    person: bool = False
     active_max: int | None = None
+    own_results: bool = False
+    mail_domains: tuple[str, ...] | None = None
     address: str = ""
     request_id: str = ""
     trace_id: str = ""
+
+    @classmethod
+    def of_key(cls, key: Key | SigningKey) -> Caller:
+        return cls(
+            key.owner,
+            key_id=key.id,
+            scopes=key.scopes,
+            active_max=key.active_max,
+            own_results=key.own_results,
+            mail_domains=key.mail_domains,
+        )
+
+    def sees(self, owner: str, scope: str, key_id: str | None) -> bool:
+        """Whether an export of ``owner`` that needed ``scope`` and was made with a key is there for this caller;
+        :func:`visible` is the same as a condition."""
+        within = allows(self.scopes, scope) and (not self.own_results or key_id == self.key_id)
+        return owner == self.owner and (self.person or within)
 
     @property
     def admin(self) -> bool:
@@ -66,6 +91,8 @@ class Record:
     id: str
     owner: str
     door: str
+    scope: str
+    key_id: str | None
     stored: bool
     status: Status
     phase: str | None
@@ -91,6 +118,16 @@ class Record:
 
     def export_spec(self) -> ExportSpec:
         return ExportSpec(**self.spec)
+
+
+def visible(caller: Caller) -> sa.ColumnElement[bool]:
+    """:meth:`Caller.sees` as a condition on the table of exports."""
+    mine = exports.c.owner == caller.owner
+    if caller.person:
+        return mine
+    kinds = sorted(scope.removesuffix("*") for scope in caller.scopes if scope.endswith(":*"))
+    within = sa.or_(exports.c.scope.in_(sorted(caller.scopes)), *(exports.c.scope.startswith(kind) for kind in kinds))
+    return sa.and_(mine, within, exports.c.key_id == caller.key_id) if caller.own_results else sa.and_(mine, within)
 
 
 _FIELDS = [exports.c[f.name] for f in dataclasses.fields(Record)]
@@ -157,7 +194,7 @@ class Store:
         """
         with transaction(self.engine) as connection:
             self._lock(connection)
-            if idempotency is not None and (known := self._by_key(connection, caller.owner, *idempotency)):
+            if idempotency is not None and (known := self._by_key(connection, caller, *idempotency)):
                 return known, False
             self._check_room(connection, caller, active_max, queue_max)
             if unless_active is not None:
@@ -172,7 +209,7 @@ class Store:
         """An export that ended before it could begin, once for each ``key``."""
         with transaction(self.engine) as connection:
             self._lock(connection)
-            known = self._by_key(connection, caller.owner, *key)
+            known = self._by_key(connection, caller, *key)
             record = known or self._insert(connection, asked, caller, door, key)
         if record.status != "queued":
             return record
@@ -191,6 +228,8 @@ class Store:
             "id": str(uuid.uuid4()),
             "owner": caller.owner,
             "door": door,
+            "scope": asked.spec.scope,
+            "key_id": caller.key_id,
             "stored": True,
             "status": "queued",
             "phase": None,
@@ -216,6 +255,8 @@ class Store:
             "id": str(uuid.uuid4()),
             "owner": caller.owner,
             "door": "native",
+            "scope": spec.scope,
+            "key_id": caller.key_id,
             "stored": False,
             "status": "running",
             "phase": "reading",
@@ -239,15 +280,19 @@ class Store:
         if connection.dialect.name == "postgresql":
             connection.execute(sa.text("SELECT pg_advisory_xact_lock(:key)"), {"key": _CREATE_LOCK})
 
-    def _by_key(self, connection: sa.Connection, owner: str, key: str, digest: str) -> Record | None:
-        found = connection.execute(
-            sa.select(*_FIELDS, exports.c.body_sha256).where(exports.c.owner == owner, exports.c.idempotency_key == key)
-        ).one_or_none()
+    def _by_key(self, connection: sa.Connection, caller: Caller, key: str, digest: str) -> Record | None:
+        used = sa.and_(exports.c.owner == caller.owner, exports.c.idempotency_key == key)
+        found = connection.execute(sa.select(*_FIELDS, exports.c.body_sha256).where(used)).one_or_none()
         if found is None:
             return None
         if found.body_sha256 != digest:
             raise Unprocessable(
                 "This Idempotency-Key was used with another body; use a new key for a new request.",
+                code="idempotency_mismatch",
+            )
+        if not caller.sees(found.owner, found.scope, found.key_id):
+            raise Unprocessable(
+                "This Idempotency-Key was used with another key of this user; use a new one.",
                 code="idempotency_mismatch",
             )
         return _record(found)
@@ -284,20 +329,20 @@ class Store:
 
     # -- looking ---------------------------------------------------------------------------------------------------
 
-    def get(self, export_id: str, owner: str | None = None) -> Record:
-        """The export; NotFound if there is none or it is another owner's (None asks for any)."""
+    def get(self, export_id: str, caller: Caller | None = None) -> Record:
+        """The export; NotFound if there is none that the caller sees (None sees all)."""
         with transaction(self.engine) as connection:
-            return self._get(connection, export_id, owner)
+            return self._get(connection, export_id, caller)
 
-    def _get(self, connection: sa.Connection, export_id: str, owner: str | None = None) -> Record:
+    def _get(self, connection: sa.Connection, export_id: str, caller: Caller | None = None) -> Record:
         found = connection.execute(sa.select(*_FIELDS).where(exports.c.id == export_id)).one_or_none()
-        if found is None or (owner is not None and found.owner != owner):
+        if found is None or (caller is not None and not caller.sees(found.owner, found.scope, found.key_id)):
             raise NotFound("There is no such export.", code="no_such_export")
         return _record(found)
 
     def page(
         self,
-        owner: str,
+        caller: Caller,
         *,
         status: Status | None = None,
         door: str | None = None,
@@ -305,8 +350,8 @@ class Store:
         starting_after: str | None = None,
         limit: int = 20,
     ) -> list[Record]:
-        """The owner's exports, newest first, at most ``limit``, those after the export ``starting_after``."""
-        query = sa.select(*_FIELDS).where(exports.c.owner == owner)
+        """The exports that the caller sees, newest first, at most ``limit``, those after ``starting_after``."""
+        query = sa.select(*_FIELDS).where(visible(caller))
         if status is not None:
             query = query.where(exports.c.status == status)
         if door is not None:
@@ -315,7 +360,7 @@ class Store:
             query = query.where(exports.c.request_id == request_id)
         with transaction(self.engine) as connection:
             if starting_after is not None:
-                after = self._get(connection, starting_after, owner)
+                after = self._get(connection, starting_after, caller)
                 query = query.where(
                     sa.tuple_(exports.c.created_at, exports.c.id) < sa.tuple_(after.created_at, after.id)
                 )
@@ -356,7 +401,7 @@ class Store:
                 .where(mine, exports.c.status.in_(over))
                 .values(idempotency_key=None, body_sha256=None)
             )
-            if (known := self._by_key(connection, caller.owner, *key)) is not None:
+            if (known := self._by_key(connection, caller, *key)) is not None:
                 return known, False
             if caller.active_max is not None:
                 self._check_active(connection, caller, caller.active_max)

@@ -7,7 +7,7 @@ import hashlib
 import logging
 import random
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -28,9 +28,9 @@ log = logging.getLogger("fluxport.tell")
 MAILS_MAX = 10
 
 
-def check_notify(given: Any, webhooks: WebhookOptions) -> dict[str, Any]:
+def check_notify(given: Any, webhooks: WebhookOptions, domains: Collection[str] | None = None) -> dict[str, Any]:
     """``{"email": [...], "webhook": "https://...", "upload": {"url", "headers"}}`` as it may be kept; Refused for a
-    target that can be no target."""
+    target that can be no target, Forbidden for an address whose domain is none of ``domains``."""
     if given is None:
         return {}
     if not isinstance(given, Mapping) or set(given) - {"email", "webhook", "upload"}:
@@ -41,7 +41,7 @@ def check_notify(given: Any, webhooks: WebhookOptions) -> dict[str, Any]:
     mails, url = given.get("email", []), given.get("webhook")
     if not isinstance(mails, list) or len(mails) > MAILS_MAX or not all(isinstance(mail, str) for mail in mails):
         raise Refused(f"'notify.email' takes a list of at most {MAILS_MAX} addresses.", code="bad_notify")
-    checked: dict[str, Any] = {"email": [check_recipient(mail) for mail in mails]}
+    checked: dict[str, Any] = {"email": [check_recipient(mail, domains) for mail in mails]}
     if url is not None:
         if not isinstance(url, str):
             raise Refused("'notify.webhook' takes a URL.", code="bad_notify")
