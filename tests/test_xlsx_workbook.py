@@ -15,7 +15,7 @@ import pytest
 from fluxport.errors import Refused
 from fluxport.findings import Findings
 from fluxport.formats.xlsx import COLUMNS_MAX, ROWS_MAX, XlsxEncoder, XlsxOptions, data_rows_max
-from fluxport.stages import FIELD_FORMAT, FIELD_WIDTH
+from fluxport.stages import FIELD_AS_TEXT, FIELD_FORMAT, FIELD_TYPE, FIELD_WIDTH
 from xlsx_support import NS, Made, cells, column, decoded, openpyxl_rows, workbook
 
 SHEET = "xl/worksheets/sheet1.xml"
@@ -205,6 +205,68 @@ def test_widths_come_from_metadata_else_from_type_and_header() -> None:
     made = workbook(pa.record_batch([pa.array([], f.type) for f in schema], schema=schema))
     widths = [float(node.attrib["width"]) for node in ElementTree.fromstring(made.part(SHEET)).iter(f"{NS}col")]
     assert widths == [33.5, 20, 26]
+
+
+@pytest.mark.parametrize(
+    ("kind", "given", "longest"),
+    [
+        (pa.int8(), {}, "-128"),
+        (pa.int64(), {}, "-9223372036854775808"),
+        (pa.uint64(), {}, "18446744073709551615"),
+        (pa.decimal128(12, 2), {}, "-9999999999.99"),
+        (pa.decimal256(65, 30), {}, f"-{'9' * 35}.{'9' * 30}"),
+        (pa.timestamp("s"), {}, "2026-12-31 23:59:59"),
+        (pa.timestamp("us"), {}, "2026-12-31 23:59:59.999"),
+        (pa.timestamp("us"), {"datetime_format": "%A, %d. %B %Y %H:%M"}, "Wednesday, 30. September 2026 23:59"),
+        (pa.date32(), {"date_format": "%d %B %Y"}, "30 September 2026"),
+        (pa.duration("us"), {}, "838:59:59.999"),
+        (pa.bool_(), {"true_value": "confirmed", "false_value": "no"}, "confirmed"),
+    ],
+)
+def test_a_column_is_as_wide_as_the_longest_value_of_its_type(kind: pa.DataType, given: Any, longest: str) -> None:
+    assert _width(workbook(column([], kind), **given)) >= len(longest) + 1
+
+
+@pytest.mark.parametrize(
+    ("code", "kind", "longest"),
+    [
+        (b'#,##0.00 "EUR"', pa.decimal128(12, 2), "-9,999,999,999.99 EUR"),
+        (b"[Red]0.0%", pa.int32(), "-2147483648.0%"),
+        (b"[$CHF-807] 0;-0", pa.int16(), "CHF -32768"),
+        (rb"dd\.mm\.yy", pa.date32(), "31.12.26"),
+    ],
+)
+def test_a_column_is_wide_enough_for_a_format_of_its_own(code: bytes, kind: pa.DataType, longest: str) -> None:
+    assert _width(workbook(column([], kind, metadata={FIELD_FORMAT: code}))) >= len(longest) + 1
+
+
+@pytest.mark.parametrize(("type_name", "longest"), [("uuid", 36), ("INET6", 39), ("inet", 43), ("varchar", 19)])
+def test_text_of_a_type_of_known_length_is_seen_whole(type_name: str, longest: int) -> None:
+    assert _width(workbook(column([], pa.string(), metadata={FIELD_TYPE: type_name.encode()}))) == longest + 1
+
+
+def _width(made: Made) -> float:
+    return float(next(ElementTree.fromstring(made.part(SHEET)).iter(f"{NS}col")).attrib["width"])
+
+
+def test_names_stand_where_their_values_do() -> None:
+    """On the right over numbers, dates and numbers as text; not where a filter's button would cover them."""
+    columns = {"n": pa.array([1]), "d": pa.array([dt.date(2026, 1, 1)]), "s": pa.array(["a"]), "b": pa.array([True])}
+    fields = [pa.field(name, array.type) for name, array in columns.items()]
+    fields.append(pa.field("id", pa.int64(), metadata={FIELD_AS_TEXT: b"1"}))
+    batch = pa.record_batch([*columns.values(), pa.array([1])], pa.schema(fields))
+    for given, right in (({}, {"A1", "B1", "E1"}), ({"table": True}, set()), ({"autofilter": True}, set())):
+        header = {ref: cell for ref, cell in cells(workbook(batch, **given)).items() if ref[1:] == "1"}
+        assert {ref for ref, cell in header.items() if cell.style[2] == "right"} == right
+        assert [cell.text for cell in header.values()] == batch.schema.names
+
+
+def test_a_number_written_as_text_shrinks_before_it_is_cut() -> None:
+    """Cut on the left it would read as another number, whatever width a person gives the column."""
+    made = workbook(column([2**64 - 1], pa.uint64()))
+    root = ElementTree.fromstring(made.part("xl/styles.xml"))
+    aligned = [node.attrib for node in root.iter(f"{NS}alignment")]
+    assert {"horizontal": "right", "shrinkToFit": "1"} in aligned
 
 
 @pytest.mark.parametrize("width", [b"wide", b"-1", b"256", b"nan"])

@@ -15,6 +15,7 @@ import pyarrow as pa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from fluxport.stages import FIELD_TYPE
 from services import require_program
 from xlsx_support import Made, calamine_rows, decoded, openpyxl_rows, workbook
 
@@ -143,7 +144,7 @@ def everything() -> tuple[pa.RecordBatch, list[list[str]]]:
         seconds = i * 997
         expected.append([
             str(numbers[i]),
-            f"{Decimal(cents[i]).scaleb(-2):f}".rstrip("0").rstrip(".") if cents[i] % 100 else str(cents[i] // 100),
+            f"{Decimal(cents[i]).scaleb(-2):.2f}",
             "" if missing[i] else texts[i],
             "TRUE" if cents[i] % 2 == 0 else "FALSE",
             f"{moments[i]:%Y-%m-%d}",
@@ -166,6 +167,37 @@ def test_libreoffice_shows_every_cell_right_however_the_workbook_is_made(tmp_pat
         assert [[cell.replace("\x01", "") for cell in row] for row in rows] == [
             [cell.replace("\x01", "") for cell in row] for row in expected
         ], name
+
+
+LONGEST: list[tuple[Any, pa.DataType, str]] = [
+    (-(2**31), pa.int32(), "-2147483648"),
+    (999_999_999_999_999, pa.int64(), "999999999999999"),
+    (-(2**63), pa.int64(), "-9223372036854775808"),
+    (2**64 - 1, pa.uint64(), "18446744073709551615"),
+    (Decimal("-9999999999.99"), pa.decimal128(12, 2), "-9999999999.99"),
+    (Decimal(-50), pa.decimal128(12, 2), "-50.00"),
+    (Decimal("-1234567890123456789012.789012"), pa.decimal128(28, 6), "-1234567890123456789012.789012"),
+    (dt.datetime(2026, 12, 30, 23, 59, 58, 999_000), pa.timestamp("us"), "2026-12-30 23:59:58.999"),
+    (dt.timedelta(hours=838, minutes=59, seconds=58, milliseconds=999), pa.duration("us"), "838:59:58.999"),
+    ("cccccccc-cccc-cccc-cccc-cccccccccccc", pa.string(), "cccccccc-cccc-cccc-cccc-cccccccccccc"),
+]
+
+
+def test_the_longest_value_of_each_type_is_seen_whole(tmp_path: Path) -> None:
+    """Printed by LibreOffice between full neighbours, nothing is cut and nothing is ####."""
+    program = require_program("pdftotext")
+    full = pa.array(["x" * 60])
+    books = {}
+    for i, (value, kind, _) in enumerate(LONGEST):
+        fields = [("a", full.type), pa.field("b", kind, metadata={FIELD_TYPE: b"uuid"}), ("c", full.type)]
+        batch = pa.record_batch([full, pa.array([value], kind), full], pa.schema(fields))
+        books[f"{i}"] = workbook(batch, notes_sheet="never", header=False)
+    converted(books, tmp_path, "pdf")
+    for name, (_, kind, text) in zip(books, LONGEST, strict=True):
+        command = [program, "-layout", str(tmp_path / f"{name}.pdf"), "-"]
+        printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        assert text in printed, kind
+        assert "###" not in printed, kind
 
 
 def test_no_cell_is_a_formula_in_libreoffice(tmp_path: Path) -> None:

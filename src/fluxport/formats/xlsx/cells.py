@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 EXACT = 10**15  # numbers below have at most 15 digits, which Excel keeps
+_SHOWN_BY_GENERAL = 10**11  # the format General shows numbers below with all their digits
 MS_PER_DAY = 86_400_000
 _DAYS_TO_1970 = 25_569  # Excel's serial of 1970-01-01
 _FIRST_DAY = -25_567  # 1900-01-01 in days since 1970, Excel's day 1
@@ -52,7 +53,7 @@ class Column:
     """What a kernel must know of its column; ``style``, ``text_style`` and ``quoted_style`` are indexes of styles.xml.
 
     ``text_style`` is for values of other types that must be text cells, ``quoted_style`` for text that looks like a
-    formula (the same as ``style`` where that is not wanted).
+    formula (the same as ``style`` where that is not wanted). ``right`` says that values stand on the right.
     """
 
     name: str
@@ -60,6 +61,7 @@ class Column:
     style: int
     text_style: int
     quoted_style: int
+    right: bool
     text: TextStyle
     cut_long: bool
     findings: Findings
@@ -115,6 +117,18 @@ def integer(column: Column, array: pa.Array, first_row: int) -> Cells:
     if lowest <= -EXACT:
         outside = pc.or_(outside, pc.less_equal(array, pa.scalar(-EXACT, array.type)))
     return _too_long(column, cells, cells.values, true_rows(outside))
+
+
+def by_length(long_style: int) -> Kernel:
+    """Integers like :func:`integer`; a slice with one that General would show as 1.23457E+11 in ``long_style``."""
+
+    def cells(column: Column, array: pa.Array, first_row: int) -> Cells:
+        lowest, highest = _bounds(array)
+        if not -_SHOWN_BY_GENERAL < lowest <= highest < _SHOWN_BY_GENERAL:
+            column = replace(column, style=long_style)
+        return integer(column, array, first_row)
+
+    return cells
 
 
 def _bounds(array: pa.Array) -> tuple[int, int]:

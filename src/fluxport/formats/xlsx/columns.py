@@ -16,25 +16,29 @@ from fluxport.formats.xlsx.cells import Cells, Column, Kernel, filled, inline_te
 from fluxport.formats.xlsx.celltext import escaped, text
 from fluxport.formats.xlsx.options import WIDTH_MAX, XlsxOptions
 from fluxport.formats.xlsx.parts import Styles
-from fluxport.stages import FIELD_AS_TEXT, FIELD_FORMAT, FIELD_WIDTH
+from fluxport.stages import FIELD_AS_TEXT, FIELD_FORMAT, FIELD_TYPE, FIELD_WIDTH
 
 _HEADER_WIDTH_MAX = 40
-_TEXT_WIDTH = 20.0
-_NUMBER_WIDTH = 12.0
+_TEXT_WIDTH = 20
+_NUMBER_WIDTH = 12
+_LONGEST_DOUBLE = len("-1.7976931348623157e+308")
+_CLOCK_HOURS = 3  # digits: MySQL's TIME goes to 838 hours
 
-# What a type becomes: the first row that fits. The number is the column's width in characters.
+# What a type becomes: the first row that fits.
 _T = pa.types
-_KERNELS: tuple[tuple[Callable[[pa.DataType], bool], Kernel, float], ...] = (
-    (_T.is_boolean, cells.boolean, 8.0),
-    (_T.is_integer, cells.integer, _NUMBER_WIDTH),
-    (_T.is_floating, cells.floating, _NUMBER_WIDTH),
-    (_T.is_decimal, cells.decimal, _NUMBER_WIDTH),
-    (_T.is_date, cells.date, 12.0),
-    (_T.is_timestamp, cells.timestamp, 20.0),
-    (_T.is_time, cells.duration, _NUMBER_WIDTH),
-    (_T.is_duration, cells.duration, _NUMBER_WIDTH),
-    (lambda _: True, text, _TEXT_WIDTH),
+_KERNELS: tuple[tuple[Callable[[pa.DataType], bool], Kernel], ...] = (
+    (_T.is_boolean, cells.boolean),
+    (_T.is_integer, cells.integer),
+    (_T.is_floating, cells.floating),
+    (_T.is_decimal, cells.decimal),
+    (_T.is_date, cells.date),
+    (_T.is_timestamp, cells.timestamp),
+    (_T.is_time, cells.duration),
+    (_T.is_duration, cells.duration),
+    (lambda _: True, text),
 )
+# The longest text of types of databases whose values are text here.
+_LONGEST_TEXTS = {"uuid": 36, "inet6": 39, "inet": 43, "cidr": 43, "macaddr": 17, "macaddr8": 23}
 
 
 def plain(array: pa.Array) -> pa.Array:
@@ -58,7 +62,7 @@ _PLAIN_TYPES = {
 def make(field: pa.Field, name: str, options: XlsxOptions, styles: Styles, findings: Findings) -> tuple[Column, Kernel]:
     """The column called ``name`` in the file and its kernel."""
     field = _plain_field(field)
-    kernel = next(kernel for fits, kernel, _ in _KERNELS if fits(field.type))
+    kernel = next(kernel for fits, kernel in _KERNELS if fits(field.type))
     if kernel is text and kind_of(field) == b"number":
         kernel = cells.number_text
     code = _number_format(field, options)
@@ -70,8 +74,11 @@ def make(field: pa.Field, name: str, options: XlsxOptions, styles: Styles, findi
             quoted_style = styles.style(code, quoted=True)
     elif _is_text_wanted(field, options):
         kernel, style, quoted_style = text, text_style, text_style
+    elif kernel is cells.integer and field.type.bit_width == 64 and code == numfmt.GENERAL:
+        kernel = cells.by_length(styles.style(numfmt.WHOLE))
     elif kernel is cells.timestamp and kind_of(field) == b"date" and code == numfmt.DATETIME:
         kernel = cells.by_time_of_day(styles.style(numfmt.DATE))
+    right = kernel is not cells.boolean and (kernel is not text or style == styles.style(right=True))
     style_of_text = _text_style(options)
     if kernel is text:
         text_of(pa.nulls(0, field.type), field, style_of_text)  # Refused here if the type has no text
@@ -81,6 +88,7 @@ def make(field: pa.Field, name: str, options: XlsxOptions, styles: Styles, findi
         style=style,
         text_style=text_style,
         quoted_style=quoted_style,
+        right=right,
         text=style_of_text,
         cut_long=options.on_long_text == "truncate",
         findings=findings,
@@ -88,14 +96,13 @@ def make(field: pa.Field, name: str, options: XlsxOptions, styles: Styles, findi
     return column, kernel if options.null_value is None else _with_null(kernel, options.null_value)
 
 
-def width(field: pa.Field, name: str) -> float:
-    """The column's width in characters: what its metadata says, else by type and header."""
+def width(field: pa.Field, name: str, options: XlsxOptions) -> float:
+    """The column's width in characters: what its metadata says, else by the longest value of its type and by the
+    header. A number in a narrower column reads as another one if it is text, and as #### if it is not."""
     given = (field.metadata or {}).get(FIELD_WIDTH)
     if given is None:
-        usual = next(width for fits, _, width in _KERNELS if fits(_plain_field(field).type))
-        if kind_of(field) == b"number":
-            usual = _NUMBER_WIDTH
-        return max(usual, min(len(name) + 3.0, _HEADER_WIDTH_MAX))
+        usual = max(_longest(_plain_field(field), options) + 1, min(len(name) + 3, _HEADER_WIDTH_MAX))
+        return min(float(usual), WIDTH_MAX)
     try:
         wanted = float(given)
     except ValueError:
@@ -103,6 +110,28 @@ def width(field: pa.Field, name: str) -> float:
     if not 0 <= wanted <= WIDTH_MAX:
         raise Refused(f"Column {name!r}: width cannot be {given.decode()!r}; it takes 0 to 255.", code="bad_option")
     return wanted
+
+
+def _longest(field: pa.Field, options: XlsxOptions) -> int:
+    """How many characters the longest value of a type takes as it is shown; of text, what is usual."""
+    kind, code = field.type, _number_format(field, options)
+    if _T.is_boolean(kind):
+        return max(7, len(options.true_value or ""), len(options.false_value or ""))
+    if kind_of(field) == b"number" or _T.is_floating(kind):
+        shown = _LONGEST_DOUBLE if kind_of(field) == b"number" else _NUMBER_WIDTH - 1
+        return shown if code == numfmt.GENERAL else max(shown, numfmt.longest(code, _NUMBER_WIDTH - 1))
+    if _T.is_integer(kind):
+        digits = len(str(2 ** (kind.bit_width - _T.is_signed_integer(kind))))
+    elif _T.is_decimal(kind):
+        digits = max(1, kind.precision - kind.scale)
+    elif _T.is_temporal(kind):
+        digits = _CLOCK_HOURS
+    else:
+        named = (field.metadata or {}).get(FIELD_TYPE, b"").decode().lower()
+        return _LONGEST_TEXTS.get(named, _TEXT_WIDTH - 1)
+    shown = digits + 1 if code == numfmt.GENERAL else numfmt.longest(code, digits)
+    exact = digits + 2 + kind.scale if _T.is_decimal(kind) and kind.scale > 0 else 0  # as text, if it is too long
+    return max(shown, exact, _NUMBER_WIDTH - 1)
 
 
 def _plain_field(field: pa.Field) -> pa.Field:
@@ -121,6 +150,8 @@ def _number_format(field: pa.Field, options: XlsxOptions) -> str:
         return numfmt.from_strftime(options.date_format, "date_format") if options.date_format else numfmt.DATE
     if _T.is_timestamp(kind) and options.datetime_format:
         return numfmt.from_strftime(options.datetime_format, "datetime_format")
+    if _T.is_decimal(kind):
+        return numfmt.decimals(kind.scale)
     if not (_T.is_timestamp(kind) or _T.is_time(kind) or _T.is_duration(kind)):
         return numfmt.GENERAL
     fraction = "" if kind.unit == "s" or kind_of(field) == b"date" else numfmt.MILLISECONDS

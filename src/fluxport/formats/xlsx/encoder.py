@@ -70,12 +70,13 @@ class _Workbook:
         self._sheet_bytes_max = sheet_bytes_max
         self._zip = ZipStream()
         self._styles = parts.Styles()
+        self._bold = self._styles.style(bold=True)  # of notes, which come when the styles have been written
         self._names = column_names(schema.names, findings, table=options.table)
         self._columns = [
             columns.make(field, name, options, self._styles, findings)
             for field, name in zip(schema, self._names, strict=True)
         ]
-        self._widths = [columns.width(field, name) for field, name in zip(schema, self._names, strict=True)]
+        self._widths = [columns.width(field, name, options) for field, name in zip(schema, self._names, strict=True)]
         self._header = self._header_row()
         self._sheet_names = sheet_names(sheet_name(options.sheet_name, findings))
         self._sheets: list[parts.SheetPart] = []
@@ -130,20 +131,26 @@ class _Workbook:
 
     def _header_row(self) -> bytes:
         """The names as bold text cells, as one row's XML."""
-        bold = self._styles.style(bold=True)
-        quoted = self._styles.style(bold=True, quoted=True) if self._options.sanitize != "off" else bold
-        made = text_cells(self._names, bold, quoted)
+        # Behind a filter's button, which covers the right end of a cell, a name stays on the left.
+        buttons = self._options.table or self._options.autofilter
+        placed = [column.right and not buttons for column, _ in self._columns]
+        left, right = (self._names_cells(right=right) if right in placed else [] for right in (False, True))
+        made = [(right if on_right else left)[i] for i, on_right in enumerate(placed)]
         row = self._options.start_row
         if self._options.compact:
             return f"<row>{''.join(f'<c{cell}' for cell in made)}</row>".encode()
         cells = (f'<c r="{column_letters(i)}{row}"{cell}' for i, cell in enumerate(made))
         return f'<row r="{row}">{"".join(cells)}</row>'.encode()
 
+    def _names_cells(self, *, right: bool) -> list[str]:
+        bold = self._styles.style(bold=True, right=right)
+        quoted = self._styles.style(bold=True, right=right, quoted=True) if self._options.sanitize != "off" else bold
+        return text_cells(self._names, bold, quoted)
+
     def _notes(self) -> Iterator[Job]:
         """A last sheet that says what was changed, one sentence per row."""
         sentences = [finding.sentence for finding in self._findings] or ["Nothing was changed."]
-        bold = self._styles.style(bold=True)
-        cells = [*text_cells(["What was changed in the data"], bold, bold), *text_cells(sentences, 0, 0)]
+        cells = [*text_cells(["What was changed in the data"], self._bold, self._bold), *text_cells(sentences, 0, 0)]
         rows = "".join(f'<row r="{i}"><c r="A{i}"{cell}</row>' for i, cell in enumerate(cells, 1))
         sheet = parts.SheetPart(len(self._sheets) + 1, notes_name([sheet.name for sheet in self._sheets]))
         start = parts.sheet_start([NOTES_WIDTH], 1, selected=False)

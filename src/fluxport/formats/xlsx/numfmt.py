@@ -8,6 +8,8 @@ from itertools import pairwise
 from fluxport.errors import Refused
 
 GENERAL = "General"
+WHOLE = "0"
+_DECIMALS_MAX = 30
 DATE = r"yyyy\-mm\-dd"
 DATETIME = r"yyyy\-mm\-dd\ hh:mm:ss"
 DURATION = "[h]:mm:ss"
@@ -22,6 +24,36 @@ _CODES = {
 _EXPANSIONS = {"%F": "%Y-%m-%d", "%T": "%H:%M:%S", "%R": "%H:%M", "%D": "%m/%d/%y"}
 _TOKEN = re.compile(r"%(-?[A-Za-z%])|(.)", re.DOTALL)
 _PLAIN = re.compile(r"[:0-9]")  # characters that stand for themselves in a date's format, in every language
+
+
+# How wide a date's part is at most, in the languages that Excel writes months and days in.
+_PARTS = {"yy": 2, "yyyy": 4, "m": 2, "mm": 2, "mmm": 5, "mmmm": 12, "mmmmm": 1, "d": 2, "dd": 2, "ddd": 4, "dddd": 14}
+_PARTS |= {"h": 2, "hh": 2, "s": 2, "ss": 2, "am/pm": 4, "a/p": 2}
+_PART = re.compile(
+    r"\\(.)|_(.)|\*.|\"([^\"]*)\"|\[(?:\$([^-\]]*)[^\]]*|(h+|m+|s+)|[^\]]*)\]|(am/pm|a/p|y+|m+|d+|h+|s+)|(.)", re.I
+)
+
+
+def decimals(scale: int) -> str:
+    """The format of a number with ``scale`` digits after the point, zeros too."""
+    return WHOLE if scale <= 0 else "0." + "0" * min(scale, _DECIMALS_MAX)
+
+
+def longest(code: str, digits: int) -> int:
+    """How many characters the longest value of ``code`` takes, with a sign and up to ``digits`` before the point."""
+    fixed = whole = 0
+    grouped = point = False
+    for escaped, space, quoted, currency, elapsed, part, char in _PART.findall(code.split(";", maxsplit=1)[0]):
+        if part:
+            fixed += _PARTS.get(part.lower(), 4)
+        elif elapsed or (char and char in "0#?" and not point):
+            whole = digits + 1
+        elif char == ",":
+            grouped = True
+        else:
+            point = point or char == "."
+            fixed += len(escaped + space + quoted + currency + char)
+    return fixed + whole + (digits // 3 if grouped else 0)
 
 
 def is_strftime(pattern: str) -> bool:

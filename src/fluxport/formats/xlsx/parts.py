@@ -31,7 +31,8 @@ class Styles:
         self.style()
 
     def style(self, code: str = GENERAL, *, bold: bool = False, right: bool = False, quoted: bool = False) -> int:
-        """``code`` is a number format, ``right`` aligns to the right, ``quoted`` keeps text from being a formula."""
+        """``code`` is a number format, ``quoted`` keeps text from being a formula. ``right`` aligns to the right; what
+        is not ``bold`` then is a number written as text, which shrinks where it would be cut and read as another."""
         if code != GENERAL:
             self._formats.setdefault(code, _FIRST_CUSTOM_FORMAT + len(self._formats))
         return self._styles.setdefault((code, bold, right, quoted), len(self._styles))
@@ -60,7 +61,10 @@ class Styles:
             (quoted, "quotePrefix"), (number, "applyNumberFormat"), (bold, "applyFont"), (right, "applyAlignment"),
         ):  # fmt: skip
             attributes += f' {attribute}="1"' if wanted else ""
-        return f'<xf {attributes}><alignment horizontal="right"/></xf>' if right else f"<xf {attributes}/>"
+        if not right:
+            return f"<xf {attributes}/>"
+        shrink = "" if bold else ' shrinkToFit="1"'
+        return f'<xf {attributes}><alignment horizontal="right"{shrink}/></xf>'
 
 
 @dataclass
