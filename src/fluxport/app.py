@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hmac
+import itertools
 import logging
 import math
 import os
@@ -23,6 +24,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from fluxport.config import DEVELOPMENT_SECRET, Config
 from fluxport.errors import FluxportError, QueryRefused, Refused
+from fluxport.loops import attempt, background, end_with_any_thread, keep_going
 from fluxport.plan import Connection, Sensors, guard_dialect
 from fluxport.stages import Limits
 from fluxport.stores import stores
@@ -59,6 +61,9 @@ STORES_SWEPT_EVERY = 36  # rounds: six hours, as listing a large bucket costs so
 # take a third of before anything more is seen to be taken.
 UNSENT_BYTES = 128 << 10
 CALLS_END_S = 5.0
+# A worker that ended is started again after this, and each time later that ends as soon.
+AGAIN_FIRST_S = 1.0
+AGAIN_MOST_S = 30.0
 
 
 def connections(config: Config) -> dict[str, Connection]:
@@ -288,7 +293,7 @@ def service(config: Config) -> Service:
         ingest.start()
     app.include_router(pages.router())
     stopped = threading.Event()
-    threading.Thread(target=_sweeper, args=(exports, stopped), name="fluxport-sweep", daemon=True).start()
+    background("fluxport-sweep", keep_going, "a sweep", stopped, SWEEP_EVERY_S, sweeper(exports))
     pushes = pushes_of(config, exports) if config.grpc.enabled else None
     return Service(app, exports, config, callers, links, pushes, store, queue, stopped, reading)
 
@@ -399,9 +404,7 @@ def flight_server(running: Service, http_port: int) -> FlightServer:
 def end_flight(flight: FlightServer) -> None:
     """Take no more calls and give those that run a moment; one whose client neither sends nor leaves cannot be ended
     and holds nothing up."""
-    ending = threading.Thread(target=flight.shutdown, name="fluxport-flight-end", daemon=True)
-    ending.start()
-    ending.join(CALLS_END_S)
+    background("fluxport-flight-end", attempt, "ending Arrow Flight", flight.shutdown).join(CALLS_END_S)
 
 
 def file_url(running: Service, http_port: int) -> Callable[[Record], str]:
@@ -608,17 +611,18 @@ def _replays(config: Config, store: Store) -> Replays | SharedReplays:
     return Replays(path.with_name(path.name + ".signatures"))
 
 
-def _sweeper(exports: Exports, stopped: threading.Event) -> None:
-    rounds = 0
-    while not stopped.wait(SWEEP_EVERY_S):
-        try:
-            exports.expire()
-            if rounds % STORES_SWEPT_EVERY == 0:
-                for store in exports.stores.values():
-                    store.sweep(math.inf, time.time())  # no file is so old: only what killed workers left unfinished
-        except FluxportError as error:
-            log.warning("sweep failed: %s", error.message)
-        rounds += 1
+def sweeper(exports: Exports) -> Callable[[], None]:
+    """What is done in each round of the sweep."""
+    rounds = itertools.count()
+
+    def sweep() -> None:
+        exports.expire()
+        if next(rounds) % STORES_SWEPT_EVERY == 0:
+            for name, store in exports.stores.items():
+                # No file is so old: only what killed workers left unfinished.
+                attempt(f"sweeping the store {name}", partial(store.sweep, math.inf, time.time()))
+
+    return sweep
 
 
 def listen(config: Config) -> socket.socket:
@@ -705,6 +709,7 @@ def serve(config: Config, ready: Callable[[Ports], None], *, worker: Sequence[st
     for number in (signal.SIGTERM, signal.SIGINT):
         # The server raises the signal that ended it once more when it has shut down; what follows must still happen.
         signal.signal(number, lambda *_: None)
+    end_with_any_thread()
     check_accounts(config)
     with kept_database(config) as kept, shared_stores(kept) as (settled, named):
         bound = listen(settled)
@@ -755,21 +760,30 @@ def embedded_worker(words: Sequence[str], environ: Mapping[str, str]) -> Iterato
     over = threading.Event()
     started: list[subprocess.Popen[bytes]] = []
 
-    def keep() -> None:
-        while not over.is_set():
-            process = subprocess.Popen(  # noqa: S603  our own program with our own words
-                [sys.executable, "-m", "fluxport", *words, "--attached"],
-                stdin=subprocess.PIPE,
-                env={**os.environ, **environ},
-            )
-            started[:] = [process]
-            code = process.wait()
-            if not over.is_set():
-                log.warning("the worker ended with code %d and is started again", code)
-                over.wait(1.0)
+    def run() -> None:
+        process = subprocess.Popen(  # noqa: S603  our own program with our own words
+            [sys.executable, "-m", "fluxport", *words, "--attached"],
+            stdin=subprocess.PIPE,
+            env={**os.environ, **environ},
+        )
+        started[:] = [process]
+        if over.is_set():  # meanwhile
+            assert process.stdin is not None
+            process.stdin.close()
+        code = process.wait()
+        if not over.is_set():
+            log.warning("the worker ended with code %d and is started again", code)
 
-    thread = threading.Thread(target=keep, name="fluxport-keeper", daemon=True)
-    thread.start()
+    def keep() -> None:
+        pause_s = AGAIN_FIRST_S
+        while not over.is_set():
+            began = time.monotonic()
+            attempt("starting the worker", run)
+            pause_s = AGAIN_FIRST_S if time.monotonic() - began > AGAIN_MOST_S else pause_s
+            over.wait(pause_s)
+            pause_s = min(2 * pause_s, AGAIN_MOST_S)
+
+    thread = background("fluxport-keeper", keep)
     try:
         yield
     finally:

@@ -7,13 +7,15 @@ its tables in the same database, so that a job and its place in the queue are wr
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
-from fluxport.errors import Unavailable
+from fluxport.database_errors import AWAY, UNUSABLE, give_passing_connections_up, translated
+from fluxport.errors import FluxportError, Refused
 
 T = TypeVar("T")
 
@@ -105,6 +107,15 @@ executors = sa.Table(
     sa.Column("seen_at", sa.Double, nullable=False),
 )
 
+# What readiness writes, to see whether anything can be written.
+probes = sa.Table(
+    "probes",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("at", sa.Double, nullable=False),
+    sa.Column("filling", sa.Text, nullable=False),
+)
+
 # How far back each schedule's runs have been looked for; ``definition`` is the cron expression and its zone.
 schedules = sa.Table(
     "schedules",
@@ -179,14 +190,11 @@ login_attempts = sa.Table(
     sa.Column("next_at", sa.Double, nullable=False, index=True),
 )
 
-AWAY = "database_away"
-# Connection error classes say nothing about which statement; every one of them means: not now.
-_AWAY = (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.TimeoutError)
-
 
 def connect(url: str, *, pool_size: int = 5) -> sa.Engine:
-    """An engine for ``sqlite:///FILE`` or ``postgresql://...``."""
-    parsed = sa.make_url(url)
+    """An engine for ``sqlite:///FILE`` or ``postgresql://...``; Refused for anything else."""
+    give_passing_connections_up()
+    parsed = _parsed(url)
     if parsed.drivername.startswith("postgres"):
         return sa.create_engine(
             parsed.set(drivername="postgresql+psycopg"),
@@ -213,14 +221,30 @@ def connect(url: str, *, pool_size: int = 5) -> sa.Engine:
     return engine
 
 
+def _parsed(url: str) -> sa.URL:
+    example = "sqlite:///FILE or postgresql://USER@HOST/DATABASE"
+    try:
+        parsed = sa.make_url(url)
+    except (sa.exc.ArgumentError, ValueError):
+        raise Refused(f"The setting 'database' is no URL; write {example}.", code="bad_configuration") from None
+    if parsed.drivername != "sqlite" and parsed.drivername.partition("+")[0] not in ("postgres", "postgresql"):
+        raise Refused(
+            f"The setting 'database' names {parsed.drivername!r}, which cannot carry jobs; write {example}.",
+            code="bad_configuration",
+        )
+    if parsed.drivername != "sqlite" and importlib.util.find_spec("psycopg") is None:
+        raise Refused(
+            "A database on PostgreSQL needs psycopg: pip install 'fluxport[postgres]'.", code="bad_configuration"
+        )
+    return parsed
+
+
 @contextlib.contextmanager
 def transaction(engine: sa.Engine) -> Iterator[sa.Connection]:
-    """One transaction; Unavailable if the database is away."""
-    try:
-        with engine.begin() as connection:
-            yield connection
-    except _AWAY as error:
-        raise Unavailable("The service's own database is away; ask again in a moment.", code=AWAY) from error
+    """One transaction; Unavailable (``database_away``) if the database cannot be used now, Broken
+    (``database_unusable``) if somebody must mend something first."""
+    with translated(engine), engine.begin() as connection:
+        yield connection
 
 
 def database_now(connection: sa.Connection) -> float:
@@ -230,14 +254,16 @@ def database_now(connection: sa.Connection) -> float:
     return float(connection.execute(sa.text(sqlite if connection.dialect.name == "sqlite" else postgres)).scalar_one())
 
 
-def patiently(do: Callable[[], T], ended: threading.Event) -> T:
-    """What ``do`` gives, tried again as long as the service's own database is away: work that is done must be told,
-    however long that takes. Unavailable once ``ended`` is set."""
+def patiently(do: Callable[[], T], ended: threading.Event, *, staying: bool = False) -> T:
+    """What ``do`` gives, tried again as long as the service's own database is away: work that is done must be recorded,
+    however long that takes. ``staying`` tries again what somebody must mend first, too. Raises what ``do`` raised last
+    once ``ended`` is set."""
+    again = (AWAY, UNUSABLE) if staying else (AWAY,)
     wait_s = 0.2
     while True:
         try:
             return do()
-        except Unavailable as error:
-            if error.code != AWAY or ended.wait(wait_s):
+        except FluxportError as error:
+            if error.code not in again or ended.wait(wait_s):
                 raise
         wait_s = min(2 * wait_s, 5.0)

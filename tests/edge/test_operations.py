@@ -132,6 +132,7 @@ def test_readiness_names_what_cannot_be_used_and_only_the_log_says_why(tmp_path:
         "status": "unavailable",
         "queue": "ok",
         "database": "ok",
+        "workers": "ok",
         "connection main": "unavailable",
         "store local": "ok",
     }

@@ -26,10 +26,12 @@ def worker(config_path: Path | None, attached: bool) -> None:
     frugal_malloc()
     from fluxport import app
     from fluxport.config import load
+    from fluxport.loops import end_with_any_thread
     from fluxport.telemetry.logs import configure
 
     config = load(config_path)
     configure(config.logging.level, config.logging.format)
+    end_with_any_thread()
     ended = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ended.set())

@@ -10,8 +10,11 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future, wait
 from functools import partial
 
-from fluxport.errors import FluxportError
+from fluxport.errors import Unavailable
+from fluxport.jobs.engine import DEAD_AFTER_S
 from fluxport.jobs.exports import Exports
+from fluxport.jobs.store import Store
+from fluxport.pipeline import as_failure
 from fluxport.plan import Connection
 from fluxport.series import SensorStore
 from fluxport.sinks.objects import ObjectSink
@@ -23,6 +26,7 @@ log = logging.getLogger("fluxport.ready")
 KEPT_S = 2.0
 BUCKET_KEPT_S = 60.0  # of a bucket that could be used: each try is five requests that somebody pays for
 TRY_S = 5.0
+SILENT_MAX_S = 2 * DEAD_AFTER_S  # a worker that is started again has given a sign of life by then
 ANSWER_S = 8.0  # a store tries again for longer than anybody waits for this answer
 
 
@@ -50,7 +54,8 @@ class Readiness:
             return {"queue": True} | self._found
 
     def _tried(self) -> dict[str, bool]:
-        probes: dict[str, Callable[[], None]] = {"database": self._exports.store.ping}
+        ours = self._exports.store
+        probes: dict[str, Callable[[], None]] = {"database": ours.probe, "workers": partial(alive, ours)}
         for name, connection in self._exports.connections.items():
             probes[f"connection {name}"] = partial(ask, connection)
         if (sensors := self._exports.sensors) is not None:
@@ -91,13 +96,24 @@ class Readiness:
     def _works(self, name: str, probe: Callable[[], None]) -> bool:
         try:
             probe()
-        except FluxportError as error:
+        except Exception as raised:  # noqa: BLE001  whatever it is, it cannot be used
+            error = as_failure(raised)
             if self._found.get(name, True):
                 log.warning("%s cannot be used: %s", name, error.message, extra={"error_code": error.code})
             return False
         if not self._found.get(name, True):
             log.info("%s can be used again", name)
         return True
+
+
+def alive(store: Store) -> None:
+    """Unavailable if workers were there and none of them gives a sign of life any more: exports would wait."""
+    silent_s = store.youngest_beat_s()
+    if silent_s is not None and silent_s > SILENT_MAX_S:
+        raise Unavailable(
+            f"No worker has given a sign of life for {silent_s:.0f} s; look at its log, or start another.",
+            code="no_worker",
+        )
 
 
 def ask(connection: Connection) -> None:

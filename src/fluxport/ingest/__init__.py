@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from fluxport.errors import FluxportError, LimitExceeded, Refused, TooMany
+from fluxport.errors import Broken, FluxportError, LimitExceeded, Refused, TooMany
 from fluxport.series import Points, SensorStore
 from fluxport.series.bodies import read_points
 from fluxport.telemetry import metrics
@@ -66,6 +66,11 @@ def _read(door: str, message: Message, body_max_bytes: int) -> list[tuple[str, P
     except Refused as error:
         given_up(door, error)
         return None
+    except Exception:
+        # A fault of ours that this message meets would be met each time it came again.
+        log.exception("a message of %s could not be read", door)
+        given_up(door, Broken("It could not be read.", code="internal"))
+        return None
 
 
 def _stored(store: SensorStore, door: str, points: list[tuple[str, Points]]) -> bool:
@@ -96,6 +101,8 @@ def patiently(work: Callable[[], list[bool]], wait: Callable[[float], bool]) -> 
             return work()
         except FluxportError as error:
             log.warning("points wait: %s", error.message, extra={"error_code": error.code})
+        except Exception:
+            log.exception("points wait")
         if wait(pause):
             return None
         pause = min(2 * pause, RETRY_MOST_S)

@@ -13,6 +13,7 @@ from urllib.parse import unquote, urlsplit
 
 from fluxport.errors import Refused
 from fluxport.ingest import Message, patiently, take
+from fluxport.loops import background
 from fluxport.series import SensorStore
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ class MqttIngest:
         # Never full: the broker sends nothing beyond what is unanswered.
         self._came: queue.Queue[MQTTMessage] = queue.Queue(UNANSWERED_MAX + 1)
         self._client = self._made()
-        self._thread = threading.Thread(target=self._write, name="fluxport-mqtt", daemon=True)
+        self._thread: threading.Thread | None = None
 
     def start(self) -> None:
         url = urlsplit(self._options.url)
@@ -55,11 +56,12 @@ class MqttIngest:
             url.hostname or "", port, keepalive=30, clean_start=False, properties=self._session()
         )
         self._client.loop_start()
-        self._thread.start()
+        self._thread = background("fluxport-mqtt", self._write)
 
     def stop(self) -> None:
         self._over.set()
-        self._thread.join()
+        if self._thread is not None:
+            self._thread.join()
         self._client.disconnect()
         self._client.loop_stop()
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from fluxport.errors import FluxportError, Refused
 from fluxport.ingest import RETRY_MOST_S, Message, take
+from fluxport.loops import background
 from fluxport.series import SensorStore
 
 if TYPE_CHECKING:
@@ -45,14 +46,15 @@ class NatsIngest:
         self._store = store
         self._options = options
         self._over = threading.Event()
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), name="fluxport-nats", daemon=True)
+        self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        self._thread.start()
+        self._thread = background("fluxport-nats", lambda: asyncio.run(self._run()))
 
     def stop(self) -> None:
         self._over.set()
-        self._thread.join()
+        if self._thread is not None:
+            self._thread.join()
 
     async def _run(self) -> None:
         """Until it is over: connect, read, and begin anew when the connection or the stream is gone."""

@@ -15,16 +15,17 @@ import time
 from collections.abc import Callable, Generator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field, replace
-from typing import Any, NoReturn, TypeVar
+from typing import Any, TypeVar
 
-from fluxport.errors import Broken, Canceled, Conflict, FluxportError, Unavailable
+from fluxport.errors import Broken, Canceled, Conflict, FluxportError
+from fluxport.jobs.lasting import lasting, park
 from fluxport.jobs.states import Phase
 from fluxport.jobs.store import Record, Store
+from fluxport.loops import background, keep_going
 from fluxport.partfiles import ZIP_TYPE, Names, put_parts, remove_parts, whole_name
 from fluxport.pipeline import Part, as_failure
 from fluxport.plan import Export, ExportSpec
 from fluxport.stages import About, Chunks, Sink
-from fluxport.tables import patiently
 from fluxport.telemetry import logs
 
 T = TypeVar("T")
@@ -68,8 +69,8 @@ class Carrier:
 
     def _attempt(self, export_id: str) -> float | None:
         if self.draining.is_set():
-            self._park()
-        record = self._kept(lambda: self.store.claim(export_id, attempts_max=self.options.attempts_max))
+            park()
+        record = self._lasting(lambda: self.store.claim(export_id, attempts_max=self.options.attempts_max))
         if record is None:
             self._give_up(export_id)
             return None
@@ -89,20 +90,8 @@ class Carrier:
         for export in list(self._running):
             export.source.close()
 
-    def _kept(self, do: Callable[[], T]) -> T:
-        """What the service's own database must know or tell, whenever it is there again."""
-        try:
-            return patiently(do, self.draining)
-        except Unavailable:
-            if self.draining.is_set():
-                self._park()
-            raise
-
-    @staticmethod
-    def _park() -> NoReturn:
-        """Hold the engine's thread until the process ends: its workflow stays unfinished, and so is taken over."""
-        while True:
-            threading.Event().wait()
+    def _lasting(self, do: Callable[[], T]) -> T:
+        return lasting(do, self.draining)
 
     # -- one attempt -----------------------------------------------------------------------------------------------
 
@@ -112,11 +101,10 @@ class Carrier:
         self._remove_leftovers(record, sink, export)
         if record.counted:
             total = export.rows_to_come()
-            self._kept(lambda: self.store.expect(record.id, record.fence, total))
+            self._lasting(lambda: self.store.expect(record.id, record.fence, total))
         over = threading.Event()
-        watcher = threading.Thread(target=watch, args=(self.store, record, export, over), daemon=True)
         self._running.add(export)
-        watcher.start()
+        watcher = background("fluxport-watch", watch, self.store, record, export, over)
         try:
             kept = put(export, sink, object_name(record.id, record.fence, export.suffix))
         finally:
@@ -144,9 +132,9 @@ class Carrier:
         told_error = {"code": error.code, "message": error.message, "retryable": error.retryable}
         if isinstance(error, Canceled) and self.draining.is_set():
             self._move(record, "queued")
-            self._park()
+            park()
         tries = 1 + len(record.attempt_errors)
-        self._kept(lambda: self.store.attempt_failed(record.id, record.fence, told_error))
+        self._lasting(lambda: self.store.attempt_failed(record.id, record.fence, told_error))
         if error.retryable and tries < self.options.tries_max:
             return self._wait(record, tries) if self._move(record, "queued") else None
         self._move(record, "failed", error=told_error)
@@ -159,15 +147,15 @@ class Carrier:
     def _move(self, record: Record, status: Any, **values: Any) -> bool:
         """Change the state unless somebody else has; whether it was changed."""
         try:
-            self._kept(lambda: self.store.move(record.id, status, fence=record.fence, **values))
+            self._lasting(lambda: self.store.move(record.id, status, fence=record.fence, **values))
         except Conflict:
             # The database may have gone away after it did what was asked; then it was this attempt that did it.
-            now = self._kept(lambda: self.store.get(record.id))
+            now = self._lasting(lambda: self.store.get(record.id))
             return (now.status, now.fence) == (status, record.fence)
         return True
 
     def _give_up(self, export_id: str) -> None:
-        record = self._kept(lambda: self.store.get(export_id))
+        record = self._lasting(lambda: self.store.get(export_id))
         if record.status in ("queued", "running") and record.attempts >= self.options.attempts_max:
             error = {"code": "workers_died", "message": f"{record.attempts} workers died over it.", "retryable": False}
             self._move(record, "failed", error=error)
@@ -175,15 +163,15 @@ class Carrier:
 
 def watch(store: Store, record: Record, export: Export, over: threading.Event) -> None:
     """Tell how far an attempt is; end its source once the export is canceled or another attempt counts."""
-    while not over.wait(WATCH_EVERY_S):
+
+    def look() -> None:
         phase: Phase = "uploading" if export.tally.complete else "reading"
-        try:
-            status = store.progress(record.id, record.fence, phase, export.tally.rows, export.tally.size_bytes)
-        except Unavailable:
-            continue  # the database is away; the export itself goes on
-        if status != "running":
+        if store.progress(record.id, record.fence, phase, export.tally.rows, export.tally.size_bytes) != "running":
+            over.set()
             export.source.close()
-            return
+
+    # Whatever goes wrong with it, such as a database that is away, the export itself goes on.
+    keep_going(f"the progress of export {record.id}", over, WATCH_EVERY_S, look)
 
 
 def put(export: Export, sink: Sink, name: str) -> dict[str, Any]:

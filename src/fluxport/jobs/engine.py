@@ -11,23 +11,28 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
+import time
 import uuid
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import sqlalchemy as sa
 
+from fluxport.database_errors import translated
 from fluxport.errors import Unavailable
 from fluxport.jobs.carry import Carrier
 from fluxport.jobs.clock import SCHEDULES, Clock
 from fluxport.jobs.schedule import Scheduler
 from fluxport.jobs.store import Record, Store
 from fluxport.jobs.tell import Teller
-from fluxport.tables import AWAY, database_now, executors, transaction
+from fluxport.loops import attempt, background, end_process
+from fluxport.tables import database_now, executors, transaction
 
 if TYPE_CHECKING:
     from dbos import DBOSClient, EnqueueOptions
+
+T = TypeVar("T")
 
 log = logging.getLogger("fluxport.engine")
 
@@ -40,6 +45,7 @@ SCHEDULES_AT_ONCE = 4
 APPLICATION_VERSION = "1"
 BEAT_EVERY_S = 2.0
 DEAD_AFTER_S = 8.0
+UNUSABLE_MAX_S = 30.0  # so long may an error of the database last that does not pass by itself
 POLL_EVERY_S = 0.05
 AT_ONCE = 500
 
@@ -70,7 +76,8 @@ class Queue:
         from dbos import DBOS
 
         logging.getLogger("dbos").setLevel(logging.WARNING)
-        DBOS.migrate(self.url)
+        with translated():
+            DBOS.migrate(self.url)
 
     def put(self, connection: sa.Connection, record: Record) -> None:
         """Queue the export as part of the caller's transaction."""
@@ -93,14 +100,12 @@ class Queue:
     def known(self, workflow_ids: Sequence[str]) -> set[str]:
         """Those of the workflows that the engine has, whatever became of them. Unavailable if the database is away."""
         found: set[str] = set()
-        try:
+        with translated():
             for start in range(0, len(workflow_ids), AT_ONCE):
                 listed = self._reached().list_workflows(
                     workflow_ids=list(workflow_ids[start : start + AT_ONCE]), load_input=False, load_output=False
                 )
                 found.update(workflow.workflow_id for workflow in listed)
-        except sa.exc.SQLAlchemyError as error:
-            raise Unavailable("The service's own database is away.", code=AWAY) from error
         return found
 
     def _reached(self) -> DBOSClient:
@@ -120,10 +125,8 @@ class Queue:
     def forget(self, ended_before: float) -> int:
         """Delete what the engine keeps of workflows that ended before this time; how many there were. Unavailable if
         the database is away."""
-        try:
+        with translated():
             return self._forget(ended_before)
-        except sa.exc.SQLAlchemyError as error:
-            raise Unavailable("The service's own database is away; it is tidied later.", code=AWAY) from error
 
     def _forget(self, ended_before: float) -> int:
         client = self._reached()
@@ -202,8 +205,7 @@ class Worker:
                 on_conflict="always_update",
             )
         self._clock.start(scheduled)
-        self._beats = threading.Thread(target=self._keep_alive, name="fluxport-lease", daemon=True)
-        self._beats.start()
+        self._beats = background("fluxport-lease", self._keep_alive)
 
     def stop(self, grace_s: float) -> None:
         """Give what runs ``grace_s`` to finish; what does not goes back to the queue for whoever is alive."""
@@ -225,23 +227,26 @@ class Worker:
     # -- the lease -------------------------------------------------------------------------------------------------
 
     def _keep_alive(self) -> None:
+        beaten = time.monotonic()
         while not self._stopped.wait(BEAT_EVERY_S):
             try:
                 self._beat()
-                self._look_back()
-                for dead in self._dead():
-                    self._take_over(dead)
-            except Unavailable:
-                log.warning("the database is away; no heartbeat")
+            except Unavailable as error:
+                log.warning("no heartbeat: %s", error.message)
+                continue
+            except Exception as error:
+                log.exception("no heartbeat")
+                if time.monotonic() - beaten > UNUSABLE_MAX_S:
+                    end_process("the service's own database stays unusable", error)
+                continue
+            beaten = time.monotonic()
+            # What is wrong with one of these must not end the lease, nor what runs under it.
+            attempt("looking back at the runs of schedules", self._clock.look_back)
+            attempt("taking over what dead workers left", self._take_over_all)
 
-    def _look_back(self) -> None:
-        """What is wrong with one schedule must not end the lease, nor what runs under it."""
-        try:
-            self._clock.look_back()
-        except Unavailable:
-            raise
-        except Exception:
-            log.exception("the runs of schedules could not be looked back at")
+    def _take_over_all(self) -> None:
+        for dead in self._dead():
+            self._take_over(dead)
 
     def _beat(self) -> None:
         with transaction(self._store.engine) as connection:
@@ -270,6 +275,15 @@ class Worker:
             connection.execute(sa.delete(executors).where(executors.c.id == dead, executors.c.seen_at < limit))
 
 
+def _or_end(do: Callable[[], T]) -> T:
+    """What ``do`` gives. If it raises, the state of an export could not be recorded: as a failed step that would end
+    the workflow and leave the export as it is for ever, so the process ends and another worker recovers it."""
+    try:
+        return do()
+    except Exception as error:  # noqa: BLE001  whatever it is
+        end_process("the state of an export could not be recorded", error)
+
+
 def _register_exports(carrier: Carrier, teller: Teller) -> Callable[[str], None]:
     """Attempts with durable sleeps between them, then each target told by a workflow of its own, which waits for its
     next try in the queue and so holds nothing up. What tells everybody of an export is given back."""
@@ -277,15 +291,15 @@ def _register_exports(carrier: Carrier, teller: Teller) -> Callable[[str], None]
 
     @DBOS.step(name="fluxport.attempt")
     def attempt(export_id: str) -> float | None:
-        return carrier.attempt(export_id)
+        return _or_end(lambda: carrier.attempt(export_id))
 
     @DBOS.step(name="fluxport.targets")
     def targets(export_id: str) -> list[str]:
-        return teller.targets(export_id)
+        return _or_end(lambda: teller.targets(export_id))
 
     @DBOS.step(name="fluxport.tell")
     def tell_once(export_id: str, target: str, tries: int) -> float | None:
-        return teller.tell(export_id, target, tries)
+        return _or_end(lambda: teller.tell(export_id, target, tries))
 
     def enqueue_tell(export_id: str, target: str, tries: int, delay_s: float) -> None:
         options: EnqueueOptions = {

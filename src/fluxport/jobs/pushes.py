@@ -16,11 +16,12 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
-from fluxport.errors import Broken, Canceled, Conflict, FluxportError, Unavailable
+from fluxport.errors import Broken, Canceled, Conflict, Unavailable
 from fluxport.jobs.carry import completed, put, watch
 from fluxport.jobs.exports import Exports
 from fluxport.jobs.states import Status
 from fluxport.jobs.store import Caller, Record
+from fluxport.loops import background, keep_going
 from fluxport.pipeline import as_failure
 from fluxport.plan import Export, ExportSpec, plan_pushed
 from fluxport.sources.pushed import PushedColumn, PushedOptions
@@ -85,8 +86,9 @@ class Pushes:
         self._keep_s = keep_s
         self._held: set[str] = set()
         self._stopped = threading.Event()
-        self._holder = threading.Thread(target=self._hold, name="fluxport-pushes", daemon=True)
-        self._holder.start()
+        self._holder = background(
+            "fluxport-pushes", keep_going, "holding pushes", self._stopped, HOLD_EVERY_S, self._hold
+        )
 
     def begin(self, asked: PushRequest, source: DeclaredSource, caller: Caller, *, door: str) -> tuple[Record, bool]:
         """A queued export and whether it is new; what cannot be done is refused before anything is written."""
@@ -136,8 +138,7 @@ class Pushes:
     def _carry(self, record: Record, export: Export, confirm: Callable[[], None]) -> None:
         sink = self.exports.stores[record.spec["store"]]
         over = threading.Event()
-        watcher = threading.Thread(target=watch, args=(self._store, record, export, over), daemon=True)
-        watcher.start()
+        watcher = background("fluxport-watch", watch, self._store, record, export, over)
         try:
             kept = put(export, sink, object_key(record, export.filename))
         finally:
@@ -190,13 +191,9 @@ class Pushes:
         self._holder.join()
 
     def _hold(self) -> None:
-        while not self._stopped.wait(HOLD_EVERY_S):
-            try:
-                if held := list(self._held):
-                    self._store.hold_pushes(held, self._store.clock() + HELD_S)
-                self.expire()
-            except FluxportError as error:
-                log.warning("pushes could not be held: %s", error.message)
+        if held := list(self._held):
+            self._store.hold_pushes(held, self._store.clock() + HELD_S)
+        self.expire()
 
 
 def named(caller: Caller, request_id: str) -> Caller:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import secrets
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
@@ -24,7 +25,20 @@ from fluxport.errors import Conflict, Forbidden, NotFound, Refused, TooMany, Una
 from fluxport.jobs.request import ExportRequest
 from fluxport.jobs.states import ACTIVE, FINAL, Phase, Status, leading_to
 from fluxport.plan import ExportSpec
-from fluxport.tables import audit, connect, counters, events, exports, links, metadata, pushes, transaction
+from fluxport.tables import (
+    audit,
+    connect,
+    counters,
+    database_now,
+    events,
+    executors,
+    exports,
+    links,
+    metadata,
+    probes,
+    pushes,
+    transaction,
+)
 from fluxport.telemetry import measures
 
 log = logging.getLogger("fluxport.exports")
@@ -32,6 +46,7 @@ log = logging.getLogger("fluxport.exports")
 # One lock for all who create, held for the few milliseconds of a creation: counts and insert are one step.
 _CREATE_LOCK = 0x666C7578
 FORGET_AT_ONCE = 500
+PROBE_BYTES = 1024
 EVENT_KINDS: dict[Status, str] = {"completed": "completed", "failed": "failed", "canceled": "canceled"}
 
 
@@ -167,10 +182,25 @@ class Store:
     def close(self) -> None:
         self.engine.dispose()
 
-    def ping(self) -> None:
-        """Unavailable if the database does not answer."""
+    def probe(self) -> None:
+        """Write something small; raises as :func:`transaction` does if that is not possible now."""
         with transaction(self.engine) as connection:
-            connection.execute(sa.select(1))
+            row = {"id": 1, "at": database_now(connection), "filling": secrets.token_hex(PROBE_BYTES // 2)}
+            insert = self._insert_into(connection, probes).values(row)
+            changed = {"at": insert.excluded.at, "filling": insert.excluded.filling}
+            connection.execute(insert.on_conflict_do_update(index_elements=[probes.c.id], set_=changed))
+
+    def youngest_beat_s(self) -> float | None:
+        """How long ago a worker gave a sign of life last; None if there is none, but such as ended in order."""
+        query = sa.select(sa.func.max(executors.c.seen_at)).where(executors.c.seen_at > 0)
+        with transaction(self.engine) as connection:
+            seen_at = connection.execute(query).scalar_one()
+            return None if seen_at is None else database_now(connection) - seen_at
+
+    @staticmethod
+    def _insert_into(connection: sa.Connection, table: sa.Table) -> Any:
+        """The insert of this database's dialect, which knows ON CONFLICT."""
+        return (postgresql if connection.dialect.name == "postgresql" else sqlite).insert(table)
 
     # -- creating --------------------------------------------------------------------------------------------------
 
@@ -449,7 +479,7 @@ class Store:
 
     def _count(self, connection: sa.Connection, rises: list[measures.Rise]) -> None:
         """Raise counters, by all in the same order, so that no two transactions wait for each other."""
-        insert = (postgresql if connection.dialect.name == "postgresql" else sqlite).insert(counters)
+        insert = self._insert_into(connection, counters)
         adding = insert.on_conflict_do_update(
             index_elements=[counters.c.name, counters.c.labels],
             set_={"value": counters.c.value + insert.excluded.value},

@@ -16,10 +16,11 @@ from fluxport.delivery.letter import Failure, Mail, SentFile
 from fluxport.delivery.push import Upload, check_upload, send_file
 from fluxport.delivery.webhook import WebhookEvent, WebhookOptions, check_url, retry_delays, send_webhook
 from fluxport.errors import FluxportError, Refused
+from fluxport.jobs.lasting import lasting
 from fluxport.jobs.store import Record, Store
 from fluxport.jobs.view import job_json, unix
+from fluxport.pipeline import as_failure
 from fluxport.stages import Sink
-from fluxport.tables import patiently
 
 T = TypeVar("T")
 
@@ -78,7 +79,7 @@ class Teller:
 
     def targets(self, export_id: str) -> list[str]:
         """Who is to be told of the export's end: ``email:0``, ``webhook:0``, ``upload:0``; nobody before that."""
-        record = self._kept(lambda: self.store.get(export_id))
+        record = self._lasting(lambda: self.store.get(export_id))
         if record.status not in ("completed", "failed", "canceled"):
             return []
         mails = record.notify.get("email", []) if record.status != "canceled" else []
@@ -91,7 +92,7 @@ class Teller:
 
     def tell(self, export_id: str, target: str, tries: int) -> float | None:
         """Tell one target once; the seconds to wait before the next try, None if there is none."""
-        record = self._kept(lambda: self.store.get(export_id))
+        record = self._lasting(lambda: self.store.get(export_id))
         kind, number = target.split(":")
         try:
             if kind == "email":
@@ -100,20 +101,26 @@ class Teller:
                 self._upload(record)
             else:
                 self._send_webhook(record)
-        except FluxportError as error:
+        except Exception as raised:
+            error = as_failure(raised)
             delays = retry_delays(random.random)
             again = error.retryable and tries < len(delays)
-            log.warning("telling failed: %s", error.message, extra={"task_id": export_id, "error_code": error.code})
+            log.warning(
+                "telling failed: %s",
+                error.message,
+                exc_info=None if isinstance(raised, FluxportError) else raised,
+                extra={"task_id": export_id, "error_code": error.code},
+            )
             if not again:
                 outcome = error.code
-                self._kept(lambda: self.store.note(kind, record.owner, outcome, export_id=export_id))
+                self._lasting(lambda: self.store.note(kind, record.owner, outcome, export_id=export_id))
                 return None
             return max(delays[tries], error.retry_after_s or 0.0)
-        self._kept(lambda: self.store.note(kind, record.owner, "sent", export_id=export_id))
+        self._lasting(lambda: self.store.note(kind, record.owner, "sent", export_id=export_id))
         return None
 
-    def _kept(self, do: Callable[[], T]) -> T:
-        return patiently(do, self.draining)
+    def _lasting(self, do: Callable[[], T]) -> T:
+        return lasting(do, self.draining)
 
     def _mail(self, record: Record, recipient: str) -> Mail:
         outcome: SentFile | Failure

@@ -22,6 +22,7 @@ from pathlib import Path
 import numpy as np
 
 from fluxport.errors import NotFound, Refused, StoreFull, TooMany, Unavailable
+from fluxport.loops import background, keep_going
 from fluxport.series import Extent, Opened, PointBatches, Sensor, chunk
 from fluxport.series.downsample import downsampled
 from fluxport.series.points import EMPTY, Points, check_sensor_id, checked, joined, merged, settled
@@ -332,20 +333,18 @@ class EmbeddedStore:
 
     def start(self) -> None:
         """Begin compaction and retention in a thread of their own, which ends with :meth:`close`."""
-        self._keeper = threading.Thread(target=self._keep, name="fluxport-series", daemon=True)
-        self._keeper.start()
-
-    def _keep(self) -> None:
         next_sweep = 0.0
-        while not self._stopped.wait(self.options.compact_every_s):
-            try:
-                if time.monotonic() >= next_sweep:
-                    next_sweep = time.monotonic() + self.options.sweep_every_s
-                    self.expire()
-                    self._recount()
-                self.compact()
-            except (Unavailable, StoreFull) as error:
-                log.warning("compaction failed: %s", error.message)
+
+        def tidy() -> None:
+            nonlocal next_sweep
+            if time.monotonic() >= next_sweep:
+                next_sweep = time.monotonic() + self.options.sweep_every_s
+                self.expire()
+                self._recount()
+            self.compact()
+
+        every_s = self.options.compact_every_s
+        self._keeper = background("fluxport-series", keep_going, "compaction", self._stopped, every_s, tidy)
 
     def _recount(self) -> None:
         """What other processes have added, and this one before its last end."""

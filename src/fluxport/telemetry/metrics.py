@@ -13,7 +13,7 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
-from fluxport.errors import Unavailable
+from fluxport.errors import FluxportError
 from fluxport.telemetry.measures import COUNTED, Counted, Rise
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # the library has no types there
@@ -75,7 +75,7 @@ def first_byte(seconds: float) -> None:
 def exposition(measured: Callable[[], Measured]) -> bytes:
     """The text that Prometheus reads; ``measured`` gives how many exports are in each state and the stored counters.
 
-    Where ``measured`` raises Unavailable, the process still tells its own and that the database is away.
+    Where ``measured`` raises FluxportError, the process still tells its own and that the database is away.
     """
     return generate_latest(_OF_PROCESS) + generate_latest(_OfDatabase(measured))
 
@@ -88,7 +88,7 @@ class _OfDatabase(Collector):
         about = "Whether the service's own database answers; without it, nothing of exports is told"
         try:
             states, counters = self._measured()
-        except Unavailable:
+        except FluxportError:
             yield GaugeMetricFamily("fluxport_database_up", about, 0)
             return
         yield GaugeMetricFamily("fluxport_database_up", about, 1)

@@ -15,7 +15,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from fluxport.errors import Canceled, FluxportError, QueryFailed, Refused, Unavailable
-from fluxport.sources.postgres.refusal import refusal_state
+from fluxport.pgrefusal import refusal_state
 from fluxport.sources.postgres.sqlstate import translated
 
 if TYPE_CHECKING:

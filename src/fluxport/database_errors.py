@@ -1,0 +1,167 @@
+"""What the errors of the service's own database mean, decided in this one place.
+
+- It can pass: ``Unavailable`` with the code ``database_away``. Who asked comes again, what has to be written is tried
+  again (:func:`fluxport.tables.patiently`).
+- It stays until somebody mends it: ``Broken`` with the code ``database_unusable`` and what is to be done.
+- Anything else (a constraint, a fault of ours) is no error of the database and goes up as it is.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+from fluxport.errors import Broken, FluxportError, Unavailable
+from fluxport.pgrefusal import refusal_state
+
+AWAY = "database_away"
+UNUSABLE = "database_unusable"
+REFUSAL_WAIT_S = 2.0
+
+_AGAIN = "; ask again in a moment."
+_CHECK = "; start it, or correct the setting 'database'."
+# SQLSTATE, or its class of two characters -> what can pass.
+_PASSING: dict[str, str] = {
+    "08": "The service's own database lost the connection" + _AGAIN,
+    "25006": "The service's own database takes no writes now" + _AGAIN,
+    "25P03": "The service's own database closed an idle connection" + _AGAIN,
+    "25P04": "The service's own database ended a transaction that took too long" + _AGAIN,
+    "40001": "The service's own database ended a transaction that met another" + _AGAIN,
+    "40P01": "The service's own database ended a transaction that met another" + _AGAIN,
+    "53": "The service's own database lacks connections, memory or disk" + _AGAIN,
+    "53100": "The disk of the service's own database is full; make room.",
+    "55": "The service's own database is busy" + _AGAIN,
+    "57": "The service's own database is starting or shutting down, or ended the statement" + _AGAIN,
+    "58": "The service's own database cannot use its files now" + _AGAIN,
+    "72000": "The service's own database gave an old snapshot up" + _AGAIN,
+}
+# SQLSTATE or class -> what stays as it is until somebody changes something.
+_STAYING: dict[str, str] = {
+    "28": "The database of the setting 'database' refused the login; check its user and password.",
+    "3D000": "The database that the setting 'database' names does not exist; create it, or name another.",
+    "3F000": "The database of the setting 'database' has no schema to create tables in; create one.",
+    "42501": "The account of the setting 'database' may not create or change tables there; grant it USAGE and CREATE "
+    "on the schema, and CREATE on the database.",
+}
+_SQLITE_PASSING: dict[int, str] = {
+    sqlite3.SQLITE_BUSY: "The service's own database is busy" + _AGAIN,
+    sqlite3.SQLITE_LOCKED: "The service's own database is busy" + _AGAIN,
+    sqlite3.SQLITE_PROTOCOL: "The service's own database is busy" + _AGAIN,
+    sqlite3.SQLITE_NOMEM: "The service's own database lacks memory" + _AGAIN,
+    sqlite3.SQLITE_READONLY: "The service's own database takes no writes now; check the permissions of its file.",
+    sqlite3.SQLITE_IOERR: "The file of the service's own database cannot be read or written now; check its disk.",
+    sqlite3.SQLITE_FULL: "The disk of the service's own database is full; make room.",
+    sqlite3.SQLITE_CANTOPEN: "The file of the service's own database cannot be opened now; check its permissions.",
+}
+_SQLITE_STAYING: dict[int, str] = {
+    sqlite3.SQLITE_NOTADB: "The file that the setting 'database' names is not an SQLite database; name another.",
+    sqlite3.SQLITE_CORRUPT: "The file that the setting 'database' names is damaged; restore it from a backup.",
+}
+_NO_FOLDER = "The folder of the file that the setting 'database' names is not there; make it, or name another file."
+_UNREACHABLE = "The service's own database cannot be reached" + _CHECK
+_LOGIN = (
+    "The database of the setting 'database' refused the login; check its user, password and name, and whether it wants "
+    "TLS."
+)
+# The engine that carries jobs looks at these itself: who takes a job that another takes is to be told at once.
+_CONFLICTS = frozenset({"40001", "40P01", "55P03", sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
+
+
+@contextlib.contextmanager
+def translated(engine: sa.Engine | None = None) -> Iterator[None]:
+    """Errors of the database inside as ours; ``engine`` is whose connections were used, as far as that is known."""
+    try:
+        yield
+    except sa.exc.SQLAlchemyError as error:
+        found = meaning(error, None if engine is None else engine.url)
+        if found is None:
+            raise
+        raise found from error
+
+
+def meaning(error: sa.exc.SQLAlchemyError, url: sa.URL | None = None) -> FluxportError | None:
+    """The error that goes up; None for one that is none of the database."""
+    if isinstance(error, sa.exc.TimeoutError):
+        return Unavailable("The service's own database has no free connection" + _AGAIN, code=AWAY)
+    if not isinstance(error, sa.exc.DBAPIError) or error.orig is None:
+        return None
+    cause = error.orig
+    if isinstance(cause, sqlite3.Error):
+        return _of_sqlite(cause, url)
+    state = getattr(cause, "sqlstate", None)
+    if state:
+        return _of_state(state, str(cause))
+    if not isinstance(error, sa.exc.OperationalError | sa.exc.InterfaceError):
+        return None
+    return _of_connecting(cause)
+
+
+def _of_state(state: str, words: str) -> FluxportError | None:
+    detail = f"{' '.join(words.split())} (state {state})"
+    for key in (state, state[:2]):
+        if key in _PASSING:
+            return Unavailable(_PASSING[key], code=AWAY, detail=detail)
+        if key in _STAYING:
+            return Broken(_STAYING[key], code=UNUSABLE, detail=detail)
+    return None
+
+
+def _of_connecting(cause: Any) -> FluxportError:
+    """Of a connection that is lost or did not come about: libpq tells no SQLSTATE, so the server is asked."""
+    detail = " ".join(str(cause).split())
+    tried = getattr(cause, "pgconn", None)
+    try:
+        if tried is not None and tried.host and not tried.backend_pid:
+            host, port = (tried.hostaddr or tried.host).decode(), int(tried.port or b"5432")
+            state = refusal_state(host, port, tried.user, tried.db, REFUSAL_WAIT_S)
+            if state is None and (tried.needs_password or tried.used_password):
+                return Broken(_LOGIN, code=UNUSABLE, detail=detail)
+            if state is not None and (found := _of_state(state, detail)) is not None:
+                return found
+    except Exception:  # noqa: BLE001  what cannot be asked is not there
+        return Unavailable(_UNREACHABLE, code=AWAY, detail=detail)
+    return Unavailable(_UNREACHABLE, code=AWAY, detail=detail)
+
+
+def _of_sqlite(cause: sqlite3.Error, url: sa.URL | None) -> FluxportError | None:
+    code = getattr(cause, "sqlite_errorcode", None)
+    if code is None:
+        return None
+    primary, detail = code & 0xFF, f"{cause} (error {code})"
+    if primary == sqlite3.SQLITE_CANTOPEN and url is not None and url.database:
+        folder = Path(url.database).absolute().parent
+        if not folder.is_dir():
+            return Broken(_NO_FOLDER, code=UNUSABLE, detail=f"there is no folder {str(folder)!r}")
+    if primary in _SQLITE_PASSING:
+        return Unavailable(_SQLITE_PASSING[primary], code=AWAY, detail=detail)
+    if primary in _SQLITE_STAYING:
+        return Broken(_SQLITE_STAYING[primary], code=UNUSABLE, detail=detail)
+    return None
+
+
+def give_passing_connections_up() -> None:
+    """From now on a connection that meets an error which can pass is given up, on every engine of this process.
+
+    The engine that carries jobs has connections of its own and tries again what a lost connection ended, but not what
+    a read-only server or a full disk did: then a workflow would stay as it is for ever. To give the connection up is
+    right in itself, too: after a failover it leads to the wrong server.
+    """
+    if not sa.event.contains(sa.Engine, "handle_error", _given_up):
+        sa.event.listen(sa.Engine, "handle_error", _given_up)
+
+
+def _given_up(context: Any) -> None:
+    cause = context.original_exception
+    state = getattr(cause, "sqlstate", None)
+    code = getattr(cause, "sqlite_errorcode", None)
+    kind = state if state else code & 0xFF if code is not None else None
+    if kind is None or kind in _CONFLICTS:
+        return
+    if kind in _SQLITE_PASSING or (isinstance(kind, str) and (kind in _PASSING or kind[:2] in _PASSING)):
+        context.is_disconnect = True
+        context.invalidate_pool_on_disconnect = False

@@ -1,0 +1,85 @@
+"""The service's own database answers, but with errors: what passes is waited out, what stays is said in a sentence."""
+
+from __future__ import annotations
+
+import resource
+import signal
+from pathlib import Path
+
+from fault_proxy import FaultProxy
+from mysql_support import wait_until
+from postgres_support import PostgresDatabase, scratch_postgres
+from service_support import Client, emulator, process, service
+
+ROWS = 300_000
+BODY = {"source": {"query": "SELECT id, name, email FROM users ORDER BY id"}, "format": "csv"}
+
+
+def writes(database: PostgresDatabase, allowed: bool) -> None:
+    """Make every session of the service read-only, as after a failover to a standby, or writable again."""
+    setting = "RESET default_transaction_read_only" if allowed else "SET default_transaction_read_only = on"
+    database.run(f"ALTER DATABASE {database.name} {setting}")
+    for pid in database.backends():
+        database.terminate(pid)
+
+
+def status(client: Client, export_id: str) -> str:
+    found: str = client.get(f"/v1/exports/{export_id}").json().get("status", "")
+    return found
+
+
+def test_exports_that_end_while_the_database_takes_no_writes_are_completed_after(tmp_path: Path) -> None:
+    with scratch_postgres() as postgres, emulator(tmp_path, ROWS) as url:
+        slow = FaultProxy(url, "slow", 3_000_000, slow_bytes_s=1_000_000)
+        with slow, service(tmp_path, slow.url, FLUXPORT_DATABASE=postgres.url) as client:
+            ids = [client.post("/v1/exports", BODY).json()["id"] for _ in range(3)]
+            assert slow.faulted.wait(60)
+            assert wait_until(lambda: all(status(client, i) == "running" for i in ids), 60)
+            writes(postgres, allowed=False)
+            files = [tmp_path / "exports" / f"{i}.csv" for i in ids]
+            assert wait_until(lambda: all(file.exists() for file in files), 90)
+            unready = client.plain_get("/health/ready")
+            refused = client.post("/v1/exports", BODY)
+            assert set(postgres.run("SELECT status FROM exports")) == {("running",)}
+            writes(postgres, allowed=True)
+            assert wait_until(lambda: all(status(client, i) == "completed" for i in ids), 120)
+            # The three slots of the connection are free again, and somebody takes jobs.
+            later = [client.post("/v1/exports", BODY).json()["id"] for _ in range(3)]
+            assert wait_until(lambda: all(status(client, i) == "completed" for i in later), 120)
+            assert wait_until(lambda: client.plain_get("/health/ready").status_code == 200, 60)
+            rows = [client.get(f"/v1/exports/{i}").json()["rows"] for i in ids]
+    assert (unready.status_code, unready.json()["database"]) == (503, "unavailable")
+    assert (refused.status_code, refused.json()["code"]) == (503, "database_away")
+    assert rows == [ROWS] * 3
+
+
+def test_a_service_whose_disk_is_full_says_so_and_goes_on_when_there_is_room(tmp_path: Path) -> None:
+    with emulator(tmp_path, 10) as url, service(tmp_path, url, "--no-worker") as client:
+        assert client.plain_get("/health/ready").status_code == 200
+        used = (tmp_path / "fluxport.db-wal").stat().st_size
+        before = resource.prlimit(client.pid, resource.RLIMIT_FSIZE, (used, resource.RLIM_INFINITY))
+        assert wait_until(lambda: client.plain_get("/health/ready").status_code == 503, 60)
+        unready = client.plain_get("/health/ready").json()
+        refused = client.post("/v1/exports", BODY)
+        resource.prlimit(client.pid, resource.RLIMIT_FSIZE, before)
+        assert wait_until(lambda: client.plain_get("/health/ready").status_code == 200, 60)
+        taken = client.post("/v1/exports", BODY)
+    assert unready["database"] == "unavailable"
+    assert refused.status_code == 503
+    assert taken.status_code == 202
+
+
+def test_a_service_whose_worker_gives_no_sign_of_life_is_not_ready(tmp_path: Path) -> None:
+    with emulator(tmp_path, 10) as url, service(tmp_path, url, "--no-worker") as client:
+        assert client.plain_get("/health/ready").status_code == 200  # workers may come later
+        environ = {"MYSQL_DSN": url, "LOCAL_STORAGE_PATH": str(tmp_path / "exports")}
+        with process("worker", folder=tmp_path, environ=environ, until="worker ready") as (worker, _):
+            assert client.plain_get("/health/ready").status_code == 200
+            worker.send_signal(signal.SIGSTOP)
+            assert wait_until(lambda: client.plain_get("/health/ready").status_code == 503, 90)
+            unready = client.plain_get("/health/ready").json()
+            worker.send_signal(signal.SIGCONT)
+            assert wait_until(lambda: client.plain_get("/health/ready").status_code == 200, 90)
+        ended_in_order = client.plain_get("/health/ready").status_code
+    assert unready["workers"] == "unavailable"
+    assert ended_in_order == 200
