@@ -8,7 +8,7 @@ import pytest
 
 from azurite_server import Azurite, azurite_server
 from ceph_server import Ceph, ceph_server
-from sftp_server import Sftp, sftp_server
+from sftp_server import Sftp, proftpd_server, sftp_server
 
 
 @pytest.fixture(scope="session")
@@ -26,4 +26,10 @@ def azurite() -> Iterator[Azurite]:
 @pytest.fixture(scope="session")
 def sftp(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sftp]:
     with sftp_server(tmp_path_factory.mktemp("sftp")) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def proftpd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sftp]:
+    with proftpd_server(tmp_path_factory.mktemp("proftpd")) as running:
         yield running

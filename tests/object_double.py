@@ -1,5 +1,6 @@
 """A small object store for tests, with the calls that OSS and Google's XML API share with S3. Who signs is looked at
-with the clouds' own libraries, not with ours: :func:`oss_verifier` and :class:`GoogleIdentity`."""
+with the clouds' own libraries, not with ours: :func:`oss_verifier` and :class:`GoogleIdentity`. What each tells of the
+bytes that it holds is computed from those bytes, so that a double that holds others than it was sent says so."""
 
 from __future__ import annotations
 
@@ -13,20 +14,25 @@ import ssl
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import formatdate, parsedate_to_datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import parse_qsl, unquote, urlsplit
 from xml.etree import ElementTree
 from xml.sax.saxutils import escape
 
+import crcmod
+import google_crc32c
 from alibabacloud_oss_v2 import HttpRequest
 from alibabacloud_oss_v2.credentials import StaticCredentialsProvider
 from alibabacloud_oss_v2.signer import SignerV1, SignerV4
 from alibabacloud_oss_v2.types import SigningContext
+
+# As Alibaba's library computes it.
+CRC64 = crcmod.mkCrcFun(0x142F0E1EBA9EA3693, initCrc=0, xorOut=0xFFFFFFFFFFFFFFFF)
 
 
 @dataclass
@@ -55,6 +61,8 @@ Verify = Callable[[Asked, str, str], str | None]
 class Stored:
     data: bytes
     headers: dict[str, str]
+    parts: list[bytes] = field(default_factory=list)  # of a multipart upload
+    summed: bool = False  # whether its parts came with checksums
     changed: float = field(default_factory=time.time)
     tags: bytes = b""
 
@@ -69,7 +77,9 @@ class Upload:
 
 class ObjectDouble:
     """Buckets are made by naming them. ``answers`` are given to the next requests that ``fails`` picks, before they are
-    looked at; ``asked`` counts requests by method."""
+    looked at; ``asked`` counts requests by method. Of what the requests that ``damages`` picks bring one bit is stored
+    turned round. As S3 it knows checksums, ignores or refuses them (``sums``); ETags that are no MD5s are ``random``.
+    """
 
     def __init__(self, prefix: str, verify: Verify) -> None:
         self.prefix = prefix
@@ -78,6 +88,9 @@ class ObjectDouble:
         self.uploads: dict[str, Upload] = {}
         self.answers: deque[tuple[int, dict[str, str], bytes]] = deque()
         self.fails: Callable[[Asked], bool] = lambda asked: True
+        self.damages: Callable[[Asked], bool] = lambda asked: False
+        self.sums: Literal["known", "ignored", "refused"] = "known"
+        self.random_etags = False
         self.log: list[Asked] = []
         self.lock = threading.Lock()
         self.endpoint = ""
@@ -139,6 +152,8 @@ class ObjectDouble:
             md5 = base64.b64encode(hashlib.md5(asked.body).digest()).decode()
             if asked.headers.get("content-md5", md5) != md5:
                 return _error(400, "InvalidDigest")
+            if self.sums == "refused" and any(name.startswith("x-amz-checksum-") for name in asked.headers):
+                return _error(501, "NotImplemented")
             if rest.startswith("storage/v1/b/"):
                 return self._patched(asked, unquote(rest.rpartition("/o/")[2]))
             if not key:
@@ -151,25 +166,35 @@ class ObjectDouble:
             case "PUT" if "partNumber" in query:
                 if (upload := self.uploads.get(query["uploadId"])) is None:
                     return _error(404, "NoSuchUpload")
-                upload.parts[int(query["partNumber"])] = asked.body
-                return 200, {"ETag": f'"{hashlib.md5(asked.body).hexdigest()}"'}, b""
+                part = _damaged(asked.body) if self.damages(asked) else asked.body
+                upload.parts[int(query["partNumber"])] = part
+                return 200, self._told(Stored(part, {}, summed=self._summed(asked.headers))), b""
             case "PUT" if "tagging" in query:
                 self.objects[key].tags = asked.body
                 return 200, {}, b""
             case "PUT":
-                return self._kept(asked, key, asked.body, asked.headers)
+                data = _damaged(asked.body) if self.damages(asked) else asked.body
+                return self._kept(asked, key, Stored(data, asked.headers, summed=self._summed(asked.headers)))
             case "POST" if "uploads" in query:
                 name = secrets.token_hex(16)
                 self.uploads[name] = Upload(key, asked.headers, time.time())
-                return 200, {}, _xml("InitiateMultipartUploadResult", UploadId=name)
+                promised = {k: v for k, v in asked.headers.items() if k == "x-amz-checksum-algorithm"}
+                return 200, promised if self._summed(promised) else {}, _xml("Initiated", UploadId=name)
             case "POST":
                 if (upload := self.uploads.get(query["uploadId"])) is None:
                     return _error(404, "NoSuchUpload")
                 named = [int(e.text or 0) for e in ElementTree.fromstring(asked.body).iter("PartNumber")]
-                answer = self._kept(asked, key, b"".join(upload.parts[n] for n in named), upload.headers)
+                parts = [upload.parts[n] for n in named]
+                if self.damages(asked):
+                    parts[0] = _damaged(parts[0])
+                summed = self._summed(upload.headers)
+                if summed != (b"<ChecksumSHA256>" in asked.body):
+                    return _error(400, "InvalidPart")
+                answer = self._kept(asked, key, Stored(b"".join(parts), upload.headers, parts, summed))
                 if answer[0] == 200:
                     del self.uploads[query["uploadId"]]
-                    return 200, {}, _xml("CompleteMultipartUploadResult", Key=key)
+                    told = answer[1] if self.prefix != "x-amz-" else {}  # S3 has it in the body
+                    return 200, told, _xml("CompleteMultipartUploadResult", Key=key)
                 return answer
             case "DELETE" if "uploadId" in query:
                 gone = self.uploads.pop(query["uploadId"], None)
@@ -179,12 +204,35 @@ class ObjectDouble:
                 return 204, {}, b""
         return self._read(asked, key)
 
-    def _kept(self, asked: Asked, key: str, data: bytes, headers: dict[str, str]) -> tuple[int, dict[str, str], bytes]:
+    def _summed(self, headers: Mapping[str, str]) -> bool:
+        return self.sums == "known" and any(name.startswith("x-amz-checksum-") for name in headers)
+
+    def _told(self, stored: Stored) -> dict[str, str]:
+        """What an answer says of the bytes."""
+        whole, parts = stored.data, stored.parts
+        md5, sha256 = hashlib.md5(whole).digest(), hashlib.sha256(whole).digest()
+        if self.prefix == "x-oss-":
+            return {"ETag": f'"{md5.hex()}"', "x-oss-hash-crc64ecma": str(CRC64(whole))}
+        crc32c = base64.b64encode(google_crc32c.value(whole).to_bytes(4)).decode()
+        if self.prefix == "x-goog-":
+            own = {} if parts else {"X-Goog-Hash": f"md5={base64.b64encode(md5).decode()}"}  # a header of its own
+            return {"ETag": f'"{md5.hex()}"', "x-goog-hash": f"crc32c={crc32c}"} | own
+        tail = f"-{len(parts)}" if parts else ""
+        if parts:
+            md5 = hashlib.md5(b"".join(hashlib.md5(part).digest() for part in parts)).digest()
+            sha256 = hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts)).digest()
+        if self.random_etags:
+            md5 = hashlib.md5(b"salt" + md5).digest()
+        told = {k: v for k, v in stored.headers.items() if k == "x-amz-server-side-encryption"}
+        told["ETag"] = f'"{md5.hex()}{tail}"'
+        return told | ({"x-amz-checksum-sha256": base64.b64encode(sha256).decode() + tail} if stored.summed else {})
+
+    def _kept(self, asked: Asked, key: str, stored: Stored) -> tuple[int, dict[str, str], bytes]:
         new = asked.headers.get("x-oss-forbid-overwrite") == "true"
         if key in self.objects and (new or asked.headers.get("x-goog-if-generation-match") == "0"):
             return _error(409 if new else 412, "FileAlreadyExists" if new else "PreconditionFailed")
-        self.objects[key] = Stored(data, headers)
-        return 200, {}, b""
+        self.objects[key] = stored
+        return 200, self._told(stored), b""
 
     def _read(self, asked: Asked, key: str) -> tuple[int, dict[str, str], bytes]:
         if (found := self.objects.get(key)) is None:
@@ -195,9 +243,11 @@ class ObjectDouble:
             "Content-Disposition": asked.query.get(
                 "response-content-disposition", found.headers.get("content-disposition", "")
             ),
-            "ETag": f'"{hashlib.md5(found.data).hexdigest()}"',
             "Last-Modified": formatdate(found.changed, usegmt=True),
+            **self._told(found),
         }
+        if asked.headers.get("x-amz-checksum-mode") != "ENABLED":
+            headers.pop("x-amz-checksum-sha256", None)
         if asked.headers.get("if-match", headers["ETag"]) != headers["ETag"]:
             return _error(412, "PreconditionFailed")
         data, status = found.data, 200
@@ -229,6 +279,11 @@ class ObjectDouble:
         for name, value in json.loads(asked.body)["metadata"].items():
             self.objects[key].headers[f"{self.prefix}meta-{name}"] = value
         return 200, {}, b"{}"
+
+
+def _damaged(data: bytes) -> bytes:
+    """The same with one bit turned round."""
+    return data[:-1] + bytes([data[-1] ^ 1])
 
 
 def _xml(root: str, **fields: str) -> bytes:

@@ -1,17 +1,25 @@
-"""An SFTP server (asyncssh) over a folder, with its own key and a file in which that is known."""
+"""SFTP servers over a folder, each with its own key and a file in which that is known: asyncssh, which tells no digest,
+as OpenSSH does, and ProFTPD, which hashes."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import secrets
+import socket
+import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import asyncssh
+
+from ceph_server import free_ports
+from services import require_program
 
 
 @dataclass(frozen=True)
@@ -70,3 +78,64 @@ def sftp_server(folder: Path) -> Iterator[Sftp]:
         loop.call_soon_threadsafe(loop.stop)
         thread.join()
         loop.close()
+
+
+_PROFTPD = """
+LoadModule mod_sftp.c
+ServerType standalone
+DefaultAddress 127.0.0.1
+Port {port}
+UseIPv6 off
+AuthOrder mod_auth_file.c
+AuthUserFile {folder}/passwd
+RequireValidShell off
+RootLogin on
+ScoreboardFile none
+PidFile {folder}/pid
+DelayEngine off
+WtmpLog off
+TransferLog none
+SystemLog {folder}/log
+DefaultRoot ~
+AllowOverwrite on
+SFTPEngine on
+SFTPHostKey {folder}/key
+SFTPLog {folder}/sftp.log
+SFTPExtensions +checkFile
+"""
+STARTS_S = 60
+
+
+@contextlib.contextmanager
+def proftpd_server(folder: Path) -> Iterator[Sftp]:
+    """Runs while entered; what the server calls / is ``folder``/files."""
+    program = require_program("proftpd")
+    files = folder / "files"
+    files.mkdir()
+    key = asyncssh.generate_private_key("ssh-rsa")
+    key.write_private_key(folder / "key", "pkcs1-pem")
+    (port,) = free_ports(1)
+    hashed = subprocess.run(
+        ["openssl", "passwd", "-6", Sftp.password], check=True, capture_output=True, text=True
+    ).stdout.strip()
+    (folder / "passwd").write_text(f"{Sftp.user}:{hashed}:{os.getuid()}:{os.getgid()}::{files}:/bin/sh\n")
+    for name in ("key", "passwd"):
+        (folder / name).chmod(0o600)
+    (folder / "conf").write_text(_PROFTPD.format(port=port, folder=folder))
+    known = folder / "known_hosts"
+    known.write_text(f"[127.0.0.1]:{port} {key.export_public_key().decode()}")
+    words = [program, "-n", "-c", str(folder / "conf")]
+    process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + STARTS_S
+        while True:
+            with contextlib.suppress(OSError):
+                socket.create_connection(("127.0.0.1", port), timeout=1).close()
+                break
+            assert process.poll() is None, "proftpd ended"
+            assert time.monotonic() < deadline, "proftpd did not start"
+            time.sleep(0.1)
+        yield Sftp(files, port, known)
+    finally:
+        process.terminate()
+        process.wait()

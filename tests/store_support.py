@@ -87,6 +87,20 @@ def s3_options(ceph: Ceph, prefix: str = "", overwrite: bool = False, **more: An
     return S3Options(bucket=BUCKET, region=ceph.region, objects=objects(overwrite, prefix), **given)
 
 
+def s3_double(**how: Any) -> ObjectDouble:
+    """As S3 of one kind or another; its signatures are for Ceph to look at."""
+    double = ObjectDouble("x-amz-", lambda asked, bucket, key: None)
+    for name, value in how.items():
+        setattr(double, name, value)
+    return double
+
+
+def s3_at(double: ObjectDouble, overwrite: bool = False, **more: Any) -> S3Sink:
+    known = Credentials("a-key", "a-secret")
+    given: dict[str, Any] = {"endpoint": double.endpoint, "http": QUICK, "credentials": lambda: known} | more
+    return S3Sink(S3Options(bucket=BUCKET, objects=objects(overwrite, ""), **given))
+
+
 def s3(ceph: Ceph) -> Store:
     client, prefix = boto(ceph), f"{secrets.token_hex(6)}/"
     root = f"s3://{BUCKET}/"
@@ -129,24 +143,24 @@ def azure_options(azurite: Azurite, prefix: str = "", overwrite: bool = False, *
     )
 
 
+def sftp_options(server: Sftp, folder: str = "", overwrite: bool = False) -> SftpOptions:
+    return SftpOptions(
+        host=server.host,
+        port=server.port,
+        user=server.user,
+        password=server.password,
+        path=f"/{folder}",
+        known_hosts=str(server.known_hosts),
+        overwrite=overwrite,
+    )
+
+
 def sftp(server: Sftp) -> Store:
     folder = secrets.token_hex(6)
     (server.folder / folder).mkdir()
     root = f"sftp://{server.host}"
-
-    def options(overwrite: bool) -> SftpOptions:
-        return SftpOptions(
-            host=server.host,
-            port=server.port,
-            user=server.user,
-            password=server.password,
-            path=f"/{folder}",
-            known_hosts=str(server.known_hosts),
-            overwrite=overwrite,
-        )
-
     return Store(
-        lambda overwrite: SftpSink(options(overwrite)),
+        lambda overwrite: SftpSink(sftp_options(server, folder, overwrite)),
         lambda sink, location: (server.folder / location.removeprefix(root).lstrip("/")).read_bytes(),
         lambda sink: sorted(
             str(p.relative_to(server.folder / folder)) for p in (server.folder / folder).rglob("*") if p.is_file()

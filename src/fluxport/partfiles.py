@@ -7,12 +7,12 @@ import json
 import re
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, Protocol
 
 from fluxport.errors import Broken, FluxportError, NotFound
-from fluxport.stages import About, Chunks, Receipt, Sink
+from fluxport.stages import About, Chunks, Receipt, Sink, weakest
 
 if TYPE_CHECKING:
     from fluxport.findings import Findings
@@ -82,7 +82,8 @@ def once(data: bytes) -> Chunks:
 def put_parts(
     sink: Sink, planned: Planned, parts: Generator[Part, None, None], name_of: Names
 ) -> tuple[Receipt, list[dict[str, Any]]]:
-    """The manifest's receipt, and the files with their locations; if anything fails, none of them is left."""
+    """The manifest's receipt, verified as the weakest of all is, and the files with their locations; if anything fails,
+    none of them is left."""
     stored: list[str] = []
     files: list[dict[str, Any]] = []
     sink.remove(name_of.manifest)  # while files change, no manifest of theirs tells of older ones
@@ -96,13 +97,13 @@ def put_parts(
                 if receipt.size_bytes != part.tally.size_bytes:
                     raise Broken("What the store holds is not what was sent.", code="store_differs")
                 file = PartFile(PurePath(name).name, part.tally.rows, receipt.size_bytes, receipt.sha256)
-                files.append(
-                    {"location": receipt.location, "filename": shown, "media_type": planned.media_type, **asdict(file)}
-                )
+                told = {"location": receipt.location, "filename": shown, "media_type": planned.media_type}
+                files.append(told | asdict(file) | {"verified": receipt.verified})
         kept = [PartFile(f["name"], f["rows"], f["bytes"], f["sha256"]) for f in files]
         text = manifest(planned.tally, planned.findings, kept)
         about = About(JSON_TYPE, manifest_name(planned.filename, planned.suffix))
-        return sink.put(name_of.manifest, once(text), about), files
+        stored_text = sink.put(name_of.manifest, once(text), about)
+        return replace(stored_text, verified=weakest([stored_text.verified, *(f["verified"] for f in files)])), files
     except BaseException:
         for location in stored:
             _forget(sink, location)

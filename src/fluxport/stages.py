@@ -7,7 +7,7 @@ is part of its contract and must reach the source, whose query then ends on the 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
@@ -44,13 +44,26 @@ class Limits:
     deadline_s: float | None = None
 
 
+# How a stored file was compared with what was sent, from the strongest to the weakest: by a digest that the store
+# itself told, or by its size alone.
+SIZE = "size"
+VERIFIED = ("sha256", "md5", "crc64", "crc32c", SIZE)
+
+
+def weakest(verified: Iterable[str]) -> str:
+    """What holds for several files, or parts, together."""
+    return max(verified, key=VERIFIED.index, default=SIZE)
+
+
 @dataclass(frozen=True)
 class Receipt:
-    """Proof of a stored file: where, how long, what SHA-256 (lowercase hex), as the store holds it."""
+    """Proof of a stored file: where, how long, what SHA-256 (lowercase hex) was sent, and by which of VERIFIED the
+    store confirmed that it holds that."""
 
     location: str
     size_bytes: int
     sha256: str
+    verified: str = SIZE
 
 
 @dataclass(frozen=True)

@@ -56,6 +56,7 @@ def test_a_stream_is_the_file_and_the_export_tells_its_proof(client: Client, nam
             "rows": ROWS,
             "bytes": len(answer.content),
             "sha256": hashlib.sha256(answer.content).hexdigest(),
+            "verified": None,
         }
     ]
     assert told["files"][0]["name"] in answer.headers["content-disposition"]

@@ -24,8 +24,9 @@ from azurite_server import Azurite
 from ceph_server import Ceph
 from fault_proxy import FaultProxy
 from mail_receiver import mail_server
+from object_double import Asked
 from service_support import Client, emulator, service
-from store_support import BUCKET, OSS_KEY, OSS_REGION, OSS_SECRET, azure, boto, oss_double
+from store_support import BUCKET, OSS_KEY, OSS_REGION, OSS_SECRET, azure, boto, oss_double, s3_double
 
 ROWS = 20_000
 USERS = {"source": {"query": "SELECT id, name, email FROM users ORDER BY id"}}
@@ -83,6 +84,7 @@ def test_the_old_names_put_files_where_fluxquery_did(client: Client, s3: Any) ->
     stored = s3.get_object(Bucket=BUCKET, Key=f"exports/{job['id']}.csv")
     data = stored["Body"].read()
     assert hashlib.sha256(data).hexdigest() == job["files"][0]["sha256"] == stored["Metadata"]["sha256"]
+    assert job["files"][0]["verified"] == "md5"
     assert stored["ContentType"] == "text/csv; charset=utf-8"
     assert "people.csv" in stored["ContentDisposition"]
 
@@ -300,6 +302,36 @@ def test_a_bucket_of_the_configuration_lends_its_settings(url: str, tmp_path: Pa
         assert double.objects["people.jsonl"].headers["x-oss-storage-class"] == "IA"
         checked = fluxport("check", cwd=tmp_path, environ={"MYSQL_DSN": url})
     assert f"store archive: can be written to, as oss://{BUCKET}/exports/".encode() in checked.stdout
+
+
+def test_a_store_that_holds_other_bytes_once_gets_them_again(url: str, tmp_path: Path) -> None:
+    """The first attempt fails and leaves nothing, the second is whole, and both are on record; on the command line the
+    same is exit 1 and nothing in the bucket."""
+    damaged: list[Asked] = []
+
+    def once(asked: Asked) -> bool:
+        if asked.method == "PUT" and ".csv" in asked.path and not damaged:
+            damaged.append(asked)
+            return True
+        return False
+
+    with s3_double().running() as double:
+        double.damages = once
+        environ = aws(Ceph(double.endpoint))
+        with service(tmp_path, url, STORAGE_TYPE="s3", S3_BUCKET=BUCKET, S3_ENDPOINT=double.endpoint, **environ) as own:
+            job = ended(own, USERS)
+        assert [error["code"] for error in job["attempt_errors"]] == ["store_differs"]
+        assert (job["attempts"], job["files"][0]["verified"]) == (2, "sha256")
+        assert [hashlib.sha256(found.data).hexdigest() for found in double.objects.values()] == [
+            job["files"][0]["sha256"]
+        ]
+        words = ("export", "SELECT * FROM users", "--from", url, "--to", f"s3://{BUCKET}/cli.csv")
+        damaged.clear()
+        failed = fluxport(*words, cwd=tmp_path, environ=environ)
+        assert (failed.returncode, "cli.csv" in double.objects) == (1, False), failed.stderr
+        assert b"other bytes than it was sent" in failed.stderr
+        done = fluxport(*words, cwd=tmp_path, environ=environ)
+    assert done.stdout.endswith(b", verified by sha256\n"), done.stderr
 
 
 def test_check_says_what_is_wrong_with_a_store(ceph: Ceph, tmp_path: Path) -> None:

@@ -39,7 +39,7 @@ export type Job = {
   bytes: number;
   percent: number | null;
   eta_s: number | null;
-  files: { name: string; rows: number; bytes: number; sha256: string }[];
+  files: { name: string; rows: number; bytes: number; sha256: string; verified: string | null }[];
   warnings: { code: string; column: string | null; count: number }[];
   truncated: boolean;
   attempts: number;

@@ -381,7 +381,7 @@ def _store(target: str, planned: Export, strict: bool) -> Stored:
         path = _resting(target, planned)
         planned.tally.hashed = False  # the receipt has the digest of what was written
         receipt = LocalSink(path.parent, _file_options()).put(path.name, chunks)
-        return Stored(receipt.location, {"sha256": receipt.sha256})
+        return Stored(receipt.location, {"sha256": receipt.sha256, "verified": receipt.verified})
     finally:
         chunks.close()
 
@@ -409,12 +409,12 @@ def _store_away(asked: Asked, planned: Export) -> Stored:
     if planned.parts is None:
         chunks = _strict(planned, planned.chunks()) if asked.strict else planned.chunks()
         receipt = store.put(key, chunks, About(planned.media_type, key.rpartition("/")[2]))
-        return Stored(receipt.location, {"sha256": receipt.sha256})
+        return Stored(receipt.location, {"sha256": receipt.sha256, "verified": receipt.verified})
     parts = _strict(planned, planned.parts()) if asked.strict else planned.parts()
     folder, _, name = key.rpartition("/")
     names = Names(folder and f"{folder}/", planned.suffix, name, manifest_name(name, planned.suffix))
     receipt, files = put_parts(store, planned, parts, names)
-    shown = [{k: file[k] for k in ("location", "name", "rows", "bytes", "sha256")} for file in files]
+    shown = [{k: file[k] for k in ("location", "name", "rows", "bytes", "sha256", "verified")} for file in files]
     return Stored(receipt.location, {"files": shown})
 
 
@@ -482,6 +482,8 @@ def _tell(planned: Export, stored: Stored, as_json: bool) -> None:
     for file in stored.told.get("files", ()):
         click.echo(_line(file["location"], file["rows"], file["bytes"]) + f", sha256 {file['sha256']}", file=out)
     proof = f"sha256 {stored.told['sha256']}" if "sha256" in stored.told else f"{len(stored.told['files']):,} files"
+    if "://" in stored.location and "verified" in stored.told:
+        proof += f", verified by {stored.told['verified']}"
     click.echo(f"{_line(stored.location, tally.rows, tally.size_bytes)}, {proof}", file=out)
 
 

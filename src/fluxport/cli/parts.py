@@ -44,7 +44,9 @@ def store(
                 raise Refused(f"Cannot write {file.name!r}: {error.strerror}.", code="not_writable") from error
             raise
     folder = Path(told.location).parent
-    return told.location, [{"location": str(folder / file.name), **asdict(file)} for file in files]
+    return told.location, [
+        {"location": str(folder / file.name), **asdict(file), "verified": told.verified} for file in files
+    ]
 
 
 def _stored(name: str, planned: Export, parts: Iterator[Part], sink: LocalSink) -> Iterator[PartFile]:

@@ -189,7 +189,7 @@ def _put_file(export: Export, sink: Sink, name: str, made_s: list[float]) -> dic
     if not tally.complete or (receipt.size_bytes, receipt.sha256) != (tally.size_bytes, tally.sha256):
         sink.remove(receipt.location)
         raise Broken("What the store holds is not what was sent; the export was given up.", code="store_differs")
-    return told(export) | {"location": receipt.location}
+    return told(export) | {"location": receipt.location, "verified": receipt.verified}
 
 
 def _put_parts(export: Export, sink: Sink, name: str, made_s: list[float]) -> dict[str, Any]:
@@ -198,7 +198,7 @@ def _put_parts(export: Export, sink: Sink, name: str, made_s: list[float]) -> di
     receipt, files = put_parts(sink, export, _timed_parts(export.parts(), made_s), names)
     # Asked for as one file they are a ZIP, made while it is sent.
     zip_name = whole_name(export.filename, export.suffix, ".zip")
-    whole = {"filename": zip_name, "media_type": ZIP_TYPE, "sha256": receipt.sha256}
+    whole = {"filename": zip_name, "media_type": ZIP_TYPE, "sha256": receipt.sha256, "verified": receipt.verified}
     return told(export) | whole | {"location": receipt.location, "files": files}
 
 

@@ -16,7 +16,7 @@ def job_json(record: Record, download: dict[str, Any] | None = None) -> dict[str
     complete = record.status in ("completed", "expired")
     files = []
     if complete and result:
-        files = [{key: file[name] for key, name in _FILE.items()} for file in result.get("files", (result,))]
+        files = [_file(file) for file in result.get("files", (result,))]
     # A total that others have outgrown since it was counted is none.
     total = record.rows_total if record.rows <= (record.rows_total or 0) or record.rows_total == 0 else None
     percent = 100.0 if complete else round(100 * record.rows / total, 1) if total else None
@@ -51,7 +51,17 @@ def job_json(record: Record, download: dict[str, Any] | None = None) -> dict[str
 
 
 _PRIORITY_NAMES = {number: name for name, number in PRIORITIES.items()}
-_FILE = {"name": "filename", "rows": "rows", "bytes": "bytes", "sha256": "sha256"}
+
+
+def _file(stored: Mapping[str, Any]) -> dict[str, Any]:
+    """One file; of a stream, and of what an older version stored, nothing says by what it was compared."""
+    return {
+        "name": stored["filename"],
+        "rows": stored["rows"],
+        "bytes": stored["bytes"],
+        "sha256": stored["sha256"],
+        "verified": stored.get("verified"),
+    }
 
 
 def _source(spec: dict[str, Any]) -> dict[str, Any]:

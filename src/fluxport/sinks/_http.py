@@ -27,6 +27,10 @@ from fluxport.stages import Chunks
 log = logging.getLogger("fluxport.stores")
 
 RETRIED = frozenset({408, 429, 500, 502, 503, 504})
+# A body that arrived as another than it was sent, in the words of S3, OSS and Google, and of Azure.
+DAMAGED = frozenset(
+    {"BadDigest", "XAmzContentSHA256Mismatch", "InvalidDigest", "Md5Mismatch", "XAmzContentChecksumMismatch"}
+)
 ANSWER_BYTES_MAX = 8 << 20
 IDLE_MAX = 16
 READ_BYTES = 256 << 10
@@ -103,6 +107,11 @@ def _shut(connection: http.client.HTTPConnection) -> None:
 Headers = Callable[[], Mapping[str, str]]
 
 
+def settled(answer: Answer) -> bool:
+    """Whether asking once more would change nothing."""
+    return answer.status not in RETRIED and answer.code() not in DAMAGED
+
+
 class Http:
     """One host of a store; used by any number of threads."""
 
@@ -133,7 +142,7 @@ class Http:
         body: bytes | memoryview = b"",
         *,
         cancel: Cancel | None = None,
-        judge: Callable[[Answer], bool] = lambda answer: answer.status not in RETRIED,
+        judge: Callable[[Answer], bool] = settled,
     ) -> Answer:
         """The store's answer, whatever its status, after as many tries as it takes for ``judge`` to take it.
 
@@ -163,7 +172,7 @@ class Http:
             connection = self._taken()
             connection.request("GET", target, headers=dict(headers()))
             answer = connection.getresponse()
-            head = {name.lower(): value for name, value in answer.getheaders()}
+            head = _lowered(answer)
             if answer.status < 300:
                 return Answer(answer.status, head), self._body(connection, answer)
             told = Answer(answer.status, head, answer.read(ANSWER_BYTES_MAX))
@@ -209,7 +218,7 @@ class Http:
             with connection.getresponse() as answer:
                 told = answer.read(ANSWER_BYTES_MAX)
                 keep = not answer.will_close and answer.isclosed()
-                return Answer(answer.status, {name.lower(): value for name, value in answer.getheaders()}, told)
+                return Answer(answer.status, _lowered(answer), told)
         finally:
             cancel.end(connection)
             if keep:
@@ -289,6 +298,14 @@ class Http:
                 self._idle.append(connection)
                 return
         connection.close()
+
+
+def _lowered(answer: http.client.HTTPResponse) -> dict[str, str]:
+    """Its headers, names in lower case; the values of one that comes several times are joined."""
+    found: dict[str, str] = {}
+    for name, value in answer.getheaders():
+        found[name.lower()] = f"{found[name.lower()]}, {value}" if name.lower() in found else value
+    return found
 
 
 def _nothing() -> Chunks:

@@ -7,8 +7,6 @@ tag that is set at the end.
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import logging
 import re
 import time
@@ -22,14 +20,16 @@ from xml.sax.saxutils import escape
 
 from fluxport.errors import Broken, FluxportError, NotFound, Refused, Unavailable
 from fluxport.headers import content_disposition
-from fluxport.sinks._http import RETRIED, Answer, Cancel, Http, HttpOptions
-from fluxport.sinks._sigv4 import EMPTY_SHA256, Query, encoded_path, encoded_query
-from fluxport.sinks.objects import SHA256, Head, Marks, Unfinished, refused
+from fluxport.sinks._http import Answer, Cancel, Http, HttpOptions, settled
+from fluxport.sinks._sigv4 import EMPTY_SHA256, UNSIGNED, Query, encoded_path, encoded_query
+from fluxport.sinks._sums import Block, Claim, from_etag
+from fluxport.sinks.objects import SHA256, Head, Marks, Part, Unfinished, refused
 from fluxport.stages import About, Chunks, SignedUrl
 
 log = logging.getLogger("fluxport.stores")
 
 SKEW_S = 60.0  # clocks may differ by so much
+NOTHING = Block(b"")
 
 
 @dataclass(frozen=True)
@@ -73,6 +73,9 @@ class RestApi:
     prefix: ClassVar[str]  # of the headers that are the store's own
     presign_max_s = 604_800
     tagging = True  # whether objects have tags
+    hashed = False  # whether signatures hold the SHA-256 of a body
+    crc: str | None = None
+    etags_tell = True
 
     def __init__(
         self, place: Place, http: HttpOptions, kept: Mapping[str, str | None], tags: Mapping[str, str]
@@ -105,20 +108,41 @@ class RestApi:
         """A query as it goes out."""
         return encoded_query(query)
 
-    def checked(self, body: bytes | memoryview) -> dict[str, str]:
+    def checked(self, block: Block) -> dict[str, str]:
         """Headers by which the store checks a body, beside what the signature holds."""
+        return block.content_md5()
+
+    def claim(self, headers: Mapping[str, str]) -> Claim | None:
+        """What an answer says of the bytes that the store holds."""
+        return from_etag(headers)
+
+    # Checksums of an upload's parts, where a store knows them: headers that promise them at its beginning, what the
+    # answer to that says, headers of each part (and of a file in one request: no upload), and its line at the end.
+
+    def promised(self) -> dict[str, str]:
         return {}
+
+    def begun(self, upload: str, answer: Answer) -> None: ...
+
+    def summed(self, upload: str | None, block: Block) -> dict[str, str]:
+        return {}
+
+    def listed(self, upload: str, part: Part) -> str:
+        return ""
+
+    def ended(self, upload: str) -> None: ...
 
     # -- writing ---------------------------------------------------------------------------------------------------
 
-    def put(self, key: str, data: memoryview, about: About, marks: Marks, *, new: bool) -> None:
-        headers = self._described(about, marks) | (self.only_new() if new else {})
-        self._ask("PUT", key, headers=headers, body=data)
+    def put(self, key: str, block: Block, about: About, marks: Marks, *, new: bool) -> Claim | None:
+        headers = self._described(about, marks) | self.summed(None, block) | (self.only_new() if new else {})
+        return self.claim(self._ask("PUT", key, headers=headers, body=block).headers)
 
     def begin(self, key: str, about: About, marks: Marks) -> str:
         began = self._clock()
-        answer = self._ask("POST", key, [("uploads", "")], self._described(about, marks))
+        answer = self._ask("POST", key, [("uploads", "")], self._described(about, marks) | self.promised())
         upload = _text(_xml(answer), "UploadId")
+        self.begun(upload, answer)
         if answer.tries > 1:
             # An answer that was lost on its way has left an upload that nobody knows.
             for found in self.unfinished(key):
@@ -126,28 +150,33 @@ class RestApi:
                     self.abort(key, found.upload)
         return upload
 
-    def part(self, key: str, upload: str, number: int, data: memoryview, cancel: Cancel) -> str:
+    def part(self, key: str, upload: str, number: int, block: Block, cancel: Cancel) -> tuple[str, Claim | None]:
         query = [("partNumber", str(number)), ("uploadId", upload)]
-        return self._ask("PUT", key, query, body=data, cancel=cancel).headers.get("etag", "")
+        headers = self._ask("PUT", key, query, self.summed(upload, block), block, cancel=cancel).headers
+        return headers.get("etag", ""), self.claim(headers)
 
-    def complete(self, key: str, upload: str, tags: list[str], about: About, marks: Marks, *, new: bool) -> None:
-        parts = "".join(
-            f"<Part><PartNumber>{number}</PartNumber><ETag>{escape(tag)}</ETag></Part>"
-            for number, tag in enumerate(tags, 1)
+    def complete(
+        self, key: str, upload: str, parts: list[Part], about: About, marks: Marks, *, new: bool
+    ) -> Claim | None:
+        lines = "".join(
+            f"<Part><PartNumber>{number}</PartNumber><ETag>{escape(part.tag)}</ETag>{self.listed(upload, part)}</Part>"
+            for number, part in enumerate(parts, 1)
         )
-        body = f"<CompleteMultipartUpload>{parts}</CompleteMultipartUpload>".encode()
+        body = f"<CompleteMultipartUpload>{lines}</CompleteMultipartUpload>".encode()
         headers = {"content-type": "application/xml"} | (self.only_new() if new else {})
 
-        def settled(answer: Answer) -> bool:
+        def done(answer: Answer) -> bool:
             # The store sends its 200 before it has done the work: an error may follow in the body.
-            return answer.status not in RETRIED and not (answer.status == 200 and _is_error(answer))
+            return settled(answer) and not (answer.status == 200 and _is_error(answer))
 
-        answer = self._ask("POST", key, [("uploadId", upload)], headers, body, judge=settled)
+        answer = self._ask("POST", key, [("uploadId", upload)], headers, Block(body), judge=done)
         if _is_error(answer):
             raise Unavailable(
                 f"The store {self._http.host} could not put the parts together ({answer.code()}).", code="store_failed"
             )
+        self.ended(upload)
         self._tag(key, marks)
+        return self.claim(answer.headers)
 
     def _tag(self, key: str, marks: Marks) -> None:
         """Keep the SHA-256 as a tag; a store or an account that cannot loses only that."""
@@ -155,15 +184,15 @@ class RestApi:
             return
         tags = {**self._tags, SHA256: marks[SHA256]}
         lines = "".join(f"<Tag><Key>{escape(k)}</Key><Value>{escape(v)}</Value></Tag>" for k, v in tags.items())
-        body = f"<Tagging><TagSet>{lines}</TagSet></Tagging>".encode()
-        md5 = base64.b64encode(hashlib.md5(body, usedforsecurity=False).digest()).decode()
+        body = Block(f"<Tagging><TagSet>{lines}</TagSet></Tagging>".encode())
         try:
-            self._ask("PUT", key, [("tagging", "")], {"content-md5": md5, "content-type": "application/xml"}, body)
+            self._ask("PUT", key, [("tagging", "")], {"content-type": "application/xml"} | body.content_md5(), body)
         except FluxportError as error:
             self._untagged = not error.retryable
             log.warning("objects of this store get no SHA-256 as a tag: %s", error.message)
 
     def abort(self, key: str, upload: str) -> None:
+        self.ended(upload)
         self._ask("DELETE", key, [("uploadId", upload)], known=(204, 200, 404))
 
     def delete(self, key: str) -> None:
@@ -183,7 +212,10 @@ class RestApi:
     # -- reading ---------------------------------------------------------------------------------------------------
 
     def head(self, key: str) -> Head | None:
-        answer = self._ask("HEAD", key, known=(200, 404))
+        return self._head(key, {})
+
+    def _head(self, key: str, headers: Mapping[str, str]) -> Head | None:
+        answer = self._ask("HEAD", key, headers=headers, known=(200, 404))
         if answer.status == 404:
             return None
         marks = self.prefix + "meta-"
@@ -191,6 +223,7 @@ class RestApi:
             int(answer.headers.get("content-length", "-1")),
             answer.headers.get("etag", ""),
             {name[len(marks) :]: value for name, value in answer.headers.items() if name.startswith(marks)},
+            self.claim(answer.headers),
         )
 
     def get(self, key: str, start: int, end: int, etag: str) -> Chunks:
@@ -254,18 +287,18 @@ class RestApi:
         key: str,
         query: Query = (),
         headers: Mapping[str, str] | None = None,
-        body: bytes | memoryview = b"",
+        body: Block = NOTHING,
         *,
         known: tuple[int, ...] = (200, 204),
         cancel: Cancel | None = None,
         judge: Callable[[Answer], bool] | None = None,
     ) -> Answer:
         """The store's answer if its status is a ``known`` one, else the error that it means."""
-        sha256 = hashlib.sha256(body).hexdigest() if body else EMPTY_SHA256
+        sha256 = body.digest(SHA256).hex() if self.hashed else UNSIGNED
         made = self._request(method, key, query, {**(headers or {}), **self.checked(body)}, sha256)
         target = f"{made.path}?{self.query_text(query)}" if query else made.path
         more: dict[str, Any] = {} if judge is None else {"judge": judge}
-        answer = self._http.request(method, target, lambda: self.sign(made), body, cancel=cancel, **more)
+        answer = self._http.request(method, target, lambda: self.sign(made), body.data, cancel=cancel, **more)
         if answer.status not in known:
             raise refused(self._http.host, answer)
         return answer

@@ -8,7 +8,6 @@ listed as uploads, and are dropped by Azure after a week.
 from __future__ import annotations
 
 import base64
-import hashlib
 import hmac
 import threading
 import time
@@ -23,7 +22,8 @@ from xml.etree import ElementTree
 from fluxport.errors import Broken, NotFound, Refused, Unavailable
 from fluxport.headers import content_disposition
 from fluxport.sinks._http import Answer, Cancel, Http, HttpOptions
-from fluxport.sinks.objects import MARK, Head, Marks, ObjectOptions, ObjectSink, Unfinished, refused
+from fluxport.sinks._sums import Block, Claim, from_base64, of_parts
+from fluxport.sinks.objects import MARK, Head, Marks, ObjectOptions, ObjectSink, Part, Unfinished, refused
 from fluxport.stages import About, Chunks, SignedUrl
 
 VERSION = "2020-12-06"  # of the service's API; Azurite and every Azure Stack Hub of today know it
@@ -69,6 +69,8 @@ class AzureApi:
     """The REST API of block blobs."""
 
     parts_max = 50_000
+    crc: str | None = None
+    etags_tell = True
 
     def __init__(self, options: AzureOptions) -> None:
         self._options = options
@@ -88,25 +90,31 @@ class AzureApi:
 
     # -- writing ---------------------------------------------------------------------------------------------------
 
-    def put(self, key: str, data: memoryview, about: About, marks: Marks, *, new: bool) -> None:
-        headers = {"x-ms-blob-type": "BlockBlob", **self._described(about, marks, new), "content-md5": _md5(data)}
-        self._ask("PUT", key, headers=headers, body=data, known=(201,))
+    def put(self, key: str, block: Block, about: About, marks: Marks, *, new: bool) -> Claim | None:
+        headers = {"x-ms-blob-type": "BlockBlob", **self._described(about, marks, new), **block.content_md5()}
+        return _claim(self._ask("PUT", key, headers=headers, body=block.data, known=(201,)))
 
     def begin(self, key: str, about: About, marks: Marks) -> str:
         """Blocks belong to a name, not to an upload: what tells those of this one is part of their ids."""
         return marks[MARK]
 
-    def part(self, key: str, upload: str, number: int, data: memoryview, cancel: Cancel) -> str:
-        block = base64.b64encode(f"{upload}-{number:06}".encode()).decode()
-        query = [("blockid", block), ("comp", "block")]
-        self._ask("PUT", key, query, {"content-md5": _md5(data)}, data, known=(201,), cancel=cancel)
-        return block
+    def part(self, key: str, upload: str, number: int, block: Block, cancel: Cancel) -> tuple[str, Claim | None]:
+        name = base64.b64encode(f"{upload}-{number:06}".encode()).decode()
+        query = [("blockid", name), ("comp", "block")]
+        return name, _claim(self._ask("PUT", key, query, block.content_md5(), block.data, known=(201,), cancel=cancel))
 
-    def complete(self, key: str, upload: str, tags: list[str], about: About, marks: Marks, *, new: bool) -> None:
-        blocks = "".join(f"<Uncommitted>{tag}</Uncommitted>" for tag in tags)
+    def complete(
+        self, key: str, upload: str, parts: list[Part], about: About, marks: Marks, *, new: bool
+    ) -> Claim | None:
+        """Azure computes nothing of a whole blob, but it lists the blocks that one is made of."""
+        blocks = "".join(f"<Uncommitted>{part.tag}</Uncommitted>" for part in parts)
         body = f'<?xml version="1.0" encoding="utf-8"?><BlockList>{blocks}</BlockList>'.encode()
         headers = {"content-type": "application/xml", **self._described(about, marks, new)}
         self._ask("PUT", key, [("comp", "blocklist")], headers, body, known=(201,))
+        known = {(part.tag, str(part.size_bytes)): part.digests["md5"] for part in parts}
+        found = _xml(self._ask("GET", key, [("blocklisttype", "committed"), ("comp", "blocklist")])).iter("Block")
+        listed = [known.get((one.findtext("Name") or "", one.findtext("Size") or ""), b"") for one in found]
+        return Claim("md5", of_parts("md5", listed), parts=True)
 
     def abort(self, key: str, upload: str) -> None:
         """Nothing can be done, nor has to be: see above."""
@@ -137,6 +145,7 @@ class AzureApi:
             int(answer.headers.get("content-length", "-1")),
             answer.headers.get("etag", ""),
             {k.removeprefix("x-ms-meta-"): v for k, v in answer.headers.items() if k.startswith("x-ms-meta-")},
+            _claim(answer),
         )
 
     def get(self, key: str, start: int, end: int, etag: str) -> Chunks:
@@ -158,11 +167,7 @@ class AzureApi:
         marker = ""
         while True:
             query = [("comp", "list"), ("marker", marker), ("prefix", prefix), ("restype", "container")]
-            answer = self._ask("GET", None, [(k, v) for k, v in query if v])
-            try:
-                found = ElementTree.fromstring(answer.body)  # noqa: S314  from the configured store, at most 8 MiB
-            except ElementTree.ParseError as error:
-                raise Unavailable("The store answered with something that is no XML.", code="store_failed") from error
+            found = _xml(self._ask("GET", None, [(k, v) for k, v in query if v]))
             for blob in found.iter("Blob"):
                 changed = parsedate_to_datetime(blob.findtext("Properties/Last-Modified") or "").timestamp()
                 if changed < before:
@@ -326,8 +331,16 @@ def _decoded(key: str) -> bytes:
         ) from None
 
 
-def _md5(data: bytes | memoryview) -> str:
-    return base64.b64encode(hashlib.md5(data, usedforsecurity=False).digest()).decode()
+def _claim(answer: Answer) -> Claim | None:
+    """Azure computes the MD5 of every body; its ETags say nothing of the bytes."""
+    return from_base64("md5", answer.headers.get("content-md5"))
+
+
+def _xml(answer: Answer) -> ElementTree.Element:
+    try:
+        return ElementTree.fromstring(answer.body)  # noqa: S314  from the configured store, at most 8 MiB
+    except ElementTree.ParseError as error:
+        raise Unavailable("The store answered with something that is no XML.", code="store_failed") from error
 
 
 def _moment(unix: float) -> str:

@@ -4,6 +4,9 @@ A file grows under a temporary name in the directory where it will rest, is sync
 own name in one atomic step; the directory is synced after. A process that is killed leaves only the temporary name. It
 holds a lock on that file as long as it lives (the kernel drops it with the process, in any container), so
 :meth:`LocalSink.sweep` knows which ones nobody is writing any more.
+
+A file system tells no digest, and what is read at once comes from memory, not from the disk: after fsync only the size
+is compared (``verified`` is "size").
 """
 
 from __future__ import annotations
@@ -253,7 +256,10 @@ def _sync(directory: Path) -> None:
 
 def _check_size(status: os.stat_result, size: int, name: str) -> None:
     if status.st_size != size:
-        raise Broken(f"The store holds {status.st_size:,} of the {size:,} bytes of {name!r}; the file was not kept.")
+        raise Unavailable(
+            f"The store holds {status.st_size:,} of the {size:,} bytes of {name!r}; the file was removed.",
+            code="store_differs",
+        )
 
 
 def _exists(name: str) -> Conflict:

@@ -48,7 +48,7 @@ class MemorySink:
             except BaseException:
                 self._release(len(held))
                 raise
-        return Receipt(_SCHEME + name, len(held), hashlib.sha256(held).hexdigest())
+        return Receipt(_SCHEME + name, len(held), hashlib.sha256(held).hexdigest(), "sha256")
 
     def get(self, location: str) -> bytes:
         """The file at a receipt's ``location``."""

@@ -6,6 +6,9 @@ after the last byte; whatever fails before ends the upload and removes its parts
 goes up, never what cleaning up said. Every object carries a mark, so that an answer that was lost on its way is not
 taken for a failure, nor somebody else's object for ours.
 
+What the store answers of the bytes that it has taken is compared with ours, request by request and for the whole
+object (:class:`Claim`). An ETag that is not the MD5 that it seems to be proves nothing: then the object is read back.
+
 Parts have numbers, and stores take only so many: once PARTS_MAX would be in danger each part is a seventh of that part
 of what has gone before, so that 10,000 parts hold 5 TiB; one such part is then held at a time.
 """
@@ -24,9 +27,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple, Protocol, TypeAlias
 
-from fluxport.errors import Broken, Conflict, FluxportError, NotFound, Refused, StoreFull, Unavailable
-from fluxport.sinks._http import Answer, Cancel
-from fluxport.stages import About, Chunks, Receipt, SignedUrl
+from fluxport.errors import Conflict, FluxportError, NotFound, Refused, StoreFull, Unavailable
+from fluxport.sinks._http import DAMAGED, Answer, Cancel
+from fluxport.sinks._sums import Block, Claim, crc, differs, of_parts
+from fluxport.stages import SIZE, VERIFIED, About, Chunks, Receipt, SignedUrl, weakest
 
 log = logging.getLogger("fluxport.stores")
 
@@ -34,6 +38,7 @@ PART_BYTES = 10_000_000
 PARTS_AT_ONCE = 5
 READ_AGAIN_S = 0.05  # doubled with each further try
 SHA256 = "sha256"
+NOT_IMPLEMENTED = 501  # time does not mend that
 MARK = "fluxport"  # metadata: which put an object comes from
 NAME_BYTES_MAX = 900
 
@@ -46,6 +51,16 @@ class Head(NamedTuple):
     size_bytes: int
     etag: str
     marks: Marks
+    claim: Claim | None = None
+
+
+class Part(NamedTuple):
+    """A part that the store has taken: its ``tag`` names it at the end; ``digests`` are ours, as far as computed."""
+
+    tag: str
+    size_bytes: int
+    digests: Mapping[str, bytes]
+    verified: str = SIZE
 
 
 class Unfinished(NamedTuple):
@@ -61,21 +76,26 @@ class Api(Protocol):
 
     ``put`` and ``complete`` raise Conflict if ``new`` and the key is taken; ``get`` reads from an object that has still
     this ``etag``. ``marks`` are metadata: those of ``complete`` are known only at the end, and kept where a store can.
+    A claim is what the store says of the bytes of a request, or of the whole object; None where it says nothing.
     """
 
     parts_max: int
+    crc: str | None  # the name of the CRC that the store tells of whole objects
+    etags_tell: bool  # false once an ETag was found to be no MD5
 
     def place(self, key: str) -> str:
         """The location of a key: ``s3://bucket/key``."""
         ...
 
-    def put(self, key: str, data: memoryview, about: About, marks: Marks, *, new: bool) -> None: ...
+    def put(self, key: str, block: Block, about: About, marks: Marks, *, new: bool) -> Claim | None: ...
 
     def begin(self, key: str, about: About, marks: Marks) -> str: ...
 
-    def part(self, key: str, upload: str, number: int, data: memoryview, cancel: Cancel) -> str: ...
+    def part(self, key: str, upload: str, number: int, block: Block, cancel: Cancel) -> tuple[str, Claim | None]: ...
 
-    def complete(self, key: str, upload: str, tags: list[str], about: About, marks: Marks, *, new: bool) -> None: ...
+    def complete(
+        self, key: str, upload: str, parts: list[Part], about: About, marks: Marks, *, new: bool
+    ) -> Claim | None: ...
 
     def abort(self, key: str, upload: str) -> None: ...
 
@@ -132,20 +152,7 @@ class ObjectSink:
         head = self._api.head(key)
         if head is None:
             raise NotFound("The file is no longer in the store; it may have expired.", code="no_such_file")
-        end = head.size_bytes if end is None else min(end, head.size_bytes)
-        broken = 0
-        while start < end:
-            try:
-                with closing(self._api.get(key, start, end, head.etag)) as chunks:
-                    for chunk in chunks:
-                        start += len(chunk)
-                        broken = 0
-                        yield chunk
-            except Unavailable:
-                broken += 1
-                if broken == self._options.reads_max:
-                    raise
-                time.sleep(READ_AGAIN_S * 2**broken)
+        yield from reading(self._api, key, head, start, end, self._options.reads_max)
 
     def url(self, location: str, expires_s: float, about: About | None = None) -> SignedUrl | None:
         """A signed URL for GET; it works no longer than the store and its credentials allow."""
@@ -184,6 +191,24 @@ class ObjectSink:
         return self._options.prefix + name
 
 
+def reading(api: Api, key: str, head: Head, start: int, end: int | None, reads_max: int) -> Chunks:
+    """The object's bytes; reading goes on where a connection broke off."""
+    end = head.size_bytes if end is None else min(end, head.size_bytes)
+    broken = 0
+    while start < end:
+        try:
+            with closing(api.get(key, start, end, head.etag)) as chunks:
+                for chunk in chunks:
+                    start += len(chunk)
+                    broken = 0
+                    yield chunk
+        except Unavailable:
+            broken += 1
+            if broken == reads_max:
+                raise
+            time.sleep(READ_AGAIN_S * 2**broken)
+
+
 class _Put:
     """One file on its way into the store."""
 
@@ -196,6 +221,11 @@ class _Put:
         self._digest = hashlib.sha256()
         self._size = 0
         self._upload: str | None = None
+        self._crc: bytes | None = None
+        self._block: Block | None = None  # all of it, in one request
+        self._parts: list[Part] = []
+        self._claim: Claim | None = None  # what the last request's answer says of the whole object
+        self._doubt = False  # whether an ETag was another than the MD5
         self._sent = False  # whether anything may have come to be in the store
 
     def run(self, chunks: Chunks) -> Receipt:
@@ -207,21 +237,24 @@ class _Put:
                 self._put(first)
             else:
                 self._put_parts(first, filled)
-            self._check()
+            verified = self._check()
         except BaseException:
             self._undo()
             raise
-        return Receipt(self._api.place(self._key), self._size, self._digest.hexdigest())
+        return Receipt(self._api.place(self._key), self._size, self._digest.hexdigest(), verified)
 
     def _took(self, block: memoryview) -> None:
         self._digest.update(block)
+        if self._api.crc is not None:
+            self._crc = crc(self._api.crc, block, self._crc)
         self._size += len(block)
 
     def _put(self, data: memoryview) -> None:
         self._sent = True
         marks = {MARK: self._mark, SHA256: self._digest.hexdigest()}
+        self._block = block = Block(data)
         try:
-            self._api.put(self._key, data, self._about, marks, new=not self._options.overwrite)
+            self._claim = self._api.put(self._key, block, self._about, marks, new=not self._options.overwrite)
         except FluxportError:
             if not self._came():
                 raise
@@ -229,7 +262,7 @@ class _Put:
     def _put_parts(self, first: memoryview, filled: _Blocks) -> None:
         self._upload = upload = self._api.begin(self._key, self._about, {MARK: self._mark})
 
-        send, options = partial(self._api.part, self._key, upload), self._options
+        send, options = partial(self._send, upload), self._options
         with _Parts(send, options.parts_at_once, options.part_bytes) as parts:
             block = first
             while block:
@@ -237,14 +270,20 @@ class _Put:
                 buffer = parts.buffer(self._part_bytes())
                 block = filled.next(buffer)
                 self._took(block)
-            tags = parts.tags()
+            self._parts = parts.all()
         self._sent = True
-        marks = {MARK: self._mark, SHA256: self._digest.hexdigest()}
+        marks, new = {MARK: self._mark, SHA256: self._digest.hexdigest()}, not self._options.overwrite
         try:
-            self._api.complete(self._key, upload, tags, self._about, marks, new=not self._options.overwrite)
+            self._claim = self._api.complete(self._key, upload, self._parts, self._about, marks, new=new)
         except FluxportError:
             if not self._came():
                 raise
+
+    def _send(self, upload: str, number: int, data: memoryview, cancel: Cancel) -> Part:
+        block = Block(data)
+        tag, claim = self._api.part(self._key, upload, number, block, cancel)
+        verified = SIZE if claim is None else self._compared(claim, block.digest(claim.name))
+        return Part(tag, len(data), block.digests, verified)
 
     def _part_bytes(self) -> int:
         """The size of the next part, after all that has been taken."""
@@ -262,16 +301,55 @@ class _Put:
         except FluxportError:
             return False
 
-    def _check(self) -> None:
-        """Look at it again."""
+    def _check(self) -> str:
+        """Look at it again; the name of the digest by which the store says that it is all there."""
         head = self._api.head(self._key)
-        size = None if head is None else head.size_bytes
-        if size != self._size:
-            raise Broken(
-                f"The store holds {size if size is not None else 'none'} of the {self._size:,} bytes that it was sent; "
-                "the file was not kept.",
-                code="store_differs",
-            )
+        if head is None or head.size_bytes != self._size:
+            size = "none" if head is None else f"{head.size_bytes:,}"
+            raise differs(f"The store holds {size} of the {self._size:,} bytes that it was sent")
+        verified = [self._confirmed(claim) for claim in (self._claim, head.claim) if claim is not None]
+        if self._doubt:
+            return self._read_back(head)
+        return min(verified, key=VERIFIED.index, default=SIZE)
+
+    def _confirmed(self, claim: Claim) -> str:
+        """By which digest the whole object is the one that was sent, if that is what the store says of it."""
+        if not claim.parts:
+            return self._compared(claim, self._of_whole(claim.name))
+        digests = [found for part in self._parts if (found := part.digests.get(claim.name))]
+        ours = of_parts(claim.name, digests) if len(digests) == len(self._parts) else None
+        return weakest([self._compared(claim, ours), *(part.verified for part in self._parts)])
+
+    def _of_whole(self, name: str) -> bytes | None:
+        """A digest of all that was sent; None for one that nobody has computed."""
+        if name == SHA256:
+            return self._digest.digest()
+        if name == self._api.crc:
+            return self._crc
+        return None if self._block is None else self._block.digest(name)
+
+    def _compared(self, claim: Claim, ours: bytes | None) -> str:
+        """The claim's name if it is right, SIZE if it says nothing; raises if it shows that the bytes are others."""
+        if ours is None or not (claim.certain or self._api.etags_tell):
+            return SIZE
+        if claim.digest == ours:
+            return claim.name
+        if claim.certain:
+            raise differs("The store holds other bytes than it was sent")
+        self._doubt = True
+        return SIZE
+
+    def _read_back(self, head: Head) -> str:
+        """Look at the bytes themselves, once: a store whose ETags are no MD5s is not measured by them again."""
+        digest = hashlib.sha256()
+        with closing(reading(self._api, self._key, head, 0, None, self._options.reads_max)) as chunks:
+            for chunk in chunks:
+                digest.update(chunk)
+        if digest.digest() != self._digest.digest():
+            raise differs("The store holds other bytes than it was sent")
+        self._api.etags_tell = False
+        log.warning("the ETags of %s are no MD5s: what it holds is compared by size", self._api.place(""))
+        return SHA256
 
     def _undo(self) -> None:
         """End the upload; remove the object, should it have come to be. What fails here is left to a sweep."""
@@ -312,7 +390,7 @@ class _Blocks:
         return room[:filled]
 
 
-Send: TypeAlias = Callable[[int, memoryview, Cancel], str]
+Send: TypeAlias = Callable[[int, memoryview, Cancel], Part]
 
 
 class _Parts:
@@ -329,7 +407,7 @@ class _Parts:
         self._changed = threading.Condition()
         self._filling = self._held = least  # the first block is filled already
         self._free: list[bytearray] = []
-        self._sent: list[Future[str]] = []
+        self._sent: list[Future[Part]] = []
         self._failed: BaseException | None = None
 
     def __enter__(self) -> _Parts:
@@ -355,7 +433,7 @@ class _Parts:
             free = self._free.pop() if self._free else bytearray()
         return memoryview(free if len(free) >= size else bytearray(size))[:size]
 
-    def tags(self) -> list[str]:
+    def all(self) -> list[Part]:
         """What the store answered to each part, in order, once all have been sent."""
         wait(self._sent)
         self._raise()
@@ -365,7 +443,7 @@ class _Parts:
         if self._failed is not None:
             raise self._failed
 
-    def _one(self, number: int, block: memoryview, held: int) -> str:
+    def _one(self, number: int, block: memoryview, held: int) -> Part:
         failed: BaseException | None = None
         try:
             return self._send(number, block, self._cancel)
@@ -407,6 +485,8 @@ def refused(host: str, answer: Answer) -> FluxportError:
         return Refused(f"The store {host} has no such bucket ({told}); make it, or mend its name.", code="no_bucket")
     if answer.status in (409, 412):
         return Conflict(f"The store {host} has another object there ({told}).", code="file_exists")
-    if answer.status in (408, 429) or answer.status >= 500:
+    if code in DAMAGED:
+        return Unavailable(f"Bytes changed on their way to the store {host} ({told}); try again.", code="store_differs")
+    if answer.status in (408, 429) or (answer.status >= 500 and answer.status != NOT_IMPLEMENTED):
         return Unavailable(f"The store {host} fails ({told}); try again in a moment.", code="store_failed")
     return Refused(f"The store {host} does not take the request ({told}).", code="store_refused")

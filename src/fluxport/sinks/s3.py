@@ -1,17 +1,30 @@
 """Objects in S3, and in what speaks its protocol: Ceph, MinIO, Cloudflare R2, Wasabi and others.
 
-Every request carries the SHA-256 of its body in its signature, which the store checks before it takes a part.
+Every request carries the SHA-256 of its body in its signature, which the store checks before it takes a part, and as a
+checksum that it keeps and tells, where it knows those: a server that refuses them is asked without.
 """
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import TypeVar
 
-from fluxport.sinks._http import HttpOptions
+from fluxport.errors import Refused
+from fluxport.sinks._http import Answer, HttpOptions
 from fluxport.sinks._rest import Place, Request, RestApi
 from fluxport.sinks._sigv4 import Credentials, presigned_query, signed_headers
-from fluxport.sinks.objects import ObjectOptions, ObjectSink
+from fluxport.sinks._sums import Block, Claim, from_base64, from_etag
+from fluxport.sinks.objects import SHA256, Head, Marks, ObjectOptions, ObjectSink, Part
+from fluxport.stages import About
+
+T = TypeVar("T")
+
+CHECKSUM = "x-amz-checksum-sha256"
+ALGORITHM = "x-amz-checksum-algorithm"
+# What a server says to a header that it does not know; Amazon itself wants kms:Decrypt for telling a checksum.
+_NOT_KNOWN = ("store_refused", "store_denied")
 
 
 @dataclass(frozen=True)
@@ -46,6 +59,7 @@ class S3Api(RestApi):
     """The REST API of S3, signature version 4."""
 
     prefix = "x-amz-"
+    hashed = True
 
     def __init__(self, options: S3Options) -> None:
         endpoint = options.endpoint or f"https://s3.{options.region}.amazonaws.com"
@@ -61,6 +75,67 @@ class S3Api(RestApi):
         super().__init__(place, options.http, kept, options.tags)
         self._credentials = options.credentials
         self._region = options.region
+        self._sums = True  # whether the server takes headers about checksums
+        self._summed: set[str] = set()  # uploads of which each part has a checksum
+
+    # -- checksums -------------------------------------------------------------------------------------------------
+
+    def checked(self, block: Block) -> dict[str, str]:
+        return {}  # the signature does it
+
+    def claim(self, headers: Mapping[str, str]) -> Claim | None:
+        if (found := from_base64(SHA256, headers.get(CHECKSUM))) is not None:
+            return found
+        own_key = "x-amz-server-side-encryption-customer-algorithm" in headers
+        if own_key or headers.get("x-amz-server-side-encryption", "").startswith("aws:kms"):
+            return None  # the ETag is no MD5 then
+        return from_etag(headers)
+
+    def put(self, key: str, block: Block, about: About, marks: Marks, *, new: bool) -> Claim | None:
+        ask = super().put
+        return self._if_known(lambda: ask(key, block, about, marks, new=new))
+
+    def begin(self, key: str, about: About, marks: Marks) -> str:
+        ask = super().begin
+        return self._if_known(lambda: ask(key, about, marks))
+
+    def head(self, key: str) -> Head | None:
+        return self._if_known(lambda: self._head(key, {"x-amz-checksum-mode": "ENABLED"} if self._sums else {}))
+
+    def promised(self) -> dict[str, str]:
+        return {ALGORITHM: "SHA256"} if self._sums else {}
+
+    def begun(self, upload: str, answer: Answer) -> None:
+        if answer.headers.get(ALGORITHM) == "SHA256":  # else the server has not looked at the header
+            self._summed.add(upload)
+
+    def summed(self, upload: str | None, block: Block) -> dict[str, str]:
+        wanted = self._sums if upload is None else upload in self._summed
+        return {CHECKSUM: base64.b64encode(block.digest(SHA256)).decode()} if wanted else {}
+
+    def listed(self, upload: str, part: Part) -> str:
+        if upload not in self._summed:
+            return ""
+        return f"<ChecksumSHA256>{base64.b64encode(part.digests[SHA256]).decode()}</ChecksumSHA256>"
+
+    def ended(self, upload: str) -> None:
+        self._summed.discard(upload)
+
+    def _if_known(self, ask: Callable[[], T]) -> T:
+        """Ask with checksums; where that is refused ask without, and from then on if that is taken."""
+        try:
+            return ask()
+        except Refused as error:
+            if not self._sums or error.code not in _NOT_KNOWN:
+                raise
+        self._sums = False
+        try:
+            return ask()
+        except BaseException:
+            self._sums = True
+            raise
+
+    # -- signing ---------------------------------------------------------------------------------------------------
 
     def sign(self, request: Request) -> dict[str, str]:
         headers = {"host": request.host, **request.headers}

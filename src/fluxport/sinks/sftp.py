@@ -1,6 +1,9 @@
 """Files in a folder of an SFTP server, all of each or nothing: each grows under a hidden name, is measured there, and
 takes its own name in one step. What a killed process left has the hidden name, and is old enough one day.
 
+Measured is its size, and its SHA-256 where the server computes it (the extension check-file, which ProFTPD and others
+have and OpenSSH has not).
+
 The server's key is looked at before anything is sent: it must be known.
 """
 
@@ -17,13 +20,15 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from fluxport.errors import Broken, Conflict, NotFound, Refused, StoreFull, Unavailable
-from fluxport.stages import About, Chunks, Receipt, SignedUrl
+from fluxport.errors import Conflict, NotFound, Refused, StoreFull, Unavailable
+from fluxport.sinks._sums import differs
+from fluxport.stages import SIZE, About, Chunks, Receipt, SignedUrl
 
 if TYPE_CHECKING:
-    from paramiko import SFTPAttributes, SFTPClient
+    from paramiko import SFTPAttributes, SFTPClient, SFTPFile
 
 READ_BYTES = 256 << 10
+HASHED_BYTES_S = 50_000_000  # what a server hashes at least
 
 _PART = re.compile(r"\.fluxport-[0-9a-f]{16}\.part")
 
@@ -63,11 +68,12 @@ class SftpSink:
             try:
                 size, sha256 = self._fill(sftp, part, chunks)
                 with self._translated():
-                    self._publish(sftp, part, target, size)
+                    verified = self._verified(sftp, part, size, sha256)
+                    self._publish(sftp, part, target)
             finally:
                 with suppress(OSError, EOFError):
                     sftp.remove(part)
-        return Receipt(self._location(target), size, sha256)
+        return Receipt(self._location(target), size, sha256, verified)
 
     def open(self, location: str, start: int = 0, end: int | None = None) -> Chunks:
         """The bytes of the file at a receipt's location."""
@@ -214,9 +220,38 @@ class SftpSink:
             file.close()
         return size, digest.hexdigest()
 
-    def _publish(self, sftp: SFTPClient, part: str, target: str, size: int) -> None:
-        if (sftp.stat(part).st_size or 0) != size:
-            raise Broken("The SFTP server does not hold what it was sent; the file was not kept.", code="store_differs")
+    def _verified(self, sftp: SFTPClient, part: str, size: int, sha256: str) -> str:
+        """By what the server says that it holds what it was sent."""
+        if (held := sftp.stat(part).st_size or 0) != size:
+            raise differs(f"The SFTP server holds {held:,} of the {size:,} bytes that it was sent")
+        with sftp.open(part, "rb") as file:
+            told = self._told_sha256(sftp, file, size)
+            if told is None:
+                return SIZE
+            # Servers frame their answer in several ways: one that seems to be another is no proof, the bytes are.
+            if told.hex() != sha256 and _sha256_of(file) != sha256:
+                raise differs("The SFTP server holds other bytes than it was sent")
+        return "sha256"
+
+    def _told_sha256(self, sftp: SFTPClient, file: SFTPFile, size: int) -> bytes | None:
+        """The SHA-256 of the file as the server computes it, None if it does not."""
+        from paramiko.sftp import CMD_EXTENDED, int64
+
+        channel: Any = sftp.get_channel()
+        channel.settimeout(self._options.timeout_s + size / HASHED_BYTES_S)  # it is silent meanwhile
+        try:
+            # The library's own call has a name that no other server knows.
+            words = ("check-file-handle", file.handle, "sha256", int64(0), int64(0), 0)
+            _, answer = sftp._request(CMD_EXTENDED, *words)
+        except TimeoutError:
+            raise
+        except OSError:
+            return None
+        finally:
+            channel.settimeout(self._options.timeout_s)
+        return bytes(answer.get_remainder()[-hashlib.sha256().digest_size :])
+
+    def _publish(self, sftp: SFTPClient, part: str, target: str) -> None:
         if self._options.overwrite:
             sftp.posix_rename(part, target)
             return
@@ -226,6 +261,13 @@ class SftpSink:
             if _status(sftp, target) is not None:
                 raise _exists(posixpath.basename(target)) from None
             raise
+
+
+def _sha256_of(file: SFTPFile) -> str:
+    digest = hashlib.sha256()
+    while chunk := file.read(READ_BYTES):
+        digest.update(chunk)
+    return digest.hexdigest()
 
 
 def _status(sftp: SFTPClient, path: str) -> SFTPAttributes | None:
