@@ -105,8 +105,9 @@ def datasets(config: Config) -> dict[str, Dataset]:
     return found
 
 
-def sensors(config: Config) -> Sensors | None:
-    """The store of sensors that the configuration names; nothing has been asked of it yet."""
+def sensors(config: Config, clock: Callable[[], float] = time.time) -> Sensors | None:
+    """The store of sensors that the configuration names; nothing has been asked of it yet. ``clock`` (Unix seconds)
+    says which points are too old."""
     series = config.series
     if series.connection is not None:
         return _remote_sensors(config)
@@ -119,7 +120,7 @@ def sensors(config: Config) -> Sensors | None:
     from fluxport.series.embedded import EmbeddedOptions, EmbeddedStore
 
     options = EmbeddedOptions(sensors_max=series.sensors_max, keep_s=series.keep_s)
-    return Sensors(EmbeddedStore(series.path, options), queries_max=series.exports_max)
+    return Sensors(EmbeddedStore(series.path, options, clock), queries_max=series.exports_max)
 
 
 def _remote_sensors(config: Config) -> Sensors:
@@ -241,7 +242,7 @@ def exports_of(config: Config, store: Store, queue: Queue) -> Exports:
             ),
         ),
         datasets(config),
-        sensors(config),
+        sensors(config, store.clock),
     )
 
 
@@ -412,7 +413,7 @@ def file_url(running: Service, http_port: int) -> Callable[[Record], str]:
     base = base_url(running.config, http_port)
 
     def url(record: Record) -> str:
-        link = running.links.make(record, base, time.time(), lasting=True)
+        link = running.links.make(record, base, running.exports.store.clock(), lasting=True)
         return link["url"] if link else ""
 
     return url
@@ -483,17 +484,19 @@ def identity(config: Config, store: Store) -> tuple[SignIn, Callers]:
     from fluxport.http.callers import Callers
     from fluxport.http.cookies import Cookies
 
-    sessions = Sessions(store.engine, development=config.app_env == "development")
+    clock = store.clock
+    sessions = Sessions(store.engine, development=config.app_env == "development", clock=clock)
     callers = Callers(
         signing_keys(config),
         _replays(config, store),
-        Keys(store.engine),
+        Keys(store.engine, clock=clock),
         sessions,
         Rate(config.limits.requests_per_minute),
         cookies=Cookies(https=(config.server.public_url or "").startswith("https:")),
         body_max_bytes=config.server.body_max_bytes,
+        clock=clock,
     )
-    return SignIn(store.engine, Users(store.engine), sessions, store.note), callers
+    return SignIn(store.engine, Users(store.engine, clock=clock), sessions, store.note, clock=clock), callers
 
 
 def worker(config: Config) -> Worker:
@@ -620,7 +623,7 @@ def sweeper(exports: Exports) -> Callable[[], None]:
         if next(rounds) % STORES_SWEPT_EVERY == 0:
             for name, store in exports.stores.items():
                 # No file is so old: only what killed workers left unfinished.
-                attempt(f"sweeping the store {name}", partial(store.sweep, math.inf, time.time()))
+                attempt(f"sweeping the store {name}", partial(store.sweep, math.inf, exports.store.clock()))
 
     return sweep
 

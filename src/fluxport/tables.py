@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import logging
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
@@ -18,6 +20,10 @@ from fluxport.database_errors import AWAY, UNUSABLE, give_passing_connections_up
 from fluxport.errors import FluxportError, Refused
 
 T = TypeVar("T")
+
+log = logging.getLogger("fluxport.tables")
+
+CLOCKS_DIFFER_S = 30.0
 
 metadata = sa.MetaData()
 
@@ -252,6 +258,47 @@ def database_now(connection: sa.Connection) -> float:
     sqlite = "SELECT (julianday('now') - 2440587.5) * 86400.0"
     postgres = "SELECT extract(epoch FROM clock_timestamp())"
     return float(connection.execute(sa.text(sqlite if connection.dialect.name == "sqlite" else postgres)).scalar_one())
+
+
+class DatabaseClock:
+    """The database's clock as this process saw it last, carried on by a clock of its own that nobody sets.
+
+    What is written down takes the time from here, without asking; what deletes or ends something reads the database's
+    in its own transaction. Before the first reading it is this process's clock.
+    """
+
+    def __init__(self) -> None:
+        self._ahead_of_steady_s: float | None = None
+        self.differs_s = 0.0  # this process's clock minus the database's
+
+    def __call__(self) -> float:
+        """Unix seconds."""
+        return time.time() if self._ahead_of_steady_s is None else _steady() + self._ahead_of_steady_s
+
+    def read(self, connection: sa.Connection) -> float:
+        """Ask the database (Unix seconds), and say in the log when the two begin to differ, or cease to."""
+        now = database_now(connection)
+        self._ahead_of_steady_s = now - _steady()
+        differed, self.differs_s = self.differ, time.time() - now
+        if self.differ and not differed:
+            log.error("%s Set it right, by NTP.", self.sentence)
+        elif differed and not self.differ:
+            log.info("the clock of this process is right again")
+        return now
+
+    @property
+    def differ(self) -> bool:
+        return abs(self.differs_s) > CLOCKS_DIFFER_S
+
+    @property
+    def sentence(self) -> str:
+        side = "ahead of" if self.differs_s > 0 else "behind"
+        return f"The clock of this process is {abs(self.differs_s):,.0f} s {side} that of the service's database."
+
+
+def _steady() -> float:
+    """Seconds on a clock that nobody sets and that goes on while the machine sleeps."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 def patiently(do: Callable[[], T], ended: threading.Event, *, staying: bool = False) -> T:

@@ -133,6 +133,7 @@ def test_readiness_names_what_cannot_be_used_and_only_the_log_says_why(tmp_path:
         "queue": "ok",
         "database": "ok",
         "workers": "ok",
+        "clock": "ok",
         "connection main": "unavailable",
         "store local": "ok",
     }

@@ -82,7 +82,7 @@ def create(
     from fluxport.jobs.view import rfc3339
 
     with kept_store(config_path) as store:
-        key, token = Keys(store.engine).create(
+        key, token = Keys(store.engine, clock=store.clock).create(
             name,
             user,
             scopes,
@@ -131,6 +131,6 @@ def revoke(name: str, config_path: Path | None) -> None:
     from fluxport.auth.keys import Keys
 
     with kept_store(config_path) as store:
-        key = Keys(store.engine).revoke(name)
+        key = Keys(store.engine, clock=store.clock).revoke(name)
         store.note("key revoke", key.owner, "ok", key=key.id, name=key.name)
     click.echo(f"fluxport: key {key.name!r} of user {key.owner!r} is revoked.", err=True)

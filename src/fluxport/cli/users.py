@@ -52,7 +52,7 @@ def add(name: str, admin: bool, scopes: tuple[str, ...], from_stdin: bool, confi
         raise click.UsageError("An admin may do everything already: leave out --scope.")
     granted = EVERYTHING if admin else frozenset(scopes) or USUAL
     with kept_store(config_path) as store:
-        user = Users(store.engine).add(name, read_password(from_stdin), granted)
+        user = Users(store.engine, clock=store.clock).add(name, read_password(from_stdin), granted)
         store.note("user add", name, "ok", scopes=sorted(user.scopes))
     click.echo(f"fluxport: user {name!r} may {' '.join(sorted(user.scopes))}.", err=True)
 
@@ -66,7 +66,7 @@ def password(name: str, from_stdin: bool, config_path: Path | None) -> None:
     from fluxport.auth.users import Users
 
     with kept_store(config_path) as store:
-        Users(store.engine).set_password(name, read_password(from_stdin))
+        Users(store.engine, clock=store.clock).set_password(name, read_password(from_stdin))
         store.note("user password", name, "ok")
     click.echo(f"fluxport: user {name!r} has another password.", err=True)
 
@@ -98,7 +98,7 @@ def remove(name: str, config_path: Path | None) -> None:
     from fluxport.auth.users import Users
 
     with kept_store(config_path) as store:
-        Users(store.engine).remove(name)
-        keys = Keys(store.engine).revoke_all(name)
+        Users(store.engine, clock=store.clock).remove(name)
+        keys = Keys(store.engine, clock=store.clock).revoke_all(name)
         store.note("user remove", name, "ok", keys_revoked=keys)
     click.echo(f"fluxport: user {name!r} is removed, with {keys} keys.", err=True)

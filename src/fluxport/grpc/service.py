@@ -102,7 +102,7 @@ class ExportService:
             caller, _ = await self._verified(context)
             caller.need("push")
             record = await asyncio.to_thread(self._exports.store.get, request.task_id, caller)
-            return await asyncio.to_thread(status_response, record, self._url, time.time())
+            return await asyncio.to_thread(status_response, record, self._url, self._exports.store.clock())
         raise AssertionError
 
     async def cancel_task(self, request: pb.CancelTaskRequest, context: Context) -> pb.TaskStatusResponse:
@@ -110,7 +110,7 @@ class ExportService:
             caller, _ = await self._verified(context)
             caller.need("push")
             record = await asyncio.to_thread(self._exports.cancel, request.task_id, caller)
-            return status_response(record, self._url, time.time())
+            return status_response(record, self._url, self._exports.store.clock())
         raise AssertionError
 
     async def _verified(self, context: Context) -> tuple[Caller, bool]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import re
-import time
 from collections.abc import Callable
 from functools import partial
 
@@ -41,7 +40,7 @@ def router(exports: Exports, callers: Callers, links: Links, files: Files) -> AP
         ):
             raise Refused('The body is empty or {"one_time": true}.', code="bad_body")
         record = await run_in_threadpool(store.get, export_id, caller)
-        made = links.make(record, str(request.base_url), time.time(), one_time=asked.get("one_time", False))
+        made = links.make(record, str(request.base_url), store.clock(), one_time=asked.get("one_time", False))
         if made is None:
             file_of(record)
         return JSONResponse(made, 201, NO_STORE)
@@ -52,10 +51,10 @@ def router(exports: Exports, callers: Callers, links: Links, files: Files) -> AP
             record = await run_in_threadpool(store.get, export_id)
         except NotFound:
             # Whoever holds no link does not learn which exports there are.
-            check_download_token(links.secret, token, export_id, "", time.time())
+            check_download_token(links.secret, token, export_id, "", store.clock())
             raise
         name = (record.result or {}).get("filename", "")
-        purpose = check_download_token(links.secret, token, record.id, name, time.time())
+        purpose = check_download_token(links.secret, token, record.id, name, store.clock())
         if purpose == "once" and await run_in_threadpool(store.link_used, _digest(token)):
             raise Gone("This download link has been used; ask for a new one.", code="link_used")
         return record, purpose
@@ -96,7 +95,7 @@ def _digest(token: str) -> str:
 
 def used_up(store: Store, digest: str, record: Record, address: str) -> None:
     """A one-time link has done its work."""
-    store.use_link(digest, record.id, record.expires_at or time.time())
+    store.use_link(digest, record.id, record.expires_at or store.clock())
     store.note_download(record, "sent", address)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -58,7 +57,7 @@ def router(exports: Exports, callers: Callers, links: Links, *, compression: str
             return JSONResponse({"status": STATUS_WORDS[record.status]}, headers=headers)
         caller, _ = await callers.verified(request, BOTH)
         record = await run_in_threadpool(exports.store.get, id, caller)
-        told = await run_in_threadpool(everything, record, links, str(request.base_url))
+        told = await run_in_threadpool(everything, record, links, str(request.base_url), exports.store.clock())
         return JSONResponse(told, headers=headers)
 
     return routes
@@ -78,8 +77,8 @@ def read_request(body: Any, compression: str) -> tuple[ExportSpec, str | None]:
     return ExportSpec(query=query, format=FORMATS[name.lower()], compression=compression), email
 
 
-def everything(record: Record, links: Links, base: str) -> dict[str, Any]:
-    told = job_json(record, links.make(record, base, time.time(), lasting=True))
+def everything(record: Record, links: Links, base: str, now: float) -> dict[str, Any]:
+    told = job_json(record, links.make(record, base, now, lasting=True))
     file = told["files"][0] if told["files"] else {}
     return {
         "status": STATUS_WORDS[record.status],

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import time
 from concurrent.futures import Executor
 from typing import Any, get_args
 
@@ -112,7 +111,7 @@ def add_exports(routes: APIRouter, exports: Exports, callers: Callers, links: Li
     store = exports.store
 
     def told(record: Record, request: Request) -> dict[str, Any]:
-        return job_json(record, links.make(record, str(request.base_url), time.time()))
+        return job_json(record, links.make(record, str(request.base_url), store.clock()))
 
     @routes.post("/exports", status_code=202, openapi_extra=EXPORT_BODY, summary="Queue an export")
     async def create(request: Request) -> Response:

@@ -7,7 +7,6 @@ anew from the moment it was issued, so that nothing but that moment is kept.
 from __future__ import annotations
 
 import hashlib
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
@@ -97,7 +96,7 @@ class Door:
         store, before = self.exports.store, token_of(record, self.links)
         if before is None:
             raise no_file(record)
-        store.use_link(digest(before.text), record.id, record.expires_at or time.time())
+        store.use_link(digest(before.text), record.id, record.expires_at or store.clock())
         return self.jobs([store.issue_link(record.id, after=before.issued_at)])[0]
 
 
@@ -175,7 +174,7 @@ def add_files(routes: APIRouter, door: Door, files: Files, threads: Executor, se
         if token_of(record, door.links) is None:
             raise no_file(record)
         assert record.result is not None
-        check_download_token(door.links.secret, token, record.id, record.result["filename"], time.time())
+        check_download_token(door.links.secret, token, record.id, record.result["filename"], door.exports.store.clock())
         if await run_in_threadpool(store.link_used, digest(token)):
             raise Gone("This download token has been used or replaced; ask for a new one.", code="link_used")
         sent = partial(used_up, store, digest(token), record, address_of(request))

@@ -55,7 +55,11 @@ class Readiness:
 
     def _tried(self) -> dict[str, bool]:
         ours = self._exports.store
-        probes: dict[str, Callable[[], None]] = {"database": ours.probe, "workers": partial(alive, ours)}
+        probes: dict[str, Callable[[], None]] = {
+            "database": ours.probe,
+            "workers": partial(alive, ours),
+            "clock": ours.check_clock,
+        }
         for name, connection in self._exports.connections.items():
             probes[f"connection {name}"] = partial(ask, connection)
         if (sensors := self._exports.sensors) is not None:

@@ -250,7 +250,7 @@ class Worker:
 
     def _beat(self) -> None:
         with transaction(self._store.engine) as connection:
-            now = database_now(connection)
+            now = self._store.now(connection)
             changed = connection.execute(
                 sa.update(executors).where(executors.c.id == self.executor_id).values(seen_at=now)
             )

@@ -201,21 +201,22 @@ class Exports:
         return canceled
 
     def expire(self) -> None:
-        """Expire what is past its time, and delete its files; end what a dead process left; forget what is old."""
+        """Expire what is past its time, and delete its files; end what a dead process left; forget what is old.
+        Unavailable, and nothing is done, if this process's clock is not the database's."""
         for record in self.store.expire():
             if record.result is not None:
                 for location in locations(record.result):
                     with contextlib.suppress(FluxportError):
                         self.stores[record.spec["store"]].remove(location)
-        now = self.store.clock()
+        options = self.options
         error = {"code": "service_died", "message": "The service ended while this was streamed.", "retryable": False}
-        for export_id in self.store.lost_streams(now - (self.options.limits.deadline_s or 86400.0) - LOST_AFTER_S):
+        for export_id in self.store.lost_streams((options.limits.deadline_s or 86400.0) + LOST_AFTER_S):
             with contextlib.suppress(Conflict):
                 self.store.move(export_id, "failed", error=error)
-        while self.store.forget(now - self.options.history_s):
+        while self.store.forget(options.history_s):
             pass
-        self.store.forget_audit(now - self.options.audit_s)
-        self._queue.forget(now - self.options.history_s)
+        self.store.forget_audit(options.audit_s)
+        self._queue.forget(self.store.clock() - options.history_s)
 
     # -- streaming -------------------------------------------------------------------------------------------------
 

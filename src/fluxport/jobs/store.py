@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import logging
 import secrets
-import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -26,10 +25,10 @@ from fluxport.jobs.request import ExportRequest
 from fluxport.jobs.states import ACTIVE, FINAL, Phase, Status, leading_to
 from fluxport.plan import ExportSpec
 from fluxport.tables import (
+    DatabaseClock,
     audit,
     connect,
     counters,
-    database_now,
     events,
     executors,
     exports,
@@ -161,14 +160,25 @@ class Event:
 class Store:
     """The tables, reached by any number of threads and processes."""
 
-    def __init__(self, url: str, *, clock: Callable[[], float] = time.time, pool_size: int = 5) -> None:
+    def __init__(self, url: str, *, clock: Callable[[], float] | None = None, pool_size: int = 5) -> None:
+        """``clock`` (Unix seconds) stands for the database's."""
         self.engine = connect(url, pool_size=pool_size)
-        self.clock = clock
+        self.clock = clock or DatabaseClock()
+
+    def now(self, connection: sa.Connection) -> float:
+        """The database's clock, which says what has expired, whatever this process's own shows."""
+        return self.clock.read(connection) if isinstance(self.clock, DatabaseClock) else self.clock()
+
+    def check_clock(self) -> None:
+        """Unavailable if this process's clock differs from the database's: then it sweeps nothing."""
+        if isinstance(self.clock, DatabaseClock) and self.clock.differ:
+            raise Unavailable(f"{self.clock.sentence} Nothing is swept until it is right.", code="clock_differs")
 
     def create_tables(self) -> None:
         with transaction(self.engine) as connection:
             self._lock(connection)
             metadata.create_all(connection)
+            self.now(connection)
             there = sa.inspect(connection)
             for table in metadata.sorted_tables:
                 missing = {column.name for column in table.columns} - {c["name"] for c in there.get_columns(table.name)}
@@ -185,7 +195,7 @@ class Store:
     def probe(self) -> None:
         """Write something small; raises as :func:`transaction` does if that is not possible now."""
         with transaction(self.engine) as connection:
-            row = {"id": 1, "at": database_now(connection), "filling": secrets.token_hex(PROBE_BYTES // 2)}
+            row = {"id": 1, "at": self.now(connection), "filling": secrets.token_hex(PROBE_BYTES // 2)}
             insert = self._insert_into(connection, probes).values(row)
             changed = {"at": insert.excluded.at, "filling": insert.excluded.filling}
             connection.execute(insert.on_conflict_do_update(index_elements=[probes.c.id], set_=changed))
@@ -195,7 +205,7 @@ class Store:
         query = sa.select(sa.func.max(executors.c.seen_at)).where(executors.c.seen_at > 0)
         with transaction(self.engine) as connection:
             seen_at = connection.execute(query).scalar_one()
-            return None if seen_at is None else database_now(connection) - seen_at
+            return None if seen_at is None else self.now(connection) - seen_at
 
     @staticmethod
     def _insert_into(connection: sa.Connection, table: sa.Table) -> Any:
@@ -460,7 +470,7 @@ class Store:
     def lost_pushes(self) -> list[str]:
         """Exports whose connection no process holds any more."""
         with transaction(self.engine) as connection:
-            query = sa.select(pushes.c.export_id).where(pushes.c.held_until < self.clock())
+            query = sa.select(pushes.c.export_id).where(pushes.c.held_until < self.now(connection))
             return list(connection.scalars(query))
 
     # -- counting ----------------------------------------------------------------------------------------------------
@@ -622,9 +632,11 @@ class Store:
         return True
 
     def expire(self) -> list[Record]:
-        """Move exports whose files are past their time to ``expired``, and forget what nobody can ask for any more."""
-        now = self.clock()
+        """Move exports whose files are past their time to ``expired``, and forget what nobody can ask for any more.
+        Unavailable if this process's clock is wrong."""
         with transaction(self.engine) as connection:
+            now = self.now(connection)
+            self.check_clock()
             due = connection.execute(
                 sa.select(*_FIELDS).where(exports.c.status == "completed", exports.c.expires_at <= now)
             ).all()
@@ -634,30 +646,37 @@ class Store:
             connection.execute(sa.delete(links).where(links.c.expires_at <= now))
         return [_record(row) for row in due]
 
-    def lost_streams(self, started_before: float) -> list[str]:
-        """Direct streams that must have ended long ago: their process has died."""
-        query = sa.select(exports.c.id).where(
-            exports.c.stored.is_(False), exports.c.status == "running", exports.c.started_at < started_before
-        )
+    def lost_streams(self, running_s: float) -> list[str]:
+        """Direct streams that have run for so long that they must have ended: their process has died."""
         with transaction(self.engine) as connection:
+            query = sa.select(exports.c.id).where(
+                exports.c.stored.is_(False),
+                exports.c.status == "running",
+                exports.c.started_at < self.now(connection) - running_s,
+            )
             return list(connection.scalars(query))
 
-    def forget(self, ended_before: float) -> int:
-        """Delete exports that ended before this time and have no file any more, with what happened to them; how many.
-        The audit stays."""
-        old = sa.select(exports.c.id).where(
-            exports.c.status.in_(FINAL),
-            exports.c.finished_at < ended_before,
-            sa.or_(exports.c.status != "completed", exports.c.stored.is_(False)),
-        )
+    def forget(self, after_s: float) -> int:
+        """Delete exports that ended so long ago and have no file any more, with what happened to them; how many. The
+        audit stays. Unavailable if this process's clock is wrong."""
         with transaction(self.engine) as connection:
+            ended_before = self.now(connection) - after_s
+            self.check_clock()
+            old = sa.select(exports.c.id).where(
+                exports.c.status.in_(FINAL),
+                exports.c.finished_at < ended_before,
+                sa.or_(exports.c.status != "completed", exports.c.stored.is_(False)),
+            )
             ids = list(connection.scalars(old.limit(FORGET_AT_ONCE)))
             connection.execute(sa.delete(events).where(events.c.export_id.in_(ids)))
             connection.execute(sa.delete(exports).where(exports.c.id.in_(ids)))
         return len(ids)
 
-    def forget_audit(self, before: float) -> None:
+    def forget_audit(self, after_s: float) -> None:
+        """Delete lines so old; Unavailable if this process's clock is wrong."""
         with transaction(self.engine) as connection:
+            before = self.now(connection) - after_s
+            self.check_clock()
             connection.execute(sa.delete(audit).where(audit.c.at < before))
 
     def note(self, action: str, owner: str, outcome: str, *, address: str = "", **detail: Any) -> None:
