@@ -72,3 +72,26 @@ def test_an_export_canceled_before_its_attempt_is_not_begun(store: Store) -> Non
     store.move(record.id, "canceled")
     assert carrier(store, NOWHERE).attempt(record.id) is None
     assert (store.get(record.id).status, store.get(record.id).attempts) == ("canceled", 0)
+
+
+def test_attempts_that_workers_lost_have_a_reason_and_use_up_no_try(store: Store) -> None:
+    record, carrying = queued(store), carrier(store, NOWHERE)
+    for _ in range(4):  # of workers that were killed
+        assert store.claim(record.id, attempts_max=10) is not None
+    assert carrying.attempt(record.id) is not None  # the first that something outside ended
+    reasons = [reason["code"] for reason in store.get(record.id).attempt_errors]
+    assert reasons == ["worker_lost"] * 4 + ["source_unreachable"]
+    assert carrying.attempt(record.id) is not None
+    assert carrying.attempt(record.id) is None
+    assert store.get(record.id).attempts == 7
+
+
+def test_an_export_over_which_every_worker_died_says_so_for_each(store: Store) -> None:
+    record = queued(store)
+    for _ in range(10):
+        assert store.claim(record.id, attempts_max=10) is not None
+    assert carrier(store, NOWHERE).attempt(record.id) is None
+    ended = store.get(record.id)
+    assert ended.error is not None
+    assert ended.error["code"] == "workers_died"
+    assert [reason["code"] for reason in ended.attempt_errors] == ["worker_lost"] * 10

@@ -106,6 +106,7 @@ def test_an_export_survives_a_worker_killed_when(
             assert wait_until(lambda: len(receiver.requests) >= point.tellings, 30)
             job = client.get(f"/v1/exports/{export_id}").json()
     assert (job["status"], job["rows"], job["attempts"]) == ("completed", ROWS, point.attempts)
+    assert [reason["code"] for reason in job["attempt_errors"]] == ["worker_lost"] * (point.attempts - 1)
     stored = [path for path in (folder / "exports").iterdir() if path.name.startswith(export_id)]
     assert [path.name for path in (folder / "exports").iterdir() if path.name.endswith(".part")] == []
     assert [hashlib.sha256(path.read_bytes()).hexdigest() for path in stored] == [job["files"][0]["sha256"]]

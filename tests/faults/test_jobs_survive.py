@@ -74,6 +74,7 @@ def test_a_killed_worker_is_replaced_and_the_export_completes_once(
         with worker(tmp_path, database):
             job = until(client, export_id, ended)
         assert (job["status"], job["rows"], job["attempts"]) == ("completed", ROWS, 2)
+        assert [error["code"] for error in job["attempt_errors"]] == ["worker_lost"]
         assert files(tmp_path) == [f"{export_id}-2.csv"]
 
 
@@ -107,6 +108,7 @@ def test_a_worker_told_to_end_gives_its_export_back_and_a_restart_resumes_it(tmp
     with service(tmp_path, database, **environ) as client:
         job = until(client, export_id, ended)
     assert (job["status"], job["rows"], job["attempts"]) == ("completed", ROWS, 2)
+    assert [error["code"] for error in job["attempt_errors"]] == ["worker_stopped"]
     assert len(files(tmp_path)) == 1
 
 

@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 from fluxport.errors import Broken, Canceled, Conflict, FluxportError
 from fluxport.jobs.lasting import lasting, park
 from fluxport.jobs.states import Phase
-from fluxport.jobs.store import Record, Store
+from fluxport.jobs.store import WORKER_LOST, WORKER_STOPPED, Record, Store
 from fluxport.loops import background, keep_going
 from fluxport.partfiles import ZIP_TYPE, Names, put_parts, remove_parts, whole_name
 from fluxport.pipeline import Part, as_failure
@@ -131,9 +131,11 @@ class Carrier:
     def _failed(self, record: Record, error: FluxportError) -> float | None:
         told_error = {"code": error.code, "message": error.message, "retryable": error.retryable}
         if isinstance(error, Canceled) and self.draining.is_set():
+            self._lasting(lambda: self.store.attempt_failed(record.id, record.fence, WORKER_STOPPED))
             self._move(record, "queued")
             park()
-        tries = 1 + len(record.attempt_errors)
+        workers = (WORKER_LOST["code"], WORKER_STOPPED["code"])
+        tries = 1 + sum(reason["code"] not in workers for reason in record.attempt_errors)
         self._lasting(lambda: self.store.attempt_failed(record.id, record.fence, told_error))
         if error.retryable and tries < self.options.tries_max:
             return self._wait(record, tries) if self._move(record, "queued") else None
@@ -157,6 +159,7 @@ class Carrier:
     def _give_up(self, export_id: str) -> None:
         record = self._lasting(lambda: self.store.get(export_id))
         if record.status in ("queued", "running") and record.attempts >= self.options.attempts_max:
+            self._lasting(lambda: self.store.lose_last(export_id))
             error = {"code": "workers_died", "message": f"{record.attempts} workers died over it.", "retryable": False}
             self._move(record, "failed", error=error)
 

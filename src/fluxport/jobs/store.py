@@ -46,6 +46,17 @@ log = logging.getLogger("fluxport.exports")
 _CREATE_LOCK = 0x666C7578
 FORGET_AT_ONCE = 500
 PROBE_BYTES = 1024
+# Reasons of attempts that nothing outside ended: they use up none of the tries.
+WORKER_LOST = {
+    "code": "worker_lost",
+    "message": "The worker that carried this attempt ended, or gave no sign of life.",
+    "retryable": True,
+}
+WORKER_STOPPED = {
+    "code": "worker_stopped",
+    "message": "The worker was stopped before the end; the export went back to the queue.",
+    "retryable": True,
+}
 EVENT_KINDS: dict[Status, str] = {"completed": "completed", "failed": "failed", "canceled": "canceled"}
 
 
@@ -520,9 +531,25 @@ class Store:
             if not changed.rowcount:
                 return None
             record = self._get(connection, export_id)
-            if record.attempts > 1:
-                self._count(connection, [measures.rise("fluxport_retries_total")])
+            if record.attempts == 1:
+                return record
+            self._count(connection, [measures.rise("fluxport_retries_total")])
+            return self._with_lost_attempts(connection, record, record.attempts - 1)
+
+    def _with_lost_attempts(self, connection: sa.Connection, record: Record, ended: int) -> Record:
+        """Of the attempts that have ended, those without a reason were a lost worker's: now they have one."""
+        missing = ended - len(record.attempt_errors)
+        if missing <= 0:
             return record
+        reasons = [*record.attempt_errors, *[WORKER_LOST | {"at": self.clock()}] * missing]
+        connection.execute(sa.update(exports).where(exports.c.id == record.id).values(attempt_errors=reasons))
+        return replace(record, attempt_errors=reasons)
+
+    def lose_last(self, export_id: str) -> None:
+        """Note that the worker of the last attempt was lost, too, if that attempt has no reason."""
+        with transaction(self.engine) as connection:
+            record = self._get(connection, export_id)
+            self._with_lost_attempts(connection, record, record.attempts)
 
     def move(self, export_id: str, status: Status, *, fence: int | None = None, **values: Any) -> Record:
         """Change the state and tell it as an event; Conflict if the table or the fence does not allow it."""
