@@ -26,6 +26,12 @@ _PASSING: dict[int, tuple[str, str]] = {
 def translated(error: Exception) -> FluxportError:
     code = getattr(error, "sqlite_errorcode", None)
     detail = str(error)
+    if isinstance(error, MemoryError):
+        return LimitExceeded(
+            "The query needs more memory than SQLite may take for all that run; make shorter values, ask for fewer "
+            "columns, or try again.",
+            code="query_too_costly",
+        )
     if code is None:
         # The driver's own objections, before SQLite sees anything: wrong number of values, two statements.
         if isinstance(error, sqlite3.ProgrammingError | sqlite3.Warning):
@@ -39,7 +45,10 @@ def translated(error: Exception) -> FluxportError:
         return Canceled("The export was ended.")
     if primary == sqlite3.SQLITE_TOOBIG:
         return LimitExceeded(
-            "The query makes a value larger than SQLite can hold; shorten it.", code="cell_too_large", detail=detail
+            "The query makes a value, or sorts a row, far larger than a cell may be; shorten it, or raise "
+            "cell_bytes_max.",
+            code="cell_too_large",
+            detail=detail,
         )
     if primary in _PASSING:
         name, sentence = _PASSING[primary]

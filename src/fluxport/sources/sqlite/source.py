@@ -11,13 +11,14 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from fluxport.errors import Canceled, FluxportError, LimitExceeded, Refused, Unavailable
 from fluxport.findings import Findings
 from fluxport.sources.placeholders import place, without_end
 from fluxport.sources.sqlite.authorizer import Authorizer
+from fluxport.sources.sqlite.bounds import disk_is_low, set_bounds
 from fluxport.sources.sqlite.dsn import parse_dsn
 from fluxport.sources.sqlite.errors import translated
 from fluxport.sources.sqlite.params import TOKENS, bound
@@ -32,11 +33,11 @@ if TYPE_CHECKING:
 BATCH_ROWS = 8192
 BATCH_BYTES = 1 << 20
 CELL_BYTES = 8  # of any kind, beside its text
-# Rows fetched between two looks at their size; one at a time where rows are large.
-STEP_ROWS = 64
-LARGE_ROW_BYTES = 16 << 10
+SIZED = frozenset({bytes, bytearray})
 PROGRESS_STEPS = 10_000  # of the virtual machine, between two looks at the clock: a fraction of a millisecond
 CLOSE_WAIT_S = 2.0
+LOOK_S = 1.0  # between two looks at the disk
+AGAIN_S = 0.05  # between two interrupts: one that comes between two statements is lost
 
 Row = tuple[Any, ...]
 
@@ -62,12 +63,13 @@ class SqliteSource:
         self._lock = threading.Lock()  # guards _closed and _connection
         self._busy = threading.Lock()  # held while a thread uses the connection
         self._closed = False
+        self._disk_is_low = False
+        self._left = threading.Event()  # set when the connection is given up
         self._deadline: float | None = None
         self._connection: sqlite3.Connection | None = None
         self._cursor: sqlite3.Cursor | None = None
         self._pending: list[Row] = []
         self._columns: list[Column] = []
-        self._numbers: frozenset[int] = frozenset()  # indices of the columns whose cells are all small
         self._rows = 0
         self._schema: pa.Schema | None = None
 
@@ -93,18 +95,43 @@ class SqliteSource:
             self.close()
 
     def close(self) -> None:
+        self._closed = True
+        # The thread that waits on SQLite comes back now; the connection must outlive that wait.
+        until = time.monotonic() + CLOSE_WAIT_S
+        while not self._busy.acquire(timeout=AGAIN_S if self._interrupted() else 0):
+            if time.monotonic() >= until:
+                return
+        try:
+            self._leave()
+        finally:
+            self._busy.release()
+
+    def _interrupted(self) -> bool:
+        """End what runs; False if nothing is connected."""
         with self._lock:
-            self._closed = True
             if self._connection is not None:
                 self._connection.interrupt()
-        # The thread that waits on SQLite comes back now; the connection must outlive that wait.
-        if self._busy.acquire(timeout=CLOSE_WAIT_S):
-            try:
-                self._leave()
-            finally:
-                self._busy.release()
+            return self._connection is not None
+
+    def _watch(self) -> None:
+        """Interrupt the statement at the deadline, whatever it does then, and where it fills the disk.
+
+        SQLite asks the progress handler every so many steps, but one step may copy a gigabyte.
+        """
+        while not self._left.wait(self._until_look()):
+            self._disk_is_low = not self._late() and disk_is_low()
+            while self._ended() and self._busy.locked():
+                self._interrupted()
+                if self._left.wait(AGAIN_S):
+                    return
+            if self._late():
+                return  # what asks for more is refused by itself
+
+    def _until_look(self) -> float:
+        return LOOK_S if self._deadline is None else max(0.0, min(LOOK_S, self._deadline - time.monotonic()))
 
     def _leave(self) -> None:
+        self._left.set()
         with self._lock:
             connection, self._connection, self._cursor = self._connection, None, None
         if connection is not None:
@@ -117,15 +144,16 @@ class SqliteSource:
         connection = sqlite3.connect(
             self._dsn.read_only_uri,
             uri=True,
-            timeout=self._dsn.busy_timeout_s,
+            timeout=min(self._dsn.busy_timeout_s, self._limits.deadline_s or self._dsn.busy_timeout_s),
             isolation_level=None,
             check_same_thread=False,
         )
         with self._lock:
             self._connection = connection
+        threading.Thread(target=self._watch, name="sqlite-watch", daemon=True).start()
         connection.text_factory = bytearray  # tells text from blobs, and text that is not UTF-8 is no error
         connection.set_progress_handler(self._ended, PROGRESS_STEPS)
-        connection.execute("PRAGMA temp_store = MEMORY")
+        set_bounds(connection, self._limits.cell_bytes_max)
         connection.execute("BEGIN")
         declared = self._declared(connection)
         connection.execute("PRAGMA query_only = ON")
@@ -141,14 +169,17 @@ class SqliteSource:
     def _declared(self, connection: sqlite3.Connection) -> list[str]:
         """The declared types of the result's columns as a view of it has them; none for what cannot be a view."""
         text = without_end(self._placed.joined(["NULL"] * len(self._values)))
-        with suppress(sqlite3.Error, sqlite3.Warning):
+        try:
             connection.execute(f"CREATE TEMP VIEW fluxport_result AS {text}")
             try:
                 rows = connection.execute("PRAGMA temp.table_info(fluxport_result)").fetchall()
             finally:
                 connection.execute("DROP VIEW temp.fluxport_result")
-            return [row[2].decode() for row in rows]
-        return []
+        except (sqlite3.Error, sqlite3.Warning) as error:
+            if getattr(error, "sqlite_errorcode", 0) & 0xFF in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_INTERRUPT}:
+                raise  # the statement itself would wait once more
+            return []
+        return [row[2].decode() for row in rows]
 
     def _decide(self, names: list[str], declared: list[str], statement: str) -> None:
         import pyarrow as pa
@@ -166,7 +197,6 @@ class SqliteSource:
             declared = [""] * len(names)
         self._columns = [columns.Column(*entry) for entry in zip(names, declared, found, strict=True)]
         self._schema = pa.schema([column.field for column in self._columns])
-        self._numbers = frozenset(i for i, kind in enumerate(self._schema.types) if pa.types.is_primitive(kind))
 
     def _at_end(self) -> bool:
         """Whether the rows in hand are all; one more is fetched to see it."""
@@ -212,51 +242,35 @@ class SqliteSource:
         """The next rows, a batch at most; LimitExceeded names row and column of a cell that is too large."""
         assert self._cursor is not None
         rows: list[Row] = []
-        size, step = 0, 1
-        while len(rows) < BATCH_ROWS and size < BATCH_BYTES:
-            more = self._cursor.fetchmany(step)
-            if not more:
+        size = 0
+        for row in self._cursor:
+            rows.append(row)
+            before = size
+            for cell in row:
+                if type(cell) in SIZED:
+                    size += len(cell)
+            if size - before > self._limits.cell_bytes_max:
+                self._refuse_too_large(row, self._rows + len(rows))
+            size += CELL_BYTES * len(row)
+            if len(rows) == BATCH_ROWS or size >= BATCH_BYTES:
                 break
-            weight = self._weighed(more, self._rows + len(rows) + 1)
-            rows += more
-            size += weight + CELL_BYTES * len(more) * len(more[0])
-            step = STEP_ROWS if weight < LARGE_ROW_BYTES * len(more) else 1
         return rows
 
-    def _weighed(self, rows: list[Row], first: int) -> int:
-        """Bytes of text and blobs in ``rows``, whose first has the number ``first``."""
-        size = 0
-        for column, cells in enumerate(zip(*rows, strict=True)):
-            if column in self._numbers:
-                continue
-            try:
-                sizes = [*map(len, filter(None, cells))]
-            except TypeError:  # a number among them
-                sizes = [len(cell) for cell in cells if isinstance(cell, bytes | bytearray)]
-            if sizes:
-                size += sum(sizes)
-                if max(sizes) > self._limits.cell_bytes_max:
-                    raise self._too_large(rows, first)
-        return size
-
-    def _too_large(self, rows: list[Row], first: int) -> LimitExceeded:
+    def _refuse_too_large(self, row: Row, number: int) -> None:
         assert self._cursor is not None
         limit = self._limits.cell_bytes_max
-        number, column, size = next(
-            (number, column, len(cell))
-            for number, row in enumerate(rows, first)
-            for column, cell in enumerate(row)
-            if isinstance(cell, bytes | bytearray) and len(cell) > limit
-        )
-        return LimitExceeded(
-            f"Column {self._cursor.description[column][0]!r}, row {number:,} holds a cell of {size:,} bytes; the limit "
-            f"is {limit:,}. Leave the column out, shorten it in the query, or raise cell_bytes_max.",
-            code="cell_too_large",
-        )
+        for column, cell in enumerate(row):
+            if type(cell) in SIZED and len(cell) > limit:
+                raise LimitExceeded(
+                    f"Column {self._cursor.description[column][0]!r}, row {number:,} holds a cell of {len(cell):,} "
+                    f"bytes; the limit is {limit:,}. Leave the column out, shorten it in the query, or raise "
+                    "cell_bytes_max.",
+                    code="cell_too_large",
+                )
 
     def _ended(self) -> int:
         """Asked by SQLite while a statement runs: anything but 0 ends it."""
-        return self._closed or self._late()
+        return self._closed or self._disk_is_low or self._late()
 
     def _late(self) -> bool:
         return self._deadline is not None and time.monotonic() >= self._deadline
@@ -264,6 +278,10 @@ class SqliteSource:
     def _refuse_if_ended(self) -> None:
         if self._closed:
             raise Canceled("The export was ended.")
+        if self._disk_is_low:
+            raise Unavailable(
+                "The disk where SQLite sorts is nearly full; sort fewer rows, or make room.", code="source_busy"
+            )
         if self._late():
             raise Unavailable(
                 "The query did not end within its time limit; ask for fewer rows or more time.", code="deadline"
@@ -274,7 +292,7 @@ class SqliteSource:
         """Errors of the driver as errors of the product; after close() every one of them is Canceled."""
         try:
             yield
-        except (sqlite3.Error, sqlite3.Warning, FluxportError) as error:
+        except (sqlite3.Error, sqlite3.Warning, MemoryError, FluxportError) as error:
             self._refuse_if_ended()
             if isinstance(error, FluxportError):
                 raise
