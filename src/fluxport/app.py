@@ -199,6 +199,7 @@ class Service:
             self.exports.sensors.store.close()
         if self.pushes is not None:
             self.pushes.close()
+        self.exports.spool.close()
         self._queue.close()
         self._store.close()
 
@@ -219,8 +220,9 @@ def database(config: Config) -> Store:
 
 def exports_of(config: Config, store: Store, queue: Queue) -> Exports:
     from fluxport.jobs.exports import Exports, ExportsOptions
+    from fluxport.jobs.spool import SpoolOptions
 
-    limits = config.limits
+    limits, spool = config.limits, config.server.spool
     return Exports(
         connections(config),
         stores(config),
@@ -240,6 +242,7 @@ def exports_of(config: Config, store: Store, queue: Queue) -> Exports:
                 cell_bytes_max=limits.cell_bytes_max,
                 deadline_s=limits.export_s,
             ),
+            spool=SpoolOptions(spool.bytes_max, spool.all_bytes_max, spool.least_bytes_s, spool.path),
         ),
         datasets(config),
         sensors(config, store.clock),
@@ -261,6 +264,9 @@ def service(config: Config) -> Service:
             "or try `fluxport demo`.",
             code="no_connection",
         )
+    folder = config.server.spool.path
+    if folder is not None and not (folder.is_dir() and os.access(folder, os.W_OK)):
+        raise Refused("Setting 'server.spool.path' must name a folder that can be written.", code="bad_configuration")
     store, queue = database(config), Queue(config.database)
     queue.migrate()
     exports = exports_of(config, store, queue)

@@ -101,6 +101,17 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
 
 
+class SpoolConfig(Section):
+    path: Path | None = Field(
+        None, description="the folder of its file, which has no name there; default: that of temporary files"
+    )
+    bytes_max: int = Field(1 << 30, gt=0, description="what it holds of one answer")
+    all_bytes_max: int = Field(4 << 30, ge=0, description="what it holds of all answers; 0 switches it off")
+    least_bytes_s: int = Field(
+        64 << 10, ge=0, description="once it is full, a client that takes less while others wait is cut off"
+    )
+
+
 class ServerConfig(Section):
     host: str = Field("127.0.0.1", description="the address to listen on; 0.0.0.0 or :: for every one")
     port: int = Field(8080, ge=0, le=65535, description="0 takes a free one")
@@ -108,6 +119,7 @@ class ServerConfig(Section):
     send_timeout_s: Seconds = Field(30.0, description="a client that takes next to nothing for so long is cut off")
     body_max_bytes: int = Field(1 << 20, gt=0, description="a larger request is refused while it is read")
     grace_s: Seconds = Field(10.0, description="what running exports get to finish on shutdown")
+    spool: SpoolConfig = SpoolConfig()
     metrics: Annotated[Literal["local", "on", "off"], BeforeValidator(_switch)] = Field(
         "local", description="who may read /metrics: this machine, everybody, nobody"
     )

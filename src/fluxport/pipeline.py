@@ -265,13 +265,8 @@ def _counted(
     batches: Batches, applies: Sequence[Callable[[pa.RecordBatch], pa.RecordBatch]], limits: Limits, tally: Tally
 ) -> Batches:
     """The batches after all steps, counted before the encoder has them, within the limits."""
-    deadline = None if limits.deadline_s is None else tally.started + limits.deadline_s
     for batch in batches:
-        if deadline is not None and time.monotonic() > deadline:
-            raise Unavailable(
-                f"The export took longer than its {limits.deadline_s:g} s and was ended; ask for fewer rows.",
-                code="deadline",
-            )
+        check_deadline(tally, limits)
         if batch.nbytes > limits.cell_bytes_max:
             _check_cells(batch, limits, tally.rows)
         kept = batch
@@ -290,6 +285,14 @@ def _counted(
             yield kept
         if tally.truncated:
             return
+
+
+def check_deadline(tally: Tally, limits: Limits) -> None:
+    if limits.deadline_s is not None and time.monotonic() > tally.started + limits.deadline_s:
+        raise Unavailable(
+            f"The export took longer than its {limits.deadline_s:g} s and was ended; ask for fewer rows.",
+            code="deadline",
+        )
 
 
 def _check_cells(batch: pa.RecordBatch, limits: Limits, rows_before: int) -> None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
+import http.client
 import json
+import os
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -19,6 +23,8 @@ ROWS = 20_000
 ALL = {"source": {"query": "SELECT * FROM users"}}
 # So much that no buffer between the database and the client holds it.
 ENDLESS = {"source": {"query": "SELECT a.id, b.name, b.email FROM users a CROSS JOIN users b"}}
+# Less than that, and more than any buffer: what the spool takes.
+MUCH = {"source": {"query": "SELECT a.id, b.name, b.email FROM users a CROSS JOIN users b WHERE a.id <= 50"}}
 ROOM = {"FLUXPORT_LIMITS__ACTIVE_MAX": "50", "FLUXPORT_CONNECTIONS__MAIN__QUERIES_MAX": "20"}
 
 
@@ -29,9 +35,9 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @contextmanager
-def stream(client: Client) -> Iterator[tuple[socket.socket, str]]:
-    """A connection that has asked for ENDLESS and read the head of the answer, and the export's id."""
-    body = json.dumps(ENDLESS).encode()
+def stream(client: Client, asked: object = ENDLESS) -> Iterator[tuple[socket.socket, str]]:
+    """A connection that has asked for a stream and read the head of the answer, and the export's id."""
+    body = json.dumps(asked).encode()
     with socket.socket() as connection:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         connection.settimeout(60)
@@ -104,3 +110,81 @@ def test_slow_clients_cost_others_nothing(tmp_path: Path, database: str) -> None
         finally:
             over.set()
             sipping.join()
+
+
+def rest_of(connection: socket.socket) -> tuple[bytes, bool]:
+    """What is still to come of an answer in chunks, read quickly, and whether it came to its end."""
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+    answer = http.client.HTTPResponse(connection)
+    answer.fp = connection.makefile("rb")
+    answer.chunked, answer.chunk_left, answer.will_close, answer.length = True, None, False, None
+    try:
+        return answer.read(), True
+    except http.client.IncompleteRead as error:
+        return error.partial, False
+    except ConnectionError:
+        return b"", False
+
+
+def test_a_slow_reader_does_not_keep_the_database_from_others(tmp_path: Path, database: str) -> None:
+    """Three hold all the queries of the connection; what they do not take goes to disk, and is whole in the end."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    with service(tmp_path, database, FLUXPORT_SERVER__SPOOL__PATH=str(disk)) as client, ExitStack() as opened:
+        whole = client.post("/v1/stream", MUCH).content
+        before = memory_kb(client.pid)
+        slow = [opened.enter_context(stream(client, MUCH)) for _ in range(3)]
+        for _ in range(5):
+            assert client.post("/v1/stream", ALL).status_code == 200
+        assert wait_until(lambda: queries(database) == 0)
+        assert list(disk.iterdir()) == []
+        assert f"{disk}/" in open_files(client.pid)
+        assert memory_kb(client.pid) - before < 60_000
+        for connection, export in slow:
+            assert client.get(f"/v1/exports/{export}").json()["status"] == "running"
+            assert rest_of(connection) == (whole, True)
+            assert wait_until(lambda export=export: client.get(f"/v1/exports/{export}").json()["status"] == "completed")
+            told = client.get(f"/v1/exports/{export}").json()
+            assert told["files"][0]["sha256"] == hashlib.sha256(whole).hexdigest()
+
+
+def open_files(pid: int) -> str:
+    return " ".join(os.readlink(file) for file in Path(f"/proc/{pid}/fd").iterdir() if file.is_symlink())
+
+
+def test_past_the_disks_bound_a_slow_reader_is_cut_off_while_others_wait(tmp_path: Path, database: str) -> None:
+    settings = {"FLUXPORT_SERVER__SPOOL__BYTES_MAX": "1000000", "FLUXPORT_SERVER__SEND_TIMEOUT_S": "600"}
+    with service(tmp_path, database, **settings) as client, ExitStack() as opened:
+        slow = {export: taken for taken, export in (opened.enter_context(stream(client)) for _ in range(3))}
+        assert client.post("/v1/stream", ALL).status_code == 200
+        assert wait_until(lambda: ended(client, slow))
+        told = ended(client, slow)
+        assert set(told.values()) == {"client_slow"}
+        _, complete = rest_of(slow[next(iter(told))])
+        assert not complete
+
+
+def ended(client: Client, exports: Iterable[str]) -> dict[str, str]:
+    """Why, by export, those have ended that did."""
+    errors = {export: client.get(f"/v1/exports/{export}").json()["error"] for export in exports}
+    return {export: error["code"] for export, error in errors.items() if error}
+
+
+def test_a_reader_who_leaves_gives_its_part_of_the_disk_back(tmp_path: Path, database: str) -> None:
+    """All of the disk is one answer's; the next one finds room."""
+    settings = {"FLUXPORT_SERVER__SPOOL__ALL_BYTES_MAX": "60000000", "FLUXPORT_CONNECTIONS__MAIN__QUERIES_MAX": "1"}
+    with service(tmp_path, database, **settings) as client:
+        for _ in range(3):
+            with stream(client, MUCH) as (_, export):
+                assert client.post("/v1/stream", ALL).status_code == 200
+            assert wait_until(lambda export=export: client.get(f"/v1/exports/{export}").json()["status"] == "failed")
+            assert client.get(f"/v1/exports/{export}").json()["error"]["code"] == "client_gone"
+
+
+def test_many_in_line_do_not_keep_those_before_them_from_going_on(tmp_path: Path, database: str) -> None:
+    """More callers wait for a connection than there are threads, and a query is at work all the same."""
+    settings = {"FLUXPORT_CONNECTIONS__MAIN__QUERIES_MAX": "1", "FLUXPORT_LIMITS__REQUESTS_PER_MINUTE": "10000"}
+    with service(tmp_path, database, **settings) as client, ThreadPoolExecutor(100) as pool:
+        answers = list(pool.map(lambda _: client.post("/v1/stream", ALL), range(100)))
+        assert {answer.status_code for answer in answers} == {200}
+        assert len({answer.content for answer in answers}) == 1

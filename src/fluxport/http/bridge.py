@@ -9,28 +9,38 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import inspect
+import re
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from typing import Any
 
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from fluxport.errors import Canceled, Unavailable
+from fluxport.errors import Canceled, FluxportError, Unavailable
+from fluxport.http.answers import file_headers
+from fluxport.jobs.exports import Exports
+from fluxport.jobs.slots import Reading
+from fluxport.jobs.store import Caller
+from fluxport.plan import ExportSpec
 from fluxport.stages import Chunks
 from fluxport.telemetry import metrics
 
-_END = object()
+_END = memoryview(b"")
 SENT_BYTES = 64 << 10  # at a time, so that the time limit of a send is one of so many bytes
 
 
 class StreamedFile(Response):
     """A response whose body is ``chunks``, pulled in ``threads``.
 
-    The first chunk is pulled before the status is sent, so that a refusal is still a proper error answer; a length is
-    told if ``headers`` have it. ``cancel``
-    makes a pull that waits on the source come back; it is called when the client is gone.
+    The first chunk that is not empty is pulled before the status is sent, so that a refusal is still a proper error
+    answer. A length is sent if ``headers`` have it, or if ``length`` knows it by then. ``reading`` is the export's, if
+    it is one: when its turn is, and when it was ended from outside. ``cancel`` makes a pull that waits on the source
+    come back; it is called when the client is gone.
     """
 
     def __init__(
@@ -42,7 +52,8 @@ class StreamedFile(Response):
         cancel: Callable[[], None],
         send_timeout_s: float,
         status: int = 200,
-        measured: bool = True,
+        reading: Reading | None = None,
+        length: Callable[[], int] | None = None,
     ) -> None:
         super().__init__(status_code=status, headers=headers)
         if "Content-Length" not in headers:  # Starlette has put one of its own there
@@ -51,20 +62,30 @@ class StreamedFile(Response):
         self._threads = threads
         self._cancel = cancel
         self._send_timeout_s = send_timeout_s
-        self._measured = measured  # whether this is the first byte of an export
+        self._reading = reading
+        self._length = length
         self._began = time.monotonic()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         gone = asyncio.ensure_future(disconnect(receive))
+        ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        if self._reading is not None:
+            ended = asyncio.wrap_future(self._reading.ended)
         try:
-            chunk = await self._pull(gone)
-            if self._measured:
+            await self._wait_for_turn(gone)
+            while len(chunk := await self._pull(gone)) == 0 and chunk is not _END:
+                pass
+            if self._length is not None:
+                self.headers["Content-Length"] = str(self._length())
+            if self._reading is not None:
                 metrics.first_byte(time.monotonic() - self._began)
             await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
             while chunk is not _END:
                 for at in range(0, len(chunk), SENT_BYTES):
                     piece = chunk[at : at + SENT_BYTES]
-                    await self._send(send, {"type": "http.response.body", "body": piece, "more_body": True})
+                    await self._send(send, {"type": "http.response.body", "body": piece, "more_body": True}, ended)
+                    if ended.done():
+                        break
                 chunk = await self._pull(gone)
             await send({"type": "http.response.body", "body": b"", "more_body": False})
         except Unavailable as error:
@@ -73,7 +94,28 @@ class StreamedFile(Response):
         finally:
             gone.cancel()
             # Shielded: a cancelled request must still end its query before anything else happens.
-            await asyncio.shield(asyncio.get_running_loop().run_in_executor(self._threads, self._chunks.close))
+            await asyncio.shield(asyncio.get_running_loop().run_in_executor(self._threads, self._end))
+
+    def _end(self) -> None:
+        """Close the chunks. Those of an export that nobody has pulled yet are begun first, or nothing would tell its
+        end."""
+        if self._reading is not None and inspect.getgeneratorstate(self._chunks) == inspect.GEN_CREATED:
+            self._cancel()
+            with contextlib.suppress(FluxportError, StopIteration):
+                next(self._chunks)
+        self._chunks.close()
+
+    async def _wait_for_turn(self, gone: asyncio.Future[None]) -> None:
+        """Without a thread, which those whose turn it is need. How it went is told by the pull that follows."""
+        if self._reading is None or (turn := self._reading.enter()).done():
+            return
+        try:
+            both: set[asyncio.Future[Any]] = {asyncio.wrap_future(turn), gone}
+            done, _ = await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+            for future in done - {gone}:
+                future.exception()
+        finally:
+            turn.cancel()
 
     async def _pull(self, gone: asyncio.Future[None]) -> Any:
         """The next chunk or _END; Canceled once the client is gone, the query ended and the pull come back."""
@@ -90,14 +132,21 @@ class StreamedFile(Response):
                 await asyncio.wait({pull})
                 pull.exception()
 
-    async def _send(self, send: Send, message: dict[str, Any]) -> None:
+    async def _send(self, send: Send, message: dict[str, Any], ended: asyncio.Future[None]) -> None:
+        """Give up after a while, or as soon as the stream was ended: the pull that follows raises why."""
+        sending = asyncio.ensure_future(send(message))
         try:
-            await asyncio.wait_for(send(message), self._send_timeout_s)
-        except TimeoutError:
-            raise Unavailable(
-                f"The client took next to nothing for {self._send_timeout_s:g} s; the export was ended.",
-                code="client_stalled",
-            ) from None
+            both: set[asyncio.Future[Any]] = {sending, ended}
+            await asyncio.wait(both, timeout=self._send_timeout_s, return_when=asyncio.FIRST_COMPLETED)
+            if sending.done():
+                sending.result()
+            elif not ended.done():
+                raise Unavailable(
+                    f"The client took next to nothing for {self._send_timeout_s:g} s; the export was ended.",
+                    code="client_stalled",
+                )
+        finally:
+            sending.cancel()
 
 
 def _fail(chunks: Chunks, error: Unavailable) -> None:
@@ -109,3 +158,37 @@ def _fail(chunks: Chunks, error: Unavailable) -> None:
 async def disconnect(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
+
+
+_OLD_HOP = re.compile(r"(?:^|,)\s*(?:HTTP/)?(?:0\.9|1\.0)\s", re.IGNORECASE)
+
+
+def is_blind(request: Request) -> bool:
+    """Whether who asks takes the break of an answer without length for its end.
+
+    HTTP/1.0 has no other end; a reset shows the difference to a client of ours, but HAProxy and Apache hand it on as a
+    proper end. What stands behind a proxy is known by ``Via``. PHP's own HTTP client speaks HTTP/1.1 and does not look
+    for the last chunk; it gives no name and wants the connection closed.
+    """
+    headers = request.headers
+    return (
+        request.scope["http_version"] in ("0.9", "1.0")
+        or any(_OLD_HOP.search(via) for via in headers.getlist("via"))
+        or ("user-agent" not in headers and headers.get("connection", "").lower() == "close")
+    )
+
+
+async def streamed(
+    exports: Exports, spec: ExportSpec, caller: Caller, request: Request, *, threads: Executor, send_timeout_s: float
+) -> StreamedFile:
+    """A direct stream as the answer to ``request``."""
+    made = await run_in_threadpool(exports.stream, spec, caller, whole=is_blind(request))
+    return StreamedFile(
+        made.chunks,
+        headers=file_headers(made.export.filename, made.export.media_type, made.record.id),
+        threads=threads,
+        cancel=made.gone,
+        send_timeout_s=send_timeout_s,
+        reading=made.reading,
+        length=made.length,
+    )

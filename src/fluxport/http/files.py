@@ -15,7 +15,8 @@ from starlette.responses import Response
 
 from fluxport.errors import Conflict, Gone, NotFound
 from fluxport.http.answers import file_headers
-from fluxport.http.bridge import StreamedFile
+from fluxport.http.bridge import StreamedFile, is_blind
+from fluxport.jobs.spool import Spool, Spooled, whole
 from fluxport.jobs.store import Record
 from fluxport.partfiles import MANIFEST, zipped
 from fluxport.stages import Chunks, Sink
@@ -23,9 +24,10 @@ from fluxport.stages import Chunks, Sink
 
 @dataclass(frozen=True)
 class Files:
-    """What sends them: the stores, and the threads in which they are read."""
+    """What sends them: the stores, the spool for those who need a length, and the threads in which they are read."""
 
     stores: Mapping[str, Sink]
+    spool: Spool
     threads: Executor
     send_timeout_s: float
 
@@ -64,10 +66,10 @@ class Files:
 
     def _zip(self, record: Record, result: Mapping[str, Any], request: Request) -> Response:
         sink = self.stores[record.spec["store"]]
-        members = [(file["filename"], file["location"]) for file in result["files"]]
-        members.append((MANIFEST, result["location"]))
+        members = [(file["filename"], file["location"], file["bytes"]) for file in result["files"]]
+        members.append((MANIFEST, result["location"], None))
         return self._sent(
-            lambda: zipped((name, sink.open(location)) for name, location in members),
+            lambda: zipped((name, sink.open(location, 0, size)) for name, location, size in members),
             self._headers(record, result),
             request,
         )
@@ -81,14 +83,17 @@ class Files:
     ) -> Response:
         if request.method == "HEAD":
             return Response(status_code=status, headers=headers)
+        spooled = None
+        if "Content-Length" not in headers and is_blind(request):
+            spooled = Spooled(self.spool)
         return StreamedFile(
-            chunks(),
+            chunks() if spooled is None else whole(chunks(), spooled),
             headers=headers,
             threads=self.threads,
             cancel=lambda: None,
             send_timeout_s=self.send_timeout_s,
             status=status,
-            measured=False,
+            length=None if spooled is None else lambda: spooled.size_bytes,
         )
 
 

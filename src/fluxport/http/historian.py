@@ -11,11 +11,10 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
-from starlette.concurrency import run_in_threadpool
 
 from fluxport.errors import Refused
-from fluxport.http.answers import NO_STORE, file_headers, parse_json
-from fluxport.http.bridge import StreamedFile
+from fluxport.http.answers import NO_STORE, parse_json
+from fluxport.http.bridge import streamed
 from fluxport.http.callers import Callers
 from fluxport.http.session import is_local
 from fluxport.jobs.exports import Exports
@@ -129,14 +128,7 @@ def add_old(routes: APIRouter, door: Door, files: Executor, send_timeout_s: floa
     async def export(request: Request) -> Response:
         caller = await door.reader(request)
         spec = read_export(request.query_params.multi_items())
-        made = await run_in_threadpool(door.exports.stream, spec, caller)
-        return StreamedFile(
-            made.chunks,
-            headers=file_headers(made.export.filename, made.export.media_type, made.record.id),
-            threads=files,
-            cancel=made.gone,
-            send_timeout_s=send_timeout_s,
-        )
+        return await streamed(door.exports, spec, caller, request, threads=files, send_timeout_s=send_timeout_s)
 
     @routes.get("/api/v1/query", tags=tags, summary="A range of a sensor for a chart")
     async def query(request: Request) -> Response:

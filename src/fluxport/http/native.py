@@ -11,8 +11,8 @@ from fastapi.responses import JSONResponse, Response, StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
 from fluxport.errors import Refused
-from fluxport.http.answers import NO_STORE, file_headers, parse_json
-from fluxport.http.bridge import StreamedFile
+from fluxport.http.answers import NO_STORE, parse_json
+from fluxport.http.bridge import streamed
 from fluxport.http.callers import Callers
 from fluxport.http.events import event_lines
 from fluxport.jobs.exports import Exports
@@ -97,14 +97,7 @@ def add_stream(routes: APIRouter, exports: Exports, callers: Callers, threads: E
     async def stream(request: Request) -> Response:
         caller, body = await callers.verified(request)
         spec = ExportSpec.from_json(parse_json(body))
-        made = await run_in_threadpool(exports.stream, spec, caller)
-        return StreamedFile(
-            made.chunks,
-            headers=file_headers(made.export.filename, made.export.media_type, made.record.id),
-            threads=threads,
-            cancel=made.gone,
-            send_timeout_s=send_timeout_s,
-        )
+        return await streamed(exports, spec, caller, request, threads=threads, send_timeout_s=send_timeout_s)
 
 
 def add_exports(routes: APIRouter, exports: Exports, callers: Callers, links: Links) -> None:

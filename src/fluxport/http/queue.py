@@ -21,8 +21,8 @@ from fluxport.auth.scopes import EVERYTHING
 from fluxport.auth.sessions import DEVELOPER
 from fluxport.auth.tokens import check_download_token, download_token
 from fluxport.errors import Conflict, Disabled, Gone, NotFound, Refused
-from fluxport.http.answers import NO_STORE, REQUEST_ID, file_headers, parse_json
-from fluxport.http.bridge import StreamedFile
+from fluxport.http.answers import NO_STORE, REQUEST_ID, parse_json
+from fluxport.http.bridge import streamed
 from fluxport.http.callers import Callers, address_of, came
 from fluxport.http.cookies import SAFE, check_same_origin
 from fluxport.http.downloads import AfterLastByte, used_up
@@ -184,14 +184,7 @@ def add_files(routes: APIRouter, door: Door, files: Files, threads: Executor, se
     async def stream(request: Request) -> Response:
         caller, _ = await door.caller(request)
         spec, _ = read_request(from_query(request.query_params.multi_items()))
-        made = await run_in_threadpool(door.exports.stream, spec, caller)
-        return StreamedFile(
-            made.chunks,
-            headers=file_headers(made.export.filename, made.export.media_type, made.record.id),
-            threads=threads,
-            cancel=made.gone,
-            send_timeout_s=send_timeout_s,
-        )
+        return await streamed(door.exports, spec, caller, request, threads=threads, send_timeout_s=send_timeout_s)
 
 
 def enveloped(data: Any, status: int = 200) -> Response:

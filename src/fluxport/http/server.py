@@ -51,7 +51,7 @@ def build(  # noqa: PLR0913  everything that the doors are made of
         redoc_url=None,
     )
     threads = ThreadPoolExecutor(STREAM_THREADS, thread_name_prefix="fluxport-stream")
-    files = Files(exports.stores, threads, send_timeout_s)
+    files = Files(exports.stores, exports.spool, threads, send_timeout_s)
     app.include_router(native.router(exports, callers, links, threads=threads, send_timeout_s=send_timeout_s))
     app.include_router(downloads.router(exports, callers, links, files))
     app.include_router(fluxquery.router(exports, callers, links, compression=compression))

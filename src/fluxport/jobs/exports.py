@@ -8,20 +8,23 @@ import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from fluxport import formats
 from fluxport.datasets import Dataset
 from fluxport.delivery.webhook import WebhookOptions
-from fluxport.errors import Broken, Canceled, Conflict, Disabled, FluxportError, Refused, TooMany, Unavailable
+from fluxport.errors import Broken, Canceled, Conflict, Disabled, FluxportError, Refused, Unavailable
 from fluxport.findings import Findings
 from fluxport.formats.names import unique_names
 from fluxport.jobs.carry import locations, told
 from fluxport.jobs.engine import Queue
 from fluxport.jobs.request import ExportRequest
+from fluxport.jobs.slots import Reading, Slots
+from fluxport.jobs.spool import Spool, SpoolOptions
 from fluxport.jobs.store import Caller, Record, Store
 from fluxport.jobs.tell import check_notify
-from fluxport.pipeline import as_failure
+from fluxport.pipeline import as_failure, check_deadline
 from fluxport.plan import Connection, Export, ExportSpec, Sensors, plan_export
 from fluxport.series import SensorStore
 from fluxport.stages import Chunks, Limits, Sink
@@ -43,6 +46,7 @@ class ExportsOptions:
     webhooks: WebhookOptions = field(default_factory=WebhookOptions)
     mail_domains: tuple[str, ...] | None = None
     limits: Limits = field(default_factory=lambda: Limits(deadline_s=900.0))
+    spool: SpoolOptions = field(default_factory=SpoolOptions)
 
 
 @dataclass(frozen=True)
@@ -57,12 +61,17 @@ class Preview:
 
 @dataclass
 class Stream:
-    """A direct stream on its way: ``chunks`` is the file, ``gone`` is called when nobody reads it any more."""
+    """A direct stream on its way: ``chunks`` is the file, ``gone`` is called when nobody reads it any more.
+
+    ``length`` is the file's, known with the first bytes, or None for a file that goes out as it comes. A pull waits
+    until ``reading.enter()`` is done."""
 
     record: Record
     export: Export
     chunks: Chunks
     gone: Callable[[], None]
+    reading: Reading
+    length: Callable[[], int] | None
 
 
 class Exports:
@@ -85,7 +94,12 @@ class Exports:
         self.store = store
         self.options = options
         self._queue = queue
-        self._slots = {name: threading.Semaphore(most) for name, most in self.queries_max.items()}
+        self.spool = Spool(options.spool)
+        # Files of our own store come in few threads: one that waited there could be what the others wait for.
+        self._slots = {
+            name: Slots(name, most, options.connection_wait_s if name in connections else 0.0)
+            for name, most in self.queries_max.items()
+        }
         self._streams: dict[str, Callable[[], None]] = {}
         self._closing = threading.Event()
 
@@ -220,18 +234,25 @@ class Exports:
 
     # -- streaming -------------------------------------------------------------------------------------------------
 
-    def stream(self, spec: ExportSpec, caller: Caller) -> Stream:
-        """The file itself, and a record that tells afterwards how it went. No query runs before the first pull."""
+    def stream(self, spec: ExportSpec, caller: Caller, *, whole: bool = False) -> Stream:
+        """The file itself, and a record that tells afterwards how it went. No query runs before the first pull.
+
+        ``whole``: nothing of it comes before all of it has, and then its length is known; until then pulls give empty
+        chunks."""
         spec = self._allowed(spec, caller)
         record = self.store.create_stream(spec, caller)
         export = self.plan(spec, record.id, caller.owner)
+        check = partial(check_deadline, export.tally, self.options.limits)
+        reading = Reading(self._slots[spec.connection], self.spool, export.chunks, export.source.close, check)
         gone = threading.Event()
 
         def leave() -> None:
             gone.set()
-            export.source.close()
+            reading.end()
 
-        return Stream(record, export, self._observed(record, export, gone), leave)
+        chunks = reading.whole() if whole else reading.chunks()
+        observed = self._observed(record, export, reading, chunks, gone)
+        return Stream(record, export, observed, leave, reading, reading.length if whole else None)
 
     def preview(self, spec: ExportSpec, caller: Caller) -> Preview:
         """The first rows, after everything that was asked for has been found right."""
@@ -245,7 +266,7 @@ class Exports:
         )
         limits = replace(PREVIEW_LIMITS, rows=PREVIEW_ROWS if rows is None else min(rows, PREVIEW_ROWS))
         export = self.plan(shown, "preview", caller.owner, limits)
-        with self._slot(spec.connection):
+        with self._slots[spec.connection].held():
             text = b"".join(export.chunks()).decode()
         tally = export.tally
         source = {"query": spec.query, "dataset": spec.dataset, "connection": spec.connection, "params": spec.params}
@@ -257,11 +278,13 @@ class Exports:
         columns = [(name, kind, key) for (name, kind), key in zip(tally.columns, keys, strict=True)]
         return Preview(columns, text, tally.truncated)
 
-    def _observed(self, record: Record, export: Export, gone: threading.Event) -> Chunks:
+    def _observed(
+        self, record: Record, export: Export, reading: Reading, chunks: Chunks, gone: threading.Event
+    ) -> Chunks:
         error: BaseException | None = None
         try:
-            with self.running(record.id, export.source.close), self._slot(record.spec["connection"]):
-                yield from export.chunks()
+            with self.running(record.id, reading.end), contextlib.closing(chunks):
+                yield from chunks
         except BaseException as raised:
             error = raised
             raise
@@ -282,22 +305,6 @@ class Exports:
             values["error"] = {"code": failure.code, "message": failure.message, "retryable": failure.retryable}
         with contextlib.suppress(Conflict):  # canceled meanwhile
             self.store.move(record.id, "completed" if error is None else "failed", fence=record.fence, **values)
-
-    @contextlib.contextmanager
-    def _slot(self, connection: str) -> Iterator[None]:
-        slots = self._slots[connection]
-        # Files of our own store come in few threads: one that waited there could be what the others wait for.
-        own = connection not in self.connections
-        if not slots.acquire(timeout=0 if own else self.options.connection_wait_s):
-            raise TooMany(
-                f"Connection {connection!r} is busy with as many queries as it may run; ask again in a moment.",
-                code="connection_busy",
-                retry_after_s=10,
-            )
-        try:
-            yield
-        finally:
-            slots.release()
 
     # -- ending ----------------------------------------------------------------------------------------------------
 

@@ -1,0 +1,213 @@
+"""What has left its source and not yet gone to its reader, on disk: one file for all answers of a process, which has no
+name, so that nothing of it outlives the process.
+
+    file    | block 0 | block 1 | block 2 | ...    at most ``all_bytes``
+    answer  blocks in order, each with its length; a block that was read is free for whichever answer needs one next
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import tempfile
+import threading
+from collections import deque
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from fluxport.errors import LimitExceeded, Unavailable
+from fluxport.stages import Chunks
+
+log = logging.getLogger("fluxport.spool")
+
+BLOCK_BYTES = 64 << 10
+ROOM_WAIT_S = 0.1
+
+
+@dataclass(frozen=True)
+class SpoolOptions:
+    """``bytes_max`` of one answer, ``all_bytes_max`` of all together; ``least_bytes_s`` is what the reader of a full
+    one must take while others wait. ``folder``: where the file is; None is the system's for temporary files."""
+
+    bytes_max: int = 1 << 30
+    all_bytes_max: int = 4 << 30
+    least_bytes_s: int = 64 << 10
+    folder: Path | None = None
+
+
+class Spool:
+    """The file. It is made with the first block, and empty again once no answer uses it."""
+
+    def __init__(self, options: SpoolOptions) -> None:
+        self.options = options
+        self._lock = threading.Lock()
+        self._file: IO[bytes] | None = None
+        self._free: list[int] = []
+        self._made = 0
+
+    def close(self) -> None:
+        with self._lock:
+            if self._file is not None:
+                self._file.close()
+                self._file = None
+
+    def write(self, data: memoryview) -> int | None:
+        """The block that holds ``data`` now; None if there is no room."""
+        with self._lock:
+            if not self._free and (self._made + 1) * BLOCK_BYTES > self.options.all_bytes_max:
+                return None
+            if self._free:
+                block = self._free.pop()
+            else:
+                block, self._made = self._made, self._made + 1
+            try:
+                if self._file is None:
+                    self._file = tempfile.TemporaryFile(prefix="fluxport-", dir=self.options.folder, buffering=0)  # noqa: SIM115  as long as the process
+            except OSError as error:
+                self._free.append(block)
+                raise _failed(error) from error
+        try:
+            at = 0
+            while at < len(data):
+                at += os.pwrite(self._file.fileno(), data[at:], block * BLOCK_BYTES + at)
+        except OSError as error:
+            self.free([block])
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                return None
+            raise _failed(error) from error
+        return block
+
+    def read(self, block: int, size: int) -> bytes:
+        assert self._file is not None
+        try:
+            data = os.pread(self._file.fileno(), size, block * BLOCK_BYTES)
+        except OSError as error:
+            raise _failed(error) from error
+        if len(data) != size:
+            raise _failed(None)
+        return data
+
+    def free(self, blocks: list[int]) -> None:
+        with self._lock:
+            self._free += blocks
+            if len(self._free) == self._made and self._file is not None:
+                self._free.clear()
+                self._made = 0
+                os.ftruncate(self._file.fileno(), 0)
+
+
+class Spooled:
+    """One answer in the spool: written by one thread, read by another."""
+
+    def __init__(self, spool: Spool) -> None:
+        self._spool = spool
+        self._changed = threading.Condition()
+        self._blocks: deque[tuple[int, int]] = deque()
+        self._ended = False
+        self._error: BaseException | None = None
+        self.size_bytes = 0
+        self.taken_bytes = 0
+        self.full = False  # whether the writer waits for room
+
+    def write(self, chunk: bytes | memoryview, *, wait: bool) -> None:
+        """Append. Without room ``wait`` until the reader has made some, else LimitExceeded where the answer is too
+        large, Unavailable where others have the room. Raises what :meth:`fail` was called with."""
+        view = memoryview(chunk)
+        for at in range(0, len(view), BLOCK_BYTES):
+            piece = view[at : at + BLOCK_BYTES]
+            with self._changed:
+                while (block := self._written(piece, wait)) is None:
+                    self._changed.wait(ROOM_WAIT_S)  # it may come from another answer, too
+                self._blocks.append((block, len(piece)))
+                self.size_bytes += len(piece)
+                self._changed.notify_all()
+
+    def _written(self, piece: memoryview, wait: bool) -> int | None:
+        if self._error is not None:
+            raise self._error
+        most = self._spool.options.bytes_max
+        fits = self.size_bytes - self.taken_bytes + len(piece) <= most
+        block = self._spool.write(piece) if fits else None
+        if block is None and not wait:
+            raise _too_large(most) if not fits else _all_full()
+        self.full = block is None
+        return block
+
+    def end(self) -> None:
+        """Everything has been written."""
+        with self._changed:
+            self._ended = True
+            self._changed.notify_all()
+
+    def fail(self, error: BaseException) -> None:
+        """Reader and writer get ``error`` next, whatever has not been read."""
+        with self._changed:
+            self._error = self._error or error
+            self._changed.notify_all()
+
+    def chunks(self, check: Callable[[], None]) -> Chunks:
+        """What was written, a block at a time and as it comes, until :meth:`end`; ``check`` may raise before each."""
+        while True:
+            with self._changed:
+                while not self._blocks and not self._ended and self._error is None:
+                    self._changed.wait()
+                if self._error is not None:
+                    raise self._error
+                if not self._blocks:
+                    return
+                block, size = self._blocks.popleft()
+            try:
+                check()
+                data = self._spool.read(block, size)
+            finally:
+                self._spool.free([block])
+            with self._changed:
+                self.taken_bytes += size
+                self._changed.notify_all()
+            yield data
+
+    def close(self) -> None:
+        """Give back what was not read; nothing is written after this."""
+        with self._changed:
+            blocks = [block for block, _ in self._blocks]
+            self._blocks.clear()
+        self._spool.free(blocks)
+
+
+def whole(chunks: Chunks, spooled: Spooled, check: Callable[[], None] = lambda: None) -> Chunks:
+    """``chunks``, none of them before the last one has come: an empty one for each that comes, so that a caller's
+    thread is not taken for as long as that lasts, and then all of them. ``spooled.size_bytes`` is their length then."""
+    try:
+        with closing(chunks):
+            for chunk in chunks:
+                spooled.write(chunk, wait=False)
+                yield b""
+        spooled.end()
+        yield from spooled.chunks(check)
+    finally:
+        spooled.close()
+
+
+def _failed(error: OSError | None) -> Unavailable:
+    log.error("the spool cannot be used: %s", error.strerror if error else "it is shorter than what was written")
+    return Unavailable("The disk for answers on their way failed; ask again in a moment.", code="spool_failed")
+
+
+def _too_large(most: int) -> LimitExceeded:
+    return LimitExceeded(
+        f"An answer to HTTP/1.0, whose end it could not mark, may have at most {most:,} bytes; ask over HTTP/1.1 "
+        "(nginx: proxy_http_version 1.1), or have the export stored.",
+        code="spool_too_small",
+    )
+
+
+def _all_full() -> Unavailable:
+    return Unavailable(
+        "The disk for answers to HTTP/1.0 is full; ask again in a moment, or over HTTP/1.1.",
+        code="spool_full",
+        retry_after_s=30,
+    )
