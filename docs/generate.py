@@ -31,6 +31,7 @@ from fluxport.formats.compress import ALIASES as COMPRESSION_ALIASES
 from fluxport.formats.compress import ARCHIVE, COMPRESSIONS
 from fluxport.formats.options import PROFILES, CommonOptions
 from fluxport.partfiles import ZIP_TYPE
+from fluxport.policy.guard.words import REFUSED_FUNCTIONS, Dialect
 
 DOCS = Path(__file__).resolve().parent
 SOURCE = Path(errors.__file__).resolve().parent
@@ -445,6 +446,21 @@ def warnings() -> str:
     return table(["code", "what was changed"], ([code(name), prose(text)] for name, text in SENTENCES.items()))
 
 
+def refused_functions() -> str:
+    """The functions of each database that the guard knows and refuses, by the reason."""
+    shown: dict[Dialect, str] = {"mysql": "MySQL, MariaDB", "sqlite": "SQLite"}
+
+    def rows() -> Iterator[list[str]]:
+        for dialect, database in shown.items():
+            reasons: dict[str, list[str]] = {}
+            for function, reason in REFUSED_FUNCTIONS[dialect].items():
+                reasons.setdefault(reason, []).append(code(function))
+            for reason, functions in reasons.items():
+                yield [database, ", ".join(functions), prose(reason)]
+
+    return table(["database", "functions", "each"], rows())
+
+
 SECTIONS: dict[str, Callable[[], str]] = {
     "command line": command_line,
     "configuration": configuration,
@@ -458,6 +474,7 @@ SECTIONS: dict[str, Callable[[], str]] = {
     "error families": families,
     "error codes": error_codes,
     "warnings": warnings,
+    "refused functions": refused_functions,
 }
 _SECTION = re.compile(r"(<!-- generated: (?P<name>.+?) -->\n).*?(<!-- end of (?P=name) -->)", re.DOTALL)
 

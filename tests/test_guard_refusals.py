@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from fluxport.errors import QueryRefused
 from fluxport.policy.guard import GuardPolicy, check, words
-from guard_corpora import accepted, attacks
+from guard_corpora import accepted, attacks, legitimate
 
 POLICY = GuardPolicy(default_schema="shop")
 ATTACKS = [(dialect, code, sql) for dialect in ("mysql", "sqlite", "duckdb") for code, sql in attacks(dialect)]
@@ -183,17 +183,34 @@ def test_most_refusals_need_no_parser() -> None:
     assert out.split() == ["query_into", "False"]
 
 
-STATEMENTS = [(sql, policy) for _, sql, policy in accepted()]
+STATEMENTS = [(sql, policy) for _, sql, policy in accepted()] + [
+    (one.sql, GuardPolicy(dialect)) for dialect in words.FUNCTIONS for one in legitimate(dialect)
+]
 PIECES = sorted(
     {piece for _, _, sql in ATTACKS for piece in re.findall(r"[\w@]+|\s+|'[^']*'|/\*.*?\*/|--|.", sql)}
     | {"INTO OUTFILE '/tmp/x'", "/*!50000 ", "mysql.user", "SLEEP(9)", "; ", "FOR UPDATE", "@@version", "\\", "''"}
 )
 QUOTED = {
-    "mysql": re.compile(r"'(?:[^'\\]|''|\\.)*'|`(?:[^`]|``)*`", re.DOTALL),
-    "sqlite": re.compile(r"'(?:[^']|'')*'|`(?:[^`]|``)*`", re.DOTALL),
-    "duckdb": re.compile(r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"", re.DOTALL),
+    "mysql": re.compile(r"(?:\b(?:[xXbBnN]|_\w+ ?))?'(?:[^'\\]|''|\\.)*'|`(?:[^`]|``)*`|\b_\w+ (?=0[xb])", re.DOTALL),
+    "sqlite": re.compile(r"(?:\b[xX])?'(?:[^']|'')*'|`(?:[^`]|``)*`", re.DOTALL),
+    "duckdb": re.compile(
+        r"\b[eE]'(?:[^'\\]|''|\\.)*'|(?:\b[xX])?'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|\$\$.*?\$\$", re.DOTALL
+    ),
 }
-CHARSETS = {name.upper() for name in words.CHARSETS}
+FORBIDDEN = {
+    "mysql": r"[;@#\\{}$\"'`]|--|/\*|\*/",
+    "sqlite": r"[;@#\\{}$\"'`]|--|/\*|\*/",
+    "duckdb": r"[;@\\$\"'`]|#(?![0-9])|--|/\*|\*/",
+}
+KNOWN = {
+    dialect: words.KEYWORDS[dialect]
+    | words.HIDDEN_WORDS[dialect]
+    | words.FUNCTIONS[dialect]
+    | words.TABLE_FUNCTIONS[dialect]
+    | {name.upper() for name in words.CHARSETS}
+    | {"NOCASE", "RTRIM"}
+    for dialect in words.KEYWORDS
+}
 
 
 def assert_harmless(sql: str, policy: GuardPolicy) -> None:
@@ -204,10 +221,9 @@ def assert_harmless(sql: str, policy: GuardPolicy) -> None:
         return
     assert check(statement, policy) == statement
     bare = QUOTED[policy.dialect].sub(" ", statement)
-    assert not re.search(r"[;@#\\{}$\"'`]|--|/\*|\*/", bare), statement
-    known = words.KEYWORDS[policy.dialect] | words.FUNCTIONS[policy.dialect] | CHARSETS | {"NOCASE"}
+    assert not re.search(FORBIDDEN[policy.dialect], bare), statement
     found = {word.upper() for word in re.findall(r"(?<![0-9.:])[A-Za-z_]\w*", bare)}
-    assert {word for word in found if word.partition("_")[0] not in CHARSETS} <= known, statement
+    assert {word for word in found if word.partition("_")[0].lower() not in words.CHARSETS} <= KNOWN[policy.dialect]
 
 
 @given(st.data())

@@ -11,13 +11,16 @@ import duckdb
 import pymysql
 import pytest
 
+from fluxport.errors import QueryRefused
 from fluxport.policy.guard import GuardPolicy, check
-from guard_corpora import CORPUS, statements
+from fluxport.policy.guard.words import Dialect
+from guard_corpora import CORPUS, legitimate, refused_as_listed, statements
 from services import MARIADB_URL, require_mariadb
 
 SCHEMA = "guard_results"
 MYSQL = [(f"{name}: {title}", sql) for name in ("tpch", "imdb", "sakila", "clickbench", "tricky")
          for title, sql in statements(name)]  # fmt: skip
+DIALECTS: tuple[Dialect, ...] = ("mysql", "sqlite")
 Result = tuple[list[str], list[str]]
 
 
@@ -35,8 +38,9 @@ def mariadb() -> Iterator[pymysql.cursors.Cursor]:
         cursor.execute(f"CREATE DATABASE {SCHEMA} CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci")
         cursor.execute(f"USE {SCHEMA}")
         try:
-            for statement in re.split(r";\n+", (CORPUS / "schema.sql").read_text("utf-8").strip()[:-1]):
-                cursor.execute(statement)
+            for schema in ("schema.sql", "legit_mysql_schema.sql"):
+                for statement in re.split(r";\n+", (CORPUS / schema).read_text("utf-8").strip()[:-1]):
+                    cursor.execute(statement)
             connection.commit()
             yield cursor
         finally:
@@ -85,3 +89,59 @@ def test_a_name_that_is_no_column_is_an_error_in_sqlite_and_not_a_string() -> No
 
 def test_the_corpus_is_as_large_as_promised() -> None:
     assert len(MYSQL) >= 200
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_less_than_two_in_a_hundred_legitimate_statements_are_refused_and_those_are_listed(dialect: Dialect) -> None:
+    """``python tests/guard_corpora.py`` writes the list anew: a line that comes or goes is a change for callers."""
+    refused = refused_as_listed(dialect)
+    asked = len({one.sql for one in legitimate(dialect)})
+    assert asked >= 1_000
+    assert len(refused) < 0.02 * asked
+    listed = (CORPUS / f"refused_{dialect}.txt").read_text("utf-8").splitlines()
+    assert refused == [line for line in listed if not line.startswith("# ")]
+
+
+def differences(cursor: Any, dialect: Dialect, schema: str) -> list[str]:
+    """Legitimate statements that do not run, or that give other headers or other rows when they are written anew."""
+    found = []
+    for one in legitimate(dialect):
+        if not one.runs:
+            continue
+        original = result(cursor, one.sql)
+        try:
+            rewritten = check(one.sql, GuardPolicy(dialect, default_schema=schema))
+        except QueryRefused:
+            continue
+        again = result(cursor, rewritten)
+        if original[0] != again[0] or len(original[1]) != len(again[1]) or (original != again and not one.varies):
+            found.append(f"{one.sql} -> {rewritten}: {original} -> {again}")
+    return found
+
+
+def test_legitimate_statements_give_the_same_in_mariadb_when_they_are_written_anew(
+    mariadb: pymysql.cursors.Cursor,
+) -> None:
+    assert differences(mariadb, "mysql", SCHEMA) == []
+
+
+def test_a_length_that_only_the_rows_know_is_bounded_by_the_server(mariadb: pymysql.cursors.Cursor) -> None:
+    """REPEAT and its like give NULL and a warning beyond max_allowed_packet, in the midst of an expression too."""
+    for call in ("REPEAT(REPEAT('a', n), n)", "LPAD('a', n * n, 'b')", "RPAD('a', POW(n, 3), 'b')", "SPACE(n * n)"):
+        statement = check(f"SELECT LENGTH({call}) FROM (SELECT 60000 AS n) AS q", GuardPolicy())
+        mariadb.execute(statement)
+        assert mariadb.fetchall() == ((None,),), statement
+
+
+@pytest.mark.parametrize("dialect", ["sqlite"])
+def test_legitimate_statements_give_the_same_in_embedded_databases(dialect: Dialect) -> None:
+    connection: Any = sqlite3.connect(":memory:") if dialect == "sqlite" else duckdb.connect()
+    schema = (CORPUS / f"legit_{dialect}_schema.sql").read_text("utf-8")
+    try:
+        if dialect == "sqlite":
+            connection.executescript(schema)
+        else:
+            connection.execute(schema)
+        assert differences(connection.cursor(), dialect, "main") == []
+    finally:
+        connection.close()

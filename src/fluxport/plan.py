@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from fluxport.formats.compress import Compression
     from fluxport.formats.options import ColumnChoice, CommonOptions
     from fluxport.policy.guard import GuardPolicy
-    from fluxport.policy.guard.lexer import Dialect
+    from fluxport.policy.guard.words import Dialect
     from fluxport.series import SensorStore
 
 T = TypeVar("T")

@@ -20,6 +20,7 @@ from fluxport.errors import QueryRefused
 from fluxport.policy.guard import vocabulary
 from fluxport.policy.guard.lexer import lex, refuse
 from fluxport.policy.guard.options import GuardPolicy
+from fluxport.policy.guard.shapes import shapes
 
 __all__ = ["GuardPolicy", "check"]
 
@@ -53,6 +54,7 @@ def _rewrite(sql: str, policy: GuardPolicy) -> str:
     from fluxport.policy.guard.render import render
     from fluxport.policy.guard.tree import read
 
-    reading = read(sql, tokens, policy)
-    vocabulary.check_words(tokens, reading.names, reading.column_lists, policy)
+    found = shapes(tokens, policy.dialect)
+    reading = read(sql, tokens, found, policy)
+    vocabulary.check_words(tokens, found.hidden | found.shown.keys(), reading.names, reading.column_lists, policy)
     return render(sql, tokens, reading, policy)

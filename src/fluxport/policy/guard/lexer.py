@@ -2,8 +2,8 @@
 
 It knows three dialects and one session mode for MySQL (no ANSI_QUOTES, no NO_BACKSLASH_ESCAPES, a UTF-8 connection,
 as the sources pin it). Whatever a server might read in two ways, by its version or its mode, is refused here: comments
-that may be executed, ``--x``, prefixed literals, variables, invisible characters. Comments and white space end here;
-the statement that runs is written from these tokens alone.
+that may be executed, ``--x``, variables, invisible characters. Comments and white space end here; the statement that
+runs is written from these tokens alone, hexadecimal and bit literals letter by letter.
 """
 
 from __future__ import annotations
@@ -14,13 +14,16 @@ from itertools import pairwise
 from typing import Literal, NamedTuple, NoReturn
 
 from fluxport.errors import QueryRefused
+from fluxport.policy.guard.words import CHARSETS, Dialect
 
-Dialect = Literal["mysql", "sqlite", "duckdb"]
-Kind = Literal["word", "quoted", "string", "number", "op", "param"]
+Kind = Literal["word", "quoted", "string", "number", "op", "param", "prefix"]
 
 
 class Token(NamedTuple):
-    """``text`` is the value (a string without quotes and escapes), ``start`` and ``end`` the span in the source."""
+    """``text`` is the value (a string without quotes and escapes), ``start`` and ``end`` the span in the source.
+
+    A ``prefix`` belongs to the literal behind it: the N of ``N'a'``, the E of ``E'a'``, ``_utf8mb4``.
+    """
 
     kind: Kind
     text: str
@@ -49,49 +52,67 @@ _HIDDEN = re.compile(
 
 _COMMON = r"""
     (?P<space>[ \t\r\n]+)
-  | (?P<number>(?:[0-9]+(?:\.[0-9]*)?|(?<![\w$`"\])])\.[0-9]+)(?:[eE][+-]?[0-9]+)?(?![\w$.]))
+  | (?P<number>{bits}
+      (?:[0-9]+(?:\.[0-9]*)?|(?<![\w$`"\])])\.[0-9]+)(?:[eE][+-]?[0-9]+)?(?![\w$.]))
+  | (?P<prefix>{prefix})
   | (?P<word>[^\W\d][\w$]*)
   | (?P<comment>/\*(?s:.*?)\*/ | {line_comment})
   | (?P<string>{string})
   | (?P<quoted>{quoted})
-  | (?P<param>\?|(?<!:):[A-Za-z_][A-Za-z0-9_]*)
+  | (?P<param>\?|(?<!{not_param}):[A-Za-z_][A-Za-z0-9_]*)
   | (?P<end>;)
   | (?P<op>{ops})
 """
 _ANSI_STRING = r"'(?:[^']++|'')*+'"
 _OPS = r"<=>|->>|->|<<|>>|<=|>=|<>|!=|\|\||-(?!-)|/(?!\*)|[+*%&|^~=<>(),.]"
+_BYTES = r"(?<!\.)[xX]'(?:[0-9a-fA-F]{2})*'(?!') |"
+_NOTHING = r"(?!)"
 _PATTERNS: dict[Dialect, re.Pattern[str]] = {
     "mysql": re.compile(
         _COMMON.format(
+            bits=_BYTES + r"(?<!\.)[bB]'[01]*'(?!') | 0x[0-9a-fA-F]+(?![\w$.]) | 0b[01]+(?![\w$.]) |",
+            # White space may stand between an introducer and its literal.
+            prefix=r"(?<!\.)[nN](?=['"
+            + r'"])|(?<!\.)_(?i:'
+            + "|".join(sorted(CHARSETS))
+            + r""")(?=[ \t\r\n]*(?:['"]|[xXbB]'|0[xb]))""",
             line_comment=r"--(?=[ \t\r\n]|\Z)[^\n]* | \#[^\n]*",
             string=r"'(?s:[^'\\]++|''|\\.)*+'" + r'|"(?s:[^"\\]++|""|\\.)*+"',
             quoted=r"`(?:[^`]++|``)*+`",
+            not_param=":",
             ops=r"&&|!(?!=)|" + _OPS,
         ),
         re.VERBOSE,
     ),
     "sqlite": re.compile(
         _COMMON.format(
+            bits=_BYTES + r"0[xX][0-9a-fA-F]+(?![\w$.]) |",
+            prefix=_NOTHING,
             line_comment=r"--[^\n]*",
             string=_ANSI_STRING,
-            quoted=r'"(?:[^"]++|"")*+"|`(?:[^`]++|``)*+`',
+            quoted=r'"(?:[^"]++|"")*+"|`(?:[^`]++|``)*+`|\[[^\[\]]*\]',
+            not_param=":",
             ops=r"==|" + _OPS,
         ),
         re.VERBOSE,
     ),
     "duckdb": re.compile(
         _COMMON.format(
+            bits=_BYTES
+            + r"[eE]'(?s:[^'\\]++|''|\\.)*+' | \$\$(?s:[^$]|\$(?!\$))*\$\$ | [0-9]+(?:_[0-9]+)+(?![\w$.]) |",
+            prefix=_NOTHING,
             line_comment=r"--[^\n]*",
             string=_ANSI_STRING,
             quoted=r'"(?:[^"]++|"")*+"',
-            ops=r"::|//|[][]|" + _OPS,
+            not_param=r"""[:\w'"\])]""",  # there it is a slice or the key of a struct
+            ops=r"::|//|\*\*|[][{}:]|\#(?=[0-9])|" + _OPS,
         ),
         re.VERBOSE,
     ),
 }
 
 _MYSQL_ESCAPES = {"0": "\0", "b": "\b", "n": "\n", "r": "\r", "t": "\t", "Z": "\x1a", "%": "\\%", "_": "\\_"}
-_LITERAL_PREFIXES = frozenset({"B", "E", "N", "R", "U", "X"})
+_LITERAL_PREFIXES = frozenset({"B", "E", "N", "R", "U", "X"})  # those that no rule above has taken
 
 # What a character means that no rule above takes: the first entry that the rest of the text starts with.
 _STRAY: tuple[tuple[str, str, str], ...] = (
@@ -155,7 +176,7 @@ def _value(kind: str | None, text: str, dialect: Dialect) -> str:
             text[1:-1],
             flags=re.DOTALL,
         )
-    value = text[1:-1].replace(quote * 2, quote)
+    value = text[1:-1] if quote == "[" else text[1:-1].replace(quote * 2, quote)
     if kind == "quoted" and not value.strip():
         refuse("query_identifier", "A quoted name is empty; give the name.")
     return value
@@ -177,14 +198,17 @@ def _refuse_stray(sql: str, position: int) -> NoReturn:
             refuse(code, sentence)
     char = rest[0]
     if char.isdigit() and sql[position : position + 2].lower() in {"0x", "0b"}:
-        refuse("query_literal", "Hexadecimal and bit literals are not allowed; use UNHEX('...') or the number itself.")
+        refuse(
+            "query_literal",
+            "This is no hexadecimal or bit literal of this database; use 0x.., x'..' or 0b.. as it has them.",
+        )
     if char.isdigit() or char == ".":
         refuse("query_identifier", "A number runs into a name; quote names that begin with a digit.")
     refuse("query_character", f"The character U+{ord(char):04X} is not allowed outside quotes; remove it or quote it.")
 
 
 def _refuse_prefixed_literals(tokens: list[Token], sql: str) -> None:
-    """``x'41'``, ``b'1'``, ``N'a'``, ``_latin1 'a'``: text whose value depends on the server."""
+    """``R'a'``, ``x'4'``, ``_nonsense 'a'``: what no rule took, so a prefix that this database does not know."""
     for token, after in pairwise(tokens):
         if token.kind != "word" or sql[after.start] not in "'\"":
             continue
@@ -192,6 +216,6 @@ def _refuse_prefixed_literals(tokens: list[Token], sql: str) -> None:
         if joined or (token.text.startswith("_") and after.kind == "string"):
             refuse(
                 "query_literal",
-                "Literals with a prefix (x'..', b'..', N'..', _charset'..') are not allowed; write a plain string, "
-                "or use UNHEX('...').",
+                "This literal's prefix is not one that this database is known to read; write a plain string, or bytes "
+                "as x'..'.",
             )

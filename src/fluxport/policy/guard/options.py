@@ -5,7 +5,7 @@ from __future__ import annotations
 import string
 from dataclasses import dataclass
 
-from fluxport.policy.guard.lexer import Dialect
+from fluxport.policy.guard.words import Dialect
 
 
 @dataclass(frozen=True)

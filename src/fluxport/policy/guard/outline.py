@@ -12,21 +12,50 @@ from collections.abc import Iterator, Sequence
 from sqlglot.tokenizer_core import Token as ParserToken
 from sqlglot.tokenizer_core import TokenType
 
-from fluxport.policy.guard.lexer import Dialect, Token, refuse
+from fluxport.policy.guard.lexer import Token, refuse
+from fluxport.policy.guard.shapes import Shapes, Shown
 from fluxport.policy.guard.vocabulary import is_call, is_charset
-from fluxport.policy.guard.words import BEFORE_PARENTHESIS, FUNCTIONS, KEYWORDS, SPECIAL_CALLS, TYPES
+from fluxport.policy.guard.words import BEFORE_PARENTHESIS, FUNCTIONS, KEYWORDS, SPECIAL_CALLS, TYPES, Dialect
 
 CALL = "call "  # what the name of every function begins with in the tree
 
 _QUOTED = {"string": "string", "quoted": "quoted"}
 _PARSER_QUOTED = {TokenType.STRING: "string", TokenType.IDENTIFIER: "quoted"}
+_SHOWN: dict[Shown, tuple[tuple[TokenType, str], ...]] = {
+    "comma": ((TokenType.COMMA, ","),),
+    "like": ((TokenType.LIKE, "LIKE"),),
+    "plus": ((TokenType.PLUS, "+"),),
+    "concat": ((TokenType.DPIPE, "||"),),
+    "select": ((TokenType.SELECT, "SELECT"),),
+    "table": ((TokenType.SELECT, "SELECT"), (TokenType.STAR, "*"), (TokenType.FROM, "FROM")),
+}
 
 
-def outline(ours: Sequence[Token], theirs: Sequence[ParserToken], dialect: Dialect) -> list[ParserToken]:
+def visible_text(sql: str, tokens: Sequence[Token], shapes: Shapes) -> str:
+    """The text that the parser's lexer gets: every token in its place, spaces for comments and for what is hidden,
+    digits for numbers, whose spellings it does not know."""
+    parts, position = [], 0
+    for index, token in enumerate(tokens):
+        text = "1" * (token.end - token.start) if token.kind == "number" else sql[token.start : token.end]
+        parts += [" " * (token.start - position), " " * len(text) if index in shapes.hidden else text]
+        position = token.end
+    return "".join(parts)
+
+
+def outline(
+    tokens: Sequence[Token], theirs: Sequence[ParserToken], shapes: Shapes, dialect: Dialect
+) -> list[ParserToken]:
     """The tokens to parse; QueryRefused where the two lexers do not cut the text alike."""
+    places = [index for index in range(len(tokens)) if index not in shapes.hidden]
+    ours = [tokens[index] for index in places]
     shown: list[ParserToken] = []
     for index, words, pieces in _aligned(ours, theirs):
-        if len(pieces) == 1 and words == 1:
+        otherwise = shapes.shown.get(places[index])
+        if otherwise == "call":
+            shown.append(_token(TokenType.VAR, CALL + ours[index].upper, ours[index], pieces[0]))
+        elif otherwise:
+            shown += [_token(kind, text, ours[index], pieces[0]) for kind, text in _SHOWN[otherwise]]
+        elif len(pieces) == 1 and words == 1:
             shown += _shown(ours, index, pieces[0], dialect)
         elif ours[index].kind == "param":
             shown.append(_token(TokenType.PLACEHOLDER, "?", ours[index], pieces[0]))

@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from fluxport.policy.guard.lexer import Dialect, Token, refuse
+from fluxport.policy.guard.lexer import Token, refuse
 from fluxport.policy.guard.options import GuardPolicy
 from fluxport.policy.guard.vocabulary import is_call, is_charset
-from fluxport.policy.guard.words import FUNCTIONS, UNITS, word_set
+from fluxport.policy.guard.words import FUNCTIONS, MODIFIERS, TABLE_FUNCTIONS, UNITS, Dialect, word_set
 
 if TYPE_CHECKING:
     from fluxport.policy.guard.tree import Reading
@@ -22,7 +22,7 @@ _HEADER_BYTES = 255
 _QUOTE: dict[Dialect, str] = {"mysql": "`", "sqlite": "`", "duckdb": '"'}  # in SQLite "x" may turn into a string
 _AFTER_ITEMS = word_set("FROM WHERE GROUP HAVING WINDOW ORDER LIMIT OFFSET FETCH UNION EXCEPT INTERSECT QUALIFY")
 _NOT_AFTER = word_set("DISTINCT WITHIN")  # IS DISTINCT FROM, WITHIN GROUP
-_BEFORE_ITEMS = word_set("DISTINCT ALL DISTINCTROW STRAIGHT_JOIN")
+_BEFORE_ITEMS = MODIFIERS | {"DISTINCT", "ALL", "DISTINCTROW", "STRAIGHT_JOIN"}
 _CONSTANTS = word_set("NULL TRUE FALSE")
 _OPERANDS = _CONSTANTS | UNITS | {"END", "UNKNOWN"}
 _SIGNS = frozenset("+-~!")
@@ -35,12 +35,14 @@ def render(sql: str, tokens: Sequence[Token], reading: Reading, policy: GuardPol
     writer = _Writer(tokens, reading, policy)
     headers: dict[int, str] = {}
     if policy.dialect != "duckdb":  # which takes its headers from its own syntax tree, and that does not change
-        items = list(_result_columns(tokens, reading.names))
+        items = list(_result_columns(tokens, reading.names | reading.hidden))
         if len(items) != reading.projections:
             refuse("query_syntax", "The result columns could not be told apart; quote names that are also keywords.")
         for first, last in items:
             header = sql[tokens[first].start : tokens[last].end]
-            known = _is_named(tokens, first, last, reading) or _names_itself(tokens[first : last + 1], reading)
+            known = _is_named(tokens, first, last, reading) or _names_itself(
+                tokens[first : last + 1], reading, mysql=policy.dialect == "mysql"
+            )
             if not known and header != writer.text(first, last):
                 headers[last] = header
     return writer.text(0, len(tokens) - 1, headers)
@@ -50,7 +52,9 @@ class _Writer:
     def __init__(self, tokens: Sequence[Token], reading: Reading, policy: GuardPolicy) -> None:
         self._dialect = policy.dialect
         self._quote = _QUOTE[policy.dialect]
-        functions = FUNCTIONS[policy.dialect] | {name.upper() for name in policy.functions}
+        functions = (
+            FUNCTIONS[policy.dialect] | TABLE_FUNCTIONS[policy.dialect] | {name.upper() for name in policy.functions}
+        )
         prefix = f"{self._name(policy.default_schema)}." if policy.default_schema else ""
         self._texts: list[str] = []
         self._tight: list[bool] = []  # whether nothing stands between this token and the next
@@ -91,7 +95,7 @@ def _tight_after(tokens: Sequence[Token], index: int, reading: Reading) -> bool:
     if after is not None and after.kind == "op" and after.text in {",", ")", ".", "]"}:
         return True
     if token.kind != "op":
-        return False
+        return token.kind == "prefix" and token.text in {"N", "n"}
     if token.text in {"(", ".", "["}:
         return True
     sign = token.text in _SIGNS and not _ends_operand(tokens, index - 1, reading)
@@ -104,15 +108,17 @@ def _ends_operand(tokens: Sequence[Token], index: int, reading: Reading) -> bool
     token = tokens[index]
     if token.kind == "op":
         return token.text in {")", "]"}
+    if token.kind == "prefix":
+        return False
     return token.kind != "word" or token.start in reading.names or token.upper in _OPERANDS
 
 
-def _result_columns(tokens: Sequence[Token], names: frozenset[int]) -> Iterator[tuple[int, int]]:
-    """First and last token of every result column of every SELECT."""
+def _result_columns(tokens: Sequence[Token], inner: frozenset[int]) -> Iterator[tuple[int, int]]:
+    """First and last token of every result column of every SELECT; the words of ``inner`` are no keywords of it."""
     stack: list[int] = []  # where the result column of each open parenthesis began; -1 outside of SELECT lists
     begin = -1
     for index, token in enumerate(tokens):
-        keyword = token.upper if token.start not in names else ""
+        keyword = token.upper if token.start not in inner else ""
         if token.is_op("("):
             stack.append(begin)
             begin = -1
@@ -120,7 +126,7 @@ def _result_columns(tokens: Sequence[Token], names: frozenset[int]) -> Iterator[
             if begin >= 0:
                 yield begin, index - 1
             begin = stack.pop() if stack else -1
-        elif keyword == "SELECT" or (begin == index and keyword in _BEFORE_ITEMS):
+        elif keyword == "SELECT" or (begin == index and token.upper in _BEFORE_ITEMS):
             begin = index + 1
         elif begin >= 0 and token.is_op(","):
             yield begin, index - 1
@@ -141,13 +147,13 @@ def _is_named(tokens: Sequence[Token], first: int, last: int, reading: Reading) 
     return string and _ends_operand(tokens, before, reading)
 
 
-def _names_itself(item: Sequence[Token], reading: Reading) -> bool:
+def _names_itself(item: Sequence[Token], reading: Reading, *, mysql: bool) -> bool:
     """Whether the server names this result column by a column or a value, not by its text."""
     while len(item) > 2 and item[0].is_op("(") and item[-1].is_op(")"):
         item = item[1:-1]
-    if len(item) > 1 and item[0].is_op("+"):
-        return _names_itself(item[1:], reading)
-    if all(token.kind == "string" for token in item):
+    if mysql and len(item) > 1 and item[0].is_op("+"):
+        return _names_itself(item[1:], reading, mysql=mysql)
+    if all(token.kind in {"string", "prefix"} for token in item):
         return True
     if len(item) == 1 and (item[0].kind == "number" or item[0].upper in _CONSTANTS):
         return True

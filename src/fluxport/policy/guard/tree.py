@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import sqlglot
 from sqlglot import exp
@@ -20,16 +20,19 @@ from sqlglot.errors import ParseError, SqlglotError
 
 from fluxport.policy.guard.lexer import Token, refuse
 from fluxport.policy.guard.options import GuardPolicy
-from fluxport.policy.guard.outline import CALL, outline
+from fluxport.policy.guard.outline import CALL, outline, visible_text
+from fluxport.policy.guard.shapes import Shapes
 from fluxport.policy.guard.vocabulary import fold, refuse_function
 from fluxport.policy.guard.words import (
     FUNCTIONS,
     KEYWORD_ARGUMENTS,
     NILADIC,
     RESERVED,
+    SEQUENCE_ROWS_MAX,
+    SEQUENCE_TABLE,
     SYSTEM_SCHEMAS,
     SYSTEM_TABLES,
-    TYPES,
+    TABLE_FUNCTIONS,
     word_set,
 )
 
@@ -41,6 +44,7 @@ class Reading(NamedTuple):
     unqualified: frozenset[int]  # tables that take the default schema
     column_lists: frozenset[int]  # aliases that a list of columns may follow
     aliases: frozenset[int]  # names given to result columns
+    hidden: frozenset[int]  # what the parser was not shown
     projections: int  # how many result columns all SELECTs have together
 
 
@@ -79,17 +83,17 @@ _DEPTH_FRAMES = 80  # Python frames that sqlglot needs for one level of nesting,
 _parsing = threading.Lock()
 
 
-def read(sql: str, tokens: Sequence[Token], policy: GuardPolicy) -> Reading:
+def read(sql: str, tokens: Sequence[Token], shapes: Shapes, policy: GuardPolicy) -> Reading:
     """Parse and walk; QueryRefused for anything but one allow-listed query."""
-    return _Walk(tokens, policy).reading(_parse(sql, tokens, policy))
+    return _Walk(tokens, shapes, policy).reading(_parse(sql, tokens, shapes, policy))
 
 
-def _parse(sql: str, tokens: Sequence[Token], policy: GuardPolicy) -> exp.Expr:
+def _parse(sql: str, tokens: Sequence[Token], shapes: Shapes, policy: GuardPolicy) -> exp.Expr:
     dialect = sqlglot.Dialect.get_or_raise(policy.dialect)
-    text = _without_comments(sql, tokens)
+    text = visible_text(sql, tokens, shapes)
     place: dict[str, Any] = {}
     try:
-        shown = outline(tokens, dialect.tokenize(text), policy.dialect)
+        shown = outline(tokens, dialect.tokenize(text), shapes, policy.dialect)
         with _deep_recursion(policy.depth_max * _DEPTH_FRAMES):
             trees = dialect.parser(error_level=sqlglot.ErrorLevel.RAISE).parse(shown, "")
     except SqlglotError as error:
@@ -103,15 +107,6 @@ def _parse(sql: str, tokens: Sequence[Token], policy: GuardPolicy) -> exp.Expr:
     if len(trees) != 1 or trees[0] is None:
         refuse("query_stacked", "Only one statement is allowed; remove the others.")
     return trees[0]
-
-
-def _without_comments(sql: str, tokens: Sequence[Token]) -> str:
-    """The text that the tokens cover, every character in its place and spaces between."""
-    parts, position = [], 0
-    for token in tokens:
-        parts += [" " * (token.start - position), sql[token.start : token.end]]
-        position = token.end
-    return "".join(parts)
 
 
 @contextmanager
@@ -129,11 +124,13 @@ def _deep_recursion(frames: int) -> Iterator[None]:
 class _Walk:
     """One pass over the tree; the sets that make the reading grow on the way."""
 
-    def __init__(self, tokens: Sequence[Token], policy: GuardPolicy) -> None:
+    def __init__(self, tokens: Sequence[Token], shapes: Shapes, policy: GuardPolicy) -> None:
         self._policy = policy
         self._tokens = {token.start: token for token in tokens}
-        self._functions = FUNCTIONS[policy.dialect] | {name.upper() for name in policy.functions}
-        self._names: set[int] = set()
+        self._functions = FUNCTIONS[policy.dialect] | {"INTERVAL"} | {name.upper() for name in policy.functions}
+        self._names: set[int] = set(shapes.names)
+        self._hidden = frozenset(tokens[index].start for index in shapes.hidden)
+        self._made = shapes.made
         self._unqualified: set[int] = set()
         self._column_lists: set[int] = set()
         self._aliases: set[int] = set()
@@ -169,7 +166,8 @@ class _Walk:
             frozenset(self._unqualified),
             frozenset(self._column_lists),
             frozenset(self._aliases),
-            projections,
+            self._hidden,
+            projections - self._made,
         )
 
     def _check(self, node: exp.Expr) -> None:
@@ -197,7 +195,7 @@ class _Walk:
 
     def _check_with(self, node: exp.With) -> None:
         if node.args.get("recursive") and not self._policy.recursive:
-            refuse("query_recursive", "WITH RECURSIVE is not allowed on this connection; write it without.")
+            _refuse_recursive()
 
     def _check_name(self, node: exp.Identifier) -> None:
         start = _start(node)
@@ -229,15 +227,21 @@ class _Walk:
 
     def _check_call(self, node: exp.Anonymous) -> None:
         name = node.this if isinstance(node.this, str) else self._tokens[_start(node.this)].text
-        is_type = name.upper() in TYPES[self._policy.dialect]  # CONVERT(a, DECIMAL(3, 1)); the outline saw the numbers
-        if name.removeprefix(CALL) not in self._functions and not is_type:
-            refuse_function(name.removeprefix(CALL))
+        rows = (
+            isinstance(node.parent, (exp.Table, exp.Lateral))
+            and name.removeprefix(CALL) in TABLE_FUNCTIONS[self._policy.dialect]
+        )
+        if name.removeprefix(CALL) not in self._functions and not rows:
+            refuse_function(name.removeprefix(CALL), self._policy.dialect)
 
     def _check_method(self, node: exp.Dot) -> None:
-        refuse_function("after a dot")
+        refuse_function("after a dot", self._policy.dialect)
 
     def _check_table(self, node: exp.Table) -> None:
-        if isinstance(node.this, (exp.JSONTable, exp.Unnest)):
+        if isinstance(node.this, exp.Unnest):
+            return
+        if isinstance(node.this, exp.Anonymous):
+            self._check_table_function(node.this)
             return
         token = self._tokens.get(_start(node.this)) if isinstance(node.this, exp.Identifier) else None
         if token is not None and token.upper == "DUAL" and self._is_dual(node):
@@ -265,7 +269,9 @@ class _Walk:
                 refuse("query_table", "After IN stands a list, a query in parentheses or a table; write one of them.")
 
     def _check_lateral(self, node: exp.Lateral) -> None:
-        if not isinstance(node.this, (exp.Subquery, exp.Unnest, exp.JSONTable)):
+        if isinstance(node.this, exp.Anonymous):
+            self._check_table_function(node.this)
+        elif not isinstance(node.this, (exp.Subquery, exp.Unnest)):
             refuse("query_table", "After LATERAL stands a query in parentheses; write one, or remove the word.")
 
     def _check_reading(self, node: exp.Expr, token: Token | None, schema_name: exp.Expr | None) -> None:
@@ -280,8 +286,17 @@ class _Walk:
         if schema is None:
             self._unqualified.add(token.start)
 
+    def _check_table_function(self, call: exp.Anonymous) -> None:
+        name = call.this.removeprefix(CALL) if isinstance(call.this, str) else ""
+        if name not in TABLE_FUNCTIONS[self._policy.dialect]:
+            refuse("query_table", "Only tables, subqueries and WITH names can be read from; name a table.")
+
     def _check_table_name(self, name: str) -> None:
-        if SYSTEM_TABLES[self._policy.dialect].match(fold(name)):
+        folded = fold(name)
+        if self._policy.dialect == "mysql" and (sequence := SEQUENCE_TABLE.fullmatch(folded)):
+            if abs(int(sequence[2]) - int(sequence[1])) // max(1, int(sequence[3] or 1)) > SEQUENCE_ROWS_MAX:
+                refuse("query_table", f"A sequence may have at most {SEQUENCE_ROWS_MAX:,} numbers; use a shorter one.")
+        elif SYSTEM_TABLES[self._policy.dialect].match(folded):
             refuse("query_table", f"The table {name[:64]} belongs to the database system and cannot be exported.")
         if not _TABLE_NAME.fullmatch(name) or len(name) > 64:
             refuse(
@@ -313,8 +328,13 @@ class _Walk:
                 return True
             if isinstance(parent, exp.With):
                 place = next(i for i, cte in enumerate(parent.expressions) if cte is child)
-                seen = place + 1 if parent.args.get("recursive") else place
-                if self._names_cte(parent.expressions[:seen], name):
+                if self._names_cte(parent.expressions[:place], name):
+                    return True
+                # SQLite's queries may name themselves without the word.
+                recursive = parent.args.get("recursive") or self._policy.dialect == "sqlite"
+                if recursive and self._names_cte([child], name):
+                    if not self._policy.recursive:
+                        _refuse_recursive()
                     return True
             child, parent = parent, parent.parent
         return False
@@ -327,6 +347,10 @@ class _Walk:
             if own.casefold() == name.casefold():
                 refuse("query_identifier", f"Spell the WITH query {own[:64]} the same wherever it is used.")
         return False
+
+
+def _refuse_recursive() -> NoReturn:
+    refuse("query_recursive", "WITH RECURSIVE is not allowed on this connection; write it without.")
 
 
 def _start(node: exp.Expr) -> int:

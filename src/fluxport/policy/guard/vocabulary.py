@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Collection, Sequence
 from itertools import pairwise
 from typing import NoReturn
@@ -11,16 +13,24 @@ from fluxport.policy.guard.options import GuardPolicy
 from fluxport.policy.guard.words import (
     AMPLIFIERS,
     CHARSETS,
+    FIRST_WORDS,
     FUNCTIONS,
+    GENERATORS,
+    HIDDEN_WORDS,
     KEYWORDS,
+    REFUSED_FUNCTIONS,
     REFUSED_PHRASES,
     RESERVED,
     SYSTEM_SCHEMAS,
+    TABLE_FUNCTIONS,
+    Dialect,
     word_set,
 )
 
 _LENGTH_MAX = 10_000  # characters that one call may ask for
 _GROWTH_MAX = 1_000_000  # characters that all calls of a statement together may make of one character or literal
+_ROWS_MAX = 1_000_000  # rows that one generator may make
+_WIDTH = re.compile(r"%[^a-zA-Z%]*[0-9]{5}")  # of a format: 10,000 and more
 _OPEN_JOINS_MAX = 6  # joins without ON: each doubles the time that the parser takes
 _BEFORE_CALL = word_set("""
     SELECT DISTINCT ALL WHERE ON AND OR XOR NOT BY HAVING WHEN THEN ELSE CASE IN LIKE BETWEEN DIV MOD INTERVAL
@@ -35,7 +45,7 @@ def check_before_parsing(tokens: Sequence[Token], policy: GuardPolicy) -> None:
         refuse("query_empty", "The statement is empty; give a SELECT.")
     if len(tokens) > policy.tokens_max:
         refuse("query_too_large", f"The statement has more than {policy.tokens_max:,} words and signs; shorten it.")
-    _check_first_word(tokens)
+    _check_first_word(tokens, policy.dialect)
     _check_phrases(tokens)
     if _depth(tokens) > policy.depth_max:
         refuse("query_too_deep", f"The statement is nested more than {policy.depth_max} levels deep; simplify it.")
@@ -46,9 +56,9 @@ def check_before_parsing(tokens: Sequence[Token], policy: GuardPolicy) -> None:
     _check_growth(tokens)
 
 
-def _check_first_word(tokens: Sequence[Token]) -> None:
+def _check_first_word(tokens: Sequence[Token], dialect: Dialect) -> None:
     first = next((token for token in tokens if not token.is_op("(")), tokens[0])
-    if first.upper not in {"SELECT", "WITH"}:
+    if first.upper not in FIRST_WORDS[dialect]:
         what = f", not {first.upper}" if first.upper and len(first.upper) <= 20 else ""
         refuse("query_not_select", f"Only a SELECT can be exported{what}; begin with SELECT or WITH.")
 
@@ -124,7 +134,8 @@ def _check_dots(tokens: Sequence[Token], policy: GuardPolicy) -> None:
 
 
 def _check_growth(tokens: Sequence[Token]) -> None:
-    """Bound REPEAT, SPACE, LPAD, RPAD, BINARY(n) and REPLACE, one by one and multiplied, nested or through a CTE."""
+    """Bound REPEAT, SPACE, LPAD, RPAD, BINARY(n) and REPLACE, one by one and multiplied, nested or through a CTE, by
+    what the statement's own numbers say. A length that only the rows know is the database's to bound."""
     repeats, growth = 1, 1.0
     longest = max((len(token.text) for token in tokens if token.kind == "string"), default=1)
     for index, token in enumerate(tokens[:-1]):
@@ -140,6 +151,10 @@ def _check_growth(tokens: Sequence[Token]) -> None:
             arguments = _arguments(tokens, index + 1)
             if len(arguments) == 1 and len(arguments[0]) == 1 and arguments[0][0].kind == "number":
                 longest = max(longest, _length_argument(name, arguments, 0))
+        elif name in GENERATORS:
+            _check_rows(name, _arguments(tokens, index + 1))
+        elif name in {"PRINTF", "FORMAT"} and _WIDTH.search(tokens[index + 2].text if index + 2 < len(tokens) else ""):
+            refuse("query_amplifier", f"The widths in {name} must be at most {_LENGTH_MAX:,}.")
         elif name in {"REPLACE", "REGEXP_REPLACE"}:
             growth *= _replacement_growth(_arguments(tokens, index + 1))
     if repeats * growth * max(longest, 1) > _GROWTH_MAX and (repeats > 1 or growth > 1):
@@ -167,11 +182,35 @@ def _arguments(tokens: Sequence[Token], opening: int) -> list[Sequence[Token]]:
 
 
 def _length_argument(name: str, arguments: Sequence[Sequence[Token]], position: int) -> int:
+    """The length as far as the statement itself says it: the product of its plain numbers, 1 for ``stars``."""
     argument = arguments[position] if position < len(arguments) else ()
-    digits = argument[0].text if len(argument) == 1 and argument[0].kind == "number" else ""
-    if not digits.isdigit() or len(digits) > len(str(_LENGTH_MAX)) or int(digits) > _LENGTH_MAX:
-        refuse("query_amplifier", f"The length given to {name} must be a plain number of at most {_LENGTH_MAX:,}.")
-    return int(digits)
+    length = 1.0
+    for token in argument:
+        if token.kind in {"number", "string"}:
+            length *= max(1.0, _number(token))
+    if not argument or length > _LENGTH_MAX:
+        refuse("query_amplifier", f"The length given to {name} must be at most {_LENGTH_MAX:,}.")
+    return int(length)
+
+
+def _number(token: Token) -> float:
+    """A literal's value as a number; of one that is spelled in bits or digits of 16, no less than it may be."""
+    try:
+        return float(token.text)
+    except ValueError:
+        return 0.0 if token.kind == "string" else 16.0 ** len(token.text)
+
+
+def _check_rows(name: str, arguments: Sequence[Sequence[Token]]) -> None:
+    """Bound what a generator of rows is asked for, as far as the statement itself says it."""
+    numbers = [[_number(token) for token in argument if token.kind == "number"] for argument in arguments]
+    if all(len(argument) == 1 and found for argument, found in zip(arguments, numbers, strict=True)):
+        first, last, step = [*([0.0] if len(numbers) == 1 else []), *(found[0] for found in numbers), 1.0][:3]
+        rows = (last - first) / max(step, 1e-9) + 1
+    else:
+        rows = math.prod(max(1.0, number) for found in numbers for number in found)
+    if rows > _ROWS_MAX:
+        refuse("query_amplifier", f"{name} may make at most {_ROWS_MAX:,} rows; use a smaller range.")
 
 
 def _replacement_growth(arguments: Sequence[Sequence[Token]]) -> float:
@@ -180,32 +219,41 @@ def _replacement_growth(arguments: Sequence[Sequence[Token]]) -> float:
 
 
 def check_words(
-    tokens: Sequence[Token], names: Collection[int], column_lists: Collection[int], policy: GuardPolicy
+    tokens: Sequence[Token],
+    placed: Collection[int],
+    names: Collection[int],
+    column_lists: Collection[int],
+    policy: GuardPolicy,
 ) -> None:
-    """Refuse every token that is neither a name known to the tree (by its start) nor a word of the lists."""
+    """Refuse every token that is neither a name known to the tree (by its start) nor a word of the lists; the words of
+    HIDDEN_WORDS stand only where shapes.py has found their place (``placed``, by index)."""
     keywords = KEYWORDS[policy.dialect]
-    functions = FUNCTIONS[policy.dialect] | {name.upper() for name in policy.functions}
+    functions = (
+        FUNCTIONS[policy.dialect] | TABLE_FUNCTIONS[policy.dialect] | {name.upper() for name in policy.functions}
+    )
     for index, token in enumerate(tokens):
         if token.kind not in {"word", "quoted"}:
             continue
         called = index + 1 < len(tokens) and tokens[index + 1].is_op("(")
         if token.start in names:
             if called and token.start not in column_lists:
-                refuse_function(token.text)
+                refuse_function(token.text, policy.dialect)
         elif token.kind == "quoted":
             refuse("query_syntax", f"The quoted name {token.text[:64]!r} stands where no name is expected; remove it.")
-        elif token.upper in functions and called:
+        elif (token.upper in functions and called) or (index in placed and token.upper in HIDDEN_WORDS[policy.dialect]):
             continue
         elif token.upper not in keywords and not is_charset(tokens, index):
             if called:
-                refuse_function(token.text)
+                refuse_function(token.text, policy.dialect)
             refuse(
                 "query_clause",
                 f"The word {token.text[:64]!r} is not allowed here; remove it, or quote it if it is a name.",
             )
 
 
-def refuse_function(name: str) -> NoReturn:
+def refuse_function(name: str, dialect: Dialect) -> NoReturn:
+    if reason := REFUSED_FUNCTIONS[dialect].get(name.upper()):
+        refuse("query_function", f"The function {name} is not allowed: it {reason}.")
     refuse(
         "query_function",
         f"The function {name[:64]} is not allowed; use another, or have it added to the connection's functions.",

@@ -1,0 +1,476 @@
+"""Constructs that the parser does not know, or knows otherwise than the server, by small grammars of our own.
+
+Each is found among the tokens and hidden from the parser, or shown to it as something plain: a type after ``AS``, an
+index hint, the columns of JSON_TABLE, ``FROM`` between two arguments. What is hidden is never an expression and never a
+query: keywords, types, literals and names, each by its place. Whatever does not fit is left to the parser, which
+refuses it; and every word that is hidden still has to be one of the lists (vocabulary.check_words).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Literal, NamedTuple
+
+from fluxport.policy.guard.lexer import Token
+from fluxport.policy.guard.words import CHARSETS, MODIFIERS, PARTS, TYPE_WORDS, TYPED, TYPES, UNITS, Dialect, word_set
+
+Shown = Literal["comma", "like", "plus", "select", "table", "concat", "call"]
+
+
+class Shapes(NamedTuple):
+    """``hidden`` and ``shown`` go by index, ``names`` by the start of the token in the source."""
+
+    hidden: frozenset[int]  # what the parser does not see
+    shown: dict[int, Shown]  # what it sees otherwise
+    names: frozenset[int]  # hidden words that are names
+    made: int  # result columns of the queries that are shown as a SELECT and are none
+
+
+_CASTS = word_set("CAST TRY_CAST COLUMN_GET COLUMN_CREATE COLUMN_ADD WEIGHT_STRING")
+_SELECT_OPTIONS = MODIFIERS | {"ALL", "DISTINCT", "DISTINCTROW", "STRAIGHT_JOIN"}
+_AFTER_GROUP = word_set("WITH HAVING ORDER LIMIT WINDOW UNION EXCEPT INTERSECT OFFSET FETCH PROCEDURE")
+_SET_OPERATIONS = word_set("UNION EXCEPT INTERSECT")
+_MOMENTS = word_set("NOW CURRENT_TIMESTAMP LOCALTIMESTAMP SYSDATE CURDATE CURRENT_DATE UTC_TIMESTAMP")
+_SEARCH_MODES = (
+    "IN NATURAL LANGUAGE MODE WITH QUERY EXPANSION",
+    "IN NATURAL LANGUAGE MODE",
+    "IN BOOLEAN MODE",
+    "WITH QUERY EXPANSION",
+)
+
+
+def shapes(tokens: Sequence[Token], dialect: Dialect) -> Shapes:
+    """The constructs of one statement."""
+    return _Shaper(tokens, dialect).shapes()
+
+
+class _Shaper:
+    """One pass over the tokens; each method looks at one construct that may begin at ``at``."""
+
+    def __init__(self, tokens: Sequence[Token], dialect: Dialect) -> None:
+        self._tokens = tokens
+        self._dialect = dialect
+        self._closing = _closings(tokens)
+        self._hidden: set[int] = set()
+        self._shown: dict[int, Shown] = {}
+        self._names: set[int] = set()
+        self._made = 0
+        everywhere: dict[str, tuple[Callable[[int], None], ...]] = {
+            **dict.fromkeys(_CASTS, (self._cast,)),
+            "CONVERT": (self._convert,),
+            "EXTRACT": (self._extract,),
+            "TRIM": (self._trim,),
+            "SUBSTRING": (self._split_arguments,),
+            "SUBSTR": (self._split_arguments,),
+            "MID": (self._split_arguments,),
+            "POSITION": (self._split_arguments,),
+            "OVERLAY": (self._split_arguments,),
+            "VALUES": (self._values,),
+        }
+        own: dict[Dialect, dict[str, tuple[Callable[[int], None], ...]]] = {
+            "mysql": {
+                "GROUP_CONCAT": (self._group_concat,),
+                "JSON_TABLE": (self._json_table,),
+                "JSON_VALUE": (self._json_value,),
+                "JSON_QUERY": (self._json_value,),
+                "AGAINST": (self._against,),
+                "INTERVAL": (self._interval,),
+                "SELECT": (self._modifiers,),
+                "GROUP": (self._group_by,),
+                "FOR": (self._system_time,),
+                "FROM": (self._defaults_of_window,),
+                "RESPECT": (self._defaults_of_window,),
+                "TABLE": (self._table,),
+                **dict.fromkeys(("USE", "FORCE", "IGNORE"), (self._index_hint,)),
+            },
+            "sqlite": {
+                "MATCH": (self._match,),
+                "REGEXP": (self._match,),
+                "GLOB": (self._match,),
+                "INDEXED": (self._indexed_by,),
+                "NOT": (self._not_indexed,),
+            },
+            "duckdb": {"TABLE": (self._table,)},
+        }
+        self._words = everywhere | own[dialect]
+
+    def shapes(self) -> Shapes:
+        for at, token in enumerate(self._tokens):
+            if token.kind == "prefix":
+                self._hidden.add(at)
+            elif token.kind == "op":
+                self._operator(at)
+            elif at not in self._hidden:
+                for look in self._words.get(token.upper, ()):
+                    look(at)
+                self._typed_literal(at)
+        return Shapes(frozenset(self._hidden), self._shown, frozenset(self._names), self._made)
+
+    # What stands where
+
+    def _word(self, at: int) -> str:
+        return self._tokens[at].upper if 0 <= at < len(self._tokens) else ""
+
+    def _op(self, at: int, text: str) -> bool:
+        return 0 <= at < len(self._tokens) and self._tokens[at].is_op(text)
+
+    def _kind(self, at: int) -> str:
+        return self._tokens[at].kind if 0 <= at < len(self._tokens) else ""
+
+    def _phrase(self, at: int, phrase: str) -> int:
+        """Behind the words of ``phrase`` if they stand at ``at``, else ``at``."""
+        words = phrase.split()
+        return at + len(words) if [self._word(at + i) for i in range(len(words))] == words else at
+
+    def _inside(self, opening: int) -> Iterator[int]:
+        """The tokens of a call's parentheses that stand in no inner ones."""
+        end = self._closing.get(opening, opening)
+        at = opening + 1
+        while at < end:
+            yield at
+            at = self._closing.get(at, at) + 1
+
+    def _hide(self, first: int, behind: int) -> None:
+        self._hidden.update(range(first, behind))
+
+    def _ends_operand(self, at: int) -> bool:
+        return self._op(at, ")") or self._kind(at) in {"quoted", "string", "number", "param"} or self._is_name(at)
+
+    def _is_name(self, at: int) -> bool:
+        """Whether an operator may stand behind this word."""
+        return self._kind(at) == "word" and self._word(at) not in _BEFORE_OPERAND
+
+    def _begins_query(self, at: int) -> bool:
+        before = self._word(at - 1)
+        if before in {"ALL", "DISTINCT"}:
+            before = self._word(at - 2)
+        return at == 0 or self._op(at - 1, "(") or self._op(at - 1, ")") or before in _SET_OPERATIONS
+
+    # Operators
+
+    def _operator(self, at: int) -> None:
+        token = self._tokens[at]
+        if token.text in {"->", "->>"}:
+            if self._dialect != "mysql":
+                self._shown[at] = "concat"
+            elif self._kind(at + 1) == "string":
+                self._hide(at, at + 2)
+        elif token.text == "::" and (behind := self._type(at + 1)) is not None:
+            self._hide(at, behind)
+
+    def _match(self, at: int) -> None:
+        if self._ends_operand(at - 1) or (self._word(at - 1) == "NOT" and self._ends_operand(at - 2)):
+            self._shown[at] = "like"
+        elif self._op(at + 1, "("):
+            self._shown[at] = "call"
+
+    def _against(self, at: int) -> None:
+        end = self._closing.get(at + 1)
+        if not self._op(at - 1, ")") or end is None:
+            return
+        self._shown[at] = "plus"
+        for mode in _SEARCH_MODES:
+            begin = end - len(mode.split())
+            if self._phrase(begin, mode) == end:
+                self._hide(begin, end)
+                return
+
+    def _interval(self, at: int) -> None:
+        if self._op(at + 1, "(") and self._word(self._closing.get(at + 1, at) + 1) not in UNITS:
+            self._shown[at] = "call"
+
+    # Types
+
+    def _type(self, at: int) -> int | None:
+        """Behind the type that begins at ``at``; None if none does."""
+        if self._word(at) not in TYPES[self._dialect]:
+            return None
+        nested = self._dialect == "duckdb" and self._word(at) in {"STRUCT", "UNION", "ROW", "MAP", "ENUM"}
+        behind: int | None = at + 1
+        if nested and self._op(at + 1, "("):
+            behind = self._fields(at + 1, named=self._word(at) in {"STRUCT", "UNION", "ROW"})
+        while behind is not None and (more := self._more_type(behind)):
+            behind += more
+        return behind
+
+    def _more_type(self, at: int) -> int:
+        """How many tokens at ``at`` go on with a type: (10, 2), CHARACTER SET utf8mb4, [3], PRECISION."""
+        if self._numbers(at):
+            return self._closing[at] + 1 - at
+        if self._word(at) in {"CHARSET", "SET"}:
+            return 2 * (at + 1 < len(self._tokens) and self._tokens[at + 1].text.lower() in CHARSETS)
+        if self._op(at, "["):
+            length = 1 + (self._kind(at + 1) == "number")
+            return (length + 1) * self._op(at + length, "]")
+        if self._dialect == "duckdb" and self._phrase(at, "WITH TIME ZONE") != at:
+            return 3
+        return int(self._word(at) in TYPE_WORDS[self._dialect])
+
+    def _numbers(self, at: int) -> bool:
+        """Whether parentheses open here that hold one or two plain numbers."""
+        if not self._op(at, "("):
+            return False
+        inside = [self._tokens[i] for i in range(at + 1, min(self._closing.get(at, at), at + 5))]
+        return [t.text if t.kind == "op" else t.kind for t in inside] in (["number"], ["number", ",", "number"])
+
+    def _fields(self, opening: int, *, named: bool) -> int | None:
+        """Behind the parentheses of STRUCT(a INT, b TEXT[]), MAP(TEXT, INT), ENUM('a', 'b')."""
+        end, at, names = self._closing.get(opening), opening + 1, set()
+        while end is not None and at < end:
+            if named and self._kind(at) in {"word", "quoted"}:
+                names.add(self._tokens[at].start)
+                at += 1
+            behind = at + 1 if self._kind(at) == "string" else self._type(at)
+            if behind is None or not (self._op(behind, ",") or behind == end):
+                return None
+            at = behind + 1
+        self._names |= names
+        return None if end is None else end + 1
+
+    def _cast(self, at: int) -> None:
+        for i in self._inside(at + 1):
+            behind = self._type(i + 1) if self._word(i) == "AS" else None
+            if behind is not None and (self._op(behind, ",") or self._op(behind, ")")):
+                self._hide(i, behind)
+
+    def _convert(self, at: int) -> None:
+        for i in self._inside(at + 1):
+            if self._op(i, ",") and self._type(i + 1) == self._closing[at + 1]:
+                self._hide(i, self._closing[at + 1])
+
+    def _typed_literal(self, at: int) -> None:
+        if self._kind(at + 1) == "string" and self._word(at) in TYPED[self._dialect] and not self._ends_operand(at - 1):
+            self._hidden.add(at)
+
+    # Calls with words between their arguments
+
+    def _extract(self, at: int) -> None:
+        part = self._kind(at + 2) == "string" or self._word(at + 2) in PARTS[self._dialect]
+        if self._op(at + 1, "(") and part and self._word(at + 3) == "FROM":
+            self._hide(at + 2, at + 4)
+
+    def _trim(self, at: int) -> None:
+        for i in self._inside(at + 1):
+            if i == at + 2 and self._word(i) in {"BOTH", "LEADING", "TRAILING"}:
+                self._hidden.add(i)
+            elif self._word(i) == "FROM":
+                if self._op(i - 1, "(") or i - 1 in self._hidden:
+                    self._hidden.add(i)
+                else:
+                    self._shown[i] = "comma"
+
+    def _split_arguments(self, at: int) -> None:
+        between = {"IN"} if self._word(at) == "POSITION" else {"FROM", "FOR", "PLACING"}
+        for i in self._inside(at + 1):
+            if self._word(i) in between and i > at + 2:
+                self._shown[i] = "comma"
+
+    def _group_concat(self, at: int) -> None:
+        for i in self._inside(at + 1):
+            if self._word(i) == "SEPARATOR" and self._kind(i + 1) == "string":
+                self._hide(i, i + 2)
+            elif self._word(i) == "LIMIT":
+                behind = i + 2
+                if self._op(behind, ",") or self._word(behind) == "OFFSET":
+                    behind += 2
+                if {self._kind(i + 1), self._kind(behind - 1)} == {"number"} and self._op(behind, ")"):
+                    self._hide(i, behind)
+
+    # JSON
+
+    def _json_value(self, at: int) -> None:
+        for i in self._inside(at + 1):
+            behind = self._type(i + 1) if self._word(i) == "RETURNING" else self._on_clause(i)
+            if behind is not None:
+                self._hide(i, behind)
+
+    def _on_clause(self, at: int) -> int | None:
+        """Behind ``NULL ON EMPTY``, ``ERROR ON ERROR``, ``DEFAULT '0' ON EMPTY`` and the like."""
+        behind = at + 1
+        if self._word(at) == "DEFAULT":
+            behind = self._literal(behind)
+        elif self._word(at) not in {"NULL", "ERROR"}:
+            return None
+        fits = behind > at and self._word(behind) == "ON" and self._word(behind + 1) in {"EMPTY", "ERROR"}
+        return behind + 2 if fits else None
+
+    def _literal(self, at: int) -> int:
+        """Behind a literal, ``at`` where there is none."""
+        begin = at + (self._op(at, "-") or self._word(at) in {"DATE", "TIME", "TIMESTAMP"})
+        known = self._kind(begin) in {"string", "number"} or self._word(begin) in {"NULL", "TRUE", "FALSE"}
+        return begin + 1 if known else at
+
+    def _json_table(self, at: int) -> None:
+        for i in self._inside(at + 1):
+            if self._word(i) == "COLUMNS" and self._op(i + 1, "("):
+                names: set[int] = set()
+                if self._json_columns(i + 1, names):
+                    self._hide(i, self._closing[i + 1] + 1)
+                    self._names |= names
+                return
+
+    def _json_columns(self, opening: int, names: set[int]) -> bool:
+        end, at = self._closing.get(opening, opening), opening + 1
+        while at < end:
+            if self._word(at) == "NESTED":
+                at += 2 if self._word(at + 1) == "PATH" else 1
+                nested = self._kind(at) == "string" and self._word(at + 1) == "COLUMNS"
+                if not nested or not self._json_columns(at + 2, names):
+                    return False
+                at = self._closing[at + 2] + 1
+            elif self._kind(at) in {"word", "quoted"}:
+                names.add(self._tokens[at].start)
+                at = self._json_column(at + 1)
+            if at != end and not self._op(at, ","):
+                return False
+            at += 1
+        return end > opening
+
+    def _json_column(self, at: int) -> int:
+        """Behind what follows the name of a column; -1 if it does not fit."""
+        if (behind := self._phrase(at, "FOR ORDINALITY")) != at:
+            return behind
+        typed = self._type(at)
+        if typed is None:
+            return -1
+        at = typed + (2 if self._word(typed) == "COLLATE" else 0)
+        at += self._word(at) == "EXISTS"
+        if self._word(at) != "PATH" or self._kind(at + 1) != "string":
+            return -1
+        at += 2
+        while (clause := self._on_clause(at)) is not None:
+            at = clause
+        return at
+
+    # Clauses
+
+    def _modifiers(self, at: int) -> None:
+        at += 1
+        while self._word(at) in _SELECT_OPTIONS:
+            if self._word(at) in MODIFIERS:
+                self._hidden.add(at)
+            at += 1
+
+    def _group_by(self, at: int) -> None:
+        """ASC and DESC behind what MariaDB groups by."""
+        if self._word(at + 1) != "BY":
+            return
+        at += 2
+        while at < len(self._tokens) and not self._op(at, ")") and self._word(at) not in _AFTER_GROUP:
+            if self._word(at) in {"ASC", "DESC"} and self._ends_operand(at - 1):
+                self._hidden.add(at)
+            at = self._closing.get(at, at) + 1
+
+    def _index_hint(self, at: int) -> None:
+        if self._word(at + 1) not in {"INDEX", "KEY"}:
+            return
+        opening = at + 2
+        for purpose in ("FOR JOIN", "FOR ORDER BY", "FOR GROUP BY"):
+            opening = self._phrase(opening, purpose)
+        end = self._closing.get(opening)
+        if end is None:
+            return
+        for i in range(opening + 1, end):
+            fits = self._op(i, ",") if (i - opening) % 2 == 0 else self._kind(i) in {"word", "quoted"}
+            if not fits:
+                return
+        self._names.update(self._tokens[i].start for i in range(opening + 1, end, 2))
+        self._hide(at, end + 1)
+
+    def _indexed_by(self, at: int) -> None:
+        if self._word(at + 1) == "BY" and self._kind(at + 2) in {"word", "quoted"}:
+            self._names.add(self._tokens[at + 2].start)
+            self._hide(at, at + 3)
+
+    def _not_indexed(self, at: int) -> None:
+        if self._word(at + 1) == "INDEXED" and self._ends_operand(at - 1):
+            self._hide(at, at + 2)
+
+    def _system_time(self, at: int) -> None:
+        """FOR SYSTEM_TIME of MariaDB's versioned tables, over literals and the present moment."""
+        if self._word(at + 1) != "SYSTEM_TIME":
+            return
+        behind = self._phrase(at + 2, "ALL")
+        if behind == at + 2:
+            first, between = ("AS OF", None) if self._word(behind) == "AS" else (self._word(behind), "AND")
+            if first == "FROM":
+                between = "TO"
+            begin = self._phrase(behind, first) if first in {"AS OF", "BETWEEN", "FROM"} else behind
+            end = self._moment(begin) if begin != behind else None
+            if end is not None and between is not None:
+                end = self._moment(end + 1) if self._word(end) == between else None
+            if end is None:
+                return
+            behind = end
+        self._hide(at, behind)
+
+    def _moment(self, at: int) -> int | None:
+        """Behind a literal or NOW(), with an interval taken from it or added; in parentheses or not."""
+        if self._op(at, "(") and at in self._closing:
+            inner = self._moment(at + 1)
+            return inner + 1 if inner == self._closing[at] else None
+        at += self._word(at) in {"TIMESTAMP", "TRANSACTION", "DATE"} and not self._op(at + 1, "(")
+        if self._kind(at) in {"string", "number", "param"}:
+            at += 1
+        elif self._word(at) in _MOMENTS:
+            at += 1
+            if self._op(at, "("):
+                if self._closing.get(at) != at + 1 and not self._numbers(at):
+                    return None
+                at = self._closing[at] + 1
+        else:
+            return None
+        sign = self._op(at, "-") or self._op(at, "+")
+        if sign and self._word(at + 1) == "INTERVAL":
+            fits = self._kind(at + 2) in {"string", "number"} and self._word(at + 3) in UNITS
+            return at + 4 if fits else None
+        return at
+
+    def _defaults_of_window(self, at: int) -> None:
+        """NTH_VALUE(a, 2) FROM FIRST RESPECT NULLS OVER w: what MySQL does anyhow, spelled out."""
+        behind = self._phrase(self._phrase(at, "FROM FIRST"), "RESPECT NULLS")
+        if behind != at and self._op(at - 1, ")") and self._word(behind) == "OVER":
+            self._hide(at, behind)
+
+    # Queries without SELECT
+
+    def _values(self, at: int) -> None:
+        """``VALUES (1, 2), (3, 4)`` is shown as a SELECT of its rows."""
+        rowed = self._word(at + 1) == "ROW"
+        if not (self._begins_query(at) and self._op(at + 1 + rowed, "(")):
+            return
+        self._shown[at] = "select"
+        at += 1
+        while self._word(at) == "ROW" or self._op(at, "("):
+            if self._word(at) == "ROW":
+                self._hidden.add(at)
+                at += 1
+            self._made += 1
+            at = self._closing.get(at, at) + 1
+            if not self._op(at, ","):
+                return
+            at += 1
+
+    def _table(self, at: int) -> None:
+        """``TABLE t`` is shown as ``SELECT * FROM t``."""
+        if self._begins_query(at) and self._kind(at + 1) in {"word", "quoted"}:
+            self._shown[at] = "table"
+            self._made += 1
+
+
+_BEFORE_OPERAND = word_set("""
+    SELECT DISTINCT ALL FROM WHERE ON AND OR XOR NOT BY HAVING WHEN THEN ELSE CASE IN LIKE BETWEEN DIV MOD INTERVAL AS
+    USING JOIN LIMIT OFFSET IS WITH UNION EXCEPT INTERSECT VALUES ESCAPE REGEXP GLOB MATCH RLIKE EXISTS ANY SOME
+""")
+
+
+def _closings(tokens: Sequence[Token]) -> dict[int, int]:
+    """Where each parenthesis closes; one that does not is left out."""
+    found: dict[int, int] = {}
+    opened: list[int] = []
+    for at, token in enumerate(tokens):
+        if token.is_op("("):
+            opened.append(at)
+        elif token.is_op(")") and opened:
+            found[opened.pop()] = at
+    return found
