@@ -447,12 +447,14 @@ def test_the_audit_tells_an_admin_who_exported_and_fetched_what(client: Client, 
     job = alice.done(alice.ask("POST", "/v1/exports", QUERY).json()["id"])
     assert httpx.get(job["download"]["url"]).is_success
     target = f"/v1/audit?export_id={job['id']}"
-    until(lambda: len(bob.ask("GET", target).json()["data"]) == 2)
-    fetched, exported = bob.ask("GET", target).json()["data"]
-    assert [(line["action"], line["outcome"], line["user"]) for line in (fetched, exported)] == [
+    until(lambda: len(bob.ask("GET", target).json()["data"]) == 3)
+    fetched, begun, exported = bob.ask("GET", target).json()["data"]
+    assert [(line["action"], line["outcome"], line["user"]) for line in (fetched, begun, exported)] == [
         ("download", "sent", "alice"),
+        ("download", "begun", "alice"),
         ("export", "completed", "alice"),
     ]
+    assert (fetched["transfer"], fetched["sent_bytes"]) == (begun["transfer"], job["bytes"])
     assert exported["source"]["query"] == QUERY["source"]["query"]
     assert (exported["columns"], exported["rows"], exported["store"]) == (["id", "name"], 10, "local")
     assert exported["address"] == fetched["address"] == "127.0.0.1"

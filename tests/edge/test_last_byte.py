@@ -1,4 +1,5 @@
-"""When a file counts as fetched: its last byte was sent while the client was there, whatever it did afterwards."""
+"""How many bytes of a file count as sent, and when it counts as fetched: its last byte was sent while the client was
+there, whatever it did afterwards."""
 
 from __future__ import annotations
 
@@ -10,8 +11,8 @@ import pytest
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
-from fluxport.errors import Canceled
-from fluxport.http.downloads import AfterLastByte
+from fluxport.errors import Canceled, Unavailable
+from fluxport.http.downloads import Sending, Watched
 
 BODY = b"id,name\n1,a\n"
 PLAIN = {"content-length": str(len(BODY))}
@@ -36,7 +37,7 @@ class Answer(Response):
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
-def fetched(
+def sent(
     leaves_after: int,
     *,
     headers: dict[str, str] = PLAIN,
@@ -44,10 +45,10 @@ def fetched(
     method: str = "GET",
     stops: bool = False,
     waits: bool = False,
-) -> bool:
-    """Whether a client that leaves once it has had so many messages has fetched the file; with ``waits`` it takes no
-    more than that, and leaves while the server waits to write the next one, which the server then drops."""
-    noted: list[bool] = []
+) -> Sending | None:
+    """What a client got that leaves once it has had so many messages; with ``waits`` it takes no more than that, and
+    leaves while the server waits to write the next one, which the server then drops."""
+    noted: list[Sending] = []
 
     async def run() -> None:
         left, had = asyncio.Event(), 0
@@ -70,10 +71,16 @@ def fetched(
         scope: dict[str, Any] = {"type": "http", "method": method}
         answer = Answer(status, headers, left if stops else None)
         with suppress(Canceled):
-            await AfterLastByte(answer, lambda: noted.append(True))(scope, receive, send)
+            await Watched(answer, noted.append, noted.append)(scope, receive, send)
 
     asyncio.run(run())
-    return bool(noted)
+    assert not noted or (len(noted) == 2 and noted[0] is noted[1])
+    return noted[0] if noted else None
+
+
+def fetched(leaves_after: int, **how: Any) -> bool:
+    found = sent(leaves_after, **how)
+    return found is not None and found.fetched
 
 
 @pytest.mark.parametrize("stops", [False, True], ids=["sent on", "ended"])
@@ -97,3 +104,37 @@ def test_a_part_counts_if_it_is_the_last_one() -> None:
     assert fetched(0, status=206, headers=PLAIN | {"content-range": f"bytes 8-{7 + len(BODY)}/{8 + len(BODY)}"})
     assert not fetched(0, status=206, headers=PLAIN | {"content-range": f"bytes 0-{len(BODY) - 1}/{8 + len(BODY)}"})
     assert not fetched(0, method="HEAD")
+
+
+@pytest.mark.parametrize(("leaves_after", "count"), [(0, 12), (3, 12), (2, 5), (1, 5)])
+def test_only_bytes_that_left_to_a_client_that_was_there_are_counted(leaves_after: int, count: int) -> None:
+    found = sent(leaves_after)
+    assert found is not None
+    assert (found.bytes, found.length, found.whole) == (count, len(BODY), count == len(BODY))
+
+
+def test_what_carries_no_byte_of_a_file_is_not_recorded() -> None:
+    assert sent(0, method="HEAD") is None
+    assert sent(0, status=416, headers=PLAIN | {"content-range": f"bytes */{len(BODY)}"}) is None
+
+
+def test_a_beginning_that_cannot_be_recorded_sends_nothing() -> None:
+    messages: list[Message] = []
+
+    async def send(message: Message) -> None:
+        messages.append(message)
+
+    async def receive() -> Message:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    def begun(sending: Sending) -> None:
+        raise Unavailable("the database is away")
+
+    ended: list[Sending] = []
+    with pytest.raises(Unavailable):
+        asyncio.run(
+            Watched(Answer(200, PLAIN, None), begun, ended.append)({"type": "http", "method": "GET"}, receive, send)
+        )
+    assert not messages
+    assert not ended

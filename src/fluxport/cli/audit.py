@@ -36,5 +36,5 @@ def audit(
 
 
 def _short(line: dict[str, Any]) -> dict[str, Any]:
-    columns = ("at", "user", "action", "outcome", "export_id", "address", "rows", "bytes")
+    columns = ("at", "user", "action", "outcome", "export_id", "address", "rows", "bytes", "sent_bytes")
     return {name: line.get(name) for name in columns}

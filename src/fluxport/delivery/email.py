@@ -62,15 +62,18 @@ class EmailOptions:
             _sender(self.sender or self.user)
 
 
-def send_email(options: EmailOptions, mail: Mail, *, domains: Collection[str] | None = None) -> None:
-    """Send ``mail`` once. ``domains`` are those its sender may write to (None: any), as in ``check_recipient``.
+def send_email(
+    options: EmailOptions, mail: Mail, *, domains: Collection[str] | None = None
+) -> Literal["sent", "logged"]:
+    """Send ``mail`` once; without a mail server it is only logged. ``domains`` are those its sender may write to (None:
+    any), as in ``check_recipient``.
 
     The file is attached if all of the mail stays within the limit and the server takes so much, else a link is sent.
     """
     recipient = check_recipient(mail.recipient, domains)
     if not options.host:
         _log.info("no mail server is set: a mail to %s is only logged", masked(recipient), extra=_about(mail))
-        return
+        return "logged"
     sender = _sender(options.sender or options.user)
     with _translated(options.host), closing(_connect(options)) as smtp:
         _check_international(smtp, recipient)
@@ -80,6 +83,7 @@ def send_email(options: EmailOptions, mail: Mail, *, domains: Collection[str] | 
         with suppress(smtplib.SMTPException, OSError):
             smtp.quit()  # the mail was taken; whatever happens now does not change that
     _log.info("mail sent to %s", masked(recipient), extra=_about(mail))
+    return "sent"
 
 
 def try_server(options: EmailOptions) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import re
+import secrets
 from collections.abc import Callable
-from functools import partial
+from typing import TypeAlias
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
@@ -18,7 +19,7 @@ from fluxport.errors import Canceled, Gone, NotFound, Refused
 from fluxport.http import redeem
 from fluxport.http.answers import NO_STORE, parse_json
 from fluxport.http.bridge import disconnect
-from fluxport.http.callers import Callers
+from fluxport.http.callers import Callers, address_of
 from fluxport.http.files import Files, file_of
 from fluxport.jobs.exports import Exports
 from fluxport.jobs.links import Links
@@ -60,12 +61,8 @@ def router(exports: Exports, callers: Callers, links: Links, files: Files) -> AP
         return record, purpose
 
     def sending(request: Request, record: Record, purpose: str, token: str) -> Response:
-        answer = files.answer(record, request)
-        address = request.client.host if request.client else ""
-        sent: Callable[[], object] = partial(store.note_download, record, "sent", address)
-        if purpose == "once":
-            sent = partial(used_up, store, _digest(token), record, address)
-        return AfterLastByte(answer, sent)
+        once = _digest(token) if purpose == "once" else None
+        return watched(files.answer(record, request), store, record, address_of(request), once=once)
 
     @routes.head("/exports/{export_id}/file", include_in_schema=False)
     @routes.get("/exports/{export_id}/file", summary="The file, for whoever holds a link to it")
@@ -93,54 +90,97 @@ def _digest(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()
 
 
-def used_up(store: Store, digest: str, record: Record, address: str) -> None:
-    """A one-time link has done its work."""
-    store.use_link(digest, record.id, record.expires_at or store.clock())
-    store.note_download(record, "sent", address)
+class Sending:
+    """An answer on its way: what it carries, and how many bytes of it have been sent to a client that was there."""
+
+    def __init__(self, method: str, start: Message) -> None:
+        headers = dict(start["headers"])
+        length = headers.get(b"content-length")
+        self.range: str | None = headers.get(b"content-range", b"").decode().removeprefix("bytes ") or None
+        self.length = None if length is None else int(length)  # of the body, where it is known beforehand
+        self.bytes = 0
+        self.whole = False  # whether that is all of the body
+        self._status = start["status"]
+        self.counts = method in ("GET", "POST") and self._status in (200, 206)
+
+    def took(self, message: Message) -> None:
+        self.bytes += len(message.get("body", b""))
+        self.whole = self.bytes >= self.length if self.length is not None else not message.get("more_body")
+
+    @property
+    def fetched(self) -> bool:
+        """Whether the file's last byte is among them: of all of it, or of a range to its end."""
+        if not self.whole or self._status == 200:
+            return self.whole
+        found = re.fullmatch(r"\d+-(\d+)/(\d+)", self.range or "")
+        return found is not None and int(found[1]) + 1 == int(found[2])
 
 
-class AfterLastByte(Response):
-    """An answer after which something happens if the file's last byte has left to a client that was still there."""
+Note: TypeAlias = Callable[[Sending], object]
 
-    def __init__(self, answer: Response, then: Callable[[], object]) -> None:
+
+class Watched(Response):
+    """An answer that carries a file: ``begun`` is called before its first byte leaves, and may refuse it by an error,
+    ``ended`` when no more will, however that came."""
+
+    def __init__(self, answer: Response, begun: Note, ended: Note) -> None:
         super().__init__()
         self._answer = answer
-        self._then = then
+        self._begun = begun
+        self._ended = ended
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         gone = asyncio.ensure_future(disconnect(receive))
-        holds_last = reached = False
-        left: int | None = None  # bytes of the body, where they are told beforehand
+        found: Sending | None = None
 
         async def sending(message: Message) -> None:
-            nonlocal holds_last, reached, left
-            await send(message)
+            nonlocal found
             if message["type"] == "http.response.start":
-                holds_last = scope["method"] in ("GET", "POST") and _holds_last_byte(message)
-                told = dict(message["headers"]).get(b"content-length")
-                left = None if told is None else int(told)
-            elif not reached:
-                left = None if left is None else left - len(message.get("body", b""))
-                last = left <= 0 if left is not None else not message.get("more_body")
-                # The server waits until it can write, drops what is meant for a client that has left meanwhile, and
-                # says so only by its own message. That is looked at right behind the last byte: behind the empty
-                # message that follows, a quick client that has everything may have left too.
-                reached = last and not gone.done()
+                starting = Sending(scope["method"], message)
+                if starting.counts:
+                    await run_in_threadpool(self._begun, starting)
+                    found = starting
+            await send(message)
+            # The server waits until it can write, drops what is meant for a client that has left meanwhile, and says so
+            # only by its own message. That is looked at right behind each piece: behind the empty message that follows
+            # the last byte, a quick client that has everything may have left too.
+            if found is not None and message["type"] == "http.response.body" and not found.whole and not gone.done():
+                found.took(message)
 
         try:
             await self._answer(scope, receive, sending)
         except Canceled:
-            if not reached:
+            if found is None or not found.whole:
                 raise
         finally:
             gone.cancel()
-        if holds_last and reached:
-            await run_in_threadpool(self._then)
+            if found is not None:
+                # Shielded: a request that is cancelled has sent what it has sent.
+                await asyncio.shield(run_in_threadpool(self._ended, found))
 
 
-def _holds_last_byte(start: Message) -> bool:
-    """Whether an answer carries the end of the file: all of it, or a range to its end."""
-    if start["status"] == 200:
-        return True
-    found = re.fullmatch(rb"bytes \d+-(\d+)/(\d+)", dict(start["headers"]).get(b"content-range", b""))
-    return start["status"] == 206 and found is not None and int(found[1]) + 1 == int(found[2])
+def watched(answer: Response, store: Store, record: Record, address: str, *, once: str | None = None) -> Watched:
+    """The answer with its lines in the audit: one before the first byte, one with the bytes that were sent.
+
+    ``once`` is the digest of a token that is used up when the file's last byte has been sent.
+    """
+    name = secrets.token_hex(8)  # which beginning belongs to which end
+
+    def begun(sending: Sending) -> None:
+        store.note_download(record, "begun", address, transfer=name, range=sending.range, length=sending.length)
+
+    def ended(sending: Sending) -> None:
+        if once is not None and sending.fetched:
+            store.use_link(once, record.id, record.expires_at or store.clock())
+        outcome = "sent" if sending.whole else "broken_off"
+        store.note_download(
+            record,
+            outcome,
+            address,
+            transfer=name,
+            range=sending.range,
+            length=sending.length,
+            sent_bytes=sending.bytes,
+        )
+
+    return Watched(answer, begun, ended)

@@ -10,7 +10,6 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -25,7 +24,7 @@ from fluxport.http.answers import NO_STORE, REQUEST_ID, parse_json
 from fluxport.http.bridge import streamed
 from fluxport.http.callers import Callers, address_of, came
 from fluxport.http.cookies import SAFE, check_same_origin
-from fluxport.http.downloads import AfterLastByte, used_up
+from fluxport.http.downloads import watched
 from fluxport.http.files import Files
 from fluxport.http.session import is_local
 from fluxport.jobs.exports import Exports
@@ -177,8 +176,7 @@ def add_files(routes: APIRouter, door: Door, files: Files, threads: Executor, se
         check_download_token(door.links.secret, token, record.id, record.result["filename"], door.exports.store.clock())
         if await run_in_threadpool(store.link_used, digest(token)):
             raise Gone("This download token has been used or replaced; ask for a new one.", code="link_used")
-        sent = partial(used_up, store, digest(token), record, address_of(request))
-        return AfterLastByte(files.answer(record, request), sent)
+        return watched(files.answer(record, request), store, record, address_of(request), once=digest(token))
 
     @routes.get("/exports/stream", summary="A dataset, answered with the file itself")
     async def stream(request: Request) -> Response:

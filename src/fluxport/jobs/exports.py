@@ -272,7 +272,7 @@ class Exports:
         source = {"query": spec.query, "dataset": spec.dataset, "connection": spec.connection, "params": spec.params}
         if spec.series is not None:
             source = dict(spec.series)
-        told_of = {"source": source, "columns": [name for name, _ in tally.columns], "rows": tally.rows}
+        told_of: dict[str, Any] = {"source": source, "columns": [name for name, _ in tally.columns], "rows": tally.rows}
         self.store.note("preview", caller.owner, "completed", address=caller.address, **told_of)
         keys = unique_names([name for name, _ in tally.columns], Findings())
         columns = [(name, kind, key) for (name, kind), key in zip(tally.columns, keys, strict=True)]

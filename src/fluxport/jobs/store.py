@@ -324,7 +324,9 @@ class Store:
         }
         with transaction(self.engine) as connection:
             connection.execute(sa.insert(exports).values(row))
-            return self._get(connection, row["id"])
+            record = self._get(connection, row["id"])
+            self._note(connection, "export", record.owner, "begun", record, None)  # its bytes leave while it runs
+            return record
 
     def _lock(self, connection: sa.Connection) -> None:
         # SQLite's BEGIN IMMEDIATE has taken the one writer's turn already.
@@ -706,16 +708,19 @@ class Store:
             self.check_clock()
             connection.execute(sa.delete(audit).where(audit.c.at < before))
 
-    def note(self, action: str, owner: str, outcome: str, *, address: str = "", **detail: Any) -> None:
-        """One line of the audit about something that is no export."""
-        row = {"at": self.clock(), "owner": owner, "action": action, "outcome": outcome}
+    def note(
+        self, action: str, owner: str, outcome: str, *, address: str = "", export_id: str | None = None, **detail: Any
+    ) -> None:
+        """One line of the audit; ``export_id`` if it is about an export."""
+        row = {"at": self.clock(), "owner": owner, "action": action, "export_id": export_id, "outcome": outcome}
         with transaction(self.engine) as connection:
             connection.execute(sa.insert(audit).values(row | {"address": address, "detail": detail}))
 
-    def note_download(self, record: Record, outcome: str, address: str) -> None:
-        """One line of the audit: somebody fetched the export's file, or part of it."""
+    def note_download(self, record: Record, outcome: str, address: str, **more: Any) -> None:
+        """One line of the audit: the export's file, or part of it, begins to leave or has left."""
+        record = replace(record, address=address)
         with transaction(self.engine) as connection:
-            self._note(connection, "download", record.owner, outcome, replace(record, address=address), record.result)
+            self._note(connection, "download", record.owner, outcome, record, record.result, **more)
 
     def _note(
         self,
@@ -725,6 +730,7 @@ class Store:
         outcome: str,
         record: Record,
         result: Mapping[str, Any] | None,
+        **more: Any,
     ) -> None:
         """Who, what source and filters, which columns, how much, where to, from where, and how it ended."""
         detail = {
@@ -736,6 +742,7 @@ class Store:
             "rows": record.rows,
             "bytes": record.bytes,
             "error_code": (record.error or {}).get("code"),
+            **more,
         }
         row = {
             "at": self.clock(),

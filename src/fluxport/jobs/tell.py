@@ -8,8 +8,10 @@ import logging
 import random
 import threading
 from collections.abc import Callable, Collection, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 from fluxport.delivery.email import EmailOptions, check_recipient, send_email
 from fluxport.delivery.letter import Failure, Mail, SentFile
@@ -20,7 +22,7 @@ from fluxport.jobs.lasting import lasting
 from fluxport.jobs.store import Record, Store
 from fluxport.jobs.view import job_json, unix
 from fluxport.pipeline import as_failure
-from fluxport.stages import Sink
+from fluxport.stages import Chunks, Sink
 
 T = TypeVar("T")
 
@@ -64,6 +66,27 @@ def _checked_upload(given: Any, webhooks: WebhookOptions) -> dict[str, Any]:
     return {"url": asked["url"], "headers": dict(headers)}
 
 
+class FileBytes:
+    """How many bytes of a file one try of telling has taken to send."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def counted(self, chunks: Chunks) -> Chunks:
+        with closing(chunks):
+            for chunk in chunks:
+                self.count += len(chunk)
+                yield chunk
+
+
+def _destination(record: Record, kind: str, number: int) -> str:
+    """Where a try goes, for the audit: an address, or of a URL the host alone, for the rest may be a secret."""
+    if kind == "email":
+        return str(record.notify["email"][number])
+    url = urlsplit(record.notify["webhook"] if kind == "webhook" else record.notify["upload"]["url"])
+    return f"{url.scheme}://{url.netloc.rpartition('@')[2]}"
+
+
 @dataclass(frozen=True)
 class Teller:
     """``link`` makes a link that a recipient can open; ``attach`` lets small files travel with the mail."""
@@ -91,41 +114,48 @@ class Teller:
         return found
 
     def tell(self, export_id: str, target: str, tries: int) -> float | None:
-        """Tell one target once; the seconds to wait before the next try, None if there is none."""
+        """Tell one target once; the seconds to wait before the next try, None if there is none. Each try has two
+        lines in the audit: one before anything leaves, one with how many bytes of the file have."""
         record = self._lasting(lambda: self.store.get(export_id))
         kind, number = target.split(":")
+        sent, wait_s = FileBytes(), None
+        to = _destination(record, kind, int(number))
+        lines: dict[str, Any] = {"export_id": export_id, "to": to, "try": tries + 1}
+        if kind != "email" or self.email.host:
+            self._lasting(lambda: self.store.note(kind, record.owner, "begun", **lines))
         try:
-            if kind == "email":
-                send_email(self.email, self._mail(record, record.notify["email"][int(number)]))
-            elif kind == "upload":
-                self._upload(record)
-            else:
-                self._send_webhook(record)
+            outcome = self._send(record, kind, int(number), sent)
         except Exception as raised:
             error = as_failure(raised)
-            delays = retry_delays(random.random)
-            again = error.retryable and tries < len(delays)
             log.warning(
                 "telling failed: %s",
                 error.message,
                 exc_info=None if isinstance(raised, FluxportError) else raised,
                 extra={"task_id": export_id, "error_code": error.code},
             )
-            if not again:
-                outcome = error.code
-                self._lasting(lambda: self.store.note(kind, record.owner, outcome, export_id=export_id))
-                return None
-            return max(delays[tries], error.retry_after_s or 0.0)
-        self._lasting(lambda: self.store.note(kind, record.owner, "sent", export_id=export_id))
-        return None
+            outcome, delays = error.code, retry_delays(random.random)
+            if error.retryable and tries < len(delays):
+                wait_s = max(delays[tries], error.retry_after_s or 0.0)
+        self._lasting(lambda: self.store.note(kind, record.owner, outcome, sent_bytes=sent.count, **lines))
+        return wait_s
+
+    def _send(self, record: Record, kind: str, number: int, sent: FileBytes) -> str:
+        """What became of it, for the audit."""
+        if kind == "email":
+            return send_email(self.email, self._mail(record, record.notify["email"][number], sent))
+        if kind == "upload":
+            self._upload(record, sent)
+        else:
+            self._send_webhook(record)
+        return "sent"
 
     def _lasting(self, do: Callable[[], T]) -> T:
         return lasting(do, self.draining)
 
-    def _mail(self, record: Record, recipient: str) -> Mail:
+    def _mail(self, record: Record, recipient: str, sent: FileBytes) -> Mail:
         outcome: SentFile | Failure
         if record.status == "completed" and record.result is not None:
-            outcome = self._file(record, record.result)
+            outcome = self._file(record, record.result, sent)
         else:
             error = record.error or {}
             outcome = Failure(error.get("code", "failed"), error.get("message", "The export failed."))
@@ -138,7 +168,7 @@ class Teller:
             finished_at=record.finished_at or record.created_at,
         )
 
-    def _file(self, record: Record, result: dict[str, Any]) -> SentFile:
+    def _file(self, record: Record, result: dict[str, Any], sent: FileBytes) -> SentFile:
         link = self.link(record)
         sink, location = self.stores[record.spec["store"]], result["location"]
         return SentFile(
@@ -149,17 +179,17 @@ class Teller:
             sha256=result["sha256"],
             link=link["url"] if link else None,
             link_expires_at=unix(link["expires_at"]) if link else None,
-            chunks=(lambda: sink.open(location)) if self.attach and "files" not in result else None,
+            chunks=(lambda: sent.counted(sink.open(location))) if self.attach and "files" not in result else None,
             warnings=tuple(warning["message"] for warning in result["warnings"]),
         )
 
-    def _upload(self, record: Record) -> None:
+    def _upload(self, record: Record, sent: FileBytes) -> None:
         """Send the file to the caller's own URL."""
         result = record.result or {}
         send_file(
             self.webhooks,
             Upload(**record.notify["upload"]),
-            self.stores[record.spec["store"]].open(result["location"]),
+            sent.counted(self.stores[record.spec["store"]].open(result["location"])),
             size_bytes=result["bytes"],
             sha256=result["sha256"],
             media_type=result["media_type"],
