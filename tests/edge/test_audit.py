@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -23,6 +24,7 @@ from webhook_receiver import Receiver, receiving, status
 
 USERS = {"source": {"query": "SELECT id, name, email FROM users ORDER BY id"}}
 ROWS = 400_000  # more than two sockets hold
+SIZE_LEAST = ROWS * 20
 
 
 def until(condition: Callable[[], object]) -> None:
@@ -121,7 +123,22 @@ def test_a_stream_is_recorded_before_its_first_byte(client: Client, folder: Path
     begun, done = ended_lines(folder, answer.headers["x-export-id"], "export", 2)
     assert (begun["outcome"], done["outcome"]) == ("begun", "completed")
     assert begun["source"]["query"] == USERS["source"]["query"]
-    assert done["bytes"] == len(answer.content)
+    assert done["bytes"] == done["sent_bytes"] == len(answer.content)
+
+
+def test_a_stream_that_breaks_off_is_recorded_with_what_was_sent(client: Client, folder: Path) -> None:
+    body = json.dumps(USERS).encode()
+    head = "".join(f"{name}: {value}\r\n" for name, value in client.headers("POST", "/v1/stream", body).items())
+    with socket.create_connection(("127.0.0.1", client.port)) as cut:
+        cut.sendall(f"POST /v1/stream HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n{head}\r\n".encode() + body)
+        answer = b""
+        while b"\r\n\r\n" not in answer:
+            answer += cut.recv(1000)
+        export_id = re.search(rb"(?i)x-export-id: (\S+)", answer)
+    assert export_id is not None
+    begun, broken = ended_lines(folder, export_id[1].decode(), "export", 2)
+    assert (begun["outcome"], broken["outcome"], broken["error_code"]) == ("begun", "failed", "client_gone")
+    assert 0 < broken["sent_bytes"] < SIZE_LEAST
 
 
 def test_what_a_killed_service_was_sending_has_its_beginning(url: str, tmp_path: Path) -> None:

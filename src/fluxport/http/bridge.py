@@ -80,10 +80,15 @@ class StreamedFile(Response):
             if self._reading is not None:
                 metrics.first_byte(time.monotonic() - self._began)
             await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+            sent_bytes = 0
             while chunk is not _END:
                 for at in range(0, len(chunk), SENT_BYTES):
                     piece = chunk[at : at + SENT_BYTES]
                     await self._send(send, {"type": "http.response.body", "body": piece, "more_body": True}, ended)
+                    # The server drops what is meant for a client that has left.
+                    sent_bytes += 0 if gone.done() else len(piece)
+                    if self._reading is not None:
+                        self._reading.sent_bytes = sent_bytes
                     if ended.done():
                         break
                 chunk = await self._pull(gone)

@@ -282,18 +282,22 @@ class Exports:
         self, record: Record, export: Export, reading: Reading, chunks: Chunks, gone: threading.Event
     ) -> Chunks:
         error: BaseException | None = None
+        taken_bytes = 0
         try:
             with self.running(record.id, reading.end), contextlib.closing(chunks):
-                yield from chunks
+                for chunk in chunks:
+                    yield chunk
+                    taken_bytes += len(chunk)
         except BaseException as raised:
             error = raised
             raise
         finally:
             if gone.is_set() or isinstance(error, GeneratorExit):
                 error = Canceled("The client went away before the end.", code="client_gone")
-            self._ended(record, export, error)
+            sent_bytes = taken_bytes if reading.sent_bytes is None else reading.sent_bytes
+            self._ended(record, export, error, sent_bytes)
 
-    def _ended(self, record: Record, export: Export, error: BaseException | None) -> None:
+    def _ended(self, record: Record, export: Export, error: BaseException | None, sent_bytes: int) -> None:
         tally = export.tally
         values: dict[str, Any] = {"rows": tally.rows, "bytes": tally.size_bytes}
         if error is None:
@@ -304,7 +308,13 @@ class Exports:
                 log.error("export failed", exc_info=error, extra={"task_id": record.id})
             values["error"] = {"code": failure.code, "message": failure.message, "retryable": failure.retryable}
         with contextlib.suppress(Conflict):  # canceled meanwhile
-            self.store.move(record.id, "completed" if error is None else "failed", fence=record.fence, **values)
+            self.store.move(
+                record.id,
+                "completed" if error is None else "failed",
+                fence=record.fence,
+                audited={"sent_bytes": sent_bytes},
+                **values,
+            )
 
     # -- ending ----------------------------------------------------------------------------------------------------
 

@@ -144,6 +144,7 @@ class Reading:
         self._filler: threading.Thread | None = None
         self._over = False
         self._error: FluxportError | None = None
+        self.sent_bytes: int | None = None  # to a client that was there, where its door counts them
         self.ended: Future[None] = Future()  # done once the stream was ended from outside, whatever its reader does
         # How long the reader was waited for, and since when it is; how long the source.
         self._reader_s = self._source_s = 0.0

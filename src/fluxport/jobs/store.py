@@ -553,8 +553,17 @@ class Store:
             record = self._get(connection, export_id)
             self._with_lost_attempts(connection, record, record.attempts)
 
-    def move(self, export_id: str, status: Status, *, fence: int | None = None, **values: Any) -> Record:
-        """Change the state and tell it as an event; Conflict if the table or the fence does not allow it."""
+    def move(
+        self,
+        export_id: str,
+        status: Status,
+        *,
+        fence: int | None = None,
+        audited: Mapping[str, Any] | None = None,
+        **values: Any,
+    ) -> Record:
+        """Change the state and tell it as an event; Conflict if the table or the fence does not allow it. ``audited``
+        is what only the audit has of an end."""
         now = self.clock()
         if status in FINAL and status != "expired":
             values = {"finished_at": now, "phase": None} | values
@@ -568,7 +577,7 @@ class Store:
                 raise Conflict(f"This export is {record.status} and cannot become {status}.", code="wrong_state")
             if status in EVENT_KINDS:
                 self._tell(connection, export_id, EVENT_KINDS[status], {"status": status, "error": record.error})
-                self._note(connection, "export", record.owner, status, record, values.get("result"))
+                self._note(connection, "export", record.owner, status, record, values.get("result"), **(audited or {}))
                 self._count(connection, measures.ended(_measured(record)))
         if status in EVENT_KINDS:
             _log_end(record)
