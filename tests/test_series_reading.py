@@ -324,6 +324,11 @@ def test_points_are_read_from_every_form(media_type: str, body: bytes) -> None:
     assert same(found, WANTED)
 
 
+def test_infinity_that_is_said_is_a_value() -> None:
+    ((_, found),) = read_points(b"timestamp_ms,value\n1,inf\n2,-inf\n3,1\n4,\n", CSV, "a")
+    assert found.values[:3].tolist() == [float("inf"), float("-inf"), 1.0]
+
+
 @pytest.mark.parametrize(
     ("media_type", "body"),
     [
@@ -341,7 +346,11 @@ def test_points_are_read_from_every_form(media_type: str, body: bytes) -> None:
         (JSON, b'[{"timestamp_ms": 1, "value": 1, "qualty": 1}]'),
         (JSON, b'{"timestamp_ms": [1, 2], "value": [1]}'),
         (JSON, b'[{"timestamp_ms": 1e400, "value": 1}]'),
+        (JSON, b'[{"timestamp_ms": 1, "value": 1e999}]'),
+        (JSON, b'{"timestamp_ms": [1, 2], "value": [1, -1e999]}'),
+        (JSON, b'[{"timestamp_ms": 1, "value": 1%s}]' % (b"0" * 400)),
         (JSON, b"[" * 100_000),
+        (CSV, b"timestamp_ms,value\n1,inf\n2,1e999\n"),
         (CSV, b""),
         (CSV, b"timestamp_ms,value\n1,x\n"),
         (CSV, b"timestamp_ms,value\n1.5,1\n"),

@@ -11,8 +11,6 @@ import os
 import secrets
 import signal
 import socket
-import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -24,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from fluxport.config import DEVELOPMENT_SECRET, Config
 from fluxport.errors import FluxportError, QueryRefused, Refused
+from fluxport.keeper import EmbeddedWorker
 from fluxport.loops import attempt, background, end_with_any_thread, keep_going
 from fluxport.plan import Connection, Sensors, guard_dialect
 from fluxport.stages import Limits
@@ -61,9 +60,6 @@ STORES_SWEPT_EVERY = 36  # rounds: six hours, as listing a large bucket costs so
 # take a third of before anything more is seen to be taken.
 UNSENT_BYTES = 128 << 10
 CALLS_END_S = 5.0
-# A worker that ended is started again after this, and each time later that ends as soon.
-AGAIN_FIRST_S = 1.0
-AGAIN_MOST_S = 30.0
 
 
 def connections(config: Config) -> dict[str, Connection]:
@@ -408,10 +404,10 @@ def flight_server(running: Service, http_port: int) -> FlightServer:
         ) from None
 
 
-def end_flight(flight: FlightServer) -> None:
+def end_flight(flight: FlightServer, most_s: float) -> None:
     """Take no more calls and give those that run a moment; one whose client neither sends nor leaves cannot be ended
     and holds nothing up."""
-    background("fluxport-flight-end", attempt, "ending Arrow Flight", flight.shutdown).join(CALLS_END_S)
+    background("fluxport-flight-end", attempt, "ending Arrow Flight", flight.shutdown).join(most_s)
 
 
 def file_url(running: Service, http_port: int) -> Callable[[Record], str]:
@@ -677,7 +673,7 @@ def check_grpc(config: Config) -> None:
         ) from None
 
 
-def server(running: Service, port: int) -> uvicorn.Server:
+def server(running: Service, port: int, beside: EmbeddedWorker | None = None) -> uvicorn.Server:
     """The HTTP server around a service, not yet started, which listens on ``port``; the gRPC server lives with it."""
     import uvicorn
 
@@ -700,18 +696,21 @@ def server(running: Service, port: int) -> uvicorn.Server:
         finally:
             running.exports.close()
             if flight is not None:
-                await asyncio.to_thread(end_flight, flight)
+                await asyncio.to_thread(end_flight, flight, http.left_s(CALLS_END_S))
             if grpc is not None:
-                await grpc.stop(CALLS_END_S)
+                await grpc.stop(http.left_s(CALLS_END_S))
             await asyncio.to_thread(running.close)
 
     running.app.router.lifespan_context = lifespan
     settings = uvicorn.Config(running.app, log_config=None, access_log=False, server_header=False, proxy_headers=False)
-    return DrainingServer(settings, running.exports, running.config.server.grace_s)
+    beside = beside or EmbeddedWorker()
+    http = DrainingServer(settings, running.exports, running.config.server.grace_s, beside.end, beside.end_now)
+    return http
 
 
-def serve(config: Config, ready: Callable[[Ports], None], *, worker: Sequence[str] = ()) -> None:
-    """Serve until a signal ends it; ``ready`` is called with the ports once requests are answered.
+def serve(config: Config, ready: Callable[[Ports], None], *, worker: Sequence[str] = ()) -> bool:
+    """Serve until a signal ends it; ``ready`` is called with the ports once requests are answered. False if a second
+    signal ended it: what it was doing then may hold threads.
 
     ``worker`` are the words after ``fluxport`` that start a worker beside the service; none, no worker.
     """
@@ -724,11 +723,16 @@ def serve(config: Config, ready: Callable[[Ports], None], *, worker: Sequence[st
         bound = listen(settled)
         check_grpc(settled)
         running = service(settled)
-        http = server(running, bound.getsockname()[1])
+        beside = EmbeddedWorker(worker, {"FLUXPORT_DATABASE": settled.database, **named})
+        http = server(running, bound.getsockname()[1], beside)
         announce(http, lambda: ready(Ports(bound.getsockname()[1], running.grpc_port, running.flight_port)))
-        told = {"FLUXPORT_DATABASE": settled.database, **named}
-        with embedded_worker(worker, told) if worker else contextlib.nullcontext():
+        with beside.kept():
             http.run(sockets=[bound])
+            for number in (signal.SIGTERM, signal.SIGINT):
+                signal.signal(number, lambda *_: beside.end_now())
+            if http.force_exit:
+                running.exports.close()
+        return not http.force_exit
 
 
 @contextlib.contextmanager
@@ -760,47 +764,6 @@ def shared_stores(config: Config) -> Iterator[tuple[Config, dict[str, str]]]:
             told |= {f"FLUXPORT_STORES__{name.upper()}__TYPE": "local"}
             told |= {f"FLUXPORT_STORES__{name.upper()}__PATH": str(path)}
         yield config.model_copy(update={"stores": found}), told
-
-
-@contextlib.contextmanager
-def embedded_worker(words: Sequence[str], environ: Mapping[str, str]) -> Iterator[None]:
-    """A worker process that lives as long as this block: started again if it dies, ended when our end of its standard
-    input closes, however we end."""
-    over = threading.Event()
-    started: list[subprocess.Popen[bytes]] = []
-
-    def run() -> None:
-        process = subprocess.Popen(  # noqa: S603  our own program with our own words
-            [sys.executable, "-m", "fluxport", *words, "--attached"],
-            stdin=subprocess.PIPE,
-            env={**os.environ, **environ},
-        )
-        started[:] = [process]
-        if over.is_set():  # meanwhile
-            assert process.stdin is not None
-            process.stdin.close()
-        code = process.wait()
-        if not over.is_set():
-            log.warning("the worker ended with code %d and is started again", code)
-
-    def keep() -> None:
-        pause_s = AGAIN_FIRST_S
-        while not over.is_set():
-            began = time.monotonic()
-            attempt("starting the worker", run)
-            pause_s = AGAIN_FIRST_S if time.monotonic() - began > AGAIN_MOST_S else pause_s
-            over.wait(pause_s)
-            pause_s = min(2 * pause_s, AGAIN_MOST_S)
-
-    thread = background("fluxport-keeper", keep)
-    try:
-        yield
-    finally:
-        over.set()
-        for process in started:
-            assert process.stdin is not None
-            process.stdin.close()
-        thread.join()
 
 
 def announce(http: uvicorn.Server, ready: Callable[[], None]) -> None:

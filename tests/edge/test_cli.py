@@ -142,7 +142,7 @@ def test_strict_fails_with_3_and_no_file_where_a_value_had_to_be_changed(url: st
     assert "formula" in fluxport(*words, cwd=tmp_path).stderr.decode()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT])
 def test_a_signal_leaves_no_file_and_no_query(tmp_path: Path, number: int) -> None:
     with emulator(tmp_path, 1_000_000) as url:
         folder = tmp_path / "out"
@@ -169,6 +169,34 @@ def test_a_signal_leaves_no_file_and_no_query(tmp_path: Path, number: int) -> No
                 time.sleep(0.02)
             else:
                 pytest.fail("the query still runs")
+
+
+@pytest.mark.parametrize("more", [(), ("--option", "max_rows_per_file=100000")], ids=["one file", "several files"])
+def test_the_next_export_into_a_folder_removes_what_a_killed_one_left(tmp_path: Path, more: tuple[str, ...]) -> None:
+    folder = tmp_path / "out"
+    folder.mkdir()
+    with emulator(tmp_path, 1_000_000) as url:
+        query = "SELECT a.id, b.name, b.email FROM users a CROSS JOIN users b"
+        words = [sys.executable, "-m", "fluxport", "export", query, "--from", url, *more]
+        running = [
+            subprocess.Popen([*words, "--to", str(folder / name)], stderr=subprocess.DEVNULL)
+            for name in ("killed.csv", "living.csv")
+        ]
+        while len(begun := list(folder.iterdir())) < 2:
+            assert [process.poll() for process in running] == [None, None]
+            time.sleep(0.02)
+        killed, living = running
+        killed.kill()
+        killed.wait()
+        (folder / "notes.part").touch()
+        done = fluxport("export", "SELECT 1 AS a", "--from", url, "--to", "done.csv", cwd=folder)
+        assert done.returncode == 0, done.stderr
+        left = {path.name for path in folder.iterdir()}
+        living.terminate()
+        living.wait(60)
+    assert {"done.csv", "notes.part"} < left
+    assert len(left & {path.name for path in begun}) == 1
+    assert {path.name for path in folder.iterdir()} == {"done.csv", "notes.part"}
 
 
 def test_sign_prints_the_headers_of_a_vector(tmp_path: Path) -> None:

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import gc
 import os
-import signal
 import stat
 import sys
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from fluxport.cli.heap import frugal_malloc
+from fluxport.cli.signals import interruptible
 from fluxport.errors import Refused, Unavailable, WarningsFound
 
 if TYPE_CHECKING:
@@ -190,7 +189,7 @@ def run(asked: Asked) -> None:
         filename=asked.filename,
     )
     planned = _planned(asked, spec, statement)
-    signal.signal(signal.SIGTERM, _interrupt)
+    interruptible()
     gc.freeze()
     gc.enable()
     total = planned.rows_to_come() if asked.count else None
@@ -256,10 +255,6 @@ def _dataset(name: str, config_path: Path | None) -> Dataset:
         names = ", ".join(sorted(known)) or "none"
         raise Refused(f"Unknown dataset {name!r}; the configuration has: {names}.", code="unknown_dataset")
     return known[name]
-
-
-def _interrupt(signum: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
 
 
 def _policy(asked: Asked) -> GuardPolicy:
@@ -425,6 +420,9 @@ def _resting(target: str, planned: Export) -> Path:
         path = path / planned.filename
     if not path.parent.is_dir():
         raise Refused(f"There is no folder {str(path.parent)!r}; make it first.", code="bad_target")
+    from fluxport.sinks.local import remove_unfinished
+
+    remove_unfinished(path.parent)
     return path
 
 

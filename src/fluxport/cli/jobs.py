@@ -14,6 +14,7 @@ from urllib.parse import urlencode, urlsplit
 
 import click
 
+from fluxport.cli.signals import interruptible
 from fluxport.errors import Broken, FluxportError, Refused, Unavailable
 from fluxport.stages import Chunks
 
@@ -85,13 +86,15 @@ def cancel(export_id: str, **service: Any) -> None:
 )
 def download(export_id: str, target: Path, **service: Any) -> None:
     """Fetch the file of a completed export, and compare it with what the service tells of it."""
-    from fluxport.sinks.local import LocalOptions, LocalSink
+    from fluxport.sinks.local import LocalOptions, LocalSink, remove_unfinished
 
+    interruptible()
     job = _asked("GET", f"/v1/exports/{export_id}", **service)
     if not job["download"]:
         raise Refused(f"This export is {job['status']}; it has no file.", code="not_ready")
     told = job["files"][0]
     path = target / told["name"] if target.is_dir() else target
+    remove_unfinished(path.parent)
     sink = LocalSink(path.parent, LocalOptions(overwrite=True))
     receipt = sink.put(path.name, _fetched(job["download"]["url"], told))
     click.echo(f"{receipt.location}: {told['rows']:,} rows, {receipt.size_bytes:,} bytes, sha256 {receipt.sha256}")

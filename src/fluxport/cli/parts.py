@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Generator, Iterator
 from contextlib import closing
 from dataclasses import asdict
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from fluxport.errors import Refused
 from fluxport.partfiles import PartFile, manifest, manifest_name, once, part_name
-from fluxport.sinks.local import LocalOptions, LocalSink
+from fluxport.sinks.local import LocalOptions, LocalSink, hidden_folder
 
 if TYPE_CHECKING:
     from fluxport.pipeline import Part
@@ -27,7 +26,7 @@ def store(
     files of the same names stay as they were.
     """
     planned.tally.hashed = False  # each receipt has the digest of what was written
-    with tempfile.TemporaryDirectory(prefix=".fluxport-", dir=path.parent) as hidden, closing(parts):
+    with hidden_folder(path.parent) as hidden, closing(parts):
         files = list(_stored(path.name, planned, parts, LocalSink(hidden, options)))
         text = manifest(planned.tally, planned.findings, files)
         moved: list[Path] = []

@@ -44,9 +44,9 @@ def serve(host: str | None, port: int | None, grpc_port: int | None, config_path
                 click.echo(f"fluxport: {name} at {host}:{bound}", err=True)
         click.echo(f"fluxport: listening on http://{config.server.host}:{ports.http}", err=True)
 
-    app.serve(config, ready, worker=words)
-    if config.flight.port is not None:
+    in_order = app.serve(config, ready, worker=words)
+    if config.flight.port is not None or not in_order:
         sys.stderr.flush()
-        # Everything has ended but, perhaps, calls of Arrow Flight whose clients neither send nor leave: its server,
-        # which cannot end them, would wait for them as the interpreter goes.
+        # Everything has ended but, perhaps, what a second signal left, and calls of Arrow Flight whose clients neither
+        # send nor leave: its server, which cannot end them, would wait for them as the interpreter goes.
         os._exit(0)

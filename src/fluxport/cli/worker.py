@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import sys
@@ -26,29 +27,37 @@ def worker(config_path: Path | None, attached: bool) -> None:
     frugal_malloc()
     from fluxport import app
     from fluxport.config import load
-    from fluxport.loops import end_with_any_thread
+    from fluxport.loops import background, end_with_any_thread
     from fluxport.telemetry.logs import configure
 
     config = load(config_path)
     configure(config.logging.level, config.logging.format)
     end_with_any_thread()
-    ended = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: ended.set())
+    ended, hurried = threading.Event(), threading.Event()
+    signals = itertools.count()
+
+    def signaled(*_: object) -> None:
+        (hurried if next(signals) else ended).set()
+
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
+        signal.signal(number, signaled)
     if attached:
-        threading.Thread(target=_until_input_ends, args=(ended,), daemon=True).start()
+        background("fluxport-attached", _obey, ended, hurried)
     carrying = app.worker(config)
     carrying.start()
     click.echo("fluxport: worker ready", err=True)
     ended.wait()
-    carrying.stop(config.server.grace_s)
+    carrying.stop(config.server.grace_s, hurried)
     sys.stdout.flush()
     sys.stderr.flush()
     # Exports that went back to the queue still hold their threads, so that the engine leaves them unfinished.
     os._exit(0)
 
 
-def _until_input_ends(ended: threading.Event) -> None:
-    while os.read(0, 1024):
-        pass
+def _obey(ended: threading.Event, hurried: threading.Event) -> None:
+    """What the service beside says, see fluxport.keeper."""
+    while said := os.read(0, 1024):
+        ended.set()
+        if b"now" in said:
+            hurried.set()
     ended.set()

@@ -33,6 +33,7 @@ T = TypeVar("T")
 log = logging.getLogger("fluxport.exports")
 
 WATCH_EVERY_S = 0.5
+SETTLE_LOOK_S = 0.02
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,7 @@ class Carrier:
     draining: threading.Event = field(default_factory=threading.Event)
     workers: int = 10
     _running: set[Export] = field(default_factory=set)
+    _busy: set[str] = field(default_factory=set)  # exports whose attempt has not ended, nor gone back to the queue
 
     def __post_init__(self) -> None:
         # Each connection has a queue of its own; together they must not run more than this process is meant to.
@@ -65,7 +67,11 @@ class Carrier:
     def attempt(self, export_id: str) -> float | None:
         """One attempt; the seconds to wait before the next, or None when the export has ended."""
         with self._turns:
-            return self._attempt(export_id)
+            self._busy.add(export_id)
+            try:
+                return self._attempt(export_id)
+            finally:
+                self._busy.discard(export_id)
 
     def _attempt(self, export_id: str) -> float | None:
         if self.draining.is_set():
@@ -90,6 +96,12 @@ class Carrier:
         for export in list(self._running):
             export.source.close()
 
+    def settle(self, most_s: float) -> None:
+        """Wait until what was stopped is back in the queue."""
+        until = time.monotonic() + most_s
+        while self._busy and time.monotonic() < until:
+            time.sleep(SETTLE_LOOK_S)
+
     def _lasting(self, do: Callable[[], T]) -> T:
         return lasting(do, self.draining)
 
@@ -104,6 +116,8 @@ class Carrier:
             self._lasting(lambda: self.store.expect(record.id, record.fence, total))
         over = threading.Event()
         self._running.add(export)
+        if self.draining.is_set():  # meanwhile
+            export.source.close()
         watcher = background("fluxport-watch", watch, self.store, record, export, over)
         try:
             kept = put(export, sink, object_name(record.id, record.fence, export.suffix))
@@ -133,6 +147,7 @@ class Carrier:
         if isinstance(error, Canceled) and self.draining.is_set():
             self._lasting(lambda: self.store.attempt_failed(record.id, record.fence, WORKER_STOPPED))
             self._move(record, "queued")
+            self._busy.discard(record.id)
             park()
         workers = (WORKER_LOST["code"], WORKER_STOPPED["code"])
         tries = 1 + sum(reason["code"] not in workers for reason in record.attempt_errors)

@@ -15,12 +15,13 @@ import time
 import uuid
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import sqlalchemy as sa
 
 from fluxport.database_errors import translated
-from fluxport.errors import Unavailable
+from fluxport.errors import FluxportError, Unavailable
 from fluxport.jobs.carry import Carrier
 from fluxport.jobs.clock import SCHEDULES, Clock
 from fluxport.jobs.schedule import Scheduler
@@ -45,6 +46,8 @@ SCHEDULES_AT_ONCE = 4
 APPLICATION_VERSION = "1"
 BEAT_EVERY_S = 2.0
 DEAD_AFTER_S = 8.0
+LOOK_EVERY_S = 0.05
+SETTLE_S = 5.0  # what is stopped goes back to the queue within this, or is taken over
 UNUSABLE_MAX_S = 30.0  # so long may an error of the database last that does not pass by itself
 POLL_EVERY_S = 0.05
 AT_ONCE = 500
@@ -207,22 +210,25 @@ class Worker:
         self._clock.start(scheduled)
         self._beats = background("fluxport-lease", self._keep_alive)
 
-    def stop(self, grace_s: float) -> None:
-        """Give what runs ``grace_s`` to finish; what does not goes back to the queue for whoever is alive."""
+    def stop(self, grace_s: float, hurried: threading.Event) -> None:
+        """Give what runs ``grace_s`` to finish, or until ``hurried`` is set; what does not goes back to the queue for
+        whoever is alive. The process is to end then: threads of the engine may still be there."""
         from dbos import DBOS
 
-        timer = threading.Timer(grace_s, self._carrier.stop_running)
-        timer.start()
-        try:
-            DBOS.destroy(workflow_completion_timeout_sec=int(grace_s) + 5)
-        finally:
-            timer.cancel()
-            self._stopped.set()
-            if self._beats is not None:
-                self._beats.join(BEAT_EVERY_S + 1)
-            # Long ago: whoever looks next takes over at once what this one leaves. If it cannot be told, they wait.
-            with contextlib.suppress(Unavailable), transaction(self._store.engine) as connection:
-                connection.execute(sa.update(executors).where(executors.c.id == self.executor_id).values(seen_at=0.0))
+        until = time.monotonic() + grace_s
+        # It takes nothing new from here on, and is over when nothing runs any more.
+        destroy = partial(DBOS.destroy, workflow_completion_timeout_sec=max(1, int(grace_s)))
+        ending = background("fluxport-end", attempt, "ending the engine", destroy)
+        while ending.is_alive() and time.monotonic() < until and not hurried.wait(LOOK_EVERY_S):
+            pass
+        self._carrier.stop_running()
+        self._carrier.settle(SETTLE_S)
+        self._stopped.set()
+        if self._beats is not None:
+            self._beats.join(BEAT_EVERY_S)
+        # Long ago: whoever looks next takes over at once what this one leaves. If it cannot be told, they wait.
+        with contextlib.suppress(FluxportError), transaction(self._store.engine) as connection:
+            connection.execute(sa.update(executors).where(executors.c.id == self.executor_id).values(seen_at=0.0))
 
     # -- the lease -------------------------------------------------------------------------------------------------
 

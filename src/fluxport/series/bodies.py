@@ -80,16 +80,38 @@ def _no_constant(name: str) -> Any:
     raise ValueError(name)
 
 
+_NO_VALUE = ["", "NaN", "nan"]
+
+
 def _csv(body: bytes) -> Columns:
     import pyarrow as pa
     from pyarrow import csv
 
     types = {"timestamp_ms": pa.int64(), "value": pa.float64(), "quality": pa.int64(), "sensor_id": pa.string()}
-    options = csv.ConvertOptions(column_types=types, null_values=["", "NaN", "nan"], strings_can_be_null=False)
+    options = csv.ConvertOptions(column_types=types, null_values=_NO_VALUE, strings_can_be_null=False)
     try:
-        return _table(csv.read_csv(io.BytesIO(body), convert_options=options))
+        columns = _table(csv.read_csv(io.BytesIO(body), convert_options=options))
+        if "value" in columns and np.isinf(columns["value"].to_numpy()).any():
+            _check_infinities(body)
+        return columns
     except pa.ArrowInvalid:
         raise _bad("the CSV needs a header such as timestamp_ms,value,quality and numbers below it") from None
+
+
+def _check_infinities(body: bytes) -> None:
+    """Refused if one of them was a number that no double holds, such as 1e999, and not said to be infinite."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    from pyarrow import csv
+
+    options = csv.ConvertOptions(
+        column_types={"value": pa.string()}, include_columns=["value"], null_values=_NO_VALUE, strings_can_be_null=True
+    )
+    texts = csv.read_csv(io.BytesIO(body), convert_options=options)["value"].combine_chunks()
+    said = pc.match_substring_regex(texts, r"^\s*[+-]?inf(inity)?\s*$", ignore_case=True)
+    numbers = pc.fill_null(pc.cast(pc.if_else(said, None, texts), pa.float64()), 0.0)
+    if pc.any(pc.is_inf(numbers)).as_py():
+        raise _too_large()
 
 
 def _arrow(body: bytes) -> Columns:
@@ -148,9 +170,12 @@ def _values(column: Any) -> Any:
     if not all(item is None or type(item) in (int, float) for item in _list(column)):
         raise _bad("'value' is a number or null")
     try:
-        return np.array([np.nan if item is None else item for item in column], np.float64)
+        values = np.array([np.nan if item is None else item for item in column], np.float64)
     except OverflowError:
-        raise _bad("'value' is a number that a double holds") from None
+        raise _too_large() from None
+    if np.isinf(values).any():  # JSON has no other infinity than a number like 1e999
+        raise _too_large()
+    return values
 
 
 def _quality(columns: Columns) -> Any:
@@ -161,6 +186,10 @@ def _quality(columns: Columns) -> Any:
     if len(quality) and not (quality.min() >= 0 and quality.max() <= QUALITY_MAX):
         raise _bad(f"'quality' is 0 (bad), 1 (good) or another number up to {QUALITY_MAX}")
     return quality.astype(np.uint8)
+
+
+def _too_large() -> Refused:
+    return _bad("'value' is a number that a double holds")
 
 
 def _bad(what: str) -> Refused:

@@ -14,9 +14,11 @@ from __future__ import annotations
 import errno
 import fcntl
 import hashlib
+import math
 import os
 import re
 import secrets
+import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
@@ -30,6 +32,7 @@ READ_BYTES = 256 << 10
 FREE_CHECK_BYTES = 16 << 20  # free room is looked at each time so much has been written
 
 _PART = re.compile(r"\.fluxport-[0-9a-f]{16}\.part")
+_FOLDER = re.compile(r"\.fluxport-[0-9a-f]{16}\.parts")
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _NOT_WRITABLE = {
     errno.EACCES,
@@ -204,6 +207,42 @@ class LocalSink:
         except BaseException:
             target.unlink(missing_ok=True)
             raise
+
+
+def remove_unfinished(directory: Path) -> None:
+    """Delete what killed processes left right in ``directory``: files and folders without their final name that no
+    living process holds. What cannot be deleted stays."""
+    with suppress(OSError), os.scandir(directory) as found:
+        for entry in found:
+            with suppress(OSError):
+                if _PART.fullmatch(entry.name):
+                    _swept(Path(entry.path), -math.inf)
+                elif _FOLDER.fullmatch(entry.name) and entry.is_dir(follow_symlinks=False):
+                    descriptor = os.open(entry.path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+                    try:
+                        if _locked(descriptor):
+                            shutil.rmtree(entry.path, ignore_errors=True)
+                    finally:
+                        os.close(descriptor)
+
+
+@contextmanager
+def hidden_folder(directory: Path) -> Iterator[Path]:
+    """A folder for files that get their final names in ``directory`` later; locked while this process lives, and gone
+    after."""
+    while True:
+        folder = directory / f".fluxport-{secrets.token_hex(8)}.parts"
+        folder.mkdir(0o700)
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        # As with files: others may have taken it for a dead one's before the lock was there.
+        if _locked(descriptor) is not False and os.fstat(descriptor).st_nlink:
+            break
+        os.close(descriptor)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        os.close(descriptor)
 
 
 def _create(directory: Path) -> tuple[Path, int]:

@@ -1,0 +1,82 @@
+"""The worker that lives beside ``fluxport serve``: a process of its own, started again whenever it dies.
+
+It is told what to do on its standard input: ``end`` to stop within its grace, ``now`` to give everything back at once.
+When the input ends, however its service has ended, it stops within its grace, too.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+
+from fluxport.loops import attempt, background
+
+log = logging.getLogger("fluxport.keeper")
+
+# A worker that ended is started again after this, and each time later that ends as soon.
+AGAIN_FIRST_S = 1.0
+AGAIN_MOST_S = 30.0
+
+
+class EmbeddedWorker:
+    """``words`` are what follows ``fluxport`` on its command line; none, no worker."""
+
+    def __init__(self, words: Sequence[str] = (), environ: Mapping[str, str] | None = None) -> None:
+        self._words = words
+        self._environ = {**os.environ, **(environ or {})}
+        self._over = threading.Event()
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @contextlib.contextmanager
+    def kept(self) -> Iterator[None]:
+        """While this block runs, so does the worker; it has ended when the block has."""
+        thread = background("fluxport-keeper", self._keep) if self._words else None
+        try:
+            yield
+        finally:
+            self.end()
+            if thread is not None:
+                thread.join()
+
+    def end(self) -> None:
+        """Let it stop within its grace; it is not started again."""
+        self._over.set()
+        self._tell(b"end\n")
+
+    def end_now(self) -> None:
+        """Let it give back at once what it carries."""
+        self._over.set()
+        self._tell(b"now\n")
+
+    def _tell(self, word: bytes) -> None:
+        process = self._process
+        if process is not None and process.stdin is not None:
+            with contextlib.suppress(OSError, ValueError):  # it has ended
+                process.stdin.write(word)
+                process.stdin.flush()
+
+    def _keep(self) -> None:
+        pause_s = AGAIN_FIRST_S
+        while not self._over.is_set():
+            began = time.monotonic()
+            attempt("starting the worker", self._run)
+            pause_s = AGAIN_FIRST_S if time.monotonic() - began > AGAIN_MOST_S else pause_s
+            self._over.wait(pause_s)
+            pause_s = min(2 * pause_s, AGAIN_MOST_S)
+
+    def _run(self) -> None:
+        with subprocess.Popen(  # noqa: S603  our own program with our own words
+            [sys.executable, "-m", "fluxport", *self._words, "--attached"], stdin=subprocess.PIPE, env=self._environ
+        ) as process:
+            self._process = process
+            if self._over.is_set():  # meanwhile
+                self._tell(b"end\n")
+            code = process.wait()
+        if not self._over.is_set():
+            log.warning("the worker ended with code %d and is started again", code)

@@ -1,0 +1,79 @@
+"""A signal ends service and worker within the grace, a second one at once; what was running goes back to the queue."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fault_proxy import FaultProxy
+from fluxport.jobs.store import Store
+from mysql_support import wait_until
+from service_support import SECRET, Client, emulator, process
+
+BODY = {"source": {"query": "SELECT id, name, email FROM users"}, "format": "csv"}
+LONG_GRACE_S = 600
+
+
+def settings(folder: Path, url: str, grace_s: float) -> dict[str, str]:
+    return {
+        "MYSQL_DSN": url,
+        "API_SECRET": SECRET,
+        "LOCAL_STORAGE_PATH": str(folder / "exports"),
+        "FLUXPORT_SERVER__GRACE_S": str(grace_s),
+    }
+
+
+def running_export(client: Client, stalling: FaultProxy) -> str:
+    export_id: str = client.post("/v1/exports", BODY).json()["id"]
+    assert stalling.faulted.wait(60)
+    assert wait_until(lambda: client.get(f"/v1/exports/{export_id}").json()["status"] == "running", 60)
+    return export_id
+
+
+def recorded(folder: Path, export_id: str) -> tuple[str, list[str]]:
+    store = Store(f"sqlite:///{folder}/fluxport.db")
+    record = store.get(export_id)
+    store.close()
+    return record.status, [reason["code"] for reason in record.attempt_errors]
+
+
+@pytest.mark.parametrize(("grace_s", "signals"), [(2, 1), (LONG_GRACE_S, 2)], ids=["after its grace", "at once"])
+def test_a_service_and_its_worker_end_and_the_export_is_queued_again(
+    tmp_path: Path, grace_s: float, signals: int
+) -> None:
+    with emulator(tmp_path, 400_000) as url, FaultProxy(url, "stall", 2_000_000) as stalling:
+        environ = settings(tmp_path, stalling.url, grace_s)
+        with process("serve", "--port", "0", folder=tmp_path, environ=environ, until="listening on") as (served, line):
+            export_id = running_export(Client(line.split("listening on ")[1].strip(), served.pid), stalling)
+            end(served, signals)
+    assert recorded(tmp_path, export_id) == ("queued", ["worker_stopped"])
+    assert not [path for path in (tmp_path / "exports").iterdir() if path.name.endswith(".part")]
+
+
+def test_a_second_signal_ends_a_worker_at_once(tmp_path: Path) -> None:
+    with emulator(tmp_path, 400_000) as url, FaultProxy(url, "stall", 2_000_000) as stalling:
+        environ = settings(tmp_path, stalling.url, LONG_GRACE_S)
+        words = ("serve", "--port", "0", "--no-worker")
+        with process(*words, folder=tmp_path, environ=environ, until="listening on") as (served, line):
+            with process("worker", folder=tmp_path, environ=environ, until="worker ready") as (worker, _):
+                export_id = running_export(Client(line.split("listening on ")[1].strip(), served.pid), stalling)
+                end(worker, 2)
+    assert recorded(tmp_path, export_id) == ("queued", ["worker_stopped"])
+
+
+def end(started: Any, signals: int) -> None:
+    """Send so many signals, the second when the first has been taken; it ends long before ``LONG_GRACE_S``."""
+    for number in range(signals):
+        if number:
+            with pytest.raises(TimeoutError):  # it waits for the export
+                wait(started, 3)
+        started.send_signal(signal.SIGTERM)
+    wait(started, 120)
+
+
+def wait(started: Any, limit_s: float) -> None:
+    if not wait_until(lambda: started.poll() is not None, limit_s):
+        raise TimeoutError
