@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from fluxport.errors import Canceled, FluxportError, LimitExceeded, QueryFailed, Refused, Unavailable
 from fluxport.findings import Finding
 from fluxport.sources import open_source
-from fluxport.sources.mysql.columns import Type
+from fluxport.sources.mysql.definitions import Type
 from fluxport.sources.mysql.rows import packet_starts
 from fluxport.sources.mysql.wire import SLACK_BYTES
 from fluxport.stages import Limits

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from fluxport.findings import Finding
-from fluxport.sources.mysql.columns import Type
+from fluxport.sources.mysql.definitions import Type
 from fluxport.sources.mysql.handshake import DEPRECATE_EOF
 from mysql_support import Database, read_all, scratch_database
 from private_mariadb import private_mariadb

@@ -14,7 +14,8 @@ import pyarrow as pa
 
 from fluxport.sources.mysql import cells
 from fluxport.sources.mysql.cells import Clock, Context, Mask, Numbers
-from fluxport.sources.mysql.columns import Column, Type
+from fluxport.sources.mysql.columns import Column
+from fluxport.sources.mysql.definitions import Type
 from fluxport.sources.mysql.malformed import Malformed
 from fluxport.sources.mysql.rows import Block, Positions
 
@@ -61,6 +62,10 @@ def _fixed(
     block: Block, column: Column, context: Context, at: Positions, valid: Mask | None
 ) -> tuple[pa.Array, Positions]:
     values, after = _numbers(block, column, at, valid)
+    width = FIXED_WIDTHS[column.code]
+    if column.arrow.bit_width > 8 * width:  # declared wider than the wire has it
+        signed = pa.types.is_signed_integer(column.arrow)
+        values = values.view(f"<{'i' if signed else 'u'}{width}").astype(np.int64)
     return cells.fixed(column.arrow, values, valid), after
 
 
@@ -104,8 +109,10 @@ def _moment(
     ymd = (parts & 0xFFFF, parts >> 16 & 0xFF, parts >> 24 & 0xFF)
     clock = None
     if column.kind == "datetime":
-        seconds = (parts >> 32 & 0xFF) * 3600 + (parts >> 40 & 0xFF) * 60 + (parts >> 48 & 0xFF)
-        clock = Clock(seconds, _micros(block, begin + 7, sizes >= 11))
+        micros = _micros(block, begin + 7, sizes >= 11)
+        clock = Clock.of(parts >> 32 & 0xFF, parts >> 40 & 0xFF, parts >> 48 & 0xFF, micros)
+    elif len(sizes) and sizes.max() > 4:  # a date without a clock has no more
+        raise Malformed
     return cells.moments(column, context.findings, ymd, clock, valid), after
 
 
@@ -117,12 +124,14 @@ def _time(
     if (after > block.ends).any() or not _TIME_SIZES[sizes].all():
         raise Malformed
     window, there = block.window, sizes >= 8
-    days = window.numbers[4][begin + 1].astype(np.int64)
-    clock = window.numbers[4][begin + 5].astype(np.int64)  # hour, minute, second, 1 unused
-    seconds = days * 86_400 + (clock & 0xFF) * 3600 + (clock >> 8 & 0xFF) * 60 + (clock >> 16 & 0xFF)
-    negative = (window.bytes[begin] != 0) & there
-    made = Clock(np.where(there, seconds, 0), _micros(block, begin + 8, sizes >= 12))
-    return cells.durations(column, context.findings, made, negative, valid), after
+    days = np.where(there, window.numbers[4][begin + 1], 0).astype(np.int64)
+    clock = np.where(there, window.numbers[4][begin + 5], 0).astype(np.int64)  # hour, minute, second, 1 unused
+    hours, negative = clock & 0xFF, np.where(there, window.bytes[begin], 0)
+    if hours.max(initial=0) > 23 or negative.max(initial=0) > 1:
+        raise Malformed
+    micros = _micros(block, begin + 8, sizes >= 12)
+    made = Clock.of(days * 24 + hours, clock >> 8 & 0xFF, clock >> 16 & 0xFF, micros)
+    return cells.durations(column, context.findings, made, negative > 0, valid), after
 
 
 def _micros(block: Block, at: Positions, there: Mask) -> Numbers | None:

@@ -18,13 +18,15 @@ import pyarrow as pa
 from fluxport import compute as pc
 from fluxport.errors import Broken
 from fluxport.findings import Findings
-from fluxport.sources.mysql.columns import Column
+from fluxport.sources.mysql.columns import BITS_TOLD_APART, Column
 from fluxport.sources.mysql.malformed import Malformed
 from fluxport.sources.mysql.rows import Block, Positions, cell_too_large
 
 Mask: TypeAlias = npt.NDArray[np.bool_]
 Numbers: TypeAlias = npt.NDArray[Any]
 
+DAY_S = 86_400
+TIME_HOURS_MAX = 9999  # the server ends at 838; what is counted in microseconds must not leave 64 bits
 UNITS_PER_SECOND = {"s": 1, "ms": 1_000, "us": 1_000_000}
 
 
@@ -75,7 +77,7 @@ def sized(
         if not null_mark:
             behind = at + valid
     if len(first) and first.max() > 250:
-        behind = _wide_sizes(block, first, at, behind, sizes, valid)
+        behind = _wide_sizes(block, first, at, behind, sizes, null_mark=null_mark)
     after = behind + sizes
     if (after > block.ends).any():
         raise Malformed
@@ -86,10 +88,10 @@ def sized(
 
 
 def _wide_sizes(
-    block: Block, first: Numbers, at: Positions, behind: Positions, sizes: Positions, valid: Mask | None
+    block: Block, first: Numbers, at: Positions, behind: Positions, sizes: Positions, *, null_mark: bool
 ) -> Positions:
     """Lengths of 251 bytes and more, which stand in 2, 3 or 8 bytes behind a mark."""
-    for mark, width, mask in ((0xFC, 2, 0xFFFF), (0xFD, 3, 0xFFFFFF), (0xFE, 8, 0x7FFFFFFFFFFFFFFF)):
+    for mark, width, mask in ((0xFC, 2, 0xFFFF), (0xFD, 3, 0xFFFFFF), (0xFE, 8, 0xFFFFFFFFFFFFFFFF)):
         marked = np.flatnonzero(first == mark)
         if len(marked):
             places = at[marked] + 1
@@ -97,9 +99,14 @@ def _wide_sizes(
                 raise Malformed
             sizes[marked] = block.window.numbers[4 if width == 3 else width][places] & mask
             behind[marked] += width
-    if (first == 0xFF).any() or (valid is None and (first == 0xFB).any()) or (sizes > 0x7FFFFFFF).any():
+    if (first == 0xFF).any() or (not null_mark and (first == 0xFB).any()) or not _possible(sizes).all():
         raise Malformed
     return behind
+
+
+def _possible(sizes: Positions) -> Mask:
+    """Not 2 GiB or more; a length with its highest bit set is a negative number here."""
+    return (sizes >= 0) & (sizes <= 0x7FFFFFFF)
 
 
 def packed(cells: Cells, skip: int = 0) -> pa.Array:
@@ -155,7 +162,7 @@ def to_bytes(cells: Cells) -> pa.Array:
 def to_text(cells: Cells) -> pa.Array:
     """UTF-8; what is not becomes U+FFFD, counted. One look at the whole buffer settles most blocks."""
     made = with_type(cells, packed(cells), pa.utf8())
-    data = _content(made)
+    data = content(made)
     if not data.size or data.max() < 0x80:
         return made
     try:
@@ -165,7 +172,8 @@ def to_text(cells: Cells) -> pa.Array:
     return made
 
 
-def _content(made: pa.Array) -> npt.NDArray[np.uint8]:
+def content(made: pa.Array) -> npt.NDArray[np.uint8]:
+    """All bytes of a binary or string array, one cell behind the other."""
     _, offsets, data = made.buffers()
     if data is None:
         return np.empty(0, np.uint8)
@@ -215,13 +223,20 @@ def to_bit(cells: Cells) -> pa.Array:
 
 def to_bit_or_digits(cells: Cells) -> pa.Array:
     """BIT(n) of at most BITS_TOLD_APART bits: one byte, or decimal digits, whose bytes are larger than any such one."""
-    if len(cells) and cells.sizes.max() > 2:
+    sizes = cells.sizes
+    if len(cells) and sizes.max() > 2:
         raise Malformed
-    first, second = (cells.block.window.bytes[cells.at + index].astype(np.uint64) for index in (0, 1))
-    digit = np.uint64(ord("0"))
-    digits = np.where(cells.sizes > 1, (first - digit) * np.uint64(10) + (second - digit), first - digit)
-    values = np.where(cells.sizes == 0, np.uint64(0), np.where(first < digit, first, digits))
-    return fixed(pa.uint64(), values, cells.valid)
+    first, second = (cells.block.window.bytes[cells.at + index].astype(np.int64) for index in (0, 1))
+    tens, ones = first - ord("0"), second - ord("0")
+    bits, one, two = first < 1 << BITS_TOLD_APART, _digit(tens), _digit(tens) & _digit(ones)
+    if not np.select([sizes == 0, sizes == 1], [True, bits | one], two).all():
+        raise Malformed
+    values = np.select([sizes == 0, sizes == 2, bits], [np.int64(0), tens * 10 + ones, first], tens)
+    return fixed(pa.uint64(), values.astype(np.uint64), cells.valid)
+
+
+def _digit(value: Numbers) -> Mask:
+    return (value >= 0) & (value <= 9)
 
 
 _HEX = np.frombuffer("".join(f"{byte:02x}" for byte in range(256)).encode(), "<u2")
@@ -232,7 +247,7 @@ def to_hex(cells: Cells) -> pa.Array:
     """Lower-case hex; a geometry loses the 4 bytes of SRID that MySQL puts before the WKB."""
     made = packed(cells, SRID_BYTES if cells.column.kind == "geometry" else 0)
     edges = np.frombuffer(made.buffers()[1], np.int32, len(made) + 1)
-    data = _HEX[_content(made)]
+    data = _HEX[content(made)]
     if len(data) > 0x3FFFFFFF:
         raise cell_too_large(cells.column.name, cells.block.first_row, len(data), 0x3FFFFFFF)
     buffers = [bitmap(cells.valid), pa.py_buffer((edges - edges[0]) * np.int32(2)), pa.py_buffer(data)]
@@ -256,12 +271,25 @@ class Clock:
     seconds: Numbers
     micros: Numbers | None
 
+    @staticmethod
+    def of(hours: Numbers, minutes: Numbers, seconds: Numbers, micros: Numbers | None) -> Clock:
+        """Malformed if one of them is not what a clock shows, which in a sum would be another time."""
+        if (
+            max(minutes.max(initial=0), seconds.max(initial=0)) > 59
+            or hours.max(initial=0) > TIME_HOURS_MAX
+            or (micros is not None and micros.max(initial=0) > 999_999)
+        ):
+            raise Malformed
+        return Clock(hours * 3600 + minutes * 60 + seconds, micros)
+
 
 def moments(
     column: Column, findings: Findings, ymd: tuple[Numbers, Numbers, Numbers], clock: Clock | None, valid: Mask | None
 ) -> pa.Array:
     """Dates, or dates and times where there is a clock; what no calendar has becomes null, counted."""
     year, month, day = ymd
+    if clock is not None and clock.seconds.max(initial=0) >= DAY_S:
+        raise Malformed
     known = (year > 0) & (month > 0) & (day > 0)
     if not known.all():
         valid = _dropped(column, findings, "zero_date_null", known, valid)
@@ -280,7 +308,7 @@ def moments(
     days = starts[index] + (day - 1)
     if clock is None:
         return fixed(column.arrow, days.astype(np.int32), valid)
-    return _in_unit(column, findings, Clock(days.astype(np.int64) * 86_400 + clock.seconds, clock.micros), valid)
+    return _in_unit(column, findings, Clock(days.astype(np.int64) * DAY_S + clock.seconds, clock.micros), valid)
 
 
 def _dropped(column: Column, findings: Findings, code: str, kept: Mask, valid: Mask | None) -> Mask:

@@ -1,56 +1,23 @@
-"""Column definitions of a result: from the packet to an Arrow type and the database's name of the type."""
+"""From a column definition to an Arrow type and the database's name of the type."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from enum import IntEnum
 from typing import Literal
 
 import pyarrow as pa
 
 from fluxport.errors import QueryFailed
-from fluxport.sources.mysql.wire import read_lenenc
+from fluxport.sources.mysql.definitions import (
+    ENUM_FLAG,
+    EXTENDED_FORMAT,
+    EXTENDED_TYPE,
+    SET_FLAG,
+    Definition,
+    Type,
+)
 from fluxport.stages import FIELD_KIND, FIELD_TYPE
-
-
-class Type(IntEnum):
-    """Type codes of the protocol."""
-
-    DECIMAL = 0
-    TINY = 1
-    SHORT = 2
-    LONG = 3
-    FLOAT = 4
-    DOUBLE = 5
-    NULL = 6
-    TIMESTAMP = 7
-    LONGLONG = 8
-    INT24 = 9
-    DATE = 10
-    TIME = 11
-    DATETIME = 12
-    YEAR = 13
-    NEWDATE = 14
-    VARCHAR = 15
-    BIT = 16
-    VECTOR = 242
-    JSON = 245
-    NEWDECIMAL = 246
-    ENUM = 247
-    SET = 248
-    TINY_BLOB = 249
-    MEDIUM_BLOB = 250
-    LONG_BLOB = 251
-    BLOB = 252
-    VAR_STRING = 253
-    STRING = 254
-    GEOMETRY = 255
-
-
-UNSIGNED_FLAG, BINARY_FLAG, ENUM_FLAG, SET_FLAG = 0x20, 0x80, 0x100, 0x800
-BINARY_CHARSET = 63
-UTF8MB3_CHARSETS = frozenset({33, 76, 83, 223, *range(192, 216)})
 
 # What a cell is, whichever protocol brings it.
 Kind = Literal[
@@ -79,67 +46,6 @@ class Column:
         return pa.field(self.name, self.arrow, metadata=metadata)
 
 
-@dataclass(frozen=True)
-class Definition:
-    """What matters here of a column definition packet; ``extended`` is MariaDB's own name or format of the type."""
-
-    name: str
-    charset: int
-    length: int
-    code: int
-    flags: int
-    decimals: int
-    extended: dict[int, str]
-
-    @property
-    def unsigned(self) -> bool:
-        return bool(self.flags & UNSIGNED_FLAG)
-
-    @property
-    def binary(self) -> bool:
-        return self.charset == BINARY_CHARSET
-
-    @property
-    def characters(self) -> int:
-        """The declared length in characters; the packet has it in bytes of the connection's character set."""
-        return self.length // (1 if self.binary else 3 if self.charset in UTF8MB3_CHARSETS else 4)
-
-
-EXTENDED_TYPE, EXTENDED_FORMAT = 0, 1
-
-
-def parse_definition(packet: bytes, *, mariadb_extended: bool) -> Definition:
-    """IndexError or ValueError if the packet is cut off."""
-    at = 0
-    name = b""
-    for position in range(6):  # catalog, schema, table, original table, name, original name
-        size, at = read_lenenc(packet, at)
-        if position == 4:
-            name = packet[at : at + size]
-        at += size
-    extended: dict[int, str] = {}
-    if mariadb_extended:
-        size, at = read_lenenc(packet, at)
-        until = at + size
-        while at < until:
-            key = packet[at]
-            size, at = read_lenenc(packet, at + 1)
-            extended[key] = packet[at : at + size].decode("ascii", "replace")
-            at += size
-    _, at = read_lenenc(packet, at)  # the length of what follows
-    if len(packet) < at + 10:
-        raise ValueError("short column definition")
-    return Definition(
-        name=name.decode("utf-8", "replace"),
-        charset=int.from_bytes(packet[at : at + 2], "little"),
-        length=int.from_bytes(packet[at + 2 : at + 6], "little"),
-        code=packet[at + 6],
-        flags=int.from_bytes(packet[at + 7 : at + 9], "little"),
-        decimals=packet[at + 9],
-        extended=extended,
-    )
-
-
 _INTEGERS: dict[int, tuple[str, pa.DataType, pa.DataType]] = {
     Type.TINY: ("tinyint", pa.int8(), pa.uint8()),
     Type.SHORT: ("smallint", pa.int16(), pa.uint16()),
@@ -154,10 +60,13 @@ _STRINGS = frozenset({Type.VARCHAR, Type.VAR_STRING, Type.STRING, Type.ENUM, Typ
 
 def column(definition: Definition, *, tinyint1_bool: bool = False, mariadb: bool = False) -> Column:
     """``tinyint1_bool``: the connection says that TINYINT(1) is a boolean. QueryFailed for what cannot be read."""
-    if mariadb and definition.code == Type.BIT and definition.flags & BINARY_FLAG:
+    if mariadb and definition.code == Type.BIT and definition.expression:
         return _bit_expression(definition)
     if tinyint1_bool and definition.code == Type.TINY and definition.length == 1:
         return Column(definition.name, definition.code, "bool", pa.bool_(), "tinyint(1)")
+    if mariadb and definition.narrow:
+        # As it is computed: the declared type is too narrow for the values of some expressions.
+        return replace(_integer(replace(definition, code=Type.LONGLONG)), code=definition.code)
     return _MAKERS.get(definition.code, _string)(definition)
 
 

@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import Any
 
 from fluxport.errors import Refused
-from fluxport.sources.mysql.wire import lenenc
+from fluxport.sources.mysql.wire import lenenc, read_lenenc
 
 # What may hold a ':' or '?' that is no parameter comes first; the connection has ANSI_QUOTES and
 # NO_BACKSLASH_ESCAPES off (session.py), so that quotes and backslashes mean what they mean here.
@@ -79,6 +79,20 @@ def encoded(params: Sequence[Any]) -> bytes:
     return bytes(nulls) + b"\x01" + b"".join(types) + b"".join(values)
 
 
+def immediate(query: str, params: Sequence[Any]) -> bytes:
+    """``query`` and its values as one statement of the text protocol: MariaDB's EXECUTE IMMEDIATE.
+
+    Text is written as hex digits on both sides of USING, so that no value can become part of a query.
+    """
+    encoded_values = (_encoded_value(value, number) for number, value in enumerate(params, 1))
+    values = ", ".join(_LITERALS[kind](data) for kind, data in encoded_values)
+    return f"EXECUTE IMMEDIATE {_hex('_utf8mb4', query.encode())} USING {values}".encode()
+
+
+def _hex(charset: str, data: bytes) -> str:
+    return f"{charset} x'{data.hex()}'"
+
+
 def _encoded_value(value: Any, number: int) -> tuple[int, bytes]:
     for kind, encode in _ENCODERS:
         if isinstance(value, kind):
@@ -144,6 +158,36 @@ def _encoded_timedelta(value: timedelta) -> tuple[int, bytes]:
     return TIME, b"\x0c" + struct.pack("<BIBBBI", *fields)
 
 
+def _sql_double(data: bytes) -> str:
+    digits = repr(struct.unpack("<d", data)[0])
+    return digits if "e" in digits else digits + "e0"
+
+
+def _sql_decimal(data: bytes) -> str:
+    digits = _unsized(data).decode()
+    return digits if "." in digits else digits + "."
+
+
+def _sql_datetime(data: bytes) -> str:
+    year, month, day, hour, minute, second, micros = struct.unpack("<HBBBBBI", data[1:])
+    return f"TIMESTAMP'{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}.{micros:06}'"
+
+
+def _sql_date(data: bytes) -> str:
+    year, month, day = struct.unpack("<HBB", data[1:])
+    return f"DATE'{year:04}-{month:02}-{day:02}'"
+
+
+def _sql_time(data: bytes) -> str:
+    negative, days, hours, minutes, seconds, micros = struct.unpack("<BIBBBI", data[1:])
+    return f"TIME'{'-' * negative}{days * 24 + hours:02}:{minutes:02}:{seconds:02}.{micros:06}'"
+
+
+def _unsized(data: bytes) -> bytes:
+    size, at = read_lenenc(data, 0)
+    return data[at : at + size]
+
+
 def _ymd(value: date) -> bytes:
     return struct.pack("<HBB", value.year, value.month, value.day)
 
@@ -151,6 +195,20 @@ def _ymd(value: date) -> bytes:
 def _sized(data: bytes) -> bytes:
     return lenenc(len(data)) + data
 
+
+_LITERALS: dict[int, Callable[[bytes], str]] = {
+    NULL: lambda _: "NULL",
+    TINY: lambda data: "TRUE" if data[0] else "FALSE",
+    LONGLONG: lambda data: str(int.from_bytes(data, "little", signed=True)),
+    LONGLONG | UNSIGNED: lambda data: str(int.from_bytes(data, "little")),
+    DOUBLE: _sql_double,
+    NEWDECIMAL: _sql_decimal,
+    VAR_STRING: lambda data: _hex("_utf8mb4", _unsized(data)),
+    BLOB: lambda data: _hex("_binary", _unsized(data)),
+    DATETIME: _sql_datetime,
+    DATE: _sql_date,
+    TIME: _sql_time,
+}
 
 # In this order: a bool is an int, a datetime is a date.
 _ENCODERS: tuple[tuple[type | tuple[type, ...], Callable[[Any], tuple[int, bytes]]], ...] = (

@@ -19,7 +19,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from fluxport.errors import LimitExceeded
-from fluxport.sources.mysql.wire import SLACK_BYTES, Wire, read_lenenc, server_error
+from fluxport.sources.mysql.wire import PACKET_MAX, SLACK_BYTES, Wire, read_lenenc, server_error
 
 Positions = npt.NDArray[np.int64]
 
@@ -28,6 +28,7 @@ TARGET_BYTES, TARGET_MAX_BYTES, TARGET_BYTES_PER_COLUMN = 512 << 10, 4 << 20, 32
 # Rows that trickle are handed on at this age, so that progress, limits and cancelling see them.
 BLOCK_AGE_S = 0.25
 RUN_ROWS_MIN = 64
+EOF_BYTES = 5  # of the packet that ends rows where no OK packet does
 ROW_CELLS_MAX = 4  # a row may be this many times the largest allowed cell, and never reach 2 GiB (Arrow's offsets)
 
 
@@ -233,7 +234,8 @@ class Rows:
         packet = bytes(wire.buffer[int(starts[index]) + 4 : int(ends[index])])
         if packet[0] == 0xFF:
             raise server_error(packet)
-        if packet[0] != 0xFE or index != len(starts) - 1 or wire.end != wire.start or len(packet) < 5:
+        size_max = PACKET_MAX if self._deprecate_eof else EOF_BYTES
+        if packet[0] != 0xFE or index != len(starts) - 1 or wire.end != wire.start or not 5 <= len(packet) <= size_max:
             raise wire.broken("sent a row that cannot be read")
         self.terminal = Terminal(packet, deprecate_eof=self._deprecate_eof)
         return index
@@ -245,6 +247,8 @@ class Rows:
             payload += part
             walk.advance(payload)
         size = len(payload)
+        if self._shape.binary and payload[:1] != b"\0":
+            raise self._wire.broken("sent a row that cannot be read")
         payload += bytes(SLACK_BYTES)
         return Block(Window(payload), np.array([0]), np.array([size]), self._row, owned=True)
 

@@ -1,8 +1,8 @@
 """MySQL and MariaDB: one query's rows as record batches straight from the wire.
 
 A connection of its own per export: log in, one read-only snapshot transaction, PREPARE and EXECUTE (rows in the binary
-protocol, unbuffered), the text protocol for what cannot be prepared. numpy and pyarrow are imported after the query has
-been sent, while the server works on it.
+protocol, unbuffered), the text protocol for what cannot be prepared or is not exact otherwise. numpy and pyarrow are
+imported after the query has been sent, while the server works on it.
 """
 
 from __future__ import annotations
@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING, Any
 from fluxport.errors import Canceled, FluxportError, QueryFailed, Refused
 from fluxport.findings import Findings
 from fluxport.sources.mysql import serverwarnings, session
+from fluxport.sources.mysql.definitions import Definition, need_text, parse_definition
 from fluxport.sources.mysql.dsn import Dsn, parse_dsn
 from fluxport.sources.mysql.handshake import DEPRECATE_EOF, MARIADB_EXTENDED_METADATA, Server, log_in
-from fluxport.sources.mysql.params import encoded, positional
+from fluxport.sources.mysql.params import encoded, immediate, positional
 from fluxport.sources.mysql.servererrors import ServerError
 from fluxport.sources.mysql.wire import Wire, read_lenenc
 from fluxport.stages import Batches, Limits
@@ -132,14 +133,9 @@ class MySqlSource:
                 definitions = self._execute(wire, server)
                 from fluxport.sources.mysql import columns
 
-                extended = bool(server.capabilities & MARIADB_EXTENDED_METADATA)
                 self._columns = [
-                    columns.column(
-                        columns.parse_definition(packet, mariadb_extended=extended),
-                        tinyint1_bool=self._dsn.tinyint1_bool,
-                        mariadb=server.is_mariadb,
-                    )
-                    for packet in definitions
+                    columns.column(found, tinyint1_bool=self._dsn.tinyint1_bool, mariadb=server.is_mariadb)
+                    for found in definitions
                 ]
                 self._schema = columns.schema_of(self._columns)
         except BaseException as error:
@@ -163,32 +159,31 @@ class MySqlSource:
                 return
             raise
         self._statement, column_count, param_count = struct.unpack_from("<IHH", payload, 1)
-        for count in (param_count, column_count):
-            self._skip_definitions(wire, server, count)
+        self._definitions(wire, server, param_count)
+        packets = self._definitions(wire, server, column_count)
         if param_count != len(self._params):
             raise Refused(
                 f"The query takes {param_count} parameters, and {len(self._params)} were given.", code="bad_params"
             )
-        if not column_count:
+        if not packets:
             raise _no_rows()
+        if server.is_mariadb and need_text(_parsed(packets, server)):
+            self._close_statement(wire)
 
-    def _skip_definitions(self, wire: Wire, server: Server, count: int) -> None:
-        for _ in range(count):
-            wire.packet()
-        if count:
-            self._end_of_definitions(wire, server)
-
-    def _end_of_definitions(self, wire: Wire, server: Server) -> None:
-        if not server.capabilities & DEPRECATE_EOF and wire.packet()[:1] != b"\xfe":
+    def _definitions(self, wire: Wire, server: Server, count: int) -> list[bytes]:
+        packets = [wire.packet() for _ in range(count)]
+        if packets and not server.capabilities & DEPRECATE_EOF and wire.packet()[:1] != b"\xfe":
             raise wire.broken("sent no end of its column definitions")
+        return packets
 
-    def _execute(self, wire: Wire, server: Server) -> list[bytes]:
-        """Send the query; the packets of its column definitions."""
+    def _execute(self, wire: Wire, server: Server) -> list[Definition]:
+        """Send the query; its column definitions."""
         with self._lock:
             self._refuse_if_closed()
             self._running = True
         if self._statement is None:
-            wire.command(session.QUERY, self._query.encode())
+            text = immediate(self._query, self._params) if self._params else self._query.encode()
+            wire.command(session.QUERY, text)
         else:
             wire.command(session.STMT_EXECUTE, struct.pack("<IBI", self._statement, 0, 1) + self._values)
         _import_arrow()
@@ -198,9 +193,7 @@ class MySqlSource:
         if head[:1] == b"\xfb":
             raise QueryFailed("The statement asks for a local file, which is never sent.", code="local_infile")
         count, _ = read_lenenc(head, 0)
-        definitions = [wire.packet() for _ in range(count)]
-        self._end_of_definitions(wire, server)
-        return definitions
+        return _parsed(self._definitions(wire, server, count), server)
 
     def _rows(self) -> Rows:
         from fluxport.sources.mysql.binary import width_of
@@ -284,9 +277,18 @@ class MySqlSource:
 
     def _quit(self, wire: Wire) -> None:
         with suppress(FluxportError):
-            if self._statement is not None:
-                wire.command(session.STMT_CLOSE, struct.pack("<I", self._statement))
+            self._close_statement(wire)
             wire.command(session.QUIT)
+
+    def _close_statement(self, wire: Wire) -> None:
+        statement, self._statement = self._statement, None
+        if statement is not None:
+            wire.command(session.STMT_CLOSE, struct.pack("<I", statement))
+
+
+def _parsed(packets: list[bytes], server: Server) -> list[Definition]:
+    extended = bool(server.capabilities & MARIADB_EXTENDED_METADATA)
+    return [parse_definition(packet, mariadb_extended=extended) for packet in packets]
 
 
 def _no_rows() -> Refused:

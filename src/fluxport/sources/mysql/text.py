@@ -35,20 +35,25 @@ def decode(block: Block, columns: list[Column], context: Context) -> list[pa.Arr
 
 
 def _number(found: Cells) -> pa.Array:
-    printed = cells.with_type(found, cells.packed(found), pa.utf8())
+    return _cast(found, found.column.arrow)
+
+
+def _bool(found: Cells) -> pa.Array:
+    return pc.not_equal(_cast(found, pa.int64()), 0)
+
+
+def _cast(found: Cells, arrow: pa.DataType) -> pa.Array:
+    packed = cells.packed(found)
+    if pa.types.is_integer(arrow) and cells.content(packed).max(initial=0) > ord("9"):
+        raise Malformed  # Arrow reads 0x1f as a number, which no server means
     try:
-        return pc.cast(printed, found.column.arrow)
+        return pc.cast(cells.with_type(found, packed, pa.utf8()), arrow)
     except pa.ArrowInvalid:
         raise Broken(
             f"Column {found.column.name!r} has a number that does not fit its declared {found.column.type_name}; "
             "CAST it in the query.",
             code="number_overflow",
         ) from None
-
-
-def _bool(found: Cells) -> pa.Array:
-    printed = cells.with_type(found, cells.packed(found), pa.utf8())
-    return pc.not_equal(pc.cast(printed, pa.int16()), 0)
 
 
 def _digits(found: Cells, rows: npt.NDArray[np.int64], offset: int, width: int) -> Numbers:
@@ -62,6 +67,13 @@ def _digits(found: Cells, rows: npt.NDArray[np.int64], offset: int, width: int) 
     return value
 
 
+def _marks(found: Cells, rows: npt.NDArray[np.int64], marks: dict[int, str]) -> None:
+    """Malformed unless every cell has these characters at these places."""
+    for offset, mark in marks.items():
+        if (found.block.window.bytes[rows + offset] != ord(mark)).any():
+            raise Malformed
+
+
 def _moment(found: Cells) -> pa.Array:
     """``YYYY-MM-DD[ HH:MM:SS[.ffffff]]``: every cell of a column has the same length."""
     column = found.column
@@ -72,6 +84,7 @@ def _moment(found: Cells) -> pa.Array:
     if not wanted or (sizes != width).any():
         raise Malformed
     rows = found.at[there]
+    _marks(found, rows, {4: "-", 7: "-"})
 
     def spread(values: Numbers, missing: int) -> Numbers:
         if found.valid is None:
@@ -87,19 +100,21 @@ def _moment(found: Cells) -> pa.Array:
     )
     clock = None
     if column.kind == "datetime":
-        seconds, micros = _clock(found, rows, 11, width) if width > 10 else (np.zeros(len(rows), np.int64), None)
-        clock = Clock(spread(seconds, 0), None if micros is None else spread(micros, 0))
+        zero = np.zeros(len(rows), np.int64)
+        (hours, minutes, seconds), micros = _clock(found, rows, width) if width > 10 else ((zero, zero, zero), None)
+        micros = None if micros is None else spread(micros, 0)
+        clock = Clock.of(spread(hours, 0), spread(minutes, 0), spread(seconds, 0), micros)
     return cells.moments(column, found.findings, ymd, clock, found.valid)
 
 
-def _clock(found: Cells, rows: npt.NDArray[np.int64], offset: int, width: int) -> tuple[Numbers, Numbers | None]:
-    """``HH:MM:SS[.ffffff]`` from ``offset`` to ``width``: seconds and microseconds."""
-    hours = _digits(found, rows, offset, 2)
-    seconds = hours * 3600 + _digits(found, rows, offset + 3, 2) * 60 + _digits(found, rows, offset + 6, 2)
-    fraction = width - offset - 9
-    if fraction <= 0:
-        return seconds, None
-    return seconds, _digits(found, rows, offset + 9, fraction) * 10 ** (6 - fraction)
+def _clock(
+    found: Cells, rows: npt.NDArray[np.int64], width: int
+) -> tuple[tuple[Numbers, Numbers, Numbers], Numbers | None]:
+    """`` HH:MM:SS[.ffffff]`` behind the date: hours, minutes and seconds, and microseconds."""
+    _marks(found, rows, {10: " ", 13: ":", 16: ":"} | ({19: "."} if width > 19 else {}))
+    hms = _digits(found, rows, 11, 2), _digits(found, rows, 14, 2), _digits(found, rows, 17, 2)
+    fraction = width - 20
+    return hms, _digits(found, rows, 20, fraction) * 10 ** (6 - fraction) if fraction > 0 else None
 
 
 def _time(found: Cells) -> pa.Array:
@@ -117,12 +132,12 @@ def _time(found: Cells) -> pa.Array:
         texts = pc.if_else(pc.equal(texts, ""), "0", texts)
         return np.asarray(pc.fill_null(pc.cast(texts, pa.int64()), 0))
 
-    seconds = number("h") * 3600 + number("m") * 60 + number("c")
     fractions = pc.struct_field(parts, "f")
     padded = pc.utf8_rpad(fractions, 6, "0")
     micros = np.asarray(pc.fill_null(pc.cast(padded, pa.int64()), 0))
     negative = np.asarray(pc.fill_null(pc.equal(pc.struct_field(parts, "s"), "-"), False))
-    return cells.durations(found.column, found.findings, Clock(seconds, micros), negative, valid)
+    clock = Clock.of(number("h"), number("m"), number("c"), micros)
+    return cells.durations(found.column, found.findings, clock, negative, valid)
 
 
 def _null(found: Cells) -> pa.Array:

@@ -1,0 +1,141 @@
+"""Column definitions of a result as the server sends them: what stands in the packet, without Arrow.
+
+Apart from columns.py because it is needed before the query has been sent, when nothing heavy is imported yet.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+from fluxport.errors import QueryFailed
+from fluxport.sources.mysql.wire import read_lenenc
+
+
+class Type(IntEnum):
+    """Type codes of the protocol."""
+
+    DECIMAL = 0
+    TINY = 1
+    SHORT = 2
+    LONG = 3
+    FLOAT = 4
+    DOUBLE = 5
+    NULL = 6
+    TIMESTAMP = 7
+    LONGLONG = 8
+    INT24 = 9
+    DATE = 10
+    TIME = 11
+    DATETIME = 12
+    YEAR = 13
+    NEWDATE = 14
+    VARCHAR = 15
+    BIT = 16
+    VECTOR = 242
+    JSON = 245
+    NEWDECIMAL = 246
+    ENUM = 247
+    SET = 248
+    TINY_BLOB = 249
+    MEDIUM_BLOB = 250
+    LONG_BLOB = 251
+    BLOB = 252
+    VAR_STRING = 253
+    STRING = 254
+    GEOMETRY = 255
+
+
+UNSIGNED_FLAG, BINARY_FLAG, ENUM_FLAG, SET_FLAG = 0x20, 0x80, 0x100, 0x800
+BINARY_CHARSET = 63
+UTF8MB3_CHARSETS = frozenset({33, 76, 83, 223, *range(192, 216)})
+
+
+@dataclass(frozen=True)
+class Definition:
+    """What matters here of a column definition packet; ``extended`` is MariaDB's own name or format of the type."""
+
+    name: str
+    charset: int
+    length: int
+    code: int
+    flags: int
+    decimals: int
+    extended: dict[int, str]
+
+    @property
+    def unsigned(self) -> bool:
+        return bool(self.flags & UNSIGNED_FLAG)
+
+    @property
+    def expression(self) -> bool:
+        """Whether MariaDB made the values rather than read them from a column, also in a view."""
+        return bool(self.flags & BINARY_FLAG)
+
+    @property
+    def narrow(self) -> bool:
+        """Whether the binary protocol may lack room for the value; see :func:`need_text`."""
+        return self.expression and self.code in (Type.TINY, Type.SHORT, Type.INT24, Type.LONG)
+
+    @property
+    def binary(self) -> bool:
+        return self.charset == BINARY_CHARSET
+
+    @property
+    def characters(self) -> int:
+        """The declared length in characters; the packet has it in bytes of the connection's character set."""
+        return self.length // (1 if self.binary else 3 if self.charset in UTF8MB3_CHARSETS else 4)
+
+
+EXTENDED_TYPE, EXTENDED_FORMAT = 0, 1
+
+
+def need_text(definitions: list[Definition]) -> bool:
+    """Whether rows are exact in the text protocol alone, on MariaDB; QueryFailed if they are in neither.
+
+    MariaDB computes integers of expressions with 64 bits, and declares of some less than they take (``10 DIV 0.001``,
+    ``ORD``, ``COALESCE(year, tinyint)``). The binary protocol then cuts them to the declared width, the text protocol
+    has all digits; but a FLOAT has no more than six there.
+    """
+    narrow = next((d.name for d in definitions if d.narrow), None)
+    if narrow is None:
+        return False
+    if (single := next((d.name for d in definitions if d.code == Type.FLOAT), None)) is not None:
+        raise QueryFailed(
+            f"Column {single!r} is a FLOAT and column {narrow!r} an integer made by an expression, and MariaDB sends "
+            f"only one of the two exactly; CAST {single!r} AS DOUBLE in the query.",
+            code="ambiguous_type",
+        )
+    return True
+
+
+def parse_definition(packet: bytes, *, mariadb_extended: bool) -> Definition:
+    """IndexError or ValueError if the packet is cut off."""
+    at = 0
+    name = b""
+    for position in range(6):  # catalog, schema, table, original table, name, original name
+        size, at = read_lenenc(packet, at)
+        if position == 4:
+            name = packet[at : at + size]
+        at += size
+    extended: dict[int, str] = {}
+    if mariadb_extended:
+        size, at = read_lenenc(packet, at)
+        until = at + size
+        while at < until:
+            key = packet[at]
+            size, at = read_lenenc(packet, at + 1)
+            extended[key] = packet[at : at + size].decode("ascii", "replace")
+            at += size
+    _, at = read_lenenc(packet, at)  # the length of what follows
+    if len(packet) < at + 10:
+        raise ValueError("short column definition")
+    return Definition(
+        name=name.decode("utf-8", "replace"),
+        charset=int.from_bytes(packet[at : at + 2], "little"),
+        length=int.from_bytes(packet[at + 2 : at + 6], "little"),
+        code=packet[at + 6],
+        flags=int.from_bytes(packet[at + 7 : at + 9], "little"),
+        decimals=packet[at + 9],
+        extended=extended,
+    )
