@@ -191,6 +191,32 @@ def test_a_cell_beyond_the_limit_is_named(database: PostgresDatabase) -> None:
     assert caught.value.code == "cell_too_large"
 
 
+LARGE_ROW = """
+import resource, sys
+from fluxport.errors import LimitExceeded
+from fluxport.sources import open_source
+from fluxport.stages import Limits
+def read(size):
+    source = open_source(sys.argv[1], f"SELECT repeat('x', {size}) AS v", limits=Limits(cell_bytes_max=2 << 20))
+    try:
+        end = sum(batch.num_rows for batch in source.batches())
+    except LimitExceeded as error:
+        end = error.code
+    return end, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+small, before = read(2 << 20)
+large, after = read(300 << 20)
+print(small, large, after - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells how many bytes of a row have come in")
+def test_a_row_too_large_is_refused_before_it_is_held(database: PostgresDatabase) -> None:
+    done = subprocess.run([sys.executable, "-c", LARGE_ROW, database.url], capture_output=True, text=True, check=True)
+    small, large, taken = done.stdout.split()
+    assert (small, large) == ("1", "row_too_large")
+    assert int(taken) < 150 << 10  # KiB; whole, libpq holds it twice
+
+
 def test_bytes_that_are_not_utf8_are_replaced_and_counted() -> None:
     """A database of encoding SQL_ASCII holds any bytes."""
     with scratch_postgres() as made:

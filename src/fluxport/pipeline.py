@@ -299,6 +299,7 @@ def _check_cells(batch: pa.RecordBatch, limits: Limits, rows_before: int) -> Non
     from pyarrow import types
 
     from fluxport import compute as pc
+    from fluxport.sources.oversize import cell_too_large
 
     kinds = (types.is_string, types.is_binary, types.is_large_string, types.is_large_binary)
     for name, column in zip(batch.schema.names, batch.columns, strict=True):
@@ -308,11 +309,7 @@ def _check_cells(batch: pa.RecordBatch, limits: Limits, rows_before: int) -> Non
         longest = pc.max(lengths).as_py() or 0
         if longest > limits.cell_bytes_max:
             row = rows_before + pc.index(lengths, longest).as_py() + 1
-            raise LimitExceeded(
-                f"Column {name!r}, row {row:,} holds a cell of {longest:,} bytes; the limit is "
-                f"{limits.cell_bytes_max:,}. Leave the column out, shorten it in the query, or raise cell_bytes_max.",
-                code="cell_too_large",
-            )
+            raise cell_too_large(name, row, longest, limits.cell_bytes_max)
 
 
 class _Failed:

@@ -20,7 +20,8 @@ from fluxport.errors import Broken
 from fluxport.findings import Findings
 from fluxport.sources.mysql.columns import BITS_TOLD_APART, Column
 from fluxport.sources.mysql.malformed import Malformed
-from fluxport.sources.mysql.rows import Block, Positions, cell_too_large
+from fluxport.sources.mysql.rows import Block, Positions
+from fluxport.sources.oversize import cell_too_large
 
 Mask: TypeAlias = npt.NDArray[np.bool_]
 Numbers: TypeAlias = npt.NDArray[Any]

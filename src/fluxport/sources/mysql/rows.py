@@ -18,8 +18,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from fluxport.errors import LimitExceeded
 from fluxport.sources.mysql.wire import PACKET_MAX, SLACK_BYTES, Wire, read_lenenc, server_error
+from fluxport.sources.oversize import ROW_CELLS_MAX, cell_too_large, row_too_large
 
 Positions = npt.NDArray[np.int64]
 
@@ -29,7 +29,6 @@ TARGET_BYTES, TARGET_MAX_BYTES, TARGET_BYTES_PER_COLUMN = 512 << 10, 4 << 20, 32
 BLOCK_AGE_S = 0.25
 RUN_ROWS_MIN = 64
 EOF_BYTES = 5  # of the packet that ends rows where no OK packet does
-ROW_CELLS_MAX = 4  # a row may be this many times the largest allowed cell, and never reach 2 GiB (Arrow's offsets)
 
 
 class Window:
@@ -266,12 +265,9 @@ class _CellWalk:
     def advance(self, payload: bytearray) -> None:
         """Look at the cells whose length has come in; LimitExceeded names row and column."""
         shape = self._shape
+        # No row reaches 2 GiB, whatever the limit: Arrow's offsets end there.
         if len(payload) > min(shape.cell_bytes_max * ROW_CELLS_MAX, 0x7FFFFFFF - SLACK_BYTES):
-            raise LimitExceeded(
-                f"Row {self._row:,} has more than {len(payload) - 1:,} bytes; leave columns out, shorten them in the "
-                "query, or raise cell_bytes_max.",
-                code="row_too_large",
-            )
+            raise row_too_large(self._row, len(payload) - 1)
         while self._column < len(shape.names) and len(payload) > self._at:
             if not self._null(payload):
                 width = shape.widths[self._column]
@@ -294,11 +290,3 @@ class _CellWalk:
             return payload[self._at] == 0xFB
         bit = self._column + 2
         return bool(payload[1 + bit // 8] >> (bit % 8) & 1)
-
-
-def cell_too_large(name: str, row: int, size: int, limit: int) -> LimitExceeded:
-    return LimitExceeded(
-        f"Column {name!r}, row {row:,} holds a cell of {size:,} bytes; the limit is {limit:,}. "
-        "Leave the column out, shorten it in the query, or raise cell_bytes_max.",
-        code="cell_too_large",
-    )

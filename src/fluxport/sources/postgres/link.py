@@ -6,8 +6,11 @@ and then cancels what runs on the server itself.
 
 from __future__ import annotations
 
+import os
 import re
 import select
+import socket
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -24,6 +27,9 @@ if TYPE_CHECKING:
 LOOK_EVERY_MS = 50
 CANCEL_WAIT_S = 2.0
 REFUSAL_WAIT_S = 2.0
+# tcpi_bytes_received of Linux' struct tcp_info.
+_BYTES_RECEIVED = slice(128, 136)
+_TCP_INFO_BYTES = 136
 
 
 class Link:
@@ -115,8 +121,12 @@ class Link:
             raise self._lost()
         self._check(result)
 
-    def row(self) -> bytes | memoryview | None:
-        """The next row of COPY; None after the last one, when :meth:`copied` tells whether all is well."""
+    def row(self, bytes_max: int) -> bytes | memoryview | None:
+        """The next row of COPY; None after the last one, when :meth:`copied` tells whether all is well.
+
+        libpq holds a row whole before it gives it; OverflowError once more than ``bytes_max`` of one have come in.
+        """
+        waits = began = 0
         while True:
             size, data = self.conn.get_copy_data(1)
             if size > 0:
@@ -126,6 +136,11 @@ class Link:
             if size == -2:
                 raise self._lost()
             self._readable()
+            waits += 1  # one or none for most rows, of which nothing is counted
+            if waits == 2:
+                began = self._received()
+            elif waits > 2 and self._received() - began > bytes_max:
+                raise OverflowError
 
     def copied(self) -> int:
         """How many rows the server says it has sent."""
@@ -202,6 +217,13 @@ class Link:
     def _readable(self) -> None:
         self._until_ready(select.POLLIN)
         self._consume()
+
+    def _received(self) -> int:
+        """How many bytes have come in, as the system counts them; always 0 where it does not."""
+        with suppress(OSError, AttributeError), socket.socket(fileno=os.dup(self.conn.socket)) as same:
+            told = same.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_BYTES)
+            return int.from_bytes(told[_BYTES_RECEIVED], sys.byteorder)
+        return 0
 
     def _consume(self) -> None:
         from psycopg import OperationalError

@@ -12,8 +12,9 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from fluxport.errors import Canceled, LimitExceeded, Refused, Unavailable
+from fluxport.errors import Canceled, Refused, Unavailable
 from fluxport.findings import Findings
+from fluxport.sources.oversize import ROW_CELLS_MAX, cell_too_large, row_too_large
 from fluxport.sources.placeholders import place, without_end
 from fluxport.sources.postgres.link import Link, conninfo
 from fluxport.sources.postgres.params import TOKENS, literal, rendered
@@ -172,20 +173,20 @@ class PostgresSource:
         """The next rows, a block at most; none at the end, when the server's count must be ours."""
         rows: list[bytes | memoryview] = []
         size, wanted = 0, BLOCK_BYTES if self._rows else FIRST_BLOCK_BYTES
-        row_max = self._limits.cell_bytes_max * 2 * len(self._columns) + len(self._columns)
-        while not self._at_end and size < wanted and len(rows) < BLOCK_ROWS:
-            row = self._link.row()
-            if row is None:
-                self._at_end = True
-                break
-            size += len(row)
-            if len(row) > row_max:
-                raise LimitExceeded(
-                    f"Row {self._rows + len(rows) + 1:,} has more than {row_max:,} bytes; leave columns out, shorten "
-                    "them in the query, or raise cell_bytes_max.",
-                    code="row_too_large",
-                )
-            rows.append(row)
+        # In text a quote may be two, a byte two digits.
+        row_max = self._limits.cell_bytes_max * 2 * min(len(self._columns), ROW_CELLS_MAX) + len(self._columns)
+        try:
+            while not self._at_end and size < wanted and len(rows) < BLOCK_ROWS:
+                row = self._link.row(row_max)
+                if row is None:
+                    self._at_end = True
+                    break
+                size += len(row)
+                if len(row) > row_max:
+                    raise OverflowError
+                rows.append(row)
+        except OverflowError:
+            raise row_too_large(self._rows + len(rows) + 1, row_max) from None
         if not rows and self._link.copied() != self._rows:
             raise Unavailable("The database sent fewer rows than it counted; try again.", code="source_lost")
         return rows
@@ -202,9 +203,4 @@ class PostgresSource:
             sizes = pc.binary_length(cells)
             largest = pc.max(sizes).as_py() or 0
             if largest > limit:
-                number = self._rows + pc.index(sizes, largest).as_py() + 1
-                raise LimitExceeded(
-                    f"Column {name!r}, row {number:,} holds a cell of {largest:,} bytes; the limit is {limit:,}. "
-                    "Leave the column out, shorten it in the query, or raise cell_bytes_max.",
-                    code="cell_too_large",
-                )
+                raise cell_too_large(name, self._rows + pc.index(sizes, largest).as_py() + 1, largest, limit)

@@ -14,8 +14,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from fluxport.errors import Canceled, FluxportError, LimitExceeded, Refused, Unavailable
+from fluxport.errors import Canceled, FluxportError, Refused, Unavailable
 from fluxport.findings import Findings
+from fluxport.sources.oversize import ROW_CELLS_MAX, cell_too_large, row_too_large
 from fluxport.sources.placeholders import place, without_end
 from fluxport.sources.sqlite.authorizer import Authorizer
 from fluxport.sources.sqlite.bounds import disk_is_low, set_bounds
@@ -250,23 +251,20 @@ class SqliteSource:
                 if type(cell) in SIZED:
                     size += len(cell)
             if size - before > self._limits.cell_bytes_max:
-                self._refuse_too_large(row, self._rows + len(rows))
+                self._refuse_too_large(row, size - before, self._rows + len(rows))
             size += CELL_BYTES * len(row)
             if len(rows) == BATCH_ROWS or size >= BATCH_BYTES:
                 break
         return rows
 
-    def _refuse_too_large(self, row: Row, number: int) -> None:
+    def _refuse_too_large(self, row: Row, size: int, number: int) -> None:
         assert self._cursor is not None
         limit = self._limits.cell_bytes_max
         for column, cell in enumerate(row):
             if type(cell) in SIZED and len(cell) > limit:
-                raise LimitExceeded(
-                    f"Column {self._cursor.description[column][0]!r}, row {number:,} holds a cell of {len(cell):,} "
-                    f"bytes; the limit is {limit:,}. Leave the column out, shorten it in the query, or raise "
-                    "cell_bytes_max.",
-                    code="cell_too_large",
-                )
+                raise cell_too_large(self._cursor.description[column][0], number, len(cell), limit)
+        if size > limit * ROW_CELLS_MAX:
+            raise row_too_large(number, limit * ROW_CELLS_MAX)
 
     def _ended(self) -> int:
         """Asked by SQLite while a statement runs: anything but 0 ends it."""
