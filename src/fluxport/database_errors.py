@@ -63,6 +63,7 @@ _SQLITE_STAYING: dict[int, str] = {
     sqlite3.SQLITE_CORRUPT: "The file that the setting 'database' names is damaged; restore it from a backup.",
 }
 _NO_FOLDER = "The folder of the file that the setting 'database' names is not there; make it, or name another file."
+_FOLDER = "The setting 'database' names a folder; name a file."
 _UNREACHABLE = "The service's own database cannot be reached" + _CHECK
 _LOGIN = (
     "The database of the setting 'database' refused the login; check its user, password and name, and whether it wants "
@@ -134,9 +135,11 @@ def _of_sqlite(cause: sqlite3.Error, url: sa.URL | None) -> FluxportError | None
         return None
     primary, detail = code & 0xFF, f"{cause} (error {code})"
     if primary == sqlite3.SQLITE_CANTOPEN and url is not None and url.database:
-        folder = Path(url.database).absolute().parent
-        if not folder.is_dir():
-            return Broken(_NO_FOLDER, code=UNUSABLE, detail=f"there is no folder {str(folder)!r}")
+        path = Path(url.database).absolute()
+        if not path.parent.is_dir():
+            return Broken(_NO_FOLDER, code=UNUSABLE, detail=f"there is no folder {str(path.parent)!r}")
+        if path.is_dir():
+            return Broken(_FOLDER, code=UNUSABLE, detail=f"{str(path)!r} is a folder")
     if primary in _SQLITE_PASSING:
         return Unavailable(_SQLITE_PASSING[primary], code=AWAY, detail=detail)
     if primary in _SQLITE_STAYING:
