@@ -44,10 +44,12 @@ def nats_server(folder: Path, port: int | None = None) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def mosquitto(folder: Path) -> Iterator[str]:
-    port = free_port()
+def mosquitto(folder: Path, *lines: str, port: int | None = None) -> Iterator[str]:
+    """``lines`` are more of its settings; without any its queues have no limit."""
+    port = port or free_port()
     program = require_program("mosquitto", "/usr/sbin/mosquitto")
     settings = folder / "mosquitto.conf"
-    settings.write_text(f"listener {port} 127.0.0.1\nallow_anonymous true\nmax_queued_messages 0\n")
+    more = "\n".join(lines or ("max_queued_messages 0",))
+    settings.write_text(f"listener {port} 127.0.0.1\nallow_anonymous true\nsys_interval 1\n{more}\n")
     with listening([program, "-c", str(settings)], port):
         yield f"mqtt://127.0.0.1:{port}"

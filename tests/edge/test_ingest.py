@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -207,6 +209,68 @@ def test_messages_of_mqtt_are_stored_by_topic(tmp_path: Path) -> None:
         until(lambda: count_of(client, "plant.a") == 1500, "not all points arrived")
         assert file_of(client, "plant.a") == csv_of(walk(1500))
         assert file_of(client, "line/1") == csv_of(points([T0], [2.5]))
+
+
+def warned(folder: Path, words: str) -> bool:
+    return any(words in log.read_text() for log in folder.glob("serve-*.log"))
+
+
+def test_messages_that_the_brokers_own_limit_drops_are_warned_of(tmp_path: Path) -> None:
+    """Thirty wait for a session that may have ten: what the broker dropped is said when the service is back."""
+    settings = settings_of(tmp_path)
+    with mosquitto(tmp_path, "max_queued_messages 10") as url:
+        settings["FLUXPORT_SERIES__MQTT__URL"] = url
+        with service(tmp_path, "", "--no-worker", **settings) as client:
+            until(lambda: subscribed(client, url, message("line/1", points([T0], [2.5]), "")), "no session")
+            until(lambda: marks(tmp_path).get("mqtt dropped fluxport") == 0, "the broker told no counter")
+        publish_mqtt(url, messages(30))
+        (tmp_path / "second").mkdir()
+        with service(tmp_path / "second", "", "--no-worker", **settings) as client:
+            until(lambda: warned(tmp_path / "second", "the broker has dropped 20 messages"), "nothing was said")
+            assert "messages_lost" in httpx.get(f"{client.base}/metrics").text
+    assert not warned(tmp_path, "may be missing")
+
+
+def test_a_session_that_the_broker_has_forgotten_is_warned_of(tmp_path: Path) -> None:
+    """A broker that keeps nothing on disk, started anew while the service runs."""
+    port = free_port()
+    with mosquitto(tmp_path, port=port) as url:
+        with service(tmp_path, "", "--no-worker", **settings_of(tmp_path, FLUXPORT_SERIES__MQTT__URL=url)) as client:
+            until(lambda: subscribed(client, url, message("line/1", points([T0], [2.5]), "")), "no session")
+            assert not warned(tmp_path, "may be missing")
+    with mosquitto(tmp_path, port=port) as url:
+        (tmp_path / "second").mkdir()
+        settings = settings_of(tmp_path, FLUXPORT_SERIES__MQTT__URL=url)
+        with service(tmp_path / "second", "", "--no-worker", **settings):
+            until(lambda: warned(tmp_path / "second", "no longer has the session of 'fluxport'"), "nothing was said")
+
+
+def test_messages_that_a_stream_of_nats_removes_unread_are_warned_of(tmp_path: Path) -> None:
+    """A stream of at most ten messages, by whoever made it: thirty come while the service is down."""
+
+    async def made(url: str) -> None:
+        client = await nats.connect(url)
+        await client.jetstream().add_stream(name="SENSORS", subjects=["sensors.>"], max_msgs=10)
+        await client.close()
+
+    settings = settings_of(tmp_path)
+    with nats_server(tmp_path) as url:
+        asyncio.run(made(url))
+        settings["FLUXPORT_SERIES__NATS__URL"] = url
+        with service(tmp_path, "", "--no-worker", **settings) as client:
+            publish_nats(url, [message("line/1", points([T0], [2.5]), "")])
+            until(lambda: count_of(client, "line/1") == 1, "the point did not arrive")
+            until(lambda: nats_consumer(url).num_ack_pending == 0, "the message was not acknowledged")
+        publish_nats(url, messages(30))
+        (tmp_path / "second").mkdir()
+        with service(tmp_path / "second", "", "--no-worker", **settings):
+            until(lambda: warned(tmp_path / "second", "20 messages of the stream"), "nothing was said")
+    assert not warned(tmp_path, "may be missing")
+
+
+def marks(folder: Path) -> dict[str, int]:
+    with contextlib.closing(sqlite3.connect(folder / "series.db")) as connection:
+        return dict(connection.execute("SELECT name, value FROM marks"))
 
 
 # -- without a broker --------------------------------------------------------------------------------------------------

@@ -89,6 +89,12 @@ def given_up(door: str, error: FluxportError) -> None:
     log.warning("a message of %s was given up: %s", door, error.message, extra={"error_code": error.code})
 
 
+def lost(door: str, what: str) -> None:
+    """Messages that nobody will send again."""
+    metrics.refusal("messages_lost")
+    log.warning("points of %s may be missing: %s", door, what, extra={"error_code": "messages_lost"})
+
+
 def _count(points: list[tuple[str, Points]]) -> int:
     return sum(len(p) for _, p in points)
 

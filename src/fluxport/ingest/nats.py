@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from fluxport.errors import FluxportError, Refused
-from fluxport.ingest import RETRY_MOST_S, Message, take
+from fluxport.ingest import RETRY_MOST_S, Message, lost, take
 from fluxport.loops import background
 from fluxport.series import SensorStore
 
@@ -110,9 +110,20 @@ class NatsIngest:
         except NotFoundError:
             await stream.add_stream(name=options.stream, subjects=[options.subject])
         config = ConsumerConfig(ack_policy=AckPolicy.EXPLICIT, ack_wait=ACK_WAIT_S, max_ack_pending=4 * BATCH_MAX)
-        return await stream.pull_subscribe(
+        subscription = await stream.pull_subscribe(
             options.subject, durable=options.durable, stream=options.stream, config=config
         )
+        await self._look_for_gap(stream, subscription)
+        return subscription
+
+    async def _look_for_gap(self, stream: Any, subscription: Any) -> None:
+        """Whether the stream's own limits have removed messages before they were read; where the stream has messages of
+        others too, their numbers do not say."""
+        info, ours = await stream.stream_info(self._options.stream), await subscription.consumer_info()
+        read_to = ours.ack_floor.stream_seq if ours.ack_floor else 0
+        gap = info.state.first_seq - read_to - 1
+        if read_to and gap > 0 and info.config.subjects == [self._options.subject]:
+            lost("nats", f"{gap:,} messages of the stream were removed by its limits before they were read; raise them")
 
     async def _taken(self, messages: list[Any]) -> None:
         """Store a batch and answer for each message: done, never again, or later."""

@@ -41,8 +41,9 @@ class SensorStore(Protocol):
 
     ``start`` begins what the store does by itself in the background, in one process of those that use it; ``close``
     ends it. ``append`` returns when the points are durable, all of them or none; a point at a moment that the sensor
-    has one for takes its place. Disabled where points come another way. ``scan`` yields the points between two moments,
-    both included, in order of time, a few MiB at a time; closing it ends the query. ``opened`` is handed what ends the
+    has one for takes its place. ``mark`` stores a number under a name for those that bring points, and returns the one
+    before. Disabled where points come another way. ``scan`` yields the points between two moments, both included, in
+    order of time, a few MiB at a time; closing it ends the query. ``opened`` is handed what ends the
     query from another thread, where there is one. Each batch is as the store is when it is read: no point that was
     there when the scan began is missing or doubled, a newer one may be there. ``outline`` gives at most ``most`` of a
     range's points, all its peaks among them, and how many there are (downsample.py).
@@ -57,6 +58,8 @@ class SensorStore(Protocol):
     def describe(self, sensor_id: str, *, name: str | None = None, unit: str | None = None) -> Sensor: ...
 
     def append(self, points: Sequence[tuple[str, Points]]) -> None: ...
+
+    def mark(self, name: str, value: int) -> int | None: ...
 
     def scan(self, sensor_id: str, start_ms: int, end_ms: int, opened: Opened = lambda end: None) -> PointBatches: ...
 

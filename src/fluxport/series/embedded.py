@@ -36,6 +36,7 @@ CREATE TABLE IF NOT EXISTS sensors (
     name TEXT NOT NULL DEFAULT '',
     unit TEXT NOT NULL DEFAULT ''
 );
+CREATE TABLE IF NOT EXISTS marks (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 -- value has no declared type: SQLite then keeps every float bit for bit; NULL is no value
 CREATE TABLE IF NOT EXISTS hot (
     sensor INTEGER NOT NULL, ms INTEGER NOT NULL, value, quality INTEGER NOT NULL, PRIMARY KEY (sensor, ms)
@@ -211,6 +212,12 @@ class EmbeddedStore:
                 self._write_waiting()
         if waiting.error is not None:
             raise waiting.error
+
+    def mark(self, name: str, value: int) -> int | None:
+        with self._writing() as connection:
+            found = connection.execute("SELECT value FROM marks WHERE name = ?", (name,)).fetchone()
+            connection.execute("INSERT OR REPLACE INTO marks VALUES (?, ?)", (name, value))
+        return None if found is None else int(found[0])
 
     def _write_waiting(self) -> None:
         with self._queue:

@@ -96,6 +96,9 @@ class RemoteStore:
     def append(self, points: Sequence[tuple[str, Points]]) -> None:
         raise _elsewhere()
 
+    def mark(self, name: str, value: int) -> int | None:
+        raise _elsewhere()
+
     def scan(self, sensor_id: str, start_ms: int, end_ms: int, opened: Opened = lambda end: None) -> PointBatches:
         o = self._options
         quality = f", {o.quality} AS quality" if o.quality else ""
