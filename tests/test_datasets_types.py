@@ -49,6 +49,8 @@ EXACT: list[tuple[pa.Array, str, str | None, Any]] = [
     (pa.nulls(2), "timestamp(3)", None, [None, None]),
     (pa.nulls(1), "decimal(10,2)", "minor_units", [None]),
     (pa.array([5]), "text", None, ["5"]),
+    (pa.array([1.0, 0.1, 1e10, float("-inf"), None]), "text", None, ["1", "0.1", "10000000000", "-Infinity", None]),
+    (pa.array([Decimal("0.00000001")]), "text", None, ["0.00000001"]),
 ]
 
 

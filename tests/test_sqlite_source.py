@@ -17,8 +17,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from fluxport.digits import float_text
 from fluxport.errors import Canceled, FluxportError, LimitExceeded, QueryFailed, Refused, Unavailable
 from fluxport.findings import Findings
+from fluxport.formats.text import TextStyle, text_of
 from fluxport.sources import open_source
 from fluxport.stages import FIELD_TYPE, Limits
 from mysql_support import read_all
@@ -109,6 +111,24 @@ def test_a_last_row_of_another_class_is_known_before_the_first_is_given(
     assert findings == ({"mixed_types_as_text": others} if arrow == pa.utf8() and others else {})
 
 
+def shown(cell: Any) -> str | None:
+    """The text of a cell in a column of several classes."""
+    if isinstance(cell, float):
+        return str(float_text(pa.array([cell]))[0].as_py())
+    return cell.hex() if isinstance(cell, bytes) else None if cell is None else str(cell)
+
+
+@pytest.mark.parametrize("number", [1.0, -0.0, 0.1, 1e10, 1e16, 1e-7, 1e308, float("inf"), float("-inf"), 12, -(2**63)])
+def test_numbers_among_texts_are_the_text_that_they_are_in_a_column_of_numbers(file: Path, number: float) -> None:
+    fill(file, "", [number, number])
+    kind, found, findings = cells(file)
+    assert found == [number, number]
+    assert findings == {}
+    alone = text_of(pa.array(found, kind), pa.field("v", kind), TextStyle())[0].as_py()
+    fill(file, "", [number, "text", number])
+    assert cells(file)[1:] == ([alone, "text", alone], {"mixed_types_as_text": 2})
+
+
 any_cell = (
     st.none()
     | st.integers(-(2**63), 2**63 - 1)
@@ -127,9 +147,7 @@ def test_whatever_the_cells_are_none_is_lost(file: Path, values: list[Any], decl
     connection.close()
     kind, found, _ = cells(file)
     if kind == pa.utf8():
-        assert found == [
-            v if v is None or isinstance(v, str) else v.hex() if isinstance(v, bytes) else repr(v) for v in stored
-        ]
+        assert found == [shown(v) for v in stored]
     else:
         assert found == stored
 

@@ -136,6 +136,7 @@ def _converter(source: pa.DataType, target: pa.DataType, stored: str | None) -> 
 
     t = pa.types
     zone_lost = t.is_timestamp(source) and source.tz is not None and getattr(target, "tz", None) is None
+    number = t.is_integer(source) or t.is_floating(source) or t.is_decimal(source)
     rules: tuple[tuple[bool, _Convert], ...] = (
         (t.is_null(source), _cast),
         (t.is_decimal(target) and t.is_floating(source), _never),
@@ -145,6 +146,7 @@ def _converter(source: pa.DataType, target: pa.DataType, stored: str | None) -> 
         (stored == "epoch_ms", _from_epoch("ms")),
         (t.is_boolean(target), _to_boolean),
         (t.is_decimal(target) and t.is_integer(source), _integer_to_decimal),
+        (t.is_string(target) and number, _number_to_text),
         (t.is_integer(target) and t.is_string(source), _text_to_integer),
         (t.is_timestamp(target) and t.is_string(source), _text_to_moment),
         (t.is_date(target) and t.is_timestamp(source), _moment_to_date),
@@ -184,6 +186,12 @@ def _to_boolean(array: pa.Array, target: pa.DataType) -> pa.Array:
     if pc.any(pc.not_equal(whole, pc.cast(made, pa.int64()))).as_py():
         raise _Inexact
     return made
+
+
+def _number_to_text(array: pa.Array, _: pa.DataType) -> pa.Array:
+    from fluxport.digits import number_text
+
+    return number_text(array)
 
 
 def _text_to_integer(array: pa.Array, target: pa.DataType) -> pa.Array:

@@ -11,8 +11,8 @@ import numpy as np
 import pyarrow as pa
 
 from fluxport import compute as pc
+from fluxport.arrow_strings import bytes_of, replaced_at, rows_at, valid_rows
 from fluxport.formats._scalars import TextStyle, kind_of, plain, scalar_text, unsupported
-from fluxport.formats._strings import bytes_of, replaced_at, rows_at, valid_rows
 
 Told = Callable[[int], None]  # how many numbers that JSON has no text for (NaN, infinities) became null
 

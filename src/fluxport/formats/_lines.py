@@ -13,7 +13,7 @@ import pyarrow as pa
 from pyarrow import csv
 
 from fluxport import compute as pc
-from fluxport.formats._strings import bytes_of, string_window
+from fluxport.arrow_strings import bytes_of, string_window
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

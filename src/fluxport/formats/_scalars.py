@@ -11,9 +11,9 @@ import numpy as np
 import pyarrow as pa
 
 from fluxport import compute as pc
+from fluxport.arrow_strings import string_window, with_nulls_of
+from fluxport.digits import decimal_text, float_text, integer_text
 from fluxport.errors import Refused
-from fluxport.formats._digits import decimal_text, float_text, integer_text
-from fluxport.formats._strings import string_window, with_nulls_of
 from fluxport.formats._times import date_text, duration_text, interval_text, time_text, timestamp_text
 from fluxport.stages import FIELD_KIND
 

@@ -16,9 +16,9 @@ import numpy as np
 import pyarrow as pa
 
 from fluxport import compute as pc
+from fluxport.arrow_strings import bytes_of, fixed_width_text, string_window, valid_rows, values_of, with_nulls_of
+from fluxport.digits import whole_text
 from fluxport.errors import Refused
-from fluxport.formats._digits import whole_text
-from fluxport.formats._strings import bytes_of, fixed_width_text, string_window, valid_rows, values_of, with_nulls_of
 from fluxport.formats._zones import DAY_S, Clock, clock_of, is_utc
 
 if TYPE_CHECKING:

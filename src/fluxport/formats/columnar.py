@@ -10,8 +10,8 @@ import numpy as np
 import pyarrow as pa
 
 from fluxport import compute as pc
+from fluxport.arrow_strings import valid_rows, values_of
 from fluxport.errors import Refused
-from fluxport.formats._strings import valid_rows, values_of
 from fluxport.stages import Batches
 
 if TYPE_CHECKING:

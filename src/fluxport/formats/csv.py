@@ -12,11 +12,11 @@ import numpy as np
 import pyarrow as pa
 
 from fluxport import compute as pc
+from fluxport.arrow_strings import bytes_of, replaced_at, rows_at, string_window, true_rows, valid_rows
 from fluxport.errors import Refused
 from fluxport.findings import Findings
 from fluxport.formats._lines import Lines
 from fluxport.formats._rows import THREADS, bounded_slices, in_order
-from fluxport.formats._strings import bytes_of, replaced_at, rows_at, string_window, true_rows, valid_rows
 from fluxport.formats.options import CommonOptions
 from fluxport.formats.text import TextStyle, check_style, check_types, tell_times, text_of
 from fluxport.stages import Batches, Chunks

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
+from fluxport.arrow_strings import string_window
 from fluxport.errors import Refused
 from fluxport.formats._jsontext import json_text, native
 from fluxport.formats._scalars import TextStyle, kind_of, plain, scalar_text
-from fluxport.formats._strings import string_window
 from fluxport.formats._times import check_pattern, fractions_in, hides_fraction, hides_offset, read_twice
 
 if TYPE_CHECKING:

@@ -16,9 +16,9 @@ import numpy as np
 import pyarrow as pa
 
 from fluxport import compute as pc
+from fluxport.arrow_strings import fixed_width_text, true_rows, valid_rows, values_of, with_nulls_of
+from fluxport.digits import float_text, integer_text, whole_text
 from fluxport.findings import Findings
-from fluxport.formats._digits import float_text, integer_text, whole_text
-from fluxport.formats._strings import fixed_width_text, true_rows, valid_rows, values_of, with_nulls_of
 from fluxport.formats._zones import clock_of, is_utc
 from fluxport.formats.text import TextStyle, text_of
 from fluxport.formats.xlsx.kernels import join

@@ -12,8 +12,8 @@ import numpy as np
 import pyarrow as pa
 
 from fluxport import compute as pc
+from fluxport.arrow_strings import valid_rows
 from fluxport.errors import Broken, LimitExceeded
-from fluxport.formats._strings import valid_rows
 from fluxport.formats.text import string_window, text_of
 from fluxport.formats.xlsx.cells import Cells, Column, inline_text, replaced, whole
 from fluxport.formats.xlsx.options import CELL_UNITS_MAX

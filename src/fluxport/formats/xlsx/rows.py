@@ -19,8 +19,8 @@ import numpy as np
 import pyarrow as pa
 
 from fluxport import compute as pc
-from fluxport.formats._digits import common_width, digits
-from fluxport.formats._strings import valid_rows
+from fluxport.arrow_strings import valid_rows
+from fluxport.digits import common_width, digits
 from fluxport.formats.text import string_window
 from fluxport.formats.xlsx.cells import Cells
 from fluxport.formats.xlsx.kernels import join, strings

@@ -14,6 +14,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from fluxport.digits import float_text
 from fluxport.errors import QueryFailed
 from fluxport.findings import Findings
 from fluxport.stages import FIELD_TYPE
@@ -86,23 +87,29 @@ class Column:
             with suppress(pa.ArrowInvalid, pa.ArrowTypeError):
                 return pa.array(cells, self.arrow)
         if pa.types.is_string(self.arrow):
-            return pa.array([self._text(cell, findings) for cell in cells], pa.utf8())
+            return self._texts(cells, findings)
         raise QueryFailed(
             f"Column {self.name!r} has cells of other types each time the query runs; CAST it in the query.",
             code="unstable_types",
         )
 
+    def _texts(self, cells: Sequence[Any], findings: Findings) -> pa.Array:
+        """Cells of any class as text, numbers as every format writes them."""
+        reals = iter(float_text(pa.array([cell for cell in cells if type(cell) is float], pa.float64())).to_pylist())
+        findings.add("mixed_types_as_text", self.name, sum(type(cell) not in (bytearray, type(None)) for cell in cells))
+        texts = [next(reals) if type(cell) is float else self._text(cell, findings) for cell in cells]
+        return pa.array(texts, pa.utf8())
+
     def _text(self, cell: Any, findings: Findings) -> str | None:
-        if cell is None:
-            return None
         if type(cell) is bytearray:
             try:
                 return cell.decode()
             except UnicodeDecodeError:
                 findings.add("invalid_text_replaced", self.name)
                 return cell.decode(errors="replace")
-        findings.add("mixed_types_as_text", self.name)
-        return cell.hex() if type(cell) is bytes else repr(cell)
+        if type(cell) is int:
+            return str(cell)
+        return None if cell is None else cell.hex()
 
 
 def _by_affinity(declared: str) -> pa.DataType:

@@ -13,12 +13,19 @@ import numpy as np
 import pyarrow as pa
 
 from fluxport import compute as pc
-from fluxport.formats._strings import bytes_of, fixed_width_text, replaced_at, rows_at, values_of
+from fluxport.arrow_strings import bytes_of, fixed_width_text, replaced_at, rows_at, values_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _PLAIN_EXPONENTS = range(10, 16)  # Arrow writes 1e+10; up to 1e16 a number has all its digits
+
+
+def number_text(array: pa.Array) -> pa.StringArray:
+    """Integers, floats or decimals; the one text of a number in every format and step."""
+    if pa.types.is_floating(array.type):
+        return float_text(array)
+    return decimal_text(array) if pa.types.is_decimal(array.type) else integer_text(array)
 
 
 def integer_text(array: pa.Array) -> pa.StringArray:
