@@ -239,6 +239,12 @@ def test_a_big_cell_arrives_whole(server: Running, size: int) -> None:
     assert server.rows(f"SELECT 1, REPEAT('x', {size}), 2") == ((1, "x" * size, 2),)
 
 
+@pytest.mark.parametrize("call", ["REPEAT('x', 2000000000)", "SPACE(2000000000)", "LENGTH(LPAD('x', 2000000000, 'y'))",
+                                  "RPAD('x', 2000000000, 'y')", "REPEAT('xy', 9223372036854775807)"])  # fmt: skip
+def test_text_that_one_call_would_make_too_long_is_null(server: Running, call: str) -> None:
+    assert server.rows(f"SELECT {call}") == ((None,),)
+
+
 def test_many_columns_arrive_in_order(server: Running) -> None:
     (row,) = server.rows("SELECT " + ", ".join(f"{n} AS c{n}" for n in range(3000)))
     assert row == tuple(range(3000))

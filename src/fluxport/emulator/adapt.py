@@ -144,8 +144,10 @@ def _from_seconds(node: exp.Expr) -> exp.Expr:
     return exp.TimeToStr(this=moment, format=layout.copy())
 
 
-def _padded(node: exp.Expr) -> None:
-    node.set("this", _cast(node.this, "VARCHAR"))
+def _padded(node: exp.Expr) -> exp.Expr:
+    name = "mysql_lpad" if node.args.get("is_left") else "mysql_rpad"
+    fill = node.args.get("fill_pattern") or exp.Literal.string(" ")
+    return _call(name, _cast(node.this, "VARCHAR"), node.expression, fill)
 
 
 def _rollup(node: exp.Expr) -> None:
@@ -196,6 +198,8 @@ _CHANGES: dict[type[exp.Expr], Callable[[exp.Expr], exp.Expr | None]] = {
     exp.Cast: _converted,
     exp.UnixToTime: _from_seconds,
     exp.Pad: _padded,
+    exp.Repeat: lambda node: _call("mysql_repeat", node.this, node.args["times"]),
+    exp.Space: lambda node: _call("mysql_repeat", exp.Literal.string(" "), node.this),
     exp.Group: _rollup,
     exp.BitwiseNot: _inverted,
     exp.PropertyEQ: _assignment,

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+# What one call may make, as max_allowed_packet does in MySQL, with NULL beyond: DuckDB's own limit of memory does not
+# count such text.
+TEXT_BYTES_MAX = 64 << 20
+
 MACROS: tuple[str, ...] = tuple(
     f"CREATE MACRO {definition}"
     for definition in (
         """mysql_length(x) AS CASE typeof(x) WHEN 'BLOB' THEN octet_length(CAST(x AS BLOB))
            ELSE strlen(CAST(x AS VARCHAR)) END""",
+        f"""mysql_repeat(s, n) AS CASE WHEN strlen(CAST(s AS VARCHAR)) * CAST(n AS HUGEINT) <= {TEXT_BYTES_MAX}
+           THEN repeat(s, CAST(least(n, {TEXT_BYTES_MAX}) AS BIGINT)) END""",
+        f"mysql_lpad(s, n, p) AS CASE WHEN n <= {TEXT_BYTES_MAX} THEN lpad(s, CAST(n AS INTEGER), p) END",
+        f"mysql_rpad(s, n, p) AS CASE WHEN n <= {TEXT_BYTES_MAX} THEN rpad(s, CAST(n AS INTEGER), p) END",
         "mysql_dayofweek(x) AS dayofweek(CAST(x AS DATE)) + 1",
         "mysql_weekday(x) AS isodow(CAST(x AS DATE)) - 1",
         """mysql_week(x, mode) AS CASE mode
