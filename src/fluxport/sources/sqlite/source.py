@@ -99,7 +99,9 @@ class SqliteSource:
         self._closed = True
         # The thread that waits on SQLite comes back now; the connection must outlive that wait.
         until = time.monotonic() + CLOSE_WAIT_S
-        while not self._busy.acquire(timeout=AGAIN_S if self._interrupted() else 0):
+        self._interrupt()
+        while not self._busy.acquire(timeout=AGAIN_S):
+            self._interrupt()
             if time.monotonic() >= until:
                 return
         try:
@@ -107,12 +109,10 @@ class SqliteSource:
         finally:
             self._busy.release()
 
-    def _interrupted(self) -> bool:
-        """End what runs; False if nothing is connected."""
+    def _interrupt(self) -> None:
         with self._lock:
             if self._connection is not None:
                 self._connection.interrupt()
-            return self._connection is not None
 
     def _watch(self) -> None:
         """Interrupt the statement at the deadline, whatever it does then, and where it fills the disk.
@@ -122,7 +122,7 @@ class SqliteSource:
         while not self._left.wait(self._until_look()):
             self._disk_is_low = not self._late() and disk_is_low()
             while self._ended() and self._busy.locked():
-                self._interrupted()
+                self._interrupt()
                 if self._left.wait(AGAIN_S):
                     return
             if self._late():
