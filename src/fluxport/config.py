@@ -12,7 +12,8 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
+from urllib.parse import urlsplit
 
 import yaml
 from pydantic import (
@@ -32,6 +33,7 @@ from fluxport.auth.scopes import read_scopes
 from fluxport.datasets import parse_datasets
 from fluxport.delivery.recipients import is_domain
 from fluxport.errors import Refused
+from fluxport.headers import web_address
 from fluxport.middleware_config import is_middleware, translated
 
 log = logging.getLogger("fluxport.config")
@@ -97,8 +99,43 @@ def _mail_domains(words: list[str] | None) -> list[str] | None:
 MailDomains = Annotated[list[str] | None, AfterValidator(_mail_domains)]
 
 
+def _web_address(value: str | None) -> str | None:
+    if value is not None and web_address(value) is None:
+        raise ValueError("an address is like https://exports.example.com or http://10.0.0.1:8080")
+    return value
+
+
+def _endpoint(value: str | None) -> str | None:
+    """That of an OSS store may come without a scheme."""
+    _web_address(value if value is None or "://" in value else f"https://{value}")
+    return value
+
+
+def _broker(*schemes: str) -> AfterValidator:
+    def checked_url(value: SecretStr | None) -> SecretStr | None:
+        if value is None:
+            return None
+        try:
+            parts = urlsplit(value.get_secret_value())
+            usable = parts.scheme in schemes and bool(parts.hostname) and parts.port != 0
+        except ValueError:
+            usable = False
+        if not usable:
+            raise ValueError(f"the address of a broker is like {schemes[0]}://user:password@host or {schemes[1]}://...")
+        return value
+
+    return AfterValidator(checked_url)
+
+
+WebAddress = Annotated[str | None, AfterValidator(_web_address)]
+Endpoint = Annotated[str | None, AfterValidator(_endpoint)]
+
+
 class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+
+S = TypeVar("S", bound=Section)
 
 
 class SpoolConfig(Section):
@@ -115,7 +152,7 @@ class SpoolConfig(Section):
 class ServerConfig(Section):
     host: str = Field("127.0.0.1", description="the address to listen on; 0.0.0.0 or :: for every one")
     port: int = Field(8080, ge=0, le=65535, description="0 takes a free one")
-    public_url: str | None = Field(None, description="what links start with; default: the address of the request")
+    public_url: WebAddress = Field(None, description="what links start with; default: the address of the request")
     send_timeout_s: Seconds = Field(30.0, description="a client that takes next to nothing for so long is cut off")
     body_max_bytes: int = Field(1 << 20, gt=0, description="a larger request is refused while it is read")
     grace_s: Seconds = Field(10.0, description="what running exports get to finish on shutdown")
@@ -152,8 +189,8 @@ class StoreConfig(Section):
     bucket: str | None = Field(None, min_length=1, description="the bucket; azure: the container")
     prefix: str = Field("exports/", description="what every object's name begins with")
     region: str | None = Field(None, description="s3 and oss: the bucket's region; default: us-east-1, or AWS_REGION")
-    endpoint: str | None = Field(None, description="https://host of the store; default: the cloud's own of the region")
-    public_endpoint: str | None = Field(
+    endpoint: Endpoint = Field(None, description="https://host of the store; default: the cloud's own of the region")
+    public_endpoint: Endpoint = Field(
         None, description="what links name, where recipients reach the store by another name"
     )
     path_style: bool | None = Field(
@@ -165,7 +202,7 @@ class StoreConfig(Section):
     session_token: SecretStr | None = Field(None, description="s3, oss: the token of temporary keys (STS)")
     profile: str | None = Field(None, description="s3: the profile of ~/.aws that the credentials are of")
     credentials_file: Path | None = Field(None, description="gcs: service account key or workload identity, JSON")
-    account: str | None = Field(None, description="azure: the storage account")
+    account: str | None = Field(None, pattern=r"^[a-z0-9-]{1,64}$", description="azure: the storage account")
     account_key: SecretStr | None = Field(None, description="azure: its key; default: managed or workload identity")
     sas_token: SecretStr | None = Field(None, description="azure: a shared access signature instead of a key")
     host: str | None = Field(None, description="sftp: the server")
@@ -329,14 +366,18 @@ class RemoteSeriesConfig(Section):
 
 
 class NatsConfig(Section):
-    url: SecretStr | None = Field(None, description="nats://user:password@host:4222; without one, nothing is read")
+    url: Annotated[SecretStr | None, _broker("nats", "tls", "ws", "wss")] = Field(
+        None, description="nats://user:password@host:4222; without one, nothing is read"
+    )
     stream: str = Field("SENSORS", description="the JetStream stream that holds the messages")
     subject: str = Field("sensors.>", description="the subjects that are read; a stream that is not there is made")
     durable: str = Field("fluxport", description="the name of the durable consumer; services that share it share work")
 
 
 class MqttConfig(Section):
-    url: SecretStr | None = Field(None, description="mqtt://user:password@host:1883 or mqtts://...; without one, off")
+    url: Annotated[SecretStr | None, _broker("mqtt", "mqtts")] = Field(
+        None, description="mqtt://user:password@host:1883 or mqtts://...; without one, off"
+    )
     topic: str = Field("sensors/#", description="the topics that are read")
     client_id: str = Field("fluxport", description="the session that the broker keeps for this service")
 
@@ -502,23 +543,31 @@ def load(
             _put(merged, tuple(name.split(".")), value)
     if isinstance(merged.get("stores"), dict):
         merged["stores"].setdefault("local", {})
-    try:
-        config = Config.model_validate(merged)
-    except ValidationError as error:
-        raise Refused("\n".join(_sentence(e) for e in error.errors()), code="bad_configuration") from None
+    config = checked(Config, merged)
     if config.app_env == "production":
         _check_production(config)
     return config
+
+
+def checked(section: type[S], values: Mapping[str, Any], name: str = "") -> S:
+    """The section of these values; Refused with every problem, one per line, and no value. ``name`` is what the values
+    are of, where that is not the configuration."""
+    try:
+        return section.model_validate(values)
+    except ValidationError as error:
+        found = error.errors(include_url=False, include_context=False, include_input=False)
+        raise Refused("\n".join(_sentence(e, name) for e in found), code="bad_configuration") from None
 
 
 def _yaml(path: Path | None, environ: Mapping[str, str]) -> dict[str, Any]:
     if path is None:
         return {}
     try:
-        found = yaml.safe_load(path.read_text())
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
+        text = path.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not text in UTF-8"
         raise Refused(f"The configuration {path} cannot be read: {reason}.", code="bad_configuration") from None
+    found = _read_yaml(text, f"The configuration {path}")
     if not isinstance(found, dict | None):
         raise Refused(f"The configuration {path} must be a mapping of sections.", code="bad_configuration")
     if found and is_middleware(found):
@@ -548,13 +597,25 @@ def _from_environment(environ: Mapping[str, str], kind: str) -> dict[str, Any]:
             _put(found, ("stores", "local", key), environ[name])
     for name, value in sorted(environ.items()):
         if name.startswith(_PREFIX) and "__" in name:
-            _put(found, tuple(part.lower() for part in name.removeprefix(_PREFIX).split("__")), _structured(value))
+            _put(
+                found, tuple(part.lower() for part in name.removeprefix(_PREFIX).split("__")), _structured(name, value)
+            )
     return found
 
 
-def _structured(value: str) -> Any:
+def _structured(name: str, value: str) -> Any:
     """Lists and mappings may be given as YAML flow text; everything else stays text for the model to read."""
-    return yaml.safe_load(value) if value[:1] in ("[", "{") else value
+    return _read_yaml(value, f"The environment's {name}") if value[:1] in ("[", "{") else value
+
+
+def _read_yaml(text: str, name: str) -> Any:
+    """What YAML says; Refused with the place, not with the parser's words: they quote what stands there."""
+    try:
+        return yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        mark = getattr(error, "problem_mark", None)
+        place = "" if mark is None else f" at line {mark.line + 1}, column {mark.column + 1}"
+        raise Refused(f"{name} is not valid YAML{place}.", code="bad_configuration") from None
 
 
 def _put(target: dict[str, Any], where: tuple[str, ...], value: Any) -> None:
@@ -574,7 +635,7 @@ def _merge(target: dict[str, Any], over: Mapping[str, Any]) -> None:
             target[key] = value
 
 
-def _sentence(error: Any) -> str:
+def _sentence(error: Any, of: str) -> str:
     where = [str(part) for part in error["loc"]]
     name = ".".join(where)
     if error["type"] == "extra_forbidden":
@@ -582,7 +643,7 @@ def _sentence(error: Any) -> str:
         hint = f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(_names(where[:-1]))}."
         return f"Unknown setting {name!r}{hint}"
     what = error["msg"].removeprefix("Value error, ")
-    return f"Setting {name!r} is not right: {what[:1].lower()}{what[1:]}."
+    return f"{f'Setting {name!r}' if where else of} is not right: {what[:1].lower()}{what[1:]}."
 
 
 def _names(where: list[str]) -> list[str]:

@@ -5,7 +5,21 @@ from __future__ import annotations
 import re
 import unicodedata
 from email.utils import parsedate_to_datetime
-from urllib.parse import quote
+from urllib.parse import SplitResult, quote, urlsplit
+
+_HOST = re.compile(r"[A-Za-z0-9._:%-]+")
+
+
+def web_address(text: str) -> SplitResult | None:
+    """The parts of ``http(s)://host[:port][/path]``; None if it is none, as with a user, a query or a fragment."""
+    try:
+        parts = urlsplit(text)
+        usable = parts.port != 0 and _HOST.fullmatch(parts.hostname or "") is not None
+    except ValueError:
+        return None
+    if not usable or parts.scheme not in ("http", "https") or parts.query or parts.fragment or "@" in parts.netloc:
+        return None
+    return parts
 
 
 def content_disposition(name: str) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from fluxport.config import Config, StoreConfig
+from fluxport.config import Config, StoreConfig, checked
 from fluxport.errors import Refused
 from fluxport.stages import Sink
 
@@ -48,7 +48,7 @@ def at_url(url: str, config: Config) -> tuple[StoreConfig, str]:
     default = config.stores["local"]
     given = default.model_dump(exclude_unset=True) if default.type == kind else {}
     named = {"type": kind, "bucket": bucket, "prefix": ""}
-    return StoreConfig.model_validate(_from_environment(kind) | given | named), key
+    return checked(StoreConfig, _from_environment(kind) | given | named, f"The store of {url!r}"), key
 
 
 def _from_environment(kind: str) -> dict[str, str]:
@@ -60,7 +60,13 @@ def _from_environment(kind: str) -> dict[str, str]:
 def _local(entry: StoreConfig, overwrite: bool, environ: Mapping[str, str]) -> Sink:
     from fluxport.sinks.local import LocalOptions, LocalSink
 
-    entry.path.mkdir(parents=True, exist_ok=True)
+    try:
+        entry.path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise Refused(
+            f"The folder {str(entry.path)!r} of a store cannot be made: {error.strerror}; set its 'path' to another.",
+            code="bad_configuration",
+        ) from None
     return LocalSink(entry.path.resolve(), LocalOptions(overwrite=overwrite, free_bytes_min=entry.free_bytes_min))
 
 

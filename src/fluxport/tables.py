@@ -242,7 +242,22 @@ def _parsed(url: str) -> sa.URL:
         raise Refused(
             "A database on PostgreSQL needs psycopg: pip install 'fluxport[postgres]'.", code="bad_configuration"
         )
+    if parsed.drivername != "sqlite":
+        _check_options(parsed)
     return parsed
+
+
+def _check_options(parsed: sa.URL) -> None:
+    """Refused for an option behind ``?`` that libpq does not have."""
+    from psycopg import ProgrammingError, conninfo
+
+    try:
+        conninfo.make_conninfo("", **{name: str(value) for name, value in parsed.query.items()})
+    except ProgrammingError:
+        raise Refused(
+            "The setting 'database' has an option that PostgreSQL does not know, behind the '?' of its URL.",
+            code="bad_configuration",
+        ) from None
 
 
 @contextlib.contextmanager

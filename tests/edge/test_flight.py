@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -94,6 +94,37 @@ def test_a_query_comes_as_record_batches(place: Place, key: str) -> None:
     assert (table.num_rows, table.column_names) == (ROWS, ["id", "name", "score"])
     assert pa.types.is_integer(table.schema.field("id").type)
     assert pa.types.is_floating(table.schema.field("score").type)
+
+
+def test_an_error_is_a_code_and_a_sentence_and_no_stack(place: Place, key: str) -> None:
+    """Of every call that the protocol has, whether this server answers it or not."""
+    command = fl.FlightDescriptor.for_command(b"{}")
+    failing = fl.FlightDescriptor.for_command(ticket("SELECT nothing FROM users").ticket)
+    calls: list[tuple[str, Callable[[fl.FlightClient, fl.FlightCallOptions], Any]]] = [
+        ("bad_json", lambda client, options: client.do_get(fl.Ticket(b"{"), options).read_all()),
+        ("bad_source", lambda client, options: client.do_get(fl.Ticket(b"{}"), options).read_all()),
+        (
+            "unknown_column",
+            lambda client, options: client.do_get(ticket("SELECT nothing FROM users"), options).read_all(),
+        ),
+        ("unknown_column", lambda client, options: client.get_flight_info(failing, options)),
+        ("bad_body", lambda client, options: client.get_flight_info(fl.FlightDescriptor.for_path("a"), options)),
+        ("not_served", lambda client, options: client.get_schema(command, options)),
+        ("not_served", lambda client, options: list(client.list_flights(b"", options))),
+        ("not_served", lambda client, options: list(client.do_action(fl.Action("a", b""), options))),
+        ("not_served", lambda client, options: list(client.list_actions(options))),
+    ]
+    with place.client() as client:
+        for code, call in calls:
+            with pytest.raises(pa.ArrowException) as raised:
+                call(client, place.options(key))
+            said = str(raised.value)
+            assert code in said
+            assert "Traceback" not in said
+            assert ".py" not in said
+        with pytest.raises(fl.FlightUnauthenticatedError) as refused:
+            list(client.list_flights(b"", place.options("fxp_no")))
+    assert json.loads(refused.value.extra_info) == {"code": "unauthorized"}
 
 
 def test_a_dataset_comes_as_the_callers_own_rows(place: Place, key: str) -> None:

@@ -77,4 +77,20 @@ def main() -> None:
         # Whoever read our output has gone; nothing more can be said to them.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         code = 1
+    except Exception as error:  # noqa: BLE001  the last who can say it in a sentence
+        code = 1
+        _tell_fault(error)
     sys.exit(code)
+
+
+def _tell_fault(error: Exception) -> None:
+    """What no part of the program has expected: its kind alone, as its words may quote a secret."""
+    click.echo(
+        f"fluxport: this failed for a reason of ours ({type(error).__name__}); run it with FLUXPORT_TRACE=1 and report "
+        "the places that it prints.",
+        err=True,
+    )
+    if os.environ.get("FLUXPORT_TRACE"):
+        from fluxport.telemetry.logs import places
+
+        click.echo("\n".join(places(error)), err=True)

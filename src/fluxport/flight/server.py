@@ -22,6 +22,7 @@ from fluxport.auth.rate import Rate
 from fluxport.errors import (
     Broken,
     Canceled,
+    Disabled,
     FluxportError,
     Forbidden,
     NotFound,
@@ -145,6 +146,23 @@ class FlightServer(fl.FlightServerBase):  # type: ignore[misc]  # pyarrow has no
                 error = record.error or {}
                 raise _FAMILIES.get(error.get("code", ""), Refused)(error.get("message", ""), code=error.get("code"))
             writer.write(json.dumps(self._told(record)).encode())
+
+    # -- what the protocol has and this server has not ----------------------------------------------------------------
+
+    def list_flights(self, context: fl.ServerCallContext, criteria: bytes) -> None:
+        _not_served("ListFlights")
+
+    def get_schema(self, context: fl.ServerCallContext, descriptor: fl.FlightDescriptor) -> None:
+        _not_served("GetSchema")
+
+    def do_exchange(self, context: fl.ServerCallContext, descriptor: fl.FlightDescriptor, *streams: Any) -> None:
+        _not_served("DoExchange")
+
+    def do_action(self, context: fl.ServerCallContext, action: fl.Action) -> None:
+        _not_served("DoAction")
+
+    def list_actions(self, context: fl.ServerCallContext) -> None:
+        _not_served("ListActions")
 
     # -- one push --------------------------------------------------------------------------------------------------
 
@@ -279,6 +297,11 @@ def _caller(context: fl.ServerCallContext) -> Caller:
     return found.caller(str(context.peer()))
 
 
+def _not_served(method: str) -> None:
+    with _told(method):
+        raise Disabled(f"There is no {method} here; use DoGet, GetFlightInfo or DoPut.", code="not_served")
+
+
 def _json(content: bytes) -> Any:
     if len(content) > COMMAND_BYTES_MAX:
         raise Refused("A ticket or command is at most 1 MiB of JSON.", code="bad_json")
@@ -353,8 +376,18 @@ def _told(method: str) -> Iterator[None]:
 
 
 def _flight_error(error: FluxportError) -> Exception:
-    made: Exception = next(kind for ours, kind in _KINDS if isinstance(error, ours))(error.message)
-    return made
+    kind = next(kind for ours, kind in _KINDS if isinstance(error, ours))
+    if issubclass(kind, fl.FlightError):
+        made: Exception = kind(error.message, json.dumps({"code": error.code}).encode())
+        return made
+    # Arrow has no Flight error for these and sends the stack of a Python one with it; of one whose stack cannot be
+    # formatted it sends the name of its type alone, which is our code.
+    found: Exception = type(error.code, (kind,), {"__cause__": property(_without_stack)})(error.message)
+    return found
+
+
+def _without_stack(error: Exception) -> None:
+    raise AttributeError("the stack is not for clients")
 
 
 # The first that fits; NotFound and others are Refused too.
@@ -365,6 +398,7 @@ _KINDS: tuple[tuple[type[FluxportError], Any], ...] = (
     (Unavailable, fl.FlightUnavailableError),
     (Canceled, fl.FlightCancelledError),
     (NotFound, KeyError),
+    (Disabled, NotImplementedError),
     (Refused, pa.ArrowInvalid),
     (FluxportError, fl.FlightInternalError),
 )

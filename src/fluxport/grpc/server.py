@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -102,6 +103,20 @@ def tls(certificate: Path | None, key: Path | None, client_ca: Path | None) -> g
     try:
         pair = (key.read_bytes(), certificate.read_bytes())
         ca = None if client_ca is None else client_ca.read_bytes()
+        # gRPC itself would say what is wrong with them to its log alone, once the service has begun to start.
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=None if client_ca is None else client_ca)
+        context.load_cert_chain(certificate, key, password=_no_password)
+    except ssl.SSLError:
+        raise Refused(
+            "The files of gRPC's TLS are not right: grpc.tls_certificate, its key grpc.tls_key and grpc.client_ca are "
+            "PEM, and the key belongs to the certificate and has no password.",
+            code="bad_configuration",
+        ) from None
     except OSError as error:
-        raise Refused(f"A file of gRPC's TLS cannot be read: {error}.", code="bad_configuration") from None
+        raise Refused(f"A file of gRPC's TLS cannot be read: {error.strerror}.", code="bad_configuration") from None
     return grpc.ssl_server_credentials([pair], root_certificates=ca, require_client_auth=ca is not None)
+
+
+def _no_password() -> str:
+    """Nobody is there to be asked for one."""
+    return ""

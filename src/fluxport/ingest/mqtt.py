@@ -80,10 +80,6 @@ class MqttIngest:
         from paho.mqtt.enums import CallbackAPIVersion
 
         url = urlsplit(self._options.url)
-        if url.scheme not in ("mqtt", "mqtts") or not url.hostname:
-            raise Refused(
-                "Setting 'series.mqtt.url' is like mqtt://user:password@host:1883 or mqtts://....", code="bad_dsn"
-            )
         client = Client(
             CallbackAPIVersion.VERSION2, client_id=self._options.client_id, protocol=MQTTv5, manual_ack=True
         )

@@ -18,10 +18,9 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from urllib.parse import urlsplit
 
 from fluxport.errors import Refused, Unavailable
-from fluxport.headers import retry_after_s
+from fluxport.headers import retry_after_s, web_address
 from fluxport.stages import Chunks
 
 log = logging.getLogger("fluxport.stores")
@@ -116,10 +115,10 @@ class Http:
     """One host of a store; used by any number of threads."""
 
     def __init__(self, endpoint: str, options: HttpOptions) -> None:
-        parts = urlsplit(endpoint)
-        if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.username:
-            raise Refused(
-                f"The endpoint {endpoint!r} is not right: it is like https://s3.example.com.", code="bad_endpoint"
+        parts = web_address(endpoint)
+        if parts is None or parts.hostname is None:
+            raise Refused(  # without the endpoint: what is wrong with it may be a key in it
+                "The endpoint of a store is not right: it is like https://s3.example.com.", code="bad_endpoint"
             )
         self.scheme, self.host, self.port = parts.scheme, parts.hostname, parts.port
         self.path = parts.path.rstrip("/")

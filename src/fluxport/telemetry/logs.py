@@ -47,15 +47,15 @@ def trace_id(traceparent: str) -> str:
 
 class _Discreet(logging.Formatter):
     def formatException(self, ei: _ExcInfo) -> str:  # noqa: N802  the name that logging calls
-        return "\n".join(_told(ei[1]))
+        return "\n".join(places(ei[1]))
 
 
-def _told(error: BaseException | None) -> Iterator[str]:
+def places(error: BaseException | None) -> Iterator[str]:
     """The exceptions from the first cause on, each as its frames, its type and, if it is ours, its message."""
     if error is None:
         return
     before = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
-    yield from _told(before)
+    yield from places(before)
     for frame in traceback.extract_tb(error.__traceback__):
         yield f"{frame.filename}:{frame.lineno} {frame.name}"
     kind = f"{type(error).__module__}.{type(error).__qualname__}"

@@ -1,0 +1,303 @@
+"""Settings that cannot work, of every kind, with every command: a sentence that says what is wrong, and never a stack
+trace, a place in our own code, or a secret.
+
+The commands run in children of one process that has loaded the program, which takes a hundredth of the time.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import fluxport
+
+CANARY = "c4n4ry-0f-4-s3cret"
+FAULT = "reason of ours"  # what is said of an error that no part of the program expected
+
+# Each case of standard input becomes a child: {"words", "environ", "folder"} -> {"code", "said"}.
+RUNNER = """
+import json, os, signal, sys, tempfile
+import fluxport.app, fluxport.cli, fluxport.cli.export, fluxport.http.server, fluxport.jobs.engine, fluxport.stores
+from fluxport.cli import main
+
+for line in sys.stdin:
+    case = json.loads(line)
+    said = tempfile.TemporaryFile()
+    child = os.fork()
+    if child == 0:
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        os.dup2(said.fileno(), 1)
+        os.dup2(said.fileno(), 2)
+        os.chdir(case["folder"])
+        os.environ.update(case["environ"])
+        sys.argv = ["fluxport", *case["words"]]
+        signal.alarm(60)
+        try:
+            main()
+        except SystemExit as ended:
+            sys.stdout.flush()
+            os._exit(ended.code or 0)
+        finally:
+            os._exit(99)  # not main's own way out
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    said.seek(0)
+    print(json.dumps({"code": code, "said": said.read().decode(errors="replace")}), flush=True)
+"""
+
+
+class Runner:
+    """Runs commands in a folder with rows, a file that is no database, and configurations."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.rows = f"sqlite:///{folder}/rows.db"
+        with sqlite3.connect(folder / "rows.db") as rows:
+            rows.execute("CREATE TABLE t (a)")
+        rows.close()
+        (folder / "garbage").write_bytes(b"this is no database, " * 500)
+        environ = {k: v for k, v in os.environ.items() if not k.startswith(("FLUXPORT_", "API_", "MYSQL_", "AWS_"))}
+        environ |= {"MYSQL_DSN": self.rows, "AWS_EC2_METADATA_DISABLED": "true", "GCE_METADATA_HOST": "127.0.0.1:1"}
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", RUNNER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environ, text=True
+        )
+
+    def run(self, words: list[str], environ: dict[str, str]) -> tuple[int, str]:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        case = {"words": words, "environ": environ, "folder": str(self.folder)}
+        print(json.dumps(case), file=self._process.stdin, flush=True)
+        told: dict[str, Any] = json.loads(self._process.stdout.readline())
+        return told["code"], told["said"]
+
+    def close(self) -> None:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.close()
+        self._process.wait(60)
+        self._process.stdout.close()
+
+
+@pytest.fixture(scope="module")
+def runner(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runner]:
+    made = Runner(tmp_path_factory.mktemp("broken"))
+    yield made
+    made.close()
+
+
+COMMANDS: dict[str, list[str]] = {
+    "serve": ["serve", "--port", "0", "--grpc-port", "0"],
+    "worker": ["worker"],
+    "check": ["check"],
+    "config": ["config", "show"],
+    "keys create": ["keys", "create", "robot", "--user", "ann", "--scope", "push"],
+    "keys list": ["keys", "list"],
+    "keys revoke": ["keys", "revoke", "robot"],
+    "users list": ["users", "list"],
+    "users remove": ["users", "remove", "ann"],
+    "audit": ["audit"],
+    "export": ["export", "SELECT 1 AS a", "--from", "main", "--to", "-"],
+    "dataset": ["export", "--dataset", "nothing", "--to", "-"],
+    "sensor": ["export", "--sensor", "A", "--to", "-"],
+}
+EVERY = tuple(COMMANDS)
+STORED = ("serve", "worker", "keys create", "keys list", "keys revoke", "users list", "users remove", "audit")
+TO = {
+    scheme: ["export", "SELECT a FROM t", "--from", "{rows}", "--to", f"{scheme}://bucket/a.csv"]
+    for scheme in ("az", "oss", "s3", "gs")
+}
+
+# What the environment or the file sets, and the commands that cannot do their work with it.
+FILES: dict[str, str | bytes | None] = {
+    "no file": None,
+    "cut off": "connections: {main: [",
+    "not text": b"\xff\xfe\x00",
+    "no mapping": "- a\n",
+    "a tag of Python": f"a: !!python/object '{CANARY}'\n  b: '{CANARY}'",
+    "an alias": f"auth: {{api_secret: *{CANARY}}}",
+    "an unknown key": f"connections: {{main: {{urll: 'mysql://u:{CANARY}@h/d'}}}}",
+    "a secret that is a mapping": f"connections: {{other: {{url: {{'{CANARY}': 1}}}}}}",
+    "a wrong list": f"auth: {{keys: {{a: {{secrets: '{CANARY}'}}}}}}",
+    "a wrong number": f"limits: {{rows_max: '{CANARY}'}}",
+    "an unknown type": f"stores: {{local: {{type: '{CANARY}'}}}}",
+    "a wrong cron": f"schedules: {{a: {{cron: '{CANARY}', user: u, export: {{source: {{query: SELECT 1}}}}}}}}",
+}
+ENVIRONS: dict[str, tuple[dict[str, str], tuple[str, ...]]] = {
+    "no YAML": ({"FLUXPORT_CONNECTIONS__OTHER": f"{{url: [{CANARY}"}, EVERY),
+    "a section in a value": ({"FLUXPORT_DATABASE__X": CANARY}, EVERY),
+    "an address that is none": ({"FLUXPORT_SERVER__PUBLIC_URL": f"http://u:{CANARY}@[x"}, EVERY),
+    "a network that is none": ({"FLUXPORT_SERVER__TRUSTED_PROXIES": "[proxy]"}, EVERY),
+    "a store without its bucket": ({"STORAGE_TYPE": "s3"}, EVERY),
+    "half of a key": ({"OSS_BUCKET": "bucket", "OSS_ENDPOINT": "oss.x", "OSS_ACCESS_KEY_ID": CANARY}, EVERY),
+    "an endpoint that is none": (
+        {"OSS_BUCKET": "bucket", "OSS_ENDPOINT": "http://[", "OSS_ACCESS_KEY_ID": "a", "OSS_ACCESS_KEY_SECRET": CANARY},
+        EVERY,
+    ),
+    "an endpoint with a key in it": (
+        {"STORAGE_TYPE": "s3", "S3_BUCKET": "bucket", "S3_ENDPOINT": f"https://key:{CANARY}@s3.example.com"},
+        EVERY,
+    ),
+    "no key of an account": (
+        {
+            "STORAGE_TYPE": "azure",
+            "AZURE_STORAGE_CONTAINER": "bucket",
+            "AZURE_STORAGE_ACCOUNT": "a",
+            "AZURE_STORAGE_KEY": CANARY,
+        },
+        ("serve", "worker", "check"),
+    ),
+    "a folder that is a file": ({"LOCAL_STORAGE_PATH": "garbage"}, ("serve", "worker", "check")),
+    "a folder that cannot be": ({"LOCAL_STORAGE_PATH": "/proc/exports"}, ("serve", "worker", "check")),
+    "no file of sensors": ({"FLUXPORT_SERIES__PATH": "garbage"}, ("serve", "worker", "check", "sensor")),
+    "a folder for sensors": ({"FLUXPORT_SERIES__PATH": "."}, ("serve", "worker", "check", "sensor")),
+    "a host that is none": ({"FLUXPORT_SERVER__HOST": "no.such.host.invalid"}, ("serve",)),
+    "an address of others": ({"FLUXPORT_SERVER__HOST": "203.0.113.1"}, ("serve",)),
+    "a host of gRPC that is none": ({"FLUXPORT_GRPC__HOST": "no.such.host.invalid"}, ("serve",)),
+    "no certificate": (
+        {"FLUXPORT_GRPC__TLS_CERTIFICATE": "nothing", "FLUXPORT_GRPC__TLS_KEY": "nothing"},
+        ("serve",),
+    ),
+    "a certificate that is none": (
+        {"FLUXPORT_GRPC__TLS_CERTIFICATE": "garbage", "FLUXPORT_GRPC__TLS_KEY": "garbage"},
+        ("serve",),
+    ),
+    "the same for Flight": (
+        {
+            "FLUXPORT_GRPC__TLS_CERTIFICATE": "garbage",
+            "FLUXPORT_GRPC__TLS_KEY": "garbage",
+            "FLUXPORT_FLIGHT__PORT": "0",
+        },
+        ("serve",),
+    ),
+    "a key id that is none": ({"FLUXPORT_AUTH__KEYS": f'{{"a b": {{secrets: [{CANARY}{CANARY}]}}}}'}, ("serve",)),
+    "an empty secret": ({"API_SECRET": " "}, ("serve",)),
+    "a weak secret": ({"APP_ENV": "production", "API_SECRET": "devsecret"}, EVERY),
+    "NATS without a port": (
+        {"FLUXPORT_SERIES__PATH": "s.db", "FLUXPORT_SERIES__NATS__URL": f"nats://u:{CANARY}@127.0.0.1:bad"},
+        ("serve",),
+    ),
+    "MQTT of another scheme": (
+        {"FLUXPORT_SERIES__PATH": "s.db", "FLUXPORT_SERIES__MQTT__URL": f"nonsense://u:{CANARY}@127.0.0.1:bad"},
+        ("serve",),
+    ),
+    "an account that is refused": ({"MYSQL_DSN": f"root:{CANARY}@tcp(127.0.0.1:1)/x"}, ("check", "export")),
+    "a URL without a port": ({"MYSQL_DSN": f"mysql://root:{CANARY}@127.0.0.1:port/x"}, ("check", "export")),
+    "a URL that is none": ({"MYSQL_DSN": f"nonsense:{CANARY}"}, ("check", "export")),
+    "PostgreSQL's URL with what it does not know": (
+        {"MYSQL_DSN": f"postgresql://root:{CANARY}@127.0.0.1:1/x?nonsense=1"},
+        ("check", "export"),
+    ),
+    "a mail server that is not there": (
+        {"SMTP_HOST": "127.0.0.1", "SMTP_PORT": "1", "SMTP_USER": "a@b.c", "SMTP_PASS": CANARY},
+        ("check",),
+    ),
+}
+# Files whose parts do not fit together, for the commands that put them together.
+APART = {
+    "a dataset of nothing": (
+        "datasets: {d: {connection: nowhere, query: SELECT 1 AS a, scope: all, columns: {a: integer}}}",
+        ("serve", "worker", "dataset"),
+    ),
+    "a schedule of nothing": (
+        "schedules: {a: {cron: '* * * * *', user: u, export: {source: {query: SELECT 1, connection: x}}}}",
+        ("serve",),
+    ),
+    "pushes to no store": ("grpc: {store: nowhere}", ("serve",)),
+    "sensors of no connection": ("series: {connection: nowhere}", ("serve", "worker", "check", "sensor")),
+    "a connection of the sensors' name": (
+        f"{{series: {{path: s.db}}, connections: {{series: {{url: 'mysql://u:{CANARY}@h/d'}}}}}}",
+        ("serve", "worker", "check", "sensor"),
+    ),
+}
+DATABASES = {
+    "a file that is no database": "sqlite:///garbage",
+    "a folder that is not there": "sqlite:///nowhere/fluxport.db",
+    "a folder": "sqlite:///.",
+    "a file that cannot be": "sqlite:////proc/version",
+    "a port that is none": f"postgresql://u:{CANARY}@127.0.0.1:port/x",
+    "an address that is none": f"postgresql://u:{CANARY}@[::1/x",
+    "a server that is not there": f"postgresql://u:{CANARY}@127.0.0.1:1/x",
+    "a host that is not there": f"postgresql://u:{CANARY}@no.such.host.invalid/x",
+    "an option that is none": f"postgresql://u:{CANARY}@127.0.0.1:1/x?nonsense=1",
+}
+
+
+def check(code: int, said: str, case: str) -> None:
+    assert code in (1, 2), (case, code, said)
+    assert said.strip(), case
+    for word in (
+        "Traceback",
+        'File "',
+        "site-packages",
+        str(Path(fluxport.__file__).parent),
+        CANARY,
+        CANARY[:8],
+        FAULT,
+    ):
+        assert word not in said, (case, said)
+    assert len(said.splitlines()) <= 12, (case, said)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_configuration_that_cannot_be_read(runner: Runner, name: str) -> None:
+    content = FILES[name]
+    path = runner.folder / f"{name}.yaml"
+    if content is not None:
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    for command in EVERY:
+        code, said = runner.run([*COMMANDS[command], "--config", path.name], {})
+        check(code, said, command)
+
+
+@pytest.mark.parametrize("name", APART)
+def test_parts_of_a_configuration_that_do_not_fit(runner: Runner, name: str) -> None:
+    content, commands = APART[name]
+    path = runner.folder / f"{name}.yaml"
+    path.write_text(content)
+    for command in commands:
+        code, said = runner.run([*COMMANDS[command], "--config", path.name], {})
+        check(code, said, command)
+
+
+@pytest.mark.parametrize("name", ENVIRONS)
+def test_a_setting_that_cannot_work(runner: Runner, name: str) -> None:
+    environ, commands = ENVIRONS[name]
+    for command in commands:
+        code, said = runner.run(COMMANDS[command], environ)
+        check(code, said, command)
+
+
+@pytest.mark.parametrize("name", DATABASES)
+def test_a_database_of_the_service_that_cannot_be_used(runner: Runner, name: str) -> None:
+    for command in STORED:
+        code, said = runner.run(COMMANDS[command], {"FLUXPORT_DATABASE": DATABASES[name]})
+        check(code, said, command)
+
+
+@pytest.mark.parametrize(
+    ("scheme", "environ"),
+    [
+        ("az", {}),
+        ("az", {"AZURE_STORAGE_ACCOUNT": "Acc ount/x", "AZURE_STORAGE_KEY": CANARY}),
+        ("az", {"AZURE_STORAGE_ACCOUNT": "account", "AZURE_STORAGE_KEY": CANARY}),
+        ("oss", {}),
+        ("oss", {"OSS_REGION": "cn-hangzhou", "OSS_ACCESS_KEY_ID": CANARY}),
+        ("oss", {"OSS_ENDPOINT": f"https://{CANARY}:{CANARY}@oss-cn-hangzhou.aliyuncs.com"}),
+        ("oss", {"OSS_ENDPOINT": "oss.example.com", "OSS_ACCESS_KEY_ID": "a", "OSS_ACCESS_KEY_SECRET": CANARY}),
+        ("s3", {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": CANARY, "AWS_ENDPOINT_URL": f"http://x:{CANARY}@["}),
+        ("s3", {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": CANARY, "AWS_ENDPOINT_URL": f"http://{CANARY}:x"}),
+        ("gs", {"GOOGLE_APPLICATION_CREDENTIALS": "garbage"}),
+        ("gs", {"GOOGLE_APPLICATION_CREDENTIALS": "nowhere.json"}),
+    ],
+)
+def test_a_store_at_a_url_that_is_configured_by_half(runner: Runner, scheme: str, environ: dict[str, str]) -> None:
+    words = [word.replace("{rows}", runner.rows) for word in TO[scheme]]
+    code, said = runner.run(words, environ)
+    check(code, said, scheme)
