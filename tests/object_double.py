@@ -91,6 +91,7 @@ class ObjectDouble:
         self.damages: Callable[[Asked], bool] = lambda asked: False
         self.sums: Literal["known", "ignored", "refused"] = "known"
         self.random_etags = False
+        self.takes_unsigned = True  # bodies whose SHA-256 is not in the signature
         self.log: list[Asked] = []
         self.lock = threading.Lock()
         self.endpoint = ""
@@ -152,6 +153,11 @@ class ObjectDouble:
             md5 = base64.b64encode(hashlib.md5(asked.body).digest()).decode()
             if asked.headers.get("content-md5", md5) != md5:
                 return _error(400, "InvalidDigest")
+            told = asked.headers.get("x-amz-content-sha256", "")
+            if told == "UNSIGNED-PAYLOAD" and asked.body and not self.takes_unsigned:
+                return _error(400, "InvalidRequest")
+            if len(told) == 64 and told != hashlib.sha256(asked.body).hexdigest():
+                return _error(400, "XAmzContentSHA256Mismatch")
             if self.sums == "refused" and any(name.startswith("x-amz-checksum-") for name in asked.headers):
                 return _error(501, "NotImplemented")
             if rest.startswith("storage/v1/b/"):

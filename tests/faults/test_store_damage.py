@@ -76,6 +76,9 @@ KINDS = {
     "s3 with checksums": Kind(stores.s3_double, stores.s3_at, "sha256", "sha256"),
     "s3 that ignores checksums": Kind(lambda: stores.s3_double(sums="ignored"), stores.s3_at, "md5", "md5"),
     "s3 that refuses checksums": Kind(lambda: stores.s3_double(sums="refused"), stores.s3_at, "md5", "md5"),
+    "s3 that wants every SHA-256": Kind(
+        lambda: stores.s3_double(sums="ignored", takes_unsigned=False), stores.s3_at, "md5", "md5"
+    ),
     "oss": Kind(stores.oss_double, lambda double: OssSink(stores.oss_options(double)), "crc64", "crc64"),
     "gcs": Kind(lambda: ObjectDouble("x-goog-", lambda asked, bucket, key: None), gcs_at, "md5", "crc32c"),
 }

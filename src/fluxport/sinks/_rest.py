@@ -294,7 +294,7 @@ class RestApi:
         judge: Callable[[Answer], bool] | None = None,
     ) -> Answer:
         """The store's answer if its status is a ``known`` one, else the error that it means."""
-        sha256 = body.digest(SHA256).hex() if self.hashed else UNSIGNED
+        sha256 = body.digest(SHA256).hex() if self.hashed and not body.by_md5 else UNSIGNED
         made = self._request(method, key, query, {**(headers or {}), **self.checked(body)}, sha256)
         target = f"{made.path}?{self.query_text(query)}" if query else made.path
         more: dict[str, Any] = {} if judge is None else {"judge": judge}

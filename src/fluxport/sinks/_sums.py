@@ -31,6 +31,7 @@ class Block:
 
     def __init__(self, data: bytes | memoryview) -> None:
         self.data = data
+        self.by_md5 = False  # whether a signature that could hold its SHA-256 holds its MD5 instead
         self.digests: dict[str, bytes] = {}
 
     def digest(self, name: str) -> bytes:

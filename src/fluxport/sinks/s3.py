@@ -1,7 +1,8 @@
 """Objects in S3, and in what speaks its protocol: Ceph, MinIO, Cloudflare R2, Wasabi and others.
 
-Every request carries the SHA-256 of its body in its signature, which the store checks before it takes a part, and as a
-checksum that it keeps and tells, where it knows those: a server that refuses them is asked without.
+Every request carries the SHA-256 of its body in its signature, which the store checks before it takes it, and as a
+checksum that it keeps and tells, where it knows those: a server that refuses them is asked without. Parts of a server
+that knows none carry their MD5 instead, which the signature covers.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from fluxport.errors import Refused
-from fluxport.sinks._http import Answer, HttpOptions
+from fluxport.sinks._http import Answer, Cancel, HttpOptions
 from fluxport.sinks._rest import Place, Request, RestApi
 from fluxport.sinks._sigv4 import Credentials, presigned_query, signed_headers
 from fluxport.sinks._sums import Block, Claim, from_base64, from_etag
@@ -77,11 +78,12 @@ class S3Api(RestApi):
         self._region = options.region
         self._sums = True  # whether the server takes headers about checksums
         self._summed: set[str] = set()  # uploads of which each part has a checksum
+        self._by_md5 = True  # whether the server takes parts whose signature holds their MD5 alone
 
     # -- checksums -------------------------------------------------------------------------------------------------
 
     def checked(self, block: Block) -> dict[str, str]:
-        return {}  # the signature does it
+        return block.content_md5() if block.by_md5 else {}
 
     def claim(self, headers: Mapping[str, str]) -> Claim | None:
         if (found := from_base64(SHA256, headers.get(CHECKSUM))) is not None:
@@ -94,6 +96,19 @@ class S3Api(RestApi):
     def put(self, key: str, block: Block, about: About, marks: Marks, *, new: bool) -> Claim | None:
         ask = super().put
         return self._if_known(lambda: ask(key, block, about, marks, new=new))
+
+    def part(self, key: str, upload: str, number: int, block: Block, cancel: Cancel) -> tuple[str, Claim | None]:
+        """A part without a checksum is compared by its ETag, for which its MD5 is computed: that is what its signature
+        holds then, so that there is one digest to compute here, and one there."""
+        ask = super().part
+        block.by_md5 = self._by_md5 and upload not in self._summed
+        try:
+            return ask(key, upload, number, block, cancel)
+        except Refused as error:
+            if not block.by_md5 or error.code not in _NOT_KNOWN:
+                raise
+        self._by_md5 = block.by_md5 = False
+        return ask(key, upload, number, block, cancel)
 
     def begin(self, key: str, about: About, marks: Marks) -> str:
         ask = super().begin
