@@ -290,16 +290,16 @@ def served(settings: Mapping[str, str], *words: str, workers: int = 0) -> Iterat
     environ |= {"LOCAL_STORAGE_PATH": str(folder / "exports")} | dict(settings)
     try:
         with contextlib.ExitStack() as processes:
-            process, said = processes.enter_context(_started(["serve", "--port", "0", *words], folder, environ))
+            process, said = processes.enter_context(started(["serve", "--port", "0", *words], folder, environ))
             for _ in range(workers):
-                processes.enter_context(_started(["worker"], folder, environ))
+                processes.enter_context(started(["worker"], folder, environ))
             yield said, process.pid
     finally:
         remove(folder)
 
 
 @contextlib.contextmanager
-def _started(
+def started(
     words: list[str], folder: Path, environ: dict[str, str]
 ) -> Iterator[tuple[subprocess.Popen[str], dict[str, str]]]:
     """``fluxport words`` and what it says until it is ready, the last word of each line by those before it."""

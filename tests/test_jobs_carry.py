@@ -33,12 +33,18 @@ def carrier(store: Store, connection: Connection) -> Carrier:
 
 def queued(store: Store, query: str = "SELECT 1") -> Record:
     asked = ExportRequest(ExportSpec(query))
-    return store.create(asked, Caller("ann"), door="native", active_max=5, queue_max=5, enqueue=lambda *_: None)[0]
+    return store.create(asked, Caller("ann"), door="native", active_max=5, queue_max=5)[0]
+
+
+def attempt(store: Store, carrying: Carrier, record: Record) -> float | None:
+    begun = store.claim(record.id, attempts_max=10)
+    assert begun is not None
+    return carrying.attempt(begun)
 
 
 def test_a_database_that_is_not_there_is_tried_three_times_after_waits_that_double(store: Store) -> None:
     record, carrying = queued(store), carrier(store, NOWHERE)
-    waits = [carrying.attempt(record.id) for _ in range(3)]
+    waits = [attempt(store, carrying, record) for _ in range(3)]
     first, second, last = waits
     assert first is not None
     assert second is not None
@@ -48,8 +54,7 @@ def test_a_database_that_is_not_there_is_tried_three_times_after_waits_that_doub
     ended = store.get(record.id)
     assert (ended.status, ended.attempts) == ("failed", 3)
     assert [error["code"] for error in ended.attempt_errors] == ["source_unreachable"] * 3
-    assert carrying.attempt(record.id) is None
-    assert store.get(record.id).attempts == 3
+    assert store.claim(record.id, attempts_max=10) is None
 
 
 def test_no_wait_is_longer_than_half_a_minute(store: Store) -> None:
@@ -60,7 +65,7 @@ def test_no_wait_is_longer_than_half_a_minute(store: Store) -> None:
 def test_what_the_database_refuses_is_not_tried_again(store: Store, tmp_path: Path) -> None:
     (tmp_path / "rows.db").touch()
     record = queued(store, "SELECT nothing FROM nowhere")
-    assert carrier(store, Connection("main", f"sqlite:///{tmp_path}/rows.db")).attempt(record.id) is None
+    assert attempt(store, carrier(store, Connection("main", f"sqlite:///{tmp_path}/rows.db")), record) is None
     ended = store.get(record.id)
     assert (ended.status, ended.attempts) == ("failed", 1)
     assert ended.error is not None
@@ -70,7 +75,7 @@ def test_what_the_database_refuses_is_not_tried_again(store: Store, tmp_path: Pa
 def test_an_export_canceled_before_its_attempt_is_not_begun(store: Store) -> None:
     record = queued(store)
     store.move(record.id, "canceled")
-    assert carrier(store, NOWHERE).attempt(record.id) is None
+    assert store.claim(record.id, attempts_max=10) is None
     assert (store.get(record.id).status, store.get(record.id).attempts) == ("canceled", 0)
 
 
@@ -78,11 +83,11 @@ def test_attempts_that_workers_lost_have_a_reason_and_use_up_no_try(store: Store
     record, carrying = queued(store), carrier(store, NOWHERE)
     for _ in range(4):  # of workers that were killed
         assert store.claim(record.id, attempts_max=10) is not None
-    assert carrying.attempt(record.id) is not None  # the first that something outside ended
+    assert attempt(store, carrying, record) is not None  # the first that something outside ended
     reasons = [reason["code"] for reason in store.get(record.id).attempt_errors]
     assert reasons == ["worker_lost"] * 4 + ["source_unreachable"]
-    assert carrying.attempt(record.id) is not None
-    assert carrying.attempt(record.id) is None
+    assert attempt(store, carrying, record) is not None
+    assert attempt(store, carrying, record) is None
     assert store.get(record.id).attempts == 7
 
 
@@ -90,7 +95,9 @@ def test_an_export_over_which_every_worker_died_says_so_for_each(store: Store) -
     record = queued(store)
     for _ in range(10):
         assert store.claim(record.id, attempts_max=10) is not None
-    assert carrier(store, NOWHERE).attempt(record.id) is None
+    with store.engine.begin() as connection:
+        taken, given_up = store.take(connection, "worker", {"main": 1}, 1, attempts_max=10)
+    assert (taken, [given.id for given in given_up]) == ([], [record.id])
     ended = store.get(record.id)
     assert ended.error is not None
     assert ended.error["code"] == "workers_died"

@@ -59,9 +59,7 @@ def asked(**given: Any) -> ExportRequest:
 
 
 def created(store: Store, caller: Caller = ANN, *, active_max: int = 100, queue_max: int = 100, **given: Any) -> Record:
-    record, _ = store.create(
-        asked(), caller, door="native", active_max=active_max, queue_max=queue_max, enqueue=lambda *_: None, **given
-    )
+    record, _ = store.create(asked(), caller, door="native", active_max=active_max, queue_max=queue_max, **given)
     return record
 
 
@@ -166,15 +164,6 @@ def test_one_key_is_one_export_however_many_ask_at_once(store: Store) -> None:
     assert created(store, BOB, idempotency=("key", "digest")).id != records[0].id
 
 
-def test_what_the_queue_refuses_leaves_no_export(store: Store) -> None:
-    def refuse(*_: object) -> None:
-        raise Unavailable("The queue is away.")
-
-    with pytest.raises(Unavailable):
-        store.create(asked(), ANN, door="native", active_max=5, queue_max=5, enqueue=refuse)
-    assert store.page(ANN) == []
-
-
 def test_what_ended_long_ago_is_forgotten_and_what_has_a_file_is_not(store: Store, clock: Clock) -> None:
     kept = brought_to(store, "completed")
     gone = [brought_to(store, status) for status in ("failed", "canceled", "expired")]
@@ -238,9 +227,7 @@ def test_a_key_sees_of_its_user_what_its_scopes_would_let_it_make(
     for owner, key_id in itertools.product((ANN, BOB), ("k1", "k2", None)):
         for spec in SPECS:
             maker = replace(owner, key_id=key_id)
-            store.create(
-                ExportRequest(spec), maker, door="native", active_max=99, queue_max=99, enqueue=lambda *_: None
-            )
+            store.create(ExportRequest(spec), maker, door="native", active_max=99, queue_max=99)
     everything = store.page(ANN, limit=100) + store.page(BOB, limit=100)
     assert len(everything) == 30
     key = Caller("ann", key_id="k1", scopes=frozenset(scopes))

@@ -68,7 +68,6 @@ def created(store: Store, **given: Any) -> Record:
         door="native",
         active_max=10_000,
         queue_max=10_000,
-        enqueue=lambda *_: None,
     )
     return record
 

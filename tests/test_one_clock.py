@@ -46,7 +46,6 @@ def completed(store: Store, keep_s: float) -> Record:
         door="native",
         active_max=9,
         queue_max=9,
-        enqueue=lambda *_: None,
     )
     store.claim(record.id, attempts_max=1)
     return store.move(record.id, "completed", expires_at=store.clock() + keep_s)

@@ -31,7 +31,7 @@ def begun(store: Store, key: tuple[str, str] = ("push:a", "1"), caller: Caller =
 
 
 def pushes(store: Store) -> Pushes:
-    exports = Exports({}, {"local": MemorySink()}, store, None, ExportsOptions())  # type: ignore[arg-type]  # pushes need no guard and no queue
+    exports = Exports({}, {"local": MemorySink()}, store, ExportsOptions())
     return Pushes(exports, store="local", keep_s=60)
 
 

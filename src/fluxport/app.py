@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from fluxport.grpc.server import GrpcServer
     from fluxport.http.callers import Callers
     from fluxport.ingest import Ingest
-    from fluxport.jobs.engine import Queue, Worker
+    from fluxport.jobs.engine import Worker
     from fluxport.jobs.exports import Exports
     from fluxport.jobs.links import Links
     from fluxport.jobs.pushes import Pushes
@@ -180,7 +180,6 @@ class Service:
     links: Links
     pushes: Pushes | None
     _store: Store
-    _queue: Queue
     _stopped: threading.Event
     _ingests: list[Ingest]
     grpc_port: int | None = None
@@ -196,12 +195,11 @@ class Service:
         if self.pushes is not None:
             self.pushes.close()
         self.exports.spool.close()
-        self._queue.close()
         self._store.close()
 
 
-def database(config: Config) -> Store:
-    """The store of exports, its tables made."""
+def database(config: Config, **pool: Any) -> Store:
+    """The store of exports, its tables made; ``pool`` as :func:`fluxport.tables.connect` takes it."""
     from fluxport.jobs.store import Store
 
     if config.database == "memory":
@@ -209,12 +207,12 @@ def database(config: Config) -> Store:
             "The database 'memory' is one service's own: set 'database' to sqlite:///FILE or postgresql://... instead.",
             code="not_shared",
         )
-    store = Store(config.database)
+    store = Store(config.database, **pool)
     store.create_tables()
     return store
 
 
-def exports_of(config: Config, store: Store, queue: Queue) -> Exports:
+def exports_of(config: Config, store: Store) -> Exports:
     from fluxport.jobs.exports import Exports, ExportsOptions
     from fluxport.jobs.spool import SpoolOptions
 
@@ -223,7 +221,6 @@ def exports_of(config: Config, store: Store, queue: Queue) -> Exports:
         connections(config),
         stores(config),
         store,
-        queue,
         ExportsOptions(
             active_max=limits.active_max,
             queue_max=limits.queue_max,
@@ -251,7 +248,6 @@ def service(config: Config) -> Service:
     from fluxport.http.queue import QueueOptions
     from fluxport.http.readiness import Readiness
     from fluxport.http.server import build
-    from fluxport.jobs.engine import Queue
     from fluxport.pages import routes as pages
 
     if not config.connections and config.series.path is None and "grpc" not in config.model_fields_set:
@@ -263,9 +259,8 @@ def service(config: Config) -> Service:
     folder = config.server.spool.path
     if folder is not None and not (folder.is_dir() and os.access(folder, os.W_OK)):
         raise Refused("Setting 'server.spool.path' must name a folder that can be written.", code="bad_configuration")
-    store, queue = database(config), Queue(config.database)
-    queue.migrate()
-    exports = exports_of(config, store, queue)
+    store = database(config)
+    exports = exports_of(config, store)
     clockwork = schedules(config)
     for schedule in clockwork.values():
         _check_schedule(exports, schedule)
@@ -298,7 +293,7 @@ def service(config: Config) -> Service:
     stopped = threading.Event()
     background("fluxport-sweep", keep_going, "a sweep", stopped, SWEEP_EVERY_S, sweeper(exports))
     pushes = pushes_of(config, exports) if config.grpc.enabled else None
-    return Service(app, exports, config, callers, links, pushes, store, queue, stopped, reading)
+    return Service(app, exports, config, callers, links, pushes, store, stopped, reading)
 
 
 def ingests(config: Config, exports: Exports) -> list[Ingest]:
@@ -504,22 +499,19 @@ def identity(config: Config, store: Store) -> tuple[SignIn, Callers]:
 def worker(config: Config) -> Worker:
     """What carries out stored exports, not yet started."""
     from fluxport.jobs.carry import Carrier, CarryOptions
-    from fluxport.jobs.engine import Queue, Worker
+    from fluxport.jobs.engine import SESSIONS, Worker
     from fluxport.jobs.schedule import Scheduler
 
-    store, queue = database(config), Queue(config.database)
-    queue.migrate()
-    exports = exports_of(config, store, queue)
+    store = database(config, pool_size=SESSIONS, patient=True)
+    exports = exports_of(config, store)
     carrier = Carrier(
         store,
         exports.stores,
         partial(exports.plan, may_split=True),
         CarryOptions(keep_s=config.limits.keep_s),
-        workers=config.limits.workers,
     )
     return Worker(
         store,
-        queue,
         carrier,
         workers=config.limits.workers,
         queries_max=exports.queries_max,

@@ -69,7 +69,7 @@ _LOGIN = (
     "The database of the setting 'database' refused the login; check its user, password and name, and whether it wants "
     "TLS."
 )
-# The engine that carries jobs looks at these itself: who takes a job that another takes is to be told at once.
+# Who met another here tries again, on the same connection.
 _CONFLICTS = frozenset({"40001", "40P01", "55P03", sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
 
 
@@ -150,9 +150,7 @@ def _of_sqlite(cause: sqlite3.Error, url: sa.URL | None) -> FluxportError | None
 def give_passing_connections_up() -> None:
     """From now on a connection that meets an error which can pass is given up, on every engine of this process.
 
-    The engine that carries jobs has connections of its own and tries again what a lost connection ended, but not what
-    a read-only server or a full disk did: then a workflow would stay as it is for ever. To give the connection up is
-    right in itself, too: after a failover it leads to the wrong server.
+    After a failover it leads to the wrong server.
     """
     if not sa.event.contains(sa.Engine, "handle_error", _given_up):
         sa.event.listen(sa.Engine, "handle_error", _given_up)

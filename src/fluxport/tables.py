@@ -1,7 +1,6 @@
 """Our own tables, and the one way to reach them: SQLite for one machine, PostgreSQL for several.
 
-Times are Unix seconds (UTC) in double precision; structured values are JSON text. The engine that carries jobs keeps
-its tables in the same database, so that a job and its place in the queue are written in one transaction.
+Times are Unix seconds (UTC) in double precision; structured values are JSON text.
 """
 
 from __future__ import annotations
@@ -15,6 +14,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
 
 from fluxport.database_errors import AWAY, UNUSABLE, give_passing_connections_up, translated
 from fluxport.errors import FluxportError, Refused
@@ -104,6 +104,33 @@ audit = sa.Table(
     sa.Column("outcome", sa.String(32), nullable=False),
     sa.Column("address", sa.String(64), nullable=False, default=""),
     sa.Column("detail", sa.JSON, nullable=False),
+)
+
+# Stored exports that have not ended. ``worker`` is who has taken it, ``due_at`` when its next attempt may begin.
+queue = sa.Table(
+    "queue",
+    metadata,
+    sa.Column("export_id", sa.String(36), primary_key=True),
+    sa.Column("connection", sa.String(255), nullable=False),
+    sa.Column("owner", sa.String(128), nullable=False),
+    sa.Column("priority", sa.Integer, nullable=False),
+    sa.Column("asked_at", sa.Double, nullable=False),
+    sa.Column("due_at", sa.Double, nullable=False, default=0.0),
+    sa.Column("worker", sa.String(64)),
+    sa.Index("queue_by_connection", "connection", "owner", "worker"),
+    sa.Index("queue_by_worker", "worker", "due_at"),
+)
+
+# Who is still to be told that an export has ended.
+tells = sa.Table(
+    "tells",
+    metadata,
+    sa.Column("export_id", sa.String(36), primary_key=True),
+    sa.Column("target", sa.String(32), primary_key=True),
+    sa.Column("tries", sa.Integer, nullable=False, default=0),
+    sa.Column("due_at", sa.Double, nullable=False, default=0.0),
+    sa.Column("worker", sa.String(64)),
+    sa.Index("tells_by_worker", "worker", "due_at"),
 )
 
 executors = sa.Table(
@@ -197,16 +224,19 @@ login_attempts = sa.Table(
 )
 
 
-def connect(url: str, *, pool_size: int = 5) -> sa.Engine:
-    """An engine for ``sqlite:///FILE`` or ``postgresql://...``; Refused for anything else."""
+def connect(url: str, *, pool_size: int = 5, patient: bool = False) -> sa.Engine:
+    """An engine for ``sqlite:///FILE`` or ``postgresql://...``; Refused for anything else. A ``patient`` caller tries
+    again whatever fails: it waits for one of its ``pool_size`` sessions of PostgreSQL, and does not ask before each use
+    whether it lives."""
     give_passing_connections_up()
     parsed = _parsed(url)
     if parsed.drivername.startswith("postgres"):
         return sa.create_engine(
             parsed.set(drivername="postgresql+psycopg"),
             pool_size=pool_size,
-            pool_pre_ping=True,
-            pool_timeout=5,
+            max_overflow=0 if patient else 10,
+            pool_pre_ping=not patient,
+            pool_timeout=60 if patient else 5,
             connect_args={"connect_timeout": 5},
             hide_parameters=True,  # an error that is logged or kept must not quote what was asked for
         )
@@ -268,11 +298,16 @@ def transaction(engine: sa.Engine) -> Iterator[sa.Connection]:
         yield connection
 
 
+def insert_into(connection: sa.Connection, table: sa.Table) -> Any:
+    """An INSERT that can say what follows a conflict."""
+    return (postgresql if connection.dialect.name == "postgresql" else sqlite).insert(table)
+
+
 def database_now(connection: sa.Connection) -> float:
     """The database's clock (Unix seconds): the one that all workers share, whatever their own say."""
-    sqlite = "SELECT (julianday('now') - 2440587.5) * 86400.0"
-    postgres = "SELECT extract(epoch FROM clock_timestamp())"
-    return float(connection.execute(sa.text(sqlite if connection.dialect.name == "sqlite" else postgres)).scalar_one())
+    here = "SELECT (julianday('now') - 2440587.5) * 86400.0"
+    there = "SELECT extract(epoch FROM clock_timestamp())"
+    return float(connection.execute(sa.text(here if connection.dialect.name == "sqlite" else there)).scalar_one())
 
 
 class DatabaseClock:

@@ -34,8 +34,8 @@ class Point(NamedTuple):
 
 STORE, CARRY, LOCAL, TELL = "fluxport.jobs.store", "fluxport.jobs.carry", "fluxport.sinks.local", "fluxport.jobs.tell"
 POINTS = {
-    "before it is claimed": Point(STORE, "Store.claim", "call", 1),
-    "claimed": Point(STORE, "Store.claim", "return", 2),
+    "before it is taken": Point(STORE, "Store.take", "call", 1),
+    "taken": Point(CARRY, "Carrier.attempt", "call", 2),
     "planned": Point("fluxport.jobs.exports", "Exports.plan", "return", 2),
     "what others left is removed": Point(CARRY, "Carrier._remove_leftovers", "return", 2),
     "a temporary file is there": Point(LOCAL, "_create", "return", 2),

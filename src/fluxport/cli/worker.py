@@ -50,7 +50,7 @@ def worker(config_path: Path | None, attached: bool) -> None:
     carrying.stop(config.server.grace_s, hurried)
     sys.stdout.flush()
     sys.stderr.flush()
-    # Exports that went back to the queue still hold their threads, so that the engine leaves them unfinished.
+    # Threads that did not end in time must not hold the process.
     os._exit(0)
 
 

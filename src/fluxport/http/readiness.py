@@ -11,8 +11,8 @@ from concurrent.futures import Future, wait
 from functools import partial
 
 from fluxport.errors import Unavailable
-from fluxport.jobs.engine import DEAD_AFTER_S
 from fluxport.jobs.exports import Exports
+from fluxport.jobs.queue import DEAD_AFTER_S
 from fluxport.jobs.store import Store
 from fluxport.pipeline import as_failure
 from fluxport.plan import Connection

@@ -1,4 +1,4 @@
-"""One attempt at a stored export: plan, read, encode, store, verify, record. Nothing here knows the engine.
+"""One attempt at a stored export: plan, read, encode, store, verify, record. Nothing here knows the queue.
 
 The file is stored under a name of its attempt and counts only once :meth:`Store.move` has recorded it under the
 attempt's fence; whoever loses that race removes its own file, and an attempt that follows a killed one removes what
@@ -18,7 +18,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from fluxport.errors import Broken, Canceled, Conflict, FluxportError
-from fluxport.jobs.lasting import lasting, park
 from fluxport.jobs.states import Phase
 from fluxport.jobs.store import WORKER_LOST, WORKER_STOPPED, Record, Store
 from fluxport.loops import background, keep_going
@@ -26,6 +25,7 @@ from fluxport.partfiles import ZIP_TYPE, Names, put_parts, remove_parts, whole_n
 from fluxport.pipeline import Part, as_failure
 from fluxport.plan import Export, ExportSpec
 from fluxport.stages import About, Chunks, Sink
+from fluxport.tables import patiently
 from fluxport.telemetry import logs
 
 T = TypeVar("T")
@@ -33,7 +33,6 @@ T = TypeVar("T")
 log = logging.getLogger("fluxport.exports")
 
 WATCH_EVERY_S = 0.5
-SETTLE_LOOK_S = 0.02
 
 
 @dataclass(frozen=True)
@@ -56,31 +55,12 @@ class Carrier:
     plan: Callable[[ExportSpec, str, str], Export]
     options: CarryOptions = field(default_factory=CarryOptions)
     draining: threading.Event = field(default_factory=threading.Event)
-    workers: int = 10
     _running: set[Export] = field(default_factory=set)
-    _busy: set[str] = field(default_factory=set)  # exports whose attempt has not ended, nor gone back to the queue
 
-    def __post_init__(self) -> None:
-        # Each connection has a queue of its own; together they must not run more than this process is meant to.
-        self._turns = threading.BoundedSemaphore(self.workers)
-
-    def attempt(self, export_id: str) -> float | None:
-        """One attempt; the seconds to wait before the next, or None when the export has ended."""
-        with self._turns:
-            self._busy.add(export_id)
-            try:
-                return self._attempt(export_id)
-            finally:
-                self._busy.discard(export_id)
-
-    def _attempt(self, export_id: str) -> float | None:
-        if self.draining.is_set():
-            park()
-        record = self._lasting(lambda: self.store.claim(export_id, attempts_max=self.options.attempts_max))
-        if record is None:
-            self._give_up(export_id)
-            return None
-        logs.bind(task_id=export_id, request_id=record.request_id, trace_id=record.trace_id)
+    def attempt(self, record: Record) -> float | None:
+        """Carry out the attempt that was begun at this export; the seconds to wait before the next, or None when the
+        export has ended. Unavailable if this process ends and cannot record what became of it."""
+        logs.bind(task_id=record.id, request_id=record.request_id, trace_id=record.trace_id)
         try:
             self._carry(record)
         except FluxportError as error:
@@ -91,19 +71,14 @@ class Carrier:
         return None
 
     def stop_running(self) -> None:
-        """End what runs in this process; each goes back to the queue."""
+        """End what runs in this process; each can be carried out by another."""
         self.draining.set()
         for export in list(self._running):
             export.source.close()
 
-    def settle(self, most_s: float) -> None:
-        """Wait until what was stopped is back in the queue."""
-        until = time.monotonic() + most_s
-        while self._busy and time.monotonic() < until:
-            time.sleep(SETTLE_LOOK_S)
-
     def _lasting(self, do: Callable[[], T]) -> T:
-        return lasting(do, self.draining)
+        """What the service's own database must know or tell, as soon as it can be used."""
+        return patiently(do, self.draining, staying=True)
 
     # -- one attempt -----------------------------------------------------------------------------------------------
 
@@ -146,9 +121,7 @@ class Carrier:
         told_error = {"code": error.code, "message": error.message, "retryable": error.retryable}
         if isinstance(error, Canceled) and self.draining.is_set():
             self._lasting(lambda: self.store.attempt_failed(record.id, record.fence, WORKER_STOPPED))
-            self._move(record, "queued")
-            self._busy.discard(record.id)
-            park()
+            return 0.0 if self._move(record, "queued") else None
         workers = (WORKER_LOST["code"], WORKER_STOPPED["code"])
         tries = 1 + sum(reason["code"] not in workers for reason in record.attempt_errors)
         self._lasting(lambda: self.store.attempt_failed(record.id, record.fence, told_error))
@@ -170,13 +143,6 @@ class Carrier:
             now = self._lasting(lambda: self.store.get(record.id))
             return (now.status, now.fence) == (status, record.fence)
         return True
-
-    def _give_up(self, export_id: str) -> None:
-        record = self._lasting(lambda: self.store.get(export_id))
-        if record.status in ("queued", "running") and record.attempts >= self.options.attempts_max:
-            self._lasting(lambda: self.store.lose_last(export_id))
-            error = {"code": "workers_died", "message": f"{record.attempts} workers died over it.", "retryable": False}
-            self._move(record, "failed", error=error)
 
 
 def watch(store: Store, record: Record, export: Export, over: threading.Event) -> None:

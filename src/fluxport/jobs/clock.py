@@ -1,113 +1,55 @@
-"""Schedules at the engine: who begins runs by the clock, and the look back that finds those that nobody began.
+"""When it is time for the runs of schedules: each worker looks at the moments that have come since the mark in our own
+table, carries out those of the last seconds, and tells of older ones as missed.
 
-The engine begins a run from a thread of its process and keeps no account of moments at which there was none: no worker
-was alive, one was just starting, or the database was away at that very second. So each worker looks back again and
-again: what was due since the mark in our own table, and has no workflow, was missed. The mark moves in the transaction
-that queues the telling, so each missed run is told of once, whatever dies and however many workers look.
+A run is asked for once however many workers look, and the mark moves after it. The mark moves in the transaction that
+tells of missed runs, so these too are told of once, whatever dies.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import logging
+import threading
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Protocol
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
+from fluxport.errors import Unavailable
 from fluxport.jobs.schedule import MISSED_MAX, NOBODY, Schedule, Scheduler
-from fluxport.tables import database_now, schedules, transaction
+from fluxport.tables import database_now, insert_into, schedules, transaction
 
-if TYPE_CHECKING:
-    from dbos import EnqueueOptions
+log = logging.getLogger("fluxport.schedules")
 
-SCHEDULED_WORKFLOW = "fluxport.scheduled"
-MISSED_WORKFLOW = "fluxport.missed"
-SCHEDULES = "schedules"
-BEGUN_AFTER_S = 15.0  # the engine spreads the beginning of runs over the 10 s behind their moment
-LATE_MAX_S = 60.0  # so late is the last run that was missed still carried out
-
-
-class Engine(Protocol):
-    """What is asked of the engine from outside its workflows."""
-
-    def enqueue(self, connection: sa.Connection, options: EnqueueOptions, *args: Any) -> None:
-        """Queue a workflow as part of the caller's transaction."""
-
-    def known(self, workflow_ids: Sequence[str]) -> set[str]:
-        """Those of the workflows that the engine has, whatever became of them."""
+ON_TIME_S = 15.0  # so late is every run carried out
+LATE_MAX_S = 60.0  # and so late the last one that is due
+LAST_TRY_S = 50.0
+LOOK_EVERY_S = 60.0  # though nothing is due: the clock may have been set
+AGAIN_S = 2.0
 
 
 class Clock:
     """A worker's part in the runs of all schedules."""
 
-    def __init__(self, scheduler: Scheduler, database: sa.Engine, engine: Engine) -> None:
+    def __init__(self, scheduler: Scheduler, database: sa.Engine) -> None:
         self._scheduler = scheduler
         self._database = database
-        self._engine = engine
 
-    def register(self, tell_all: Callable[[str], None]) -> Callable[[Any, dict[str, str]], None]:
-        """The workflows; the one that the engine begins at each moment is given back."""
-        from dbos import DBOS, error
+    @property
+    def needed(self) -> bool:
+        return bool(self._scheduler.schedules)
 
-        scheduler = self._scheduler
-
-        # Only what is not there now is raised; anything else is an export that failed.
-        @DBOS.step(name="fluxport.run", retries_allowed=True, max_attempts=8, interval_seconds=2.0, backoff_rate=2.0)
-        def run(name: str, at: str) -> str | None:
-            return scheduler.run(name, at)
-
-        @DBOS.step(name="fluxport.missed", retries_allowed=True, max_attempts=8, interval_seconds=2.0, backoff_rate=2.0)
-        def tell_missed(name: str, count: int, first: str, last: str, why: str = NOBODY) -> str | None:
-            return scheduler.tell_missed(name, count, first, last, why)
-
-        @DBOS.workflow(name=SCHEDULED_WORKFLOW)
-        def scheduled(at: Any, context: dict[str, str]) -> None:
-            name, moment = context["name"], str(at)  # what JSON made of the moment
+    def run(self, stopped: threading.Event) -> None:
+        """Until ``stopped``; what goes wrong is tried again."""
+        while not stopped.is_set():
+            wait_s = AGAIN_S
             try:
-                failed = run(name, moment)
-            except error.DBOSMaxStepRetriesExceeded:
-                # The queue was full, or the service closing, at every try: what is not asked for must be told.
-                failed = tell_missed(name, 1, moment, moment, "the service took nothing for minutes")
-            if failed is not None:
-                tell_all(failed)
+                wait_s = self._look()
+            except Unavailable as error:
+                log.warning("schedules wait: %s", error.message)
+            except Exception:
+                log.exception("the runs of schedules could not be looked at")
+            stopped.wait(wait_s)
 
-        @DBOS.workflow(name=MISSED_WORKFLOW)
-        def missed(name: str, count: int, first: str, last: str, made_up: bool = False) -> None:
-            if (failed := tell_missed(name, count, first, last)) is not None:
-                tell_all(failed)
-            schedule = scheduler.schedules.get(name)
-            if schedule is None or made_up or not schedule.catch_up:
-                return
-            if (failed := run(name, last)) is not None:
-                tell_all(failed)
-
-        return scheduled
-
-    def start(self, scheduled: Callable[[Any, dict[str, str]], None]) -> None:
-        """Give the engine, which runs already, the schedules of the configuration."""
-        from dbos import DBOS
-
-        wanted = self._scheduler.schedules
-        self._mark()
-        for entry in DBOS.list_schedules():
-            if entry["schedule_name"] not in wanted:
-                DBOS.delete_schedule(entry["schedule_name"])
-        DBOS.apply_schedules(
-            [
-                {
-                    "schedule_name": name,
-                    "workflow_fn": scheduled,
-                    "schedule": schedule.cron,
-                    "cron_timezone": schedule.timezone,
-                    "queue_name": SCHEDULES,
-                    "context": _context(name),
-                }
-                for name, schedule in wanted.items()
-            ]
-        )
-
-    def _mark(self) -> None:
+    def mark(self) -> None:
         """Begin the account of schedules that are new or have become others; end that of those that are gone."""
         wanted = self._scheduler.schedules
         with transaction(self._database) as connection:
@@ -117,7 +59,7 @@ class Clock:
                 {"name": name, "definition": _definition(schedule), "looked_at": now}
                 for name, schedule in sorted(wanted.items())
             ]
-            insert = (postgresql if connection.dialect.name == "postgresql" else sqlite).insert(schedules)
+            insert = insert_into(connection, schedules)
             marking = insert.on_conflict_do_update(
                 index_elements=[schedules.c.name],
                 set_={"definition": insert.excluded.definition, "looked_at": insert.excluded.looked_at},
@@ -126,57 +68,49 @@ class Clock:
             if rows:
                 connection.execute(marking, rows)
 
-    def look_back(self) -> None:
-        """Queue the telling of runs that were due and that the engine did not begin. Unavailable if the database is
-        away: the next look finds the same."""
-        if not self._scheduler.schedules:
-            return
+    def _look(self) -> float:
+        """Carry out what is due; the seconds until something is."""
         with transaction(self._database) as connection:
             now = database_now(connection)
             marks = connection.execute(sa.select(schedules)).all()
-        until = datetime.fromtimestamp(now - BEGUN_AFTER_S, UTC)
+        wait_s = LOOK_EVERY_S
         for name, definition, looked_at in marks:
             schedule = self._scheduler.schedules.get(name)
             if schedule is None or definition != _definition(schedule):
                 continue  # of a worker with another configuration
-            if due := schedule.missed(datetime.fromtimestamp(looked_at, UTC), until):
-                begun = self._engine.known([_workflow_id(name, moment) for moment in due])
-                missed = [moment for moment in due if _workflow_id(name, moment) not in begun]
-                last = due[-1] if len(due) < MISSED_MAX else until
-                self._settle(name, looked_at, last, missed, now)
+            self._carry_out(schedule, looked_at, now)
+            next_at = next(schedule.runs(datetime.fromtimestamp(now, UTC))).timestamp()
+            wait_s = min(wait_s, next_at - now)
+        return wait_s
 
-    def _settle(self, name: str, looked_at: float, last: datetime, missed: list[datetime], now: float) -> None:
-        """Move the mark to ``last`` and queue what ``missed`` needs, unless another worker has been quicker."""
-        moving = (
-            sa.update(schedules)
-            .where(schedules.c.name == name, schedules.c.looked_at == looked_at)
-            .values(looked_at=last.timestamp())
-        )
-        with transaction(self._database) as connection:
-            if not connection.execute(moving).rowcount:
-                return
-            late = missed.pop() if missed and now - missed[-1].timestamp() <= LATE_MAX_S else None
-            if missed:
-                first, last_missed = missed[0].isoformat(), missed[-1].isoformat()
-                options = _options(MISSED_WORKFLOW, f"missed-{name}-{last_missed}")
-                self._engine.enqueue(connection, options, name, len(missed), first, last_missed, late is not None)
-            if late is not None:
-                options = _options(SCHEDULED_WORKFLOW, _workflow_id(name, late))
-                self._engine.enqueue(connection, options, late.isoformat(), _context(name))
+    def _carry_out(self, schedule: Schedule, looked_at: float, now: float) -> None:
+        """Run or tell all that was due after ``looked_at``. What cannot be now is raised, and due at the next look."""
+        due = schedule.missed(datetime.fromtimestamp(looked_at, UTC), datetime.fromtimestamp(now, UTC))
+        late = [moment for moment in due if now - moment.timestamp() > ON_TIME_S]
+        runs = due[len(late) :]
+        if late and not runs and now - late[-1].timestamp() <= LATE_MAX_S:
+            runs = [late.pop()]
+        if late:
+            if schedule.catch_up and not runs:
+                self._scheduler.run(schedule, late[-1], last_try=True)
+            last = late[-1].timestamp() if len(due) < MISSED_MAX else now
+            self._scheduler.tell_missed(
+                schedule, late, NOBODY, unless=lambda connection: not _moved(connection, schedule, looked_at, last)
+            )
+            looked_at = last
+        for moment in runs:
+            at = moment.timestamp()
+            self._scheduler.run(schedule, moment, last_try=moment != runs[-1] or now - at > LAST_TRY_S)
+            with transaction(self._database) as connection:
+                _moved(connection, schedule, looked_at, at)
+            looked_at = at
 
 
-def _context(name: str) -> dict[str, str]:
-    return {"name": name}
+def _moved(connection: sa.Connection, schedule: Schedule, before: float, after: float) -> bool:
+    """Move the mark, unless another worker has been quicker."""
+    mark = sa.update(schedules).where(schedules.c.name == schedule.name, schedules.c.looked_at == before)
+    return connection.execute(mark.values(looked_at=after)).rowcount > 0
 
 
 def _definition(schedule: Schedule) -> str:
     return f"{schedule.cron} {schedule.timezone}"
-
-
-def _workflow_id(name: str, moment: datetime) -> str:
-    """The id that the engine gives the run at this moment (in the zone of its schedule)."""
-    return f"sched-{name}-{moment.isoformat()}"
-
-
-def _options(workflow: str, workflow_id: str) -> EnqueueOptions:
-    return {"workflow_name": workflow, "queue_name": SCHEDULES, "workflow_id": workflow_id}

@@ -1,5 +1,5 @@
-"""Exports as the doors see them: asked for, looked at, canceled, streamed. Who carries out the stored ones is the
-engine's business, in whichever process a worker lives."""
+"""Exports as the doors see them: asked for, looked at, canceled, streamed. The stored ones are carried out by workers
+(:mod:`fluxport.jobs.engine`), in whichever process they live."""
 
 from __future__ import annotations
 
@@ -18,7 +18,6 @@ from fluxport.errors import Broken, Canceled, Conflict, Disabled, FluxportError,
 from fluxport.findings import Findings
 from fluxport.formats.names import unique_names
 from fluxport.jobs.carry import locations, told
-from fluxport.jobs.engine import Queue
 from fluxport.jobs.request import ExportRequest
 from fluxport.jobs.slots import Reading, Slots
 from fluxport.jobs.spool import Spool, SpoolOptions
@@ -75,14 +74,13 @@ class Stream:
 
 
 class Exports:
-    """What every door needs, over the store and the queue."""
+    """What every door needs, over the store."""
 
     def __init__(
         self,
         connections: Mapping[str, Connection],
         stores: Mapping[str, Sink],
         store: Store,
-        queue: Queue,
         options: ExportsOptions,
         datasets: Mapping[str, Dataset] | None = None,
         sensors: Sensors | None = None,
@@ -93,7 +91,6 @@ class Exports:
         self.stores = stores
         self.store = store
         self.options = options
-        self._queue = queue
         self.spool = Spool(options.spool)
         # Files of our own store come in few threads: one that waited there could be what the others wait for.
         self._slots = {
@@ -194,7 +191,6 @@ class Exports:
             door=door,
             active_max=self.options.active_max,
             queue_max=self.options.queue_max,
-            enqueue=self._queue.put,
             idempotency=idempotency,
             unless_active=unless_active,
         )
@@ -230,7 +226,6 @@ class Exports:
         while self.store.forget(options.history_s):
             pass
         self.store.forget_audit(options.audit_s)
-        self._queue.forget(self.store.clock() - options.history_s)
 
     # -- streaming -------------------------------------------------------------------------------------------------
 

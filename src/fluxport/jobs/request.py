@@ -10,7 +10,7 @@ from fluxport.errors import Refused
 from fluxport.plan import ExportSpec
 
 Priority = Literal["high", "normal", "low"]
-# As they are kept, and as the engine sorts the exports of one owner that wait: lower ones first.
+# As they are kept, and as the queue sorts the exports of one owner that wait: lower ones first.
 PRIORITIES: dict[Priority, int] = {"high": 1, "normal": 2, "low": 3}
 
 

@@ -1,4 +1,5 @@
-"""Exports that are asked for by the clock. When it is time is the engine's business; here is what happens then.
+"""Exports that are asked for by the clock. When it is time is the business of :mod:`fluxport.jobs.clock`; here is what
+happens then.
 
 A run asks for the export under a key made of the schedule's name and the moment, so that it is asked for once whoever
 does it and however often. A run that cannot be (the one before is still going, the limits are reached, nobody was there
@@ -10,12 +11,14 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
+
+import sqlalchemy as sa
 
 from fluxport.auth.scopes import EVERYTHING
 from fluxport.errors import FluxportError
@@ -85,46 +88,53 @@ class Scheduler:
         self.schedules = schedules
         self._exports = exports
 
-    def run(self, name: str, at: str) -> str | None:
-        """Ask for the export of the run at ``at`` (ISO 8601); the id of a failed one to be told, if it could not be.
-
-        Nothing is done for a schedule that the configuration does not have any more. Unavailable passes through: the
-        engine tries again.
-        """
-        schedule = self.schedules.get(name)
-        if schedule is None or schedule.repeated(datetime.fromisoformat(at)):
-            return None
-        key = f"{key_prefix(name)}{_utc(at)}"
+    def run(self, schedule: Schedule, moment: datetime, *, last_try: bool) -> None:
+        """Ask for the export of the run at ``moment``, once however often this is called; one that cannot be becomes an
+        export that failed. Before the last try, what may pass (Unavailable, TooMany) is raised instead."""
+        key = f"{key_prefix(schedule.name)}{_utc(moment)}"
         try:
             self._exports.submit(
                 schedule.request,
                 schedule.caller,
                 door=DOOR,
                 idempotency=(key, _digest(key)),
-                unless_active=key_prefix(name),
+                unless_active=key_prefix(schedule.name),
             )
         except FluxportError as error:
-            if error.retryable:
+            if error.retryable and not last_try:
                 raise
-            return self._failed(schedule, key, error.code, error.message)
-        return None
+            self._fail(schedule, key, error.code, error.message)
 
-    def tell_missed(self, name: str, count: int, first: str, last: str, why: str) -> str | None:
-        """Tell of runs that nobody carried out, and why; the id of the failed export that says so."""
-        schedule = self.schedules.get(name)
-        if schedule is None:
-            return None
-        runs = "1 run was" if count == 1 else f"{count:,} runs were"
-        span = first if count == 1 else f"{first} to {last}"
+    def tell_missed(
+        self, schedule: Schedule, missed: Sequence[datetime], why: str, unless: Callable[[sa.Connection], bool]
+    ) -> None:
+        """Tell of runs that nobody carried out, and why, by a failed export that says so; none if ``unless``, asked in
+        the transaction that would make it, says so."""
+        first, last = missed[0].isoformat(), missed[-1].isoformat()
+        runs = "1 run was" if len(missed) == 1 else f"{len(missed):,} runs were"
+        span = first if len(missed) == 1 else f"{first} to {last}"
         message = f"{runs} missed because {why}: {span}."
-        log.warning("schedule %s: %s", name, message)
-        return self._failed(schedule, f"{key_prefix(name)}missed:{_utc(last)}", "schedule_missed", message)
+        key = f"{key_prefix(schedule.name)}missed:{_utc(missed[-1])}"
+        if self._fail(schedule, key, "schedule_missed", message, unless) is not None:
+            log.warning("schedule %s: %s", schedule.name, message)
 
-    def _failed(self, schedule: Schedule, key: str, code: str, message: str) -> str:
-        error = {"code": code, "message": message, "retryable": False}
+    def _fail(
+        self,
+        schedule: Schedule,
+        key: str,
+        code: str,
+        message: str,
+        unless: Callable[[sa.Connection], bool] = lambda _: False,
+    ) -> Record | None:
         caller = schedule.caller
-        asked = self._exports.checked(schedule.request, caller)
-        return self._exports.store.create_failed(asked, caller, door=DOOR, key=(key, _digest(key)), error=error).id
+        return self._exports.store.create_failed(
+            self._exports.checked(schedule.request, caller),
+            caller,
+            door=DOOR,
+            key=(key, _digest(key)),
+            error={"code": code, "message": message, "retryable": False},
+            unless=unless,
+        )
 
 
 def described(schedule: Schedule, last: Record | None, now: datetime) -> dict[str, Any]:
@@ -152,8 +162,8 @@ def key_prefix(name: str) -> str:
     return f"schedule:{name}:"
 
 
-def _utc(at: str) -> str:
-    return datetime.fromisoformat(at).astimezone(UTC).isoformat()
+def _utc(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat()
 
 
 def _digest(key: str) -> str:

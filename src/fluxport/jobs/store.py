@@ -15,12 +15,12 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from fluxport.auth.keys import Key
 from fluxport.auth.scopes import allows
 from fluxport.auth.signing import SigningKey
 from fluxport.errors import Conflict, Forbidden, NotFound, Refused, TooMany, Unavailable, Unprocessable
+from fluxport.jobs import queue
 from fluxport.jobs.request import ExportRequest
 from fluxport.jobs.states import ACTIVE, FINAL, Phase, Status, leading_to
 from fluxport.plan import ExportSpec
@@ -32,6 +32,7 @@ from fluxport.tables import (
     events,
     executors,
     exports,
+    insert_into,
     links,
     metadata,
     probes,
@@ -171,9 +172,9 @@ class Event:
 class Store:
     """The tables, reached by any number of threads and processes."""
 
-    def __init__(self, url: str, *, clock: Callable[[], float] | None = None, pool_size: int = 5) -> None:
-        """``clock`` (Unix seconds) stands for the database's."""
-        self.engine = connect(url, pool_size=pool_size)
+    def __init__(self, url: str, *, clock: Callable[[], float] | None = None, **pool: Any) -> None:
+        """``clock`` (Unix seconds) stands for the database's; ``pool`` as :func:`fluxport.tables.connect` takes it."""
+        self.engine = connect(url, **pool)
         self.clock = clock or DatabaseClock()
 
     def now(self, connection: sa.Connection) -> float:
@@ -199,6 +200,7 @@ class Store:
                         f"{', '.join(sorted(missing))}. Set 'database' to a new one.",
                         code="other_version",
                     )
+            queue.put_missing(connection)
 
     def close(self) -> None:
         self.engine.dispose()
@@ -207,7 +209,7 @@ class Store:
         """Write something small; raises as :func:`transaction` does if that is not possible now."""
         with transaction(self.engine) as connection:
             row = {"id": 1, "at": self.now(connection), "filling": secrets.token_hex(PROBE_BYTES // 2)}
-            insert = self._insert_into(connection, probes).values(row)
+            insert = insert_into(connection, probes).values(row)
             changed = {"at": insert.excluded.at, "filling": insert.excluded.filling}
             connection.execute(insert.on_conflict_do_update(index_elements=[probes.c.id], set_=changed))
 
@@ -217,11 +219,6 @@ class Store:
         with transaction(self.engine) as connection:
             seen_at = connection.execute(query).scalar_one()
             return None if seen_at is None else self.now(connection) - seen_at
-
-    @staticmethod
-    def _insert_into(connection: sa.Connection, table: sa.Table) -> Any:
-        """The insert of this database's dialect, which knows ON CONFLICT."""
-        return (postgresql if connection.dialect.name == "postgresql" else sqlite).insert(table)
 
     # -- creating --------------------------------------------------------------------------------------------------
 
@@ -233,15 +230,14 @@ class Store:
         door: str,
         active_max: int,
         queue_max: int,
-        enqueue: Callable[[sa.Connection, Record], None],
         idempotency: tuple[str, str] | None = None,
         unless_active: str | None = None,
     ) -> tuple[Record, bool]:
         """A queued export and whether it is new; ``idempotency`` is (key, SHA-256 of the body). Conflict if one of the
         caller's whose key begins with ``unless_active`` has not ended.
 
-        Counting, inserting and ``enqueue`` are one transaction behind one lock, so no two callers both see room for a
-        last one. TooMany at the caller's limit, Unavailable with a full queue, Unprocessable for a key used before.
+        Counting, inserting and queueing are one transaction behind one lock, so no two callers both see room for a last
+        one. TooMany at the caller's limit, Unavailable with a full queue, Unprocessable for a key used before.
         """
         with transaction(self.engine) as connection:
             self._lock(connection)
@@ -251,20 +247,31 @@ class Store:
             if unless_active is not None:
                 self._check_alone(connection, caller.owner, unless_active)
             record = self._insert(connection, asked, caller, door, idempotency)
-            enqueue(connection, record)
+            queue.put(connection, dataclasses.asdict(record))
             return record, True
 
     def create_failed(
-        self, asked: ExportRequest, caller: Caller, *, door: str, key: tuple[str, str], error: Mapping[str, Any]
-    ) -> Record:
-        """An export that ended before it could begin, once for each ``key``."""
+        self,
+        asked: ExportRequest,
+        caller: Caller,
+        *,
+        door: str,
+        key: tuple[str, str],
+        error: Mapping[str, Any],
+        unless: Callable[[sa.Connection], bool] = lambda _: False,
+    ) -> Record | None:
+        """An export that ended before it could begin, once for each ``key``; None if ``unless``, asked in the same
+        transaction, says so."""
         with transaction(self.engine) as connection:
             self._lock(connection)
-            known = self._by_key(connection, caller, *key)
-            record = known or self._insert(connection, asked, caller, door, key)
-        if record.status != "queued":
-            return record
-        return self.move(record.id, "failed", error=dict(error))
+            if unless(connection):
+                return None
+            if (known := self._by_key(connection, caller, *key)) is not None:
+                return known
+            record = self._insert(connection, asked, caller, door, key)
+            record = self._move(connection, record.id, "failed", error=dict(error))
+        log_end(record)
+        return record
 
     def _insert(
         self,
@@ -296,8 +303,7 @@ class Store:
             "address": caller.address,
             "created_at": self.clock(),
         }
-        connection.execute(sa.insert(exports).values(row))
-        return self._get(connection, row["id"])
+        return _record(connection.execute(sa.insert(exports).values(row).returning(*_FIELDS)).one())
 
     def create_stream(self, spec: ExportSpec, caller: Caller) -> Record:
         """A direct stream, running from the start; it counts against no queue."""
@@ -502,7 +508,7 @@ class Store:
 
     def _count(self, connection: sa.Connection, rises: list[measures.Rise]) -> None:
         """Raise counters, by all in the same order, so that no two transactions wait for each other."""
-        insert = self._insert_into(connection, counters)
+        insert = insert_into(connection, counters)
         adding = insert.on_conflict_do_update(
             index_elements=[counters.c.name, counters.c.labels],
             set_={"value": counters.c.value + insert.excluded.value},
@@ -515,28 +521,28 @@ class Store:
     def claim(self, export_id: str, *, attempts_max: int) -> Record | None:
         """Begin the next attempt: ``running`` with a new fence; None if the export has ended already."""
         with transaction(self.engine) as connection:
-            changed = connection.execute(
-                sa.update(exports)
-                .where(exports.c.id == export_id, exports.c.status.in_(leading_to("running")))
-                .where(exports.c.attempts < attempts_max)
-                .values(
-                    status="running",
-                    phase="planning",
-                    fence=exports.c.fence + 1,
-                    attempts=exports.c.attempts + 1,
-                    rows=0,
-                    rows_total=None,
-                    bytes=0,
-                    started_at=sa.func.coalesce(exports.c.started_at, self.clock()),
-                )
+            return next(iter(self._claim(connection, [export_id], attempts_max)), None)
+
+    def _claim(self, connection: sa.Connection, export_ids: Sequence[str], attempts_max: int) -> list[Record]:
+        claiming = (
+            sa.update(exports)
+            .where(exports.c.id.in_(export_ids), exports.c.status.in_(leading_to("running")))
+            .where(exports.c.attempts < attempts_max)
+            .values(
+                status="running",
+                phase="planning",
+                fence=exports.c.fence + 1,
+                attempts=exports.c.attempts + 1,
+                rows=0,
+                rows_total=None,
+                bytes=0,
+                started_at=sa.func.coalesce(exports.c.started_at, self.clock()),
             )
-            if not changed.rowcount:
-                return None
-            record = self._get(connection, export_id)
-            if record.attempts == 1:
-                return record
-            self._count(connection, [measures.rise("fluxport_retries_total")])
-            return self._with_lost_attempts(connection, record, record.attempts - 1)
+        )
+        found = [_record(row) for row in connection.execute(claiming.returning(*_FIELDS))]
+        if again := sum(record.attempts > 1 for record in found):
+            self._count(connection, [measures.rise("fluxport_retries_total", again)])
+        return [self._with_lost_attempts(connection, record, record.attempts - 1) for record in found]
 
     def _with_lost_attempts(self, connection: sa.Connection, record: Record, ended: int) -> Record:
         """Of the attempts that have ended, those without a reason were a lost worker's: now they have one."""
@@ -547,11 +553,24 @@ class Store:
         connection.execute(sa.update(exports).where(exports.c.id == record.id).values(attempt_errors=reasons))
         return replace(record, attempt_errors=reasons)
 
-    def lose_last(self, export_id: str) -> None:
-        """Note that the worker of the last attempt was lost, too, if that attempt has no reason."""
-        with transaction(self.engine) as connection:
-            record = self._get(connection, export_id)
-            self._with_lost_attempts(connection, record, record.attempts)
+    def take(
+        self, connection: sa.Connection, worker: str, queries_max: Mapping[str, int], most: int, attempts_max: int
+    ) -> tuple[list[Record], list[Record]]:
+        """Take exports out of the queue, those of :func:`queue.waiting`, as part of the caller's transaction: those at
+        which the next attempt has begun, and those that were begun too often and have failed."""
+        if not (ids := queue.waiting(connection, queries_max, most)):
+            return [], []
+        taken = self._claim(connection, ids, attempts_max)
+        given_up: list[Record] = []
+        for export_id in set(ids) - {record.id for record in taken}:
+            if (record := self._get(connection, export_id)).status in ACTIVE:  # not ended at this very moment
+                self._with_lost_attempts(connection, record, record.attempts)
+                message = f"{record.attempts} workers died over it."
+                error = {"code": "workers_died", "message": message, "retryable": False}
+                given_up.append(self._move(connection, export_id, "failed", error=error))
+        if taken:
+            queue.take(connection, [record.id for record in taken], worker)
+        return taken, given_up
 
     def move(
         self,
@@ -564,23 +583,38 @@ class Store:
     ) -> Record:
         """Change the state and tell it as an event; Conflict if the table or the fence does not allow it. ``audited``
         is what only the audit has of an end."""
-        now = self.clock()
+        with transaction(self.engine) as connection:
+            record = self._move(connection, export_id, status, fence=fence, audited=audited, **values)
+        if status in EVENT_KINDS:
+            log_end(record)
+        return record
+
+    def _move(
+        self,
+        connection: sa.Connection,
+        export_id: str,
+        status: Status,
+        *,
+        fence: int | None = None,
+        audited: Mapping[str, Any] | None = None,
+        **values: Any,
+    ) -> Record:
         if status in FINAL and status != "expired":
-            values = {"finished_at": now, "phase": None} | values
+            values = {"finished_at": self.clock(), "phase": None} | values
         update = sa.update(exports).where(exports.c.id == export_id, exports.c.status.in_(leading_to(status)))
         if fence is not None:
             update = update.where(exports.c.fence == fence)
-        with transaction(self.engine) as connection:
-            changed = connection.execute(update.values(status=status, **values))
+        changed = connection.execute(update.values(status=status, **values).returning(*_FIELDS)).one_or_none()
+        if changed is None:
             record = self._get(connection, export_id)
-            if not changed.rowcount:
-                raise Conflict(f"This export is {record.status} and cannot become {status}.", code="wrong_state")
-            if status in EVENT_KINDS:
-                self._tell(connection, export_id, EVENT_KINDS[status], {"status": status, "error": record.error})
-                self._note(connection, "export", record.owner, status, record, values.get("result"), **(audited or {}))
-                self._count(connection, measures.ended(_measured(record)))
+            raise Conflict(f"This export is {record.status} and cannot become {status}.", code="wrong_state")
+        record = _record(changed)
         if status in EVENT_KINDS:
-            _log_end(record)
+            self._tell(connection, export_id, EVENT_KINDS[status], {"status": status, "error": record.error})
+            self._note(connection, "export", record.owner, status, record, values.get("result"), **(audited or {}))
+            self._count(connection, measures.ended(_measured(record)))
+            if record.stored:
+                queue.end(connection, export_id, status, record.notify)
         return record
 
     def expect(self, export_id: str, fence: int, rows_total: int | None) -> None:
@@ -800,7 +834,7 @@ def _measured(record: Record) -> measures.Ended:
     )
 
 
-def _log_end(record: Record) -> None:
+def log_end(record: Record) -> None:
     fields = {
         "task_id": record.id,
         "request_id": record.request_id,

@@ -18,11 +18,11 @@ from fluxport.delivery.letter import Failure, Mail, SentFile
 from fluxport.delivery.push import Upload, check_upload, send_file
 from fluxport.delivery.webhook import WebhookEvent, WebhookOptions, check_url, retry_delays, send_webhook
 from fluxport.errors import FluxportError, Refused
-from fluxport.jobs.lasting import lasting
 from fluxport.jobs.store import Record, Store
 from fluxport.jobs.view import job_json, unix
 from fluxport.pipeline import as_failure
 from fluxport.stages import Chunks, Sink
+from fluxport.tables import patiently
 
 T = TypeVar("T")
 
@@ -100,19 +100,6 @@ class Teller:
     attach: bool = True
     draining: threading.Event = field(default_factory=threading.Event)
 
-    def targets(self, export_id: str) -> list[str]:
-        """Who is to be told of the export's end: ``email:0``, ``webhook:0``, ``upload:0``; nobody before that."""
-        record = self._lasting(lambda: self.store.get(export_id))
-        if record.status not in ("completed", "failed", "canceled"):
-            return []
-        mails = record.notify.get("email", []) if record.status != "canceled" else []
-        found = [f"email:{n}" for n in range(len(mails))]
-        if record.notify.get("webhook"):
-            found.append("webhook:0")
-        if record.notify.get("upload") and record.status == "completed":
-            found.append("upload:0")
-        return found
-
     def tell(self, export_id: str, target: str, tries: int) -> float | None:
         """Tell one target once; the seconds to wait before the next try, None if there is none. Each try has two
         lines in the audit: one before anything leaves, one with how many bytes of the file have."""
@@ -150,7 +137,7 @@ class Teller:
         return "sent"
 
     def _lasting(self, do: Callable[[], T]) -> T:
-        return lasting(do, self.draining)
+        return patiently(do, self.draining, staying=True)
 
     def _mail(self, record: Record, recipient: str, sent: FileBytes) -> Mail:
         outcome: SentFile | Failure

@@ -1,0 +1,174 @@
+"""What workers cost that have nothing to do, and how soon they begin once there is something.
+
+    python bench/idle.py [--connections 1,8] [--workers 1,2] [--seconds 30] [--beside PATH] [--save]
+
+Idle: so many workers alone, on SQLite and PostgreSQL, over a configuration of so many connections: CPU of each in
+percent of a core, and on PostgreSQL the transactions that each asks in a second and the sessions that it holds after it
+has carried an export. Pick-up: exports of 10 rows, one after another, from the POST to the moment at which a worker has
+begun (as the database tells it) and to the answer that says completed, asked every 5 ms.
+
+``--beside``: the source tree of another version, measured in the same run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import statistics
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import sqlalchemy as sa
+
+import support
+from jobs import ROOM, Client, p99, scratch_postgres
+from support import Report
+
+CPU_MAX_PERCENT, TRANSACTIONS_MAX, SESSIONS_MAX, PICK_UP_MAX_MS = 0.5, 0.5, 4, 50.0
+SETTLED_S = 8.0
+ADMIN = "postgresql://postgres@127.0.0.1:5432/postgres"
+
+
+@contextlib.contextmanager
+def database(kind: str) -> Iterator[str]:
+    """The URL of a new database for the service."""
+    if kind == "PostgreSQL":
+        with scratch_postgres(ADMIN) as url:
+            yield url
+        return
+    path = support.scratch("idle.db")
+    try:
+        yield f"sqlite:///{path}"
+    finally:
+        for end in ("", "-wal", "-shm", ".signatures", ".signatures-wal", ".signatures-shm"):
+            Path(f"{path}{end}").unlink(missing_ok=True)
+
+
+def settings(tree: Path | None, url: str, kept: str, connections: int) -> dict[str, Any]:
+    found = {f"FLUXPORT_CONNECTIONS__C{n}__URL": url for n in range(1, connections)}
+    beside = {} if tree is None else {"PYTHONPATH": str(tree / "src")}
+    return {"MYSQL_DSN": url, "FLUXPORT_DATABASE": kept, **found, **ROOM, **beside}
+
+
+def idle(kept: str, given: dict[str, Any], query: str, workers: int, seconds: float) -> tuple[float, float, float]:
+    """Of each worker: percent of a core, transactions in a second, sessions. They have carried exports before, and the
+    service has ended."""
+    folder = support.scratch("workers")
+    folder.mkdir()
+    environ = {k: v for k, v in os.environ.items() if not k.startswith("FLUXPORT_")} | given
+    environ |= {"APP_ENV": "development", "FLUXPORT_LOGGING__LEVEL": "error"}
+    environ |= {"LOCAL_STORAGE_PATH": str(folder / "exports")}
+    try:
+        with contextlib.ExitStack() as processes:
+            with support.served(environ, "--no-worker") as (said, _):
+                begun = [
+                    processes.enter_context(support.started(["worker"], folder, environ))[0].pid for _ in range(workers)
+                ]
+                client = Client(int(said["listening on"].rsplit(":", 1)[1]))
+                for export_id in [client.export(query) for _ in range(10 * workers)]:
+                    client.ended(export_id)
+            time.sleep(SETTLED_S)
+            asked, used, began = transactions(kept), sum(map(on_cpu_s, begun)), time.monotonic()
+            time.sleep(seconds)
+            took = (time.monotonic() - began) * workers
+            cpu = (sum(map(on_cpu_s, begun)) - used) / took * 100
+            return cpu, (transactions(kept) - asked) / took, sessions(kept) / workers
+    finally:
+        support.remove(folder)
+
+
+def on_cpu_s(pid: int) -> float:
+    """CPU seconds of all threads, in the kernel's nanoseconds rather than in ticks."""
+    return sum(int(path.read_text().split()[0]) for path in Path(f"/proc/{pid}/task").glob("*/schedstat")) / 1e9
+
+
+def transactions(kept: str) -> int:
+    query = "SELECT xact_commit + xact_rollback FROM pg_stat_database WHERE datname = %s"
+    return asked_of(kept, query)
+
+
+def sessions(kept: str) -> int:
+    return asked_of(kept, "SELECT count(*) FROM pg_stat_activity WHERE datname = %s")
+
+
+def asked_of(kept: str, query: str) -> int:
+    """Asked in another database, so that it is not counted; 0 for SQLite."""
+    if kept.startswith("sqlite"):
+        return 0
+    with psycopg.connect(ADMIN, autocommit=True) as admin:
+        row = admin.execute(query.encode(), [kept.rsplit("/", 1)[1]]).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def picked_up_ms(kept: str, given: dict[str, Any], query: str, times: int) -> tuple[list[float], list[float]]:
+    """Milliseconds from the POST's record to the beginning of the attempt, and from the POST to completed."""
+    found: list[float] = []
+    with support.served(given, "--no-worker", workers=1) as (said, _):
+        client = Client(int(said["listening on"].rsplit(":", 1)[1]))
+        for turn in range(times + 5):
+            time.sleep(0.05)  # the worker sleeps again
+            began = time.perf_counter()
+            assert client.ended(client.export(query))["status"] == "completed"
+            if turn >= 5:
+                found.append((time.perf_counter() - began) * 1000)
+    engine = sa.create_engine(kept.replace("postgresql:", "postgresql+psycopg:"))
+    with engine.connect() as connection:
+        rows = connection.execute(sa.text("SELECT started_at - created_at FROM exports ORDER BY created_at"))
+        waits = [float(row[0]) * 1000 for row in rows][5:]
+    engine.dispose()
+    return waits, found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--url", default=support.DEFAULT_URL)
+    parser.add_argument("--connections", default="1,8")
+    parser.add_argument("--workers", default="1,2")
+    parser.add_argument("--seconds", type=float, default=30.0)
+    parser.add_argument("--times", type=int, default=100)
+    parser.add_argument("--beside", type=Path)
+    parser.add_argument("--save", action="store_true", help="keep the output in bench/results")
+    options = parser.parse_args()
+    query = f"SELECT * FROM {support.seeded(options.url, 1000)} LIMIT 10"
+    support.wait_until_quiet(300)
+    report = Report()
+    report.lines(support.machine("sqlalchemy", "psycopg"))
+    trees: dict[str, Path | None] = {"beside": options.beside} if options.beside else {}
+    trees["ours"] = None
+    report.line("\nIdle, each worker: CPU in percent of a core, transactions/s, sessions")
+    for kind in ("SQLite", "PostgreSQL"):
+        for connections in map(int, options.connections.split(",")):
+            for workers in map(int, options.workers.split(",")):
+                for name, tree in trees.items():
+                    with database(kind) as kept:
+                        given = settings(tree, options.url, kept, connections)
+                        cpu, per_s, held = idle(kept, given, query, workers, options.seconds)
+                    what = f"{kind}, {connections} connections, {workers} workers"
+                    report.line(f"  {name:7} {what:40} {cpu:7.2f} %  {per_s:7.2f}/s  {held:5.1f}")
+                    if tree is None:
+                        report.line(support.verdict(f"{what}: CPU", cpu, CPU_MAX_PERCENT, "%"))
+                        report.line(support.verdict(f"{what}: transactions", per_s, TRANSACTIONS_MAX, "/s"))
+                        report.line(support.verdict(f"{what}: sessions", held, SESSIONS_MAX, "sessions"))
+    report.line("\nFrom the POST to the beginning, and to completed: 10 rows, one worker, one after another")
+    for kind in ("SQLite", "PostgreSQL"):
+        for name, tree in trees.items():
+            with database(kind) as kept:
+                waits, ends = picked_up_ms(kept, settings(tree, options.url, kept, 1), query, options.times)
+            report.line(
+                f"  {name:7} {kind:12} begun p50 {statistics.median(waits):6.1f} p99 {p99(waits):6.1f} ms   "
+                f"completed p50 {statistics.median(ends):6.1f} p99 {p99(ends):6.1f} ms"
+            )
+            if tree is None:
+                report.line(support.verdict(f"{kind}: begun, p50", statistics.median(waits), PICK_UP_MAX_MS, "ms"))
+    report.line(f"\nload after the run {os.getloadavg()[0]:.2f}")
+    if options.save:
+        report.save("idle")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,202 @@
+"""What waits to be carried out and who has taken it: exports, and the targets that are to be told of their ends.
+
+Every statement over the tables ``queue``, ``tells`` and ``executors`` is here, each as part of its caller's
+transaction. An export has a row in ``queue`` from the transaction that creates it to the one that ends it, which puts
+its targets into ``tells``. Whoever works writes its name into a row; the rows of a worker without a heartbeat are
+given back by the next that looks.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import sqlalchemy as sa
+
+from fluxport.jobs.states import ACTIVE, Status
+from fluxport.jobs.wake import CHANNEL
+from fluxport.tables import database_now, executors, exports, insert_into, pushes, queue, tells
+
+DEAD_AFTER_S = 8.0
+# One lock for all who take, held for the few milliseconds of a look: counting what runs and taking are one step.
+_TAKE_LOCK = 0x666C7579
+
+
+class Tell(NamedTuple):
+    """A target that is to be told: ``email:0``, ``webhook:0``, ``upload:0``."""
+
+    export_id: str
+    target: str
+    tries: int
+
+
+def put(connection: sa.Connection, export: Mapping[str, Any]) -> None:
+    """Queue the export, a row of the table of exports, and wake workers once the transaction is committed."""
+    row = {
+        "export_id": export["id"],
+        "connection": export["spec"]["connection"],
+        "owner": export["owner"],
+        "priority": export["priority"],
+        "asked_at": export["created_at"],
+    }
+    connection.execute(sa.insert(queue).values(row))
+    wake(connection)
+
+
+def put_missing(connection: sa.Connection) -> None:
+    """Queue the exports of a database that was made before it had this queue."""
+    waiting = sa.select(
+        exports.c.id,
+        exports.c.spec["connection"].as_string(),
+        exports.c.owner,
+        exports.c.priority,
+        exports.c.created_at,
+        sa.literal(0.0),
+    ).where(
+        exports.c.stored,
+        exports.c.status.in_(ACTIVE),
+        exports.c.id.not_in(sa.select(pushes.c.export_id)),
+        exports.c.id.not_in(sa.select(queue.c.export_id)),
+    )
+    columns = ["export_id", "connection", "owner", "priority", "asked_at", "due_at"]
+    connection.execute(sa.insert(queue).from_select(columns, waiting, include_defaults=False))
+
+
+def end(connection: sa.Connection, export_id: str, status: Status, notify: Mapping[str, Any]) -> None:
+    """Take an export that has ended out of the queue, and queue who is to be told."""
+    connection.execute(sa.delete(queue).where(queue.c.export_id == export_id))
+    if rows := [{"export_id": export_id, "target": target} for target in targets(status, notify)]:
+        connection.execute(sa.insert(tells), rows)
+        wake(connection)
+
+
+def targets(status: Status, notify: Mapping[str, Any]) -> list[str]:
+    """Who is to be told of an end."""
+    mails = notify.get("email", []) if status != "canceled" else []
+    found = [f"email:{n}" for n in range(len(mails))]
+    if notify.get("webhook"):
+        found.append("webhook:0")
+    if notify.get("upload") and status == "completed":
+        found.append("upload:0")
+    return found
+
+
+def wake(connection: sa.Connection) -> None:
+    """Wake the workers. One that looks before this transaction is committed waits for it: SQLite's writers take turns,
+    and PostgreSQL sends its notifications afterwards."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(sa.select(sa.func.pg_notify(CHANNEL, "")))
+        return
+    with contextlib.suppress(OSError):  # the slow look finds it
+        os.utime(connection.engine.url.database or "")
+
+
+def waiting(connection: sa.Connection, queries_max: Mapping[str, int], most: int) -> list[str]:
+    """At most ``most`` exports that may be taken in this transaction: of each connection as many as may still be read
+    at once. Owners take turns: whoever has fewest under way is next; among one owner's, priority and age decide."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(sa.text("SELECT pg_advisory_xact_lock(:key)"), {"key": _TAKE_LOCK})
+    counted = sa.select(queue.c.connection, sa.func.count(queue.c.worker)).group_by(queue.c.connection)
+    found: list[str] = []
+    for name, running in connection.execute(counted.having(sa.func.count() > sa.func.count(queue.c.worker))).all():
+        if (room := min(queries_max.get(name, 0) - running, most - len(found))) > 0:
+            found += connection.scalars(_next(name, room, database_now(connection))).all()
+    return found
+
+
+def take(connection: sa.Connection, export_ids: Sequence[str], worker: str) -> None:
+    connection.execute(sa.update(queue).where(queue.c.export_id.in_(export_ids)).values(worker=worker))
+
+
+def _next(name: str, most: int, now: float) -> sa.Select[Any]:
+    busy = (
+        sa.select(queue.c.owner, sa.func.count().label("busy"))
+        .where(queue.c.connection == name, queue.c.worker.is_not(None))
+        .group_by(queue.c.owner)
+        .subquery()
+    )
+    own = sa.func.row_number().over(partition_by=queue.c.owner, order_by=(queue.c.priority, queue.c.asked_at))
+    turn = sa.func.coalesce(busy.c.busy, 0) + own
+    return (
+        sa.select(queue.c.export_id)
+        .outerjoin(busy, busy.c.owner == queue.c.owner)
+        .where(queue.c.connection == name, queue.c.worker.is_(None), queue.c.due_at <= now)
+        .order_by(turn, queue.c.asked_at)
+        .limit(most)
+    )
+
+
+def give_back(connection: sa.Connection, export_id: str, worker: str, wait_s: float) -> None:
+    """Let the export wait for its next attempt, unless another worker has it now."""
+    mine = sa.update(queue).where(queue.c.export_id == export_id, queue.c.worker == worker)
+    connection.execute(mine.values(worker=None, due_at=database_now(connection) + wait_s))
+    wake(connection)
+
+
+def take_tells(connection: sa.Connection, worker: str, most: int) -> list[Tell]:
+    """Take at most ``most`` targets whose next try is due."""
+    due = (
+        sa.select(tells.c.export_id, tells.c.target)
+        .where(tells.c.worker.is_(None), tells.c.due_at <= database_now(connection))
+        .order_by(tells.c.due_at)
+        .limit(most)
+        .with_for_update(skip_locked=True)
+    )
+    found = [tuple(row) for row in connection.execute(due)]
+    if not found:
+        return []
+    taking = sa.update(tells).where(sa.tuple_(tells.c.export_id, tells.c.target).in_(found)).values(worker=worker)
+    rows = connection.execute(taking.returning(tells.c.export_id, tells.c.target, tells.c.tries))
+    return [Tell(*row) for row in rows]
+
+
+def told(connection: sa.Connection, tell: Tell, worker: str, again_s: float | None) -> None:
+    """What became of a try: nothing follows, or another after so many seconds."""
+    mine = (tells.c.export_id == tell.export_id, tells.c.target == tell.target, tells.c.worker == worker)
+    if again_s is None:
+        connection.execute(sa.delete(tells).where(*mine))
+        return
+    later = {"worker": None, "tries": tell.tries + 1, "due_at": database_now(connection) + again_s}
+    connection.execute(sa.update(tells).where(*mine).values(later))
+
+
+def next_due_s(connection: sa.Connection) -> float | None:
+    """Seconds until the next wait is over; None if nothing waits for its time."""
+    now = database_now(connection)
+    times = [
+        connection.execute(sa.select(sa.func.min(t.c.due_at)).where(t.c.worker.is_(None), t.c.due_at > now)).scalar()
+        for t in (queue, tells)
+    ]
+    return min((float(time) - now for time in times if time is not None), default=None)
+
+
+# -- the lease -----------------------------------------------------------------------------------------------------
+
+
+def beat(connection: sa.Connection, worker: str, now: float) -> tuple[int, bool]:
+    """A sign of life, ``now`` by the database's clock, and a look at the others: how many jobs of dead ones were
+    given back, and whether anything waits that is due."""
+    insert = insert_into(connection, executors)
+    alive = insert.on_conflict_do_update(index_elements=[executors.c.id], set_={"seen_at": insert.excluded.seen_at})
+    connection.execute(alive, {"id": worker, "seen_at": now})
+    connection.execute(sa.delete(executors).where(executors.c.seen_at < now - DEAD_AFTER_S))
+    living = sa.select(executors.c.id)
+    returned, waits = 0, False
+    for table in (queue, tells):
+        lost = sa.update(table).where(table.c.worker.is_not(None), table.c.worker.not_in(living)).values(worker=None)
+        returned += connection.execute(lost).rowcount
+        due = sa.select(sa.exists().where(table.c.worker.is_(None), table.c.due_at <= now))
+        waits = waits or bool(connection.execute(due).scalar_one())
+    if returned:
+        wake(connection)
+    return returned, waits
+
+
+def leave(connection: sa.Connection, worker: str) -> None:
+    """What a worker does last: give back what it could not finish."""
+    connection.execute(sa.delete(executors).where(executors.c.id == worker))
+    for table in (queue, tells):
+        connection.execute(sa.update(table).where(table.c.worker == worker).values(worker=None))
+    wake(connection)

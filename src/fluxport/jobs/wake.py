@@ -1,0 +1,163 @@
+"""What a worker sleeps on: a thread that waits here is woken by another of its process, by any process that queued
+something, or by its own time limit.
+
+PostgreSQL tells of it (LISTEN). With SQLite, whoever queues something sets the time of the database's file, and the
+kernel tells of that (inotify): there is nothing to clean up, and every user who may write the database may wake.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import math
+import os
+import select
+import sys
+import time
+from typing import Any
+
+import sqlalchemy as sa
+
+CHANNEL = "fluxport_jobs"
+LISTEN_AGAIN_S = 5.0
+LOOK_EVERY_S = 0.05  # at the time of the file, where the kernel does not tell
+_IN_ATTRIB = 0x4
+
+
+class Wake:
+    """``wait`` sleeps; ``wake`` ends that from any thread of this process. Only one thread waits."""
+
+    def __init__(self, engine: sa.Engine) -> None:
+        self._bell, self._button = os.pipe()
+        os.set_blocking(self._bell, False)
+        os.set_blocking(self._button, False)
+        self._outside: _Listener | _FileTime
+        self._outside = _Listener(engine) if engine.dialect.name == "postgresql" else _FileTime(engine)
+
+    def wake(self) -> None:
+        with contextlib.suppress(BlockingIOError):  # there is more in the pipe than anybody needs
+            os.write(self._button, b"!")
+
+    def wait(self, most_s: float) -> None:
+        """Until something wakes, at most so long."""
+        if self._outside.prepare():
+            return  # something may have come while nobody listened
+        waiting = select.poll()
+        waiting.register(self._bell, select.POLLIN)
+        if (outside := self._outside.fileno()) is not None:
+            waiting.register(outside, select.POLLIN)
+        until = time.monotonic() + most_s
+        while True:
+            left_s = max(until - time.monotonic(), 0.0)
+            if waiting.poll(min(left_s, self._outside.most_s) * 1000) or self._outside.changed() or not left_s:
+                break
+        with contextlib.suppress(BlockingIOError):
+            os.read(self._bell, 4096)
+        self._outside.read()
+
+    def close(self) -> None:
+        self._outside.close()
+        os.close(self._bell)
+        os.close(self._button)
+
+
+class _Listener:
+    """A session of PostgreSQL that listens; one that breaks is made anew."""
+
+    def __init__(self, engine: sa.Engine) -> None:
+        self._engine = engine
+        self._session: Any = None
+        self._next_try = 0.0
+
+    @property
+    def most_s(self) -> float:
+        return LISTEN_AGAIN_S if self._session is None else math.inf
+
+    def prepare(self) -> bool:
+        """Whether listening has only just begun."""
+        if self._session is not None or time.monotonic() < self._next_try:
+            return False
+        self._next_try = time.monotonic() + LISTEN_AGAIN_S
+        with contextlib.suppress(sa.exc.SQLAlchemyError):
+            pooled = self._engine.raw_connection()
+            session: Any = pooled.driver_connection
+            pooled.detach()  # the pool has room for another
+            session.autocommit = True
+            session.execute(f"LISTEN {CHANNEL}")
+            self._session = session
+        return self._session is not None
+
+    def fileno(self) -> int | None:
+        return None if self._session is None else int(self._session.fileno())
+
+    def changed(self) -> bool:
+        return self._session is None
+
+    def read(self) -> None:
+        import psycopg
+
+        if self._session is None:
+            return
+        try:
+            self._session.pgconn.consume_input()
+            while self._session.pgconn.notifies() is not None:
+                pass
+        except psycopg.Error:
+            self.close()
+
+    def close(self) -> None:
+        session, self._session = self._session, None
+        if session is not None:
+            session.close()
+
+
+class _FileTime:
+    """The time of an SQLite database's file: told by the kernel on Linux, looked at elsewhere."""
+
+    def __init__(self, engine: sa.Engine) -> None:
+        self._path = engine.url.database or ""
+        self._seen = self._time()
+        self._watch = _inotify(self._path)
+
+    @property
+    def most_s(self) -> float:
+        return LOOK_EVERY_S if self._watch is None else math.inf
+
+    def prepare(self) -> bool:
+        return False
+
+    def fileno(self) -> int | None:
+        return self._watch
+
+    def changed(self) -> bool:
+        return self._watch is None and self._time() != self._seen
+
+    def read(self) -> None:
+        self._seen = self._time()
+        if self._watch is not None:
+            with contextlib.suppress(BlockingIOError):
+                os.read(self._watch, 4096)
+
+    def close(self) -> None:
+        if self._watch is not None:
+            os.close(self._watch)
+
+    def _time(self) -> int:
+        try:
+            return os.stat(self._path).st_mtime_ns
+        except OSError:
+            return 0
+
+
+def _inotify(path: str) -> int | None:
+    """A descriptor that can be read once the times of the file change; None where there is none to be had."""
+    if sys.platform != "linux":
+        return None
+    libc = ctypes.CDLL(None)
+    watch: int = libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
+    if watch < 0:
+        return None
+    if libc.inotify_add_watch(watch, os.fsencode(path), _IN_ATTRIB) < 0:
+        os.close(watch)
+        return None
+    return watch

@@ -1,0 +1,175 @@
+"""The queue: who is next, what a worker that is lost gives back, and what wakes one, on SQLite and PostgreSQL."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from fluxport.jobs import queue
+from fluxport.jobs.request import PRIORITIES, ExportRequest
+from fluxport.jobs.store import Caller, Record, Store
+from fluxport.jobs.wake import Wake
+from fluxport.plan import ExportSpec
+from fluxport.tables import database_now, executors, tells
+from fluxport.tables import queue as queued
+from identity_support import DATABASES, Clock, database_url, empty_store
+
+ANN, BOB = Caller("ann"), Caller("bob")
+A_MINUTE_S = 60.0
+CREATE = """
+import sys
+from fluxport.jobs.request import ExportRequest
+from fluxport.jobs.store import Caller, Store
+from fluxport.plan import ExportSpec
+sys.stdin.readline()
+Store(sys.argv[1]).create(
+    ExportRequest(ExportSpec("SELECT 1")), Caller("ann"), door="native", active_max=9, queue_max=9
+)
+"""
+
+
+@pytest.fixture(scope="module", params=DATABASES)
+def url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with database_url(request.param, tmp_path_factory.mktemp("queue")) as made:
+        yield made
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def store(url: str, clock: Clock) -> Iterator[Store]:
+    with empty_store(url, clock) as made:
+        yield made
+
+
+def asked(store: Store, caller: Caller = ANN, *, connection: str = "main", **given: Any) -> Record:
+    request = ExportRequest(ExportSpec("SELECT 1", connection=connection), **given)
+    return store.create(request, caller, door="native", active_max=99, queue_max=99)[0]
+
+
+def taken(store: Store, worker: str, queries_max: dict[str, int], most: int = 99) -> set[str]:
+    with store.engine.begin() as connection:
+        records, _ = store.take(connection, worker, queries_max, most, attempts_max=9)
+    return {record.id for record in records}
+
+
+def test_a_connection_is_read_by_no_more_than_it_may_be_over_all_workers(store: Store) -> None:
+    main = [asked(store).id for _ in range(5)]
+    other = asked(store, connection="other").id
+    assert taken(store, "one", {"main": 3, "other": 1}, most=2) < {*main, other}
+    assert len(taken(store, "two", {"main": 3, "other": 1})) == 2
+    assert taken(store, "three", {"main": 3, "other": 1}) == set()
+    assert taken(store, "three", {"unknown": 9}) == set()
+
+
+def test_owners_take_turns_and_priority_decides_among_ones_own(store: Store, clock: Clock) -> None:
+    def later(caller: Caller, **given: Any) -> str:
+        clock.now += 1
+        return asked(store, caller, **given).id
+
+    first, second, urgent = later(ANN), later(ANN), later(ANN, priority=PRIORITIES["high"])
+    bobs = later(BOB)
+    order = [next(iter(taken(store, "worker", {"main": n}))) for n in range(1, 5)]
+    assert order == [urgent, bobs, first, second]
+
+
+def test_an_export_that_ended_has_no_place_and_its_targets_wait_to_be_told(store: Store) -> None:
+    notify = {"email": ["a@example.com", "b@example.com"], "webhook": "https://example.com/"}
+    done, stopped = asked(store, notify=notify), asked(store, notify=notify)
+    taken(store, "worker", {"main": 2})
+    store.move(done.id, "completed")
+    store.move(stopped.id, "canceled")
+    with store.engine.begin() as connection:
+        assert connection.execute(sa.select(queued.c.export_id)).all() == []
+        found = queue.take_tells(connection, "worker", 99)
+        assert queue.take_tells(connection, "another", 99) == []
+        (again, *others) = sorted(found)
+        for tell in others:
+            queue.told(connection, tell, "worker", None)
+        queue.told(connection, again, "worker", A_MINUTE_S)
+        assert queue.take_tells(connection, "worker", 99) == []
+        due_s = queue.next_due_s(connection)
+        left = connection.execute(sa.select(tells.c.export_id, tells.c.target, tells.c.tries)).all()
+    assert {(tell.export_id, tell.target) for tell in found} == {
+        (done.id, "email:0"), (done.id, "email:1"), (done.id, "webhook:0"), (stopped.id, "webhook:0"),
+    }  # fmt: skip
+    assert left == [(again.export_id, again.target, 1)]
+    assert due_s is not None
+    assert A_MINUTE_S - 30 < due_s <= A_MINUTE_S
+
+
+def test_what_a_worker_without_a_heartbeat_had_is_given_back(store: Store) -> None:
+    told, export = asked(store, notify={"webhook": "https://example.com/"}), asked(store)
+    with store.engine.begin() as connection:
+        now = database_now(connection)
+        for worker in ("silent", "alive"):
+            assert queue.beat(connection, worker, now) == (0, True)
+    store.move(told.id, "canceled")
+    assert taken(store, "silent", {"main": 1}) == {export.id}
+    with store.engine.begin() as connection:
+        assert len(queue.take_tells(connection, "silent", 9)) == 1
+        assert queue.beat(connection, "alive", now) == (0, False)
+        later = now + queue.DEAD_AFTER_S + 1
+        assert queue.beat(connection, "alive", later) == (2, True)
+        assert list(connection.scalars(sa.select(executors.c.id))) == ["alive"]
+    assert taken(store, "alive", {"main": 1}) == {export.id}
+    with store.engine.begin() as connection:  # it comes back, and changes nothing
+        queue.give_back(connection, export.id, "silent", 0.0)
+    assert taken(store, "silent", {"main": 1}) == set()
+    with store.engine.begin() as connection:
+        queue.leave(connection, "alive")
+    assert taken(store, "silent", {"main": 1}) == {export.id}
+
+
+def test_exports_of_a_database_without_a_queue_are_queued_when_the_tables_are_made(store: Store) -> None:
+    waiting, running, ended = asked(store), asked(store), asked(store)
+    store.move(running.id, "running")
+    store.move(ended.id, "failed")
+    with store.engine.begin() as connection:
+        connection.execute(sa.delete(queued))
+    store.create_tables()
+    store.create_tables()
+    assert taken(store, "worker", {"main": 9}) == {waiting.id, running.id}
+
+
+def test_a_worker_is_woken_by_another_process_and_by_its_own(store: Store, url: str) -> None:
+    with closing(Wake(store.engine)) as wake, ThreadPoolExecutor(1) as threads:
+        wake.wait(0.0)  # PostgreSQL: listening begins
+        other = subprocess.Popen([sys.executable, "-c", CREATE, url], stdin=subprocess.PIPE)
+        woken = threads.submit(wake.wait, 600.0)
+        assert not woken.done()
+        other.communicate(b"\n", timeout=60)
+        woken.result(timeout=60)
+        assert len(taken(store, "worker", {"main": 1})) == 1
+        woken = threads.submit(wake.wait, 600.0)
+        wake.wake()
+        woken.result(timeout=60)
+
+
+def test_wakes_from_before_it_sleeps_are_not_lost(store: Store) -> None:
+    with closing(Wake(store.engine)) as wake, ThreadPoolExecutor(1) as threads:
+        wake.wait(0.0)
+        for cause in (wake.wake, lambda: asked(store)):
+            cause()
+            threads.submit(wake.wait, 600.0).result(timeout=60)
+
+
+def test_a_file_is_woken_by_whoever_may_write_it(tmp_path: Path) -> None:
+    """Nothing beside the database is needed, and nothing is left."""
+    with empty_store(f"sqlite:///{tmp_path}/fluxport.db", Clock()) as store:
+        with closing(Wake(store.engine)) as wake:
+            before = sorted(path.name for path in tmp_path.iterdir())
+            asked(store)
+            wake.wait(600.0)
+            assert sorted(path.name for path in tmp_path.iterdir()) == before
