@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from fluxport.errors import FluxportError, QueryRefused, Refused
+from fluxport.plan import Connection, ExportSpec, plan_export
 from fluxport.policy.guard import GuardPolicy
 from fluxport.sources import SourceOptions, open_source
 from fluxport.stages import Limits
@@ -220,3 +221,18 @@ def test_names_of_tables_are_compared_as_sqlite_does(tmp_path: Path) -> None:
         assert read(url, "SELECT id FROM ordERS", tables) == [(1,)]
     with pytest.raises(QueryRefused):
         read(url, "SELECT id FROM orders", {"order"})
+
+
+def test_an_export_asks_sqlite_for_the_tables_of_its_connection(tmp_path: Path) -> None:
+    """Even where a statement comes from a guard that did not see what it reads; a dataset's query is the operator's."""
+    url = make(tmp_path / "t.db", *CANARY, "INSERT INTO pins VALUES ('canary')")
+    connection = Connection("files", url, GuardPolicy("sqlite", tables=frozenset({"t"})))
+
+    def exported(query: str) -> bytes:
+        spec = ExportSpec(query=query, format="csv")
+        return b"".join(plan_export(spec, connection, limits=Limits(), guarded=lambda: query).chunks())
+
+    assert exported("SELECT a FROM t").splitlines() == [b"a", b"1", b"3"]
+    with pytest.raises(QueryRefused) as caught:
+        exported("SELECT 'canary' IN pins AS found")
+    assert caught.value.code == "query_table"

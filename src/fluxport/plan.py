@@ -14,7 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from fluxport import formats
-from fluxport.errors import QueryFailed, QueryRefused, Refused, Unavailable
+from fluxport.errors import LimitExceeded, QueryFailed, QueryRefused, Refused, Unavailable
 from fluxport.findings import Findings
 from fluxport.pipeline import Part, Split, Tally, parts, stream
 from fluxport.stages import Batches, Chunks, Limits, Source, Step
@@ -272,7 +272,7 @@ def _queried(
         counting = opened(f"SELECT COUNT(*) FROM (\n{query}\n) AS counted", params, limits=Limits(deadline_s=COUNT_S))  # noqa: S608  the guarded query, or the operator's own
         try:
             (found,) = [int(batch.column(0)[0].as_py()) for batch in counting.batches()]
-        except (Unavailable, QueryFailed):
+        except (Unavailable, QueryFailed, LimitExceeded):
             return None
         finally:
             counting.close()

@@ -16,7 +16,6 @@ from pathlib import Path
 # SQLite knows one heap for the process, and lets it only be lowered. The service's own database has its small share of
 # it; what meets the bound is nearly always the large piece that a statement of a caller asks for.
 HEAP_BYTES = 512 << 20
-HEAP_CELLS = 8  # as many of the largest cells must fit at once
 LENGTH_MIN = 1 << 20
 FREE_BYTES = 1 << 30  # room on disk that temporary files leave to others
 TEMPORARY_BYTES = 64 << 20  # files smaller than this are not what takes it
@@ -25,7 +24,7 @@ _FILES = Path("/proc/self/fd")
 
 def set_bounds(connection: sqlite3.Connection, cell_bytes_max: int) -> None:
     connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, max(LENGTH_MIN, min(cell_bytes_max * 5 // 4, 1_000_000_000)))
-    connection.execute(f"PRAGMA hard_heap_limit = {max(HEAP_BYTES, HEAP_CELLS * cell_bytes_max)}")
+    connection.execute(f"PRAGMA hard_heap_limit = {HEAP_BYTES}")
     connection.execute("PRAGMA temp_store = FILE")
 
 
