@@ -22,6 +22,7 @@ log = logging.getLogger("fluxport.keeper")
 # A worker that ended is started again after this, and each time later that ends as soon.
 AGAIN_FIRST_S = 1.0
 AGAIN_MOST_S = 30.0
+LOOK_EVERY_S = 0.1
 
 
 class EmbeddedWorker:
@@ -41,8 +42,8 @@ class EmbeddedWorker:
             yield
         finally:
             self.end()
-            if thread is not None:
-                thread.join()
+            while thread is not None and thread.is_alive():
+                thread.join(LOOK_EVERY_S)  # so that signals are looked at meanwhile
 
     def end(self) -> None:
         """Let it stop within its grace; it is not started again."""
@@ -50,16 +51,14 @@ class EmbeddedWorker:
         self._tell(b"end\n")
 
     def end_now(self) -> None:
-        """Let it give back at once what it carries."""
-        self._over.set()
+        """Let it give back at once what it carries, after :meth:`end`. May be called by a signal's handler."""
         self._tell(b"now\n")
 
     def _tell(self, word: bytes) -> None:
         process = self._process
         if process is not None and process.stdin is not None:
             with contextlib.suppress(OSError, ValueError):  # it has ended
-                process.stdin.write(word)
-                process.stdin.flush()
+                os.write(process.stdin.fileno(), word)
 
     def _keep(self) -> None:
         pause_s = AGAIN_FIRST_S

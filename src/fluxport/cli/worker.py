@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import itertools
+import contextlib
 import os
 import signal
 import sys
-import threading
+from collections.abc import Callable
 from pathlib import Path
+from queue import Empty, SimpleQueue
 
 import click
+
+ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
 
 
 @click.command()
@@ -33,20 +36,15 @@ def worker(config_path: Path | None, attached: bool) -> None:
     config = load(config_path)
     configure(config.logging.level, config.logging.format)
     end_with_any_thread()
-    ended, hurried = threading.Event(), threading.Event()
-    signals = itertools.count()
-
-    def signaled(*_: object) -> None:
-        (hurried if next(signals) else ended).set()
-
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
-        signal.signal(number, signaled)
+    said: SimpleQueue[str] = SimpleQueue()
+    signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)  # of every thread that begins from here on
+    background("fluxport-signals", _listen, said)
     if attached:
-        background("fluxport-attached", _obey, ended, hurried)
+        background("fluxport-attached", _obey, said)
     carrying = app.worker(config)
     carrying.start()
     click.echo("fluxport: worker ready", err=True)
-    ended.wait()
+    hurried = _hurried(said, said.get())
     carrying.stop(config.server.grace_s, hurried)
     sys.stdout.flush()
     sys.stderr.flush()
@@ -54,10 +52,32 @@ def worker(config_path: Path | None, attached: bool) -> None:
     os._exit(0)
 
 
-def _obey(ended: threading.Event, hurried: threading.Event) -> None:
+def _listen(said: SimpleQueue[str]) -> None:
+    """Signals, whichever thread they would have come to: a handler would run only once the main thread wakes up."""
+    while True:
+        signal.sigwait(ENDING)
+        said.put("signal")
+
+
+def _obey(said: SimpleQueue[str]) -> None:
     """What the service beside says, see fluxport.keeper."""
-    while said := os.read(0, 1024):
-        ended.set()
-        if b"now" in said:
-            hurried.set()
-    ended.set()
+    while words := os.read(0, 1024):
+        for word in words.decode().split():
+            said.put(word)
+    said.put("end")
+
+
+def _hurried(said: SimpleQueue[str], first: str) -> Callable[[float], bool]:
+    """What waits so many seconds for the word to end at once: the service's, or a second signal."""
+    signals = first == "signal"
+    now = first == "now"
+
+    def hurried(wait_s: float) -> bool:
+        nonlocal signals, now
+        with contextlib.suppress(Empty):
+            word = said.get(timeout=0 if now else wait_s)
+            now = now or word == "now" or (word == "signal" and signals)
+            signals = signals or word == "signal"
+        return now
+
+    return hurried

@@ -76,15 +76,15 @@ class Worker:
         if self._clock.needed:
             background("fluxport-clock", self._clock.run, self._ending)
 
-    def stop(self, grace_s: float, hurried: threading.Event) -> None:
-        """Give what runs ``grace_s`` to finish, or until ``hurried`` is set; what does not goes back to the queue for
-        any worker that is alive. The process is to end then: threads may still be there."""
+    def stop(self, grace_s: float, hurried: Callable[[float], bool]) -> None:
+        """Give what runs ``grace_s`` to finish, or until ``hurried``, which waits so many seconds, says so; what does
+        not goes back to the queue for any worker that is alive. The process is to end then: threads may be left."""
         until = time.monotonic() + grace_s
         self._ending.set()
         self._wake.wake()
         taking, lease = self._threads
         while (taking.is_alive() or self._exports or self._tells) and time.monotonic() < until:
-            if hurried.wait(ENDED_LOOK_S):
+            if hurried(ENDED_LOOK_S):
                 break
         self._carrier.stop_running()
         wait(self._exports | self._tells, GIVING_BACK_S)
