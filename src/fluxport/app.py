@@ -80,7 +80,14 @@ def connections(config: Config) -> dict[str, Connection]:
         except QueryRefused:
             guard = None
         found[name] = Connection(
-            name, url, guard, entry.queries_max, entry.tinyint1_bool, shown=f"the connection {name!r}"
+            name,
+            url,
+            guard,
+            entry.queries_max,
+            entry.tinyint1_bool,
+            shown=f"the connection {name!r}",
+            connect_timeout_s=entry.connect_timeout_s,
+            read_timeout_s=entry.read_timeout_s,
         )
     return found
 
@@ -133,7 +140,7 @@ def _remote_sensors(config: Config) -> Sensors:
     limits = Limits(deadline_s=config.limits.export_s)
 
     def run(statement: str, values: Sequence[Any]) -> Source:
-        return open_source(connection.url, statement, values, limits=limits)
+        return open_source(connection.url, statement, values, options=connection.options, limits=limits)
 
     store = RemoteStore(RemoteOptions(**series.remote.model_dump()), run)
     return Sensors(store, connection.name, connection.queries_max)

@@ -28,6 +28,7 @@ from pydantic import (
     model_validator,
 )
 
+from fluxport import durations
 from fluxport.auth.proxies import networks
 from fluxport.auth.scopes import read_scopes
 from fluxport.datasets import parse_datasets
@@ -42,13 +43,7 @@ DEVELOPMENT_SECRET = "devsecret"  # noqa: S105  public by design, refused in pro
 
 
 def _duration(value: Any) -> Any:
-    """Seconds from a number or from ``90s``, ``15m``, ``1h30m``, ``500ms``, ``7d``."""
-    if isinstance(value, str) and not re.fullmatch(r"\d+(\.\d+)?", value):
-        parts = re.findall(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)", value)
-        if not parts or "".join(n + u for n, u in parts) != value:
-            raise ValueError("a duration is a number of seconds or like 90s, 15m, 1h30m, 7d")
-        return sum(float(n) * {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}[u] for n, u in parts)
-    return value
+    return durations.seconds(value) if isinstance(value, str) else value
 
 
 Seconds = Annotated[float, BeforeValidator(_duration), Field(gt=0)]
@@ -173,6 +168,10 @@ class ServerConfig(Section):
 class ConnectionConfig(Section):
     url: SecretStr = Field(description="mysql://user:password@host/db, or the Go form user:password@tcp(host:3306)/db")
     tinyint1_bool: bool = Field(False, description="read TINYINT(1) as true and false")
+    connect_timeout_s: Seconds | None = Field(None, description="for connecting and login; default: 10 s, SQLite 5 s")
+    read_timeout_s: Seconds | None = Field(
+        None, description="how long the database may send nothing; default: 300 s, SQLite no limit"
+    )
     queries_max: int = Field(3, gt=0, description="queries at once on this connection")
     schemas: list[str] | None = Field(None, description="databases that queries may name; default: any but system ones")
     tables: list[str] | None = Field(None, description="tables that queries may read, as database.table; default: any")

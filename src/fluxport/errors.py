@@ -23,7 +23,8 @@ The family decides what happens next; nothing ever branches on the text of a mes
 
 ``code`` is stable and machine-readable, the message one sentence for a person that says what was wrong, with what, and
 what to do. Neither ever holds a secret, a row value or SQL of somebody else. ``detail`` is what the outside said in its
-own words, which may: for the eyes of who wrote the query (the command line), never for logs or other callers.
+own words, which may: for the eyes of who wrote the query (the command line), never for logs or other callers. ``again``
+False: a stored export is not tried again by itself, for the attempt has taken all the time that it was given.
 """
 
 from __future__ import annotations
@@ -46,12 +47,14 @@ class FluxportError(Exception):
         code: str | None = None,
         retry_after_s: float | None = None,
         detail: str | None = None,
+        again: bool = True,
     ) -> None:
         super().__init__(message)
         self.message = message
         self.code = code or self.default_code
         self.retry_after_s = retry_after_s
         self.detail = detail
+        self.again = again
 
 
 class Refused(FluxportError):

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from fluxport.policy.guard import GuardPolicy
     from fluxport.policy.guard.words import Dialect
     from fluxport.series import SensorStore
+    from fluxport.sources import SourceOptions
 
 T = TypeVar("T")
 
@@ -44,6 +45,20 @@ class Connection:
     queries_max: int = 3
     tinyint1_bool: bool = False
     shown: str = ""  # what errors call it; else host and port of the database
+    connect_timeout_s: float | None = None
+    read_timeout_s: float | None = None
+
+    @property
+    def options(self) -> SourceOptions:
+        """What is the same for each of its queries."""
+        from fluxport.sources import SourceOptions
+
+        return SourceOptions(
+            tinyint1_bool=self.tinyint1_bool,
+            shown=self.shown,
+            connect_timeout_s=self.connect_timeout_s,
+            read_timeout_s=self.read_timeout_s,
+        )
 
 
 @dataclass(frozen=True)
@@ -256,10 +271,10 @@ def _queried(
     limits: Limits,
 ) -> tuple[Source, Callable[[], int | None]]:
     """The source of a query or of a dataset's, and what counts its rows."""
-    from fluxport.sources import SourceOptions, open_source, scheme_of
+    from fluxport.sources import open_source, scheme_of
 
     query, params = spec.query, spec.params
-    options = SourceOptions(tinyint1_bool=connection.tinyint1_bool, shown=connection.shown)
+    options = connection.options
     if dataset is not None:
         query, params = dataset.compile(scheme_of(connection.url), params, owner)
     else:

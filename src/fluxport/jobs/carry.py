@@ -125,7 +125,7 @@ class Carrier:
         workers = (WORKER_LOST["code"], WORKER_STOPPED["code"])
         tries = 1 + sum(reason["code"] not in workers for reason in record.attempt_errors)
         self._lasting(lambda: self.store.attempt_failed(record.id, record.fence, told_error))
-        if error.retryable and tries < self.options.tries_max:
+        if error.retryable and error.again and tries < self.options.tries_max:
             return self._wait(record, tries) if self._move(record, "queued") else None
         self._move(record, "failed", error=told_error)
         return None

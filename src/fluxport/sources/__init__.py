@@ -37,15 +37,22 @@ GO_FORM = re.compile(r"(?:(?:.*@)?(?:tcp|unix)(?:\(.*\))?|(?!.*://).*@)/[^/?]*(?
 @dataclass(frozen=True)
 class SourceOptions:
     """What a configuration says about every query of a connection; options in the URL itself win. ``shown`` is what
-    errors call the database; without it, its host and port. ``may_read(schema, table)`` says which tables a caller's
-    statement may read, schema None being the connection's own; without it, any. SQLite asks it again for every table
-    that a statement turns out to read; on a server that is what the account's rights are for."""
+    errors call the database; without it, its host and port. Without a timeout, the source's usual one holds.
+    ``may_read(schema, table)`` says which tables a caller's statement may read, schema None being the connection's own;
+    without it, any. SQLite asks it again for every table that a statement turns out to read; on a server that is what
+    the account's rights are for."""
 
     tinyint1_bool: bool = False
     shown: str = ""
-    connect_timeout_s: float = 10.0
-    read_timeout_s: float = 300.0
+    connect_timeout_s: float | None = None
+    read_timeout_s: float | None = None
     may_read: Callable[[str | None, str], bool] | None = None
+
+    @property
+    def timeouts(self) -> dict[str, Any]:
+        """Those that are set, by the names of their fields."""
+        both = {"connect_timeout_s": self.connect_timeout_s, "read_timeout_s": self.read_timeout_s}
+        return {name: value for name, value in both.items() if value is not None}
 
 
 def open_source(

@@ -21,6 +21,7 @@ from typing import Any, Literal
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from fluxport.errors import Refused
+from fluxport.sources import timeouts
 
 # "auto", where nothing is said: as preferred, but plain to this very machine, where there is no network to listen on.
 TlsMode = Literal["auto", "disabled", "preferred", "required", "verify-ca", "verify-identity"]
@@ -63,8 +64,8 @@ class Dsn:
     tls_ca: str | None = None
     tls_cert: str | None = None
     tls_key: str | None = None
-    connect_timeout_s: float = 10.0
-    read_timeout_s: float = 300.0
+    connect_timeout_s: float = timeouts.CONNECT_TIMEOUT_S
+    read_timeout_s: float = timeouts.READ_TIMEOUT_S
     tinyint1_bool: bool = False
     prepared: bool = True
     shown: str = ""
@@ -183,17 +184,12 @@ def _word(words: dict[str, Any]) -> Callable[[str, str], Any]:
     return parse
 
 
-_UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "": 1.0}
-_DURATION = re.compile(r"(?:[0-9]+(?:\.[0-9]+)?(?:ms|s|m|h))+|[0-9]+(?:\.[0-9]+)?")
-
-
 def _seconds(name: str, value: str) -> float:
-    """Go's durations (``1m30s``, ``500ms``) or plain seconds; more than 0."""
-    if _DURATION.fullmatch(value):
-        total = sum(float(n) * _UNITS_S[u] for n, u in re.findall(r"([0-9.]+)(ms|s|m|h|)", value))
-        if 0 < total <= 86_400 * 30:
-            return total
-    raise _refused(f"option {name!r} takes a time such as 10s, 500ms or 1m30s")
+    """Go's durations (``1m30s``, ``500ms``) or plain seconds."""
+    found = timeouts.timeout(value)
+    if found is None:
+        raise _refused(timeouts.refused(name))
+    return found
 
 
 # Name in the URL (lower case, '-' for '_') -> field of Dsn and the reader of its value.
@@ -205,9 +201,8 @@ OPTIONS: dict[str, tuple[str, Callable[[str, str], Any]]] = {
     "ssl-key": ("tls_key", _text),
     "socket": ("socket", _text),
     "unix-socket": ("socket", _text),
-    "connect-timeout": ("connect_timeout_s", _seconds),
-    "timeout": ("connect_timeout_s", _seconds),
-    "read-timeout": ("read_timeout_s", _seconds),
+    **{name: (field, _seconds) for name, field in timeouts.FIELDS.items()},
+    "timeout": ("connect_timeout_s", _seconds),  # this and the next as Go's driver has them
     "readtimeout": ("read_timeout_s", _seconds),
     # false: the text protocol, for proxies that cannot prepare statements; no parameters then
     "prepared": ("prepared", _word({"true": True, "false": False})),

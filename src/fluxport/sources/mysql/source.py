@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from fluxport.errors import Canceled, FluxportError, QueryFailed, Refused
@@ -54,12 +55,7 @@ class MySqlSource:
     ) -> None:
         self._dsn = parse_dsn(
             url,
-            Dsn(
-                connect_timeout_s=options.connect_timeout_s,
-                read_timeout_s=options.read_timeout_s,
-                tinyint1_bool=options.tinyint1_bool,
-                shown=options.shown,
-            ),
+            replace(Dsn(tinyint1_bool=options.tinyint1_bool, shown=options.shown), **options.timeouts),
         )
         self._query, self._params = positional(query, params)
         self._values = encoded(self._params)

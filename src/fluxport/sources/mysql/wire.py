@@ -14,6 +14,7 @@ from collections.abc import Generator
 from typing import TYPE_CHECKING
 
 from fluxport.errors import Canceled, Unavailable
+from fluxport.sources import timeouts
 from fluxport.sources.mysql.dsn import Dsn
 from fluxport.sources.mysql.servererrors import ServerError
 
@@ -25,7 +26,12 @@ BUFFER_BYTES = 16 << 10
 # Bytes behind the buffer's end that are never filled, so that fixed-width reads near the end stay inside.
 SLACK_BYTES = 64
 
-_KEEPALIVE = (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3))
+_KEEPALIVE = (
+    ("TCP_KEEPIDLE", timeouts.KEEPALIVE_IDLE_S),
+    ("TCP_KEEPINTVL", timeouts.KEEPALIVE_INTERVAL_S),
+    ("TCP_KEEPCNT", timeouts.KEEPALIVE_COUNT),
+    ("TCP_USER_TIMEOUT", timeouts.UNACKNOWLEDGED_MS),
+)
 
 
 class Wire:
@@ -236,6 +242,7 @@ class Wire:
                 f"The database on {self._dsn.place} sent nothing for {self._wait_s:g} s; "
                 f"try again, or raise {self._wait_option}.",
                 code="source_timeout",
+                again=self._wait_option == "connect-timeout",
             )
         return Unavailable(
             f"The connection to the database on {self._dsn.place} was lost; try again.",

@@ -11,14 +11,17 @@ import re
 import select
 import socket
 import sys
+import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING
+from urllib.parse import unquote
 
 from fluxport.errors import Canceled, FluxportError, QueryFailed, Refused, Unavailable
 from fluxport.pgrefusal import refusal_state
+from fluxport.sources import timeouts
 from fluxport.sources.postgres.sqlstate import translated
 
 if TYPE_CHECKING:
@@ -166,7 +169,10 @@ class Link:
         from psycopg import capabilities, pq
 
         if not capabilities.has_cancel_safe():
-            conn.get_cancel().cancel()
+            # This one waits for as long as TCP does, on its own copy of the address.
+            canceling = threading.Thread(target=conn.get_cancel().cancel, daemon=True)
+            canceling.start()
+            canceling.join(CANCEL_WAIT_S)
             return
         request = conn.cancel_conn()
         request.start()
@@ -236,7 +242,9 @@ class Link:
     def _until_ready(self, events: int) -> None:
         if not self._wait(events, time.monotonic() + self._read_timeout_s):
             raise Unavailable(
-                f"The database sent nothing for {self._read_timeout_s:g} s; try again.", code="source_timeout"
+                f"The database sent nothing for {self._read_timeout_s:g} s; try again, or raise read-timeout.",
+                code="source_timeout",
+                again=False,
             )
 
     def _wait(self, events: int, until: float) -> bool:
@@ -265,8 +273,11 @@ def _poll(fileno: int, events: int, wait_ms: float) -> bool:
     return bool(poller.poll(wait_ms))
 
 
-def conninfo(url: str, connect_timeout_s: float) -> bytes:
-    """The URL in libpq's own form; Refused if libpq cannot read it, without repeating it."""
+def conninfo(url: str, defaults: Mapping[str, float]) -> tuple[bytes, float, float]:
+    """The URL in libpq's own form, and the timeouts for connecting and reading, in the URL or else in ``defaults``.
+
+    Refused if libpq cannot read it, without repeating it.
+    """
     try:
         from psycopg import conninfo as libpq
         from psycopg import errors
@@ -274,19 +285,46 @@ def conninfo(url: str, connect_timeout_s: float) -> bytes:
         raise Refused(
             "PostgreSQL needs the package psycopg: pip install 'fluxport[postgres]'.", code="missing_extra"
         ) from None
-    defaults = {
+    url, given_timeouts = _without_timeouts(url)
+    both = {**defaults, **given_timeouts}
+    connect_s = both.get("connect_timeout_s", timeouts.CONNECT_TIMEOUT_S)
+    usual = {
         "application_name": "fluxport",
-        "client_encoding": "UTF8",
-        "connect_timeout": str(max(2, round(connect_timeout_s))),
+        "connect_timeout": str(max(2, round(connect_s))),
+        "keepalives_idle": str(timeouts.KEEPALIVE_IDLE_S),
+        "keepalives_interval": str(timeouts.KEEPALIVE_INTERVAL_S),
+        "keepalives_count": str(timeouts.KEEPALIVE_COUNT),
+        "tcp_user_timeout": str(timeouts.UNACKNOWLEDGED_MS),
     }
     try:
         given = libpq.conninfo_to_dict(url)
         if not re.fullmatch(r"[0-9,]*", str(given.get("port", ""))):
             raise errors.ProgrammingError
-        return libpq.make_conninfo("", **(defaults | given | {"client_encoding": "UTF8"})).encode()
+        made = libpq.make_conninfo("", **(usual | given | {"client_encoding": "UTF8"})).encode()
     except errors.Error:
         raise Refused(
             "The PostgreSQL data source is not right: write postgresql://user:password@host:5432/database "
-            "(percent-encode '/', '@', ':', '#', '?' of a password; options are libpq's, such as sslmode=require).",
+            "(percent-encode '/', '@', ':', '#', '?' of a password; options are libpq's, such as sslmode=require, "
+            "and connect-timeout and read-timeout).",
             code="bad_dsn",
         ) from None
+    return made, connect_s, both.get("read_timeout_s", timeouts.READ_TIMEOUT_S)
+
+
+def _without_timeouts(url: str) -> tuple[str, dict[str, float]]:
+    """``url`` with the options that are libpq's own alone, and what the others say."""
+    place, mark, query = url.partition("?")
+    kept: list[str] = []
+    found: dict[str, float] = {}
+    for pair in query.split("&"):
+        name, _, value = pair.partition("=")
+        field = timeouts.field_of(unquote(name))
+        if field is None:
+            kept.append(pair)
+        elif (seconds := timeouts.timeout(unquote(value))) is not None:
+            found[field] = seconds
+        else:
+            raise Refused(
+                f"The PostgreSQL data source is not right: {timeouts.refused(unquote(name))}.", code="bad_dsn"
+            )
+    return place + (mark + "&".join(kept) if any(kept) else ""), found

@@ -65,12 +65,8 @@ class PostgresSource:
         self._limits = limits
         self._closed = threading.Event()
         self._busy = threading.Lock()  # held while a thread uses the connection
-        self._link = Link(
-            conninfo(url, options.connect_timeout_s),
-            self._closed.is_set,
-            options.connect_timeout_s,
-            options.read_timeout_s,
-        )
+        address, connect_s, read_s = conninfo(url, options.timeouts)
+        self._link = Link(address, self._closed.is_set, connect_s, read_s)
         self._columns: list[Column] = []
         self._decoder: Decoder | None = None
         self._rows = 0

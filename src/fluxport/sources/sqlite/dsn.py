@@ -1,44 +1,50 @@
-"""``sqlite:///relative.db``, ``sqlite:////absolute/path.db``; option ``busy-timeout`` in seconds."""
+"""``sqlite:///relative.db``, ``sqlite:////absolute/path.db``, with timeouts as options."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qsl, unquote
 
 from fluxport.errors import Refused
+from fluxport.sources import timeouts
 
-OPTIONS = ("busy-timeout",)
+BUSY_TIMEOUT = "busy-timeout"  # SQLite's name for connect-timeout: a writer that holds the file is what one waits for
+OPTIONS = (*timeouts.FIELDS, BUSY_TIMEOUT)
 
 
 @dataclass(frozen=True)
 class Dsn:
-    path: Path
-    busy_timeout_s: float = 5.0
+    """``read_timeout_s`` None: a statement may go on without a row until the deadline."""
+
+    path: Path = Path()
+    connect_timeout_s: float = 5.0
+    read_timeout_s: float | None = None
 
     @property
     def read_only_uri(self) -> str:
         return f"{self.path.absolute().as_uri()}?mode=ro"
 
 
-def parse_dsn(text: str) -> Dsn:
+def parse_dsn(text: str, defaults: Dsn | None = None) -> Dsn:
     place, _, query = text.partition("://")[2].partition("?")
     if not place.startswith("/") or place == "/":
         raise _refused("write sqlite:///file.db for a relative path and sqlite:////path/file.db for an absolute one")
     path = Path(unquote(place[1:]))
     if "\0" in str(path):
         raise _refused("the path holds a zero byte")
-    busy_timeout_s = 5.0
+    found: dict[str, Any] = {}
     for name, value in parse_qsl(query, keep_blank_values=True):
-        if name.replace("_", "-") not in OPTIONS:
+        is_busy = name.lower().replace("_", "-") == BUSY_TIMEOUT
+        field = timeouts.FIELDS["connect-timeout"] if is_busy else timeouts.field_of(name)
+        if field is None:
             raise _refused(f"unknown option {name!r}; these exist: {', '.join(OPTIONS)}")
-        try:
-            busy_timeout_s = float(value.removesuffix("s"))
-        except ValueError:
-            busy_timeout_s = -1.0
-        if not 0 <= busy_timeout_s <= 3600:
-            raise _refused(f"option {name!r} takes seconds such as 5")
-    return Dsn(path, busy_timeout_s)
+        seconds = 0.0 if is_busy and value in ("0", "0s") else timeouts.timeout(value)
+        if seconds is None:
+            raise _refused(timeouts.refused(name))
+        found[field] = seconds
+    return replace(defaults or Dsn(), path=path, **found)
 
 
 def _refused(what: str) -> Refused:

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from fluxport.errors import Canceled, FluxportError, Refused, Unavailable
@@ -20,7 +21,7 @@ from fluxport.sources.oversize import ROW_CELLS_MAX, cell_too_large, row_too_lar
 from fluxport.sources.placeholders import place, without_end
 from fluxport.sources.sqlite.authorizer import Authorizer
 from fluxport.sources.sqlite.bounds import disk_is_low, set_bounds
-from fluxport.sources.sqlite.dsn import parse_dsn
+from fluxport.sources.sqlite.dsn import Dsn, parse_dsn
 from fluxport.sources.sqlite.errors import translated
 from fluxport.sources.sqlite.params import TOKENS, bound
 from fluxport.stages import Batches, Limits
@@ -55,7 +56,7 @@ class SqliteSource:
         findings: Findings,
         limits: Limits,
     ) -> None:
-        self._dsn = parse_dsn(url)
+        self._dsn = parse_dsn(url, replace(Dsn(), **options.timeouts))
         self._placed = place(query, params, TOKENS)
         self._values = [bound(value, number) for number, value in enumerate(self._placed.values, 1)]
         self._may_read = options.may_read
@@ -67,6 +68,7 @@ class SqliteSource:
         self._disk_is_low = False
         self._left = threading.Event()  # set when the connection is given up
         self._deadline: float | None = None
+        self._no_row_since: float | None = None  # while a statement runs, if that has a limit
         self._connection: sqlite3.Connection | None = None
         self._cursor: sqlite3.Cursor | None = None
         self._pending: list[Row] = []
@@ -80,7 +82,7 @@ class SqliteSource:
             with self._busy:
                 if self._schema is None:
                     try:
-                        with self._translated():
+                        with self._timed(), self._translated():
                             self._start()
                     except BaseException:
                         self._leave()
@@ -145,7 +147,7 @@ class SqliteSource:
         connection = sqlite3.connect(
             self._dsn.read_only_uri,
             uri=True,
-            timeout=min(self._dsn.busy_timeout_s, self._limits.deadline_s or self._dsn.busy_timeout_s),
+            timeout=min(self._dsn.connect_timeout_s, self._limits.deadline_s or self._dsn.connect_timeout_s),
             isolation_level=None,
             check_same_thread=False,
         )
@@ -226,7 +228,7 @@ class SqliteSource:
     def _next(self, schema: pa.Schema) -> pa.RecordBatch | None:
         import pyarrow as pa
 
-        with self._busy, self._translated():
+        with self._busy, self._timed(), self._translated():
             self._refuse_if_ended()
             rows, self._pending = self._pending or self._pull(), []
             self._refuse_if_ended()
@@ -244,8 +246,11 @@ class SqliteSource:
         assert self._cursor is not None
         rows: list[Row] = []
         size = 0
+        timed = self._dsn.read_timeout_s is not None
         for row in self._cursor:
             rows.append(row)
+            if timed:
+                self._no_row_since = time.monotonic()
             before = size
             for cell in row:
                 if type(cell) in SIZED:
@@ -268,7 +273,20 @@ class SqliteSource:
 
     def _ended(self) -> int:
         """Asked by SQLite while a statement runs: anything but 0 ends it."""
-        return self._closed or self._disk_is_low or self._late()
+        return self._closed or self._disk_is_low or self._late() or self._silent()
+
+    def _silent(self) -> bool:
+        limit, since = self._dsn.read_timeout_s, self._no_row_since
+        return limit is not None and since is not None and time.monotonic() - since >= limit
+
+    @contextmanager
+    def _timed(self) -> Iterator[None]:
+        """Within it, a statement may go on without a row for as long as the read timeout says."""
+        self._no_row_since = time.monotonic()
+        try:
+            yield
+        finally:
+            self._no_row_since = None
 
     def _late(self) -> bool:
         return self._deadline is not None and time.monotonic() >= self._deadline
@@ -283,6 +301,12 @@ class SqliteSource:
         if self._late():
             raise Unavailable(
                 "The query did not end within its time limit; ask for fewer rows or more time.", code="deadline"
+            )
+        if self._silent():
+            raise Unavailable(
+                f"SQLite found no row for {self._dsn.read_timeout_s:g} s; try another query, or raise read-timeout.",
+                code="source_timeout",
+                again=False,
             )
 
     @contextmanager

@@ -1,0 +1,19 @@
+"""Durations as people write them: ``90s``, ``15m``, ``1h30m``, ``500ms``, ``7d`` or plain seconds."""
+
+from __future__ import annotations
+
+import re
+
+UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
+_NUMBER = r"[0-9]+(?:\.[0-9]+)?"
+_PART = re.compile(rf"({_NUMBER})(ms|s|m|h|d)")
+
+
+def seconds(text: str) -> float:
+    """ValueError if ``text`` is no duration."""
+    if re.fullmatch(_NUMBER, text):
+        return float(text)
+    parts = _PART.findall(text)
+    if not parts or "".join(number + unit for number, unit in parts) != text:
+        raise ValueError("a duration is a number of seconds or like 90s, 15m, 1h30m, 7d")
+    return float(sum(float(number) * UNITS_S[unit] for number, unit in parts))
