@@ -57,23 +57,22 @@ def test_an_error_of_ours_goes_up_as_it_is(postgres: PostgresDatabase) -> None:
     assert isinstance(raised(postgres.url, "SELECT * FROM no_such_table"), sa.exc.ProgrammingError)
 
 
-@pytest.mark.parametrize("state", ["25006", "53100", "57014"])
-def test_the_engine_of_jobs_tries_again_what_can_pass(postgres: PostgresDatabase, state: str) -> None:
-    connect(postgres.url).dispose()
-    theirs = sa.create_engine(sa.make_url(postgres.url).set(drivername="postgresql+psycopg"))
-    with pytest.raises(sa.exc.DBAPIError) as found, theirs.begin() as connection:
+@pytest.mark.parametrize(("state", "kept"), [("25006", False), ("57P01", False), ("40001", True), ("55P03", True)])
+def test_a_connection_to_a_server_that_is_not_the_right_one_any_more_is_given_up(
+    postgres: PostgresDatabase, state: str, kept: bool
+) -> None:
+    engine = connect(postgres.url, pool_size=1)
+
+    def session() -> int:
+        with transaction(engine) as connection:
+            return int(connection.execute(sa.text("SELECT pg_backend_pid()")).scalar_one())
+
+    before = session()
+    with pytest.raises(Unavailable), transaction(engine) as connection:
         connection.execute(sa.text(raise_state(state)))
-    theirs.dispose()
-    assert found.value.connection_invalidated  # what DBOS looks at
-
-
-def test_a_conflict_of_two_workers_is_the_engines_own_to_solve(postgres: PostgresDatabase) -> None:
-    connect(postgres.url).dispose()
-    theirs = sa.create_engine(sa.make_url(postgres.url).set(drivername="postgresql+psycopg"))
-    with pytest.raises(sa.exc.DBAPIError) as found, theirs.begin() as connection:
-        connection.execute(sa.text(raise_state("55P03")))
-    theirs.dispose()
-    assert not found.value.connection_invalidated
+    after = session()
+    engine.dispose()
+    assert (after == before) is kept
 
 
 def failing(pragma: str, folder: Path) -> FluxportError:

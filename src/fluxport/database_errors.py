@@ -147,16 +147,9 @@ def _of_sqlite(cause: sqlite3.Error, url: sa.URL | None) -> FluxportError | None
     return None
 
 
-def give_passing_connections_up() -> None:
-    """From now on a connection that meets an error which can pass is given up, on every engine of this process.
-
-    After a failover it leads to the wrong server.
-    """
-    if not sa.event.contains(sa.Engine, "handle_error", _given_up):
-        sa.event.listen(sa.Engine, "handle_error", _given_up)
-
-
-def _given_up(context: Any) -> None:
+def give_up_connection(context: Any) -> None:
+    """What an engine does at an error (``handle_error``): a connection that meets one which can pass is not used again.
+    After a failover, for one, it leads to the wrong server."""
     cause = context.original_exception
     state = getattr(cause, "sqlstate", None)
     code = getattr(cause, "sqlite_errorcode", None)

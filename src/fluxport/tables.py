@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from fluxport.database_errors import AWAY, UNUSABLE, give_passing_connections_up, translated
+from fluxport.database_errors import AWAY, UNUSABLE, give_up_connection, translated
 from fluxport.errors import FluxportError, Refused
 
 T = TypeVar("T")
@@ -228,10 +228,9 @@ def connect(url: str, *, pool_size: int = 5, patient: bool = False) -> sa.Engine
     """An engine for ``sqlite:///FILE`` or ``postgresql://...``; Refused for anything else. A ``patient`` caller tries
     again whatever fails: it waits for one of its ``pool_size`` sessions of PostgreSQL, and does not ask before each use
     whether it lives."""
-    give_passing_connections_up()
     parsed = _parsed(url)
     if parsed.drivername.startswith("postgres"):
-        return sa.create_engine(
+        engine = sa.create_engine(
             parsed.set(drivername="postgresql+psycopg"),
             pool_size=pool_size,
             max_overflow=0 if patient else 10,
@@ -240,6 +239,8 @@ def connect(url: str, *, pool_size: int = 5, patient: bool = False) -> sa.Engine
             connect_args={"connect_timeout": 5},
             hide_parameters=True,  # an error that is logged or kept must not quote what was asked for
         )
+        sa.event.listen(engine, "handle_error", give_up_connection)
+        return engine
     engine = sa.create_engine(parsed, connect_args={"timeout": 15, "check_same_thread": False}, hide_parameters=True)
 
     @sa.event.listens_for(engine, "connect")
@@ -248,6 +249,8 @@ def connect(url: str, *, pool_size: int = 5, patient: bool = False) -> sa.Engine
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = NORMAL")
         connection.execute("PRAGMA foreign_keys = ON")
+
+    sa.event.listen(engine, "handle_error", give_up_connection)
 
     @sa.event.listens_for(engine, "begin")
     def _begin(connection: sa.Connection) -> None:

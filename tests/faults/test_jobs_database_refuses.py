@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import resource
 import signal
 from pathlib import Path
@@ -31,7 +32,14 @@ def status(client: Client, export_id: str) -> str:
 def test_exports_that_end_while_the_database_takes_no_writes_are_completed_after(tmp_path: Path) -> None:
     with scratch_postgres() as postgres, emulator(tmp_path, ROWS) as url:
         slow = FaultProxy(url, "slow", 3_000_000, slow_bytes_s=1_000_000)
-        with slow, service(tmp_path, slow.url, FLUXPORT_DATABASE=postgres.url) as client:
+        with (
+            slow,
+            service(tmp_path, slow.url, FLUXPORT_DATABASE=postgres.url) as client,
+            contextlib.ExitStack() as stack,
+        ):
+            environ = {"FLUXPORT_DATABASE": postgres.url, "MYSQL_DSN": slow.url}
+            environ |= {"LOCAL_STORAGE_PATH": str(tmp_path / "exports")}
+            stack.enter_context(process("worker", folder=tmp_path, environ=environ, until="worker ready"))
             ids = [client.post("/v1/exports", BODY).json()["id"] for _ in range(3)]
             assert slow.faulted.wait(60)
             assert wait_until(lambda: all(status(client, i) == "running" for i in ids), 60)
@@ -47,10 +55,11 @@ def test_exports_that_end_while_the_database_takes_no_writes_are_completed_after
             later = [client.post("/v1/exports", BODY).json()["id"] for _ in range(3)]
             assert wait_until(lambda: all(status(client, i) == "completed" for i in later), 120)
             assert wait_until(lambda: client.plain_get("/health/ready").status_code == 200, 60)
-            rows = [client.get(f"/v1/exports/{i}").json()["rows"] for i in ids]
+            jobs = [client.get(f"/v1/exports/{i}").json() for i in ids]
     assert (unready.status_code, unready.json()["database"]) == (503, "unavailable")
     assert (refused.status_code, refused.json()["code"]) == (503, "database_away")
-    assert rows == [ROWS] * 3
+    # None of the two workers took the other for dead because neither could say that it lives.
+    assert [(job["rows"], job["attempts"]) for job in jobs] == [(ROWS, 1)] * 3
 
 
 def test_a_service_whose_disk_is_full_says_so_and_goes_on_when_there_is_room(tmp_path: Path) -> None:

@@ -67,6 +67,8 @@ class Worker:
         self._tells: set[Future[None]] = set()
         self._ending = threading.Event()  # nothing more is taken
         self._stopped = threading.Event()
+        # On the clock of time.monotonic(): the last heartbeat, and from when on silent workers are taken for dead.
+        self._beaten, self._judge_at = time.monotonic(), 0.0
         self._threads: tuple[threading.Thread, threading.Thread]
 
     def start(self) -> None:
@@ -164,7 +166,6 @@ class Worker:
     # -- the lease -------------------------------------------------------------------------------------------------
 
     def _keep_alive(self) -> None:
-        beaten = time.monotonic()
         while not self._stopped.wait(BEAT_EVERY_S):
             try:
                 self._beat()
@@ -173,14 +174,19 @@ class Worker:
                 continue
             except Exception as error:
                 log.exception("no heartbeat")
-                if time.monotonic() - beaten > UNUSABLE_MAX_S:
+                if time.monotonic() - self._beaten > UNUSABLE_MAX_S:
                     end_process("the service's own database stays unusable", error)
                 continue
-            beaten = time.monotonic()
 
     def _beat(self) -> None:
+        # After a time in which this one could not say that it lives, neither could the others: they get as long for it.
+        gap = time.monotonic() - self._beaten > queue.DEAD_AFTER_S
         with transaction(self._store.engine) as connection:
-            returned, waits = queue.beat(connection, self.executor_id, self._store.now(connection))
+            now, judge = self._store.now(connection), not gap and time.monotonic() >= self._judge_at
+            returned, waits = queue.beat(connection, self.executor_id, now, judge=judge)
+        if gap:
+            self._judge_at = time.monotonic() + queue.DEAD_AFTER_S
+        self._beaten = time.monotonic()
         if returned:
             log.warning("%d jobs of workers that are gone wait again", returned)
         if waits:

@@ -10,10 +10,12 @@ import contextlib
 import logging
 import re
 import threading
+import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Protocol
 
 from fluxport.errors import Broken, Canceled, Conflict, Unavailable
@@ -21,7 +23,7 @@ from fluxport.jobs.carry import completed, put, watch
 from fluxport.jobs.exports import Exports
 from fluxport.jobs.states import Status
 from fluxport.jobs.store import Caller, Record
-from fluxport.loops import background, keep_going
+from fluxport.loops import attempt, background, keep_going
 from fluxport.pipeline import as_failure
 from fluxport.plan import Export, ExportSpec, plan_pushed
 from fluxport.sources.pushed import PushedColumn, PushedOptions
@@ -86,6 +88,8 @@ class Pushes:
         self._keep_s = keep_s
         self._held: set[str] = set()
         self._stopped = threading.Event()
+        # On the clock of time.monotonic(): the last round that went well, and from when on silent holders are dead.
+        self._looked, self._expire_at = time.monotonic(), 0.0
         self._holder = background(
             "fluxport-pushes", keep_going, "holding pushes", self._stopped, HOLD_EVERY_S, self._hold
         )
@@ -175,8 +179,8 @@ class Pushes:
 
     def _ended(self, record: Record) -> Record:
         self._held.discard(record.id)
-        self._store.release_push(record.id)
-        return self._store.get(record.id)
+        attempt("releasing a push", partial(self._store.release_push, record.id))  # else it is found by its age
+        return patiently(lambda: self._store.get(record.id), self._stopped)
 
     def expire(self) -> None:
         """Fail what a dead process left."""
@@ -191,9 +195,15 @@ class Pushes:
         self._holder.join()
 
     def _hold(self) -> None:
+        began = time.monotonic()
+        # After a time in which this process could hold nothing, neither could the others: they get as long for it.
+        if began - self._looked > HELD_S / 2:
+            self._expire_at = began + HELD_S / 2
         if held := list(self._held):
             self._store.hold_pushes(held, self._store.clock() + HELD_S)
-        self.expire()
+        if began >= self._expire_at:
+            self.expire()
+        self._looked = began
 
 
 def named(caller: Caller, request_id: str) -> Caller:

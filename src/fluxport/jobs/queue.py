@@ -175,13 +175,14 @@ def next_due_s(connection: sa.Connection) -> float | None:
 # -- the lease -----------------------------------------------------------------------------------------------------
 
 
-def beat(connection: sa.Connection, worker: str, now: float) -> tuple[int, bool]:
-    """A sign of life, ``now`` by the database's clock, and a look at the others: how many jobs of dead ones were
-    given back, and whether anything waits that is due."""
+def beat(connection: sa.Connection, worker: str, now: float, *, judge: bool = True) -> tuple[int, bool]:
+    """A sign of life, ``now`` by the database's clock, and, to ``judge``, a look at the others: how many jobs of dead
+    ones were given back, and whether anything waits that is due."""
     insert = insert_into(connection, executors)
     alive = insert.on_conflict_do_update(index_elements=[executors.c.id], set_={"seen_at": insert.excluded.seen_at})
     connection.execute(alive, {"id": worker, "seen_at": now})
-    connection.execute(sa.delete(executors).where(executors.c.seen_at < now - DEAD_AFTER_S))
+    if judge:
+        connection.execute(sa.delete(executors).where(executors.c.seen_at < now - DEAD_AFTER_S))
     living = sa.select(executors.c.id)
     returned, waits = 0, False
     for table in (queue, tells):
