@@ -9,8 +9,9 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
+from fluxport.auth.keys import Keys
 from fluxport.jobs.store import Store
-from fluxport.tables import metadata
+from fluxport.tables import connect, metadata
 from postgres_support import scratch_postgres
 
 DATABASES = ["sqlite", "postgresql"]
@@ -42,3 +43,13 @@ def empty_store(url: str, clock: Clock) -> Iterator[Store]:
             connection.execute(sa.delete(table))
     yield store
     store.close()
+
+
+def new_key(
+    folder: Path, name: str, user: str, *scopes: str, expires_s: float | None = None, active_max: int | None = None
+) -> str:
+    """What ``fluxport keys create`` prints, without the time that a process takes."""
+    engine = connect(f"sqlite:///{folder}/fluxport.db")
+    token = Keys(engine).create(name, user, scopes, expires_s=expires_s, active_max=active_max)[1]
+    engine.dispose()
+    return token

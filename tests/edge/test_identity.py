@@ -19,10 +19,9 @@ import httpx
 import pytest
 from click.testing import CliRunner
 
-from fluxport.auth.keys import Keys
 from fluxport.cli import root
 from fluxport.jobs.store import Store
-from fluxport.tables import connect
+from identity_support import new_key
 from service_support import SECRET, Client, emulator, service
 
 PASSWORD = "correct horse battery"
@@ -52,16 +51,6 @@ def fluxport(folder: Path, *words: str, typed: str = "") -> str:
     ended = CliRunner().invoke(root, words, input=typed, env=environ, catch_exceptions=False)
     assert ended.exit_code == 0, ended.output
     return ended.stdout.strip()
-
-
-def new_key(
-    folder: Path, name: str, user: str, *scopes: str, expires_s: float | None = None, active_max: int | None = None
-) -> str:
-    """What ``fluxport keys create`` prints, without the time that a process takes."""
-    engine = connect(f"sqlite:///{folder}/fluxport.db")
-    token = Keys(engine).create(name, user, scopes, expires_s=expires_s, active_max=active_max)[1]
-    engine.dispose()
-    return token
 
 
 @dataclass

@@ -38,6 +38,7 @@ from fluxport.pipeline import as_failure
 from fluxport.plan import Export, ExportSpec
 from fluxport.sources.pushed import PushedColumn, ReadSource, kind_of_type
 from fluxport.stages import Chunks
+from fluxport.strict_json import read_json
 from fluxport.telemetry import logs, metrics
 
 log = logging.getLogger("fluxport.flight")
@@ -305,10 +306,7 @@ def _not_served(method: str) -> None:
 def _json(content: bytes) -> Any:
     if len(content) > COMMAND_BYTES_MAX:
         raise Refused("A ticket or command is at most 1 MiB of JSON.", code="bad_json")
-    try:
-        return json.loads(content)
-    except (ValueError, RecursionError):
-        raise Refused("A ticket or command is JSON.", code="bad_json") from None
+    return read_json(content, "A ticket or command")
 
 
 def _spec(content: bytes) -> ExportSpec:

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 import re
 import time
 import uuid
 from http import HTTPStatus
-from typing import Any
 
+from fastapi.exceptions import RequestValidationError
 from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from fluxport.errors import FluxportError, Refused
+from fluxport.errors import FluxportError
 from fluxport.headers import content_disposition
 from fluxport.telemetry import logs, metrics
 
@@ -34,21 +33,6 @@ QUEUE_WORDS = {
     "bad_token": "INVALID_TOKEN",
 }
 QUEUE_WORDS_BY_STATUS = {401: "UNAUTHORIZED", 404: "NOT_FOUND", 429: "RATE_LIMIT", 501: "DISABLED"}
-
-
-def parse_json(body: bytes) -> Any:
-    """Refused for what is not JSON, and for text that no file can hold: half of a surrogate pair."""
-    try:
-        found = json.loads(body)
-        if b"\\u" in body:
-            json.dumps(found, ensure_ascii=False).encode()
-    except UnicodeEncodeError:
-        raise Refused(
-            "The body holds a lone surrogate (\\ud800 to \\udfff), which is no character.", code="bad_json"
-        ) from None
-    except (ValueError, RecursionError):
-        raise Refused("The body is not valid JSON.", code="bad_json") from None
-    return found
 
 
 NO_STORE = {"Cache-Control": "no-store"}
@@ -91,11 +75,26 @@ async def failure_answer(request: Request, error: Exception) -> Response:
     return problem(request, error.status, error.code, error.message, error.retry_after_s)
 
 
+async def parameter_answer(request: Request, error: Exception) -> Response:
+    """A parameter in the query or the path that is not of its type: named, and its value not repeated."""
+    assert isinstance(error, RequestValidationError)
+    first = error.errors()[0]
+    name = str(first["loc"][-1])
+    metrics.refusal("bad_parameter")
+    return problem(request, 400, "bad_parameter", f"The parameter {name!r} is not right: {_lower(first['msg'])}.")
+
+
+def _lower(sentence: str) -> str:
+    return sentence[:1].lower() + sentence[1:]
+
+
 async def http_answer(request: Request, error: Exception) -> Response:
     status = getattr(error, "status_code", 500)
     detail = {404: "There is nothing at this address.", 405: "This address does not take this method."}
     code = {404: "not_found", 405: "method_not_allowed"}.get(status, "http_error")
-    return problem(request, status, code, detail.get(status, str(getattr(error, "detail", "The request failed."))))
+    answer = problem(request, status, code, detail.get(status, str(getattr(error, "detail", "The request failed."))))
+    answer.headers.update(getattr(error, "headers", None) or {})  # such as Allow
+    return answer
 
 
 async def crash_answer(request: Request, error: Exception) -> Response:
@@ -143,7 +142,11 @@ class RequestIds:
             await send(message)
 
         try:
-            await self._app(scope, receive, sending)
+            if "\0" in scope["path"] or b"%00" in scope["query_string"]:  # no name or value of ours has one
+                detail = "A NUL character (%00) can be in no address and no parameter."
+                await problem(Request(scope), 400, "bad_parameter", detail)(scope, receive, sending)
+            else:
+                await self._app(scope, receive, sending)
         finally:
             metrics.request(scope["method"], getattr(scope.get("route"), "path", None), status)
             fields = {"status": status, "duration_ms": round((time.monotonic() - began) * 1000, 1)}

@@ -11,12 +11,13 @@ from fastapi.responses import JSONResponse, Response
 
 from fluxport.auth.scopes import allows
 from fluxport.errors import NotFound
-from fluxport.http.answers import NO_STORE, parse_json
+from fluxport.http.answers import NO_STORE
 from fluxport.http.callers import Callers
 from fluxport.http.native import EXPORT_BODY
 from fluxport.jobs.exports import Exports
 from fluxport.plan import ExportSpec
 from fluxport.sources import scheme_of
+from fluxport.strict_json import read_json
 
 
 def router(exports: Exports, callers: Callers, *, threads: Executor) -> APIRouter:
@@ -49,7 +50,7 @@ def router(exports: Exports, callers: Callers, *, threads: Executor) -> APIRoute
     @routes.post("/preview", openapi_extra=EXPORT_BODY, summary="The first 50 rows of an export as JSON")
     async def preview(request: Request) -> Response:
         caller, body = await callers.verified(request)
-        spec = ExportSpec.from_json(parse_json(body))
+        spec = ExportSpec.from_json(read_json(body))
         # A query may take long: not in the few threads that every other request needs.
         shown = await asyncio.get_running_loop().run_in_executor(threads, exports.preview, spec, caller)
         columns = json.dumps([{"name": name, "type": kind, "key": key} for name, kind, key in shown.columns])

@@ -17,13 +17,14 @@ from starlette.types import Message, Receive, Scope, Send
 from fluxport.auth.tokens import check_download_token
 from fluxport.errors import Canceled, Gone, NotFound, Refused
 from fluxport.http import redeem
-from fluxport.http.answers import NO_STORE, parse_json
+from fluxport.http.answers import NO_STORE
 from fluxport.http.bridge import disconnect
 from fluxport.http.callers import Callers, address_of
 from fluxport.http.files import Files, file_of
 from fluxport.jobs.exports import Exports
 from fluxport.jobs.links import Links
 from fluxport.jobs.store import Record, Store
+from fluxport.strict_json import read_json
 
 
 def router(exports: Exports, callers: Callers, links: Links, files: Files) -> APIRouter:
@@ -33,7 +34,7 @@ def router(exports: Exports, callers: Callers, links: Links, files: Files) -> AP
     @routes.post("/exports/{export_id}/links", status_code=201, summary="A new download link")
     async def link(request: Request, export_id: str) -> Response:
         caller, body = await callers.verified(request)
-        asked = parse_json(body) if body else {}
+        asked = read_json(body) if body else {}
         if (
             not isinstance(asked, dict)
             or set(asked) - {"one_time"}

@@ -11,7 +11,6 @@ from starlette.concurrency import run_in_threadpool
 
 from fluxport.auth.signing import Version
 from fluxport.errors import Refused
-from fluxport.http.answers import parse_json
 from fluxport.http.callers import Callers
 from fluxport.jobs.exports import Exports
 from fluxport.jobs.links import Links
@@ -20,6 +19,7 @@ from fluxport.jobs.states import Status
 from fluxport.jobs.store import Record
 from fluxport.jobs.view import job_json
 from fluxport.plan import ExportSpec
+from fluxport.strict_json import read_json
 
 FORMATS = {"csv": "csv", "json": "jsonl", "excel": "xlsx", "xlsx": "xlsx"}
 BOTH: tuple[Version, ...] = ("v1", "v2")
@@ -41,7 +41,7 @@ def router(exports: Exports, callers: Callers, links: Links, *, compression: str
     @routes.post("/export", status_code=202, summary="Queue an export of a query")
     async def export(request: Request) -> Response:
         caller, body = await callers.verified(request, BOTH)
-        spec, email = read_request(parse_json(body), compression)
+        spec, email = read_request(read_json(body), compression)
         notify = {"email": [email]} if email else {}
         asked = ExportRequest(spec, notify)
         record, _ = await run_in_threadpool(exports.submit, asked, caller, door="fluxquery")

@@ -13,7 +13,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
 from fluxport.errors import Refused
-from fluxport.http.answers import NO_STORE, parse_json
+from fluxport.http.answers import NO_STORE
 from fluxport.http.bridge import streamed
 from fluxport.http.callers import Callers
 from fluxport.http.session import is_local
@@ -24,6 +24,7 @@ from fluxport.series import Points, Sensor
 from fluxport.series.bodies import READERS, read_points
 from fluxport.sources.series import BEGIN_MS, END_MS, Selection
 from fluxport.stages import PROCESSORS
+from fluxport.strict_json import read_json
 from fluxport.telemetry import metrics
 
 T = TypeVar("T")
@@ -200,7 +201,7 @@ def add_native(routes: APIRouter, door: Door) -> None:
     @routes.put("/v1/sensors/{sensor_id:path}", tags=tags, summary="Give a sensor a name and a unit")
     async def describe(request: Request, sensor_id: str) -> Response:
         body = await door.writer(request)
-        name, unit = read_description(parse_json(body))
+        name, unit = read_description(read_json(body))
         store = door.exports.sensor_store()
         made = await door.apart(lambda: store.describe(sensor_id, name=name, unit=unit))
         return JSONResponse(sensor_json(made), headers=NO_STORE)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Query, Request
 from fastapi.responses import JSONResponse, Response
 from starlette.concurrency import run_in_threadpool
 
@@ -44,7 +44,7 @@ def router(exports: Exports, callers: Callers, schedules: Mapping[str, Schedule]
         user: str | None = None,
         action: str | None = None,
         export_id: str | None = None,
-        before: int | None = None,
+        before: Annotated[int | None, Query(ge=0, lt=1 << 63)] = None,
         limit: int = 100,
     ) -> Response:
         caller, _ = await callers.verified(request)

@@ -11,7 +11,7 @@ from fastapi.responses import JSONResponse, Response, StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
 from fluxport.errors import Refused
-from fluxport.http.answers import NO_STORE, parse_json
+from fluxport.http.answers import NO_STORE
 from fluxport.http.bridge import streamed
 from fluxport.http.callers import Callers
 from fluxport.http.events import event_lines
@@ -22,6 +22,7 @@ from fluxport.jobs.states import FINAL, Status
 from fluxport.jobs.store import Record
 from fluxport.jobs.view import job_json
 from fluxport.plan import ExportSpec
+from fluxport.strict_json import read_json
 
 EXPORT_BODY: dict[str, Any] = {
     "requestBody": {
@@ -96,7 +97,7 @@ def add_stream(routes: APIRouter, exports: Exports, callers: Callers, threads: E
     @routes.post("/stream", openapi_extra=EXPORT_BODY, summary="Export, answered with the file itself")
     async def stream(request: Request) -> Response:
         caller, body = await callers.verified(request)
-        spec = ExportSpec.from_json(parse_json(body))
+        spec = ExportSpec.from_json(read_json(body))
         return await streamed(exports, spec, caller, request, threads=threads, send_timeout_s=send_timeout_s)
 
 
@@ -109,7 +110,7 @@ def add_exports(routes: APIRouter, exports: Exports, callers: Callers, links: Li
     @routes.post("/exports", status_code=202, openapi_extra=EXPORT_BODY, summary="Queue an export")
     async def create(request: Request) -> Response:
         caller, body = await callers.verified(request)
-        asked = ExportRequest.from_json(parse_json(body))
+        asked = ExportRequest.from_json(read_json(body))
         key = request.headers.get("idempotency-key")
         if key is not None and not 1 <= len(key) <= 255:
             raise Refused("An Idempotency-Key has 1 to 255 characters.", code="bad_idempotency_key")

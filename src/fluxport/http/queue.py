@@ -20,7 +20,7 @@ from fluxport.auth.scopes import EVERYTHING
 from fluxport.auth.sessions import DEVELOPER
 from fluxport.auth.tokens import check_download_token, download_token
 from fluxport.errors import Conflict, Disabled, Gone, NotFound, Refused
-from fluxport.http.answers import NO_STORE, REQUEST_ID, parse_json
+from fluxport.http.answers import NO_STORE, REQUEST_ID
 from fluxport.http.bridge import streamed
 from fluxport.http.callers import Callers, address_of, came
 from fluxport.http.cookies import SAFE, check_same_origin
@@ -33,6 +33,7 @@ from fluxport.jobs.request import ExportRequest
 from fluxport.jobs.states import Status
 from fluxport.jobs.store import Caller, Record
 from fluxport.plan import ExportSpec
+from fluxport.strict_json import read_json
 
 DOOR = "queue"
 FORMATS = ("csv", "json", "xlsx")
@@ -136,7 +137,7 @@ def add_jobs(routes: APIRouter, door: Door) -> None:
     @routes.post("/exports/jobs", status_code=202, summary="Queue an export of a dataset")
     async def create(request: Request) -> Response:
         caller, body = await door.caller(request)
-        spec, name = read_request(parse_json(body))
+        spec, name = read_request(read_json(body))
         if name is not None:
             caller = replace(caller, request_id=name)
         record, _ = await run_in_threadpool(door.exports.submit, ExportRequest(spec), caller, door=DOOR)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from fluxport import __version__
@@ -13,7 +15,7 @@ from fluxport.auth.proxies import Proxies
 from fluxport.auth.signin import SignIn
 from fluxport.errors import FluxportError
 from fluxport.http import datasets, downloads, fluxquery, history, native, operations, queue, session
-from fluxport.http.answers import RequestIds, crash_answer, failure_answer, http_answer
+from fluxport.http.answers import RequestIds, crash_answer, failure_answer, http_answer, parameter_answer
 from fluxport.http.callers import Callers
 from fluxport.http.files import Files
 from fluxport.http.forwarded import Origins
@@ -50,6 +52,7 @@ def build(  # noqa: PLR0913  everything that the doors are made of
         docs_url=None,
         redoc_url=None,
     )
+    app.openapi = _described(app.openapi)  # type: ignore[method-assign]  # FastAPI's own way to change it
     threads = ThreadPoolExecutor(STREAM_THREADS, thread_name_prefix="fluxport-stream")
     files = Files(exports.stores, exports.spool, threads, send_timeout_s)
     app.include_router(native.router(exports, callers, links, threads=threads, send_timeout_s=send_timeout_s))
@@ -65,7 +68,27 @@ def build(  # noqa: PLR0913  everything that the doors are made of
     app.include_router(operations.router(ready, exports.store.measured, app.openapi, metrics_for=metrics_for))
     app.add_exception_handler(FluxportError, failure_answer)
     app.add_exception_handler(HTTPException, http_answer)
+    app.add_exception_handler(RequestValidationError, parameter_answer)
     app.add_exception_handler(Exception, crash_answer)
     app.add_middleware(RequestIds)
     app.add_middleware(Origins, proxies=proxies)
     return app
+
+
+def _described(openapi: Callable[[], dict[str, Any]]) -> Callable[[], dict[str, Any]]:
+    """The description, with our answer to a parameter that is not right instead of FastAPI's own."""
+
+    def described() -> dict[str, Any]:
+        found = openapi()
+        for methods in found["paths"].values():
+            for operation in methods.values():
+                if operation["responses"].pop("422", None) is not None:
+                    operation["responses"]["400"] = {
+                        "description": "A parameter is not right: RFC 9457, with code and request_id",
+                        "content": {"application/problem+json": {"schema": {"type": "object"}}},
+                    }
+        for name in ("HTTPValidationError", "ValidationError"):
+            found.get("components", {}).get("schemas", {}).pop(name, None)
+        return found
+
+    return described

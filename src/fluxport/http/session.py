@@ -14,9 +14,10 @@ from starlette.concurrency import run_in_threadpool
 from fluxport.auth.signin import SignIn
 from fluxport.auth.users import User
 from fluxport.errors import NotFound, Refused, Unauthorized, Unavailable
-from fluxport.http.answers import NO_STORE, parse_json
+from fluxport.http.answers import NO_STORE
 from fluxport.http.callers import Callers, address_of
 from fluxport.http.cookies import check_same_origin
+from fluxport.strict_json import read_json
 
 # A password is hashed for some 20 ms in 19 MiB: so many at once, and so many more that wait for it.
 HASHES_AT_ONCE = 2
@@ -55,7 +56,7 @@ def router(callers: Callers, sign_in: SignIn) -> APIRouter:
     @routes.post("", status_code=201, openapi_extra=BODY, summary="Sign in with user and password")
     async def enter(request: Request) -> Response:
         check_same_origin(request)
-        name, password = read_login(parse_json(await callers.body(request)))
+        name, password = read_login(read_json(await callers.body(request)))
         if hashing.statistics().tasks_waiting >= HASHES_WAITING:
             raise Unavailable("Too many people sign in at once; try again in a moment.", code="busy", retry_after_s=2)
         user, token = await to_thread.run_sync(

@@ -7,7 +7,6 @@ may hold several sensors. Refused (``bad_points``) names what is wrong; never th
 from __future__ import annotations
 
 import io
-import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -15,6 +14,7 @@ import numpy as np
 
 from fluxport.errors import LimitExceeded, Refused
 from fluxport.series.points import GOOD, QUALITY_MAX, Points, checked
+from fluxport.strict_json import read_json
 
 COLUMNS = ("timestamp_ms", "value", "quality")
 JSON, CSV, ARROW = "application/json", "text/csv", "application/vnd.apache.arrow.stream"
@@ -57,10 +57,7 @@ def _by_sensor(ids: Any, points: Points) -> list[tuple[str, Points]]:
 
 def _json(body: bytes) -> Columns:
     """``{"points": [{...}, ...]}``, a list of points, one point, or an object of columns."""
-    try:
-        given = json.loads(body, parse_constant=_no_constant)
-    except (ValueError, RecursionError):
-        raise _bad("the body is not valid JSON") from None
+    given = read_json(body, code="bad_points")
     if isinstance(given, dict) and set(given) == {"points"}:
         given = given["points"]
     if isinstance(given, dict) and not isinstance(given.get("timestamp_ms"), list):
@@ -74,10 +71,6 @@ def _json(body: bytes) -> Columns:
     if "quality" in made:
         made["quality"] = [GOOD if q is None else q for q in made["quality"]]
     return made
-
-
-def _no_constant(name: str) -> Any:
-    raise ValueError(name)
 
 
 _NO_VALUE = ["", "NaN", "nan"]
@@ -124,7 +117,13 @@ def _arrow(body: bytes) -> Columns:
 
 
 def _table(table: Any) -> Columns:
-    return dict(zip(table.column_names, table.columns, strict=True))
+    try:
+        names = table.column_names
+    except UnicodeDecodeError:
+        raise _bad("the name of a column is not text in UTF-8") from None
+    if len(set(names)) != len(names):
+        raise _bad("two columns have the same name")
+    return dict(zip(names, table.columns, strict=True))
 
 
 READERS: dict[str, Callable[[bytes], Columns]] = {JSON: _json, CSV: _csv, ARROW: _arrow}
