@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -219,6 +220,23 @@ def test_check_tells_what_works_and_what_does_not(url: str, tmp_path: Path) -> N
     bad = fluxport("check", cwd=tmp_path, MYSQL_DSN="mysql://a:b@127.0.0.1:1/x")
     assert bad.returncode == 1
     assert "FAIL  connection main" in bad.stdout.decode()
+
+
+def test_the_tables_of_a_named_connection_hold_unless_the_guard_is_off(tmp_path: Path) -> None:
+    connection = sqlite3.connect(tmp_path / "rows.db")
+    with connection:
+        connection.execute("CREATE TABLE open AS SELECT 1 AS a")
+        connection.execute("CREATE TABLE pins AS SELECT '4711' AS pin")
+    connection.close()
+    settings = {"connections": {"lite": {"url": f"sqlite:///{tmp_path}/rows.db", "tables": ["open"]}}}
+    (tmp_path / "fluxport.yaml").write_text(json.dumps(settings))
+    for query, words, code, rows in [
+        ("SELECT a FROM open", (), 0, [b"a", b"1"]),
+        ("SELECT '4711' IN pins AS found", (), 2, []),
+        ("SELECT '4711' IN pins AS found", ("--no-guard",), 0, [b"found", b"1"]),
+    ]:
+        done = fluxport("export", query, "--from", "lite", "--to", "-", "--format", "csv", *words, cwd=tmp_path)
+        assert (done.returncode, done.stdout.splitlines()) == (code, rows), done.stderr
 
 
 def test_check_tries_every_kind_of_database_and_the_mail_server(tmp_path: Path) -> None:
