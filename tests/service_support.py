@@ -102,6 +102,13 @@ class Client:
         return urlsplit(self.base).port or 80
 
 
+def children(pid: int) -> list[int]:
+    """The processes that a process has started, whichever of its threads did: the worker beside a service."""
+    found = [Path(path).read_text().split() for path in Path(f"/proc/{pid}/task").glob("*/children")]
+    assert any(found)
+    return [int(child) for some in found for child in some]
+
+
 @contextlib.contextmanager
 def service(folder: Path, url: str, *words: str, **environ: str) -> Iterator[Client]:
     """The service in front of database ``url``, storing below ``folder``."""

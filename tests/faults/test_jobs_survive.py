@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from service_support import Client, emulator, process, service
+from service_support import Client, children, emulator, process, service
 
 ROWS = 400_000
 QUERY = "SELECT id, name, email, created_at, score FROM users"
@@ -116,9 +116,8 @@ def test_the_embedded_worker_is_started_again_when_it_dies(tmp_path: Path, datab
     with service(tmp_path, database) as client:
         first = client.post("/v1/exports", SLOW).json()["id"]
         until(client, first, ended)
-        children = Path(f"/proc/{client.pid}/task/{client.pid}/children").read_text().split()
-        for child in children:
-            os.kill(int(child), signal.SIGKILL)
+        for child in children(client.pid):
+            os.kill(child, signal.SIGKILL)
         second = client.post("/v1/exports", SLOW).json()["id"]
         assert until(client, second, ended)["status"] == "completed"
 
