@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import resource
 import signal
 from pathlib import Path
+
+import httpx
 
 from fault_proxy import FaultProxy
 from mysql_support import wait_until
@@ -92,3 +95,20 @@ def test_a_service_whose_worker_gives_no_sign_of_life_is_not_ready(tmp_path: Pat
         ended_in_order = client.plain_get("/health/ready").status_code
     assert unready["workers"] == "unavailable"
     assert ended_in_order == 200
+
+
+def test_a_stream_that_ends_while_the_database_takes_no_writes_is_whole_and_recorded_after(tmp_path: Path) -> None:
+    with scratch_postgres() as postgres, emulator(tmp_path, ROWS) as url:
+        slow = FaultProxy(url, "slow", 3_000_000, slow_bytes_s=3_000_000)
+        with slow, service(tmp_path, slow.url, "--no-worker", FLUXPORT_DATABASE=postgres.url) as client:
+            body = json.dumps(BODY).encode()
+            headers = client.headers("POST", "/v1/stream", body)
+            with httpx.stream("POST", client.base + "/v1/stream", content=body, headers=headers, timeout=60) as answer:
+                chunks = answer.iter_bytes()
+                lines = next(chunks).count(b"\n")
+                writes(postgres, allowed=False)
+                lines += sum(chunk.count(b"\n") for chunk in chunks)
+            [(before,)] = postgres.run("SELECT status FROM exports")
+            writes(postgres, allowed=True)
+            assert wait_until(lambda: postgres.run("SELECT status FROM exports") == [("completed",)], 60)
+    assert (answer.status_code, lines, before) == (200, ROWS + 1, "running")

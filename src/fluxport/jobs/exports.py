@@ -21,12 +21,15 @@ from fluxport.jobs.carry import locations, told
 from fluxport.jobs.request import ExportRequest
 from fluxport.jobs.slots import Reading, Slots
 from fluxport.jobs.spool import Spool, SpoolOptions
+from fluxport.jobs.states import Status
 from fluxport.jobs.store import Caller, Record, Store
 from fluxport.jobs.tell import check_notify
+from fluxport.loops import attempt, background
 from fluxport.pipeline import as_failure, check_deadline
 from fluxport.plan import Connection, Export, ExportSpec, Sensors, plan_export
 from fluxport.series import SensorStore
 from fluxport.stages import Chunks, Limits, Sink
+from fluxport.tables import patiently
 
 LOST_AFTER_S = 300.0  # beyond the longest time of an export
 PREVIEW_ROWS = 50
@@ -302,14 +305,17 @@ class Exports:
             if isinstance(failure, Broken):
                 log.error("export failed", exc_info=error, extra={"task_id": record.id})
             values["error"] = {"code": failure.code, "message": failure.message, "retryable": failure.retryable}
-        with contextlib.suppress(Conflict):  # canceled meanwhile
-            self.store.move(
-                record.id,
-                "completed" if error is None else "failed",
-                fence=record.fence,
-                audited={"sent_bytes": sent_bytes},
-                **values,
-            )
+        status: Status = "completed" if error is None else "failed"
+
+        def recorded() -> None:
+            with contextlib.suppress(Conflict):  # canceled meanwhile
+                self.store.move(record.id, status, fence=record.fence, audited={"sent_bytes": sent_bytes}, **values)
+
+        try:
+            recorded()
+        except Unavailable:
+            # What was sent was sent: its end is recorded as soon as the database takes it.
+            background("fluxport-ended", attempt, "recording a stream", partial(patiently, recorded, self._closing))
 
     # -- ending ----------------------------------------------------------------------------------------------------
 
