@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Any
 
@@ -106,12 +105,12 @@ def list_(as_json: bool, config_path: Path | None) -> None:
     from fluxport.auth.keys import Keys
     from fluxport.jobs.view import rfc3339
 
-    def row(key: Any) -> dict[str, Any]:
+    def row(key: Any, now: float) -> dict[str, Any]:
         return {
             "id": key.id,
             "name": key.name,
             "user": key.owner,
-            "state": key.state(time.time()),
+            "state": key.state(now),
             "scopes": sorted(key.scopes),
             "expires": rfc3339(key.expires_at),
             "last_used": rfc3339(key.last_used_at),
@@ -120,7 +119,8 @@ def list_(as_json: bool, config_path: Path | None) -> None:
         }
 
     with kept_store(config_path) as store:
-        show_rows(map(row, Keys(store.engine).list()), as_json)
+        now = store.clock()
+        show_rows((row(key, now) for key in Keys(store.engine).list()), as_json)
 
 
 @keys.command()
