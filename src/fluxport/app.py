@@ -676,6 +676,7 @@ def server(running: Service, port: int, beside: EmbeddedWorker | None = None) ->
     """The HTTP server around a service, not yet started, which listens on ``port``; the gRPC server lives with it."""
     import uvicorn
 
+    from fluxport.http.connections import ConnectionLimits, protocol
     from fluxport.http.draining import DrainingServer
 
     @contextlib.asynccontextmanager
@@ -701,7 +702,16 @@ def server(running: Service, port: int, beside: EmbeddedWorker | None = None) ->
             await asyncio.to_thread(running.close)
 
     running.app.router.lifespan_context = lifespan
-    settings = uvicorn.Config(running.app, log_config=None, access_log=False, server_header=False, proxy_headers=False)
+    options = running.config.server
+    limits = ConnectionLimits(options.header_timeout_s, options.connections_per_address, proxies(running.config))
+    settings = uvicorn.Config(
+        running.app,
+        http=protocol(limits),  # type: ignore[arg-type]  # called as the class that it would be
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+    )
     beside = beside or EmbeddedWorker()
     http = DrainingServer(settings, running.exports, running.config.server.grace_s, beside.end, beside.end_now)
     return http

@@ -151,6 +151,12 @@ class ServerConfig(Section):
     send_timeout_s: Seconds = Field(30.0, description="a client that takes next to nothing for so long is cut off")
     body_max_bytes: int = Field(1 << 20, gt=0, description="a larger request is refused while it is read")
     grace_s: Seconds = Field(10.0, description="what running exports get to finish on shutdown")
+    header_timeout_s: Seconds = Field(
+        10.0, description="what the head of a request may take, and its body may pause; then its connection is closed"
+    )
+    connections_per_address: int = Field(
+        512, gt=0, description="connections of one address at once, those of trusted proxies aside; more are closed"
+    )
     spool: SpoolConfig = SpoolConfig()
     metrics: Annotated[Literal["local", "on", "off"], BeforeValidator(_switch)] = Field(
         "local", description="who may read /metrics: this machine, everybody, nobody"

@@ -11,6 +11,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
@@ -18,6 +19,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from fluxport.database_errors import AWAY, UNUSABLE, give_up_connection, translated
 from fluxport.errors import FluxportError, Refused
+from fluxport.private import reserve
 
 T = TypeVar("T")
 
@@ -241,6 +243,8 @@ def connect(url: str, *, pool_size: int = 5, patient: bool = False) -> sa.Engine
         )
         sa.event.listen(engine, "handle_error", give_up_connection)
         return engine
+    if parsed.database and not parsed.database.startswith((":", "file:")):
+        reserve(Path(parsed.database))
     engine = sa.create_engine(parsed, connect_args={"timeout": 15, "check_same_thread": False}, hide_parameters=True)
 
     @sa.event.listens_for(engine, "connect")

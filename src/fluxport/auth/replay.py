@@ -17,6 +17,7 @@ import sqlalchemy as sa
 
 from fluxport.auth.signing import WINDOW_S, Signed
 from fluxport.errors import Unauthorized, Unavailable
+from fluxport.private import reserve
 from fluxport.tables import transaction
 
 KEPT_S = 2 * WINDOW_S
@@ -46,6 +47,8 @@ class Replays:
     def __init__(self, path: Path | None = None) -> None:
         self._lock = threading.Lock()
         self._prune_at = 0.0
+        if path is not None:
+            reserve(path)
         try:
             self._db = sqlite3.connect(
                 path or ":memory:", timeout=_BUSY_S, isolation_level=None, check_same_thread=False

@@ -23,6 +23,7 @@ import numpy as np
 
 from fluxport.errors import NotFound, Refused, StoreFull, TooMany, Unavailable
 from fluxport.loops import background, keep_going
+from fluxport.private import reserve
 from fluxport.series import Extent, Opened, PointBatches, Sensor, chunk
 from fluxport.series.downsample import downsampled
 from fluxport.series.points import EMPTY, Points, check_sensor_id, checked, joined, merged, settled
@@ -435,6 +436,7 @@ class EmbeddedStore:
             self._idle.append(connection)
 
     def _opened(self) -> sqlite3.Connection:
+        reserve(self.path)
         connection = sqlite3.connect(self.path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")  # what was acknowledged survives a loss of power, too

@@ -1,0 +1,106 @@
+"""The protocol of one HTTP connection: uvicorn's over h11, with bounds on what a client may hold without asking for
+anything, and no request that two servers could read differently."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import h11
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from fluxport.auth.proxies import Proxies, address, neighbourhood
+
+log = logging.getLogger("fluxport.http")
+
+
+@dataclass(frozen=True)
+class ConnectionLimits:
+    """``header_s`` is what the head of a request may take, and what its body may pause; ``per_address`` is how many
+    connections one address may hold, a trusted proxy aside."""
+
+    header_s: float = 10.0
+    per_address: int = 512
+    proxies: Proxies = field(default_factory=Proxies)
+
+
+def protocol(limits: ConnectionLimits) -> Callable[..., asyncio.Protocol]:
+    """What uvicorn makes a protocol of, for each connection."""
+    held: Counter[str] = Counter()
+
+    def made(**given: Any) -> BoundedProtocol:
+        return BoundedProtocol(limits, held, **given)
+
+    return made
+
+
+class BoundedProtocol(H11Protocol):
+    """Closes the connection when the client is late, and at once when its address holds too many. ``held`` counts
+    connections by address, for all of them."""
+
+    def __init__(self, limits: ConnectionLimits, held: Counter[str], **given: Any) -> None:
+        super().__init__(**given)
+        given_max = self.config.h11_max_incomplete_event_size
+        self.conn = _Connection(h11.SERVER, *(() if given_max is None else (given_max,)))
+        self._limits = limits
+        self._held = held
+        self._from = ""
+        self._late: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
+        super().connection_made(transport)
+        peer = self.client[0] if self.client else ""
+        if not self._limits.proxies.trusts(address(peer)):
+            self._from = neighbourhood(peer)
+            self._held[self._from] += 1
+            if self._held[self._from] > self._limits.per_address:
+                log.info("a connection too many of one address was closed")
+                transport.abort()
+                return
+        self._wait()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self.transport.is_closing() or self.conn.their_state not in (h11.IDLE, h11.SEND_BODY):
+            self._unset()
+        elif self._late is None or self.conn.their_state is h11.SEND_BODY:
+            self._unset()
+            self._wait()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._unset()
+        if self._from:
+            self._held[self._from] -= 1
+            if not self._held[self._from]:
+                del self._held[self._from]
+        super().connection_lost(exc)
+
+    def _wait(self) -> None:
+        self._late = self.loop.call_later(self._limits.header_s, self._end)
+
+    def _unset(self) -> None:
+        if self._late is not None:
+            self._late.cancel()
+            self._late = None
+
+    def _end(self) -> None:
+        self._late = None
+        if self.conn.their_state is h11.SEND_BODY and self.flow.read_paused:
+            self._wait()  # it is we who do not read
+        elif self.conn.their_state in (h11.IDLE, h11.SEND_BODY):
+            self.transport.close()
+
+
+class _Connection(h11.Connection):
+    def next_event(self) -> Any:
+        event = super().next_event()
+        if isinstance(event, h11.Request):
+            framing = {name for name, _ in event.headers} & {b"content-length", b"transfer-encoding"}
+            # RFC 9112, 6.1: a proxy before us may have read the other one of the two, or none of them in HTTP/1.0.
+            if len(framing) == 2 or (b"transfer-encoding" in framing and event.http_version < b"1.1"):
+                raise h11.RemoteProtocolError("a body of two lengths")
+        return event
