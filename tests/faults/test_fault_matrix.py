@@ -1,5 +1,5 @@
-"""Faults of workers and of the service's database over its kinds, kinds of stores and formats: an export completes
-once, with one file that holds every row, and each attempt before has its reason."""
+"""Faults of workers, of the source and of the service's database over kinds of databases, stores and formats: an export
+completes once, with one file that holds every row, and each attempt before has its reason, or it leaves nothing."""
 
 from __future__ import annotations
 
@@ -18,13 +18,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx
 import openpyxl
 import pyarrow.parquet as pq
 import pytest
 import sqlalchemy as sa
 
 from ceph_server import Ceph
-from fault_proxy import FaultProxy
+from fault_proxy import Fault, FaultProxy
 from fluxport.tables import connect, executors
 from identity_support import DATABASES, database_url
 from mysql_support import wait_until
@@ -32,6 +33,7 @@ from service_support import Client, emulator, process, service
 from store_support import BUCKET, boto
 
 ROWS = 5_000
+HALF = 100_000  # bytes of them
 QUERY = {"source": {"query": "SELECT id, name, email FROM users ORDER BY id"}}
 
 
@@ -196,6 +198,39 @@ def test_an_export_that_ends_while_the_database_takes_no_writes(place: Place, so
         with no_writes(place.database):
             assert wait_until(lambda: len(place.files(export_id)) == 1, 120)
         place.completed_once(export_id, format_, [])
+
+
+# How the source of an export of each format breaks off.
+BREAKS: dict[str, Fault] = {"csv": "fin", "gzip": "rst", "xlsx": "rst", "parquet": "fin"}
+
+
+@pytest.mark.parametrize("format_", FORMATS)
+def test_an_export_whose_source_breaks_off_half_way(place: Place, source: str, format_: str) -> None:
+    with FaultProxy(source, BREAKS[format_], HALF, connections=1) as broken, place.worker(MYSQL_DSN=broken.url):
+        export_id = place.asked(format_)
+        place.completed_once(export_id, format_, ["source_lost"])
+
+
+@pytest.mark.parametrize("format_", FORMATS)
+def test_an_export_whose_source_never_gets_further_leaves_nothing(place: Place, source: str, format_: str) -> None:
+    with FaultProxy(source, "fin", HALF) as broken, place.worker(MYSQL_DSN=broken.url):
+        export_id = place.asked(format_)
+        assert wait_until(lambda: place.job(export_id)["status"] == "failed", 120)
+    assert [reason["code"] for reason in place.job(export_id)["attempt_errors"]] == ["source_lost"] * 3
+    assert (place.files(export_id), place.unfinished()) == ([], 0)
+
+
+@pytest.mark.parametrize("format_", FORMATS)
+def test_an_export_that_is_canceled_half_way_leaves_nothing(place: Place, source: str, format_: str) -> None:
+    with FaultProxy(source, "stall", HALF) as stalling, place.worker(MYSQL_DSN=stalling.url):
+        export_id = place.asked(format_)
+        assert stalling.faulted.wait(60)
+        assert wait_until(lambda: place.job(export_id)["status"] == "running", 60)
+        target = f"/v1/exports/{export_id}"
+        httpx.delete(place.client.base + target, headers=place.client.headers("DELETE", target))
+        assert wait_until(lambda: place.job(export_id)["status"] == "canceled", 60)
+        assert wait_until(lambda: not place.unfinished(), 60)
+    assert place.files(export_id) == []
 
 
 @contextlib.contextmanager
