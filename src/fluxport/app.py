@@ -735,7 +735,7 @@ def serve(config: Config, ready: Callable[[Ports], None], *, worker: Sequence[st
         beside = EmbeddedWorker(worker, {"FLUXPORT_DATABASE": settled.database, **named})
         http = server(running, bound.getsockname()[1], beside)
         announce(http, lambda: ready(Ports(bound.getsockname()[1], running.grpc_port, running.flight_port)))
-        with beside.kept():
+        with beside.running():
             http.run(sockets=[bound])
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, lambda *_: beside.end_now())

@@ -1,6 +1,6 @@
 """The worker that lives beside ``fluxport serve``: a process of its own, started again whenever it dies.
 
-It is told what to do on its standard input: ``end`` to stop within its grace, ``now`` to give everything back at once.
+It reads on its standard input what to do: ``end`` to stop within its grace, ``now`` to give everything back at once.
 When the input ends, however its service has ended, it stops within its grace, too.
 """
 
@@ -35,7 +35,7 @@ class EmbeddedWorker:
         self._process: subprocess.Popen[bytes] | None = None
 
     @contextlib.contextmanager
-    def kept(self) -> Iterator[None]:
+    def running(self) -> Iterator[None]:
         """While this block runs, so does the worker; it has ended when the block has."""
         thread = background("fluxport-keeper", self._keep) if self._words else None
         try:
@@ -48,13 +48,13 @@ class EmbeddedWorker:
     def end(self) -> None:
         """Let it stop within its grace; it is not started again."""
         self._over.set()
-        self._tell(b"end\n")
+        self._send(b"end\n")
 
     def end_now(self) -> None:
         """Let it give back at once what it carries, after :meth:`end`. May be called by a signal's handler."""
-        self._tell(b"now\n")
+        self._send(b"now\n")
 
-    def _tell(self, word: bytes) -> None:
+    def _send(self, word: bytes) -> None:
         process = self._process
         if process is not None and process.stdin is not None:
             with contextlib.suppress(OSError, ValueError):  # it has ended
@@ -75,7 +75,7 @@ class EmbeddedWorker:
         ) as process:
             self._process = process
             if self._over.is_set():  # meanwhile
-                self._tell(b"end\n")
+                self._send(b"end\n")
             code = process.wait()
         if not self._over.is_set():
             log.warning("the worker ended with code %d and is started again", code)

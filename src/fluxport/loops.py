@@ -68,7 +68,7 @@ def end_process(why: str, error: BaseException | None = None) -> NoReturn:
 
 
 def end_with_any_thread() -> None:
-    """From now on an exception that nobody catches in any thread, those of libraries included, ends the process."""
+    """From now on an exception that is caught in no thread, those of libraries included, ends the process."""
 
     def hook(args: threading.ExceptHookArgs) -> None:
         if args.exc_type is not SystemExit:
