@@ -365,13 +365,13 @@ def check(
         assert all(same(cells[number], value) for cells, value in zip(found, expected, strict=True)), (found, expected)
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=1000, deadline=None)
 @given(cases(binary_cells, bitmap=True))
 def test_rows_of_the_binary_protocol(case: tuple[list[Definition], list[Column], list[bytes]]) -> None:
     check(case, binary.decode, plain_binary)
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=1000, deadline=None)
 @given(cases(text_cells, bitmap=False))
 def test_rows_of_the_text_protocol(case: tuple[list[Definition], list[Column], list[bytes]]) -> None:
     check(case, text.decode, plain_text)

@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.csv
 
 from fluxport import compute as pc
+from fluxport.errors import Unavailable
 from fluxport.findings import Findings
 from fluxport.stages import FIELD_KIND, FIELD_TYPE
 
@@ -114,12 +115,16 @@ class Decoder:
         self._names = [f"c{index}" for index in range(len(columns))]
 
     def batch(self, block: bytes) -> pa.RecordBatch:
+        """Unavailable if they are not what the columns say."""
         try:
             parsed = self._read(block, [column.parsed for column in self._columns])
             arrays = [column.finished(array) for column, array in zip(self._columns, parsed, strict=True)]
         except pa.ArrowInvalid:
-            cells = self._read(block, [pa.binary()] * len(self._columns))
-            arrays = [c.slow(array, self._findings) for c, array in zip(self._columns, cells, strict=True)]
+            try:
+                cells = self._read(block, [pa.binary()] * len(self._columns))
+                arrays = [c.slow(array, self._findings) for c, array in zip(self._columns, cells, strict=True)]
+            except (ValueError, OverflowError) as error:  # Arrow's own are such
+                raise unreadable() from error
         return pa.record_batch(arrays, schema=self.schema)
 
     def _read(self, block: bytes, types: Sequence[pa.DataType]) -> list[pa.Array]:
@@ -141,19 +146,31 @@ class Decoder:
         return [_whole(chunked) for chunked in table.columns]
 
 
+def unreadable() -> Unavailable:
+    return Unavailable("The rows of the database cannot be read; the result cannot be trusted.", code="source_broken")
+
+
 def _whole(chunked: pa.ChunkedArray) -> pa.Array:
     return chunked.chunk(0) if chunked.num_chunks == 1 else chunked.combine_chunks()
+
+
+_NIBBLES = np.full(256, 255, np.uint8)
+_NIBBLES[[*b"0123456789abcdef"]] = np.arange(16)
 
 
 def _unhexed(text: pa.Array) -> pa.Array:
     r"""bytea's text ``\x0aff`` as bytes."""
     if not len(text):
         return pa.array([], pa.binary())
+    if pc.all(pc.starts_with(text, "\\x")).as_py() is False:
+        raise pa.ArrowInvalid("not bytea as PostgreSQL writes it")
     text = pc.utf8_slice_codeunits(text, 2)
     _, offsets, data = text.buffers()
     ends = np.frombuffer(offsets, np.int32)[text.offset : text.offset + len(text) + 1]
     digits = np.frombuffer(data, np.uint8)[ends[0] : ends[-1]] if data else np.empty(0, np.uint8)
-    nibbles = np.where(digits >= ord("a"), digits - (ord("a") - 10), digits - ord("0"))
+    nibbles = _NIBBLES[digits]
+    if (np.diff(ends) & 1).any() or nibbles.max(initial=0) > 15:
+        raise pa.ArrowInvalid("not bytea as PostgreSQL writes it")
     raw = (nibbles[0::2] << 4) | nibbles[1::2]
     made = pa.Array.from_buffers(
         pa.binary(), len(text), [None, pa.py_buffer(((ends - ends[0]) // 2).astype(np.int32)), pa.py_buffer(raw)]
@@ -219,19 +236,31 @@ def _micros(text: bytes) -> int:
     if match is None:
         raise pa.ArrowInvalid("not a moment as PostgreSQL writes it")
     part = match.groupdict(b"0")
+    clock = int(part["hour"]), int(part["minute"]), int(part["second"])
+    if clock > (24, 0, 0) or max(clock[1:]) > 59:
+        raise pa.ArrowInvalid("not a moment as PostgreSQL writes it")
     year = int(part["year"])
     if match["bc"]:
         year = 1 - year
     # Python's calendar ends at 9999; the Gregorian one repeats itself every 400 years, which are 146,097 days.
     cycles = (year - 2000) // 400
     days = date(year - 400 * cycles, int(part["month"]), int(part["day"])).toordinal() - 719_163 + 146_097 * cycles
-    seconds = (int(part["hour"]) * 60 + int(part["minute"])) * 60 + int(part["second"])
+    seconds = (clock[0] * 60 + clock[1]) * 60 + clock[2]
     fraction = int(part["fraction"].ljust(6, b"0"))
     return (days * 86_400 + seconds) * 10**6 + fraction
 
 
+def _slow_bool(cells: pa.Array, column: Column, findings: Findings) -> pa.Array:
+    try:
+        return pa.array([None if v is None else _BOOLEANS[v] for v in cells.to_pylist()], pa.bool_())
+    except KeyError:
+        raise pa.ArrowInvalid("not a boolean as PostgreSQL writes it") from None
+
+
+_BOOLEANS = {b"t": True, b"f": False}
 _Slow = Callable[[pa.Array, Column, Findings], pa.Array]
 _SLOW: tuple[tuple[Callable[[Any], bool], _Slow], ...] = (
+    (pa.types.is_boolean, _slow_bool),
     (pa.types.is_decimal, _slow_decimal),
     (pa.types.is_date, _slow_date),
     (pa.types.is_timestamp, _slow_moment),

@@ -148,6 +148,8 @@ class PostgresSource:
         return columns.Decoder(self._columns, self._findings)
 
     def _next(self) -> pa.RecordBatch | None:
+        from fluxport.sources.postgres.columns import unreadable
+
         with self._busy:
             if self._closed.is_set():
                 raise Canceled("The export was ended.")
@@ -157,9 +159,7 @@ class PostgresSource:
                 return None
             batch = self._decoder.batch(b"".join(rows))
             if batch.num_rows != len(rows):
-                raise Unavailable(
-                    "The rows of the database cannot be read; the result cannot be trusted.", code="source_broken"
-                )
+                raise unreadable()
             if max(map(len, rows)) > self._limits.cell_bytes_max:
                 self._check_cells(batch)
             self._rows += len(rows)
