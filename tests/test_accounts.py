@@ -70,6 +70,34 @@ def test_an_account_that_can_write_is_told_what_it_can_and_refused_in_production
     check_accounts(load(environ={"APP_ENV": "production"}, folder=tmp_path, flags=given))
 
 
+@pytest.mark.parametrize("default", [False, True])
+def test_a_role_that_can_be_set_counts_though_it_is_not_the_default(default: bool) -> None:
+    role = f"fluxport_{secrets.token_hex(4)}"
+    with scratch_database() as database, mariadb_account("SELECT") as url:
+        name = url.removeprefix("mysql://").partition(":")[0]
+        database.run(f"CREATE ROLE {role}")
+        try:
+            database.run(f"GRANT INSERT ON {database.name}.* TO {role}")
+            database.run(f"GRANT {role} TO '{name}'@'%'")
+            if default:
+                database.run(f"SET DEFAULT ROLE {role} FOR '{name}'@'%'")
+            excess = look(url).excess
+        finally:
+            database.run(f"DROP ROLE {role}")
+    assert ("INSERT" in excess) if default else (f"SET ROLE `{role}`" in " ".join(excess))
+
+
+def test_an_account_that_reads_every_database_reads_the_passwords_too() -> None:
+    name = f"fluxport_{secrets.token_hex(4)}"
+    with scratch_database() as database:
+        database.run(f"CREATE USER '{name}'@'%' IDENTIFIED BY 'secret'")
+        try:
+            database.run(f"GRANT SELECT ON *.* TO '{name}'@'%'")
+            assert look(f"mysql://{name}:secret@{database.url.rsplit('@', 1)[1]}").excess == ("SELECT ON *.*",)
+        finally:
+            database.run(f"DROP USER '{name}'@'%'")
+
+
 def test_a_superuser_may_do_everything(tmp_path: Path) -> None:
     with scratch_postgres() as database:
         assert "everything (superuser)" in look(database.url).excess
@@ -85,7 +113,8 @@ def test_a_file_is_opened_to_be_read_alone(tmp_path: Path) -> None:
     [
         ("GRANT USAGE ON *.* TO `a`@`%` IDENTIFIED BY PASSWORD '*B69'", set()),
         ("GRANT SELECT (`id`, `on`), INSERT (`id`) ON `shop`.`t` TO `a`@`%`", {"INSERT"}),
-        ("GRANT SELECT, FILE, PROCESS ON *.* TO `a`@`%`", {"FILE"}),
+        ("GRANT SELECT, FILE, PROCESS ON *.* TO `a`@`%`", {"FILE", "SELECT ON *.*"}),
+        ("GRANT SELECT ON `*.* `.* TO `a`@`%`", set()),
         ("GRANT SELECT ON `shop`.* TO `a`@`%` WITH GRANT OPTION", {"GRANT OPTION"}),
         ("GRANT BACKUP_ADMIN,SYSTEM_USER ON *.* TO `a`@`%`", {"BACKUP_ADMIN", "SYSTEM_USER"}),
         ("GRANT PROXY ON ''@'%' TO 'root'@'localhost'", {"PROXY"}),

@@ -284,11 +284,13 @@ def service(config: Config) -> Service:
             enabled=config.export_queue.enabled,
             persistent=config.export_queue.persist and config.database != "memory",
             developer=config.auth.development_user,
+            health_for=details_for(config),
         ),
         send_timeout_s=config.server.send_timeout_s,
         schedules=clockwork,
         ready=Readiness(exports),
         metrics_for=config.server.metrics,
+        details_for=details_for(config),
         proxies=proxies(config),
     )
     reading = ingests(config, exports)
@@ -369,6 +371,7 @@ def grpc_server(running: Service, http_port: int) -> GrpcServer:
             grpc_port(config),
             options.message_max_bytes,
             tls(options.tls_certificate, options.tls_key, options.client_ca),
+            reflection=details_for(config) == "on",
         ),
         calls_max=options.tasks_max + options.queue_max,
     )
@@ -469,6 +472,13 @@ def _open_to(config: Config) -> Literal["local", "on", "off"]:
     """Who may read sensors without a key: callers on this machine in development alone."""
     wanted = config.series.open
     return "off" if wanted == "local" and config.app_env == "production" else wanted
+
+
+def details_for(config: Config) -> Literal["local", "on", "off"]:
+    """Who may see what the service is made of."""
+    if config.server.details != "auto":
+        return config.server.details
+    return "local" if config.app_env == "production" else "on"
 
 
 def proxies(config: Config) -> Proxies:

@@ -161,6 +161,11 @@ class ServerConfig(Section):
     metrics: Annotated[Literal["local", "on", "off"], BeforeValidator(_switch)] = Field(
         "local", description="who may read /metrics: this machine, everybody, nobody"
     )
+    details: Annotated[Literal["auto", "local", "on", "off"], BeforeValidator(_switch)] = Field(
+        "auto",
+        description="who may read /docs, /openapi.json, /api/health, the names in /health/ready, and gRPC's reflection "
+        "(with on alone): this machine, everybody, nobody; auto is on in development and local in production",
+    )
     trusted_proxies: Annotated[list[str], AfterValidator(_networks)] = Field(
         [],
         description="networks of the proxies that say where a request came from; default: none, and the address is the "

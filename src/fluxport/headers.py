@@ -22,8 +22,15 @@ def web_address(text: str) -> SplitResult | None:
     return parts
 
 
+def one_line(text: str) -> str:
+    """Without line ends and whatever else is not seen (controls, direction marks, lone surrogates)."""
+    seen = (" " if char in "\r\n\t\u2028\u2029" else char for char in text)
+    return "".join(char for char in seen if unicodedata.category(char) not in ("Cc", "Cf", "Cs"))
+
+
 def content_disposition(name: str) -> str:
-    """RFC 6266: an ASCII fallback without quotes or escapes, and the exact name in UTF-8."""
+    """RFC 6266: an ASCII fallback without quotes or escapes, and the name in UTF-8, of what is seen of it."""
+    name = one_line(name)
     plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
     plain = re.sub(r"[^\w .()\[\]+=@,-]", "_", plain) or "export"
     return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}"

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from fluxport import formats
 from fluxport.errors import LimitExceeded, QueryFailed, QueryRefused, Refused, Unavailable
 from fluxport.findings import Findings
+from fluxport.headers import one_line
 from fluxport.pipeline import Part, Split, Tally, parts, stream
 from fluxport.stages import Batches, Chunks, Limits, Source, Step
 
@@ -458,7 +459,8 @@ def file_name(template: str | None, suffix: str, *, export_id: str, now: datetim
                 code="bad_filename",
             )
         made = made.replace("{" + key + "}", values[key])
-    made = _UNSAFE.sub("_", made).strip(". ")
+    # A mark that sets a direction shows fdp.exe as exe.pdf; nothing that is not seen belongs into a name.
+    made = one_line(_UNSAFE.sub("_", made)).strip(". ")
     if not made:
         raise Refused("'filename' has no usable character.", code="bad_filename")
     stem = made

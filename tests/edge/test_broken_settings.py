@@ -108,7 +108,7 @@ COMMANDS: dict[str, list[str]] = {
     "sensor": ["export", "--sensor", "A", "--to", "-"],
 }
 EVERY = tuple(COMMANDS)
-STORED = ("serve", "worker", "keys create", "keys list", "keys revoke", "users list", "users remove", "audit")
+STORED = ("serve", "worker", "check", "keys create", "keys list", "keys revoke", "users list", "users remove", "audit")
 TO = {
     scheme: ["export", "SELECT a FROM t", "--from", "{rows}", "--to", f"{scheme}://bucket/a.csv"]
     for scheme in ("az", "oss", "s3", "gs")

@@ -16,11 +16,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import grpc
 import httpx
 import pytest
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from prometheus_client.parser import text_string_to_metric_families
 
 from fault_proxy import Fault, FaultProxy
+from fluxport.samples import create_sample
 from service_support import SECRET, Client, emulator, service
 
 ROWS = 50_000
@@ -302,3 +305,39 @@ def test_the_page_of_the_api_has_every_route_and_needs_nothing_from_anywhere(cli
     assert "frame-ancestors 'none'" in policy
     assert answer.headers["x-content-type-options"] == "nosniff"
     assert client.plain_get("/redoc").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("given", "local", "elsewhere"),
+    [
+        ({}, True, True),
+        ({"APP_ENV": "production"}, True, False),
+        ({"FLUXPORT_SERVER__DETAILS": "off"}, False, False),
+        ({"APP_ENV": "production", "FLUXPORT_SERVER__DETAILS": "on"}, True, True),
+    ],
+)
+def test_what_the_service_is_made_of_is_for_whom_the_setting_names(
+    tmp_path: Path, given: dict[str, str], local: bool, elsewhere: bool
+) -> None:
+    """The description of the API, counts of all users' exports, names of connections and stores, gRPC's reflection."""
+    create_sample(tmp_path / "rows.db", 50, ("ann",))
+    secret = {"API_SECRET": "kX3vQ9w-72LmTzR0aYbN8uJdPf5hGsEc1oViWq6ClZk", "FLUXPORT_GRPC__PORT": "0"}
+    with service(tmp_path, f"sqlite:///{tmp_path / 'rows.db'}", **given, **secret) as client:
+        for headers, seen in (({}, local), ({"X-Forwarded-For": "203.0.113.9"}, elsewhere)):
+            for path in ("/docs", "/openapi.json", "/api/health"):
+                assert client.plain_get(path, headers).status_code == (200 if seen else 404), path
+            ready = client.plain_get("/health/ready", headers)
+            assert ready.status_code in (200, 503)  # whether its worker is there already
+            assert ("connection main" in ready.text) == seen
+        target = re.search(r"gRPC at (\S+)", next(tmp_path.glob("serve-*.log")).read_text())
+        assert target
+        with grpc.insecure_channel(target[1]) as channel:
+            asked = reflection_pb2.ServerReflectionRequest(list_services="")
+            stub: Any = reflection_pb2_grpc.ServerReflectionStub(channel)
+            answers = stub.ServerReflectionInfo(iter([asked]), timeout=60)
+            if elsewhere:
+                assert next(answers).list_services_response.service
+            else:
+                with pytest.raises(grpc.RpcError) as refused:
+                    next(answers)
+                assert refused.value.code() is grpc.StatusCode.UNIMPLEMENTED

@@ -36,6 +36,7 @@ def check(config_path: Path | None) -> None:
 
 
 def _all(config: Config) -> Iterator[tuple[str, bool, str]]:
+    yield _database(config)
     if not config.connections and config.series.path is None:
         yield "connections", False, "none; set MYSQL_DSN or connections.main.url, or series.path for sensors."
     for name, entry in config.connections.items():
@@ -44,6 +45,19 @@ def _all(config: Config) -> Iterator[tuple[str, bool, str]]:
     for name, store in config.stores.items():
         yield _store(name, store)
     yield _email(config)
+
+
+def _database(config: Config) -> tuple[str, bool, str]:
+    """The service's own; its tables are made, as a start of the service makes them."""
+    from fluxport import app
+
+    if config.database == "memory":
+        return "database", True, "memory; exports are forgotten when the service ends."
+    try:
+        app.database(config).close()
+    except FluxportError as error:
+        return "database", False, error.message
+    return "database", True, "can be used."
 
 
 def _sensors(config: Config) -> Iterator[tuple[str, bool, str]]:

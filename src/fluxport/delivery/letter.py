@@ -10,7 +10,6 @@ from __future__ import annotations
 import binascii
 import hashlib
 import re
-import unicodedata
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -21,6 +20,7 @@ from email.message import EmailMessage
 from html import escape
 
 from fluxport.errors import Broken, Refused, Unavailable
+from fluxport.headers import one_line
 from fluxport.stages import Chunks
 
 _LINE_BYTES = 57  # of the file on a line of 76 characters (RFC 2045, 6.8)
@@ -151,7 +151,7 @@ def _subject(outcome: SentFile | Failure, *, attach: bool) -> str:
 def _lead(outcome: SentFile | Failure, *, attach: bool) -> list[str]:
     """The paragraphs above the facts."""
     if isinstance(outcome, Failure):
-        return ["Your database export failed. No file was made, not even a part of one.", _one_line(outcome.message)]
+        return ["Your database export failed. No file was made, not even a part of one.", one_line(outcome.message)]
     if attach:
         also = " The link below leads to it, too." if outcome.link is not None else ""
         lead = ["Your database export is ready. The file is attached." + also]
@@ -177,8 +177,8 @@ def _facts(mail: Mail) -> list[tuple[str, str]]:
                 ("SHA-256", file.sha256),
             ]
         case Failure(code=code):
-            facts.append(("Error code", _one_line(code)))
-    facts += [("Job id", _one_line(mail.export_id)), ("Submitted", _moment(mail.submitted_at))]
+            facts.append(("Error code", one_line(code)))
+    facts += [("Job id", one_line(mail.export_id)), ("Submitted", _moment(mail.submitted_at))]
     if mail.started_at is not None:
         wait = duration_words(mail.started_at - mail.submitted_at)
         facts.append(("Started", f"{_moment(mail.started_at)} (wait: {wait})"))
@@ -189,7 +189,7 @@ def _facts(mail: Mail) -> list[tuple[str, str]]:
     if mail.query_s is not None:
         facts.append(("Query time", duration_words(mail.query_s)))
     if isinstance(mail.outcome, SentFile):
-        facts += [("Note", _one_line(sentence)) for sentence in mail.outcome.warnings[:_WARNINGS_MAX]]
+        facts += [("Note", one_line(sentence)) for sentence in mail.outcome.warnings[:_WARNINGS_MAX]]
         if (more := len(mail.outcome.warnings) - _WARNINGS_MAX) > 0:
             facts.append(("Note", f"and {more:,} more; the job's warnings name them all"))
     return facts
@@ -254,13 +254,7 @@ def _lines(data: bytes) -> bytes:
 
 def file_name(name: str) -> str:
     """A name to save under: no folder, nothing invisible."""
-    return _one_line(name).replace("/", "_").replace("\\", "_")
-
-
-def _one_line(text: str) -> str:
-    """Without line ends and whatever else is not seen (controls, direction marks, lone surrogates)."""
-    seen = (" " if char in "\r\n\t\u2028\u2029" else char for char in text)
-    return "".join(char for char in seen if unicodedata.category(char) not in ("Cc", "Cf", "Cs"))
+    return one_line(name).replace("/", "_").replace("\\", "_")
 
 
 def _moment(at: float) -> str:

@@ -28,6 +28,7 @@ class ServerOptions:
     port: int
     message_max_bytes: int = 4 << 20
     credentials: grpc.ServerCredentials | None = None
+    reflection: bool = True
 
 
 class GrpcServer:
@@ -59,7 +60,8 @@ class GrpcServer:
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         names = (NAME, SENSORS, health.SERVICE_NAME, reflection.SERVICE_NAME)
         assert pb.DESCRIPTOR.services_by_name["ExportService"].full_name == NAME
-        reflection.enable_server_reflection(names, self._server)
+        if options.reflection:
+            reflection.enable_server_reflection(names, self._server)
         self.port = _listening(self._server, options)
 
     async def start(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
-from typing import Any, Literal
+from typing import Any
 
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, JSONResponse, Response
@@ -12,10 +12,8 @@ from fastapi.responses import HTMLResponse, JSONResponse, Response
 from fluxport.errors import NotFound
 from fluxport.http.apidocs import page
 from fluxport.http.secured import html_headers
-from fluxport.http.session import is_local
+from fluxport.http.session import Audience, among
 from fluxport.telemetry import metrics
-
-Audience = Literal["local", "on", "off"]
 
 
 def router(
@@ -24,8 +22,10 @@ def router(
     openapi: Callable[[], dict[str, Any]],
     *,
     metrics_for: Audience,
+    details_for: Audience,
 ) -> APIRouter:
-    """``ready`` tries what the service depends on; ``metrics_for`` says who may read the metrics."""
+    """``ready`` tries what the service depends on; ``metrics_for`` says who may read the metrics,
+    ``details_for`` who the names of what it depends on, and the description of the API."""
     routes = APIRouter(tags=["operations"])
 
     @routes.get("/health/live", summary="That the process answers")
@@ -33,16 +33,21 @@ def router(
         return {"status": "ok"}
 
     @routes.get("/health/ready", summary="Whether what it depends on can be used; 503 if not, or while it shuts down")
-    def readiness() -> Response:
+    def readiness(request: Request) -> Response:
         found = {name: "ok" if usable else "unavailable" for name, usable in ready().items()}
         good = set(found.values()) == {"ok"}
-        return JSONResponse({"status": "ok" if good else "unavailable"} | found, 200 if good else 503)
+        names = found if among(details_for, request) else {}
+        return JSONResponse({"status": "ok" if good else "unavailable"} | names, 200 if good else 503)
 
     @routes.get("/metrics", summary="What Prometheus reads", response_class=Response)
     def prometheus(request: Request) -> Response:
-        if metrics_for == "off" or (metrics_for == "local" and not is_local(request)):
-            raise NotFound("There is nothing at this address.")
+        check(request, metrics_for)
         return Response(metrics.exposition(measured), media_type=metrics.CONTENT_TYPE)
+
+    @routes.get("/openapi.json", include_in_schema=False)
+    def description(request: Request) -> Response:
+        check(request, details_for)
+        return JSONResponse(openapi())
 
     @cache
     def described() -> tuple[str, dict[str, str]]:
@@ -50,8 +55,15 @@ def router(
         return text, html_headers(style)
 
     @routes.get("/docs", include_in_schema=False)
-    def docs() -> Response:
+    def docs(request: Request) -> Response:
+        check(request, details_for)
         text, headers = described()
         return HTMLResponse(text, headers=headers)
 
     return routes
+
+
+def check(request: Request, audience: Audience) -> None:
+    """NotFound for who is none of ``audience``."""
+    if not among(audience, request):
+        raise NotFound("There is nothing at this address.")

@@ -26,7 +26,7 @@ from fluxport.http.callers import Callers, address_of, came
 from fluxport.http.cookies import SAFE, check_same_origin
 from fluxport.http.downloads import watched
 from fluxport.http.files import Files
-from fluxport.http.session import is_local
+from fluxport.http.session import Audience, among, is_local
 from fluxport.jobs.exports import Exports
 from fluxport.jobs.links import Links
 from fluxport.jobs.request import ExportRequest
@@ -54,11 +54,12 @@ NOT_FILTERS = ("type", "format", "selectedColumns")
 @dataclass(frozen=True)
 class QueueOptions:
     """``persistent``: exports outlive a restart; ``developer``: who comes from this machine and proves nothing is the
-    user ``dev``."""
+    user ``dev``; ``health_for``: who may read how the exports of all users stand."""
 
     enabled: bool = True
     persistent: bool = True
     developer: bool = False
+    health_for: Audience = "on"
 
 
 @dataclass(frozen=True)
@@ -113,7 +114,9 @@ def router(
     routes = APIRouter(prefix="/api", tags=["Export queue"])
 
     @routes.get("/health", summary="How the exports of all users stand")
-    async def health() -> Response:
+    async def health(request: Request) -> Response:
+        if not among(options.health_for, request):
+            raise NotFound("There is nothing at this address.")
         states, counters = await run_in_threadpool(exports.store.measured)
         mode = "disabled" if not options.enabled else "persistent" if options.persistent else "memory"
         return enveloped({"status": "ok", "metrics": {"export": {"mode": mode} | measured(states, counters)}})

@@ -41,7 +41,8 @@ def build(  # noqa: PLR0913  everything that the doors are made of
     send_timeout_s: float,
     schedules: Mapping[str, Schedule],
     ready: Callable[[], dict[str, bool]],
-    metrics_for: operations.Audience,
+    metrics_for: session.Audience,
+    details_for: session.Audience,
     proxies: Proxies,
 ) -> FastAPI:
     """``ready`` tries what the service depends on and answers whether each can be used, by name."""
@@ -49,6 +50,7 @@ def build(  # noqa: PLR0913  everything that the doors are made of
         title="Fluxport",
         version=__version__,
         summary="Query results as complete files.",
+        openapi_url=None,  # operations.py answers it
         docs_url=None,
         redoc_url=None,
     )
@@ -65,7 +67,9 @@ def build(  # noqa: PLR0913  everything that the doors are made of
     app.include_router(history.router(exports, callers, schedules))
     app.include_router(historian_router(exports, callers, historian, threads=threads, send_timeout_s=send_timeout_s))
     app.include_router(session.router(callers, sign_in))
-    app.include_router(operations.router(ready, exports.store.measured, app.openapi, metrics_for=metrics_for))
+    app.include_router(
+        operations.router(ready, exports.store.measured, app.openapi, metrics_for=metrics_for, details_for=details_for)
+    )
     app.add_exception_handler(FluxportError, failure_answer)
     app.add_exception_handler(HTTPException, http_answer)
     app.add_exception_handler(RequestValidationError, parameter_answer)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ipaddress import ip_address
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from anyio import CapacityLimiter, to_thread
@@ -22,6 +22,8 @@ from fluxport.strict_json import read_json
 # A password is hashed for some 20 ms in 19 MiB: so many at once, and so many more that wait for it.
 HASHES_AT_ONCE = 2
 HASHES_WAITING = 32
+
+Audience = Literal["local", "on", "off"]
 
 BODY: dict[str, Any] = {
     "requestBody": {
@@ -121,6 +123,11 @@ def is_local(request: Request) -> bool:
     forwarded = any(name in request.headers for name in ("forwarded", "x-forwarded-for", "x-forwarded-host", "via"))
     host = urlsplit(f"//{request.headers.get('host', '')}").hostname or ""
     return not forwarded and _is_loopback(address_of(request)) and (host == "localhost" or _is_loopback(host))
+
+
+def among(audience: Audience, request: Request) -> bool:
+    """Whether the request is one of those that ``audience`` names."""
+    return audience == "on" or (audience == "local" and is_local(request))
 
 
 def _is_loopback(address: str) -> bool:
