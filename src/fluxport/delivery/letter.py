@@ -117,7 +117,9 @@ def compose(mail: Mail, sender: Address, recipient: str, *, attach: bool) -> Let
 def message_id(mail: Mail, domain: str) -> str:
     """The same for every attempt at the same news to the same person, by which a mail store knows a repeated one."""
     event = "failed" if isinstance(mail.outcome, Failure) else "completed"
-    digest = hashlib.sha256("\n".join([mail.export_id, event, mail.recipient]).encode()).hexdigest()
+    digest = hashlib.sha256(
+        "\n".join([mail.export_id, event, mail.recipient]).encode("utf-8", "surrogatepass")
+    ).hexdigest()
     return f"<{digest[:32]}@{domain}>"
 
 
