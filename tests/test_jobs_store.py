@@ -182,9 +182,9 @@ def test_what_ended_long_ago_is_forgotten_and_what_has_a_file_is_not(store: Stor
 
 
 def test_a_stream_whose_process_died_is_found_by_its_age(store: Store, clock: Clock) -> None:
-    lost = store.create_stream(ExportSpec("SELECT 1"), ANN)
+    lost = store.create_stream(str(uuid.uuid4()), ExportSpec("SELECT 1"), ANN)
     clock.now += 100
-    running = store.create_stream(ExportSpec("SELECT 1"), ANN)
+    running = store.create_stream(str(uuid.uuid4()), ExportSpec("SELECT 1"), ANN)
     store.move(created(store).id, "running")
     assert store.lost_streams(50) == [lost.id]
     assert running.id not in store.lost_streams(0)

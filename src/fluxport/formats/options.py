@@ -8,6 +8,7 @@ exists. Profiles are named sets of options; a locale fills what the profile left
 from __future__ import annotations
 
 import dataclasses
+import functools
 import re
 import types
 import typing
@@ -73,9 +74,15 @@ def option_names(cls: type[CommonOptions]) -> list[str]:
     return sorted(f.name for f in dataclasses.fields(cls))
 
 
+@functools.cache
+def _hints(cls: type) -> dict[str, Any]:
+    """Python compiles each annotation anew whenever it is asked for them."""
+    return typing.get_type_hints(cls)
+
+
 def parse_options(cls: type[T], given: Mapping[str, Any]) -> T:
     """``given`` as an instance of ``cls``; Refused with the names or values that exist."""
-    known = typing.get_type_hints(cls)
+    known = _hints(cls)  # type: ignore[arg-type]  # a class can be hashed
     for name in given:
         if name not in known:
             raise Refused(

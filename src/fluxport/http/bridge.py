@@ -26,6 +26,7 @@ from fluxport.http.answers import file_headers
 from fluxport.jobs.exports import Exports
 from fluxport.jobs.slots import Reading
 from fluxport.jobs.store import Caller
+from fluxport.pipeline import CHUNK_MIN_BYTES
 from fluxport.plan import ExportSpec
 from fluxport.stages import Chunks
 from fluxport.telemetry import metrics
@@ -65,12 +66,11 @@ class StreamedFile(Response):
         self._reading = reading
         self._length = length
         self._began = time.monotonic()
+        self._begun = False
+        self._after: Any = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         gone = asyncio.ensure_future(disconnect(receive))
-        ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        if self._reading is not None:
-            ended = asyncio.wrap_future(self._reading.ended)
         try:
             await self._wait_for_turn(gone)
             while len(chunk := await self._pull(gone)) == 0 and chunk is not _END:
@@ -80,26 +80,43 @@ class StreamedFile(Response):
             if self._reading is not None:
                 metrics.first_byte(time.monotonic() - self._began)
             await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-            sent_bytes = 0
-            while chunk is not _END:
-                for at in range(0, len(chunk), SENT_BYTES):
-                    piece = chunk[at : at + SENT_BYTES]
-                    await self._send(send, {"type": "http.response.body", "body": piece, "more_body": True}, ended)
-                    # The server drops what is meant for a client that has left.
-                    sent_bytes += 0 if gone.done() else len(piece)
-                    if self._reading is not None:
-                        self._reading.sent_bytes = sent_bytes
-                    if ended.done():
-                        break
-                chunk = await self._pull(gone)
-            await send({"type": "http.response.body", "body": b"", "more_body": False})
+            await self._send_all(send, chunk, gone)
         except Unavailable as error:
             await asyncio.shield(asyncio.get_running_loop().run_in_executor(self._threads, _fail, self._chunks, error))
             raise
         finally:
             gone.cancel()
             # Shielded: a cancelled request must still end its query before anything else happens.
-            await asyncio.shield(asyncio.get_running_loop().run_in_executor(self._threads, self._end))
+            if inspect.getgeneratorstate(self._chunks) != inspect.GEN_CLOSED:
+                await asyncio.shield(asyncio.get_running_loop().run_in_executor(self._threads, self._end))
+
+    async def _send_all(self, send: Send, chunk: Any, gone: asyncio.Future[None]) -> None:
+        """The body, from ``chunk`` on."""
+        # So much goes out without a look at the client, as the server takes it at once; most answers are smaller.
+        sent_bytes, ended = 0, None
+        while chunk is not _END:
+            for at in range(0, len(chunk), SENT_BYTES):
+                piece = chunk[at : at + SENT_BYTES]
+                message = {"type": "http.response.body", "body": piece, "more_body": True}
+                if sent_bytes + len(piece) <= SENT_BYTES:
+                    await send(message)
+                else:
+                    ended = ended or self._ended()
+                    await self._send(send, message, ended)
+                # The server drops what is meant for a client that has left.
+                sent_bytes += 0 if gone.done() else len(piece)
+                if self._reading is not None:
+                    self._reading.sent_bytes = sent_bytes
+                if ended is not None and ended.done():
+                    break
+            chunk = await self._pull(gone)
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    def _ended(self) -> asyncio.Future[None]:
+        """Done once the stream was ended from outside."""
+        if self._reading is None:
+            return asyncio.get_running_loop().create_future()
+        return asyncio.wrap_future(self._reading.ended)
 
     def _end(self) -> None:
         """Close the chunks. Those of an export that nobody has pulled yet are begun first, or nothing would tell its
@@ -124,7 +141,10 @@ class StreamedFile(Response):
 
     async def _pull(self, gone: asyncio.Future[None]) -> Any:
         """The next chunk or _END; Canceled once the client is gone, the query ended and the pull come back."""
-        pull = asyncio.get_running_loop().run_in_executor(self._threads, next, self._chunks, _END)
+        if self._after is not None:
+            chunk, self._after = self._after, None
+            return chunk
+        pull = asyncio.get_running_loop().run_in_executor(self._threads, self._next)
         try:
             both: set[asyncio.Future[Any]] = {pull, gone}
             await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
@@ -136,6 +156,14 @@ class StreamedFile(Response):
                 self._cancel()
                 await asyncio.wait({pull})
                 pull.exception()
+
+    def _next(self) -> Any:
+        """The next chunk or _END. Behind a small one, but for the first, comes the end, which is taken along."""
+        chunk = next(self._chunks, _END)
+        if self._begun and 0 < len(chunk) < CHUNK_MIN_BYTES:
+            self._after = next(self._chunks, _END)
+        self._begun = self._begun or len(chunk) > 0
+        return chunk
 
     async def _send(self, send: Send, message: dict[str, Any], ended: asyncio.Future[None]) -> None:
         """Give up after a while, or as soon as the stream was ended: the pull that follows raises why."""

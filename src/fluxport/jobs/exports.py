@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
+import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -159,15 +160,18 @@ class Exports:
             raise Refused(f"Unknown dataset {name!r}; GET /v1/datasets tells which there are.", code="unknown_dataset")
         return found
 
-    def _allowed(self, spec: ExportSpec, caller: Caller, *, may_split: bool = False) -> ExportSpec:
-        """What was asked for, on the connection it will read, refused where it can be before anything is written."""
+    def _allowed(
+        self, spec: ExportSpec, caller: Caller, *, export_id: str = "planned", may_split: bool = False
+    ) -> Export:
+        """The plan of what was asked for, on the connection it will read (``spec``); refused where it can be before
+        anything is written."""
         self.check_open()
         caller.need(spec.scope)
         spec = self._located(spec)
-        planned = self.plan(spec, "planned", caller.owner, may_split=may_split)
+        planned = self.plan(spec, export_id, caller.owner, may_split=may_split)
         if spec.series is not None:
             _ = planned.source.schema  # asks the store whether it has these sensors; nothing is opened
-        return spec
+        return planned
 
     def _located(self, spec: ExportSpec) -> ExportSpec:
         """On the connection that the rows come from."""
@@ -237,9 +241,10 @@ class Exports:
 
         ``whole``: nothing of it comes before all of it has, and then its length is known; until then pulls give empty
         chunks."""
-        spec = self._allowed(spec, caller)
-        record = self.store.create_stream(spec, caller)
-        export = self.plan(spec, record.id, caller.owner)
+        export_id = str(uuid.uuid4())
+        export = self._allowed(spec, caller, export_id=export_id)
+        spec = export.spec
+        record = self.store.create_stream(export_id, spec, caller)
         check = partial(check_deadline, export.tally, self.options.limits)
         reading = Reading(self._slots[spec.connection], self.spool, export.chunks, export.source.close, check)
         gone = threading.Event()
@@ -254,7 +259,7 @@ class Exports:
 
     def preview(self, spec: ExportSpec, caller: Caller) -> Preview:
         """The first rows, after everything that was asked for has been found right."""
-        spec = self._allowed(spec, caller)
+        spec = self._allowed(spec, caller).spec
         rows = formats.options(formats.canonical(spec.format), spec.options).limit
         shown = replace(
             spec,

@@ -157,6 +157,14 @@ def visible(caller: Caller) -> sa.ColumnElement[bool]:
 
 
 _FIELDS = [exports.c[f.name] for f in dataclasses.fields(Record)]
+# Made once: SQLAlchemy takes longer to make a statement, and to see that it knows it, than SQLite to run it.
+_INSERT = sa.insert(exports)
+_NOTE = sa.insert(audit)
+_LAST = sa.select(sa.func.coalesce(sa.func.max(events.c.seq), 0)).where(events.c.export_id == sa.bindparam("of"))
+_TELL = sa.insert(events).values(
+    {c.name: sa.bindparam(f"new_{c.name}", type_=c.type) for c in events.c if c.name != "seq"}
+    | {"seq": _LAST.scalar_subquery() + 1}
+)
 
 
 @dataclass(frozen=True)
@@ -176,6 +184,7 @@ class Store:
         """``clock`` (Unix seconds) stands for the database's; ``pool`` as :func:`fluxport.tables.connect` takes it."""
         self.engine = connect(url, **pool)
         self.clock = clock or DatabaseClock()
+        self._adding: Any = None
 
     def now(self, connection: sa.Connection) -> float:
         """The database's clock, which says what has expired, whatever this process's own shows."""
@@ -305,34 +314,42 @@ class Store:
         }
         return _record(connection.execute(sa.insert(exports).values(row).returning(*_FIELDS)).one())
 
-    def create_stream(self, spec: ExportSpec, caller: Caller) -> Record:
+    def create_stream(self, export_id: str, spec: ExportSpec, caller: Caller) -> Record:
         """A direct stream, running from the start; it counts against no queue."""
         now = self.clock()
-        row: dict[str, Any] = {
-            "id": str(uuid.uuid4()),
-            "owner": caller.owner,
-            "door": "native",
-            "scope": spec.scope,
-            "key_id": caller.key_id,
-            "stored": False,
-            "status": "running",
-            "phase": "reading",
-            "spec": dataclasses.asdict(spec),
-            "attempt_errors": [],
-            "notify": {},
-            "attempts": 1,
-            "fence": 1,
-            "request_id": caller.request_id,
-            "trace_id": caller.trace_id,
-            "address": caller.address,
-            "created_at": now,
-            "started_at": now,
-        }
+        record = Record(
+            id=export_id,
+            owner=caller.owner,
+            door="native",
+            scope=spec.scope,
+            key_id=caller.key_id,
+            stored=False,
+            status="running",
+            phase="reading",
+            spec=dataclasses.asdict(spec),
+            priority=ExportRequest(spec).priority,
+            counted=False,
+            fence=1,
+            rows=0,
+            rows_total=None,
+            bytes=0,
+            result=None,
+            attempts=1,
+            attempt_errors=[],
+            error=None,
+            notify={},
+            request_id=caller.request_id,
+            trace_id=caller.trace_id,
+            address=caller.address,
+            created_at=now,
+            started_at=now,
+            finished_at=None,
+            expires_at=None,
+        )
         with transaction(self.engine) as connection:
-            connection.execute(sa.insert(exports).values(row))
-            record = self._get(connection, row["id"])
+            connection.execute(_INSERT, {name: value for name, value in vars(record).items() if value is not None})
             self._note(connection, "export", record.owner, "begun", record, None)  # its bytes leave while it runs
-            return record
+        return record
 
     def _lock(self, connection: sa.Connection) -> None:
         # SQLite's BEGIN IMMEDIATE has taken the one writer's turn already.
@@ -508,13 +525,14 @@ class Store:
 
     def _count(self, connection: sa.Connection, rises: list[measures.Rise]) -> None:
         """Raise counters, by all in the same order, so that no two transactions wait for each other."""
-        insert = insert_into(connection, counters)
-        adding = insert.on_conflict_do_update(
-            index_elements=[counters.c.name, counters.c.labels],
-            set_={"value": counters.c.value + insert.excluded.value},
-        )
+        if self._adding is None:
+            insert = insert_into(connection, counters)
+            self._adding = insert.on_conflict_do_update(
+                index_elements=[counters.c.name, counters.c.labels],
+                set_={"value": counters.c.value + insert.excluded.value},
+            )
         if rises:
-            connection.execute(adding, [rise._asdict() for rise in sorted(rises)])
+            connection.execute(self._adding, [rise._asdict() for rise in sorted(rises)])
 
     # -- changing --------------------------------------------------------------------------------------------------
 
@@ -651,10 +669,8 @@ class Store:
             )
 
     def _tell(self, connection: sa.Connection, export_id: str, kind: str, data: Mapping[str, Any]) -> None:
-        last = sa.select(sa.func.coalesce(sa.func.max(events.c.seq), 0)).where(events.c.export_id == export_id)
-        seq = connection.execute(last).scalar_one() + 1
-        row = {"export_id": export_id, "seq": seq, "kind": kind, "data": dict(data), "at": self.clock()}
-        connection.execute(sa.insert(events).values(row))
+        row = {"of": export_id, "new_export_id": export_id, "new_kind": kind}
+        connection.execute(_TELL, row | {"new_data": dict(data), "new_at": self.clock()})
 
     def events_after(self, export_id: str, seq: int, limit: int = 500) -> list[Event]:
         """What has happened since event ``seq``, in order."""
@@ -796,7 +812,7 @@ class Store:
             "address": record.address,
             "detail": detail,
         }
-        connection.execute(sa.insert(audit).values(row))
+        connection.execute(_NOTE, row)
 
     def audit_page(
         self,

@@ -1,0 +1,136 @@
+"""What a direct stream of ten rows costs, beside a plain FastAPI + mysqlclient + csv in the same run.
+
+    python bench/small.py [--url mysql://...] [--postgres postgresql://...] [--times 300] [--save]
+
+One after another over one connection, then by 16 clients at once for as long; every answer is read whole and compared.
+The service runs as it is started: signatures looked at, the guard, records, an embedded worker beside it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import http.client
+import json
+import os
+import secrets
+import socket
+import statistics
+import subprocess
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import support
+from jobs import ROOM, p99, scratch_postgres
+from support import Report
+
+P50_MAX_MS, PER_SECOND_MIN = 10.0, 150.0
+AT_ONCE = 16
+
+
+class Client:
+    def __init__(self, port: int) -> None:
+        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=600)
+
+    def stream(self, body: bytes) -> bytes:
+        from fluxport.auth.signing import sign_v2
+        from fluxport.config import DEVELOPMENT_SECRET
+
+        nonce = secrets.token_urlsafe(18)
+        headers = sign_v2(DEVELOPMENT_SECRET, "default", "POST", "/v1/stream", body, int(time.time()), nonce)
+        self._connection.request("POST", "/v1/stream", body, headers | {"Content-Type": "application/json"})
+        answer = self._connection.getresponse()
+        found = answer.read()
+        if answer.status != 200:
+            raise SystemExit(f"POST /v1/stream answered {answer.status}: {found!r}")
+        return found
+
+
+def one_by_one_ms(port: int, body: bytes, times: int) -> list[float]:
+    client, found = Client(port), []
+    whole = client.stream(body)
+    for turn in range(times + 20):
+        began = time.perf_counter()
+        assert client.stream(body) == whole
+        if turn >= 20:
+            found.append((time.perf_counter() - began) * 1000)
+    return found
+
+
+def at_once_per_s(port: int, body: bytes, times: int) -> float:
+    def work() -> None:
+        client = Client(port)
+        for _ in range(times // AT_ONCE):
+            client.stream(body)
+
+    threads = [threading.Thread(target=work) for _ in range(AT_ONCE)]
+    began = time.perf_counter()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return times // AT_ONCE * AT_ONCE / (time.perf_counter() - began)
+
+
+@contextlib.contextmanager
+def peer(url: str) -> Iterator[int]:
+    with socket.create_server(("127.0.0.1", 0)) as bound:
+        port: int = bound.getsockname()[1]
+    words = [str(support.peers_python()), "-m", "small_peer", url, str(port)]
+    process = subprocess.Popen(words, env=os.environ | {"PYTHONPATH": str(support.HERE)})
+    try:
+        while True:
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)):
+                break
+            if process.poll() is not None:
+                raise SystemExit("the peer did not start: FastAPI, uvicorn and mysqlclient must be in build/bench-venv")
+            time.sleep(0.05)
+        yield port
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def measure(report: Report, name: str, ports: Sequence[int], body: bytes, times: int) -> tuple[float, float]:
+    (port,) = ports
+    took = one_by_one_ms(port, body, times)
+    per_s = at_once_per_s(port, body, times * 4)
+    report.line(f"  {name:32} p50 {statistics.median(took):6.1f} ms   p99 {p99(took):6.1f} ms   {per_s:6.1f} streams/s")
+    return statistics.median(took), per_s
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--url", default=support.DEFAULT_URL)
+    parser.add_argument("--postgres", default="postgresql://postgres@127.0.0.1:5432/postgres")
+    parser.add_argument("--times", type=int, default=300)
+    parser.add_argument("--save", action="store_true", help="keep the output in bench/results")
+    options = parser.parse_args()
+    table = support.seeded(options.url, 1000)
+    body = json.dumps({"source": {"query": f"SELECT * FROM {table} LIMIT 10"}, "format": "csv"}).encode()
+    support.wait_until_quiet(0)
+    report = Report()
+    report.lines(support.machine("fastapi", "uvicorn", "sqlalchemy"))
+    report.line(f"\nDirect streams of 10 rows: one after another, and by {AT_ONCE} clients at once")
+    with peer(options.url) as port:
+        measure(report, "FastAPI + mysqlclient + csv", [port], body, options.times)
+    with scratch_postgres(options.postgres) as database:
+        kept_in: dict[str, dict[str, Any]] = {"SQLite": {}, "PostgreSQL": {"FLUXPORT_DATABASE": database}}
+        for name, kept in kept_in.items():
+            with support.serving(options.url, **(ROOM | kept)) as (port, _):
+                p50, per_s = measure(report, f"fluxport, {name}", [port], body, options.times)
+            report.line(support.verdict(f"{name}, p50", p50, P50_MAX_MS, "ms"))
+            report.line(
+                support.verdict(
+                    f"{name}, time of one with {AT_ONCE} at once", 1000 / per_s, 1000 / PER_SECOND_MIN, "ms"
+                )
+            )
+    report.line(f"\nload after the run {os.getloadavg()[0]:.2f}")
+    if options.save:
+        report.save("small")
+
+
+if __name__ == "__main__":
+    main()
