@@ -42,7 +42,7 @@ wheel: .venv/.installed-dev
 # Ours beside others, an hour on a quiet machine; bench/README.md tells what each script needs.
 bench: .venv/.installed-dev
 	for script in encode_text encode_xlsx encode_columnar; do $(BIN)/python bench/$$script.py || exit 1; done
-	for script in export_mysql first_byte memory jobs idle push historian store_upload store_export; do $(BIN)/python bench/$$script.py --save || exit 1; done
+	for script in export_mysql first_byte small memory jobs idle push historian store_upload store_export; do $(BIN)/python bench/$$script.py --save || exit 1; done
 
 check: lint types layers test wheel
 

@@ -17,9 +17,13 @@ import secrets
 import socket
 import statistics
 import subprocess
+import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+import uuid
+from collections import deque
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import support
@@ -28,6 +32,7 @@ from support import Report
 
 P50_MAX_MS, PER_SECOND_MIN = 10.0, 150.0
 AT_ONCE = 16
+PARTS_TIMES = 200
 
 
 class Client:
@@ -93,12 +98,53 @@ def peer(url: str) -> Iterator[int]:
         process.wait()
 
 
-def measure(report: Report, name: str, ports: Sequence[int], body: bytes, times: int) -> tuple[float, float]:
-    (port,) = ports
+def measure(report: Report, name: str, port: int, body: bytes, times: int) -> tuple[float, float]:
     took = one_by_one_ms(port, body, times)
     per_s = at_once_per_s(port, body, times * 4)
     report.line(f"  {name:32} p50 {statistics.median(took):6.1f} ms   p99 {p99(took):6.1f} ms   {per_s:6.1f} streams/s")
     return statistics.median(took), per_s
+
+
+def parts_ms(url: str, query: str, folder: Path) -> dict[str, float]:
+    """What each part of a stream costs, in milliseconds of CPU, without HTTP and threads."""
+    from fluxport.auth.scopes import EVERYTHING
+    from fluxport.jobs.store import Caller, Store
+    from fluxport.plan import Connection, ExportSpec, plan_export
+    from fluxport.policy.guard import GuardPolicy
+    from fluxport.stages import Limits
+
+    connection = Connection("main", url, GuardPolicy(dialect="mysql", params=True))
+    spec, caller = ExportSpec(query=query), Caller("bench", scopes=EVERYTHING)
+    store = Store(f"sqlite:///{folder / 'parts.db'}")
+    store.create_tables()
+    begun = deque[str]()
+
+    def planned() -> Any:
+        return plan_export(spec, connection, limits=Limits(deadline_s=900.0))
+
+    def opened() -> None:
+        source = planned().source
+        _ = source.schema
+        source.close()
+
+    def begin() -> None:
+        begun.append(str(uuid.uuid4()))
+        store.create_stream(begun[-1], spec, caller)
+
+    def cost(work: Callable[[], object]) -> float:
+        for _ in range(20):
+            work()
+        before = time.process_time()
+        for _ in range(PARTS_TIMES):
+            work()
+        return (time.process_time() - before) / PARTS_TIMES * 1000
+
+    plan, opening, whole = cost(planned), cost(opened), cost(lambda: sum(map(len, planned().chunks())))
+    found = {"plan, with the guard": plan, "connect, log in, query": opening - plan, "rows and file": whole - opening}
+    found["record and audit line of the beginning"] = cost(begin)
+    found["the same of the end"] = cost(lambda: store.move(begun.popleft(), "completed", fence=1, rows=10, bytes=500))
+    store.close()
+    return found
 
 
 def main() -> None:
@@ -109,24 +155,33 @@ def main() -> None:
     parser.add_argument("--save", action="store_true", help="keep the output in bench/results")
     options = parser.parse_args()
     table = support.seeded(options.url, 1000)
-    body = json.dumps({"source": {"query": f"SELECT * FROM {table} LIMIT 10"}, "format": "csv"}).encode()
-    support.wait_until_quiet(0)
+    query = f"SELECT * FROM {table} LIMIT 10"
+    body = json.dumps({"source": {"query": query}, "format": "csv"}).encode()
+    support.wait_until_quiet(300)
     report = Report()
     report.lines(support.machine("fastapi", "uvicorn", "sqlalchemy"))
     report.line(f"\nDirect streams of 10 rows: one after another, and by {AT_ONCE} clients at once")
     with peer(options.url) as port:
-        measure(report, "FastAPI + mysqlclient + csv", [port], body, options.times)
+        measure(report, "FastAPI + mysqlclient + csv", port, body, options.times)
     with scratch_postgres(options.postgres) as database:
         kept_in: dict[str, dict[str, Any]] = {"SQLite": {}, "PostgreSQL": {"FLUXPORT_DATABASE": database}}
         for name, kept in kept_in.items():
-            with support.serving(options.url, **(ROOM | kept)) as (port, _):
-                p50, per_s = measure(report, f"fluxport, {name}", [port], body, options.times)
+            with support.serving(options.url, **(ROOM | kept)) as (port, pid):
+                one_by_one_ms(port, body, 20)
+                before, done = support.cpu_s(pid), options.times * 5 + 20
+                p50, per_s = measure(report, f"fluxport, {name}", port, body, options.times)
+                cpu_s = support.cpu_s(pid) - before
+            report.line(f"  {'':32} {1000 * cpu_s / done:6.2f} ms of the service's CPU each")
             report.line(support.verdict(f"{name}, p50", p50, P50_MAX_MS, "ms"))
             report.line(
                 support.verdict(
                     f"{name}, time of one with {AT_ONCE} at once", 1000 / per_s, 1000 / PER_SECOND_MIN, "ms"
                 )
             )
+    report.line("\nParts of one, CPU")
+    with tempfile.TemporaryDirectory(dir=support.SCRATCH) as folder:
+        for name, ms in parts_ms(options.url, query, Path(folder)).items():
+            report.line(f"  {name:40} {ms:6.2f} ms")
     report.line(f"\nload after the run {os.getloadavg()[0]:.2f}")
     if options.save:
         report.save("small")

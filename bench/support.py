@@ -30,7 +30,7 @@ HERE = Path(__file__).resolve().parent
 PEERS_HOME = HERE.parent / "build" / "bench-venv"
 PEER_PACKAGES = (
     "pyarrow", "polars", "connectorx", "duckdb", "chdb", "mysqlclient", "sling", "rustpy-xlsxwriter", "xlsxturbo",
-    "XlsxWriter", "openpyxl", "pyfastexcel",
+    "XlsxWriter", "openpyxl", "pyfastexcel", "fastapi", "uvicorn",
 )  # fmt: skip
 FLUXPORT = str(Path(sys.executable).with_name("fluxport"))
 DEFAULT_URL = "mysql://root@127.0.0.1:3306/fluxport_bench"
