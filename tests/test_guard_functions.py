@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sqlite3
 
+import duckdb
 import pytest
 
 from fluxport.errors import QueryRefused
@@ -12,7 +13,7 @@ from fluxport.policy.guard import GuardPolicy, check, words
 from fluxport.policy.guard.words import Dialect
 from mysql_support import scratch_database
 
-DIALECTS: tuple[Dialect, ...] = ("mysql", "sqlite")
+DIALECTS: tuple[Dialect, ...] = ("mysql", "sqlite", "duckdb")
 # Names of DuckDB's that no query writes: signs, and the inner working of casts, collations and catalogues.
 _INNER = re.compile(r"__|(icu_)?collate_|pg_.*_is_visible\Z|has_.*_privilege\Z")
 
@@ -36,6 +37,15 @@ def test_sqlite() -> None:
         assert undecided("sqlite", names) == []
     finally:
         connection.close()
+
+
+def test_duckdb() -> None:
+    with duckdb.connect() as connection:
+        query = (
+            "SELECT DISTINCT function_name FROM duckdb_functions() "
+            "WHERE function_type IN ('scalar', 'aggregate', 'macro')"
+        )
+        assert undecided("duckdb", [name for (name,) in connection.execute(query).fetchall()]) == []
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)

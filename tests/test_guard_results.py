@@ -20,7 +20,7 @@ from services import MARIADB_URL, require_mariadb
 SCHEMA = "guard_results"
 MYSQL = [(f"{name}: {title}", sql) for name in ("tpch", "imdb", "sakila", "clickbench", "tricky")
          for title, sql in statements(name)]  # fmt: skip
-DIALECTS: tuple[Dialect, ...] = ("mysql", "sqlite")
+DIALECTS: tuple[Dialect, ...] = ("mysql", "sqlite", "duckdb")
 Result = tuple[list[str], list[str]]
 
 
@@ -102,7 +102,7 @@ def test_less_than_two_in_a_hundred_legitimate_statements_are_refused_and_those_
     assert refused == [line for line in listed if not line.startswith("# ")]
 
 
-def differences(cursor: Any, dialect: Dialect, schema: str) -> list[str]:
+def differences(cursor: Any, dialect: Dialect, schema: str | None) -> list[str]:
     """Legitimate statements that do not run, or that give other headers or other rows when they are written anew."""
     found = []
     for one in legitimate(dialect):
@@ -133,15 +133,17 @@ def test_a_length_that_only_the_rows_know_is_bounded_by_the_server(mariadb: pymy
         assert mariadb.fetchall() == ((None,),), statement
 
 
-@pytest.mark.parametrize("dialect", ["sqlite"])
+@pytest.mark.parametrize("dialect", ["sqlite", "duckdb"])
 def test_legitimate_statements_give_the_same_in_embedded_databases(dialect: Dialect) -> None:
     connection: Any = sqlite3.connect(":memory:") if dialect == "sqlite" else duckdb.connect()
-    schema = (CORPUS / f"legit_{dialect}_schema.sql").read_text("utf-8")
+    script = (CORPUS / f"legit_{dialect}_schema.sql").read_text("utf-8")
     try:
         if dialect == "sqlite":
-            connection.executescript(schema)
+            connection.executescript(script)
         else:
-            connection.execute(schema)
-        assert differences(connection.cursor(), dialect, "main") == []
+            connection.execute(script)
+        # DuckDB shows the schema of a table in a subquery in headers, so that none is written there.
+        schema = "main" if dialect == "sqlite" else None
+        assert differences(connection.cursor(), dialect, schema) == []
     finally:
         connection.close()

@@ -1,6 +1,6 @@
 -- What legit_mysql.txt reads, besides the tables of schema.sql.
 
-CREATE TABLE shopper (id INT PRIMARY KEY, name VARCHAR(40), email VARCHAR(80), joined DATE, seen DATETIME(3), credit DECIMAL(10, 2), score DOUBLE, tags LONGTEXT CHECK (JSON_VALID(tags)), boss_id INT, level ENUM('low', 'mid', 'high'), langs SET('de', 'en', 'fr'), active TINYINT(1), stars INT UNSIGNED, note TEXT, KEY by_name (name), KEY by_joined (joined), KEY by_boss (boss_id, level), FULLTEXT words (name, note));
+CREATE TABLE shopper (id INT PRIMARY KEY, name VARCHAR(40), email VARCHAR(80), joined DATE, seen DATETIME(3), credit DECIMAL(10, 2), score DOUBLE, tags LONGTEXT CHECK (JSON_VALID(tags)), boss_id INT, level ENUM('low', 'mid', 'high'), langs SET('de', 'en', 'fr'), active TINYINT(1), stars INT UNSIGNED, note TEXT, KEY by_name (name), KEY by_joined (joined), KEY by_boss (boss_id, level), FULLTEXT words (name, note), FULLTEXT notes (note));
 INSERT INTO shopper VALUES
  (1, 'Ann Lee', 'ann@example.com', '2023-01-15', '2024-02-29 10:11:12.345', 120.50, 1.5, '{"a": 1, "b": [1, 2, 3], "c": {"d": "x"}, "n": null}', NULL, 'high', 'de,en', 1, 3, 'quick brown fox'),
  (2, 'Bob Ray', NULL, '2023-05-01', '2024-01-01 00:00:00', 0.00, -2.25, '{"a": "two", "b": []}', 1, 'low', '', 0, 0, 'lazy dog sleeps'),

@@ -105,7 +105,7 @@ _PATTERNS: dict[Dialect, re.Pattern[str]] = {
             string=_ANSI_STRING,
             quoted=r'"(?:[^"]++|"")*+"',
             not_param=r"""[:\w'"\])]""",  # there it is a slice or the key of a struct
-            ops=r"::|//|\*\*|[][{}:]|\#(?=[0-9])|" + _OPS,
+            ops=r"::|:=|//|\*\*|==|&&|@>|<@|\^@|!?~~?\*?|[][{}:]|\#(?=[0-9])|" + _OPS,
         ),
         re.VERBOSE,
     ),

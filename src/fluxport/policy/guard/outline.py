@@ -26,6 +26,8 @@ _SHOWN: dict[Shown, tuple[tuple[TokenType, str], ...]] = {
     "like": ((TokenType.LIKE, "LIKE"),),
     "plus": ((TokenType.PLUS, "+"),),
     "concat": ((TokenType.DPIPE, "||"),),
+    "row": ((TokenType.VAR, CALL + "ROW"), (TokenType.L_PAREN, "(")),
+    "end": ((TokenType.R_PAREN, ")"),),
     "select": ((TokenType.SELECT, "SELECT"),),
     "table": ((TokenType.SELECT, "SELECT"), (TokenType.STAR, "*"), (TokenType.FROM, "FROM")),
 }
@@ -33,10 +35,14 @@ _SHOWN: dict[Shown, tuple[tuple[TokenType, str], ...]] = {
 
 def visible_text(sql: str, tokens: Sequence[Token], shapes: Shapes) -> str:
     """The text that the parser's lexer gets: every token in its place, spaces for comments and for what is hidden,
-    digits for numbers, whose spellings it does not know."""
+    digits for numbers, whose spellings it does not know, and one sign for operators."""
     parts, position = [], 0
     for index, token in enumerate(tokens):
-        text = "1" * (token.end - token.start) if token.kind == "number" else sql[token.start : token.end]
+        text = sql[token.start : token.end]
+        if token.kind == "number":
+            text = "1" * len(text)
+        elif shapes.shown.get(index) == "concat" and text != ".":
+            text = "||".ljust(len(text), "-")
         parts += [" " * (token.start - position), " " * len(text) if index in shapes.hidden else text]
         position = token.end
     return "".join(parts)

@@ -7,13 +7,14 @@ a column is not part of it: MySQL leaves it out, MariaDB takes it in after a com
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from fluxport.policy.guard.lexer import Token, refuse
 from fluxport.policy.guard.options import GuardPolicy
-from fluxport.policy.guard.vocabulary import is_call, is_charset
-from fluxport.policy.guard.words import FUNCTIONS, MODIFIERS, TABLE_FUNCTIONS, UNITS, Dialect, word_set
+from fluxport.policy.guard.vocabulary import functions_of, is_call, is_charset
+from fluxport.policy.guard.words import MODIFIERS, UNITS, Dialect, word_set
 
 if TYPE_CHECKING:
     from fluxport.policy.guard.tree import Reading
@@ -35,14 +36,14 @@ def render(sql: str, tokens: Sequence[Token], reading: Reading, policy: GuardPol
     writer = _Writer(tokens, reading, policy)
     headers: dict[int, str] = {}
     if policy.dialect != "duckdb":  # which takes its headers from its own syntax tree, and that does not change
+        mysql = policy.dialect == "mysql"
         items = list(_result_columns(tokens, reading.names | reading.hidden))
         if len(items) != reading.projections:
             refuse("query_syntax", "The result columns could not be told apart; quote names that are also keywords.")
         for first, last in items:
             header = sql[tokens[first].start : tokens[last].end]
-            known = _is_named(tokens, first, last, reading) or _names_itself(
-                tokens[first : last + 1], reading, mysql=policy.dialect == "mysql"
-            )
+            named = _is_named(tokens, first, last, reading, mysql=mysql)
+            known = named or _names_itself(tokens[first : last + 1], reading, mysql=mysql)
             if not known and header != writer.text(first, last):
                 headers[last] = header
     return writer.text(0, len(tokens) - 1, headers)
@@ -52,9 +53,7 @@ class _Writer:
     def __init__(self, tokens: Sequence[Token], reading: Reading, policy: GuardPolicy) -> None:
         self._dialect = policy.dialect
         self._quote = _QUOTE[policy.dialect]
-        functions = (
-            FUNCTIONS[policy.dialect] | TABLE_FUNCTIONS[policy.dialect] | {name.upper() for name in policy.functions}
-        )
+        functions = functions_of(policy)
         prefix = f"{self._name(policy.default_schema)}." if policy.default_schema else ""
         self._texts: list[str] = []
         self._tight: list[bool] = []  # whether nothing stands between this token and the next
@@ -92,11 +91,11 @@ class _Writer:
 def _tight_after(tokens: Sequence[Token], index: int, reading: Reading) -> bool:
     token = tokens[index]
     after = tokens[index + 1] if index + 1 < len(tokens) else None
-    if after is not None and after.kind == "op" and after.text in {",", ")", ".", "]"}:
+    if after is not None and after.kind == "op" and after.text in {",", ")", ".", "]", "}"}:
         return True
     if token.kind != "op":
         return token.kind == "prefix" and token.text in {"N", "n"}
-    if token.text in {"(", ".", "["}:
+    if token.text in {"(", ".", "[", "{", "#"}:
         return True
     sign = token.text in _SIGNS and not _ends_operand(tokens, index - 1, reading)
     return sign and after is not None and after.kind != "op"
@@ -107,7 +106,7 @@ def _ends_operand(tokens: Sequence[Token], index: int, reading: Reading) -> bool
         return False
     token = tokens[index]
     if token.kind == "op":
-        return token.text in {")", "]"}
+        return token.text in {")", "]", "}"}
     if token.kind == "prefix":
         return False
     return token.kind != "word" or token.start in reading.names or token.upper in _OPERANDS
@@ -138,31 +137,37 @@ def _result_columns(tokens: Sequence[Token], inner: frozenset[int]) -> Iterator[
         yield begin, len(tokens) - 1
 
 
-def _is_named(tokens: Sequence[Token], first: int, last: int, reading: Reading) -> bool:
-    """Whether the result column ends in its name: an alias of the tree, or a string right after an operand."""
+def _is_named(tokens: Sequence[Token], first: int, last: int, reading: Reading, *, mysql: bool) -> bool:
+    """Whether the result column ends in its name: an alias of the tree, or a string right after an operand; in MySQL
+    two strings are one."""
     if tokens[last].start in reading.aliases:
         return True
     before = last - 1
-    string = tokens[last].kind == "string" and before >= first and tokens[before].kind != "string"
+    string = tokens[last].kind == "string" and before >= first and not (mysql and tokens[before].kind == "string")
     return string and _ends_operand(tokens, before, reading)
 
 
 def _names_itself(item: Sequence[Token], reading: Reading, *, mysql: bool) -> bool:
     """Whether the server names this result column by a column or a value, not by its text."""
+    wrapped = len(item) > 2 and item[0].is_op("(") and item[-1].is_op(")")
     while len(item) > 2 and item[0].is_op("(") and item[-1].is_op(")"):
         item = item[1:-1]
     if mysql and len(item) > 1 and item[0].is_op("+"):
         return _names_itself(item[1:], reading, mysql=mysql)
-    if all(token.kind in {"string", "prefix"} for token in item):
-        return True
-    if len(item) == 1 and (item[0].kind == "number" or item[0].upper in _CONSTANTS):
-        return True
+    constant = len(item) == 1 and (_is_decimal(item[0]) or item[0].upper in _CONSTANTS)
+    if constant or all(token.kind in {"string", "prefix"} for token in item):
+        return mysql or not wrapped
     parts, dots = item[::2], item[1::2]
     return (
         len(parts) > len(dots)
         and all(dot.is_op(".") for dot in dots)
         and all(part.start in reading.names or part.is_op("*") for part in parts)
     )
+
+
+def _is_decimal(token: Token) -> bool:
+    """Whether this is a number in digits of 10; one in bits or bytes is named by its text."""
+    return token.kind == "number" and not re.match(r"0[xXb]|[xXbB]'", token.text)
 
 
 def _cut(header: str) -> str:

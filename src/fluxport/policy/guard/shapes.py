@@ -14,7 +14,7 @@ from typing import Literal, NamedTuple
 from fluxport.policy.guard.lexer import Token
 from fluxport.policy.guard.words import CHARSETS, MODIFIERS, PARTS, TYPE_WORDS, TYPED, TYPES, UNITS, Dialect, word_set
 
-Shown = Literal["comma", "like", "plus", "select", "table", "concat", "call"]
+Shown = Literal["comma", "like", "plus", "select", "table", "concat", "call", "row", "end"]
 
 
 class Shapes(NamedTuple):
@@ -31,6 +31,9 @@ _SELECT_OPTIONS = MODIFIERS | {"ALL", "DISTINCT", "DISTINCTROW", "STRAIGHT_JOIN"
 _AFTER_GROUP = word_set("WITH HAVING ORDER LIMIT WINDOW UNION EXCEPT INTERSECT OFFSET FETCH PROCEDURE")
 _SET_OPERATIONS = word_set("UNION EXCEPT INTERSECT")
 _MOMENTS = word_set("NOW CURRENT_TIMESTAMP LOCALTIMESTAMP SYSDATE CURDATE CURRENT_DATE UTC_TIMESTAMP")
+_OPERATORS = frozenset({"->", "->>", "~~", "!~~", "~~*", "!~~*", "!~", "~*", "!~*", "^@", "@>", "<@", "&&", "=="})
+_SAMPLING = word_set("RESERVOIR BERNOULLI SYSTEM")
+_PLURALS = frozenset(f"{unit}S" for unit in UNITS)
 _SEARCH_MODES = (
     "IN NATURAL LANGUAGE MODE WITH QUERY EXPANSION",
     "IN NATURAL LANGUAGE MODE",
@@ -55,55 +58,19 @@ class _Shaper:
         self._shown: dict[int, Shown] = {}
         self._names: set[int] = set()
         self._made = 0
-        everywhere: dict[str, tuple[Callable[[int], None], ...]] = {
-            **dict.fromkeys(_CASTS, (self._cast,)),
-            "CONVERT": (self._convert,),
-            "EXTRACT": (self._extract,),
-            "TRIM": (self._trim,),
-            "SUBSTRING": (self._split_arguments,),
-            "SUBSTR": (self._split_arguments,),
-            "MID": (self._split_arguments,),
-            "POSITION": (self._split_arguments,),
-            "OVERLAY": (self._split_arguments,),
-            "VALUES": (self._values,),
-        }
-        own: dict[Dialect, dict[str, tuple[Callable[[int], None], ...]]] = {
-            "mysql": {
-                "GROUP_CONCAT": (self._group_concat,),
-                "JSON_TABLE": (self._json_table,),
-                "JSON_VALUE": (self._json_value,),
-                "JSON_QUERY": (self._json_value,),
-                "AGAINST": (self._against,),
-                "INTERVAL": (self._interval,),
-                "SELECT": (self._modifiers,),
-                "GROUP": (self._group_by,),
-                "FOR": (self._system_time,),
-                "FROM": (self._defaults_of_window,),
-                "RESPECT": (self._defaults_of_window,),
-                "TABLE": (self._table,),
-                **dict.fromkeys(("USE", "FORCE", "IGNORE"), (self._index_hint,)),
-            },
-            "sqlite": {
-                "MATCH": (self._match,),
-                "REGEXP": (self._match,),
-                "GLOB": (self._match,),
-                "INDEXED": (self._indexed_by,),
-                "NOT": (self._not_indexed,),
-            },
-            "duckdb": {"TABLE": (self._table,)},
-        }
-        self._words = everywhere | own[dialect]
 
     def shapes(self) -> Shapes:
+        looks, typed = _LOOKS[self._dialect], bool(TYPED[self._dialect])
         for at, token in enumerate(self._tokens):
             if token.kind == "prefix":
                 self._hidden.add(at)
             elif token.kind == "op":
                 self._operator(at)
             elif at not in self._hidden:
-                for look in self._words.get(token.upper, ()):
-                    look(at)
-                self._typed_literal(at)
+                if look := looks.get(token.upper):
+                    look(self, at)
+                if typed:
+                    self._typed_literal(at)
         return Shapes(frozenset(self._hidden), self._shown, frozenset(self._names), self._made)
 
     # What stands where
@@ -149,24 +116,53 @@ class _Shaper:
     # Operators
 
     def _operator(self, at: int) -> None:
-        token = self._tokens[at]
-        if token.text in {"->", "->>"}:
-            if self._dialect != "mysql":
-                self._shown[at] = "concat"
-            elif self._kind(at + 1) == "string":
+        text = self._tokens[at].text
+        if text in {"->", "->>"} and self._dialect == "mysql":
+            if self._kind(at + 1) == "string":
                 self._hide(at, at + 2)
-        elif token.text == "::" and (behind := self._type(at + 1)) is not None:
+        elif text in _OPERATORS:
+            self._shown[at] = "concat"
+        elif text == "::" and (behind := self._type(at + 1)) is not None:
             self._hide(at, behind)
+        elif self._dialect == "duckdb":
+            self._operator_of_duckdb(at, text)
+
+    def _operator_of_duckdb(self, at: int, text: str) -> None:
+        if text == "{" and at in self._closing:
+            self._shown[at] = "row"
+            self._shown[self._closing[at]] = "end"
+            for i in self._inside(at):
+                if self._op(i, ":"):
+                    self._shown[i] = "comma"
+        elif text == ":=" and self._kind(at - 1) in {"word", "quoted"}:
+            self._names.add(self._tokens[at - 1].start)
+            self._hide(at - 1, at + 1)
+        elif text == "." and self._kind(at + 1) in {"word", "quoted"}:
+            if self._op(at + 2, "("):
+                self._shown[at] = "concat"  # 'a'.upper()
+            elif at - 1 in self._hidden or self._op(at - 1, ")") or self._op(at - 1, "]") or self._op(at - 1, "}"):
+                self._names.add(self._tokens[at + 1].start)
+                self._hide(at, at + 2)
 
     def _match(self, at: int) -> None:
-        if self._ends_operand(at - 1) or (self._word(at - 1) == "NOT" and self._ends_operand(at - 2)):
+        if (
+            self._op(at - 1, "*")
+            or self._ends_operand(at - 1)
+            or (self._word(at - 1) == "NOT" and self._ends_operand(at - 2))
+        ):
             self._shown[at] = "like"
         elif self._op(at + 1, "("):
             self._shown[at] = "call"
 
+    def _match_column(self, at: int) -> None:
+        """MATCH a AGAINST ('x'), which needs no parentheses."""
+        behind = at + (4 if self._op(at + 2, ".") else 2)
+        if self._kind(at + 1) in {"word", "quoted"} and self._word(behind) == "AGAINST":
+            self._hidden.add(at)
+
     def _against(self, at: int) -> None:
         end = self._closing.get(at + 1)
-        if not self._op(at - 1, ")") or end is None:
+        if not self._ends_operand(at - 1) or end is None:
             return
         self._shown[at] = "plus"
         for mode in _SEARCH_MODES:
@@ -241,6 +237,8 @@ class _Shaper:
     def _typed_literal(self, at: int) -> None:
         if self._kind(at + 1) == "string" and self._word(at) in TYPED[self._dialect] and not self._ends_operand(at - 1):
             self._hidden.add(at)
+            if self._word(at) == "INTERVAL" and self._word(at + 2) in UNITS | _PLURALS:
+                self._hidden.add(at + 2)
 
     # Calls with words between their arguments
 
@@ -432,6 +430,80 @@ class _Shaper:
         if behind != at and self._op(at - 1, ")") and self._word(behind) == "OVER":
             self._hide(at, behind)
 
+    # Constructs of DuckDB alone
+
+    def _constructor(self, at: int) -> None:
+        """MAP {'a': 1} and ARRAY[1, 2] are shown as what stands in their brackets."""
+        if self._op(at + 1, "{" if self._word(at) == "MAP" else "["):
+            self._hidden.add(at)
+
+    def _name_list(self, at: int) -> int:
+        """Behind ``x, i``, whose names are hidden; ``at`` if there is none."""
+        while self._kind(at) in {"word", "quoted"} and self._word(at) != "IN":
+            self._names.add(self._tokens[at].start)
+            self._hidden.add(at)
+            at += 1
+            if not self._op(at, ","):
+                break
+            self._hidden.add(at)
+            at += 1
+        return at
+
+    def _lambda(self, at: int) -> None:
+        """``lambda x, i: x + i`` is shown as its expression."""
+        colon = next((i for i in range(at + 1, min(at + 12, len(self._tokens))) if self._op(i, ":")), None)
+        if colon is not None and (self._op(at - 1, ",") or self._op(at - 1, "(")):
+            behind = self._name_list(at + 1)
+            if behind == colon:
+                self._hide(at, colon + 1)
+
+    def _comprehension(self, at: int) -> None:
+        """``[a FOR x IN b IF c]`` is shown as a list of a, b and c."""
+        opening = next((o for o in reversed(range(at)) if self._op(o, "[") and self._closing.get(o, 0) > at), None)
+        if opening is None or at not in self._inside(opening):
+            return
+        behind = self._name_list(at + 1)
+        if self._word(behind) == "IN":
+            self._hidden.add(behind)
+            self._shown[at] = "comma"
+            for i in self._inside(opening):
+                if i > behind and self._word(i) == "IF" and not self._op(i + 1, "("):
+                    self._shown[i] = "comma"
+
+    def _star_changes(self, at: int) -> None:
+        """``* REPLACE (a + 1 AS a)`` and ``* RENAME (a AS b)`` are shown as further columns."""
+        if self._op(at + 1, "(") and (self._op(at - 1, "*") or self._word(self._before_list(at)) == "EXCLUDE"):
+            self._shown[at] = "comma"
+
+    def _before_list(self, at: int) -> int:
+        """The word before a list in parentheses that ends right before ``at``."""
+        return next((o - 1 for o, end in self._closing.items() if end == at - 1 and self._op(o, "(")), -1)
+
+    def _filter(self, at: int) -> None:
+        if self._op(at + 1, "(") and not self._op(at - 1, ")"):
+            self._shown[at] = "call"
+
+    def _sample(self, at: int) -> None:
+        """TABLESAMPLE 10%, USING SAMPLE reservoir(20 ROWS)."""
+        behind = at + 1 if self._word(at) == "TABLESAMPLE" else self._phrase(at, "USING SAMPLE")
+        if behind == at:
+            return
+        behind += self._word(behind) in _SAMPLING
+        opened = self._op(behind, "(")
+        if self._kind(behind + opened) == "number":
+            behind += opened + 1
+            behind += self._op(behind, "%") or self._word(behind) in {"PERCENT", "ROWS"}
+            if not opened or self._op(behind, ")"):
+                self._hide(at, behind + opened)
+
+    def _by_name(self, at: int) -> None:
+        if self._word(at + 1) == "NAME" and (self._word(at - 1) in _SET_OPERATIONS | {"ALL"}):
+            self._hide(at, at + 2)
+
+    def _with_ordinality(self, at: int) -> None:
+        if self._word(at + 1) == "ORDINALITY" and self._op(at - 1, ")"):
+            self._hide(at, at + 2)
+
     # Queries without SELECT
 
     def _values(self, at: int) -> None:
@@ -465,12 +537,68 @@ _BEFORE_OPERAND = word_set("""
 
 
 def _closings(tokens: Sequence[Token]) -> dict[int, int]:
-    """Where each parenthesis closes; one that does not is left out."""
+    """Where each bracket closes; one that does not is left out."""
     found: dict[int, int] = {}
     opened: list[int] = []
     for at, token in enumerate(tokens):
-        if token.is_op("("):
+        if token.kind == "op" and token.text in {"(", "[", "{"}:
             opened.append(at)
-        elif token.is_op(")") and opened:
+        elif token.kind == "op" and token.text in {")", "]", "}"} and opened:
             found[opened.pop()] = at
     return found
+
+
+# What may begin at which word.
+_EVERYWHERE: dict[str, Callable[[_Shaper, int], None]] = {
+    **dict.fromkeys(_CASTS, _Shaper._cast),
+    "CONVERT": _Shaper._convert,
+    "EXTRACT": _Shaper._extract,
+    "TRIM": _Shaper._trim,
+    "SUBSTRING": _Shaper._split_arguments,
+    "SUBSTR": _Shaper._split_arguments,
+    "MID": _Shaper._split_arguments,
+    "POSITION": _Shaper._split_arguments,
+    "OVERLAY": _Shaper._split_arguments,
+    "VALUES": _Shaper._values,
+}
+_OWN: dict[Dialect, dict[str, Callable[[_Shaper, int], None]]] = {
+    "mysql": {
+        "GROUP_CONCAT": _Shaper._group_concat,
+        "JSON_TABLE": _Shaper._json_table,
+        "JSON_VALUE": _Shaper._json_value,
+        "JSON_QUERY": _Shaper._json_value,
+        "AGAINST": _Shaper._against,
+        "MATCH": _Shaper._match_column,
+        "INTERVAL": _Shaper._interval,
+        "SELECT": _Shaper._modifiers,
+        "GROUP": _Shaper._group_by,
+        "FOR": _Shaper._system_time,
+        "FROM": _Shaper._defaults_of_window,
+        "RESPECT": _Shaper._defaults_of_window,
+        "TABLE": _Shaper._table,
+        **dict.fromkeys(("USE", "FORCE", "IGNORE"), _Shaper._index_hint),
+    },
+    "sqlite": {
+        "MATCH": _Shaper._match,
+        "REGEXP": _Shaper._match,
+        "GLOB": _Shaper._match,
+        "INDEXED": _Shaper._indexed_by,
+        "NOT": _Shaper._not_indexed,
+    },
+    "duckdb": {
+        "TABLE": _Shaper._table,
+        "GLOB": _Shaper._match,
+        "LAMBDA": _Shaper._lambda,
+        "FOR": _Shaper._comprehension,
+        "REPLACE": _Shaper._star_changes,
+        "RENAME": _Shaper._star_changes,
+        "BY": _Shaper._by_name,
+        "WITH": _Shaper._with_ordinality,
+        "USING": _Shaper._sample,
+        "TABLESAMPLE": _Shaper._sample,
+        "FILTER": _Shaper._filter,
+        "MAP": _Shaper._constructor,
+        "ARRAY": _Shaper._constructor,
+    },
+}
+_LOOKS = {dialect: _EVERYWHERE | own for dialect, own in _OWN.items()}

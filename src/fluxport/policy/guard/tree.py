@@ -6,6 +6,7 @@ their token, and what they are called comes from our lexer.
 
 from __future__ import annotations
 
+import logging
 import re
 import sys
 import threading
@@ -22,7 +23,7 @@ from fluxport.policy.guard.lexer import Token, refuse
 from fluxport.policy.guard.options import GuardPolicy
 from fluxport.policy.guard.outline import CALL, outline, visible_text
 from fluxport.policy.guard.shapes import Shapes
-from fluxport.policy.guard.vocabulary import fold, refuse_function
+from fluxport.policy.guard.vocabulary import fold, functions_of, refuse_function
 from fluxport.policy.guard.words import (
     FUNCTIONS,
     KEYWORD_ARGUMENTS,
@@ -54,14 +55,14 @@ _NODES = word_set(
     GroupingSets Having Order Ordered Limit Offset Fetch LimitOptions Distinct Window WindowSpec Partition Values Tuple
     Alias Column Dot Identifier Star Literal Boolean Null Placeholder Var Paren
     And Or Not Xor EQ NEQ NullSafeEQ NullSafeNEQ GT GTE LT LTE Is Between In Like ILike Glob SimilarTo RegexpLike Escape
-    Add Sub Mul Div Mod IntDiv Neg BitwiseAnd BitwiseOr BitwiseXor BitwiseNot BitwiseLeftShift BitwiseRightShift
+    Add Sub Mul Div Mod IntDiv Pow Neg BitwiseAnd BitwiseOr BitwiseXor BitwiseNot BitwiseLeftShift BitwiseRightShift
     DPipe Collate Binary Case If Exists Any All Interval IntervalSpan IntervalOp DataType DataTypeParam CharacterSet
     Anonymous Cast TryCast Extract GroupConcat Trim Substring StrPosition Chr Concat
     CurrentDate CurrentTime CurrentTimestamp Localtime Localtimestamp
     JSONExtract JSONExtractScalar JSONPath JSONPathRoot JSONPathKey JSONPathSubscript JSONPathWildcard JSONPathSlice
     JSONArrayContains JSONValue JSONTable JSONSchema JSONColumnDef OnCondition MatchAgainst Soundex
     Filter IgnoreNulls RespectNulls WithinGroup IsNull NotNull AtTimeZone
-    Array Bracket Slice Unnest Qualify
+    Array Bracket Slice Unnest Explode PositionalColumn Qualify
     """
 )
 # Clauses of the nodes that make a query; anything else that the parser knows (hints, locks, INTO, samples) is refused.
@@ -79,6 +80,7 @@ _CLAUSES: dict[str, frozenset[str]] = {
     "CTE": word_set("this alias materialized scalar"),
 }
 _TABLE_NAME = re.compile(r"[\w$][\w$ -]*")
+_CALLED_KEYWORDS = frozenset({"INTERVAL", "FILTER"})  # keywords that shapes.py may have found to be calls
 _DEPTH_FRAMES = 80  # Python frames that sqlglot needs for one level of nesting, with some to spare
 _parsing = threading.Lock()
 
@@ -111,14 +113,17 @@ def _parse(sql: str, tokens: Sequence[Token], shapes: Shapes, policy: GuardPolic
 
 @contextmanager
 def _deep_recursion(frames: int) -> Iterator[None]:
-    """Room for a parser that recurses, however deep its caller is; one at a time, for the limit is the process's."""
+    """Room for a parser that recurses, however deep its caller is, and logs what it cannot read; one at a time, for
+    the limit and the log are the process's."""
     with _parsing:
-        before = sys.getrecursionlimit()
+        before, log = sys.getrecursionlimit(), logging.getLogger("sqlglot")
         sys.setrecursionlimit(before + frames)
+        quiet, log.disabled = log.disabled, True
         try:
             yield
         finally:
             sys.setrecursionlimit(before)
+            log.disabled = quiet
 
 
 class _Walk:
@@ -127,7 +132,6 @@ class _Walk:
     def __init__(self, tokens: Sequence[Token], shapes: Shapes, policy: GuardPolicy) -> None:
         self._policy = policy
         self._tokens = {token.start: token for token in tokens}
-        self._functions = FUNCTIONS[policy.dialect] | {"INTERVAL"} | {name.upper() for name in policy.functions}
         self._names: set[int] = set(shapes.names)
         self._hidden = frozenset(tokens[index].start for index in shapes.hidden)
         self._made = shapes.made
@@ -226,13 +230,12 @@ class _Walk:
         return self._policy.dialect == "mysql" and not table.args.get("db")
 
     def _check_call(self, node: exp.Anonymous) -> None:
-        name = node.this if isinstance(node.this, str) else self._tokens[_start(node.this)].text
-        rows = (
-            isinstance(node.parent, (exp.Table, exp.Lateral))
-            and name.removeprefix(CALL) in TABLE_FUNCTIONS[self._policy.dialect]
-        )
-        if name.removeprefix(CALL) not in self._functions and not rows:
-            refuse_function(name.removeprefix(CALL), self._policy.dialect)
+        spelled = node.this if isinstance(node.this, str) else self._tokens[_start(node.this)].text
+        name = spelled.removeprefix(CALL)
+        known = name in functions_of(self._policy) or name in _CALLED_KEYWORDS
+        rows = name in TABLE_FUNCTIONS[self._policy.dialect] and name not in FUNCTIONS[self._policy.dialect]
+        if not known or (rows and not isinstance(node.parent, (exp.Table, exp.Lateral))):
+            refuse_function(name, self._policy.dialect)
 
     def _check_method(self, node: exp.Dot) -> None:
         refuse_function("after a dot", self._policy.dialect)

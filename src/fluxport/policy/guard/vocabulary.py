@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Collection, Sequence
+from functools import cache
 from itertools import pairwise
 from typing import NoReturn
 
@@ -30,7 +31,7 @@ from fluxport.policy.guard.words import (
 _LENGTH_MAX = 10_000  # characters that one call may ask for
 _GROWTH_MAX = 1_000_000  # characters that all calls of a statement together may make of one character or literal
 _ROWS_MAX = 1_000_000  # rows that one generator may make
-_WIDTH = re.compile(r"%[^a-zA-Z%]*[0-9]{5}")  # of a format: 10,000 and more
+_WIDTH = re.compile(r"[%{][^a-zA-Z%{}]*[0-9]{5}")  # of a format: 10,000 and more
 _OPEN_JOINS_MAX = 6  # joins without ON: each doubles the time that the parser takes
 _BEFORE_CALL = word_set("""
     SELECT DISTINCT ALL WHERE ON AND OR XOR NOT BY HAVING WHEN THEN ELSE CASE IN LIKE BETWEEN DIV MOD INTERVAL
@@ -76,9 +77,9 @@ def _depth(tokens: Sequence[Token]) -> int:
     """The deepest nesting of brackets, CASE and operators before an operand: what a parser recurses on."""
     depth = deepest = run = 0
     for token in tokens:
-        if token.is_op("(") or token.is_op("[") or token.upper == "CASE":
+        if (token.kind == "op" and token.text in {"(", "[", "{"}) or token.upper == "CASE":
             depth += 1
-        elif token.is_op(")") or token.is_op("]") or token.upper == "END":
+        elif (token.kind == "op" and token.text in {")", "]", "}"}) or token.upper == "END":
             depth -= 1
         prefix = token.upper in _PREFIX_WORDS or (token.kind == "op" and token.text in _PREFIX_OPERATORS)
         run = run + 1 if prefix else 0
@@ -126,7 +127,7 @@ def _check_dots(tokens: Sequence[Token], policy: GuardPolicy) -> None:
     for token, after in pairwise(tokens):
         if not after.is_op("."):
             continue
-        if token.upper in RESERVED[policy.dialect] or (token.kind == "op" and token.text not in {")", "]"}):
+        if token.upper in RESERVED[policy.dialect] or (token.kind == "op" and token.text not in {")", "]", "}"}):
             refuse("query_syntax", "A name is missing before a dot; add it.")
         folded = fold(token.text)
         if token.kind != "op" and folded in SYSTEM_SCHEMAS[policy.dialect]:
@@ -188,7 +189,7 @@ def _length_argument(name: str, arguments: Sequence[Sequence[Token]], position: 
     for token in argument:
         if token.kind in {"number", "string"}:
             length *= max(1.0, _number(token))
-    if not argument or length > _LENGTH_MAX:
+    if length > _LENGTH_MAX:
         refuse("query_amplifier", f"The length given to {name} must be at most {_LENGTH_MAX:,}.")
     return int(length)
 
@@ -228,9 +229,7 @@ def check_words(
     """Refuse every token that is neither a name known to the tree (by its start) nor a word of the lists; the words of
     HIDDEN_WORDS stand only where shapes.py has found their place (``placed``, by index)."""
     keywords = KEYWORDS[policy.dialect]
-    functions = (
-        FUNCTIONS[policy.dialect] | TABLE_FUNCTIONS[policy.dialect] | {name.upper() for name in policy.functions}
-    )
+    functions = functions_of(policy)
     for index, token in enumerate(tokens):
         if token.kind not in {"word", "quoted"}:
             continue
@@ -249,6 +248,16 @@ def check_words(
                 "query_clause",
                 f"The word {token.text[:64]!r} is not allowed here; remove it, or quote it if it is a name.",
             )
+
+
+def functions_of(policy: GuardPolicy) -> frozenset[str]:
+    """The functions that a statement may call, those that give rows among them."""
+    return _functions(policy.dialect, policy.functions)
+
+
+@cache
+def _functions(dialect: Dialect, more: frozenset[str]) -> frozenset[str]:
+    return FUNCTIONS[dialect] | TABLE_FUNCTIONS[dialect] | {name.upper() for name in more}
 
 
 def refuse_function(name: str, dialect: Dialect) -> NoReturn:
