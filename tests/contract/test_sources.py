@@ -138,6 +138,7 @@ def test_no_rows_have_a_schema(kind: Kind) -> None:
 
 
 def test_nothing_is_connected_before_the_schema_is_read(kind: Kind) -> None:
+    assert wait_until(lambda: kind.running() == 0)  # what the tests before it had
     source = kind.open(kind.numbers(10))
     assert kind.running() == 0
     source.close()
