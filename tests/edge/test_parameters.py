@@ -244,3 +244,31 @@ def test_points_whose_header_is_none_are_400(client: tuple[Client, dict[str, str
     headers = key | {"Content-Type": "text/csv"}
     answer = httpx.post(running.base + "/v1/sensors/A/points", headers=headers, content=body)
     assert (answer.status_code, answer.json()["code"]) == (400, "bad_points")
+
+
+def test_no_route_tells_why_a_connection_a_store_or_the_service_s_own_database_cannot_be_used(tmp_path: Path) -> None:
+    """Neither a password nor a path nor a stack: a code and a sentence."""
+    (tmp_path / "exports").write_text("no folder any more")
+    settings = {
+        "FLUXPORT_STORES__LOCAL__TYPE": "memory",
+        "FLUXPORT_STORES__OTHER": f"{{type: sftp, host: 127.0.0.1, port: 1, user: u, password: {CANARY}, path: /x}}",
+    }
+    with service(tmp_path, f"mysql://root:{CANARY}@127.0.0.1:1/x", "--no-worker", **settings) as running:
+        token = new_key(tmp_path, "all", "ann", "sql:*", "dataset:*", "series", "push", "admin")
+        key = {"Authorization": f"Bearer {token}"}
+        known = routes(running)
+        body = b'{"source": {"query": "SELECT 1 AS a"}, "store": "other"}'
+
+        def ask(times: str) -> None:
+            for path, method, _ in known:
+                answer = httpx.request(method, running.base + filled(path), headers=key, content=body, timeout=60)
+                for word in ("Traceback", str(Path(fluxport.__file__).parent), str(tmp_path), CANARY, "sqlite"):
+                    assert word not in answer.text + repr(answer.headers), (path, times)
+                if answer.status_code >= 400 and path != "/health/ready":
+                    assert "code" in answer.text, (path, times, answer.text)
+
+        ask("with connections and stores that are away")
+        for name in ("fluxport.db", "fluxport.db-wal", "fluxport.db.signatures"):
+            (tmp_path / name).write_bytes(b"this is no database, " * 4000)
+        ask("with a database that is none")
+    assert CANARY not in next(tmp_path.glob("serve-*.log")).read_text()
