@@ -21,15 +21,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import psycopg
 import sqlalchemy as sa
 
 import support
-from jobs import ROOM, Client, p99, scratch_postgres
+from jobs import ROOM, TRANSACTIONS, Client, counted, p99, scratch_postgres
 from support import Report
 
 CPU_MAX_PERCENT, TRANSACTIONS_MAX, SESSIONS_MAX, PICK_UP_MAX_MS = 0.5, 0.5, 4, 50.0
 SETTLED_S = 8.0
+SESSIONS = "SELECT count(*) FROM pg_stat_activity WHERE datname = %s"
 ADMIN = "postgresql://postgres@127.0.0.1:5432/postgres"
 
 
@@ -72,11 +72,11 @@ def idle(kept: str, given: dict[str, Any], query: str, workers: int, seconds: fl
                 for export_id in [client.export(query) for _ in range(10 * workers)]:
                     client.ended(export_id)
             time.sleep(SETTLED_S)
-            asked, used, began = transactions(kept), sum(map(on_cpu_s, begun)), time.monotonic()
+            asked, used, began = counted(ADMIN, kept, TRANSACTIONS), sum(map(on_cpu_s, begun)), time.monotonic()
             time.sleep(seconds)
             took = (time.monotonic() - began) * workers
             cpu = (sum(map(on_cpu_s, begun)) - used) / took * 100
-            return cpu, (transactions(kept) - asked) / took, sessions(kept) / workers
+            return cpu, (counted(ADMIN, kept, TRANSACTIONS) - asked) / took, counted(ADMIN, kept, SESSIONS) / workers
     finally:
         support.remove(folder)
 
@@ -84,25 +84,6 @@ def idle(kept: str, given: dict[str, Any], query: str, workers: int, seconds: fl
 def on_cpu_s(pid: int) -> float:
     """CPU seconds of all threads, in the kernel's nanoseconds rather than in ticks."""
     return sum(int(path.read_text().split()[0]) for path in Path(f"/proc/{pid}/task").glob("*/schedstat")) / 1e9
-
-
-def transactions(kept: str) -> int:
-    query = "SELECT xact_commit + xact_rollback FROM pg_stat_database WHERE datname = %s"
-    return asked_of(kept, query)
-
-
-def sessions(kept: str) -> int:
-    return asked_of(kept, "SELECT count(*) FROM pg_stat_activity WHERE datname = %s")
-
-
-def asked_of(kept: str, query: str) -> int:
-    """Asked in another database, so that it is not counted; 0 for SQLite."""
-    if kept.startswith("sqlite"):
-        return 0
-    with psycopg.connect(ADMIN, autocommit=True) as admin:
-        row = admin.execute(query.encode(), [kept.rsplit("/", 1)[1]]).fetchone()
-    assert row is not None
-    return int(row[0])
 
 
 def picked_up_ms(kept: str, given: dict[str, Any], query: str, times: int) -> tuple[list[float], list[float]]:

@@ -1,11 +1,14 @@
 """What carrying exports as jobs costs: the overhead of one, many small ones, and twenty large ones at once.
 
     python bench/jobs.py [--url mysql://...] [--postgres postgresql://...] [--jobs 1000] [--rows 1000000] [--save]
+                         [--small] [--beside PATH]
 
 Overhead: from the POST of an export of 10 rows to the answer that says it is completed, asked every 5 ms, one after
 another. Small ones: that many exports of 10 rows, asked for by 8 threads, carried by two workers; each must be
-completed once, at the first attempt, with one file. Large ones: 20 exports of ``--rows`` rows asked for at once, beside
-the same 20 one after another, with ``GET /health/live`` asked all the while.
+completed once, at the first attempt, with one file. Beside it, for each of them: CPU of the service, which is asked all
+the while, and of the workers, and transactions of PostgreSQL. ``--small``: they alone; ``--beside``: the source tree of
+another version, in the same run. Large ones: 20 exports of ``--rows`` rows asked for at once, beside the same 20 one
+after another, with ``GET /health/live`` asked all the while.
 """
 
 from __future__ import annotations
@@ -32,6 +35,7 @@ from support import Report
 
 P50_EMBEDDED_MAX_MS, P50_POSTGRES_MAX_MS = 100.0, 250.0
 AT_ONCE = 20
+TRANSACTIONS = "SELECT xact_commit + xact_rollback FROM pg_stat_database WHERE datname = %s"
 ROOM: dict[str, Any] = {
     "FLUXPORT_LIMITS__ACTIVE_MAX": "100000",
     "FLUXPORT_LIMITS__QUEUE_MAX": "100000",
@@ -139,23 +143,7 @@ def children(pid: int) -> list[int]:
     ]
 
 
-def p99(values: list[float]) -> float:
-    return statistics.quantiles(values, n=100)[98]
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--url", default=support.DEFAULT_URL)
-    parser.add_argument("--postgres", default="postgresql://postgres@127.0.0.1:5432/postgres")
-    parser.add_argument("--jobs", type=int, default=1000)
-    parser.add_argument("--rows", type=int, default=1_000_000)
-    parser.add_argument("--save", action="store_true", help="keep the output in bench/results")
-    options = parser.parse_args()
-    table = support.seeded(options.url, options.rows)
-    small, large = f"SELECT * FROM {table} LIMIT 10", f"SELECT * FROM {table}"
-    support.wait_until_quiet(300)
-    report = Report()
-    report.lines(support.machine("dbos", "sqlalchemy"))
+def overhead_section(report: Report, options: argparse.Namespace, small: str) -> None:
     with scratch_postgres(options.postgres) as database:
         beside: dict[str, Any] = {"workers": 1, "FLUXPORT_DATABASE": database}
         placed: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
@@ -170,14 +158,76 @@ def main() -> None:
                 found = overhead_ms(port, small, 100)
             report.line(f"  {name:32} p50 {statistics.median(found):6.1f} ms   p99 {p99(found):6.1f} ms")
             report.line(support.verdict(f"{name}, p50", statistics.median(found), most, "ms"))
+
+
+def small_section(report: Report, options: argparse.Namespace, small: str) -> None:
     report.line(f"\n{options.jobs:,} exports of 10 rows by two workers")
-    with scratch_postgres(options.postgres) as database:
-        kept_in: dict[str, dict[str, Any]] = {"SQLite": {}, "PostgreSQL": {"FLUXPORT_DATABASE": database}}
-        for name, kept in kept_in.items():
-            with support.serving(options.url, "--no-worker", workers=2, **(ROOM | kept)) as (port, _):
+    trees: dict[str, Path | None] = {"beside": options.beside} if options.beside else {}
+    for kind in ("SQLite", "PostgreSQL"):
+        for name, tree in (trees | {"ours": None}).items():
+            with contextlib.ExitStack() as stack:
+                given: dict[str, Any] = {} if tree is None else {"PYTHONPATH": str(tree / "src")}
+                if kind == "PostgreSQL":
+                    given["FLUXPORT_DATABASE"] = stack.enter_context(scratch_postgres(options.postgres))
+                port, pid = stack.enter_context(
+                    support.serving(options.url, "--no-worker", workers=2, **(ROOM | given))
+                )
+                small_ones(port, small, 20)  # the first ones wait for what is loaded when it is used
+                service = {pid}
+                workers = set(children(os.getpid())) - service
+                before = [sum(map(support.cpu_s, pids)) for pids in (service, workers)]
+                kept = given.get("FLUXPORT_DATABASE")
+                asked = counted(options.postgres, kept, TRANSACTIONS)
                 took, told = small_ones(port, small, options.jobs)
-            report.line(f"  {name:32} {options.jobs / took:6.1f} jobs/s; (status, attempts, rows): {dict(told)}")
-            report.line(support.verdict(f"{name}, lost or twice", options.jobs - told["completed", 1, 10], 0, "jobs"))
+                cpu = [sum(map(support.cpu_s, pids)) for pids in (service, workers)]
+                in_service, in_workers = ((c - b) / options.jobs * 1000 for c, b in zip(cpu, before, strict=True))
+                time.sleep(1.5)  # PostgreSQL counts when a session has been idle for a second
+                per_job = (counted(options.postgres, kept, TRANSACTIONS) - asked) / options.jobs
+            report.line(
+                f"  {name:7} {kind:12} {options.jobs / took:6.1f} jobs/s; CPU of each {in_service:5.1f} ms in service, "
+                f"{in_workers:5.1f} ms in workers; {per_job:5.1f} transactions; (status, attempts, rows): {dict(told)}"
+            )
+            lost = options.jobs - told["completed", 1, 10]
+            report.line(support.verdict(f"{name}, {kind}, lost or twice", lost, 0, "jobs"))
+
+
+def counted(admin: str, database: str | None, query: str) -> int:
+    """What PostgreSQL says of a database, asked in another, so that it is not counted; 0 for SQLite."""
+    if database is None or not database.startswith("postgres"):
+        return 0
+    with psycopg.connect(admin, autocommit=True) as connection:
+        row = connection.execute(query.encode(), [database.rsplit("/", 1)[1]]).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def p99(values: list[float]) -> float:
+    return statistics.quantiles(values, n=100)[98]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--url", default=support.DEFAULT_URL)
+    parser.add_argument("--postgres", default="postgresql://postgres@127.0.0.1:5432/postgres")
+    parser.add_argument("--jobs", type=int, default=1000)
+    parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--small", action="store_true")
+    parser.add_argument("--beside", type=Path)
+    parser.add_argument("--save", action="store_true", help="keep the output in bench/results")
+    options = parser.parse_args()
+    table = support.seeded(options.url, options.rows)
+    small, large = f"SELECT * FROM {table} LIMIT 10", f"SELECT * FROM {table}"
+    support.wait_until_quiet(300)
+    report = Report()
+    report.lines(support.machine("dbos", "sqlalchemy"))
+    if not options.small:
+        overhead_section(report, options, small)
+    small_section(report, options, small)
+    if options.small:
+        report.line(f"\nload after the run {os.getloadavg()[0]:.2f}")
+        if options.save:
+            report.save("jobs-small")
+        return
     report.line(f"\n{AT_ONCE} exports of {options.rows:,} rows to CSV, embedded worker, 3 queries at once")
     with support.serving(options.url, **ROOM) as (port, pid):
         one_by_one_s, at_once_s, lives, peaks = large_ones(port, pid, large)

@@ -21,7 +21,7 @@ from fluxport.jobs.request import ExportRequest
 from fluxport.jobs.states import TRANSITIONS, Status
 from fluxport.jobs.store import Caller, Record, Store
 from fluxport.plan import ExportSpec
-from fluxport.tables import exports
+from fluxport.tables import exports, transaction
 from identity_support import DATABASES, Clock, database_url, empty_store
 
 ANN, BOB = Caller("ann", person=True), Caller("bob", person=True)
@@ -154,6 +154,16 @@ def test_a_limit_is_of_one_user_and_of_what_has_not_ended(store: Store) -> None:
     store.move(first.id, "canceled")
     with pytest.raises(TooMany):
         created(store, active_max=1)
+
+
+def test_whoever_only_reads_waits_for_no_writer(store: Store) -> None:
+    record = created(store)
+    with transaction(store.engine) as writing:
+        writing.execute(sa.update(exports).values(rows=7))
+        assert store.get(record.id).rows == 0
+        assert [found.id for found in store.page(ANN)] == [record.id]
+        assert store.events_after(record.id, 0) == []
+    assert store.get(record.id).rows == 7
 
 
 def test_one_key_is_one_export_however_many_ask_at_once(store: Store) -> None:

@@ -245,7 +245,13 @@ def connect(url: str, *, pool_size: int = 5, patient: bool = False) -> sa.Engine
         return engine
     if parsed.database and not parsed.database.startswith((":", "file:")):
         reserve(Path(parsed.database))
-    engine = sa.create_engine(parsed, connect_args={"timeout": 15, "check_same_thread": False}, hide_parameters=True)
+    engine = sa.create_engine(
+        parsed,
+        connect_args={"timeout": 15, "check_same_thread": False},
+        hide_parameters=True,
+        # Writers of one process take turns by this: SQLite lets those who wait sleep, for longer and longer.
+        execution_options={"turn": threading.Lock()},
+    )
 
     @sa.event.listens_for(engine, "connect")
     def _pragmas(connection: Any, _: Any) -> None:
@@ -259,7 +265,7 @@ def connect(url: str, *, pool_size: int = 5, patient: bool = False) -> sa.Engine
     @sa.event.listens_for(engine, "begin")
     def _begin(connection: sa.Connection) -> None:
         # A transaction that will write takes its turn at once: a later upgrade could fail in the middle.
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        connection.exec_driver_sql(connection.get_execution_options().get("begin", "BEGIN IMMEDIATE"))
 
     return engine
 
@@ -301,7 +307,15 @@ def _check_options(parsed: sa.URL) -> None:
 def transaction(engine: sa.Engine) -> Iterator[sa.Connection]:
     """One transaction; Unavailable (``database_away``) if the database cannot be used now, Broken
     (``database_unusable``) if somebody must mend something first."""
-    with translated(engine), engine.begin() as connection:
+    turn = engine.get_execution_options().get("turn", contextlib.nullcontext())
+    with translated(engine), turn, engine.begin() as connection:
+        yield connection
+
+
+@contextlib.contextmanager
+def reading(engine: sa.Engine) -> Iterator[sa.Connection]:
+    """A transaction that changes nothing; it waits for no writer. Raises as :func:`transaction` does."""
+    with translated(engine), engine.connect().execution_options(begin="BEGIN") as connection, connection.begin():
         yield connection
 
 

@@ -33,6 +33,7 @@ log = logging.getLogger("fluxport.engine")
 TELLS_AT_ONCE = 8
 BEAT_EVERY_S = 3.0
 LOOK_EVERY_S = 60.0
+LOOKS_APART_S = 0.003
 AGAIN_S = 2.0
 GIVING_BACK_S = 5.0  # what is stopped goes back to the queue within this, or is taken over
 ENDED_LOOK_S = 0.05
@@ -102,27 +103,32 @@ class Worker:
         failing = False
         while not self._ending.is_set():
             failing = not attempt("taking jobs", lambda: self._wake.wait(self._take()), quiet=failing)
-            if failing:
-                self._ending.wait(AGAIN_S)
+            # What wakes in quick succession is seen by one look.
+            self._ending.wait(AGAIN_S if failing else LOOKS_APART_S)
 
     def _take(self) -> float:
         """Begin what there is room for; the seconds until something that waits is due."""
         records: list[Record] = []
         given_up: list[Record] = []
+        found: list[queue.Tell] = []
+        now = self._store.clock()
         with transaction(self._store.engine) as connection:
             if (room := self._workers - len(self._exports)) > 0:
                 records, given_up = self._store.take(
                     connection, self.executor_id, self._queries_max, room, self._carrier.options.attempts_max
                 )
-            found = queue.take_tells(connection, self.executor_id, TELLS_AT_ONCE - len(self._tells))
-            due_s = queue.next_due_s(connection)
+            export_s, tell_s = queue.next_due(connection, now)
+            if tell_s is not None and tell_s <= 0 and (free := TELLS_AT_ONCE - len(self._tells)) > 0:
+                found = queue.take_tells(connection, self.executor_id, free, now)
         for record in given_up:
             log_end(record)
         for record in records:
             self._begin(self._exports, self._carry, record)
         for tell in found:
             self._begin(self._tells, self._tell, tell)
-        return LOOK_EVERY_S if due_s is None else min(due_s, LOOK_EVERY_S)
+        # A telling that was due and has not been taken waits for one of ours to end, and that wakes.
+        waits = [wait_s for wait_s in (export_s, tell_s) if wait_s is not None and wait_s > 0]
+        return min([LOOK_EVERY_S, *waits])
 
     def _begin(self, under_way: set[Future[None]], work: Callable[[T], None], what: T) -> None:
         def over(job: Future[None]) -> None:

@@ -32,16 +32,73 @@ class Tell(NamedTuple):
     tries: int
 
 
-def put(connection: sa.Connection, export: Mapping[str, Any]) -> None:
+# Statements are made once: SQLAlchemy takes longer to make one than SQLite to run it. ``now`` is the time by the
+# database's clock, ``name`` a connection, ``me`` the worker, ``most`` how many.
+_NOW: sa.BindParameter[float] = sa.bindparam("now")
+_NAME: sa.BindParameter[str] = sa.bindparam("name")
+_MOST: sa.BindParameter[int] = sa.bindparam("most")
+_FREE = queue.c.worker.is_(None)
+_PUT = sa.insert(queue)
+_NOTIFY = sa.select(sa.func.pg_notify(CHANNEL, ""))
+_LOCK = sa.text(f"SELECT pg_advisory_xact_lock({_TAKE_LOCK})")
+_END = sa.delete(queue).where(queue.c.export_id == sa.bindparam("of"))
+_TAKE = (
+    sa.update(queue).where(queue.c.export_id.in_(sa.bindparam("ids", expanding=True))).values(worker=sa.bindparam("me"))
+)
+# Connections with exports that nobody has, and how many of theirs somebody has.
+_RUNNING = (
+    sa.select(queue.c.connection, sa.func.count(queue.c.worker))
+    .group_by(queue.c.connection)
+    .having(sa.func.count() > sa.func.count(queue.c.worker))
+)
+_DUE_TELLS = (
+    sa.select(tells.c.export_id, tells.c.target)
+    .where(tells.c.worker.is_(None), tells.c.due_at <= _NOW)
+    .order_by(tells.c.due_at)
+    .limit(_MOST)
+    .with_for_update(skip_locked=True)
+)
+# When the next export that waits for its time is due, and the next telling.
+_NEXT_DUE = sa.select(
+    sa.select(sa.func.min(queue.c.due_at)).where(_FREE, queue.c.due_at > _NOW).scalar_subquery(),
+    sa.select(sa.func.min(tells.c.due_at)).where(tells.c.worker.is_(None)).scalar_subquery(),
+)
+
+
+def _next() -> sa.Select[Any]:
+    """Those of a connection that come next. Owners take turns: whoever has fewest under way is next; among one
+    owner's, priority and age decide."""
+    busy = (
+        sa.select(queue.c.owner, sa.func.count().label("busy"))
+        .where(queue.c.connection == _NAME, queue.c.worker.is_not(None))
+        .group_by(queue.c.owner)
+        .subquery()
+    )
+    own = sa.func.row_number().over(partition_by=queue.c.owner, order_by=(queue.c.priority, queue.c.asked_at))
+    turn = sa.func.coalesce(busy.c.busy, 0) + own
+    return (
+        sa.select(queue.c.export_id)
+        .outerjoin(busy, busy.c.owner == queue.c.owner)
+        .where(queue.c.connection == _NAME, _FREE, queue.c.due_at <= _NOW)
+        .order_by(turn, queue.c.asked_at)
+        .limit(_MOST)
+    )
+
+
+_NEXT = _next()
+
+
+def put(connection: sa.Connection, record: Mapping[str, Any]) -> None:
     """Queue the export, a row of the table of exports, and wake workers once the transaction is committed."""
     row = {
-        "export_id": export["id"],
-        "connection": export["spec"]["connection"],
-        "owner": export["owner"],
-        "priority": export["priority"],
-        "asked_at": export["created_at"],
+        "export_id": record["id"],
+        "connection": record["spec"]["connection"],
+        "owner": record["owner"],
+        "priority": record["priority"],
+        "asked_at": record["created_at"],
+        "due_at": 0.0,
     }
-    connection.execute(sa.insert(queue).values(row))
+    connection.execute(_PUT, row)
     wake(connection)
 
 
@@ -66,7 +123,7 @@ def put_missing(connection: sa.Connection) -> None:
 
 def end(connection: sa.Connection, export_id: str, status: Status, notify: Mapping[str, Any]) -> None:
     """Take an export that has ended out of the queue, and queue who is to be told."""
-    connection.execute(sa.delete(queue).where(queue.c.export_id == export_id))
+    connection.execute(_END, {"of": export_id})
     if rows := [{"export_id": export_id, "target": target} for target in targets(status, notify)]:
         connection.execute(sa.insert(tells), rows)
         wake(connection)
@@ -87,45 +144,26 @@ def wake(connection: sa.Connection) -> None:
     """Wake the workers. One that looks before this transaction is committed waits for it: SQLite's writers take turns,
     and PostgreSQL sends its notifications afterwards."""
     if connection.dialect.name == "postgresql":
-        connection.execute(sa.select(sa.func.pg_notify(CHANNEL, "")))
+        connection.execute(_NOTIFY)
         return
     with contextlib.suppress(OSError):  # the slow look finds it
         os.utime(connection.engine.url.database or "")
 
 
-def waiting(connection: sa.Connection, queries_max: Mapping[str, int], most: int) -> list[str]:
+def waiting(connection: sa.Connection, queries_max: Mapping[str, int], most: int, now: float) -> list[str]:
     """At most ``most`` exports that may be taken in this transaction: of each connection as many as may still be read
-    at once. Owners take turns: whoever has fewest under way is next; among one owner's, priority and age decide."""
+    at once."""
     if connection.dialect.name == "postgresql":
-        connection.execute(sa.text("SELECT pg_advisory_xact_lock(:key)"), {"key": _TAKE_LOCK})
-    counted = sa.select(queue.c.connection, sa.func.count(queue.c.worker)).group_by(queue.c.connection)
+        connection.execute(_LOCK)
     found: list[str] = []
-    for name, running in connection.execute(counted.having(sa.func.count() > sa.func.count(queue.c.worker))).all():
+    for name, running in connection.execute(_RUNNING).all():
         if (room := min(queries_max.get(name, 0) - running, most - len(found))) > 0:
-            found += connection.scalars(_next(name, room, database_now(connection))).all()
+            found += connection.scalars(_NEXT, {"name": name, "most": room, "now": now}).all()
     return found
 
 
 def take(connection: sa.Connection, export_ids: Sequence[str], worker: str) -> None:
-    connection.execute(sa.update(queue).where(queue.c.export_id.in_(export_ids)).values(worker=worker))
-
-
-def _next(name: str, most: int, now: float) -> sa.Select[Any]:
-    busy = (
-        sa.select(queue.c.owner, sa.func.count().label("busy"))
-        .where(queue.c.connection == name, queue.c.worker.is_not(None))
-        .group_by(queue.c.owner)
-        .subquery()
-    )
-    own = sa.func.row_number().over(partition_by=queue.c.owner, order_by=(queue.c.priority, queue.c.asked_at))
-    turn = sa.func.coalesce(busy.c.busy, 0) + own
-    return (
-        sa.select(queue.c.export_id)
-        .outerjoin(busy, busy.c.owner == queue.c.owner)
-        .where(queue.c.connection == name, queue.c.worker.is_(None), queue.c.due_at <= now)
-        .order_by(turn, queue.c.asked_at)
-        .limit(most)
-    )
+    connection.execute(_TAKE, {"ids": export_ids, "me": worker})
 
 
 def give_back(connection: sa.Connection, export_id: str, worker: str, wait_s: float) -> None:
@@ -135,16 +173,9 @@ def give_back(connection: sa.Connection, export_id: str, worker: str, wait_s: fl
     wake(connection)
 
 
-def take_tells(connection: sa.Connection, worker: str, most: int) -> list[Tell]:
+def take_tells(connection: sa.Connection, worker: str, most: int, now: float) -> list[Tell]:
     """Take at most ``most`` targets whose next try is due."""
-    due = (
-        sa.select(tells.c.export_id, tells.c.target)
-        .where(tells.c.worker.is_(None), tells.c.due_at <= database_now(connection))
-        .order_by(tells.c.due_at)
-        .limit(most)
-        .with_for_update(skip_locked=True)
-    )
-    found = [tuple(row) for row in connection.execute(due)]
+    found = [tuple(row) for row in connection.execute(_DUE_TELLS, {"now": now, "most": most})]
     if not found:
         return []
     taking = sa.update(tells).where(sa.tuple_(tells.c.export_id, tells.c.target).in_(found)).values(worker=worker)
@@ -162,14 +193,11 @@ def told(connection: sa.Connection, tell: Tell, worker: str, again_s: float | No
     connection.execute(sa.update(tells).where(*mine).values(later))
 
 
-def next_due_s(connection: sa.Connection) -> float | None:
-    """Seconds until the next wait is over; None if nothing waits for its time."""
-    now = database_now(connection)
-    times = [
-        connection.execute(sa.select(sa.func.min(t.c.due_at)).where(t.c.worker.is_(None), t.c.due_at > now)).scalar()
-        for t in (queue, tells)
-    ]
-    return min((float(time) - now for time in times if time is not None), default=None)
+def next_due(connection: sa.Connection, now: float) -> tuple[float | None, float | None]:
+    """Seconds until the next export that waits for its time is due, and until the next telling that nobody has, which
+    may have been due; None where there is none."""
+    export_at, tell_at = connection.execute(_NEXT_DUE, {"now": now}).one()
+    return None if export_at is None else export_at - now, None if tell_at is None else tell_at - now
 
 
 # -- the lease -----------------------------------------------------------------------------------------------------

@@ -37,6 +37,7 @@ from fluxport.tables import (
     metadata,
     probes,
     pushes,
+    reading,
     transaction,
 )
 from fluxport.telemetry import measures
@@ -164,6 +165,22 @@ _LAST = sa.select(sa.func.coalesce(sa.func.max(events.c.seq), 0)).where(events.c
 _TELL = sa.insert(events).values(
     {c.name: sa.bindparam(f"new_{c.name}", type_=c.type) for c in events.c if c.name != "seq"}
     | {"seq": _LAST.scalar_subquery() + 1}
+)
+_CLAIM = (
+    sa.update(exports)
+    .where(exports.c.id.in_(sa.bindparam("ids", expanding=True)), exports.c.status.in_(leading_to("running")))
+    .where(exports.c.attempts < sa.bindparam("most"))
+    .values(
+        status="running",
+        phase="planning",
+        fence=exports.c.fence + 1,
+        attempts=exports.c.attempts + 1,
+        rows=0,
+        rows_total=None,
+        bytes=0,
+        started_at=sa.func.coalesce(exports.c.started_at, sa.bindparam("now", type_=sa.Double)),
+    )
+    .returning(*_FIELDS)
 )
 
 
@@ -407,7 +424,7 @@ class Store:
 
     def get(self, export_id: str, caller: Caller | None = None) -> Record:
         """The export; NotFound if there is none that the caller sees (None sees all)."""
-        with transaction(self.engine) as connection:
+        with reading(self.engine) as connection:
             return self._get(connection, export_id, caller)
 
     def _get(self, connection: sa.Connection, export_id: str, caller: Caller | None = None) -> Record:
@@ -451,7 +468,7 @@ class Store:
             .order_by(exports.c.created_at.desc())
             .limit(1)
         )
-        with transaction(self.engine) as connection:
+        with reading(self.engine) as connection:
             found = connection.execute(query).one_or_none()
             return None if found is None else _record(found)
 
@@ -518,7 +535,7 @@ class Store:
             .where(exports.c.stored, exports.c.status.in_(ACTIVE))
             .group_by(exports.c.status)
         )
-        with transaction(self.engine) as connection:
+        with reading(self.engine) as connection:
             states = {row[0]: row[1] for row in connection.execute(active)}
             rows = connection.execute(sa.select(counters.c.name, counters.c.labels, counters.c.value))
             return states, [measures.Rise(*row) for row in rows]
@@ -542,22 +559,8 @@ class Store:
             return next(iter(self._claim(connection, [export_id], attempts_max)), None)
 
     def _claim(self, connection: sa.Connection, export_ids: Sequence[str], attempts_max: int) -> list[Record]:
-        claiming = (
-            sa.update(exports)
-            .where(exports.c.id.in_(export_ids), exports.c.status.in_(leading_to("running")))
-            .where(exports.c.attempts < attempts_max)
-            .values(
-                status="running",
-                phase="planning",
-                fence=exports.c.fence + 1,
-                attempts=exports.c.attempts + 1,
-                rows=0,
-                rows_total=None,
-                bytes=0,
-                started_at=sa.func.coalesce(exports.c.started_at, self.clock()),
-            )
-        )
-        found = [_record(row) for row in connection.execute(claiming.returning(*_FIELDS))]
+        values = {"ids": export_ids, "most": attempts_max, "now": self.clock()}
+        found = [_record(row) for row in connection.execute(_CLAIM, values)]
         if again := sum(record.attempts > 1 for record in found):
             self._count(connection, [measures.rise("fluxport_retries_total", again)])
         return [self._with_lost_attempts(connection, record, record.attempts - 1) for record in found]
@@ -576,7 +579,7 @@ class Store:
     ) -> tuple[list[Record], list[Record]]:
         """Take exports out of the queue, those of :func:`queue.waiting`, as part of the caller's transaction: those at
         which the next attempt has begun, and those that were begun too often and have failed."""
-        if not (ids := queue.waiting(connection, queries_max, most)):
+        if not (ids := queue.waiting(connection, queries_max, most, self.clock())):
             return [], []
         taken = self._claim(connection, ids, attempts_max)
         given_up: list[Record] = []
@@ -680,19 +683,19 @@ class Store:
             .order_by(events.c.seq)
             .limit(limit)
         )
-        with transaction(self.engine) as connection:
+        with reading(self.engine) as connection:
             return [Event(*row) for row in connection.execute(query)]
 
     # -- links, expiry, audit --------------------------------------------------------------------------------------
 
     def link_used(self, token_sha256: str) -> bool:
-        with transaction(self.engine) as connection:
+        with reading(self.engine) as connection:
             found = connection.execute(sa.select(links.c.token_sha256).where(links.c.token_sha256 == token_sha256))
             return found.one_or_none() is not None
 
     def used_links(self, token_sha256s: Sequence[str]) -> set[str]:
         """Those of the tokens that have been used."""
-        with transaction(self.engine) as connection:
+        with reading(self.engine) as connection:
             found = connection.scalars(sa.select(links.c.token_sha256).where(links.c.token_sha256.in_(token_sha256s)))
             return set(found)
 
