@@ -78,14 +78,34 @@ def test_values_are_bound_all_the_same(database: Database, value: Any) -> None:
     assert table.to_pylist() == [{"v": 1_000_000_000_000, "s": "text"}]
 
 
-def test_a_float_beside_such_an_integer_is_refused_with_what_to_do(database: Database) -> None:
+@pytest.mark.parametrize(
+    "query",
+    [
+        "SELECT f, 10 DIV 0.00000000001 AS wide FROM n",
+        "SELECT f, v AS wide FROM n, made",
+        "SELECT f, ABS(0xFFFFFFFFFF) AS wide FROM n",
+        "SELECT f, GREATEST(t, y) AS wide FROM n",
+        "SELECT f, ROUND(b, -1) AS wide FROM n",
+    ],
+)
+def test_a_float_beside_such_an_integer_is_refused_with_what_to_do(database: Database, query: str) -> None:
     """Each is exact in one of the two protocols alone."""
     with pytest.raises(QueryFailed) as caught:
-        read_all(database.url, "SELECT f, 10 DIV 0.00000000001 AS wide FROM n")
+        read_all(database.url, query)
     assert caught.value.code == "ambiguous_type"
     assert "CAST 'f' AS DOUBLE" in caught.value.message
-    table, _ = read_all(database.url, "SELECT CAST(f AS DOUBLE) AS f, 10 DIV 0.00000000001 AS wide FROM n")
-    assert table.to_pylist() == [{"f": 0.10000000149011612, "wide": 1_000_000_000_000}]
+    table, _ = read_all(database.url, query.replace("f,", "CAST(f AS DOUBLE) AS f,"))
+    assert table["f"].to_pylist() == [0.10000000149011612]
+
+
+@pytest.mark.parametrize(
+    "expression", ["1", "YEAR('2026-01-31')", "LENGTH(s)", "MAX(i)", "t = t", "CASE WHEN t THEN i END"]
+)
+def test_a_float_beside_an_ordinary_integer_of_an_expression_is_exact(database: Database, expression: str) -> None:
+    query = f"SELECT f, {expression} AS v FROM n GROUP BY f, t, i, s"
+    table, _ = read_all(database.url, query)
+    assert table["f"].to_pylist() == [0.10000000149011612]
+    assert table["v"].to_pylist() == [value for _, value in database.run(query)]
 
 
 def test_columns_of_tables_keep_their_types_and_the_binary_protocol(database: Database) -> None:

@@ -5,6 +5,7 @@ Apart from columns.py because it is needed before the query has been sent, when 
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -62,6 +63,7 @@ class Definition:
     flags: int
     decimals: int
     extended: dict[int, str]
+    table: bytes = b""  # as the query calls it; empty for what the query itself computes
 
     @property
     def unsigned(self) -> bool:
@@ -90,31 +92,40 @@ class Definition:
 EXTENDED_TYPE, EXTENDED_FORMAT = 0, 1
 
 
-def need_text(definitions: list[Definition]) -> bool:
+# Where MariaDB computes integers that do not fit the INT it declares: these, and operators on bytes and bits.
+_WIDER = re.compile(r"\b(DIV|ORD|PERIOD_ADD|PERIOD_DIFF|ROUND|TRUNCATE|0[xb][0-9a-f]+|[xb]')", re.IGNORECASE)
+
+
+def need_text(definitions: list[Definition], query: str) -> bool:
     """Whether rows are exact in the text protocol alone, on MariaDB; QueryFailed if they are in neither.
 
     MariaDB computes integers of expressions with 64 bits, and declares of some less than they take (``10 DIV 0.001``,
     ``ORD``, ``COALESCE(year, tinyint)``). The binary protocol then cuts them to the declared width, the text protocol
-    has all digits; but a FLOAT has no more than six there.
+    has all digits; but a FLOAT has no more than six there. Beside one, an INT that the query itself computes is taken
+    as declared where nothing in its words makes more of it.
     """
-    narrow = next((d.name for d in definitions if d.narrow), None)
-    if narrow is None:
-        return False
-    if (single := next((d.name for d in definitions if d.code == Type.FLOAT), None)) is not None:
+    narrow = [d for d in definitions if d.narrow]
+    single = next((d.name for d in definitions if d.code == Type.FLOAT), None)
+    if not narrow or single is None:
+        return bool(narrow)
+    risky = narrow if _WIDER.search(query) else [d for d in narrow if d.table or d.code != Type.LONG]
+    if risky:
         raise QueryFailed(
-            f"Column {single!r} is a FLOAT and column {narrow!r} an integer made by an expression, and MariaDB sends "
-            f"only one of the two exactly; CAST {single!r} AS DOUBLE in the query.",
+            f"Column {single!r} is a FLOAT and column {risky[0].name!r} an integer made by an expression, and MariaDB "
+            f"sends only one of the two exactly; CAST {single!r} AS DOUBLE in the query.",
             code="ambiguous_type",
         )
-    return True
+    return False
 
 
 def parse_definition(packet: bytes, *, mariadb_extended: bool) -> Definition:
     """IndexError or ValueError if the packet is cut off."""
     at = 0
-    name = b""
+    name = table = b""
     for position in range(6):  # catalog, schema, table, original table, name, original name
         size, at = read_lenenc(packet, at)
+        if position == 2:
+            table = packet[at : at + size]
         if position == 4:
             name = packet[at : at + size]
         at += size
@@ -138,4 +149,5 @@ def parse_definition(packet: bytes, *, mariadb_extended: bool) -> Definition:
         flags=int.from_bytes(packet[at + 7 : at + 9], "little"),
         decimals=packet[at + 9],
         extended=extended,
+        table=table,
     )

@@ -163,7 +163,7 @@ class MySqlSource:
             )
         if not packets:
             raise _no_rows()
-        if server.is_mariadb and need_text(_parsed(packets, server)):
+        if server.is_mariadb and need_text(_parsed(packets, server), self._query):
             self._close_statement(wire)
 
     def _definitions(self, wire: Wire, server: Server, count: int) -> list[bytes]:
