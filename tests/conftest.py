@@ -1,14 +1,19 @@
-"""Servers that are slow to start, once for all tests that ask for them."""
+"""Servers that are slow to start, once for all tests that ask for them; property tests without a clock."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from azurite_server import Azurite, azurite_server
 from ceph_server import Ceph, ceph_server
 from sftp_server import Sftp, proftpd_server, sftp_server
+
+# Whatever else the machine does: how long an example takes says nothing about it.
+settings.register_profile("unhurried", settings.default, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("unhurried")
 
 
 @pytest.fixture(scope="session")
