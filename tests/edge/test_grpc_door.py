@@ -690,7 +690,7 @@ def test_only_clients_with_a_certificate_of_the_right_authority_get_in(tmp_path:
     ("settings", "said"),
     [
         ({"TLS_CERTIFICATE": "server.pem"}, "tls_key"),
-        ({"TLS_CERTIFICATE": "nowhere.pem", "TLS_KEY": "nowhere.key"}, "nowhere"),
+        ({"TLS_CERTIFICATE": "nowhere.pem", "TLS_KEY": "nowhere.key"}, "grpc.tls_key"),
         ({"STORE": "moon"}, "grpc.store"),
         ({"KEYLESS": '["everybody"]'}, "everybody"),
     ],

@@ -62,7 +62,7 @@ def test_a_trusted_proxy_says_where_a_request_came_from(tmp_path: Path) -> None:
         body = json.dumps({"source": {"query": "SELECT id FROM trades"}}).encode()
         made = client.post("/v1/stream", body, headers={"X-Forwarded-For": CLIENT, "X-Forwarded-Proto": "https"})
         assert made.status_code == 200, made.text
-        assert audited(tmp_path, "export") == [CLIENT]
+        assert set(audited(tmp_path, "export")) == {CLIENT}
         shown = httpx.get(client.base + "/metrics", headers={"X-Forwarded-For": "127.0.0.1"})
         assert shown.status_code == 404, "what came through a proxy is not this machine"
 
@@ -79,7 +79,7 @@ def test_grpc_and_flight_see_the_same_addresses(tmp_path: Path) -> None:
         assert place.push(requests, ("x-forwarded-for", f"192.0.2.1, {CLIENT}"), key="").file()
         stranger = place.push(requests, ("x-forwarded-for", f"{CLIENT}, 192.0.2.1"), key="")
         assert stranger.code.name == "UNAUTHENTICATED"
-        assert audited(tmp_path, "export") == [CLIENT]
+        assert set(audited(tmp_path, "export")) == {CLIENT}
 
         found = re.search(r"Arrow Flight at (\S+)", next(tmp_path.glob("serve-*.log")).read_text())
         assert found

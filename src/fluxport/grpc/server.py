@@ -115,7 +115,11 @@ def tls(certificate: Path | None, key: Path | None, client_ca: Path | None) -> g
             code="bad_configuration",
         ) from None
     except OSError as error:
-        raise Refused(f"A file of gRPC's TLS cannot be read: {error.strerror}.", code="bad_configuration") from None
+        settings = {str(certificate): "tls_certificate", str(key): "tls_key", str(client_ca): "client_ca"}
+        raise Refused(
+            f"The file of grpc.{settings.get(str(error.filename), 'client_ca')} cannot be read: {error.strerror}.",
+            code="bad_configuration",
+        ) from None
     return grpc.ssl_server_credentials([pair], root_certificates=ca, require_client_auth=ca is not None)
 
 
