@@ -24,6 +24,7 @@ UNUSABLE = "database_unusable"
 REFUSAL_WAIT_S = 2.0
 
 _AGAIN = "; ask again in a moment."
+BUSY = "The service's own database is busy" + _AGAIN
 _CHECK = "; start it, or correct the setting 'database'."
 # SQLSTATE, or its class of two characters -> what can pass.
 _PASSING: dict[str, str] = {
@@ -35,7 +36,7 @@ _PASSING: dict[str, str] = {
     "40P01": "The service's own database ended a transaction that met another" + _AGAIN,
     "53": "The service's own database lacks connections, memory or disk" + _AGAIN,
     "53100": "The disk of the service's own database is full; make room.",
-    "55": "The service's own database is busy" + _AGAIN,
+    "55": BUSY,
     "57": "The service's own database is starting or shutting down, or ended the statement" + _AGAIN,
     "58": "The service's own database cannot use its files now" + _AGAIN,
     "72000": "The service's own database gave an old snapshot up" + _AGAIN,
@@ -49,9 +50,9 @@ _STAYING: dict[str, str] = {
     "on the schema, and CREATE on the database.",
 }
 _SQLITE_PASSING: dict[int, str] = {
-    sqlite3.SQLITE_BUSY: "The service's own database is busy" + _AGAIN,
-    sqlite3.SQLITE_LOCKED: "The service's own database is busy" + _AGAIN,
-    sqlite3.SQLITE_PROTOCOL: "The service's own database is busy" + _AGAIN,
+    sqlite3.SQLITE_BUSY: BUSY,
+    sqlite3.SQLITE_LOCKED: BUSY,
+    sqlite3.SQLITE_PROTOCOL: BUSY,
     sqlite3.SQLITE_NOMEM: "The service's own database lacks memory" + _AGAIN,
     sqlite3.SQLITE_READONLY: "The service's own database takes no writes now; check the permissions of its file.",
     sqlite3.SQLITE_IOERR: "The file of the service's own database cannot be read or written now; check its disk.",

@@ -17,8 +17,8 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from fluxport.database_errors import AWAY, UNUSABLE, give_up_connection, translated
-from fluxport.errors import FluxportError, Refused
+from fluxport.database_errors import AWAY, BUSY, UNUSABLE, give_up_connection, translated
+from fluxport.errors import FluxportError, Refused, Unavailable
 from fluxport.private import reserve
 
 T = TypeVar("T")
@@ -26,6 +26,7 @@ T = TypeVar("T")
 log = logging.getLogger("fluxport.tables")
 
 CLOCKS_DIFFER_S = 30.0
+SQLITE_WAIT_S = 15.0  # for other writers
 
 metadata = sa.MetaData()
 
@@ -247,7 +248,7 @@ def connect(url: str, *, pool_size: int = 5, patient: bool = False) -> sa.Engine
         reserve(Path(parsed.database))
     engine = sa.create_engine(
         parsed,
-        connect_args={"timeout": 15, "check_same_thread": False},
+        connect_args={"timeout": SQLITE_WAIT_S, "check_same_thread": False},
         hide_parameters=True,
         # Writers of one process take turns by this: SQLite lets those who wait sleep, for longer and longer.
         execution_options={"turn": threading.Lock()},
@@ -307,9 +308,23 @@ def _check_options(parsed: sa.URL) -> None:
 def transaction(engine: sa.Engine) -> Iterator[sa.Connection]:
     """One transaction; Unavailable (``database_away``) if the database cannot be used now, Broken
     (``database_unusable``) if somebody must mend something first."""
-    turn = engine.get_execution_options().get("turn", contextlib.nullcontext())
-    with translated(engine), turn, engine.begin() as connection:
+    with translated(engine), _turn(engine), engine.begin() as connection:
         yield connection
+
+
+@contextlib.contextmanager
+def _turn(engine: sa.Engine) -> Iterator[None]:
+    """The turn of a writer of SQLite among those of this process, waited for as long as SQLite would wait."""
+    lock: threading.Lock | None = engine.get_execution_options().get("turn")
+    if lock is None:
+        yield
+        return
+    if not lock.acquire(timeout=SQLITE_WAIT_S):
+        raise Unavailable(BUSY, code=AWAY)
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 @contextlib.contextmanager

@@ -242,7 +242,7 @@ class Store:
     def youngest_beat_s(self) -> float | None:
         """How long ago a worker gave a sign of life last; None if there is none, but such as ended in order."""
         query = sa.select(sa.func.max(executors.c.seen_at)).where(executors.c.seen_at > 0)
-        with transaction(self.engine) as connection:
+        with reading(self.engine) as connection:
             seen_at = connection.execute(query).scalar_one()
             return None if seen_at is None else self.now(connection) - seen_at
 
@@ -451,7 +451,7 @@ class Store:
             query = query.where(exports.c.door == door)
         if request_id is not None:
             query = query.where(exports.c.request_id == request_id)
-        with transaction(self.engine) as connection:
+        with reading(self.engine) as connection:
             if starting_after is not None:
                 after = self._get(connection, starting_after, caller)
                 query = query.where(
@@ -522,7 +522,7 @@ class Store:
 
     def lost_pushes(self) -> list[str]:
         """Exports whose connection no process holds any more."""
-        with transaction(self.engine) as connection:
+        with reading(self.engine) as connection:
             query = sa.select(pushes.c.export_id).where(pushes.c.held_until < self.now(connection))
             return list(connection.scalars(query))
 
@@ -739,7 +739,7 @@ class Store:
 
     def lost_streams(self, running_s: float) -> list[str]:
         """Direct streams that have run for so long that they must have ended: their process has died."""
-        with transaction(self.engine) as connection:
+        with reading(self.engine) as connection:
             query = sa.select(exports.c.id).where(
                 exports.c.stored.is_(False),
                 exports.c.status == "running",
@@ -833,7 +833,7 @@ class Store:
                 query = query.where(column == wanted)
         if before is not None:
             query = query.where(audit.c.id < before)
-        with transaction(self.engine) as connection:
+        with reading(self.engine) as connection:
             found: Sequence[Any] = connection.execute(query.order_by(audit.c.id.desc()).limit(limit)).mappings().all()
             return list(found)
 
