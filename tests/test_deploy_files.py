@@ -285,6 +285,7 @@ def machines(tmp_path_factory: pytest.TempPathFactory, database: PostgresDatabas
         moved = {
             "FLUXPORT_DATABASE": database.url,
             "LOCAL_STORAGE_PATH": str(store),
+            "FLUXPORT_SERVER__SPOOL__PATH": str(store),  # the volume that both share there
             "FLUXPORT_SERVER__HOST": "127.0.0.1",
             "FLUXPORT_SERVER__PUBLIC_URL": "",
         }
