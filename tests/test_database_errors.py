@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -12,7 +13,7 @@ import sqlalchemy as sa
 
 from fluxport.database_errors import AWAY, UNUSABLE, translated
 from fluxport.errors import Broken, FluxportError, Refused, Unavailable
-from fluxport.tables import connect, transaction
+from fluxport.tables import ASKED_AFTER_S, connect, transaction
 from postgres_support import PostgresDatabase, scratch_postgres
 
 PASSING = ["25006", "08006", "53100", "53300", "55006", "55P03", "57014", "57P01", "58030", "40001", "40P01", "72000"]
@@ -73,6 +74,21 @@ def test_a_connection_to_a_server_that_is_not_the_right_one_any_more_is_given_up
     after = session()
     engine.dispose()
     assert (after == before) is kept
+
+
+def test_an_idle_session_that_the_server_has_ended_is_replaced_before_it_is_used(postgres: PostgresDatabase) -> None:
+    engine = connect(postgres.url)
+    mine = sa.text("SELECT pg_backend_pid()")
+    with transaction(engine) as connection:
+        ended = connection.execute(mine).scalar_one()
+    with transaction(engine) as connection:
+        assert connection.execute(mine).scalar_one() == ended
+    with connect(postgres.url).begin() as another:
+        another.execute(sa.text("SELECT pg_terminate_backend(:pid)"), {"pid": ended})
+    time.sleep(ASKED_AFTER_S)  # so long a session is idle before it is asked
+    with transaction(engine) as connection:
+        assert connection.execute(mine).scalar_one() != ended
+    engine.dispose()
 
 
 def failing(pragma: str, folder: Path) -> FluxportError:

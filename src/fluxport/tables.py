@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -27,6 +28,7 @@ log = logging.getLogger("fluxport.tables")
 
 CLOCKS_DIFFER_S = 30.0
 SQLITE_WAIT_S = 15.0  # for other writers
+ASKED_AFTER_S = 1.0  # idle sessions of PostgreSQL, whether they live
 
 metadata = sa.MetaData()
 
@@ -229,20 +231,21 @@ login_attempts = sa.Table(
 
 def connect(url: str, *, pool_size: int = 5, patient: bool = False) -> sa.Engine:
     """An engine for ``sqlite:///FILE`` or ``postgresql://...``; Refused for anything else. A ``patient`` caller tries
-    again whatever fails: it waits for one of its ``pool_size`` sessions of PostgreSQL, and does not ask before each use
-    whether it lives."""
+    again whatever fails: it waits for one of its ``pool_size`` sessions of PostgreSQL, and does not ask whether an idle
+    one still lives."""
     parsed = _parsed(url)
     if parsed.drivername.startswith("postgres"):
         engine = sa.create_engine(
             parsed.set(drivername="postgresql+psycopg"),
             pool_size=pool_size,
             max_overflow=0 if patient else 10,
-            pool_pre_ping=not patient,
             pool_timeout=60 if patient else 5,
             connect_args={"connect_timeout": 5},
             hide_parameters=True,  # an error that is logged or kept must not quote what was asked for
         )
         sa.event.listen(engine, "handle_error", give_up_connection)
+        if not patient:
+            _ask_after_idling(engine)
         return engine
     if parsed.database and not parsed.database.startswith((":", "file:")):
         reserve(Path(parsed.database))
@@ -269,6 +272,23 @@ def connect(url: str, *, pool_size: int = 5, patient: bool = False) -> sa.Engine
         connection.exec_driver_sql(connection.get_execution_options().get("begin", "BEGIN IMMEDIATE"))
 
     return engine
+
+
+def _ask_after_idling(engine: sa.Engine) -> None:
+    """Ask a session that was idle for a while whether it lives; each question costs as much as a small statement."""
+
+    @sa.event.listens_for(engine, "checkin")
+    def _left(_: Any, record: Any) -> None:
+        record.info["idle_since"] = time.monotonic()
+
+    @sa.event.listens_for(engine, "checkout")
+    def _taken(session: Any, record: Any, _: Any) -> None:
+        if time.monotonic() - record.info.get("idle_since", math.inf) < ASKED_AFTER_S:
+            return
+        try:
+            engine.dialect.do_ping(session)
+        except engine.dialect.loaded_dbapi.Error as error:
+            raise sa.exc.InvalidatePoolError from error  # the pool makes new ones
 
 
 def _parsed(url: str) -> sa.URL:
