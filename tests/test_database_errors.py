@@ -83,8 +83,10 @@ def test_an_idle_session_that_the_server_has_ended_is_replaced_before_it_is_used
         ended = connection.execute(mine).scalar_one()
     with transaction(engine) as connection:
         assert connection.execute(mine).scalar_one() == ended
-    with connect(postgres.url).begin() as another:
-        another.execute(sa.text("SELECT pg_terminate_backend(:pid)"), {"pid": ended})
+    other = connect(postgres.url)
+    with transaction(other) as connection:
+        connection.execute(sa.text("SELECT pg_terminate_backend(:pid)"), {"pid": ended})
+    other.dispose()
     time.sleep(ASKED_AFTER_S)  # so long a session is idle before it is asked
     with transaction(engine) as connection:
         assert connection.execute(mine).scalar_one() != ended
