@@ -186,5 +186,6 @@ def test_many_in_line_do_not_keep_those_before_them_from_going_on(tmp_path: Path
     settings = {"FLUXPORT_CONNECTIONS__MAIN__QUERIES_MAX": "1", "FLUXPORT_LIMITS__REQUESTS_PER_MINUTE": "10000"}
     with service(tmp_path, database, **settings) as client, ThreadPoolExecutor(100) as pool:
         answers = list(pool.map(lambda _: client.post("/v1/stream", ALL), range(100)))
-        assert {answer.status_code for answer in answers} == {200}
+        wrong = [answer.text for answer in answers if answer.status_code != 200]
+        assert not wrong, wrong[:2]
         assert len({answer.content for answer in answers}) == 1

@@ -91,12 +91,13 @@ def read(sql: str, tokens: Sequence[Token], shapes: Shapes, policy: GuardPolicy)
 
 
 def _parse(sql: str, tokens: Sequence[Token], shapes: Shapes, policy: GuardPolicy) -> exp.Expr:
-    dialect = sqlglot.Dialect.get_or_raise(policy.dialect)
     text = visible_text(sql, tokens, shapes)
     place: dict[str, Any] = {}
     try:
-        shown = outline(tokens, dialect.tokenize(text), shapes, policy.dialect)
         with _deep_recursion(policy.depth_max * _DEPTH_FRAMES):
+            # The dialect and its tokens too: what sqlglot sets up at its first use is not made for several at once.
+            dialect = sqlglot.Dialect.get_or_raise(policy.dialect)
+            shown = outline(tokens, dialect.tokenize(text), shapes, policy.dialect)
             trees = dialect.parser(error_level=sqlglot.ErrorLevel.RAISE).parse(shown, "")
     except SqlglotError as error:
         trees, place = [], (error.errors if isinstance(error, ParseError) else [{}])[0]
