@@ -18,9 +18,10 @@ from fluxport.jobs.request import PRIORITIES, ExportRequest
 from fluxport.jobs.store import Caller, Record, Store
 from fluxport.jobs.wake import Wake
 from fluxport.plan import ExportSpec
-from fluxport.tables import database_now, executors, tells
+from fluxport.tables import connect, database_now, executors, tells
 from fluxport.tables import queue as queued
 from identity_support import DATABASES, Clock, database_url, empty_store
+from postgres_support import scratch_postgres
 
 ANN, BOB = Caller("ann"), Caller("bob")
 A_MINUTE_S = 60.0
@@ -134,6 +135,25 @@ def test_what_a_worker_without_a_heartbeat_had_is_given_back(store: Store) -> No
     assert taken(store, "silent", {"main": 1}) == {export.id}
 
 
+def test_what_a_worker_took_without_knowing_it_is_given_back_and_the_rest_is_not(store: Store) -> None:
+    ended = asked(store, notify={"email": ["a@example.com", "b@example.com"]})
+    store.move(ended.id, "failed")
+    for _ in range(3):
+        asked(store)
+    workers = ("worker", "worker", "another")
+    known, unknown, _ = (taken(store, worker, {"main": n}) for n, worker in enumerate(workers, start=1))
+    with store.engine.begin() as connection:
+        now = database_now(connection)
+        first, second = queue.take_tells(connection, "worker", 9, now)
+        queue.give_back_unknown(connection, "worker", [*known], [first])
+        assert queue.take_tells(connection, "worker", 9, now) == [second]
+    assert taken(store, "worker", {"main": 9}) == unknown
+    with store.engine.begin() as connection:
+        queue.give_back_unknown(connection, "worker", [], [])
+        assert sorted(queue.take_tells(connection, "worker", 9, now)) == sorted([first, second])
+    assert taken(store, "worker", {"main": 9}) == known | unknown
+
+
 def test_exports_of_a_database_without_a_queue_are_queued_when_the_tables_are_made(store: Store) -> None:
     waiting, running, ended = asked(store), asked(store), asked(store)
     store.move(running.id, "running")
@@ -157,6 +177,18 @@ def test_a_worker_is_woken_by_another_process_and_by_its_own(store: Store, url: 
         woken = threads.submit(wake.wait, 600.0)
         wake.wake()
         woken.result(timeout=60)
+
+
+def test_a_session_that_was_lost_before_it_listens_is_tried_again() -> None:
+    with scratch_postgres() as postgres:
+        engine = connect(postgres.url, patient=True)
+        with engine.begin() as connection:
+            connection.execute(sa.text("SELECT 1"))
+        for pid in postgres.backends():
+            postgres.terminate(pid)
+        with closing(Wake(engine)) as wake:
+            wake.wait(0.0)
+        engine.dispose()
 
 
 def test_wakes_from_before_it_sleeps_are_not_lost(store: Store) -> None:

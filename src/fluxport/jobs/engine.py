@@ -26,6 +26,7 @@ from fluxport.jobs.wake import Wake
 from fluxport.loops import attempt, background, end_process
 from fluxport.tables import patiently, transaction
 
+K = TypeVar("K")
 T = TypeVar("T")
 
 log = logging.getLogger("fluxport.engine")
@@ -64,8 +65,9 @@ class Worker:
         self.executor_id = uuid.uuid4().hex
         self._workers = workers
         self._pool = ThreadPoolExecutor(workers + TELLS_AT_ONCE, thread_name_prefix="fluxport-job")
-        self._exports: set[Future[None]] = set()
-        self._tells: set[Future[None]] = set()
+        self._exports: dict[Future[None], str] = {}
+        self._tells: dict[Future[None], queue.Tell] = {}
+        self._unsure = False  # whether something may have been taken that is not among these
         self._ending = threading.Event()  # nothing more is taken
         self._stopped = threading.Event()
         # On the clock of time.monotonic(): the last heartbeat, and from when on silent workers are taken for dead.
@@ -90,7 +92,7 @@ class Worker:
             if hurried(ENDED_LOOK_S):
                 break
         self._carrier.stop_running()
-        wait(self._exports | self._tells, GIVING_BACK_S)
+        wait([*self._exports, *self._tells], GIVING_BACK_S)
         self._stopped.set()
         lease.join(BEAT_EVERY_S)
         # If it cannot be told now, the others wait for the lease to end.
@@ -112,7 +114,12 @@ class Worker:
         given_up: list[Record] = []
         found: list[queue.Tell] = []
         now = self._store.clock()
+        # A transaction may have been committed although its answer, or a thread for what it took, never came.
+        unsure, self._unsure = self._unsure, True
+        exports, tells = list(self._exports.values()), list(self._tells.values())
         with transaction(self._store.engine) as connection:
+            if unsure:
+                queue.give_back_unknown(connection, self.executor_id, exports, tells)
             if (room := self._workers - len(self._exports)) > 0:
                 records, given_up = self._store.take(
                     connection, self.executor_id, self._queries_max, room, self._carrier.options.attempts_max
@@ -123,20 +130,21 @@ class Worker:
         for record in given_up:
             log_end(record)
         for record in records:
-            self._begin(self._exports, self._carry, record)
+            self._begin(self._exports, record.id, self._carry, record)
         for tell in found:
-            self._begin(self._tells, self._tell, tell)
+            self._begin(self._tells, tell, self._tell, tell)
+        self._unsure = False
         # A telling that was due and has not been taken waits for one of ours to end, and that wakes.
         waits = [wait_s for wait_s in (export_s, tell_s) if wait_s is not None and wait_s > 0]
         return min([LOOK_EVERY_S, *waits])
 
-    def _begin(self, under_way: set[Future[None]], work: Callable[[T], None], what: T) -> None:
+    def _begin(self, under_way: dict[Future[None], K], key: K, work: Callable[[T], None], what: T) -> None:
         def over(job: Future[None]) -> None:
-            under_way.discard(job)
+            under_way.pop(job)
             self._wake.wake()
 
         job = self._pool.submit(work, what)
-        under_way.add(job)
+        under_way[job] = key
         job.add_done_callback(over)
 
     def _carry(self, record: Record) -> None:

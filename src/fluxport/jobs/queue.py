@@ -173,6 +173,14 @@ def give_back(connection: sa.Connection, export_id: str, worker: str, wait_s: fl
     wake(connection)
 
 
+def give_back_unknown(connection: sa.Connection, worker: str, export_ids: Sequence[str], known: Sequence[Tell]) -> None:
+    """Give back what this worker has taken beside these exports and targets."""
+    mine = sa.update(queue).where(queue.c.worker == worker, queue.c.export_id.not_in(export_ids))
+    others = sa.tuple_(tells.c.export_id, tells.c.target).not_in([tell[:2] for tell in known])
+    for lost in (mine, sa.update(tells).where(tells.c.worker == worker, others)):
+        connection.execute(lost.values(worker=None))
+
+
 def take_tells(connection: sa.Connection, worker: str, most: int, now: float) -> list[Tell]:
     """Take at most ``most`` targets whose next try is due."""
     found = [tuple(row) for row in connection.execute(_DUE_TELLS, {"now": now, "most": most})]

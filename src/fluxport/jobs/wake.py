@@ -77,13 +77,17 @@ class _Listener:
         """Whether listening has only just begun."""
         if self._session is not None or time.monotonic() < self._next_try:
             return False
+        import psycopg
+
         self._next_try = time.monotonic() + LISTEN_AGAIN_S
-        with contextlib.suppress(sa.exc.SQLAlchemyError):
+        with contextlib.suppress(sa.exc.SQLAlchemyError, psycopg.Error), contextlib.ExitStack() as failed:
             pooled = self._engine.raw_connection()
             session: Any = pooled.driver_connection
             pooled.detach()  # the pool has room for another
+            failed.callback(session.close)
             session.autocommit = True
             session.execute(f"LISTEN {CHANNEL}")
+            failed.pop_all()
             self._session = session
         return self._session is not None
 
