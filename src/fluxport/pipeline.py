@@ -292,6 +292,7 @@ def check_deadline(tally: Tally, limits: Limits) -> None:
         raise Unavailable(
             f"The export took longer than its {limits.deadline_s:g} s and was ended; ask for fewer rows.",
             code="deadline",
+            again=False,
         )
 
 

@@ -275,7 +275,8 @@ def _queried(
     from fluxport.sources import open_source, scheme_of
 
     query, params = spec.query, spec.params
-    options = connection.options
+    # What can meet a deadline must be able to end by it.
+    options = replace(connection.options, separate=limits.deadline_s is not None)
     if dataset is not None:
         query, params = dataset.compile(scheme_of(connection.url), params, owner)
     else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,10 +15,11 @@ import pytest
 
 from fluxport.errors import Canceled, Refused
 from fluxport.findings import Findings
-from fluxport.sources import open_source
+from fluxport.sources import SourceOptions, open_source
 from fluxport.stages import Limits, Source
 from mysql_support import scratch_database, wait_until
 from postgres_support import scratch_postgres
+from processes import descriptors
 
 
 @dataclass
@@ -60,13 +61,13 @@ def postgres() -> Iterator[Kind]:
 
 
 @contextmanager
-def sqlite() -> Iterator[Kind]:
+def sqlite(options: SourceOptions) -> Iterator[Kind]:
     numbers = "WITH RECURSIVE s (g) AS (SELECT 1 UNION ALL SELECT g + 1 FROM s WHERE g < {}) "
     with TemporaryDirectory() as folder:
         file = Path(folder, "numbers.db")
         sqlite3.connect(file).close()
         yield Kind(
-            open=lambda query: open_source(f"sqlite:///{file}", query, findings=Findings(), limits=Limits()),
+            open=lambda query: open_source(f"sqlite:///{file}", query, options=options),
             numbers=lambda n: numbers.format(n) + "SELECT g AS id, 'row ' || g AS label FROM s",
             endless=numbers.format("g + 1") + "SELECT g FROM s WHERE g < 0",
             running=lambda: descriptors(file),
@@ -75,20 +76,12 @@ def sqlite() -> Iterator[Kind]:
         )
 
 
-def descriptors(file: Path) -> int:
-    """How many descriptors of this process are open on ``file``."""
-    found = 0
-    for entry in Path("/proc/self/fd").iterdir():
-        with suppress(OSError):
-            found += entry.readlink() == file
-    return found
-
-
 KINDS: dict[str, Callable[[], AbstractContextManager[Kind]]] = {
     "mysql": lambda: mysql(""),
     "mysql-text-protocol": lambda: mysql("?prepared=false"),
     "postgres": postgres,
-    "sqlite": sqlite,
+    "sqlite": lambda: sqlite(SourceOptions()),
+    "sqlite-separate": lambda: sqlite(SourceOptions(separate=True)),
 }
 
 

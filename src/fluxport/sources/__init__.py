@@ -16,10 +16,12 @@ Params: TypeAlias = Sequence[Any] | Mapping[str, Any]
 
 
 class Scheme(NamedTuple):
-    """Where a source lives: module and class, made as ``cls(url, query, params, options, findings, limits)``."""
+    """Where a source lives: module and class, made as ``cls(url, query, params, options, findings, limits)``; whether
+    its engine would run in our own process."""
 
     module: str
     source: str
+    embedded: bool = False
 
 
 SCHEMES: dict[str, Scheme] = {
@@ -27,7 +29,7 @@ SCHEMES: dict[str, Scheme] = {
     "mariadb": Scheme("mysql", "MySqlSource"),
     "postgresql": Scheme("postgres", "PostgresSource"),
     "postgres": Scheme("postgres", "PostgresSource"),
-    "sqlite": Scheme("sqlite", "SqliteSource"),
+    "sqlite": Scheme("sqlite", "SqliteSource", embedded=True),
 }
 # The data source name of Go's MySQL driver has no scheme: user:password@tcp(host:3306)/database?parseTime=true
 # (its password may hold anything, "://" included) or user:password@/database.
@@ -40,13 +42,15 @@ class SourceOptions:
     errors call the database; without it, its host and port. Without a timeout, the source's usual one holds.
     ``may_read(schema, table)`` says which tables a caller's statement may read, schema None being the connection's own;
     without it, any. SQLite asks it again for every table that a statement turns out to read; on a server that is what
-    the account's rights are for."""
+    the account's rights are for. ``separate``: an engine that would run in our own process runs in another one, which
+    can be killed."""
 
     tinyint1_bool: bool = False
     shown: str = ""
     connect_timeout_s: float | None = None
     read_timeout_s: float | None = None
     may_read: Callable[[str | None, str], bool] | None = None
+    separate: bool = False
 
     @property
     def timeouts(self) -> dict[str, Any]:
@@ -71,14 +75,14 @@ def open_source(
     """
     entry = SCHEMES[scheme_of(url)]
     module = importlib.import_module(f"{__name__}.{entry.module}")
-    made: Source = getattr(module, entry.source)(
-        url,
-        query,
-        params,
-        options if options is not None else SourceOptions(),
-        findings if findings is not None else Findings(),  # one that counted nothing yet is false
-        limits if limits is not None else Limits(),
-    )
+    options = options if options is not None else SourceOptions()
+    findings = findings if findings is not None else Findings()  # one that counted nothing yet is false
+    limits = limits if limits is not None else Limits()
+    made: Source = getattr(module, entry.source)(url, query, params, options, findings, limits)
+    if entry.embedded and options.separate:  # what was made has shown that it can be
+        from fluxport.sources.separate import SeparateSource
+
+        return SeparateSource(url, query, params, options, findings, limits)
     return made
 
 

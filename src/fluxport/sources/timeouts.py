@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fluxport.durations import seconds
+from fluxport.errors import Unavailable
 
 CONNECT_TIMEOUT_S, READ_TIMEOUT_S = 10.0, 300.0
 LONGEST_S = 30 * 86_400.0
@@ -32,3 +33,10 @@ def timeout(text: str) -> float | None:
 def refused(option: str) -> str:
     """What is wrong with the value of ``option``; the value itself may be part of a password."""
     return f"option {option!r} takes a time such as 10s, 500ms or 1m30s"
+
+
+def late() -> Unavailable:
+    """What has met its deadline."""
+    return Unavailable(
+        "The query did not end within its time limit; ask for fewer rows or more time.", code="deadline", again=False
+    )

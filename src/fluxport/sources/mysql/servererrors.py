@@ -85,7 +85,7 @@ class ServerError(Exception):
         detail = f"{self.text} (error {self.number}, state {self.state})"
         if self.number in _PASSING:
             code, sentence = _PASSING[self.number]
-            return Unavailable(f"{sentence} (error {self.number}).", code=code, detail=detail)
+            return Unavailable(f"{sentence} (error {self.number}).", code=code, detail=detail, again=code != "deadline")
         if self.state.startswith("08"):
             return Unavailable(
                 f"The database lost the connection (error {self.number}).", code="source_lost", detail=detail

@@ -224,20 +224,15 @@ class Wire:
             return self._wait_s
         left = self._deadline - time.monotonic()
         if left <= 0:
-            raise self._late()
+            raise timeouts.late()
         return min(self._wait_s, left)
-
-    def _late(self) -> Unavailable:
-        return Unavailable(
-            "The query did not end within its time limit; ask for fewer rows or more time.", code="deadline"
-        )
 
     def _lost(self, error: OSError | None) -> Canceled | Unavailable:
         if self._aborted:
             return Canceled("The export was ended.")
         if isinstance(error, TimeoutError):
             if self._deadline is not None and time.monotonic() >= self._deadline:
-                return self._late()
+                return timeouts.late()
             return Unavailable(
                 f"The database on {self._dsn.place} sent nothing for {self._wait_s:g} s; "
                 f"try again, or raise {self._wait_option}.",

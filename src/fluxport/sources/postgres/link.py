@@ -259,9 +259,7 @@ class Link:
         if self._ended():
             raise Canceled("The export was ended.")
         if self.deadline is not None and time.monotonic() >= self.deadline:
-            raise Unavailable(
-                "The query did not end within its time limit; ask for fewer rows or more time.", code="deadline"
-            )
+            raise timeouts.late()
 
     def _lost(self, words: str | None = None) -> FluxportError:
         return Unavailable("The connection to the database was lost; try again.", code="source_lost", detail=words)

@@ -24,6 +24,7 @@ from fluxport.sources.sqlite.bounds import disk_is_low, set_bounds
 from fluxport.sources.sqlite.dsn import Dsn, parse_dsn
 from fluxport.sources.sqlite.errors import translated
 from fluxport.sources.sqlite.params import TOKENS, bound
+from fluxport.sources.timeouts import late
 from fluxport.stages import Batches, Limits
 
 if TYPE_CHECKING:
@@ -299,9 +300,7 @@ class SqliteSource:
                 "The disk where SQLite sorts is nearly full; sort fewer rows, or make room.", code="source_busy"
             )
         if self._late():
-            raise Unavailable(
-                "The query did not end within its time limit; ask for fewer rows or more time.", code="deadline"
-            )
+            raise late()
         if self._silent():
             raise Unavailable(
                 f"SQLite found no row for {self._dsn.read_timeout_s:g} s; try another query, or raise read-timeout.",
