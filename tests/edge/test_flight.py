@@ -19,8 +19,12 @@ import pyarrow as pa
 import pyarrow.flight as fl
 import pyarrow.parquet as pq
 import pytest
+import sqlalchemy as sa
 
+from fault_proxy import FaultProxy
+from fluxport.flight.server import FlightOptions
 from fluxport.samples import create_sample
+from fluxport.tables import connect, exports, reading
 from grpc_support import new_key
 from mysql_support import wait_until
 from service_support import Client, emulator, service
@@ -259,3 +263,44 @@ def test_a_client_that_neither_sends_nor_leaves_does_not_keep_the_service_from_e
                 time.sleep(0.1)
             stuck.kill()
     assert not [path for path in (tmp_path / "exports").rglob("*") if path.is_file() and path.suffix == ".csv"]
+
+
+MANY = """
+import sys, threading
+import pyarrow.flight as fl
+options = fl.FlightCallOptions(headers=[(b"authorization", b"Bearer " + sys.argv[2].encode())])
+ticket = fl.Ticket(sys.argv[3].encode())
+for _ in range(int(sys.argv[4])):
+    threading.Thread(target=lambda: fl.connect(sys.argv[1]).do_get(ticket, options)).start()
+"""
+
+
+def test_clients_that_leave_before_their_first_batch_take_no_place_of_others(tmp_path: Path) -> None:
+    """As many as may stream at once ask and leave; the next one gets its rows."""
+    most = FlightOptions("", 0).streams_max
+    settings = {"FLUXPORT_FLIGHT__PORT": "0", "FLUXPORT_CONNECTIONS__MAIN__QUERIES_MAX": str(most + 1)}
+    settings |= {"FLUXPORT_LIMITS__REQUESTS_PER_MINUTE": "1000"}
+    with (
+        emulator(tmp_path, ROWS) as url,
+        FaultProxy(url, "slow", 3_000, slow_bytes_s=100_000, connections=most) as slow,
+        service(tmp_path, slow.url, "--no-worker", **settings) as client,
+    ):
+        found = re.search(r"Arrow Flight at (\S+)", next(tmp_path.glob("serve-*.log")).read_text())
+        assert found
+        place = Place(client, f"grpc://{found[1]}", tmp_path)
+        key = new_key(tmp_path, "robot", "sql:main")
+        engine = connect(f"sqlite:///{tmp_path}/fluxport.db")
+
+        def states() -> list[str]:
+            with reading(engine) as connection:
+                return list(connection.scalars(sa.select(exports.c.status)))
+
+        words = [sys.executable, "-c", MANY, place.location, key, ticket().ticket.decode(), str(most)]
+        with subprocess.Popen(words) as leaving:
+            assert wait_until(lambda: states() == ["running"] * most, 60)
+            leaving.kill()
+        assert wait_until(lambda: states() == ["failed"] * most, 90)
+        engine.dispose()
+        with place.client() as one:
+            table = one.do_get(ticket(), place.options(key)).read_all()
+    assert table.num_rows == ROWS

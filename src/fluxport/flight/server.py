@@ -103,10 +103,15 @@ class FlightServer(fl.FlightServerBase):  # type: ignore[misc]  # pyarrow has no
             except BaseException:
                 self._streams.release()
                 raise
-            return fl.GeneratorStream(reader.schema, self._batches(made, reader))
+            batches = self._batches(made, reader)
+            next(batches)
+            return fl.GeneratorStream(reader.schema, batches)
 
-    def _batches(self, made: Stream, reader: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
+    def _batches(self, made: Stream, reader: pa.RecordBatchReader) -> Iterator[pa.RecordBatch | None]:
+        """The batches, after a None: a generator that has begun ends what it holds, though its client has gone before
+        it asked for a batch."""
         try:
+            yield None
             with _told("DoGet"):
                 yield from reader
                 for _ in made.chunks:
