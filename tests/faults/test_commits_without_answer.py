@@ -5,7 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+
 from commit_proxy import CommitProxy
+from fluxport.jobs.exports import Exports, ExportsOptions
+from fluxport.jobs.pushes import Pushes, PushRequest
+from fluxport.jobs.store import Caller, Store
+from fluxport.sinks.memory import MemorySink
+from fluxport.sources.pushed import PushedColumn, PushedOptions, ReadSource
 from mysql_support import wait_until
 from postgres_support import scratch_postgres
 from service_support import emulator, process, service
@@ -32,3 +39,29 @@ def test_an_export_that_a_worker_took_without_an_answer_is_carried_out(tmp_path:
 
             assert wait_until(lambda: job()["status"] == "completed", 40), job()
             assert (job()["rows"], job()["attempts"]) == (10, 2)
+
+
+def test_a_push_that_was_begun_without_an_answer_is_failed_and_can_be_sent_again() -> None:
+    batches = [pa.record_batch({"a": ["x"]})]
+    with scratch_postgres() as postgres, CommitProxy(postgres.url, "UPDATE exports SET status") as proxy:
+        store = Store(proxy.url)
+        store.create_tables()
+        exports = Exports({}, {"local": MemorySink()}, store, ExportsOptions())
+        pushes = Pushes(exports, store="local", keep_s=60)
+        caller = Caller("shop", scopes=frozenset({"push"}))
+        asked = PushRequest("one", "digest", "csv", "rows", (PushedColumn("a", "string"),))
+
+        def sent() -> str:
+            left = list(batches)
+            source = ReadSource(left[0].schema, lambda: left.pop() if left else None, lambda: None, PushedOptions())
+            record, new = pushes.begin(asked, source, caller, door="flight")
+            assert new
+            ended = pushes.carry(record, source, rows_expected=None, planned=lambda _: None, confirm=lambda: None)
+            return f"{ended.status} {(ended.error or {}).get('code')}"
+
+        proxy.armed.set()
+        assert sent() == "failed database_away"
+        assert proxy.lost.is_set()
+        assert sent() == "completed None"
+        pushes.close()
+        store.close()

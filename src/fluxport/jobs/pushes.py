@@ -125,18 +125,18 @@ class Pushes:
         ``planned`` gets what tells how far it is. ``confirm`` is called when all is stored and nothing recorded yet,
         and raises if the sender has gone: then nothing counts.
         """
-        claimed = self._store.claim(record.id, attempts_max=1)
-        if claimed is None:
-            return self._ended(record)
         export: Export | None = None
         try:
+            claimed = self._store.claim(record.id, attempts_max=1)
+            if claimed is None:
+                return self._ended(record)
             self._store.expect(record.id, claimed.fence, rows_expected)
             spec = record.export_spec()
             export = plan_pushed(spec, source, source.declared, limits=self.exports.options.limits, export_id=record.id)
             planned(export)
             self._carry(claimed, export, confirm)
         except BaseException as error:  # noqa: BLE001  whatever ended it, the export must not stay as it is
-            return self.fail(claimed, error, export)
+            return self.fail(record, error, export)
         return self._ended(record)
 
     def _carry(self, record: Record, export: Export, confirm: Callable[[], None]) -> None:
