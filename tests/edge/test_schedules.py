@@ -66,6 +66,23 @@ def test_a_run_is_left_out_and_told_while_the_one_before_goes_on(tmp_path: Path)
         assert active[0]["id"] in ended(client, "schedule_overlap")[0]["error"]["message"]
 
 
+def test_a_schedule_whose_source_cannot_be_reached_holds_no_other_up(tmp_path: Path) -> None:
+    def entry(source: dict[str, str]) -> dict[str, Any]:
+        return {"cron": EVERY_SECOND, "user": "default", "export": {"source": source}}
+
+    broken = entry({"sensor_id": "a", "start_ts": "2026-01-01T00:00:00Z", "end_ts": "2026-01-02T00:00:00Z"})
+    settings = {
+        "connections": {"away": {"url": "mysql://u:p@127.0.0.1:1/x"}},
+        "series": {"connection": "away"},
+        "schedules": {"away": broken, "tick": entry({"query": FEW})},
+    }
+    (tmp_path / "fluxport.yaml").write_text(json.dumps(settings))
+    with emulator(tmp_path, 100) as url, service(tmp_path, url) as client:
+        jobs = until(lambda: len(found := ended(client)) >= 3 and found, 20)
+        until(lambda: ended(client, "source_unreachable"))
+    assert {job["rows"] for job in jobs} == {10}
+
+
 @pytest.mark.parametrize("missed", ["tell", "run"])
 @pytest.mark.parametrize("kind", DATABASES)
 def test_runs_that_nobody_was_there_for_are_told_once_and_made_up_for_once_if_asked(

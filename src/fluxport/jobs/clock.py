@@ -7,17 +7,15 @@ tells of missed runs, so these too are told of once, whatever dies.
 
 from __future__ import annotations
 
-import logging
 import threading
 from datetime import UTC, datetime
+from functools import partial
 
 import sqlalchemy as sa
 
-from fluxport.errors import Unavailable
 from fluxport.jobs.schedule import MISSED_MAX, NOBODY, Schedule, Scheduler
+from fluxport.loops import attempt
 from fluxport.tables import database_now, insert_into, schedules, transaction
-
-log = logging.getLogger("fluxport.schedules")
 
 ON_TIME_S = 15.0  # so late is every run carried out
 LATE_MAX_S = 60.0  # and so late the last one that is due
@@ -40,14 +38,9 @@ class Clock:
     def run(self, stopped: threading.Event) -> None:
         """Until ``stopped``; what goes wrong is tried again."""
         while not stopped.is_set():
-            wait_s = AGAIN_S
-            try:
-                wait_s = self._look()
-            except Unavailable as error:
-                log.warning("schedules wait: %s", error.message)
-            except Exception:
-                log.exception("the runs of schedules could not be looked at")
-            stopped.wait(wait_s)
+            waits: list[float] = []
+            attempt("looking at schedules", lambda: waits.append(self._look()))  # noqa: B023  called at once
+            stopped.wait(waits[0] if waits else AGAIN_S)
 
     def mark(self) -> None:
         """Begin the account of schedules that are new or have become others; end that of those that are gone."""
@@ -78,9 +71,10 @@ class Clock:
             schedule = self._scheduler.schedules.get(name)
             if schedule is None or definition != _definition(schedule):
                 continue  # of a worker with another configuration
-            self._carry_out(schedule, looked_at, now)
+            # One whose source cannot be reached holds no other up.
+            done = attempt(f"schedule {name}", partial(self._carry_out, schedule, looked_at, now))
             next_at = next(schedule.runs(datetime.fromtimestamp(now, UTC))).timestamp()
-            wait_s = min(wait_s, next_at - now)
+            wait_s = min(wait_s, next_at - now if done else AGAIN_S)
         return wait_s
 
     def _carry_out(self, schedule: Schedule, looked_at: float, now: float) -> None:

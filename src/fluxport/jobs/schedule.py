@@ -90,7 +90,7 @@ class Scheduler:
 
     def run(self, schedule: Schedule, moment: datetime, *, last_try: bool) -> None:
         """Ask for the export of the run at ``moment``, once however often this is called; one that cannot be becomes an
-        export that failed. Before the last try, what may pass (Unavailable, TooMany) is raised instead."""
+        export that failed. Before the last try, what may pass (Unavailable) is raised instead."""
         key = f"{key_prefix(schedule.name)}{_utc(moment)}"
         try:
             self._exports.submit(
