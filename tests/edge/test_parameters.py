@@ -236,6 +236,22 @@ def test_a_key_twice_in_json_is_400_wherever_json_is_read(
 
 
 @pytest.mark.parametrize(
+    ("method", "target", "body"),
+    [
+        ("POST", "/v1/stream", b'{"source": {"query": "SELECT ? AS a", "params": [1e999]}}'),
+        ("POST", "/v1/preview", b'{"source": {"query": "SELECT :a AS a", "params": {"a": -1e999}}}'),
+        ("POST", "/v1/sensors/A/points", b'{"timestamp_ms": 1, "value": 1e999}'),
+    ],
+)
+def test_a_number_in_json_that_no_double_holds_is_400_and_not_infinity(
+    client: tuple[Client, dict[str, str]], method: str, target: str, body: bytes
+) -> None:
+    running, key = client
+    answer = httpx.request(method, running.base + target, headers=key, content=body)
+    assert (answer.status_code, "no double holds" in answer.text) == (400, True), answer.text
+
+
+@pytest.mark.parametrize(
     "body",
     [b"timestamp_ms,value,\xff\n1,2,3\n", b"\xfftimestamp_ms,value\n1,2\n", b"timestamp_ms,value,value\n1,2,3\n"],
 )
