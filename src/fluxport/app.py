@@ -641,14 +641,7 @@ def sweeper(exports: Exports) -> Callable[[], None]:
 
 def listen(config: Config) -> socket.socket:
     """The listening socket; Refused if the address is taken or not ours."""
-    server = config.server
-    try:
-        bound = socket.create_server((server.host, server.port), backlog=256, reuse_port=False)
-    except OSError as error:
-        raise Refused(
-            f"Cannot listen on {server.host}:{server.port}: {error.strerror}; choose another with --port.",
-            code="address_in_use",
-        ) from None
+    bound = _bound(config.server.host, config.server.port, "", "choose another with --port")
     # Its connections inherit both. asyncio sets the first on none of them, because a listening socket made so does not
     # tell its protocol; without it, an answer of two writes waits 40 ms for the client's acknowledgement.
     bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -658,7 +651,7 @@ def listen(config: Config) -> socket.socket:
 
 
 def check_grpc(config: Config) -> None:
-    """Refused if gRPC cannot be served: what fails once the event loop runs can be told only to the log."""
+    """Refused if gRPC or Arrow Flight cannot be served: what fails once the event loop runs only the log can say."""
     if not config.grpc.enabled:
         return
     from fluxport.grpc.server import tls
@@ -671,15 +664,19 @@ def check_grpc(config: Config) -> None:
             code="bad_configuration",
         )
     host, port = config.grpc.host or config.server.host, grpc_port(config)
+    with _bound(host, port, " for gRPC", "choose another port with --grpc-port, or set grpc.enabled: false"):
+        if config.flight.port is not None:
+            _bound(host, config.flight.port, " for Arrow Flight", "set another flight.port").close()
+
+
+def _bound(host: str, port: int, what: str, advice: str) -> socket.socket:
+    """A socket that listens there; Refused, with the reason and ``advice``, if none can."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET).close()
+        return socket.create_server((host, port), family=family, backlog=256, reuse_port=False)
     except OSError as error:
-        reason = os.strerror(error.errno or 0)
-        raise Refused(
-            f"Cannot listen on {host}:{port} for gRPC: {reason}; choose another port with --grpc-port, or set "
-            "grpc.enabled: false.",
-            code="address_in_use",
-        ) from None
+        reason = "no such host" if isinstance(error, socket.gaierror) else os.strerror(error.errno or 0)
+        raise Refused(f"Cannot listen on {host}:{port}{what}: {reason}; {advice}.", code="address_in_use") from None
 
 
 def server(running: Service, port: int, beside: EmbeddedWorker | None = None) -> uvicorn.Server:

@@ -22,6 +22,11 @@ def web_address(text: str) -> SplitResult | None:
     return parts
 
 
+def is_value(text: str) -> bool:
+    """Whether ``text`` can be the value of a header as it is: in printable ASCII."""
+    return text.isascii() and text.isprintable()
+
+
 def one_line(text: str) -> str:
     """Without line ends and whatever else is not seen (controls, direction marks, lone surrogates)."""
     seen = (" " if char in "\r\n\t\u2028\u2029" else char for char in text)

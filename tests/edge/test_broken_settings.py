@@ -6,18 +6,23 @@ The commands run in children of one process that has loaded the program, which t
 
 from __future__ import annotations
 
+import functools
 import json
 import os
+import socket
 import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
 import fluxport
+from postgres_support import scratch_postgres
 
 CANARY = "c4n4ry-0f-4-s3cret"
 FAULT = "reason of ours"  # what is said of an error that no part of the program expected
@@ -100,6 +105,8 @@ COMMANDS: dict[str, list[str]] = {
     "keys create": ["keys", "create", "robot", "--user", "ann", "--scope", "push"],
     "keys list": ["keys", "list"],
     "keys revoke": ["keys", "revoke", "robot"],
+    "users add": ["users", "add", "ann", "--password-stdin"],
+    "users password": ["users", "password", "ann", "--password-stdin"],
     "users list": ["users", "list"],
     "users remove": ["users", "remove", "ann"],
     "audit": ["audit"],
@@ -108,7 +115,7 @@ COMMANDS: dict[str, list[str]] = {
     "sensor": ["export", "--sensor", "A", "--to", "-"],
 }
 EVERY = tuple(COMMANDS)
-STORED = ("serve", "worker", "check", "keys create", "keys list", "keys revoke", "users list", "users remove", "audit")
+STORED = tuple(name for name in COMMANDS if name in ("serve", "worker", "check", "audit") or " " in name)
 TO = {
     scheme: ["export", "SELECT a FROM t", "--from", "{rows}", "--to", f"{scheme}://bucket/a.csv"]
     for scheme in ("az", "oss", "s3", "gs")
@@ -229,6 +236,55 @@ DATABASES = {
 }
 
 
+# Commands that read no configuration, or are wrong by themselves. TAKEN is a port on which somebody listens.
+UNREADABLE = "\udcff"  # a byte of the command line or the environment that is not UTF-8
+HERE = "http://127.0.0.1:TAKEN"
+ALONE: dict[str, tuple[list[str], dict[str, str]]] = {
+    "emulate, a port of others": (["emulate", "mysql", "--rows", "1", "--port", "TAKEN"], {}),
+    "emulate, a host for all": (["emulate", "mysql", "--rows", "1", "--host", "0.0.0.0"], {}),
+    "emulate, no host": (["emulate", "mysql", "--rows", "1", "--host", "no.such.host.invalid"], {}),
+    "emulate, no name": (["emulate", "mysql", "--rows", "1", "--database", "a b;"], {}),
+    "demo, a port of others": (["demo", "--rows", "1", "--port", "TAKEN"], {}),
+    "serve, a port of others": (["serve", "--port", "TAKEN", "--grpc-port", "0"], {}),
+    "serve, a port of others for gRPC": (["serve", "--port", "0", "--grpc-port", "TAKEN"], {}),
+    "serve, a port of others for Flight": (COMMANDS["serve"], {"FLUXPORT_FLIGHT__PORT": "TAKEN"}),
+    "serve, one port for two": (
+        ["serve", "--port", "0", "--grpc-port", "FREE"],
+        {"FLUXPORT_FLIGHT__PORT": "FREE"},
+    ),
+    "sign, no file": (["sign", "GET", "/x", "@nothing"], {}),
+    "sign, a folder": (["sign", "GET", "/x", "@."], {}),
+    "sign, no time": (["sign", "GET", "/x", "--timestamp", "soon"], {}),
+    "sign, a path of two lines": (["sign", "GET", "/x\ny"], {}),
+    "sign, a key of two lines": (["sign", "GET", "/x", "--key-id", f"{CANARY}\n"], {}),
+    "sign, no text": (["sign", "GET", "/x"], {"API_SECRET": f"{CANARY}{UNREADABLE}"}),
+    "users, no terminal": (["users", "add", "ann"], {}),
+    "users, no password": (COMMANDS["users add"], {}),
+    "jobs, no address": (["jobs", "list"], {"FLUXPORT_URL": CANARY}),
+    "jobs, a broken address": (["jobs", "list"], {"FLUXPORT_URL": f"http://u:{CANARY}@["}),
+    "jobs, a password in the address": (["jobs", "list"], {"FLUXPORT_URL": f"http://u:{CANARY}@127.0.0.1:1"}),
+    "jobs, a port that is none": (["jobs", "show", "1"], {"FLUXPORT_URL": f"http://127.0.0.1:{CANARY}"}),
+    "jobs, another scheme": (["jobs", "cancel", "1"], {"FLUXPORT_URL": f"file:///{CANARY}"}),
+    "jobs, nobody there": (["jobs", "download", "1"], {"FLUXPORT_URL": "http://127.0.0.1:1", "API_SECRET": CANARY}),
+    "jobs, no host": (["jobs", "list"], {"FLUXPORT_URL": "http://no.such.host.invalid", "FLUXPORT_KEY": CANARY}),
+    "jobs, a key of two lines": (["jobs", "list"], {"FLUXPORT_URL": HERE, "FLUXPORT_KEY": f"{CANARY}\n"}),
+    "jobs, a key that is no text": (["jobs", "list"], {"FLUXPORT_URL": HERE, "FLUXPORT_KEY": f"{CANARY}{UNREADABLE}"}),
+    "jobs, the name of a key": (["jobs", "list", "--key-id", "–"], {"FLUXPORT_URL": HERE, "API_SECRET": CANARY}),
+    "jobs, an id that is none": (["jobs", "show", f"a b/{UNREADABLE}"], {"FLUXPORT_URL": "http://127.0.0.1:1"}),
+}
+# What something answers that is no Fluxport.
+STRANGERS = {
+    "no HTTP": b"nonsense\r\n\r\n",
+    "nothing": b"",
+    "text": b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello",
+    "less than it says": b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\nhello",
+    "a list": b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]",
+    "another object": b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}",
+    "an error with a list": b"HTTP/1.1 500 No\r\nContent-Length: 2\r\n\r\n[]",
+    "an error with text": b"HTTP/1.1 404 No\r\nContent-Length: 2\r\n\r\nno",
+}
+
+
 def check(code: int, said: str, case: str) -> None:
     assert code in (1, 2), (case, code, said)
     assert said.strip(), case
@@ -236,6 +292,7 @@ def check(code: int, said: str, case: str) -> None:
         "Traceback",
         'File "',
         "site-packages",
+        os.path.dirname(os.__file__),
         str(Path(fluxport.__file__).parent),
         CANARY,
         CANARY[:8],
@@ -301,3 +358,62 @@ def test_a_store_at_a_url_that_is_configured_by_half(runner: Runner, scheme: str
     words = [word.replace("{rows}", runner.rows) for word in TO[scheme]]
     code, said = runner.run(words, environ)
     check(code, said, scheme)
+
+
+@pytest.mark.parametrize("name", ALONE)
+def test_a_command_that_cannot_work_by_itself(runner: Runner, name: str) -> None:
+    words, environ = ALONE[name]
+    with socket.create_server(("127.0.0.1", 0)) as taken, socket.create_server(("127.0.0.1", 0)) as free:
+        ports = {"TAKEN": str(taken.getsockname()[1]), "FREE": str(free.getsockname()[1])}
+        free.close()
+
+        def filled(word: str) -> str:
+            return functools.reduce(lambda found, port: found.replace(*port), ports.items(), word)
+
+        code, said = runner.run([filled(w) for w in words], {k: filled(v) for k, v in environ.items()})
+    check(code, said, name)
+
+
+@pytest.mark.parametrize("name", STRANGERS)
+def test_a_service_that_is_none(runner: Runner, name: str) -> None:
+    def answer() -> None:
+        connection, _ = listener.accept()
+        with connection:
+            connection.recv(1 << 16)
+            connection.sendall(STRANGERS[name])
+
+    for words in (["list"], ["show", "1"], ["cancel", "1"], ["download", "1"]):
+        with socket.create_server(("127.0.0.1", 0)) as listener, ThreadPoolExecutor(1) as threads:
+            answered = threads.submit(answer)
+            environ = {"FLUXPORT_URL": f"http://127.0.0.1:{listener.getsockname()[1]}", "FLUXPORT_KEY": CANARY}
+            code, said = runner.run(["jobs", *words], environ)
+            answered.result(60)
+        check(code, said, words[0])
+
+
+def test_a_password_that_nobody_could_sign_in_with(runner: Runner) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "fluxport", *COMMANDS["users add"]],
+        input=f"{CANARY} ".encode() + b"\xff",
+        cwd=runner.folder,
+        env=os.environ | {"FLUXPORT_DATABASE": "sqlite:///users.db"},
+        capture_output=True,
+        check=False,
+    )
+    check(done.returncode, done.stderr.decode(), "users add")
+
+
+def test_an_account_of_postgresql_that_may_not_create_tables(runner: Runner) -> None:
+    role = f"fluxport_test_{os.getpid()}"
+    with scratch_postgres() as postgres:
+        postgres.run(f"CREATE ROLE {role} LOGIN PASSWORD '{CANARY}'")
+        try:
+            postgres.run("REVOKE CREATE ON SCHEMA public FROM PUBLIC")
+            parts = urlsplit(postgres.url)
+            account = f"{role}:{CANARY}@{parts.hostname}:{parts.port or 5432}"
+            for command in STORED:
+                code, said = runner.run(COMMANDS[command], {"FLUXPORT_DATABASE": f"postgresql://{account}{parts.path}"})
+                check(code, said, command)
+                assert "may not create or change tables" in said
+        finally:
+            postgres.run(f"DROP ROLE {role}")

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
+import http.client
 import json
 import secrets
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import quote, urlencode
 
 import click
 
 from fluxport.cli.signals import interruptible
 from fluxport.errors import Broken, FluxportError, Refused, Unavailable
+from fluxport.headers import is_value, web_address
 from fluxport.stages import Chunks
 
 TIMEOUT_S = 60.0
@@ -54,7 +57,7 @@ def jobs() -> None:
 def list_(status: str | None, limit: int, as_json: bool, **service: Any) -> None:
     """Your exports, newest first."""
     query = urlencode({"limit": limit} | ({"status": status} if status else {}))
-    for job in _asked("GET", f"/v1/exports?{query}", **service)["data"]:
+    for job in _asked("GET", f"/v1/exports?{query}", "data", **service)["data"]:
         if as_json:
             click.echo(json.dumps(job, ensure_ascii=False))
         else:
@@ -67,7 +70,7 @@ def list_(status: str | None, limit: int, as_json: bool, **service: Any) -> None
 @_service
 def show(export_id: str, **service: Any) -> None:
     """Everything about one export, as JSON."""
-    click.echo(json.dumps(_asked("GET", f"/v1/exports/{export_id}", **service), indent=2, ensure_ascii=False))
+    click.echo(json.dumps(_asked("GET", _target(export_id), "id", **service), indent=2, ensure_ascii=False))
 
 
 @jobs.command()
@@ -75,7 +78,7 @@ def show(export_id: str, **service: Any) -> None:
 @_service
 def cancel(export_id: str, **service: Any) -> None:
     """End a queued or running export."""
-    click.echo(f"{export_id}: {_asked('DELETE', f'/v1/exports/{export_id}', **service)['status']}")
+    click.echo(f"{export_id}: {_asked('DELETE', _target(export_id), 'status', **service)['status']}")
 
 
 @jobs.command()
@@ -89,7 +92,7 @@ def download(export_id: str, target: Path, **service: Any) -> None:
     from fluxport.sinks.local import LocalOptions, LocalSink, remove_unfinished
 
     interruptible()
-    job = _asked("GET", f"/v1/exports/{export_id}", **service)
+    job = _asked("GET", _target(export_id), "files", **service)
     if not job["download"]:
         raise Refused(f"This export is {job['status']}; it has no file.", code="not_ready")
     told = job["files"][0]
@@ -98,6 +101,10 @@ def download(export_id: str, target: Path, **service: Any) -> None:
     sink = LocalSink(path.parent, LocalOptions(overwrite=True))
     receipt = sink.put(path.name, _fetched(job["download"]["url"], told))
     click.echo(f"{receipt.location}: {told['rows']:,} rows, {receipt.size_bytes:,} bytes, sha256 {receipt.sha256}")
+
+
+def _target(export_id: str) -> str:
+    return f"/v1/exports/{quote(export_id, safe='', errors='surrogateescape')}"
 
 
 def _fetched(url: str, told: dict[str, Any]) -> Chunks:
@@ -114,8 +121,13 @@ def _fetched(url: str, told: dict[str, Any]) -> Chunks:
         raise Broken("What arrived is not the file that the service tells of; nothing was kept.", code="file_differs")
 
 
-def _asked(method: str, target: str, *, url: str, key: str | None, secret: str | None, key_id: str) -> Any:
-    """The service's JSON answer; its problems as errors of ours."""
+def _asked(method: str, target: str, member: str, *, url: str, key: str | None, secret: str | None, key_id: str) -> Any:
+    """The service's JSON answer, an object with this ``member``; its problems as errors of ours."""
+    address = web_address(url)
+    if address is None:  # not repeated: what is wrong with it may be a password in it
+        raise Refused(
+            "The address of the service is like http://127.0.0.1:8080; set --url or FLUXPORT_URL.", code="bad_url"
+        )
     if key is not None:
         headers = {"Authorization": f"Bearer {key}"}
     else:
@@ -123,22 +135,36 @@ def _asked(method: str, target: str, *, url: str, key: str | None, secret: str |
         from fluxport.config import DEVELOPMENT_SECRET
 
         nonce = secrets.token_urlsafe(18)
-        path = urlsplit(url).path.rstrip("/") + target
+        path = address.path.rstrip("/") + target
         headers = sign_v2(secret or DEVELOPMENT_SECRET, key_id, method, path, b"", int(time.time()), nonce)
-    request = urllib.request.Request(url.rstrip("/") + target, method=method, headers=headers)  # noqa: S310  _opened looks at the scheme
+    if not all(is_value(value) for value in headers.values()):
+        raise Refused(
+            "A key, and the name of one, has printable ASCII characters only; correct --key or --key-id.",
+            code="bad_key",
+        )
+    request = urllib.request.Request(url.rstrip("/") + target, method=method, headers=headers)  # noqa: S310  checked by _opened
     with _opened(request) as answer:
-        return json.load(answer)
+        try:
+            found = json.load(answer)
+        except ValueError:
+            found = None
+    if not isinstance(found, dict) or member not in found:
+        raise Refused(f"What answers at {request.host} is no Fluxport; look at --url or FLUXPORT_URL.", code="bad_url")
+    return found
 
 
-def _opened(request: urllib.request.Request) -> Any:
-    if request.type not in ("http", "https"):
-        raise Refused(f"{request.full_url!r} is not an http(s) address.", code="bad_url")
+@contextlib.contextmanager
+def _opened(request: urllib.request.Request) -> Iterator[Any]:
+    """The answer; whatever ends it before its end is Unavailable."""
+    if web_address(request.full_url.partition("?")[0]) is None:
+        raise Refused("The address of a file is no http(s) address.", code="bad_url")
     try:
-        return urllib.request.urlopen(request, timeout=TIMEOUT_S)  # noqa: S310  the line above
+        with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:  # noqa: S310  the line above
+            yield answer
     except urllib.error.HTTPError as error:
         raise _problem(error) from None
-    except OSError as error:
-        reason = getattr(error, "reason", error)
+    except (OSError, http.client.HTTPException) as error:
+        reason = getattr(error, "reason", None) or getattr(error, "strerror", None) or type(error).__name__
         raise Unavailable(f"The service at {request.host} cannot be reached: {reason}.", code="unreachable") from None
 
 
@@ -147,7 +173,8 @@ def _problem(error: urllib.error.HTTPError) -> FluxportError:
         try:
             told = json.load(error)
         except ValueError:
-            told = {}
+            told = None
+    told = told if isinstance(told, dict) else {}
     message = told.get("detail", f"The service answered {error.code}.")
     kind = Unavailable if error.code in (429, 503) else Refused
     return kind(message, code=told.get("code", "http_error"))

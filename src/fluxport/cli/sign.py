@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets as random
 import sys
 import time
@@ -22,7 +23,12 @@ def sign(method: str, path: str, body: str, secret: str | None, key_id: str, old
     """Print the headers that sign a request, one per line: curl -H "$(fluxport sign ...)" or -H @file."""
     from fluxport.auth.signing import sign_v1, sign_v2
     from fluxport.config import DEVELOPMENT_SECRET
+    from fluxport.headers import is_value
 
+    if not all(is_value(word) for word in (method, path, key_id)):
+        raise click.UsageError("METHOD, PATH and --key-id have printable ASCII characters only; write others as %XX.")
+    if secret is not None and not _is_text(secret):
+        raise click.UsageError("The secret is not text in UTF-8; correct --secret or API_SECRET.")
     secret = secret or DEVELOPMENT_SECRET
     content = _body(body)
     moment = int(time.time()) if timestamp is None else timestamp
@@ -43,7 +49,12 @@ def _body(given: str) -> bytes:
             return Path(given[1:]).read_bytes()
         except OSError as error:
             raise click.UsageError(f"The body {given[1:]!r} cannot be read: {error.strerror}.") from None
-    return given.encode()
+    return os.fsencode(given)
+
+
+def _is_text(word: str) -> bool:
+    """Whether the word of the command line or the environment was UTF-8."""
+    return not any("\ud800" <= char <= "\udfff" for char in word)
 
 
 @click.command()

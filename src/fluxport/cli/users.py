@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -22,9 +23,24 @@ def password_option(command: Command) -> Command:
 
 def read_password(from_stdin: bool) -> str:
     if not from_stdin:
+        if not _has_terminal():
+            raise click.UsageError("There is no terminal to ask for the password on; use --password-stdin.")
         given: str = click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
         return given
-    return sys.stdin.read().removesuffix("\n").removesuffix("\r")
+    try:
+        return sys.stdin.buffer.read().decode().removesuffix("\n").removesuffix("\r")
+    except UnicodeDecodeError:
+        raise click.UsageError("The password is not text in UTF-8.") from None
+
+
+def _has_terminal() -> bool:
+    if sys.stdin.isatty():
+        return True
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
+    except OSError:
+        return False
+    return True
 
 
 @click.group()

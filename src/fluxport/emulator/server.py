@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import ipaddress
 import logging
+import os
 import re
 import signal
 import socket
@@ -127,8 +128,9 @@ def _listen(options: EmulatorOptions) -> socket.socket:
     try:
         listener = socket.create_server((options.host, options.port), family=family, backlog=128)
     except OSError as error:
+        reason = os.strerror(error.errno or 0)
         raise Unavailable(
-            f"The emulator cannot listen on {options.host} port {options.port}: {error.strerror}; choose another port."
+            f"The emulator cannot listen on {options.host} port {options.port}: {reason}; choose another port."
         ) from error
     listener.setblocking(False)
     return listener
