@@ -22,6 +22,7 @@ import pytest
 import sqlalchemy as sa
 
 from fault_proxy import FaultProxy
+from fluxport.auth.keys import Keys
 from fluxport.flight.server import FlightOptions
 from fluxport.samples import create_sample
 from fluxport.tables import connect, exports, reading
@@ -155,6 +156,16 @@ def test_record_batches_become_a_stored_file(place: Place, key: str) -> None:
     assert (told["rows"], told["bytes"]) == (5_000, len(content))
     again = put(place, key, TABLE, request_id="flight-1", format="parquet", filename="orders", expected_rows=5_000)
     assert again["task_id"] == told["task_id"]
+
+
+def test_a_push_of_another_key_is_not_answered_to_one_that_sees_its_own_alone(place: Place, key: str) -> None:
+    engine = connect(f"sqlite:///{place.folder}/fluxport.db")
+    modest = Keys(engine).create("modest", "shop", ["push"], expires_s=None, own_results=True)[1]
+    engine.dispose()
+    told = put(place, key, TABLE, request_id="once")
+    assert put(place, key, TABLE, request_id="once") == told
+    with pytest.raises(pa.ArrowException, match="idempotency_mismatch"):
+        put(place, modest, TABLE, request_id="once")
 
 
 def test_options_of_the_format_are_honoured(place: Place, key: str) -> None:

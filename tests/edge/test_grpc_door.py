@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -28,8 +29,13 @@ from grpc import StatusCode
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 
+from fluxport.auth.keys import Keys
+from fluxport.auth.scopes import EVERYTHING
 from fluxport.grpc import export_pb2 as pb
 from fluxport.grpc import export_pb2_grpc as pb_grpc
+from fluxport.jobs.request import ExportRequest
+from fluxport.jobs.store import Caller, Store
+from fluxport.plan import ExportSpec
 from grpc_support import COLUMNS, ROW, SECRET, Door, batch, door, metadata, new_key, outcome, people
 from own_certificates import make_certificates
 
@@ -320,6 +326,27 @@ def test_tasks_of_others_and_tasks_that_never_were_are_not_found(shop: Door) -> 
             with pytest.raises(grpc.RpcError) as raised:
                 ask(task_id)
             assert raised.value.code() is StatusCode.NOT_FOUND
+
+
+def test_a_key_sees_and_cancels_no_export_that_its_scopes_and_settings_hide(shop: Door) -> None:
+    store = Store(f"sqlite:///{shop.folder}/fluxport.db")
+    asked, ann = ExportRequest(ExportSpec("SELECT 1")), Caller("shop", scopes=EVERYTHING)
+    of_sql = store.create(asked, ann, door="native", active_max=9, queue_max=9)[0].id
+    key = Keys(store.engine).create("modest", "shop", ["push"], expires_s=None, own_results=True)[1]
+    requests = [metadata("seen by one"), batch(1, ROW)]
+    modest, others = replace(shop, key=key), shop.push(requests).last.task_id
+    for who, task_id in ((shop, of_sql), (modest, of_sql), (modest, others)):
+        for ask in (who.status, who.cancel):
+            with pytest.raises(grpc.RpcError) as raised:
+                ask(task_id)
+            assert raised.value.code() is StatusCode.NOT_FOUND
+    assert store.get(of_sql).status == "queued"
+    store.move(of_sql, "canceled")
+    store.close()
+    assert shop.status(others).status == pb.TASK_STATUS_COMPLETED
+    assert modest.status(modest.push([metadata(), batch(1, ROW)]).last.task_id).status == pb.TASK_STATUS_COMPLETED
+    again = modest.push(requests)
+    assert again.code is StatusCode.ALREADY_EXISTS
 
 
 def test_a_client_that_sends_nothing_is_ended(shop: Door) -> None:
