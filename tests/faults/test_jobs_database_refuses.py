@@ -112,3 +112,22 @@ def test_a_stream_that_ends_while_the_database_takes_no_writes_is_whole_and_reco
             writes(postgres, allowed=True)
             assert wait_until(lambda: postgres.run("SELECT status FROM exports") == [("completed",)], 60)
     assert (answer.status_code, lines, before) == (200, ROWS + 1, "running")
+
+
+def test_a_download_that_ends_while_the_database_takes_no_writes_is_recorded_after(tmp_path: Path) -> None:
+    with scratch_postgres() as postgres, emulator(tmp_path, ROWS) as url:
+        with service(tmp_path, url, FLUXPORT_DATABASE=postgres.url) as client:
+            export_id = client.post("/v1/exports", BODY).json()["id"]
+            assert wait_until(lambda: status(client, export_id) == "completed", 60)
+            link = client.post(f"/v1/exports/{export_id}/links", {"one_time": True}).json()["url"]
+            with httpx.stream("GET", link, timeout=60) as answer:
+                chunks = answer.iter_bytes()
+                lines = next(chunks).count(b"\n")
+                writes(postgres, allowed=False)
+                lines += sum(chunk.count(b"\n") for chunk in chunks)
+            outcomes = "SELECT outcome FROM audit WHERE action = 'download' ORDER BY id"
+            before = postgres.run(outcomes)
+            writes(postgres, allowed=True)
+            assert wait_until(lambda: postgres.run(outcomes) == [("begun",), ("sent",)], 30), postgres.run(outcomes)
+            again = client.plain_get(link).status_code
+    assert (answer.status_code, lines, before, again) == (200, ROWS + 1, [("begun",)], 410)

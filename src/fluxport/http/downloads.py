@@ -23,7 +23,7 @@ from fluxport.http.callers import Callers, address_of
 from fluxport.http.files import Files, file_of
 from fluxport.jobs.exports import Exports
 from fluxport.jobs.links import Links
-from fluxport.jobs.store import Record, Store
+from fluxport.jobs.store import Record
 from fluxport.strict_json import read_json
 
 
@@ -63,7 +63,7 @@ def router(exports: Exports, callers: Callers, links: Links, files: Files) -> AP
 
     def sending(request: Request, record: Record, purpose: str, token: str) -> Response:
         once = _digest(token) if purpose == "once" else None
-        return watched(files.answer(record, request), store, record, address_of(request), once=once)
+        return watched(files.answer(record, request), exports, record, address_of(request), once=once)
 
     @routes.head("/exports/{export_id}/file", include_in_schema=False)
     @routes.get("/exports/{export_id}/file", summary="The file, for whoever holds a link to it")
@@ -160,28 +160,26 @@ class Watched(Response):
                 await asyncio.shield(run_in_threadpool(self._ended, found))
 
 
-def watched(answer: Response, store: Store, record: Record, address: str, *, once: str | None = None) -> Watched:
+def watched(answer: Response, exports: Exports, record: Record, address: str, *, once: str | None = None) -> Watched:
     """The answer with its lines in the audit: one before the first byte, one with the bytes that were sent.
 
     ``once`` is the digest of a token that is used up when the file's last byte has been sent.
     """
+    store = exports.store
     name = secrets.token_hex(8)  # which beginning belongs to which end
 
     def begun(sending: Sending) -> None:
         store.note_download(record, "begun", address, transfer=name, range=sending.range, length=sending.length)
 
     def ended(sending: Sending) -> None:
-        if once is not None and sending.fetched:
-            store.use_link(once, record.id, record.expires_at or store.clock())
         outcome = "sent" if sending.whole else "broken_off"
-        store.note_download(
-            record,
-            outcome,
-            address,
-            transfer=name,
-            range=sending.range,
-            length=sending.length,
-            sent_bytes=sending.bytes,
-        )
+        about = {"transfer": name, "range": sending.range, "length": sending.length, "sent_bytes": sending.bytes}
+
+        def recorded() -> None:
+            if once is not None and sending.fetched:
+                store.use_link(once, record.id, record.expires_at or store.clock())
+            store.note_download(record, outcome, address, **about)
+
+        exports.record("a download", recorded)
 
     return Watched(answer, begun, ended)

@@ -180,7 +180,7 @@ def add_files(routes: APIRouter, door: Door, files: Files, threads: Executor, se
         check_download_token(door.links.secret, token, record.id, record.result["filename"], door.exports.store.clock())
         if await run_in_threadpool(store.link_used, digest(token)):
             raise Gone("This download token has been used or replaced; ask for a new one.", code="link_used")
-        return watched(files.answer(record, request), store, record, address_of(request), once=digest(token))
+        return watched(files.answer(record, request), door.exports, record, address_of(request), once=digest(token))
 
     @routes.get("/exports/stream", summary="A dataset, answered with the file itself")
     async def stream(request: Request) -> Response:

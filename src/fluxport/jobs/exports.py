@@ -316,11 +316,14 @@ class Exports:
             with contextlib.suppress(Conflict):  # canceled meanwhile
                 self.store.move(record.id, status, fence=record.fence, audited={"sent_bytes": sent_bytes}, **values)
 
+        self.record("a stream", recorded)
+
+    def record(self, what: str, do: Callable[[], object]) -> None:
+        """Record by ``do`` what was sent, for it was sent: if the database is away, as soon as it takes it."""
         try:
-            recorded()
+            do()
         except Unavailable:
-            # What was sent was sent: its end is recorded as soon as the database takes it.
-            background("fluxport-ended", attempt, "recording a stream", partial(patiently, recorded, self._closing))
+            background("fluxport-ended", attempt, f"recording {what}", partial(patiently, do, self._closing))
 
     # -- ending ----------------------------------------------------------------------------------------------------
 
