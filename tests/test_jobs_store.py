@@ -17,10 +17,12 @@ import pytest
 import sqlalchemy as sa
 
 from fluxport.errors import Conflict, FluxportError, NotFound, Refused, TooMany, Unavailable, Unprocessable
+from fluxport.jobs.exports import Exports, ExportsOptions
 from fluxport.jobs.request import ExportRequest
 from fluxport.jobs.states import TRANSITIONS, Status
 from fluxport.jobs.store import Caller, Record, Store
 from fluxport.plan import ExportSpec
+from fluxport.sinks.memory import MemorySink
 from fluxport.tables import exports, transaction
 from identity_support import DATABASES, Clock, database_url, empty_store
 
@@ -273,3 +275,18 @@ def test_tables_of_another_version_are_refused_with_what_they_lack(tmp_path: Pat
     with pytest.raises(Refused, match="'exports' has no counted"):
         made.create_tables()
     made.close()
+
+
+def test_an_expired_file_that_cannot_be_deleted_keeps_no_other_from_being(
+    store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    sink = MemorySink()
+    for name in ("gone", "local"):
+        request = ExportRequest(ExportSpec("SELECT 1", store=name))
+        record = store.create(request, ANN, door="native", active_max=9, queue_max=9)[0]
+        store.claim(record.id, attempts_max=1)
+        receipt = sink.put(name, (part for part in (b"rows",)))
+        store.move(record.id, "completed", result={"location": receipt.location}, expires_at=0.0)
+    Exports({}, {"local": sink}, store, ExportsOptions()).expire()
+    assert sink.names() == ["gone"]
+    assert any("'gone' is not configured" in line.getMessage() for line in caplog.records)

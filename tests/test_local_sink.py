@@ -17,6 +17,7 @@ import pytest
 
 from fluxport.errors import Conflict, Refused, StoreFull
 from fluxport.sinks.local import LocalOptions, LocalSink
+from fluxport.sinks.probe import probe
 from fluxport.stages import Chunks
 from services import require_program, unavailable
 
@@ -266,3 +267,15 @@ def test_no_descriptor_and_no_lock_stays_behind(tmp_path: Path) -> None:
     assert sorted(os.listdir("/proc/self/fd")) == before
     with open(location, "rb") as file:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def test_what_a_killed_process_of_the_same_id_left_does_not_make_a_store_unusable(tmp_path: Path) -> None:
+    """In containers every process has the id 1."""
+    store = LocalSink(tmp_path)
+    words = "import os; from fluxport.sinks.probe import NAME; print(NAME.replace(str(os.getpid()), 'PID'))"
+    made = {subprocess.check_output([sys.executable, "-c", words], text=True).strip() for _ in range(2)}
+    assert len(made) == 2
+    for name in made:
+        store.put(name, chunks(b"left"))
+    assert probe(store) == f"{tmp_path}/"
+    assert names(tmp_path) == sorted(made)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -100,14 +99,12 @@ def _email(config: Config) -> tuple[str, bool, str]:
 
 
 def _store(name: str, entry: StoreConfig) -> tuple[str, bool, str]:
+    from fluxport.sinks.probe import probe
     from fluxport.stores import sink
 
     label = f"store {name}"
-    probe = f"fluxport-check-{os.getpid()}"
     try:
-        store = sink(entry)
-        receipt = store.put(probe, (part for part in (b"fluxport",)))
-        store.remove(receipt.location)
+        place = probe(sink(entry))
     except FluxportError as error:
         return label, False, error.message
-    return label, True, f"can be written to, as {receipt.location.removesuffix(probe)}."
+    return label, True, f"can be written to, as {place}."

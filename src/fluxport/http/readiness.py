@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -18,8 +17,9 @@ from fluxport.pipeline import as_failure
 from fluxport.plan import Connection
 from fluxport.series import SensorStore
 from fluxport.sinks.objects import ObjectSink
+from fluxport.sinks.probe import probe
 from fluxport.sources import open_source
-from fluxport.stages import Limits, Sink
+from fluxport.stages import Limits
 
 log = logging.getLogger("fluxport.ready")
 
@@ -55,7 +55,7 @@ class Readiness:
 
     def _tried(self) -> dict[str, bool]:
         ours = self._exports.store
-        probes: dict[str, Callable[[], None]] = {
+        probes: dict[str, Callable[[], object]] = {
             "database": ours.probe,
             "workers": partial(alive, ours),
             "clock": ours.check_clock,
@@ -67,39 +67,39 @@ class Readiness:
         for name, store in self._exports.stores.items():
             if isinstance(store, ObjectSink) and self._good_until.get(name, 0.0) > self._clock():
                 continue
-            probes[f"store {name}"] = partial(write, store)
+            probes[f"store {name}"] = partial(probe, store)
         found = self._outcomes(probes)
         for name in self._exports.stores:
             if found.get(f"store {name}"):
                 self._good_until[name] = self._clock() + BUCKET_KEPT_S
         return {f"store {name}": True for name in self._good_until} | found
 
-    def _outcomes(self, probes: Mapping[str, Callable[[], None]]) -> dict[str, bool]:
+    def _outcomes(self, probes: Mapping[str, Callable[[], object]]) -> dict[str, bool]:
         """Whether each works; one that takes longer than ANSWER_S does not, and is not tried twice at once."""
-        for name, probe in probes.items():
+        for name, trial in probes.items():
             if name not in self._under_way:
-                self._under_way[name] = self._begun(name, probe)
+                self._under_way[name] = self._begun(name, trial)
         done, _ = wait(self._under_way.values(), timeout=ANSWER_S)
         found = {name: future in done and future.result() for name, future in self._under_way.items()}
         self._under_way = {name: future for name, future in self._under_way.items() if future not in done}
         return found
 
-    def _begun(self, name: str, probe: Callable[[], None]) -> Future[bool]:
+    def _begun(self, name: str, trial: Callable[[], object]) -> Future[bool]:
         """In a thread that keeps no process from ending."""
         outcome: Future[bool] = Future()
 
         def run() -> None:
             try:
-                outcome.set_result(self._works(name, probe))
+                outcome.set_result(self._works(name, trial))
             except BaseException as error:  # noqa: BLE001  raised where the outcome is asked for
                 outcome.set_exception(error)
 
         threading.Thread(target=run, name="fluxport-ready", daemon=True).start()
         return outcome
 
-    def _works(self, name: str, probe: Callable[[], None]) -> bool:
+    def _works(self, name: str, trial: Callable[[], object]) -> bool:
         try:
-            probe()
+            trial()
         except Exception as raised:  # noqa: BLE001  whatever it is, it cannot be used
             error = as_failure(raised)
             if self._found.get(name, True):
@@ -133,10 +133,3 @@ def ask(connection: Connection) -> None:
 def look(sensors: SensorStore) -> None:
     """Ask for a sensor, whichever comes first."""
     sensors.sensors(limit=1)
-
-
-def write(store: Sink) -> None:
-    """Store a few bytes and remove them."""
-    name = f".fluxport-ready-{os.getpid()}"
-    receipt = store.put(name, (part for part in (b"fluxport",)))
-    store.remove(receipt.location)

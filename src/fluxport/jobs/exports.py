@@ -15,7 +15,7 @@ from typing import Any
 from fluxport import formats
 from fluxport.datasets import Dataset
 from fluxport.delivery.webhook import WebhookOptions
-from fluxport.errors import Broken, Canceled, Conflict, Disabled, FluxportError, Refused, Unavailable
+from fluxport.errors import Broken, Canceled, Conflict, Disabled, NotFound, Refused, Unavailable
 from fluxport.findings import Findings
 from fluxport.formats.names import unique_names
 from fluxport.jobs.carry import locations, told
@@ -221,10 +221,8 @@ class Exports:
         """Expire what is past its time, and delete its files; end what a dead process left; forget what is old.
         Unavailable, and nothing is done, if this process's clock is not the database's."""
         for record in self.store.expire():
-            if record.result is not None:
-                for location in locations(record.result):
-                    with contextlib.suppress(FluxportError):
-                        self.stores[record.spec["store"]].remove(location)
+            for location in [] if record.result is None else locations(record.result):
+                attempt(f"deleting a file of export {record.id}", partial(self._remove, record.spec["store"], location))
         options = self.options
         error = {"code": "service_died", "message": "The service ended while this was streamed.", "retryable": False}
         for export_id in self.store.lost_streams((options.limits.deadline_s or 86400.0) + LOST_AFTER_S):
@@ -233,6 +231,11 @@ class Exports:
         while self.store.forget(options.history_s):
             pass
         self.store.forget_audit(options.audit_s)
+
+    def _remove(self, store: str, location: str) -> None:
+        if store not in self.stores:
+            raise NotFound(f"The store {store!r} is not configured any more: {location} stays.", code="unknown_store")
+        self.stores[store].remove(location)
 
     # -- streaming -------------------------------------------------------------------------------------------------
 
