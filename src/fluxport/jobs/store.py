@@ -7,6 +7,7 @@ its attempt; so two who race are told apart by the database, and a paused worker
 from __future__ import annotations
 
 import dataclasses
+import functools
 import logging
 import secrets
 import uuid
@@ -166,6 +167,18 @@ _TELL = sa.insert(events).values(
     {c.name: sa.bindparam(f"new_{c.name}", type_=c.type) for c in events.c if c.name != "seq"}
     | {"seq": _LAST.scalar_subquery() + 1}
 )
+
+
+@functools.cache
+def _raise(count: int) -> sa.TextClause:
+    """Raise so many counters in one statement, which is prepared once; SQLAlchemy would compile it each time."""
+    rows = ", ".join(f"(:name{n}, :labels{n}, :value{n})" for n in range(count))
+    return sa.text(
+        f"INSERT INTO counters (name, labels, value) VALUES {rows} "  # noqa: S608  names of our own
+        "ON CONFLICT (name, labels) DO UPDATE SET value = counters.value + excluded.value"
+    )
+
+
 _CLAIM = (
     sa.update(exports)
     .where(exports.c.id.in_(sa.bindparam("ids", expanding=True)), exports.c.status.in_(leading_to("running")))
@@ -201,7 +214,6 @@ class Store:
         """``clock`` (Unix seconds) stands for the database's; ``pool`` as :func:`fluxport.tables.connect` takes it."""
         self.engine = connect(url, **pool)
         self.clock = clock or DatabaseClock()
-        self._adding: Any = None
 
     def now(self, connection: sa.Connection) -> float:
         """The database's clock, which says what has expired, whatever this process's own shows."""
@@ -542,14 +554,11 @@ class Store:
 
     def _count(self, connection: sa.Connection, rises: list[measures.Rise]) -> None:
         """Raise counters, by all in the same order, so that no two transactions wait for each other."""
-        if self._adding is None:
-            insert = insert_into(connection, counters)
-            self._adding = insert.on_conflict_do_update(
-                index_elements=[counters.c.name, counters.c.labels],
-                set_={"value": counters.c.value + insert.excluded.value},
-            )
         if rises:
-            connection.execute(self._adding, [rise._asdict() for rise in sorted(rises)])
+            values = {
+                f"{name}{n}": value for n, rise in enumerate(sorted(rises)) for name, value in rise._asdict().items()
+            }
+            connection.execute(_raise(len(rises)), values)
 
     # -- changing --------------------------------------------------------------------------------------------------
 
@@ -633,9 +642,10 @@ class Store:
         if status in EVENT_KINDS:
             self._tell(connection, export_id, EVENT_KINDS[status], {"status": status, "error": record.error})
             self._note(connection, "export", record.owner, status, record, values.get("result"), **(audited or {}))
-            self._count(connection, measures.ended(_measured(record)))
             if record.stored:
                 queue.end(connection, export_id, status, record.notify)
+            # Others that end wait for these rows until the transaction does, so they come last.
+            self._count(connection, measures.ended(_measured(record)))
         return record
 
     def expect(self, export_id: str, fence: int, rows_total: int | None) -> None:
