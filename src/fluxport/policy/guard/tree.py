@@ -152,6 +152,7 @@ class _Walk:
             "Column": self._check_column,
             "Anonymous": self._check_call,
             "Dot": self._check_method,
+            "Order": self._check_order,
         }
 
     def reading(self, root: exp.Expr) -> Reading:
@@ -237,6 +238,13 @@ class _Walk:
         rows = name in TABLE_FUNCTIONS[self._policy.dialect] and name not in FUNCTIONS[self._policy.dialect]
         if not known or (rows and not isinstance(node.parent, (exp.Table, exp.Lateral))):
             refuse_function(name, self._policy.dialect)
+
+    def _check_order(self, node: exp.Order) -> None:
+        """MariaDB ends, with all its sessions, on a query that orders VALUES or a query in parentheses."""
+        ordered = node.parent
+        risky = isinstance(ordered, exp.Subquery) or (isinstance(ordered, exp.Select) and not ordered.args.get("from_"))
+        if self._policy.dialect == "mysql" and risky and node.find(exp.Query):
+            refuse("query_clause", "VALUES and a query in parentheses are ordered by columns; remove the query there.")
 
     def _check_method(self, node: exp.Dot) -> None:
         refuse_function("after a dot", self._policy.dialect)
@@ -326,22 +334,42 @@ class _Walk:
         if recursive) the WITH query that the table stands in."""
         child: exp.Expr = table
         parent = table.parent
+        inside = False  # of a WITH query that belongs to another WITH than the one that is looked at
         while parent is not None:
             clause = parent.args.get("with_")
-            if clause is not None and clause is not child and self._names_cte(clause.expressions, name):
-                return True
+            found = clause is not None and clause is not child and self._names_cte(clause.expressions, name)
             if isinstance(parent, exp.With):
-                place = next(i for i, cte in enumerate(parent.expressions) if cte is child)
-                if self._names_cte(parent.expressions[:place], name):
-                    return True
-                # SQLite's queries may name themselves without the word.
-                recursive = parent.args.get("recursive") or self._policy.dialect == "sqlite"
-                if recursive and self._names_cte([child], name):
-                    if not self._policy.recursive:
-                        _refuse_recursive()
-                    return True
+                found = self._is_cte_beside(parent, child, name)
+            if found:
+                if inside:
+                    self._check_outer_cte(name)
+                return True
+            inside = inside or isinstance(parent, exp.With)
             child, parent = parent, parent.parent
         return False
+
+    def _is_cte_beside(self, clause: exp.With, around: exp.Expr, name: str) -> bool:
+        """Whether ``clause`` has a WITH query of this name that is in sight of another of its queries, ``around``."""
+        place = next(i for i, cte in enumerate(clause.expressions) if cte is around)
+        if self._names_cte(clause.expressions[:place], name):
+            return True
+        # SQLite's queries may name themselves without the word, and those behind them.
+        sqlite = self._policy.dialect == "sqlite"
+        recursive = clause.args.get("recursive") or sqlite
+        if recursive and self._names_cte([around], name):
+            if not self._policy.recursive:
+                _refuse_recursive()
+            return True
+        if not recursive or not self._names_cte(clause.expressions[place + 1 :], name):
+            return False
+        if not sqlite:  # MariaDB takes it, MySQL a table of this name
+            refuse("query_identifier", f"Write the WITH query {name[:64]} before those that read it.")
+        return True
+
+    def _check_outer_cte(self, name: str) -> None:
+        """MariaDB does not see WITH queries from within those of an inner WITH, and reads a table of that name."""
+        if self._policy.dialect == "mysql" and not self._policy.opens(None, name):
+            refuse("query_table", f"Put the WITH query {name[:64]} and those that read it into the same WITH.")
 
     def _names_cte(self, ctes: Sequence[exp.Expr], name: str) -> bool:
         for cte in ctes:
