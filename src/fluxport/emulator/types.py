@@ -14,7 +14,6 @@ from enum import Enum
 from fluxport.emulator import wire
 
 NOT_NULL, PRIMARY_KEY, BLOB_FLAG, UNSIGNED, BINARY_FLAG, NO_DEFAULT = 1, 2, 16, 32, 128, 4096
-NOT_A_DECIMAL = 31  # the protocol's "decimals" of floating-point numbers
 
 # MySQL prints 5 rather than 5.0, 1e16 rather than 1e+16, and has no infinities.
 DOUBLE_AS_TEXT = (
@@ -57,10 +56,6 @@ class ColumnType:
     @property
     def is_text(self) -> bool:
         return self.charset != wire.BINARY
-
-    @property
-    def is_numeric(self) -> bool:
-        return self.code in {0, 1, 2, 3, 4, 5, 8, 9, 13, 16, 246}
 
 
 # name: (wire code, display length, display length when unsigned, DuckDB type, DuckDB type when unsigned)

@@ -70,10 +70,6 @@ PROFILES: dict[str, dict[str, Any]] = {
 }
 
 
-def option_names(cls: type[CommonOptions]) -> list[str]:
-    return sorted(f.name for f in dataclasses.fields(cls))
-
-
 @functools.cache
 def _hints(cls: type) -> dict[str, Any]:
     """Python compiles each annotation anew whenever it is asked for them."""

@@ -240,7 +240,7 @@ class _Walk:
             refuse_function(name, self._policy.dialect)
 
     def _check_order(self, node: exp.Order) -> None:
-        """MariaDB ends, with all its sessions, on a query that orders VALUES or a query in parentheses."""
+        """MariaDB crashes on a query that orders VALUES or a query in parentheses."""
         ordered = node.parent
         risky = isinstance(ordered, exp.Subquery) or (isinstance(ordered, exp.Select) and not ordered.args.get("from_"))
         if self._policy.dialect == "mysql" and risky and node.find(exp.Query):

@@ -249,11 +249,11 @@ REFUSED_FUNCTIONS: dict[Dialect, dict[str, str]] = {
             "ASYNCHRONOUS_CONNECTION_FAILOVER_ADD_MANAGED ASYNCHRONOUS_CONNECTION_FAILOVER_ADD_SOURCE "
             "ASYNCHRONOUS_CONNECTION_FAILOVER_DELETE_MANAGED ASYNCHRONOUS_CONNECTION_FAILOVER_DELETE_SOURCE "
             "ASYNCHRONOUS_CONNECTION_FAILOVER_RESET": "reads or changes the server's replication",
-            "USER CURRENT_USER SESSION_USER SYSTEM_USER CURRENT_ROLE ROLES_GRAPHML": "tells accounts of the database",
+            "USER CURRENT_USER SESSION_USER SYSTEM_USER CURRENT_ROLE ROLES_GRAPHML": "reveals accounts of the database",
             "PASSWORD OLD_PASSWORD VALIDATE_PASSWORD_STRENGTH": "is for passwords of accounts",
             "NEXTVAL SETVAL LASTVAL": "belongs to sequences, which change when a value is taken",
             "UUID_SHORT": "counts up a number of the server",
-            "LAST_INSERT_ID ROW_COUNT FOUND_ROWS": "tells of the statement that ran before on the session",
+            "LAST_INSERT_ID ROW_COUNT FOUND_ROWS": "reports on the statement before it on the session",
             "VALUES VALUE": "has a value only inside INSERT",
             "DEFAULT": "evaluates the default of a column, which may take a value from a sequence",
             "NAME_CONST": "is for the server's own use",
@@ -277,7 +277,7 @@ REFUSED_FUNCTIONS: dict[Dialect, dict[str, str]] = {
             "LOAD_EXTENSION FTS3_TOKENIZER": "loads code into the process",
             "READFILE WRITEFILE EDIT LSMODE LSDIR FSDIR": "touches files",
             "SQLITE_LOG": "writes to the log of the process",
-            "CHANGES TOTAL_CHANGES LAST_INSERT_ROWID": "tells of writes, and an export makes none",
+            "CHANGES TOTAL_CHANGES LAST_INSERT_ROWID": "reports writes, and an export makes none",
             "OPTIMIZE": "writes to a full-text index",
             "RTREECHECK": "reads a table whose name is text",
             "RTREENODE RTREEDEPTH FTS5 FTS5_LOCALE FTS5_INSTTOKEN SQLITE_OFFSET": "is for the library's own use",
@@ -294,9 +294,9 @@ REFUSED_FUNCTIONS: dict[Dialect, dict[str, str]] = {
             "JSON_SERIALIZE_SQL JSON_SERIALIZE_PLAN JSON_DESERIALIZE_SQL "
             "JSON_EXECUTE_SERIALIZED_SQL": "makes statements of text, or runs them",
             "CURRENT_QUERY CURRENT_QUERY_ID CURRENT_TRANSACTION_ID CURRENT_CONNECTION_ID "
-            "TXID_CURRENT": "tells of statements and transactions of the database",
-            "CURRENT_USER SESSION_USER USER CURRENT_ROLE": "tells accounts of the database",
-            "INET_CLIENT_ADDR INET_CLIENT_PORT INET_SERVER_ADDR INET_SERVER_PORT": "tells of the network",
+            "TXID_CURRENT": "reveals statements and transactions of the database",
+            "CURRENT_USER SESSION_USER USER CURRENT_ROLE": "reveals accounts of the database",
+            "INET_CLIENT_ADDR INET_CLIENT_PORT INET_SERVER_ADDR INET_SERVER_PORT": "reveals addresses of the network",
             "CURRENT_SCHEMAS IN_SEARCH_PATH COL_DESCRIPTION OBJ_DESCRIPTION SHOBJ_DESCRIPTION FORMAT_TYPE "
             "FORMAT_PG_TYPE MAP_TO_PG_OID MAP_TYPE_ID_TO_PG_OID PG_CONF_LOAD_TIME PG_GET_CONSTRAINTDEF "
             "PG_GET_EXPR PG_GET_VIEWDEF PG_HAS_ROLE PG_IS_OTHER_TEMP_SCHEMA PG_MY_TEMP_SCHEMA "
@@ -472,7 +472,7 @@ REFUSED_PHRASES: tuple[Phrase, ...] = (
     ),
     *_phrases(
         "query_function",
-        "CURRENT_USER and CURRENT_ROLE tell the database account; remove the word, or quote it if it is a column.",
+        "CURRENT_USER and CURRENT_ROLE reveal the database account; remove the word, or quote it if it is a column.",
         "CURRENT_USER",
         "CURRENT_ROLE",
     ),
