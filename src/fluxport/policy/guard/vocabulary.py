@@ -32,6 +32,7 @@ _LENGTH_MAX = 10_000  # characters that one call may ask for
 _GROWTH_MAX = 1_000_000  # characters that all calls of a statement together may make of one character or literal
 _ROWS_MAX = 1_000_000  # rows that one generator may make
 _WIDTH = re.compile(r"[%{][^a-zA-Z%{}]*[0-9]{5}")  # of a format: 10,000 and more
+_CONVERSION = re.compile(r"%[-+ 0#,!]*(\*|[0-9]*)(?:\.(\*|[0-9]*))?[lh]*([a-zA-Z%])")
 _OPEN_JOINS_MAX = 6  # joins without ON: each doubles the time that the parser takes
 _BEFORE_CALL = word_set("""
     SELECT DISTINCT ALL WHERE ON AND OR XOR NOT BY HAVING WHEN THEN ELSE CASE IN LIKE BETWEEN DIV MOD INTERVAL
@@ -154,8 +155,8 @@ def _check_growth(tokens: Sequence[Token]) -> None:
                 longest = max(longest, _length_argument(name, arguments, 0))
         elif name in GENERATORS:
             _check_rows(name, _arguments(tokens, index + 1))
-        elif name in {"PRINTF", "FORMAT"} and _WIDTH.search(tokens[index + 2].text if index + 2 < len(tokens) else ""):
-            refuse("query_amplifier", f"The widths in {name} must be at most {_LENGTH_MAX:,}.")
+        elif name in {"PRINTF", "FORMAT"}:
+            _check_widths(name, _arguments(tokens, index + 1))
         elif name in {"REPLACE", "REGEXP_REPLACE"}:
             growth *= _replacement_growth(_arguments(tokens, index + 1))
     if repeats * growth * max(longest, 1) > _GROWTH_MAX and (repeats > 1 or growth > 1):
@@ -200,6 +201,20 @@ def _number(token: Token) -> float:
         return float(token.text)
     except ValueError:
         return 0.0 if token.kind == "string" else 16.0 ** len(token.text)
+
+
+def _check_widths(name: str, arguments: Sequence[Sequence[Token]]) -> None:
+    """Bound the widths and precisions in the format, and those that ``*`` takes from the arguments behind it."""
+    text = arguments[0][0].text if arguments and arguments[0] else ""
+    if _WIDTH.search(text):
+        refuse("query_amplifier", f"The widths in {name} must be at most {_LENGTH_MAX:,}.")
+    position = 1
+    for width, precision, kind in _CONVERSION.findall(text):
+        for length in (width, precision):
+            if length == "*":
+                _length_argument(name, arguments, position)
+                position += 1
+        position += kind not in "%n"
 
 
 def _check_rows(name: str, arguments: Sequence[Sequence[Token]]) -> None:
