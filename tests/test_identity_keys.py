@@ -13,9 +13,12 @@ from hypothesis import strategies as st
 from fluxport.auth.keys import USED_EVERY_S, Keys
 from fluxport.auth.rate import Rate
 from fluxport.auth.scopes import EVERYTHING, allows, read_scopes
+from fluxport.auth.sessions import Sessions
+from fluxport.auth.users import Users
 from fluxport.errors import Conflict, Forbidden, NotFound, Refused, TooMany
 from fluxport.jobs.store import Caller, Store
 from fluxport.tables import keys as table
+from fluxport.tables import transaction
 from identity_support import DATABASES, Clock, database_url, empty_store
 
 
@@ -49,6 +52,21 @@ def test_a_key_is_found_by_what_was_shown_with_all_that_it_was_given(keys: Keys,
     assert made.expires_at == clock.now + 60
     found = keys.find(token)
     assert found == made
+
+
+def test_who_is_known_already_waits_for_no_writer(keys: Keys, store: Store, clock: Clock) -> None:
+    made, token = keys.create("nightly", "alice", ["series"], expires_s=None)
+    users, sessions = Users(store.engine, clock=clock), Sessions(store.engine, development=False, clock=clock)
+    users.add("alice", "a password of some length", frozenset({"series"}))
+    session = sessions.start("alice", "password")
+    assert keys.find(token) == made
+    with transaction(store.engine) as writing:
+        writing.execute(sa.update(table).values(name="another"))
+        found, user = keys.find(token), sessions.find(session)
+        assert [key.name for key in keys.list()] == ["nightly"]
+        assert [one.name for one in users.list()] == ["alice"]
+        assert users.check("alice", "a password of some length") is not None
+    assert (found and found.name, user and user.name) == ("nightly", "alice")
 
 
 def test_the_secret_is_nowhere_in_the_database(keys: Keys, store: Store) -> None:

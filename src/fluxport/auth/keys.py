@@ -20,7 +20,7 @@ import sqlalchemy as sa
 from fluxport.auth.scopes import read_scopes
 from fluxport.auth.secrets import new_secret
 from fluxport.errors import Conflict, NotFound, Refused
-from fluxport.tables import keys, transaction
+from fluxport.tables import keys, reading, transaction
 
 USED_EVERY_S = 60.0  # how exact the time of the last use is, so that few requests write
 
@@ -111,19 +111,20 @@ class Keys:
         """The key that ``token`` is; None whatever is wrong with it: unknown, altered, expired or revoked."""
         shape = _SHAPE.fullmatch(token)
         now = self._clock()
-        with transaction(self._engine) as connection:
-            query = sa.select(keys).where(keys.c.id == (shape[1] if shape else ""))
+        query = sa.select(keys).where(keys.c.id == (shape[1] if shape else ""))
+        with reading(self._engine) as connection:
             row = connection.execute(query).one_or_none()
-            same = hmac.compare_digest(_digest(token), row.secret_sha256 if row else _NOBODY)
-            if row is None or not same or (key := _key(row)).state(now) != "active":
-                return None
-            if key.last_used_at is None or key.last_used_at <= now - USED_EVERY_S:
+        same = hmac.compare_digest(_digest(token), row.secret_sha256 if row else _NOBODY)
+        if row is None or not same or (key := _key(row)).state(now) != "active":
+            return None
+        if key.last_used_at is None or key.last_used_at <= now - USED_EVERY_S:
+            with transaction(self._engine) as connection:
                 connection.execute(sa.update(keys).where(keys.c.id == key.id).values(last_used_at=now))
         return key
 
     def list(self) -> list[Key]:
         """Every key there was, oldest first."""
-        with transaction(self._engine) as connection:
+        with reading(self._engine) as connection:
             return [_key(row) for row in connection.execute(sa.select(keys).order_by(keys.c.created_at))]
 
     def revoke(self, name: str) -> Key:

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from fluxport.auth.scopes import EVERYTHING
 from fluxport.auth.secrets import new_secret
 from fluxport.auth.users import User
-from fluxport.tables import sessions, transaction, users
+from fluxport.tables import reading, sessions, transaction, users
 
 IDLE_S = 12 * 3600.0
 WHOLE_S = 7 * 86400.0
@@ -50,12 +50,13 @@ class Sessions:
             .where(sessions.c.token_sha256 == _digest(token))
             .where(sessions.c.created_at > now - WHOLE_S, sessions.c.used_at > now - IDLE_S)
         )
-        with transaction(self._engine) as connection:
+        with reading(self._engine) as connection:
             row = connection.execute(query).one_or_none()
-            if row is None:
-                return None
-            if row.used_at <= now - USED_EVERY_S:
-                same = sessions.c.token_sha256 == row.token_sha256
+        if row is None:
+            return None
+        if row.used_at <= now - USED_EVERY_S:
+            same = sessions.c.token_sha256 == row.token_sha256
+            with transaction(self._engine) as connection:
                 connection.execute(sa.update(sessions).where(same).values(used_at=now))
         if row.how == "development":
             return User(row.owner, EVERYTHING, row.created_at) if self.development else None

@@ -14,7 +14,7 @@ from argon2.exceptions import InvalidHashError, VerificationError
 
 from fluxport.auth.scopes import read_scopes
 from fluxport.errors import Conflict, NotFound, Refused
-from fluxport.tables import sessions, transaction, users
+from fluxport.tables import reading, sessions, transaction, users
 
 PASSWORD_MIN = 12  # characters
 PASSWORD_MAX = 1024
@@ -73,17 +73,17 @@ class Users:
             connection.execute(sa.delete(sessions).where(sessions.c.owner == name))
 
     def list(self) -> list[User]:
-        with transaction(self._engine) as connection:
+        with reading(self._engine) as connection:
             found = connection.execute(sa.select(users).order_by(users.c.name))
             return [User(row.name, frozenset(row.scopes), row.created_at) for row in found]
 
     def exists(self, name: str) -> bool:
-        with transaction(self._engine) as connection:
+        with reading(self._engine) as connection:
             return connection.execute(sa.select(users.c.name).where(users.c.name == name)).first() is not None
 
     def check(self, name: str, password: str) -> User | None:
         """The user if the password is right; None, after the same work, for a wrong one and for an unknown name."""
-        with transaction(self._engine) as connection:
+        with reading(self._engine) as connection:
             row = connection.execute(sa.select(users).where(users.c.name == name)).one_or_none()
         hashed = self._nobody if row is None else row.password_hash
         try:
