@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fluxport.errors import Refused
+from fluxport.errors import Broken, Refused
 from fluxport.sources import open_source
 from fluxport.stages import FIELD_KIND, FIELD_TYPE
 from mysql_support import read_all
@@ -162,6 +162,20 @@ def test_years_of_other_than_four_digits_are_exact(database: PostgresDatabase, t
     assert table["t"].cast(pa.int64()).to_pylist() == [days * 86_400_000_000]
     assert table["z"].cast(pa.int64()).to_pylist() == [days * 86_400_000_000]
     assert findings == []
+
+
+@pytest.mark.parametrize("kind", ["timestamp", "timestamptz"])
+def test_a_timestamp_beyond_64_bits_is_refused_by_its_column_and_not_tried_again(
+    database: PostgresDatabase, kind: str
+) -> None:
+    last, beyond = "294247-01-10 04:00:54.775807+00", "294247-01-10 04:00:54.775808+00"
+    table, _ = read_all(database.url, f"SELECT '{last}'::{kind} AS t")
+    assert table["t"].cast(pa.int64()).to_pylist() == [(1 << 63) - 1]
+    with pytest.raises(Broken, match="'t'") as caught:
+        read_all(database.url, f"SELECT '{beyond}'::{kind} AS t")
+    assert caught.value.code == "timestamp_overflow"
+    table, _ = read_all(database.url, f"SELECT '{beyond}'::{kind}(3) AS t")
+    assert table["t"].cast(pa.int64()).to_pylist() == [9_223_372_036_854_776]
 
 
 def test_a_byte_order_mark_at_the_start_of_the_rows_is_kept(database: PostgresDatabase) -> None:

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.csv
 
 from fluxport import compute as pc
-from fluxport.errors import Unavailable
+from fluxport.errors import Broken, Unavailable
 from fluxport.findings import Findings
 from fluxport.stages import FIELD_KIND, FIELD_TYPE
 
@@ -211,7 +211,14 @@ def _slow_date(cells: pa.Array, column: Column, findings: Findings) -> pa.Array:
 def _slow_moment(cells: pa.Array, column: Column, findings: Findings) -> pa.Array:
     values = _without_special(cells, column, "infinity_null", findings)
     divisor = 10**6 // _PER_SECOND[column.arrow.unit]
-    return pa.array([None if v is None else _micros(v) // divisor for v in values], pa.int64()).cast(column.arrow)
+    counts = [None if v is None else _micros(v) // divisor for v in values]
+    if max((count for count in counts if count is not None), default=0) >= 1 << 63:
+        raise Broken(
+            f"Column {column.name!r} has a timestamp after 294247-01-10, the last that 64 bits of microseconds hold; "
+            "CAST it AS text in the query.",
+            code="timestamp_overflow",
+        )
+    return pa.array(counts, pa.int64()).cast(column.arrow)
 
 
 def _slow_time(cells: pa.Array, column: Column, findings: Findings) -> pa.Array:
