@@ -34,8 +34,10 @@ INSERT INTO used_signatures (signature, expires_at) VALUES (?1, ?2)
 ON CONFLICT (signature) DO UPDATE SET expires_at = ?2 WHERE expires_at <= ?3
 """
 _PRUNE = "DELETE FROM used_signatures WHERE expires_at <= ?"
+# As with the file, no claim waits for the disk, so that a crash of the database can undo it.
 _SHARED_CLAIM = sa.text("""
-INSERT INTO used_signatures (signature, expires_at) VALUES (:signature, :expires_at)
+WITH unsynced AS MATERIALIZED (SELECT set_config('synchronous_commit', 'off', true))
+INSERT INTO used_signatures (signature, expires_at) SELECT :signature, :expires_at FROM unsynced
 ON CONFLICT (signature) DO UPDATE SET expires_at = :expires_at WHERE used_signatures.expires_at <= :now
 """)
 _SHARED_PRUNE = sa.text("DELETE FROM used_signatures WHERE expires_at <= :now")
@@ -86,7 +88,7 @@ class SharedReplays:
     """The same in the service's own database, for several machines; raises Unavailable while that is away."""
 
     def __init__(self, engine: sa.Engine) -> None:
-        self._engine = engine
+        self._engine = engine.execution_options(isolation_level="AUTOCOMMIT")  # each statement is one transaction
         self._prune_at = 0.0
 
     def use(self, signed: Signed, now: float) -> None:

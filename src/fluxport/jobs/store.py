@@ -161,12 +161,30 @@ def visible(caller: Caller) -> sa.ColumnElement[bool]:
 _FIELDS = [exports.c[f.name] for f in dataclasses.fields(Record)]
 # Made once: SQLAlchemy takes longer to make a statement, and to see that it knows it, than SQLite to run it.
 _INSERT = sa.insert(exports)
+_QUEUE = _INSERT.returning(*_FIELDS)
+_GET = sa.select(*_FIELDS).where(exports.c.id == sa.bindparam("of"))
+# How many stored exports are active, of them one owner's, and those that have not begun; without those of pushes.
+_ACTIVE = sa.select(
+    sa.func.count(),
+    sa.func.coalesce(sa.func.sum(sa.case((exports.c.owner == sa.bindparam("owner"), 1), else_=0)), 0),
+    sa.func.coalesce(sa.func.sum(sa.case((exports.c.status == "queued", 1), else_=0)), 0),
+).where(exports.c.stored, exports.c.status.in_(ACTIVE), exports.c.id.not_in(sa.select(pushes.c.export_id)))
 _NOTE = sa.insert(audit)
 _LAST = sa.select(sa.func.coalesce(sa.func.max(events.c.seq), 0)).where(events.c.export_id == sa.bindparam("of"))
 _TELL = sa.insert(events).values(
     {c.name: sa.bindparam(f"new_{c.name}", type_=c.type) for c in events.c if c.name != "seq"}
     | {"seq": _LAST.scalar_subquery() + 1}
 )
+
+
+@functools.cache
+def _change(status: Status, fenced: bool, names: tuple[str, ...]) -> sa.UpdateBase:
+    """Change the state ``of`` an export and the columns ``names`` to their ``new_`` values."""
+    update = sa.update(exports).where(exports.c.id == sa.bindparam("of"), exports.c.status.in_(leading_to(status)))
+    if fenced:
+        update = update.where(exports.c.fence == sa.bindparam("at_fence"))
+    values = {name: sa.bindparam(f"new_{name}", type_=exports.c[name].type) for name in names}
+    return update.values(values).returning(*_FIELDS)
 
 
 @functools.cache
@@ -341,7 +359,7 @@ class Store:
             "address": caller.address,
             "created_at": self.clock(),
         }
-        return _record(connection.execute(sa.insert(exports).values(row).returning(*_FIELDS)).one())
+        return _record(connection.execute(_QUEUE, row).one())
 
     def create_stream(self, export_id: str, spec: ExportSpec, caller: Caller) -> Record:
         """A direct stream, running from the start; it counts against no queue."""
@@ -403,12 +421,7 @@ class Store:
         return _record(found)
 
     def _check_room(self, connection: sa.Connection, caller: Caller, active_max: int, queue_max: int) -> None:
-        counted = sa.select(
-            sa.func.count(),
-            sa.func.coalesce(sa.func.sum(sa.case((exports.c.owner == caller.owner, 1), else_=0)), 0),
-            sa.func.coalesce(sa.func.sum(sa.case((exports.c.status == "queued", 1), else_=0)), 0),
-        ).where(exports.c.stored, exports.c.status.in_(ACTIVE), exports.c.id.not_in(sa.select(pushes.c.export_id)))
-        _, own, queued = connection.execute(counted).one()
+        _, own, queued = connection.execute(_ACTIVE, {"owner": caller.owner}).one()
         limit = active_max if caller.active_max is None else caller.active_max
         if own >= limit:
             raise TooMany(
@@ -440,7 +453,7 @@ class Store:
             return self._get(connection, export_id, caller)
 
     def _get(self, connection: sa.Connection, export_id: str, caller: Caller | None = None) -> Record:
-        found = connection.execute(sa.select(*_FIELDS).where(exports.c.id == export_id)).one_or_none()
+        found = connection.execute(_GET, {"of": export_id}).one_or_none()
         if found is None or (caller is not None and not caller.sees(found.owner, found.scope, found.key_id)):
             raise NotFound("There is no such export.", code="no_such_export")
         return _record(found)
@@ -631,10 +644,9 @@ class Store:
     ) -> Record:
         if status in FINAL and status != "expired":
             values = {"finished_at": self.clock(), "phase": None} | values
-        update = sa.update(exports).where(exports.c.id == export_id, exports.c.status.in_(leading_to(status)))
-        if fence is not None:
-            update = update.where(exports.c.fence == fence)
-        changed = connection.execute(update.values(status=status, **values).returning(*_FIELDS)).one_or_none()
+        values = {"status": status, **values}
+        given = {"of": export_id, "at_fence": fence} | {f"new_{name}": value for name, value in values.items()}
+        changed = connection.execute(_change(status, fence is not None, tuple(values)), given).one_or_none()
         if changed is None:
             record = self._get(connection, export_id)
             raise Conflict(f"This export is {record.status} and cannot become {status}.", code="wrong_state")
