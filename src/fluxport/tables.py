@@ -126,7 +126,7 @@ queue = sa.Table(
     sa.Index("queue_by_worker", "worker", "due_at"),
 )
 
-# Who is still to be told that an export has ended.
+# Notifications of ended exports that are still to be sent.
 tells = sa.Table(
     "tells",
     metadata,
@@ -367,7 +367,7 @@ def database_now(connection: sa.Connection) -> float:
 
 
 class DatabaseClock:
-    """The database's clock as this process saw it last, carried on by a clock of its own that nobody sets.
+    """The database's clock as this process saw it last, carried on by a clock of its own that cannot be set.
 
     What is written down takes the time from here, without asking; what deletes or ends something reads the database's
     in its own transaction. Before the first reading it is this process's clock.
@@ -403,7 +403,7 @@ class DatabaseClock:
 
 
 def _steady() -> float:
-    """Seconds on a clock that nobody sets and that goes on while the machine sleeps."""
+    """Seconds on a clock that cannot be set and that goes on while the machine sleeps."""
     return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 

@@ -70,7 +70,7 @@ class SignIn:
 
     def _begin(self, name: str, address: str) -> None:
         """Count the attempt as failed before it is tried, so that many at once are not one; TooMany in a pause, which
-        counts nothing. Where somebody signed in before, a pause that others brought upon the name stops nobody."""
+        counts nothing. Where somebody signed in before, a pause that others brought upon the name does not count."""
         now = self._clock()
         place = neighbourhood(address)
         alone = sa.or_(attempts.c.owner == ANY, attempts.c.address == ANY)

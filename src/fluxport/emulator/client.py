@@ -151,6 +151,7 @@ class Client:
         except SqlError as error:
             await self._channel.send_error(error)
         except Exception:
+            # A fault of the emulator's own: its client gets an error, as from any server, and other clients go on.
             log.exception("a statement of connection %d failed in the emulator itself", self.number)
             await self._channel.send_error(SqlError(1105, "HY000", "Internal error of the emulator; its log says more"))
         return True

@@ -218,6 +218,7 @@ class _Server:
         try:
             await client.serve(self._limits)
         except Exception:
+            # A fault of the emulator's own ends this connection and no other.
             log.exception("connection %d failed in the emulator itself", number)
         finally:
             del self._clients[number]

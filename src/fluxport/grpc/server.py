@@ -124,5 +124,5 @@ def tls(certificate: Path | None, key: Path | None, client_ca: Path | None) -> g
 
 
 def _no_password() -> str:
-    """Nobody is there to be asked for one."""
+    """A key that has one is refused: a service cannot be asked for it."""
     return ""

@@ -119,8 +119,8 @@ class StreamedFile(Response):
         return asyncio.wrap_future(self._reading.ended)
 
     def _end(self) -> None:
-        """Close the chunks. Those of an export that nobody has pulled yet are begun first, or nothing would tell its
-        end."""
+        """Close the chunks. Those of an export that were not pulled yet are begun first, or its end would not be
+        recorded."""
         if self._reading is not None and inspect.getgeneratorstate(self._chunks) == inspect.GEN_CREATED:
             self._cancel()
             with contextlib.suppress(FluxportError, StopIteration):
@@ -128,7 +128,7 @@ class StreamedFile(Response):
         self._chunks.close()
 
     async def _wait_for_turn(self, gone: asyncio.Future[None]) -> None:
-        """Without a thread, which those whose turn it is need. How it went is told by the pull that follows."""
+        """Without a thread, which those whose turn it is need. The pull that follows raises what went wrong."""
         if self._reading is None or (turn := self._reading.enter()).done():
             return
         try:

@@ -90,7 +90,7 @@ def given_up(door: str, error: FluxportError) -> None:
 
 
 def lost(door: str, what: str) -> None:
-    """Messages that nobody will send again."""
+    """Messages that are not sent again."""
     metrics.refusal("messages_lost")
     log.warning("points of %s may be missing: %s", door, what, extra={"error_code": "messages_lost"})
 
@@ -108,6 +108,7 @@ def patiently(work: Callable[[], list[bool]], wait: Callable[[float], bool]) -> 
         except FluxportError as error:
             log.warning("points wait: %s", error.message, extra={"error_code": error.code})
         except Exception:
+            # A fault of ours, perhaps of these very points: they are not lost by it, and the log says where it is.
             log.exception("points wait")
         if wait(pause):
             return None

@@ -1,9 +1,10 @@
 """MQTT 5, at least once, in a session that the broker keeps. It sends no more messages than are allowed unacknowledged:
 that is the back-pressure.
 
-While nobody reads, messages wait in the broker's queue for the session, which has a limit of the broker's own, and ends
-with the session: past either they are lost, and nothing in the protocol says so. What can be seen is compared with what
-was seen before, across restarts: whether the broker still has the session, and how many messages it has dropped.
+While the service is down, messages wait in the broker's queue for the session, which has a limit of the broker's own,
+and ends with the session: past either they are lost, and nothing in the protocol says so. What can be seen is compared
+with what was seen before, across restarts: whether the broker still has the session, and how many messages it has
+dropped.
 """
 
 from __future__ import annotations

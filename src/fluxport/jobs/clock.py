@@ -1,8 +1,8 @@
 """When it is time for the runs of schedules: each worker looks at the moments that have come since the mark in our own
-table, carries out those of the last seconds, and tells of older ones as missed.
+table, carries out those of the last seconds, and records older ones as missed.
 
 A run is asked for once however many workers look, and the mark moves after it. The mark moves in the transaction that
-tells of missed runs, so these too are told of once, whatever dies.
+records missed runs, so these too are recorded once, whatever dies.
 """
 
 from __future__ import annotations
@@ -78,7 +78,8 @@ class Clock:
         return wait_s
 
     def _carry_out(self, schedule: Schedule, looked_at: float, now: float) -> None:
-        """Run or tell all that was due after ``looked_at``. What cannot be now is raised, and due at the next look."""
+        """Run, or record as missed, all that was due after ``looked_at``. What cannot be now is raised, and due at the
+        next look."""
         due = schedule.missed(datetime.fromtimestamp(looked_at, UTC), datetime.fromtimestamp(now, UTC))
         late = [moment for moment in due if now - moment.timestamp() > ON_TIME_S]
         runs = due[len(late) :]

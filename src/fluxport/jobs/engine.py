@@ -1,7 +1,7 @@
-"""The worker: takes exports and tellings out of the tables of :mod:`fluxport.jobs.queue` and carries them out.
+"""The worker: takes exports and notifications out of the tables of :mod:`fluxport.jobs.queue` and carries them out.
 
-It sleeps until something is queued (:mod:`fluxport.jobs.wake`), and holds what it took by a heartbeat. What wakes
-nobody, as the wait of a dead worker's export, is found with the next heartbeat.
+It sleeps until something is queued (:mod:`fluxport.jobs.wake`), and holds what it took by a heartbeat. What
+wakes no worker, as the wait of a dead worker's export, is found with the next heartbeat.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ class Worker:
         wait([*self._exports, *self._tells], GIVING_BACK_S)
         self._stopped.set()
         lease.join(BEAT_EVERY_S)
-        # If it cannot be told now, the others wait for the lease to end.
+        # If that cannot be recorded now, the others wait for the lease to end.
         with contextlib.suppress(FluxportError), transaction(self._store.engine) as connection:
             queue.leave(connection, self.executor_id)
 
@@ -134,7 +134,7 @@ class Worker:
         for tell in found:
             self._begin(self._tells, tell, self._tell, tell)
         self._unsure = False
-        # A telling that was due and has not been taken waits for one of ours to end, and that wakes.
+        # A notification that was due and has not been taken waits for one of ours to end, and that wakes.
         waits = [wait_s for wait_s in (export_s, tell_s) if wait_s is not None and wait_s > 0]
         return min([LOOK_EVERY_S, *waits])
 

@@ -1,4 +1,4 @@
-"""Exports as the doors see them: asked for, looked at, canceled, streamed. The stored ones are carried out by workers
+"""Exports as the APIs see them: asked for, looked at, canceled, streamed. The stored ones are carried out by workers
 (:mod:`fluxport.jobs.engine`), in whichever process they live."""
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class Preview:
 
 @dataclass
 class Stream:
-    """A direct stream on its way: ``chunks`` is the file, ``gone`` is called when nobody reads it any more.
+    """A direct stream on its way: ``chunks`` is the file, ``gone`` is called when its reader has left.
 
     ``length`` is the file's, known with the first bytes, or None for a file that goes out as it comes. A pull waits
     until ``reading.enter()`` is done."""
@@ -78,7 +78,7 @@ class Stream:
 
 
 class Exports:
-    """What every door needs, over the store."""
+    """What every API needs, over the store."""
 
     def __init__(
         self,

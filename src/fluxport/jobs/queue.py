@@ -1,8 +1,8 @@
-"""What waits to be carried out and who has taken it: exports, and the targets that are to be told of their ends.
+"""What waits to be carried out and which worker has taken it: exports, and notifications of their ends.
 
 Every statement over the tables ``queue``, ``tells`` and ``executors`` is here, each as part of its caller's
 transaction. An export has a row in ``queue`` from the transaction that creates it to the one that ends it, which puts
-its targets into ``tells``. Whoever works writes its name into a row; the rows of a worker without a heartbeat are
+its targets into ``tells``. A worker writes its name into the rows it takes; those of one without a heartbeat are
 given back by the next that looks.
 """
 
@@ -25,7 +25,7 @@ _TAKE_LOCK = 0x666C7579
 
 
 class Tell(NamedTuple):
-    """A target that is to be told: ``email:0``, ``webhook:0``, ``upload:0``."""
+    """A target to notify: ``email:0``, ``webhook:0``, ``upload:0``."""
 
     export_id: str
     target: str
@@ -45,7 +45,7 @@ _END = sa.delete(queue).where(queue.c.export_id == sa.bindparam("of"))
 _TAKE = (
     sa.update(queue).where(queue.c.export_id.in_(sa.bindparam("ids", expanding=True))).values(worker=sa.bindparam("me"))
 )
-# Connections with exports that nobody has, and how many of theirs somebody has.
+# Connections with exports that no worker has taken, and how many of theirs are taken.
 _RUNNING = (
     sa.select(queue.c.connection, sa.func.count(queue.c.worker))
     .group_by(queue.c.connection)
@@ -66,7 +66,7 @@ _NEXT_DUE = sa.select(
 
 
 def _next() -> sa.Select[Any]:
-    """Those of a connection that come next. Owners take turns: whoever has fewest under way is next; among one
+    """Those of a connection that come next. Owners take turns: the one with fewest running is next; among one
     owner's, priority and age decide."""
     busy = (
         sa.select(queue.c.owner, sa.func.count().label("busy"))
@@ -122,7 +122,7 @@ def put_missing(connection: sa.Connection) -> None:
 
 
 def end(connection: sa.Connection, export_id: str, status: Status, notify: Mapping[str, Any]) -> None:
-    """Take an export that has ended out of the queue, and queue who is to be told."""
+    """Take an export that has ended out of the queue, and queue its notifications."""
     connection.execute(_END, {"of": export_id})
     if rows := [{"export_id": export_id, "target": target} for target in targets(status, notify)]:
         connection.execute(sa.insert(tells), rows)
@@ -130,7 +130,7 @@ def end(connection: sa.Connection, export_id: str, status: Status, notify: Mappi
 
 
 def targets(status: Status, notify: Mapping[str, Any]) -> list[str]:
-    """Who is to be told of an end."""
+    """The targets to notify of an end."""
     mails = notify.get("email", []) if status != "canceled" else []
     found = [f"email:{n}" for n in range(len(mails))]
     if notify.get("webhook"):
@@ -202,8 +202,8 @@ def told(connection: sa.Connection, tell: Tell, worker: str, again_s: float | No
 
 
 def next_due(connection: sa.Connection, now: float) -> tuple[float | None, float | None]:
-    """Seconds until the next export that waits for its time is due, and until the next telling that nobody has, which
-    may have been due; None where there is none."""
+    """Seconds until the next export that waits for its time is due, and until the next notification that no worker
+    has taken, which may have been due; None where there is none."""
     export_at, tell_at = connection.execute(_NEXT_DUE, {"now": now}).one()
     return None if export_at is None else export_at - now, None if tell_at is None else tell_at - now
 

@@ -53,7 +53,7 @@ class Slots:
                     self._watched = True
                     threading.Thread(target=self._watch, name="fluxport-slots", daemon=True).start()
                 return turn
-        self._press()  # whoever asks again finds room, then
+        self._press()  # the next one finds room, then
         turn.set_exception(self._busy())
         return turn
 
@@ -144,7 +144,7 @@ class Reading:
         self._filler: threading.Thread | None = None
         self._over = False
         self._error: FluxportError | None = None
-        self.sent_bytes: int | None = None  # to a client that was there, where its door counts them
+        self.sent_bytes: int | None = None  # to a client that was there, where its API counts them
         self.ended: Future[None] = Future()  # done once the stream was ended from outside, whatever its reader does
         # How long the reader was waited for, and since when it is; how long the source.
         self._reader_s = self._source_s = 0.0

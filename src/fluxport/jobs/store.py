@@ -745,8 +745,8 @@ class Store:
         return True
 
     def expire(self) -> list[Record]:
-        """Move exports whose files are past their time to ``expired``, and forget what nobody can ask for any more.
-        Unavailable if this process's clock is wrong."""
+        """Move exports whose files are past their time to ``expired``, and delete their events, and links that have
+        expired. Unavailable if this process's clock is wrong."""
         with transaction(self.engine) as connection:
             now = self.now(connection)
             self.check_clock()

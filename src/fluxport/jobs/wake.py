@@ -1,8 +1,8 @@
 """What a worker sleeps on: a thread that waits here is woken by another of its process, by any process that queued
 something, or by its own time limit.
 
-PostgreSQL tells of it (LISTEN). With SQLite, whoever queues something sets the time of the database's file, and the
-kernel tells of that (inotify): there is nothing to clean up, and every user who may write the database may wake.
+PostgreSQL sends it (LISTEN). With SQLite, a process that queues something sets the time of the database's file, and
+the kernel reports that (inotify): there is nothing to clean up, and every user who may write the database may wake.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import sqlalchemy as sa
 
 CHANNEL = "fluxport_jobs"
 LISTEN_AGAIN_S = 5.0
-LOOK_EVERY_S = 0.05  # at the time of the file, where the kernel does not tell
+LOOK_EVERY_S = 0.05  # at the time of the file, where the kernel does not report it
 _IN_ATTRIB = 0x4
 
 
@@ -35,13 +35,13 @@ class Wake:
         self._outside = _Listener(engine) if engine.dialect.name == "postgresql" else _FileTime(engine)
 
     def wake(self) -> None:
-        with contextlib.suppress(BlockingIOError):  # there is more in the pipe than anybody needs
+        with contextlib.suppress(BlockingIOError):  # there is more than enough in the pipe
             os.write(self._button, b"!")
 
     def wait(self, most_s: float) -> None:
         """Until something wakes, at most so long."""
         if self._outside.prepare():
-            return  # something may have come while nobody listened
+            return  # something may have come before
         waiting = select.poll()
         waiting.register(self._bell, select.POLLIN)
         if (outside := self._outside.fileno()) is not None:
@@ -116,7 +116,7 @@ class _Listener:
 
 
 class _FileTime:
-    """The time of an SQLite database's file: told by the kernel on Linux, looked at elsewhere."""
+    """The time of an SQLite database's file: reported by the kernel on Linux, polled elsewhere."""
 
     def __init__(self, engine: sa.Engine) -> None:
         self._path = engine.url.database or ""
