@@ -16,6 +16,7 @@ import pytest
 from fluxport.jobs.store import Store
 from fluxport.samples import create_sample
 from grpc_support import door, metadata, people
+from proxies import nginx
 from service_support import service
 
 LOGIN = {"user": "mallory", "password": "a wrong password"}
@@ -65,6 +66,20 @@ def test_a_trusted_proxy_says_where_a_request_came_from(tmp_path: Path) -> None:
         assert set(audited(tmp_path, "export")) == {CLIENT}
         shown = httpx.get(client.base + "/metrics", headers={"X-Forwarded-For": "127.0.0.1"})
         assert shown.status_code == 404, "what came through a proxy is not this machine"
+
+
+def test_a_proxy_of_this_machine_that_adds_no_header_passes_nobody_off_as_this_machine(tmp_path: Path) -> None:
+    """nginx with its defaults: it puts its own name for the service into ``Host`` and speaks HTTP/1.0."""
+    settings = {"FLUXPORT_SERVER__DETAILS": "local"}
+    with (
+        service(tmp_path, database(tmp_path), "--no-worker", **settings) as client,
+        nginx(tmp_path / "nginx", client.base) as proxy,
+    ):
+        found = {path: client.plain_get(proxy + path).status_code for path in ("/docs", "/metrics")}
+        signed_in = httpx.post(proxy + "/session/dev", headers=OURS)
+        assert client.plain_get("/docs").status_code == 200
+    assert found == {"/docs": 404, "/metrics": 404}
+    assert signed_in.status_code == 404
 
 
 def test_grpc_and_flight_see_the_same_addresses(tmp_path: Path) -> None:

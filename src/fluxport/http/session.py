@@ -119,8 +119,11 @@ def read_login(body: Any) -> tuple[str, str]:
 
 def is_local(request: Request) -> bool:
     """Whether the request was made on this machine and for it: no proxy between, and no foreign name that resolves to
-    this machine, by which a page of another site could pass as ours."""
-    forwarded = any(name in request.headers for name in ("forwarded", "x-forwarded-for", "x-forwarded-host", "via"))
+    this machine, by which a page of another site could pass as ours. A proxy is known by what it adds, or by HTTP/1.0,
+    which nginx speaks by default, adding nothing."""
+    forwarded = request.scope["http_version"] != "1.1" or any(
+        name in request.headers for name in ("forwarded", "x-forwarded-for", "x-forwarded-host", "via")
+    )
     host = urlsplit(f"//{request.headers.get('host', '')}").hostname or ""
     return not forwarded and _is_loopback(address_of(request)) and (host == "localhost" or _is_loopback(host))
 
