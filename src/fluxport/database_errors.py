@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +26,8 @@ REFUSAL_WAIT_S = 2.0
 _AGAIN = "; ask again in a moment."
 BUSY = "The service's own database is busy" + _AGAIN
 _CHECK = "; start it, or correct the setting 'database'."
-# SQLSTATE, or its class of two characters -> what can pass.
-_PASSING: dict[str, str] = {
+# SQLSTATE or its class of two characters, or the number of an error of SQLite -> what can pass.
+_PASSING: dict[str | int, str] = {
     "08": "The service's own database lost the connection" + _AGAIN,
     "25006": "The service's own database takes no writes now" + _AGAIN,
     "25P03": "The service's own database closed an idle connection" + _AGAIN,
@@ -40,16 +40,6 @@ _PASSING: dict[str, str] = {
     "57": "The service's own database is starting or shutting down, or ended the statement" + _AGAIN,
     "58": "The service's own database cannot use its files now" + _AGAIN,
     "72000": "The service's own database gave an old snapshot up" + _AGAIN,
-}
-# SQLSTATE or class -> what stays as it is until somebody changes something.
-_STAYING: dict[str, str] = {
-    "28": "The database of the setting 'database' refused the login; check its user and password.",
-    "3D000": "The database that the setting 'database' names does not exist; create it, or name another.",
-    "3F000": "The database of the setting 'database' has no schema to create tables in; create one.",
-    "42501": "The account of the setting 'database' may not create or change tables there; grant it USAGE and CREATE "
-    "on the schema, and CREATE on the database.",
-}
-_SQLITE_PASSING: dict[int, str] = {
     sqlite3.SQLITE_BUSY: BUSY,
     sqlite3.SQLITE_LOCKED: BUSY,
     sqlite3.SQLITE_PROTOCOL: BUSY,
@@ -59,7 +49,13 @@ _SQLITE_PASSING: dict[int, str] = {
     sqlite3.SQLITE_FULL: "The disk of the service's own database is full; make room.",
     sqlite3.SQLITE_CANTOPEN: "The file of the service's own database cannot be opened now; check its permissions.",
 }
-_SQLITE_STAYING: dict[int, str] = {
+# The same -> what stays as it is until somebody changes something.
+_STAYING: dict[str | int, str] = {
+    "28": "The database of the setting 'database' refused the login; check its user and password.",
+    "3D000": "The database that the setting 'database' names does not exist; create it, or name another.",
+    "3F000": "The database of the setting 'database' has no schema to create tables in; create one.",
+    "42501": "The account of the setting 'database' may not create or change tables there; grant it USAGE and CREATE "
+    "on the schema, and CREATE on the database.",
     sqlite3.SQLITE_NOTADB: "The file that the setting 'database' names is not an SQLite database; name another.",
     sqlite3.SQLITE_CORRUPT: "The file that the setting 'database' names is damaged; restore it from a backup.",
 }
@@ -104,8 +100,12 @@ def meaning(error: sa.exc.SQLAlchemyError, url: sa.URL | None = None) -> Fluxpor
 
 
 def _of_state(state: str, words: str) -> FluxportError | None:
-    detail = f"{' '.join(words.split())} (state {state})"
-    for key in (state, state[:2]):
+    return _listed((state, state[:2]), f"{' '.join(words.split())} (state {state})")
+
+
+def _listed(keys: Sequence[str | int], detail: str) -> FluxportError | None:
+    """The error of the first of the keys that is in the tables."""
+    for key in keys:
         if key in _PASSING:
             return Unavailable(_PASSING[key], code=AWAY, detail=detail)
         if key in _STAYING:
@@ -141,11 +141,7 @@ def _of_sqlite(cause: sqlite3.Error, url: sa.URL | None) -> FluxportError | None
             return Broken(_NO_FOLDER, code=UNUSABLE, detail=f"there is no folder {str(path.parent)!r}")
         if path.is_dir():
             return Broken(_FOLDER, code=UNUSABLE, detail=f"{str(path)!r} is a folder")
-    if primary in _SQLITE_PASSING:
-        return Unavailable(_SQLITE_PASSING[primary], code=AWAY, detail=detail)
-    if primary in _SQLITE_STAYING:
-        return Broken(_SQLITE_STAYING[primary], code=UNUSABLE, detail=detail)
-    return None
+    return _listed((primary,), detail)
 
 
 def give_up_connection(context: Any) -> None:
@@ -157,6 +153,6 @@ def give_up_connection(context: Any) -> None:
     kind = state if state else code & 0xFF if code is not None else None
     if kind is None or kind in _CONFLICTS:
         return
-    if kind in _SQLITE_PASSING or (isinstance(kind, str) and (kind in _PASSING or kind[:2] in _PASSING)):
+    if kind in _PASSING or (isinstance(kind, str) and kind[:2] in _PASSING):
         context.is_disconnect = True
         context.invalidate_pool_on_disconnect = False
