@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import socket
 import subprocess
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from ceph_server import free_ports
+from own_servers import free_port, listening
 from services import require_program, unavailable
 
 FOLDER = Path(__file__).parent / "azurite"
@@ -37,20 +34,8 @@ def azurite_server() -> Iterator[Azurite]:
         words = [npm, "ci", "--silent", "--no-audit", "--no-fund"]
         if subprocess.run(words, cwd=FOLDER, check=False, capture_output=True).returncode:
             unavailable("azurite from the npm registry")
-    (port,) = free_ports(1)
+    port = free_port()
     words = [node, str(program), "--silent", "--blobHost", "127.0.0.1", "--blobPort", str(port)]
     words += ["--inMemoryPersistence", "--skipApiVersionCheck", "--disableTelemetry"]
-    process = subprocess.Popen(words, cwd=FOLDER, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=os.environ)
-    try:
-        deadline = time.monotonic() + STARTS_S
-        while True:
-            with contextlib.suppress(OSError):
-                socket.create_connection(("127.0.0.1", port), timeout=1).close()
-                break
-            assert process.poll() is None, "azurite ended"
-            assert time.monotonic() < deadline, "azurite did not start"
-            time.sleep(0.1)
+    with listening(words, port, FOLDER):
         yield Azurite(f"http://127.0.0.1:{port}/{ACCOUNT}")
-    finally:
-        process.kill()
-        process.wait()

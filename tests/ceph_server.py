@@ -9,21 +9,19 @@ import json
 import os
 import secrets
 import shutil
-import socket
 import subprocess
 import tempfile
-import time
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from own_servers import STARTS_S, free_ports, listens
 from services import require_program
 
 ACCESS_KEY = "FLUXPORTTESTKEY"
 SECRET_KEY = secrets.token_hex(20)
 REGION = "default"
-STARTS_S = 60
 
 _CONFIG = """
 [global]
@@ -106,7 +104,9 @@ def ceph_server() -> Iterator[Ceph]:
         run("ceph-osd", "-i", "0", "--mkfs", "--osd-uuid", osd)
         start("ceph-osd", "-f", "-i", "0")
         start("radosgw", "-f", "-n", "client.rgw", "--keyring", str(folder / "keyring"))
-        _wait(port, running)
+        if not listens(port, running):
+            ended = [process.args for process in running if process.poll() is not None]
+            raise AssertionError(f"Ceph did not start: {json.dumps(ended, default=str)}")
         run("radosgw-admin", "-n", "client.rgw", "user", "create", "--uid", "fluxport", "--display-name", "fluxport",
             "--access-key", ACCESS_KEY, "--secret-key", SECRET_KEY)  # fmt: skip
         yield Ceph(f"http://127.0.0.1:{port}")
@@ -127,21 +127,3 @@ def _keys(run: object, folder: Path) -> None:
         ("osd.0", "allow profile osd", ()),
     ):
         run("ceph-authtool", keyring, "--gen-key", "-n", name, "--cap", "mon", mon, "--cap", "osd", "allow *", *more)
-
-
-def _wait(port: int, running: list[subprocess.Popen[bytes]]) -> None:
-    deadline = time.monotonic() + STARTS_S
-    while True:
-        with contextlib.suppress(OSError):
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
-            return
-        ended = [process.args for process in running if process.poll() is not None]
-        if ended or time.monotonic() > deadline:
-            raise AssertionError(f"Ceph did not start: {json.dumps(ended, default=str)}")
-        time.sleep(0.1)
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on now."""
-    with contextlib.ExitStack() as held:
-        return [held.enter_context(socket.create_server(("127.0.0.1", 0))).getsockname()[1] for _ in range(count)]

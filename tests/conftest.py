@@ -1,4 +1,5 @@
-"""Servers that are slow to start, once for all tests that ask for them; property tests without a clock."""
+"""Servers that are slow to start, once for all tests that ask for them, or once for those of a module; property tests
+without a clock."""
 
 from __future__ import annotations
 
@@ -9,7 +10,12 @@ from hypothesis import HealthCheck, settings
 
 from azurite_server import Azurite, azurite_server
 from ceph_server import Ceph, ceph_server
+from export_places import ROWS, Place, in_ceph, in_folder
+from fluxport.jobs.store import Store
+from identity_support import DATABASES, Clock, database_url, empty_store
+from service_support import emulator, service
 from sftp_server import Sftp, proftpd_server, sftp_server
+from store_support import s3_environ
 
 # Whatever else the machine does: how long an example takes says nothing about it.
 settings.register_profile("unhurried", settings.default, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -38,3 +44,43 @@ def sftp(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sftp]:
 def proftpd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sftp]:
     with proftpd_server(tmp_path_factory.mktemp("proftpd")) as running:
         yield running
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with emulator(tmp_path_factory.mktemp("emulator"), ROWS) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def place(request: pytest.FixtureRequest, source: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    """Of a kind of database and of store, which a test gives by ``indirect``."""
+    kind, store = request.param
+    folder = tmp_path_factory.mktemp("place")
+    environ, files = {"LOCAL_STORAGE_PATH": str(folder / "exports")}, in_folder(folder / "exports")
+    if store == "s3":
+        ceph = request.getfixturevalue("ceph")
+        environ, files = s3_environ(ceph), in_ceph(ceph)
+    with database_url(kind, folder) as database:
+        environ |= {"FLUXPORT_DATABASE": database, "MYSQL_DSN": source}
+        with service(folder, source, "--no-worker", **environ) as client:
+            yield Place(client, folder, database, environ, files)
+
+
+@pytest.fixture(scope="module", params=DATABASES)
+def url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Of the service's own database, of each kind."""
+    with database_url(request.param, tmp_path_factory.mktemp("database")) as made:
+        yield made
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def store(url: str, clock: Clock) -> Iterator[Store]:
+    """Empty, in that database, under a clock that the test moves."""
+    with empty_store(url, clock) as made:
+        yield made

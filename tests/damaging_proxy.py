@@ -5,11 +5,12 @@ from __future__ import annotations
 
 import contextlib
 import http.client
-import threading
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import urlsplit
+
+from own_servers import http_server
 
 Change = Callable[[str, str, dict[str, str], bytes], bytes]
 """The body that goes on: method, target, headers (lower case, may be changed) and body of a request."""
@@ -51,13 +52,5 @@ def damaging_proxy(
 
         def log_message(self, *args: Any) -> None: ...
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield target._replace(netloc=f"127.0.0.1:{server.server_address[1]}").geturl()
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with http_server(Handler) as port:
+        yield target._replace(netloc=f"127.0.0.1:{port}").geturl()

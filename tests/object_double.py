@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import formatdate, parsedate_to_datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any, Literal
 from urllib.parse import parse_qsl, unquote, urlsplit
 from xml.etree import ElementTree
@@ -30,6 +30,8 @@ from alibabacloud_oss_v2 import HttpRequest
 from alibabacloud_oss_v2.credentials import StaticCredentialsProvider
 from alibabacloud_oss_v2.signer import SignerV1, SignerV4
 from alibabacloud_oss_v2.types import SigningContext
+
+from own_servers import http_server
 
 # As Alibaba's library computes it.
 CRC64 = crcmod.mkCrcFun(0x142F0E1EBA9EA3693, initCrc=0, xorOut=0xFFFFFFFFFFFFFFFF)
@@ -125,19 +127,9 @@ class ObjectDouble:
 
             def log_message(self, *args: Any) -> None: ...
 
-        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        server.daemon_threads = True
-        if tls is not None:
-            server.socket = tls.wrap_socket(server.socket, server_side=True)
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
-        thread.start()
-        self.endpoint = f"{'http' if tls is None else 'https'}://127.0.0.1:{server.server_address[1]}"
-        try:
+        with http_server(Handler, tls) as port:
+            self.endpoint = f"{'http' if tls is None else 'https'}://127.0.0.1:{port}"
             yield self
-        finally:
-            server.shutdown()
-            server.server_close()
-            thread.join()
 
     # -- answers ---------------------------------------------------------------------------------------------------
 
@@ -426,16 +418,8 @@ class GoogleIdentity:
 
             def log_message(self, *args: Any) -> None: ...
 
-        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        server.daemon_threads = True
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_address[1]}/token"
-        finally:
-            server.shutdown()
-            server.server_close()
-            thread.join()
+        with http_server(Handler) as port:
+            yield f"http://127.0.0.1:{port}/token"
 
     def check(self, assertion: str) -> None:
         """Raises if the assertion is not signed by the account's key."""

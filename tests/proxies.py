@@ -3,40 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import socket
-import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from own_servers import free_port, listening
 from services import require_program
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as bound:
-        port: int = bound.getsockname()[1]
-        return port
 
 
 @contextlib.contextmanager
 def _running(command: list[str], folder: Path, port: int) -> Iterator[str]:
     """The address of what ``command`` serves at ``port``, once it does."""
-    with (folder / "log").open("w") as log:
-        process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log)
-        try:
-            deadline = time.monotonic() + 60
-            while True:
-                try:
-                    socket.create_connection(("127.0.0.1", port)).close()
-                    break
-                except OSError:
-                    if process.poll() is not None or time.monotonic() > deadline:
-                        raise AssertionError((folder / "log").read_text()) from None
-                    time.sleep(0.02)
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            process.terminate()
-            process.wait(20)
+    with listening(command, port, folder):
+        yield f"http://127.0.0.1:{port}"
 
 
 @contextlib.contextmanager

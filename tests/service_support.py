@@ -9,7 +9,7 @@ import secrets
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,11 +24,18 @@ SECRET = "a-test-secret-of-the-right-length-0123456789"
 
 @contextlib.contextmanager
 def process(
-    *words: str, folder: Path, environ: Mapping[str, str] | None = None, until: str
+    *words: str,
+    folder: Path,
+    environ: Mapping[str, str] | None = None,
+    until: str,
+    under: Callable[..., list[str]] | None = None,
 ) -> Iterator[tuple[Any, str]]:
-    """``fluxport words...`` running in ``folder``; yields it and the line that told it was ready."""
+    """``fluxport words...`` running in ``folder``, by the command that ``under`` makes of its own; yields it and the
+    line that told it was ready."""
     log = (folder / f"{words[0]}-{secrets.token_hex(4)}.log").open("w+")
     command = [sys.executable, "-m", "fluxport", *words]
+    if under is not None:
+        command = under(*command)
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("FLUXPORT_", "API_", "MYSQL_"))}
     started = subprocess.Popen(command, cwd=folder, env=environment | dict(environ or {}), stdout=log, stderr=log)
     try:

@@ -7,10 +7,8 @@ import asyncio
 import contextlib
 import os
 import secrets
-import socket
 import subprocess
 import threading
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +16,7 @@ from typing import Any
 
 import asyncssh
 
-from ceph_server import free_ports
+from own_servers import free_port, listening
 from services import require_program
 
 
@@ -103,7 +101,6 @@ SFTPHostKey {folder}/key
 SFTPLog {folder}/sftp.log
 SFTPExtensions +checkFile
 """
-STARTS_S = 60
 
 
 @contextlib.contextmanager
@@ -114,7 +111,7 @@ def proftpd_server(folder: Path) -> Iterator[Sftp]:
     files.mkdir()
     key = asyncssh.generate_private_key("ssh-rsa")
     key.write_private_key(folder / "key", "pkcs1-pem")
-    (port,) = free_ports(1)
+    port = free_port()
     hashed = subprocess.run(
         ["openssl", "passwd", "-6", Sftp.password], check=True, capture_output=True, text=True
     ).stdout.strip()
@@ -124,18 +121,5 @@ def proftpd_server(folder: Path) -> Iterator[Sftp]:
     (folder / "conf").write_text(_PROFTPD.format(port=port, folder=folder))
     known = folder / "known_hosts"
     known.write_text(f"[127.0.0.1]:{port} {key.export_public_key().decode()}")
-    words = [program, "-n", "-c", str(folder / "conf")]
-    process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        deadline = time.monotonic() + STARTS_S
-        while True:
-            with contextlib.suppress(OSError):
-                socket.create_connection(("127.0.0.1", port), timeout=1).close()
-                break
-            assert process.poll() is None, "proftpd ended"
-            assert time.monotonic() < deadline, "proftpd did not start"
-            time.sleep(0.1)
+    with listening([program, "-n", "-c", str(folder / "conf")], port):
         yield Sftp(files, port, known)
-    finally:
-        process.terminate()
-        process.wait()

@@ -81,6 +81,19 @@ def boto(ceph: Ceph) -> Any:
     return client
 
 
+def s3_environ(ceph: Ceph) -> dict[str, str]:
+    """Settings by the names that FluxQuery's deployments set."""
+    return {
+        "STORAGE_TYPE": "s3",
+        "S3_BUCKET": BUCKET,
+        "S3_ENDPOINT": ceph.endpoint,
+        "S3_PATH_STYLE": "true",
+        "AWS_REGION": ceph.region,
+        "AWS_ACCESS_KEY_ID": ceph.access_key,
+        "AWS_SECRET_ACCESS_KEY": ceph.secret_key,
+    }
+
+
 def s3_options(ceph: Ceph, prefix: str = "", overwrite: bool = False, **more: Any) -> S3Options:
     known = Credentials(ceph.access_key, ceph.secret_key)
     given: dict[str, Any] = {"endpoint": ceph.endpoint, "http": QUICK, "credentials": lambda: known} | more

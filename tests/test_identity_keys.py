@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
 
 import pytest
 import sqlalchemy as sa
@@ -19,24 +18,7 @@ from fluxport.errors import Conflict, Forbidden, NotFound, Refused, TooMany
 from fluxport.jobs.store import Caller, Store
 from fluxport.tables import keys as table
 from fluxport.tables import transaction
-from identity_support import DATABASES, Clock, database_url, empty_store
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture(scope="module", params=DATABASES)
-def url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with database_url(request.param, tmp_path_factory.mktemp("identity")) as made:
-        yield made
-
-
-@pytest.fixture
-def store(url: str, clock: Clock) -> Iterator[Store]:
-    with empty_store(url, clock) as opened:
-        yield opened
+from identity_support import Clock
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -25,26 +24,9 @@ from fluxport.errors import Conflict, FluxportError, NotFound, Refused, TooMany,
 from fluxport.jobs.store import Store
 from fluxport.tables import login_attempts, sessions
 from fluxport.tables import users as users_table
-from identity_support import DATABASES, Clock, database_url, empty_store
+from identity_support import Clock
 
 PASSWORD = "correct horse battery"
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture(scope="module", params=DATABASES)
-def url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with database_url(request.param, tmp_path_factory.mktemp("identity")) as made:
-        yield made
-
-
-@pytest.fixture
-def store(url: str, clock: Clock) -> Iterator[Store]:
-    with empty_store(url, clock) as opened:
-        yield opened
 
 
 @pytest.fixture

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-import pytest
 import sqlalchemy as sa
 
 from fluxport.jobs import queue
@@ -20,7 +18,7 @@ from fluxport.jobs.wake import Wake
 from fluxport.plan import ExportSpec
 from fluxport.tables import connect, database_now, executors, tells
 from fluxport.tables import queue as queued
-from identity_support import DATABASES, Clock, database_url, empty_store
+from identity_support import Clock, empty_store
 from postgres_support import scratch_postgres
 
 ANN, BOB = Caller("ann"), Caller("bob")
@@ -35,23 +33,6 @@ Store(sys.argv[1]).create(
     ExportRequest(ExportSpec("SELECT 1")), Caller("ann"), door="native", active_max=9, queue_max=9
 )
 """
-
-
-@pytest.fixture(scope="module", params=DATABASES)
-def url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with database_url(request.param, tmp_path_factory.mktemp("queue")) as made:
-        yield made
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def store(url: str, clock: Clock) -> Iterator[Store]:
-    with empty_store(url, clock) as made:
-        yield made
 
 
 def asked(store: Store, caller: Caller = ANN, *, connection: str = "main", **given: Any) -> Record:

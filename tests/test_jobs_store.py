@@ -7,7 +7,7 @@ import subprocess
 import sys
 import uuid
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -24,7 +24,7 @@ from fluxport.jobs.store import Caller, Record, Store
 from fluxport.plan import ExportSpec
 from fluxport.sinks.memory import MemorySink
 from fluxport.tables import exports, transaction
-from identity_support import DATABASES, Clock, database_url, empty_store
+from identity_support import Clock
 
 ANN, BOB = Caller("ann", person=True), Caller("bob", person=True)
 DAY_S = 86400.0
@@ -37,23 +37,6 @@ WAYS: dict[Status, tuple[Status, ...]] = {
     "canceled": ("canceled",),
     "expired": ("running", "completed", "expired"),
 }
-
-
-@pytest.fixture(scope="module", params=DATABASES)
-def url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with database_url(request.param, tmp_path_factory.mktemp("store")) as made:
-        yield made
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def store(url: str, clock: Clock) -> Iterator[Store]:
-    with empty_store(url, clock) as made:
-        yield made
 
 
 def asked(**given: Any) -> ExportRequest:

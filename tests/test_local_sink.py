@@ -19,6 +19,7 @@ from fluxport.errors import Conflict, Refused, StoreFull
 from fluxport.sinks.local import LocalOptions, LocalSink
 from fluxport.sinks.probe import probe
 from fluxport.stages import Chunks
+from private_mounts import on_tmpfs
 from services import require_program, unavailable
 
 
@@ -159,22 +160,18 @@ else:
 """
 
 
-def on_tmpfs(tmp_path: Path, parts: int, *wrapper: str) -> str:
+def stored_on_tmpfs(tmp_path: Path, parts: int) -> str:
     """What a child prints that stores ``parts`` x 64 KiB on a file system of 1 MiB that only it sees."""
-    unshare = require_program("unshare")
-    mount = f'mount -t tmpfs -o size=1m none "{tmp_path}" && exec "$@"'
-    command = [unshare, "-rm", "sh", "-c", mount, "-", *wrapper, sys.executable, "-c", CHILD, str(tmp_path), str(parts)]
+    command = on_tmpfs(tmp_path, "1m", sys.executable, "-c", CHILD, str(tmp_path), str(parts))
     run = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
-    if "unshare" in run.stderr or "mount" in run.stderr:
-        unavailable(f"a mount of its own for a child ({run.stderr.strip()})")
     assert run.returncode == 0, run.stderr
     return run.stdout.strip()
 
 
 def test_a_full_disk_is_store_full_and_leaves_nothing(tmp_path: Path) -> None:
     """A real file system of 1 MiB, filled by the file itself."""
-    assert on_tmpfs(tmp_path, 8) == "stored ['file.csv']"
-    assert on_tmpfs(tmp_path, 64) == "StoreFull []"
+    assert stored_on_tmpfs(tmp_path, 8) == "stored ['file.csv']"
+    assert stored_on_tmpfs(tmp_path, 64) == "StoreFull []"
 
 
 @pytest.mark.parametrize(

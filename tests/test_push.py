@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 import pytest
@@ -16,6 +15,7 @@ from fluxport.delivery.push import Upload, check_upload, send_file
 from fluxport.delivery.webhook import WebhookOptions
 from fluxport.errors import Broken, FluxportError, Refused, Unavailable
 from fluxport.stages import Chunks
+from own_servers import http_server
 
 FILE = bytes(range(256)) * 10_000
 HERE = WebhookOptions(allow=("127.0.0.1",), http_allowed=True)
@@ -53,15 +53,9 @@ def taken() -> Iterator[Taken]:
 
         def log_message(self, *args: Any) -> None: ...
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    told.port = server.server_address[1]
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    yield told
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with http_server(Handler) as port:
+        told.port = port
+        yield told
 
 
 def pieces(data: bytes = FILE) -> Chunks:

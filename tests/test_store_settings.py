@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -27,6 +26,7 @@ from fluxport.stages import About
 from fluxport.stores import at_url, sink
 from fluxport.stores import stores as all_stores
 from own_certificates import make_certificates
+from own_servers import http_server
 from store_support import OSS_KEY, OSS_REGION, OSS_SECRET, azure_options, oss_options
 
 
@@ -179,16 +179,8 @@ def answering(answers: dict[str, Any]) -> Iterator[str]:
 
         def log_message(self, *args: Any) -> None: ...
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with http_server(Handler) as port:
+        yield f"http://127.0.0.1:{port}"
 
 
 def test_a_role_of_the_container_signs_urls_no_longer_than_it_lasts(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,11 +26,12 @@ from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-from brokers import free_port, mosquitto, nats_server
+from brokers import mosquitto, nats_server
 from fluxport.errors import Refused, Unavailable
 from fluxport.ingest import Message, patiently, take
 from fluxport.series import Points
 from fluxport.series.embedded import EmbeddedOptions, EmbeddedStore
+from own_servers import free_port
 from series_support import T0, csv_of, points, same, stored, walk
 from service_support import Client, process, service
 

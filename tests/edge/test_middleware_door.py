@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-import socket
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -16,14 +15,10 @@ import yaml
 from fluxport.grpc import export_pb2 as pb
 from grpc_support import ROW, Door, batch, door, metadata, people
 from object_double import ObjectDouble
+from own_servers import free_ports
 from store_support import BUCKET, OSS_KEY, OSS_REGION, OSS_SECRET, oss_double
 
 PARTS_BYTES = 5 << 20
-
-
-def free_ports() -> tuple[int, int]:
-    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as other:
-        return one.getsockname()[1], other.getsockname()[1]
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +30,7 @@ def oss() -> Iterator[ObjectDouble]:
 @pytest.fixture(scope="module")
 def shop(oss: ObjectDouble, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
     folder = tmp_path_factory.mktemp("middleware")
-    grpc_port, http_port = free_ports()
+    grpc_port, http_port = free_ports(2)
     old: dict[str, Any] = {
         "server": {"port": grpc_port, "max_connections": 100, "timeout": "30s"},
         "concurrency": {"max_concurrent_tasks": 10, "task_queue_size": 100, "queue_timeout": "5m"},

@@ -26,24 +26,11 @@ from fault_proxy import FaultProxy
 from mail_receiver import mail_server
 from object_double import Asked
 from service_support import Client, emulator, service
-from store_support import BUCKET, OSS_KEY, OSS_REGION, OSS_SECRET, azure, boto, oss_double, s3_double
+from store_support import BUCKET, OSS_KEY, OSS_REGION, OSS_SECRET, azure, boto, oss_double, s3_double, s3_environ
 
 ROWS = 20_000
 USERS = {"source": {"query": "SELECT id, name, email FROM users ORDER BY id"}}
 SPLIT = USERS | {"options": {"max_rows_per_file": 8000}}
-
-
-def old_names(ceph: Ceph) -> dict[str, str]:
-    """As FluxQuery's deployments set them."""
-    return {
-        "STORAGE_TYPE": "s3",
-        "S3_BUCKET": BUCKET,
-        "S3_ENDPOINT": ceph.endpoint,
-        "S3_PATH_STYLE": "true",
-        "AWS_REGION": ceph.region,
-        "AWS_ACCESS_KEY_ID": ceph.access_key,
-        "AWS_SECRET_ACCESS_KEY": ceph.secret_key,
-    }
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +47,7 @@ def s3(ceph: Ceph) -> Any:
 @pytest.fixture(scope="module")
 def client(url: str, ceph: Ceph, s3: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
     folder = tmp_path_factory.mktemp("service")
-    with service(folder, url, **old_names(ceph)) as running:
+    with service(folder, url, **s3_environ(ceph)) as running:
         yield running
 
 
@@ -126,7 +113,7 @@ def test_a_mail_carries_that_link_and_attaches_the_file(url: str, ceph: Ceph, s3
     """The attachment is read from the bucket."""
     with mail_server() as mail:
         settings = {"SMTP_HOST": "127.0.0.1", "SMTP_PORT": str(mail.port), "SMTP_FROM": "exports@example.com"}
-        with service(tmp_path, url, **old_names(ceph), **settings) as running:
+        with service(tmp_path, url, **s3_environ(ceph), **settings) as running:
             body = {"query": "SELECT id FROM users LIMIT 100", "email": "a@example.com"}
             told = running.finished(running.post("/export", body, version=1).json()["job_id"])
             deadline = time.monotonic() + 60
@@ -336,7 +323,7 @@ def test_a_store_that_holds_other_bytes_once_gets_them_again(url: str, tmp_path:
 
 def test_check_says_what_is_wrong_with_a_store(ceph: Ceph, tmp_path: Path) -> None:
     """In one sentence, without the secret."""
-    wrong = old_names(ceph) | {"AWS_SECRET_ACCESS_KEY": "not-the-secret"}
+    wrong = s3_environ(ceph) | {"AWS_SECRET_ACCESS_KEY": "not-the-secret"}
     done = fluxport("check", cwd=tmp_path, environ=wrong)
     assert done.returncode == 1
     assert b"FAIL  store local: The store 127.0.0.1 does not let these credentials do that" in done.stdout
@@ -391,7 +378,7 @@ def test_targets_that_can_be_none_are_refused(words: tuple[str, ...], sentence: 
 def test_a_bucket_that_hangs_makes_the_service_not_ready_in_time(url: str, ceph: Ceph, s3: Any, tmp_path: Path) -> None:
     """The answer comes although the store's does not."""
     with FaultProxy(ceph.endpoint, "stall", 0) as proxy:
-        with service(tmp_path, url, **old_names(ceph) | {"S3_ENDPOINT": proxy.url}) as running:
+        with service(tmp_path, url, **s3_environ(ceph) | {"S3_ENDPOINT": proxy.url}) as running:
             answer = httpx.get(f"{running.base}/health/ready", timeout=40)
     assert answer.status_code == 503
     assert "store local" in answer.text
@@ -406,7 +393,7 @@ def test_a_store_in_memory_serves_what_its_worker_made(url: str, tmp_path: Path)
     assert not (tmp_path / "exports").exists()
 
 
-def test_rows_that_are_pushed_over_grpc_rest_in_oss_under_the_old_names(tmp_path: Path) -> None:
+def test_rows_that_are_pushed_over_grpc_rest_in_oss_under_the_s3_environ(tmp_path: Path) -> None:
     """As the Export middleware did: its variables, its object's name, and an ``oss_url`` that a recipient can open."""
     from grpc_support import door, metadata, people
 
