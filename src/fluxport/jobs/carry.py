@@ -13,7 +13,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Generator, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
@@ -56,11 +56,13 @@ class Carrier:
     options: CarryOptions = field(default_factory=CarryOptions)
     draining: threading.Event = field(default_factory=threading.Event)
     _running: set[Export] = field(default_factory=set)
+    _attempted: dict[tuple[str, int], Record] = field(default_factory=dict)
 
     def attempt(self, record: Record) -> float | None:
         """Carry out the attempt that was begun at this export; the seconds to wait before the next, or None when the
         export has ended. Unavailable if this process ends and cannot record what became of it."""
         logs.bind(task_id=record.id, request_id=record.request_id, trace_id=record.trace_id)
+        self._attempted[record.id, record.fence] = record
         try:
             self._carry(record)
         except FluxportError as error:
@@ -68,6 +70,8 @@ class Carrier:
         except Exception as error:
             log.exception("export failed")
             return self._failed(record, as_failure(error))
+        finally:
+            del self._attempted[record.id, record.fence]
         return None
 
     def stop_running(self) -> None:
@@ -75,6 +79,14 @@ class Carrier:
         self.draining.set()
         for export in list(self._running):
             export.source.close()
+
+    def give_up_running(self) -> None:
+        """Queue again what has not ended although it was stopped, such as an attempt whose store takes nothing; this
+        process is to end before it does."""
+        for record in list(self._attempted.values()):
+            with suppress(FluxportError):  # it has ended now, or the database is away: then its lease ends
+                reasons = [*record.attempt_errors, WORKER_STOPPED | {"at": self.store.clock()}]
+                self.store.move(record.id, "queued", fence=record.fence, attempt_errors=reasons)
 
     def _lasting(self, do: Callable[[], T]) -> T:
         """What the service's own database must know or tell, as soon as it can be used."""

@@ -93,6 +93,7 @@ class Worker:
                 break
         self._carrier.stop_running()
         wait([*self._exports, *self._tells], GIVING_BACK_S)
+        self._carrier.give_up_running()
         self._stopped.set()
         lease.join(BEAT_EVERY_S)
         # If that cannot be recorded now, the others wait for the lease to end.
