@@ -20,6 +20,7 @@ SENTENCES = {
     "no such user": "refused the login; check its user and password",
     "nobody listens": "cannot be reached; start it, or correct the setting",
     "no such host": "cannot be reached; start it, or correct the setting",
+    "no connection left": "lacks connections, memory or disk; ask again",
     "no right to create tables": "may not create or change tables there; grant it",
     "no such folder": "is not there; make it",
     "a folder": "names a folder; name a file",
@@ -36,6 +37,7 @@ def broken(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]
         role = f"{postgres.name}_reader"
         host = urlsplit(postgres.url).netloc.rpartition("@")[2]
         postgres.run(f"CREATE ROLE {role} LOGIN")
+        postgres.run(f"CREATE ROLE {role}_full LOGIN CONNECTION LIMIT 0")
         postgres.run("REVOKE CREATE ON SCHEMA public FROM PUBLIC")
 
         def changed(user: str, address: str = host, path: str = f"/{postgres.name}") -> str:
@@ -47,13 +49,14 @@ def broken(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]
                 "no such user": changed("no_such_user"),
                 "nobody listens": changed("postgres", "127.0.0.1:1"),
                 "no such host": changed("postgres", "no-such-host.invalid"),
+                "no connection left": changed(f"{role}_full"),
                 "no right to create tables": changed(role),
                 "no such folder": f"sqlite:///{folder}/nowhere/fluxport.db",
                 "a folder": f"sqlite:///{folder}",
                 "no database file": f"sqlite:///{folder}/note.txt",
             }
         finally:
-            postgres.run(f"DROP ROLE {role}")
+            postgres.run(f"DROP ROLE {role}, {role}_full")
 
 
 def told(command: str, url: str, folder: Path) -> list[str]:
