@@ -304,6 +304,17 @@ def test_a_time_is_one_of_the_filter_s_own_zone(page: Page, day: str, time: str,
     expect(page.get_by_role("status").filter(has_text=re.compile("row"))).to_be_visible()
 
 
+def test_a_stream_is_listed_and_can_be_repeated_but_has_no_file_to_fetch(client: Client, page: Page) -> None:
+    body = {"source": {"dataset": "trades", "params": {"limit": 4}}, "format": "csv", "filename": "streamed"}
+    assert client.post("/v1/stream", body).status_code == 200
+    page.reload()
+    job = newest(page, "completed")
+    expect(job.get_by_role("heading")).to_have_text("streamed.csv")
+    assert job.get_by_role("button").all_inner_texts() == ["Repeat"]
+    expect(job.get_by_role("link")).to_have_count(0)
+    expect(job).not_to_contain_text("link")
+
+
 def test_one_sees_how_far_an_export_is_and_when_it_will_be_done(browser: Browser, tmp_path: Path) -> None:
     with (
         emulator(tmp_path, 300_000) as database,

@@ -129,4 +129,6 @@ def test_a_database_that_comes_back_is_tried_again_and_every_reason_is_kept(tmp_
         job = until(client, export_id, ended)
     assert (job["status"], job["attempts"]) == ("failed", 3)
     assert [error["code"] for error in job["attempt_errors"]] == ["source_unreachable"] * 3
+    moments = [job["created_at"], *(error["at"] for error in job["attempt_errors"]), job["finished_at"]]
+    assert moments == sorted(moments)  # of one form, so that they can be compared
     assert files(tmp_path) == []

@@ -46,7 +46,7 @@ export function JobCard({ job, now, changed }: Props) {
       )}
       <Failure problem={problem} />
       <div class="row">
-        {job.status === "completed" && <Download job={job} now={now} />}
+        {job.status === "completed" && job.expires_at && <Download job={job} now={now} />}
         {ACTIVE.includes(job.status) ? (
           <button type="button" class="small danger" onClick={() => attempt(call<Job>("DELETE", `/v1/exports/${job.id}`))}>Cancel</button>
         ) : (

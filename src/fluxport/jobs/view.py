@@ -38,7 +38,7 @@ def job_json(record: Record, download: dict[str, Any] | None = None) -> dict[str
         "warnings": result.get("warnings", []),
         "truncated": bool(result.get("truncated")),
         "attempts": record.attempts,
-        "attempt_errors": record.attempt_errors,
+        "attempt_errors": [reason | {"at": rfc3339(reason["at"])} for reason in record.attempt_errors],
         "error": record.error,
         "download": download,
         "created_at": rfc3339(record.created_at),
