@@ -20,8 +20,8 @@ from services import require_program
 
 FORMULAS = ["=1+1", "+1+1", "-1+1", "@SUM(A1)", "\t=1", "\rx", "＝1", "＋1", "－1", "＠x", "=", "-", "-5\n", "-٥"]
 DROPPED = [*"\x00\x01\x0b\x1f\x7f\x85\xad\u061c\u200b\u200e\u202e\u2060\u2066\ufeff", "\x00\ufeff\x00"]
-FORMULAS += [before + "=1+1" for before in DROPPED] + ["\x00\t=1", "\x00-1+1", "\ufeff＝1"]
-HARMLESS = ["-5", "+1.5e3", "-.5", "5.", "-1E-9", "", "a=1", "'=1", " =1", "\n=1", "あ", "ï", "1-1", None]
+FORMULAS += [before + "=1+1" for before in DROPPED] + ["\x00\t=1", "\x00-1+1", "\ufeff＝1", "-Infinity()"]
+HARMLESS = ["-5", "+1.5e3", "-.5", "5.", "-1E-9", "", "a=1", "'=1", " =1", "\n=1", "あ", "ï", "1-1", "-Infinity", None]
 HARMLESS += ["\x00-5", "\ufeff+1.5e3", "\x00a=1", "\x00", "\u200b", "\u2026=1", "\u0627=1", "\xa9=1", "\xef", "\ue000="]
 TEXT_TYPES = [
     pa.string(),

@@ -1,9 +1,9 @@
 """Which text a spreadsheet would run as a formula: one rule for every format.
 
-It begins with one of ``= + - @ TAB CR`` or a full-width ``＝ ＋ － ＠``, and is no plain number (``-5``, ``+1.5e3``).
-Characters before the sign that a reader may drop do not hide it: LibreOffice leaves out NUL, readers of CSV leave out a
-byte order mark, editors and web pages other control characters, zero-width characters and the marks that set a
-direction. A space or a line feed before the sign makes a cell text in spreadsheets already.
+It begins with one of ``= + - @ TAB CR`` or a full-width ``＝ ＋ － ＠``, and is no plain number (``-5``, ``+1.5e3``,
+``-Infinity``). Characters before the sign that a reader may drop do not hide it: LibreOffice leaves out NUL, readers of
+CSV leave out a byte order mark, editors and web pages other control characters, zero-width characters and the marks
+that set a direction. A space or a line feed before the sign makes a cell text in spreadsheets already.
 
 The first bytes of all cells of an array are looked up at once; strings are looked at only where something was found.
 """
@@ -28,7 +28,8 @@ _DROPPED = (
 # For Python's re and for Arrow's RE2 alike.
 _BEFORE = "^[" + "".join(f"{first}-{last}" for first, last in _DROPPED) + "]*"
 _FORMULA = f"{_BEFORE}[{re.escape(_SIGNS)}]"
-_NUMBER = rf"{_BEFORE}[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?"
+# Infinity as our encoders write it: among texts, too, a number stays as it is.
+_NUMBER = rf"{_BEFORE}[+-]?(?:(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?|Infinity)"
 
 
 def _heads() -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
