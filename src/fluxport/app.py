@@ -288,7 +288,7 @@ def service(config: Config) -> Service:
         ),
         send_timeout_s=config.server.send_timeout_s,
         schedules=clockwork,
-        ready=Readiness(exports),
+        ready=Readiness(exports, callers),
         metrics_for=config.server.metrics,
         details_for=details_for(config),
         proxies=proxies(config),

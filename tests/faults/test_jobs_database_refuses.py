@@ -6,9 +6,11 @@ import contextlib
 import json
 import resource
 import signal
+import sqlite3
 from pathlib import Path
 
 import httpx
+import pytest
 
 from fault_proxy import FaultProxy
 from mysql_support import wait_until
@@ -79,6 +81,22 @@ def test_a_service_whose_disk_is_full_says_so_and_goes_on_when_there_is_room(tmp
     assert unready["database"] == "unavailable"
     assert refused.status_code == 503
     assert taken.status_code == 202
+
+
+@pytest.mark.parametrize(
+    ("file", "part"),
+    [("fluxport.db", "database"), ("fluxport.db.signatures", "database"), ("series.db", "series")],
+)
+def test_a_service_one_of_whose_files_takes_no_writes_is_not_ready(tmp_path: Path, file: str, part: str) -> None:
+    (tmp_path / "fluxport.yaml").write_text("series: {path: series.db}\n")
+    with emulator(tmp_path, 10) as url, service(tmp_path, url, "--no-worker") as client:
+        assert client.plain_get("/health/ready").status_code == 200
+        with contextlib.closing(sqlite3.connect(tmp_path / file, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            assert wait_until(lambda: client.plain_get("/health/ready").status_code == 503, 60)
+            unready = client.plain_get("/health/ready").json()
+        assert wait_until(lambda: client.plain_get("/health/ready").status_code == 200, 60)
+    assert [name for name, found in unready.items() if found == "unavailable"] == ["status", part]
 
 
 def test_a_service_whose_worker_gives_no_sign_of_life_is_not_ready(tmp_path: Path) -> None:

@@ -33,6 +33,7 @@ _CLAIM = """
 INSERT INTO used_signatures (signature, expires_at) VALUES (?1, ?2)
 ON CONFLICT (signature) DO UPDATE SET expires_at = ?2 WHERE expires_at <= ?3
 """
+_NO_SIGNATURE = b""
 _PRUNE = "DELETE FROM used_signatures WHERE expires_at <= ?"
 # As with the file, no claim waits for the disk, so that a crash of the database can undo it.
 _SHARED_CLAIM = sa.text("""
@@ -74,6 +75,14 @@ class Replays:
         if not fresh:
             raise _replayed()
 
+    def probe(self) -> None:
+        """Write something small; Unavailable if that is not possible now."""
+        try:
+            with self._lock:
+                self._db.execute(_CLAIM, (_NO_SIGNATURE, time.time(), float("inf")))
+        except sqlite3.Error as error:
+            raise _unusable() from error
+
     def __len__(self) -> int:
         """How many signatures are remembered."""
         with self._lock:
@@ -90,6 +99,9 @@ class SharedReplays:
     def __init__(self, engine: sa.Engine) -> None:
         self._engine = engine.execution_options(isolation_level="AUTOCOMMIT")  # each statement is one transaction
         self._prune_at = 0.0
+
+    def probe(self) -> None:
+        """Nothing: the database that it is in is looked at by itself."""
 
     def use(self, signed: Signed, now: float) -> None:
         """Note that ``signed`` was used at ``now`` (Unix time); raise Unauthorized ``replayed`` if it was before."""

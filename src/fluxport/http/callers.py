@@ -47,6 +47,10 @@ class Callers:
         self._body_max_bytes = body_max_bytes
         self._clock = clock
 
+    def probe(self) -> None:
+        """Unavailable if no signed request can be let in now."""
+        self._replays.probe()
+
     async def verified(
         self, request: Request, accept: Collection[Version] = NEW, *, body_max_bytes: int | None = None
     ) -> tuple[Caller, bytes]:

@@ -7,9 +7,11 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, wait
+from contextlib import suppress
 from functools import partial
 
-from fluxport.errors import Unavailable
+from fluxport.errors import Disabled, Unavailable
+from fluxport.http.callers import Callers
 from fluxport.jobs.exports import Exports
 from fluxport.jobs.queue import DEAD_AFTER_S
 from fluxport.jobs.store import Store
@@ -34,8 +36,9 @@ class Readiness:
     """Tries everything at once, one round at a time; an outcome is kept for a moment, so that whoever asks often does
     not load the databases. Why something cannot be used goes to the log, once."""
 
-    def __init__(self, exports: Exports, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, exports: Exports, callers: Callers, clock: Callable[[], float] = time.monotonic) -> None:
         self._exports = exports
+        self._callers = callers
         self._clock = clock
         self._round = threading.Lock()
         self._found: dict[str, bool] = {}
@@ -56,7 +59,7 @@ class Readiness:
     def _tried(self) -> dict[str, bool]:
         ours = self._exports.store
         probes: dict[str, Callable[[], object]] = {
-            "database": ours.probe,
+            "database": self._keep,
             "workers": partial(alive, ours),
             "clock": ours.check_clock,
         }
@@ -73,6 +76,11 @@ class Readiness:
             if found.get(f"store {name}"):
                 self._good_until[name] = self._clock() + BUCKET_KEPT_S
         return {f"store {name}": True for name in self._good_until} | found
+
+    def _keep(self) -> None:
+        """Write to what must outlive a restart; used signatures may be in a file of their own."""
+        self._exports.store.probe()
+        self._callers.probe()
 
     def _outcomes(self, probes: Mapping[str, Callable[[], object]]) -> dict[str, bool]:
         """Whether each works; one that takes longer than ANSWER_S does not, and is not tried twice at once."""
@@ -131,5 +139,7 @@ def ask(connection: Connection) -> None:
 
 
 def look(sensors: SensorStore) -> None:
-    """Ask for a sensor, whichever comes first."""
+    """Ask for a sensor, whichever comes first; where points are ours to store, write something small."""
     sensors.sensors(limit=1)
+    with suppress(Disabled):
+        sensors.mark("readiness", int(time.time()))
