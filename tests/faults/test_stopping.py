@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import signal
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from fault_proxy import FaultProxy
@@ -51,6 +53,30 @@ def test_a_service_and_its_worker_end_and_the_export_is_queued_again(
             end(served, signals)
     assert recorded(tmp_path, export_id) == ("queued", ["worker_stopped"])
     assert not [path for path in (tmp_path / "exports").iterdir() if path.name.endswith(".part")]
+
+
+@pytest.mark.parametrize(("grace_s", "signals"), [(2, 1), (LONG_GRACE_S, 2)], ids=["after its grace", "at once"])
+@pytest.mark.parametrize("slow", ["source", "reader"])
+def test_a_stream_that_a_service_breaks_off_says_that_it_was_the_service(
+    tmp_path: Path, slow: str, grace_s: float, signals: int
+) -> None:
+    after_bytes = 2_000_000 if slow == "source" else 1 << 40
+    with emulator(tmp_path, 400_000) as url, FaultProxy(url, "stall", after_bytes) as stalling:
+        environ = settings(tmp_path, stalling.url, grace_s)
+        words = ("serve", "--port", "0", "--no-worker")
+        with process(*words, folder=tmp_path, environ=environ, until="listening on") as (served, line):
+            client = Client(line.split("listening on ")[1].strip(), served.pid)
+            content = json.dumps(BODY).encode()
+            headers = client.headers("POST", "/v1/stream", content)
+            with httpx.stream("POST", f"{client.base}/v1/stream", content=content, headers=headers) as answer:
+                assert answer.status_code == 200, answer.read()
+                chunks = answer.iter_raw()  # which closes the connection when it is dropped
+                assert len(next(chunks)) > 0
+                end(served, signals)
+    store = Store(f"sqlite:///{tmp_path}/fluxport.db")
+    record = store.get(answer.headers["X-Export-Id"])
+    store.close()
+    assert (record.status, record.error and record.error["code"]) == ("failed", "closing")
 
 
 def test_a_second_signal_ends_a_worker_at_once(tmp_path: Path) -> None:

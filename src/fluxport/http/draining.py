@@ -54,6 +54,8 @@ class DrainingServer(uvicorn.Server):
         self._drained()
         while self._exports.streaming and time.monotonic() < self._until and not self.force_exit:
             await asyncio.sleep(LOOK_EVERY_S)
+        # Ended here, as a task that the server cancels looks like a client that left.
+        await asyncio.to_thread(self._exports.close)
         # What is left of the grace is for answers that are not streams: files on their way, events.
         self.config.timeout_graceful_shutdown = max(1, round(self._until - time.monotonic()))
         await super().shutdown(sockets)

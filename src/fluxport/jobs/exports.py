@@ -300,6 +300,8 @@ class Exports:
         finally:
             if gone.is_set() or isinstance(error, GeneratorExit):
                 error = Canceled("The client went away before the end.", code="client_gone")
+            elif isinstance(error, Canceled) and error.code == "canceled" and self.closing:
+                error = _closing()
             sent_bytes = taken_bytes if reading.sent_bytes is None else reading.sent_bytes
             self._ended(record, export, error, sent_bytes)
 
@@ -332,7 +334,7 @@ class Exports:
 
     def check_open(self) -> None:
         if self._closing.is_set():
-            raise Unavailable("The service is shutting down; ask again in a moment.", code="closing", retry_after_s=5)
+            raise _closing()
 
     @contextlib.contextmanager
     def running(self, export_id: str, end: Callable[[], None]) -> Iterator[None]:
@@ -357,3 +359,7 @@ class Exports:
         self.drain()
         for end in list(self._streams.values()):
             end()
+
+
+def _closing() -> Unavailable:
+    return Unavailable("The service is shutting down; ask again in a moment.", code="closing", retry_after_s=5)
