@@ -162,7 +162,7 @@ def main() -> None:
     report.lines(support.machine("fastapi", "uvicorn", "sqlalchemy"))
     report.line(f"\nDirect streams of 10 rows: one after another, and by {AT_ONCE} clients at once")
     with peer(options.url) as port:
-        measure(report, "FastAPI + mysqlclient + csv", port, body, options.times)
+        _, peer_per_s = measure(report, "FastAPI + mysqlclient + csv", port, body, options.times)
     with scratch_postgres(options.postgres) as database:
         kept_in: dict[str, dict[str, Any]] = {"SQLite": {}, "PostgreSQL": {"FLUXPORT_DATABASE": database}}
         for name, kept in kept_in.items():
@@ -171,7 +171,10 @@ def main() -> None:
                 before, done = support.cpu_s(pid), options.times * 5 + 20
                 p50, per_s = measure(report, f"fluxport, {name}", port, body, options.times)
                 cpu_s = support.cpu_s(pid) - before
-            report.line(f"  {'':32} {1000 * cpu_s / done:6.2f} ms of the service's CPU each")
+            report.line(
+                f"  {'':32} {1000 * cpu_s / done:6.2f} ms of the service's CPU each; "
+                f"{per_s / peer_per_s:.2f} of the peer's streams"
+            )
             report.line(support.verdict(f"{name}, p50", p50, P50_MAX_MS, "ms"))
             report.line(
                 support.verdict(
