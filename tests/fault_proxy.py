@@ -97,12 +97,15 @@ class FaultProxy:
 
     def _up(self, client: socket.socket, server: socket.socket, fault: Fault) -> None:
         left = self._after_bytes
-        with contextlib.suppress(OSError):
+        try:
             while (fault == "none" or left) and (data := client.recv(65536 if fault == "none" else min(65536, left))):
                 left -= len(data)
                 server.sendall(data)
             if fault != "none" and not left:
                 self._go_wrong(server, client, None, fault)
+        except OSError:  # the server takes no more, and nobody would read what the client goes on sending
+            with contextlib.suppress(OSError):
+                client.shutdown(socket.SHUT_RDWR)
         with contextlib.suppress(OSError):
             server.shutdown(socket.SHUT_WR)
 
