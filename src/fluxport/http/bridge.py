@@ -155,7 +155,7 @@ class StreamedFile(Response):
             if not pull.done():
                 self._cancel()
                 await asyncio.wait({pull})
-                pull.exception()
+            pull.exception()  # has been looked at, or asyncio would log it where the client left at the same moment
 
     def _next(self) -> Any:
         """The next chunk or _END. Behind a small one, but for the first, comes the end, which is taken along."""
