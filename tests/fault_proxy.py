@@ -103,11 +103,17 @@ class FaultProxy:
                 server.sendall(data)
             if fault != "none" and not left:
                 self._go_wrong(server, client, None, fault)
-        except OSError:  # the server takes no more, and nobody would read what the client goes on sending
-            with contextlib.suppress(OSError):
-                client.shutdown(socket.SHUT_RDWR)
+        except OSError:  # the server takes no more
+            self._close(client)
         with contextlib.suppress(OSError):
             server.shutdown(socket.SHUT_WR)
+
+    @staticmethod
+    def _close(client: socket.socket) -> None:
+        """So that a client that goes on sending is reset; one that is only shut would let it wait for room."""
+        with contextlib.suppress(OSError):
+            client.shutdown(socket.SHUT_RDWR)
+        client.close()
 
     def _down(self, client: socket.socket, server: socket.socket, up: threading.Thread | None, fault: Fault) -> None:
         left = self._after_bytes
@@ -127,7 +133,10 @@ class FaultProxy:
         self.faulted.set()
         if fault == "fin":
             to.shutdown(socket.SHUT_RDWR)
-            source.shutdown(socket.SHUT_RDWR)
+            if self._upward:
+                self._close(source)
+            else:
+                source.shutdown(socket.SHUT_RDWR)
         elif fault == "rst":
             client, server = (source, to) if self._upward else (to, source)
             client.shutdown(socket.SHUT_RD)  # a socket that another thread reads is not closed by close()
