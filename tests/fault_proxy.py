@@ -14,37 +14,15 @@ from urllib.parse import urlsplit
 Fault = Literal["none", "fin", "rst", "stall", "slow"]
 
 
-class FaultProxy:
-    """Listens on a free port of 127.0.0.1 while entered; ``url`` is the target's URL with this port in it.
+class Proxy:
+    """Listens on a free port of 127.0.0.1 while entered, and connects each client with the target by :meth:`_serve`;
+    ``url`` is the target's URL with this port in it."""
 
-    Every connection passes exactly ``after_bytes`` bytes from the server and then has the ``fault``: ``fin`` an orderly
-    end (a stream cut off), ``rst`` a reset, ``stall`` silence on an open socket, ``slow`` so many bytes a second on.
-    ``faulted`` is set when that has happened. A fault of "none" passes everything and counts ``passed_bytes``.
-    ``upward`` counts and breaks what the client sends instead; only the first ``connections`` go wrong, if it is given.
-    """
-
-    def __init__(
-        self,
-        target: str,
-        fault: Fault = "none",
-        after_bytes: int = 0,
-        slow_bytes_s: int = 1024,
-        port: int = 0,
-        *,
-        upward: bool = False,
-        connections: int | None = None,
-    ) -> None:
+    def __init__(self, target: str, port: int = 0) -> None:
         self._target = urlsplit(target)
-        self._fault = fault
-        self._after_bytes = after_bytes
-        self._slow_bytes_s = slow_bytes_s
-        self._upward = upward
-        self._left = connections
         self._stop = threading.Event()
         self._sockets: list[socket.socket] = []
         self._threads: list[threading.Thread] = []
-        self.faulted = threading.Event()
-        self.passed_bytes = 0
         self._listener = socket.create_server(("127.0.0.1", port))
         self.port: int = self._listener.getsockname()[1]
 
@@ -86,14 +64,49 @@ class FaultProxy:
             except OSError:
                 return
             self._sockets += [client, server]
-            fault: Fault = self._fault if self._left is None or self._left > 0 else "none"
-            if self._left is not None:
-                self._left -= 1
-            if self._upward:
-                self._start(self._down, client, server, None, "none")
-                self._start(self._up, client, server, fault)
-            else:
-                self._start(self._down, client, server, self._start(self._up, client, server, "none"), fault)
+            self._serve(client, server)
+
+    def _serve(self, client: socket.socket, server: socket.socket) -> None:
+        """Begin to pass bytes between the two, in threads."""
+        raise NotImplementedError
+
+
+class FaultProxy(Proxy):
+    """Every connection passes ``after_bytes`` bytes from the server and then has the ``fault``: ``fin`` an orderly end
+    (a stream cut off), ``rst`` a reset, ``stall`` silence on an open socket, ``slow`` so many bytes a second on.
+    ``faulted`` is set when that has happened. A fault of "none" passes everything and counts ``passed_bytes``.
+    ``upward`` counts and breaks what the client sends instead; only the first ``connections`` go wrong, if it is given.
+    """
+
+    def __init__(
+        self,
+        target: str,
+        fault: Fault = "none",
+        after_bytes: int = 0,
+        slow_bytes_s: int = 1024,
+        port: int = 0,
+        *,
+        upward: bool = False,
+        connections: int | None = None,
+    ) -> None:
+        super().__init__(target, port)
+        self._fault = fault
+        self._after_bytes = after_bytes
+        self._slow_bytes_s = slow_bytes_s
+        self._upward = upward
+        self._left = connections
+        self.faulted = threading.Event()
+        self.passed_bytes = 0
+
+    def _serve(self, client: socket.socket, server: socket.socket) -> None:
+        fault: Fault = self._fault if self._left is None or self._left > 0 else "none"
+        if self._left is not None:
+            self._left -= 1
+        if self._upward:
+            self._start(self._down, client, server, None, "none")
+            self._start(self._up, client, server, fault)
+        else:
+            self._start(self._down, client, server, self._start(self._up, client, server, "none"), fault)
 
     def _up(self, client: socket.socket, server: socket.socket, fault: Fault) -> None:
         left = self._after_bytes

@@ -265,7 +265,7 @@ ALONE: dict[str, tuple[list[str], dict[str, str]]] = {
     "jobs, a password in the address": (["jobs", "list"], {"FLUXPORT_URL": f"http://u:{CANARY}@127.0.0.1:1"}),
     "jobs, a port that is none": (["jobs", "show", "1"], {"FLUXPORT_URL": f"http://127.0.0.1:{CANARY}"}),
     "jobs, another scheme": (["jobs", "cancel", "1"], {"FLUXPORT_URL": f"file:///{CANARY}"}),
-    "jobs, nobody there": (["jobs", "download", "1"], {"FLUXPORT_URL": "http://127.0.0.1:1", "API_SECRET": CANARY}),
+    "jobs, no service there": (["jobs", "download", "1"], {"FLUXPORT_URL": "http://127.0.0.1:1", "API_SECRET": CANARY}),
     "jobs, no host": (["jobs", "list"], {"FLUXPORT_URL": "http://no.such.host.invalid", "FLUXPORT_KEY": CANARY}),
     "jobs, a key of two lines": (["jobs", "list"], {"FLUXPORT_URL": HERE, "FLUXPORT_KEY": f"{CANARY}\n"}),
     "jobs, a key that is no text": (["jobs", "list"], {"FLUXPORT_URL": HERE, "FLUXPORT_KEY": f"{CANARY}{UNREADABLE}"}),

@@ -1,9 +1,9 @@
 """Processes that are forked from one that has no threads and has loaded what they need.
 
-The server is started when the first process is asked for. It is told by one byte with two descriptors: a socket, which
-becomes the new process's, and the reading end of a pipe, its lifeline. When whoever asked closes the other end, or is
-itself no more, the server kills the process, whatever that does, and waits for it; nobody else could without the
-danger of meeting another process of the same number.
+The server is started when the first process is asked for. A request is one byte with two descriptors: a socket, which
+becomes the new process's, and the reading end of a pipe, its lifeline. When the other end is closed, by the process
+that asked or by its death, the server kills the new process, whatever that does, and waits for it. Only its parent can
+do so without the danger of meeting another process of the same number.
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ from collections.abc import Callable
 
 from fluxport.errors import Unavailable
 
-LOADED = ("fluxport.sources.separate", "fluxport.sources.sqlite.columns", "fluxport.sources.sqlite.source", "pyarrow")
+# What each process runs is the function ``answer`` of this module, with its socket.
+ANSWERS = "fluxport.sources.separate"
+LOADED = ("pyarrow", "fluxport.sources.sqlite.columns", "fluxport.sources.sqlite.source")
 PR_SET_PDEATHSIG = 1
 END_S = 10.0  # for what takes no time, unless the system is stuck
 
@@ -93,7 +95,13 @@ class _Server:
         with theirs:
             words = [sys.executable, "-m", __name__, str(theirs.fileno())]
             # Signals of a terminal are for the process that asks; its end is the server's.
-            self._process = subprocess.Popen(words, pass_fds=[theirs.fileno()], start_new_session=True)  # noqa: S603
+            self._process = subprocess.Popen(  # noqa: S603  our own program with our own words
+                words,
+                pass_fds=[theirs.fileno()],
+                start_new_session=True,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+            )
 
     def stop(self) -> None:
         with self._lock:
@@ -116,7 +124,7 @@ atexit.register(_server.stop)
 
 
 def _serve(asking: socket.socket, run: Callable[[socket.socket], None]) -> None:
-    """Fork for each that asks, until nobody is left who could."""
+    """Fork for each request, until the process that asks has ended."""
     processes: dict[int, int] = {}  # by their lifelines
     with selectors.DefaultSelector() as selector:
         selector.register(asking, selectors.EVENT_READ)
@@ -137,7 +145,7 @@ def _serve(asking: socket.socket, run: Callable[[socket.socket], None]) -> None:
                 with socket.socket(fileno=theirs) as connected:
                     try:
                         processes[lifeline] = _forked(asking, connected, run)
-                    except OSError:  # no room for another; who asked sees its socket closed
+                    except OSError:  # no room for another; the one that asked sees its socket closed
                         os.close(lifeline)
                     else:
                         selector.register(lifeline, selectors.EVENT_READ)
@@ -169,14 +177,13 @@ def _end(process: int) -> None:
 
 def main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
-        signal.signal(number, signal.SIG_IGN)  # who asked decides
+        signal.signal(number, signal.SIG_IGN)  # the process that asks decides
     for module in LOADED:
         importlib.import_module(module)
-    from fluxport.sources.separate import answer
-
+    run = importlib.import_module(ANSWERS).answer
     gc.freeze()  # what is shared stays shared
     with socket.socket(fileno=int(sys.argv[1])) as asking:
-        _serve(asking, answer)
+        _serve(asking, run)
 
 
 if __name__ == "__main__":

@@ -147,12 +147,12 @@ class SeparateSource:
             raise self._lost() from error
 
     def _outcome(self, mark: bytes) -> FluxportError | None:
-        """How the statement ended, told after its ``mark``; what was found in its rows goes to the findings."""
+        """How the statement ended, which follows its ``mark``; what was found in its rows goes to the findings."""
         assert self._rows is not None
         with self._ended_by(self._until):
-            told = self._rows.read() if mark == OUTCOME else b""
+            text = self._rows.read() if mark == OUTCOME else b""
         try:
-            outcome = json.loads(told)
+            outcome = json.loads(text)
         except ValueError:
             return self._lost()
         for code, column, count, origin in outcome["findings"]:
@@ -179,7 +179,7 @@ def answer(connected: socket.socket) -> None:
     url, query, params, options, limits = request
     findings = Findings()
     outcome: dict[str, Any] = {"error": None}
-    # If nobody reads any more, this process is about to be killed.
+    # Where the other end is closed, this process is about to be killed.
     with contextlib.suppress(BrokenPipeError, ConnectionResetError), connected.makefile("wb") as sent:
         try:
             _send(open_source(url, query, params, options=options, findings=findings, limits=limits), sent)
