@@ -51,9 +51,9 @@ class Database:
             cursor.executemany(statement, rows)
 
     def running(self, marker: str) -> list[int]:
-        """Ids of the connections whose present query has ``marker`` in it."""
-        found = self.run("SELECT id, info FROM information_schema.processlist WHERE id <> CONNECTION_ID()")
-        return [number for number, info in found if info and marker in info]
+        """Ids of the connections to this database whose present query has ``marker`` in it."""
+        query = "SELECT id FROM information_schema.processlist WHERE db = %s AND id <> CONNECTION_ID() AND info LIKE %s"
+        return [number for (number,) in self.run(query, self.name, f"%{marker}%")]
 
     def connections(self) -> list[int]:
         """Ids of all connections to this database, but for this one."""
