@@ -16,18 +16,18 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
-import pymysql
 import pytest
 import yaml
 from click.testing import CliRunner
 
 from fluxport import config
 from fluxport.cli import root
+from mysql_support import scratch_database
 from postgres_support import PostgresDatabase, scratch_postgres
 from service_support import SECRET, Client, emulator, process, service
-from services import require_mariadb
 
 ROOT = Path(__file__).resolve().parent.parent
 DEPLOY = ROOT / "deploy"
@@ -234,24 +234,25 @@ def test_a_worker_of_its_own_refuses_a_database_that_nobody_else_can_reach(tmp_p
 @pytest.fixture
 def shop() -> Iterator[str]:
     """The MariaDB of the composition: its tables and its account, made as its container makes them."""
-    require_mariadb()
-    name = f"fluxport_deploy_{os.getpid()}"
     script = (DEPLOY / "mariadb" / "20-reader.sh").read_text()
-    account = re.sub(r"'fluxport'@'%'", f"'{name}'@'127.0.0.1'", script.split("<<SQL\n")[1].split("\nSQL")[0])
-    account = account.replace("${READER_PASSWORD}", VALUES["READER_PASSWORD"]).replace("shop.*", f"{name}.*")
-    with pymysql.connect(host="127.0.0.1", user="root", autocommit=True) as connection:
-        cursor = connection.cursor()
-        cursor.execute(f"CREATE DATABASE {name}")
+    tables = re.sub(r"^--.*\n", "", (DEPLOY / "mariadb" / "10-tables.sql").read_text(), flags=re.MULTILINE)
+    with scratch_database() as database:
+        account = re.sub(
+            r"'fluxport'@'%'", f"'{database.name}'@'127.0.0.1'", script.split("<<SQL\n")[1].split("\nSQL")[0]
+        )
+        account = account.replace("${READER_PASSWORD}", VALUES["READER_PASSWORD"]).replace(
+            "shop.*", f"{database.name}.*"
+        )
         try:
-            cursor.execute(f"USE {name}")
-            tables = re.sub(r"^--.*\n", "", (DEPLOY / "mariadb" / "10-tables.sql").read_text(), flags=re.MULTILINE)
             for statement in (tables + account).split(";"):
                 if statement.strip():
-                    cursor.execute(statement)
-            yield f"mysql://{name}:{VALUES['READER_PASSWORD']}@127.0.0.1:3306/{name}"
+                    database.run(statement)
+            url = urlsplit(database.url)
+            yield url._replace(
+                netloc=f"{database.name}:{VALUES['READER_PASSWORD']}@127.0.0.1:{url.port or 3306}"
+            ).geturl()
         finally:
-            cursor.execute(f"DROP DATABASE {name}")
-            cursor.execute(f"DROP USER IF EXISTS '{name}'@'127.0.0.1'")
+            database.run(f"DROP USER IF EXISTS '{database.name}'@'127.0.0.1'")
 
 
 def test_the_account_of_the_composition_can_read_and_nothing_else(shop: str, tmp_path: Path) -> None:
