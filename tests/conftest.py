@@ -1,8 +1,9 @@
 """Servers that are slow to start, once for all tests that ask for them, or once for those of a module; property tests
-without a clock."""
+without a clock; signals that mean what they mean on a terminal."""
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -20,6 +21,10 @@ from store_support import s3_environ
 # Whatever else the machine does: how long an example takes says nothing about it.
 settings.register_profile("unhurried", settings.default, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("unhurried")
+
+# A shell has what it runs in the background ignore these, and the programs that the tests start would inherit it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGQUIT, signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session")

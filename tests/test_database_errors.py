@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from fluxport.database_errors import AWAY, UNUSABLE, translated
 from fluxport.errors import Broken, FluxportError, Refused, Unavailable
 from fluxport.tables import ASKED_AFTER_S, connect, transaction
-from postgres_support import PostgresDatabase, scratch_postgres
+from postgres_support import POSTGRES_URL, PostgresDatabase, scratch_postgres
 
 PASSING = ["25006", "08006", "53100", "53300", "55006", "55P03", "57014", "57P01", "58030", "40001", "40P01", "72000"]
 STAYING = ["3D000", "28000", "28P01", "42501", "3F000"]
@@ -141,7 +141,7 @@ def test_a_folder_that_is_not_there_and_a_file_that_is_no_database_say_so(tmp_pa
     ("change", "error", "words"),
     [
         ({"path": "/no_such_database"}, Broken, "does not exist; create it"),
-        ({"netloc": "no_such_role@127.0.0.1:5432"}, Broken, "refused the login"),
+        ({"netloc": f"no_such_role@{urlsplit(POSTGRES_URL).netloc.rpartition('@')[2]}"}, Broken, "refused the login"),
         ({"netloc": "postgres@127.0.0.1:1"}, Unavailable, "cannot be reached; start it"),
         ({"netloc": "postgres@no-such-host.invalid"}, Unavailable, "cannot be reached; start it"),
     ],

@@ -149,11 +149,8 @@ def test_a_signal_leaves_no_file_and_no_query(tmp_path: Path, number: int) -> No
         folder = tmp_path / "out"
         folder.mkdir()
         query = "SELECT a.id, b.name, b.email FROM users a CROSS JOIN users b"
-        # Where tests run in the background a shell has them ignore interrupts, and their children too.
-        program = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
-        program += "from fluxport.cli import main; main()"
-        words = ["export", query, "--from", url, "--to", str(folder / "a.csv")]
-        started = subprocess.Popen([sys.executable, "-c", program, *words], stderr=subprocess.DEVNULL)
+        words = [sys.executable, "-m", "fluxport", "export", query, "--from", url, "--to", str(folder / "a.csv")]
+        started = subprocess.Popen(words, stderr=subprocess.DEVNULL)
         while not any(p.stat().st_size > 1_000_000 for p in folder.iterdir()):
             assert started.poll() is None
             time.sleep(0.02)
