@@ -79,13 +79,18 @@ def test_a_stream_that_a_service_breaks_off_says_that_it_was_the_service(
     assert (record.status, record.error and record.error["code"]) == ("failed", "closing")
 
 
-def test_a_second_signal_ends_a_worker_at_once(tmp_path: Path) -> None:
+@pytest.mark.parametrize("nohup", [False, True], ids=["", "nohup"])
+def test_a_second_signal_ends_a_worker_at_once(tmp_path: Path, nohup: bool) -> None:
+    """Under nohup a hang-up is none of them."""
+    under = (lambda *command: ["nohup", *command]) if nohup else None
     with emulator(tmp_path, 400_000) as url, FaultProxy(url, "stall", 2_000_000) as stalling:
         environ = settings(tmp_path, stalling.url, LONG_GRACE_S)
         words = ("serve", "--port", "0", "--no-worker")
         with process(*words, folder=tmp_path, environ=environ, until="listening on") as (served, line):
-            with process("worker", folder=tmp_path, environ=environ, until="worker ready") as (worker, _):
+            with process("worker", folder=tmp_path, environ=environ, until="worker ready", under=under) as (worker, _):
                 export_id = running_export(Client(line.split("listening on ")[1].strip(), served.pid), stalling)
+                if nohup:
+                    worker.send_signal(signal.SIGHUP)
                 end(worker, 2)
     assert recorded(tmp_path, export_id) == ("queued", ["worker_stopped"])
 

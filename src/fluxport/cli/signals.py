@@ -6,11 +6,17 @@ import signal
 from types import FrameType
 
 
+def ending() -> list[signal.Signals]:
+    """The signals that end a command; not SIGHUP where nohup has it ignored."""
+    numbers = [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT]
+    return numbers if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN else [*numbers, signal.SIGHUP]
+
+
 def interruptible() -> None:
-    """Let the signals that would end this process unwind it instead, as Ctrl-C does; one that is ignored, as by nohup,
-    stays so."""
-    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
-        if signal.getsignal(number) != signal.SIG_IGN:
+    """Let the signals that would end this process unwind it instead, as Ctrl-C does; one that is ignored, as by a shell
+    that runs it in the background, stays so."""
+    for number in ending():
+        if number != signal.SIGINT and signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, _interrupt)
 
 

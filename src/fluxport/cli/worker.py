@@ -12,8 +12,6 @@ from queue import Empty, SimpleQueue
 
 import click
 
-ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
-
 
 @click.command()
 @click.option(
@@ -29,6 +27,7 @@ def worker(config_path: Path | None, attached: bool) -> None:
 
     frugal_malloc()
     from fluxport import app
+    from fluxport.cli.signals import ending
     from fluxport.config import load
     from fluxport.loops import background, end_with_any_thread
     from fluxport.telemetry.logs import configure
@@ -37,8 +36,9 @@ def worker(config_path: Path | None, attached: bool) -> None:
     configure(config.logging.level, config.logging.format)
     end_with_any_thread()
     said: SimpleQueue[str] = SimpleQueue()
-    signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)  # of every thread that begins from here on
-    background("fluxport-signals", _listen, said)
+    signals = ending()
+    signal.pthread_sigmask(signal.SIG_BLOCK, signals)  # of every thread that begins from here on
+    background("fluxport-signals", _listen, said, signals)
     if attached:
         background("fluxport-attached", _obey, said)
     carrying = app.worker(config)
@@ -52,10 +52,10 @@ def worker(config_path: Path | None, attached: bool) -> None:
     os._exit(0)
 
 
-def _listen(said: SimpleQueue[str]) -> None:
+def _listen(said: SimpleQueue[str], signals: list[signal.Signals]) -> None:
     """Signals, whichever thread they would have come to: a handler would run only once the main thread wakes up."""
     while True:
-        signal.sigwait(ENDING)
+        signal.sigwait(signals)
         said.put("signal")
 
 
