@@ -20,6 +20,7 @@ class Proxy:
 
     def __init__(self, target: str, port: int = 0) -> None:
         self._target = urlsplit(target)
+        self._target_port = self._target.port or (5432 if self._target.scheme.startswith("postgres") else 3306)
         self._stop = threading.Event()
         self._sockets: list[socket.socket] = []
         self._threads: list[threading.Thread] = []
@@ -60,7 +61,7 @@ class Proxy:
         while not self._stop.is_set():
             try:
                 client, _ = self._listener.accept()
-                server = socket.create_connection((self._target.hostname or "127.0.0.1", self._target.port or 3306))
+                server = socket.create_connection((self._target.hostname or "127.0.0.1", self._target_port))
             except OSError:
                 return
             self._sockets += [client, server]

@@ -52,8 +52,10 @@ class Database:
 
     def running(self, marker: str) -> list[int]:
         """Ids of the connections to this database whose present query has ``marker`` in it."""
-        query = "SELECT id FROM information_schema.processlist WHERE db = %s AND id <> CONNECTION_ID() AND info LIKE %s"
-        return [number for (number,) in self.run(query, self.name, f"%{marker}%")]
+        query = (
+            "SELECT id FROM information_schema.processlist WHERE db = %s AND id <> CONNECTION_ID() AND LOCATE(%s, info)"
+        )
+        return [number for (number,) in self.run(query, self.name, marker)]
 
     def connections(self) -> list[int]:
         """Ids of all connections to this database, but for this one."""

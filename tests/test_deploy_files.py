@@ -16,7 +16,6 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -237,22 +236,16 @@ def shop() -> Iterator[str]:
     script = (DEPLOY / "mariadb" / "20-reader.sh").read_text()
     tables = re.sub(r"^--.*\n", "", (DEPLOY / "mariadb" / "10-tables.sql").read_text(), flags=re.MULTILINE)
     with scratch_database() as database:
-        account = re.sub(
-            r"'fluxport'@'%'", f"'{database.name}'@'127.0.0.1'", script.split("<<SQL\n")[1].split("\nSQL")[0]
-        )
-        account = account.replace("${READER_PASSWORD}", VALUES["READER_PASSWORD"]).replace(
-            "shop.*", f"{database.name}.*"
-        )
+        name, password = database.name, VALUES["READER_PASSWORD"]
+        account = re.sub(r"'fluxport'@'%'", f"'{name}'@'127.0.0.1'", script.split("<<SQL\n")[1].split("\nSQL")[0])
+        account = account.replace("${READER_PASSWORD}", password).replace("shop.*", f"{name}.*")
         try:
             for statement in (tables + account).split(";"):
                 if statement.strip():
                     database.run(statement)
-            url = urlsplit(database.url)
-            yield url._replace(
-                netloc=f"{database.name}:{VALUES['READER_PASSWORD']}@127.0.0.1:{url.port or 3306}"
-            ).geturl()
+            yield f"mysql://{name}:{password}@{database.url.rpartition('@')[2]}"
         finally:
-            database.run(f"DROP USER IF EXISTS '{database.name}'@'127.0.0.1'")
+            database.run(f"DROP USER IF EXISTS '{name}'@'127.0.0.1'")
 
 
 def test_the_account_of_the_composition_can_read_and_nothing_else(shop: str, tmp_path: Path) -> None:
