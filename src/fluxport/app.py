@@ -18,6 +18,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from fluxport.config import DEVELOPMENT_SECRET, Config
@@ -25,6 +26,7 @@ from fluxport.errors import FluxportError, QueryRefused, Refused
 from fluxport.keeper import EmbeddedWorker
 from fluxport.loops import attempt, background, end_with_any_thread, keep_going
 from fluxport.plan import Connection, Sensors, guard_dialect
+from fluxport.signals import terminating
 from fluxport.stages import Limits
 from fluxport.stores import stores
 
@@ -730,9 +732,6 @@ def serve(config: Config, ready: Callable[[Ports], None], *, worker: Sequence[st
 
     ``worker`` are the words after ``fluxport`` that start a worker beside the service; none, no worker.
     """
-    for number in (signal.SIGTERM, signal.SIGINT):
-        # The server raises the signal that ended it once more when it has shut down; what follows must still happen.
-        signal.signal(number, lambda *_: None)
     end_with_any_thread()
     check_accounts(config)
     with kept_database(config) as kept, shared_stores(kept) as (settled, named):
@@ -741,6 +740,15 @@ def serve(config: Config, ready: Callable[[Ports], None], *, worker: Sequence[st
         running = service(settled)
         beside = EmbeddedWorker(worker, {"FLUXPORT_DATABASE": settled.database, **named})
         http = server(running, bound.getsockname()[1], beside)
+
+        def end(number: int, frame: FrameType | None) -> None:
+            http.should_exit = True
+
+        for number in (signal.SIGTERM, signal.SIGINT):
+            # The server has handlers of its own while it runs. Then it raises the signal that ended it once more, and
+            # what follows must still happen.
+            signal.signal(number, end)
+        terminating()
         announce(http, lambda: ready(Ports(bound.getsockname()[1], running.grpc_port, running.flight_port)))
         with beside.running():
             http.run(sockets=[bound])

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +18,7 @@ import pytest
 from fault_proxy import FaultProxy
 from fluxport.jobs.store import Store
 from mysql_support import wait_until
-from service_support import SECRET, Client, emulator, process
+from service_support import SECRET, Client, children, emulator, process
 
 BODY = {"source": {"query": "SELECT id, name, email FROM users"}, "format": "csv"}
 LONG_GRACE_S = 600
@@ -42,15 +47,16 @@ def recorded(folder: Path, export_id: str) -> tuple[str, list[str]]:
     return record.status, [reason["code"] for reason in record.attempt_errors]
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT])
 @pytest.mark.parametrize(("grace_s", "signals"), [(2, 1), (LONG_GRACE_S, 2)], ids=["after its grace", "at once"])
 def test_a_service_and_its_worker_end_and_the_export_is_queued_again(
-    tmp_path: Path, grace_s: float, signals: int
+    tmp_path: Path, grace_s: float, signals: int, number: signal.Signals
 ) -> None:
     with emulator(tmp_path, 400_000) as url, FaultProxy(url, "stall", 2_000_000) as stalling:
         environ = settings(tmp_path, stalling.url, grace_s)
         with process("serve", "--port", "0", folder=tmp_path, environ=environ, until="listening on") as (served, line):
             export_id = running_export(Client(line.split("listening on ")[1].strip(), served.pid), stalling)
-            end(served, signals)
+            end(served, signals, number)
     assert recorded(tmp_path, export_id) == ("queued", ["worker_stopped"])
     assert not [path for path in (tmp_path / "exports").iterdir() if path.name.endswith(".part")]
 
@@ -95,13 +101,58 @@ def test_a_second_signal_ends_a_worker_at_once(tmp_path: Path, nohup: bool) -> N
     assert recorded(tmp_path, export_id) == ("queued", ["worker_stopped"])
 
 
-def end(started: Any, signals: int) -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_service_ends_while_it_starts(tmp_path: Path, number: signal.Signals) -> None:
+    with emulator(tmp_path) as url, FaultProxy(url, "stall") as stalling:
+        environ = settings(tmp_path, stalling.url, LONG_GRACE_S) | {"APP_ENV": "production"}
+        with starting("serve", "--port", "0", folder=tmp_path, environ=environ) as started:
+            assert stalling.faulted.wait(60)  # it looks at what the account may do
+            started.send_signal(number)
+            wait(started, 120)
+    assert started.returncode == 1
+    assert said(tmp_path).splitlines()[-1] == "fluxport: interrupted; nothing was left behind."
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
+@pytest.mark.parametrize("until", ["", "Fluxport is ready"], ids=["while it starts", "while it runs"])
+def test_a_demo_leaves_no_process_and_no_file(tmp_path: Path, until: str, number: signal.Signals) -> None:
+    """SIGHUP: its terminal is closed. What is killed leaves its files."""
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    words = ("demo", "--rows", "1000", "--port", "0")
+    with starting(*words, folder=tmp_path, environ={"TMPDIR": str(folder)}) as started:
+        assert wait_until(lambda: any(folder.iterdir()) and until in said(tmp_path), 120)
+        others = children(started.pid)
+        started.send_signal(number)
+        wait(started, 120)
+    assert wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in others), 60)
+    assert number == signal.SIGKILL or list(folder.iterdir()) == []
+
+
+@contextmanager
+def starting(*words: str, folder: Path, environ: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+    """``fluxport words...`` in ``folder``, not waited for; :func:`said` is its output."""
+    command = [sys.executable, "-m", "fluxport", *words]
+    with (folder / "output").open("w") as output:
+        started = subprocess.Popen(command, cwd=folder, env=os.environ | environ, stdout=output, stderr=output)
+        try:
+            yield started
+        finally:
+            started.kill()
+            started.wait()
+
+
+def said(folder: Path) -> str:
+    return (folder / "output").read_text()
+
+
+def end(started: Any, signals: int, number: signal.Signals = signal.SIGTERM) -> None:
     """Send so many signals, the second when the first has been taken; it ends long before ``LONG_GRACE_S``."""
-    for number in range(signals):
-        if number:
+    for nth in range(signals):
+        if nth:
             with pytest.raises(TimeoutError):  # it waits for the export
                 wait(started, 3)
-        started.send_signal(signal.SIGTERM)
+        started.send_signal(number)
     wait(started, 120)
 
 

@@ -7,7 +7,6 @@ import json
 import os
 import secrets as random
 import shlex
-import signal
 import subprocess
 import sys
 import tempfile
@@ -42,6 +41,9 @@ QUERY = "SELECT id, name, email, created_at, score FROM users"
 )
 def demo(rows: int, port: int, check: bool) -> None:
     """Run a MySQL emulator with seeded users, a trading journal, sensors, and the service in front of them."""
+    from fluxport.signals import interruptible
+
+    interruptible()  # the emulator is in a session of its own, which no terminal ends
     with emulator(rows) as url, tempfile.TemporaryDirectory(prefix="fluxport-demo-") as folder:
         config = _config(url, 0 if check else port, Path(folder))
         if check:
@@ -65,18 +67,16 @@ def demo(rows: int, port: int, check: bool) -> None:
 @contextlib.contextmanager
 def emulator(rows: int) -> Iterator[str]:
     """An emulator in a process of its own, on a free port; its URL once it is ready."""
-    command = [sys.executable, "-m", "fluxport", "emulate", "mysql", "--rows", str(rows), "--port", "0"]
+    command = [sys.executable, "-m", "fluxport", "emulate", "mysql", "--rows", str(rows), "--port", "0", "--attached"]
+    # Leaving the block closes its standard input, which ends it.
     with subprocess.Popen(  # noqa: S603  our own program with our own words
-        command, stdout=subprocess.PIPE, text=True, start_new_session=True
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
     ) as process:
-        try:
-            assert process.stdout is not None
-            line = process.stdout.readline()
-            if not line.startswith("listening on "):
-                raise Broken("The MySQL emulator did not start; its own message is above.", code="emulator_failed")
-            yield line.removeprefix("listening on ").strip()
-        finally:
-            process.send_signal(signal.SIGTERM)
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        if not line.startswith("listening on "):
+            raise Broken("The MySQL emulator did not start; its own message is above.", code="emulator_failed")
+        yield line.removeprefix("listening on ").strip()
 
 
 def _config(url: str, port: int, folder: Path) -> Config:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+
 import click
 
 
@@ -17,9 +20,20 @@ def emulate() -> None:
 @click.option("--user", default="fluxport", show_default=True, help="The one account.")
 @click.option("--password", default="fluxport", show_default=True, help="Its password.")
 @click.option("--database", default="app", show_default=True, help="The one database.")
-def mysql(rows: int, host: str, port: int, user: str, password: str, database: str) -> None:
+@click.option("--attached", is_flag=True, hidden=True, help="End when standard input does.")
+def mysql(rows: int, host: str, port: int, user: str, password: str, database: str, attached: bool) -> None:
     """The MySQL wire protocol over an embedded database: users(id, name, email, created_at, score)."""
     from fluxport.emulator.server import EmulatorOptions, run
+    from fluxport.loops import background
 
+    if attached:
+        background("fluxport-attached", _end_with_input)
     options = EmulatorOptions(host=host, port=port, rows=rows, user=user, password=password, database=database)
     run(options, lambda bound: click.echo(f"listening on mysql://{user}:{password}@{host}:{bound}/{database}"))
+
+
+def _end_with_input() -> None:
+    """Standard input ends with the process that holds its other end, however that ends."""
+    while os.read(0, 1024):
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from fluxport.cli.heap import frugal_malloc
-from fluxport.cli.signals import interruptible
 from fluxport.errors import Refused, Unavailable, WarningsFound
+from fluxport.signals import interruptible
 
 if TYPE_CHECKING:
     from fluxport.config import Config

@@ -16,9 +16,9 @@ from urllib.parse import quote, urlencode
 
 import click
 
-from fluxport.cli.signals import interruptible
 from fluxport.errors import Broken, FluxportError, Refused, Unavailable
 from fluxport.headers import is_value, web_address
+from fluxport.signals import interruptible
 from fluxport.stages import Chunks
 
 TIMEOUT_S = 60.0

@@ -31,8 +31,10 @@ def serve(host: str | None, port: int | None, grpc_port: int | None, config_path
     frugal_malloc()
     from fluxport import app
     from fluxport.config import load
+    from fluxport.signals import interruptible
     from fluxport.telemetry.logs import configure
 
+    interruptible()
     config = load(config_path, flags={"server.host": host, "server.port": port, "grpc.port": grpc_port})
     configure(config.logging.level, config.logging.format)
     words = [] if no_worker else ["worker", *(["--config", str(config_path)] if config_path else [])]

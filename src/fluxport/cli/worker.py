@@ -27,9 +27,9 @@ def worker(config_path: Path | None, attached: bool) -> None:
 
     frugal_malloc()
     from fluxport import app
-    from fluxport.cli.signals import ending
     from fluxport.config import load
     from fluxport.loops import background, end_with_any_thread
+    from fluxport.signals import ending
     from fluxport.telemetry.logs import configure
 
     config = load(config_path)

@@ -1,4 +1,4 @@
-"""Signals that end a command: what it has begun is removed before it goes."""
+"""Signals that end a command: what it has begun is ended or removed before it goes."""
 
 from __future__ import annotations
 
@@ -16,8 +16,19 @@ def interruptible() -> None:
     """Let the signals that would end this process unwind it instead, as Ctrl-C does; one that is ignored, as by a shell
     that runs it in the background, stays so."""
     for number in ending():
-        if number != signal.SIGINT and signal.getsignal(number) != signal.SIG_IGN:
+        if signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, _interrupt)
+
+
+def terminating() -> None:
+    """Let the other signals that end a command do what SIGTERM does, for a server that answers that one itself."""
+    for number in ending():
+        if number not in (signal.SIGTERM, signal.SIGINT) and signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, _terminate)
+
+
+def _terminate(signum: int, frame: FrameType | None) -> None:
+    signal.raise_signal(signal.SIGTERM)
 
 
 def _interrupt(signum: int, frame: FrameType | None) -> None:
