@@ -83,7 +83,7 @@ def _command(name: str, command: click.Command) -> str:
         p.make_metavar(click.Context(command)) for p in command.params if isinstance(p, click.Argument)
     )
     parts = [f"### `{name}`", prose(command.help or ""), f"```text\n{name} [OPTIONS] {arguments}".rstrip() + "\n```"]
-    options = [p for p in command.params if isinstance(p, click.Option)]
+    options = [p for p in command.params if isinstance(p, click.Option) and not p.hidden]
     if options:
         parts.append(table(["option", "value", "default", "what it does"], map(_option, options)))
     return "\n\n".join(parts)
