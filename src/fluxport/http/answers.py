@@ -101,11 +101,12 @@ async def crash_answer(request: Request, error: Exception) -> Response:
     return problem(request, 500, "internal", "Something of ours failed; the log has it under this request's id.")
 
 
-def file_headers(filename: str, media_type: str, job_id: str) -> dict[str, str]:
+def file_headers(filename: str, media_type: str, job_id: str | None = None) -> dict[str, str]:
+    """Of a file, and of the export that it comes from if there is one."""
     return {
         "Content-Type": media_type,
         "Content-Disposition": content_disposition(filename),
-        "X-Export-Id": job_id,
+        **({} if job_id is None else {"X-Export-Id": job_id}),
         "Cache-Control": "private, no-store",
         "X-Content-Type-Options": "nosniff",
         "Referrer-Policy": "no-referrer",

@@ -23,6 +23,7 @@ from starlette.types import Receive, Scope, Send
 
 from fluxport.errors import Canceled, FluxportError, Unavailable
 from fluxport.http.answers import file_headers
+from fluxport.http.routing import HeadersOnly, is_head
 from fluxport.jobs.exports import Exports
 from fluxport.jobs.slots import Reading
 from fluxport.jobs.store import Caller
@@ -213,8 +214,12 @@ def is_blind(request: Request) -> bool:
 
 async def streamed(
     exports: Exports, spec: ExportSpec, caller: Caller, request: Request, *, threads: Executor, send_timeout_s: float
-) -> StreamedFile:
-    """A direct stream as the answer to ``request``."""
+) -> Response:
+    """A direct stream as the answer to ``request``. HEAD has everything checked and gets the headers of the file: no
+    export begins and no query runs."""
+    if is_head(request):
+        export = await run_in_threadpool(exports.check, spec, caller)
+        return HeadersOnly(file_headers(export.filename, export.media_type))
     made = await run_in_threadpool(exports.stream, spec, caller, whole=is_blind(request))
     return StreamedFile(
         made.chunks,

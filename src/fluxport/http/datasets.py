@@ -6,7 +6,7 @@ import asyncio
 import json
 from concurrent.futures import Executor
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from fastapi.responses import JSONResponse, Response
 
 from fluxport.auth.scopes import allows
@@ -14,14 +14,15 @@ from fluxport.errors import NotFound
 from fluxport.http.answers import NO_STORE
 from fluxport.http.callers import Callers
 from fluxport.http.native import EXPORT_BODY
+from fluxport.http.routing import Router
 from fluxport.jobs.exports import Exports
 from fluxport.plan import ExportSpec
 from fluxport.sources import scheme_of
 from fluxport.strict_json import read_json
 
 
-def router(exports: Exports, callers: Callers, *, threads: Executor) -> APIRouter:
-    routes = APIRouter(prefix="/v1", tags=["datasets"])
+def router(exports: Exports, callers: Callers, *, threads: Executor) -> Router:
+    routes = Router(prefix="/v1", tags=["datasets"])
 
     @routes.get("/datasets", summary="The datasets that you may export, with their columns and filters")
     async def datasets(request: Request) -> Response:

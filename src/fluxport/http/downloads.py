@@ -9,7 +9,7 @@ import secrets
 from collections.abc import Callable
 from typing import TypeAlias
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from fastapi.responses import JSONResponse, Response
 from starlette.concurrency import run_in_threadpool
 from starlette.types import Message, Receive, Scope, Send
@@ -21,14 +21,15 @@ from fluxport.http.answers import NO_STORE
 from fluxport.http.bridge import disconnect
 from fluxport.http.callers import Callers, address_of
 from fluxport.http.files import Files, file_of
+from fluxport.http.routing import Router
 from fluxport.jobs.exports import Exports
 from fluxport.jobs.links import Links
 from fluxport.jobs.store import Record
 from fluxport.strict_json import read_json
 
 
-def router(exports: Exports, callers: Callers, links: Links, files: Files) -> APIRouter:
-    routes = APIRouter(prefix="/v1", tags=["downloads"])
+def router(exports: Exports, callers: Callers, links: Links, files: Files) -> Router:
+    routes = Router(prefix="/v1", tags=["downloads"])
     store = exports.store
 
     @routes.post("/exports/{export_id}/links", status_code=201, summary="A new download link")
@@ -65,7 +66,6 @@ def router(exports: Exports, callers: Callers, links: Links, files: Files) -> AP
         once = _digest(token) if purpose == "once" else None
         return watched(files.answer(record, request), exports, record, address_of(request), once=once)
 
-    @routes.head("/exports/{export_id}/file", include_in_schema=False)
     @routes.get("/exports/{export_id}/file", summary="The file, for whoever holds a link to it")
     async def file(request: Request, export_id: str, token: str = "") -> Response:
         record, purpose = await found(export_id, token)

@@ -16,6 +16,7 @@ from starlette.responses import Response
 from fluxport.errors import Conflict, Gone, NotFound
 from fluxport.http.answers import file_headers
 from fluxport.http.bridge import StreamedFile, is_blind
+from fluxport.http.routing import HeadersOnly, is_head
 from fluxport.jobs.spool import Spool, Spooled, whole
 from fluxport.jobs.store import Record
 from fluxport.partfiles import MANIFEST, zipped
@@ -81,8 +82,8 @@ class Files:
     def _sent(
         self, chunks: Callable[[], Chunks], headers: Mapping[str, str], request: Request, status: int = 200
     ) -> Response:
-        if request.method == "HEAD":
-            return Response(status_code=status, headers=headers)
+        if is_head(request):
+            return HeadersOnly(headers, status)
         spooled = None
         if "Content-Length" not in headers and is_blind(request):
             spooled = Spooled(self.spool)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from fastapi.responses import JSONResponse, Response
 from starlette.concurrency import run_in_threadpool
 
 from fluxport.auth.signing import Version
 from fluxport.errors import Refused
 from fluxport.http.callers import Callers
+from fluxport.http.routing import Router
 from fluxport.jobs.exports import Exports
 from fluxport.jobs.links import Links
 from fluxport.jobs.request import ExportRequest
@@ -35,8 +36,8 @@ STATUS_WORDS: dict[Status, str] = {
 _EMAIL = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9](?:[A-Za-z0-9.-]{0,250}[A-Za-z0-9])?")
 
 
-def router(exports: Exports, callers: Callers, links: Links, *, compression: str) -> APIRouter:
-    routes = APIRouter(tags=["FluxQuery"])
+def router(exports: Exports, callers: Callers, links: Links, *, compression: str) -> Router:
+    routes = Router(tags=["FluxQuery"])
 
     @routes.post("/export", status_code=202, summary="Queue an export of a query")
     async def export(request: Request) -> Response:

@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
 import numpy as np
-from fastapi import APIRouter, Request
+from fastapi import Request
 from fastapi.responses import JSONResponse, Response
 
 from fluxport.errors import Refused
 from fluxport.http.answers import NO_STORE
 from fluxport.http.bridge import streamed
 from fluxport.http.callers import Callers
+from fluxport.http.routing import Router
 from fluxport.http.session import is_local
 from fluxport.jobs.exports import Exports
 from fluxport.jobs.store import Caller
@@ -110,8 +111,8 @@ class Door:
 
 def router(
     exports: Exports, callers: Callers, options: HistorianOptions, *, threads: Executor, send_timeout_s: float
-) -> APIRouter:
-    routes = APIRouter()
+) -> Router:
+    routes = Router()
     door = Door(exports, callers, options, threads)
     # Nothing waits for a database in the embedded store, all of it is work: as many files advance at once as there are
     # cores for, in turns, so that whoever writes points need not wait for all of them.
@@ -122,7 +123,7 @@ def router(
     return routes
 
 
-def add_old(routes: APIRouter, door: Door, files: Executor, send_timeout_s: float) -> None:
+def add_old(routes: Router, door: Door, files: Executor, send_timeout_s: float) -> None:
     tags: list[Any] = ["Historian"]
 
     @routes.get("/api/v1/export", tags=tags, summary="A range of sensors as a file")
@@ -149,7 +150,7 @@ def add_old(routes: APIRouter, door: Door, files: Executor, send_timeout_s: floa
         return JSONResponse({"sensors": [{"sensor_id": s.id} | sensor_json(s) for s in found]}, headers=NO_STORE)
 
 
-def add_native(routes: APIRouter, door: Door) -> None:
+def add_native(routes: Router, door: Door) -> None:
     tags: list[Any] = ["sensors"]
 
     @routes.get("/v1/sensors", tags=tags, summary="The sensors, by id")

@@ -6,13 +6,14 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request
+from fastapi import Query, Request
 from fastapi.responses import JSONResponse, Response
 from starlette.concurrency import run_in_threadpool
 
 from fluxport.errors import Refused
 from fluxport.http.answers import NO_STORE
 from fluxport.http.callers import Callers
+from fluxport.http.routing import Router
 from fluxport.jobs.exports import Exports
 from fluxport.jobs.schedule import Schedule, described, key_prefix
 from fluxport.jobs.view import audit_json
@@ -20,8 +21,8 @@ from fluxport.jobs.view import audit_json
 AUDIT_MAX = 1000
 
 
-def router(exports: Exports, callers: Callers, schedules: Mapping[str, Schedule]) -> APIRouter:
-    routes = APIRouter(prefix="/v1", tags=["history"])
+def router(exports: Exports, callers: Callers, schedules: Mapping[str, Schedule]) -> Router:
+    routes = Router(prefix="/v1", tags=["history"])
     store = exports.store
 
     @routes.get("/schedules", summary="Your schedules: when next, and how the last run went; an admin sees all")

@@ -6,7 +6,7 @@ import hashlib
 from concurrent.futures import Executor
 from typing import Any, get_args
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
@@ -15,6 +15,7 @@ from fluxport.http.answers import NO_STORE
 from fluxport.http.bridge import streamed
 from fluxport.http.callers import Callers
 from fluxport.http.events import event_lines
+from fluxport.http.routing import HeadersOnly, Router, is_head
 from fluxport.jobs.exports import Exports
 from fluxport.jobs.links import Links
 from fluxport.jobs.request import PRIORITIES, ExportRequest
@@ -84,16 +85,17 @@ EXPORT_BODY: dict[str, Any] = {
 
 
 PAGE_MAX = 100
+EVENTS = "text/event-stream"
 
 
-def router(exports: Exports, callers: Callers, links: Links, *, threads: Executor, send_timeout_s: float) -> APIRouter:
-    routes = APIRouter(prefix="/v1", tags=["exports"])
+def router(exports: Exports, callers: Callers, links: Links, *, threads: Executor, send_timeout_s: float) -> Router:
+    routes = Router(prefix="/v1", tags=["exports"])
     add_stream(routes, exports, callers, threads, send_timeout_s)
     add_exports(routes, exports, callers, links)
     return routes
 
 
-def add_stream(routes: APIRouter, exports: Exports, callers: Callers, threads: Executor, send_timeout_s: float) -> None:
+def add_stream(routes: Router, exports: Exports, callers: Callers, threads: Executor, send_timeout_s: float) -> None:
     @routes.post("/stream", openapi_extra=EXPORT_BODY, summary="Export, answered with the file itself")
     async def stream(request: Request) -> Response:
         caller, body = await callers.verified(request)
@@ -101,7 +103,7 @@ def add_stream(routes: APIRouter, exports: Exports, callers: Callers, threads: E
         return await streamed(exports, spec, caller, request, threads=threads, send_timeout_s=send_timeout_s)
 
 
-def add_exports(routes: APIRouter, exports: Exports, callers: Callers, links: Links) -> None:
+def add_exports(routes: Router, exports: Exports, callers: Callers, links: Links) -> None:
     store = exports.store
 
     def told(record: Record, request: Request) -> dict[str, Any]:
@@ -159,6 +161,6 @@ def add_exports(routes: APIRouter, exports: Exports, callers: Callers, links: Li
         last = request.headers.get("last-event-id", "0")
         if not (last.isascii() and last.isdigit() and len(last) <= 9):
             raise Refused("'Last-Event-ID' is the number of an event.", code="bad_event_id")
-        return StreamingResponse(
-            event_lines(exports, export_id, int(last)), headers=NO_STORE, media_type="text/event-stream"
-        )
+        if is_head(request):
+            return HeadersOnly(NO_STORE, media_type=EVENTS)
+        return StreamingResponse(event_lines(exports, export_id, int(last)), headers=NO_STORE, media_type=EVENTS)

@@ -6,11 +6,12 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from fastapi.responses import HTMLResponse, JSONResponse, Response
 
 from fluxport.errors import NotFound
 from fluxport.http.apidocs import page
+from fluxport.http.routing import Router
 from fluxport.http.secured import html_headers
 from fluxport.http.session import Audience, among
 from fluxport.telemetry import metrics
@@ -23,10 +24,10 @@ def router(
     *,
     metrics_for: Audience,
     details_for: Audience,
-) -> APIRouter:
+) -> Router:
     """``ready`` tries what the service depends on; ``metrics_for`` says who may read the metrics,
     ``details_for`` who the names of what it depends on, and the description of the API."""
-    routes = APIRouter(tags=["operations"])
+    routes = Router(tags=["operations"])
 
     @routes.get("/health/live", summary="That the process answers")
     async def live() -> dict[str, str]:

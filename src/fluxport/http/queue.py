@@ -12,7 +12,7 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from typing import Any
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from fastapi.responses import JSONResponse, Response
 from starlette.concurrency import run_in_threadpool
 
@@ -26,6 +26,7 @@ from fluxport.http.callers import Callers, address_of, came
 from fluxport.http.cookies import SAFE, check_same_origin
 from fluxport.http.downloads import watched
 from fluxport.http.files import Files
+from fluxport.http.routing import Router
 from fluxport.http.session import Audience, among, is_local
 from fluxport.jobs.exports import Exports
 from fluxport.jobs.links import Links
@@ -110,8 +111,8 @@ def router(
     *,
     threads: Executor,
     send_timeout_s: float,
-) -> APIRouter:
-    routes = APIRouter(prefix="/api", tags=["Export queue"])
+) -> Router:
+    routes = Router(prefix="/api", tags=["Export queue"])
 
     @routes.get("/health", summary="How the exports of all users stand")
     async def health(request: Request) -> Response:
@@ -134,7 +135,7 @@ def router(
     return routes
 
 
-def add_jobs(routes: APIRouter, door: Door) -> None:
+def add_jobs(routes: Router, door: Door) -> None:
     store = door.exports.store
 
     @routes.post("/exports/jobs", status_code=202, summary="Queue an export of a dataset")
@@ -167,7 +168,7 @@ def add_jobs(routes: APIRouter, door: Door) -> None:
         return enveloped(await run_in_threadpool(lambda: door.renew(door.own(export_id, caller))))
 
 
-def add_files(routes: APIRouter, door: Door, files: Files, threads: Executor, send_timeout_s: float) -> None:
+def add_files(routes: Router, door: Door, files: Files, threads: Executor, send_timeout_s: float) -> None:
     store = door.exports.store
 
     @routes.get("/exports/jobs/{export_id}/download", summary="The file, once for each token")

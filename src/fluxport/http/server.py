@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -83,8 +84,12 @@ def _described(openapi: Callable[[], dict[str, Any]]) -> Callable[[], dict[str, 
     """The description, with our answer to a parameter that is not right instead of FastAPI's own."""
 
     def described() -> dict[str, Any]:
-        found = openapi()
+        with warnings.catch_warnings():
+            # GET and HEAD of a route are one operation, of which FastAPI makes two.
+            warnings.filterwarnings("ignore", "Duplicate Operation ID")
+            found = openapi()
         for methods in found["paths"].values():
+            methods.pop("head", None)
             for operation in methods.values():
                 if operation["responses"].pop("422", None) is not None:
                     operation["responses"]["400"] = {

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from anyio import CapacityLimiter, to_thread
-from fastapi import APIRouter, Request
+from fastapi import Request
 from fastapi.responses import JSONResponse, Response
 from starlette.concurrency import run_in_threadpool
 
@@ -17,6 +17,7 @@ from fluxport.errors import NotFound, Refused, Unauthorized, Unavailable
 from fluxport.http.answers import NO_STORE
 from fluxport.http.callers import Callers, address_of
 from fluxport.http.cookies import check_same_origin
+from fluxport.http.routing import Router
 from fluxport.strict_json import read_json
 
 # A password is hashed for some 20 ms in 19 MiB: so many at once, and so many more that wait for it.
@@ -42,8 +43,8 @@ BODY: dict[str, Any] = {
 }
 
 
-def router(callers: Callers, sign_in: SignIn) -> APIRouter:
-    routes = APIRouter(prefix="/session", tags=["session"])
+def router(callers: Callers, sign_in: SignIn) -> Router:
+    routes = Router(prefix="/session", tags=["session"])
     hashing = CapacityLimiter(HASHES_AT_ONCE)
     cookies = callers.cookies
 

@@ -160,6 +160,11 @@ class Exports:
             raise Refused(f"Unknown dataset {name!r}; GET /v1/datasets tells which there are.", code="unknown_dataset")
         return found
 
+    def check(self, spec: ExportSpec, caller: Caller) -> Export:
+        """What :meth:`stream` would send, or the refusal that it would begin with; no query runs and nothing is
+        recorded."""
+        return self._allowed(spec, caller)
+
     def _allowed(
         self, spec: ExportSpec, caller: Caller, *, export_id: str = "planned", may_split: bool = False
     ) -> Export:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from fastapi import APIRouter
 from fastapi.responses import FileResponse, HTMLResponse, Response
 
 from fluxport.errors import NotFound
+from fluxport.http.routing import Router
 from fluxport.pages.assets import STATIC
 from fluxport.pages.shell import HEADERS, html
 
@@ -23,10 +23,10 @@ MEDIA_TYPES = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+
 FOREVER = "public, max-age=31536000, immutable"
 
 
-def router() -> APIRouter:
-    routes = APIRouter(include_in_schema=False)
+def router() -> Router:
+    routes = Router(include_in_schema=False)
     for path, page, title in PAGES:
-        routes.add_api_route(path, _shown(page, title), methods=["GET", "HEAD"])
+        routes.add_api_route(path, _shown(page, title))
 
     @routes.get("/static/{name}")
     def static(name: str) -> Response:

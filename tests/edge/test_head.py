@@ -1,0 +1,185 @@
+"""HEAD: every route that answers GET answers it with the same status and headers and without a body, and it begins,
+uses up and records nothing."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from fastapi.routing import iter_route_contexts
+
+from fluxport import app, config
+from services import require_program
+from whole_service import SENSOR, Whole, whole_service
+
+RANGE = f"sensor_id={SENSOR}&start_ts=1600000000000&end_ts=1800000000000"
+STREAMS = (f"/api/v1/export?{RANGE}&format=xlsx", "/api/exports/stream?type=trades&format=csv")
+# The moment is in them, or what is counted since the last request.
+VOLATILE = {"x-request-id", "date", "content-disposition", "x-export-id", "transfer-encoding"}
+COUNTING = {"/metrics", "/api/health"}
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Whole]:
+    with whole_service(tmp_path_factory.mktemp("head")) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def job(whole: Whole) -> dict[str, Any]:
+    return whole.export()
+
+
+def link(whole: Whole, export_id: str, *, one_time: bool = False) -> str:
+    made: str = whole.http.post(f"/v1/exports/{export_id}/links", json={"one_time": one_time}).json()["url"]
+    return made
+
+
+def routes(folder: Path, **flags: Any) -> list[tuple[str, set[str]]]:
+    """Path and methods of every route of the service."""
+    given = {
+        "connections.main.url": "mysql://nobody@127.0.0.1/nothing",
+        "database": f"sqlite:///{folder}/fluxport.db",
+        "stores.local.path": str(folder),
+    }
+    made = app.service(config.load(environ={}, folder=folder, flags=given | flags))
+    try:
+        return [(c.path or "", c.methods or set()) for c in iter_route_contexts(made.app.routes)]
+    finally:
+        made.close()
+
+
+@pytest.mark.parametrize("flags", [{}, {"export_queue.enabled": False}], ids=["all", "without the Export queue"])
+def test_every_route_that_takes_get_takes_head(tmp_path: Path, flags: dict[str, Any]) -> None:
+    found = [(path, methods) for path, methods in routes(tmp_path, **flags) if "GET" in methods]
+    assert {"/", "/health/live", "/metrics", "/openapi.json", "/jobs", "/v1/exports"} < {path for path, _ in found}
+    assert [path for path, methods in found if "HEAD" not in methods] == []
+
+
+def test_head_answers_what_get_answers_without_the_body(whole: Whole, job: dict[str, Any], tmp_path: Path) -> None:
+    files = {
+        "/v1/exports/{export_id}/file": link(whole, job["id"]),
+        "/static/{name}": next(
+            word for word in whole.http.get("/").text.split('"') if word.startswith("/static/") and word.endswith(".js")
+        ),
+    }
+    queries = {
+        "/jobs": f"?id={job['id']}",
+        "/api/v1/export": f"?{RANGE}",
+        "/api/v1/query": f"?{RANGE}",
+        "/api/exports/stream": "?type=trades",
+    }
+    queued = whole.http.post("/api/exports/jobs", json={"type": "trades"}).json()["data"]["id"]
+    whole.ended(queued)
+    token = whole.http.get(f"/api/exports/jobs/{queued}").json()["data"]["downloadToken"]
+    files["/api/exports/jobs/{export_id}/download"] = f"/api/exports/jobs/{queued}/download?token={token}"
+    names = {"{export_id}": job["id"], "{sensor_id:path}": SENSOR, "{name}": "trades"}
+    for path, methods in routes(tmp_path):
+        if "GET" not in methods:
+            continue
+        names["{export_id}"] = queued if path.startswith("/api/") else job["id"]
+        target = path
+        for name, value in names.items():
+            target = target.replace(name, value)
+        target = files.get(path, target) + queries.get(path, "")
+        head = whole.http.head(target)
+        with whole.http.stream("GET", target) as got:
+            assert (head.status_code, head.content) == (got.status_code, b""), path
+            assert got.status_code == 200, (path, got.read())
+            ignored = VOLATILE | ({"content-length"} if path in COUNTING else set())
+            expected = {name: value for name, value in got.headers.items() if name not in ignored}
+            assert {name: value for name, value in head.headers.items() if name not in ignored} == expected, path
+
+
+def test_head_is_refused_as_get_is(whole: Whole) -> None:
+    for target in (
+        "/v1/exports/none",
+        "/v1/exports/none/events",
+        "/api/v1/export?sensor_id=none&start_ts=1&end_ts=2",
+        "/api/v1/export?format=pdf",
+        "/api/exports/stream?type=none",
+        "/nothing",
+    ):
+        head, got = whole.http.head(target), whole.http.get(target)
+        assert (head.status_code, head.content) == (got.status_code, b"")
+        assert head.status_code >= 400
+    assert httpx.head(whole.base + "/v1/exports").status_code == 401
+    assert "HEAD" in httpx.delete(whole.base + "/health/live").headers["Allow"]
+
+
+@pytest.mark.parametrize("target", STREAMS)
+def test_head_of_a_stream_begins_no_export(whole: Whole, target: str) -> None:
+    exports, audit = whole.http.get("/v1/exports").json(), whole.http.get("/v1/audit").json()
+    answer = whole.http.head(target)
+    assert answer.status_code == 200
+    assert "attachment" in answer.headers["content-disposition"]
+    assert "x-export-id" not in answer.headers
+    assert whole.http.get("/v1/exports").json() == exports
+    assert whole.http.get("/v1/audit").json() == audit
+
+
+def test_head_of_events_ends_at_once_while_the_export_runs(whole: Whole) -> None:
+    """Of an export that waits: GET would not end before it has."""
+    body = {"source": {"query": "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT i FROM n"}}
+    body["source"]["connection"] = "journal"
+    waiting = whole.http.post("/v1/exports", json=body)
+    assert waiting.status_code == 202, waiting.text
+    export_id = waiting.json()["id"]
+    answer = whole.http.head(f"/v1/exports/{export_id}/events")
+    assert (answer.status_code, answer.content) == (200, b"")
+    assert answer.headers["content-type"].startswith("text/event-stream")
+    assert whole.http.get(f"/v1/exports/{export_id}").json()["status"] in ("queued", "running")
+    assert whole.http.delete(f"/v1/exports/{export_id}").json()["status"] == "canceled"
+
+
+def test_head_redeems_no_one_time_link(whole: Whole, job: dict[str, Any]) -> None:
+    once = link(whole, job["id"], one_time=True)
+    for headers in ({}, {"Accept": "text/html"}, {"Range": "bytes=0-"}):
+        assert httpx.head(once, headers=headers).status_code in (200, 206)
+    head = httpx.head(once)
+    got = httpx.get(once)
+    assert got.status_code == 200
+    assert int(head.headers["content-length"]) == len(got.content) == job["files"][0]["bytes"]
+    assert head.headers["etag"] == got.headers["etag"] == f'"{job["files"][0]["sha256"]}"'
+    assert (httpx.head(once).status_code, httpx.get(once).status_code) == (410, 410)
+
+
+def test_head_of_several_files_has_no_length_that_is_not_the_zip_s(whole: Whole) -> None:
+    several = whole.export(options={"max_rows_per_file": 200})
+    url = link(whole, several["id"])
+    head = httpx.head(url)
+    assert head.headers["content-type"] == "application/zip"
+    assert "content-length" not in head.headers
+    assert int(httpx.head(f"{url}&part=1").headers["content-length"]) == several["files"][0]["bytes"]
+
+
+def test_programs_of_load_balancers_are_answered(whole: Whole) -> None:
+    url = whole.base + "/health/live"
+    require_program("curl")
+    require_program("wget")
+    curl = subprocess.run(["curl", "-sfI", "--http1.1", url], capture_output=True, timeout=60, check=True)
+    assert curl.stdout.startswith(b"HTTP/1.1 200")
+    old = subprocess.run(["curl", "-sfI", "--http1.0", url], capture_output=True, timeout=60, check=True)
+    assert b"content-length: 15" in old.stdout.lower()
+    wget = subprocess.run(["wget", "-S", "--spider", url], capture_output=True, timeout=60, check=True)
+    assert b"200 OK" in wget.stderr
+
+
+def test_head_of_http_1_0_ends_with_its_headers(whole: Whole, job: dict[str, Any]) -> None:
+    host, port = whole.base.removeprefix("http://").split(":")
+    targets = {"/health/live": b"content-length: 15", STREAMS[0]: b"x-request-id"}
+    targets[link(whole, job["id"]).removeprefix(whole.base)] = f"content-length: {job['files'][0]['bytes']}".encode()
+    for target, header in targets.items():
+        with socket.create_connection((host, int(port)), timeout=60) as connection:
+            request = f"HEAD {target} HTTP/1.0\r\nAuthorization: Bearer {whole.key}\r\n\r\n"
+            connection.sendall(request.encode())
+            answer = b"".join(iter(lambda c=connection: c.recv(65536), b""))  # type: ignore[misc]
+        head, _, body = answer.partition(b"\r\n\r\n")
+        assert head.split(b" ")[1] == b"200", answer
+        assert header in head.lower()
+        assert body == b""
