@@ -37,6 +37,8 @@ wheel: .venv/.installed-dev
 	$(BIN)/python -m build --outdir dist .
 	$(PYTHON) -m venv build/clean
 	build/clean/bin/pip install -q dist/*.whl
+	cd build && clean/bin/fluxport demo --check 2>&1 | grep -F "pip install 'fluxport[demo]'"
+	build/clean/bin/pip install -q "$$(ls dist/*.whl)[demo]"
 	cd build && clean/bin/fluxport demo --check --rows 200000
 
 # Ours beside others, an hour on a quiet machine; bench/README.md tells what each script needs.
@@ -50,7 +52,7 @@ check: lint types layers test wheel
 .venv/.installed: pyproject.toml hatch_build.py $(wildcard web/*.json) web/vite.config.ts $(wildcard web/src/* web/src/*/*)
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@$(BIN)/pip install -q --disable-pip-version-check --upgrade "pip>=25.1"
-	@$(BIN)/pip install -q --disable-pip-version-check -e .
+	@$(BIN)/pip install -q --disable-pip-version-check -e '.[demo]'
 	@$(BIN)/python -m compileall -q src
 	@touch $@
 

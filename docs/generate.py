@@ -34,7 +34,7 @@ from fluxport.partfiles import ZIP_TYPE
 from fluxport.policy.guard.words import REFUSED_FUNCTIONS, Dialect
 
 DOCS = Path(__file__).resolve().parent
-SOURCE = Path(errors.__file__).resolve().parent
+SOURCES = [DOCS.parent / "src" / package for package in ("fluxport", "fluxport_emulator")]
 SENTENCES_MAX = 3  # of one error code in its table; the rest are variants of the same thing
 
 
@@ -367,9 +367,9 @@ HTTP_CODES: dict[str, tuple[int, str]] = {
 def raised() -> list[Raised]:
     """Every error that the source raises on purpose, in the order of the files."""
     found: list[Raised] = []
-    for path in sorted(SOURCE.rglob("*.py")):
-        if path != SOURCE / "errors.py":
-            found += _raised_in(ast.parse(path.read_text()), str(path.relative_to(SOURCE)))
+    for path in sorted(path for source in SOURCES for path in source.rglob("*.py")):
+        if path != SOURCES[0] / "errors.py":
+            found += _raised_in(ast.parse(path.read_text()), str(path.relative_to(DOCS.parent)))
     return found + list(_from_tables())
 
 
@@ -407,9 +407,9 @@ def _from_tables() -> Iterator[Raised]:
 
     for family, rows in ((errors.QueryFailed, servererrors._REJECTED), (errors.Unavailable, servererrors._PASSING)):
         for name, sentence in rows.values():
-            yield Raised(name, family, f"{sentence} (error …).", "sources/mysql/servererrors.py")
+            yield Raised(name, family, f"{sentence} (error …).", "src/fluxport/sources/mysql/servererrors.py")
     for _, name, sentence in lexer._STRAY:
-        yield Raised(name, errors.QueryRefused, sentence, "policy/guard/lexer.py")
+        yield Raised(name, errors.QueryRefused, sentence, "src/fluxport/policy/guard/lexer.py")
 
 
 def families() -> str:

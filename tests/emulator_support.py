@@ -20,8 +20,8 @@ from typing import Any
 import pymysql
 import pymysql.cursors
 
-from fluxport.emulator.server import EmulatorOptions, serve
-from fluxport.emulator.tables import SampleColumn, SampleTable
+from fluxport_emulator.server import EmulatorOptions, serve
+from fluxport_emulator.tables import SampleColumn, SampleTable
 
 USER = PASSWORD = "fluxport"
 CLIENTS = Path(__file__).parent / "emulator_clients"
@@ -94,7 +94,7 @@ class _Faults(logging.Handler):
 def emulator(**options: Any) -> Iterator[Running]:
     """An emulator in a thread; it must end when cancelled and never fail within itself."""
     settings = EmulatorOptions(**({"port": 0, "rows": 1} | options))
-    log = logging.getLogger("fluxport.emulator")
+    log = logging.getLogger("fluxport_emulator")
     watch = _Faults(logging.ERROR)
     log.addHandler(watch)
     port: list[int] = []
@@ -139,7 +139,7 @@ class RunningProcess(Running):
 
 _PROGRAM = """
 import json, sys
-from fluxport.emulator.server import EmulatorOptions, run
+from fluxport_emulator.server import EmulatorOptions, run
 run(EmulatorOptions(**json.loads(sys.argv[1])), lambda port: print(port, flush=True))
 """
 

@@ -29,7 +29,6 @@ from service_support import SECRET, emulator, service
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
-SOURCE = ROOT / "src" / "fluxport"
 PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md"), ROOT / "examples" / "README.md"])
 
 
@@ -98,7 +97,7 @@ def test_every_setting_and_old_name_is_in_the_reference_with_its_meaning() -> No
 
 def test_every_error_code_of_the_source_is_in_the_reference() -> None:
     """Found by text here, by syntax in the generator: what one overlooks, the other sees."""
-    source = "\n".join(path.read_text() for path in SOURCE.rglob("*.py"))
+    source = "\n".join(path.read_text() for path in (ROOT / "src").rglob("*.py"))
     patterns = (
         r'code="([a-z_]+)"',
         r'refuse\(\s*"([a-z_]+)"',

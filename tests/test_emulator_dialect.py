@@ -12,14 +12,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fluxport.emulator import dialect, show, types
-from fluxport.emulator.dialect import Scope, Translated
-from fluxport.emulator.engine import Engine, rows_of, run
-from fluxport.emulator.faults import SqlError
-from fluxport.emulator.session import _split
-from fluxport.emulator.statement import parse, without_comments
-from fluxport.emulator.tables import Catalog, users_table
-from fluxport.emulator.values import Value
+from fluxport_emulator import dialect, show, types
+from fluxport_emulator.dialect import Scope, Translated
+from fluxport_emulator.engine import Engine, rows_of, run
+from fluxport_emulator.faults import SqlError
+from fluxport_emulator.session import _split
+from fluxport_emulator.statement import parse, without_comments
+from fluxport_emulator.tables import Catalog, users_table
+from fluxport_emulator.values import Value
 
 CATALOG = Catalog.of("app", (users_table(100),), "fluxport")
 

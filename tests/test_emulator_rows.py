@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fluxport.emulator import packets, wire
-from fluxport.emulator.types import Layout
-from fluxport.emulator.wire import Payload
+from fluxport_emulator import packets, wire
+from fluxport_emulator.types import Layout
+from fluxport_emulator.wire import Payload
 
 
 def _payloads(data: bytes, sequence: int) -> Iterator[bytes]:

@@ -21,10 +21,10 @@ import pymysql
 import pytest
 
 from emulator_support import KINDS, PASSWORD, USER, Bare, Running, emulator, emulator_process, login_response
-from fluxport.emulator.auth import PasswordKey
-from fluxport.emulator.certificate import self_made
-from fluxport.emulator.server import EmulatorOptions, _check, run
 from fluxport.errors import Refused, Unavailable
+from fluxport_emulator.auth import PasswordKey
+from fluxport_emulator.certificate import self_made
+from fluxport_emulator.server import EmulatorOptions, _check, run
 
 PLUGINS = ("mysql_native_password", "caching_sha2_password")
 FOREVER = "SELECT SUM(a.id * b.id) FROM users a, users b, users c"
@@ -574,9 +574,17 @@ def test_the_password_is_not_shown() -> None:
 
 
 def test_the_module_needs_no_other_room() -> None:
-    code = "import sys, fluxport.emulator.server; print([m for m in sys.modules if m.startswith('fluxport.')])"
+    code = "import sys, fluxport_emulator.server; print([m for m in sys.modules if m.startswith('fluxport.')])"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    assert all(name.startswith(("fluxport.emulator", "fluxport.errors")) for name in eval(loaded))
+    assert all(name.startswith(("fluxport_emulator", "fluxport.errors")) for name in eval(loaded))
+
+
+@pytest.mark.parametrize("words", [["demo"], ["emulate", "mysql"]])
+def test_a_missing_extra_is_named_before_anything_starts(words: list[str]) -> None:
+    code = "import sys; sys.modules['duckdb'] = None; from fluxport.cli import main; main()"
+    done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=False)
+    said = "fluxport: The MySQL emulator needs DuckDB: pip install 'fluxport[demo]'.\n"
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", said)
 
 
 def test_clients_that_come_at_once_get_the_same_key_for_their_passwords() -> None:

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fluxport.emulator import parameters, wire
-from fluxport.emulator.auth import Account, PasswordKey, nonce
-from fluxport.emulator.faults import FatalError
-from fluxport.emulator.wire import Payload
+from fluxport_emulator import parameters, wire
+from fluxport_emulator.auth import Account, PasswordKey, nonce
+from fluxport_emulator.faults import FatalError
+from fluxport_emulator.wire import Payload
 
 
 @given(st.integers(0, 2**64 - 1))

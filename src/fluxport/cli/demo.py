@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 
 import click
 
+from fluxport.cli.emulate import require_duckdb
 from fluxport.errors import Broken
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ def demo(rows: int, port: int, check: bool) -> None:
     """Run a MySQL emulator with seeded users, a trading journal, sensors, and the service in front of them."""
     from fluxport.signals import interruptible
 
+    require_duckdb()
     interruptible()  # the emulator is in a session of its own, which no terminal ends
     with emulator(rows) as url, tempfile.TemporaryDirectory(prefix="fluxport-demo-") as folder:
         config = _config(url, 0 if check else port, Path(folder))

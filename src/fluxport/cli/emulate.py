@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import signal
 
 import click
+
+from fluxport.errors import Refused
 
 
 @click.group()
@@ -23,13 +26,20 @@ def emulate() -> None:
 @click.option("--attached", is_flag=True, hidden=True, help="End when standard input does.")
 def mysql(rows: int, host: str, port: int, user: str, password: str, database: str, attached: bool) -> None:
     """The MySQL wire protocol over an embedded database: users(id, name, email, created_at, score)."""
-    from fluxport.emulator.server import EmulatorOptions, run
+    require_duckdb()
     from fluxport.loops import background
+    from fluxport_emulator.server import EmulatorOptions, run
 
     if attached:
         background("fluxport-attached", _end_with_input)
     options = EmulatorOptions(host=host, port=port, rows=rows, user=user, password=password, database=database)
     run(options, lambda bound: click.echo(f"listening on mysql://{user}:{password}@{host}:{bound}/{database}"))
+
+
+def require_duckdb() -> None:
+    """Refused without the extra ``demo``. DuckDB is looked for and not imported, which takes a while."""
+    if importlib.util.find_spec("duckdb") is None:
+        raise Refused("The MySQL emulator needs DuckDB: pip install 'fluxport[demo]'.", code="missing_extra")
 
 
 def _end_with_input() -> None:

@@ -10,12 +10,12 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from fluxport.emulator import faults, packets, types, wire
-from fluxport.emulator.dialect import Translated
-from fluxport.emulator.faults import SqlError
-from fluxport.emulator.functions import MACROS
-from fluxport.emulator.origins import Origin
-from fluxport.emulator.tables import Catalog
+from fluxport_emulator import faults, packets, types, wire
+from fluxport_emulator.dialect import Translated
+from fluxport_emulator.faults import SqlError
+from fluxport_emulator.functions import MACROS
+from fluxport_emulator.origins import Origin
+from fluxport_emulator.tables import Catalog
 
 BATCH_ROWS = 8_192  # as fast as more, and a reader that stands still holds a few batches
 

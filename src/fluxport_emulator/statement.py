@@ -15,8 +15,8 @@ from sqlglot.dialects.mysql import MySQL
 from sqlglot.errors import ParseError, SqlglotError
 from sqlglot.tokenizer_core import Token, TokenType
 
-from fluxport.emulator import faults
-from fluxport.emulator.adapt import adapt
+from fluxport_emulator import faults
+from fluxport_emulator.adapt import adapt
 
 VERSION_NUMBER = 80039  # executable comments of newer versions stay comments
 STATEMENT_CHARS_MAX = 1 << 20

@@ -7,9 +7,9 @@ import struct
 from collections.abc import Callable, Mapping
 from decimal import Decimal, InvalidOperation
 
-from fluxport.emulator.faults import malformed_packet
-from fluxport.emulator.values import Value
-from fluxport.emulator.wire import Payload
+from fluxport_emulator.faults import malformed_packet
+from fluxport_emulator.values import Value
+from fluxport_emulator.wire import Payload
 
 _UNSIGNED = 0x80
 

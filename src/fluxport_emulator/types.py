@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 from enum import Enum
 
-from fluxport.emulator import wire
+from fluxport_emulator import wire
 
 NOT_NULL, PRIMARY_KEY, BLOB_FLAG, UNSIGNED, BINARY_FLAG, NO_DEFAULT = 1, 2, 16, 32, 128, 4096
 

@@ -8,8 +8,8 @@ from typing import TypeAlias
 
 from sqlglot import exp
 
-from fluxport.emulator.statement import Query
-from fluxport.emulator.tables import SampleColumn, SampleTable
+from fluxport_emulator.statement import Query
+from fluxport_emulator.tables import SampleColumn, SampleTable
 
 # The database and table a name in FROM means, or None for a common table expression; raises faults.SqlError.
 Resolve: TypeAlias = "Callable[[exp.Expr], tuple[str, SampleTable] | None]"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from fluxport.emulator.types import NO_DEFAULT, NOT_NULL, PRIMARY_KEY, ColumnType, column_type
+from fluxport_emulator.types import NO_DEFAULT, NOT_NULL, PRIMARY_KEY, ColumnType, column_type
 
 COLLATION = "utf8mb4_bin"  # text compares byte by byte
 # Above this many rows the users are computed as they are read: memory does not grow with their number.

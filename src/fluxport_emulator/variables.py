@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TypeAlias
 
-from fluxport.emulator import faults
+from fluxport_emulator import faults
 
 Setting: TypeAlias = "bool | int | float | str"
 

@@ -14,15 +14,15 @@ from typing import Protocol, TypeAlias
 
 import duckdb
 
-from fluxport.emulator import dialect, faults, show
-from fluxport.emulator.dialect import Scope, Translated
-from fluxport.emulator.engine import Engine, Result, rows_of, run
-from fluxport.emulator.faults import SqlError
-from fluxport.emulator.statement import Query, parse, without_comments
-from fluxport.emulator.tables import literal
-from fluxport.emulator.values import Value
-from fluxport.emulator.variables import CHARSETS, VERSION, Setting, Variables
-from fluxport.emulator.wire import ColumnDefinition, Status
+from fluxport_emulator import dialect, faults, show
+from fluxport_emulator.dialect import Scope, Translated
+from fluxport_emulator.engine import Engine, Result, rows_of, run
+from fluxport_emulator.faults import SqlError
+from fluxport_emulator.statement import Query, parse, without_comments
+from fluxport_emulator.tables import literal
+from fluxport_emulator.values import Value
+from fluxport_emulator.variables import CHARSETS, VERSION, Setting, Variables
+from fluxport_emulator.wire import ColumnDefinition, Status
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,12 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from fluxport.emulator import faults, wire
-from fluxport.emulator.auth import Account, PasswordKey, nonce
-from fluxport.emulator.channel import Channel
-from fluxport.emulator.faults import FatalError, SqlError
-from fluxport.emulator.variables import VERSION
-from fluxport.emulator.wire import Capability, Payload
+from fluxport_emulator import faults, wire
+from fluxport_emulator.auth import Account, PasswordKey, nonce
+from fluxport_emulator.channel import Channel
+from fluxport_emulator.faults import FatalError, SqlError
+from fluxport_emulator.variables import VERSION
+from fluxport_emulator.wire import Capability, Payload
 
 OFFERED = (
     Capability.LONG_PASSWORD

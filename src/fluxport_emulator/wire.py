@@ -9,7 +9,7 @@ import struct
 from dataclasses import dataclass
 from enum import IntEnum, IntFlag
 
-from fluxport.emulator.faults import SqlError, malformed_packet
+from fluxport_emulator.faults import SqlError, malformed_packet
 
 PAYLOAD_MAX = 0xFFFFFF  # bytes of one frame; a payload of this length or more goes on in the next frame
 UTF8MB4 = 45  # utf8mb4_general_ci, known to MySQL and MariaDB clients alike

@@ -11,8 +11,8 @@ import socket
 import ssl
 from collections.abc import Callable
 
-from fluxport.emulator import faults, wire
-from fluxport.emulator.faults import SqlError
+from fluxport_emulator import faults, wire
+from fluxport_emulator.faults import SqlError
 
 WRITE_AHEAD_BYTES = 1 << 20  # how much may wait for a slow client before the query does
 

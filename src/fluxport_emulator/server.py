@@ -22,17 +22,17 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from fluxport.emulator import faults, wire
-from fluxport.emulator.auth import Account, AuthPlugin
-from fluxport.emulator.certificate import self_made_context
-from fluxport.emulator.channel import Channel
-from fluxport.emulator.client import Client, ClientLimits
-from fluxport.emulator.engine import Engine
-from fluxport.emulator.login import LoginDesk
-from fluxport.emulator.session import Process
-from fluxport.emulator.tables import Catalog, SampleTable, users_table
-from fluxport.emulator.variables import Setting
 from fluxport.errors import Refused, Unavailable
+from fluxport_emulator import faults, wire
+from fluxport_emulator.auth import Account, AuthPlugin
+from fluxport_emulator.certificate import self_made_context
+from fluxport_emulator.channel import Channel
+from fluxport_emulator.client import Client, ClientLimits
+from fluxport_emulator.engine import Engine
+from fluxport_emulator.login import LoginDesk
+from fluxport_emulator.session import Process
+from fluxport_emulator.tables import Catalog, SampleTable, users_table
+from fluxport_emulator.variables import Setting
 
 log = logging.getLogger(__name__)
 ACCEPT_AGAIN_S = 0.1

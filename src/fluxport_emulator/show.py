@@ -6,9 +6,9 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from fluxport.emulator import faults
-from fluxport.emulator.dialect import Scope, condition
-from fluxport.emulator.tables import COLLATION, INFORMATION_SCHEMA_STORE, SampleTable, identifier, literal
+from fluxport_emulator import faults
+from fluxport_emulator.dialect import Scope, condition
+from fluxport_emulator.tables import COLLATION, INFORMATION_SCHEMA_STORE, SampleTable, identifier, literal
 
 _NAME = r"`(?:[^`]|``)+`|[\w$]+"
 _SHOW = re.compile(

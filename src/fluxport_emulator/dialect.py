@@ -16,11 +16,11 @@ import sqlglot
 from sqlglot import exp
 from sqlglot.errors import ErrorLevel
 
-from fluxport.emulator import faults
-from fluxport.emulator.origins import Origin, describe
-from fluxport.emulator.statement import Query, parse
-from fluxport.emulator.tables import INFORMATION_SCHEMA, INFORMATION_SCHEMA_STORE, Catalog, SampleTable
-from fluxport.emulator.values import Value, cast_text, constant
+from fluxport_emulator import faults
+from fluxport_emulator.origins import Origin, describe
+from fluxport_emulator.statement import Query, parse
+from fluxport_emulator.tables import INFORMATION_SCHEMA, INFORMATION_SCHEMA_STORE, Catalog, SampleTable
+from fluxport_emulator.values import Value, cast_text, constant
 
 
 @dataclass(frozen=True)

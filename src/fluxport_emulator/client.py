@@ -12,15 +12,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
-from fluxport.emulator import faults, parameters, wire
-from fluxport.emulator.auth import nonce
-from fluxport.emulator.channel import Channel
-from fluxport.emulator.engine import Engine, Result
-from fluxport.emulator.faults import FatalError, SqlError
-from fluxport.emulator.login import Login, LoginDesk, authenticate, decoded, greet
-from fluxport.emulator.packets import CHUNK_BYTES
-from fluxport.emulator.session import Done, Identity, Prepared, Process, Server, Session
-from fluxport.emulator.wire import Capability, Command, Payload
+from fluxport_emulator import faults, parameters, wire
+from fluxport_emulator.auth import nonce
+from fluxport_emulator.channel import Channel
+from fluxport_emulator.engine import Engine, Result
+from fluxport_emulator.faults import FatalError, SqlError
+from fluxport_emulator.login import Login, LoginDesk, authenticate, decoded, greet
+from fluxport_emulator.packets import CHUNK_BYTES
+from fluxport_emulator.session import Done, Identity, Prepared, Process, Server, Session
+from fluxport_emulator.wire import Capability, Command, Payload
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)

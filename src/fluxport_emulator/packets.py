@@ -15,8 +15,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from fluxport.emulator import wire
-from fluxport.emulator.types import Layout
+from fluxport_emulator import wire
+from fluxport_emulator.types import Layout
 
 Matrix: TypeAlias = npt.NDArray[np.uint8]
 Integers: TypeAlias = npt.NDArray[np.int64]
