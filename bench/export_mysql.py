@@ -128,9 +128,10 @@ def warm(url: str, query: str, form: str, runs: int) -> Result:
 
 def run_warm(url: str, query: str, form: str, runs: int) -> None:
     """In a process of its own: prints a Result as JSON."""
-    from fluxport.plan import Connection, ExportSpec, plan_export
+    from fluxport.plan import Connection, check, of_query
     from fluxport.policy.guard import GuardPolicy
     from fluxport.sinks.local import LocalOptions, LocalSink
+    from fluxport.spec import ExportSpec
     from fluxport.stages import Limits
 
     connection = Connection("main", url, GuardPolicy(dialect="mysql"))
@@ -139,7 +140,8 @@ def run_warm(url: str, query: str, form: str, runs: int) -> None:
     result = Result()
     for _ in range(runs + 1):
         began, used = time.perf_counter(), time.process_time()
-        planned = plan_export(ExportSpec(query, format=form), connection, limits=Limits())
+        spec = ExportSpec(query, format=form)
+        planned = check(spec, of_query(spec, connection), limits=Limits()).open("export")
         planned.tally.hashed = False  # as the command does: the receipt has the digest
         receipt = sink.put(path.name, planned.chunks())
         result.wall.append(time.perf_counter() - began)

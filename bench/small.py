@@ -109,8 +109,9 @@ def parts_ms(url: str, query: str, folder: Path) -> dict[str, float]:
     """What each part of a stream costs, in milliseconds of CPU, without HTTP and threads."""
     from fluxport.auth.scopes import EVERYTHING
     from fluxport.jobs.store import Caller, Store
-    from fluxport.plan import Connection, ExportSpec, plan_export
+    from fluxport.plan import Connection, check, of_query
     from fluxport.policy.guard import GuardPolicy
+    from fluxport.spec import ExportSpec
     from fluxport.stages import Limits
 
     connection = Connection("main", url, GuardPolicy(dialect="mysql", params=True))
@@ -120,7 +121,7 @@ def parts_ms(url: str, query: str, folder: Path) -> dict[str, float]:
     begun = deque[str]()
 
     def planned() -> Any:
-        return plan_export(spec, connection, limits=Limits(deadline_s=900.0))
+        return check(spec, of_query(spec, connection), limits=Limits(deadline_s=900.0)).open("export")
 
     def opened() -> None:
         source = planned().source

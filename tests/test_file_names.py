@@ -7,8 +7,8 @@ from urllib.parse import unquote
 
 import pytest
 
+from fluxport.file_names import file_name
 from fluxport.headers import content_disposition
-from fluxport.plan import file_name
 
 NOW = datetime(2026, 1, 31, tzinfo=UTC)
 UNSEEN = "\u202e\u202a\u2066\u2069\u200e\u200f\u061c\u200b\ufeff\u00ad\x85\ud800"

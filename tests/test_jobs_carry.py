@@ -10,8 +10,9 @@ import pytest
 from fluxport.jobs.carry import Carrier
 from fluxport.jobs.request import ExportRequest
 from fluxport.jobs.store import Caller, Record, Store
-from fluxport.plan import Connection, ExportSpec, plan_export
+from fluxport.plan import Connection, check, of_query
 from fluxport.sinks.memory import MemorySink
+from fluxport.spec import ExportSpec
 from fluxport.stages import Limits
 from identity_support import Clock, empty_store
 
@@ -26,7 +27,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 def carrier(store: Store, connection: Connection) -> Carrier:
     def plan(spec: ExportSpec, export_id: str, owner: str) -> object:
-        return plan_export(spec, connection, limits=Limits(), export_id=export_id, guarded=lambda: spec.query)
+        return check(spec, of_query(spec, connection, lambda: spec.query), limits=Limits()).open(export_id)
 
     return Carrier(store, {"local": MemorySink()}, plan)  # type: ignore[arg-type]  # a plan of the test
 

@@ -15,7 +15,7 @@ from fluxport.jobs import queue
 from fluxport.jobs.request import PRIORITIES, ExportRequest
 from fluxport.jobs.store import Caller, Record, Store
 from fluxport.jobs.wake import Wake
-from fluxport.plan import ExportSpec
+from fluxport.spec import ExportSpec
 from fluxport.tables import connect, database_now, executors, tells
 from fluxport.tables import queue as queued
 from identity_support import Clock, empty_store
@@ -27,7 +27,7 @@ CREATE = """
 import sys
 from fluxport.jobs.request import ExportRequest
 from fluxport.jobs.store import Caller, Store
-from fluxport.plan import ExportSpec
+from fluxport.spec import ExportSpec
 sys.stdin.readline()
 Store(sys.argv[1]).create(
     ExportRequest(ExportSpec("SELECT 1")), Caller("ann"), door="native", active_max=9, queue_max=9

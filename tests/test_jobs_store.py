@@ -21,8 +21,8 @@ from fluxport.jobs.exports import Exports, ExportsOptions
 from fluxport.jobs.request import ExportRequest
 from fluxport.jobs.states import TRANSITIONS, Status
 from fluxport.jobs.store import Caller, Record, Store
-from fluxport.plan import ExportSpec
 from fluxport.sinks.memory import MemorySink
+from fluxport.spec import ExportSpec
 from fluxport.tables import exports, transaction
 from identity_support import Clock
 

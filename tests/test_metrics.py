@@ -17,7 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from fluxport.errors import Unavailable
 from fluxport.jobs.request import ExportRequest
 from fluxport.jobs.store import Caller, Record, Store
-from fluxport.plan import ExportSpec
+from fluxport.spec import ExportSpec
 from fluxport.telemetry import metrics
 from fluxport.telemetry.measures import COUNTED, Ended, Rise, ended, observed, rise
 from postgres_support import scratch_postgres

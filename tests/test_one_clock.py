@@ -13,7 +13,7 @@ from fluxport.auth.signing import sign_v2
 from fluxport.errors import Unavailable
 from fluxport.jobs.request import ExportRequest
 from fluxport.jobs.store import Caller, Record, Store
-from fluxport.plan import ExportSpec
+from fluxport.spec import ExportSpec
 from postgres_support import PostgresDatabase, scratch_postgres
 from service_support import SECRET, service
 

@@ -29,7 +29,8 @@ from fluxport.findings import Findings
 from fluxport.formats.compress import COMPRESSIONS
 from fluxport.partfiles import manifest_name, part_name
 from fluxport.pipeline import Part, Split, Tally, parts
-from fluxport.plan import Connection, ExportSpec, plan_export
+from fluxport.plan import Connection, check, of_query
+from fluxport.spec import ExportSpec
 from fluxport.stages import Encoder, Limits
 from rows_source import RowsSource
 
@@ -168,14 +169,14 @@ NOWHERE = Connection("main", "sqlite:///nowhere.db")
 def test_where_there_is_room_for_one_file_several_are_refused(options: dict[str, Any]) -> None:
     spec = ExportSpec(format="xlsx", options=options)
     with pytest.raises(Refused, match="One stream holds one file"):
-        plan_export(spec, NOWHERE, limits=Limits(), guarded=lambda: "SELECT 1")
+        check(spec, of_query(spec, NOWHERE, lambda: "SELECT 1"), limits=Limits())
 
 
 @pytest.mark.parametrize("option", ["max_rows_per_file", "max_bytes_per_file"])
 def test_a_file_of_nothing_is_refused(option: str) -> None:
     spec = ExportSpec(options={option: 0})
     with pytest.raises(Refused, match="takes 1 or more"):
-        plan_export(spec, NOWHERE, limits=Limits(), guarded=lambda: "SELECT 1", may_split=True)
+        check(spec, of_query(spec, NOWHERE, lambda: "SELECT 1"), limits=Limits(), may_split=True)
 
 
 def test_names_get_the_number_before_the_suffix_or_in_place_of_part() -> None:

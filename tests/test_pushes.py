@@ -12,8 +12,8 @@ from fluxport.errors import Conflict, TooMany, Unprocessable
 from fluxport.jobs.exports import Exports, ExportsOptions
 from fluxport.jobs.pushes import HELD_S, Pushes
 from fluxport.jobs.store import Caller, Record, Store
-from fluxport.plan import ExportSpec
 from fluxport.sinks.memory import MemorySink
+from fluxport.spec import ExportSpec
 from identity_support import DATABASES, Clock, database_url, empty_store
 
 CALLER = Caller("shop", scopes=frozenset({"push"}))

@@ -13,7 +13,7 @@ from fluxport.config import load
 from fluxport.errors import Refused
 from fluxport.jobs.request import ExportRequest
 from fluxport.jobs.schedule import Schedule
-from fluxport.plan import ExportSpec
+from fluxport.spec import ExportSpec
 
 
 def schedule(cron: str, zone: str = "UTC") -> Schedule:

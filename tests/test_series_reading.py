@@ -15,7 +15,7 @@ import pyarrow as pa
 import pytest
 
 from fluxport.errors import Canceled, LimitExceeded, NotFound, Refused
-from fluxport.plan import ExportSpec, plan_export
+from fluxport.plan import check, of_sensors
 from fluxport.series import PointBatches, Points, bodies
 from fluxport.series.aggregate import AGGREGATES, aggregated
 from fluxport.series.bodies import ARROW, CSV, JSON, read_points
@@ -23,6 +23,7 @@ from fluxport.series.downsample import HELD_MAX, downsample, downsampled
 from fluxport.series.embedded import EmbeddedOptions, EmbeddedStore
 from fluxport.series.points import joined
 from fluxport.sources.series import Selection, SeriesSource
+from fluxport.spec import ExportSpec
 from fluxport.stages import Limits
 from series_support import T0, points, same, walk
 
@@ -248,7 +249,7 @@ def test_the_bytes_do_not_depend_on_compaction(tmp_path: Path, name: str, layout
         store = EmbeddedStore(tmp_path / f"{size}.db", EmbeddedOptions(chunk_points=size))
         store.append([("a", walk(5000)), ("b", walk(4000, seed=4))])
         spec = ExportSpec(series={"sensor_id": ["a", "b"], "layout": layout}, format=name)
-        export = plan_export(spec, None, limits=Limits(), sensors=store)
+        export = check(spec, of_sensors(spec, store), limits=Limits()).open("export")
         made.append(b"".join(export.chunks()))
         assert export.tally.complete
         store.close()
@@ -264,7 +265,8 @@ def test_the_bytes_do_not_depend_on_compaction(tmp_path: Path, name: str, layout
     ],
 )
 def test_the_file_is_named_for_sensor_and_range(store: EmbeddedStore, series: dict[str, Any], expected: str) -> None:
-    assert plan_export(ExportSpec(series=series), None, limits=Limits(), sensors=store).filename == expected
+    spec = ExportSpec(series=series)
+    assert check(spec, of_sensors(spec, store), limits=Limits()).open("export").filename == expected
 
 
 def test_a_body_asks_for_sensors() -> None:

@@ -12,10 +12,11 @@ import pytest
 from fluxport import app
 from fluxport.config import load
 from fluxport.errors import Canceled, Disabled, NotFound, Refused
-from fluxport.plan import ExportSpec, Sensors, plan_export
+from fluxport.plan import Sensors, check, of_sensors
 from fluxport.series import Extent, Points
 from fluxport.series.remote import RemoteOptions, RemoteStore
 from fluxport.sources.series import Selection, SeriesSource
+from fluxport.spec import ExportSpec
 from fluxport.stages import Limits
 from mysql_support import Database, scratch_database
 from postgres_support import PostgresDatabase, scratch_postgres
@@ -90,7 +91,7 @@ def test_points_come_as_they_are_in_the_table(url: str, tmp_path: Path) -> None:
 def test_an_export_of_them_is_the_same_file_as_of_ours(url: str, tmp_path: Path) -> None:
     store = sensors_of(url, tmp_path).store
     spec = ExportSpec(series={"sensor_id": "a", "start_ts": T0, "end_ts": T0 + 10**10})
-    assert b"".join(plan_export(spec, None, limits=Limits(), sensors=store).chunks()) == csv_of(WHOLE["a"])
+    assert b"".join(check(spec, of_sensors(spec, store), limits=Limits()).open("export").chunks()) == csv_of(WHOLE["a"])
 
 
 def test_sensors_are_listed_searched_and_described(url: str, tmp_path: Path) -> None:

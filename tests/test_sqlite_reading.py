@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from fluxport.errors import FluxportError, QueryRefused, Refused
-from fluxport.plan import Connection, ExportSpec, plan_export
+from fluxport.plan import Connection, check, of_query
 from fluxport.policy.guard import GuardPolicy
 from fluxport.sources import SourceOptions, open_source
+from fluxport.spec import ExportSpec
 from fluxport.stages import Limits
 from guard_corpora import reads
 
@@ -230,7 +231,8 @@ def test_an_export_asks_sqlite_for_the_tables_of_its_connection(tmp_path: Path) 
 
     def exported(query: str) -> bytes:
         spec = ExportSpec(query=query, format="csv")
-        return b"".join(plan_export(spec, connection, limits=Limits(), guarded=lambda: query).chunks())
+        checked = check(spec, of_query(spec, connection, lambda: query), limits=Limits())
+        return b"".join(checked.open("export").chunks())
 
     assert exported("SELECT a FROM t").splitlines() == [b"a", b"1", b"3"]
     with pytest.raises(QueryRefused) as caught:

@@ -446,7 +446,7 @@ def _check_schedule(exports: Exports, schedule: Schedule) -> None:
     """Refused at the start rather than at night."""
     try:
         asked = exports.checked(schedule.request, schedule.caller)
-        exports.plan(asked.spec, "planned", schedule.owner)
+        exports.check(asked.spec, schedule.owner, may_split=asked.may_split)
     except Refused as error:
         raise Refused(f"Schedule {schedule.name!r}: {error.message}", code="bad_configuration") from None
 
@@ -526,7 +526,7 @@ def worker(config: Config) -> Worker:
     carrier = Carrier(
         store,
         exports.stores,
-        partial(exports.plan, may_split=True),
+        exports.plan,
         CarryOptions(keep_s=config.limits.keep_s),
     )
     return Worker(

@@ -91,10 +91,11 @@ def _rows(source: Source, steps: Sequence[Step], limits: Limits, tally: Tally) -
             schema, apply = step(schema)
             applies.append(apply)
         tally.columns = [(f.name, _type_name(f)) for f in schema]
+        sent = getattr(source, "sent", False)
         # Inwards from the last one: each generator gets its own close, then the query ends on the server.
         with (
             closing(_pulled(source)) as pulled,
-            closing(_counted(pulled, applies, limits, tally)) as batches,
+            closing(_counted(pulled, applies, limits, tally, to_the_end=sent)) as batches,
         ):
             yield schema, batches
     finally:
@@ -262,11 +263,19 @@ def _type_name(field: pa.Field) -> str:
 
 
 def _counted(
-    batches: Batches, applies: Sequence[Callable[[pa.RecordBatch], pa.RecordBatch]], limits: Limits, tally: Tally
+    batches: Batches,
+    applies: Sequence[Callable[[pa.RecordBatch], pa.RecordBatch]],
+    limits: Limits,
+    tally: Tally,
+    *,
+    to_the_end: bool,
 ) -> Batches:
-    """The batches after all steps, counted before the encoder has them, within the limits."""
+    """The batches after all steps, counted before the encoder has them, within the limits. ``to_the_end``: what is
+    beyond ``limits.rows`` is read and left out."""
     for batch in batches:
         check_deadline(tally, limits)
+        if tally.truncated:
+            continue
         if batch.nbytes > limits.cell_bytes_max:
             _check_cells(batch, limits, tally.rows)
         kept = batch
@@ -283,7 +292,7 @@ def _counted(
         tally.rows += kept.num_rows
         if kept.num_rows:
             yield kept
-        if tally.truncated:
+        if tally.truncated and not to_the_end:
             return
 
 

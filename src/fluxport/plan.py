@@ -1,13 +1,14 @@
-"""From what was asked to a stream that is ready to be pulled: everything that can be refused is refused here.
+"""From a request to an export: everything that can be refused without a database is refused here.
 
-Both the command line and the service go through :func:`plan_export`; nothing has been opened when it returns.
+An :class:`Origin` says where the rows come from: a caller's query, a dataset, sensors, or rows that a client pushes.
+:func:`check` is the one way from a request and its origin to something :class:`Checked`, which is opened later with the
+export's id; nothing has been connected before the first chunk is pulled.
 """
 
 from __future__ import annotations
 
 import difflib
-import re
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -15,10 +16,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from fluxport import formats
 from fluxport.errors import LimitExceeded, QueryFailed, QueryRefused, Refused, Unavailable
+from fluxport.file_names import file_name
 from fluxport.findings import Findings
-from fluxport.headers import one_line
 from fluxport.pipeline import Part, Split, Tally, parts, stream
-from fluxport.stages import Batches, Chunks, Limits, Source, Step
+from fluxport.spec import ExportSpec
+from fluxport.stages import Batches, Chunks, Encoder, Limits, Source, Step
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from fluxport.policy.guard.words import Dialect
     from fluxport.series import SensorStore
     from fluxport.sources import SourceOptions
+    from fluxport.sources.pushed import DeclaredSource
 
 T = TypeVar("T")
 
@@ -71,220 +74,85 @@ class Sensors:
     queries_max: int = 64
 
 
+# -- where rows come from ----------------------------------------------------------------------------------------------
+
+
+def uncounted() -> None:
+    """The number of rows to come where only reading them would show it."""
+
+
 @dataclass(frozen=True)
-class ExportSpec:
-    """What somebody asked for; the body of ``POST /v1/exports`` and ``/v1/stream``, checked for shape.
-
-    With ``dataset`` there is no ``query``, ``params`` are its filters, and ``connection`` is what the dataset says.
-    With ``series`` there is neither: it is the object ``source`` of sensors (sources/series.py).
-    With ``pushed``, the names and types of columns, the caller sends the rows and no connection is read.
+class Rows:
+    """Rows of one export, checked and not yet begun. ``count`` asks how many there are, within COUNT_S, or None;
+    ``declared`` is their schema where that is known before the first of them; ``stem`` names a file that has no name.
     """
 
-    query: str = ""
-    connection: str = "main"
-    params: Any = ()
-    format: str = "csv"
-    options: Mapping[str, Any] = field(default_factory=dict)
-    compression: str = "none"
-    filename: str | None = None
-    store: str = "local"
-    dataset: str | None = None
-    series: Mapping[str, Any] | None = None
-    pushed: Sequence[Mapping[str, str]] | None = None
-
-    @property
-    def scope(self) -> str:
-        """What a caller must be allowed to do to ask for this."""
-        if self.series is not None:
-            return "series"
-        if self.pushed is not None:
-            return "push"
-        if self.dataset is not None:
-            return f"dataset:{self.dataset}"
-        return f"sql:{self.connection}"
-
-    @classmethod
-    def from_json(cls, body: Any) -> ExportSpec:
-        if not isinstance(body, Mapping):
-            raise Refused("The body must be a JSON object with at least 'source'.", code="bad_body")
-        _known(body, ("source", "format", "options", "compression", "filename", "store"), "body")
-        source = body.get("source")
-        if not isinstance(source, Mapping):
-            raise Refused('\'source\' must be an object such as {"query": "SELECT ..."}.', code="bad_source")
-        kinds = [kind for kind in SOURCE_KEYS if kind in source]
-        if len(kinds) != 1:
-            raise Refused("'source' has either 'query', 'dataset' or 'sensor_id'.", code="bad_source")
-        kind = kinds[0]
-        _known(source, SOURCE_KEYS[kind], "source")
-        series = dict(source) if kind == "sensor_id" else None
-        given = ({} if series is not None else {kind: source[kind]}) | {
-            "connection": source.get("connection", "main"),
-            "format": body.get("format", "csv"),
-            "compression": body.get("compression", "none"),
-            "filename": body.get("filename"),
-            "store": body.get("store", "local"),
-        }
-        for key, value in given.items():
-            if not isinstance(value, str) and not (key == "filename" and value is None):
-                raise Refused(f"{key!r} must be text.", code="bad_body")
-        options = body.get("options", {})
-        if not isinstance(options, Mapping):
-            raise Refused("'options' must be an object of option names and values.", code="bad_body")
-        params = source.get("params", {} if kind == "dataset" else ())
-        if kind == "dataset" and not isinstance(params, Mapping):
-            raise Refused("'params' must be an object of filters and their values.", code="bad_body")
-        if not isinstance(params, Mapping | list | tuple):
-            raise Refused("'params' must be a list or an object of values to bind.", code="bad_body")
-        return cls(**given, options=options, params=params, series=series)
-
-
-SOURCE_KEYS: dict[str, tuple[str, ...]] = {
-    "query": ("query", "connection", "params"),
-    "dataset": ("dataset", "params"),
-    "sensor_id": ("sensor_id", "start_ts", "end_ts", "layout", "aggregate", "interval", "time"),
-}
-
-
-def _known(given: Mapping[str, Any], names: tuple[str, ...], where: str) -> None:
-    for key in given:
-        if key not in names:
-            near = difflib.get_close_matches(str(key), names, 1)
-            hint = f"; did you mean {near[0]!r}?" if near else f"; it knows: {', '.join(names)}."
-            raise Refused(f"Unknown key {key!r} in {where}{hint}", code="unknown_key")
-
-
-@dataclass(eq=False)
-class Export:
-    """One export, planned; ``chunks()`` does the work when pulled and may be called once.
-
-    With ``parts`` it is asked for as several files: then that is called instead, and ``filename`` may hold ``{part}``.
-    ``rows_to_come`` asks the database how many rows the query gives, before they are read: None where the answer takes
-    longer than COUNT_S or cannot be had (two columns of one name). Others may add rows meanwhile.
-    """
-
-    spec: ExportSpec
-    filename: str
-    suffix: str
-    media_type: str
-    tally: Tally
-    findings: Findings
     source: Source
-    rows_to_come: Callable[[], int | None]
-    chunks: Callable[[], Chunks]
-    parts: Callable[[], Generator[Part, None, None]] | None = None
+    count: Callable[[], int | None] = uncounted
+    declared: pa.Schema | None = None
+    stem: str | None = None
 
 
-def plan_export(  # noqa: PLR0913  everything that a request, a configuration and a door say
-    spec: ExportSpec,
-    connection: Connection | None,
-    *,
-    limits: Limits,
-    dataset: Dataset | None = None,
-    sensors: SensorStore | None = None,
-    owner: str = "",
-    export_id: str = "export",
-    guarded: Callable[[], str] | None = None,
-    may_split: bool = False,
-) -> Export:
-    """Check everything that needs no database; Refused with one sentence otherwise.
+@dataclass(frozen=True)
+class Origin:
+    """Where the rows of an export come from; ``rows`` checks it (Refused) and connects nothing."""
 
-    ``guarded`` gives the statement to run where the guard has its own process (the command line); else the
-    connection's guard is asked here. A ``dataset`` needs no guard: its query is the operator's, and gets the rows of
-    ``owner``. A spec of ``series`` reads ``sensors`` and needs no connection. ``limits.rows`` is set by the ``limit``
-    option. Options that make several files are refused unless the caller ``may_split``.
-    """
-    name = formats.canonical(spec.format)
-    checked = formats.options(name, spec.options)
-    findings, tally = Findings(), Tally()
-    encoder = formats.encoder(name, checked, findings)
-    archived, entry = _compression(name, spec)
-    split = _split(checked, may_split or archived)
-    if dataset is not None:
-        checked = replace(checked, columns=_columns(dataset, checked.columns))
-    steps = _steps(name, checked, findings)
-    if dataset is not None:
-        steps.insert(0, dataset.typed())
-    limits = _limited(limits, checked.limit)
-    source: Source
-    rows_to_come: Callable[[], int | None]
-    stem = spec.filename
-    if spec.series is not None:
-        assert sensors is not None
-        source, rows_to_come, stem = _sensed(spec, sensors)
-    else:
-        assert connection is not None
-        source, rows_to_come = _queried(spec, connection, dataset, owner, guarded, findings, limits)
-    media_type = entry.media_type or encoder.media_type
-    suffix = encoder.suffix + entry.suffix
-    ending, numbered = (".zip", False) if archived else (suffix, split is not None)
-    filename = file_name(stem, ending, export_id=export_id, now=datetime.now(UTC), numbered=numbered)
-
-    def chunks() -> Chunks:
-        made = stream(source, steps, encoder, compress=entry.apply, limits=limits, tally=tally)
-        return _finished(made, tally, findings)
-
-    def several(split: Split, tally: Tally = tally) -> Generator[Part, None, None]:
-        again = partial(formats.encoder, name, checked)
-        told: dict[str, Any] = {"compress": entry.apply, "limits": limits, "tally": tally, "findings": findings}
-        return _finished(parts(source, steps, again, split, **told), tally, findings)
-
-    def archive() -> Chunks:
-        from fluxport.partfiles import part_name, zip_of_parts
-
-        inner, stem = Tally(started=tally.started), filename[: -len(".zip")] + suffix
-
-        def name_of(number: int) -> str:
-            return stem if split is None else part_name(stem, suffix, number)
-
-        return zip_of_parts(several(split or Split(), inner), name_of, inner, tally, findings)
-
-    if archived:
-        return Export(spec, filename, ".zip", "application/zip", tally, findings, source, rows_to_come, archive)
-    in_parts = partial(several, split) if split is not None else None
-    return Export(spec, filename, suffix, media_type, tally, findings, source, rows_to_come, chunks, in_parts)
+    rows: Callable[[Findings, Limits], Rows]
+    dataset: Dataset | None = None
 
 
-def _limited(limits: Limits, rows: int | None) -> Limits:
-    """``limits`` with the option 'limit'."""
-    if rows is None:
-        return limits
-    if rows < 0:
-        raise Refused("Option 'limit' cannot be negative.", code="bad_option")
-    return replace(limits, rows=rows)
+def of_query(spec: ExportSpec, connection: Connection, guarded: Callable[[], str] | None = None) -> Origin:
+    """A caller's statement. ``guarded`` gives the one to run where the guard has its own process (the command line);
+    else the connection's guard is asked."""
+
+    def rows(findings: Findings, limits: Limits) -> Rows:
+        statement = guarded() if guarded else _guard(spec, connection)
+        may_read = connection.guard.opens if connection.guard is not None else None
+        options = replace(connection.options, may_read=may_read)
+        return _queried(connection, options, statement, spec.params, findings, limits)
+
+    return Origin(rows)
 
 
-def _sensed(spec: ExportSpec, sensors: SensorStore) -> tuple[Source, Callable[[], int | None], str]:
-    """The source of sensors' points, which nobody counts before they are read, and what their file is called."""
-    from fluxport.sources.series import Selection, SeriesSource
+def of_dataset(spec: ExportSpec, connection: Connection, dataset: Dataset, owner: str) -> Origin:
+    """A dataset's rows that ``owner`` may see; its query is the operator's and needs no guard."""
 
-    assert spec.series is not None
-    selection = Selection.from_json(spec.series)
-    return SeriesSource(sensors, selection), lambda: None, spec.filename or selection.stem
+    def rows(findings: Findings, limits: Limits) -> Rows:
+        from fluxport.sources import scheme_of
+
+        query, params = dataset.compile(scheme_of(connection.url), spec.params, owner)
+        return _queried(connection, connection.options, query, params, findings, limits)
+
+    return Origin(rows, dataset)
+
+
+def of_sensors(spec: ExportSpec, store: SensorStore) -> Origin:
+    """The points of sensors."""
+
+    def rows(findings: Findings, limits: Limits) -> Rows:
+        from fluxport.sources.series import Selection, SeriesSource
+
+        assert spec.series is not None
+        selection = Selection.from_json(spec.series)
+        return Rows(SeriesSource(store, selection), stem=selection.stem)
+
+    return Origin(rows)
+
+
+def of_push(source: DeclaredSource) -> Origin:
+    """Rows that a client sends."""
+    return Origin(lambda findings, limits: Rows(source, declared=source.declared))
 
 
 def _queried(
-    spec: ExportSpec,
-    connection: Connection,
-    dataset: Dataset | None,
-    owner: str,
-    guarded: Callable[[], str] | None,
-    findings: Findings,
-    limits: Limits,
-) -> tuple[Source, Callable[[], int | None]]:
-    """The source of a query or of a dataset's, and what counts its rows."""
-    from fluxport.sources import open_source, scheme_of
+    connection: Connection, options: SourceOptions, query: str, params: Any, findings: Findings, limits: Limits
+) -> Rows:
+    from fluxport.sources import open_source
 
-    query, params = spec.query, spec.params
-    # What can meet a deadline must be able to end by it.
-    options = replace(connection.options, separate=limits.deadline_s is not None)
-    if dataset is not None:
-        query, params = dataset.compile(scheme_of(connection.url), params, owner)
-    else:
-        query = guarded() if guarded else _guard(spec, connection)
-        options = replace(options, may_read=connection.guard.opens if connection.guard is not None else None)
-    opened = partial(open_source, connection.url, options=options)
+    # What has a deadline must be something that can be ended by it.
+    opened = partial(open_source, connection.url, options=replace(options, separate=limits.deadline_s is not None))
 
-    def rows_to_come() -> int | None:
+    def count() -> int | None:
         # What is counted is what will run: checked by the guard, or the operator's own.
         counting = opened(f"SELECT COUNT(*) FROM (\n{query}\n) AS counted", params, limits=Limits(deadline_s=COUNT_S))  # noqa: S608  the guarded query, or the operator's own
         try:
@@ -295,49 +163,106 @@ def _queried(
             counting.close()
         return found if limits.rows is None else min(found, limits.rows)
 
-    return opened(query, params, findings=findings, limits=limits), rows_to_come
+    return Rows(opened(query, params, findings=findings, limits=limits), count)
 
 
-def plan_pushed(
-    spec: ExportSpec, source: Source, declared: pa.Schema, *, limits: Limits, export_id: str = "planned"
-) -> Export:
-    """The file of rows that the caller sends, whose columns are ``declared``; Refused where there can be none."""
-    from fluxport.formats import compress
+def guard_dialect(url: str) -> Dialect:
+    """The dialect in which the guard reads queries of this database; QueryRefused if it knows none."""
+    from fluxport.sources import scheme_of
 
-    name = formats.canonical(spec.format)
-    checked = formats.options(name, spec.options)
-    findings, tally = Findings(), Tally()
-    encoder = formats.encoder(name, checked, findings)
-    steps = _steps(name, checked, findings)
-    entry = compress.COMPRESSIONS[compress.canonical(spec.compression)]
-    # A file of no rows shows whether there can be one at all: widths, number formats, names of sheets, encodings.
-    trial = formats.encoder(name, checked, Findings())
-    schema = declared
-    for step in steps:
-        schema, _ = step(schema)
-    for _ in trial.encode(schema, _no_batches()):
-        pass
-    suffix = encoder.suffix + entry.suffix
+    dialects: dict[str, Dialect] = {"mysql": "mysql", "mariadb": "mysql", "sqlite": "sqlite"}
+    dialect = dialects.get(scheme_of(url))
+    if dialect is None:
+        raise _unguarded()
+    return dialect
 
-    def chunks() -> Chunks:
-        made = stream(source, steps, encoder, compress=entry.apply, limits=limits, tally=tally)
-        return _finished(made, tally, findings)
 
-    return Export(
-        spec,
-        file_name(spec.filename, suffix, export_id=export_id, now=datetime.now(UTC)),
-        suffix,
-        entry.media_type or encoder.media_type,
-        tally,
-        findings,
-        source,
-        lambda: None,
-        chunks,
+def _unguarded() -> QueryRefused:
+    return QueryRefused(
+        "Queries of callers cannot be checked for this kind of database: export a dataset that is declared for it.",
+        code="query_unchecked",
     )
 
 
-def _no_batches() -> Batches:
-    yield from ()
+def _guard(spec: ExportSpec, connection: Connection) -> str:
+    if connection.guard is None:
+        raise _unguarded()
+    from fluxport.policy.guard import check as check_query
+
+    return check_query(spec.query, connection.guard)
+
+
+# -- what file they become ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Form:
+    """What the file is to be, checked. With ``split`` there are several; ``archived`` puts them, or the one, into a
+    ZIP."""
+
+    format: str
+    options: CommonOptions
+    compression: Compression
+    archived: bool
+    split: Split | None
+    dataset: Dataset | None
+
+    def encoder(self, findings: Findings) -> Encoder:
+        return formats.encoder(self.format, self.options, findings)
+
+    def steps(self, findings: Findings) -> list[Step]:
+        """What is done to each batch before it is encoded."""
+        checked, steps = self.options, list[Step]()
+        if self.dataset is not None:
+            steps.append(self.dataset.typed())
+        if checked.timezone is not None:
+            from fluxport.policy.timezone import to_zone
+
+            steps.append(to_zone(checked.timezone))
+        if checked.columns:
+            from fluxport.policy.columns import pick
+
+            steps.append(pick(checked.columns))
+        if self.format in ("csv", "tsv") and checked.sanitize == "formulas":
+            from fluxport.policy.formulas import defuse
+
+            steps.append(defuse(findings))
+        return steps
+
+    def names(self, template: str | None, encoder: Encoder, export_id: str) -> tuple[str, str]:
+        """The file's name for people, and the suffix of each file."""
+        suffix = encoder.suffix + self.compression.suffix
+        ending, numbered = (".zip", False) if self.archived else (suffix, self.split is not None)
+        return file_name(template, ending, export_id=export_id, now=datetime.now(UTC), numbered=numbered), suffix
+
+    def try_out(self, template: str | None, declared: pa.Schema | None = None) -> None:
+        """Refused for what only an encoder or a name can refuse; of rows whose columns are known, by a file of none of
+        them: widths, number formats, names of sheets, encodings."""
+        encoder = self.encoder(Findings())
+        self.names(template, encoder, "id")
+        if declared is not None:
+            for step in self.steps(Findings()):
+                declared, _ = step(declared)
+            for _ in encoder.encode(declared, _no_batches()):
+                pass
+
+    def limited(self, limits: Limits) -> Limits:
+        """``limits`` with the option 'limit'."""
+        return limits if self.options.limit is None else replace(limits, rows=self.options.limit)
+
+
+def check_form(spec: ExportSpec, dataset: Dataset | None = None, *, may_split: bool = False) -> Form:
+    """Format, options and compression of a request; Refused if they cannot be, or make several files where the caller
+    does not say that they ``may_split``."""
+    name = formats.canonical(spec.format)
+    checked = formats.options(name, spec.options)
+    archived, compression = _compression(name, spec)
+    if checked.limit is not None and checked.limit < 0:
+        raise Refused("Option 'limit' cannot be negative.", code="bad_option")
+    split = _split(checked, may_split or archived)
+    if dataset is not None:
+        checked = replace(checked, columns=_columns(dataset, checked.columns))
+    return Form(name, checked, compression, archived, split, dataset)
 
 
 def _compression(name: str, spec: ExportSpec) -> tuple[bool, Compression]:
@@ -367,38 +292,6 @@ def _split(checked: CommonOptions, may_split: bool) -> Split | None:
     return Split(checked.file_rows_max, checked.max_bytes_per_file)
 
 
-def _finished(made: Generator[T, None, None], tally: Tally, findings: Findings) -> Generator[T, None, None]:
-    yield from made
-    if tally.truncated:
-        findings.add("limit_reached")
-
-
-def guard_dialect(url: str) -> Dialect:
-    """The dialect in which the guard reads queries of this database; QueryRefused if it knows none."""
-    from fluxport.sources import scheme_of
-
-    dialects: dict[str, Dialect] = {"mysql": "mysql", "mariadb": "mysql", "sqlite": "sqlite"}
-    dialect = dialects.get(scheme_of(url))
-    if dialect is None:
-        raise _unguarded()
-    return dialect
-
-
-def _unguarded() -> QueryRefused:
-    return QueryRefused(
-        "Queries of callers cannot be checked for this kind of database: export a dataset that is declared for it.",
-        code="query_unchecked",
-    )
-
-
-def _guard(spec: ExportSpec, connection: Connection) -> str:
-    if connection.guard is None:
-        raise _unguarded()
-    from fluxport.policy.guard import check
-
-    return check(spec.query, connection.guard)
-
-
 def _columns(dataset: Dataset, asked: Sequence[ColumnChoice]) -> tuple[ColumnChoice, ...]:
     """The columns asked for, or all of the dataset's; what a choice leaves open is as the dataset declares it."""
     from fluxport.formats.options import parse_columns
@@ -422,51 +315,90 @@ def _with_defaults(choice: ColumnChoice, declared: ColumnChoice) -> ColumnChoice
     )
 
 
-def _steps(name: str, checked: CommonOptions, findings: Findings) -> list[Step]:
-    steps: list[Step] = []
-    if checked.timezone is not None:
-        from fluxport.policy.timezone import to_zone
-
-        steps.append(to_zone(checked.timezone))
-    if checked.columns:
-        from fluxport.policy.columns import pick
-
-        steps.append(pick(checked.columns))
-    if name in ("csv", "tsv") and checked.sanitize == "formulas":
-        from fluxport.policy.formulas import defuse
-
-        steps.append(defuse(findings))
-    return steps
+# -- the export --------------------------------------------------------------------------------------------------------
 
 
-_UNSAFE = re.compile(r'[\x00-\x1f\x7f/\\:*?"<>|]')
+@dataclass(eq=False)
+class Export:
+    """One export, planned; ``chunks()`` does the work when pulled and may be called once.
 
-
-def file_name(template: str | None, suffix: str, *, export_id: str, now: datetime, numbered: bool = False) -> str:
-    """The file's name for people: the caller's template filled in, unsafe characters replaced, the right suffix.
-
-    ``{part}`` stays as it is where files are ``numbered``, and is unknown elsewhere.
+    With ``parts`` it is asked for as several files: then that is called instead, and ``filename`` may hold ``{part}``.
+    ``rows_to_come`` asks the database how many rows the query gives, before they are read: None where the answer takes
+    longer than COUNT_S or cannot be had (two columns of one name). Others may add rows meanwhile.
     """
-    made = (template or "export-{date}-{time}").strip()
-    values = {
-        "job_id": export_id,
-        "date": f"{now:%Y-%m-%d}",
-        "time": f"{now:%H%M%S}",
-    } | ({"part": "{part}"} if numbered else {})
-    for key in re.findall(r"\{([^{}]*)\}", made):
-        if key not in values:
-            raise Refused(
-                f"Unknown field {{{key}}} in 'filename'; it knows: {', '.join('{' + k + '}' for k in values)}.",
-                code="bad_filename",
-            )
-        made = made.replace("{" + key + "}", values[key])
-    # A mark that sets a direction shows fdp.exe as exe.pdf; nothing that is not seen belongs into a name.
-    made = one_line(_UNSAFE.sub("_", made)).strip(". ")
-    if not made:
-        raise Refused("'filename' has no usable character.", code="bad_filename")
-    stem = made
-    for ending in (suffix, f".{suffix.split('.')[1]}"):
-        if stem.lower().endswith(ending):
-            stem = stem[: -len(ending)]
-            break
-    return stem.encode()[: 200 - len(suffix)].decode(errors="ignore") + suffix
+
+    spec: ExportSpec
+    filename: str
+    suffix: str
+    media_type: str
+    tally: Tally
+    findings: Findings
+    source: Source
+    rows_to_come: Callable[[], int | None]
+    chunks: Callable[[], Chunks]
+    parts: Callable[[], Generator[Part, None, None]] | None = None
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A request that can be carried out as far as can be known without its database; opened once."""
+
+    spec: ExportSpec
+    form: Form
+    rows: Rows
+    limits: Limits
+    findings: Findings
+
+    def open(self, export_id: str) -> Export:
+        """The export of that id; still, nothing is connected before its first pull."""
+        form, findings, tally, source = self.form, self.findings, Tally(), self.rows.source
+        encoder = form.encoder(findings)
+        steps, compress = form.steps(findings), form.compression.apply
+        filename, suffix = form.names(self.spec.filename or self.rows.stem, encoder, export_id)
+
+        def chunks() -> Chunks:
+            made = stream(source, steps, encoder, compress=compress, limits=self.limits, tally=tally)
+            return _finished(made, tally, findings)
+
+        def several(split: Split, tally: Tally = tally) -> Generator[Part, None, None]:
+            shared: dict[str, Any] = {"limits": self.limits, "tally": tally, "findings": findings}
+            made = parts(source, steps, form.encoder, split, compress=compress, **shared)
+            return _finished(made, tally, findings)
+
+        def archive() -> Chunks:
+            from fluxport.partfiles import part_name, zip_of_parts
+
+            inner, stem = Tally(started=tally.started), filename[: -len(".zip")] + suffix
+
+            def name_of(number: int) -> str:
+                return stem if form.split is None else part_name(stem, suffix, number)
+
+            return zip_of_parts(several(form.split or Split(), inner), name_of, inner, tally, findings)
+
+        export = partial(
+            Export, self.spec, filename, tally=tally, findings=findings, source=source, rows_to_come=self.rows.count
+        )
+        if form.archived:
+            return export(suffix=".zip", media_type="application/zip", chunks=archive)
+        in_parts = partial(several, form.split) if form.split is not None else None
+        media_type = form.compression.media_type or encoder.media_type
+        return export(suffix=suffix, media_type=media_type, chunks=chunks, parts=in_parts)
+
+
+def check(spec: ExportSpec, origin: Origin, *, limits: Limits, may_split: bool = False) -> Checked:
+    """What was asked for, checked as far as that goes without a database; Refused with one sentence otherwise."""
+    form = check_form(spec, origin.dataset, may_split=may_split)
+    findings, limits = Findings(), form.limited(limits)
+    rows = origin.rows(findings, limits)
+    form.try_out(spec.filename or rows.stem, rows.declared)
+    return Checked(spec, form, rows, limits, findings)
+
+
+def _no_batches() -> Batches:
+    yield from ()
+
+
+def _finished(made: Generator[T, None, None], tally: Tally, findings: Findings) -> Generator[T, None, None]:
+    yield from made
+    if tally.truncated:
+        findings.add("limit_reached")

@@ -92,8 +92,9 @@ class Source(Protocol):
     Unavailable (connection, time) or Refused (rejected). Refused by the server on connect or prepare comes from
     ``schema``.
 
-    A source may say ``served = True``: another process makes its rows and reading them costs little, so that a thread
-    of its own pays only where there are processors for all.
+    A source may say ``sent = True``: a client sends its rows and waits for the answer to all of them, so those beyond
+    a limit are read all the same. One may say ``served = True``: another process makes its rows and reading them costs
+    little, so that a thread of its own pays only where there are processors for all.
     """
 
     @property

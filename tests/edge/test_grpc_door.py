@@ -35,7 +35,7 @@ from fluxport.grpc import export_pb2 as pb
 from fluxport.grpc import export_pb2_grpc as pb_grpc
 from fluxport.jobs.request import ExportRequest
 from fluxport.jobs.store import Caller, Store
-from fluxport.plan import ExportSpec
+from fluxport.spec import ExportSpec
 from grpc_support import COLUMNS, ROW, SECRET, Door, batch, door, metadata, new_key, outcome, people
 from own_certificates import make_certificates
 

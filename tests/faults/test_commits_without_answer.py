@@ -54,9 +54,9 @@ def test_a_push_that_was_begun_without_an_answer_is_failed_and_can_be_sent_again
         def sent() -> str:
             left = list(batches)
             source = ReadSource(left[0].schema, lambda: left.pop() if left else None, lambda: None, PushedOptions())
-            record, new = pushes.begin(asked, source, caller, door="flight")
-            assert new
-            ended = pushes.carry(record, source, rows_expected=None, planned=lambda _: None, confirm=lambda: None)
+            push = pushes.begin(asked, source, caller, door="flight")
+            assert push.new
+            ended = pushes.carry(push, rows_expected=None, planned=lambda _: None, confirm=lambda: None)
             return f"{ended.status} {(ended.error or {}).get('code')}"
 
         proxy.armed.set()

@@ -20,9 +20,10 @@ from fluxport.signals import interruptible
 if TYPE_CHECKING:
     from fluxport.config import Config
     from fluxport.datasets import Dataset
-    from fluxport.plan import Connection, Export, ExportSpec
+    from fluxport.plan import Connection, Export, Origin
     from fluxport.policy.guard import GuardPolicy
     from fluxport.sinks.local import LocalOptions
+    from fluxport.spec import ExportSpec
     from fluxport.stages import Chunks, Limits
 
 T = TypeVar("T")
@@ -172,7 +173,7 @@ def run(asked: Asked) -> None:
         statement = guarded.start(asked.query, lambda: _policy(asked))
 
     frugal_malloc()
-    from fluxport.plan import ExportSpec
+    from fluxport.spec import ExportSpec
 
     format_name, packed = _by_suffix(asked.target, asked.format_, asked.compression)
     chosen = dict(_pairs(asked.options, "--option"))
@@ -203,11 +204,16 @@ def run(asked: Asked) -> None:
 
 
 def _planned(asked: Asked, spec: ExportSpec, statement: Callable[[], str] | None) -> Export:
-    from fluxport.plan import plan_export
+    from fluxport.plan import check
 
     may_split = asked.target != "-" and (asked.target.startswith(REMOTE) or not _special(_path(asked.target)))
-    if spec.series is not None:
-        return _planned_sensors(asked, spec, may_split)
+    origin, limits = _sensors(asked, spec) if spec.series is not None else _queried(asked, spec, statement)
+    return check(spec, origin, limits=limits, may_split=may_split).open("export")
+
+
+def _queried(asked: Asked, spec: ExportSpec, statement: Callable[[], str] | None) -> tuple[Origin, Limits]:
+    from fluxport.plan import of_dataset, of_query
+
     dataset = None if asked.dataset is None else _dataset(asked.dataset, asked.config_path)
     source = asked.source or (dataset.connection if dataset is not None else "")
     connection, limits = _connection(source, asked.config_path, asked.timeout, asked.cell_bytes_max)
@@ -215,10 +221,10 @@ def _planned(asked: Asked, spec: ExportSpec, statement: Callable[[], str] | None
         import getpass
 
         owner = asked.user or getpass.getuser()
-        return plan_export(spec, connection, limits=limits, dataset=dataset, owner=owner, may_split=may_split)
+        return of_dataset(spec, connection, dataset, owner), limits
     if statement is None:
         connection, statement = replace(connection, guard=None), lambda: spec.query
-    return plan_export(spec, connection, limits=limits, guarded=statement, may_split=may_split)
+    return of_query(spec, connection, statement), limits
 
 
 def _series(asked: Asked) -> dict[str, Any] | None:
@@ -231,10 +237,10 @@ def _series(asked: Asked) -> dict[str, Any] | None:
     return given | dict(_pairs(asked.params, "--param"))
 
 
-def _planned_sensors(asked: Asked, spec: ExportSpec, may_split: bool) -> Export:
+def _sensors(asked: Asked, spec: ExportSpec) -> tuple[Origin, Limits]:
     from fluxport.app import sensors
     from fluxport.config import load
-    from fluxport.plan import plan_export
+    from fluxport.plan import of_sensors
 
     config = load(asked.config_path)
     found = sensors(config)
@@ -243,7 +249,7 @@ def _planned_sensors(asked: Asked, spec: ExportSpec, may_split: bool) -> Export:
             "The configuration names no sensor store: set series.path or series.connection.", code="no_series"
         )
     limits = _limits(config, asked.timeout, asked.cell_bytes_max)
-    return plan_export(spec, None, limits=limits, sensors=found.store, may_split=may_split)
+    return of_sensors(spec, found.store), limits
 
 
 def _dataset(name: str, config_path: Path | None) -> Dataset:

@@ -35,8 +35,9 @@ from fluxport.jobs.exports import Stream
 from fluxport.jobs.pushes import Pushes, PushRequest, named
 from fluxport.jobs.store import Caller, Record
 from fluxport.pipeline import as_failure
-from fluxport.plan import Export, ExportSpec
+from fluxport.plan import Export
 from fluxport.sources.pushed import PushedColumn, ReadSource, kind_of_type
+from fluxport.spec import ExportSpec
 from fluxport.stages import Chunks
 from fluxport.strict_json import read_json
 from fluxport.telemetry import logs, metrics
@@ -220,18 +221,17 @@ class FlightServer(fl.FlightServerBase):  # type: ignore[misc]  # pyarrow has no
         caller = named(caller, asked.request_id)
         options = asked.source_options(self._options.batch_rows_max)
         source = ReadSource(reader.schema, read, stopped.set, options)
-        record, new = self._pushes.begin(asked, source, caller, door="flight")
+        push = self._pushes.begin(asked, source, caller, door="flight")
+        record = push.record
         logs.bind(task_id=record.id, request_id=caller.request_id)
-        if not new:
+        if not push.new:
             return record if record.status == "completed" else _still(record)
         with self._exports.running(record.id, stopped.set):
             if not self._turns.acquire(timeout=self._options.queue_s):
                 late = Unavailable("The task waited too long for its turn; push again later.", code="queue_timeout")
                 return self._pushes.fail(record, late)
             try:
-                return self._pushes.carry(
-                    record, source, rows_expected=asked.rows_expected, planned=_ignored, confirm=confirm
-                )
+                return self._pushes.carry(push, rows_expected=asked.rows_expected, planned=_ignored, confirm=confirm)
             finally:
                 self._turns.release()
 

@@ -23,7 +23,7 @@ from fluxport.grpc.answers import as_error, failed_response, response, status_of
 from fluxport.grpc.callers import PushCallers
 from fluxport.grpc.handover import Handover
 from fluxport.grpc.metadata import read_metadata
-from fluxport.jobs.pushes import Pushes, PushRequest, named
+from fluxport.jobs.pushes import Push, Pushes, PushRequest, named
 from fluxport.jobs.states import FINAL
 from fluxport.jobs.store import Caller, Record
 from fluxport.pipeline import as_failure
@@ -164,10 +164,11 @@ class ExportService:
             handover.close,
             asked.source_options(self._options.batch_rows_max),
         )
-        record, new = await self._begin(asked, source, caller)
+        push = await self._begin(asked, source, caller)
+        record = push.record
         answers.task_id = record.id
         logs.bind(task_id=record.id, request_id=caller.request_id, trace_id=caller.trace_id)
-        if not new:
+        if not push.new:
             await self._follow(record, answers)
             return
         ended = asyncio.Event()
@@ -185,9 +186,8 @@ class ExportService:
                 await _uninterrupted(asyncio.to_thread(self._pushes.fail, record, _cause(error)))
                 raise
             try:
-                record = await self._carry(
-                    context, replace(record, rows_total=asked.rows_expected), source, handover, answers
-                )
+                push = replace(push, record=replace(record, rows_total=asked.rows_expected))
+                record = await self._carry(context, push, source, handover, answers)
             finally:
                 self._turns.release()
         await self._tell_end(record, answers)
@@ -232,10 +232,10 @@ class ExportService:
             canceled.cancel()
 
     async def _carry(
-        self, context: Context, record: Record, source: PushedSource, handover: Handover, answers: Answers
+        self, context: Context, push: Push, source: PushedSource, handover: Handover, answers: Answers
     ) -> Record:
         """Messages go to the thread that works on them until it has ended; how far it is, is answered meanwhile."""
-        gone = threading.Event()
+        gone, record = threading.Event(), push.record
         planned: list[Export] = []
 
         def confirm() -> None:
@@ -243,7 +243,7 @@ class ExportService:
                 raise _gone()
 
         work = partial(
-            self._pushes.carry, record, source, rows_expected=record.rows_total, planned=planned.append, confirm=confirm
+            self._pushes.carry, push, rows_expected=record.rows_total, planned=planned.append, confirm=confirm
         )
         carrying = asyncio.get_running_loop().run_in_executor(self._threads, work)
         pumping = asyncio.ensure_future(self._pump(context, handover, answers, record))
@@ -291,7 +291,7 @@ class ExportService:
         # In a thread: a store that signs its links may have to fetch credentials for it.
         await answers.last(await asyncio.to_thread(response, record, self._url))
 
-    async def _begin(self, asked: PushRequest, source: PushedSource, caller: Caller) -> tuple[Record, bool]:
+    async def _begin(self, asked: PushRequest, source: PushedSource, caller: Caller) -> Push:
         """A task, and whether it is new; one that is begun for a client that leaves meanwhile is failed."""
         beginning = asyncio.ensure_future(asyncio.to_thread(self._pushes.begin, asked, source, caller, door="grpc"))
         try:
@@ -299,9 +299,9 @@ class ExportService:
         except asyncio.CancelledError:
             await asyncio.wait({beginning})
             if beginning.exception() is None:
-                record, new = beginning.result()
-                if new:
-                    await asyncio.to_thread(self._pushes.fail, record, _gone())
+                push = beginning.result()
+                if push.new:
+                    await asyncio.to_thread(self._pushes.fail, push.record, _gone())
             raise
 
 

@@ -28,7 +28,7 @@ from fluxport.jobs.exports import Exports
 from fluxport.jobs.slots import Reading
 from fluxport.jobs.store import Caller
 from fluxport.pipeline import CHUNK_MIN_BYTES
-from fluxport.plan import ExportSpec
+from fluxport.spec import ExportSpec
 from fluxport.stages import Chunks
 from fluxport.telemetry import metrics
 
@@ -218,7 +218,7 @@ async def streamed(
     """A direct stream as the answer to ``request``. HEAD has everything checked and gets the headers of the file: no
     export begins and no query runs."""
     if is_head(request):
-        export = await run_in_threadpool(exports.check, spec, caller)
+        export = (await run_in_threadpool(exports.allowed, spec, caller)).open("not-begun")
         return HeadersOnly(file_headers(export.filename, export.media_type))
     made = await run_in_threadpool(exports.stream, spec, caller, whole=is_blind(request))
     return StreamedFile(

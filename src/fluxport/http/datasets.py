@@ -16,8 +16,8 @@ from fluxport.http.callers import Callers
 from fluxport.http.native import EXPORT_BODY
 from fluxport.http.routing import Router
 from fluxport.jobs.exports import Exports
-from fluxport.plan import ExportSpec
 from fluxport.sources import scheme_of
+from fluxport.spec import ExportSpec
 from fluxport.strict_json import read_json
 
 

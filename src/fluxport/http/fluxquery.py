@@ -19,7 +19,7 @@ from fluxport.jobs.request import ExportRequest
 from fluxport.jobs.states import Status
 from fluxport.jobs.store import Record
 from fluxport.jobs.view import job_json
-from fluxport.plan import ExportSpec
+from fluxport.spec import ExportSpec
 from fluxport.strict_json import read_json
 
 FORMATS = {"csv": "csv", "json": "jsonl", "excel": "xlsx", "xlsx": "xlsx"}

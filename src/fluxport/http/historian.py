@@ -20,10 +20,10 @@ from fluxport.http.routing import Router
 from fluxport.http.session import is_local
 from fluxport.jobs.exports import Exports
 from fluxport.jobs.store import Caller
-from fluxport.plan import ExportSpec
 from fluxport.series import Points, Sensor
 from fluxport.series.bodies import READERS, read_points
 from fluxport.sources.series import BEGIN_MS, END_MS, Selection
+from fluxport.spec import ExportSpec
 from fluxport.stages import PROCESSORS
 from fluxport.strict_json import read_json
 from fluxport.telemetry import metrics

@@ -22,7 +22,7 @@ from fluxport.jobs.request import PRIORITIES, ExportRequest
 from fluxport.jobs.states import FINAL, Status
 from fluxport.jobs.store import Record
 from fluxport.jobs.view import job_json
-from fluxport.plan import ExportSpec
+from fluxport.spec import ExportSpec
 from fluxport.strict_json import read_json
 
 EXPORT_BODY: dict[str, Any] = {

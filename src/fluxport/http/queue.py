@@ -33,7 +33,7 @@ from fluxport.jobs.links import Links
 from fluxport.jobs.request import ExportRequest
 from fluxport.jobs.states import Status
 from fluxport.jobs.store import Caller, Record
-from fluxport.plan import ExportSpec
+from fluxport.spec import ExportSpec
 from fluxport.strict_json import read_json
 
 DOOR = "queue"

@@ -23,7 +23,8 @@ from fluxport.jobs.store import WORKER_LOST, WORKER_STOPPED, Record, Store
 from fluxport.loops import background, keep_going
 from fluxport.partfiles import ZIP_TYPE, Names, put_parts, remove_parts, whole_name
 from fluxport.pipeline import Part, as_failure
-from fluxport.plan import Export, ExportSpec
+from fluxport.plan import Export
+from fluxport.spec import ExportSpec
 from fluxport.stages import About, Chunks, Sink
 from fluxport.tables import patiently
 from fluxport.telemetry import logs

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
-from fluxport import formats
 from fluxport.datasets import Dataset
 from fluxport.delivery.webhook import WebhookOptions
 from fluxport.errors import Broken, Canceled, Conflict, Disabled, NotFound, Refused, Unavailable
@@ -27,8 +26,20 @@ from fluxport.jobs.store import Caller, Record, Store
 from fluxport.jobs.tell import check_notify
 from fluxport.loops import attempt, background
 from fluxport.pipeline import as_failure, check_deadline
-from fluxport.plan import Connection, Export, ExportSpec, Sensors, plan_export
+from fluxport.plan import (
+    Checked,
+    Connection,
+    Export,
+    Origin,
+    Sensors,
+    check,
+    check_form,
+    of_dataset,
+    of_query,
+    of_sensors,
+)
 from fluxport.series import SensorStore
+from fluxport.spec import ExportSpec
 from fluxport.stages import Chunks, Limits, Sink
 from fluxport.tables import patiently
 
@@ -118,32 +129,40 @@ class Exports:
 
     # -- asking ----------------------------------------------------------------------------------------------------
 
-    def plan(
-        self, spec: ExportSpec, export_id: str, owner: str, limits: Limits | None = None, *, may_split: bool = False
-    ) -> Export:
-        """Everything that can be refused without a database; a dataset's rows are those of ``owner``."""
-        connection = self.connections.get(spec.connection)
-        sensors = None if spec.series is None else self.sensor_store()
-        if connection is None and sensors is None:
-            raise Refused(
-                f"Unknown connection {spec.connection!r}; choose one of: {', '.join(sorted(self.connections))}.",
-                code="unknown_connection",
-            )
+    def plan(self, spec: ExportSpec, export_id: str, owner: str) -> Export:
+        """What a worker carries out; it may become several files."""
+        return self.check(spec, owner, may_split=True).open(export_id)
+
+    def check(
+        self,
+        spec: ExportSpec,
+        owner: str,
+        *,
+        origin: Origin | None = None,
+        limits: Limits | None = None,
+        may_split: bool = False,
+    ) -> Checked:
+        """Everything that can be refused without a database; a dataset's rows are those of ``owner``. ``origin`` is
+        where the rows of a push come from."""
+        origin = self._origin(spec, owner) if origin is None else origin
         if spec.store not in self.stores:
             raise Refused(
                 f"Unknown store {spec.store!r}; choose one of: {', '.join(sorted(self.stores))}.", code="unknown_store"
             )
-        dataset = None if spec.dataset is None else self.dataset(spec.dataset)
-        return plan_export(
-            spec,
-            connection,
-            limits=self.options.limits if limits is None else limits,
-            dataset=dataset,
-            sensors=sensors,
-            owner=owner,
-            export_id=export_id,
-            may_split=may_split,
-        )
+        return check(spec, origin, limits=limits or self.options.limits, may_split=may_split)
+
+    def _origin(self, spec: ExportSpec, owner: str) -> Origin:
+        if spec.series is not None:
+            return of_sensors(spec, self.sensor_store())
+        connection = self.connections.get(spec.connection)
+        if connection is None:
+            raise Refused(
+                f"Unknown connection {spec.connection!r}; choose one of: {', '.join(sorted(self.connections))}.",
+                code="unknown_connection",
+            )
+        if spec.dataset is not None:
+            return of_dataset(spec, connection, self.dataset(spec.dataset), owner)
+        return of_query(spec, connection)
 
     def sensor_store(self) -> SensorStore:
         """Disabled where there is none."""
@@ -160,23 +179,18 @@ class Exports:
             raise Refused(f"Unknown dataset {name!r}; GET /v1/datasets tells which there are.", code="unknown_dataset")
         return found
 
-    def check(self, spec: ExportSpec, caller: Caller) -> Export:
-        """What :meth:`stream` would send, or the refusal that it would begin with; no query runs and nothing is
-        recorded."""
-        return self._allowed(spec, caller)
-
-    def _allowed(
-        self, spec: ExportSpec, caller: Caller, *, export_id: str = "planned", may_split: bool = False
-    ) -> Export:
-        """The plan of what was asked for, on the connection it will read (``spec``); refused where it can be before
-        anything is written."""
+    def allowed(
+        self, spec: ExportSpec, caller: Caller, *, origin: Origin | None = None, may_split: bool = False
+    ) -> Checked:
+        """The request, checked, on the connection it will read (``spec``), if the caller may make it and the service
+        still takes some; refused where it can be before anything is written."""
         self.check_open()
         caller.need(spec.scope)
         spec = self._located(spec)
-        planned = self.plan(spec, export_id, caller.owner, may_split=may_split)
+        checked = self.check(spec, caller.owner, origin=origin, may_split=may_split)
         if spec.series is not None:
-            _ = planned.source.schema  # asks the store whether it has these sensors; nothing is opened
-        return planned
+            _ = checked.rows.source.schema  # asks the store whether it has these sensors; nothing is opened
+        return checked
 
     def _located(self, spec: ExportSpec) -> ExportSpec:
         """On the connection that the rows come from."""
@@ -194,9 +208,7 @@ class Exports:
         unless_active: str | None = None,
     ) -> tuple[Record, bool]:
         """A queued export and whether it is new; refused before anything is written, where it can be."""
-        # One URL takes one file.
-        uploads = isinstance(asked.notify, Mapping) and asked.notify.get("upload") is not None
-        self._allowed(asked.spec, caller, may_split=not uploads)
+        self.allowed(asked.spec, caller, may_split=asked.may_split)
         return self.store.create(
             self.checked(asked, caller),
             caller,
@@ -250,7 +262,7 @@ class Exports:
         ``whole``: nothing of it comes before all of it has, and then its length is known; until then pulls give empty
         chunks."""
         export_id = str(uuid.uuid4())
-        export = self._allowed(spec, caller, export_id=export_id)
+        export = self.allowed(spec, caller).open(export_id)
         spec = export.spec
         record = self.store.create_stream(export_id, spec, caller)
         check = partial(check_deadline, export.tally, self.options.limits)
@@ -267,8 +279,12 @@ class Exports:
 
     def preview(self, spec: ExportSpec, caller: Caller) -> Preview:
         """The first rows, after everything that was asked for has been found right."""
-        spec = self._allowed(spec, caller).spec
-        rows = formats.options(formats.canonical(spec.format), spec.options).limit
+        self.check_open()
+        caller.need(spec.scope)
+        spec = self._located(spec)
+        wanted = check_form(spec, None if spec.dataset is None else self.dataset(spec.dataset))
+        wanted.try_out(spec.filename)
+        rows = wanted.options.limit
         shown = replace(
             spec,
             format="json",
@@ -276,7 +292,7 @@ class Exports:
             options={name: spec.options[name] for name in ("columns", "timezone") if name in spec.options},
         )
         limits = replace(PREVIEW_LIMITS, rows=PREVIEW_ROWS if rows is None else min(rows, PREVIEW_ROWS))
-        export = self.plan(shown, "preview", caller.owner, limits)
+        export = self.check(shown, caller.owner, limits=limits).open("preview")
         with self._slots[spec.connection].held():
             text = b"".join(export.chunks()).decode()
         tally = export.tally

@@ -16,18 +16,19 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
+from fluxport import formats
 from fluxport.errors import Broken, Canceled, Conflict, Unavailable
-from fluxport.jobs.carry import completed, put, watch
+from fluxport.jobs.carry import completed, locations, put, watch
 from fluxport.jobs.exports import Exports
 from fluxport.jobs.states import Status
 from fluxport.jobs.store import Caller, Record
 from fluxport.loops import attempt, background, keep_going
 from fluxport.pipeline import as_failure
-from fluxport.plan import Export, ExportSpec, plan_pushed
-from fluxport.sources.pushed import PushedColumn, PushedOptions
-from fluxport.stages import Source
+from fluxport.plan import Checked, Export, of_push
+from fluxport.sources.pushed import DeclaredSource, PushedColumn, PushedOptions
+from fluxport.spec import ExportSpec
 from fluxport.tables import patiently
 
 log = logging.getLogger("fluxport.pushes")
@@ -63,19 +64,25 @@ class PushRequest:
 
     def source_options(self, batch_rows_max: int) -> PushedOptions:
         """How values are read for the file they go into."""
+        name = formats.canonical(self.format)
         return PushedOptions(
-            exact_text=self.format in ("csv", "tsv", "json", "jsonl"),
-            exact_numbers=self.format not in ("parquet", "arrow"),
+            exact_text=name in ("csv", "tsv", "json", "jsonl"),
+            exact_numbers=name not in ("parquet", "arrow"),
             batch_rows_max=batch_rows_max,
             rows_expected=self.rows_expected,
         )
 
 
-class DeclaredSource(Source, Protocol):
-    """A source whose columns are known before its first row."""
+@dataclass(frozen=True)
+class Push:
+    """A push as it was begun: its export, and what is to be carried out; None where another call has begun it."""
+
+    record: Record
+    checked: Checked | None
 
     @property
-    def declared(self) -> Any: ...
+    def new(self) -> bool:
+        return self.checked is not None
 
 
 class Pushes:
@@ -94,12 +101,10 @@ class Pushes:
             "fluxport-pushes", keep_going, "holding pushes", self._stopped, HOLD_EVERY_S, self._hold
         )
 
-    def begin(self, asked: PushRequest, source: DeclaredSource, caller: Caller, *, door: str) -> tuple[Record, bool]:
-        """A queued export and whether it is new; what cannot be done is refused before anything is written."""
-        self.exports.check_open()
-        caller.need("push")
+    def begin(self, asked: PushRequest, source: DeclaredSource, caller: Caller, *, door: str) -> Push:
+        """A queued export; what cannot be done is refused before anything is written."""
         spec = asked.spec(self.store_name)
-        plan_pushed(spec, source, source.declared, limits=self.exports.options.limits)
+        checked = self.exports.allowed(spec, caller, origin=of_push(source), may_split=True)
         record, new = self._store.create_push(
             spec,
             caller,
@@ -109,12 +114,11 @@ class Pushes:
         )
         if new:
             self._held.add(record.id)
-        return record, new
+        return Push(record, checked if new else None)
 
     def carry(
         self,
-        record: Record,
-        source: DeclaredSource,
+        push: Push,
         *,
         rows_expected: int | None,
         planned: Callable[[Export], None],
@@ -125,14 +129,14 @@ class Pushes:
         ``planned`` gets what tells how far it is. ``confirm`` is called when all is stored and nothing recorded yet,
         and raises if the sender has gone: then nothing counts.
         """
-        export: Export | None = None
+        assert push.checked is not None
+        record, export = push.record, None
         try:
             claimed = self._store.claim(record.id, attempts_max=1)
             if claimed is None:
                 return self._ended(record)
             self._store.expect(record.id, claimed.fence, rows_expected)
-            spec = record.export_spec()
-            export = plan_pushed(spec, source, source.declared, limits=self.exports.options.limits, export_id=record.id)
+            export = push.checked.open(record.id)
             planned(export)
             self._carry(claimed, export, confirm)
         except BaseException as error:  # noqa: BLE001  whatever ended it, the export must not stay as it is
@@ -148,17 +152,22 @@ class Pushes:
         finally:
             over.set()
             watcher.join()
+
+        def remove() -> None:
+            for location in locations(kept):
+                sink.remove(location)
+
         try:
             confirm()
         except BaseException:
-            sink.remove(kept["location"])
+            remove()
             raise
         expires_at = self._store.clock() + self._keep_s
         try:
             self._move(record, "completed", fence=record.fence, **completed(export, kept, expires_at))
         except Conflict:
             if self._store.get(record.id).status != "completed":  # canceled while the last bytes were stored
-                sink.remove(kept["location"])
+                remove()
 
     def fail(self, record: Record, error: BaseException, export: Export | None = None) -> Record:
         """End an export that is not complete, unless it has ended already; the export as it is then."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from fluxport.errors import Refused
-from fluxport.plan import ExportSpec
+from fluxport.spec import ExportSpec
 
 Priority = Literal["high", "normal", "low"]
 # As they are kept, and as the queue sorts the exports of one owner that wait: lower ones first.
@@ -22,6 +22,11 @@ class ExportRequest:
     notify: Any = None
     priority: int = PRIORITIES["normal"]
     count: bool = False
+
+    @property
+    def may_split(self) -> bool:
+        """Whether it may become several files: one URL takes one."""
+        return not (isinstance(self.notify, Mapping) and self.notify.get("upload") is not None)
 
     @classmethod
     def from_json(cls, body: Any) -> ExportRequest:

@@ -24,7 +24,7 @@ from fluxport.errors import Conflict, Forbidden, NotFound, Refused, TooMany, Una
 from fluxport.jobs import queue
 from fluxport.jobs.request import ExportRequest
 from fluxport.jobs.states import ACTIVE, FINAL, Phase, Status, leading_to
-from fluxport.plan import ExportSpec
+from fluxport.spec import ExportSpec
 from fluxport.tables import (
     DatabaseClock,
     audit,

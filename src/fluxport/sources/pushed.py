@@ -13,10 +13,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import TYPE_CHECKING, Literal, NoReturn
+from typing import TYPE_CHECKING, Literal, NoReturn, Protocol
 
 from fluxport.errors import Refused
-from fluxport.stages import FIELD_FORMAT, FIELD_KIND, FIELD_TYPE, FIELD_WIDTH, Batches
+from fluxport.stages import FIELD_FORMAT, FIELD_KIND, FIELD_TYPE, FIELD_WIDTH, Batches, Source
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -62,11 +62,20 @@ class PushedOptions:
     rows_expected: int | None = None
 
 
+class DeclaredSource(Source, Protocol):
+    """A source whose columns are known before its first row."""
+
+    @property
+    def declared(self) -> pa.Schema: ...
+
+
 class PushedSource:
     """See :class:`fluxport.stages.Source`.
 
     ``take`` blocks until there is a batch and returns None after the last; ``stop`` makes it raise Canceled.
     """
+
+    sent = True
 
     def __init__(
         self,
@@ -225,6 +234,8 @@ class PushedSource:
 class ReadSource:
     """Rows that come as record batches of a known schema. ``read`` blocks until there is one and returns None after the
     last; ``stop`` makes it come back."""
+
+    sent = True
 
     def __init__(
         self,

@@ -1,0 +1,92 @@
+"""What somebody asks for, checked for shape alone."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from fluxport.errors import Refused
+
+
+@dataclass(frozen=True)
+class ExportSpec:
+    """What somebody asked for; the body of ``POST /v1/exports`` and ``/v1/stream``, checked for shape.
+
+    With ``dataset`` there is no ``query``, ``params`` are its filters, and ``connection`` is what the dataset says.
+    With ``series`` there is neither: it is the object ``source`` of sensors (sources/series.py).
+    With ``pushed``, the names and types of columns, the caller sends the rows and no connection is read.
+    """
+
+    query: str = ""
+    connection: str = "main"
+    params: Any = ()
+    format: str = "csv"
+    options: Mapping[str, Any] = field(default_factory=dict)
+    compression: str = "none"
+    filename: str | None = None
+    store: str = "local"
+    dataset: str | None = None
+    series: Mapping[str, Any] | None = None
+    pushed: Sequence[Mapping[str, str]] | None = None
+
+    @property
+    def scope(self) -> str:
+        """What a caller must be allowed to do to ask for this."""
+        if self.series is not None:
+            return "series"
+        if self.pushed is not None:
+            return "push"
+        if self.dataset is not None:
+            return f"dataset:{self.dataset}"
+        return f"sql:{self.connection}"
+
+    @classmethod
+    def from_json(cls, body: Any) -> ExportSpec:
+        if not isinstance(body, Mapping):
+            raise Refused("The body must be a JSON object with at least 'source'.", code="bad_body")
+        _known(body, ("source", "format", "options", "compression", "filename", "store"), "body")
+        source = body.get("source")
+        if not isinstance(source, Mapping):
+            raise Refused('\'source\' must be an object such as {"query": "SELECT ..."}.', code="bad_source")
+        kinds = [kind for kind in SOURCE_KEYS if kind in source]
+        if len(kinds) != 1:
+            raise Refused("'source' has either 'query', 'dataset' or 'sensor_id'.", code="bad_source")
+        kind = kinds[0]
+        _known(source, SOURCE_KEYS[kind], "source")
+        series = dict(source) if kind == "sensor_id" else None
+        given = ({} if series is not None else {kind: source[kind]}) | {
+            "connection": source.get("connection", "main"),
+            "format": body.get("format", "csv"),
+            "compression": body.get("compression", "none"),
+            "filename": body.get("filename"),
+            "store": body.get("store", "local"),
+        }
+        for key, value in given.items():
+            if not isinstance(value, str) and not (key == "filename" and value is None):
+                raise Refused(f"{key!r} must be text.", code="bad_body")
+        options = body.get("options", {})
+        if not isinstance(options, Mapping):
+            raise Refused("'options' must be an object of option names and values.", code="bad_body")
+        params = source.get("params", {} if kind == "dataset" else ())
+        if kind == "dataset" and not isinstance(params, Mapping):
+            raise Refused("'params' must be an object of filters and their values.", code="bad_body")
+        if not isinstance(params, Mapping | list | tuple):
+            raise Refused("'params' must be a list or an object of values to bind.", code="bad_body")
+        return cls(**given, options=options, params=params, series=series)
+
+
+SOURCE_KEYS: dict[str, tuple[str, ...]] = {
+    "query": ("query", "connection", "params"),
+    "dataset": ("dataset", "params"),
+    "sensor_id": ("sensor_id", "start_ts", "end_ts", "layout", "aggregate", "interval", "time"),
+}
+
+
+def _known(given: Mapping[str, Any], names: tuple[str, ...], where: str) -> None:
+    for key in given:
+        if key not in names:
+            near = difflib.get_close_matches(str(key), names, 1)
+            hint = f"; did you mean {near[0]!r}?" if near else f"; it knows: {', '.join(names)}."
+            raise Refused(f"Unknown key {key!r} in {where}{hint}", code="unknown_key")
