@@ -14,6 +14,7 @@ import pytest
 from fastapi.routing import iter_route_contexts
 
 from fluxport import app, config
+from mysql_support import wait_until
 from services import require_program
 from whole_service import SENSOR, Whole, whole_service
 
@@ -112,14 +113,21 @@ def test_head_is_refused_as_get_is(whole: Whole) -> None:
     assert "HEAD" in httpx.delete(whole.base + "/health/live").headers["Allow"]
 
 
+def listed(whole: Whole) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = whole.http.get("/v1/exports").json()["data"]
+    return found
+
+
 @pytest.mark.parametrize("target", STREAMS)
 def test_head_of_a_stream_begins_no_export(whole: Whole, target: str) -> None:
-    exports, audit = whole.http.get("/v1/exports").json(), whole.http.get("/v1/audit").json()
+    # What other tests have streamed has ended, so that nothing but this request could change the lists.
+    assert wait_until(lambda: not {"queued", "running"} & {e["status"] for e in listed(whole)}, 30)
+    exports, audit = listed(whole), whole.http.get("/v1/audit").json()
     answer = whole.http.head(target)
     assert answer.status_code == 200
     assert "attachment" in answer.headers["content-disposition"]
     assert "x-export-id" not in answer.headers
-    assert whole.http.get("/v1/exports").json() == exports
+    assert listed(whole) == exports
     assert whole.http.get("/v1/audit").json() == audit
 
 
