@@ -130,13 +130,13 @@ def run_warm(url: str, query: str, form: str, runs: int) -> None:
     """In a process of its own: prints a Result as JSON."""
     from fluxport.plan import Connection, check, of_query
     from fluxport.policy.guard import GuardPolicy
-    from fluxport.sinks.local import LocalOptions, LocalSink
+    from fluxport.sinks.local import LocalSink
     from fluxport.spec import ExportSpec
     from fluxport.stages import Limits
 
     connection = Connection("main", url, GuardPolicy(dialect="mysql"))
     path = support.scratch(f"warm.{form}")
-    sink = LocalSink(path.parent, LocalOptions(overwrite=True))
+    sink = LocalSink(path.parent, overwrite=True)
     result = Result()
     for _ in range(runs + 1):
         began, used = time.perf_counter(), time.process_time()

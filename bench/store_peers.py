@@ -39,11 +39,11 @@ class Reader(io.RawIOBase):
 
 
 def fluxport(endpoint: str, key: str, secret: str, bucket: str, name: str, source: Iterator[bytes]) -> None:
-    from fluxport.sinks._sigv4 import Credentials
+    from fluxport.settings import Secret
     from fluxport.sinks.s3 import S3Options, S3Sink
 
-    known = Credentials(key, secret)
-    sink = S3Sink(S3Options(bucket=bucket, credentials=lambda: known, region="us-east-1", endpoint=endpoint))
+    known = Secret(secret)
+    sink = S3Sink(S3Options(bucket=bucket, prefix="", endpoint=endpoint, access_key_id=key, secret_access_key=known))
     sink.put(name, (chunk for chunk in source))
 
 

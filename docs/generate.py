@@ -23,7 +23,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 import click
 from pydantic import BaseModel, SecretStr
 
-from fluxport import config, errors
+from fluxport import config, errors, sinks
 from fluxport.cli import root
 from fluxport.findings import SENTENCES
 from fluxport.formats import ALIASES, FORMATS
@@ -32,6 +32,7 @@ from fluxport.formats.compress import ARCHIVE, COMPRESSIONS
 from fluxport.formats.options import PROFILES, CommonOptions
 from fluxport.partfiles import ZIP_TYPE
 from fluxport.policy.guard.words import REFUSED_FUNCTIONS, Dialect
+from fluxport.settings import Read, Secret
 
 DOCS = Path(__file__).resolve().parent
 SOURCES = [DOCS.parent / "src" / package for package in ("fluxport", "fluxport_emulator")]
@@ -114,10 +115,14 @@ class Setting(NamedTuple):
     kind: str
     default: str
     about: str
+    also: tuple[str, ...] = ()  # variables of the environment, where those of the same name differ
 
 
 def settings(model: type[BaseModel] = config.Config, prefix: str = "") -> Iterator[Setting]:
     for name, field in model.model_fields.items():
+        if _sink_of(field.annotation) is not None:
+            yield from sink_settings(f"{prefix}{name}.<name>.")
+            continue
         inner = _models_in(field.annotation)
         if inner:
             named = typing.get_origin(field.annotation) is dict
@@ -125,6 +130,41 @@ def settings(model: type[BaseModel] = config.Config, prefix: str = "") -> Iterat
             continue
         default = "required" if field.is_required() else code(_plain(field.default))
         yield Setting(prefix + name, _kind(field.annotation, field.metadata), default, field.description or "")
+
+
+def sink_settings(prefix: str) -> Iterator[Setting]:
+    """Those of every type of store: one that is the same for several comes once, with their names."""
+    where = "; ".join(f"{name}: {entry.label}" for name, entry in sinks.SINKS.built_in.items())
+    kinds = " or ".join(map(code, sinks.SINKS.built_in))
+    yield Setting(f"{prefix}type", kinds, code(config.SINK.default), f"where files rest; {where}")
+    types: dict[Setting, list[str]] = {}
+    for name in sinks.SINKS.built_in:
+        for setting in dataclass_settings(sinks.options_class(name), prefix):
+            types.setdefault(setting, []).append(name)
+    for setting, names in types.items():
+        of = "" if len(names) == len(sinks.SINKS.built_in) else f"{', '.join(names)}: "
+        key = setting.name.removeprefix(prefix)
+        also = tuple(v for n in names for v, meant in config.sink_environment(n).items() if meant == key)
+        yield setting._replace(about=of + setting.about, also=also)
+
+
+def dataclass_settings(cls: type[Any], prefix: str) -> Iterator[Setting]:
+    known = typing.get_type_hints(cls, include_extras=True)
+    for field in dataclasses.fields(cls):
+        if field.name != "type":
+            required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+            default = "" if field.default is dataclasses.MISSING else code(_plain(field.default))
+            about = field.metadata["description"]
+            yield Setting(prefix + field.name, _kind(known[field.name], ()), "required" if required else default, about)
+
+
+def _sink_of(annotation: Any) -> config.ByType | None:
+    """What chooses the class of a setting, if it is one of several."""
+    for found in typing.get_args(annotation):
+        for mark in getattr(found, "__metadata__", ()):
+            if isinstance(mark, config.ByType):
+                return mark
+    return None
 
 
 def _models_in(annotation: Any) -> list[type[BaseModel]]:
@@ -145,8 +185,8 @@ def _plain(value: Any) -> str:
 
 
 def _kind(annotation: Any, metadata: Iterable[Any]) -> str:
-    if any(getattr(m, "func", None) is config._duration for m in metadata):
-        return "duration"
+    if found := next((m.name for m in metadata if isinstance(m, Read) and m.name), ""):
+        return found
     words = {
         str: "text",
         int: "whole number",
@@ -154,6 +194,7 @@ def _kind(annotation: Any, metadata: Iterable[Any]) -> str:
         bool: "true or false",
         Path: "path",
         SecretStr: "secret",
+        Secret: "secret",
     }
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
     if origin is Annotated:
@@ -176,12 +217,9 @@ def configuration() -> str:
     for alias, where in config.ALIASES.items():
         aliases.setdefault(".".join(where), []).append(alias)
 
-    for names in config.STORE_ALIASES.values():
-        for alias, key in names.items():
-            aliases.setdefault(f"stores.local.{key}", []).append(alias)
-
     def row(setting: Setting) -> list[str]:
-        also = [name for key, names in aliases.items() if _same(key, setting.name) for name in names]
+        known = [name for key, names in aliases.items() if _same(key, setting.name) for name in names]
+        also = [*known, *setting.also]
         return [code(setting.name), setting.kind, setting.default, ", ".join(map(code, also)), prose(setting.about)]
 
     return table(["setting", "takes", "default", "old name", "meaning"], map(row, settings()))
@@ -195,6 +233,17 @@ def _same(given: str, described: str) -> bool:
 def environment() -> str:
     rows = ([code(name), code(".".join(where))] for name, where in config.ALIASES.items())
     return table(["variable", "setting"], rows)
+
+
+def sink_table() -> str:
+    def row(name: str, entry: sinks.SinkEntry) -> list[str]:
+        urls = ", ".join(code(f"{scheme}://bucket/key") for scheme in entry.schemes)
+        names = ", ".join(map(code, config.sink_environment(name)))
+        package = code(f"fluxport[{entry.extra}]") if entry.extra else ""
+        return [code(name), entry.label, urls, package, names]
+
+    head = ["type", "where files rest", "as a URL", "package", "variables of the store `local`"]
+    return table(head, (row(*item) for item in sinks.SINKS.built_in.items()))
 
 
 # -- HTTP --------------------------------------------------------------------------------------------------------------
@@ -465,6 +514,7 @@ SECTIONS: dict[str, Callable[[], str]] = {
     "command line": command_line,
     "configuration": configuration,
     "environment": environment,
+    "sinks": sink_table,
     "routes": routes,
     "formats": format_table,
     "compression": compression_table,

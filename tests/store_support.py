@@ -11,13 +11,11 @@ from typing import Any, NamedTuple
 
 from azurite_server import Azurite
 from ceph_server import Ceph
-from fluxport.sinks._http import HttpOptions
-from fluxport.sinks._sigv4 import Credentials
+from fluxport.settings import Secret
 from fluxport.sinks.azure import AzureOptions, AzureSink
 from fluxport.sinks.gcs import GcsOptions, GcsSink
-from fluxport.sinks.local import LocalOptions, LocalSink
-from fluxport.sinks.memory import MemoryOptions, MemorySink
-from fluxport.sinks.objects import ObjectOptions
+from fluxport.sinks.local import LocalSink
+from fluxport.sinks.memory import MemorySink
 from fluxport.sinks.oss import OssOptions, OssSink
 from fluxport.sinks.s3 import S3Options, S3Sink
 from fluxport.sinks.sftp import SftpOptions, SftpSink
@@ -27,7 +25,7 @@ from sftp_server import Sftp
 
 BUCKET = "fluxport-tests"
 PART_BYTES = 5 << 20
-QUICK = HttpOptions(timeout_s=5.0, connect_timeout_s=2.0, tries_max=4, retry_first_s=0.02, retry_most_s=0.1)
+QUICK = {"timeout_s": 5.0, "connect_timeout_s": 2.0, "tries_max": 4, "retry_first_s": 0.02, "retry_most_s": 0.1}
 OSS_KEY, OSS_SECRET, OSS_REGION = "FLUXPORTOSSKEY", "an-oss-secret-of-the-tests", "cn-hangzhou"
 
 
@@ -42,7 +40,7 @@ class Store(NamedTuple):
 
 def local(root: Path) -> Store:
     return Store(
-        lambda overwrite: LocalSink(root, LocalOptions(overwrite=overwrite)),
+        lambda overwrite: LocalSink(root, overwrite=overwrite),
         lambda sink, location: Path(location).read_bytes(),
         lambda sink: sorted(str(p.relative_to(root)) for p in root.rglob("*") if p.is_file()),
     )
@@ -54,14 +52,15 @@ def memory() -> Store:
         return sink
 
     return Store(
-        lambda overwrite: MemorySink(MemoryOptions(overwrite=overwrite)),
+        lambda overwrite: MemorySink(overwrite=overwrite),
         lambda sink, location: files(sink).get(location),
         lambda sink: files(sink).names(),
     )
 
 
-def objects(overwrite: bool, prefix: str) -> ObjectOptions:
-    return ObjectOptions(prefix=prefix, overwrite=overwrite, part_bytes=PART_BYTES)
+def objects(more: dict[str, Any]) -> dict[str, Any]:
+    """Settings of an object store under test."""
+    return {"bucket": BUCKET, "prefix": "", "part_bytes": PART_BYTES, **QUICK, **more}
 
 
 def boto(ceph: Ceph) -> Any:
@@ -94,10 +93,9 @@ def s3_environ(ceph: Ceph) -> dict[str, str]:
     }
 
 
-def s3_options(ceph: Ceph, prefix: str = "", overwrite: bool = False, **more: Any) -> S3Options:
-    known = Credentials(ceph.access_key, ceph.secret_key)
-    given: dict[str, Any] = {"endpoint": ceph.endpoint, "http": QUICK, "credentials": lambda: known} | more
-    return S3Options(bucket=BUCKET, region=ceph.region, objects=objects(overwrite, prefix), **given)
+def s3_options(ceph: Ceph, prefix: str = "", **more: Any) -> S3Options:
+    key = {"access_key_id": ceph.access_key, "secret_access_key": Secret(ceph.secret_key), "region": ceph.region}
+    return S3Options(**objects({"endpoint": ceph.endpoint, "prefix": prefix, **key, **more}))
 
 
 def s3_double(**how: Any) -> ObjectDouble:
@@ -109,16 +107,15 @@ def s3_double(**how: Any) -> ObjectDouble:
 
 
 def s3_at(double: ObjectDouble, overwrite: bool = False, **more: Any) -> S3Sink:
-    known = Credentials("a-key", "a-secret")
-    given: dict[str, Any] = {"endpoint": double.endpoint, "http": QUICK, "credentials": lambda: known} | more
-    return S3Sink(S3Options(bucket=BUCKET, objects=objects(overwrite, ""), **given))
+    key = {"access_key_id": "a-key", "secret_access_key": Secret("a-secret")}
+    return S3Sink(S3Options(**objects({"endpoint": double.endpoint, **key, **more})), overwrite=overwrite)
 
 
 def s3(ceph: Ceph) -> Store:
     client, prefix = boto(ceph), f"{secrets.token_hex(6)}/"
     root = f"s3://{BUCKET}/"
     return Store(
-        lambda overwrite: S3Sink(s3_options(ceph, prefix, overwrite)),
+        lambda overwrite: S3Sink(s3_options(ceph, prefix), overwrite=overwrite),
         lambda sink, location: client.get_object(Bucket=BUCKET, Key=location.removeprefix(root))["Body"].read(),
         lambda sink: [
             found["Key"].removeprefix(prefix)
@@ -138,33 +135,25 @@ def azure(azurite: Azurite) -> Store:
         container.create_container()
     prefix, root = f"{secrets.token_hex(6)}/", f"az://{BUCKET}/"
     return Store(
-        lambda overwrite: AzureSink(azure_options(azurite, prefix, overwrite)),
+        lambda overwrite: AzureSink(azure_options(azurite, prefix), overwrite=overwrite),
         lambda sink, location: container.download_blob(location.removeprefix(root)).readall(),
         lambda sink: [blob.name.removeprefix(prefix) for blob in container.list_blobs(name_starts_with=prefix)],
     )
 
 
-def azure_options(azurite: Azurite, prefix: str = "", overwrite: bool = False, **more: Any) -> AzureOptions:
-    given: dict[str, Any] = {"account_key": azurite.key} | more
-    return AzureOptions(
-        container=BUCKET,
-        account=azurite.account,
-        endpoint=azurite.endpoint,
-        http=QUICK,
-        objects=objects(overwrite, prefix),
-        **given,
-    )
+def azure_options(azurite: Azurite, prefix: str = "", **more: Any) -> AzureOptions:
+    account = {"account": azurite.account, "account_key": Secret(azurite.key), "endpoint": azurite.endpoint}
+    return AzureOptions(**objects({"prefix": prefix, **account, **more}))
 
 
-def sftp_options(server: Sftp, folder: str = "", overwrite: bool = False) -> SftpOptions:
+def sftp_options(server: Sftp, folder: str = "") -> SftpOptions:
     return SftpOptions(
         host=server.host,
         port=server.port,
         user=server.user,
-        password=server.password,
-        path=f"/{folder}",
-        known_hosts=str(server.known_hosts),
-        overwrite=overwrite,
+        password=Secret(server.password),
+        path=Path("/", folder),
+        known_hosts=server.known_hosts,
     )
 
 
@@ -173,7 +162,7 @@ def sftp(server: Sftp) -> Store:
     (server.folder / folder).mkdir()
     root = f"sftp://{server.host}"
     return Store(
-        lambda overwrite: SftpSink(sftp_options(server, folder, overwrite)),
+        lambda overwrite: SftpSink(sftp_options(server, folder), overwrite=overwrite),
         lambda sink, location: (server.folder / location.removeprefix(root).lstrip("/")).read_bytes(),
         lambda sink: sorted(
             str(p.relative_to(server.folder / folder)) for p in (server.folder / folder).rglob("*") if p.is_file()
@@ -185,14 +174,13 @@ def oss_double() -> ObjectDouble:
     return ObjectDouble("x-oss-", oss_verifier(OSS_KEY, OSS_SECRET, OSS_REGION))
 
 
-def oss_options(double: ObjectDouble, prefix: str = "", overwrite: bool = False, **more: Any) -> OssOptions:
-    given: dict[str, Any] = {"access_key_id": OSS_KEY, "access_key_secret": OSS_SECRET, "region": OSS_REGION} | more
-    return OssOptions(bucket=BUCKET, endpoint=double.endpoint, http=QUICK, objects=objects(overwrite, prefix), **given)
+def oss_options(double: ObjectDouble, **more: Any) -> OssOptions:
+    key = {"access_key_id": OSS_KEY, "secret_access_key": Secret(OSS_SECRET), "region": OSS_REGION}
+    return OssOptions(**objects({"endpoint": double.endpoint, **key, **more}))
 
 
-def gcs_options(double: ObjectDouble, file: Path, overwrite: bool = False, **more: Any) -> GcsOptions:
-    given: dict[str, Any] = {"credentials_file": str(file)} | more
-    return GcsOptions(bucket=BUCKET, endpoint=double.endpoint, http=QUICK, objects=objects(overwrite, ""), **given)
+def gcs_options(double: ObjectDouble, file: Path) -> GcsOptions:
+    return GcsOptions(**objects({"endpoint": double.endpoint, "credentials_file": file}))
 
 
 def doubled(double: ObjectDouble, make: Callable[[bool], Sink]) -> Store:
@@ -208,10 +196,10 @@ def doubled(double: ObjectDouble, make: Callable[[bool], Sink]) -> Store:
 
 
 def oss(double: ObjectDouble) -> Store:
-    return doubled(double, lambda overwrite: OssSink(oss_options(double, "", overwrite)))
+    return doubled(double, lambda overwrite: OssSink(oss_options(double), overwrite=overwrite))
 
 
 def gcs(double: ObjectDouble, identity: GoogleIdentity, token_url: str, folder: Path) -> Store:
     file = folder / "account.json"
     file.write_text(json.dumps(identity.account(token_url)))
-    return doubled(double, lambda overwrite: GcsSink(gcs_options(double, file, overwrite)))
+    return doubled(double, lambda overwrite: GcsSink(gcs_options(double, file), overwrite=overwrite))

@@ -24,6 +24,7 @@ from click.testing import CliRunner
 
 from fluxport import config
 from fluxport.cli import root
+from fluxport.sinks.local import LocalOptions
 from mysql_support import scratch_database
 from postgres_support import PostgresDatabase, scratch_postgres
 from service_support import SECRET, Client, emulator, process, service
@@ -172,8 +173,10 @@ def test_every_setting_of_a_container_is_known_and_safe_in_production(name: str,
     assert loaded.app_env == "production"
     assert loaded.database == "postgresql://fluxport:kept-in-postgres@postgres:5432/fluxport"
     assert loaded.connections["main"].url.get_secret_value().endswith("@mariadb:3306/shop")
-    assert f"{loaded.stores['local'].path}:" not in "".join(compose()["services"][name]["tmpfs"])
-    assert f"exports:{loaded.stores['local'].path}" in compose()["services"][name]["volumes"]
+    store = loaded.stores["local"]
+    assert isinstance(store, LocalOptions)
+    assert f"{store.path}:" not in "".join(compose()["services"][name]["tmpfs"])
+    assert f"exports:{store.path}" in compose()["services"][name]["volumes"]
 
 
 def test_the_grace_ends_before_the_container_is_killed() -> None:

@@ -19,7 +19,7 @@ from typing import Any
 import click
 import pytest
 
-from fluxport import config, errors
+from fluxport import config, errors, sinks
 from fluxport.delivery.webhook import signed_headers
 from fluxport.findings import SENTENCES
 from fluxport.formats import ALIASES, FORMATS
@@ -90,7 +90,7 @@ def test_every_format_option_and_profile_is_in_the_reference() -> None:
 
 def test_every_setting_and_old_name_is_in_the_reference_with_its_meaning() -> None:
     settings = list(GENERATE.settings())
-    names = set(config.ALIASES) | {name for names in config.STORE_ALIASES.values() for name in names}
+    names = set(config.ALIASES) | {name for kind in sinks.SINKS.built_in for name in config.sink_environment(kind)}
     assert not missing({s.name for s in settings} | names, reference("configuration.md"))
     assert [s.name for s in settings if not s.about] == []
 

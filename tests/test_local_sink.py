@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from fluxport.errors import Conflict, Refused, StoreFull
-from fluxport.sinks.local import LocalOptions, LocalSink
+from fluxport.sinks.local import LocalSink
 from fluxport.sinks.probe import probe
 from fluxport.stages import Chunks
 from private_mounts import on_tmpfs
@@ -82,7 +82,7 @@ def test_a_directory_in_the_place_of_the_file_is_a_conflict(tmp_path: Path) -> N
     """Nothing is ever moved over a directory."""
     (tmp_path / "x").mkdir()
     with pytest.raises(Conflict):
-        LocalSink(tmp_path, LocalOptions(overwrite=True)).put("x", chunks(b"x"))
+        LocalSink(tmp_path, overwrite=True).put("x", chunks(b"x"))
 
 
 @pytest.mark.parametrize("mode", [0o600, 0o640, 0o644])
@@ -90,7 +90,7 @@ def test_the_mode_is_the_one_asked_for_whatever_the_umask(tmp_path: Path, mode: 
     """A service's umask does not decide who may read exports."""
     before = os.umask(0o077)
     try:
-        location = LocalSink(tmp_path, LocalOptions(mode=mode)).put("x", chunks(b"x")).location
+        location = LocalSink(tmp_path, mode=mode).put("x", chunks(b"x")).location
     finally:
         os.umask(before)
     assert stat.S_IMODE(Path(location).stat().st_mode) == mode
@@ -106,23 +106,23 @@ def test_an_unfinished_file_can_be_read_by_its_owner_alone(tmp_path: Path) -> No
         assert stat.S_IMODE(part.stat().st_mode) == 0o600
         yield b"y"
 
-    LocalSink(tmp_path, LocalOptions(mode=0o644)).put("x", watching())
+    LocalSink(tmp_path, mode=0o644).put("x", watching())
 
 
 def test_too_little_free_room_is_told_before_anything_is_pulled(tmp_path: Path) -> None:
     """``free_bytes_min`` is looked at first."""
     with pytest.raises(StoreFull):
-        LocalSink(tmp_path, LocalOptions(free_bytes_min=1 << 60)).put("x", chunks(b"x"))
+        LocalSink(tmp_path, free_bytes_min=1 << 60).put("x", chunks(b"x"))
     assert names(tmp_path) == []
 
 
 def test_free_room_is_looked_at_while_writing(tmp_path: Path) -> None:
     """Room that goes while a file grows ends it before the disk is full."""
     status = os.statvfs(tmp_path)
-    options = LocalOptions(free_bytes_min=status.f_bavail * status.f_frsize - (64 << 20))
+    least = status.f_bavail * status.f_frsize - (64 << 20)
     endless = (bytes(1 << 20) for _ in range(1000))
     with pytest.raises(StoreFull):
-        LocalSink(tmp_path, options).put("x", endless)
+        LocalSink(tmp_path, free_bytes_min=least).put("x", endless)
     assert names(tmp_path) == []
 
 

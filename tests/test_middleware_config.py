@@ -11,6 +11,8 @@ import yaml
 from fluxport.config import load
 from fluxport.errors import Refused
 from fluxport.middleware_config import is_middleware, translated
+from fluxport.settings import Secret
+from fluxport.sinks.oss import OssOptions
 
 OLD = """
 server: {port: 9191, max_connections: 100, timeout: 45s}
@@ -86,9 +88,9 @@ def test_the_file_is_recognised_loaded_and_told_of(tmp_path: Path, caplog: pytes
     assert (config.grpc.queue_s, config.grpc.idle_s, config.server.port) == (300, 45, 8181)
     assert config.logging.level == "error"
     store = config.stores["local"]
+    assert isinstance(store, OssOptions)
     assert (store.type, store.bucket, store.parts_at_once, store.link_s) == ("oss", "exports", 5, 7 * 86400)
-    assert store.secret_access_key is not None
-    assert store.secret_access_key.get_secret_value() == "from-outside"
+    assert store.secret_access_key == Secret("from-outside")
     assert "storage.temp_directory" in caplog.text
 
 

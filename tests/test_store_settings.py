@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,14 +19,15 @@ import pytest
 
 import store_support as stores
 from azurite_server import ACCOUNT, KEY, Azurite
-from fluxport.config import Config, StoreConfig, load
+from fluxport.config import SINK, Config, load, schema, shown
 from fluxport.errors import Refused, Unavailable
+from fluxport.settings import Secret
+from fluxport.sinks import SINKS, sink
 from fluxport.sinks.azure import AzureApi, AzureOptions, AzureSink, DelegationKey
 from fluxport.sinks.oss import OssOptions, OssSink
-from fluxport.sinks.s3 import S3Sink
+from fluxport.sinks.s3 import S3Options, S3Sink
+from fluxport.sinks.urls import at_url
 from fluxport.stages import About
-from fluxport.stores import at_url, sink
-from fluxport.stores import stores as all_stores
 from own_certificates import make_certificates
 from own_servers import http_server
 from store_support import OSS_KEY, OSS_REGION, OSS_SECRET, azure_options, oss_options
@@ -37,8 +40,8 @@ def loaded(folder: Path, **environ: str) -> Config:
 @pytest.mark.parametrize(
     ("environ", "expected"),
     [
-        ({}, {"type": "local", "bucket": None}),
-        ({"STORAGE_TYPE": "local", "AWS_REGION": "eu-west-1"}, {"type": "local", "region": None}),
+        ({}, {"type": "local", "path": "exports"}),
+        ({"STORAGE_TYPE": "local", "AWS_REGION": "eu-west-1"}, {"type": "local"}),
         (
             {"STORAGE_TYPE": "S3", "S3_BUCKET": "b", "S3_ENDPOINT": "http://minio:9000", "S3_PATH_STYLE": "true",
              "AWS_REGION": "eu-west-1"},
@@ -59,7 +62,7 @@ def test_the_old_names_configure_the_default_store(
     tmp_path: Path, environ: dict[str, str], expected: dict[str, Any]
 ) -> None:
     """Each of the systems that were replaced set its own; those of another type say nothing."""
-    entry = loaded(tmp_path, **environ).stores["local"].model_dump()
+    entry = shown(loaded(tmp_path, **environ))["stores"]["local"]
     assert {name: entry[name] for name in expected} == expected
 
 
@@ -67,6 +70,7 @@ def test_names_in_a_file_and_in_the_environment_go_together(tmp_path: Path) -> N
     """The type may be in .env and the bucket in the environment."""
     (tmp_path / ".env").write_text("STORAGE_TYPE=s3\nS3_ENDPOINT=http://a:1\n")
     entry = loaded(tmp_path, S3_BUCKET="b").stores["local"]
+    assert isinstance(entry, S3Options)
     assert (entry.type, entry.bucket, entry.endpoint) == ("s3", "b", "http://a:1")
 
 
@@ -76,7 +80,7 @@ def test_names_in_a_file_and_in_the_environment_go_together(tmp_path: Path) -> N
         ({"type": "s3"}, "needs a 'bucket'"),
         ({"type": "azure", "bucket": "c"}, "needs an 'account'"),
         ({"type": "oss", "bucket": "b"}, "needs an 'endpoint' or a 'region'"),
-        ({"type": "sftp"}, "needs a 'host' and a 'user'"),
+        ({"type": "sftp"}, "needs a 'host', a 'user' and a 'path'"),
         ({"type": "s3", "bucket": "b", "access_key_id": "a"}, "are given together"),
         ({"type": "s3", "bucket": "b", "bukket": "x"}, "did you mean 'bucket'"),
     ],
@@ -88,9 +92,48 @@ def test_what_a_store_lacks_is_told(tmp_path: Path, given: dict[str, Any], sente
     assert sentence in caught.value.message
 
 
-def test_secrets_of_stores_are_masked(tmp_path: Path) -> None:
-    from fluxport.config import shown
+def test_a_setting_that_only_other_types_have_is_ignored_and_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An old file may have it, and an environment holds those of several systems: of these nothing is said."""
+    given = {"type": "s3", "bucket": "b", "port": 22, "free_bytes_min": 1}
+    (tmp_path / "fluxport.yaml").write_text(json.dumps({"stores": {"local": given}}))
+    config = loaded(tmp_path, LOCAL_STORAGE_PATH="/somewhere", FLUXPORT_STORES__LOCAL__HOST="h")
+    shown_store = shown(config)["stores"]["local"]
+    assert shown_store["bucket"] == "b"
+    assert not {"port", "free_bytes_min", "path", "host"} & set(shown_store)
+    assert [record.getMessage() for record in caplog.records] == [
+        "stores.local.free_bytes_min means nothing to a store of type s3.",
+        "stores.local.port means nothing to a store of type s3.",
+    ]
 
+
+def test_the_schema_has_the_settings_of_every_type() -> None:
+    """By which an editor completes the file."""
+    described = schema()
+    kinds = {one["properties"]["type"]["const"]: one for one in described["properties"]["stores"]
+             ["additionalProperties"]["oneOf"]}  # fmt: skip
+    assert set(kinds) == set(SINKS)
+    assert "host" in kinds["sftp"]["required"]
+    assert "host" not in kinds["s3"]["properties"]
+    assert kinds["s3"]["additionalProperties"] is False
+    assert kinds["s3"]["properties"]["part_bytes"]["minimum"] == 5 << 20
+
+
+def test_settings_are_read_without_the_clouds_libraries() -> None:
+    """Nor does a command that reads no configuration load pydantic for its sink."""
+    program = """
+import sys
+from fluxport.sinks import SINKS, options_class
+for name in SINKS.built_in:
+    options_class(name)
+heavy = {"pydantic", "botocore", "google", "azure", "paramiko"} & set(sys.modules)
+assert not heavy, heavy
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_secrets_of_stores_are_masked(tmp_path: Path) -> None:
     config = loaded(tmp_path, STORAGE_TYPE="oss", OSS_BUCKET="b", OSS_REGION="r", OSS_ACCESS_KEY_ID="id",
                     OSS_ACCESS_KEY_SECRET="very-secret")  # fmt: skip
     assert "very-secret" not in json.dumps(shown(config)) + repr(config)
@@ -108,18 +151,20 @@ def test_every_type_makes_its_sink_without_reaching_anything(tmp_path: Path) -> 
         "f": {"type": "sftp", "host": "files.example.com", "user": "exports", "path": "/in"},
     }
     config = Config.model_validate({"stores": given})
-    assert set(all_stores(config)) == set(given)
+    assert {entry.type for entry in config.stores.values()} == set(SINKS)
+    for entry in config.stores.values():
+        sink(entry)
 
 
 @pytest.mark.parametrize("url", ["s3://", "s3://b", "s3://b/", "s3://b/k?x=1", "ftp://b/k", "b/k"])
 def test_urls_that_name_no_object_are_refused(url: str) -> None:
     with pytest.raises(Refused):
-        at_url(url, Config())
+        at_url(url, Config().stores)
 
 
 def test_a_bucket_of_the_configuration_lends_its_settings() -> None:
     known = {"stores": {"local": {}, "a": {"type": "s3", "bucket": "b", "endpoint": "http://h:1", "prefix": "p/"}}}
-    entry, key = at_url("s3://b/folder/file.csv", Config.model_validate(known))
+    entry, key = at_url("s3://b/folder/file.csv", Config.model_validate(known).stores)
     assert (entry.endpoint, entry.prefix, key) == ("http://h:1", "", "folder/file.csv")
 
 
@@ -127,7 +172,7 @@ def test_a_bucket_of_the_configuration_lends_its_settings() -> None:
 
 
 def s3_url(entry: dict[str, Any], expires_s: float = 1e9, **environ: str) -> tuple[str, float]:
-    found = sink(StoreConfig.model_validate({"type": "s3", "bucket": "bucket", **entry}), environ=environ)
+    found = sink(SINK.read({"type": "s3", "bucket": "bucket", **entry}), environ=environ)
     signed = found.url("file.csv", expires_s)
     assert signed is not None
     return signed.url, signed.expires_s
@@ -221,7 +266,7 @@ def test_encryption_class_and_tags_are_headers_of_the_object() -> None:
     """As S3 names them; the bucket's own where nothing is said."""
     keys = {"access_key_id": "AKIA", "secret_access_key": "secret"}
     more = {"storage_class": "STANDARD_IA", "encryption": "aws:kms", "kms_key_id": "k", "tags": {"team": "a b"}}
-    found = sink(StoreConfig.model_validate({"type": "s3", "bucket": "bucket", **keys, **more}))
+    found = sink(SINK.read({"type": "s3", "bucket": "bucket", **keys, **more}))
     assert isinstance(found, S3Sink)
     headers = found._api._described(About("text/csv"), {})  # type: ignore[attr-defined]  # what would be sent, without a store
     assert headers["x-amz-storage-class"] == "STANDARD_IA"
@@ -234,9 +279,8 @@ def test_encryption_class_and_tags_are_headers_of_the_object() -> None:
 
 
 def test_links_of_an_internal_endpoint_name_the_public_one() -> None:
-    options = OssOptions(
-        "bucket", endpoint="oss-cn-hangzhou-internal.aliyuncs.com", access_key_id="a", access_key_secret="b"
-    )
+    endpoint, secret = "oss-cn-hangzhou-internal.aliyuncs.com", Secret("b")
+    options = OssOptions(bucket="bucket", prefix="", endpoint=endpoint, access_key_id="a", secret_access_key=secret)
     signed = OssSink(options).url("file.csv", 1e9)
     assert signed is not None
     assert signed.url.startswith("https://bucket.oss-cn-hangzhou.aliyuncs.com/file.csv?")
@@ -253,7 +297,7 @@ def test_every_form_of_signature_is_alibabas_own(signature: str, token: str | No
 
     double = ObjectDouble("x-oss-", oss_verifier(OSS_KEY, OSS_SECRET, OSS_REGION, token))
     with double.running():
-        store = OssSink(oss_options(double, signature=signature, session_token=token))
+        store = OssSink(oss_options(double, signature=signature, session_token=token and Secret(token)))
         receipt = store.put("dir/ü +&.csv", (part for part in (b"x" * (12 << 20),)), About("text/csv", "ü.csv"))
         signed = store.url(receipt.location, 60, About("text/csv", "ü.csv"))
         assert signed is not None
@@ -268,7 +312,7 @@ def test_an_authority_of_ones_own_is_trusted_where_it_is_named(tmp_path: Path) -
     own = make_certificates(tmp_path / "own", "127.0.0.1")
     with stores.oss_double().running(own.server_context) as double:
         options = oss_options(double)
-        trusting = OssSink(replace(options, http=replace(options.http, ca_file=own.ca_file)))
+        trusting = OssSink(replace(options, ca_file=Path(own.ca_file)))
         receipt = trusting.put("file.csv", (part for part in (b"x" * (12 << 20),)))
         assert b"".join(trusting.open(receipt.location, 0, 3)) == b"xxx"
         with pytest.raises(Unavailable, match="no certificate that is trusted here"):
@@ -283,7 +327,7 @@ def test_a_ram_role_of_the_machine_is_asked(tmp_path: Path) -> None:
             "Expiration": until.strftime("%Y-%m-%dT%H:%M:%SZ")}  # fmt: skip
     path = "/latest/meta-data/ram/security-credentials/"
     with answering({path: "exporter", f"{path}exporter": role, "PUT /latest/api/token": "token"}) as base:
-        signed = OssSink(OssOptions("bucket", region="cn-hangzhou", metadata=base)).url("file.csv", 1e9)
+        signed = OssSink(OssOptions(bucket="bucket", region="cn-hangzhou"), metadata=base).url("file.csv", 1e9)
     assert signed is not None
     assert "STS.role" in signed.url
     assert 3500 < signed.expires_s <= 3600
@@ -294,7 +338,7 @@ def test_a_ram_role_of_the_machine_is_asked(tmp_path: Path) -> None:
 
 def test_a_store_with_a_shared_access_signature_gives_no_links() -> None:
     """Its whole power would go with them; recipients get a link to the service instead."""
-    assert AzureSink(AzureOptions("c", account="a", sas_token="?sv=1&sig=x")).url("file.csv", 60) is None
+    assert AzureSink(AzureOptions(bucket="c", account="a", sas_token=Secret("?sv=1&sig=x"))).url("file.csv", 60) is None
 
 
 def test_a_shared_access_signature_is_enough_to_store_and_read(azurite: Azurite) -> None:
@@ -308,7 +352,7 @@ def test_a_shared_access_signature_is_enough_to_store_and_read(azurite: Azurite)
         permission=ContainerSasPermissions(read=True, write=True, create=True, delete=True, list=True),
         expiry=datetime.now(UTC) + timedelta(hours=1),
     )
-    found = AzureSink(azure_options(azurite, "sas/", account_key=None, sas_token=token))
+    found = AzureSink(azure_options(azurite, "sas/", account_key=None, sas_token=Secret(token)))
     receipt = found.put("file.bin", (part for part in (b"x" * (11 << 20),)))
     assert store.content(found, receipt.location) == b"x" * (11 << 20)
     assert b"".join(found.open(receipt.location, 5, 9)) == b"xxxx"
@@ -322,7 +366,7 @@ def test_a_url_by_delegation_is_signed_as_microsoft_says() -> None:
 
     key = base64.b64encode(b"delegated-key").decode()
     fields = {"skoid": "oid", "sktid": "tid", "skt": "start", "ske": "end", "sks": "b", "skv": "2020-12-06"}
-    api = AzureApi(AzureOptions("container", account="account"))
+    api = AzureApi(AzureOptions(bucket="container", account="account"))
     made = api._shared("dir/file.csv", 1_000_000.0, 60.0, None, DelegationKey(fields, key, 2e9))
     lines = ["r", made["st"], made["se"], "/blob/account/container/dir/file.csv", "oid", "tid", "start", "end", "b",
              "2020-12-06", "", "", "", "", "", "2020-12-06", "b", "", "", "", "", "", "", ""]  # fmt: skip

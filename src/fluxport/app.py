@@ -27,8 +27,8 @@ from fluxport.keeper import EmbeddedWorker
 from fluxport.loops import attempt, background, end_with_any_thread, keep_going
 from fluxport.plan import Connection, Sensors, guard_dialect
 from fluxport.signals import terminating
+from fluxport.sinks import sink
 from fluxport.stages import Limits
-from fluxport.stores import stores
 
 if TYPE_CHECKING:
     import uvicorn
@@ -228,7 +228,7 @@ def exports_of(config: Config, store: Store) -> Exports:
     limits, spool = config.limits, config.server.spool
     return Exports(
         connections(config),
-        stores(config),
+        {name: sink(entry) for name, entry in config.stores.items()},
         store,
         ExportsOptions(
             active_max=limits.active_max,
@@ -778,13 +778,15 @@ def shared_stores(config: Config) -> Iterator[tuple[Config, dict[str, str]]]:
     if not names:
         yield config, {}
         return
+    from fluxport.sinks.local import LocalOptions
+
     memory = Path("/dev/shm")  # noqa: S108  the folder made there is ours alone
     with tempfile.TemporaryDirectory(prefix="fluxport-", dir=memory if os.access(memory, os.W_OK) else None) as folder:
         found = dict(config.stores)
         told: dict[str, str] = {}
         for name in names:
             path = Path(folder, name)
-            found[name] = found[name].model_copy(update={"type": "local", "path": path})
+            found[name] = LocalOptions(path=path, links=found[name].links, link_s=found[name].link_s)
             told |= {f"FLUXPORT_STORES__{name.upper()}__TYPE": "local"}
             told |= {f"FLUXPORT_STORES__{name.upper()}__PATH": str(path)}
         yield config.model_copy(update={"stores": found}), told

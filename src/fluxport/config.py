@@ -6,13 +6,14 @@ unknown key is an error that names the nearest known one. Secrets are masked whe
 
 from __future__ import annotations
 
-import difflib
+import copy
+import dataclasses
 import logging
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, get_args
 from urllib.parse import urlsplit
 
 import yaml
@@ -25,28 +26,22 @@ from pydantic import (
     PlainSerializer,
     SecretStr,
     ValidationError,
-    model_validator,
 )
 
-from fluxport import durations
+from fluxport import sinks
 from fluxport.auth.proxies import networks
 from fluxport.auth.scopes import read_scopes
 from fluxport.datasets import parse_datasets
 from fluxport.delivery.recipients import is_domain
 from fluxport.errors import Refused
-from fluxport.headers import web_address
 from fluxport.middleware_config import is_middleware, translated
+from fluxport.settings import ByType, Duration, WebAddress, refused
+from fluxport.sinks.local import LocalOptions
+from fluxport.sinks.options import SinkOptions
 
 log = logging.getLogger("fluxport.config")
 
 DEVELOPMENT_SECRET = "devsecret"  # noqa: S105  public by design, refused in production
-
-
-def _duration(value: Any) -> Any:
-    return durations.seconds(value) if isinstance(value, str) else value
-
-
-Seconds = Annotated[float, BeforeValidator(_duration), Field(gt=0)]
 
 
 def _database(value: str) -> str:
@@ -94,18 +89,6 @@ def _mail_domains(words: list[str] | None) -> list[str] | None:
 MailDomains = Annotated[list[str] | None, AfterValidator(_mail_domains)]
 
 
-def _web_address(value: str | None) -> str | None:
-    if value is not None and web_address(value) is None:
-        raise ValueError("an address is like https://exports.example.com or http://10.0.0.1:8080")
-    return value
-
-
-def _endpoint(value: str | None) -> str | None:
-    """That of an OSS store may come without a scheme."""
-    _web_address(value if value is None or "://" in value else f"https://{value}")
-    return value
-
-
 def _broker(*schemes: str) -> AfterValidator:
     def checked_url(value: SecretStr | None) -> SecretStr | None:
         if value is None:
@@ -122,15 +105,13 @@ def _broker(*schemes: str) -> AfterValidator:
     return AfterValidator(checked_url)
 
 
-WebAddress = Annotated[str | None, AfterValidator(_web_address)]
-Endpoint = Annotated[str | None, AfterValidator(_endpoint)]
+Seconds = Annotated[Duration, Field(gt=0)]
+SINK = ByType("a store", "local", sinks.SINKS, sinks.options_class)
+SinkConfig = Annotated[SinkOptions, SINK]
 
 
 class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
-
-
-S = TypeVar("S", bound=Section)
 
 
 class SpoolConfig(Section):
@@ -187,74 +168,6 @@ class ConnectionConfig(Section):
     schemas: list[str] | None = Field(None, description="databases that queries may name; default: any but system ones")
     tables: list[str] | None = Field(None, description="tables that queries may read, as database.table; default: any")
     functions: list[str] = Field([], description="functions that queries may call beside the built-in list")
-
-
-class StoreConfig(Section):
-    type: Literal["local", "memory", "s3", "oss", "gcs", "azure", "sftp"] = Field(
-        "local", description="where files rest: a folder, memory, a bucket of an object store, an SFTP server"
-    )
-    path: Path = Field(Path("exports"), description="local: the folder, made if it is not there; sftp: the folder")
-    free_bytes_min: int = Field(64 << 20, ge=0, description="local: refuse to write when less is left on the disk")
-    bytes_max: int = Field(256 << 20, gt=0, description="memory: of all files together")
-    bucket: str | None = Field(None, min_length=1, description="the bucket; azure: the container")
-    prefix: str = Field("exports/", description="what every object's name begins with")
-    region: str | None = Field(None, description="s3 and oss: the bucket's region; default: us-east-1, or AWS_REGION")
-    endpoint: Endpoint = Field(None, description="https://host of the store; default: the cloud's own of the region")
-    public_endpoint: Endpoint = Field(
-        None, description="what links name, where recipients reach the store by another name"
-    )
-    path_style: bool | None = Field(
-        None, description="s3: the bucket is part of the path; default: at an endpoint of your own"
-    )
-    ca_file: Path | None = Field(None, description="PEM file of the authorities that the store's certificate is by")
-    access_key_id: str | None = Field(None, description="s3, oss, gcs (HMAC): the key; default: the cloud's own chain")
-    secret_access_key: SecretStr | None = Field(None, description="its secret")
-    session_token: SecretStr | None = Field(None, description="s3, oss: the token of temporary keys (STS)")
-    profile: str | None = Field(None, description="s3: the profile of ~/.aws that the credentials are of")
-    credentials_file: Path | None = Field(None, description="gcs: service account key or workload identity, JSON")
-    account: str | None = Field(None, pattern=r"^[a-z0-9-]{1,64}$", description="azure: the storage account")
-    account_key: SecretStr | None = Field(None, description="azure: its key; default: managed or workload identity")
-    sas_token: SecretStr | None = Field(None, description="azure: a shared access signature instead of a key")
-    host: str | None = Field(None, description="sftp: the server")
-    port: int = Field(22, ge=1, le=65535, description="sftp: its port")
-    user: str | None = Field(None, description="sftp: who signs in")
-    password: SecretStr | None = Field(None, description="sftp: with a password")
-    key_file: Path | None = Field(None, description="sftp: with a private key")
-    known_hosts: Path | None = Field(None, description="sftp: file of the servers' keys; default: ~/.ssh/known_hosts")
-    signature: Literal["v4", "v1"] = Field("v4", description="oss: v1 only for old private clouds")
-    storage_class: str | None = Field(
-        None, description="such as STANDARD_IA, IA, NEARLINE, Cool; default: the bucket's"
-    )
-    encryption: str | None = Field(None, description="s3: AES256 or aws:kms; oss: AES256 or KMS; default: the bucket's")
-    kms_key_id: str | None = Field(None, description="the key that encrypts; gcs: its full name; azure: the scope")
-    tags: dict[str, str] = Field({}, max_length=9, description="tags of every object")
-    part_bytes: int = Field(
-        10_000_000, ge=5 << 20, le=1 << 30, description="of an upload; larger only when parts would run out"
-    )
-    parts_at_once: int = Field(5, ge=1, le=32, description="parts of one file on their way at once")
-    timeout_s: Seconds = Field(60.0, description="a store that takes or sends nothing for so long is tried again")
-    tries_max: int = Field(6, ge=1, le=20, description="tries of one request")
-    orphan_s: Seconds = Field(86400.0, description="unfinished uploads older than this are removed")
-    links: Literal["store", "service"] = Field(
-        "store", description="what mails and webhooks carry: the store's signed URL, or a link to this service"
-    )
-    link_s: Seconds = Field(7 * 86400.0, description="how long signed URLs work, as far as the store allows")
-
-    @model_validator(mode="after")
-    def _whole(self) -> StoreConfig:
-        if self.type in ("s3", "oss", "gcs", "azure") and not self.bucket:
-            raise ValueError(f"a store of type {self.type} needs a 'bucket'")
-        if self.type == "azure" and not (self.account or self.endpoint):
-            raise ValueError("a store of type azure needs an 'account'")
-        if self.type == "oss" and not (self.endpoint or self.region):
-            raise ValueError("a store of type oss needs an 'endpoint' or a 'region'")
-        if self.type == "sftp" and not (self.host and self.user):
-            raise ValueError("a store of type sftp needs a 'host' and a 'user'")
-        if self.type == "sftp" and not self.path.is_absolute():
-            raise ValueError("a store of type sftp needs a 'path' that begins with /")
-        if (self.access_key_id is None) != (self.secret_access_key is None):
-            raise ValueError("'access_key_id' and 'secret_access_key' are given together")
-        return self
 
 
 class LimitsConfig(Section):
@@ -442,6 +355,10 @@ class LoggingConfig(Section):
     format: Literal["json", "text"] = Field("json", description="one JSON object per line, or words")
 
 
+def _default_stores() -> dict[str, SinkOptions]:
+    return {"local": LocalOptions()}
+
+
 class Config(Section):
     app_env: Literal["development", "production"] = Field(
         "development", description="production refuses missing and weak secrets"
@@ -460,7 +377,7 @@ class Config(Section):
     sample: Literal["journal"] | None = Field(
         None, description="journal: the trading journal's datasets too, on a connection of that name"
     )
-    stores: dict[str, StoreConfig] = {"local": StoreConfig()}
+    stores: dict[str, SinkConfig] = Field(default_factory=_default_stores)
     schedules: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")], ScheduleConfig] = {}
     limits: LimitsConfig = LimitsConfig()
     auth: AuthConfig = AuthConfig()
@@ -497,29 +414,6 @@ ALIASES: dict[str, tuple[str, ...]] = {
     "ENABLE_EXPORT_QUEUE": ("export_queue", "enabled"),
     "ENABLE_PERSIST_EXPORT": ("export_queue", "persist"),
 }
-# Those of the default store, by its type: AWS_REGION is set on machines that keep their files elsewhere, too.
-STORE_ALIASES: dict[str, dict[str, str]] = {
-    "s3": {
-        "S3_BUCKET": "bucket",
-        "S3_ENDPOINT": "endpoint",
-        "S3_PATH_STYLE": "path_style",
-        "AWS_REGION": "region",
-    },
-    "oss": {
-        "OSS_BUCKET": "bucket",
-        "OSS_ENDPOINT": "endpoint",
-        "OSS_ACCESS_KEY_ID": "access_key_id",
-        "OSS_ACCESS_KEY_SECRET": "secret_access_key",
-        "OSS_SESSION_TOKEN": "session_token",
-        "OSS_REGION": "region",
-    },
-    "gcs": {"GCS_BUCKET": "bucket", "GOOGLE_APPLICATION_CREDENTIALS": "credentials_file"},
-    "azure": {
-        "AZURE_STORAGE_CONTAINER": "bucket",
-        "AZURE_STORAGE_ACCOUNT": "account",
-        "AZURE_STORAGE_KEY": "account_key",
-    },
-}
 _WORDS = frozenset({"LOG_LEVEL", "APP_ENV", "STORAGE_TYPE"})  # written in any case
 _PREFIX = "FLUXPORT_"
 
@@ -545,6 +439,7 @@ def load(
         below = {k: v for k, v in dotenv_values(dotenv).items() if v is not None}
     usual = folder / "fluxport.yaml"
     merged = _yaml(path or (usual if usual.exists() else None), below | dict(environ))
+    written = copy.deepcopy(merged.get("stores"))
     kind = _store_type(below | dict(environ))
     _merge(merged, _from_environment(below, kind))
     _merge(merged, _from_environment(environ, kind))
@@ -553,20 +448,38 @@ def load(
             _put(merged, tuple(name.split(".")), value)
     if isinstance(merged.get("stores"), dict):
         merged["stores"].setdefault("local", {})
-    config = checked(Config, merged)
+    config = checked(merged)
+    _warn_of_foreign(written, config)
     if config.app_env == "production":
         _check_production(config)
     return config
 
 
-def checked(section: type[S], values: Mapping[str, Any], name: str = "") -> S:
-    """The section of these values; Refused with every problem, one per line, and no value. ``name`` is what the values
-    are of, where that is not the configuration."""
+def checked(values: Mapping[str, Any]) -> Config:
+    """The configuration of these values; Refused with every problem, one per line, and no value."""
     try:
-        return section.model_validate(values)
+        return Config.model_validate(values)
     except ValidationError as error:
-        found = error.errors(include_url=False, include_context=False, include_input=False)
-        raise Refused("\n".join(_sentence(e, name) for e in found), code="bad_configuration") from None
+        raise refused(error, lambda where: _names(where, values)) from None
+
+
+def _names(where: Sequence[str], values: Mapping[str, Any]) -> Sequence[str]:
+    """The settings that exist at a place of the configuration."""
+    model: Any = Config
+    given: Any = values
+    for part in where:
+        given = given.get(part) if isinstance(given, Mapping) else None
+        if not (isinstance(model, type) and issubclass(model, BaseModel)):
+            model = get_args(model)[-1]  # of a mapping, whose keys are names
+        elif part not in model.model_fields:
+            return ()
+        else:
+            model = model.model_fields[part].annotation
+        if isinstance(kind := (getattr(model, "__metadata__", None) or (None,))[0], ByType):
+            model = kind.load(given.get("type", kind.default) if isinstance(given, Mapping) else kind.default)
+    if dataclasses.is_dataclass(model):
+        return [field.name for field in dataclasses.fields(model)]
+    return list(model.model_fields) if isinstance(model, type) and issubclass(model, BaseModel) else ()
 
 
 def _yaml(path: Path | None, environ: Mapping[str, str]) -> dict[str, Any]:
@@ -587,6 +500,15 @@ def _yaml(path: Path | None, environ: Mapping[str, str]) -> dict[str, Any]:
     return found or {}
 
 
+def _warn_of_foreign(written: Any, config: Config) -> None:
+    """Tell of settings that the file has for a store whose type has none of that name."""
+    for name, given in written.items() if isinstance(written, dict) else ():
+        if isinstance(given, dict) and name in config.stores:
+            kind = config.stores[name].type
+            for key in sorted(SINK.foreign({**given, "type": kind})):
+                log.warning("stores.%s.%s means nothing to a store of type %s.", name, key, kind)
+
+
 def _store_type(environ: Mapping[str, str]) -> str:
     """The default store's type; the Export middleware knew one type alone, and so no name for it."""
     return environ.get("STORAGE_TYPE", "").lower() or ("oss" if environ.get("OSS_BUCKET") else "local")
@@ -601,7 +523,7 @@ def _from_environment(environ: Mapping[str, str], kind: str) -> dict[str, Any]:
                 where,
                 environ[name].lower() if name in _WORDS else environ[name],
             )
-    for name, key in STORE_ALIASES.get(kind, {}).items():
+    for name, key in sink_environment(kind).items():
         if environ.get(name):
             _put(found, ("stores", "local", "type"), kind)
             _put(found, ("stores", "local", key), environ[name])
@@ -611,6 +533,12 @@ def _from_environment(environ: Mapping[str, str], kind: str) -> dict[str, Any]:
                 found, tuple(part.lower() for part in name.removeprefix(_PREFIX).split("__")), _structured(name, value)
             )
     return found
+
+
+def sink_environment(kind: str) -> Mapping[str, str]:
+    """The names that configure the default store if it is of this type: AWS_REGION is set on machines that keep their
+    files elsewhere, too."""
+    return sinks.options_class(kind).environ if kind in sinks.SINKS else {}
 
 
 def _structured(name: str, value: str) -> Any:
@@ -643,28 +571,6 @@ def _merge(target: dict[str, Any], over: Mapping[str, Any]) -> None:
             _merge(target[key], value)
         else:
             target[key] = value
-
-
-def _sentence(error: Any, of: str) -> str:
-    where = [str(part) for part in error["loc"]]
-    name = ".".join(where)
-    if error["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(where[-1], _names(where[:-1]), 1)
-        hint = f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(_names(where[:-1]))}."
-        return f"Unknown setting {name!r}{hint}"
-    what = error["msg"].removeprefix("Value error, ")
-    return f"{f'Setting {name!r}' if where else of} is not right: {what[:1].lower()}{what[1:]}."
-
-
-def _names(where: list[str]) -> list[str]:
-    model: Any = Config
-    for part in where:
-        field = model.model_fields.get(part) if isinstance(model, type) and issubclass(model, BaseModel) else None
-        if field is not None:
-            model = field.annotation
-            arguments = getattr(model, "__args__", ())
-            model = arguments[-1] if arguments else model
-    return sorted(model.model_fields) if isinstance(model, type) and issubclass(model, BaseModel) else []
 
 
 def _check_production(config: Config) -> None:

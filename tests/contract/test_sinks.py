@@ -252,7 +252,7 @@ def test_the_memory_sink_is_bounded_over_all_its_files() -> None:
 
 def test_overwriting_in_memory_gives_the_room_of_the_old_file_back() -> None:
     """The bound counts what is held, not what was ever held."""
-    sink = MemorySink(MemoryOptions(bytes_max=1000, overwrite=True))
+    sink = MemorySink(MemoryOptions(bytes_max=1000), overwrite=True)
     for _ in range(10):
         sink.put("a", Parts([b"x" * 400]).chunks())
     sink.put("b", Parts([b"x" * 600]).chunks())

@@ -20,6 +20,7 @@ from azurite_server import Azurite
 from ceph_server import Ceph
 from damaging_proxy import damaging_proxy
 from fluxport.errors import Unavailable
+from fluxport.settings import Secret
 from fluxport.sinks.azure import AzureSink
 from fluxport.sinks.gcs import GcsOptions, GcsSink
 from fluxport.sinks.local import LocalSink
@@ -30,7 +31,7 @@ from fluxport.sinks.sftp import SftpSink
 from fluxport.stages import Chunks, Sink
 from object_double import Asked, ObjectDouble
 from sftp_server import Sftp
-from store_support import PART_BYTES, QUICK
+from store_support import PART_BYTES
 
 SMALL = os.urandom(300_000)
 LARGE = os.urandom(2 * PART_BYTES + 1000)
@@ -62,14 +63,7 @@ class Kind(NamedTuple):
 
 
 def gcs_at(double: ObjectDouble) -> Sink:
-    return GcsSink(
-        GcsOptions(
-            bucket=stores.BUCKET,
-            endpoint=double.endpoint,
-            http=QUICK,
-            objects=stores.objects(overwrite=False, prefix=""),
-        )
-    )
+    return GcsSink(GcsOptions(**stores.objects({"endpoint": double.endpoint})))
 
 
 KINDS = {
@@ -180,9 +174,7 @@ def test_a_byte_that_changes_on_its_way_to_a_real_server_is_mended(ceph: Ceph) -
         return body[:-1] + bytes([body[-1] ^ 1])
 
     with damaging_proxy(ceph.endpoint, change) as url:
-        receipt = S3Sink(stores.s3_options(ceph, "changed/", endpoint=url, http=replace(QUICK, timeout_s=60.0))).put(
-            "file.bin", once(LARGE)
-        )
+        receipt = S3Sink(stores.s3_options(ceph, "changed/", endpoint=url, timeout_s=60.0)).put("file.bin", once(LARGE))
     assert changed
     assert receipt.sha256 == hashlib.sha256(LARGE).hexdigest()
 
@@ -202,7 +194,9 @@ def with_sas(azurite: Azurite, url: str) -> AzureSink:
         datetime.now(UTC) + timedelta(hours=1),
         protocol="https,http",
     )
-    return AzureSink(stores.azure_options(replace(azurite, endpoint=url), "damage/", account_key=None, sas_token=token))
+    return AzureSink(
+        stores.azure_options(replace(azurite, endpoint=url), "damage/", account_key=None, sas_token=Secret(token))
+    )
 
 
 def second_block(method: str, target: str) -> bool:

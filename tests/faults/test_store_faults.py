@@ -10,7 +10,6 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +19,13 @@ import store_support as stores
 from ceph_server import Ceph
 from fault_proxy import FaultProxy
 from fluxport.errors import FluxportError, Refused, Unavailable
+from fluxport.settings import Secret
 from fluxport.sinks.objects import part_bytes
 from fluxport.sinks.oss import OssSink
 from fluxport.sinks.s3 import S3Sink
 from fluxport.stages import Chunks
 from object_double import Asked, ObjectDouble
-from store_support import PART_BYTES, QUICK, boto, oss_options, s3_options
+from store_support import PART_BYTES, boto, oss_options, s3_options
 
 CHUNK = os.urandom(1 << 20)
 CHUNKS = 18  # three parts and a bit
@@ -123,7 +123,7 @@ def test_a_wrong_key_is_refused_before_anything_is_pulled(double: ObjectDouble) 
         yield CHUNK
 
     with pytest.raises(Refused) as caught:
-        OssSink(oss_options(double, access_key_secret="wrong-secret")).put("file.bin", counting())
+        OssSink(oss_options(double, secret_access_key=Secret("wrong-secret"))).put("file.bin", counting())
     assert caught.value.code == "store_denied"
     assert "wrong-secret" not in str(caught.value)
     assert not pulled
@@ -134,7 +134,7 @@ def test_a_missing_bucket_is_told(ceph: Ceph) -> None:
     """By its own code, not as a missing file."""
     boto(ceph)
     with pytest.raises(Refused) as caught:
-        S3Sink(replace(s3_options(ceph), bucket="no-such-bucket-here")).put("file.csv", chunks(1))
+        S3Sink(s3_options(ceph, bucket="no-such-bucket-here")).put("file.csv", chunks(1))
     assert caught.value.code == "no_bucket"
 
 
@@ -144,8 +144,8 @@ def test_connections_that_break_while_parts_are_sent_are_mended(ceph: Ceph, faul
     client = boto(ceph)
     prefix = f"broken-{fault}/"
     with FaultProxy(ceph.endpoint, fault, 2_000_000, upward=True, connections=4) as proxy:
-        quick = replace(QUICK, timeout_s=2.0 if fault == "stall" else 20.0)
-        sink = S3Sink(s3_options(ceph, prefix, endpoint=proxy.url, http=quick))
+        timeout_s = 2.0 if fault == "stall" else 20.0
+        sink = S3Sink(s3_options(ceph, prefix, endpoint=proxy.url, timeout_s=timeout_s))
         receipt = sink.put("file.bin", chunks())
         assert proxy.faulted.is_set()
     assert receipt.sha256 == sha256()
@@ -161,8 +161,7 @@ def test_reading_goes_on_where_a_connection_broke(ceph: Ceph, fault: Any) -> Non
     prefix = f"reading-{fault}/"
     receipt = S3Sink(s3_options(ceph, prefix)).put("file.bin", chunks(8))
     with FaultProxy(ceph.endpoint, fault, 3_000_000) as proxy:
-        quick = replace(QUICK, timeout_s=0.5)
-        sink = S3Sink(s3_options(ceph, prefix, endpoint=proxy.url, http=quick))
+        sink = S3Sink(s3_options(ceph, prefix, endpoint=proxy.url, timeout_s=0.5))
         read = hashlib.sha256()
         for chunk in sink.open(receipt.location):
             read.update(chunk)
@@ -184,7 +183,7 @@ def test_a_slow_store_holds_the_source_back(ceph: Ceph) -> None:
         raise Unavailable("enough")
 
     with FaultProxy(ceph.endpoint, "slow", 100_000, slow_bytes_s=1_000_000, upward=True) as proxy:
-        sink = S3Sink(s3_options(ceph, "slow/", endpoint=proxy.url, http=replace(QUICK, timeout_s=60.0)))
+        sink = S3Sink(s3_options(ceph, "slow/", endpoint=proxy.url, timeout_s=60.0))
         caught: list[BaseException] = []
 
         def put() -> None:
@@ -216,8 +215,7 @@ def test_an_error_of_the_source_ends_parts_that_hang(ceph: Ceph) -> None:
         raise error
 
     with FaultProxy(ceph.endpoint, "stall", 2_000_000, upward=True) as proxy:
-        http = replace(QUICK, timeout_s=300.0)
-        sink = S3Sink(s3_options(ceph, "hanging/", endpoint=proxy.url, http=http))
+        sink = S3Sink(s3_options(ceph, "hanging/", endpoint=proxy.url, timeout_s=300.0))
         raised: list[BaseException] = []
 
         def put() -> None:
@@ -234,13 +232,11 @@ def test_an_error_of_the_source_ends_parts_that_hang(ceph: Ceph) -> None:
 
 KILLED = """
 import sys, time
-from fluxport.sinks._sigv4 import Credentials
-from fluxport.sinks.objects import ObjectOptions
+from fluxport.settings import Secret
 from fluxport.sinks.s3 import S3Options, S3Sink
 endpoint, bucket, key, secret, region = sys.argv[1:]
-known = Credentials(key, secret)
-sink = S3Sink(S3Options(bucket=bucket, credentials=lambda: known, region=region, endpoint=endpoint,
-                        objects=ObjectOptions(prefix="killed/", part_bytes=5 << 20)))
+sink = S3Sink(S3Options(bucket=bucket, access_key_id=key, secret_access_key=Secret(secret), region=region,
+                        endpoint=endpoint, prefix="killed/", part_bytes=5 << 20))
 def chunks():
     for _ in range(11):
         yield b"x" * (1 << 20)
@@ -315,9 +311,10 @@ def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
 
 GROWTH = f"""
 import resource, sys
+from fluxport.settings import Secret
 from fluxport.sinks.oss import OssOptions, OssSink
 sink = OssSink(OssOptions(bucket={stores.BUCKET!r}, region={stores.OSS_REGION!r}, endpoint=sys.argv[1],
-                          access_key_id={stores.OSS_KEY!r}, access_key_secret={stores.OSS_SECRET!r}))
+                          access_key_id={stores.OSS_KEY!r}, secret_access_key=Secret({stores.OSS_SECRET!r})))
 chunk = b"x" * (1 << 20)
 used = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 before = used()

@@ -11,7 +11,8 @@ import click
 from fluxport.errors import FluxportError
 
 if TYPE_CHECKING:
-    from fluxport.config import Config, StoreConfig
+    from fluxport.config import Config
+    from fluxport.sinks.options import SinkOptions
 
 
 @click.command()
@@ -98,9 +99,9 @@ def _email(config: Config) -> tuple[str, bool, str]:
     return "email", True, f"{config.email.host}:{config.email.port} lets us in."
 
 
-def _store(name: str, entry: StoreConfig) -> tuple[str, bool, str]:
+def _store(name: str, entry: SinkOptions) -> tuple[str, bool, str]:
+    from fluxport.sinks import sink
     from fluxport.sinks.probe import probe
-    from fluxport.stores import sink
 
     label = f"store {name}"
     try:

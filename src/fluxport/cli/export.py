@@ -16,20 +16,21 @@ import click
 from fluxport.cli.heap import frugal_malloc
 from fluxport.errors import Refused, Unavailable, WarningsFound
 from fluxport.signals import interruptible
+from fluxport.sinks import SCHEMES, type_at
 
 if TYPE_CHECKING:
     from fluxport.config import Config
     from fluxport.datasets import Dataset
     from fluxport.plan import Connection, Export, Origin
     from fluxport.policy.guard import GuardPolicy
-    from fluxport.sinks.local import LocalOptions
+    from fluxport.sinks.local import LocalSink
     from fluxport.spec import ExportSpec
     from fluxport.stages import Chunks, Limits
 
 T = TypeVar("T")
 
 
-REMOTE = ("s3://", "oss://", "gs://", "az://")
+REMOTE = tuple(f"{scheme}://" for scheme in SCHEMES)
 
 
 @click.command()
@@ -56,8 +57,8 @@ REMOTE = ("s3://", "oss://", "gs://", "az://")
     "target",
     required=True,
     metavar="FILE|-|URL",
-    help="Where the file goes; - is standard output; s3://bucket/key, oss://, gs:// and az:// are object stores. A "
-    "folder gets a name made from --filename.",
+    help=f"Where the file goes; - is standard output; {', '.join(REMOTE)} and a bucket and key are object stores. "
+    "A folder gets a name made from --filename.",
 )
 @click.option(
     "--format",
@@ -161,7 +162,8 @@ def run(asked: Asked) -> None:
     from fluxport.cli import guarded
     from fluxport.cli.progress import watched
 
-    if not asked.target or ("://" in asked.target and not asked.target.startswith(("file://", *REMOTE))):
+    is_url = "://" in asked.target and not asked.target.startswith("file://")
+    if not asked.target or (is_url and not _is_remote(asked.target)):
         known = ", ".join(REMOTE)
         raise Refused(f"{asked.target!r} is not a file: use a path, a folder, - or {known}.", code="bad_target")
     statement = None
@@ -195,7 +197,7 @@ def run(asked: Asked) -> None:
     gc.enable()
     total = planned.rows_to_come() if asked.count else None
     with watched(planned.tally, total=total, as_json=asked.as_json, quiet=asked.quiet):
-        if asked.target.startswith(REMOTE):
+        if _is_remote(asked.target):
             stored = _store_away(asked, planned)
         else:
             stored = _store_parts(asked, planned) if planned.parts else _store(asked.target, planned, asked.strict)
@@ -206,7 +208,7 @@ def run(asked: Asked) -> None:
 def _planned(asked: Asked, spec: ExportSpec, statement: Callable[[], str] | None) -> Export:
     from fluxport.plan import check
 
-    may_split = asked.target != "-" and (asked.target.startswith(REMOTE) or not _special(_path(asked.target)))
+    may_split = asked.target != "-" and (_is_remote(asked.target) or not _special(_path(asked.target)))
     origin, limits = _sensors(asked, spec) if spec.series is not None else _queried(asked, spec, statement)
     return check(spec, origin, limits=limits, may_split=may_split).open("export")
 
@@ -377,11 +379,9 @@ def _store(target: str, planned: Export, strict: bool) -> Stored:
             finally:
                 os.close(descriptor)
             return Stored("-", {"sha256": planned.tally.sha256})
-        from fluxport.sinks.local import LocalSink
-
         path = _resting(target, planned)
         planned.tally.hashed = False  # the receipt has the digest of what was written
-        receipt = LocalSink(path.parent, _file_options()).put(path.name, chunks)
+        receipt = _file_sink(path.parent).put(path.name, chunks)
         return Stored(receipt.location, {"sha256": receipt.sha256, "verified": receipt.verified})
     finally:
         chunks.close()
@@ -392,19 +392,26 @@ def _store_parts(asked: Asked, planned: Export) -> Stored:
 
     assert planned.parts is not None
     made = _strict(planned, planned.parts()) if asked.strict else planned.parts()
-    location, files = parts.store(_resting(asked.target, planned), planned, made, _file_options())
+    location, files = parts.store(_resting(asked.target, planned), planned, made, _file_sink)
     return Stored(location, {"files": files})
+
+
+def _is_remote(target: str) -> bool:
+    """Whether the target is in a store that has URLs."""
+    scheme, colon, _ = target.partition("://")
+    return bool(colon) and type_at(scheme) is not None
 
 
 def _store_away(asked: Asked, planned: Export) -> Stored:
     """Into an object store, by the settings that the configuration or the environment has for it."""
     from fluxport.config import load
     from fluxport.partfiles import Names, manifest_name, put_parts
+    from fluxport.sinks import sink
+    from fluxport.sinks.urls import at_url
     from fluxport.stages import About
-    from fluxport.stores import at_url, sink
 
     target = asked.target + planned.filename if asked.target.endswith("/") else asked.target
-    entry, key = at_url(target, load(asked.config_path))
+    entry, key = at_url(target, load(asked.config_path).stores)
     store = sink(entry, overwrite=True)
     planned.tally.hashed = False  # the receipt has the digest of what was sent
     if planned.parts is None:
@@ -432,10 +439,10 @@ def _resting(target: str, planned: Export) -> Path:
     return path
 
 
-def _file_options() -> LocalOptions:
-    from fluxport.sinks.local import LocalOptions
+def _file_sink(folder: Path) -> LocalSink:
+    from fluxport.sinks.local import LocalSink
 
-    return LocalOptions(mode=0o666 & ~_umask(), overwrite=True)
+    return LocalSink(folder, mode=0o666 & ~_umask(), overwrite=True)
 
 
 def _umask() -> int:

@@ -89,7 +89,7 @@ def cancel(export_id: str, **service: Any) -> None:
 )
 def download(export_id: str, target: Path, **service: Any) -> None:
     """Fetch the file of a completed export, and compare it with what the service tells of it."""
-    from fluxport.sinks.local import LocalOptions, LocalSink, remove_unfinished
+    from fluxport.sinks.local import LocalSink, remove_unfinished
 
     interruptible()
     job = _asked("GET", _target(export_id), "files", **service)
@@ -98,7 +98,7 @@ def download(export_id: str, target: Path, **service: Any) -> None:
     told = job["files"][0]
     path = target / told["name"] if target.is_dir() else target
     remove_unfinished(path.parent)
-    sink = LocalSink(path.parent, LocalOptions(overwrite=True))
+    sink = LocalSink(path.parent, overwrite=True)
     receipt = sink.put(path.name, _fetched(job["download"]["url"], told))
     click.echo(f"{receipt.location}: {told['rows']:,} rows, {receipt.size_bytes:,} bytes, sha256 {receipt.sha256}")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from fluxport.errors import Refused
 from fluxport.partfiles import PartFile, manifest, manifest_name, once, part_name
-from fluxport.sinks.local import LocalOptions, LocalSink, hidden_folder
+from fluxport.sinks.local import LocalSink, hidden_folder
 
 if TYPE_CHECKING:
     from fluxport.pipeline import Part
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def store(
-    path: Path, planned: Export, parts: Generator[Part, None, None], options: LocalOptions
+    path: Path, planned: Export, parts: Generator[Part, None, None], sink: Callable[[Path], LocalSink]
 ) -> tuple[str, list[dict[str, Any]]]:
     """Where the manifest is, which is stored last, and the files with their locations.
 
@@ -27,7 +27,7 @@ def store(
     """
     planned.tally.hashed = False  # each receipt has the digest of what was written
     with hidden_folder(path.parent) as hidden, closing(parts):
-        files = list(_stored(path.name, planned, parts, LocalSink(hidden, options)))
+        files = list(_stored(path.name, planned, parts, sink(hidden)))
         text = manifest(planned.tally, planned.findings, files)
         moved: list[Path] = []
         try:
@@ -35,7 +35,7 @@ def store(
                 target = path.parent / file.name
                 moved.append(Path(hidden, file.name).replace(target))
             # Storing it syncs the folder, and with it the new names.
-            told = LocalSink(path.parent, options).put(manifest_name(path.name, planned.suffix), once(text))
+            told = sink(path.parent).put(manifest_name(path.name, planned.suffix), once(text))
         except BaseException as error:
             for target in moved:
                 target.unlink(missing_ok=True)

@@ -21,6 +21,7 @@ from dataclasses import dataclass, field, replace
 
 from fluxport.errors import Refused, Unavailable
 from fluxport.headers import retry_after_s, web_address
+from fluxport.sinks.object_options import HttpOptions
 from fluxport.stages import Chunks
 
 log = logging.getLogger("fluxport.stores")
@@ -37,18 +38,6 @@ SEND_BYTES = 256 << 10
 RETRY_AFTER_MAX_S = 60.0
 
 _BROKEN = (OSError, http.client.HTTPException)
-
-
-@dataclass(frozen=True)
-class HttpOptions:
-    """``timeout_s`` is for one read or write of at most 256 KiB, so 4 KiB/s are slow but no failure."""
-
-    ca_file: str | None = None  # authorities to trust instead of the system's
-    connect_timeout_s: float = 10.0
-    timeout_s: float = 60.0
-    tries_max: int = 6
-    retry_first_s: float = 0.2
-    retry_most_s: float = 20.0
 
 
 @dataclass(frozen=True)
@@ -286,7 +275,7 @@ class Http:
                     self._context = ssl.create_default_context(cafile=self._options.ca_file)
                 except OSError as error:
                     raise Refused(
-                        f"The authorities in {self._options.ca_file!r} cannot be read; it is a file in PEM form.",
+                        f"The authorities in {str(self._options.ca_file)!r} cannot be read; it is a file in PEM form.",
                         code="bad_ca_file",
                     ) from error
             return self._context

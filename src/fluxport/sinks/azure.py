@@ -15,15 +15,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import formatdate, parsedate_to_datetime
-from typing import Any
+from typing import Any, ClassVar, Literal
 from urllib.parse import quote, urlencode
 from xml.etree import ElementTree
 
 from fluxport.errors import Broken, NotFound, Refused, Unavailable
 from fluxport.headers import content_disposition
-from fluxport.sinks._http import Answer, Cancel, Http, HttpOptions
+from fluxport.settings import Secret, setting
+from fluxport.sinks._http import Answer, Cancel, Http
 from fluxport.sinks._sums import Block, Claim, from_base64, of_parts
-from fluxport.sinks.objects import MARK, Head, Marks, ObjectOptions, ObjectSink, Part, Unfinished, refused
+from fluxport.sinks.object_options import ObjectOptions
+from fluxport.sinks.objects import MARK, Head, Marks, ObjectSink, Part, Unfinished, refused
+from fluxport.sinks.options import value_of
 from fluxport.stages import About, Chunks, SignedUrl
 
 VERSION = "2020-12-06"  # of the service's API; Azurite and every Azure Stack Hub of today know it
@@ -34,26 +37,30 @@ SKEW_S = 300.0  # clocks may differ by so much
 Query = Sequence[tuple[str, str]]
 
 
-@dataclass(frozen=True)
-class AzureOptions:
+@dataclass(frozen=True, kw_only=True)
+class AzureOptions(ObjectOptions):
     """``endpoint`` is that of the account: https://ACCOUNT.blob.core.windows.net by default."""
 
-    container: str
-    account: str | None = None
-    account_key: str | None = field(default=None, repr=False)
-    sas_token: str | None = field(default=None, repr=False)
-    endpoint: str | None = None
-    public_endpoint: str | None = None
-    storage_class: str | None = None  # Hot, Cool, Cold, Archive
-    encryption_scope: str | None = None
-    tags: Mapping[str, str] = field(default_factory=dict)
-    http: HttpOptions = field(default_factory=HttpOptions)
-    objects: ObjectOptions = field(default_factory=ObjectOptions)
+    environ: ClassVar[Mapping[str, str]] = {
+        "AZURE_STORAGE_CONTAINER": "bucket",
+        "AZURE_STORAGE_ACCOUNT": "account",
+        "AZURE_STORAGE_KEY": "account_key",
+    }
+
+    type: Literal["azure"] = "azure"
+    account: str | None = setting(None, pattern=r"^[a-z0-9-]{1,64}$", description="the storage account")
+    account_key: Secret | None = setting(None, description="its key; default: managed or workload identity")
+    sas_token: Secret | None = setting(None, description="a shared access signature instead of a key")
+    tags: dict[str, str] = setting({}, max_length=9, description="tags of every object")
+
+    def __post_init__(self) -> None:
+        if not (self.account or self.endpoint):
+            raise ValueError("a store of type azure needs an 'account'")
 
 
 class AzureSink(ObjectSink):
-    def __init__(self, options: AzureOptions) -> None:
-        super().__init__(AzureApi(options), options.objects)
+    def __init__(self, options: AzureOptions, *, overwrite: bool = False) -> None:
+        super().__init__(AzureApi(options), options, overwrite=overwrite)
 
 
 @dataclass(frozen=True)
@@ -76,17 +83,17 @@ class AzureApi:
         self._options = options
         endpoint = (options.endpoint or f"https://{options.account}.blob.core.windows.net").rstrip("/")
         self._public = (options.public_endpoint or endpoint).rstrip("/")
-        self._http = Http(endpoint, options.http)
+        self._http = Http(endpoint, options)
         self._account = options.account or self._http.host.partition(".")[0]
-        self._key = None if options.account_key is None else _decoded(options.account_key)
-        self._sas = (options.sas_token or "").removeprefix("?")
+        self._key = None if options.account_key is None else _decoded(options.account_key.value)
+        self._sas = (value_of(options.sas_token) or "").removeprefix("?")
         self._tokens = _Tokens() if self._key is None and not self._sas else None
         self._clock = time.time
         self._delegated: DelegationKey | None = None
         self._lock = threading.Lock()
 
     def place(self, key: str) -> str:
-        return f"az://{self._options.container}/{key}"
+        return f"az://{self._options.bucket}/{key}"
 
     # -- writing ---------------------------------------------------------------------------------------------------
 
@@ -128,7 +135,7 @@ class AzureApi:
             "x-ms-blob-content-type": about.media_type,
             "x-ms-blob-content-disposition": about.filename and content_disposition(about.filename),
             "x-ms-access-tier": options.storage_class,
-            "x-ms-encryption-scope": options.encryption_scope,
+            "x-ms-encryption-scope": options.kms_key_id,
             "x-ms-tags": urlencode(options.tags) or None,
             "if-none-match": "*" if new else None,
         }
@@ -203,7 +210,7 @@ class AzureApi:
             "rscd": content_disposition(about.filename) if about is not None and about.filename else "",
             "rsct": about.media_type if about is not None else "",
         }
-        resource = f"/blob/{self._account}/{self._options.container}/{key}"
+        resource = f"/blob/{self._account}/{self._options.bucket}/{key}"
         names = ("rscc", "rscd", "rsce", "rscl", "rsct")
         secret = self._key or b""
         told = [""]  # the stored policy
@@ -242,7 +249,7 @@ class AzureApi:
     # -- asking ----------------------------------------------------------------------------------------------------
 
     def _path(self, key: str | None, root: str | None = None) -> str:
-        path = f"{self._http.path if root is None else root}/{self._options.container}"
+        path = f"{self._http.path if root is None else root}/{self._options.bucket}"
         return path if key is None else f"{path}/{quote(key, safe='/~')}"
 
     def _ask(

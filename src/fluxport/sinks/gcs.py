@@ -10,41 +10,40 @@ import json
 import threading
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal
 from urllib.parse import quote, urlsplit
 
 from fluxport.errors import FluxportError, Refused, Unavailable
-from fluxport.sinks._http import HttpOptions
+from fluxport.settings import setting
 from fluxport.sinks._rest import Place, Request, RestApi, log
 from fluxport.sinks._sigv4 import GOOGLE, Credentials, google_hmac_query, google_presigned_query, signed_headers
 from fluxport.sinks._sums import Claim, from_base64
-from fluxport.sinks.objects import SHA256, Marks, ObjectOptions, ObjectSink, refused
+from fluxport.sinks.object_options import KeyedOptions
+from fluxport.sinks.objects import SHA256, Marks, ObjectSink, refused
 
 ENDPOINT = "https://storage.googleapis.com"
 SCOPE = "https://www.googleapis.com/auth/devstorage.read_write"
 IAM_SCOPE = "https://www.googleapis.com/auth/iam"
 
 
-@dataclass(frozen=True)
-class GcsOptions:
+@dataclass(frozen=True, kw_only=True)
+class GcsOptions(KeyedOptions):
     """``endpoint`` with http is an emulator's, which is asked without credentials if there are none."""
 
-    bucket: str
-    endpoint: str | None = None
-    public_endpoint: str | None = None
-    access_key_id: str | None = None
-    secret_access_key: str | None = field(default=None, repr=False)
-    credentials_file: str | None = None
-    storage_class: str | None = None
-    kms_key_id: str | None = None
-    http: HttpOptions = field(default_factory=HttpOptions)
-    objects: ObjectOptions = field(default_factory=ObjectOptions)
+    environ: ClassVar[Mapping[str, str]] = {
+        "GCS_BUCKET": "bucket",
+        "GOOGLE_APPLICATION_CREDENTIALS": "credentials_file",
+    }
+
+    type: Literal["gcs"] = "gcs"
+    credentials_file: Path | None = setting(None, description="service account key or workload identity, JSON")
 
 
 class GcsSink(ObjectSink):
-    def __init__(self, options: GcsOptions) -> None:
-        super().__init__(GcsApi(options), options.objects)
+    def __init__(self, options: GcsOptions, *, overwrite: bool = False) -> None:
+        super().__init__(GcsApi(options), options, overwrite=overwrite)
 
 
 class GcsApi(RestApi):
@@ -59,14 +58,14 @@ class GcsApi(RestApi):
         kept = {"storage-class": options.storage_class, "encryption-kms-key-name": options.kms_key_id}
         super().__init__(
             Place("gs", options.bucket, endpoint, options.public_endpoint or endpoint, path_style=True),
-            options.http,
+            options,
             kept,
             {},
         )
         self._key: Credentials | None = None
         self._google: _Google | None = None
         if options.access_key_id and options.secret_access_key:
-            self._key = Credentials(options.access_key_id, options.secret_access_key)
+            self._key = Credentials(options.access_key_id, options.secret_access_key.value)
             self.hashed = True
         elif urlsplit(endpoint).scheme == "https" or options.credentials_file:
             self._google = _Google(options.credentials_file)
@@ -119,7 +118,7 @@ class GcsApi(RestApi):
 class _Google:
     """Google's own credentials, loaded when first needed and renewed by their library."""
 
-    def __init__(self, file: str | None) -> None:
+    def __init__(self, file: Path | None) -> None:
         self._file = file
         self._lock = threading.Lock()
         self._held: Any = None
@@ -187,4 +186,4 @@ class _Google:
         with warnings.catch_warnings():
             # It warns of files from strangers; this one is named by the operator.
             warnings.simplefilter("ignore", DeprecationWarning)
-            return auth.load_credentials_from_file(self._file, scopes=scopes)[0]
+            return auth.load_credentials_from_file(str(self._file), scopes=scopes)[0]

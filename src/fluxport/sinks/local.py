@@ -24,8 +24,11 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from fluxport.errors import Broken, Conflict, NotFound, Refused, StoreFull, Unavailable
+from fluxport.settings import setting
+from fluxport.sinks.options import SinkOptions
 from fluxport.stages import About, Chunks, Receipt, SignedUrl
 
 READ_BYTES = 256 << 10
@@ -48,19 +51,38 @@ _NOT_WRITABLE = {
 }
 
 
-@dataclass(frozen=True)
-class LocalOptions:
-    mode: int = 0o640  # of each file, whatever the umask
-    overwrite: bool = False
-    free_bytes_min: int = 0  # of the file system, kept free for others
+@dataclass(frozen=True, kw_only=True)
+class LocalOptions(SinkOptions):
+    type: Literal["local"] = "local"
+    path: Path = setting(Path("exports"), description="the folder, made if it is not there")
+    free_bytes_min: int = setting(64 << 20, ge=0, description="refuse to write when less is left on the disk")
+
+
+def local_sink(options: LocalOptions, *, overwrite: bool = False) -> LocalSink:
+    """The sink over the folder of a store, which is made if it is not there."""
+    try:
+        options.path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise Refused(
+            f"The folder {str(options.path)!r} of a store cannot be made: {error.strerror}; set its 'path' to another.",
+            code="bad_configuration",
+        ) from None
+    return LocalSink(options.path.resolve(), overwrite=overwrite, free_bytes_min=options.free_bytes_min)
 
 
 class LocalSink:
-    """``root`` must exist; directories in a name are made below it."""
+    """``root`` must exist; directories in a name are made below it.
 
-    def __init__(self, root: Path | str, options: LocalOptions | None = None) -> None:
+    Each file has ``mode``, whatever the umask. ``free_bytes_min`` of the file system are left free for others.
+    """
+
+    def __init__(
+        self, root: Path | str, *, overwrite: bool = False, mode: int = 0o640, free_bytes_min: int = 0
+    ) -> None:
         self._root = Path(root)
-        self._options = options or LocalOptions()
+        self._overwrite = overwrite
+        self._mode = mode
+        self._free_bytes_min = free_bytes_min
 
     def put(self, name: str, chunks: Chunks, about: About | None = None) -> Receipt:
         """The receipt's location is the absolute path.
@@ -159,16 +181,16 @@ class LocalSink:
             if not directory.resolve().is_relative_to(root):
                 raise Refused(f"{name!r} leads out of the store.", code="bad_name")
         target = directory / parts[-1]
-        if target.is_dir() or (not self._options.overwrite and os.path.lexists(target)):
+        if target.is_dir() or (not self._overwrite and os.path.lexists(target)):
             raise _exists(name)
         return target
 
     def _check_free(self, descriptor: int) -> None:
         system = os.statvfs(descriptor)
         free = system.f_bavail * system.f_frsize
-        if free < self._options.free_bytes_min:
+        if free < self._free_bytes_min:
             raise StoreFull(
-                f"Only {free:,} bytes are free in the store, {self._options.free_bytes_min:,} must stay so; free some."
+                f"Only {free:,} bytes are free in the store, {self._free_bytes_min:,} must stay so; free some."
             )
 
     def _fill(self, descriptor: int, name: str, chunks: Chunks) -> tuple[int, str]:
@@ -187,14 +209,14 @@ class LocalSink:
                     self._check_free(descriptor)
                     checked = size
         with _translated(name):
-            os.fchmod(descriptor, self._options.mode)
+            os.fchmod(descriptor, self._mode)
             os.fsync(descriptor)
             os.close(os.dup(descriptor))  # what a close has to report (network file systems), with the lock kept
             _check_size(os.fstat(descriptor), size, name)
         return size, digest.hexdigest()
 
     def _publish(self, part: Path, target: Path, size: int) -> None:
-        if self._options.overwrite:
+        if self._overwrite:
             part.replace(target)
         else:
             try:

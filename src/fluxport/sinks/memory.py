@@ -7,24 +7,28 @@ import threading
 import time
 from contextlib import closing
 from dataclasses import dataclass
+from typing import Literal
 
 from fluxport.errors import Conflict, NotFound, Refused, StoreFull
+from fluxport.settings import setting
+from fluxport.sinks.options import SinkOptions
 from fluxport.stages import About, Chunks, Receipt, SignedUrl
 
 _SCHEME = "memory:"
 
 
-@dataclass(frozen=True)
-class MemoryOptions:
-    bytes_max: int = 256 << 20  # of all files together, unfinished ones included
-    overwrite: bool = False
+@dataclass(frozen=True, kw_only=True)
+class MemoryOptions(SinkOptions):
+    type: Literal["memory"] = "memory"
+    bytes_max: int = setting(256 << 20, gt=0, description="of all files together")
 
 
 class MemorySink:
     """All of a file or nothing, like every sink; safe to use from several threads."""
 
-    def __init__(self, options: MemoryOptions | None = None) -> None:
+    def __init__(self, options: MemoryOptions | None = None, *, overwrite: bool = False) -> None:
         self._options = options or MemoryOptions()
+        self._overwrite = overwrite
         self._lock = threading.Lock()
         self._files: dict[str, tuple[bytes, float]] = {}
         self._bytes = 0
@@ -84,7 +88,7 @@ class MemorySink:
         return expired
 
     def _check_free(self, name: str) -> None:
-        if name in self._files and not self._options.overwrite:
+        if name in self._files and not self._overwrite:
             raise Conflict(f"A file named {name!r} exists already; choose another name.", code="file_exists")
 
     def _reserve(self, size: int) -> None:

@@ -23,19 +23,18 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import closing
-from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple, Protocol, TypeAlias
 
 from fluxport.errors import Conflict, FluxportError, NotFound, Refused, StoreFull, Unavailable
 from fluxport.sinks._http import DAMAGED, Answer, Cancel
 from fluxport.sinks._sums import Block, Claim, crc, differs, of_parts
+from fluxport.sinks.object_options import ObjectOptions
 from fluxport.stages import SIZE, VERIFIED, About, Chunks, Receipt, SignedUrl, weakest
 
 log = logging.getLogger("fluxport.stores")
 
-PART_BYTES = 10_000_000
-PARTS_AT_ONCE = 5
+READS_MAX = 5  # tries of reading on without a byte
 READ_AGAIN_S = 0.05  # doubled with each further try
 SHA256 = "sha256"
 NOT_IMPLEMENTED = 501  # time does not mend that
@@ -114,24 +113,13 @@ class Api(Protocol):
     def url(self, key: str, expires_s: float, about: About | None) -> SignedUrl | None: ...
 
 
-@dataclass(frozen=True)
-class ObjectOptions:
-    """``orphan_s``: an upload that began longer ago belongs to a process that is dead, whatever it was doing."""
-
-    prefix: str = ""  # of every key
-    overwrite: bool = False
-    part_bytes: int = PART_BYTES
-    parts_at_once: int = PARTS_AT_ONCE
-    orphan_s: float = 86_400.0
-    reads_max: int = 5  # tries of reading on without a byte
-
-
 class ObjectSink:
     """A sink over one bucket."""
 
-    def __init__(self, api: Api, options: ObjectOptions) -> None:
+    def __init__(self, api: Api, options: ObjectOptions, *, overwrite: bool = False) -> None:
         self._api = api
         self._options = options
+        self._overwrite = overwrite
 
     def put(self, name: str, chunks: Chunks, about: About | None = None) -> Receipt:
         """The receipt's location is a URL such as ``s3://bucket/key``.
@@ -142,9 +130,9 @@ class ObjectSink:
         with closing(chunks):
             key = self._key(name)
             # Whoever may not write there is told before anything is pulled, and so before a query runs.
-            if self._api.head(key) is not None and not self._options.overwrite:
+            if self._api.head(key) is not None and not self._overwrite:
                 raise exists(name)
-            return _Put(self._api, self._options, key, about or About()).run(chunks)
+            return _Put(self._api, self._options, key, about or About(), new=not self._overwrite).run(chunks)
 
     def open(self, location: str, start: int = 0, end: int | None = None) -> Chunks:
         """The bytes of the object at a receipt's location; reading goes on where a connection broke off."""
@@ -152,7 +140,7 @@ class ObjectSink:
         head = self._api.head(key)
         if head is None:
             raise NotFound("The file is no longer in the store; it may have expired.", code="no_such_file")
-        yield from reading(self._api, key, head, start, end, self._options.reads_max)
+        yield from reading(self._api, key, head, start, end)
 
     def url(self, location: str, expires_s: float, about: About | None = None) -> SignedUrl | None:
         """A signed URL for GET; it works no longer than the store and its credentials allow."""
@@ -191,7 +179,7 @@ class ObjectSink:
         return self._options.prefix + name
 
 
-def reading(api: Api, key: str, head: Head, start: int, end: int | None, reads_max: int) -> Chunks:
+def reading(api: Api, key: str, head: Head, start: int, end: int | None) -> Chunks:
     """The object's bytes; reading goes on where a connection broke off."""
     end = head.size_bytes if end is None else min(end, head.size_bytes)
     broken = 0
@@ -204,7 +192,7 @@ def reading(api: Api, key: str, head: Head, start: int, end: int | None, reads_m
                     yield chunk
         except Unavailable:
             broken += 1
-            if broken == reads_max:
+            if broken == READS_MAX:
                 raise
             time.sleep(READ_AGAIN_S * 2**broken)
 
@@ -212,9 +200,10 @@ def reading(api: Api, key: str, head: Head, start: int, end: int | None, reads_m
 class _Put:
     """One file on its way into the store."""
 
-    def __init__(self, api: Api, options: ObjectOptions, key: str, about: About) -> None:
+    def __init__(self, api: Api, options: ObjectOptions, key: str, about: About, *, new: bool) -> None:
         self._api = api
         self._options = options
+        self._new = new  # whether nothing may be replaced
         self._key = key
         self._about = about
         self._mark = secrets.token_hex(8)
@@ -254,7 +243,7 @@ class _Put:
         marks = {MARK: self._mark, SHA256: self._digest.hexdigest()}
         self._block = block = Block(data)
         try:
-            self._claim = self._api.put(self._key, block, self._about, marks, new=not self._options.overwrite)
+            self._claim = self._api.put(self._key, block, self._about, marks, new=self._new)
         except FluxportError:
             if not self._came():
                 raise
@@ -272,9 +261,9 @@ class _Put:
                 self._took(block)
             self._parts = parts.all()
         self._sent = True
-        marks, new = {MARK: self._mark, SHA256: self._digest.hexdigest()}, not self._options.overwrite
+        marks = {MARK: self._mark, SHA256: self._digest.hexdigest()}
         try:
-            self._claim = self._api.complete(self._key, upload, self._parts, self._about, marks, new=new)
+            self._claim = self._api.complete(self._key, upload, self._parts, self._about, marks, new=self._new)
         except FluxportError:
             if not self._came():
                 raise
@@ -342,7 +331,7 @@ class _Put:
     def _read_back(self, head: Head) -> str:
         """Look at the bytes themselves, once: a store whose ETags are no MD5s is not measured by them again."""
         digest = hashlib.sha256()
-        with closing(reading(self._api, self._key, head, 0, None, self._options.reads_max)) as chunks:
+        with closing(reading(self._api, self._key, head, 0, None)) as chunks:
             for chunk in chunks:
                 digest.update(chunk)
         if digest.digest() != self._digest.digest():

@@ -15,19 +15,22 @@ import re
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from email.utils import formatdate
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 from urllib.parse import quote, urlsplit
 
 from fluxport.errors import Refused, Unavailable
-from fluxport.sinks._http import Http, HttpOptions
+from fluxport.settings import Secret, setting
+from fluxport.sinks._http import Http
 from fluxport.sinks._rest import Place, Request, RestApi
 from fluxport.sinks._sigv4 import UNSIGNED as _UNSIGNED
 from fluxport.sinks._sigv4 import Credentials, Query
 from fluxport.sinks._sums import Claim, from_etag
-from fluxport.sinks.objects import ObjectOptions, ObjectSink
+from fluxport.sinks.object_options import HttpOptions, KeyedOptions
+from fluxport.sinks.objects import ObjectSink
+from fluxport.sinks.options import secret, value_of
 
 _V4 = "OSS4-HMAC-SHA256"
 # What V1 signs of a query; everything else in it is left out.
@@ -36,32 +39,49 @@ METADATA = "http://100.100.100.200"  # of Alibaba's machines
 RENEWED_S = 300.0
 
 
-@dataclass(frozen=True)
-class OssOptions:
+@dataclass(frozen=True, kw_only=True)
+class OssOptions(KeyedOptions):
     """``endpoint`` is what Fluxport talks to, an ``-internal`` one inside the cloud; ``public_endpoint`` is what signed
     URLs name, by default the same without ``-internal``. Without a key the machine's RAM role is asked."""
 
-    bucket: str
-    region: str | None = None
-    endpoint: str | None = None
-    public_endpoint: str | None = None
-    path_style: bool = False
-    access_key_id: str | None = None
-    access_key_secret: str | None = field(default=None, repr=False)
-    session_token: str | None = field(default=None, repr=False)
-    signature: Literal["v4", "v1"] = "v4"
-    storage_class: str | None = None
-    encryption: str | None = None  # AES256, KMS, SM4
-    kms_key_id: str | None = None
-    tags: Mapping[str, str] = field(default_factory=dict)
-    metadata: str = METADATA
-    http: HttpOptions = field(default_factory=HttpOptions)
-    objects: ObjectOptions = field(default_factory=ObjectOptions)
+    environ: ClassVar[Mapping[str, str]] = {
+        "OSS_BUCKET": "bucket",
+        "OSS_ENDPOINT": "endpoint",
+        "OSS_ACCESS_KEY_ID": "access_key_id",
+        "OSS_ACCESS_KEY_SECRET": "secret_access_key",
+        "OSS_SESSION_TOKEN": "session_token",
+        "OSS_REGION": "region",
+    }
+
+    type: Literal["oss"] = "oss"
+    region: str | None = setting(None, description="the bucket's region; default: that of the endpoint")
+    path_style: bool | None = setting(None, description="the bucket is part of the path; default: at an IP address")
+    session_token: Secret | None = setting(None, description="the token of temporary keys (STS)")
+    signature: Literal["v4", "v1"] = setting("v4", description="v1 only for old private clouds")
+    encryption: str | None = setting(None, description="AES256, KMS or SM4; default: the bucket's")
+    tags: dict[str, str] = setting({}, max_length=9, description="tags of every object")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not (self.endpoint or self.region):
+            raise ValueError("a store of type oss needs an 'endpoint' or a 'region'")
+
+    def completed(self, environ: Mapping[str, str]) -> OssOptions:
+        """The key as the environment has it."""
+        if self.access_key_id is not None:
+            return self
+        key, value = environ.get("OSS_ACCESS_KEY_ID"), environ.get("OSS_ACCESS_KEY_SECRET")
+        if not key or not value:
+            return self
+        token = self.session_token or secret(environ.get("OSS_SESSION_TOKEN"))
+        return replace(self, access_key_id=key, secret_access_key=Secret(value), session_token=token)
 
 
 class OssSink(ObjectSink):
-    def __init__(self, options: OssOptions) -> None:
-        super().__init__(OssApi(options), options.objects)
+    """``metadata`` is the address at which a machine of Alibaba's is asked for the credentials of its role."""
+
+    def __init__(self, options: OssOptions, *, overwrite: bool = False, metadata: str = METADATA) -> None:
+        super().__init__(OssApi(options, metadata), options, overwrite=overwrite)
 
 
 class OssApi(RestApi):
@@ -70,7 +90,7 @@ class OssApi(RestApi):
     prefix = "x-oss-"
     crc: str | None = "crc64"
 
-    def __init__(self, options: OssOptions) -> None:
+    def __init__(self, options: OssOptions, metadata: str = METADATA) -> None:
         endpoint = _with_scheme(options.endpoint or f"oss-{options.region}.aliyuncs.com")
         public = options.public_endpoint or endpoint.replace("-internal.aliyuncs.com", ".aliyuncs.com")
         kept = {
@@ -78,12 +98,12 @@ class OssApi(RestApi):
             "server-side-encryption": options.encryption,
             "server-side-encryption-key-id": options.kms_key_id,
         }
-        path_style = options.path_style or _is_address(urlsplit(endpoint).hostname or "")
+        path_style = bool(options.path_style) or _is_address(urlsplit(endpoint).hostname or "")
         place = Place("oss", options.bucket, endpoint, _with_scheme(public), path_style)
-        super().__init__(place, options.http, kept, options.tags)
+        super().__init__(place, options, kept, options.tags)
         self._region = options.region or _region_of(endpoint)
         self._v4 = options.signature == "v4"
-        self._credentials = _credentials(options)
+        self._credentials = _credentials(options, metadata)
         if self._v4 and self._region is None:
             raise Refused(
                 f"The region of the endpoint {endpoint} is not known: set the store's region, such as cn-hangzhou.",
@@ -223,11 +243,11 @@ def _region_of(endpoint: str) -> str | None:
     return found[1] if found else None
 
 
-def _credentials(options: OssOptions) -> Callable[[], Credentials]:
-    if options.access_key_id and options.access_key_secret:
-        given = Credentials(options.access_key_id, options.access_key_secret, options.session_token)
+def _credentials(options: OssOptions, metadata: str) -> Callable[[], Credentials]:
+    if options.access_key_id and options.secret_access_key:
+        given = Credentials(options.access_key_id, options.secret_access_key.value, value_of(options.session_token))
         return lambda: given
-    return _Role(Http(options.metadata, HttpOptions(connect_timeout_s=2.0, timeout_s=5.0, tries_max=2))).current
+    return _Role(Http(metadata, HttpOptions(connect_timeout_s=2.0, timeout_s=5.0, tries_max=2))).current
 
 
 class _Role:

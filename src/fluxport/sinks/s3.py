@@ -9,15 +9,18 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import TypeVar
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal, TypeVar
 
 from fluxport.errors import Refused
-from fluxport.sinks._http import Answer, Cancel, HttpOptions
+from fluxport.settings import Secret, setting
+from fluxport.sinks._http import Answer, Cancel
 from fluxport.sinks._rest import Place, Request, RestApi
 from fluxport.sinks._sigv4 import Credentials, presigned_query, signed_headers
 from fluxport.sinks._sums import Block, Claim, from_base64, from_etag
-from fluxport.sinks.objects import SHA256, Head, Marks, ObjectOptions, ObjectSink, Part
+from fluxport.sinks.object_options import KeyedOptions
+from fluxport.sinks.objects import SHA256, Head, Marks, ObjectSink, Part
+from fluxport.sinks.options import secret, value_of
 from fluxport.stages import About
 
 T = TypeVar("T")
@@ -28,32 +31,43 @@ ALGORITHM = "x-amz-checksum-algorithm"
 _NOT_KNOWN = ("store_refused", "store_denied")
 
 
-@dataclass(frozen=True)
-class S3Options:
-    """``credentials`` is asked before each request, so that temporary ones may be renewed.
+@dataclass(frozen=True, kw_only=True)
+class S3Options(KeyedOptions):
+    """Without ``endpoint`` the store is Amazon's of the region, where buckets are part of the host's name; elsewhere
+    they are part of the path, unless ``path_style`` says otherwise."""
 
-    ``endpoint`` None is Amazon's of the region, where buckets are part of the host's name; elsewhere they are part of
-    the path, unless ``path_style`` says otherwise. ``public_endpoint`` is what signed URLs name, where recipients reach
-    the store by another name than Fluxport does.
-    """
+    environ: ClassVar[Mapping[str, str]] = {
+        "S3_BUCKET": "bucket",
+        "S3_ENDPOINT": "endpoint",
+        "S3_PATH_STYLE": "path_style",
+        "AWS_REGION": "region",
+    }
 
-    bucket: str
-    credentials: Callable[[], Credentials] = field(repr=False)
-    region: str = "us-east-1"
-    endpoint: str | None = None
-    public_endpoint: str | None = None
-    path_style: bool | None = None
-    storage_class: str | None = None
-    encryption: str | None = None  # AES256, aws:kms, aws:kms:dsse
-    kms_key_id: str | None = None
-    tags: Mapping[str, str] = field(default_factory=dict)
-    http: HttpOptions = field(default_factory=HttpOptions)
-    objects: ObjectOptions = field(default_factory=ObjectOptions)
+    type: Literal["s3"] = "s3"
+    region: str | None = setting(None, description="the bucket's region; default: us-east-1, or AWS_REGION")
+    path_style: bool | None = setting(
+        None, description="the bucket is part of the path; default: at an endpoint of your own"
+    )
+    session_token: Secret | None = setting(None, description="the token of temporary keys (STS)")
+    profile: str | None = setting(None, description="the profile of ~/.aws that the credentials are of")
+    encryption: str | None = setting(None, description="AES256, aws:kms or aws:kms:dsse; default: the bucket's")
+    tags: dict[str, str] = setting({}, max_length=9, description="tags of every object")
+
+    def completed(self, environ: Mapping[str, str]) -> S3Options:
+        """Region, endpoint and key as Amazon's own tools take them from the environment."""
+        region = self.region or environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION")
+        endpoint = self.endpoint or environ.get("AWS_ENDPOINT_URL_S3") or environ.get("AWS_ENDPOINT_URL") or None
+        found = replace(self, region=region, endpoint=endpoint)
+        key, value = environ.get("AWS_ACCESS_KEY_ID"), environ.get("AWS_SECRET_ACCESS_KEY")
+        if self.access_key_id is not None or self.profile is not None or not key or not value:
+            return found
+        token = secret(environ.get("AWS_SESSION_TOKEN"))
+        return replace(found, access_key_id=key, secret_access_key=Secret(value), session_token=token)
 
 
 class S3Sink(ObjectSink):
-    def __init__(self, options: S3Options) -> None:
-        super().__init__(S3Api(options), options.objects)
+    def __init__(self, options: S3Options, *, overwrite: bool = False) -> None:
+        super().__init__(S3Api(options), options, overwrite=overwrite)
 
 
 class S3Api(RestApi):
@@ -63,7 +77,8 @@ class S3Api(RestApi):
     hashed = True
 
     def __init__(self, options: S3Options) -> None:
-        endpoint = options.endpoint or f"https://s3.{options.region}.amazonaws.com"
+        region = options.region or "us-east-1"
+        endpoint = options.endpoint or f"https://s3.{region}.amazonaws.com"
         path_style = options.path_style
         if path_style is None:
             path_style = options.endpoint is not None or "." in options.bucket  # certificates cover no further dot
@@ -73,9 +88,9 @@ class S3Api(RestApi):
             "server-side-encryption-aws-kms-key-id": options.kms_key_id,
         }
         place = Place("s3", options.bucket, endpoint, options.public_endpoint or endpoint, path_style)
-        super().__init__(place, options.http, kept, options.tags)
-        self._credentials = options.credentials
-        self._region = options.region
+        super().__init__(place, options, kept, options.tags)
+        self._credentials = _credentials(options)
+        self._region = region
         self._sums = True  # whether the server takes headers about checksums
         self._summed: set[str] = set()  # uploads of which each part has a checksum
         self._by_md5 = True  # whether the server takes parts whose signature holds their MD5 alone
@@ -171,3 +186,13 @@ class S3Api(RestApi):
         # Temporary credentials take every URL with them when they end.
         works_s = expires_s if credentials.expires_at is None else min(expires_s, credentials.expires_at - now)
         return query, works_s
+
+
+def _credentials(options: S3Options) -> Callable[[], Credentials]:
+    """Those of the settings, else whatever the AWS SDK finds; asked before each request, as temporary ones end."""
+    if options.access_key_id and options.secret_access_key:
+        given = Credentials(options.access_key_id, options.secret_access_key.value, value_of(options.session_token))
+        return lambda: given
+    from fluxport.sinks._aws import sdk_credentials
+
+    return sdk_credentials(options.profile)

@@ -17,11 +17,14 @@ import secrets
 import stat
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 from fluxport.errors import Conflict, NotFound, Refused, StoreFull, Unavailable
+from fluxport.settings import Duration, Secret, setting
 from fluxport.sinks._sums import differs
+from fluxport.sinks.options import SinkOptions, value_of
 from fluxport.stages import SIZE, About, Chunks, Receipt, SignedUrl
 
 if TYPE_CHECKING:
@@ -33,28 +36,33 @@ HASHED_BYTES_S = 50_000_000  # what a server hashes at least
 _PART = re.compile(r"\.fluxport-[0-9a-f]{16}\.part")
 
 
-@dataclass(frozen=True)
-class SftpOptions:
-    """``known_hosts`` is a file in OpenSSH's form; without one the user's own is read."""
+@dataclass(frozen=True, kw_only=True)
+class SftpOptions(SinkOptions):
+    type: Literal["sftp"] = "sftp"
+    host: str = setting(description="the server")
+    port: int = setting(22, ge=1, le=65535, description="its port")
+    user: str = setting(description="who signs in")
+    password: Secret | None = setting(None, description="with a password")
+    key_file: Path | None = setting(None, description="with a private key")
+    known_hosts: Path | None = setting(
+        None, description="file of the servers' keys, in OpenSSH's form; default: ~/.ssh/known_hosts"
+    )
+    path: Path = setting(description="the folder on the server, from /")
+    timeout_s: Duration = setting(60.0, gt=0, description="a server that says nothing for so long has failed")
+    orphan_s: Duration = setting(86400.0, gt=0, description="unfinished files older than this are removed")
 
-    host: str
-    user: str
-    path: str
-    port: int = 22
-    password: str | None = field(default=None, repr=False)
-    key_file: str | None = None
-    known_hosts: str | None = None
-    overwrite: bool = False
-    timeout_s: float = 60.0
-    orphan_s: float = 86_400.0
+    def __post_init__(self) -> None:
+        if not self.path.is_absolute():
+            raise ValueError("a store of type sftp needs a 'path' that begins with /")
 
 
 class SftpSink:
     """``path`` must exist on the server; directories in a name are made below it. Each file has its own connection."""
 
-    def __init__(self, options: SftpOptions) -> None:
+    def __init__(self, options: SftpOptions, *, overwrite: bool = False) -> None:
         self._options = options
-        self._root = options.path.rstrip("/")
+        self._overwrite = overwrite
+        self._root = str(options.path).rstrip("/")
 
     def put(self, name: str, chunks: Chunks, about: About | None = None) -> Receipt:
         """The receipt's location is ``sftp://host/path/name``."""
@@ -62,7 +70,7 @@ class SftpSink:
             with self._translated():
                 target = self._path(name)
                 self._make_folders(sftp, target)
-                if not self._options.overwrite and _status(sftp, target) is not None:
+                if not self._overwrite and _status(sftp, target) is not None:
                     raise _exists(name)
             part = posixpath.join(posixpath.dirname(target), f".fluxport-{secrets.token_hex(8)}.part")
             try:
@@ -146,13 +154,15 @@ class SftpSink:
         client.set_missing_host_key_policy(paramiko.RejectPolicy())
         with closing(client):
             try:
-                client.load_host_keys(options.known_hosts) if options.known_hosts else client.load_system_host_keys()
+                client.load_host_keys(
+                    str(options.known_hosts)
+                ) if options.known_hosts else client.load_system_host_keys()
                 client.connect(
                     options.host,
                     options.port,
                     options.user,
-                    options.password,
-                    key_filename=options.key_file,
+                    value_of(options.password),
+                    key_filename=options.key_file and str(options.key_file),
                     timeout=10.0,
                     banner_timeout=10.0,
                     auth_timeout=10.0,
@@ -252,7 +262,7 @@ class SftpSink:
         return bytes(answer.get_remainder()[-hashlib.sha256().digest_size :])
 
     def _publish(self, sftp: SFTPClient, part: str, target: str) -> None:
-        if self._options.overwrite:
+        if self._overwrite:
             sftp.posix_rename(part, target)
             return
         try:

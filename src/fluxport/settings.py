@@ -1,0 +1,207 @@
+"""How a room declares its settings: a frozen dataclass whose fields are made by :func:`setting`.
+
+The dataclass is both the configuration that pydantic reads from YAML and the environment, and the options object that
+the code receives. Pydantic is imported only where values are checked: a command that reads no configuration does not
+pay for it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, TypeVar
+
+from fluxport import durations
+from fluxport.errors import Refused
+from fluxport.headers import web_address
+from fluxport.plugins import Table
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter, ValidationError
+
+S = TypeVar("S")
+
+
+def setting(default: Any = dataclasses.MISSING, *, description: str, **bounds: Any) -> Any:
+    """A field of a settings dataclass; required without ``default``. ``bounds`` are those of ``pydantic.Field``."""
+    metadata = {"description": description, **bounds}
+    if isinstance(default, dict):
+        return dataclasses.field(default_factory=lambda: default, metadata=metadata)
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+class Secret:
+    """Text that is masked wherever it is shown; ``value`` is the text."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: str) -> None:
+        self.value = value
+
+    def __repr__(self) -> str:
+        return "Secret('**********')"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and other.value == self.value
+
+    def __hash__(self) -> int:
+        return hash(self.value)
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:
+        from pydantic_core import core_schema
+
+        def read(value: Any) -> Any:
+            return value if isinstance(value, cls) else cls(strings.validate_python(value))
+
+        from pydantic import TypeAdapter
+
+        strings = TypeAdapter(str)
+        masked = core_schema.plain_serializer_function_ser_schema(lambda secret: "**********" if secret.value else "")
+        return core_schema.no_info_plain_validator_function(read, serialization=masked)
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: Any, handler: Any) -> dict[str, Any]:
+        return {"type": "string", "format": "password", "writeOnly": True}
+
+
+@dataclass(frozen=True)
+class Read:
+    """Metadata of an annotation: ``convert`` is applied to a value before its type is checked, ``check`` after."""
+
+    convert: Callable[[Any], Any] | None = None
+    check: Callable[[Any], Any] | None = None
+    name: str = ""  # in the reference, where it says more than the type
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
+        from pydantic_core import core_schema
+
+        schema = handler(source)
+        if self.convert is not None:
+            schema = core_schema.no_info_before_validator_function(self.convert, schema)
+        if self.check is not None:
+            schema = core_schema.no_info_after_validator_function(self.check, schema)
+        return schema
+
+
+def _duration(value: Any) -> Any:
+    return durations.seconds(value) if isinstance(value, str) else value
+
+
+def _web_address(value: str | None) -> str | None:
+    if value is not None and web_address(value) is None:
+        raise ValueError("an address is like https://exports.example.com or http://10.0.0.1:8080")
+    return value
+
+
+def _endpoint(value: str | None) -> str | None:
+    """That of an OSS store may come without a scheme."""
+    _web_address(value if value is None or "://" in value else f"https://{value}")
+    return value
+
+
+DURATION = Read(convert=_duration, name="duration")
+Duration: TypeAlias = Annotated[float, DURATION]
+WebAddress: TypeAlias = Annotated[str | None, Read(check=_web_address)]
+Endpoint: TypeAlias = Annotated[str | None, Read(check=_endpoint)]
+
+
+@functools.cache
+def _adapter(cls: type[Any]) -> TypeAdapter[Any]:
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(cls)
+
+
+def adapter(cls: type[S]) -> TypeAdapter[S]:
+    """Pydantic's reader and writer of a class of settings, made once."""
+    return _adapter(cls)  # type: ignore[arg-type]  # a class can be hashed
+
+
+@dataclass(frozen=True)
+class ByType:
+    """Metadata of an annotation: a mapping whose ``type`` names the settings dataclass that it is read as.
+
+    A class is loaded when a configuration names it. A key that only other types have is ignored, as it always was: the
+    environment of a machine may hold settings of several.
+    """
+
+    what: str  # what the mapping is, for people
+    default: str
+    table: Table[Any]
+    load: Callable[[str], type[Any]]
+
+    def read(self, value: Any) -> Any:
+        if not isinstance(value, Mapping):
+            if dataclasses.is_dataclass(value):
+                return value
+            raise ValueError(f"{self.what} is a mapping of settings")
+        given = {"type": self.default, **value}
+        if given["type"] not in self.table:
+            raise ValueError(f"the type of {self.what} is one of: {', '.join(self.table)}")
+        cls = self.load(given["type"])
+        fields = {field.name: field for field in dataclasses.fields(cls)}
+        missing = [name for name, field in fields.items() if _required(field) and given.get(name) in (None, "")]
+        if missing:
+            raise ValueError(f"{self.what} of type {given['type']} needs {_listed(missing)}")
+        if foreign := self.foreign(given):
+            given = {name: content for name, content in given.items() if name not in foreign}
+        return adapter(cls).validate_python(given)
+
+    def foreign(self, given: Mapping[str, Any]) -> set[str]:
+        """Keys that the type has not, but another built-in one has."""
+        own = _names_of(self.load(given.get("type", self.default)))
+        unknown = set(given) - own
+        return (
+            unknown & set().union(*(_names_of(self.load(name)) for name in self.table.built_in)) if unknown else unknown
+        )
+
+    @staticmethod
+    def plain(value: Any) -> Any:
+        return adapter(type(value)).dump_python(value, mode="json")
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
+        from pydantic_core import core_schema
+
+        serialization = core_schema.plain_serializer_function_ser_schema(self.plain)
+        return core_schema.no_info_plain_validator_function(self.read, serialization=serialization)
+
+    def __get_pydantic_json_schema__(self, schema: Any, handler: Any) -> dict[str, Any]:
+        return {"oneOf": [handler(adapter(self.load(name)).core_schema) for name in self.table]}
+
+
+def _required(field: dataclasses.Field[Any]) -> bool:
+    return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+
+
+def _names_of(cls: type[Any]) -> set[str]:
+    return {field.name for field in dataclasses.fields(cls)}
+
+
+def _listed(names: Sequence[str]) -> str:
+    """``a 'host', a 'user' and a 'path'``."""
+    words = [f"{'an' if name[0] in 'aeio' else 'a'} {name!r}" for name in names]
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
+
+
+def refused(error: ValidationError, known: Callable[[Sequence[str]], Sequence[str]], name: str = "") -> Refused:
+    """Every problem, one per line, and no value. ``known`` gives the settings at a place; ``name`` is what the values
+    are of, where that is not the configuration."""
+    found = error.errors(include_url=False, include_context=False, include_input=False)
+    return Refused("\n".join(_sentence(one, known, name) for one in found), code="bad_configuration")
+
+
+def _sentence(error: Any, known: Callable[[Sequence[str]], Sequence[str]], of: str) -> str:
+    where = [str(part) for part in error["loc"]]
+    name = ".".join(where)
+    if error["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
+        import difflib
+
+        names = sorted(known(where[:-1]))
+        near = difflib.get_close_matches(where[-1], names, 1)
+        hint = f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(names)}."
+        return f"Unknown setting {name!r}{hint}"
+    what = error["msg"].removeprefix("Value error, ")
+    return f"{f'Setting {name!r}' if where else of} is not right: {what[:1].lower()}{what[1:]}."

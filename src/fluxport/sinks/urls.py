@@ -1,0 +1,52 @@
+"""Stores that a URL such as ``s3://bucket/key`` names."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from fluxport.errors import Refused
+from fluxport.settings import adapter, refused
+from fluxport.sinks import options_class, type_at
+from fluxport.sinks.object_options import ObjectOptions
+from fluxport.sinks.options import SinkOptions
+
+
+def at_url(
+    url: str, stores: Mapping[str, SinkOptions], environ: Mapping[str, str] | None = None
+) -> tuple[ObjectOptions, str]:
+    """The store and the key that a URL names.
+
+    A store of the configuration with this bucket lends its settings, the default one first; a bucket that none has is
+    reached with what the environment says.
+    """
+    parts = urlsplit(url)
+    kind, bucket, key = type_at(parts.scheme), parts.netloc, parts.path.lstrip("/")
+    if kind is None or not bucket or not key or parts.query or parts.fragment:
+        raise Refused(f"{url!r} is not like s3://bucket/folder/file.csv.", code="bad_target")
+    for entry in stores.values():
+        if isinstance(entry, ObjectOptions) and (entry.type, entry.bucket) == (kind, bucket):
+            return dataclasses.replace(entry, prefix=""), key
+    return _unnamed(url, kind, bucket, stores["local"], os.environ if environ is None else environ), key
+
+
+def _unnamed(url: str, kind: str, bucket: str, default: SinkOptions, environ: Mapping[str, str]) -> ObjectOptions:
+    """A store that the configuration does not have: as the default one, if that is of this type, and the environment
+    has it."""
+    from pydantic import ValidationError
+
+    cls = options_class(kind)
+    given: dict[str, Any] = {setting: environ[name] for name, setting in cls.environ.items() if environ.get(name)}
+    if default.type == kind:
+        given |= {field.name: value for field in dataclasses.fields(default)
+                  if (value := getattr(default, field.name)) != field.default}  # fmt: skip
+    try:
+        found = adapter(cls).validate_python(given | {"type": kind, "bucket": bucket, "prefix": ""})
+    except ValidationError as error:
+        raise refused(error, lambda where: [field.name for field in dataclasses.fields(cls)],
+                      f"The store of {url!r}") from None  # fmt: skip
+    assert isinstance(found, ObjectOptions)
+    return found
