@@ -1,17 +1,23 @@
 # make demo   sets up what is missing and runs the whole product on an embedded database
-# make test   sets up what is missing and runs the tests
+# make test   sets up what is missing and runs the tests; make test-fast those that need no server and no other program
 PYTHON ?= python3.11
 PYTHON := $(shell command -v $(PYTHON) || command -v python3)
 BIN := .venv/bin
 ARGS ?=
 
-.PHONY: demo test lint types types-web layers examples wheel check bench clean
+.PHONY: demo test test-fast lint types types-web layers docs hooks wheel check bench clean
 
 demo: .venv/.installed
 	@$(BIN)/fluxport demo $(ARGS)
 
+PYTEST := $(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+
 test: .venv/.installed-dev
-	$(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(ARGS)
+	$(PYTEST) $(ARGS)
+
+# tests/conftest.py marks by itself what needs a service.
+test-fast: .venv/.installed-dev
+	$(PYTEST) -m "not service and not slow" $(ARGS)
 
 lint: .venv/.installed-dev
 	$(BIN)/ruff check .
@@ -30,6 +36,13 @@ web/node_modules/.package-lock.json: web/package.json web/package-lock.json | .v
 
 layers: .venv/.installed-dev
 	$(BIN)/lint-imports
+
+# The tables that are made from the code; test_docs.py fails where they are out of date.
+docs: .venv/.installed-dev
+	$(BIN)/python docs/generate.py
+
+hooks: .venv/.installed-dev
+	$(BIN)/pre-commit install
 
 # The wheel as a user gets it: built, installed in an environment of its own, and put to work.
 wheel: .venv/.installed-dev

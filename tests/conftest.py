@@ -14,6 +14,7 @@ from ceph_server import Ceph, ceph_server
 from export_places import ROWS, Place, in_ceph, in_folder
 from fluxport.jobs.store import Store
 from identity_support import DATABASES, Clock, database_url, empty_store
+from reach import reaches_out
 from service_support import emulator, service
 from sftp_server import Sftp, proftpd_server, sftp_server
 from store_support import s3_environ
@@ -25,6 +26,13 @@ settings.load_profile("unhurried")
 # A shell has what it runs in the background ignore these, and the programs that the tests start would inherit it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGQUIT, signal.SIG_DFL)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what ``make test-fast`` leaves out."""
+    for item in items:
+        if isinstance(item, pytest.Function) and reaches_out(item):
+            item.add_marker("service")
 
 
 @pytest.fixture(scope="session")

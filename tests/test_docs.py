@@ -165,9 +165,15 @@ def test_every_page_can_be_reached_from_the_list_of_pages() -> None:
 
 
 def test_every_make_target_that_is_named_exists() -> None:
-    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    named = {word for page in PAGES for word in re.findall(r"(?:`|^)make ([a-z]+)", page.read_text(), re.MULTILINE)}
-    assert {"demo", "test"} <= named <= targets
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    habits = [ROOT / ".ci" / "run", ROOT / ".pre-commit-config.yaml", ROOT / ".devcontainer" / "devcontainer.json"]
+    habits += (ROOT / ".github").rglob("*.*")
+    named = {
+        word
+        for page in (*PAGES, *habits)
+        for word in re.findall(r"(?:`|^|entry: |&& )make ([a-z-]+)", page.read_text(), re.MULTILINE)
+    }
+    assert {"demo", "test", "lint", "hooks", "docs"} <= named <= targets
 
 
 def runnable() -> Iterator[Any]:

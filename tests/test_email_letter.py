@@ -89,6 +89,7 @@ def test_the_encoded_size_is_that_of_base64_with_crlf(size: int) -> None:
     assert encoded_size(size) == len(base64.encodebytes(bytes(size)).replace(b"\n", b"\r\n"))
 
 
+@pytest.mark.slow
 @given(ANY_TEXT, ANY_TEXT)
 def test_whatever_a_file_or_a_failure_is_called_the_mail_keeps_its_form(one: str, other: str) -> None:
     file = replace(FILE, name=one, warnings=(other,))

@@ -535,6 +535,7 @@ def test_the_end_of_the_server_ends_running_queries() -> None:
         thread.join()
 
 
+@pytest.mark.slow
 def test_the_end_of_the_server_among_coming_and_going_clients_leaves_no_socket_open() -> None:
     for _ in range(10):  # an unclosed socket is a warning, and a warning is an error
         with emulator() as running:

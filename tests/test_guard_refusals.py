@@ -228,6 +228,7 @@ def assert_harmless(sql: str, policy: GuardPolicy) -> None:
     assert {word for word in found if word.partition("_")[0].lower() not in words.CHARSETS} <= KNOWN[policy.dialect]
 
 
+@pytest.mark.slow
 @given(st.data())
 @settings(max_examples=600, deadline=None, suppress_health_check=list(HealthCheck))
 def test_a_legitimate_statement_with_pieces_of_attacks_is_refused_or_harmless(data: st.DataObject) -> None:
@@ -246,6 +247,7 @@ def test_pieces_of_attacks_in_any_order_are_refused_or_harmless(pieces: list[str
     assert_harmless("SELECT " + " ".join(pieces), GuardPolicy(dialect))
 
 
+@pytest.mark.slow
 @given(st.text(max_size=80), st.booleans())
 @settings(max_examples=300, deadline=None)
 def test_any_text_is_refused_or_harmless(text: str, selects: bool) -> None:

@@ -91,6 +91,7 @@ def test_the_corpus_is_as_large_as_promised() -> None:
     assert len(MYSQL) >= 200
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dialect", DIALECTS)
 def test_less_than_two_in_a_hundred_legitimate_statements_are_refused_and_those_are_listed(dialect: Dialect) -> None:
     """``python tests/guard_corpora.py`` writes the list anew: a line that comes or goes is a change for callers."""
@@ -133,6 +134,7 @@ def test_a_length_that_only_the_rows_know_is_bounded_by_the_server(mariadb: pymy
         assert mariadb.fetchall() == ((None,),), statement
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dialect", ["sqlite", "duckdb"])
 def test_legitimate_statements_give_the_same_in_embedded_databases(dialect: Dialect) -> None:
     connection: Any = sqlite3.connect(":memory:") if dialect == "sqlite" else duckdb.connect()

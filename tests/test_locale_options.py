@@ -45,6 +45,7 @@ def test_signs_and_order_are_those_of_the_locale(tag: str, decimal: str, delimit
     assert moment.strftime(options["datetime_format"]) == f"{date} 23:59:58"
 
 
+@pytest.mark.slow
 def test_no_locale_makes_a_delimiter_of_its_decimal_sign_or_a_date_that_cannot_be_read_back() -> None:
     """Over every locale of CLDR."""
     moment = datetime.datetime(2026, 1, 31, 23, 59, 58)

@@ -78,6 +78,7 @@ def test_every_file_but_the_last_has_exactly_so_many_rows(rows: int, each: int, 
     assert (tally.rows, tally.size_bytes, tally.complete) == (rows, sum(map(len, files)), True)
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(st.integers(0, 300), st.integers(1, 60), st.integers(1, 60), st.none() | st.integers(120, 4000))
 def test_the_files_hold_all_rows_in_order_within_both_bounds(

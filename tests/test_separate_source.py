@@ -61,6 +61,7 @@ def is_running(file: Path) -> bool:
     return descriptors(file) > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", LONG_STEPS)
 def test_the_deadline_ends_a_step_that_nothing_interrupts(file: Path, name: str) -> None:
     error = ended(opened(file, LONG_STEPS[name], deadline_s=2.0))

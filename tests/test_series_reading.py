@@ -76,6 +76,7 @@ def test_uneven_points_are_spread_over_time_not_over_their_number() -> None:
     assert len(few.ms[few.ms >= 100_000]) >= 98
 
 
+@pytest.mark.slow
 def test_batches_give_the_same_peaks_as_the_whole_in_bounded_memory() -> None:
     whole = walk(12 * HELD_MAX)
     whole.values[[77, 2_000_000]] = 1e9, -1e9

@@ -175,6 +175,7 @@ def test_an_outline_has_every_peak_and_counts_every_point_before_and_after_late_
     store.close()
 
 
+@pytest.mark.slow
 def test_many_writers_and_readers_at_once_lose_nothing(store: EmbeddedStore) -> None:
     store.options = EmbeddedOptions(compact_every_s=0.01)
     store.start()

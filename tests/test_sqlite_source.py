@@ -138,6 +138,7 @@ any_cell = (
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(any_cell, min_size=1, max_size=30), st.sampled_from(["", "INTEGER", "TEXT", "REAL"]))
 def test_whatever_the_cells_are_none_is_lost(file: Path, values: list[Any], declared: str) -> None:
@@ -165,6 +166,7 @@ def test_columns_tell_the_declared_type(file: Path) -> None:
     assert schema.types[0] == pa.float64()
 
 
+@pytest.mark.slow
 def test_a_query_whose_types_are_chance_ends_rather_than_guess(file: Path) -> None:
     """Rows beyond the first batch, which the probe finds to be integers in one run and text in the next."""
     fill(file, "INTEGER", range(MANY))

@@ -280,6 +280,7 @@ def test_text_comes_back_as_it_was(text: str) -> None:
     assert not told(text, pa.string())
 
 
+@pytest.mark.slow
 @given(st.lists(st.text(st.characters(codec="utf-8"), max_size=40) | st.none(), min_size=1))
 @settings(deadline=None, max_examples=150)
 def test_any_text_comes_back_as_it_was_but_for_line_ends(values: list[str | None]) -> None:

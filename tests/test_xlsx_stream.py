@@ -147,6 +147,7 @@ def test_batches_are_pulled_in_the_callers_thread_and_not_far_ahead() -> None:
     assert len(pulled) < 100
 
 
+@pytest.mark.slow
 def test_rows_beyond_a_sheet_go_to_the_next_with_a_header_of_its_own() -> None:
     rows = ROWS_MAX + 5
     made = workbook(column(pa.array(np.arange(rows)), pa.int64()), [70_000] * 10, table=True)
@@ -305,6 +306,7 @@ def test_a_null_anywhere_moves_no_value(data: st.DataObject) -> None:
     assert all(cell is None for row in expected[len(found) :] for cell in row)
 
 
+@pytest.mark.slow
 def test_many_columns_take_the_memory_of_a_few_rows() -> None:
     columns = {f"c{i}": pa.array(np.arange(100, 400)) for i in range(2_000)}
     batch = pa.record_batch(columns)

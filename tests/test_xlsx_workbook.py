@@ -146,6 +146,7 @@ def test_more_columns_than_a_sheet_has_are_refused_before_the_first_row() -> Non
     assert not pulled
 
 
+@pytest.mark.slow
 def test_as_many_columns_as_a_sheet_has_are_written() -> None:
     batch = pa.record_batch([pa.array([1], pa.int8())] * COLUMNS_MAX, names=[f"c{i}" for i in range(COLUMNS_MAX)])
     assert cells(workbook(batch))["XFD2"].text == "1"

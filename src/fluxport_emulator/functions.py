@@ -13,8 +13,11 @@ MACROS: tuple[str, ...] = tuple(
            ELSE strlen(CAST(x AS VARCHAR)) END""",
         f"""mysql_repeat(s, n) AS CASE WHEN strlen(CAST(s AS VARCHAR)) * CAST(n AS HUGEINT) <= {TEXT_BYTES_MAX}
            THEN repeat(s, CAST(least(n, {TEXT_BYTES_MAX}) AS BIGINT)) END""",
-        f"mysql_lpad(s, n, p) AS CASE WHEN n <= {TEXT_BYTES_MAX} THEN lpad(s, CAST(n AS INTEGER), p) END",
-        f"mysql_rpad(s, n, p) AS CASE WHEN n <= {TEXT_BYTES_MAX} THEN rpad(s, CAST(n AS INTEGER), p) END",
+        # The optimizer computes calls of constants whatever CASE says: each is bounded by itself too.
+        f"""mysql_lpad(s, n, p) AS CASE WHEN n <= {TEXT_BYTES_MAX}
+           THEN lpad(s, CAST(least(n, {TEXT_BYTES_MAX}) AS INTEGER), p) END""",
+        f"""mysql_rpad(s, n, p) AS CASE WHEN n <= {TEXT_BYTES_MAX}
+           THEN rpad(s, CAST(least(n, {TEXT_BYTES_MAX}) AS INTEGER), p) END""",
         "mysql_dayofweek(x) AS dayofweek(CAST(x AS DATE)) + 1",
         "mysql_weekday(x) AS isodow(CAST(x AS DATE)) - 1",
         """mysql_week(x, mode) AS CASE mode

@@ -80,6 +80,7 @@ def test_the_mysql_program_streams_every_row(server: Server, tls: str) -> None:
     assert ("Cipher in use" in status) is (tls == "tls")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tls", TLS)
 def test_pymysql_streams_every_row(server: Server, tls: str) -> None:
     options: dict[str, Any] = {"ssl": {"verify_mode": "none"}} if tls == "tls" else {"ssl_disabled": True}
