@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import ast
 import dataclasses
-import importlib
 import re
 import sys
 import tempfile
@@ -26,11 +25,9 @@ from pydantic import BaseModel, SecretStr
 from fluxport import config, errors, sinks
 from fluxport.cli import root
 from fluxport.findings import SENTENCES
-from fluxport.formats import ALIASES, FORMATS
-from fluxport.formats.compress import ALIASES as COMPRESSION_ALIASES
-from fluxport.formats.compress import ARCHIVE, COMPRESSIONS
+from fluxport.formats import FORMATS, Format, media_type, options_class
+from fluxport.formats.compress import COMPRESSIONS, Compression
 from fluxport.formats.options import PROFILES, CommonOptions
-from fluxport.partfiles import ZIP_TYPE
 from fluxport.policy.guard.words import REFUSED_FUNCTIONS, Dialect
 from fluxport.settings import Read, Secret
 
@@ -282,75 +279,21 @@ def _sentence(text: str) -> str:
 # -- formats -----------------------------------------------------------------------------------------------------------
 
 
-def options_class(name: str) -> type[CommonOptions]:
-    entry = FORMATS[name]
-    found: type[CommonOptions] = getattr(importlib.import_module(f"fluxport.formats.{entry.module}"), entry.options)
-    return found
-
-
 def format_table() -> str:
-    from fluxport.findings import Findings
-    from fluxport.formats import encoder, options
+    def row(name: str, entry: Format) -> list[str]:
+        kind = media_type(name, options_class(name)())
+        return [code(name), ", ".join(map(code, entry.aliases)), ", ".join(map(code, entry.suffixes)), code(kind)]
 
-    def row(name: str) -> list[str]:
-        made = encoder(name, options(name, {}), Findings())
-        others = [alias for alias, meant in ALIASES.items() if meant == name]
-        suffixes = ", ".join(map(code, FORMATS[name].suffixes))
-        return [code(name), ", ".join(map(code, others)), suffixes, code(made.media_type)]
-
-    return table(["format", "also called", "file names", "media type"], map(row, FORMATS))
+    head = ["format", "also called", "file names", "media type"]
+    return table(head, (row(*item) for item in FORMATS.built_in.items()))
 
 
 def compression_table() -> str:
-    def row(name: str) -> list[str]:
-        entry = COMPRESSIONS[name]
-        others = ", ".join(code(a) for a, meant in COMPRESSION_ALIASES.items() if meant == name)
-        return [code(name), others, code(entry.suffix), code(entry.media_type or "")]
+    def row(name: str, entry: Compression) -> list[str]:
+        return [code(name), ", ".join(map(code, entry.aliases)), code(entry.suffix), code(entry.media_type or "")]
 
-    archive = [code(ARCHIVE), "", code(f".{ARCHIVE}"), code(ZIP_TYPE)]
-    return table(["compression", "also called", "suffix", "media type"], [*map(row, COMPRESSIONS), archive])
-
-
-# What no signature tells. An option without an entry here is an error of this script.
-MEANINGS = {
-    "columns": "pick, order and rename: `a,b` or a list of names and of `{name, label, width, format, as_text}`",
-    "limit": "end after so many rows; told as `limit_reached` and `truncated`",
-    "timezone": "IANA name of the zone in which zoned moments (MySQL `TIMESTAMP`) are shown",
-    "datetime_format": "a strftime pattern or `rfc3339`; in XLSX it becomes the cells' number format",
-    "date_format": "a strftime pattern; in XLSX it becomes the cells' number format",
-    "null_value": "the text of NULL in CSV, TSV and XLSX; empty unless set",
-    "true_value": "the text of true; `true` unless set, in XLSX a real boolean",
-    "false_value": "the text of false; `false` unless set, in XLSX a real boolean",
-    "binary": "how bytes become text; `base64` in JSON, else `hex`",
-    "header": "the first line or row holds the column names (CSV, TSV, XLSX)",
-    "sanitize": "defuse text that a spreadsheet would run as a formula (CSV, TSV, XLSX)",
-    "profile": "a named set of options, see [profiles](#profiles)",
-    "locale": "a BCP 47 tag such as `de-DE`: decimal sign, delimiter and order of dates as CLDR has them",
-    "max_rows_per_file": "`fluxport export` to a file or a folder: so many rows in each of several files",
-    "max_bytes_per_file": "the same by size as stored: no file is larger; each batch is encoded once more to know that",
-    "delimiter": "one ASCII character between cells",
-    "quoting": "which cells stand in quotes",
-    "line_ending": "what ends a line",
-    "bom": "a byte order mark at the start, by which Excel knows UTF-8",
-    "encoding": "any text encoding that Python knows, such as `cp1252` or `gb18030`",
-    "encoding_errors": "what to do with a character that the encoding lacks: fail, or write `?` and tell",
-    "decimal_separator": "one character",
-    "grouping_separator": "one character between groups of three digits; none unless set",
-    "sep_line": "a first line `sep=,` that tells Excel the delimiter (other readers take it for data)",
-    "int64_as_string": "64-bit integers as strings, for readers that turn numbers into doubles",
-    "decimal_as_string": "decimals as strings, for the same readers",
-    "sheet_name": "mended and told if Excel would not take it",
-    "start_row": "the row, from 1, of the header; rows above are empty",
-    "freeze_header": "the header stays in sight",
-    "autofilter": "filter buttons on the header",
-    "table": "the rows are an Excel table",
-    "on_row_limit": "beyond 1,048,576 rows: further sheets, further files, or fail",
-    "on_long_text": "cells beyond 32,767 characters: cut and tell, or fail",
-    "notes_sheet": "a last sheet that says what was changed: if anything was, always, or never",
-    "compact": 'leave out the cells\' references (`r="A1"`): smaller and faster, but some readers want them',
-    "codec": "compression inside the file",
-    "row_group_size": "rows of a group at most; large rows end it earlier",
-}
+    head = ["compression", "also called", "suffix", "media type"]
+    return table(head, (row(*item) for item in COMPRESSIONS.built_in.items()))
 
 
 def option_rows(cls: type[CommonOptions], *, inherited: bool) -> Iterator[list[str]]:
@@ -360,7 +303,7 @@ def option_rows(cls: type[CommonOptions], *, inherited: bool) -> Iterator[list[s
     for field in dataclasses.fields(cls):
         if inherited or field.name not in common:
             takes = "list of columns" if field.name == "columns" else _kind(known[field.name], ())
-            yield [code(field.name), takes, code(_plain(field.default)), MEANINGS[field.name]]
+            yield [code(field.name), takes, code(_plain(field.default)), field.metadata["description"]]
 
 
 OPTION_HEAD = ["option", "takes", "default", "meaning"]
@@ -373,7 +316,7 @@ def common_options() -> str:
 def own_options() -> str:
     """One table for formats that share a class of options."""
     classes: dict[type[CommonOptions], list[str]] = {}
-    for name in FORMATS:
+    for name in FORMATS.built_in:
         classes.setdefault(options_class(name), []).append(name)
     parts = []
     for cls, names in classes.items():

@@ -218,9 +218,9 @@ def test_replaced_characters_are_counted_by_column() -> None:
 
 
 def test_media_types_tell_the_encoding() -> None:
-    made = [formats.encoder(n, formats.options(n, {}), Findings()).media_type for n in ("csv", "tsv")]
+    made = [formats.media_type(n, formats.options(n, {})) for n in ("csv", "tsv")]
     assert made == ["text/csv; charset=utf-8", "text/tab-separated-values; charset=utf-8"]
-    assert CsvEncoder(CsvOptions(encoding="latin1"), Findings()).media_type == "text/csv; charset=iso-8859-1"
+    assert formats.media_type("csv", CsvOptions(encoding="latin1")) == "text/csv; charset=iso-8859-1"
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ import pytest
 from fluxport import config, errors, sinks
 from fluxport.delivery.webhook import signed_headers
 from fluxport.findings import SENTENCES
-from fluxport.formats import ALIASES, FORMATS
+from fluxport.formats import FORMATS, options_class
 from fluxport.formats.compress import COMPRESSIONS
 from fluxport.formats.options import PROFILES
 from service_support import SECRET, emulator, service
@@ -83,8 +83,8 @@ def test_every_route_is_in_the_reference() -> None:
 
 
 def test_every_format_option_and_profile_is_in_the_reference() -> None:
-    words = {*FORMATS, *ALIASES, *COMPRESSIONS, *PROFILES}
-    words |= {field.name for name in FORMATS for field in dataclasses.fields(GENERATE.options_class(name))}
+    words = {*FORMATS.built_in, *COMPRESSIONS.built_in, *PROFILES}
+    words |= {field.name for name in FORMATS for field in dataclasses.fields(options_class(name))}
     assert not missing(words, reference("formats.md"))
 
 

@@ -34,6 +34,7 @@ from fluxport.auth.scopes import read_scopes
 from fluxport.datasets import parse_datasets
 from fluxport.delivery.recipients import is_domain
 from fluxport.errors import Refused
+from fluxport.formats.compress import COMPRESSIONS, canonical
 from fluxport.middleware_config import is_middleware, translated
 from fluxport.settings import ByType, Duration, WebAddress, refused
 from fluxport.sinks.local import LocalOptions
@@ -48,6 +49,13 @@ def _database(value: str) -> str:
     if value != "memory" and not re.fullmatch(r"sqlite:///.+|postgres(ql)?://.+", value):
         raise ValueError("the database is sqlite:///FILE, postgresql://user:password@host/name or memory")
     return value
+
+
+def _compression(value: str) -> str:
+    try:
+        return canonical(value)
+    except Refused as error:
+        raise ValueError(error.message) from None
 
 
 def _without_password(url: str) -> str:
@@ -381,7 +389,9 @@ class Config(Section):
     schedules: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")], ScheduleConfig] = {}
     limits: LimitsConfig = LimitsConfig()
     auth: AuthConfig = AuthConfig()
-    compression: Literal["none", "gzip", "zstd"] = Field("none", description="of exports that do not name one")
+    compression: Annotated[str, AfterValidator(_compression)] = Field(
+        "none", description="of FluxQuery's exports, which name none: " + ", ".join(COMPRESSIONS.built_in)
+    )
     export_queue: ExportQueueConfig = Field(ExportQueueConfig(), description="the door of the Export queue's clients")
     series: SeriesConfig = Field(SeriesConfig(), description="sensors")
     email: EmailConfig = Field(EmailConfig(), description="mail")

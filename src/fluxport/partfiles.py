@@ -12,6 +12,7 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, Protocol
 
 from fluxport.errors import Broken, FluxportError, NotFound
+from fluxport.formats import FORMATS, by_suffix, compress
 from fluxport.stages import About, Chunks, Receipt, Sink, weakest
 
 if TYPE_CHECKING:
@@ -161,9 +162,6 @@ def is_there(sink: Sink, name: str) -> bool:
 
 # -- ZIP -----------------------------------------------------------------------------------------------------------
 
-ZIP_TYPE = "application/zip"
-# Packed already: deflating once more takes time and saves nothing.
-_PACKED = (".xlsx", ".parquet", ".gz", ".zst", ".arrow", ".zip")
 _MOMENT = (1980, 1, 1, 0, 0, 0)  # the same rows make the same bytes, whenever that is
 
 
@@ -176,7 +174,7 @@ def zipped(members: Iterable[tuple[str, Chunks]]) -> Chunks:
         for name, chunks in members:
             with closing(chunks):
                 info = zipfile.ZipInfo(name, _MOMENT)
-                info.compress_type = zipfile.ZIP_STORED if name.endswith(_PACKED) else zipfile.ZIP_DEFLATED
+                info.compress_type = zipfile.ZIP_STORED if _packed(name) else zipfile.ZIP_DEFLATED
                 info.external_attr = 0o644 << 16
                 with archive.open(info, "w", force_zip64=True) as member:
                     for chunk in chunks:
@@ -184,6 +182,12 @@ def zipped(members: Iterable[tuple[str, Chunks]]) -> Chunks:
                         yield from out.taken()
             yield from out.taken()
     yield from out.taken()
+
+
+def _packed(name: str) -> bool:
+    """Whether a file is compressed already: deflating it once more takes time and saves nothing."""
+    found = by_suffix(name)
+    return compress.by_suffix(name) is not None or (found is not None and FORMATS[found].packed)
 
 
 def zip_of_parts(

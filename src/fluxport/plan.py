@@ -197,13 +197,12 @@ def _guard(spec: ExportSpec, connection: Connection) -> str:
 
 @dataclass(frozen=True)
 class Form:
-    """What the file is to be, checked. With ``split`` there are several; ``archived`` puts them, or the one, into a
-    ZIP."""
+    """What the file is to be, checked. With ``split`` there are several; a compression that is an archive holds them,
+    or the one."""
 
     format: str
     options: CommonOptions
     compression: Compression
-    archived: bool
     split: Split | None
     dataset: Dataset | None
 
@@ -223,23 +222,28 @@ class Form:
             from fluxport.policy.columns import pick
 
             steps.append(pick(checked.columns))
-        if self.format in ("csv", "tsv") and checked.sanitize == "formulas":
+        if formats.FORMATS[self.format].runs_formulas and checked.sanitize == "formulas":
             from fluxport.policy.formulas import defuse
 
             steps.append(defuse(findings))
         return steps
 
-    def names(self, template: str | None, encoder: Encoder, export_id: str) -> tuple[str, str]:
+    @property
+    def media_type(self) -> str:
+        return self.compression.media_type or formats.media_type(self.format, self.options)
+
+    def names(self, template: str | None, export_id: str) -> tuple[str, str]:
         """The file's name for people, and the suffix of each file."""
-        suffix = encoder.suffix + self.compression.suffix
-        ending, numbered = (".zip", False) if self.archived else (suffix, self.split is not None)
+        packed, suffix = self.compression, formats.FORMATS[self.format].suffixes[0]
+        suffix += "" if packed.archive else packed.suffix
+        ending, numbered = (packed.suffix, False) if packed.archive else (suffix, self.split is not None)
         return file_name(template, ending, export_id=export_id, now=datetime.now(UTC), numbered=numbered), suffix
 
     def try_out(self, template: str | None, declared: pa.Schema | None = None) -> None:
         """Refused for what only an encoder or a name can refuse; of rows whose columns are known, by a file of none of
         them: widths, number formats, names of sheets, encodings."""
         encoder = self.encoder(Findings())
-        self.names(template, encoder, "id")
+        self.names(template, "id")
         if declared is not None:
             for step in self.steps(Findings()):
                 declared, _ = step(declared)
@@ -256,24 +260,25 @@ def check_form(spec: ExportSpec, dataset: Dataset | None = None, *, may_split: b
     does not say that they ``may_split``."""
     name = formats.canonical(spec.format)
     checked = formats.options(name, spec.options)
-    archived, compression = _compression(name, spec)
+    compression = _compression(name, spec)
     if checked.limit is not None and checked.limit < 0:
         raise Refused("Option 'limit' cannot be negative.", code="bad_option")
-    split = _split(checked, may_split or archived)
+    split = _split(checked, may_split or compression.archive)
     if dataset is not None:
         checked = replace(checked, columns=_columns(dataset, checked.columns))
-    return Form(name, checked, compression, archived, split, dataset)
+    return Form(name, checked, compression, split, dataset)
 
 
-def _compression(name: str, spec: ExportSpec) -> tuple[bool, Compression]:
-    """Whether the export is a ZIP, and how each file is compressed."""
+def _compression(name: str, spec: ExportSpec) -> Compression:
     from fluxport.formats import compress
 
-    archived = spec.compression.lower() == compress.ARCHIVE
-    packed = "none" if archived else compress.canonical(spec.compression)
-    if name == "parquet" and packed != "none":
-        raise Refused("Parquet compresses inside the file: use its option 'codec' instead.", code="bad_compression")
-    return archived, compress.COMPRESSIONS[packed]
+    written, found = formats.FORMATS[name], compress.COMPRESSIONS[compress.canonical(spec.compression)]
+    if written.compresses_inside and found.apply is not None:
+        raise Refused(
+            f"{written.label} compresses inside the file: use its option {written.compresses_inside!r} instead.",
+            code="bad_compression",
+        )
+    return found
 
 
 def _split(checked: CommonOptions, may_split: bool) -> Split | None:
@@ -354,7 +359,7 @@ class Checked:
         form, findings, tally, source = self.form, self.findings, Tally(), self.rows.source
         encoder = form.encoder(findings)
         steps, compress = form.steps(findings), form.compression.apply
-        filename, suffix = form.names(self.spec.filename or self.rows.stem, encoder, export_id)
+        filename, suffix = form.names(self.spec.filename or self.rows.stem, export_id)
 
         def chunks() -> Chunks:
             made = stream(source, steps, encoder, compress=compress, limits=self.limits, tally=tally)
@@ -368,7 +373,7 @@ class Checked:
         def archive() -> Chunks:
             from fluxport.partfiles import part_name, zip_of_parts
 
-            inner, stem = Tally(started=tally.started), filename[: -len(".zip")] + suffix
+            inner, stem = Tally(started=tally.started), filename.removesuffix(form.compression.suffix) + suffix
 
             def name_of(number: int) -> str:
                 return stem if form.split is None else part_name(stem, suffix, number)
@@ -378,11 +383,10 @@ class Checked:
         export = partial(
             Export, self.spec, filename, tally=tally, findings=findings, source=source, rows_to_come=self.rows.count
         )
-        if form.archived:
-            return export(suffix=".zip", media_type="application/zip", chunks=archive)
+        if form.compression.archive:
+            return export(suffix=form.compression.suffix, media_type=form.media_type, chunks=archive)
         in_parts = partial(several, form.split) if form.split is not None else None
-        media_type = form.compression.media_type or encoder.media_type
-        return export(suffix=suffix, media_type=media_type, chunks=chunks, parts=in_parts)
+        return export(suffix=suffix, media_type=form.media_type, chunks=chunks, parts=in_parts)
 
 
 def check(spec: ExportSpec, origin: Origin, *, limits: Limits, may_split: bool = False) -> Checked:

@@ -14,11 +14,12 @@ all are listed, as the error when it is asked for by its name. It never stops an
 
 from __future__ import annotations
 
+import importlib
 import logging
 import re
 from collections.abc import Iterator, Mapping
 from functools import cached_property
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from fluxport.errors import Broken
 
@@ -72,6 +73,17 @@ class Table(Mapping[str, R]):
 
     def __len__(self) -> int:
         return len(self.built_in) + len(self._others)
+
+    def attribute(self, name: str, module: str, attribute: str) -> Any:
+        """What the row ``name`` calls ``module`` and ``attribute``, imported now; Broken where another package does
+        not have it."""
+        if name in self.built_in:
+            return getattr(importlib.import_module(module), attribute)
+        try:
+            return getattr(importlib.import_module(module), attribute)
+        except Exception as error:
+            why = f"importing {module}:{attribute} raised {type(error).__name__}"
+            raise Broken(self._cannot(self._entries[name], why), code="broken_plugin") from error
 
     def find(self, name: str) -> str | None:
         """The name in this table that ``name`` or an alias stands for, in any case; None where there is none."""

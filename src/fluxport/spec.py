@@ -57,11 +57,11 @@ class ExportSpec:
         _known(source, SOURCE_KEYS[kind], "source")
         series = dict(source) if kind == "sensor_id" else None
         given = ({} if series is not None else {kind: source[kind]}) | {
-            "connection": source.get("connection", "main"),
-            "format": body.get("format", "csv"),
-            "compression": body.get("compression", "none"),
+            "connection": source.get("connection", cls.connection),
+            "format": body.get("format", cls.format),
+            "compression": body.get("compression", cls.compression),
             "filename": body.get("filename"),
-            "store": body.get("store", "local"),
+            "store": body.get("store", cls.store),
         }
         for key, value in given.items():
             if not isinstance(value, str) and not (key == "filename" and value is None):

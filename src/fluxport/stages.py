@@ -114,9 +114,6 @@ class Encoder(Protocol):
     the constructor.
     """
 
-    media_type: str
-    suffix: str
-
     def encode(self, schema: pa.Schema, batches: Batches) -> Chunks: ...
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import datetime
 import decimal
 import io
 import itertools
 import json
 import random
+import re
 import threading
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
@@ -248,11 +250,11 @@ def test_an_unknown_option_is_refused_with_those_that_exist(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_format_keeps_its_word(name: str) -> None:
-    """Options are of the family, the suffix is the table's first, the media type is one of its own."""
+    """Options are of the family, each with its description; each suffix leads to it, and its media type is one."""
     assert isinstance(formats.options(name, {}), CommonOptions)
-    made = encoder(name)
-    assert made.suffix == FORMATS[name].suffixes[0]
-    assert "/" in made.media_type
+    assert all(field.metadata["description"] for field in dataclasses.fields(formats.options_class(name)))
+    assert {formats.by_suffix(f"file{suffix}") for suffix in FORMATS[name].suffixes} == {name}
+    assert re.fullmatch(r"[a-z]+/[a-z0-9.+-]+", FORMATS[name].media_type)
 
 
 @pytest.mark.parametrize("name", NAMES)

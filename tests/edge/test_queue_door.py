@@ -162,7 +162,6 @@ def test_columns_are_picked_in_the_order_asked_for(ann: Client) -> None:
         ({"type": "users", "format": "csv"}, "INVALID_TYPE"),
         ({"format": "csv"}, "INVALID_TYPE"),
         ({"type": "trades", "format": "pdf"}, "INVALID_FORMAT"),
-        ({"type": "trades", "format": "parquet"}, "INVALID_FORMAT"),
         ({"type": "trades", "format": ["csv"]}, "INVALID_FORMAT"),
         ({"type": "trades", "params": {"status": "WON"}}, "BAD_FILTER"),
         ({"type": "trades", "params": {"dateFrom": "yesterday"}}, "BAD_FILTER"),

@@ -20,7 +20,6 @@ import click
 from fluxport.auth.signing import sign_v2
 from fluxport.config import DEVELOPMENT_SECRET
 from fluxport.errors import Broken
-from fluxport.formats import FORMATS
 from fluxport.samples.sensors import POINTS, SENSORS
 
 _QUERY = "SELECT id, name, email, created_at, score FROM users ORDER BY id"
@@ -29,7 +28,7 @@ _QUERY = "SELECT id, name, email, created_at, score FROM users ORDER BY id"
 def run_checks(base: str, rows: int, folder: Path) -> None:
     """Print a line per format and raise Broken at the first file that is not right."""
     click.echo(f"{'format':<12}{'rows':>12}{'bytes':>14}{'seconds':>9}{'rows/s':>13}  read back by")
-    for name, compression in [*((name, "none") for name in FORMATS), ("csv", "gzip"), ("csv", "zstd")]:
+    for name, compression in [*((name, "none") for name in _READERS), ("csv", "gzip"), ("csv", "zstd")]:
         label = name if compression == "none" else f"{name}+{compression}"
         body: dict[str, object] = {"source": {"query": _QUERY}, "format": name, "compression": compression}
         reader, read = _READERS[name]

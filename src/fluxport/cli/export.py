@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from fluxport.cli.heap import frugal_malloc
+from fluxport.cli.names import OneOf, compression_names, format_names
 from fluxport.errors import Refused, Unavailable, WarningsFound
 from fluxport.signals import interruptible
 from fluxport.sinks import SCHEMES, type_at
@@ -64,7 +65,9 @@ REMOTE = tuple(f"{scheme}://" for scheme in SCHEMES)
     "--format",
     "format_",
     metavar="NAME",
-    help="csv, tsv, jsonl, json, xlsx, parquet or arrow; default: by the file's suffix.",
+    cls=OneOf,
+    names=format_names,
+    help="default: by the file's suffix.",
 )
 @click.option(
     "--option",
@@ -84,7 +87,9 @@ REMOTE = tuple(f"{scheme}://" for scheme in SCHEMES)
     help="A value bound to :NAME in the query, a filter of the dataset, or layout, aggregate, interval or time of "
     "sensors; may be repeated.",
 )
-@click.option("--compression", metavar="NAME", help="none, gzip or zstd; default: by the file's suffix.")
+@click.option(
+    "--compression", metavar="NAME", cls=OneOf, names=compression_names, help="default: by the file's suffix."
+)
 @click.option(
     "--filename", metavar="TEMPLATE", help="Name in a folder, with {date} {time} {job_id}, of several files {part}."
 )
@@ -294,20 +299,21 @@ def _pairs(given: tuple[str, ...], name: str) -> list[tuple[str, str]]:
 
 def _by_suffix(target: str, format_: str | None, compression: str | None) -> tuple[str, str]:
     """Format and compression as told, else as the target's name says, else CSV unpacked."""
-    from fluxport.formats import FORMATS
+    from fluxport.formats import FORMATS, by_suffix, compress
+    from fluxport.spec import ExportSpec
 
     name = Path(target).name.lower()
-    packed = {".gz": "gzip", ".zst": "zstd", ".zip": "zip"}.get(Path(name).suffix)
+    packed = compress.by_suffix(name)
     if packed is not None:
-        name = name[: name.rindex(".")]
-    by_name = next((f for f, entry in FORMATS.items() if name.endswith(entry.suffixes)), None)
+        name = name.removesuffix(compress.COMPRESSIONS[packed].suffix)
+    by_name = by_suffix(name) if format_ is None and Path(name).suffix else None
     is_file = target != "-" and not target.endswith("/") and not Path(target).is_dir()
     if format_ is None and by_name is None and is_file and Path(name).suffix and not _special(Path(target)):
         raise Refused(
             f"The name {Path(target).name!r} does not tell a format; add --format with one of: {', '.join(FORMATS)}.",
             code="unknown_format",
         )
-    return format_ or by_name or "csv", compression or packed or "none"
+    return format_ or by_name or ExportSpec.format, compression or packed or ExportSpec.compression
 
 
 def _connection(

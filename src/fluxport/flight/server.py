@@ -324,7 +324,12 @@ def _asked(descriptor: fl.FlightDescriptor, schema: pa.Schema) -> PushRequest:
         raise Refused(f"The command of a push is a JSON object of: {', '.join(PUT_KEYS)}.", code="bad_metadata")
     request_id, filename, options = given.get("request_id"), given.get("filename", "export"), given.get("options", {})
     expected = given.get("expected_rows")
-    words = [request_id, filename, given.get("format", "csv"), given.get("compression", "none")]
+    words = [
+        request_id,
+        filename,
+        given.get("format", ExportSpec.format),
+        given.get("compression", ExportSpec.compression),
+    ]
     whole = expected is None or (isinstance(expected, int) and expected >= 0)
     if not all(isinstance(word, str) for word in words) or not isinstance(options, dict) or not whole:
         raise Refused(
@@ -334,7 +339,7 @@ def _asked(descriptor: fl.FlightDescriptor, schema: pa.Schema) -> PushRequest:
         raise Refused("'request_id' has 1 to 200 characters; the same one is the same task.", code="bad_metadata")
     columns = tuple(PushedColumn(field.name, kind_of_type(field.type) or "string") for field in schema)
     digest = hashlib.sha256(descriptor.command + schema.serialize().to_pybytes()).hexdigest()
-    return PushRequest(request_id, digest, given.get("format", "csv"), filename, columns, options, words[3], expected)
+    return PushRequest(request_id, digest, words[2], filename, columns, options, words[3], expected)
 
 
 def _still(record: Record) -> Record:

@@ -24,7 +24,7 @@ from fluxport.formats.columnar import (
     row_groups,
     without_our_metadata,
 )
-from fluxport.formats.options import CommonOptions
+from fluxport.formats.options import CommonOptions, option
 from fluxport.stages import Batches, Chunks
 
 BATCH_ROWS = 16_384
@@ -33,13 +33,10 @@ BATCH_BYTES = 4 << 20
 
 @dataclass(frozen=True, kw_only=True)
 class ArrowOptions(CommonOptions):
-    codec: Literal["none", "zstd", "lz4"] = "none"
+    codec: Literal["none", "zstd", "lz4"] = option("none", "compression inside the file")
 
 
 class ArrowEncoder:
-    media_type = "application/vnd.apache.arrow.stream"
-    suffix = ".arrows"
-
     def __init__(self, options: ArrowOptions, findings: Findings) -> None:
         codec = None if options.codec == "none" else options.codec
         self._write_options = pa.ipc.IpcWriteOptions(compression=codec)

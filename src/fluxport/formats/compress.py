@@ -19,6 +19,7 @@ from itertools import chain
 from typing import NamedTuple
 
 from fluxport.errors import Refused
+from fluxport.plugins import Table
 from fluxport.stages import Chunks, Compress
 
 BLOCK_BYTES = 256 << 10
@@ -31,11 +32,15 @@ _DEFLATE_END = b"\x03\x00"
 
 
 class Compression(NamedTuple):
-    """``suffix`` follows the format's own; without ``media_type`` the format's own is right."""
+    """``suffix`` follows the format's own; without ``media_type`` the format's own is right. ``archive``: the files of
+    an export become members of one, which partfiles.py makes."""
 
     suffix: str
     media_type: str | None
     apply: Compress | None
+    label: str
+    aliases: tuple[str, ...] = ()
+    archive: bool = False
 
 
 def gzip(chunks: Chunks) -> Chunks:
@@ -69,24 +74,34 @@ def zstd(chunks: Chunks) -> Chunks:
     return _compressed(chunks, b"", frame.compress, frame.flush)
 
 
-COMPRESSIONS: dict[str, Compression] = {
-    "none": Compression("", None, None),
-    "gzip": Compression(".gz", "application/gzip", gzip),
-    "zstd": Compression(".zst", "application/zstd", zstd),
-}
-ARCHIVE = "zip"  # of several files, or of one: a matter of the whole export, not of a stream of bytes
-ALIASES = {"gz": "gzip", "zst": "zstd"}
+COMPRESSIONS: Table[Compression] = Table(
+    "compression",
+    Compression,
+    {
+        "none": Compression("", None, None, "None"),
+        "gzip": Compression(".gz", "application/gzip", gzip, "gzip", aliases=("gz",)),
+        "zstd": Compression(".zst", "application/zstd", zstd, "Zstandard", aliases=("zst",)),
+        "zip": Compression(".zip", "application/zip", None, "ZIP", archive=True),
+    },
+)
+ZIP = COMPRESSIONS["zip"]
 
 
 def canonical(name: str) -> str:
     """The compression's own name for ``name`` or an alias of it; Refused with the names that exist."""
-    found = ALIASES.get(name.lower(), name.lower())
-    if found not in COMPRESSIONS:
+    found = COMPRESSIONS.find(name)
+    if found is None:
         raise Refused(
-            f"Unknown compression {name!r}; choose one of: {', '.join((*COMPRESSIONS, ARCHIVE))}.",
-            code="unknown_compression",
+            f"Unknown compression {name!r}; choose one of: {', '.join(COMPRESSIONS)}.", code="unknown_compression"
         )
     return found
+
+
+def by_suffix(filename: str) -> str | None:
+    """The built-in compression of a file whose name, in lower case, ends in its suffix: most names end in none, and
+    that must not cost a look at other packages."""
+    rows = COMPRESSIONS.built_in.items()
+    return next((name for name, row in rows if row.suffix and filename.endswith(row.suffix)), None)
 
 
 def _compressed(chunks: Chunks, header: bytes, block: Callable[[bytearray], bytes], end: Callable[[], bytes]) -> Chunks:

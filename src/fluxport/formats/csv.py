@@ -17,7 +17,7 @@ from fluxport.errors import Refused
 from fluxport.findings import Findings
 from fluxport.formats._lines import Lines
 from fluxport.formats._rows import THREADS, bounded_slices, in_order
-from fluxport.formats.options import CommonOptions
+from fluxport.formats.options import CommonOptions, option
 from fluxport.formats.text import TextStyle, check_style, check_types, tell_times, text_of
 from fluxport.stages import Batches, Chunks
 
@@ -30,19 +30,27 @@ class DelimitedOptions(CommonOptions):
     """``null_value`` stands unquoted; a value that reads the same is quoted. A cell that holds the delimiter, a decimal
     comma among them, is quoted. ``bom`` has no effect in encodings that have none."""
 
-    quoting: Literal["minimal", "all", "nonnumeric"] = "minimal"
-    line_ending: Literal["lf", "crlf"] = "lf"
-    bom: bool = False
-    encoding: str = "utf-8"
-    encoding_errors: Literal["strict", "replace"] = "strict"
-    decimal_separator: str = "."
-    grouping_separator: str | None = None
-    sep_line: bool = False
+    quoting: Literal["minimal", "all", "nonnumeric"] = option("minimal", "which cells stand in quotes")
+    line_ending: Literal["lf", "crlf"] = option("lf", "what ends a line")
+    bom: bool = option(False, "a byte order mark at the start, by which Excel knows UTF-8")
+    encoding: str = option("utf-8", "any text encoding that Python knows, such as `cp1252` or `gb18030`")
+    encoding_errors: Literal["strict", "replace"] = option(
+        "strict", "what to do with a character that the encoding lacks: fail, or write `?` and tell"
+    )
+    decimal_separator: str = option(".", "one character")
+    grouping_separator: str | None = option(None, "one character between groups of three digits; none unless set")
+    sep_line: bool = option(
+        False, "a first line `sep=,` that tells Excel the delimiter (other readers take it for data)"
+    )
+
+    @property
+    def charset(self) -> str | None:
+        return _iana(codecs.lookup(self.encoding).name)
 
 
 @dataclass(frozen=True, kw_only=True)
 class CsvOptions(DelimitedOptions):
-    delimiter: str = ","
+    delimiter: str = option(",", "one ASCII character between cells")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,11 +58,8 @@ class TsvOptions(DelimitedOptions):
     delimiter = "\t"  # not an option: what is separated otherwise is CSV
 
 
-class _DelimitedEncoder:
-    """Record batches to delimited text; ``threads`` of one encodes where the generator is pulled."""
-
-    media_type: str
-    suffix: str
+class CsvEncoder:
+    """Record batches to text with any delimiter; ``threads`` of one encodes where the generator is pulled."""
 
     def __init__(self, options: CsvOptions | TsvOptions, findings: Findings, *, threads: int = THREADS) -> None:
         self._options = options
@@ -72,7 +77,6 @@ class _DelimitedEncoder:
         check_style(self._style)
         _check_signs(options)
         self._codec = _Codec(options.encoding, options.encoding_errors, findings)
-        self.media_type = f"{self.media_type}; charset={self._codec.name}"
 
     def encode(self, schema: pa.Schema, batches: Batches) -> Chunks:
         try:
@@ -97,16 +101,6 @@ class _DelimitedEncoder:
             text += options.delimiter.join(_header_cell(name, schema, options) for name in schema.names) + end
         made = self._codec.encode(text, [(name, [name]) for name in schema.names])
         return (self._codec.bom if options.bom else self._codec.forced_bom) + made
-
-
-class CsvEncoder(_DelimitedEncoder):
-    media_type = "text/csv"
-    suffix = ".csv"
-
-
-class TsvEncoder(_DelimitedEncoder):
-    media_type = "text/tab-separated-values"
-    suffix = ".tsv"
 
 
 _LINE_ENDS = {"lf": "\n", "crlf": "\r\n"}
@@ -156,7 +150,7 @@ class _Codec:
             )
         # These write a byte order mark of their own at each call.
         native = {"utf-16": "utf-16-le", "utf-32": "utf-32-le", "utf-8-sig": "utf-8"}
-        self.name = re.sub(r"^iso(8859|2022)[-_]?", r"iso-\1-", name)
+        self.name = _iana(name)
         self._codec = native.get(name, name)
         try:
             self.bom = "\ufeff".encode(self._codec)
@@ -192,6 +186,11 @@ class _Codec:
         except UnicodeEncodeError:
             return False
         return True
+
+
+def _iana(name: str) -> str:
+    """The registered name of a codec that Python calls ``name``."""
+    return re.sub(r"^iso(8859|2022)[-_]?", r"iso-\1-", name)
 
 
 _UNUSABLE = frozenset({"idna", "punycode", "undefined", "unicode_escape", "raw_unicode_escape"})

@@ -17,7 +17,7 @@ from fluxport.formats._jsontext import json_body, native
 from fluxport.formats._lines import Lines
 from fluxport.formats._rows import THREADS, bounded_slices, in_order
 from fluxport.formats.names import unique_names
-from fluxport.formats.options import CommonOptions
+from fluxport.formats.options import CommonOptions, option
 from fluxport.formats.text import TextStyle, check_style, check_types, tell_times
 from fluxport.stages import Batches, Chunks
 
@@ -29,13 +29,11 @@ if TYPE_CHECKING:
 class JsonOptions(CommonOptions):
     """NULL is always ``null`` and booleans are JSON's own, so ``null_value`` and the like have no effect."""
 
-    int64_as_string: bool = False
-    decimal_as_string: bool = False
+    int64_as_string: bool = option(False, "64-bit integers as strings, for readers that turn numbers into doubles")
+    decimal_as_string: bool = option(False, "decimals as strings, for the same readers")
 
 
 class _JsonEncoder:
-    media_type: str
-    suffix: str
     _row: tuple[str, str]  # what each row starts and ends with
 
     def __init__(self, options: JsonOptions, findings: Findings, *, threads: int = THREADS) -> None:
@@ -93,16 +91,12 @@ class _JsonEncoder:
 class JsonLinesEncoder(_JsonEncoder):
     """One object per line."""
 
-    media_type = "application/x-ndjson"
-    suffix = ".jsonl"
     _row = ("{", "}\n")
 
 
 class JsonEncoder(_JsonEncoder):
     """One array with an object per line."""
 
-    media_type = "application/json"
-    suffix = ".json"
     _row = (",\n{", "}")
 
     def _framed(self, rows: Chunks) -> Chunks:

@@ -13,12 +13,18 @@ import re
 import types
 import typing
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
 from fluxport.errors import Refused
 
 T = TypeVar("T", bound="CommonOptions")
+D = TypeVar("D")
+
+
+def option(default: D, description: str) -> D:
+    """A field of an options class: its default, and its description in Markdown for the reference and the API."""
+    return field(default=default, metadata={"description": description})
 
 
 @dataclass(frozen=True)
@@ -34,26 +40,45 @@ class ColumnChoice:
 
 @dataclass(frozen=True, kw_only=True)
 class CommonOptions:
-    columns: tuple[ColumnChoice, ...] = ()
-    limit: int | None = None
-    timezone: str | None = None
-    datetime_format: str | None = None
-    date_format: str | None = None
-    null_value: str | None = None
-    true_value: str | None = None
-    false_value: str | None = None
-    binary: Literal["hex", "base64"] | None = None
-    header: bool = True
-    sanitize: Literal["formulas", "off"] = "formulas"
-    profile: str | None = None
-    locale: str | None = None
-    max_rows_per_file: int | None = None
-    max_bytes_per_file: int | None = None
+    columns: tuple[ColumnChoice, ...] = option(
+        (), "pick, order and rename: `a,b` or a list of names and of `{name, label, width, format, as_text}`"
+    )
+    limit: int | None = option(None, "end after so many rows; reported as `limit_reached` and `truncated`")
+    timezone: str | None = option(
+        None, "IANA name of the zone in which timestamps with a zone (MySQL `TIMESTAMP`) are shown"
+    )
+    datetime_format: str | None = option(
+        None, "a strftime pattern or `rfc3339`; in XLSX it becomes the cells' number format"
+    )
+    date_format: str | None = option(None, "a strftime pattern; in XLSX it becomes the cells' number format")
+    null_value: str | None = option(None, "the text of NULL in CSV, TSV and XLSX; empty unless set")
+    true_value: str | None = option(None, "the text of true; `true` unless set, in XLSX a real boolean")
+    false_value: str | None = option(None, "the text of false; `false` unless set, in XLSX a real boolean")
+    binary: Literal["hex", "base64"] | None = option(None, "how bytes become text; `base64` in JSON, else `hex`")
+    header: bool = option(True, "the first line or row holds the column names (CSV, TSV, XLSX)")
+    sanitize: Literal["formulas", "off"] = option(
+        "formulas", "defuse text that a spreadsheet would run as a formula (CSV, TSV, XLSX)"
+    )
+    profile: str | None = option(None, "a named set of options, see [profiles](#profiles)")
+    locale: str | None = option(
+        None, "a BCP 47 tag such as `de-DE`: decimal sign, delimiter and order of dates as CLDR has them"
+    )
+    max_rows_per_file: int | None = option(
+        None, "`fluxport export` to a file or a folder: so many rows in each of several files"
+    )
+    max_bytes_per_file: int | None = option(
+        None, "the same by size as stored: no file is larger; each batch is encoded once more to measure it"
+    )
 
     @property
     def file_rows_max(self) -> int | None:
         """How many rows one of several files may hold."""
         return self.max_rows_per_file
+
+    @property
+    def charset(self) -> str | None:
+        """The IANA name of the file's text encoding, for its media type; None where the format leaves no choice."""
+        return None
 
 
 PROFILES: dict[str, dict[str, Any]] = {

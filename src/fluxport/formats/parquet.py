@@ -29,7 +29,7 @@ from fluxport.formats.columnar import (
     without_our_metadata,
 )
 from fluxport.formats.names import unique_names
-from fluxport.formats.options import CommonOptions
+from fluxport.formats.options import CommonOptions, option
 from fluxport.formats.slices import resumed
 from fluxport.formats.text import TextStyle, kind_of, text_of
 from fluxport.stages import Batches, Chunks
@@ -41,14 +41,11 @@ MAGIC = b"PAR1"  # what every file begins with: sent at once, as the first group
 
 @dataclass(frozen=True, kw_only=True)
 class ParquetOptions(CommonOptions):
-    codec: Literal["zstd", "snappy", "none"] = "zstd"
-    row_group_size: int = 65_536  # rows at most; memory ends a group of large rows before
+    codec: Literal["zstd", "snappy", "none"] = option("zstd", "compression inside the file")
+    row_group_size: int = option(65_536, "rows of a group at most; large rows end it earlier")
 
 
 class ParquetEncoder:
-    media_type = "application/vnd.apache.parquet"
-    suffix = ".parquet"
-
     def __init__(self, options: ParquetOptions, findings: Findings) -> None:
         if options.row_group_size < 1:
             raise Refused("Option 'row_group_size' must be at least 1.", code="bad_option")

@@ -5,16 +5,15 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
+from fluxport import formats
 from fluxport.errors import Refused
 from fluxport.grpc import export_pb2 as pb
 from fluxport.jobs.pushes import PushRequest
 from fluxport.sources.pushed import Kind, PushedColumn
 
+# Names of formats by the numbers of the enumeration, whose words are FORMAT_<name or alias>.
 FORMATS: dict[int, str] = {
-    pb.FORMAT_EXCEL: "xlsx",
-    pb.FORMAT_CSV: "csv",
-    pb.FORMAT_JSONL: "jsonl",
-    pb.FORMAT_PARQUET: "parquet",
+    number: formats.canonical(word.removeprefix("FORMAT_")) for word, number in pb.ExportFormat.items() if number
 }
 KINDS: dict[int, Kind] = {
     pb.DATA_TYPE_STRING: "string",
@@ -41,7 +40,7 @@ def read_metadata(sent: pb.ExportMetadata) -> PushRequest:
     if sent.expected_rows < 0:
         raise _wrong("'expected_rows' cannot be negative.")
     name = FORMATS[sent.format]
-    packed = sent.options.compression_enabled and name in ("csv", "jsonl")
+    packed = sent.options.compression_enabled and not formats.FORMATS[name].packed
     return PushRequest(
         request_id=sent.request_id,
         digest=hashlib.sha256(sent.SerializeToString(deterministic=True)).hexdigest(),

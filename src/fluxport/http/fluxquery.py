@@ -9,6 +9,7 @@ from fastapi import Request
 from fastapi.responses import JSONResponse, Response
 from starlette.concurrency import run_in_threadpool
 
+from fluxport import formats
 from fluxport.auth.signing import Version
 from fluxport.errors import Refused
 from fluxport.http.callers import Callers
@@ -22,7 +23,7 @@ from fluxport.jobs.view import job_json
 from fluxport.spec import ExportSpec
 from fluxport.strict_json import read_json
 
-FORMATS = {"csv": "csv", "json": "jsonl", "excel": "xlsx", "xlsx": "xlsx"}
+OLD_FORMATS = {"json": "jsonl"}  # what its clients call by another name; the others are those of the table
 BOTH: tuple[Version, ...] = ("v1", "v2")
 STATUS_WORDS: dict[Status, str] = {
     "queued": "PENDING",
@@ -68,14 +69,17 @@ def read_request(body: Any, compression: str) -> tuple[ExportSpec, str | None]:
     """The old body ``{"query", "email", "format"}``; Refused (400) with what is wrong with it."""
     if not isinstance(body, dict):
         raise Refused('The body must be a JSON object such as {"query": "SELECT ..."}.', code="bad_body")
-    query, email, name = body.get("query"), body.get("email") or None, body.get("format") or "csv"
+    query, email, name = body.get("query"), body.get("email") or None, body.get("format") or ExportSpec.format
     if not isinstance(query, str) or not query.strip():
         raise Refused("'query' must be a SELECT statement.", code="bad_query")
-    if not isinstance(name, str) or name.lower() not in FORMATS:
-        raise Refused(f"Unknown format {name!r}; choose one of: {', '.join(FORMATS)}.", code="unknown_format")
+    if not isinstance(name, str):
+        raise Refused("'format' must be text.", code="unknown_format")
+    form = formats.canonical(OLD_FORMATS.get(name.lower(), name))
+    if formats.FORMATS[form].compresses_inside:
+        compression = "none"
     if email is not None and not (isinstance(email, str) and _EMAIL.fullmatch(email) and ".." not in email):
         raise Refused("'email' must be one plain address such as name@example.com.", code="bad_email")
-    return ExportSpec(query=query, format=FORMATS[name.lower()], compression=compression), email
+    return ExportSpec(query=query, format=form, compression=compression), email
 
 
 def everything(record: Record, links: Links, base: str, now: float) -> dict[str, Any]:

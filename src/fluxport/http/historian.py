@@ -12,6 +12,7 @@ import numpy as np
 from fastapi import Request
 from fastapi.responses import JSONResponse, Response
 
+from fluxport import formats
 from fluxport.errors import Refused
 from fluxport.http.answers import NO_STORE
 from fluxport.http.bridge import streamed
@@ -30,7 +31,6 @@ from fluxport.telemetry import metrics
 
 T = TypeVar("T")
 
-FORMATS = ("csv", "xlsx", "jsonl", "parquet")
 FILES_AT_ONCE = max(2, PROCESSORS)
 POINTS_USUAL = 1000
 POINTS_LEAST = 4
@@ -227,13 +227,11 @@ def read_export(items: Sequence[tuple[str, str]]) -> ExportSpec:
         if name not in known:
             raise Refused(f"Unknown parameter {name!r}; it knows: {', '.join(known)}.", code="unknown_key")
     _need(given, ("sensor_id", "start_ts", "end_ts"))
-    if given.get("format", "csv") not in FORMATS:
-        raise Refused(f"Unknown format; choose one of: {', '.join(FORMATS)}.", code="unknown_format")
     ids = [value for name, value in items if name == "sensor_id"]
     series = _given(given, ("start_ts", "end_ts", "layout", "aggregate", "interval", "time"))
     return ExportSpec(
         series={"sensor_id": ids if len(ids) > 1 else ids[0]} | series,
-        format=given.get("format", "csv"),
+        format=formats.canonical(given.get("format", ExportSpec.format)),
         options=_given(given, OPTIONS),
     )
 

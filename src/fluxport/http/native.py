@@ -11,6 +11,8 @@ from fastapi.responses import JSONResponse, Response, StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
 from fluxport.errors import Refused
+from fluxport.formats import FORMATS
+from fluxport.formats.compress import COMPRESSIONS
 from fluxport.http.answers import NO_STORE
 from fluxport.http.bridge import streamed
 from fluxport.http.callers import Callers
@@ -40,7 +42,7 @@ EXPORT_BODY: dict[str, Any] = {
                             "additionalProperties": False,
                             "properties": {
                                 "query": {"type": "string"},
-                                "connection": {"type": "string", "default": "main"},
+                                "connection": {"type": "string", "default": ExportSpec.connection},
                                 "dataset": {"type": "string", "description": "instead of a query"},
                                 "sensor_id": {
                                     "description": "instead of a query: a sensor, or a list of them",
@@ -57,11 +59,21 @@ EXPORT_BODY: dict[str, Any] = {
                                 },
                             },
                         },
-                        "format": {"type": "string", "default": "csv"},
+                        "format": {
+                            "type": "string",
+                            "default": ExportSpec.format,
+                            "examples": list(FORMATS.built_in),
+                            "description": "a name of GET /v1/formats, or an alias of it",
+                        },
                         "options": {"type": "object"},
-                        "compression": {"enum": ["none", "gzip", "zstd"]},
+                        "compression": {
+                            "type": "string",
+                            "default": ExportSpec.compression,
+                            "examples": list(COMPRESSIONS.built_in),
+                            "description": "a name of GET /v1/formats, or an alias of it",
+                        },
                         "filename": {"type": "string"},
-                        "store": {"type": "string", "default": "local"},
+                        "store": {"type": "string", "default": ExportSpec.store},
                         "priority": {"enum": list(PRIORITIES), "description": "among your own exports that wait"},
                         "count": {"type": "boolean", "description": "count the rows first, so that percent is known"},
                         "notify": {

@@ -16,6 +16,7 @@ from fastapi import Request
 from fastapi.responses import JSONResponse, Response
 from starlette.concurrency import run_in_threadpool
 
+from fluxport import formats
 from fluxport.auth.scopes import EVERYTHING
 from fluxport.auth.sessions import DEVELOPER
 from fluxport.auth.tokens import check_download_token, download_token
@@ -37,7 +38,6 @@ from fluxport.spec import ExportSpec
 from fluxport.strict_json import read_json
 
 DOOR = "queue"
-FORMATS = ("csv", "json", "xlsx")
 TOKEN_S = 600
 LISTED_MAX = 100
 STATUS_WORDS: dict[Status, str] = {
@@ -214,11 +214,11 @@ def read_request(body: Any) -> tuple[ExportSpec, str | None]:
     known = ("type", "format", "params", "selectedColumns", "requestId")
     if unknown := [name for name in body if name not in known]:
         raise Refused(f"Unknown key {unknown[0]!r}; it knows: {', '.join(known)}.", code="unknown_key")
-    kind, name, given = body.get("type"), body.get("format", "csv"), body.get("params") or {}
+    kind, name, given = body.get("type"), body.get("format", ExportSpec.format), body.get("params") or {}
     if not isinstance(kind, str):
         raise Refused("'type' must be the name of a dataset, such as 'trades'.", code="unknown_dataset")
-    if name not in FORMATS:
-        raise Refused(f"Unknown format; choose one of: {', '.join(FORMATS)}.", code="unknown_format")
+    if not isinstance(name, str):
+        raise Refused("'format' must be text.", code="unknown_format")
     if not isinstance(given, dict):
         raise Refused("'params' must be an object of filters and their values.", code="bad_body")
     params = {name: value for name, value in given.items() if value not in (None, "", [])}
@@ -229,7 +229,7 @@ def read_request(body: Any) -> tuple[ExportSpec, str | None]:
     return ExportSpec(
         dataset=kind,
         params=params,
-        format=name,
+        format=formats.canonical(name),
         options={"columns": columns} if columns else {},
         filename=f"{kind}-{{date}}-{{time}}",
     ), wanted

@@ -18,10 +18,11 @@ from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from fluxport.errors import Broken, Canceled, Conflict, FluxportError
+from fluxport.formats.compress import ZIP
 from fluxport.jobs.states import Phase
 from fluxport.jobs.store import WORKER_LOST, WORKER_STOPPED, Record, Store
 from fluxport.loops import background, keep_going
-from fluxport.partfiles import ZIP_TYPE, Names, put_parts, remove_parts, whole_name
+from fluxport.partfiles import Names, put_parts, remove_parts, whole_name
 from fluxport.pipeline import Part, as_failure
 from fluxport.plan import Export
 from fluxport.spec import ExportSpec
@@ -194,8 +195,8 @@ def _put_parts(export: Export, sink: Sink, name: str, made_s: list[float]) -> di
     names = Names(name.removesuffix(export.suffix) + "/", export.suffix)
     receipt, files = put_parts(sink, export, _timed_parts(export.parts(), made_s), names)
     # Asked for as one file they are a ZIP, made while it is sent.
-    zip_name = whole_name(export.filename, export.suffix, ".zip")
-    whole = {"filename": zip_name, "media_type": ZIP_TYPE, "sha256": receipt.sha256, "verified": receipt.verified}
+    zip_name = whole_name(export.filename, export.suffix, ZIP.suffix)
+    whole = {"filename": zip_name, "media_type": ZIP.media_type, "sha256": receipt.sha256, "verified": receipt.verified}
     return told(export) | whole | {"location": receipt.location, "files": files}
 
 

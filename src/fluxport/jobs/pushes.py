@@ -64,10 +64,10 @@ class PushRequest:
 
     def source_options(self, batch_rows_max: int) -> PushedOptions:
         """How values are read for the file they go into."""
-        name = formats.canonical(self.format)
+        written = formats.FORMATS[formats.canonical(self.format)]
         return PushedOptions(
-            exact_text=name in ("csv", "tsv", "json", "jsonl"),
-            exact_numbers=name not in ("parquet", "arrow"),
+            exact_text=written.exact_text,
+            exact_numbers=written.exact_numbers,
             batch_rows_max=batch_rows_max,
             rows_expected=self.rows_expected,
         )

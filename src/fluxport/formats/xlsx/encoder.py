@@ -40,9 +40,6 @@ class XlsxEncoder:
     a sheet may have before the next one is begun.
     """
 
-    media_type = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
-    suffix = ".xlsx"
-
     def __init__(
         self, options: XlsxOptions, findings: Findings, *, threads: int = 2, sheet_bytes_max: int = SHEET_BYTES_MAX
     ) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from fluxport.errors import Refused
-from fluxport.formats.options import CommonOptions
+from fluxport.formats.options import CommonOptions, option
 
 ROWS_MAX = 1_048_576  # of a sheet, the header included
 COLUMNS_MAX = 16_384
@@ -20,15 +20,23 @@ WIDTH_MAX = 255.0
 class XlsxOptions(CommonOptions):
     """``start_row`` is the row, from 1, of the header or without one of the first record; rows above are empty."""
 
-    sheet_name: str = "Sheet1"
-    start_row: int = 1
-    freeze_header: bool = True
-    autofilter: bool = False
-    table: bool = False
-    on_row_limit: Literal["new_sheet", "new_file", "fail"] = "new_sheet"
-    on_long_text: Literal["truncate", "fail"] = "truncate"
-    notes_sheet: Literal["auto", "always", "never"] = "auto"
-    compact: bool = False
+    sheet_name: str = option("Sheet1", "mended and told if Excel would not take it")
+    start_row: int = option(1, "the row, from 1, of the header; rows above are empty")
+    freeze_header: bool = option(True, "the header stays in sight")
+    autofilter: bool = option(False, "filter buttons on the header")
+    table: bool = option(False, "the rows are an Excel table")
+    on_row_limit: Literal["new_sheet", "new_file", "fail"] = option(
+        "new_sheet", "beyond 1,048,576 rows: further sheets, further files, or fail"
+    )
+    on_long_text: Literal["truncate", "fail"] = option(
+        "truncate", "cells beyond 32,767 characters: cut and tell, or fail"
+    )
+    notes_sheet: Literal["auto", "always", "never"] = option(
+        "auto", "a last sheet that says what was changed: if anything was, always, or never"
+    )
+    compact: bool = option(
+        False, 'leave out the cells\' references (`r="A1"`): smaller and faster, but some readers want them'
+    )
 
     @property
     def file_rows_max(self) -> int | None:
