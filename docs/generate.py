@@ -13,6 +13,7 @@ import dataclasses
 import re
 import sys
 import tempfile
+import tomllib
 import types
 import typing
 from collections.abc import Callable, Iterable, Iterator
@@ -28,6 +29,7 @@ from fluxport.findings import SENTENCES
 from fluxport.formats import FORMATS, Format, media_type, options_class
 from fluxport.formats.compress import COMPRESSIONS, Compression
 from fluxport.formats.options import PROFILES, CommonOptions
+from fluxport.jobs.states import TRANSITIONS
 from fluxport.policy.guard.words import REFUSED_FUNCTIONS, Dialect
 from fluxport.settings import Read, Secret
 
@@ -453,7 +455,24 @@ def refused_functions() -> str:
     return table(["database", "functions", "each"], rows())
 
 
+# -- architecture ------------------------------------------------------------------------------------------------------
+
+
+def layers() -> str:
+    """The packages from the top down; those of one line do not import each other."""
+    contracts = tomllib.loads((DOCS.parent / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    (contract,) = (contract for contract in contracts if contract["type"] == "layers")
+    return "\n".join(["```text", *(layer.replace("fluxport.", "") for layer in contract["layers"]), "```"])
+
+
+def states() -> str:
+    arrows = [f"    {before} --> {after}" for before, following in TRANSITIONS.items() for after in following]
+    return "\n".join(["```mermaid", "stateDiagram-v2", "    [*] --> queued", *arrows, "```"])
+
+
 SECTIONS: dict[str, Callable[[], str]] = {
+    "layers": layers,
+    "states": states,
     "command line": command_line,
     "configuration": configuration,
     "environment": environment,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import dataclasses
 import importlib.util
+import itertools
 import os
 import re
 import subprocess
@@ -121,6 +122,28 @@ def test_every_family_of_errors_and_every_warning_is_in_the_reference() -> None:
     families = {name for name, found in vars(errors).items() if isinstance(found, type) and name != "ClassVar"}
     assert not missing(families, reference("errors.md"))
     assert not missing(set(SENTENCES), reference("warnings.md"))
+
+
+# -- architecture ------------------------------------------------------------------------------------------------------
+
+
+def test_every_module_of_the_product_has_its_layer() -> None:
+    listed = set(re.findall(r"\w+", GENERATE.layers().partition("\n")[2]))
+    there = {
+        path.stem for path in GENERATE.SOURCES[0].iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()
+    }
+    assert there - {"__init__", "__main__"} == listed
+
+
+def test_the_picture_of_the_packages_shows_them_in_the_order_of_their_layers() -> None:
+    layers = [line.split(" | ") for line in GENERATE.layers().splitlines()[1:-1]]
+    depth = {name: number for number, line in enumerate(layers) for name in line}
+    shown = re.findall(r'y="([\d.]+)"[^>]* font-weight="600"[^>]*>(\w+)<', (DOCS / "packages.svg").read_text())
+    rows: dict[str, list[int]] = {}
+    for height, name in shown:
+        if name != "fluxport_emulator":  # it stands beside them
+            rows.setdefault(height, []).append(depth[name])
+    assert all(max(above) < min(below) for above, below in itertools.pairwise(rows.values()))
 
 
 # -- links and commands ------------------------------------------------------------------------------------------------
