@@ -135,17 +135,6 @@ def test_what_a_worker_took_without_knowing_it_is_given_back_and_the_rest_is_not
     assert taken(store, "worker", {"main": 9}) == known | unknown
 
 
-def test_exports_of_a_database_without_a_queue_are_queued_when_the_tables_are_made(store: Store) -> None:
-    waiting, running, ended = asked(store), asked(store), asked(store)
-    store.move(running.id, "running")
-    store.move(ended.id, "failed")
-    with store.engine.begin() as connection:
-        connection.execute(sa.delete(queued))
-    store.create_tables()
-    store.create_tables()
-    assert taken(store, "worker", {"main": 9}) == {waiting.id, running.id}
-
-
 def test_a_worker_is_woken_by_another_process_and_by_its_own(store: Store, url: str) -> None:
     with closing(Wake(store.engine)) as wake, ThreadPoolExecutor(1) as threads:
         wake.wait(0.0)  # PostgreSQL: listening begins

@@ -16,7 +16,7 @@ from typing import Any, get_args
 import pytest
 import sqlalchemy as sa
 
-from fluxport.errors import Conflict, FluxportError, NotFound, Refused, TooMany, Unavailable, Unprocessable
+from fluxport.errors import Conflict, FluxportError, NotFound, TooMany, Unavailable, Unprocessable
 from fluxport.jobs.exports import Exports, ExportsOptions
 from fluxport.jobs.request import ExportRequest
 from fluxport.jobs.states import TRANSITIONS, Status
@@ -247,17 +247,6 @@ def test_an_idempotency_key_is_no_way_to_what_another_key_made(store: Store) -> 
     assert created(store, first, idempotency=("once", "0" * 64)).id == made.id
     with pytest.raises(Unprocessable, match="another key"):
         created(store, replace(first, key_id="k2"), idempotency=("once", "0" * 64))
-
-
-def test_tables_of_another_version_are_refused_with_what_they_lack(tmp_path: Path) -> None:
-    made = Store(f"sqlite:///{tmp_path}/fluxport.db")
-    made.create_tables()
-    made.create_tables()
-    with made.engine.begin() as connection:
-        connection.execute(sa.text("ALTER TABLE exports DROP COLUMN counted"))
-    with pytest.raises(Refused, match="'exports' has no counted"):
-        made.create_tables()
-    made.close()
 
 
 def test_an_expired_file_that_cannot_be_deleted_keeps_no_other_from_being(

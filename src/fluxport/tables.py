@@ -9,6 +9,7 @@ import contextlib
 import importlib.util
 import logging
 import math
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -27,6 +28,7 @@ T = TypeVar("T")
 log = logging.getLogger("fluxport.tables")
 
 CLOCKS_DIFFER_S = 30.0
+_ALONE_LOCK = 0x666C757A
 SQLITE_WAIT_S = 15.0  # for other writers
 ASKED_AFTER_S = 1.0  # idle sessions of PostgreSQL, whether they live
 
@@ -260,8 +262,7 @@ def connect(url: str, *, pool_size: int = 5, patient: bool = False) -> sa.Engine
     @sa.event.listens_for(engine, "connect")
     def _pragmas(connection: Any, _: Any) -> None:
         connection.isolation_level = None  # transactions are begun below, not by the driver
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = NORMAL")
+        write_ahead(connection, SQLITE_WAIT_S)
         connection.execute("PRAGMA foreign_keys = ON")
 
     sa.event.listen(engine, "handle_error", give_up_connection)
@@ -272,6 +273,22 @@ def connect(url: str, *, pool_size: int = 5, patient: bool = False) -> sa.Engine
         connection.exec_driver_sql(connection.get_execution_options().get("begin", "BEGIN IMMEDIATE"))
 
     return engine
+
+
+def write_ahead(session: sqlite3.Connection, wait_s: float) -> None:
+    """Let readers and writers of an SQLite file pass each other, without a sync at every commit: a transaction outlives
+    its process all the same; only power loss can undo it. SQLite does not wait for other processes while it changes the
+    journal's mode, so the wait is ours."""
+    deadline = time.monotonic() + wait_s
+    while True:
+        try:
+            session.execute("PRAGMA journal_mode = WAL")
+            break
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
+    session.execute("PRAGMA synchronous = NORMAL")
 
 
 def _ask_after_idling(engine: sa.Engine) -> None:
@@ -352,6 +369,36 @@ def reading(engine: sa.Engine) -> Iterator[sa.Connection]:
     """A transaction that changes nothing; it waits for no writer. Raises as :func:`transaction` does."""
     with translated(engine), engine.connect().execution_options(begin="BEGIN") as connection, connection.begin():
         yield connection
+
+
+@contextlib.contextmanager
+def alone(engine: sa.Engine, wait_s: float) -> Iterator[sa.Connection]:
+    """A transaction that may change the tables themselves, one at a time over all processes; another one is waited for
+    up to ``wait_s``. Both databases undo changes of tables, too, if it does not end well or the process dies. Raises as
+    :func:`transaction` does."""
+    with translated(engine), _turn(engine), engine.connect() as connection:
+        if connection.dialect.name == "sqlite":
+            with _patient(connection, wait_s), connection.begin():
+                yield connection
+            return
+        with connection.execution_options(isolation_level="READ COMMITTED").begin():
+            connection.exec_driver_sql(f"SET LOCAL lock_timeout = {wait_s * 1000:.0f}")
+            connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_ALONE_LOCK})")
+            # A table that somebody holds for long, as pg_dump does, must not make all others wait behind this one.
+            connection.exec_driver_sql(f"SET LOCAL lock_timeout = {SQLITE_WAIT_S * 1000:.0f}")
+            yield connection
+
+
+@contextlib.contextmanager
+def _patient(connection: sa.Connection, wait_s: float) -> Iterator[None]:
+    """With another time limit for SQLite's other writers."""
+    session = connection.connection.driver_connection
+    assert session is not None
+    session.execute(f"PRAGMA busy_timeout = {wait_s * 1000:.0f}")
+    try:
+        yield
+    finally:
+        session.execute(f"PRAGMA busy_timeout = {SQLITE_WAIT_S * 1000:.0f}")
 
 
 def insert_into(connection: sa.Connection, table: sa.Table) -> Any:

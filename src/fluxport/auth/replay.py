@@ -18,7 +18,7 @@ import sqlalchemy as sa
 from fluxport.auth.signing import WINDOW_S, Signed
 from fluxport.errors import Unauthorized, Unavailable
 from fluxport.private import reserve
-from fluxport.tables import transaction
+from fluxport.tables import transaction, write_ahead
 
 KEPT_S = 2 * WINDOW_S
 _SHARED_KEPT_S = KEPT_S + WINDOW_S  # the clocks of machines may differ by so much
@@ -56,7 +56,7 @@ class Replays:
             self._db = sqlite3.connect(
                 path or ":memory:", timeout=_BUSY_S, isolation_level=None, check_same_thread=False
             )
-            _write_ahead(self._db)
+            write_ahead(self._db, _BUSY_S)
             self._db.executescript(_CREATE)
         except sqlite3.Error as error:
             raise _unusable() from error
@@ -113,24 +113,6 @@ class SharedReplays:
                 self._prune_at = now + WINDOW_S
         if not fresh:
             raise _replayed()
-
-
-def _write_ahead(db: sqlite3.Connection) -> None:
-    """Let readers and writers pass each other, without a sync at every commit.
-
-    A claim outlives its process all the same; only power loss can undo it. SQLite does not wait for other processes
-    while it changes the journal's mode, so the wait is ours.
-    """
-    deadline = time.monotonic() + _BUSY_S
-    while True:
-        try:
-            db.execute("PRAGMA journal_mode = WAL")
-            break
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
-                raise
-            time.sleep(0.01)
-    db.execute("PRAGMA synchronous = NORMAL")
 
 
 def _replayed() -> Unauthorized:

@@ -31,6 +31,7 @@ COMMANDS: dict[str, str] = {
     "keys": "fluxport.cli.keys:keys",
     "users": "fluxport.cli.users:users",
     "audit": "fluxport.cli.audit:audit",
+    "database": "fluxport.cli.upgrade:database",
     "check": "fluxport.cli.check:check",
     "config": "fluxport.cli.config:config",
 }

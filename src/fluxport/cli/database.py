@@ -13,6 +13,7 @@ import click
 from fluxport.errors import Refused
 
 if TYPE_CHECKING:
+    from fluxport.config import Config
     from fluxport.jobs.store import Store
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -35,6 +36,16 @@ def json_option(command: Command) -> Command:
 def kept_store(config_path: Path | None) -> Iterator[Store]:
     """The store of the configuration's database; Refused if that is gone when the command ends."""
     from fluxport import app
+
+    store = app.database(kept_config(config_path))
+    try:
+        yield store
+    finally:
+        store.close()
+
+
+def kept_config(config_path: Path | None) -> Config:
+    """The configuration; Refused if its database is gone when the command ends."""
     from fluxport.config import load
 
     config = load(config_path)
@@ -44,11 +55,7 @@ def kept_store(config_path: Path | None) -> Iterator[Store]:
             "and start the service with the same.",
             code="no_database",
         )
-    store = app.database(config)
-    try:
-        yield store
-    finally:
-        store.close()
+    return config
 
 
 def show_rows(rows: Iterable[Mapping[str, Any]], as_json: bool) -> None:

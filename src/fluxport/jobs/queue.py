@@ -15,9 +15,9 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
-from fluxport.jobs.states import ACTIVE, Status
+from fluxport.jobs.states import Status
 from fluxport.jobs.wake import CHANNEL
-from fluxport.tables import database_now, executors, exports, insert_into, pushes, queue, tells
+from fluxport.tables import database_now, executors, insert_into, queue, tells
 
 DEAD_AFTER_S = 8.0
 # One lock for all who take, held for the few milliseconds of a look: counting what runs and taking are one step.
@@ -100,25 +100,6 @@ def put(connection: sa.Connection, record: Mapping[str, Any]) -> None:
     }
     connection.execute(_PUT, row)
     wake(connection)
-
-
-def put_missing(connection: sa.Connection) -> None:
-    """Queue the exports of a database that was made before it had this queue."""
-    waiting = sa.select(
-        exports.c.id,
-        exports.c.spec["connection"].as_string(),
-        exports.c.owner,
-        exports.c.priority,
-        exports.c.created_at,
-        sa.literal(0.0),
-    ).where(
-        exports.c.stored,
-        exports.c.status.in_(ACTIVE),
-        exports.c.id.not_in(sa.select(pushes.c.export_id)),
-        exports.c.id.not_in(sa.select(queue.c.export_id)),
-    )
-    columns = ["export_id", "connection", "owner", "priority", "asked_at", "due_at"]
-    connection.execute(sa.insert(queue).from_select(columns, waiting, include_defaults=False))
 
 
 def end(connection: sa.Connection, export_id: str, status: Status, notify: Mapping[str, Any]) -> None:

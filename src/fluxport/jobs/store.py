@@ -17,10 +17,11 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from fluxport import migrations
 from fluxport.auth.keys import Key
 from fluxport.auth.scopes import allows
 from fluxport.auth.signing import SigningKey
-from fluxport.errors import Conflict, Forbidden, NotFound, Refused, TooMany, Unavailable, Unprocessable
+from fluxport.errors import Conflict, Forbidden, NotFound, TooMany, Unavailable, Unprocessable
 from fluxport.jobs import queue
 from fluxport.jobs.request import ExportRequest
 from fluxport.jobs.states import ACTIVE, FINAL, Phase, Status, leading_to
@@ -35,7 +36,6 @@ from fluxport.tables import (
     exports,
     insert_into,
     links,
-    metadata,
     probes,
     pushes,
     reading,
@@ -243,20 +243,10 @@ class Store:
             raise Unavailable(f"{self.clock.sentence} Nothing is swept until it is right.", code="clock_differs")
 
     def create_tables(self) -> None:
-        with transaction(self.engine) as connection:
-            self._lock(connection)
-            metadata.create_all(connection)
+        """Bring the tables to this program's version. Raises as :func:`fluxport.migrations.upgrade` does."""
+        migrations.upgrade(self.engine)
+        with reading(self.engine) as connection:
             self.now(connection)
-            there = sa.inspect(connection)
-            for table in metadata.sorted_tables:
-                missing = {column.name for column in table.columns} - {c["name"] for c in there.get_columns(table.name)}
-                if missing:
-                    raise Refused(
-                        f"The service's database was made by another version: its table {table.name!r} has no "
-                        f"{', '.join(sorted(missing))}. Set 'database' to a new one.",
-                        code="other_version",
-                    )
-            queue.put_missing(connection)
 
     def close(self) -> None:
         self.engine.dispose()
