@@ -222,7 +222,7 @@ class Form:
             from fluxport.policy.columns import pick
 
             steps.append(pick(checked.columns))
-        if formats.FORMATS[self.format].runs_formulas and checked.sanitize == "formulas":
+        if formats.FORMATS[self.format].delimited and checked.sanitize == "formulas":
             from fluxport.policy.formulas import defuse
 
             steps.append(defuse(findings))

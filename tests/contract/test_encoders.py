@@ -252,9 +252,13 @@ def test_an_unknown_option_is_refused_with_those_that_exist(name: str) -> None:
 def test_the_format_keeps_its_word(name: str) -> None:
     """Options are of the family, each with its description; each suffix leads to it, and its media type is one."""
     assert isinstance(formats.options(name, {}), CommonOptions)
-    assert all(field.metadata["description"] for field in dataclasses.fields(formats.options_class(name)))
-    assert {formats.by_suffix(f"file{suffix}") for suffix in FORMATS[name].suffixes} == {name}
-    assert re.fullmatch(r"[a-z]+/[a-z0-9.+-]+", FORMATS[name].media_type)
+    fields = {field.name: field for field in dataclasses.fields(formats.options_class(name))}
+    assert all(field.metadata["description"] for field in fields.values())
+    row = FORMATS[name]
+    inside = {row.compresses_inside} if row.compresses_inside else set()
+    assert inside | ({"sheet_name", "freeze_header", "autofilter"} if row.sheets else set()) <= fields.keys()
+    assert {formats.by_suffix(f"file{suffix}") for suffix in row.suffixes} == {name}
+    assert re.fullmatch(r"[a-z]+/[a-z0-9.+-]+", row.media_type)
 
 
 @pytest.mark.parametrize("name", NAMES)

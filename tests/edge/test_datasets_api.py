@@ -18,6 +18,7 @@ import openpyxl
 import pytest
 
 from fluxport.auth.keys import Keys
+from fluxport.formats import FORMATS
 from fluxport.samples import create_sample
 from fluxport.tables import connect
 from journal_service import calling_as, journal_service
@@ -139,6 +140,22 @@ def test_the_connections_that_one_may_query_are_told(ann: Client, folder: Path) 
     engine.dispose()
     answer = httpx.get(f"{ann.base}/v1/connections", headers={"Authorization": f"Bearer {token}"})
     assert answer.json() == {"data": []}
+
+
+def test_the_formats_are_those_of_the_table_with_their_options(ann: Client) -> None:
+    found = ann.get("/v1/formats").json()
+    assert [(entry["name"], entry["label"]) for entry in found["data"]] == [(n, e.label) for n, e in FORMATS.items()]
+    assert [entry["name"] for entry in found["compressions"]] == ["none", "gzip", "zstd", "zip"]
+    described = ann.get("/v1/formats/NDJSON").json()
+    assert described["name"] == "jsonl"
+    assert described["options"]["int64_as_string"] == {
+        "type": "boolean",
+        "default": False,
+        "description": "64-bit integers as strings, for readers that turn numbers into doubles",
+    }
+    assert described["options"]["binary"]["enum"] == ["hex", "base64", None]
+    assert described["options"]["limit"]["type"] == ["integer", "null"]
+    assert problem(ann.get("/v1/formats/pdf")) == (404, "unknown_format")
 
 
 def test_a_preview_is_the_first_fifty_rows_with_the_columns_asked_for(ann: Client) -> None:

@@ -573,6 +573,8 @@ OTHERS: dict[tuple[str, str], Callable[[Caller, str], None]] = {
     ("GET", "/v1/sensors/{sensor_id}/points"): tells_nothing("GET", "/v1/sensors/A/points"),
     ("POST", "/v1/sensors/{sensor_id}/points"): tells_nothing("POST", "/v1/sensors/A/points"),
     ("GET", "/v1/connections"): tells_nothing("GET", "/v1/connections"),
+    ("GET", "/v1/formats"): tells_nothing("GET", "/v1/formats"),
+    ("GET", "/v1/formats/{name}"): tells_nothing("GET", "/v1/formats/csv"),
 }
 
 

@@ -15,6 +15,7 @@ from playwright.sync_api import Browser, BrowserContext, Locator, Page, Route, e
 
 from fault_proxy import FaultProxy
 from fluxport.cli import root
+from fluxport.formats import FORMATS
 from journal_service import journal_service
 from service_support import Client, emulator, service
 from services import require_program
@@ -244,7 +245,9 @@ def test_every_field_of_the_form_is_asked_for_as_it_was_filled(client: Client, p
     page.get_by_label("Begins at, in UTC").fill("09:30")
     page.get_by_label("Date to").fill("2025-09-30")
     page.get_by_label("Tag ids").fill("first, with a comma\nsecond\n\n")
-    page.get_by_role("combobox", name="Format").select_option("xlsx")
+    form = page.get_by_role("combobox", name="Format")
+    assert form.get_by_role("option").all_text_contents() == [entry.label for entry in FORMATS.values()]
+    form.select_option("xlsx")
     page.get_by_label("File name").fill("my trades {date}")
     page.get_by_text("More options").click()
     page.get_by_label("Time zone of moments").fill("Asia/Shanghai")

@@ -25,6 +25,9 @@ export type ExportBody = {
   count?: boolean;
 };
 export type Connection = { name: string; kind: string };
+/** Of `/v1/formats`: `packed` files are compressed already; `delimited` ones are read by a locale, as CSV is. */
+export type Format = { name: string; label: string; packed: boolean; delimited: boolean; sheets: boolean };
+export type Formats = { data: Format[]; compressions: { name: string; label: string }[] };
 export type Job = {
   id: string;
   status: Status;

@@ -1,22 +1,16 @@
 // The form of a new export, and the look at its first rows.
 import { useEffect, useState } from "preact/hooks";
-import { call, type Connection, type Dataset, type ExportBody, filename, type Job, type Preview, preview, shown } from "./api";
+import { call, type Connection, type Dataset, type ExportBody, filename, type Format, type Formats, type Job, type Preview, preview, shown } from "./api";
 import { type Choice, Columns } from "./columns";
 import { FilterFields, given, type Values } from "./filters";
 import { Failure } from "./failure";
 import { ZONES } from "./zones";
 
-const FORMATS: [value: string, name: string][] = [
-  ["csv", "CSV"], ["xlsx", "Excel (XLSX)"], ["jsonl", "JSON Lines"], ["json", "JSON"],
-  ["tsv", "TSV"], ["parquet", "Parquet"], ["arrow", "Arrow"],
-];
 const PROFILES: [value: string, name: string][] = [
   ["", "Standard"], ["excel", "For Excel"], ["excel-eu", "For Excel, decimal comma"],
   ["rfc4180", "RFC 4180"], ["machine", "For programs, text as it is"],
 ];
 const PRIORITIES: [value: string, name: string][] = [["high", "High"], ["normal", "Normal"], ["low", "Low"]];
-const TEXT = ["csv", "tsv"];
-const COMPRESSED = ["csv", "tsv", "json", "jsonl", "arrow"];
 
 type Props = { created: (job: Job) => void; previewed: (preview: Preview | null) => void };
 
@@ -29,6 +23,7 @@ export function Create({ created, previewed }: Props) {
   const [query, setQuery] = useState("");
   const [connections, setConnections] = useState<Connection[]>([]);
   const [connection, setConnection] = useState("");
+  const [formats, setFormats] = useState<Formats>({ data: [], compressions: [] });
   const [format, setFormat] = useState("csv");
   const [profile, setProfile] = useState("");
   const [locale, setLocale] = useState("");
@@ -50,7 +45,9 @@ export function Create({ created, previewed }: Props) {
     Promise.all([
       call<{ data: Dataset[] }>("GET", "/v1/datasets"),
       call<{ data: Connection[] }>("GET", "/v1/connections"),
-    ]).then(([{ data }, { data: found }]) => {
+      call<Formats>("GET", "/v1/formats"),
+    ]).then(([{ data }, { data: found }, known]) => {
+      setFormats(known);
       setConnections(found);
       setConnection(found[0]?.name ?? "");
       setDatasets(data);
@@ -59,17 +56,18 @@ export function Create({ created, previewed }: Props) {
     }, setProblem);
   }, []);
 
+  const chosenFormat: Format | undefined = formats.data.find(({ name }) => name === format);
   const body = (): ExportBody => {
     const options: Record<string, unknown> = {};
-    if (TEXT.includes(format) && profile) options.profile = profile;
-    if (TEXT.includes(format) && locale.trim()) options.locale = locale.trim();
-    if (format === "xlsx") Object.assign(options, chosen(sheet));
+    if (chosenFormat?.delimited && profile) options.profile = profile;
+    if (chosenFormat?.delimited && locale.trim()) options.locale = locale.trim();
+    if (chosenFormat?.sheets) Object.assign(options, chosen(sheet));
     if (zone.trim()) options.timezone = zone.trim();
     const picked = choices.filter((choice) => choice.on).map((choice) => choice.column.name);
     if (!sql && picked.join("\n") !== dataset?.columns.map((column) => column.name).join("\n")) options.columns = picked;
     const source = sql ? { query, connection } : { dataset: dataset!.name, params: given(dataset!.filters, values) };
     const asked: ExportBody = { source, format, options, filename: name.trim() || filename(source) };
-    if (COMPRESSED.includes(format)) asked.compression = compression;
+    if (!chosenFormat?.packed) asked.compression = compression;
     return asked;
   };
   const attempt = async (what: string, work: () => Promise<void>) => {
@@ -139,12 +137,12 @@ export function Create({ created, previewed }: Props) {
       <fieldset>
         <legend>File</legend>
         <div class="fields">
-          <Select label="Format" value={format} set={setFormat} choices={FORMATS} />
-          {COMPRESSED.includes(format) && (
-            <Select label="Compression" value={compression} set={setCompression} choices={[["none", "None"], ["gzip", "gzip"], ["zstd", "Zstandard"]]} />
+          <Select label="Format" value={format} set={setFormat} choices={formats.data.map(({ name, label }) => [name, label])} />
+          {!chosenFormat?.packed && (
+            <Select label="Compression" value={compression} set={setCompression} choices={formats.compressions.map(({ name, label }) => [name, label])} />
           )}
-          {TEXT.includes(format) && <Select label="Profile" value={profile} set={setProfile} choices={PROFILES} />}
-          {TEXT.includes(format) && (
+          {chosenFormat?.delimited && <Select label="Profile" value={profile} set={setProfile} choices={PROFILES} />}
+          {chosenFormat?.delimited && (
             <label>Locale<input placeholder="such as de-DE" value={locale} onInput={(e) => setLocale(e.currentTarget.value)} /></label>
           )}
           <label class="wide">
@@ -163,7 +161,7 @@ export function Create({ created, previewed }: Props) {
           </label>
           <datalist id="zones">{ZONES.map((known) => <option key={known} value={known} />)}</datalist>
           <Select label="Priority among yours" value={priority} set={setPriority} choices={PRIORITIES} />
-          {format === "xlsx" && <SheetFields sheet={sheet} set={setSheet} />}
+          {chosenFormat?.sheets && <SheetFields sheet={sheet} set={setSheet} />}
         </div>
       </details>
       <Failure problem={problem} />

@@ -29,10 +29,10 @@ class Format(NamedTuple):
     aliases: tuple[str, ...] = ()
     exact_text: bool = False  # pushed numbers and dates are text in the file, so they stay as they were sent
     exact_numbers: bool = True  # a pushed number keeps all its digits; else it becomes a double
-    runs_formulas: bool = False  # programs that open the file run text cells that look like formulas
+    delimited: bool = False  # a spreadsheet reads it as it reads CSV: by a locale, and runs text that is a formula
+    sheets: bool = False  # a workbook, with the options sheet_name, freeze_header and autofilter
     packed: bool = False  # its bytes are compressed already
     compresses_inside: str = ""  # the option that does so; compression of the whole file is refused then
-    extra: str = ""  # the extra of Fluxport that it needs
 
 
 FORMATS: Table[Format] = Table(
@@ -47,7 +47,7 @@ FORMATS: Table[Format] = Table(
             suffixes=(".csv",),
             media_type="text/csv",
             exact_text=True,
-            runs_formulas=True,
+            delimited=True,
         ),
         "tsv": Format(
             "fluxport.formats.csv",
@@ -57,7 +57,7 @@ FORMATS: Table[Format] = Table(
             suffixes=(".tsv", ".tab"),
             media_type="text/tab-separated-values",
             exact_text=True,
-            runs_formulas=True,
+            delimited=True,
         ),
         "jsonl": Format(
             "fluxport.formats.json",
@@ -86,6 +86,7 @@ FORMATS: Table[Format] = Table(
             suffixes=(".xlsx",),
             media_type="application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
             aliases=("excel",),
+            sheets=True,
             packed=True,
         ),
         "parquet": Format(

@@ -159,6 +159,23 @@ def _describe(accepted: list[Any]) -> str:
     )
 
 
+def json_schema(cls: type[CommonOptions], of: dataclasses.Field[Any]) -> dict[str, Any]:
+    """What an option takes, as JSON Schema."""
+    if of.name == "columns":
+        takes: dict[str, Any] = {"type": "array"}
+    else:
+        wanted = _hints(cls)[of.name]  # type: ignore[arg-type]  # a class can be hashed
+        union = typing.get_origin(wanted) in (types.UnionType, typing.Union)
+        kinds = [_KINDS.get(kind, kind) for kind in (typing.get_args(wanted) if union else (wanted,))]
+        choices = [choice for kind in kinds for choice in typing.get_args(kind)]
+        names = [kind for kind in kinds if isinstance(kind, str)]
+        takes = {"enum": choices + [None] * ("null" in names)} if choices else {"type": names if union else names[0]}
+    return takes | {"default": of.default, "description": of.metadata.get("description", "")}
+
+
+_KINDS = {bool: "boolean", int: "integer", str: "string", types.NoneType: "null"}
+
+
 def parse_columns(value: Any) -> tuple[ColumnChoice, ...]:
     """``"a,b"``, ``["a", {"name": "b", "label": "B"}]`` or already parsed choices."""
     items = [v.strip() for v in value.split(",")] if isinstance(value, str) else value

@@ -15,7 +15,7 @@ from fluxport import __version__
 from fluxport.auth.proxies import Proxies
 from fluxport.auth.signin import SignIn
 from fluxport.errors import FluxportError
-from fluxport.http import datasets, downloads, fluxquery, history, native, operations, queue, session
+from fluxport.http import datasets, downloads, fluxquery, formats, history, native, operations, queue, session
 from fluxport.http.answers import RequestIds, crash_answer, failure_answer, http_answer, parameter_answer
 from fluxport.http.callers import Callers
 from fluxport.http.files import Files
@@ -61,6 +61,7 @@ def build(  # noqa: PLR0913  everything that the doors are made of
     app.include_router(native.router(exports, callers, links, threads=threads, send_timeout_s=send_timeout_s))
     app.include_router(downloads.router(exports, callers, links, files))
     app.include_router(fluxquery.router(exports, callers, links, compression=compression))
+    app.include_router(formats.router(callers))
     app.include_router(datasets.router(exports, callers, threads=threads))
     app.include_router(
         queue.router(exports, callers, links, export_queue, files, threads=threads, send_timeout_s=send_timeout_s)
