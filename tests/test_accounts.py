@@ -12,7 +12,8 @@ import pytest
 from fluxport.app import check_accounts
 from fluxport.config import load
 from fluxport.errors import Refused
-from fluxport.sources.accounts import excess_privileges, look
+from fluxport.sources.accounts import look
+from fluxport.sources.mysql.account import excess_privileges
 from mysql_support import scratch_database
 from postgres_support import scratch_postgres
 

@@ -464,6 +464,8 @@ def check_accounts(config: Config) -> None:
         except FluxportError as error:
             log.warning("connection %s cannot be looked at: %s", name, error.message)
             continue
+        if not account.checked:
+            log.warning("connection %s: %s", name, account.sentence)
         if account.excess:
             raise Refused(
                 f"Connection {name!r} must not be used in production: {account.sentence}", code="account_too_mighty"

@@ -39,6 +39,7 @@ from fluxport.middleware_config import is_middleware, translated
 from fluxport.settings import ByType, Duration, WebAddress, refused
 from fluxport.sinks.local import LocalOptions
 from fluxport.sinks.options import SinkOptions
+from fluxport.sources import SOURCES
 
 log = logging.getLogger("fluxport.config")
 
@@ -166,7 +167,10 @@ class ServerConfig(Section):
 
 
 class ConnectionConfig(Section):
-    url: SecretStr = Field(description="mysql://user:password@host/db, or the Go form user:password@tcp(host:3306)/db")
+    url: SecretStr = Field(
+        description=f"{' or '.join(entry.example for entry in SOURCES.built_in.values())}, or for MySQL the Go form "
+        "user:password@tcp(host:3306)/database"
+    )
     tinyint1_bool: bool = Field(False, description="read TINYINT(1) as true and false")
     connect_timeout_s: Seconds | None = Field(None, description="for connecting and login; default: 10 s, SQLite 5 s")
     read_timeout_s: Seconds | None = Field(

@@ -118,9 +118,10 @@ def of_dataset(spec: ExportSpec, connection: Connection, dataset: Dataset, owner
     """A dataset's rows that ``owner`` may see; its query is the operator's and needs no guard."""
 
     def rows(findings: Findings, limits: Limits) -> Rows:
-        from fluxport.sources import scheme_of
+        from fluxport.sources import SOURCES, source_of
 
-        query, params = dataset.compile(scheme_of(connection.url), spec.params, owner)
+        name = source_of(connection.url)
+        query, params = dataset.compile(SOURCES[name].dialect or name, spec.params, owner)
         return _queried(connection, connection.options, query, params, findings, limits)
 
     return Origin(rows, dataset)
@@ -168,10 +169,9 @@ def _queried(
 
 def guard_dialect(url: str) -> Dialect:
     """The dialect in which the guard reads queries of this database; QueryRefused if it knows none."""
-    from fluxport.sources import scheme_of
+    from fluxport.sources import SOURCES, source_of
 
-    dialects: dict[str, Dialect] = {"mysql": "mysql", "mariadb": "mysql", "sqlite": "sqlite"}
-    dialect = dialects.get(scheme_of(url))
+    dialect = SOURCES[source_of(url)].guard
     if dialect is None:
         raise _unguarded()
     return dialect

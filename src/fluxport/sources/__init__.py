@@ -1,39 +1,84 @@
-"""The sources: a table of URL schemes, loaded when used."""
+"""The sources: a table of kinds of databases, each loaded when used."""
 
 from __future__ import annotations
 
-import importlib
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 from fluxport.errors import Refused
 from fluxport.findings import Findings
+from fluxport.plugins import Table
 from fluxport.stages import Limits, Source
 
 Params: TypeAlias = Sequence[Any] | Mapping[str, Any]
 
 
-class Scheme(NamedTuple):
-    """Where a source lives: module and class, made as ``cls(url, query, params, options, findings, limits)``; whether
-    its engine would run in our own process."""
-
-    module: str
-    source: str
-    embedded: bool = False
-
-
-SCHEMES: dict[str, Scheme] = {
-    "mysql": Scheme("mysql", "MySqlSource"),
-    "mariadb": Scheme("mysql", "MySqlSource"),
-    "postgresql": Scheme("postgres", "PostgresSource"),
-    "postgres": Scheme("postgres", "PostgresSource"),
-    "sqlite": Scheme("sqlite", "SqliteSource", embedded=True),
-}
 # The data source name of Go's MySQL driver has no scheme: user:password@tcp(host:3306)/database?parseTime=true
 # (its password may hold anything, "://" included) or user:password@/database.
 GO_FORM = re.compile(r"(?:(?:.*@)?(?:tcp|unix)(?:\(.*\))?|(?!.*://).*@)/[^/?]*(?:\?.*)?", re.DOTALL)
+
+
+class SourceEntry(NamedTuple):
+    """All that is known of a kind of database without importing its source.
+
+    Its name and ``aliases`` are schemes of URLs; ``form`` matches URLs that have none. ``module`` is imported when the
+    source is used; it has the class ``source``, called as ``cls(url, query, params, options, findings, limits)``.
+    ``guard`` is the dialect by which the guard reads statements of callers; without one there are only datasets, whose
+    SQL is declared for ``dialect``. ``account``, as ``module:name``, is an :class:`fluxport.sources.accounts.Look`.
+    ``embedded`` names the modules of an engine that would run in our own process: they are imported once in the process
+    from which others are forked, one for each statement that has a time limit.
+    """
+
+    module: str
+    source: str
+    label: str  # for people
+    example: str  # of a URL
+    aliases: tuple[str, ...] = ()
+    dialect: str | None = None
+    guard: Literal["mysql", "sqlite", "duckdb"] | None = None
+    account: str | None = None
+    embedded: tuple[str, ...] = ()
+    form: re.Pattern[str] | None = None
+
+
+SOURCES: Table[SourceEntry] = Table(
+    "source",
+    SourceEntry,
+    {
+        "mysql": SourceEntry(
+            "fluxport.sources.mysql",
+            "MySqlSource",
+            label="MySQL and MariaDB",
+            example="mysql://user:password@host:3306/database",
+            aliases=("mariadb",),
+            dialect="mysql",
+            guard="mysql",
+            account="fluxport.sources.mysql.account:LOOK",
+            form=GO_FORM,
+        ),
+        "postgresql": SourceEntry(
+            "fluxport.sources.postgres",
+            "PostgresSource",
+            label="PostgreSQL",
+            example="postgresql://user:password@host:5432/database",
+            aliases=("postgres",),
+            dialect="postgresql",
+            account="fluxport.sources.postgres.account:LOOK",
+        ),
+        "sqlite": SourceEntry(
+            "fluxport.sources.sqlite",
+            "SqliteSource",
+            label="SQLite",
+            example="sqlite:///file.db",
+            dialect="sqlite",
+            guard="sqlite",
+            account="fluxport.sources.sqlite.account:LOOK",
+            embedded=("pyarrow", "fluxport.sources.sqlite.columns", "fluxport.sources.sqlite.source"),
+        ),
+    },
+)
 
 
 @dataclass(frozen=True)
@@ -73,12 +118,12 @@ def open_source(
     ``params`` are bound by the database, never put into the text: a sequence for ``?``, a mapping for ``:name``.
     Refused if the URL is wrong; the message never repeats it, for it may hold a password.
     """
-    entry = SCHEMES[scheme_of(url)]
-    module = importlib.import_module(f"{__name__}.{entry.module}")
+    name = source_of(url)
+    entry = SOURCES[name]
     options = options if options is not None else SourceOptions()
     findings = findings if findings is not None else Findings()  # one that counted nothing yet is false
     limits = limits if limits is not None else Limits()
-    made: Source = getattr(module, entry.source)(url, query, params, options, findings, limits)
+    made: Source = SOURCES.attribute(name, entry.module, entry.source)(url, query, params, options, findings, limits)
     if entry.embedded and options.separate:  # what was made has shown that it can be
         from fluxport.sources.separate import SeparateSource
 
@@ -87,16 +132,22 @@ def open_source(
 
 
 def scheme_of(url: str) -> str:
-    """The key of SCHEMES that serves ``url``."""
+    """The scheme of ``url`` in lower case: a name of SOURCES or an alias of one."""
     name, mark, _ = url.partition("://")
-    if mark and name.lower() in SCHEMES:
+    if mark and SOURCES.find(name) is not None:
         return name.lower()
-    if GO_FORM.fullmatch(url):
-        return "mysql"
+    for kind, entry in SOURCES.built_in.items():
+        if entry.form is not None and entry.form.fullmatch(url):
+            return kind
     # A scheme is repeated only if it is plainly one: anything else may be part of a password.
-    named = f"The scheme {name!r} is not known" if mark and re.fullmatch(r"[a-z][a-z0-9+.-]{0,19}", name) else ""
-    raise Refused(
-        f"{named or 'The data source has no scheme'}; write it like mysql://user:password@host:3306/database "
-        f"(schemes: {', '.join(SCHEMES)}).",
-        code="bad_dsn",
-    )
+    plain = mark and re.fullmatch(r"[a-z][a-z0-9+.-]{0,19}", name)
+    named = f"The scheme {name!r} is not known" if plain else "The data source has no scheme"
+    schemes = [scheme for kind, entry in SOURCES.items() for scheme in (kind, *entry.aliases)]
+    raise Refused(f"{named}; write it like {SOURCES['mysql'].example} (schemes: {', '.join(schemes)}).", code="bad_dsn")
+
+
+def source_of(url: str) -> str:
+    """The name in SOURCES of what reads ``url``."""
+    found = SOURCES.find(scheme_of(url))
+    assert found is not None
+    return found

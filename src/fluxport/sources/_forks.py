@@ -23,10 +23,10 @@ import threading
 from collections.abc import Callable
 
 from fluxport.errors import Unavailable
+from fluxport.sources import SOURCES
 
 # What each process runs is the function ``answer`` of this module, with its socket.
 ANSWERS = "fluxport.sources.separate"
-LOADED = ("pyarrow", "fluxport.sources.sqlite.columns", "fluxport.sources.sqlite.source")
 PR_SET_PDEATHSIG = 1
 END_S = 10.0  # for what takes no time, unless the system is stuck
 
@@ -178,8 +178,9 @@ def _end(process: int) -> None:
 def main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
         signal.signal(number, signal.SIG_IGN)  # the process that asks decides
-    for module in LOADED:
-        importlib.import_module(module)
+    for entry in SOURCES.built_in.values():
+        for module in entry.embedded:
+            importlib.import_module(module)
     run = importlib.import_module(ANSWERS).answer
     gc.freeze()  # what is shared stays shared
     with socket.socket(fileno=int(sys.argv[1])) as asking:
