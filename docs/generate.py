@@ -396,12 +396,22 @@ def _text(node: ast.expr) -> str:
 
 
 def _from_tables() -> Iterator[Raised]:
+    from fluxport import database_errors
     from fluxport.policy.guard import lexer
     from fluxport.sources.mysql import servererrors
+    from fluxport.sources.postgres import sqlstate
+    from fluxport.sources.sqlite import errors as sqlite_errors
 
-    for family, rows in ((errors.QueryFailed, servererrors._REJECTED), (errors.Unavailable, servererrors._PASSING)):
-        for name, sentence in rows.values():
-            yield Raised(name, family, f"{sentence} (error …).", "src/fluxport/sources/mysql/servererrors.py")
+    for module in (servererrors, sqlstate, sqlite_errors):
+        place = str(Path(module.__file__ or "").relative_to(DOCS.parent))
+        for family, rows in ((errors.QueryFailed, module._REJECTED), (errors.Unavailable, module._PASSING)):
+            for name, sentence in rows.values():
+                found = errors.TimedOut if name == "deadline" else family
+                yield Raised(name, found, f"{sentence} (error …).", place)
+    for text in database_errors._PASSING.values():
+        yield Raised(database_errors.AWAY, errors.Unavailable, text, "src/fluxport/database_errors.py")
+    for text in database_errors._STAYING.values():
+        yield Raised(database_errors.UNUSABLE, errors.Broken, text, "src/fluxport/database_errors.py")
     for _, name, sentence in lexer._STRAY:
         yield Raised(name, errors.QueryRefused, sentence, "src/fluxport/policy/guard/lexer.py")
 
@@ -411,9 +421,10 @@ def families() -> str:
         base = found.__mro__[1].__name__
         retried = "yes" if found.retryable else "no"
         parent = code(base) if base in FAMILIES else ""
-        return [code(name), parent, code(found.default_code), str(found.status), str(found.exit_code), retried]
+        edges = [str(found.status), code(found.grpc_status), code(found.flight_error), str(found.exit_code)]
+        return [code(name), parent, code(found.default_code), *edges, retried]
 
-    head = ["family", "kind of", "code unless one is given", "HTTP", "exit", "worth a retry"]
+    head = ["family", "kind of", "code unless one is given", "HTTP", "gRPC", "Flight", "exit", "worth a retry"]
     return table(head, (row(*item) for item in FAMILIES.items()))
 
 

@@ -14,7 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fluxport.delivery.letter import Failure, Mail, SentFile, compose, duration_words, encoded_size
+from fluxport.delivery.letter import Mail, SentFile, compose, duration_words, encoded_size
+from fluxport.error_codes import Failure
 from fluxport.errors import Refused
 
 FILE = SentFile("orders.csv", "text/csv", 1, 9, "0" * 64, "https://exports.example.com/file?token=a", 2000.0)

@@ -18,8 +18,9 @@ from typing import Any
 
 import pytest
 
-from fluxport.delivery.email import EmailOptions, Failure, Mail, SentFile, send_email
+from fluxport.delivery.email import EmailOptions, Mail, SentFile, send_email
 from fluxport.delivery.letter import compose
+from fluxport.error_codes import Failure
 from fluxport.errors import Broken, FluxportError, Forbidden, Refused, Unavailable
 from fluxport.stages import Chunks
 from mail_receiver import CLOSE, PASSWORD, USER, MailServer, mail_server

@@ -54,7 +54,7 @@ def test_a_database_that_is_not_there_is_tried_three_times_after_waits_that_doub
     assert last is None
     ended = store.get(record.id)
     assert (ended.status, ended.attempts) == ("failed", 3)
-    assert [error["code"] for error in ended.attempt_errors] == ["source_unreachable"] * 3
+    assert [error.code for error in ended.attempt_errors] == ["source_unreachable"] * 3
     assert store.claim(record.id, attempts_max=10) is None
 
 
@@ -70,7 +70,7 @@ def test_what_the_database_refuses_is_not_tried_again(store: Store, tmp_path: Pa
     ended = store.get(record.id)
     assert (ended.status, ended.attempts) == ("failed", 1)
     assert ended.error is not None
-    assert ended.error["retryable"] is False
+    assert ended.error.retryable is False
 
 
 def test_an_export_canceled_before_its_attempt_is_not_begun(store: Store) -> None:
@@ -85,7 +85,7 @@ def test_attempts_that_workers_lost_have_a_reason_and_use_up_no_try(store: Store
     for _ in range(4):  # of workers that were killed
         assert store.claim(record.id, attempts_max=10) is not None
     assert attempt(store, carrying, record) is not None  # the first that something outside ended
-    reasons = [reason["code"] for reason in store.get(record.id).attempt_errors]
+    reasons = [reason.code for reason in store.get(record.id).attempt_errors]
     assert reasons == ["worker_lost"] * 4 + ["source_unreachable"]
     assert attempt(store, carrying, record) is not None
     assert attempt(store, carrying, record) is None
@@ -101,5 +101,5 @@ def test_an_export_over_which_every_worker_died_says_so_for_each(store: Store) -
     assert (taken, [given.id for given in given_up]) == ([], [record.id])
     ended = store.get(record.id)
     assert ended.error is not None
-    assert ended.error["code"] == "workers_died"
-    assert [reason["code"] for reason in ended.attempt_errors] == ["worker_lost"] * 10
+    assert ended.error.code == "workers_died"
+    assert [reason.code for reason in ended.attempt_errors] == ["worker_lost"] * 10

@@ -16,8 +16,10 @@ from typing import Any, get_args
 import pytest
 import sqlalchemy as sa
 
+from fluxport.error_codes import Failure
 from fluxport.errors import Conflict, FluxportError, NotFound, TooMany, Unavailable, Unprocessable
 from fluxport.jobs.exports import Exports, ExportsOptions
+from fluxport.jobs.outcome import Result
 from fluxport.jobs.request import ExportRequest
 from fluxport.jobs.states import TRANSITIONS, Status
 from fluxport.jobs.store import Caller, Record, Store
@@ -77,13 +79,13 @@ def test_an_attempt_whose_fence_is_old_changes_nothing(store: Store) -> None:
     assert second is not None
     assert (first.fence, second.fence) == (1, 2)
     assert store.progress(record.id, first.fence, "reading", 5, 50) is None
-    store.attempt_failed(record.id, first.fence, {"code": "late"})
+    store.attempt_failed(record.id, first.fence, Failure("late", ""))
     store.expect(record.id, first.fence, 7)
     with pytest.raises(Conflict):
         store.move(record.id, "completed", fence=first.fence, rows=5)
     now = store.get(record.id)
     assert (now.status, now.rows, now.rows_total) == ("running", 0, None)
-    assert [error["code"] for error in now.attempt_errors] == ["worker_lost"]  # of the first, when the second began
+    assert [error.code for error in now.attempt_errors] == ["worker_lost"]  # of the first, when the second began
     assert store.progress(record.id, second.fence, "reading", 5, 50) == "running"
     assert store.move(record.id, "completed", fence=second.fence, rows=6).rows == 6
 
@@ -258,7 +260,8 @@ def test_an_expired_file_that_cannot_be_deleted_keeps_no_other_from_being(
         record = store.create(request, ANN, door="native", active_max=9, queue_max=9)[0]
         store.claim(record.id, attempts_max=1)
         receipt = sink.put(name, (part for part in (b"rows",)))
-        store.move(record.id, "completed", result={"location": receipt.location}, expires_at=0.0)
+        result = Result("rows.csv", "text/csv", 1, 4, receipt.sha256, receipt.location)
+        store.move(record.id, "completed", result=result, expires_at=0.0)
     Exports({}, {"local": sink}, store, ExportsOptions()).expire()
     assert sink.names() == ["gone"]
     assert any("'gone' is not configured" in line.getMessage() for line in caplog.records)

@@ -6,6 +6,7 @@ import contextlib
 import re
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
+from fluxport.error_codes import Failure
 from fluxport.errors import Unavailable
+from fluxport.jobs.outcome import Result
 from fluxport.jobs.request import ExportRequest
 from fluxport.jobs.store import Caller, Record, Store
 from fluxport.spec import ExportSpec
@@ -38,6 +41,8 @@ NAMES = {
     "fluxport_database_up",
 }
 DONE = Ended(False, None, "csv", "main", rows=1000, size_bytes=5000, duration_s=0.5, upload_s=0.07)
+
+RESULT = Result("rows.csv", "text/csv", rows=1, bytes=1, sha256="")
 
 
 class Clock:
@@ -126,7 +131,7 @@ def test_the_gauges_are_the_exports_that_wait_and_run_now(store: Store) -> None:
     store.claim(first.id, attempts_max=10)
     assert told(store)["export_queued_tasks", ()] == 1
     assert told(store)["export_active_tasks", ()] == 1
-    store.move(first.id, "canceled", error={"code": "canceled"})
+    store.move(first.id, "canceled", error=Failure("canceled", ""))
     assert told(store)["export_active_tasks", ()] == 0
 
 
@@ -137,8 +142,15 @@ def test_exports_are_counted_as_they_end_and_attempts_as_they_begin_again(store:
     store.claim(good.id, attempts_max=10)
     store.claim(good.id, attempts_max=10)
     store.clock.now += 2
-    store.move(good.id, "completed", fence=2, rows=40_000, bytes=123, result={"upload_s": 0.2})
-    store.move(bad.id, "failed", fence=1, error={"code": "no_such_table"})
+    store.move(
+        good.id,
+        "completed",
+        fence=2,
+        rows=40_000,
+        bytes=123,
+        result=replace(RESULT, upload_s=0.2),
+    )
+    store.move(bad.id, "failed", fence=1, error=Failure("no_such_table", ""))
     found = told(store)
     assert found["fluxport_retries_total", ()] == 1
     assert found["export_records_processed_total", ()] == 40_000
@@ -160,7 +172,14 @@ def test_exports_that_end_at_once_are_all_counted(store: Store) -> None:
 
     def finish(mine: list[Record]) -> None:
         for record in mine:
-            store.move(record.id, "completed", fence=1, rows=10, bytes=1, result={"upload_s": 0.0})
+            store.move(
+                record.id,
+                "completed",
+                fence=1,
+                rows=10,
+                bytes=1,
+                result=replace(RESULT, upload_s=0.0),
+            )
 
     threads = [threading.Thread(target=finish, args=(records[start::4],)) for start in range(4)]
     for thread in threads:

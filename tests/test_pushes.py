@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from fluxport.error_codes import Failure
 from fluxport.errors import Conflict, TooMany, Unprocessable
 from fluxport.jobs.exports import Exports, ExportsOptions
 from fluxport.jobs.pushes import HELD_S, Pushes
@@ -44,7 +45,7 @@ def test_a_push_that_no_process_holds_any_more_is_failed_by_whoever_looks_next(s
     store.clock.now += HELD_S + 1  # type: ignore[attr-defined]  # the clock that the test made
     looking.expire()
     found = store.get(record.id)
-    assert (found.status, found.error and found.error["code"]) == ("failed", "holder_died")
+    assert (found.status, found.error and found.error.code) == ("failed", "holder_died")
     with pytest.raises(Conflict):
         store.move(record.id, "completed", fence=1)
     assert store.lost_pushes() == []
@@ -66,7 +67,7 @@ def test_a_key_names_one_push_until_that_has_failed(store: Store) -> None:
     assert (again.id, new) == (record.id, False)
     with pytest.raises(Unprocessable):
         begun(store, ("push:a", "2"))
-    store.move(record.id, "failed", error={"code": "client_gone", "message": "", "retryable": False})
+    store.move(record.id, "failed", error=Failure("client_gone", ""))
     other, new = begun(store, ("push:a", "2"))
     assert (other.id != record.id, new) == (True, True)
 

@@ -132,4 +132,4 @@ def test_a_database_that_falls_silent_holds_its_slot_for_one_read_timeout(scheme
         assert attempt(store, carrier(store, connection), record) is None
         ended = store.get(record.id)
     assert (ended.status, ended.attempts) == ("failed", 1)
-    assert [reason["code"] for reason in ended.attempt_errors] == ["source_timeout"]
+    assert [reason.code for reason in ended.attempt_errors] == ["source_timeout"]

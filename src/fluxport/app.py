@@ -381,6 +381,8 @@ def grpc_server(running: Service, http_port: int) -> GrpcServer:
 
 def flight_server(running: Service, http_port: int) -> FlightServer:
     """The Flight server, which listens and serves at once."""
+    from pyarrow import ArrowException
+
     from fluxport.flight.server import FlightOptions, FlightServer
 
     assert running.pushes is not None
@@ -405,7 +407,7 @@ def flight_server(running: Service, http_port: int) -> FlightServer:
                 proxies=proxies(config),
             ),
         )
-    except OSError:
+    except ArrowException:  # of which only gRPC's own log says more
         raise Refused(
             f"Cannot listen on {host}:{port} for Arrow Flight; set another flight.port.", code="address_in_use"
         ) from None

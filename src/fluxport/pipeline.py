@@ -17,7 +17,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from fluxport.errors import FluxportError, LimitExceeded, Unavailable
+from fluxport.errors import FluxportError, LimitExceeded, TimedOut
 from fluxport.findings import Findings
 from fluxport.stages import PROCESSORS, Batches, Chunks, Compress, Encoder, Limits, Source, Step
 
@@ -298,7 +298,7 @@ def _counted(
 
 def check_deadline(tally: Tally, limits: Limits) -> None:
     if limits.deadline_s is not None and time.monotonic() > tally.started + limits.deadline_s:
-        raise Unavailable(
+        raise TimedOut(
             f"The export took longer than its {limits.deadline_s:g} s and was ended; ask for fewer rows.",
             code="deadline",
             again=False,

@@ -155,7 +155,7 @@ def test_the_formats_are_those_of_the_table_with_their_options(ann: Client) -> N
     }
     assert described["options"]["binary"]["enum"] == ["hex", "base64", None]
     assert described["options"]["limit"]["type"] == ["integer", "null"]
-    assert problem(ann.get("/v1/formats/pdf")) == (404, "unknown_format")
+    assert problem(ann.get("/v1/formats/pdf")) == (404, "no_such_format")
 
 
 def test_a_preview_is_the_first_fifty_rows_with_the_columns_asked_for(ann: Client) -> None:

@@ -57,7 +57,7 @@ def test_a_push_that_was_begun_without_an_answer_is_failed_and_can_be_sent_again
             push = pushes.begin(asked, source, caller, door="flight")
             assert push.new
             ended = pushes.carry(push, rows_expected=None, planned=lambda _: None, confirm=lambda: None)
-            return f"{ended.status} {(ended.error or {}).get('code')}"
+            return f"{ended.status} {ended.error and ended.error.code}"
 
         proxy.armed.set()
         assert sent() == "failed database_away"

@@ -44,7 +44,7 @@ def recorded(folder: Path, export_id: str) -> tuple[str, list[str]]:
     store = Store(f"sqlite:///{folder}/fluxport.db")
     record = store.get(export_id)
     store.close()
-    return record.status, [reason["code"] for reason in record.attempt_errors]
+    return record.status, [reason.code for reason in record.attempt_errors]
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT])
@@ -82,7 +82,7 @@ def test_a_stream_that_a_service_breaks_off_says_that_it_was_the_service(
     store = Store(f"sqlite:///{tmp_path}/fluxport.db")
     record = store.get(answer.headers["X-Export-Id"])
     store.close()
-    assert (record.status, record.error and record.error["code"]) == ("failed", "closing")
+    assert (record.status, record.error and record.error.code) == ("failed", "closing")
 
 
 @pytest.mark.parametrize("nohup", [False, True], ids=["", "nohup"])

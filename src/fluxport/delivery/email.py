@@ -20,11 +20,11 @@ from email.utils import parseaddr
 from typing import Literal
 
 from fluxport.delivery._tls import client_context
-from fluxport.delivery.letter import Failure, Letter, Mail, SentFile, compose
+from fluxport.delivery.letter import Letter, Mail, SentFile, compose
 from fluxport.delivery.recipients import check_recipient, masked
 from fluxport.errors import Refused, Unavailable
 
-__all__ = ["EmailOptions", "Failure", "Mail", "SentFile", "check_recipient", "send_email", "try_server"]
+__all__ = ["EmailOptions", "Mail", "SentFile", "check_recipient", "send_email", "try_server"]
 
 ATTACHMENT_BYTES_LIMIT = 25 << 20  # what large mail providers take, encoded
 

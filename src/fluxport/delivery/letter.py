@@ -19,6 +19,7 @@ from email.headerregistry import Address
 from email.message import EmailMessage
 from html import escape
 
+from fluxport.error_codes import Failure
 from fluxport.errors import Broken, Refused, Unavailable
 from fluxport.headers import one_line
 from fluxport.stages import Chunks
@@ -45,14 +46,6 @@ class SentFile:
     def __post_init__(self) -> None:
         if self.link is not None and not _LINK.fullmatch(self.link):
             raise Refused("A link in a mail must be an http(s) URL that its reader can open.", code="bad_link")
-
-
-@dataclass(frozen=True)
-class Failure:
-    """Why there is no file: the error's code and its sentence."""
-
-    code: str
-    message: str
 
 
 @dataclass(frozen=True)

@@ -19,14 +19,14 @@ import pyarrow.flight as fl
 from fluxport.auth.keys import Keys
 from fluxport.auth.proxies import Proxies, grpc_peer
 from fluxport.auth.rate import Rate
+from fluxport.error_codes import Failure
 from fluxport.errors import (
     Broken,
     Canceled,
     Disabled,
     FluxportError,
-    Forbidden,
-    NotFound,
     Refused,
+    TimedOut,
     TooMany,
     Unauthorized,
     Unavailable,
@@ -45,6 +45,8 @@ from fluxport.telemetry import logs, metrics
 log = logging.getLogger("fluxport.flight")
 
 COMMAND_BYTES_MAX = 1 << 20
+# Other calls are refused before pyarrow has them: of an error in most of those it would send the stack.
+SERVED = (fl.FlightMethod.DO_GET, fl.FlightMethod.GET_FLIGHT_INFO, fl.FlightMethod.DO_PUT)
 PUT_KEYS = ("request_id", "format", "filename", "options", "compression", "expected_rows")
 
 
@@ -150,26 +152,8 @@ class FlightServer(fl.FlightServerBase):  # type: ignore[misc]  # pyarrow has no
             with self._room():
                 record = self._put(context, caller, _asked(descriptor, reader.schema), reader, writer)
             if record.status != "completed":
-                error = record.error or {}
-                raise _FAMILIES.get(error.get("code", ""), Refused)(error.get("message", ""), code=error.get("code"))
+                raise record.error.error() if record.error else Broken("The export failed.", code="internal")
             writer.write(json.dumps(self._told(record)).encode())
-
-    # -- what the protocol has and this server has not ----------------------------------------------------------------
-
-    def list_flights(self, context: fl.ServerCallContext, criteria: bytes) -> None:
-        _not_served("ListFlights")
-
-    def get_schema(self, context: fl.ServerCallContext, descriptor: fl.FlightDescriptor) -> None:
-        _not_served("GetSchema")
-
-    def do_exchange(self, context: fl.ServerCallContext, descriptor: fl.FlightDescriptor, *streams: Any) -> None:
-        _not_served("DoExchange")
-
-    def do_action(self, context: fl.ServerCallContext, action: fl.Action) -> None:
-        _not_served("DoAction")
-
-    def list_actions(self, context: fl.ServerCallContext) -> None:
-        _not_served("ListActions")
 
     # -- one push --------------------------------------------------------------------------------------------------
 
@@ -228,7 +212,7 @@ class FlightServer(fl.FlightServerBase):  # type: ignore[misc]  # pyarrow has no
             return record if record.status == "completed" else _still(record)
         with self._exports.running(record.id, stopped.set):
             if not self._turns.acquire(timeout=self._options.queue_s):
-                late = Unavailable("The task waited too long for its turn; push again later.", code="queue_timeout")
+                late = TimedOut("The task waited too long for its turn; push again later.", code="queue_timeout")
                 return self._pushes.fail(record, late)
             try:
                 return self._pushes.carry(push, rows_expected=asked.rows_expected, planned=_ignored, confirm=confirm)
@@ -236,14 +220,13 @@ class FlightServer(fl.FlightServerBase):  # type: ignore[misc]  # pyarrow has no
                 self._turns.release()
 
     def _told(self, record: Record) -> dict[str, Any]:
-        result = record.result or {}
         return {
             "status": "completed",
             "task_id": record.id,
             "url": self._url(record),
             "rows": record.rows,
             "bytes": record.bytes,
-            "sha256": result.get("sha256"),
+            "sha256": record.result and record.result.sha256,
         }
 
 
@@ -270,7 +253,7 @@ class _File:
 
 
 class _Callers(fl.ServerMiddlewareFactory):  # type: ignore[misc]  # pyarrow has no types
-    """Looks at the key of each call before anything else does."""
+    """Looks at the key of each call, and whether it is one that is served, before anything else does."""
 
     def __init__(self, keys: Keys, rate: Rate, proxies: Proxies) -> None:
         self._keys = keys
@@ -284,6 +267,8 @@ class _Callers(fl.ServerMiddlewareFactory):  # type: ignore[misc]  # pyarrow has
             if key is None:
                 raise Unauthorized("This needs a key as header 'authorization: Bearer ...'.")
             self._rate.take(f"key {key.id}")
+            if info.method not in SERVED:
+                raise Disabled("There is no such call here; use DoGet, GetFlightInfo or DoPut.", code="not_served")
             return _Verified(Caller.of_key(key), self._proxies, given.get(self._proxies.header, []))
 
 
@@ -301,11 +286,6 @@ class _Verified(fl.ServerMiddleware):  # type: ignore[misc]  # pyarrow has no ty
 def _caller(context: fl.ServerCallContext) -> Caller:
     found: _Verified = context.get_middleware("caller")
     return found.caller(str(context.peer()))
-
-
-def _not_served(method: str) -> None:
-    with _told(method):
-        raise Disabled(f"There is no {method} here; use DoGet, GetFlightInfo or DoPut.", code="not_served")
 
 
 def _json(content: bytes) -> Any:
@@ -360,14 +340,6 @@ def _pair(options: FlightOptions) -> list[tuple[bytes, bytes]]:
     return [(options.certificate.read_bytes(), options.key.read_bytes())]
 
 
-_FAMILIES: dict[str, type[FluxportError]] = {
-    "canceled": Canceled,
-    "client_gone": Canceled,
-    "queue_timeout": Unavailable,
-    "internal": Broken,
-}
-
-
 @contextlib.contextmanager
 def _told(method: str) -> Iterator[None]:
     """Errors as Flight's own, with our sentence."""
@@ -384,29 +356,7 @@ def _told(method: str) -> Iterator[None]:
 
 
 def _flight_error(error: FluxportError) -> Exception:
-    kind = next(kind for ours, kind in _KINDS if isinstance(error, ours))
-    if issubclass(kind, fl.FlightError):
-        made: Exception = kind(error.message, json.dumps({"code": error.code}).encode())
-        return made
-    # Arrow has no Flight error for these and sends the stack of a Python one with it; of one whose stack cannot be
-    # formatted it sends the name of its type alone, which is our code.
-    found: Exception = type(error.code, (kind,), {"__cause__": property(_without_stack)})(error.message)
-    return found
-
-
-def _without_stack(error: Exception) -> None:
-    raise AttributeError("the stack is not for clients")
-
-
-# The first that fits; NotFound and others are Refused too.
-_KINDS: tuple[tuple[type[FluxportError], Any], ...] = (
-    (Unauthorized, fl.FlightUnauthenticatedError),
-    (Forbidden, fl.FlightUnauthorizedError),
-    (TooMany, fl.FlightUnavailableError),
-    (Unavailable, fl.FlightUnavailableError),
-    (Canceled, fl.FlightCancelledError),
-    (NotFound, KeyError),
-    (Disabled, NotImplementedError),
-    (Refused, pa.ArrowInvalid),
-    (FluxportError, fl.FlightInternalError),
-)
+    """The error as Flight has it: what pyarrow makes of any other would carry its stack. The sentence is its message,
+    ``extra_info`` is JSON of the code, the sentence and whether to try again."""
+    made: Exception = getattr(fl, error.flight_error)(error.message, json.dumps(Failure.of(error).to_json()).encode())
+    return made

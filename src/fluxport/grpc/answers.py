@@ -7,49 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 
-from fluxport.errors import (
-    Broken,
-    Canceled,
-    Conflict,
-    Disabled,
-    FluxportError,
-    Forbidden,
-    Gone,
-    LimitExceeded,
-    NotFound,
-    Refused,
-    TooMany,
-    Unauthorized,
-    Unavailable,
-    Unprocessable,
-)
+from fluxport.errors import Broken, FluxportError
 from fluxport.grpc import export_pb2 as pb
 from fluxport.grpc.metadata import FORMATS
 
 if TYPE_CHECKING:
     from fluxport.jobs.store import Record
 
-# The first family that an error belongs to.
-STATUS: tuple[tuple[type[FluxportError], grpc.StatusCode], ...] = (
-    (Unauthorized, grpc.StatusCode.UNAUTHENTICATED),
-    (Forbidden, grpc.StatusCode.PERMISSION_DENIED),
-    (NotFound, grpc.StatusCode.NOT_FOUND),
-    (Gone, grpc.StatusCode.NOT_FOUND),
-    (Conflict, grpc.StatusCode.FAILED_PRECONDITION),
-    (LimitExceeded, grpc.StatusCode.RESOURCE_EXHAUSTED),
-    (TooMany, grpc.StatusCode.RESOURCE_EXHAUSTED),
-    (Unprocessable, grpc.StatusCode.ALREADY_EXISTS),
-    (Disabled, grpc.StatusCode.UNIMPLEMENTED),
-    (Refused, grpc.StatusCode.INVALID_ARGUMENT),
-    (Unavailable, grpc.StatusCode.UNAVAILABLE),
-    (Canceled, grpc.StatusCode.CANCELLED),
-    (Broken, grpc.StatusCode.INTERNAL),
-)
-STATUS_BY_CODE = {
-    "deadline": grpc.StatusCode.DEADLINE_EXCEEDED,
-    "queue_timeout": grpc.StatusCode.DEADLINE_EXCEEDED,
-    "stream_idle": grpc.StatusCode.DEADLINE_EXCEEDED,
-}
 # The words that clients of the export middleware know, by our codes; others are our code in capitals.
 WORDS = {
     "queue_timeout": "QUEUE_TIMEOUT",
@@ -87,9 +51,8 @@ WORDS = {
 
 
 def status_of(error: FluxportError) -> grpc.StatusCode:
-    if error.code in STATUS_BY_CODE:
-        return STATUS_BY_CODE[error.code]
-    return next((status for family, status in STATUS if isinstance(error, family)), grpc.StatusCode.INTERNAL)
+    found: grpc.StatusCode = grpc.StatusCode[error.grpc_status]
+    return found
 
 
 def word_of(code: str) -> str:
@@ -97,24 +60,9 @@ def word_of(code: str) -> str:
 
 
 def as_error(record: Record) -> FluxportError:
-    """Why a task has failed, as an error of the family that it was of."""
-    told = record.error or {"code": "internal", "message": "The task failed.", "retryable": False}
-    code = told["code"]
-    family: type[FluxportError] = Unavailable if told["retryable"] else _FAMILIES.get(code, Refused)
-    return family(told["message"], code=code)
+    """Why a task has failed."""
+    return record.error.error() if record.error else Broken("The task failed.", code="internal")
 
-
-_FAMILIES: dict[str, type[FluxportError]] = {
-    "canceled": Canceled,
-    "client_gone": Canceled,
-    "file_exists": Conflict,
-    "too_many_rows": LimitExceeded,
-    "too_many_bytes": LimitExceeded,
-    "cell_too_large": LimitExceeded,
-    "internal": Broken,
-    "out_of_memory": Broken,
-    "store_differs": Broken,
-}
 
 Url = Callable[["Record"], str]
 
@@ -136,7 +84,7 @@ def percent(record: Record, rows: int) -> float:
 
 def response(record: Record, url: Url) -> pb.ExportResponse:
     """A task as ``StreamExport`` answers it."""
-    result, error = record.result or {}, record.error or {}
+    result, error = record.result, record.error
     return pb.ExportResponse(
         task_id=record.id,
         status=task_status(record),
@@ -144,9 +92,9 @@ def response(record: Record, url: Url) -> pb.ExportResponse:
         file_size_bytes=record.bytes,
         record_count=record.rows,
         progress_percent=percent(record, record.rows),
-        checksum_sha256=result.get("sha256", ""),
-        error_message=error.get("message", ""),
-        error_code=word_of(error["code"]) if error else "",
+        checksum_sha256=result.sha256 if result else "",
+        error_message=error.message if error else "",
+        error_code=word_of(error.code) if error else "",
         start_time=_seconds(record.started_at),
         completion_time=_seconds(record.finished_at),
     )
@@ -162,8 +110,8 @@ def status_response(record: Record, url: Url, now: float) -> pb.TaskStatusRespon
     return pb.TaskStatusResponse(
         task_id=told.task_id,
         status=told.status,
-        format=format_names.get(record.spec["format"], "FORMAT_UNSPECIFIED"),
-        filename=(record.result or {}).get("filename") or record.spec["filename"] or "",
+        format=format_names.get(record.spec.format, "FORMAT_UNSPECIFIED"),
+        filename=(record.result.filename if record.result else record.spec.filename) or "",
         records_processed=told.record_count,
         progress_percent=told.progress_percent,
         oss_url=told.oss_url,

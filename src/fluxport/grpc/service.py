@@ -16,7 +16,7 @@ from typing import Any
 import grpc
 from google.protobuf.message import DecodeError
 
-from fluxport.errors import Canceled, FluxportError, Refused, TooMany, Unavailable
+from fluxport.errors import Canceled, FluxportError, Refused, TimedOut, TooMany
 from fluxport.grpc import export_pb2 as pb
 from fluxport.grpc import wire
 from fluxport.grpc.answers import as_error, failed_response, response, status_of, status_response, trailers
@@ -205,7 +205,7 @@ class ExportService:
             async with asyncio.timeout(self._options.idle_s):
                 message = await context.read()
         except TimeoutError:
-            raise Unavailable(
+            raise TimedOut(
                 f"Nothing was sent for {self._options.idle_s:g} s; the stream was ended.", code="stream_idle"
             ) from None
         return None if message is grpc.aio.EOF else message
@@ -219,7 +219,7 @@ class ExportService:
                 return
             if canceled.done():
                 raise Canceled("The task was canceled.")
-            raise Unavailable(
+            raise TimedOut(
                 f"The task waited {self._options.queue_s:g} s for its turn; push again later.", code="queue_timeout"
             )
         except BaseException:

@@ -56,7 +56,7 @@ def router(exports: Exports, callers: Callers, links: Links, files: Files) -> Ro
             # Whoever holds no link does not learn which exports there are.
             check_download_token(links.secret, token, export_id, "", store.clock())
             raise
-        name = (record.result or {}).get("filename", "")
+        name = record.result.filename if record.result else ""
         purpose = check_download_token(links.secret, token, record.id, name, store.clock())
         if purpose == "once" and await run_in_threadpool(store.link_used, _digest(token)):
             raise Gone("This download link has been used; ask for a new one.", code="link_used")
@@ -71,7 +71,7 @@ def router(exports: Exports, callers: Callers, links: Links, files: Files) -> Ro
         record, purpose = await found(export_id, token)
         answer = sending(request, record, purpose, token)
         if purpose == "once" and wants_page(request):
-            return redeem.page(record.result or {})
+            return redeem.page(file_of(record))
         return answer
 
     @routes.post("/exports/{export_id}/file", summary="The same; redeems a one-time link that a person opened")

@@ -8,7 +8,6 @@ import re
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass
-from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -17,6 +16,7 @@ from fluxport.errors import Conflict, Gone, NotFound
 from fluxport.http.answers import file_headers
 from fluxport.http.bridge import StreamedFile, is_blind
 from fluxport.http.routing import HeadersOnly, is_head
+from fluxport.jobs.outcome import Result, StoredFile
 from fluxport.jobs.spool import Spool, Spooled, whole
 from fluxport.jobs.store import Record
 from fluxport.partfiles import MANIFEST, zipped
@@ -38,15 +38,15 @@ class Files:
         result = file_of(record)
         number = request.query_params.get("part")
         if number is None:
-            return self._zip(record, result, request) if "files" in result else self._file(record, result, request)
-        parts = result.get("files", (result,))
+            return self._zip(record, result, request) if result.files else self._file(record, result, request)
+        parts = result.parts
         if not number.isascii() or not number.isdigit() or not 1 <= int(number[:9]) <= len(parts):
             raise NotFound(f"This export has {len(parts)} files; 'part' is the number of one.", code="no_such_part")
-        return self._file(record, {"media_type": result["media_type"], **parts[int(number) - 1]}, request)
+        return self._file(record, parts[int(number) - 1], request)
 
-    def _file(self, record: Record, file: Mapping[str, Any], request: Request) -> Response:
-        size, etag = file["bytes"], f'"{file["sha256"]}"'
-        digest = base64.b64encode(bytes.fromhex(file["sha256"])).decode()
+    def _file(self, record: Record, file: StoredFile, request: Request) -> Response:
+        size, etag = file.bytes, f'"{file.sha256}"'
+        digest = base64.b64encode(bytes.fromhex(file.sha256)).decode()
         headers = self._headers(record, file) | {
             "ETag": etag,
             "Repr-Digest": f"sha-256=:{digest}:",
@@ -61,14 +61,14 @@ class Files:
                 return Response(status_code=416, headers=headers | {"Content-Range": f"bytes */{size}"})
             headers["Content-Range"] = f"bytes {start}-{end - 1}/{size}"
         headers["Content-Length"] = str(end - start)
-        sink = self.stores[record.spec["store"]]
+        sink = self.stores[record.spec.store]
         status = 200 if found is None else 206
-        return self._sent(lambda: sink.open(file["location"], start, end), headers, request, status)
+        return self._sent(lambda: sink.open(_location(file), start, end), headers, request, status)
 
-    def _zip(self, record: Record, result: Mapping[str, Any], request: Request) -> Response:
-        sink = self.stores[record.spec["store"]]
-        members = [(file["filename"], file["location"], file["bytes"]) for file in result["files"]]
-        members.append((MANIFEST, result["location"], None))
+    def _zip(self, record: Record, result: Result, request: Request) -> Response:
+        sink = self.stores[record.spec.store]
+        members: list[tuple[str, str, int | None]] = [(f.filename, _location(f), f.bytes) for f in result.files]
+        members.append((MANIFEST, _location(result), None))
         return self._sent(
             lambda: zipped((name, sink.open(location, 0, size)) for name, location, size in members),
             self._headers(record, result),
@@ -76,8 +76,8 @@ class Files:
         )
 
     @staticmethod
-    def _headers(record: Record, file: Mapping[str, Any]) -> dict[str, str]:
-        return file_headers(file["filename"], file["media_type"], record.id) | {"X-Export-Rows": str(file["rows"])}
+    def _headers(record: Record, file: StoredFile) -> dict[str, str]:
+        return file_headers(file.filename, file.media_type, record.id) | {"X-Export-Rows": str(file.rows)}
 
     def _sent(
         self, chunks: Callable[[], Chunks], headers: Mapping[str, str], request: Request, status: int = 200
@@ -115,9 +115,14 @@ def byte_range(wanted: str, size: int) -> tuple[int, int] | None:
     return start, min(last + 1, size)
 
 
-def file_of(record: Record) -> dict[str, Any]:
+def _location(file: StoredFile) -> str:
+    assert file.location is not None  # it is stored
+    return file.location
+
+
+def file_of(record: Record) -> Result:
     """What is known of the export's file; Conflict or Gone without one."""
-    if record.status == "completed" and record.result is not None and "location" in record.result:
+    if record.status == "completed" and record.result is not None and record.result.location is not None:
         return record.result
     if record.status == "expired":
         raise Gone("This file has expired and was deleted.", code="file_expired")

@@ -63,7 +63,7 @@ def _described(name: str) -> dict[str, Any]:
 def _with_options(name: str) -> dict[str, Any]:
     found = FORMATS.find(name)
     if found is None:
-        raise NotFound("There is no such format.", code="unknown_format")
+        raise NotFound("There is no such format.", code="no_such_format")
     known = options_class(found)
     return _described(found) | {
         "options": {field.name: json_schema(known, field) for field in dataclasses.fields(known)}

@@ -178,7 +178,7 @@ def add_files(routes: Router, door: Door, files: Files, threads: Executor, send_
         if token_of(record, door.links) is None:
             raise no_file(record)
         assert record.result is not None
-        check_download_token(door.links.secret, token, record.id, record.result["filename"], door.exports.store.clock())
+        check_download_token(door.links.secret, token, record.id, record.result.filename, door.exports.store.clock())
         if await run_in_threadpool(store.link_used, digest(token)):
             raise Gone("This download token has been used or replaced; ask for a new one.", code="link_used")
         return watched(files.answer(record, request), door.exports, record, address_of(request), once=digest(token))
@@ -244,11 +244,11 @@ class Token:
 
 def token_of(record: Record, links: Links) -> Token | None:
     """The token of a stored file, ten minutes from the end of the export or from when it was asked for."""
-    if record.status != "completed" or record.result is None or "location" not in record.result:
+    if record.status != "completed" or record.result is None or record.result.location is None:
         return None
-    issued = int(record.result.get("link_issued_at") or record.finished_at or 0)
+    issued = int(record.result.link_issued_at or record.finished_at or 0)
     expires = issued + TOKEN_S
-    return Token(download_token(links.secret, record.id, record.result["filename"], expires, "once"), issued, expires)
+    return Token(download_token(links.secret, record.id, record.result.filename, expires, "once"), issued, expires)
 
 
 def digest(token: str) -> str:
@@ -265,14 +265,14 @@ def job_json(record: Record, token: Token | None, used: set[str]) -> dict[str, A
     """A job as this door shows it; times are milliseconds since 1970."""
     return {
         "id": record.id,
-        "type": record.spec["dataset"],
-        "format": record.spec["format"],
+        "type": record.spec.dataset,
+        "format": record.spec.format,
         "status": STATUS_WORDS[record.status],
         "createdAt": _ms(record.created_at),
         "startedAt": _ms(record.started_at),
         "completedAt": _ms(record.finished_at),
-        "error": record.error["message"] if record.error else None,
-        "filename": record.result["filename"] if record.result else None,
+        "error": record.error.message if record.error else None,
+        "filename": record.result.filename if record.result else None,
         "downloadToken": token.text if token else None,
         "tokenExpiresAt": token.expires_at * 1000 if token else None,
         "tokenConsumed": token is not None and digest(token.text) in used,

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from html import escape
-from typing import Any
 
 from fastapi.responses import HTMLResponse
 
 from fluxport.http.answers import NO_STORE
 from fluxport.http.secured import html_headers
+from fluxport.jobs.outcome import Result
 
 # The colors are those of web/src/style.css.
 STYLE = """
@@ -30,13 +29,13 @@ button:focus-visible { outline: 2px solid var(--main); outline-offset: 2px; }
 """
 
 
-def page(result: Mapping[str, Any]) -> HTMLResponse:
+def page(result: Result) -> HTMLResponse:
     """The page for the stored file ``result``; its form goes to the address that it has itself, token and all."""
     text = (
         '<!doctype html><html lang="en"><meta charset="utf-8"><title>Download</title>'
         f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{STYLE}</style>'
-        f'<main><p class="brand">Fluxport</p><h1>{escape(result["filename"])}</h1>'
-        f"<p>{result['rows']:,} rows, {result['bytes']:,} bytes. This link gives the file once: it is used up when "
+        f'<main><p class="brand">Fluxport</p><h1>{escape(result.filename)}</h1>'
+        f"<p>{result.rows:,} rows, {result.bytes:,} bytes. This link gives the file once: it is used up when "
         "the download is complete.</p>"
         '<form method="post"><button>Download</button></form></main></html>'
     )

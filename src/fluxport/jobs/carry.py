@@ -15,11 +15,13 @@ import time
 from collections.abc import Callable, Generator, Mapping
 from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar
+from typing import TypeVar, Unpack
 
+from fluxport.error_codes import Failure
 from fluxport.errors import Broken, Canceled, Conflict, FluxportError
 from fluxport.formats.compress import ZIP
-from fluxport.jobs.states import Phase
+from fluxport.jobs.outcome import Changes, FailedAttempt, Result, StoredFile
+from fluxport.jobs.states import Phase, Status
 from fluxport.jobs.store import WORKER_LOST, WORKER_STOPPED, Record, Store
 from fluxport.loops import background, keep_going
 from fluxport.partfiles import Names, put_parts, remove_parts, whole_name
@@ -87,7 +89,7 @@ class Carrier:
         process is to end before it does."""
         for record in list(self._attempted.values()):
             with suppress(FluxportError):  # it has ended now, or the database is away: then its lease ends
-                reasons = [*record.attempt_errors, WORKER_STOPPED | {"at": self.store.clock()}]
+                reasons = (*record.attempt_errors, FailedAttempt.now(WORKER_STOPPED, self.store.clock()))
                 self.store.move(record.id, "queued", fence=record.fence, attempt_errors=reasons)
 
     def _lasting(self, do: Callable[[], T]) -> T:
@@ -97,8 +99,8 @@ class Carrier:
     # -- one attempt -----------------------------------------------------------------------------------------------
 
     def _carry(self, record: Record) -> None:
-        export = self.plan(record.export_spec(), record.id, record.owner)
-        sink = self.stores[record.spec["store"]]
+        export = self.plan(record.spec, record.id, record.owner)
+        sink = self.stores[record.spec.store]
         self._remove_leftovers(record, sink, export)
         if record.counted:
             total = export.rows_to_come()
@@ -109,15 +111,15 @@ class Carrier:
             export.source.close()
         watcher = background("fluxport-watch", watch, self.store, record, export, over)
         try:
-            kept = put(export, sink, object_name(record.id, record.fence, export.suffix))
+            result = put(export, sink, object_name(record.id, record.fence, export.suffix))
         finally:
             over.set()
             self._running.discard(export)
             watcher.join()
         expires_at = self.store.clock() + self.options.keep_s
-        if not self._move(record, "completed", **completed(export, kept, expires_at)):
+        if not self._move(record, "completed", **completed(result, expires_at)):
             # Canceled while the last bytes were stored, or another worker has taken over: this file does not count.
-            for location in locations(kept):
+            for location in result.locations:
                 sink.remove(location)
 
     def _remove_leftovers(self, record: Record, sink: Sink, export: Export) -> None:
@@ -132,26 +134,26 @@ class Carrier:
     # -- its end ---------------------------------------------------------------------------------------------------
 
     def _failed(self, record: Record, error: FluxportError) -> float | None:
-        told_error = {"code": error.code, "message": error.message, "retryable": error.retryable}
+        failure = Failure.of(error)
         if isinstance(error, Canceled) and self.draining.is_set():
             self._lasting(lambda: self.store.attempt_failed(record.id, record.fence, WORKER_STOPPED))
             return 0.0 if self._move(record, "queued") else None
-        workers = (WORKER_LOST["code"], WORKER_STOPPED["code"])
-        tries = 1 + sum(reason["code"] not in workers for reason in record.attempt_errors)
-        self._lasting(lambda: self.store.attempt_failed(record.id, record.fence, told_error))
+        workers = (WORKER_LOST.code, WORKER_STOPPED.code)
+        tries = 1 + sum(reason.code not in workers for reason in record.attempt_errors)
+        self._lasting(lambda: self.store.attempt_failed(record.id, record.fence, failure))
         if error.retryable and error.again and tries < self.options.tries_max:
             return self._wait(record, tries) if self._move(record, "queued") else None
-        self._move(record, "failed", error=told_error)
+        self._move(record, "failed", error=failure)
         return None
 
     def _wait(self, record: Record, tries: int) -> float:
         longest = min(self.options.retry_first_s * 2**tries, self.options.retry_most_s)
         return random.uniform(longest / 2, longest)  # noqa: S311  jitter, not a secret
 
-    def _move(self, record: Record, status: Any, **values: Any) -> bool:
+    def _move(self, record: Record, status: Status, **changes: Unpack[Changes]) -> bool:
         """Change the state unless somebody else has; whether it was changed."""
         try:
-            self._lasting(lambda: self.store.move(record.id, status, fence=record.fence, **values))
+            self._lasting(lambda: self.store.move(record.id, status, fence=record.fence, **changes))
         except Conflict:
             # The database may have gone away after it did what was asked; then it was this attempt that did it.
             now = self._lasting(lambda: self.store.get(record.id))
@@ -172,49 +174,48 @@ def watch(store: Store, record: Record, export: Export, over: threading.Event) -
     keep_going(f"the progress of export {record.id}", over, WATCH_EVERY_S, look)
 
 
-def put(export: Export, sink: Sink, name: str) -> dict[str, Any]:
-    """Store the export's file, or its files below that name; what is kept of them, and how long the store took beyond
-    the making."""
+def put(export: Export, sink: Sink, name: str) -> Result:
+    """Store the export's file, or its files below that name; with how long the store took beyond the making."""
     made_s: list[float] = []
     began = time.monotonic()
-    kept = _put_parts(export, sink, name, made_s) if export.parts is not None else _put_file(export, sink, name, made_s)
-    return kept | {"upload_s": round(time.monotonic() - began - sum(made_s), 3)}
+    result = (_put_file if export.parts is None else _put_parts)(export, sink, name, made_s)
+    return replace(result, upload_s=round(time.monotonic() - began - sum(made_s), 3))
 
 
-def _put_file(export: Export, sink: Sink, name: str, made_s: list[float]) -> dict[str, Any]:
+def _put_file(export: Export, sink: Sink, name: str, made_s: list[float]) -> Result:
     tally = export.tally
     receipt = sink.put(name, _timed(export.chunks(), made_s), About(export.media_type, export.filename))
     if not tally.complete or (receipt.size_bytes, receipt.sha256) != (tally.size_bytes, tally.sha256):
         sink.remove(receipt.location)
         raise Broken("What the store holds is not what was sent; the export was given up.", code="store_differs")
-    return told(export) | {"location": receipt.location, "verified": receipt.verified}
+    return replace(Result.of(export), location=receipt.location, verified=receipt.verified)
 
 
-def _put_parts(export: Export, sink: Sink, name: str, made_s: list[float]) -> dict[str, Any]:
+def _put_parts(export: Export, sink: Sink, name: str, made_s: list[float]) -> Result:
     assert export.parts is not None
     names = Names(name.removesuffix(export.suffix) + "/", export.suffix)
     receipt, files = put_parts(sink, export, _timed_parts(export.parts(), made_s), names)
-    # Asked for as one file they are a ZIP, made while it is sent.
-    zip_name = whole_name(export.filename, export.suffix, ZIP.suffix)
-    whole = {"filename": zip_name, "media_type": ZIP.media_type, "sha256": receipt.sha256, "verified": receipt.verified}
-    return told(export) | whole | {"location": receipt.location, "files": files}
+    return replace(
+        Result.of(export),
+        # Asked for as one file they are a ZIP, made while it is sent.
+        filename=whole_name(export.filename, export.suffix, ZIP.suffix),
+        media_type=ZIP.media_type or export.media_type,
+        sha256=receipt.sha256,
+        verified=receipt.verified,
+        location=receipt.location,
+        files=tuple(map(StoredFile.from_json, files)),
+    )
 
 
-def completed(export: Export, kept: Mapping[str, Any], expires_at: float) -> dict[str, Any]:
+def completed(result: Result, expires_at: float) -> Changes:
     """What is recorded of an export with the state ``completed``."""
-    tally = export.tally
     return {
-        "rows": tally.rows,
-        "rows_total": tally.rows,
-        "bytes": tally.size_bytes,
-        "result": dict(kept),
+        "rows": result.rows,
+        "rows_total": result.rows,
+        "bytes": result.bytes,
+        "result": result,
         "expires_at": expires_at,
     }
-
-
-def locations(result: Mapping[str, Any]) -> list[str]:
-    """Where everything is that an export has stored."""
-    return [file["location"] for file in result.get("files", ())] + [result["location"]]
 
 
 def _timed_parts(parts: Generator[Part, None, None], made_s: list[float]) -> Generator[Part, None, None]:
@@ -242,20 +243,3 @@ def _timed(chunks: Chunks, made_s: list[float]) -> Chunks:
 def object_name(export_id: str, fence: int, suffix: str) -> str:
     """Where an attempt stores its file: the export's id alone for the first, as its old users expect."""
     return f"{export_id}{suffix}" if fence == 1 else f"{export_id}-{fence}{suffix}"
-
-
-def told(export: Export) -> dict[str, Any]:
-    """What is kept of a finished export for whoever asks later."""
-    tally = export.tally
-    return {
-        "filename": export.filename,
-        "media_type": export.media_type,
-        "sha256": tally.sha256,
-        "rows": tally.rows,
-        "bytes": tally.size_bytes,
-        "truncated": tally.truncated,
-        "columns": [{"name": name, "type": kind} for name, kind in tally.columns],
-        "warnings": [
-            {"code": f.code, "column": f.column, "count": f.count, "message": f.sentence} for f in export.findings
-        ],
-    }

@@ -14,10 +14,11 @@ from typing import Any
 
 from fluxport.datasets import Dataset
 from fluxport.delivery.webhook import WebhookOptions
+from fluxport.error_codes import Failure
 from fluxport.errors import Broken, Canceled, Conflict, Disabled, NotFound, Refused, Unavailable
 from fluxport.findings import Findings
 from fluxport.formats.names import unique_names
-from fluxport.jobs.carry import locations, told
+from fluxport.jobs.outcome import Changes, Result
 from fluxport.jobs.request import ExportRequest
 from fluxport.jobs.slots import Reading, Slots
 from fluxport.jobs.spool import Spool, SpoolOptions
@@ -228,7 +229,7 @@ class Exports:
     def cancel(self, export_id: str, caller: Caller) -> Record:
         """End a queued or running export; Conflict if it has ended already. Its worker ends the query within 2 s."""
         record = self.store.get(export_id, caller)
-        error = {"code": "canceled", "message": "The export was canceled.", "retryable": False}
+        error = Failure.of(Canceled("The export was canceled."))
         canceled = self.store.move(record.id, "canceled", error=error)
         if (end := self._streams.get(export_id)) is not None:
             end()
@@ -238,10 +239,10 @@ class Exports:
         """Expire what is past its time, and delete its files; end what a dead process left; forget what is old.
         Unavailable, and nothing is done, if this process's clock is not the database's."""
         for record in self.store.expire():
-            for location in [] if record.result is None else locations(record.result):
-                attempt(f"deleting a file of export {record.id}", partial(self._remove, record.spec["store"], location))
+            for location in [] if record.result is None else record.result.locations:
+                attempt(f"deleting a file of export {record.id}", partial(self._remove, record.spec.store, location))
         options = self.options
-        error = {"code": "service_died", "message": "The service ended while this was streamed.", "retryable": False}
+        error = Failure.of(Broken("The service ended while this was streamed.", code="service_died"))
         for export_id in self.store.lost_streams((options.limits.deadline_s or 86400.0) + LOST_AFTER_S):
             with contextlib.suppress(Conflict):
                 self.store.move(export_id, "failed", error=error)
@@ -328,14 +329,14 @@ class Exports:
 
     def _ended(self, record: Record, export: Export, error: BaseException | None, sent_bytes: int) -> None:
         tally = export.tally
-        values: dict[str, Any] = {"rows": tally.rows, "bytes": tally.size_bytes}
+        values: Changes = {"rows": tally.rows, "bytes": tally.size_bytes}
         if error is None:
-            values |= {"rows_total": tally.rows, "result": told(export)}
+            values |= {"rows_total": tally.rows, "result": Result.of(export)}
         else:
             failure = as_failure(error)
             if isinstance(failure, Broken):
                 log.error("export failed", exc_info=error, extra={"task_id": record.id})
-            values["error"] = {"code": failure.code, "message": failure.message, "retryable": failure.retryable}
+            values["error"] = Failure.of(failure)
         status: Status = "completed" if error is None else "failed"
 
         def recorded() -> None:

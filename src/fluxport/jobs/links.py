@@ -38,7 +38,7 @@ class Links:
     ) -> dict[str, Any] | None:
         """A link to the stored file; None if there is no file. One that is ``lasting`` works as long as the file is
         there, or is the store's own, and then as long as that one allows."""
-        if record.status != "completed" or record.result is None or "location" not in record.result:
+        if record.status != "completed" or record.result is None or record.result.location is None:
             return None
         if lasting and (own := self._of_store(record, now)) is not None:
             return own
@@ -46,18 +46,18 @@ class Links:
         if record.expires_at is not None:
             expires = int(record.expires_at) if lasting else min(expires, int(record.expires_at))
         purpose = "once" if one_time else "download"
-        token = download_token(self.secret, record.id, record.result["filename"], expires, purpose)
+        token = download_token(self.secret, record.id, record.result.filename, expires, purpose)
         root = (self.public_url or base).rstrip("/")
         return {"url": f"{root}/v1/exports/{record.id}/file?token={token}", "expires_at": rfc3339(expires)}
 
     def _of_store(self, record: Record, now: float) -> dict[str, Any] | None:
-        signed, result = self.signed.get(record.spec["store"]), record.result or {}
-        if signed is None or "files" in result:
+        signed, result = self.signed.get(record.spec.store), record.result
+        if signed is None or result is None or result.location is None or result.files:
             return None  # several files are one link only to this service
         lasts = signed.link_s if record.expires_at is None else min(signed.link_s, record.expires_at - now)
-        about = About(result["media_type"], result["filename"])
+        about = About(result.media_type, result.filename)
         try:
-            made = signed.sink.url(result["location"], lasts, about)
+            made = signed.sink.url(result.location, lasts, about)
         except FluxportError as error:
             # A link to this service does as well; why there is no other is for the operator to read.
             log.warning("the store signed no link: %s", error.message, extra={"task_id": record.id})

@@ -16,12 +16,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any
+from typing import Any, Unpack
 
 from fluxport import formats
+from fluxport.error_codes import Failure
 from fluxport.errors import Broken, Canceled, Conflict, Unavailable
-from fluxport.jobs.carry import completed, locations, put, watch
+from fluxport.jobs.carry import completed, put, watch
 from fluxport.jobs.exports import Exports
+from fluxport.jobs.outcome import Changes
 from fluxport.jobs.states import Status
 from fluxport.jobs.store import Caller, Record
 from fluxport.loops import attempt, background, keep_going
@@ -144,17 +146,17 @@ class Pushes:
         return self._ended(record)
 
     def _carry(self, record: Record, export: Export, confirm: Callable[[], None]) -> None:
-        sink = self.exports.stores[record.spec["store"]]
+        sink = self.exports.stores[record.spec.store]
         over = threading.Event()
         watcher = background("fluxport-watch", watch, self._store, record, export, over)
         try:
-            kept = put(export, sink, object_key(record, export.filename))
+            result = put(export, sink, object_key(record, export.filename))
         finally:
             over.set()
             watcher.join()
 
         def remove() -> None:
-            for location in locations(kept):
+            for location in result.locations:
                 sink.remove(location)
 
         try:
@@ -164,7 +166,7 @@ class Pushes:
             raise
         expires_at = self._store.clock() + self._keep_s
         try:
-            self._move(record, "completed", fence=record.fence, **completed(export, kept, expires_at))
+            self._move(record, "completed", fence=record.fence, **completed(result, expires_at))
         except Conflict:
             if self._store.get(record.id).status != "completed":  # canceled while the last bytes were stored
                 remove()
@@ -176,15 +178,16 @@ class Pushes:
         failure = as_failure(error)
         if isinstance(failure, Broken):
             log.error("push failed", exc_info=error, extra={"task_id": record.id})
-        told = {"code": failure.code, "message": failure.message, "retryable": failure.retryable}
-        counts = {} if export is None else {"rows": export.tally.rows, "bytes": export.tally.size_bytes}
+        changes: Changes = {"error": Failure.of(failure)}
+        if export is not None:
+            changes |= {"rows": export.tally.rows, "bytes": export.tally.size_bytes}
         with contextlib.suppress(Conflict):  # canceled meanwhile
-            self._move(record, "failed", error=told, **counts)
+            self._move(record, "failed", **changes)
         return self._ended(record)
 
-    def _move(self, record: Record, status: Status, **values: Any) -> None:
+    def _move(self, record: Record, status: Status, *, fence: int | None = None, **changes: Unpack[Changes]) -> None:
         """Change the state, as soon as the service's own database is there; Conflict if somebody else has."""
-        patiently(lambda: self._store.move(record.id, status, **values), self._stopped)
+        patiently(lambda: self._store.move(record.id, status, fence=fence, **changes), self._stopped)
 
     def _ended(self, record: Record) -> Record:
         self._held.discard(record.id)
@@ -194,7 +197,7 @@ class Pushes:
     def expire(self) -> None:
         """Fail what a dead process left."""
         for export_id in self._store.lost_pushes():
-            error = {"code": "holder_died", "message": "The service that held the connection ended.", "retryable": True}
+            error = Failure.of(Unavailable("The service that held the connection ended.", code="holder_died"))
             with contextlib.suppress(Conflict):
                 self._store.move(export_id, "failed", error=error)
             self._store.release_push(export_id)

@@ -88,17 +88,11 @@ def _next() -> sa.Select[Any]:
 _NEXT = _next()
 
 
-def put(connection: sa.Connection, record: Mapping[str, Any]) -> None:
-    """Queue the export, a row of the table of exports, and wake workers once the transaction is committed."""
-    row = {
-        "export_id": record["id"],
-        "connection": record["spec"]["connection"],
-        "owner": record["owner"],
-        "priority": record["priority"],
-        "asked_at": record["created_at"],
-        "due_at": 0.0,
-    }
-    connection.execute(_PUT, row)
+def put(connection: sa.Connection, *, export_id: str, reads: str, owner: str, priority: int, asked_at: float) -> None:
+    """Queue an export that ``reads`` from a connection of that name, and wake workers once the transaction is
+    committed."""
+    row = {"export_id": export_id, "connection": reads, "owner": owner, "priority": priority, "asked_at": asked_at}
+    connection.execute(_PUT, row | {"due_at": 0.0})
     wake(connection)
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any
@@ -21,7 +21,8 @@ from zoneinfo import ZoneInfo
 import sqlalchemy as sa
 
 from fluxport.auth.scopes import EVERYTHING
-from fluxport.errors import FluxportError
+from fluxport.error_codes import Failure
+from fluxport.errors import FluxportError, Refused
 from fluxport.jobs.request import ExportRequest
 from fluxport.jobs.store import Caller, Record
 
@@ -103,7 +104,7 @@ class Scheduler:
         except FluxportError as error:
             if error.retryable and not last_try:
                 raise
-            self._fail(schedule, key, error.code, error.message)
+            self._fail(schedule, key, error)
 
     def tell_missed(
         self, schedule: Schedule, missed: Sequence[datetime], why: str, unless: Callable[[sa.Connection], bool]
@@ -115,15 +116,14 @@ class Scheduler:
         span = first if len(missed) == 1 else f"{first} to {last}"
         message = f"{runs} missed because {why}: {span}."
         key = f"{key_prefix(schedule.name)}missed:{_utc(missed[-1])}"
-        if self._fail(schedule, key, "schedule_missed", message, unless) is not None:
+        if self._fail(schedule, key, Refused(message, code="schedule_missed"), unless) is not None:
             log.warning("schedule %s: %s", schedule.name, message)
 
     def _fail(
         self,
         schedule: Schedule,
         key: str,
-        code: str,
-        message: str,
+        error: FluxportError,
         unless: Callable[[sa.Connection], bool] = lambda _: False,
     ) -> Record | None:
         caller = schedule.caller
@@ -132,7 +132,7 @@ class Scheduler:
             caller,
             door=DOOR,
             key=(key, _digest(key)),
-            error={"code": code, "message": message, "retryable": False},
+            error=replace(Failure.of(error), retryable=False),  # nothing tries it again
             unless=unless,
         )
 
@@ -153,7 +153,7 @@ def described(schedule: Schedule, last: Record | None, now: datetime) -> dict[st
             "export_id": last.id,
             "status": last.status,
             "created_at": rfc3339(last.created_at),
-            "error": last.error,
+            "error": last.error and last.error.to_json(),
         },
     }
 

@@ -13,7 +13,7 @@ import secrets
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Unpack
 
 import sqlalchemy as sa
 
@@ -21,8 +21,10 @@ from fluxport import migrations
 from fluxport.auth.keys import Key
 from fluxport.auth.scopes import allows
 from fluxport.auth.signing import SigningKey
-from fluxport.errors import Conflict, Forbidden, NotFound, TooMany, Unavailable, Unprocessable
+from fluxport.error_codes import Failure
+from fluxport.errors import Broken, Conflict, Forbidden, NotFound, TooMany, Unavailable, Unprocessable
 from fluxport.jobs import queue
+from fluxport.jobs.outcome import Changes, FailedAttempt, Result
 from fluxport.jobs.request import ExportRequest
 from fluxport.jobs.states import ACTIVE, FINAL, Phase, Status, leading_to
 from fluxport.spec import ExportSpec
@@ -50,16 +52,12 @@ _CREATE_LOCK = 0x666C7578
 FORGET_AT_ONCE = 500
 PROBE_BYTES = 1024
 # Reasons of attempts that nothing outside ended: they use up none of the tries.
-WORKER_LOST = {
-    "code": "worker_lost",
-    "message": "The worker that carried this attempt ended, or gave no sign of life.",
-    "retryable": True,
-}
-WORKER_STOPPED = {
-    "code": "worker_stopped",
-    "message": "The worker was stopped before the end; the export went back to the queue.",
-    "retryable": True,
-}
+WORKER_LOST = Failure.of(
+    Unavailable("The worker that carried this attempt ended, or gave no sign of life.", code="worker_lost")
+)
+WORKER_STOPPED = Failure.of(
+    Unavailable("The worker was stopped before the end; the export went back to the queue.", code="worker_stopped")
+)
 EVENT_KINDS: dict[Status, str] = {"completed": "completed", "failed": "failed", "canceled": "canceled"}
 
 
@@ -124,17 +122,17 @@ class Record:
     stored: bool
     status: Status
     phase: str | None
-    spec: dict[str, Any]
+    spec: ExportSpec
     priority: int
     counted: bool
     fence: int
     rows: int
     rows_total: int | None
     bytes: int
-    result: dict[str, Any] | None
+    result: Result | None
     attempts: int
-    attempt_errors: list[dict[str, Any]]
-    error: dict[str, Any] | None
+    attempt_errors: tuple[FailedAttempt, ...]
+    error: Failure | None
     notify: dict[str, Any]
     request_id: str
     trace_id: str
@@ -143,9 +141,6 @@ class Record:
     started_at: float | None
     finished_at: float | None
     expires_at: float | None
-
-    def export_spec(self) -> ExportSpec:
-        return ExportSpec(**self.spec)
 
 
 def visible(caller: Caller) -> sa.ColumnElement[bool]:
@@ -293,7 +288,14 @@ class Store:
             if unless_active is not None:
                 self._check_alone(connection, caller.owner, unless_active)
             record = self._insert(connection, asked, caller, door, idempotency)
-            queue.put(connection, dataclasses.asdict(record))
+            queue.put(
+                connection,
+                export_id=record.id,
+                reads=record.spec.connection,
+                owner=record.owner,
+                priority=record.priority,
+                asked_at=record.created_at,
+            )
             return record, True
 
     def create_failed(
@@ -303,7 +305,7 @@ class Store:
         *,
         door: str,
         key: tuple[str, str],
-        error: Mapping[str, Any],
+        error: Failure,
         unless: Callable[[sa.Connection], bool] = lambda _: False,
     ) -> Record | None:
         """An export that ended before it could begin, once for each ``key``; None if ``unless``, asked in the same
@@ -315,7 +317,7 @@ class Store:
             if (known := self._by_key(connection, caller, *key)) is not None:
                 return known
             record = self._insert(connection, asked, caller, door, key)
-            record = self._move(connection, record.id, "failed", error=dict(error))
+            record = self._move(connection, record.id, "failed", error=error)
         log_end(record)
         return record
 
@@ -363,7 +365,7 @@ class Store:
             stored=False,
             status="running",
             phase="reading",
-            spec=dataclasses.asdict(spec),
+            spec=spec,
             priority=ExportRequest(spec).priority,
             counted=False,
             fence=1,
@@ -372,7 +374,7 @@ class Store:
             bytes=0,
             result=None,
             attempts=1,
-            attempt_errors=[],
+            attempt_errors=(),
             error=None,
             notify={},
             request_id=caller.request_id,
@@ -384,8 +386,9 @@ class Store:
             expires_at=None,
         )
         with transaction(self.engine) as connection:
-            connection.execute(_INSERT, {name: value for name, value in vars(record).items() if value is not None})
-            self._note(connection, "export", record.owner, "begun", record, None)  # its bytes leave while it runs
+            row = _columns({name: value for name, value in vars(record).items() if value is not None})
+            connection.execute(_INSERT, row)
+            self._note(connection, "export", record.owner, "begun", record)  # its bytes leave while it runs
         return record
 
     def _lock(self, connection: sa.Connection) -> None:
@@ -582,8 +585,10 @@ class Store:
         missing = ended - len(record.attempt_errors)
         if missing <= 0:
             return record
-        reasons = [*record.attempt_errors, *[WORKER_LOST | {"at": self.clock()}] * missing]
-        connection.execute(sa.update(exports).where(exports.c.id == record.id).values(attempt_errors=reasons))
+        lost = FailedAttempt.now(WORKER_LOST, self.clock())
+        reasons = (*record.attempt_errors, *[lost] * missing)
+        values = _columns({"attempt_errors": reasons})
+        connection.execute(sa.update(exports).where(exports.c.id == record.id).values(values))
         return replace(record, attempt_errors=reasons)
 
     def take(
@@ -598,8 +603,9 @@ class Store:
         for export_id in set(ids) - {record.id for record in taken}:
             if (record := self._get(connection, export_id)).status in ACTIVE:  # not ended at this very moment
                 self._with_lost_attempts(connection, record, record.attempts)
-                message = f"{record.attempts} workers died over it."
-                error = {"code": "workers_died", "message": message, "retryable": False}
+                error = Failure.of(
+                    Broken(f"{record.attempts} workers ended while they carried it out.", code="workers_died")
+                )
                 given_up.append(self._move(connection, export_id, "failed", error=error))
         if taken:
             queue.take(connection, [record.id for record in taken], worker)
@@ -612,12 +618,12 @@ class Store:
         *,
         fence: int | None = None,
         audited: Mapping[str, Any] | None = None,
-        **values: Any,
+        **changes: Unpack[Changes],
     ) -> Record:
         """Change the state and tell it as an event; Conflict if the table or the fence does not allow it. ``audited``
         is what only the audit has of an end."""
         with transaction(self.engine) as connection:
-            record = self._move(connection, export_id, status, fence=fence, audited=audited, **values)
+            record = self._move(connection, export_id, status, fence=fence, audited=audited, **changes)
         if status in EVENT_KINDS:
             log_end(record)
         return record
@@ -630,11 +636,10 @@ class Store:
         *,
         fence: int | None = None,
         audited: Mapping[str, Any] | None = None,
-        **values: Any,
+        **changes: Unpack[Changes],
     ) -> Record:
-        if status in FINAL and status != "expired":
-            values = {"finished_at": self.clock(), "phase": None} | values
-        values = {"status": status, **values}
+        ended = {"finished_at": self.clock(), "phase": None} if status in FINAL and status != "expired" else {}
+        values = _columns({"status": status, **ended, **changes})
         given = {"of": export_id, "at_fence": fence} | {f"new_{name}": value for name, value in values.items()}
         changed = connection.execute(_change(status, fence is not None, tuple(values)), given).one_or_none()
         if changed is None:
@@ -642,8 +647,13 @@ class Store:
             raise Conflict(f"This export is {record.status} and cannot become {status}.", code="wrong_state")
         record = _record(changed)
         if status in EVENT_KINDS:
-            self._tell(connection, export_id, EVENT_KINDS[status], {"status": status, "error": record.error})
-            self._note(connection, "export", record.owner, status, record, values.get("result"), **(audited or {}))
+            self._tell(
+                connection,
+                export_id,
+                EVENT_KINDS[status],
+                {"status": status, "error": record.error and record.error.to_json()},
+            )
+            self._note(connection, "export", record.owner, status, record, **(audited or {}))
             if record.stored:
                 queue.end(connection, export_id, status, record.notify)
             # Others that end wait for these rows until the transaction does, so they come last.
@@ -673,14 +683,15 @@ class Store:
             found = self._get(connection, export_id)
             return found.status if found.fence == fence else None
 
-    def attempt_failed(self, export_id: str, fence: int, error: Mapping[str, Any]) -> None:
-        """Keep the reason of an attempt that will be followed by another."""
+    def attempt_failed(self, export_id: str, fence: int, error: Failure) -> None:
+        """Record the reason of an attempt that will be followed by another."""
         with transaction(self.engine) as connection:
             record = self._get(connection, export_id)
+            reasons = (*record.attempt_errors, FailedAttempt.now(error, self.clock()))
             connection.execute(
                 sa.update(exports)
                 .where(exports.c.id == export_id, exports.c.fence == fence)
-                .values(attempt_errors=[*record.attempt_errors, {**error, "at": self.clock()}])
+                .values(_columns({"attempt_errors": reasons}))
             )
 
     def _tell(self, connection: sa.Connection, export_id: str, kind: str, data: Mapping[str, Any]) -> None:
@@ -715,8 +726,11 @@ class Store:
         """Note that a link was issued now, or as early as that is later than ``after`` (Unix seconds)."""
         with transaction(self.engine) as connection:
             record = self._get(connection, export_id)
-            result = {**(record.result or {}), "link_issued_at": max(int(self.clock()), after + 1)}
-            connection.execute(sa.update(exports).where(exports.c.id == export_id).values(result=result))
+            if record.result is None:
+                return record
+            result = replace(record.result, link_issued_at=max(int(self.clock()), after + 1))
+            values = _columns({"result": result})
+            connection.execute(sa.update(exports).where(exports.c.id == export_id).values(values))
             return replace(record, result=result)
 
     def use_link(self, token_sha256: str, export_id: str, expires_at: float) -> bool:
@@ -794,7 +808,7 @@ class Store:
         """One line of the audit: the export's file, or part of it, begins to leave or has left."""
         record = replace(record, address=address)
         with transaction(self.engine) as connection:
-            self._note(connection, "download", record.owner, outcome, record, record.result, **more)
+            self._note(connection, "download", record.owner, outcome, record, **more)
 
     def _note(
         self,
@@ -803,19 +817,18 @@ class Store:
         owner: str,
         outcome: str,
         record: Record,
-        result: Mapping[str, Any] | None,
         **more: Any,
     ) -> None:
         """Who, what source and filters, which columns, how much, where to, from where, and how it ended."""
         detail = {
             "door": record.door,
-            "source": {name: record.spec.get(name) for name in ("query", "dataset", "connection", "params")},
-            "format": record.spec["format"],
-            "store": record.spec["store"] if record.stored else None,
-            "columns": [column["name"] for column in (result or {}).get("columns", [])],
+            "source": {name: getattr(record.spec, name) for name in ("query", "dataset", "connection", "params")},
+            "format": record.spec.format,
+            "store": record.spec.store if record.stored else None,
+            "columns": [column["name"] for column in record.result.columns] if record.result else [],
             "rows": record.rows,
             "bytes": record.bytes,
-            "error_code": (record.error or {}).get("code"),
+            "error_code": record.error and record.error.code,
             **more,
         }
         row = {
@@ -855,13 +868,13 @@ def _measured(record: Record) -> measures.Ended:
     ended = record.created_at if record.finished_at is None else record.finished_at
     return measures.Ended(
         canceled=record.status == "canceled",
-        error_code=record.error["code"] if record.status == "failed" and record.error else None,
-        format=record.spec["format"],
-        source=record.spec["connection"],
+        error_code=record.error.code if record.status == "failed" and record.error else None,
+        format=record.spec.format,
+        source=record.spec.connection,
         rows=record.rows,
         size_bytes=record.bytes,
         duration_s=max(ended - began, 0.0),
-        upload_s=(record.result or {}).get("upload_s"),
+        upload_s=None if record.result is None else record.result.upload_s,
     )
 
 
@@ -872,11 +885,32 @@ def log_end(record: Record) -> None:
         "trace_id": record.trace_id,
         "rows": record.rows,
         "bytes": record.bytes,
-        "error_code": (record.error or {}).get("code"),
+        "error_code": record.error and record.error.code,
         "duration_ms": round(_measured(record).duration_s * 1000, 1),
     }
     log.info("export %s", record.status, extra=fields)
 
 
 def _record(row: Any) -> Record:
-    return Record(**{f.name: getattr(row, f.name) for f in dataclasses.fields(Record)})
+    """A row of the table, its JSON typed; :func:`_columns` is the way back."""
+    found = {f.name: getattr(row, f.name) for f in dataclasses.fields(Record)}
+    found["spec"] = ExportSpec(**found["spec"])
+    found["attempt_errors"] = tuple(FailedAttempt.from_json(reason) for reason in found["attempt_errors"])
+    found["error"] = found["error"] and Failure.from_json(found["error"])
+    found["result"] = found["result"] and Result.from_json(found["result"])
+    return Record(**found)
+
+
+def _columns(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Fields of a record as the table has them."""
+    return {
+        name: _JSON[name](value) if name in _JSON and value is not None else value for name, value in values.items()
+    }
+
+
+_JSON: dict[str, Callable[[Any], Any]] = {
+    "spec": dataclasses.asdict,
+    "result": Result.to_json,
+    "error": Failure.to_json,
+    "attempt_errors": lambda reasons: [reason.to_json() for reason in reasons],
+}

@@ -14,10 +14,12 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from fluxport.delivery.email import EmailOptions, check_recipient, send_email
-from fluxport.delivery.letter import Failure, Mail, SentFile
+from fluxport.delivery.letter import Mail, SentFile
 from fluxport.delivery.push import Upload, check_upload, send_file
 from fluxport.delivery.webhook import WebhookEvent, WebhookOptions, check_url, retry_delays, send_webhook
+from fluxport.error_codes import Failure
 from fluxport.errors import FluxportError, Refused
+from fluxport.jobs.outcome import Result
 from fluxport.jobs.store import Record, Store
 from fluxport.jobs.view import job_json, unix
 from fluxport.pipeline import as_failure
@@ -144,8 +146,7 @@ class Teller:
         if record.status == "completed" and record.result is not None:
             outcome = self._file(record, record.result, sent)
         else:
-            error = record.error or {}
-            outcome = Failure(error.get("code", "failed"), error.get("message", "The export failed."))
+            outcome = record.error or Failure("failed", "The export failed.")
         return Mail(
             recipient=recipient,
             export_id=record.id,
@@ -155,31 +156,34 @@ class Teller:
             finished_at=record.finished_at or record.created_at,
         )
 
-    def _file(self, record: Record, result: dict[str, Any], sent: FileBytes) -> SentFile:
+    def _file(self, record: Record, result: Result, sent: FileBytes) -> SentFile:
         link = self.link(record)
-        sink, location = self.stores[record.spec["store"]], result["location"]
+        sink, location = self.stores[record.spec.store], result.location
+        assert location is not None  # it is stored
         return SentFile(
-            name=result["filename"],
-            media_type=result["media_type"],
-            rows=result["rows"],
-            size_bytes=result["bytes"],
-            sha256=result["sha256"],
+            name=result.filename,
+            media_type=result.media_type,
+            rows=result.rows,
+            size_bytes=result.bytes,
+            sha256=result.sha256,
             link=link["url"] if link else None,
             link_expires_at=unix(link["expires_at"]) if link else None,
-            chunks=(lambda: sent.counted(sink.open(location))) if self.attach and "files" not in result else None,
-            warnings=tuple(warning["message"] for warning in result["warnings"]),
+            chunks=(lambda: sent.counted(sink.open(location))) if self.attach and not result.files else None,
+            warnings=tuple(warning["message"] for warning in result.warnings),
         )
 
     def _upload(self, record: Record, sent: FileBytes) -> None:
         """Send the file to the caller's own URL."""
-        result = record.result or {}
+        result = record.result
+        assert result is not None  # only an export that is complete has an upload
+        assert result.location is not None
         send_file(
             self.webhooks,
             Upload(**record.notify["upload"]),
-            sent.counted(self.stores[record.spec["store"]].open(result["location"])),
-            size_bytes=result["bytes"],
-            sha256=result["sha256"],
-            media_type=result["media_type"],
+            sent.counted(self.stores[record.spec.store].open(result.location)),
+            size_bytes=result.bytes,
+            sha256=result.sha256,
+            media_type=result.media_type,
             now=self.store.clock(),
         )
 

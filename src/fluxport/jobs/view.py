@@ -6,17 +6,17 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from fluxport.jobs.outcome import StoredFile
 from fluxport.jobs.request import PRIORITIES
 from fluxport.jobs.store import Record
+from fluxport.spec import ExportSpec
 
 
 def job_json(record: Record, download: dict[str, Any] | None = None) -> dict[str, Any]:
     """Every field, always there; times RFC 3339 UTC; ``percent`` and ``eta_s`` only from a total that is known."""
-    result = record.result or {}
+    result, spec = record.result, record.spec
     complete = record.status in ("completed", "expired")
-    files = []
-    if complete and result:
-        files = [_file(file) for file in result.get("files", (result,))]
+    files = [_file(file) for file in result.parts] if complete and result else []
     # A total that others have outgrown since it was counted is none.
     total = record.rows_total if record.rows <= (record.rows_total or 0) or record.rows_total == 0 else None
     percent = 100.0 if complete else round(100 * record.rows / total, 1) if total else None
@@ -24,22 +24,22 @@ def job_json(record: Record, download: dict[str, Any] | None = None) -> dict[str
         "id": record.id,
         "status": record.status,
         "phase": record.phase if record.status == "running" else None,
-        "source": _source(record.spec),
-        "format": record.spec["format"],
-        "compression": record.spec["compression"],
-        "options": record.spec["options"],
+        "source": _source(spec),
+        "format": spec.format,
+        "compression": spec.compression,
+        "options": dict(spec.options),
         "rows": record.rows,
         "rows_total": total,
         "bytes": record.bytes,
         "percent": percent,
         "eta_s": _eta(record),
         "files": files,
-        "columns": result.get("columns", []),
-        "warnings": result.get("warnings", []),
-        "truncated": bool(result.get("truncated")),
+        "columns": list(result.columns) if result else [],
+        "warnings": list(result.warnings) if result else [],
+        "truncated": result is not None and result.truncated,
         "attempts": record.attempts,
-        "attempt_errors": [reason | {"at": rfc3339(reason["at"])} for reason in record.attempt_errors],
-        "error": record.error,
+        "attempt_errors": [reason.to_json() | {"at": rfc3339(reason.at)} for reason in record.attempt_errors],
+        "error": record.error and record.error.to_json(),
         "download": download,
         "created_at": rfc3339(record.created_at),
         "started_at": rfc3339(record.started_at),
@@ -53,27 +53,25 @@ def job_json(record: Record, download: dict[str, Any] | None = None) -> dict[str
 _PRIORITY_NAMES = {number: name for name, number in PRIORITIES.items()}
 
 
-def _file(stored: Mapping[str, Any]) -> dict[str, Any]:
+def _file(stored: StoredFile) -> dict[str, Any]:
     """One file; of a stream, and of what an older version stored, nothing says by what it was compared."""
     return {
-        "name": stored["filename"],
-        "rows": stored["rows"],
-        "bytes": stored["bytes"],
-        "sha256": stored["sha256"],
-        "verified": stored.get("verified"),
+        "name": stored.filename,
+        "rows": stored.rows,
+        "bytes": stored.bytes,
+        "sha256": stored.sha256,
+        "verified": stored.verified,
     }
 
 
-def _source(spec: dict[str, Any]) -> dict[str, Any]:
-    if (series := spec.get("series")) is not None:
-        return dict(series)
-    if (pushed := spec.get("pushed")) is not None:
-        return {"pushed": pushed}
-    if (dataset := spec.get("dataset")) is not None:
-        return {"dataset": dataset, "params": spec["params"]}
-    return {"query": spec["query"], "connection": spec["connection"]} | (
-        {"params": spec["params"]} if spec["params"] else {}
-    )
+def _source(spec: ExportSpec) -> dict[str, Any]:
+    if spec.series is not None:
+        return dict(spec.series)
+    if spec.pushed is not None:
+        return {"pushed": spec.pushed}
+    if spec.dataset is not None:
+        return {"dataset": spec.dataset, "params": spec.params}
+    return {"query": spec.query, "connection": spec.connection} | ({"params": spec.params} if spec.params else {})
 
 
 def _eta(record: Record) -> float | None:

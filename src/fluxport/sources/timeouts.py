@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fluxport.durations import seconds
-from fluxport.errors import Unavailable
+from fluxport.errors import TimedOut
 
 CONNECT_TIMEOUT_S, READ_TIMEOUT_S = 10.0, 300.0
 LONGEST_S = 30 * 86_400.0
@@ -35,8 +35,8 @@ def refused(option: str) -> str:
     return f"option {option!r} takes a time such as 10s, 500ms or 1m30s"
 
 
-def late() -> Unavailable:
+def late() -> TimedOut:
     """What has met its deadline."""
-    return Unavailable(
+    return TimedOut(
         "The query did not end within its time limit; ask for fewer rows or more time.", code="deadline", again=False
     )

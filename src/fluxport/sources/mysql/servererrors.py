@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fluxport.errors import FluxportError, QueryFailed, Unavailable
+from fluxport.errors import FluxportError, QueryFailed, TimedOut, Unavailable
 
 # number -> (code, sentence) of errors that stay whatever is retried
 _REJECTED: dict[int, tuple[str, str]] = {
@@ -85,7 +85,9 @@ class ServerError(Exception):
         detail = f"{self.text} (error {self.number}, state {self.state})"
         if self.number in _PASSING:
             code, sentence = _PASSING[self.number]
-            return Unavailable(f"{sentence} (error {self.number}).", code=code, detail=detail, again=code != "deadline")
+            late = code == "deadline"
+            family = TimedOut if late else Unavailable
+            return family(f"{sentence} (error {self.number}).", code=code, detail=detail, again=not late)
         if self.state.startswith("08"):
             return Unavailable(
                 f"The database lost the connection (error {self.number}).", code="source_lost", detail=detail

@@ -1,0 +1,73 @@
+"""One registry says what each error code means, and every edge reads it there."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import re
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pyarrow.flight as fl
+import pytest
+
+from fluxport import errors
+from fluxport.error_codes import FAMILIES, Failure, family_of
+from fluxport.errors import FluxportError
+from fluxport.grpc.answers import status_of
+
+ROOT = Path(__file__).parent.parent
+
+
+def _generate() -> Any:
+    spec = importlib.util.spec_from_file_location("docs_generate", ROOT / "docs/generate.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_every_error_that_the_source_raises_is_registered_with_its_family() -> None:
+    raised = {(item.code, item.family) for item in _generate().raised()}
+    registered = {(code, family) for code, families in FAMILIES.items() for family in families}
+    assert raised <= registered
+
+
+def test_nothing_is_registered_that_the_source_does_not_raise() -> None:
+    raised = {item.code for item in _generate().raised()}
+    texts = "\n".join(path.read_text() for path in (ROOT / "src").rglob("*.py") if path.name != "error_codes.py")
+    dynamic = re.compile("(webhook|upload)_not_public")  # the code is made of what the target is for
+    unknown = {code for code in FAMILIES if code not in raised and f'"{code}"' not in texts}
+    assert not {code for code in unknown if not dynamic.fullmatch(code)}
+
+
+ALL = sorted({family for families in FAMILIES.values() for family in families}, key=lambda family: family.__name__)
+
+
+@pytest.mark.parametrize("family", ALL)
+def test_a_family_means_something_at_every_edge(family: type[FluxportError]) -> None:
+    error = family("A sentence.")
+    assert error.status == 499 or HTTPStatus(error.status)
+    assert isinstance(status_of(error), grpc.StatusCode)
+    assert issubclass(getattr(fl, error.flight_error), fl.FlightError)
+    assert error.exit_code in (1, 2, 3)
+
+
+def test_an_error_comes_back_from_its_record_as_what_it_was() -> None:
+    for code, families in FAMILIES.items():
+        retried = {family.retryable for family in families}
+        for family in families:
+            error = family("A sentence.", code=code)
+            recorded = Failure.from_json(json.loads(json.dumps(Failure.of(error).to_json())))
+            found = recorded.error()
+            assert (found.code, found.message, found.retryable) == (code, "A sentence.", family.retryable)
+            if len(families) == 1 or len(retried) == len(families):
+                assert type(found) is family
+
+
+def test_a_code_that_is_not_registered_is_known_by_whether_it_may_pass() -> None:
+    assert family_of("a_plug_in's", retryable=True) is errors.Unavailable
+    assert family_of("a_plug_in's", retryable=False) is errors.Refused
