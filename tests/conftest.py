@@ -19,6 +19,9 @@ from service_support import emulator, service
 from sftp_server import Sftp, proftpd_server, sftp_server
 from store_support import s3_environ
 
+# A package of its own, which test_stranger.py installs and tests.
+collect_ignore = ["stranger_format"]
+
 # Whatever else the machine does: how long an example takes says nothing about it.
 settings.register_profile("unhurried", settings.default, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("unhurried")

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import itertools
 import os
-import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -17,6 +15,7 @@ import pymysql
 from fluxport.findings import Finding, Findings
 from fluxport.sources import open_source
 from fluxport.stages import Limits
+from fluxport.testing.sources import wait_until as wait_until  # noqa: PLC0414  other test files import it here
 from services import require_mariadb
 
 _NUMBERS = itertools.count()
@@ -90,14 +89,3 @@ def read_all(
     finally:
         source.close()
     return table, list(findings)
-
-
-def wait_until(condition: Any, seconds: float = 30.0) -> bool:
-    """Whether ``condition()`` became true within ``seconds``; for what only the server knows and does not announce."""
-    until = time.monotonic() + seconds
-    tick = threading.Event()
-    while not condition():
-        if time.monotonic() > until:
-            return False
-        tick.wait(0.02)
-    return True

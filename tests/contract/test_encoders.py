@@ -1,62 +1,19 @@
-"""One suite for every format: whole files, the same bytes, nothing pulled ahead, nothing left behind."""
+"""The contract of formats, run on every built-in one with a reader that is not ours."""
 
 from __future__ import annotations
 
 import csv
-import dataclasses
-import datetime
-import decimal
 import io
-import itertools
 import json
-import random
-import re
-import threading
-from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple
+from collections.abc import Callable
 
 import openpyxl
 import polars
 import pyarrow as pa
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
-from fluxport import formats
-from fluxport.errors import Refused, Unavailable
-from fluxport.findings import Findings
 from fluxport.formats import FORMATS
-from fluxport.formats.options import CommonOptions
-from fluxport.stages import FIELD_KIND, Batches, Encoder
-
-NAMES = list(FORMATS)
-ROWS_AHEAD_MAX = 300_000  # what an encoder may have pulled when its first bytes come: a few slices
-UNIQUE_NAMES = ("jsonl", "json", "xlsx", "parquet")
-
-
-def encoder(name: str, findings: Findings | None = None, **given: Any) -> Encoder:
-    return formats.encoder(name, formats.options(name, given), findings if findings is not None else Findings())
-
-
-def cut(batch: pa.RecordBatch, sizes: Iterable[int]) -> Batches:
-    """``batch`` in pieces of ``sizes`` rows, then the rest; every second one in buffers of its own."""
-    start = 0
-    for number, size in enumerate(itertools.chain(sizes, (batch.num_rows,))):
-        part = batch.slice(start, size)
-        if part.num_rows:
-            yield pa.concat_batches([part, part.slice(0, 0)]) if number % 2 else part
-        start += part.num_rows
-
-
-def encoded(name: str, batch: pa.RecordBatch, sizes: Iterable[int] = (), **given: Any) -> bytes:
-    return b"".join(encoder(name, **given).encode(batch.schema, cut(batch, sizes)))
-
-
-class ReadBack(NamedTuple):
-    """What a program that is not ours finds in a file; ``names`` is None where the format cannot say."""
-
-    names: list[str] | None
-    rows: int
+from fluxport.testing import FormatCase, FormatContract, ReadBack
 
 
 def read_json(data: bytes) -> ReadBack:
@@ -95,252 +52,26 @@ def read_arrow(data: bytes) -> ReadBack:
     return ReadBack(table.schema.names, table.num_rows)
 
 
-READERS: dict[str, Callable[[bytes], ReadBack]] = {
-    "csv": read_separated(","),
-    "tsv": read_separated("\t"),
-    "jsonl": read_jsonl,
-    "json": read_json,
-    "xlsx": read_xlsx,
-    "parquet": read_parquet,
-    "arrow": read_arrow,
-}
+CASES = [
+    FormatCase("csv", read_separated(","), repeated_names=True),
+    FormatCase("tsv", read_separated("\t"), repeated_names=True),
+    FormatCase("jsonl", read_jsonl, names_without_rows=False),
+    FormatCase("json", read_json, names_without_rows=False),
+    FormatCase("xlsx", read_xlsx),
+    FormatCase("parquet", read_parquet),
+    FormatCase("arrow", read_arrow, repeated_names=True),
+]
 
 
-def mixed(rows: int) -> pa.RecordBatch:
-    """Every kind of column a query gives, with nulls."""
-    chance = random.Random(7)
-
-    def some(make: Callable[[], Any], kind: pa.DataType) -> pa.Array:
-        return pa.array([None if chance.random() < 0.15 else make() for _ in range(rows)], kind)
-
-    moment = datetime.datetime(2026, 1, 31, 23, 59, 59, 123456)
-    columns = {
-        "int": some(lambda: chance.randint(-(2**63), 2**63 - 1), pa.int64()),
-        "small": some(lambda: chance.randint(0, 255), pa.uint8()),
-        "flag": some(lambda: chance.random() < 0.5, pa.bool_()),
-        "float": some(lambda: chance.choice([0.1, -0.0, 1e300, 5.0, chance.random()]), pa.float64()),
-        "decimal": some(lambda: decimal.Decimal(chance.randint(-(10**9), 10**9)).scaleb(-2), pa.decimal128(20, 2)),
-        "text": some(lambda: chance.choice(["", "plain", 'quo"ted', "line\nfeed", "Ünïcode 😀", "<&>"]), pa.string()),
-        "moment": some(lambda: moment + datetime.timedelta(seconds=chance.randint(0, 10**8)), pa.timestamp("us")),
-        "zoned": some(lambda: moment.replace(tzinfo=datetime.UTC), pa.timestamp("ms", "UTC")),
-        "date": some(lambda: moment.date() + datetime.timedelta(days=chance.randint(0, 999)), pa.date32()),
-        "choice": some(lambda: chance.choice("abc"), pa.string()).dictionary_encode(),
-        "bytes": some(lambda: chance.randbytes(3), pa.binary()),
-    }
-    return pa.record_batch(columns)
+@pytest.fixture(params=CASES, ids=lambda case: case.name)
+def subject(request: pytest.FixtureRequest) -> FormatCase:
+    found: FormatCase = request.param
+    return found
 
 
-def long(rows: int) -> pa.RecordBatch:
-    """Few columns, enough rows for several slices of every encoder."""
-    ids = pa.array(range(rows), pa.int64())
-    return pa.record_batch(
-        {"id": ids, "name": ids.cast(pa.string()), "flag": pa.array([i % 3 == 0 for i in range(rows)])}
-    )
+def test_every_format_of_the_table_is_in_this_suite() -> None:
+    assert [case.name for case in CASES] == list(FORMATS.built_in)
 
 
-MIXED = mixed(400)
-LONG = long(150_000)
-
-
-@pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("rows", [0, 1, 400])
-def test_a_file_of_any_number_of_rows_is_read_by_others(name: str, rows: int) -> None:
-    """None included: the header is there where the format has one."""
-    found = READERS[name](encoded(name, MIXED.slice(0, rows)))
-    assert found.rows == rows
-    assert found.names in (MIXED.schema.names, None)
-    assert (found.names is None) == (name in ("jsonl", "json") and rows == 0)
-
-
-@pytest.mark.parametrize("name", NAMES)
-@settings(max_examples=20, suppress_health_check=[HealthCheck.too_slow], deadline=None)
-@given(sizes=st.lists(st.integers(0, 200), max_size=12))
-def test_bytes_do_not_depend_on_how_rows_were_cut(name: str, sizes: list[int]) -> None:
-    """Slices of large batches and batches of their own, empty ones too."""
-    assert encoded(name, MIXED, sizes) == encoded(name, MIXED)
-
-
-@pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("size", [999, 8_192, 70_000])
-def test_bytes_of_many_slices_do_not_depend_on_how_rows_were_cut(name: str, size: int) -> None:
-    """Where an encoder's own slices end is its affair alone."""
-    assert encoded(name, LONG, [size] * (LONG.num_rows // size)) == encoded(name, LONG)
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_the_same_rows_make_the_same_file_on_any_day(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No clock reaches the bytes."""
-    today = encoded(name, MIXED)
-    monkeypatch.setattr("time.time", lambda: 2_000_000_000.0)
-    assert encoded(name, MIXED) == today
-
-
-class Endless:
-    """Batches of LONG for ever, or until ``error`` after some; counts what is pulled and knows its end."""
-
-    def __init__(self, error_after: int | None = None) -> None:
-        self.error = Unavailable("the database went away")
-        self.rows = 0
-        self.pulled = 0
-        self.closed = False
-        self._error_after = error_after
-
-    def batches(self) -> Batches:
-        try:
-            for number in itertools.count():
-                if self.pulled == self._error_after:
-                    raise self.error
-                batch = LONG.slice(number * 8_000 % 144_000, 8_000)
-                self.pulled += 1
-                self.rows += batch.num_rows
-                yield batch
-        finally:
-            self.closed = True
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_nothing_is_pulled_before_it_is_asked_for_and_little_ahead(name: str) -> None:
-    """Calling encode pulls nothing; what is written comes soon after what was read."""
-    source = Endless()
-    chunks = encoder(name).encode(LONG.schema, source.batches())
-    assert source.pulled == 0
-    written = 0
-    for _ in range(30):
-        written += len(next(chunks))
-        assert source.rows <= ROWS_AHEAD_MAX + written  # every format writes more than a byte a row
-    chunks.close()
-
-
-@pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("taken", [1, 2, 10])
-def test_closing_half_way_closes_the_batches_and_leaves_no_thread(name: str, taken: int) -> None:
-    """The query ends on the server by this."""
-    threads = set(threading.enumerate())
-    source = Endless()
-    chunks = encoder(name).encode(LONG.schema, source.batches())
-    for _ in range(taken):
-        next(chunks)
-    chunks.close()
-    assert source.closed or source.pulled == 0
-    assert set(threading.enumerate()) == threads
-
-
-@pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("after", [0, 1, 30])
-def test_an_error_of_the_source_comes_up_as_itself(name: str, after: int) -> None:
-    """The same object, and no end of file is written after it: what came out cannot pass for whole."""
-    threads = set(threading.enumerate())
-    source = Endless(after)
-    chunks = encoder(name).encode(LONG.schema, source.batches())
-    with pytest.raises(Unavailable) as caught:
-        for _ in chunks:
-            pass
-    assert caught.value is source.error
-    assert source.closed
-    assert set(threading.enumerate()) == threads
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_an_unknown_option_is_refused_with_those_that_exist(name: str) -> None:
-    """For every format by the same table."""
-    with pytest.raises(Refused, match=r"this format knows: .*columns.*timezone") as caught:
-        formats.options(name, {"colour": "red"})
-    assert caught.value.code == "unknown_option"
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_the_format_keeps_its_word(name: str) -> None:
-    """Options are of the family, each with its description; each suffix leads to it, and its media type is one."""
-    assert isinstance(formats.options(name, {}), CommonOptions)
-    fields = {field.name: field for field in dataclasses.fields(formats.options_class(name))}
-    assert all(field.metadata["description"] for field in fields.values())
-    row = FORMATS[name]
-    inside = {row.compresses_inside} if row.compresses_inside else set()
-    assert inside | ({"sheet_name", "freeze_header", "autofilter"} if row.sheets else set()) <= fields.keys()
-    assert {formats.by_suffix(f"file{suffix}") for suffix in row.suffixes} == {name}
-    assert re.fullmatch(r"[a-z]+/[a-z0-9.+-]+", row.media_type)
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_repeated_names_are_kept_apart_where_the_format_needs_it(name: str) -> None:
-    """CSV and Arrow keep them; the others number them and tell."""
-    batch = pa.RecordBatch.from_arrays([pa.array([1]), pa.array([2]), pa.array([3])], names=["a", "b", "a"])
-    findings = Findings()
-    data = b"".join(encoder(name, findings).encode(batch.schema, cut(batch, ())))
-    if name in UNIQUE_NAMES:
-        assert READERS[name](data).names == ["a", "b", "a_1"]
-        assert [(f.code, f.column) for f in findings] == [("column_renamed", "a_1")]
-    else:
-        assert list(findings) == []
-        assert READERS[name](data).names == ["a", "b", "a"]
-
-
-TEXT, INT = pa.string(), pa.int32()
-EVERY_TYPE: dict[str, tuple[pa.DataType, Any]] = {
-    **{str(k): (k, 5) for k in (pa.int8(), pa.int16(), INT, pa.int64(), pa.uint8(), pa.uint16(), pa.uint32())},
-    "uint64": (pa.uint64(), 2**64 - 1),
-    **{str(k): (k, 0.5) for k in (pa.float16(), pa.float32(), pa.float64())},
-    "nan": (pa.float64(), float("nan")),
-    "infinity": (pa.float64(), float("-inf")),
-    "bool": (pa.bool_(), True),
-    "null": (pa.null(), None),
-    **{str(k): (k, "é") for k in (TEXT, pa.large_string(), pa.string_view())},
-    **{str(k): (k, b"\xff") for k in (pa.binary(), pa.large_binary(), pa.binary_view(), pa.binary(1))},
-    **{str(k): (k, decimal.Decimal("1.50")) for k in (pa.decimal32(5, 2), pa.decimal64(9, 2), pa.decimal128(38, 2))},
-    "decimal256": (pa.decimal256(65, 30), decimal.Decimal("12345678901234567890123456789012345.5")),
-    **{str(k): (k, datetime.date(1, 1, 1)) for k in (pa.date32(), pa.date64())},
-    **{f"time {u}": (pa.time32(u), datetime.time(23, 59, 59)) for u in ("s", "ms")},
-    **{f"time {u}": (pa.time64(u), datetime.time(23, 59, 59)) for u in ("us", "ns")},
-    **{f"timestamp {u}": (pa.timestamp(u), 1) for u in ("s", "ms", "us", "ns")},
-    **{f"zoned {u}": (pa.timestamp(u, "Europe/Berlin"), 1) for u in ("s", "ms", "us", "ns")},
-    **{f"duration {u}": (pa.duration(u), -3_020_399) for u in ("s", "ms", "us", "ns")},
-    "interval": (pa.month_day_nano_interval(), pa.MonthDayNano([1, 2, 3])),
-    "list": (pa.list_(INT), [1, None]),
-    "large list": (pa.large_list(TEXT), ["a"]),
-    "fixed list": (pa.list_(INT, 2), [1, 2]),
-    "list view": (pa.list_view(INT), [1]),
-    "struct": (pa.struct([("a", INT), ("b", TEXT)]), {"a": 1, "b": None}),
-    "map": (pa.map_(TEXT, INT), [("k", 1)]),
-    "nested": (pa.list_(pa.struct([("a", pa.list_(TEXT))])), [{"a": ["x"]}]),
-    "list of durations": (pa.list_(pa.duration("s")), [1]),
-    "dictionary": (pa.dictionary(pa.int8(), TEXT), "a"),
-    "dictionary of numbers": (pa.dictionary(INT, pa.int64()), 7),
-    "list of dictionary": (pa.list_(pa.dictionary(pa.int8(), TEXT)), ["a"]),
-    "uuid": (pa.uuid(), bytes(16)),
-}
-
-
-def every_array(kind: pa.DataType, value: Any) -> pa.Array:
-    return pa.array([value, None, value], kind)
-
-
-@pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("case", EVERY_TYPE)
-def test_every_arrow_type_is_accepted(name: str, case: str) -> None:
-    """Three rows of it beside a number, one null, are read by others; and so is none of it."""
-    kind, value = EVERY_TYPE[case]
-    batch = pa.record_batch({"x": every_array(kind, value), "n": pa.array([1, 2, 3])})
-    assert READERS[name](encoded(name, batch)).rows == 3
-    assert READERS[name](encoded(name, batch.slice(0, 0))).rows == 0
-    assert encoded(name, batch, [1, 1]) == encoded(name, batch)
-
-
-@pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize(
-    ("kind", "array"),
-    [
-        (b"json", pa.array(['{"a": [1, 2]}', None, "-5"])),
-        (b"wkb", pa.array(["0101000000", None, ""])),
-        (b"time", pa.array([3_020_399, None, -1], pa.duration("s"))),
-        (None, pa.RunEndEncodedArray.from_arrays([2, 3], ["a", "b"])),
-        (None, pa.array(['{"a":1}', None, "{}"]).cast(pa.json_())),
-    ],
-    ids=["json", "wkb", "time", "run ends", "json extension"],
-)
-def test_every_kind_of_column_is_accepted(name: str, kind: bytes | None, array: pa.Array) -> None:
-    """What sources tell beyond the Arrow type."""
-    field = pa.field("x", array.type, metadata={FIELD_KIND: kind} if kind else None)
-    batch = pa.RecordBatch.from_arrays(
-        [array, pa.array([1, 2, 3])], schema=pa.schema([field, pa.field("n", pa.int64())])
-    )
-    assert READERS[name](encoded(name, batch)).rows == 3
+class TestFormats(FormatContract):
+    pass

@@ -1,0 +1,293 @@
+"""The contract of a format: whole files, the same bytes, nothing pulled ahead, nothing left behind."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import decimal
+import functools
+import itertools
+import random
+import re
+import threading
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+import pytest
+
+from fluxport import formats
+from fluxport.errors import Refused, Unavailable
+from fluxport.findings import Findings
+from fluxport.formats import FORMATS
+from fluxport.formats.options import CommonOptions
+from fluxport.stages import FIELD_KIND, Batches, Encoder
+
+ROWS_AHEAD_MAX = 300_000  # what an encoder may have pulled when its first bytes come: a few slices
+
+
+class ReadBack(NamedTuple):
+    """What a program that is not ours finds in a file; ``names`` is None where the file cannot say."""
+
+    names: list[str] | None
+    rows: int
+
+
+@dataclass(frozen=True)
+class FormatCase:
+    """The format that is tested: its ``name`` in the table, and ``read``, a reader that is not its author's.
+
+    ``names_without_rows``: a file of no rows has the names of the columns. ``repeated_names``: columns may have the
+    same name; else the encoder numbers them and reports it.
+    """
+
+    name: str
+    read: Callable[[bytes], ReadBack]
+    names_without_rows: bool = True
+    repeated_names: bool = False
+
+
+def encoder(name: str, findings: Findings | None = None, **given: Any) -> Encoder:
+    return formats.encoder(name, formats.options(name, given), findings if findings is not None else Findings())
+
+
+def cut(batch: pa.RecordBatch, sizes: Iterable[int]) -> Batches:
+    """``batch`` in pieces of ``sizes`` rows, then the rest; every second one in buffers of its own."""
+    start = 0
+    for number, size in enumerate(itertools.chain(sizes, (batch.num_rows,))):
+        part = batch.slice(start, size)
+        if part.num_rows:
+            yield pa.concat_batches([part, part.slice(0, 0)]) if number % 2 else part
+        start += part.num_rows
+
+
+def encoded(name: str, batch: pa.RecordBatch, sizes: Iterable[int] = (), **given: Any) -> bytes:
+    return b"".join(encoder(name, **given).encode(batch.schema, cut(batch, sizes)))
+
+
+@functools.cache
+def mixed(rows: int = 400) -> pa.RecordBatch:
+    """Every kind of column a query gives, with nulls."""
+    chance = random.Random(7)
+
+    def some(make: Callable[[], Any], kind: pa.DataType) -> pa.Array:
+        return pa.array([None if chance.random() < 0.15 else make() for _ in range(rows)], kind)
+
+    moment = datetime.datetime(2026, 1, 31, 23, 59, 59, 123456)
+    columns = {
+        "int": some(lambda: chance.randint(-(2**63), 2**63 - 1), pa.int64()),
+        "small": some(lambda: chance.randint(0, 255), pa.uint8()),
+        "flag": some(lambda: chance.random() < 0.5, pa.bool_()),
+        "float": some(lambda: chance.choice([0.1, -0.0, 1e300, 5.0, chance.random()]), pa.float64()),
+        "decimal": some(lambda: decimal.Decimal(chance.randint(-(10**9), 10**9)).scaleb(-2), pa.decimal128(20, 2)),
+        "text": some(lambda: chance.choice(["", "plain", 'quo"ted', "line\nfeed", "Ünïcode 😀", "<&>"]), pa.string()),
+        "moment": some(lambda: moment + datetime.timedelta(seconds=chance.randint(0, 10**8)), pa.timestamp("us")),
+        "zoned": some(lambda: moment.replace(tzinfo=datetime.UTC), pa.timestamp("ms", "UTC")),
+        "date": some(lambda: moment.date() + datetime.timedelta(days=chance.randint(0, 999)), pa.date32()),
+        "choice": some(lambda: chance.choice("abc"), pa.string()).dictionary_encode(),
+        "bytes": some(lambda: chance.randbytes(3), pa.binary()),
+    }
+    return pa.record_batch(columns)
+
+
+@functools.cache
+def long(rows: int = 150_000) -> pa.RecordBatch:
+    """Few columns, enough rows for several slices of every encoder."""
+    ids = pa.array(range(rows), pa.int64())
+    return pa.record_batch(
+        {"id": ids, "name": ids.cast(pa.string()), "flag": pa.array([i % 3 == 0 for i in range(rows)])}
+    )
+
+
+class Endless:
+    """Batches of long() for ever, or until ``error`` after some; counts what is pulled and knows its end."""
+
+    def __init__(self, error_after: int | None = None) -> None:
+        self.error = Unavailable("the database went away")
+        self.rows = 0
+        self.pulled = 0
+        self.closed = False
+        self._error_after = error_after
+
+    def batches(self) -> Batches:
+        try:
+            for number in itertools.count():
+                if self.pulled == self._error_after:
+                    raise self.error
+                batch = long().slice(number * 8_000 % 144_000, 8_000)
+                self.pulled += 1
+                self.rows += batch.num_rows
+                yield batch
+        finally:
+            self.closed = True
+
+
+TEXT, INT = pa.string(), pa.int32()
+EVERY_TYPE: dict[str, tuple[pa.DataType, Any]] = {
+    **{str(k): (k, 5) for k in (pa.int8(), pa.int16(), INT, pa.int64(), pa.uint8(), pa.uint16(), pa.uint32())},
+    "uint64": (pa.uint64(), 2**64 - 1),
+    **{str(k): (k, 0.5) for k in (pa.float16(), pa.float32(), pa.float64())},
+    "nan": (pa.float64(), float("nan")),
+    "infinity": (pa.float64(), float("-inf")),
+    "bool": (pa.bool_(), True),
+    "null": (pa.null(), None),
+    **{str(k): (k, "é") for k in (TEXT, pa.large_string(), pa.string_view())},
+    **{str(k): (k, b"\xff") for k in (pa.binary(), pa.large_binary(), pa.binary_view(), pa.binary(1))},
+    **{str(k): (k, decimal.Decimal("1.50")) for k in (pa.decimal32(5, 2), pa.decimal64(9, 2), pa.decimal128(38, 2))},
+    "decimal256": (pa.decimal256(65, 30), decimal.Decimal("12345678901234567890123456789012345.5")),
+    **{str(k): (k, datetime.date(1, 1, 1)) for k in (pa.date32(), pa.date64())},
+    **{f"time {u}": (pa.time32(u), datetime.time(23, 59, 59)) for u in ("s", "ms")},
+    **{f"time {u}": (pa.time64(u), datetime.time(23, 59, 59)) for u in ("us", "ns")},
+    **{f"timestamp {u}": (pa.timestamp(u), 1) for u in ("s", "ms", "us", "ns")},
+    **{f"zoned {u}": (pa.timestamp(u, "Europe/Berlin"), 1) for u in ("s", "ms", "us", "ns")},
+    **{f"duration {u}": (pa.duration(u), -3_020_399) for u in ("s", "ms", "us", "ns")},
+    "interval": (pa.month_day_nano_interval(), pa.MonthDayNano([1, 2, 3])),
+    "list": (pa.list_(INT), [1, None]),
+    "large list": (pa.large_list(TEXT), ["a"]),
+    "fixed list": (pa.list_(INT, 2), [1, 2]),
+    "list view": (pa.list_view(INT), [1]),
+    "struct": (pa.struct([("a", INT), ("b", TEXT)]), {"a": 1, "b": None}),
+    "map": (pa.map_(TEXT, INT), [("k", 1)]),
+    "nested": (pa.list_(pa.struct([("a", pa.list_(TEXT))])), [{"a": ["x"]}]),
+    "list of durations": (pa.list_(pa.duration("s")), [1]),
+    "dictionary": (pa.dictionary(pa.int8(), TEXT), "a"),
+    "dictionary of numbers": (pa.dictionary(INT, pa.int64()), 7),
+    "list of dictionary": (pa.list_(pa.dictionary(pa.int8(), TEXT)), ["a"]),
+    "uuid": (pa.uuid(), bytes(16)),
+}
+
+
+def every_array(kind: pa.DataType, value: Any) -> pa.Array:
+    return pa.array([value, None, value], kind)
+
+
+class FormatContract:
+    """What every format must do. Subclass it in a test file of your own, beside a fixture ``subject``::
+
+    class TestToml(FormatContract):
+        @pytest.fixture
+        def subject(self) -> FormatCase:
+            return FormatCase("toml", read_toml)
+    """
+
+    @pytest.mark.parametrize("rows", [0, 1, 400])
+    def test_a_file_of_any_number_of_rows_is_read_by_others(self, subject: FormatCase, rows: int) -> None:
+        """None included: the header is there where the format has one."""
+        found = subject.read(encoded(subject.name, mixed().slice(0, rows)))
+        assert found.rows == rows
+        shown = rows > 0 or subject.names_without_rows
+        assert found.names == (mixed().schema.names if shown else None)
+
+    @pytest.mark.parametrize("seed", range(10))
+    def test_bytes_do_not_depend_on_how_rows_were_cut(self, subject: FormatCase, seed: int) -> None:
+        """Slices of large batches and batches of their own, empty ones too."""
+        chance = random.Random(seed)
+        sizes = [chance.choice([0, 1, chance.randint(0, 200)]) for _ in range(chance.randint(1, 12))]
+        assert encoded(subject.name, mixed(), sizes) == encoded(subject.name, mixed())
+
+    @pytest.mark.parametrize("size", [999, 8_192, 70_000])
+    def test_bytes_of_many_slices_do_not_depend_on_how_rows_were_cut(self, subject: FormatCase, size: int) -> None:
+        """Where an encoder's own slices end is its affair alone."""
+        assert encoded(subject.name, long(), [size] * (long().num_rows // size)) == encoded(subject.name, long())
+
+    def test_the_same_rows_make_the_same_file_on_any_day(
+        self, subject: FormatCase, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """No clock reaches the bytes."""
+        today = encoded(subject.name, mixed())
+        monkeypatch.setattr("time.time", lambda: 2_000_000_000.0)
+        assert encoded(subject.name, mixed()) == today
+
+    def test_nothing_is_pulled_before_it_is_asked_for_and_little_ahead(self, subject: FormatCase) -> None:
+        """Calling encode pulls nothing; what is written comes soon after what was read."""
+        source = Endless()
+        chunks = encoder(subject.name).encode(long().schema, source.batches())
+        assert source.pulled == 0
+        written = 0
+        for _ in range(30):
+            written += len(next(chunks))
+            assert source.rows <= ROWS_AHEAD_MAX + written  # every format writes more than a byte a row
+        chunks.close()
+
+    @pytest.mark.parametrize("taken", [1, 2, 10])
+    def test_closing_half_way_closes_the_batches_and_leaves_no_thread(self, subject: FormatCase, taken: int) -> None:
+        """The query ends on the server by this."""
+        threads = set(threading.enumerate())
+        source = Endless()
+        chunks = encoder(subject.name).encode(long().schema, source.batches())
+        for _ in range(taken):
+            next(chunks)
+        chunks.close()
+        assert source.closed or source.pulled == 0
+        assert set(threading.enumerate()) == threads
+
+    @pytest.mark.parametrize("after", [0, 1, 30])
+    def test_an_error_of_the_source_comes_up_as_itself(self, subject: FormatCase, after: int) -> None:
+        """The same object, and no end of file is written after it: what came out cannot pass for whole."""
+        threads = set(threading.enumerate())
+        source = Endless(after)
+        chunks = encoder(subject.name).encode(long().schema, source.batches())
+        with pytest.raises(Unavailable) as caught:
+            for _ in chunks:
+                pass
+        assert caught.value is source.error
+        assert source.closed
+        assert set(threading.enumerate()) == threads
+
+    def test_an_unknown_option_is_refused_with_those_that_exist(self, subject: FormatCase) -> None:
+        """For every format by the same table."""
+        with pytest.raises(Refused, match=r"this format knows: .*columns.*timezone") as caught:
+            formats.options(subject.name, {"colour": "red"})
+        assert caught.value.code == "unknown_option"
+
+    def test_the_format_keeps_its_word(self, subject: FormatCase) -> None:
+        """Options are of the family, each with its description; each suffix leads to it, and its media type is one."""
+        assert isinstance(formats.options(subject.name, {}), CommonOptions)
+        fields = {field.name: field for field in dataclasses.fields(formats.options_class(subject.name))}
+        assert all(field.metadata["description"] for field in fields.values())
+        row = FORMATS[subject.name]
+        inside = {row.compresses_inside} if row.compresses_inside else set()
+        assert inside | ({"sheet_name", "freeze_header", "autofilter"} if row.sheets else set()) <= fields.keys()
+        assert {formats.by_suffix(f"file{suffix}") for suffix in row.suffixes} == {subject.name}
+        assert re.fullmatch(r"[a-z]+/[a-z0-9.+-]+", row.media_type)
+
+    def test_repeated_names_are_kept_apart_where_the_format_needs_it(self, subject: FormatCase) -> None:
+        """Or are repeated, where the format allows it; what was renamed is reported."""
+        batch = pa.RecordBatch.from_arrays([pa.array([1]), pa.array([2]), pa.array([3])], names=["a", "b", "a"])
+        findings = Findings()
+        data = b"".join(encoder(subject.name, findings).encode(batch.schema, cut(batch, ())))
+        if not subject.repeated_names:
+            assert subject.read(data).names == ["a", "b", "a_1"]
+            assert [(f.code, f.column) for f in findings] == [("column_renamed", "a_1")]
+        else:
+            assert list(findings) == []
+            assert subject.read(data).names == ["a", "b", "a"]
+
+    @pytest.mark.parametrize("case", EVERY_TYPE)
+    def test_every_arrow_type_is_accepted(self, subject: FormatCase, case: str) -> None:
+        """Three rows of it beside a number, one null, are read by others; and so is none of it."""
+        kind, value = EVERY_TYPE[case]
+        batch = pa.record_batch({"x": every_array(kind, value), "n": pa.array([1, 2, 3])})
+        assert subject.read(encoded(subject.name, batch)).rows == 3
+        assert subject.read(encoded(subject.name, batch.slice(0, 0))).rows == 0
+        assert encoded(subject.name, batch, [1, 1]) == encoded(subject.name, batch)
+
+    @pytest.mark.parametrize(
+        ("kind", "array"),
+        [
+            (b"json", pa.array(['{"a": [1, 2]}', None, "-5"])),
+            (b"wkb", pa.array(["0101000000", None, ""])),
+            (b"time", pa.array([3_020_399, None, -1], pa.duration("s"))),
+            (None, pa.RunEndEncodedArray.from_arrays([2, 3], ["a", "b"])),
+            (None, pa.array(['{"a":1}', None, "{}"]).cast(pa.json_())),
+        ],
+        ids=["json", "wkb", "time", "run ends", "json extension"],
+    )
+    def test_every_kind_of_column_is_accepted(self, subject: FormatCase, kind: bytes | None, array: pa.Array) -> None:
+        """What sources tell beyond the Arrow type."""
+        field = pa.field("x", array.type, metadata={FIELD_KIND: kind} if kind else None)
+        batch = pa.RecordBatch.from_arrays(
+            [array, pa.array([1, 2, 3])], schema=pa.schema([field, pa.field("n", pa.int64())])
+        )
+        assert subject.read(encoded(subject.name, batch)).rows == 3

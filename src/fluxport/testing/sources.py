@@ -1,0 +1,173 @@
+"""The contract of a source: schema, batches, a proved end, and close() at any moment."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from fluxport.errors import Canceled, Refused
+from fluxport.stages import Source
+
+
+@dataclass
+class SourceCase:
+    """The source that is tested: how to open a query, queries of a known result, the connections that the server has.
+
+    ``numbers(n)``: n rows with ``id`` from 1 and ``label`` "row <id>". ``endless``: a query that gives no row for long.
+    ``many``: rows that no batch or buffer holds. SQLite has one error code for everything that it cannot prepare.
+    """
+
+    open: Callable[[str], Source]
+    numbers: Callable[[int], str]
+    endless: str
+    running: Callable[[], int]
+    many: int = 5_000_000
+    syntax_error: str = "syntax_error"
+
+
+def rows_of(source: Source) -> list[dict[str, object]]:
+    return [row for batch in source.batches() for row in batch.to_pylist()]
+
+
+def wait_until(condition: Callable[..., Any], seconds: float = 30.0) -> bool:
+    """Whether ``condition()`` became true within ``seconds``; for what only a server knows and does not announce."""
+    until = time.monotonic() + seconds
+    tick = threading.Event()
+    while not condition():
+        if time.monotonic() > until:
+            return False
+        tick.wait(0.02)
+    return True
+
+
+class SourceContract:
+    """What every source must do. Subclass it in a test file of your own, beside a fixture ``subject``."""
+
+    def test_the_schema_comes_before_the_rows_and_is_that_of_every_batch(self, subject: SourceCase) -> None:
+        source = subject.open(subject.numbers(20_000))
+        schema = source.schema
+        assert schema.names == ["id", "label"]
+        assert pa.types.is_integer(schema.field("id").type)
+        assert {batch.schema for batch in source.batches()} == {schema}
+
+    def test_all_rows_come_in_order(self, subject: SourceCase) -> None:
+        rows = rows_of(subject.open(subject.numbers(100_000)))
+        assert len(rows) == 100_000
+        assert all(row == {"id": n, "label": f"row {n}"} for n, row in enumerate(rows, 1))
+
+    def test_the_first_batch_is_early_and_none_is_large(self, subject: SourceCase) -> None:
+        source = subject.open(subject.numbers(200_000))
+        sizes = [batch.nbytes for batch in source.batches()]
+        assert sizes[0] <= max(sizes)
+        assert max(sizes) < 4 << 20
+        assert len(sizes) > 3
+
+    def test_batches_do_not_share_memory_that_is_written_over(self, subject: SourceCase) -> None:
+        """A batch kept is still itself when the last one has come."""
+        held = list(subject.open(subject.numbers(100_000)).batches())
+        ids = pa.Table.from_batches(held)["id"].to_pylist()
+        assert ids == list(range(1, 100_001))
+
+    def test_no_rows_have_a_schema(self, subject: SourceCase) -> None:
+        source = subject.open(subject.numbers(10) + " WHERE 1 = 0")
+        assert source.schema.names == ["id", "label"]
+        assert rows_of(source) == []
+
+    def test_nothing_is_connected_before_the_schema_is_read(self, subject: SourceCase) -> None:
+        assert wait_until(lambda: subject.running() == 0)  # what the tests before it had
+        source = subject.open(subject.numbers(10))
+        assert subject.running() == 0
+        source.close()
+
+    def test_nothing_is_left_after_the_end(self, subject: SourceCase) -> None:
+        rows_of(subject.open(subject.numbers(1000)))
+        assert wait_until(lambda: subject.running() == 0)
+
+    def test_closing_the_generator_early_ends_the_query(self, subject: SourceCase) -> None:
+        source = subject.open(subject.numbers(subject.many))
+        batches = source.batches()
+        next(batches)
+        assert subject.running() == 1
+        batches.close()
+        assert wait_until(lambda: subject.running() == 0, 2)
+
+    def test_close_before_the_schema_and_twice(self, subject: SourceCase) -> None:
+        source = subject.open(subject.numbers(10))
+        source.close()
+        source.close()
+        with pytest.raises(Canceled):
+            _ = source.schema
+
+    def test_close_between_schema_and_batches(self, subject: SourceCase) -> None:
+        source = subject.open(subject.numbers(subject.many))
+        assert source.schema.names
+        source.close()
+        source.close()
+        with pytest.raises(Canceled):
+            next(source.batches())
+        assert wait_until(lambda: subject.running() == 0, 2)
+
+    def test_close_between_batches(self, subject: SourceCase) -> None:
+        source = subject.open(subject.numbers(subject.many))
+        batches = source.batches()
+        next(batches)
+        source.close()
+        with pytest.raises(Canceled):
+            next(batches)
+        assert wait_until(lambda: subject.running() == 0, 2)
+
+    @pytest.mark.parametrize("pulling", ["schema", "batches"])
+    def test_close_wakes_a_pull_that_waits_and_ends_the_query(self, subject: SourceCase, pulling: str) -> None:
+        source = subject.open(subject.endless)
+        raised: list[BaseException] = []
+
+        def pull() -> None:
+            try:
+                _ = source.schema if pulling == "schema" else list(source.batches())
+                list(source.batches())
+            except BaseException as error:  # noqa: BLE001  looked at below
+                raised.append(error)
+
+        thread = threading.Thread(target=pull)
+        thread.start()
+        assert wait_until(lambda: subject.running() == 1)
+        source.close()
+        thread.join(5)
+        assert not thread.is_alive()
+        assert [type(error) for error in raised] == [Canceled]
+        assert wait_until(lambda: subject.running() == 0, 2)
+
+    def test_close_from_many_threads_at_once(self, subject: SourceCase) -> None:
+        source = subject.open(subject.numbers(subject.many))
+        batches = source.batches()
+        next(batches)
+        threads = [threading.Thread(target=source.close) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        with pytest.raises(Canceled):
+            for _ in batches:
+                pass
+        for thread in threads:
+            thread.join(5)
+            assert not thread.is_alive()
+        assert wait_until(lambda: subject.running() == 0, 2)
+
+    def test_close_after_the_end_is_nothing(self, subject: SourceCase) -> None:
+        source = subject.open(subject.numbers(10))
+        assert len(rows_of(source)) == 10
+        source.close()
+        source.close()
+
+    def test_a_rejected_query_comes_from_the_schema_and_leaves_nothing(self, subject: SourceCase) -> None:
+        source = subject.open("SELECT FROM WHERE")
+        with pytest.raises(Refused) as caught:
+            _ = source.schema
+        assert caught.value.code == subject.syntax_error
+        source.close()
+        assert wait_until(lambda: subject.running() == 0)

@@ -1,0 +1,122 @@
+"""A format of another package, installed beside Fluxport by pip: listed everywhere, used, tested by the same contract;
+and a package that cannot be loaded, which disturbs nothing."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import sqlite3
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from service_support import Client, service
+
+PACKAGE = Path(__file__).parent / "stranger_format"
+HOW_TO = Path(__file__).parent.parent / "docs/how-to/add-a-format.md"
+BROKEN = "The format 'ods' of the package fluxport-ods 2.0 cannot be used: importing no_such_module:ODS raised "
+BROKEN += "ModuleNotFoundError; repair or remove the package."
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Both packages, installed, and a database of two rows."""
+    folder = tmp_path_factory.mktemp("stranger")
+    source = shutil.copytree(PACKAGE, folder / "source")
+    pip = [sys.executable, "-m", "pip", "install", "--no-deps", "--no-build-isolation", "--no-index", "--quiet"]
+    subprocess.run([*pip, "--target", str(folder / "installed"), str(source)], check=True, capture_output=True)
+    info = folder / "installed" / "fluxport_ods-2.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: fluxport-ods\nVersion: 2.0\n")
+    (info / "entry_points.txt").write_text("[fluxport.formats]\nods = no_such_module:ODS\n")
+    with sqlite3.connect(folder / "t.db") as database:
+        database.execute("CREATE TABLE t AS SELECT 1 AS n, 'a \"b\"' AS s UNION ALL SELECT 2, NULL")
+    database.close()
+    return folder
+
+
+@pytest.fixture(scope="module")
+def environ(folder: Path) -> dict[str, str]:
+    return {"PYTHONPATH": str(folder / "installed")}
+
+
+def run(*words: str, folder: Path, **environ: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", *words]
+    return subprocess.run(command, cwd=folder, env=os.environ | environ, capture_output=True, text=True, check=False)
+
+
+def export(target: str, *words: str, folder: Path, **environ: str) -> subprocess.CompletedProcess[str]:
+    words = ("export", "SELECT * FROM t", "--from", f"sqlite:///{folder}/t.db", "--to", target, *words)
+    return run("fluxport", *words, folder=folder, **environ)
+
+
+def test_the_command_line_lists_it_and_writes_it_by_its_suffix(folder: Path, environ: dict[str, str]) -> None:
+    shown = " ".join(run("fluxport", "export", "--help", folder=folder, **environ).stdout.split())
+    assert "parquet, orc, arrow or toml; default" in shown or "parquet, arrow or toml; default" in shown
+    assert export("out.toml.gz", "-o", "table=people", folder=folder, **environ).returncode == 0
+    assert export("out.toml", "-o", "table=people", folder=folder, **environ).returncode == 0
+    found = tomllib.loads((folder / "out.toml").read_text())
+    assert found == {"people": [{"n": "1", "s": 'a "b"'}, {"n": "2"}]}
+
+
+def test_a_format_that_cannot_be_loaded_is_one_sentence(folder: Path, environ: dict[str, str]) -> None:
+    """And only for who asks for it."""
+    asked = export("out.ods", "--format", "ods", folder=folder, **environ)
+    assert (asked.returncode, asked.stderr) == (1, f"fluxport: {BROKEN}\n")
+    other = export("out.csv", folder=folder, **environ)
+    assert (other.returncode, "ods" in other.stderr) == (0, False)
+
+
+def test_without_the_package_the_name_is_unknown(folder: Path) -> None:
+    asked = export("out.toml", folder=folder)
+    assert asked.returncode == 2
+    assert "does not tell a format" in asked.stderr
+
+
+@pytest.fixture(scope="module")
+def client(folder: Path, environ: dict[str, str]) -> Iterator[Client]:
+    with service(folder, f"sqlite:///{folder}/t.db", **environ) as running:
+        yield running
+
+
+def test_the_service_lists_it_with_its_options_and_leaves_out_what_cannot_be_loaded(client: Client) -> None:
+    listed = {entry["name"]: entry for entry in client.get("/v1/formats").json()["data"]}
+    assert (listed["toml"]["label"], listed["toml"]["package"]) == ("TOML", "fluxport-toml 1.0")
+    assert listed["csv"]["package"] is None
+    assert "ods" not in listed
+    described = client.get("/v1/formats/toml").json()
+    assert described["options"]["table"] == {
+        "type": "string",
+        "default": "rows",
+        "description": "the name of the array",
+    }
+
+
+def test_the_service_writes_it_and_answers_for_what_cannot_be_loaded(client: Client) -> None:
+    body = {"source": {"query": "SELECT n FROM t"}, "format": "toml"}
+    answer = client.post("/v1/stream", body)
+    assert answer.headers["content-type"] == "application/toml"
+    assert tomllib.loads(answer.text) == {"rows": [{"n": "1"}, {"n": "2"}]}
+    refused = client.post("/v1/stream", body | {"format": "ods"})
+    assert (refused.status_code, refused.json()["code"], refused.json()["detail"]) == (500, "broken_plugin", BROKEN)
+
+
+def test_it_keeps_the_contract_of_formats(folder: Path, environ: dict[str, str]) -> None:
+    tested = run("pytest", "-q", "-p", "no:cacheprovider", "test_toml.py", folder=folder / "source", **environ)
+    assert tested.returncode == 0, tested.stdout[-3000:]
+    found = re.search(r"(\d+) passed in", tested.stdout)
+    assert found is not None
+    assert int(found[1]) > 50
+
+
+def test_the_how_to_shows_the_whole_package() -> None:
+    """Each of its files as it is; together less than 80 lines."""
+    files = [path for path in sorted(PACKAGE.iterdir()) if path.is_file()]
+    assert [path.name for path in files] == ["fluxport_toml.py", "pyproject.toml", "test_toml.py"]
+    assert [path.name for path in files if f"\n{path.read_text()}```" not in HOW_TO.read_text()] == []
+    assert sum(len(path.read_text().splitlines()) for path in files) < 80
