@@ -32,6 +32,15 @@ def unaccounted(database: str, name: str, before: datetime) -> list[datetime]:
     return [moment for moment in _seconds(min(run), before) if moment not in run]
 
 
+def has_looked(database: str, name: str) -> bool:
+    """Whether a worker has looked for runs at all: those before that are nobody's."""
+    engine = connect(database)
+    with engine.begin() as connection:
+        found = connection.execute(sa.select(schedules.c.looked_at).where(schedules.c.name == name)).first()
+    engine.dispose()
+    return found is not None
+
+
 def looked_back(database: str, name: str) -> datetime:
     """How far back runs have been looked for."""
     engine = connect(database)
@@ -46,7 +55,8 @@ def put_back(database: str, name: str, seconds: float) -> None:
     engine = connect(database)
     with engine.begin() as connection:
         earlier = schedules.c.looked_at - seconds
-        connection.execute(sa.update(schedules).where(schedules.c.name == name).values(looked_at=earlier))
+        moved = connection.execute(sa.update(schedules).where(schedules.c.name == name).values(looked_at=earlier))
+        assert moved.rowcount == 1
     engine.dispose()
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from identity_support import DATABASES, database_url
 from mail_receiver import mail_server
-from schedule_support import looked_back, put_back, unaccounted
+from schedule_support import has_looked, looked_back, put_back, unaccounted
 from service_support import Client, emulator, process, service
 
 FEW = "SELECT id, name FROM users ORDER BY id LIMIT 10"
@@ -96,6 +96,7 @@ def test_runs_that_nobody_was_there_for_are_told_once_and_made_up_for_once_if_as
         settings["FLUXPORT_DATABASE"] = database
         environ = settings | {"MYSQL_DSN": url, "LOCAL_STORAGE_PATH": str(tmp_path / "exports")}
         with service(tmp_path, url, **settings) as client:
+            until(lambda: has_looked(database, "tick"))
             assert listed(client) == []
         put_back(database, "tick", 3500)
         with (

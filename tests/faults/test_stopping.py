@@ -113,6 +113,15 @@ def test_a_service_ends_while_it_starts(tmp_path: Path, number: signal.Signals) 
     assert said(tmp_path).splitlines()[-1] == "fluxport: interrupted; nothing was left behind."
 
 
+@pytest.mark.parametrize("word", [b"end\n", b""], ids=["told to", "its service is gone"])
+def test_a_worker_beside_a_service_ends_while_it_is_still_being_loaded(tmp_path: Path, word: bytes) -> None:
+    configuration = tmp_path / "fluxport.yaml"
+    os.mkfifo(configuration)  # reading it never ends
+    command = [sys.executable, "-m", "fluxport", "worker", "--attached", "--config", str(configuration)]
+    done = subprocess.run(command, input=word, capture_output=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
 @pytest.mark.parametrize("until", ["", "Fluxport is ready"], ids=["while it starts", "while it runs"])
 def test_a_demo_leaves_no_process_and_no_file(tmp_path: Path, until: str, number: signal.Signals) -> None:

@@ -1,8 +1,9 @@
-"""How a process of ours takes memory from the system."""
+"""How a process of ours takes memory from the system, and when Python looks for what it can give back."""
 
 from __future__ import annotations
 
 import ctypes
+import gc
 
 
 def frugal_malloc() -> None:
@@ -16,3 +17,15 @@ def frugal_malloc() -> None:
     if mallopt is not None:
         for setting, value in ((-8, 1), (-3, 4 << 20), (-1, 4 << 20)):
             mallopt(setting, value)
+
+
+def starting() -> None:
+    """Until :func:`started`, no garbage is looked for: the half a million objects of a service's modules stay, and to
+    walk through them again and again takes a tenth of its start."""
+    gc.disable()
+
+
+def started() -> None:
+    """From here on garbage is collected, but among what is made from here on alone."""
+    gc.freeze()
+    gc.enable()

@@ -26,9 +26,10 @@ import click
 @click.option("--no-worker", is_flag=True, help="Start no worker; run `fluxport worker` elsewhere.")
 def serve(host: str | None, port: int | None, grpc_port: int | None, config_path: Path | None, no_worker: bool) -> None:
     """Answer requests over HTTP (/v1, /export, /api/exports, downloads) and pushed rows over gRPC."""
-    from fluxport.cli.heap import frugal_malloc
+    from fluxport.cli import heap
 
-    frugal_malloc()
+    heap.frugal_malloc()
+    heap.starting()
     from fluxport import app
     from fluxport.config import load
     from fluxport.signals import interruptible
@@ -44,6 +45,7 @@ def serve(host: str | None, port: int | None, grpc_port: int | None, config_path
         for name, bound in (("gRPC", ports.grpc), ("Arrow Flight", ports.flight)):
             if bound is not None:
                 click.echo(f"fluxport: {name} at {host}:{bound}", err=True)
+        heap.started()
         click.echo(f"fluxport: listening on http://{config.server.host}:{ports.http}", err=True)
 
     in_order = app.serve(config, ready, worker=words)

@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -23,26 +24,31 @@ import click
 @click.option("--attached", is_flag=True, hidden=True, help="End when standard input does.")
 def worker(config_path: Path | None, attached: bool) -> None:
     """Carry out stored exports; any number, on any machine that reaches the database."""
-    from fluxport.cli.heap import frugal_malloc
+    from fluxport.cli import heap
 
-    frugal_malloc()
-    from fluxport import app
-    from fluxport.config import load
+    heap.frugal_malloc()
+    heap.starting()
     from fluxport.loops import background, end_with_any_thread
     from fluxport.signals import ending
+
+    said: SimpleQueue[str] = SimpleQueue()
+    loaded = threading.Event()
+    signals = ending()
+    signal.pthread_sigmask(signal.SIG_BLOCK, signals)  # of every thread that begins from here on
+    background("fluxport-signals", _listen, said, signals)
+    if attached:
+        background("fluxport-attached", _obey, said, loaded)
+    from fluxport import app
+    from fluxport.config import load
     from fluxport.telemetry.logs import configure
 
     config = load(config_path)
     configure(config.logging.level, config.logging.format)
     end_with_any_thread()
-    said: SimpleQueue[str] = SimpleQueue()
-    signals = ending()
-    signal.pthread_sigmask(signal.SIG_BLOCK, signals)  # of every thread that begins from here on
-    background("fluxport-signals", _listen, said, signals)
-    if attached:
-        background("fluxport-attached", _obey, said)
+    loaded.set()
     carrying = app.worker(config)
     carrying.start()
+    heap.started()
     click.echo("fluxport: worker ready", err=True)
     hurried = _hurried(said, said.get())
     carrying.stop(config.server.grace_s, hurried)
@@ -59,12 +65,17 @@ def _listen(said: SimpleQueue[str], signals: list[signal.Signals]) -> None:
         said.put("signal")
 
 
-def _obey(said: SimpleQueue[str]) -> None:
-    """What the service beside says, see fluxport.keeper."""
-    while words := os.read(0, 1024):
-        for word in words.decode().split():
+def _obey(said: SimpleQueue[str], loaded: threading.Event) -> None:
+    """What the service beside says, see fluxport.keeper. A worker that is still being loaded has nothing to give back:
+    a service that ends at once need not wait for it."""
+    while True:
+        words = os.read(0, 1024).decode().split()
+        if not loaded.is_set():
+            os._exit(0)
+        for word in words or ["end"]:
             said.put(word)
-    said.put("end")
+        if not words:
+            return
 
 
 def _hurried(said: SimpleQueue[str], first: str) -> Callable[[float], bool]:
