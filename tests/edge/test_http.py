@@ -18,6 +18,8 @@ import pytest
 
 from fluxport import app
 from fluxport.config import load
+from fluxport.formats import FORMATS
+from fluxport.formats.compress import COMPRESSIONS
 from service_support import Client, emulator, service
 
 ROWS = 20_000
@@ -41,11 +43,16 @@ def client(folder: Path, database: str) -> Iterator[Client]:
         yield running
 
 
-@pytest.mark.parametrize("name", ["csv", "tsv", "jsonl", "json", "xlsx", "parquet", "arrow"])
-@pytest.mark.parametrize("compression", ["none", "gzip", "zstd"])
+@pytest.mark.parametrize(
+    ("name", "compression"),
+    [
+        (name, packed)
+        for name, entry in FORMATS.built_in.items()
+        for packed in COMPRESSIONS.built_in
+        if packed in ("none", "zip") or not entry.compresses_inside
+    ],
+)
 def test_a_stream_is_the_file_and_the_export_tells_its_proof(client: Client, name: str, compression: str) -> None:
-    if name == "parquet" and compression != "none":
-        pytest.skip("Parquet takes its codec inside")
     answer = client.post("/v1/stream", USERS | {"format": name, "compression": compression})
     assert answer.status_code == 200, answer.text
     told = client.get(f"/v1/exports/{answer.headers['x-export-id']}").json()
