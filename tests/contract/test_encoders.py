@@ -10,6 +10,7 @@ from collections.abc import Callable
 import openpyxl
 import polars
 import pyarrow as pa
+import pyorc
 import pytest
 
 from fluxport.formats import FORMATS
@@ -45,6 +46,12 @@ def read_parquet(data: bytes) -> ReadBack:
     return ReadBack(frame.columns, frame.height)
 
 
+def read_orc(data: bytes) -> ReadBack:
+    reader = pyorc.Reader(io.BytesIO(data))
+    assert isinstance(reader.schema, pyorc.Struct)
+    return ReadBack(list(reader.schema.fields), sum(1 for _ in reader))
+
+
 def read_arrow(data: bytes) -> ReadBack:
     """By Arrow's own library: no other knows every Arrow type."""
     table = pa.ipc.open_stream(data).read_all()
@@ -59,6 +66,7 @@ CASES = [
     FormatCase("json", read_json, names_without_rows=False),
     FormatCase("xlsx", read_xlsx),
     FormatCase("parquet", read_parquet),
+    FormatCase("orc", read_orc),
     FormatCase("arrow", read_arrow, repeated_names=True),
 ]
 

@@ -100,6 +100,17 @@ FORMATS: Table[Format] = Table(
             packed=True,
             compresses_inside="codec",
         ),
+        "orc": Format(
+            "fluxport.formats.orc",
+            "OrcOptions",
+            "OrcEncoder",
+            label="ORC",
+            suffixes=(".orc",),
+            media_type="application/vnd.apache.orc",
+            exact_numbers=False,
+            packed=True,
+            compresses_inside="codec",
+        ),
         "arrow": Format(
             "fluxport.formats.arrow",
             "ArrowOptions",

@@ -1,0 +1,125 @@
+"""ORC, a stripe at a time, by Arrow's writer onto memory: what it wrote is yielded after each group of rows.
+
+The footer comes last, so a file that was cut off anywhere is not readable. ORC has no unsigned integers, which become
+the next wider type (64 bits: a decimal), no half floats, no time of day and no duration; values that it has no type
+for are text and reported (``type_as_text``). Timestamps keep nanoseconds; those with a zone are instants (``timestamp
+with local time zone``). Text of dates, nulls and binary has no options here: values keep their types.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Literal
+
+import pyarrow as pa
+from pyarrow import orc
+
+from fluxport.errors import Broken, Refused
+from fluxport.findings import Findings
+from fluxport.formats.columnar import (
+    DECIMAL128_DIGITS,
+    Written,
+    plain_array,
+    plain_type,
+    row_groups,
+    without_our_metadata,
+)
+from fluxport.formats.names import unique_names
+from fluxport.formats.options import CommonOptions, option
+from fluxport.formats.slices import resumed
+from fluxport.formats.text import TextStyle, text_of
+from fluxport.stages import Batches, Chunks
+
+GROUP_ROWS = 16_384
+GROUP_BYTES = 4 << 20  # of values in memory; what the writer takes at once
+MAGIC = b"ORC"  # what every file begins with: sent at once, as the first stripe takes a while
+
+
+@dataclass(frozen=True, kw_only=True)
+class OrcOptions(CommonOptions):
+    codec: Literal["zstd", "snappy", "zlib", "none"] = option("zstd", "compression inside the file")
+    stripe_bytes: int = option(2 << 20, "about how large a stripe becomes before it is compressed")
+
+
+class OrcEncoder:
+    def __init__(self, options: OrcOptions, findings: Findings) -> None:
+        if not 1 << 16 <= options.stripe_bytes <= 64 << 20:
+            raise Refused("Option 'stripe_bytes' must be 65,536 to 67,108,864.", code="bad_option")
+        self._options = options
+        self._findings = findings
+
+    def encode(self, schema: pa.Schema, batches: Batches) -> Chunks:
+        if not len(schema):
+            batches.close()
+            raise Refused("The result has no columns, so there is nothing to write.", code="no_columns")
+        names = unique_names(schema.names, self._findings)
+        columns = [self._column(field, name) for field, name in zip(schema, names, strict=True)]
+        stored = pa.schema([field for field, _ in columns])
+
+        def converted() -> Batches:
+            for batch in resumed(first, batches):
+                arrays = [convert(array) for (_, convert), array in zip(columns, batch.columns, strict=True)]
+                yield pa.RecordBatch.from_arrays(arrays, schema=stored)
+
+        groups = row_groups(converted(), GROUP_ROWS, GROUP_BYTES)
+        written = Written()
+        with closing(batches), closing(groups):
+            first = next(batches, None)  # what fails at once fails before our first byte
+            yield MAGIC
+            # Left before its end, the writer still closes its file: into memory that nobody takes.
+            with closing(self._writer(written)) as writer:
+                writer.write(stored.empty_table())
+                if written.taken() != MAGIC:
+                    raise Broken(
+                        "This version of Arrow begins ORC files in another way; install the one that Fluxport asks for."
+                    )
+                for group in groups:
+                    writer.write(pa.Table.from_batches([group]))
+                    del group  # its memory is the next one's
+                    if made := written.taken():
+                        yield made
+            yield written.taken()
+
+    def _writer(self, written: Written) -> orc.ORCWriter:
+        codec = "uncompressed" if self._options.codec == "none" else self._options.codec
+        return orc.ORCWriter(
+            pa.PythonFile(written, mode="w"), compression=codec, stripe_size=self._options.stripe_bytes
+        )
+
+    def _column(self, field: pa.Field, name: str) -> tuple[pa.Field, Callable[[pa.Array], pa.Array]]:
+        """How the column is stored, and what makes its arrays so."""
+        kind = plain_type(field.type, _leaf)
+        stored = pa.field(name, kind or pa.string(), field.nullable, without_our_metadata(field.metadata))
+        if kind is not None:
+            return stored, lambda array: plain_array(array, kind)
+
+        def as_text(array: pa.Array) -> pa.Array:
+            self._findings.add("type_as_text", name, len(array) - array.null_count)
+            return text_of(array, field, TextStyle())
+
+        return stored, as_text
+
+
+_WIDER = {
+    pa.uint8(): pa.int16(),
+    pa.uint16(): pa.int32(),
+    pa.uint32(): pa.int64(),
+    pa.uint64(): pa.decimal128(20, 0),
+    pa.float16(): pa.float32(),
+    pa.date64(): pa.date32(),
+    pa.null(): pa.string(),
+}
+
+
+def _leaf(kind: pa.DataType) -> pa.DataType | None:
+    """The type of the same values in the file; None where they must be text."""
+    t = pa.types
+    if t.is_time(kind) or t.is_duration(kind) or t.is_interval(kind) or t.is_union(kind) or t.is_struct(kind):
+        return None
+    if t.is_decimal(kind):
+        return pa.decimal128(kind.precision, kind.scale) if kind.precision <= DECIMAL128_DIGITS else None
+    if isinstance(kind, pa.BaseExtensionType):
+        return plain_type(kind.storage_type, _leaf)
+    return _WIDER.get(kind, kind)
