@@ -250,7 +250,7 @@ def sink_table() -> str:
 
 def openapi() -> dict[str, Any]:
     """The service's own description; nothing is listened on, no database asked."""
-    from fluxport import app
+    from fluxport import wiring
 
     with tempfile.TemporaryDirectory() as folder:
         flags = {
@@ -258,7 +258,7 @@ def openapi() -> dict[str, Any]:
             "database": f"sqlite:///{folder}/fluxport.db",
             "stores.local.path": folder,
         }
-        service = app.service(config.load(environ={}, folder=Path(folder), flags=flags))
+        service = wiring.service(config.load(environ={}, folder=Path(folder), flags=flags))
         try:
             return service.app.openapi()
         finally:

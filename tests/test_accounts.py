@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from fluxport.app import check_accounts
 from fluxport.config import load
 from fluxport.errors import Refused
+from fluxport.process import check_accounts
 from fluxport.sources.accounts import look
 from fluxport.sources.mysql.account import excess_privileges
 from mysql_support import scratch_database

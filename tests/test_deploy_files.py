@@ -91,7 +91,7 @@ def test_what_the_image_copies_is_there_is_let_in_and_is_enough_to_build_the_whe
         [sys.executable, "-c", build, str(tmp_path)], cwd=tmp_path, capture_output=True, text=True, check=True
     )
     names = zipfile.ZipFile(tmp_path / made.stdout.split()[-1]).namelist()
-    assert {"fluxport/app.py", "fluxport/pages/static/.vite/manifest.json"} <= set(names)
+    assert {"fluxport/wiring.py", "fluxport/pages/static/.vite/manifest.json"} <= set(names)
     assert not [name for name in names if name.startswith(("tests/", "docs/")) or "__pycache__" in name]
 
 

@@ -34,7 +34,7 @@ SCOPES = {
 
 OPEN = """
 import sys
-from fluxport.app import database
+from fluxport.wiring import database
 from fluxport.config import load
 database(load(None)).close()
 print(*sys.modules)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from fluxport import app
+from fluxport import wiring
 from fluxport.config import load
 from fluxport.errors import Canceled, Disabled, NotFound, Refused
 from fluxport.plan import Sensors, check, of_sensors
@@ -74,7 +74,7 @@ def sensors_of(url: str, tmp_path: Path, options: RemoteOptions = OPTIONS) -> Se
     """As a configuration makes it."""
     flags = {"connections.plant.url": url, "series.connection": "plant"}
     flags |= {f"series.remote.{name}": value for name, value in vars(options).items()}
-    made = app.sensors(load(environ={}, folder=tmp_path, flags=flags))
+    made = wiring.sensors(load(environ={}, folder=tmp_path, flags=flags))
     assert made is not None
     return made
 
@@ -142,4 +142,4 @@ def test_a_setting_that_is_no_name_is_refused(name: str) -> None:
 
 def test_a_connection_that_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(Refused):
-        app.sensors(load(environ={}, folder=tmp_path, flags={"series.connection": "nowhere"}))
+        wiring.sensors(load(environ={}, folder=tmp_path, flags={"series.connection": "nowhere"}))

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from fault_proxy import FaultProxy
-from fluxport.app import connections
 from fluxport.config import Config
 from fluxport.errors import FluxportError, Refused, Unavailable
 from fluxport.plan import Connection
 from fluxport.sources import SourceOptions, open_source
+from fluxport.wiring import connections
 from identity_support import Clock, empty_store
 from mysql_support import scratch_database
 from postgres_support import scratch_postgres

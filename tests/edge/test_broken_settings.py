@@ -30,7 +30,8 @@ FAULT = "reason of ours"  # what is said of an error that no part of the program
 # Each case of standard input becomes a child: {"words", "environ", "folder"} -> {"code", "said"}.
 RUNNER = """
 import json, os, signal, sys, tempfile
-import fluxport.app, fluxport.cli, fluxport.cli.export, fluxport.http.server, fluxport.jobs.engine, fluxport.sinks.urls
+import fluxport.process, fluxport.wiring, fluxport.cli, fluxport.cli.export, fluxport.http.server
+import fluxport.jobs.engine, fluxport.sinks.urls
 from fluxport.cli import main
 
 for line in sys.stdin:

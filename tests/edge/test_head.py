@@ -13,7 +13,7 @@ import httpx
 import pytest
 from fastapi.routing import iter_route_contexts
 
-from fluxport import app, config
+from fluxport import config, wiring
 from mysql_support import wait_until
 from services import require_program
 from whole_service import SENSOR, Whole, whole_service
@@ -48,7 +48,7 @@ def routes(folder: Path, **flags: Any) -> list[tuple[str, set[str]]]:
         "database": f"sqlite:///{folder}/fluxport.db",
         "stores.local.path": str(folder),
     }
-    made = app.service(config.load(environ={}, folder=folder, flags=given | flags))
+    made = wiring.service(config.load(environ={}, folder=folder, flags=given | flags))
     try:
         return [(c.path or "", c.methods or set()) for c in iter_route_contexts(made.app.routes)]
     finally:

@@ -16,7 +16,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from fluxport import app
+from fluxport import process
 from fluxport.config import load
 from fluxport.formats import FORMATS
 from fluxport.formats.compress import COMPRESSIONS
@@ -245,7 +245,7 @@ def test_the_api_describes_itself(client: Client) -> None:
 def test_an_answer_in_two_writes_does_not_wait_for_an_acknowledgement() -> None:
     """What is accepted has TCP_NODELAY, which asyncio does not set on sockets that do not tell their protocol."""
     config = load(environ={}, flags={"server.port": 0})
-    with app.listen(config) as bound, socket.create_connection(bound.getsockname()):
+    with process.listen(config) as bound, socket.create_connection(bound.getsockname()):
         accepted, _ = bound.accept()
         with accepted:
             assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)

@@ -317,8 +317,8 @@ def test_messages_wait_while_the_store_is_away_and_are_left_when_it_is_over() ->
 
 
 def test_points_from_elsewhere_need_a_store_of_ours(tmp_path: Path) -> None:
-    from fluxport.app import ingests
     from fluxport.config import load
+    from fluxport.wiring import ingests
 
     flags = {
         "series.nats.url": "nats://127.0.0.1:1",

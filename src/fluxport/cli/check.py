@@ -49,22 +49,22 @@ def _all(config: Config) -> Iterator[tuple[str, bool, str]]:
 
 def _database(config: Config) -> tuple[str, bool, str]:
     """The service's own; its tables are made, as a start of the service makes them."""
-    from fluxport import app
+    from fluxport import wiring
 
     if config.database == "memory":
         return "database", True, "memory; exports are forgotten when the service ends."
     try:
-        app.database(config).close()
+        wiring.database(config).close()
     except FluxportError as error:
         return "database", False, error.message
     return "database", True, "can be used."
 
 
 def _sensors(config: Config) -> Iterator[tuple[str, bool, str]]:
-    from fluxport import app
+    from fluxport import wiring
 
     try:
-        found = app.sensors(config)
+        found = wiring.sensors(config)
         if found is not None:
             found.store.sensors(limit=1)
             found.store.close()
@@ -87,8 +87,8 @@ def _connection(name: str, url: str, production: bool) -> Iterator[tuple[str, bo
 
 
 def _email(config: Config) -> tuple[str, bool, str]:
-    from fluxport.app import email_options
     from fluxport.delivery.email import try_server
+    from fluxport.wiring import email_options
 
     if not config.email.host:
         return "email", True, "no mail server is set: mails are only logged."

@@ -35,9 +35,9 @@ def json_option(command: Command) -> Command:
 @contextlib.contextmanager
 def kept_store(config_path: Path | None) -> Iterator[Store]:
     """The store of the configuration's database; Refused if that is gone when the command ends."""
-    from fluxport import app
+    from fluxport import wiring
 
-    store = app.database(kept_config(config_path))
+    store = wiring.database(kept_config(config_path))
     try:
         yield store
     finally:

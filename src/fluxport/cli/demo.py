@@ -54,12 +54,12 @@ def demo(rows: int, port: int, check: bool) -> None:
             with _served(config) as base:
                 run_checks(base, rows, Path(folder))
             return
-        from fluxport import app
+        from fluxport import process
         from fluxport.telemetry.logs import configure
 
         configure("warning", "text")
         with _arriving(Path(folder)):
-            app.serve(
+            process.serve(
                 config,
                 lambda ports: _tell(f"http://127.0.0.1:{ports.http}", ports.grpc, url, rows),
                 worker=["worker", "--config", str(Path(folder) / "fluxport.yaml")],
@@ -133,14 +133,14 @@ def _arriving(folder: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _served(config: Config) -> Iterator[str]:
-    from fluxport import app
+    from fluxport import process, wiring
     from fluxport.telemetry.logs import configure
 
     configure("error", "text")
-    bound = app.listen(config)
-    http = app.server(app.service(config), bound.getsockname()[1])
+    bound = process.listen(config)
+    http = process.server(wiring.service(config), bound.getsockname()[1])
     ready = threading.Event()
-    app.announce(http, ready.set)
+    process.announce(http, ready.set)
     thread = threading.Thread(target=http.run, kwargs={"sockets": [bound]}, name="fluxport-demo-server")
     thread.start()
     try:

@@ -245,9 +245,9 @@ def _series(asked: Asked) -> dict[str, Any] | None:
 
 
 def _sensors(asked: Asked, spec: ExportSpec) -> tuple[Origin, Limits]:
-    from fluxport.app import sensors
     from fluxport.config import load
     from fluxport.plan import of_sensors
+    from fluxport.wiring import sensors
 
     config = load(asked.config_path)
     found = sensors(config)
@@ -260,8 +260,8 @@ def _sensors(asked: Asked, spec: ExportSpec) -> tuple[Origin, Limits]:
 
 
 def _dataset(name: str, config_path: Path | None) -> Dataset:
-    from fluxport.app import datasets
     from fluxport.config import load
+    from fluxport.wiring import datasets
 
     known = datasets(load(config_path))
     if name not in known:
@@ -274,8 +274,8 @@ def _policy(asked: Asked) -> GuardPolicy:
     """What the statement may do: as the named connection says, else any reading that its database allows."""
     source = asked.source or ""
     if not _is_url(source):
-        from fluxport.app import connections
         from fluxport.config import load
+        from fluxport.wiring import connections
 
         named = connections(load(asked.config_path)).get(source)
         if named is not None and named.guard is not None:
@@ -325,8 +325,8 @@ def _connection(
     cell = cell_bytes_max or Limits.cell_bytes_max
     if _is_url(source):
         return Connection("cli", source), Limits(deadline_s=timeout, cell_bytes_max=cell)
-    from fluxport.app import connections
     from fluxport.config import load
+    from fluxport.wiring import connections
 
     config = load(config_path)
     known = connections(config)

@@ -30,7 +30,7 @@ def serve(host: str | None, port: int | None, grpc_port: int | None, config_path
 
     heap.frugal_malloc()
     heap.starting()
-    from fluxport import app
+    from fluxport import process
     from fluxport.config import load
     from fluxport.signals import interruptible
     from fluxport.telemetry.logs import configure
@@ -40,7 +40,7 @@ def serve(host: str | None, port: int | None, grpc_port: int | None, config_path
     configure(config.logging.level, config.logging.format)
     words = [] if no_worker else ["worker", *(["--config", str(config_path)] if config_path else [])]
 
-    def ready(ports: app.Ports) -> None:
+    def ready(ports: process.Ports) -> None:
         host = config.grpc.host or config.server.host
         for name, bound in (("gRPC", ports.grpc), ("Arrow Flight", ports.flight)):
             if bound is not None:
@@ -48,7 +48,7 @@ def serve(host: str | None, port: int | None, grpc_port: int | None, config_path
         heap.started()
         click.echo(f"fluxport: listening on http://{config.server.host}:{ports.http}", err=True)
 
-    in_order = app.serve(config, ready, worker=words)
+    in_order = process.serve(config, ready, worker=words)
     if config.flight.port is not None or not in_order:
         sys.stderr.flush()
         # Everything has ended but, perhaps, what a second signal left, and calls of Arrow Flight whose clients neither

@@ -28,6 +28,7 @@ def worker(config_path: Path | None, attached: bool) -> None:
 
     heap.frugal_malloc()
     heap.starting()
+    from fluxport import wiring
     from fluxport.loops import background, end_with_any_thread
     from fluxport.signals import ending
 
@@ -38,7 +39,6 @@ def worker(config_path: Path | None, attached: bool) -> None:
     background("fluxport-signals", _listen, said, signals)
     if attached:
         background("fluxport-attached", _obey, said, loaded)
-    from fluxport import app
     from fluxport.config import load
     from fluxport.telemetry.logs import configure
 
@@ -46,7 +46,7 @@ def worker(config_path: Path | None, attached: bool) -> None:
     configure(config.logging.level, config.logging.format)
     end_with_any_thread()
     loaded.set()
-    carrying = app.worker(config)
+    carrying = wiring.worker(config)
     carrying.start()
     heap.started()
     click.echo("fluxport: worker ready", err=True)

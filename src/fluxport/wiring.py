@@ -1,43 +1,27 @@
-"""The composition root: the only place that picks implementations and hands them to each other."""
+"""The composition root: the only place that picks implementations and hands them to each other; it starts nothing."""
 
 from __future__ import annotations
 
-import contextlib
-import hmac
-import itertools
 import logging
-import math
 import os
-import secrets
-import signal
-import socket
-import tempfile
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from types import FrameType
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-from fluxport.config import DEVELOPMENT_SECRET, Config
-from fluxport.errors import FluxportError, QueryRefused, Refused
-from fluxport.keeper import EmbeddedWorker
-from fluxport.loops import attempt, background, end_with_any_thread, keep_going
+from fluxport.config import Config
+from fluxport.errors import QueryRefused, Refused
 from fluxport.plan import Connection, Sensors, guard_dialect
-from fluxport.signals import terminating
 from fluxport.sinks import sink
 from fluxport.stages import Limits
 
 if TYPE_CHECKING:
-    import uvicorn
     from fastapi import FastAPI
 
-    from fluxport.auth.proxies import Proxies
     from fluxport.auth.replay import Replays, SharedReplays
     from fluxport.auth.signin import SignIn
-    from fluxport.auth.signing import SigningKey
     from fluxport.datasets import Dataset
     from fluxport.delivery.email import EmailOptions
     from fluxport.delivery.webhook import WebhookOptions
@@ -54,14 +38,9 @@ if TYPE_CHECKING:
     from fluxport.jobs.tell import Teller
     from fluxport.stages import Sink, Source
 
-log = logging.getLogger("fluxport.app")
+from fluxport import addresses
 
-SWEEP_EVERY_S = 600.0
-STORES_SWEPT_EVERY = 36  # rounds: six hours, as listing a large bucket costs something
-# What the kernel holds for a client beyond what is on its way: megabytes by itself, which a slow client would have to
-# take a third of before anything more is seen to be taken.
-UNSENT_BYTES = 128 << 10
-CALLS_END_S = 5.0
+log = logging.getLogger("fluxport.app")
 
 
 def connections(config: Config) -> dict[str, Connection]:
@@ -148,39 +127,10 @@ def _remote_sensors(config: Config) -> Sensors:
     return Sensors(store, connection.name, connection.queries_max)
 
 
-def signing_keys(config: Config) -> dict[str, SigningKey]:
-    from fluxport.auth.scopes import EVERYTHING
-    from fluxport.auth.signing import DEFAULT_KEY_ID, SigningKey
-
-    keys = {
-        name: SigningKey(
-            name,
-            tuple(s.get_secret_value() for s in key.secrets),
-            key.user,
-            EVERYTHING if key.scopes is None else frozenset(key.scopes),
-            own_results=key.own_results,
-            mail_domains=None if key.mail_domains is None else tuple(key.mail_domains),
-        )
-        for name, key in config.auth.keys.items()
-    }
-    if config.auth.api_secret is not None:
-        keys[DEFAULT_KEY_ID] = SigningKey(DEFAULT_KEY_ID, (config.auth.api_secret.get_secret_value(),))
-    elif not keys and config.app_env == "development":
-        keys[DEFAULT_KEY_ID] = SigningKey(DEFAULT_KEY_ID, (DEVELOPMENT_SECRET,))
-    return keys
-
-
-class Ports(NamedTuple):
-    """Where each protocol is served; None where it is not."""
-
-    http: int
-    grpc: int | None
-    flight: int | None
-
-
 @dataclass
 class Service:
-    """The running parts behind the doors; ``close`` ends what streams. ``grpc_port`` is known once they are open."""
+    """What answers requests, and what that needs. ``start`` begins its own work, ``close`` ends it and what streams.
+    ``grpc_port`` and ``flight_port`` are known once those listen."""
 
     app: FastAPI
     exports: Exports
@@ -189,13 +139,24 @@ class Service:
     links: Links
     pushes: Pushes | None
     _store: Store
-    _stopped: threading.Event
     _ingests: list[Ingest]
+    stopped: threading.Event = field(default_factory=threading.Event)
     grpc_port: int | None = None
     flight_port: int | None = None
 
+    def file_url(self, http_port: int) -> Callable[[Record], str]:
+        """What makes links to files, for an HTTP server on that port."""
+        return addresses.file_url(self.links, self.exports.store.clock, addresses.base_url(self.config, http_port))
+
+    def start(self) -> None:
+        """Begin to take points in."""
+        if self.exports.sensors is not None:
+            self.exports.sensors.store.start()
+        for ingest in self._ingests:
+            ingest.start()
+
     def close(self) -> None:
-        self._stopped.set()
+        self.stopped.set()
         for ingest in self._ingests:
             ingest.stop()
         self.exports.close()
@@ -274,37 +235,32 @@ def service(config: Config) -> Service:
     for schedule in clockwork.values():
         _check_schedule(exports, schedule)
     sign_in, callers = identity(config, store)
-    links = _links(config, exports.stores)
+    links = addresses.links_of(config, exports.stores)
     app = build(
         exports,
         callers,
         links,
         sign_in,
         compression=config.compression,
-        historian=HistorianOptions(open_to=_open_to(config), body_max_bytes=config.series.body_max_bytes),
+        historian=HistorianOptions(
+            open_to=addresses.sensors_open_to(config), body_max_bytes=config.series.body_max_bytes
+        ),
         export_queue=QueueOptions(
             enabled=config.export_queue.enabled,
             persistent=config.export_queue.persist and config.database != "memory",
             developer=config.auth.development_user,
-            health_for=details_for(config),
+            health_for=addresses.details_for(config),
         ),
         send_timeout_s=config.server.send_timeout_s,
         schedules=clockwork,
         ready=Readiness(exports, callers),
         metrics_for=config.server.metrics,
-        details_for=details_for(config),
-        proxies=proxies(config),
+        details_for=addresses.details_for(config),
+        proxies=addresses.proxies(config),
     )
-    reading = ingests(config, exports)
-    if exports.sensors is not None:
-        exports.sensors.store.start()
-    for ingest in reading:
-        ingest.start()
     app.include_router(pages.router())
-    stopped = threading.Event()
-    background("fluxport-sweep", keep_going, "a sweep", stopped, SWEEP_EVERY_S, sweeper(exports))
     pushes = pushes_of(config, exports) if config.grpc.enabled else None
-    return Service(app, exports, config, callers, links, pushes, store, stopped, reading)
+    return Service(app, exports, config, callers, links, pushes, store, ingests(config, exports))
 
 
 def ingests(config: Config, exports: Exports) -> list[Ingest]:
@@ -357,12 +313,12 @@ def grpc_server(running: Service, http_port: int) -> GrpcServer:
         keyless=networks(keyless),
         keyless_owner=owner,
         one_answer=frozenset(options.one_answer_keys),
-        proxies=proxies(config),
+        proxies=addresses.proxies(config),
     )
     service = ExportService(
         running.pushes,
         callers,
-        file_url(running, http_port),
+        running.file_url(http_port),
         ServiceOptions(options.tasks_max, options.queue_max, options.queue_s, options.idle_s, options.batch_rows_max),
     )
     return GrpcServer(
@@ -370,10 +326,10 @@ def grpc_server(running: Service, http_port: int) -> GrpcServer:
         SensorService(running.exports, callers),
         ServerOptions(
             options.host or config.server.host,
-            grpc_port(config),
+            addresses.grpc_port(config),
             options.message_max_bytes,
             tls(options.tls_certificate, options.tls_key, options.client_ca),
-            reflection=details_for(config) == "on",
+            reflection=addresses.details_for(config) == "on",
         ),
         calls_max=options.tasks_max + options.queue_max,
     )
@@ -393,7 +349,7 @@ def flight_server(running: Service, http_port: int) -> FlightServer:
             running.pushes,
             running.callers.keys,
             running.callers.rate,
-            file_url(running, http_port),
+            running.file_url(http_port),
             FlightOptions(
                 host,
                 port,
@@ -404,44 +360,13 @@ def flight_server(running: Service, http_port: int) -> FlightServer:
                 certificate=options.tls_certificate,
                 key=options.tls_key,
                 client_ca=options.client_ca,
-                proxies=proxies(config),
+                proxies=addresses.proxies(config),
             ),
         )
     except ArrowException:  # of which only gRPC's own log says more
         raise Refused(
             f"Cannot listen on {host}:{port} for Arrow Flight; set another flight.port.", code="address_in_use"
         ) from None
-
-
-def end_flight(flight: FlightServer, most_s: float) -> None:
-    """Take no more calls and give those that run a moment; one whose client neither sends nor leaves cannot be ended
-    and holds nothing up."""
-    background("fluxport-flight-end", attempt, "ending Arrow Flight", flight.shutdown).join(most_s)
-
-
-def file_url(running: Service, http_port: int) -> Callable[[Record], str]:
-    """What makes the link to a record's file, working as long as the file is kept."""
-    base = base_url(running.config, http_port)
-
-    def url(record: Record) -> str:
-        link = running.links.make(record, base, running.exports.store.clock(), lasting=True)
-        return link["url"] if link else ""
-
-    return url
-
-
-def grpc_port(config: Config) -> int:
-    if config.grpc.port is not None:
-        return config.grpc.port
-    return 9090 if config.server.port else 0
-
-
-def base_url(config: Config, port: int) -> str:
-    """How clients reach the HTTP server, as far as can be known without ``server.public_url``."""
-    host = config.server.host
-    if host in ("0.0.0.0", "::"):  # noqa: S104  not what is listened on: what links cannot start with
-        host = socket.gethostname()
-    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 def _check_schedule(exports: Exports, schedule: Schedule) -> None:
@@ -451,47 +376,6 @@ def _check_schedule(exports: Exports, schedule: Schedule) -> None:
         exports.check(asked.spec, schedule.owner, may_split=asked.may_split)
     except Refused as error:
         raise Refused(f"Schedule {schedule.name!r}: {error.message}", code="bad_configuration") from None
-
-
-def check_accounts(config: Config) -> None:
-    """In production, Refused for a connection whose account may do more than read; one that cannot be asked now is
-    only told."""
-    if config.app_env != "production":
-        return
-    from fluxport.sources.accounts import look
-
-    for name, entry in config.connections.items():
-        try:
-            account = look(entry.url.get_secret_value())
-        except FluxportError as error:
-            log.warning("connection %s cannot be looked at: %s", name, error.message)
-            continue
-        if not account.checked:
-            log.warning("connection %s: %s", name, account.sentence)
-        if account.excess:
-            raise Refused(
-                f"Connection {name!r} must not be used in production: {account.sentence}", code="account_too_mighty"
-            )
-
-
-def _open_to(config: Config) -> Literal["local", "on", "off"]:
-    """Who may read sensors without a key: callers on this machine in development alone."""
-    wanted = config.series.open
-    return "off" if wanted == "local" and config.app_env == "production" else wanted
-
-
-def details_for(config: Config) -> Literal["local", "on", "off"]:
-    """Who may see what the service is made of."""
-    if config.server.details != "auto":
-        return config.server.details
-    return "local" if config.app_env == "production" else "on"
-
-
-def proxies(config: Config) -> Proxies:
-    """Whom the service believes where requests come from."""
-    from fluxport.auth.proxies import Proxies, networks
-
-    return Proxies(networks(config.server.trusted_proxies), config.server.proxy_header)
 
 
 def identity(config: Config, store: Store) -> tuple[SignIn, Callers]:
@@ -507,7 +391,7 @@ def identity(config: Config, store: Store) -> tuple[SignIn, Callers]:
     clock = store.clock
     sessions = Sessions(store.engine, development=config.app_env == "development", clock=clock)
     callers = Callers(
-        signing_keys(config),
+        addresses.signing_keys(config),
         _replays(config, store),
         Keys(store.engine, clock=clock),
         sessions,
@@ -564,8 +448,8 @@ def teller(config: Config, store: Store, stores: Mapping[str, Sink], draining: t
     """What tells that exports have ended: the mail server, the webhooks' secrets, links that work as long as files."""
     from fluxport.jobs.tell import Teller
 
-    links = _links(config, stores)
-    base = base_url(config, config.server.port)
+    links = addresses.links_of(config, stores)
+    base = addresses.base_url(config, config.server.port)
     return Teller(
         store,
         email_options(config),
@@ -593,31 +477,10 @@ def email_options(config: Config) -> EmailOptions:
     )
 
 
-def _links(config: Config, stores: Mapping[str, Sink]) -> Links:
-    from fluxport.jobs.links import Links, Signed
-
-    signed = {
-        name: Signed(stores[name], entry.link_s) for name, entry in config.stores.items() if entry.links == "store"
-    }
-    return Links(_download_secret(config), config.auth.link_s, config.server.public_url, signed)
-
-
 def webhook_options(config: Config) -> WebhookOptions:
     from fluxport.delivery.webhook import WebhookOptions
 
     return WebhookOptions(allow=tuple(config.webhooks.allow), http_allowed=config.webhooks.http_allowed)
-
-
-def _download_secret(config: Config) -> bytes:
-    """The secret of links: as configured, else derived from a key's, so that the service knows the links that its
-    workers make, and those from before a restart."""
-    if config.auth.download_secret is not None:
-        return config.auth.download_secret.get_secret_value().encode()
-    keys = signing_keys(config)
-    if not keys:
-        return secrets.token_bytes(32)
-    key = keys[min(keys)].secrets[0].encode()
-    return hmac.new(key, b"fluxport download links", "sha256").digest()
 
 
 def _replays(config: Config, store: Store) -> Replays | SharedReplays:
@@ -629,179 +492,3 @@ def _replays(config: Config, store: Store) -> Replays | SharedReplays:
         return SharedReplays(store.engine)
     path = Path(config.database.removeprefix("sqlite:///"))
     return Replays(path.with_name(path.name + ".signatures"))
-
-
-def sweeper(exports: Exports) -> Callable[[], None]:
-    """What is done in each round of the sweep."""
-    rounds = itertools.count()
-
-    def sweep() -> None:
-        exports.expire()
-        if next(rounds) % STORES_SWEPT_EVERY == 0:
-            for name, store in exports.stores.items():
-                # No file is so old: only what killed workers left unfinished.
-                attempt(f"sweeping the store {name}", partial(store.sweep, math.inf, exports.store.clock()))
-
-    return sweep
-
-
-def listen(config: Config) -> socket.socket:
-    """The listening socket; Refused if the address is taken or not ours."""
-    bound = _bound(config.server.host, config.server.port, "", "choose another with --port")
-    # Its connections inherit both. asyncio sets the first on none of them, because a listening socket made so does not
-    # tell its protocol; without it, an answer of two writes waits 40 ms for the client's acknowledgement.
-    bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    if hasattr(socket, "TCP_NOTSENT_LOWAT"):
-        bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
-    return bound
-
-
-def check_grpc(config: Config) -> None:
-    """Refused if gRPC or Arrow Flight cannot be served: what fails once the event loop runs only the log can say."""
-    if not config.grpc.enabled:
-        return
-    from fluxport.grpc.server import tls
-
-    credentials = tls(config.grpc.tls_certificate, config.grpc.tls_key, config.grpc.client_ca)
-    if config.grpc.tls_required and credentials is None:
-        raise Refused(
-            "The configuration asks for TLS of gRPC and names no certificate: set grpc.tls_certificate and "
-            "grpc.tls_key.",
-            code="bad_configuration",
-        )
-    host, port = config.grpc.host or config.server.host, grpc_port(config)
-    with _bound(host, port, " for gRPC", "choose another port with --grpc-port, or set grpc.enabled: false"):
-        if config.flight.port is not None:
-            _bound(host, config.flight.port, " for Arrow Flight", "set another flight.port").close()
-
-
-def _bound(host: str, port: int, what: str, advice: str) -> socket.socket:
-    """A socket that listens there; Refused, with the reason and ``advice``, if none can."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        return socket.create_server((host, port), family=family, backlog=256, reuse_port=False)
-    except OSError as error:
-        reason = "no such host" if isinstance(error, socket.gaierror) else os.strerror(error.errno or 0)
-        raise Refused(f"Cannot listen on {host}:{port}{what}: {reason}; {advice}.", code="address_in_use") from None
-
-
-def server(running: Service, port: int, beside: EmbeddedWorker | None = None) -> uvicorn.Server:
-    """The HTTP server around a service, not yet started, which listens on ``port``; the gRPC server lives with it."""
-    import uvicorn
-
-    from fluxport.http.connections import ConnectionLimits, protocol
-    from fluxport.http.draining import DrainingServer
-
-    @contextlib.asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        import asyncio
-
-        grpc = flight = None
-        try:
-            if running.pushes is not None and running.config.flight.port is not None:
-                flight = await asyncio.to_thread(flight_server, running, port)
-                running.flight_port = flight.port
-            if running.pushes is not None:
-                grpc = grpc_server(running, port)
-                await grpc.start()
-                running.grpc_port = grpc.port
-            yield
-        finally:
-            running.exports.close()
-            if flight is not None:
-                await asyncio.to_thread(end_flight, flight, http.left_s(CALLS_END_S))
-            if grpc is not None:
-                await grpc.stop(http.left_s(CALLS_END_S))
-            await asyncio.to_thread(running.close)
-
-    running.app.router.lifespan_context = lifespan
-    options = running.config.server
-    limits = ConnectionLimits(options.header_timeout_s, options.connections_per_address, proxies(running.config))
-    settings = uvicorn.Config(
-        running.app,
-        http=protocol(limits),  # type: ignore[arg-type]  # called as the class that it would be
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-    )
-    beside = beside or EmbeddedWorker()
-    http = DrainingServer(settings, running.exports, running.config.server.grace_s, beside.end, beside.end_now)
-    return http
-
-
-def serve(config: Config, ready: Callable[[Ports], None], *, worker: Sequence[str] = ()) -> bool:
-    """Serve until a signal ends it; ``ready`` is called with the ports once requests are answered. False if a second
-    signal ended it: what it was doing then may hold threads.
-
-    ``worker`` are the words after ``fluxport`` that start a worker beside the service; none, no worker.
-    """
-    end_with_any_thread()
-    check_accounts(config)
-    with kept_database(config) as kept, shared_stores(kept) as (settled, named):
-        bound = listen(settled)
-        check_grpc(settled)
-        running = service(settled)
-        beside = EmbeddedWorker(worker, {"FLUXPORT_DATABASE": settled.database, **named})
-        http = server(running, bound.getsockname()[1], beside)
-
-        def end(number: int, frame: FrameType | None) -> None:
-            http.should_exit = True
-
-        for number in (signal.SIGTERM, signal.SIGINT):
-            # The server has handlers of its own while it runs. Then it raises the signal that ended it once more, and
-            # what follows must still happen.
-            signal.signal(number, end)
-        terminating()
-        announce(http, lambda: ready(Ports(bound.getsockname()[1], running.grpc_port, running.flight_port)))
-        with beside.running():
-            http.run(sockets=[bound])
-            for number in (signal.SIGTERM, signal.SIGINT):
-                signal.signal(number, lambda *_: beside.end_now())
-            if http.force_exit:
-                running.exports.close()
-        return not http.force_exit
-
-
-@contextlib.contextmanager
-def kept_database(config: Config) -> Iterator[Config]:
-    """The configuration with a database that several processes can reach: ``memory`` is a file that is gone after."""
-    if config.database != "memory" and config.export_queue.persist:
-        yield config
-        return
-    with tempfile.TemporaryDirectory(prefix="fluxport-") as folder:
-        queue = config.export_queue.model_copy(update={"persist": False})
-        yield config.model_copy(update={"database": f"sqlite:///{folder}/fluxport.db", "export_queue": queue})
-
-
-@contextlib.contextmanager
-def shared_stores(config: Config) -> Iterator[tuple[Config, dict[str, str]]]:
-    """The configuration with stores that service and worker can both reach, and the environment that tells a worker
-    where they are: ``memory`` is a folder of the memory file system, if there is one, that is gone after."""
-    names = [name for name, entry in config.stores.items() if entry.type == "memory"]
-    if not names:
-        yield config, {}
-        return
-    from fluxport.sinks.local import LocalOptions
-
-    memory = Path("/dev/shm")  # noqa: S108  the folder made there is ours alone
-    with tempfile.TemporaryDirectory(prefix="fluxport-", dir=memory if os.access(memory, os.W_OK) else None) as folder:
-        found = dict(config.stores)
-        told: dict[str, str] = {}
-        for name in names:
-            path = Path(folder, name)
-            found[name] = LocalOptions(path=path, links=found[name].links, link_s=found[name].link_s)
-            told |= {f"FLUXPORT_STORES__{name.upper()}__TYPE": "local"}
-            told |= {f"FLUXPORT_STORES__{name.upper()}__PATH": str(path)}
-        yield config.model_copy(update={"stores": found}), told
-
-
-def announce(http: uvicorn.Server, ready: Callable[[], None]) -> None:
-    """Call ``ready``, from a thread of its own, as soon as the server has started."""
-
-    def wait() -> None:
-        while not http.started:
-            time.sleep(0.01)
-        ready()
-
-    threading.Thread(target=wait, name="fluxport-announce", daemon=True).start()

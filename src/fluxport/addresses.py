@@ -1,0 +1,107 @@
+"""How others reach the service and its files: ports, URLs, links and the secrets behind them, and whom it believes and
+shows what."""
+
+from __future__ import annotations
+
+import hmac
+import secrets
+import socket
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Literal
+
+from fluxport.config import DEVELOPMENT_SECRET, Config
+
+if TYPE_CHECKING:
+    from fluxport.auth.proxies import Proxies
+    from fluxport.auth.signing import SigningKey
+    from fluxport.jobs.links import Links
+    from fluxport.jobs.store import Record
+    from fluxport.stages import Sink
+
+
+def file_url(links: Links, clock: Callable[[], float], base: str) -> Callable[[Record], str]:
+    """What makes the link to a record's file, working as long as the file is there; ``base`` as :func:`base_url` has
+    it."""
+
+    def url(record: Record) -> str:
+        link = links.make(record, base, clock(), lasting=True)
+        return link["url"] if link else ""
+
+    return url
+
+
+def grpc_port(config: Config) -> int:
+    if config.grpc.port is not None:
+        return config.grpc.port
+    return 9090 if config.server.port else 0
+
+
+def base_url(config: Config, port: int) -> str:
+    """How clients reach the HTTP server, as far as can be known without ``server.public_url``."""
+    host = config.server.host
+    if host in ("0.0.0.0", "::"):  # noqa: S104  not what is listened on: what links cannot start with
+        host = socket.gethostname()
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+def links_of(config: Config, stores: Mapping[str, Sink]) -> Links:
+    from fluxport.jobs.links import Links, Signed
+
+    signed = {
+        name: Signed(stores[name], entry.link_s) for name, entry in config.stores.items() if entry.links == "store"
+    }
+    return Links(_download_secret(config), config.auth.link_s, config.server.public_url, signed)
+
+
+def _download_secret(config: Config) -> bytes:
+    """The secret of links: as configured, else derived from a key's, so that the service knows the links that its
+    workers make, and those from before a restart."""
+    if config.auth.download_secret is not None:
+        return config.auth.download_secret.get_secret_value().encode()
+    keys = signing_keys(config)
+    if not keys:
+        return secrets.token_bytes(32)
+    key = keys[min(keys)].secrets[0].encode()
+    return hmac.new(key, b"fluxport download links", "sha256").digest()
+
+
+def signing_keys(config: Config) -> dict[str, SigningKey]:
+    from fluxport.auth.scopes import EVERYTHING
+    from fluxport.auth.signing import DEFAULT_KEY_ID, SigningKey
+
+    keys = {
+        name: SigningKey(
+            name,
+            tuple(s.get_secret_value() for s in key.secrets),
+            key.user,
+            EVERYTHING if key.scopes is None else frozenset(key.scopes),
+            own_results=key.own_results,
+            mail_domains=None if key.mail_domains is None else tuple(key.mail_domains),
+        )
+        for name, key in config.auth.keys.items()
+    }
+    if config.auth.api_secret is not None:
+        keys[DEFAULT_KEY_ID] = SigningKey(DEFAULT_KEY_ID, (config.auth.api_secret.get_secret_value(),))
+    elif not keys and config.app_env == "development":
+        keys[DEFAULT_KEY_ID] = SigningKey(DEFAULT_KEY_ID, (DEVELOPMENT_SECRET,))
+    return keys
+
+
+def details_for(config: Config) -> Literal["local", "on", "off"]:
+    """Who may see what the service is made of."""
+    if config.server.details != "auto":
+        return config.server.details
+    return "local" if config.app_env == "production" else "on"
+
+
+def sensors_open_to(config: Config) -> Literal["local", "on", "off"]:
+    """Who may read sensors without a key: callers on this machine in development alone."""
+    wanted = config.series.open
+    return "off" if wanted == "local" and config.app_env == "production" else wanted
+
+
+def proxies(config: Config) -> Proxies:
+    """Whom the service believes where requests come from."""
+    from fluxport.auth.proxies import Proxies, networks
+
+    return Proxies(networks(config.server.trusted_proxies), config.server.proxy_header)

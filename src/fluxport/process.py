@@ -1,0 +1,260 @@
+"""The process of ``fluxport serve``: it listens, serves, supervises its worker, sweeps, and ends in order."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import logging
+import math
+import os
+import signal
+import socket
+import tempfile
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, NamedTuple
+
+from fluxport.config import Config
+from fluxport.errors import FluxportError, Refused
+from fluxport.keeper import EmbeddedWorker
+from fluxport.loops import attempt, background, end_with_any_thread, keep_going
+from fluxport.signals import terminating
+
+if TYPE_CHECKING:
+    import uvicorn
+    from fastapi import FastAPI
+
+    from fluxport.flight.server import FlightServer
+    from fluxport.jobs.exports import Exports
+
+from fluxport import addresses, wiring
+
+log = logging.getLogger("fluxport.app")
+
+SWEEP_EVERY_S = 600.0
+STORES_SWEPT_EVERY = 36  # rounds: six hours, as listing a large bucket costs something
+# What the kernel holds for a client beyond what is on its way: megabytes by itself, which a slow client would have to
+# take a third of before anything more is seen to be taken.
+UNSENT_BYTES = 128 << 10
+CALLS_END_S = 5.0
+
+
+class Ports(NamedTuple):
+    """Where each protocol is served; None where it is not."""
+
+    http: int
+    grpc: int | None
+    flight: int | None
+
+
+def serve(config: Config, ready: Callable[[Ports], None], *, worker: Sequence[str] = ()) -> bool:
+    """Serve until a signal ends it; ``ready`` is called with the ports once requests are answered. False if a second
+    signal ended it: what it was doing then may hold threads.
+
+    ``worker`` are the words after ``fluxport`` that start a worker beside the service; none, no worker.
+    """
+    end_with_any_thread()
+    check_accounts(config)
+    with kept_database(config) as kept, shared_stores(kept) as (settled, named):
+        bound = listen(settled)
+        check_grpc(settled)
+        running = wiring.service(settled)
+        beside = EmbeddedWorker(worker, {"FLUXPORT_DATABASE": settled.database, **named})
+        http = server(running, bound.getsockname()[1], beside)
+
+        def end(number: int, frame: FrameType | None) -> None:
+            http.should_exit = True
+
+        for number in (signal.SIGTERM, signal.SIGINT):
+            # The server has handlers of its own while it runs. Then it raises the signal that ended it once more, and
+            # what follows must still happen.
+            signal.signal(number, end)
+        terminating()
+        announce(http, lambda: ready(Ports(bound.getsockname()[1], running.grpc_port, running.flight_port)))
+        with beside.running():
+            http.run(sockets=[bound])
+            for number in (signal.SIGTERM, signal.SIGINT):
+                signal.signal(number, lambda *_: beside.end_now())
+            if http.force_exit:
+                running.exports.close()
+        return not http.force_exit
+
+
+def server(running: wiring.Service, port: int, beside: EmbeddedWorker | None = None) -> uvicorn.Server:
+    """The HTTP server around a service, not yet started, which listens on ``port``; the gRPC server lives with it."""
+    import uvicorn
+
+    from fluxport.http.connections import ConnectionLimits, protocol
+    from fluxport.http.draining import DrainingServer
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        import asyncio
+
+        grpc = flight = None
+        try:
+            running.start()
+            background(
+                "fluxport-sweep", keep_going, "a sweep", running.stopped, SWEEP_EVERY_S, sweeper(running.exports)
+            )
+            if running.pushes is not None and running.config.flight.port is not None:
+                flight = await asyncio.to_thread(wiring.flight_server, running, port)
+                running.flight_port = flight.port
+            if running.pushes is not None:
+                grpc = wiring.grpc_server(running, port)
+                await grpc.start()
+                running.grpc_port = grpc.port
+            yield
+        finally:
+            running.exports.close()
+            if flight is not None:
+                await asyncio.to_thread(end_flight, flight, http.left_s(CALLS_END_S))
+            if grpc is not None:
+                await grpc.stop(http.left_s(CALLS_END_S))
+            await asyncio.to_thread(running.close)
+
+    running.app.router.lifespan_context = lifespan
+    options = running.config.server
+    limits = ConnectionLimits(
+        options.header_timeout_s, options.connections_per_address, addresses.proxies(running.config)
+    )
+    settings = uvicorn.Config(
+        running.app,
+        http=protocol(limits),  # type: ignore[arg-type]  # called as the class that it would be
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+    )
+    beside = beside or EmbeddedWorker()
+    http = DrainingServer(settings, running.exports, running.config.server.grace_s, beside.end, beside.end_now)
+    return http
+
+
+def announce(http: uvicorn.Server, ready: Callable[[], None]) -> None:
+    """Call ``ready``, from a thread of its own, as soon as the server has started."""
+
+    def wait() -> None:
+        while not http.started:
+            time.sleep(0.01)
+        ready()
+
+    threading.Thread(target=wait, name="fluxport-announce", daemon=True).start()
+
+
+def end_flight(flight: FlightServer, most_s: float) -> None:
+    """Take no more calls and give those that run a moment; one whose client neither sends nor leaves cannot be ended
+    and holds nothing up."""
+    background("fluxport-flight-end", attempt, "ending Arrow Flight", flight.shutdown).join(most_s)
+
+
+def sweeper(exports: Exports) -> Callable[[], None]:
+    """What is done in each round of the sweep."""
+    rounds = itertools.count()
+
+    def sweep() -> None:
+        exports.expire()
+        if next(rounds) % STORES_SWEPT_EVERY == 0:
+            for name, store in exports.stores.items():
+                # No file is so old: only what killed workers left unfinished.
+                attempt(f"sweeping the store {name}", partial(store.sweep, math.inf, exports.store.clock()))
+
+    return sweep
+
+
+def listen(config: Config) -> socket.socket:
+    """The listening socket; Refused if the address is taken or not ours."""
+    bound = _bound(config.server.host, config.server.port, "", "choose another with --port")
+    # Its connections inherit both. asyncio sets the first on none of them, because a listening socket made so does not
+    # tell its protocol; without it, an answer of two writes waits 40 ms for the client's acknowledgement.
+    bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    if hasattr(socket, "TCP_NOTSENT_LOWAT"):
+        bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
+    return bound
+
+
+def check_grpc(config: Config) -> None:
+    """Refused if gRPC or Arrow Flight cannot be served: what fails once the event loop runs only the log can say."""
+    if not config.grpc.enabled:
+        return
+    from fluxport.grpc.server import tls
+
+    credentials = tls(config.grpc.tls_certificate, config.grpc.tls_key, config.grpc.client_ca)
+    if config.grpc.tls_required and credentials is None:
+        raise Refused(
+            "The configuration asks for TLS of gRPC and names no certificate: set grpc.tls_certificate and "
+            "grpc.tls_key.",
+            code="bad_configuration",
+        )
+    host, port = config.grpc.host or config.server.host, addresses.grpc_port(config)
+    with _bound(host, port, " for gRPC", "choose another port with --grpc-port, or set grpc.enabled: false"):
+        if config.flight.port is not None:
+            _bound(host, config.flight.port, " for Arrow Flight", "set another flight.port").close()
+
+
+def _bound(host: str, port: int, what: str, advice: str) -> socket.socket:
+    """A socket that listens there; Refused, with the reason and ``advice``, if none can."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=256, reuse_port=False)
+    except OSError as error:
+        reason = "no such host" if isinstance(error, socket.gaierror) else os.strerror(error.errno or 0)
+        raise Refused(f"Cannot listen on {host}:{port}{what}: {reason}; {advice}.", code="address_in_use") from None
+
+
+def check_accounts(config: Config) -> None:
+    """In production, Refused for a connection whose account may do more than read; one that cannot be asked now is
+    only told."""
+    if config.app_env != "production":
+        return
+    from fluxport.sources.accounts import look
+
+    for name, entry in config.connections.items():
+        try:
+            account = look(entry.url.get_secret_value())
+        except FluxportError as error:
+            log.warning("connection %s cannot be looked at: %s", name, error.message)
+            continue
+        if not account.checked:
+            log.warning("connection %s: %s", name, account.sentence)
+        if account.excess:
+            raise Refused(
+                f"Connection {name!r} must not be used in production: {account.sentence}", code="account_too_mighty"
+            )
+
+
+@contextlib.contextmanager
+def kept_database(config: Config) -> Iterator[Config]:
+    """The configuration with a database that several processes can reach: ``memory`` is a file that is gone after."""
+    if config.database != "memory" and config.export_queue.persist:
+        yield config
+        return
+    with tempfile.TemporaryDirectory(prefix="fluxport-") as folder:
+        queue = config.export_queue.model_copy(update={"persist": False})
+        yield config.model_copy(update={"database": f"sqlite:///{folder}/fluxport.db", "export_queue": queue})
+
+
+@contextlib.contextmanager
+def shared_stores(config: Config) -> Iterator[tuple[Config, dict[str, str]]]:
+    """The configuration with stores that service and worker can both reach, and the environment that tells a worker
+    where they are: ``memory`` is a folder of the memory file system, if there is one, that is gone after."""
+    names = [name for name, entry in config.stores.items() if entry.type == "memory"]
+    if not names:
+        yield config, {}
+        return
+    from fluxport.sinks.local import LocalOptions
+
+    memory = Path("/dev/shm")  # noqa: S108  the folder made there is ours alone
+    with tempfile.TemporaryDirectory(prefix="fluxport-", dir=memory if os.access(memory, os.W_OK) else None) as folder:
+        found = dict(config.stores)
+        told: dict[str, str] = {}
+        for name in names:
+            path = Path(folder, name)
+            found[name] = LocalOptions(path=path, links=found[name].links, link_s=found[name].link_s)
+            told |= {f"FLUXPORT_STORES__{name.upper()}__TYPE": "local"}
+            told |= {f"FLUXPORT_STORES__{name.upper()}__PATH": str(path)}
+        yield config.model_copy(update={"stores": found}), told
