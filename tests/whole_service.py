@@ -53,7 +53,7 @@ def whole_service(folder: Path, **settings: Any) -> Iterator[Whole]:
     create_sample(folder / "journal.db", ROWS, ("ann",))
     declared = {
         "sample": "journal",
-        "connections": {"journal": {"url": f"sqlite:///{folder / 'journal.db'}"}},
+        "connections": {name: {"url": f"sqlite:///{folder / 'journal.db'}"} for name in ("main", "journal")},
         "series": {"path": str(folder / "series.db")},
         "schedules": {"daily": SCHEDULE},
         "limits": {"requests_per_minute": 1_000_000, "active_max": 1000},

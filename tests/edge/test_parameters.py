@@ -163,7 +163,7 @@ def test_every_parameter_of_every_route_with_what_it_is_not_for(client: tuple[Cl
     running, key = client
     with httpx.Client(base_url=running.base, headers=key, timeout=60) as asked:
         for path, method, operation in routes(running):
-            assert "422" not in operation["responses"]
+            assert "ValidationError" not in json.dumps(operation)  # FastAPI's own answer, which we do not give
             declared = [p["name"] for p in operation.get("parameters", []) if p["in"] == "query"]
             targets = []
             for name in {*declared, *READ.get(path, ())}:

@@ -35,6 +35,11 @@ QUEUE_WORDS = {
 QUEUE_WORDS_BY_STATUS = {401: "UNAUTHORIZED", 404: "NOT_FOUND", 429: "RATE_LIMIT", 501: "DISABLED"}
 
 
+def queue_code(code: str, status: int) -> str:
+    """What clients of the Export queue call an error of ours."""
+    return QUEUE_WORDS.get(code) or QUEUE_WORDS_BY_STATUS.get(status) or code.upper()
+
+
 NO_STORE = {"Cache-Control": "no-store"}
 
 
@@ -62,8 +67,8 @@ def problem(request: Request, status: int, code: str, detail: str, retry_after_s
     if path in ("/export", "/jobs"):
         return JSONResponse({"error": detail, "code": code}, status, headers)
     if path == "/api/health" or path.startswith("/api/exports/"):
-        word = QUEUE_WORDS.get(code) or QUEUE_WORDS_BY_STATUS.get(status) or code.upper()
-        return JSONResponse({"data": None, "error": {"code": word, "message": detail}}, status, headers)
+        error = {"code": queue_code(code, status), "message": detail}
+        return JSONResponse({"data": None, "error": error}, status, headers)
     title = HTTPStatus(status).phrase if status in HTTPStatus._value2member_map_ else "Client Closed Request"
     body = {"type": "about:blank", "title": title, "status": status, "detail": detail, "code": code}
     return JSONResponse(body | {"request_id": request_id(request)}, status, headers, "application/problem+json")

@@ -32,6 +32,9 @@ def page(openapi: Mapping[str, Any]) -> tuple[str, str]:
     for tag, operations in _by_tag(openapi["paths"]).items():
         parts.append(f"<h2>{escape(tag)}</h2>")
         parts += [_operation(*operation) for operation in operations]
+    parts.append("<h2>Bodies</h2>")
+    for name, schema in openapi["components"]["schemas"].items():
+        parts.append(f'<article id="{escape(name)}"><h3>{escape(name)}</h3>{_schema(schema)}</article>')
     return "".join([*parts, "</main></html>"]), STYLE
 
 
@@ -49,7 +52,9 @@ def _operation(method: str, path: str, operation: Mapping[str, Any]) -> str:
     parameters = "".join(map(_parameter, operation.get("parameters", [])))
     if parameters:
         parts.append(f"<ul>{parameters}</ul>")
-    parts += [f"<p>Body, {escape(kind)}:</p>{_schema(body)}" for kind, body in _bodies(operation)]
+    if body := operation.get("requestBody", {}).get("content"):
+        parts.append(f"<p>Body: {_content(body)}</p>")
+    parts.append(f"<ul>{''.join(_answer(*answer) for answer in operation['responses'].items())}</ul>")
     return "".join([*parts, "</article>"])
 
 
@@ -57,12 +62,23 @@ def _parameter(parameter: Mapping[str, Any]) -> str:
     kind = parameter.get("schema", {}).get("type", "")
     words = [parameter["in"], kind, "required" if parameter.get("required") else ""]
     about = ", ".join(word for word in words if word)
-    return f"<li><code>{escape(parameter['name'])}</code> ({escape(about)})</li>"
+    return f"<li><code>{escape(parameter['name'])}</code> ({escape(about)}): {escape(parameter['description'])}</li>"
 
 
-def _bodies(operation: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    for kind, content in operation.get("requestBody", {}).get("content", {}).items():
-        yield kind, content.get("schema", {})
+def _answer(status: str, answer: Mapping[str, Any]) -> str:
+    content = _content(answer.get("content", {}))
+    return f"<li>{escape(status)}: {escape(answer['description'])} {content}</li>"
+
+
+def _content(content: Mapping[str, Any]) -> str:
+    """Media types, each with links to its schemas."""
+    return ", ".join(" ".join([escape(kind), *_links(entry["schema"])]) for kind, entry in content.items())
+
+
+def _links(schema: Mapping[str, Any]) -> Iterator[str]:
+    for choice in (schema, schema.get("contentSchema", {}), *schema.get("anyOf", ())):
+        if name := choice.get("$ref", "").rpartition("/")[2]:
+            yield f'<a href="#{escape(name)}">{escape(name)}</a>'
 
 
 def _schema(schema: Any) -> str:

@@ -13,7 +13,6 @@ from fluxport.auth.scopes import allows
 from fluxport.errors import NotFound
 from fluxport.http.answers import NO_STORE
 from fluxport.http.callers import Callers
-from fluxport.http.native import EXPORT_BODY
 from fluxport.http.routing import Router
 from fluxport.jobs.exports import Exports
 from fluxport.sources import scheme_of
@@ -24,13 +23,19 @@ from fluxport.strict_json import read_json
 def router(exports: Exports, callers: Callers, *, threads: Executor) -> Router:
     routes = Router(prefix="/v1", tags=["datasets"])
 
-    @routes.get("/datasets", summary="The datasets that you may export, with their columns and filters")
+    @routes.get(
+        "/datasets",
+        operation_id="list_datasets",
+        summary="The datasets that you may export, with their columns and filters",
+    )
     async def datasets(request: Request) -> Response:
         caller, _ = await callers.verified(request)
         found = [d.describe() for name, d in exports.datasets.items() if allows(caller.scopes, f"dataset:{name}")]
         return JSONResponse({"data": found}, headers=NO_STORE)
 
-    @routes.get("/datasets/{name}", summary="One dataset: columns and filters with their types")
+    @routes.get(
+        "/datasets/{name}", operation_id="get_dataset", summary="One dataset: columns and filters with their types"
+    )
     async def dataset(request: Request, name: str) -> Response:
         caller, _ = await callers.verified(request)
         found = exports.datasets.get(name)
@@ -38,7 +43,11 @@ def router(exports: Exports, callers: Callers, *, threads: Executor) -> Router:
             raise NotFound("There is no such dataset.", code="no_such_dataset")
         return JSONResponse(found.describe(), headers=NO_STORE)
 
-    @routes.get("/connections", summary="The connections that you may query, with the kind of their database")
+    @routes.get(
+        "/connections",
+        operation_id="list_connections",
+        summary="The connections that you may query, with the kind of their database",
+    )
     async def connections(request: Request) -> Response:
         caller, _ = await callers.verified(request)
         found = [
@@ -48,7 +57,7 @@ def router(exports: Exports, callers: Callers, *, threads: Executor) -> Router:
         ]
         return JSONResponse({"data": found}, headers=NO_STORE)
 
-    @routes.post("/preview", openapi_extra=EXPORT_BODY, summary="The first 50 rows of an export as JSON")
+    @routes.post("/preview", operation_id="preview_export", summary="The first 50 rows of an export as JSON")
     async def preview(request: Request) -> Response:
         caller, body = await callers.verified(request)
         spec = ExportSpec.from_json(read_json(body))

@@ -32,7 +32,9 @@ def router(exports: Exports, callers: Callers, links: Links, files: Files) -> Ro
     routes = Router(prefix="/v1", tags=["downloads"])
     store = exports.store
 
-    @routes.post("/exports/{export_id}/links", status_code=201, summary="A new download link")
+    @routes.post(
+        "/exports/{export_id}/links", status_code=201, operation_id="create_link", summary="A new download link"
+    )
     async def link(request: Request, export_id: str) -> Response:
         caller, body = await callers.verified(request)
         asked = read_json(body) if body else {}
@@ -66,7 +68,9 @@ def router(exports: Exports, callers: Callers, links: Links, files: Files) -> Ro
         once = _digest(token) if purpose == "once" else None
         return watched(files.answer(record, request), exports, record, address_of(request), once=once)
 
-    @routes.get("/exports/{export_id}/file", summary="The file, for whoever holds a link to it")
+    @routes.get(
+        "/exports/{export_id}/file", operation_id="download_file", summary="The file, for whoever holds a link to it"
+    )
     async def file(request: Request, export_id: str, token: str = "") -> Response:
         record, purpose = await found(export_id, token)
         answer = sending(request, record, purpose, token)
@@ -74,7 +78,11 @@ def router(exports: Exports, callers: Callers, links: Links, files: Files) -> Ro
             return redeem.page(file_of(record))
         return answer
 
-    @routes.post("/exports/{export_id}/file", summary="The same; redeems a one-time link that a person opened")
+    @routes.post(
+        "/exports/{export_id}/file",
+        operation_id="redeem_link",
+        summary="The same; redeems a one-time link that a person opened",
+    )
     async def redeemed(request: Request, export_id: str, token: str = "") -> Response:
         record, purpose = await found(export_id, token)
         return sending(request, record, purpose, token)

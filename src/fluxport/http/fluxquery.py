@@ -40,7 +40,7 @@ _EMAIL = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9](?:[A-Za-
 def router(exports: Exports, callers: Callers, links: Links, *, compression: str) -> Router:
     routes = Router(tags=["FluxQuery"])
 
-    @routes.post("/export", status_code=202, summary="Queue an export of a query")
+    @routes.post("/export", status_code=202, operation_id="fluxquery_export", summary="Queue an export of a query")
     async def export(request: Request) -> Response:
         caller, body = await callers.verified(request, BOTH)
         spec, email = read_request(read_json(body), compression)
@@ -49,7 +49,7 @@ def router(exports: Exports, callers: Callers, links: Links, *, compression: str
         record, _ = await run_in_threadpool(exports.submit, asked, caller, door="fluxquery")
         return JSONResponse({"job_id": record.id}, 202)
 
-    @routes.get("/jobs", summary="The status word; to a signed request, everything")
+    @routes.get("/jobs", operation_id="fluxquery_job", summary="The status word; to a signed request, everything")
     async def jobs(request: Request, id: str = "") -> Response:
         if not id:
             raise Refused("Add the job's id: /jobs?id=<job_id>.", code="no_id")

@@ -21,12 +21,14 @@ from fluxport.http.routing import Router
 def router(callers: Callers) -> Router:
     routes = Router(prefix="/v1", tags=["exports"])
 
-    @routes.get("/formats", summary="The formats and the compressions")
+    @routes.get("/formats", operation_id="list_formats", summary="The formats and the compressions")
     async def formats(request: Request) -> Response:
         await callers.verified(request)
         return JSONResponse(await run_in_threadpool(_tables), headers=NO_STORE)
 
-    @routes.get("/formats/{name}", summary="One format with its options, each as JSON Schema")
+    @routes.get(
+        "/formats/{name}", operation_id="get_format", summary="One format with its options, each as JSON Schema"
+    )
     async def format_(request: Request, name: str) -> Response:
         await callers.verified(request)
         return JSONResponse(await run_in_threadpool(_with_options, name), headers=NO_STORE)

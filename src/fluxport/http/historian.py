@@ -22,7 +22,7 @@ from fluxport.http.session import is_local
 from fluxport.jobs.exports import Exports
 from fluxport.jobs.store import Caller
 from fluxport.series import Points, Sensor
-from fluxport.series.bodies import READERS, read_points
+from fluxport.series.bodies import read_points
 from fluxport.sources.series import BEGIN_MS, END_MS, Selection
 from fluxport.spec import ExportSpec
 from fluxport.stages import PROCESSORS
@@ -40,25 +40,6 @@ TEXT_MAX = 200
 READER = frozenset({"series"})
 # In the query of an export, beside the keys of a source.
 OPTIONS = ("profile", "timezone", "locale")
-
-POINTS_BODY: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            kind: {
-                "schema": {
-                    "type": "object",
-                    "properties": {
-                        "timestamp_ms": {"type": "integer"},
-                        "value": {"type": "number", "nullable": True},
-                        "quality": {"type": "integer", "default": 1},
-                    },
-                }
-            }
-            for kind in READERS
-        },
-    }
-}
 
 
 @dataclass(frozen=True)
@@ -126,13 +107,13 @@ def router(
 def add_old(routes: Router, door: Door, files: Executor, send_timeout_s: float) -> None:
     tags: list[Any] = ["Historian"]
 
-    @routes.get("/api/v1/export", tags=tags, summary="A range of sensors as a file")
+    @routes.get("/api/v1/export", operation_id="historian_export", tags=tags, summary="A range of sensors as a file")
     async def export(request: Request) -> Response:
         caller = await door.reader(request)
         spec = read_export(request.query_params.multi_items())
         return await streamed(door.exports, spec, caller, request, threads=files, send_timeout_s=send_timeout_s)
 
-    @routes.get("/api/v1/query", tags=tags, summary="A range of a sensor for a chart")
+    @routes.get("/api/v1/query", operation_id="historian_query", tags=tags, summary="A range of a sensor for a chart")
     async def query(request: Request) -> Response:
         await door.reader(request)
         given = request.query_params
@@ -142,7 +123,7 @@ def add_old(routes: Router, door: Door, files: Executor, send_timeout_s: float) 
         told = [{"timestamp": ms, "value": value, "quality": quality} for ms, value, quality in rows]
         return JSONResponse({"points": told}, headers=NO_STORE)
 
-    @routes.get("/api/v1/metadata", tags=tags, summary="The sensors")
+    @routes.get("/api/v1/metadata", operation_id="historian_metadata", tags=tags, summary="The sensors")
     async def metadata(request: Request) -> Response:
         await door.reader(request)
         store = door.exports.sensor_store()
@@ -153,7 +134,7 @@ def add_old(routes: Router, door: Door, files: Executor, send_timeout_s: float) 
 def add_native(routes: Router, door: Door) -> None:
     tags: list[Any] = ["sensors"]
 
-    @routes.get("/v1/sensors", tags=tags, summary="The sensors, by id")
+    @routes.get("/v1/sensors", operation_id="list_sensors", tags=tags, summary="The sensors, by id")
     async def sensors(request: Request) -> Response:
         await door.reader(request)
         given = request.query_params
@@ -164,7 +145,12 @@ def add_native(routes: Router, door: Door) -> None:
         data = [sensor_json(sensor) for sensor in found[:limit]]
         return JSONResponse({"data": data, "has_more": len(found) > limit}, headers=NO_STORE)
 
-    @routes.get("/v1/sensors/{sensor_id:path}/points", tags=tags, summary="A range of a sensor, downsampled")
+    @routes.get(
+        "/v1/sensors/{sensor_id:path}/points",
+        operation_id="sensor_points",
+        tags=tags,
+        summary="A range of a sensor, downsampled",
+    )
     async def points(request: Request, sensor_id: str) -> Response:
         await door.reader(request)
         found, count = await door.chart(sensor_id, request.query_params)
@@ -177,7 +163,7 @@ def add_native(routes: Router, door: Door) -> None:
         return JSONResponse(told | columns, headers=NO_STORE)
 
     @routes.post(
-        "/v1/sensors/{sensor_id:path}/points", tags=tags, openapi_extra=POINTS_BODY, summary="Add points to a sensor"
+        "/v1/sensors/{sensor_id:path}/points", operation_id="append_points", tags=tags, summary="Add points to a sensor"
     )
     async def append(request: Request, sensor_id: str) -> Response:
         body = await door.writer(request)
@@ -193,13 +179,18 @@ def add_native(routes: Router, door: Door) -> None:
         metrics.points("http", count)
         return JSONResponse({"accepted": count}, headers=NO_STORE)
 
-    @routes.get("/v1/sensors/{sensor_id:path}", tags=tags, summary="One sensor")
+    @routes.get("/v1/sensors/{sensor_id:path}", operation_id="get_sensor", tags=tags, summary="One sensor")
     async def sensor(request: Request, sensor_id: str) -> Response:
         await door.reader(request)
         store = door.exports.sensor_store()
         return JSONResponse(sensor_json(await door.apart(lambda: store.sensor(sensor_id))), headers=NO_STORE)
 
-    @routes.put("/v1/sensors/{sensor_id:path}", tags=tags, summary="Give a sensor a name and a unit")
+    @routes.put(
+        "/v1/sensors/{sensor_id:path}",
+        operation_id="describe_sensor",
+        tags=tags,
+        summary="Give a sensor a name and a unit",
+    )
     async def describe(request: Request, sensor_id: str) -> Response:
         body = await door.writer(request)
         name, unit = read_description(read_json(body))

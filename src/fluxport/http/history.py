@@ -25,7 +25,11 @@ def router(exports: Exports, callers: Callers, schedules: Mapping[str, Schedule]
     routes = Router(prefix="/v1", tags=["history"])
     store = exports.store
 
-    @routes.get("/schedules", summary="Your schedules: when next, and how the last run went; an admin sees all")
+    @routes.get(
+        "/schedules",
+        operation_id="list_schedules",
+        summary="Your schedules: when next, and how the last run went; an admin sees all",
+    )
     async def clockwork(request: Request) -> Response:
         caller, _ = await callers.verified(request)
 
@@ -39,7 +43,9 @@ def router(exports: Exports, callers: Callers, schedules: Mapping[str, Schedule]
 
         return JSONResponse({"data": await run_in_threadpool(found)}, headers=NO_STORE)
 
-    @routes.get("/audit", summary="Who exported, fetched and changed what, newest first; for admins")
+    @routes.get(
+        "/audit", operation_id="list_audit", summary="Who exported, fetched and changed what, newest first; for admins"
+    )
     async def audit(
         request: Request,
         user: str | None = None,

@@ -11,8 +11,6 @@ from fastapi.responses import JSONResponse, Response, StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
 from fluxport.errors import Refused
-from fluxport.formats import FORMATS
-from fluxport.formats.compress import COMPRESSIONS
 from fluxport.http.answers import NO_STORE
 from fluxport.http.bridge import streamed
 from fluxport.http.callers import Callers
@@ -20,81 +18,12 @@ from fluxport.http.events import event_lines
 from fluxport.http.routing import HeadersOnly, Router, is_head
 from fluxport.jobs.exports import Exports
 from fluxport.jobs.links import Links
-from fluxport.jobs.request import PRIORITIES, ExportRequest
+from fluxport.jobs.request import ExportRequest
 from fluxport.jobs.states import FINAL, Status
 from fluxport.jobs.store import Record
 from fluxport.jobs.view import job_json
 from fluxport.spec import ExportSpec
 from fluxport.strict_json import read_json
-
-EXPORT_BODY: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "application/json": {
-                "schema": {
-                    "type": "object",
-                    "required": ["source"],
-                    "additionalProperties": False,
-                    "properties": {
-                        "source": {
-                            "type": "object",
-                            "additionalProperties": False,
-                            "properties": {
-                                "query": {"type": "string"},
-                                "connection": {"type": "string", "default": ExportSpec.connection},
-                                "dataset": {"type": "string", "description": "instead of a query"},
-                                "sensor_id": {
-                                    "description": "instead of a query: a sensor, or a list of them",
-                                    "anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}],
-                                },
-                                "start_ts": {"description": "of sensors: milliseconds since 1970 or RFC 3339"},
-                                "end_ts": {"description": "of sensors, included in the range as start_ts is"},
-                                "layout": {"enum": ["long", "wide"]},
-                                "aggregate": {"enum": ["avg", "min", "max", "first", "last"]},
-                                "interval": {"description": "of an aggregate: milliseconds or like 15m"},
-                                "time": {"enum": ["ms", "datetime"]},
-                                "params": {
-                                    "description": "values for ? (a list) or :name (an object); filters of the dataset"
-                                },
-                            },
-                        },
-                        "format": {
-                            "type": "string",
-                            "default": ExportSpec.format,
-                            "examples": list(FORMATS.built_in),
-                            "description": "a name of GET /v1/formats, or an alias of it",
-                        },
-                        "options": {"type": "object"},
-                        "compression": {
-                            "type": "string",
-                            "default": ExportSpec.compression,
-                            "examples": list(COMPRESSIONS.built_in),
-                            "description": "a name of GET /v1/formats, or an alias of it",
-                        },
-                        "filename": {"type": "string"},
-                        "store": {"type": "string", "default": ExportSpec.store},
-                        "priority": {"enum": list(PRIORITIES), "description": "among your own exports that wait"},
-                        "count": {"type": "boolean", "description": "count the rows first, so that percent is known"},
-                        "notify": {
-                            "type": "object",
-                            "description": "who is told when a stored export has ended",
-                            "properties": {
-                                "email": {"type": "array", "items": {"type": "string"}},
-                                "webhook": {"type": "string", "format": "uri"},
-                                "upload": {
-                                    "description": "a presigned URL of your own that takes the file by PUT, or an "
-                                    "object of url and headers"
-                                },
-                            },
-                        },
-                    },
-                }
-            }
-        },
-    }
-}
-
 
 PAGE_MAX = 100
 EVENTS = "text/event-stream"
@@ -108,7 +37,7 @@ def router(exports: Exports, callers: Callers, links: Links, *, threads: Executo
 
 
 def add_stream(routes: Router, exports: Exports, callers: Callers, threads: Executor, send_timeout_s: float) -> None:
-    @routes.post("/stream", openapi_extra=EXPORT_BODY, summary="Export, answered with the file itself")
+    @routes.post("/stream", operation_id="stream_export", summary="Export, answered with the file itself")
     async def stream(request: Request) -> Response:
         caller, body = await callers.verified(request)
         spec = ExportSpec.from_json(read_json(body))
@@ -121,7 +50,7 @@ def add_exports(routes: Router, exports: Exports, callers: Callers, links: Links
     def told(record: Record, request: Request) -> dict[str, Any]:
         return job_json(record, links.make(record, str(request.base_url), store.clock()))
 
-    @routes.post("/exports", status_code=202, openapi_extra=EXPORT_BODY, summary="Queue an export")
+    @routes.post("/exports", status_code=202, operation_id="create_export", summary="Queue an export")
     async def create(request: Request) -> Response:
         caller, body = await callers.verified(request)
         asked = ExportRequest.from_json(read_json(body))
@@ -138,7 +67,7 @@ def add_exports(routes: Router, exports: Exports, callers: Callers, links: Links
         headers = {"Location": f"/v1/exports/{record.id}", "Retry-After": "1"}
         return JSONResponse(told(record, request), 202 if new else 200, headers)
 
-    @routes.get("/exports", summary="Your exports, newest first")
+    @routes.get("/exports", operation_id="list_exports", summary="Your exports, newest first")
     async def page(
         request: Request, status: str | None = None, limit: int = 20, starting_after: str | None = None
     ) -> Response:
@@ -153,20 +82,24 @@ def add_exports(routes: Router, exports: Exports, callers: Callers, links: Links
         items = [told(record, request) for record in found[:limit]]
         return JSONResponse({"data": items, "has_more": len(found) > limit}, headers=NO_STORE)
 
-    @routes.get("/exports/{export_id}", summary="How an export stands, or how a stream went")
+    @routes.get("/exports/{export_id}", operation_id="get_export", summary="How an export stands, or how a stream went")
     async def show(request: Request, export_id: str) -> Response:
         caller, _ = await callers.verified(request)
         record = await run_in_threadpool(store.get, export_id, caller)
         waiting = {} if record.status in FINAL else {"Retry-After": "1"}
         return JSONResponse(told(record, request), headers=NO_STORE | waiting)
 
-    @routes.delete("/exports/{export_id}", summary="Cancel an export")
+    @routes.delete("/exports/{export_id}", operation_id="cancel_export", summary="Cancel an export")
     async def cancel(request: Request, export_id: str) -> Response:
         caller, _ = await callers.verified(request)
         record = await run_in_threadpool(exports.cancel, export_id, caller)
         return JSONResponse(told(record, request), headers=NO_STORE)
 
-    @routes.get("/exports/{export_id}/events", summary="What happens to an export, as server-sent events")
+    @routes.get(
+        "/exports/{export_id}/events",
+        operation_id="export_events",
+        summary="What happens to an export, as server-sent events",
+    )
     async def events(request: Request, export_id: str) -> Response:
         caller, _ = await callers.verified(request)
         await run_in_threadpool(store.get, export_id, caller)

@@ -29,18 +29,22 @@ def router(
     ``details_for`` who the names of what it depends on, and the description of the API."""
     routes = Router(tags=["operations"])
 
-    @routes.get("/health/live", summary="That the process answers")
+    @routes.get("/health/live", operation_id="health_live", summary="That the process answers")
     async def live() -> dict[str, str]:
         return {"status": "ok"}
 
-    @routes.get("/health/ready", summary="Whether what it depends on can be used; 503 if not, or while it shuts down")
+    @routes.get(
+        "/health/ready",
+        operation_id="health_ready",
+        summary="Whether what it depends on can be used; 503 if not, or while it shuts down",
+    )
     def readiness(request: Request) -> Response:
         found = {name: "ok" if usable else "unavailable" for name, usable in ready().items()}
         good = set(found.values()) == {"ok"}
         names = found if among(details_for, request) else {}
         return JSONResponse({"status": "ok" if good else "unavailable"} | names, 200 if good else 503)
 
-    @routes.get("/metrics", summary="What Prometheus reads", response_class=Response)
+    @routes.get("/metrics", operation_id="metrics", summary="What Prometheus reads", response_class=Response)
     def prometheus(request: Request) -> Response:
         check(request, metrics_for)
         return Response(metrics.exposition(measured), media_type=metrics.CONTENT_TYPE)

@@ -114,7 +114,7 @@ def router(
 ) -> Router:
     routes = Router(prefix="/api", tags=["Export queue"])
 
-    @routes.get("/health", summary="How the exports of all users stand")
+    @routes.get("/health", operation_id="queue_health", summary="How the exports of all users stand")
     async def health(request: Request) -> Response:
         if not among(options.health_for, request):
             raise NotFound("There is nothing at this address.")
@@ -138,7 +138,7 @@ def router(
 def add_jobs(routes: Router, door: Door) -> None:
     store = door.exports.store
 
-    @routes.post("/exports/jobs", status_code=202, summary="Queue an export of a dataset")
+    @routes.post("/exports/jobs", status_code=202, operation_id="queue_create", summary="Queue an export of a dataset")
     async def create(request: Request) -> Response:
         caller, body = await door.caller(request)
         spec, name = read_request(read_json(body))
@@ -147,7 +147,7 @@ def add_jobs(routes: Router, door: Door) -> None:
         record, _ = await run_in_threadpool(door.exports.submit, ExportRequest(spec), caller, door=DOOR)
         return enveloped(job_json(record, None, set()), 202)
 
-    @routes.get("/exports/jobs", summary="Your newest 100 exports at this door")
+    @routes.get("/exports/jobs", operation_id="queue_jobs", summary="Your newest 100 exports at this door")
     async def listed(request: Request) -> Response:
         caller, _ = await door.caller(request)
         wanted = request.query_params.get("requestId") or None
@@ -156,13 +156,19 @@ def add_jobs(routes: Router, door: Door) -> None:
         )
         return enveloped(found)
 
-    @routes.get("/exports/jobs/{export_id}", summary="How an export stands, with its download token")
+    @routes.get(
+        "/exports/jobs/{export_id}", operation_id="queue_job", summary="How an export stands, with its download token"
+    )
     async def show(request: Request, export_id: str) -> Response:
         caller, _ = await door.caller(request)
         (job,) = await run_in_threadpool(lambda: door.jobs([door.own(export_id, caller)]))
         return enveloped(job)
 
-    @routes.post("/exports/jobs/{export_id}/token", summary="Another download token; the one before ends")
+    @routes.post(
+        "/exports/jobs/{export_id}/token",
+        operation_id="queue_token",
+        summary="Another download token; the one before ends",
+    )
     async def token(request: Request, export_id: str) -> Response:
         caller, _ = await door.caller(request)
         return enveloped(await run_in_threadpool(lambda: door.renew(door.own(export_id, caller))))
@@ -171,7 +177,9 @@ def add_jobs(routes: Router, door: Door) -> None:
 def add_files(routes: Router, door: Door, files: Files, threads: Executor, send_timeout_s: float) -> None:
     store = door.exports.store
 
-    @routes.get("/exports/jobs/{export_id}/download", summary="The file, once for each token")
+    @routes.get(
+        "/exports/jobs/{export_id}/download", operation_id="queue_download", summary="The file, once for each token"
+    )
     async def download(request: Request, export_id: str, token: str = "") -> Response:
         caller, _ = await door.caller(request)
         record = await run_in_threadpool(door.own, export_id, caller)
@@ -183,7 +191,7 @@ def add_files(routes: Router, door: Door, files: Files, threads: Executor, send_
             raise Gone("This download token has been used or replaced; ask for a new one.", code="link_used")
         return watched(files.answer(record, request), door.exports, record, address_of(request), once=digest(token))
 
-    @routes.get("/exports/stream", summary="A dataset, answered with the file itself")
+    @routes.get("/exports/stream", operation_id="queue_stream", summary="A dataset, answered with the file itself")
     async def stream(request: Request) -> Response:
         caller, _ = await door.caller(request)
         spec, _ = read_request(from_query(request.query_params.multi_items()))

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from typing import Any
 
 from fastapi import FastAPI
@@ -55,7 +55,7 @@ def build(  # noqa: PLR0913  everything that the doors are made of
         docs_url=None,
         redoc_url=None,
     )
-    app.openapi = _described(app.openapi)  # type: ignore[method-assign]  # FastAPI's own way to change it
+    app.openapi = _described(app.openapi)  # type: ignore[method-assign]  # FastAPI's own way
     threads = ThreadPoolExecutor(STREAM_THREADS, thread_name_prefix="fluxport-stream")
     files = Files(exports.stores, exports.spool, threads, send_timeout_s)
     app.include_router(native.router(exports, callers, links, threads=threads, send_timeout_s=send_timeout_s))
@@ -81,24 +81,13 @@ def build(  # noqa: PLR0913  everything that the doors are made of
     return app
 
 
-def _described(openapi: Callable[[], dict[str, Any]]) -> Callable[[], dict[str, Any]]:
-    """The description, with our answer to a parameter that is not right instead of FastAPI's own."""
+def _described(routes: Callable[[], dict[str, Any]]) -> Callable[[], dict[str, Any]]:
+    """The description of the API, made when it is first asked for."""
 
+    @cache
     def described() -> dict[str, Any]:
-        with warnings.catch_warnings():
-            # GET and HEAD of a route are one operation, of which FastAPI makes two.
-            warnings.filterwarnings("ignore", "Duplicate Operation ID")
-            found = openapi()
-        for methods in found["paths"].values():
-            methods.pop("head", None)
-            for operation in methods.values():
-                if operation["responses"].pop("422", None) is not None:
-                    operation["responses"]["400"] = {
-                        "description": "A parameter is not right: RFC 9457, with code and request_id",
-                        "content": {"application/problem+json": {"schema": {"type": "object"}}},
-                    }
-        for name in ("HTTPValidationError", "ValidationError"):
-            found.get("components", {}).get("schemas", {}).pop(name, None)
-        return found
+        from fluxport.http.openapi.document import document
+
+        return document(routes)
 
     return described

@@ -26,22 +26,6 @@ HASHES_WAITING = 32
 
 Audience = Literal["local", "on", "off"]
 
-BODY: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "application/json": {
-                "schema": {
-                    "type": "object",
-                    "required": ["user", "password"],
-                    "additionalProperties": False,
-                    "properties": {"user": {"type": "string"}, "password": {"type": "string", "format": "password"}},
-                }
-            }
-        },
-    }
-}
-
 
 def router(callers: Callers, sign_in: SignIn) -> Router:
     routes = Router(prefix="/session", tags=["session"])
@@ -56,7 +40,7 @@ def router(callers: Callers, sign_in: SignIn) -> Router:
     def may_develop(request: Request) -> bool:
         return sign_in.sessions.development and is_local(request)
 
-    @routes.post("", status_code=201, openapi_extra=BODY, summary="Sign in with user and password")
+    @routes.post("", status_code=201, operation_id="sign_in", summary="Sign in with user and password")
     async def enter(request: Request) -> Response:
         check_same_origin(request)
         name, password = read_login(read_json(await callers.body(request)))
@@ -68,7 +52,12 @@ def router(callers: Callers, sign_in: SignIn) -> Router:
         )
         return signed_in(request, user, token)
 
-    @routes.post("/dev", status_code=201, summary="Sign in as dev: in development, from this machine alone")
+    @routes.post(
+        "/dev",
+        status_code=201,
+        operation_id="sign_in_as_developer",
+        summary="Sign in as dev: in development, from this machine alone",
+    )
     async def develop(request: Request) -> Response:
         check_same_origin(request)
         if not may_develop(request):
@@ -78,12 +67,12 @@ def router(callers: Callers, sign_in: SignIn) -> Router:
         )
         return signed_in(request, user, token)
 
-    @routes.get("", summary="Who you are, and what you may do")
+    @routes.get("", operation_id="get_session", summary="Who you are, and what you may do")
     async def show(request: Request) -> Response:
         caller, _ = await callers.verified(request)
         return JSONResponse(who(caller.owner, caller.scopes), headers=NO_STORE)
 
-    @routes.get("/state", summary="Whether somebody is signed in, and the ways in")
+    @routes.get("/state", operation_id="session_state", summary="Whether somebody is signed in, and the ways in")
     async def state(request: Request) -> Response:
         try:
             caller, _ = await callers.verified(request)
@@ -93,7 +82,7 @@ def router(callers: Callers, sign_in: SignIn) -> Router:
         ways = ["password", "dev"] if may_develop(request) else ["password"]
         return JSONResponse({"user": user, "ways": ways}, headers=NO_STORE)
 
-    @routes.delete("", status_code=204, summary="Sign out")
+    @routes.delete("", status_code=204, operation_id="sign_out", summary="Sign out")
     async def leave(request: Request) -> Response:
         check_same_origin(request)
         if (token := cookies.session(request)) is not None:

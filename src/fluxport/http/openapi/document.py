@@ -1,0 +1,244 @@
+"""The document of ``/openapi.json``: FastAPI's list of routes, each described by its entry in :data:`OPERATIONS`."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from http import HTTPStatus
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.json_schema import GenerateJsonSchema, models_json_schema
+
+from fluxport.formats import FORMATS
+from fluxport.formats.compress import COMPRESSIONS
+from fluxport.http.answers import queue_code
+from fluxport.http.native import EVENTS
+from fluxport.http.openapi import older
+from fluxport.http.openapi.base import Problem
+from fluxport.http.openapi.operations import BINARY, OPERATIONS, TEXT, Access, Operation, Parameter, Reply
+
+REF = "#/components/schemas/"
+JSON = "application/json"
+PROBLEM = "application/problem+json"
+
+INTRODUCTION = """\
+Every GET route answers HEAD as well, with the same headers and no body; HEAD begins nothing and uses nothing up.
+
+Every answer has `X-Request-Id`: that of the request if it sent one, else one of ours. Answers that may succeed later \
+have `Retry-After`.
+"""
+
+TAGS = {
+    "exports": "Exports as a stream, and stored ones.",
+    "downloads": "Links to stored files, and the files.",
+    "datasets": "What can be exported, and a look at the first rows.",
+    "history": "Schedules and the audit.",
+    "sensors": "Sensors and their points.",
+    "session": "Signing in and out, for the pages.",
+    "operations": "For operators and their machines.",
+    "FluxQuery": "The API of FluxQuery's clients.",
+    "Export queue": "The API of the Export queue's clients.",
+    "Historian": "The API of the Historian's dashboards.",
+}
+
+SCHEMES: dict[str, Any] = {
+    "key": {"type": "http", "scheme": "bearer", "description": "a key made by `fluxport keys create`"},
+    "session": {
+        "type": "apiKey",
+        "in": "cookie",
+        "name": "fluxport",
+        "description": "of somebody who has signed in; over TLS its name is __Host-fluxport",
+    },
+    "signingKeyId": {"type": "apiKey", "in": "header", "name": "X-Key-Id", "description": "whose secret has signed"},
+    "signingTimestamp": {"type": "apiKey", "in": "header", "name": "X-Timestamp", "description": "Unix seconds"},
+    "signingNonce": {"type": "apiKey", "in": "header", "name": "X-Nonce", "description": "16 to 64 characters, once"},
+    "signature": {
+        "type": "apiKey",
+        "in": "header",
+        "name": "X-Signature",
+        "description": "HMAC-SHA256 over the request; docs/guide/signing.md says of what",
+    },
+}
+_CALLER: list[dict[str, list[str]]] = [
+    {"key": []},
+    {"session": []},
+    {"signingKeyId": [], "signingTimestamp": [], "signingNonce": [], "signature": []},
+]
+# Whether a reader needs credentials is for the configuration to say.
+SECURITY: dict[Access, list[dict[str, list[str]]]] = {
+    "caller": _CALLER,
+    "reader": [*_CALLER, {}],
+    "link": [],
+    "anyone": [],
+}
+
+HEADERS: dict[str, tuple[str, dict[str, Any]]] = {
+    "Content-Disposition": ("the file's name, in ASCII and in UTF-8", {"type": "string"}),
+    "X-Export-Id": ("ask GET /v1/exports/{export_id} with it how the export went", {"type": "string"}),
+    "X-Export-Rows": ("rows of the file", {"type": "integer"}),
+    "ETag": ("the SHA-256 in quotes", {"type": "string"}),
+    "Repr-Digest": ("the SHA-256 as RFC 9530 writes it", {"type": "string"}),
+    "Content-Range": ("which bytes of how many", {"type": "string"}),
+    "Location": ("where the export is", {"type": "string"}),
+    "Retry-After": ("seconds to wait before the next request", {"type": "integer"}),
+    "Set-Cookie": ("the session", {"type": "string"}),
+}
+
+
+class _Schemas(GenerateJsonSchema):
+    """Without a title for each property, which says nothing that its name does not."""
+
+    def field_title_should_be_set(self, schema: Any) -> bool:
+        return False
+
+
+def document(routes: Callable[[], Mapping[str, Any]]) -> dict[str, Any]:
+    """The whole document; ``routes`` is FastAPI's own description."""
+    with warnings.catch_warnings():
+        # GET and HEAD of a route are one operation, of which FastAPI makes two.
+        warnings.filterwarnings("ignore", "Duplicate Operation ID")
+        given = routes()
+    schemas, refs = _schemas()
+    paths: dict[str, Any] = {}
+    for path, methods in given["paths"].items():
+        paths[path] = {
+            method: _operation(path, operation, refs) for method, operation in methods.items() if method != "head"
+        }
+    return {
+        "openapi": given["openapi"],
+        "info": dict(given["info"])
+        | {"description": INTRODUCTION, "license": {"name": "Apache 2.0", "identifier": "Apache-2.0"}},
+        "servers": [{"url": "/"}],
+        "tags": [{"name": name, "description": about} for name, about in TAGS.items()],
+        "paths": paths,
+        "components": {"schemas": schemas, "securitySchemes": SCHEMES},
+    }
+
+
+# -- schemas -----------------------------------------------------------------------------------------------------------
+
+
+def _schemas() -> tuple[dict[str, Any], dict[type[BaseModel], dict[str, str]]]:
+    """The schemas by name, and how each model is referred to."""
+    models = list(dict.fromkeys(_models()))
+    refs, found = models_json_schema(
+        [(model, "validation") for model in models], ref_template=REF + "{model}", schema_generator=_Schemas
+    )
+    schemas = {name: _plain(schema) for name, schema in sorted(found["$defs"].items())}
+    return schemas, {model: {"$ref": refs[model, "validation"]["$ref"]} for model in models}
+
+
+def _models() -> Iterator[type[BaseModel]]:
+    for operation in OPERATIONS.values():
+        yield operation.error
+        yield from (model for model in operation.body.values() if model is not None)
+        for reply in operation.replies.values():
+            yield from _of(reply)
+            if reply.events is not None:
+                yield reply.events
+
+
+def _of(reply: Reply) -> Sequence[type[BaseModel]]:
+    if reply.model is None:
+        return ()
+    return (reply.model,) if isinstance(reply.model, type) else tuple(reply.model)
+
+
+def _plain(schema: Any) -> Any:
+    """Without the titles of models, which are their names, and without defaults of null or nothing, which a key that is
+    left out has anyway."""
+    if isinstance(schema, list):
+        return [_plain(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    kept = {
+        key: value if key == "examples" else _plain(value)
+        for key, value in schema.items()
+        if not (key == "default" and value in (None, {}, []))
+    }
+    if isinstance(kept.get("title"), str):
+        del kept["title"]
+    return kept
+
+
+# -- operations --------------------------------------------------------------------------------------------------------
+
+
+def _operation(path: str, given: Mapping[str, Any], refs: Mapping[type[BaseModel], dict[str, str]]) -> dict[str, Any]:
+    """LookupError for a route that nothing describes."""
+    described = OPERATIONS.get(given["operationId"])
+    if described is None:
+        raise LookupError(f"Describe {given['operationId']!r} in http/openapi/operations.py.")
+    made: dict[str, Any] = {key: given[key] for key in ("tags", "summary", "operationId")}
+    parameters = [_path_parameter(name) for name in re.findall(r"{(\w+)}", path)]
+    parameters += map(_parameter, described.parameters)
+    if parameters:
+        made["parameters"] = parameters
+    if described.body:
+        content = {kind: {"schema": refs[m] if m is not None else BINARY} for kind, m in described.body.items()}
+        made["requestBody"] = {"required": described.body_required, "content": content}
+    responses = {str(status): _reply(reply, refs) for status, reply in described.replies.items()}
+    for status, names in described.codes.items():
+        responses[str(status)] = _error(status, names, described, refs[described.error])
+    made["responses"] = dict(sorted(responses.items()))
+    made["security"] = SECURITY[described.access]
+    return made
+
+
+def _path_parameter(name: str) -> dict[str, Any]:
+    about = {"export_id": "the export's id", "sensor_id": "the sensor's id, slashes and all", "name": "its name"}
+    return {"name": name, "in": "path", "required": True, "description": about[name], "schema": {"type": "string"}}
+
+
+def _parameter(given: Parameter) -> dict[str, Any]:
+    made = {"name": given.name, "in": given.where, "description": given.about, "schema": dict(given.schema)}
+    return made | ({"required": True} if given.required else {})
+
+
+def _reply(reply: Reply, refs: Mapping[type[BaseModel], dict[str, str]]) -> dict[str, Any]:
+    made: dict[str, Any] = {"description": _sentence(reply.about)}
+    content: dict[str, Any] = {}
+    if reply.files:
+        content = {kind: {"schema": BINARY} for kind in file_types()}
+    content |= {kind: {"schema": dict(schema)} for kind, schema in reply.content.items()}
+    if reply.events is not None:
+        content[EVENTS] = {"schema": TEXT | {"contentMediaType": EVENTS, "contentSchema": refs[reply.events]}}
+    models = [refs[model] for model in _of(reply)]
+    if models:
+        content[JSON] = {"schema": models[0] if len(models) == 1 else {"anyOf": models}}
+    if content:
+        made["content"] = content
+    if reply.headers:
+        made["headers"] = {name.removesuffix("?"): _header(name) for name in reply.headers}
+    return made
+
+
+def _header(name: str) -> dict[str, Any]:
+    """One that is always there, or sometimes where ``name`` ends with a question mark."""
+    about, schema = HEADERS[name.removesuffix("?")]
+    return {"description": about, "schema": schema} | ({} if name.endswith("?") else {"required": True})
+
+
+def _error(status: int, names: Sequence[str], operation: Operation, ref: dict[str, str]) -> dict[str, Any]:
+    if operation.error is older.QueueError:
+        names = list(dict.fromkeys(queue_code(name, status) for name in names))
+    about = f"{HTTPStatus(status).phrase}: {', '.join(f'`{name}`' for name in names)}"
+    more = operation.more and status != 401
+    if more:
+        about += ", or a code of the database or the store behind it"
+    made: dict[str, Any] = {"description": f"{about}.", "x-codes": list(names), "x-more-codes": more}
+    made["content"] = {PROBLEM if operation.error is Problem else JSON: {"schema": ref}}
+    retry = {"Retry-After": _header("Retry-After")} if status in (429, 503) else {}
+    return made | ({"headers": retry} if retry else {})
+
+
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}."
+
+
+def file_types() -> list[str]:
+    """The media types of every file that there can be, without parameters."""
+    types = [*(row.media_type for row in FORMATS.values()), *(row.media_type for row in COMPRESSIONS.values())]
+    return list(dict.fromkeys(kind for kind in types if kind is not None))

@@ -1,0 +1,253 @@
+"""The bodies of FluxQuery's, the Export queue's and the Historian's routes, as their clients know them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Literal
+
+from pydantic import Field
+
+from fluxport.http.fluxquery import STATUS_WORDS as FLUXQUERY_WORDS
+from fluxport.http.openapi.base import Answer, Asked, example
+from fluxport.http.openapi.models import SENSOR_EXAMPLE, DataWarning, ResultColumn
+from fluxport.http.openapi.names import Digest, Format, Moment, OneOf, Url
+from fluxport.http.queue import STATUS_WORDS as QUEUE_WORDS
+from fluxport.spec import ExportSpec
+
+
+class FluxQueryStatus(OneOf):
+    @classmethod
+    def names(cls) -> Iterable[str]:
+        return dict.fromkeys(FLUXQUERY_WORDS.values())
+
+
+class QueueStatus(OneOf):
+    @classmethod
+    def names(cls) -> Iterable[str]:
+        return dict.fromkeys(QUEUE_WORDS.values())
+
+
+# -- FluxQuery ---------------------------------------------------------------------------------------------------------
+
+
+class FluxQueryError(Answer):
+    model_config = example({"error": "'query' must be a SELECT statement.", "code": "bad_query"})
+
+    error: str
+    code: str
+
+
+class FluxQueryRequest(Answer):
+    """Other keys are ignored."""
+
+    model_config = example({"query": "SELECT * FROM users", "format": "excel", "email": "ann@example.com"})
+
+    query: str
+    email: str | None = None
+    format: Format | None = Field(Format(ExportSpec.format), description="json is JSON Lines here")
+
+
+class FluxQueryQueued(Answer):
+    model_config = example({"job_id": "5c1852b6-b992-467c-afce-218d633ba465"})
+
+    job_id: str
+
+
+class FluxQueryStatusOnly(Answer):
+    """What a request without a signature is answered."""
+
+    model_config = example({"status": "PROCESSING"})
+
+    status: FluxQueryStatus
+
+
+class FluxQueryJob(Answer):
+    """What a signed request is answered."""
+
+    model_config = example(
+        {
+            "status": "COMPLETED",
+            "job_id": "5c1852b6-b992-467c-afce-218d633ba465",
+            "rows": 2,
+            "bytes": 24,
+            "sha256": "f898ae24986a639964cb3177407f9e1ae987e52c935df05156bd8e527a6da759",
+            "filename": "export-2026-11-20-125804.csv",
+            "download_url": "https://exports.example.com/v1/exports/5c1852b6-b992-467c-afce-218d633ba465/file?token=MTc",
+            "error": None,
+            "error_code": None,
+            "columns": [{"name": "id", "type": "bigint"}],
+            "warnings": [],
+            "created_at": "2026-11-20T12:58:01.570Z",
+            "started_at": "2026-11-20T12:58:02.408Z",
+            "finished_at": "2026-11-20T12:58:02.905Z",
+            "expires_at": "2026-11-27T12:58:02.905Z",
+        }
+    )
+
+    status: FluxQueryStatus
+    job_id: str
+    rows: int
+    bytes: int
+    sha256: Digest | None
+    filename: str | None
+    download_url: Url | None
+    error: str | None
+    error_code: str | None
+    columns: list[ResultColumn]
+    warnings: list[DataWarning]
+    created_at: Moment
+    started_at: Moment | None
+    finished_at: Moment | None
+    expires_at: Moment | None
+
+
+# -- Export queue ------------------------------------------------------------------------------------------------------
+
+
+class QueueErrorBody(Answer):
+    code: str
+    message: str
+
+
+class QueueError(Answer):
+    model_config = example({"data": None, "error": {"code": "NOT_FOUND", "message": "There is no such export."}})
+
+    data: None
+    error: QueueErrorBody
+
+
+class QueueRequest(Asked):
+    model_config = example({"type": "trades", "format": "csv", "params": {"status": "closed"}})
+
+    type: str = Field(description="the name of a dataset")
+    format: Format = Format(ExportSpec.format)
+    params: dict[str, Any] | None = Field(None, description="filters; one without a value is none")
+    selectedColumns: list[Any] | str | None = Field(None, description="columns of the file, all unless given")  # noqa: N815
+    requestId: str | None = Field(None, pattern=r"^[A-Za-z0-9._-]{1,64}$")  # noqa: N815
+
+
+class QueueJob(Answer):
+    """Times are milliseconds since 1970."""
+
+    id: str
+    type: str
+    format: Format
+    status: QueueStatus
+    createdAt: int  # noqa: N815
+    startedAt: int | None  # noqa: N815
+    completedAt: int | None  # noqa: N815
+    error: str | None
+    filename: str | None
+    downloadToken: str | None  # noqa: N815
+    tokenExpiresAt: int | None  # noqa: N815
+    tokenConsumed: bool  # noqa: N815
+    requestId: str  # noqa: N815
+    attemptCount: int  # noqa: N815
+    rows: int
+
+
+JOB_EXAMPLE: dict[str, Any] = {
+    "id": "5c1852b6-b992-467c-afce-218d633ba465",
+    "type": "trades",
+    "format": "csv",
+    "status": "queued",
+    "createdAt": 1763643481570,
+    "startedAt": None,
+    "completedAt": None,
+    "error": None,
+    "filename": None,
+    "downloadToken": None,
+    "tokenExpiresAt": None,
+    "tokenConsumed": False,
+    "requestId": "86d942478436456f8797b0743366c7b8",
+    "attemptCount": 0,
+    "rows": 0,
+}
+
+
+class QueueJobAnswer(Answer):
+    model_config = example({"data": JOB_EXAMPLE, "error": None})
+
+    data: QueueJob
+    error: None
+
+
+class QueueJobsAnswer(Answer):
+    model_config = example({"data": [JOB_EXAMPLE], "error": None})
+
+    data: list[QueueJob]
+    error: None
+
+
+class QueueMeasures(Answer):
+    mode: Literal["disabled", "persistent", "memory"]
+    queued: int
+    running: int
+    processed: int
+    failed: int
+    retried: int
+    avgDurationMs: int  # noqa: N815
+
+
+class QueueMetrics(Answer):
+    export: QueueMeasures
+
+
+class QueueHealth(Answer):
+    status: Literal["ok"]
+    metrics: QueueMetrics
+
+
+class QueueHealthAnswer(Answer):
+    model_config = example(
+        {
+            "data": {
+                "status": "ok",
+                "metrics": {
+                    "export": {
+                        "mode": "persistent",
+                        "queued": 0,
+                        "running": 1,
+                        "processed": 17,
+                        "failed": 2,
+                        "retried": 1,
+                        "avgDurationMs": 840,
+                    }
+                },
+            },
+            "error": None,
+        }
+    )
+
+    data: QueueHealth
+    error: None
+
+
+# -- Historian ---------------------------------------------------------------------------------------------------------
+
+
+class HistorianPoint(Answer):
+    timestamp: int
+    value: float | None
+    quality: int
+
+
+class HistorianPoints(Answer):
+    model_config = example({"points": [{"timestamp": 1700000000000, "value": 21.5, "quality": 1}]})
+
+    points: list[HistorianPoint]
+
+
+class HistorianSensor(Answer):
+    sensor_id: str
+    id: str
+    name: str
+    unit: str
+    first_ms: int | None
+    last_ms: int | None
+
+
+class HistorianSensors(Answer):
+    model_config = example({"sensors": [{"sensor_id": "oven-1"} | SENSOR_EXAMPLE]})
+
+    sensors: list[HistorianSensor]

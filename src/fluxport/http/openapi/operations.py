@@ -1,0 +1,439 @@
+"""What each operation takes and answers, by its ``operation_id``: the one that its route in ``http/`` is given."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args
+
+from pydantic import BaseModel
+
+from fluxport.database_errors import AWAY, UNUSABLE
+from fluxport.formats import FORMATS
+from fluxport.http.historian import OPTIONS as HISTORIAN_OPTIONS
+from fluxport.http.historian import PAGE_MAX as SENSORS_PAGE_MAX
+from fluxport.http.historian import POINTS_LEAST, POINTS_MOST, POINTS_USUAL
+from fluxport.http.history import AUDIT_MAX
+from fluxport.http.native import PAGE_MAX
+from fluxport.http.openapi import models, older
+from fluxport.http.openapi.base import Problem
+from fluxport.http.openapi.names import with_aliases
+from fluxport.jobs.states import Status
+from fluxport.series.aggregate import AGGREGATES
+from fluxport.series.bodies import ARROW, CSV, JSON
+from fluxport.spec import ExportSpec
+from fluxport.telemetry.metrics import CONTENT_TYPE
+
+Access = Literal["caller", "reader", "link", "anyone"]
+
+TEXT: dict[str, Any] = {"type": "string"}
+
+
+@dataclass(frozen=True)
+class Reply:
+    """One success: a model as JSON, or ``content`` by media type; ``files``: every format and compression there is;
+    ``events``: server-sent events. A header whose name ends with a question mark is there
+    sometimes."""
+
+    about: str
+    model: type[BaseModel] | Sequence[type[BaseModel]] | None = None
+    content: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    files: bool = False
+    events: type[BaseModel] | None = None
+    headers: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One of the query or of the headers."""
+
+    name: str
+    about: str
+    schema: Mapping[str, Any] = field(default_factory=lambda: TEXT)
+    required: bool = False
+    where: Literal["query", "header"] = "query"
+
+
+@dataclass(frozen=True)
+class Operation:
+    """``codes`` are those of its errors, by status. ``more``: those of a database or a store can be among them too,
+    which are many. ``error`` is the model of all of them."""
+
+    replies: Mapping[int, Reply]
+    codes: Mapping[int, Sequence[str]] = field(default_factory=dict)
+    access: Access = "caller"
+    body: Mapping[str, type[BaseModel] | None] = field(default_factory=dict)
+    body_required: bool = True
+    parameters: Sequence[Parameter] = ()
+    more: bool = False
+    error: type[BaseModel] = Problem
+
+
+# -- errors ------------------------------------------------------------------------------------------------------------
+
+# Of every request: an address with a NUL, what went wrong with us, a database of the service's own that is away.
+ANY: dict[int, tuple[str, ...]] = {400: ("bad_parameter",), 500: ("internal", UNUSABLE), 503: (AWAY,)}
+# Of a caller who must be known.
+KNOWN: dict[int, tuple[str, ...]] = {
+    401: ("unauthorized", "replayed"),
+    413: ("body_too_large",),
+    429: ("too_many_requests",),
+    503: ("replay_store_unavailable",),
+}
+# Of an export that is planned or run before the answer begins.
+RUNS: dict[int, tuple[str, ...]] = {
+    400: (
+        "bad_json",
+        "bad_body",
+        "bad_source",
+        "unknown_key",
+        "unknown_format",
+        "query_not_select",
+        "query_table",
+        "query_failed",
+    ),
+    403: ("missing_scope",),
+    404: ("no_such_sensor",),
+    413: ("row_too_large", "too_many_bytes", "too_many_rows", "spool_too_small"),
+    429: ("connection_busy", "too_many_active"),
+    501: ("no_series",),
+    503: ("closing", "deadline", "source_unreachable", "spool_full", "spool_failed", "queue_full"),
+}
+NO_EXPORT = {404: ("no_such_export",)}
+NO_FILE = {409: ("not_ready", "not_stored"), 410: ("file_expired",)}
+TOKEN = {403: ("bad_token",), 410: ("link_expired", "link_used")}
+SENSORS = {403: ("missing_scope",), 501: ("no_series",), 503: ("series_away",), 429: ("ingest_busy",)}
+SERIES_STORE = {500: ("series_damaged", "series_shape"), 507: ("series_full",)}
+CLOSED = {404: ("not_found",)}
+SWITCHED_OFF = {501: ("disabled",)}
+
+
+def codes(*groups: Mapping[int, Sequence[str]]) -> dict[int, tuple[str, ...]]:
+    """All of the groups, by status."""
+    found: dict[int, dict[str, None]] = {}
+    for group in groups:
+        for status, names in group.items():
+            found.setdefault(status, {}).update(dict.fromkeys(names))
+    return {status: tuple(names) for status, names in sorted(found.items())}
+
+
+# -- parts that several operations share -------------------------------------------------------------------------------
+
+
+def whole(about: str, usual: int, least: int, most: int, name: str = "limit") -> Parameter:
+    """A whole number between two bounds."""
+    return Parameter(name, about, {"type": "integer", "default": usual, "minimum": least, "maximum": most})
+
+
+def enum(names: Sequence[str], default: str | None = None) -> dict[str, Any]:
+    return {"type": "string", "enum": list(names)} | ({} if default is None else {"default": default})
+
+
+FORMAT = enum(with_aliases(FORMATS), ExportSpec.format)
+AFTER = Parameter("starting_after", "the id of the last one seen")
+RANGE = (
+    Parameter("start_ts", "the first moment: milliseconds since 1970 or RFC 3339"),
+    Parameter("end_ts", "the last moment, included"),
+)
+RANGE_NEEDED = tuple(Parameter(p.name, p.about, p.schema, required=True) for p in RANGE)
+MAX_POINTS = whole("points of the answer at most", POINTS_USUAL, POINTS_LEAST, POINTS_MOST, "max_points")
+SENSOR_NEEDED = Parameter("sensor_id", "the sensor", required=True)
+TOKEN_PARAMETER = Parameter("token", "the credentials: it stands in the link, and is for this file", required=True)
+PART = Parameter("part", "the number of one of several files, from 1", {"type": "integer", "minimum": 1})
+RANGE_HEADERS = (
+    Parameter("Range", "one range of bytes: bytes=0-1023", where="header"),
+    Parameter("If-Range", "the ETag that the range is of", where="header"),
+)
+BINARY: dict[str, Any] = {"type": "string", "format": "binary"}
+STREAM = ("Content-Disposition", "X-Export-Id")
+WHOLE_FILE = ("Content-Disposition", "X-Export-Id", "X-Export-Rows")
+NO_BODY = Reply("nothing")
+
+STREAMED = Reply("the file in chunks; a failure after the first byte breaks the connection", files=True, headers=STREAM)
+SENT_FILE = {
+    200: Reply(
+        "the file, or of several files a ZIP of them all", files=True, headers=(*WHOLE_FILE, "ETag?", "Repr-Digest?")
+    ),
+    206: Reply("the range", files=True, headers=(*WHOLE_FILE, "ETag", "Repr-Digest", "Content-Range")),
+    416: Reply("the file has none of these bytes", headers=("Content-Range",)),
+}
+PAGE = {"text/html": TEXT}
+
+
+def _problem(*groups: Mapping[int, Sequence[str]]) -> dict[int, tuple[str, ...]]:
+    return codes(ANY, KNOWN, *groups)
+
+
+OPERATIONS: dict[str, Operation] = {
+    # -- /v1/exports ---------------------------------------------------------------------------------------------------
+    "stream_export": Operation({200: STREAMED}, _problem(RUNS), body={JSON: models.StreamRequest}, more=True),
+    "create_export": Operation(
+        {
+            202: Reply("the queued export", models.Export, headers=("Location", "Retry-After")),
+            200: Reply(
+                "that of an earlier request with the same Idempotency-Key", models.Export, headers=("Location",)
+            ),
+        },
+        _problem(RUNS, {400: ("bad_priority", "bad_notify", "bad_idempotency_key"), 422: ("idempotency_mismatch",)}),
+        body={JSON: models.ExportRequest},
+        parameters=(
+            Parameter(
+                "Idempotency-Key",
+                "the same one is the same export",
+                {"type": "string", "minLength": 1, "maxLength": 255},
+                where="header",
+            ),
+        ),
+        more=True,
+    ),
+    "list_exports": Operation(
+        {200: Reply("a page of them", models.ExportPage)},
+        _problem({400: ("bad_status", "bad_limit")}, NO_EXPORT),
+        parameters=(
+            Parameter("status", "only those", enum(get_args(Status))),
+            whole("how many", 20, 1, PAGE_MAX),
+            AFTER,
+        ),
+    ),
+    "get_export": Operation(
+        {200: Reply("the export; Retry-After while it has not ended", models.Export, headers=("Retry-After?",))},
+        _problem(NO_EXPORT),
+    ),
+    "cancel_export": Operation(
+        {200: Reply("the canceled export", models.Export)}, _problem(NO_EXPORT, {409: ("wrong_state",)})
+    ),
+    "export_events": Operation(
+        {
+            200: Reply(
+                "server-sent events, each with an id and JSON as its data: `progress`, and at the end `completed`, "
+                "`failed` or `canceled`; a comment every 15 seconds while nothing happens",
+                events=models.ExportEvent,
+            )
+        },
+        _problem(NO_EXPORT, {400: ("bad_event_id",)}),
+        parameters=(
+            Parameter("Last-Event-ID", "go on after that event", {"type": "integer", "minimum": 0}, where="header"),
+        ),
+    ),
+    "create_link": Operation(
+        {201: Reply("the link", models.Link)},
+        _problem(NO_EXPORT, NO_FILE, {400: ("bad_body", "bad_json")}),
+        body={JSON: models.LinkRequest},
+        body_required=False,
+    ),
+    "download_file": Operation(
+        SENT_FILE | {200: Reply(SENT_FILE[200].about, None, PAGE, files=True, headers=("ETag?", "Repr-Digest?"))},
+        codes(ANY, TOKEN, NO_FILE, {404: ("no_such_export", "no_such_part", "no_such_file"), 503: ("client_slow",)}),
+        access="link",
+        more=True,
+        parameters=(TOKEN_PARAMETER, PART, *RANGE_HEADERS),
+    ),
+    "redeem_link": Operation(
+        SENT_FILE,
+        codes(ANY, TOKEN, NO_FILE, {404: ("no_such_export", "no_such_part", "no_such_file"), 503: ("client_slow",)}),
+        access="link",
+        more=True,
+        parameters=(TOKEN_PARAMETER, PART, *RANGE_HEADERS),
+    ),
+    # -- formats -----------------------------------------------------------------------------------------------------
+    "list_formats": Operation({200: Reply("the formats and the compressions", models.Formats)}, _problem()),
+    "get_format": Operation({200: Reply("the format", models.FormatWithOptions)}, _problem({404: ("no_such_format",)})),
+    # -- what can be exported ------------------------------------------------------------------------------------------
+    "list_datasets": Operation({200: Reply("the datasets", models.Datasets)}, _problem()),
+    "get_dataset": Operation({200: Reply("the dataset", models.Dataset)}, _problem({404: ("no_such_dataset",)})),
+    "list_connections": Operation({200: Reply("the connections", models.Connections)}, _problem()),
+    "preview_export": Operation(
+        {200: Reply("the rows", models.Preview)}, _problem(RUNS), body={JSON: models.StreamRequest}, more=True
+    ),
+    # -- history -------------------------------------------------------------------------------------------------------
+    "list_schedules": Operation({200: Reply("the schedules", models.Schedules)}, _problem()),
+    "list_audit": Operation(
+        {200: Reply("the lines", models.Audit)},
+        _problem({400: ("bad_limit",), 403: ("missing_scope",)}),
+        parameters=(
+            Parameter("user", "only lines of this user"),
+            Parameter("action", "only these"),
+            Parameter("export_id", "only those about this export"),
+            Parameter("before", "the id of the last line seen", {"type": "integer", "minimum": 0}),
+            whole("how many", 100, 1, AUDIT_MAX),
+        ),
+    ),
+    # -- sensors -------------------------------------------------------------------------------------------------------
+    "list_sensors": Operation(
+        {200: Reply("a page of them", models.SensorPage)},
+        _problem(SENSORS, SERIES_STORE, {400: ("bad_limit",)}),
+        access="reader",
+        more=True,
+        parameters=(
+            Parameter("search", "only those with this in id or name"),
+            whole("how many", 100, 1, SENSORS_PAGE_MAX),
+            AFTER,
+        ),
+    ),
+    "get_sensor": Operation(
+        {200: Reply("the sensor", models.Sensor)},
+        _problem(SENSORS, SERIES_STORE, {404: ("no_such_sensor",)}),
+        access="reader",
+        more=True,
+    ),
+    "describe_sensor": Operation(
+        {200: Reply("the sensor", models.Sensor)},
+        _problem(
+            SENSORS,
+            SERIES_STORE,
+            {400: ("bad_json", "bad_body", "bad_sensor"), 501: ("series_read_only",), 404: ("no_such_sensor",)},
+        ),
+        body={JSON: models.Description},
+    ),
+    "sensor_points": Operation(
+        {200: Reply("the points, downsampled", models.Chart)},
+        _problem(SENSORS, SERIES_STORE, {400: ("bad_range", "bad_limit", "bad_source"), 404: ("no_such_sensor",)}),
+        access="reader",
+        more=True,
+        parameters=(*RANGE, MAX_POINTS),
+    ),
+    "append_points": Operation(
+        {200: Reply("they are durable", models.Accepted)},
+        _problem(
+            SENSORS,
+            SERIES_STORE,
+            {
+                400: ("bad_points", "bad_points_type", "bad_point", "bad_sensor", "too_many_sensors"),
+                413: ("too_many_points",),
+                501: ("series_read_only",),
+            },
+        ),
+        body={JSON: models.NewPoints, CSV: None, ARROW: None},
+    ),
+    # -- sessions ------------------------------------------------------------------------------------------------------
+    "get_session": Operation({200: Reply("who you are", models.Who)}, _problem()),
+    "sign_in": Operation(
+        {201: Reply("signed in, by a cookie", models.Who, headers=("Set-Cookie",))},
+        codes(
+            ANY,
+            {
+                400: ("bad_json", "bad_body"),
+                401: ("wrong_password",),
+                403: ("cross_site",),
+                413: ("body_too_large",),
+                429: ("too_many_logins",),
+                503: ("busy",),
+            },
+        ),
+        access="anyone",
+        body={JSON: models.Login},
+    ),
+    "sign_in_as_developer": Operation(
+        {201: Reply("signed in, by a cookie", models.Who, headers=("Set-Cookie",))},
+        codes(ANY, CLOSED, {403: ("cross_site",)}),
+        access="anyone",
+    ),
+    "session_state": Operation(
+        {200: Reply("who is signed in, if anybody", models.SessionState)},
+        codes(ANY, {413: ("body_too_large",), 429: ("too_many_requests",)}),
+        access="anyone",
+    ),
+    "sign_out": Operation({204: NO_BODY}, codes(ANY, {403: ("cross_site",)}), access="anyone"),
+    # -- operators -----------------------------------------------------------------------------------------------------
+    "health_live": Operation({200: Reply("it answers", models.Live)}, codes(ANY), access="anyone"),
+    "health_ready": Operation(
+        {200: Reply("all of it can be used", models.Ready), 503: Reply("some of it cannot", models.Ready)},
+        {400: ANY[400], 500: ANY[500]},
+        access="anyone",
+    ),
+    "metrics": Operation(
+        {200: Reply("in the text format of Prometheus", None, {CONTENT_TYPE.partition(";")[0]: TEXT})},
+        codes(ANY, CLOSED),
+        access="anyone",
+    ),
+    # -- FluxQuery -----------------------------------------------------------------------------------------------------
+    "fluxquery_export": Operation(
+        {202: Reply("the job's id", older.FluxQueryQueued)},
+        _problem(RUNS, {400: ("bad_query", "bad_email", "bad_recipient"), 403: ("recipient_not_allowed",)}),
+        body={JSON: older.FluxQueryRequest},
+        more=True,
+        error=older.FluxQueryError,
+    ),
+    "fluxquery_job": Operation(
+        {200: Reply("the status, and to a signed request the rest", (older.FluxQueryJob, older.FluxQueryStatusOnly))},
+        _problem(NO_EXPORT, {400: ("no_id",)}),
+        access="reader",
+        parameters=(Parameter("id", "the job's", required=True),),
+        error=older.FluxQueryError,
+    ),
+    # -- Export queue --------------------------------------------------------------------------------------------------
+    "queue_health": Operation(
+        {200: Reply("counts since the first export", older.QueueHealthAnswer)},
+        codes(ANY, CLOSED),
+        access="anyone",
+        error=older.QueueError,
+    ),
+    "queue_create": Operation(
+        {202: Reply("the queued job", older.QueueJobAnswer)},
+        _problem(RUNS, SWITCHED_OFF),
+        body={JSON: older.QueueRequest},
+        more=True,
+        error=older.QueueError,
+    ),
+    "queue_jobs": Operation(
+        {200: Reply("the jobs", older.QueueJobsAnswer)},
+        _problem(SWITCHED_OFF),
+        parameters=(Parameter("requestId", "only those of this request"),),
+        error=older.QueueError,
+    ),
+    "queue_job": Operation(
+        {200: Reply("the job", older.QueueJobAnswer)}, _problem(NO_EXPORT, SWITCHED_OFF), error=older.QueueError
+    ),
+    "queue_token": Operation(
+        {200: Reply("the job with its new token", older.QueueJobAnswer)},
+        _problem(NO_EXPORT, NO_FILE, SWITCHED_OFF, {403: ("cross_site",)}),
+        error=older.QueueError,
+    ),
+    "queue_download": Operation(
+        SENT_FILE,
+        _problem(TOKEN, NO_FILE, SWITCHED_OFF, {404: ("no_such_export", "no_such_part", "no_such_file")}),
+        parameters=(TOKEN_PARAMETER, PART, *RANGE_HEADERS),
+        more=True,
+        error=older.QueueError,
+    ),
+    "queue_stream": Operation(
+        {200: STREAMED},
+        _problem(RUNS, SWITCHED_OFF),
+        parameters=(
+            Parameter("type", "the name of a dataset", required=True),
+            Parameter("format", "of the file", FORMAT),
+            Parameter("selectedColumns", "columns of the file, separated by commas"),
+        ),
+        more=True,
+        error=older.QueueError,
+    ),
+    # -- Historian -----------------------------------------------------------------------------------------------------
+    "historian_export": Operation(
+        {200: STREAMED},
+        _problem(RUNS, SENSORS, {400: ("missing_parameter",)}),
+        access="reader",
+        parameters=(
+            Parameter("sensor_id", "a sensor, or several", {"type": "array", "items": TEXT}, required=True),
+            *RANGE_NEEDED,
+            Parameter("format", "of the file", FORMAT),
+            Parameter("layout", "a row for each point, or a column for each sensor", enum(("long", "wide"), "long")),
+            Parameter("aggregate", "one value per interval", enum(AGGREGATES)),
+            Parameter("interval", "of an aggregate: milliseconds, or like 10s, 15m, 1h, 1d"),
+            Parameter("time", "how moments are written", enum(("ms", "datetime"), "ms")),
+            *(Parameter(name, "an option of the format") for name in HISTORIAN_OPTIONS),
+        ),
+        more=True,
+    ),
+    "historian_query": Operation(
+        {200: Reply("the points, downsampled", older.HistorianPoints)},
+        _problem(
+            SENSORS, SERIES_STORE, {400: ("missing_parameter", "bad_range", "bad_limit"), 404: ("no_such_sensor",)}
+        ),
+        access="reader",
+        more=True,
+        parameters=(SENSOR_NEEDED, *RANGE_NEEDED, MAX_POINTS),
+    ),
+    "historian_metadata": Operation(
+        {200: Reply("the sensors", older.HistorianSensors)}, _problem(SENSORS, SERIES_STORE), access="reader", more=True
+    ),
+}
