@@ -27,7 +27,7 @@ PROBLEM = "application/problem+json"
 @cache
 def document() -> dict[str, Any]:
     """What ``/openapi.json`` says; nothing is listened on, and no database is connected to."""
-    from fluxport import app, config
+    from fluxport import config, wiring
 
     with tempfile.TemporaryDirectory() as folder:
         flags = {
@@ -35,7 +35,7 @@ def document() -> dict[str, Any]:
             "database": f"sqlite:///{folder}/fluxport.db",
             "stores.local.path": folder,
         }
-        made = app.service(config.load(environ={}, folder=Path(folder), flags=flags))
+        made = wiring.service(config.load(environ={}, folder=Path(folder), flags=flags))
         try:
             found: dict[str, Any] = made.app.openapi()
             return found

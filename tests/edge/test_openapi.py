@@ -56,9 +56,9 @@ def test_every_route_is_described_and_every_description_is_of_a_route() -> None:
 def test_the_document_is_made_when_it_is_first_asked_for(tmp_path: Path) -> None:
     """Starting costs nothing of it: no model is imported."""
     script = (
-        "import sys; from pathlib import Path; from fluxport import app, config\n"
+        "import sys; from pathlib import Path; from fluxport import config, wiring\n"
         "flags = {'connections.main.url': 'mysql://nobody@127.0.0.1/x', 'database': 'sqlite:///fluxport.db'}\n"
-        "made = app.service(config.load(environ={}, folder=Path('.'), flags=flags))\n"
+        "made = wiring.service(config.load(environ={}, folder=Path('.'), flags=flags))\n"
         "before = {name for name in sys.modules if name.startswith('fluxport.http.openapi')}\n"
         "made.app.openapi()\n"
         "after = {name for name in sys.modules if name.startswith('fluxport.http.openapi')}\n"
