@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fluxport.auth.keys import USED_EVERY_S, Keys
+from fluxport.auth.keys import Keys
 from fluxport.auth.rate import Rate
 from fluxport.auth.scopes import EVERYTHING, allows, read_scopes
 from fluxport.auth.sessions import Sessions
@@ -19,6 +19,8 @@ from fluxport.jobs.store import Caller, Store
 from fluxport.tables import keys as table
 from fluxport.tables import transaction
 from identity_support import Clock
+
+USED_EVERY_S = 60
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 import sqlalchemy as sa
 
 from fluxport.auth.scopes import EVERYTHING, USUAL
-from fluxport.auth.sessions import IDLE_S, WHOLE_S, Sessions
+from fluxport.auth.sessions import Sessions
 from fluxport.auth.signin import (
     ALONE_FORGOTTEN_S,
     ALONE_LONGEST_PAUSE_S,
@@ -19,12 +19,15 @@ from fluxport.auth.signin import (
     LONGEST_PAUSE_S,
     SignIn,
 )
-from fluxport.auth.users import PASSWORD_MAX, Users
+from fluxport.auth.users import Users
 from fluxport.errors import Conflict, FluxportError, NotFound, Refused, TooMany, Unauthorized
 from fluxport.jobs.store import Store
 from fluxport.tables import login_attempts, sessions
 from fluxport.tables import users as users_table
 from identity_support import Clock
+
+IDLE_S, WHOLE_S = 12 * 3600, 7 * 86400  # a session without requests, and any
+PASSWORD_MAX = 1024
 
 PASSWORD = "correct horse battery"
 

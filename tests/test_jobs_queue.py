@@ -12,7 +12,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from fluxport.jobs import queue
-from fluxport.jobs.request import PRIORITIES, ExportRequest
+from fluxport.jobs.request import ExportRequest
 from fluxport.jobs.store import Caller, Record, Store
 from fluxport.jobs.wake import Wake
 from fluxport.spec import ExportSpec
@@ -60,7 +60,7 @@ def test_owners_take_turns_and_priority_decides_among_ones_own(store: Store, clo
         clock.now += 1
         return asked(store, caller, **given).id
 
-    first, second, urgent = later(ANN), later(ANN), later(ANN, priority=PRIORITIES["high"])
+    first, second, urgent = later(ANN), later(ANN), later(ANN, priority=1)
     bobs = later(BOB)
     order = [next(iter(taken(store, "worker", {"main": n}))) for n in range(1, 5)]
     assert order == [urgent, bobs, first, second]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
+from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
@@ -12,7 +13,7 @@ import pytest
 from fluxport import formats
 from fluxport.errors import LimitExceeded, Unavailable
 from fluxport.findings import Findings
-from fluxport.pipeline import CHUNK_MAX_BYTES, CHUNK_MIN_BYTES, Tally, stream
+from fluxport.pipeline import Tally, stream
 from fluxport.stages import Encoder, Limits
 from rows_source import RowsSource
 
@@ -40,7 +41,7 @@ def test_a_whole_stream_tells_rows_bytes_and_sha256_of_what_it_yielded() -> None
 
 def test_chunks_after_the_first_are_between_64_kib_and_1_mib() -> None:
     chunks = [len(c) for c in stream(RowsSource(numbers(100_000), 333), (), csv())]
-    assert all(CHUNK_MIN_BYTES <= size <= CHUNK_MAX_BYTES for size in chunks[1:-1])
+    assert all(65_536 <= size <= 1_048_576 for size in chunks[1:-1])
     assert len(chunks) > 5
 
 
@@ -106,6 +107,15 @@ def test_a_bound_that_is_passed_ends_the_export(limits: Limits, code: str) -> No
     with pytest.raises(LimitExceeded) as raised:
         run(RowsSource(numbers(100)), limits=limits)
     assert raised.value.code == code
+
+
+def test_a_bound_that_is_just_reached_is_not_passed() -> None:
+    size = len(run(RowsSource(numbers(100)))[0])
+    limits = Limits(rows_max=100, bytes_max=size, cell_bytes_max=50)
+    data, tally = run(RowsSource(numbers(100)), limits=limits)
+    assert (tally.rows, len(data), tally.complete) == (100, size, True)
+    with pytest.raises(LimitExceeded):
+        run(RowsSource(numbers(100)), limits=replace(limits, bytes_max=size - 1))
 
 
 def test_a_deadline_ends_the_export() -> None:

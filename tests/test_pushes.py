@@ -11,11 +11,13 @@ import pytest
 from fluxport.error_codes import Failure
 from fluxport.errors import Conflict, TooMany, Unprocessable
 from fluxport.jobs.exports import Exports, ExportsOptions
-from fluxport.jobs.pushes import HELD_S, Pushes
+from fluxport.jobs.pushes import Pushes
 from fluxport.jobs.store import Caller, Record, Store
 from fluxport.sinks.memory import MemorySink
 from fluxport.spec import ExportSpec
 from identity_support import DATABASES, Clock, database_url, empty_store
+
+HELD_S = 60
 
 CALLER = Caller("shop", scopes=frozenset({"push"}))
 SPEC = ExportSpec(connection="push", pushed=[{"name": "a", "type": "string"}])

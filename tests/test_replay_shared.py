@@ -7,12 +7,14 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from fluxport.auth.replay import KEPT_S, SharedReplays
-from fluxport.auth.signing import WINDOW_S, Signed
+from fluxport.auth.replay import SharedReplays
+from fluxport.auth.signing import Signed
 from fluxport.errors import Unauthorized, Unavailable
 from fluxport.jobs.store import Store
 from fluxport.tables import connect
 from postgres_support import PostgresDatabase, scratch_postgres
+
+WINDOW_S, KEPT_S = 300, 600  # how old or early a signature may be; how long it is remembered
 
 NOW = 1_767_225_600.0
 

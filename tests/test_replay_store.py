@@ -10,9 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from fluxport.auth.replay import KEPT_S, Replays
-from fluxport.auth.signing import WINDOW_S, Signed
+from fluxport.auth.replay import Replays
+from fluxport.auth.signing import Signed
 from fluxport.errors import Unauthorized, Unavailable
+
+WINDOW_S, KEPT_S = 300, 600  # how old or early a signature may be; how long it is remembered
 
 NOW = 1_767_225_600.0
 RACE = """

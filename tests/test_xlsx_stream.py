@@ -20,10 +20,12 @@ from python_calamine import CalamineWorkbook
 from fluxport.errors import LimitExceeded, Unavailable
 from fluxport.findings import Findings
 from fluxport.formats.slices import slices
-from fluxport.formats.xlsx import ROWS_MAX, XlsxEncoder, XlsxOptions
+from fluxport.formats.xlsx import XlsxEncoder, XlsxOptions
 from fluxport.formats.xlsx.zipstream import ZipStream
 from fluxport.stages import Batches
 from xlsx_support import Made, batches_of, calamine_rows, column, workbook
+
+ROWS_MAX = 1_048_576  # of a sheet, as Excel has it
 
 HELPER = "xlsx-deflate"
 

@@ -14,9 +14,11 @@ import pytest
 
 from fluxport.errors import Refused
 from fluxport.findings import Findings
-from fluxport.formats.xlsx import COLUMNS_MAX, ROWS_MAX, XlsxEncoder, XlsxOptions, data_rows_max
+from fluxport.formats.xlsx import XlsxEncoder, XlsxOptions, data_rows_max
 from fluxport.stages import FIELD_AS_TEXT, FIELD_FORMAT, FIELD_TYPE, FIELD_WIDTH
 from xlsx_support import NS, Made, cells, column, decoded, openpyxl_rows, workbook
+
+ROWS_MAX, COLUMNS_MAX = 1_048_576, 16_384  # of a sheet, as Excel has it
 
 SHEET = "xl/worksheets/sheet1.xml"
 # Child elements in the order of ECMA-376 part 1 (those that are written); Excel repairs a file that has another order.
