@@ -23,7 +23,7 @@ import threading
 from collections.abc import Callable
 
 from fluxport.errors import Unavailable
-from fluxport.sources import SOURCES
+from fluxport.sources.table import SOURCES
 
 # What each process runs is the function ``answer`` of this module, with its socket.
 ANSWERS = "fluxport.sources.separate"

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from fluxport.sources import SOURCES, open_source, source_of
+from fluxport.sources import open_source
+from fluxport.sources.table import SOURCES, source_of
 from fluxport.stages import Limits
 
 LOOK_S = 10.0

@@ -24,15 +24,15 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from fluxport import errors
 from fluxport.errors import Canceled, FluxportError, Unavailable
 from fluxport.findings import Findings
-from fluxport.sources import open_source
 from fluxport.sources._forks import Process
+from fluxport.sources.table import open_here
 from fluxport.sources.timeouts import late
 from fluxport.stages import Batches
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from fluxport.sources import Params, SourceOptions
+    from fluxport.sources.table import Params, SourceOptions
     from fluxport.stages import Limits
 
 LENGTH_BYTES = 8
@@ -182,7 +182,7 @@ def answer(connected: socket.socket) -> None:
     # Where the other end is closed, this process is about to be killed.
     with contextlib.suppress(BrokenPipeError, ConnectionResetError), connected.makefile("wb") as sent:
         try:
-            _send(open_source(url, query, params, options=options, findings=findings, limits=limits), sent)
+            _send(open_here(url, query, params, options, findings, limits), sent)
         except FluxportError as error:
             outcome["family"] = type(error).__name__
             outcome["error"] = {name: getattr(error, name) for name in PARTS}

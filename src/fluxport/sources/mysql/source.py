@@ -30,9 +30,9 @@ from fluxport.stages import Batches, Limits
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from fluxport.sources import SourceOptions
     from fluxport.sources.mysql.columns import Column
     from fluxport.sources.mysql.rows import Block, Rows
+    from fluxport.sources.table import SourceOptions
 
 # A statement that cannot be prepared (some SHOW), a server without prepared statements, or with too many of them.
 NOT_PREPARABLE = frozenset({1295, 1235, 1047, 1461})

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from psycopg.pq.abc import PGresult
 
-    from fluxport.sources import SourceOptions
     from fluxport.sources.postgres.columns import Column, Decoder
+    from fluxport.sources.table import SourceOptions
 
 FIRST_BLOCK_BYTES = 64 << 10
 BLOCK_BYTES = 1 << 20

@@ -30,8 +30,8 @@ from fluxport.stages import Batches, Limits
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from fluxport.sources import SourceOptions
     from fluxport.sources.sqlite.columns import Column
+    from fluxport.sources.table import SourceOptions
 
 BATCH_ROWS = 8192
 BATCH_BYTES = 1 << 20
