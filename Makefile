@@ -54,10 +54,16 @@ wheel: .venv/.installed-dev
 	build/clean/bin/pip install -q "$$(ls dist/*.whl)[demo]"
 	cd build && clean/bin/fluxport demo --check --rows 200000
 
-# Ours beside others, an hour on a quiet machine; bench/README.md tells what each script needs.
-bench: .venv/.installed-dev
-	for script in encode_text encode_xlsx encode_columnar; do $(BIN)/python bench/$$script.py || exit 1; done
-	for script in export_mysql first_byte small memory jobs idle push historian store_upload store_export; do $(BIN)/python bench/$$script.py --save || exit 1; done
+# Ours beside others, an hour on a quiet machine; bench/README.md says what each script needs.
+BENCHES := encode_text encode_xlsx encode_columnar export_mysql first_byte small memory jobs idle push historian \
+  store_upload store_export
+
+bench: .venv/.installed-dev build/bench-venv/.installed
+	for script in $(BENCHES); do $(BIN)/python bench/$$script.py --save || exit 1; done
+
+# The peers, in an environment of their own; one that cannot be installed is named with the reason, and left out.
+build/bench-venv/.installed: bench/install_peers.py bench/requirements.txt $(wildcard bench/native/*.[ch] bench/native/*/*) | .venv/.installed-dev
+	$(BIN)/python bench/install_peers.py
 
 check: lint types layers test wheel
 

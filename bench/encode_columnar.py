@@ -1,6 +1,6 @@
 """Parquet, Arrow, gzip and zstd of rows in memory to a file in memory, beside others, in one run.
 
-    python bench/encode_columnar.py [--runs 5] [--rows 1000000]
+    python bench/encode_columnar.py [--runs 5] [--rows 1000000] [--save]
 
 Each line is a process of its own that builds its rows first; seconds are medians of the runs (wall, and CPU of all
 threads), memory is what the peak of the process grew by during the work, size is that of the file.
@@ -9,15 +9,10 @@ threads), memory is what the peak of the process grew by during the work, size i
 from __future__ import annotations
 
 import argparse
-import datetime
 import json
-import os
-import platform
 import resource
-import shutil
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Generator
@@ -27,8 +22,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+import support
+from xlsx_writers import BATCH_ROWS
+
 Work = Callable[[Any, Path], None]
-BATCH_ROWS = 8_192  # as a source gives them
+FIGURES = "{wall:8.3f} {cpu:8.3f} {grown:6.0f} {size:8.1f}"
 
 
 def users(rows: int) -> pa.Table:
@@ -160,7 +158,7 @@ def pyarrow_compressed(name: str) -> Work:
     return work
 
 
-PEERS: dict[str, dict[str, Work]] = {
+CONTENDERS: dict[str, dict[str, Work]] = {
     "parquet": {
         "fluxport": ours("parquet"),
         "pyarrow": pyarrow_parquet,
@@ -217,7 +215,7 @@ def measure(work: str, peer: str, dataset: str, rows: int, runs: int) -> dict[st
         for _ in range(runs):
             path.unlink(missing_ok=True)
             start, used = time.perf_counter(), cpu_s()
-            PEERS[work][peer](given, path)
+            CONTENDERS[work][peer](given, path)
             wall.append(time.perf_counter() - start)
             cpu.append(cpu_s() - used)
         grown = peak_mb("VmHWM") - before
@@ -230,27 +228,22 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--one", nargs=3, help=argparse.SUPPRESS)
+    support.add_report_options(parser)
     given = parser.parse_args()
     if given.one:
         work, peer, dataset = given.one
         print(json.dumps(measure(work, peer, dataset, given.rows, given.runs)))
         return
-    print(
-        f"{datetime.date.today()}  {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, "
-    )
-    print(f"pyarrow {pa.__version__}, {given.rows:,} rows (wide: a fifth), median of {given.runs}\n")
-    print(f"{'work':8} {'rows':7} {'by':14} {'wall s':>8} {'cpu s':>8} {'+MB':>6} {'file MB':>8}")
-    for work, peers in PEERS.items():
-        for dataset in DATASETS:
-            for peer in peers:
-                if " -" in peer and not shutil.which(peer.split()[0]):
-                    continue
-                command = [sys.executable, __file__, "--one", work, peer, dataset]
-                command += ["--rows", str(given.rows), "--runs", str(given.runs)]
-                run = subprocess.run(command, capture_output=True, text=True, check=True)
-                m = json.loads(run.stdout)
-                line = f"{m['wall']:8.3f} {m['cpu']:8.3f} {m['grown']:6.0f} {m['size']:8.1f}"
-                print(f"{work:8} {dataset:7} {peer:14} {line}", flush=True)
+    sizes = ["--rows", str(given.rows), "--runs", str(given.runs)]
+    with support.reported("encode-columnar", given) as report:
+        report.line(f"{given.rows:,} rows (wide: a fifth), medians of {given.runs}\n")
+        report.line(f"{'work':8} {'rows':7} {'by':14} {'wall s':>8} {'cpu s':>8} {'+MB':>6} {'file MB':>8}")
+        for work, contenders in CONTENDERS.items():
+            for dataset in DATASETS:
+                for name in contenders:
+                    m = support.alone(__file__, name == "fluxport", work, name, dataset, *sizes)
+                    figures = m if isinstance(m, str) else FIGURES.format(**m)
+                    report.line(f"{work:8} {dataset:7} {name:14} {figures}")
 
 
 if __name__ == "__main__":

@@ -1,25 +1,21 @@
 """CSV and JSON Lines encoders side by side: Arrow batches in memory to a file on tmpfs.
 
-    python bench/encode_text.py [--rows 1000000] [--repeat 5] [--only SET] [--dir /dev/shm]
+    python bench/encode_text.py [--rows 1000000] [--repeat 5] [--only SET] [--dir /dev/shm] [--save]
 
 Each contender runs in a process of its own: one run that is not counted, then ``--repeat`` runs of which the median is
 printed. CPU is user and system time of all its threads. Memory is the growth of the peak over what was resident with
-the data and the contender's modules loaded; Arrow allocates from the system, as in the command line. Contenders that
-are not installed are left out.
+the data and the contender's modules loaded; Arrow allocates from the system, as in the command line. A peer that is
+not there, or cannot write a set, is named with the reason.
 """
 
 from __future__ import annotations
 
 import argparse
 import importlib
-import importlib.metadata
 import json
 import os
-import platform
 import resource
 import statistics
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -28,7 +24,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+import support
+
 BATCH_ROWS = 65_536
+FIGURES = "{wall:8.3f} {cpu:8.3f} {memory:10.0f} {size:8.1f}"
 Data = list[pa.RecordBatch]
 
 
@@ -220,13 +219,9 @@ def reset_peak() -> None:
     Path("/proc/self/clear_refs").write_text("5")
 
 
-def run_one(form: str, data: str, contender: str, options: argparse.Namespace) -> None:
-    """In a process of its own: prints the result as JSON."""
-    try:
-        write = CONTENDERS[form][contender]()
-    except ImportError as missing:
-        print(json.dumps({"missing": str(missing)}))
-        return
+def measure(form: str, data: str, contender: str, options: argparse.Namespace) -> dict[str, float]:
+    """In this process, which does nothing else."""
+    write = CONTENDERS[form][contender]()
     batches = SETS[data](options.rows).combine_chunks().to_batches(max_chunksize=BATCH_ROWS)
     path = os.path.join(options.dir, f"encode_text_{os.getpid()}")
     walls, cpus = [], []
@@ -239,74 +234,43 @@ def run_one(form: str, data: str, contender: str, options: argparse.Namespace) -
             walls.append(time.perf_counter() - started)
             after = resource.getrusage(resource.RUSAGE_SELF)
             cpus.append(after.ru_utime + after.ru_stime - used.ru_utime - used.ru_stime)
-        result: dict[str, float | str] = {
+        return {
             "wall": statistics.median(walls[1:]),
             "cpu": statistics.median(cpus[1:]),
-            "memory": peak_bytes() - before,
-            "size": os.path.getsize(path),
+            "memory": (peak_bytes() - before) / 1e6,
+            "size": os.path.getsize(path) / 1e6,
         }
-    except Exception as error:  # noqa: BLE001  a peer that cannot write a set is shown as such
-        result = {"failed": f"{type(error).__name__}: {error}".splitlines()[0][:60]}
     finally:
         Path(path).unlink(missing_ok=True)
-    print(json.dumps(result))
 
 
-def machine() -> str:
-    cpu = next(
-        (line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line),
-        platform.processor(),
-    )
-    versions = []
-    for name in ("fluxport", "pyarrow", "numpy", "polars", "duckdb", "chdb", "orjson", "msgspec"):
-        try:
-            versions.append(f"{name} {importlib.metadata.version(name)}")
-        except importlib.metadata.PackageNotFoundError:
-            versions.append(f"{name} not installed")
-    return (
-        f"{time.strftime('%Y-%m-%d')}, {os.cpu_count()} x {cpu}, {platform.system()} {platform.release()}, "
-        f"Python {platform.python_version()}\n{', '.join(versions)}"
-    )
-
-
-def report(form: str, data: str, options: argparse.Namespace) -> Iterator[str]:
+def compared(form: str, data: str, options: argparse.Namespace) -> Iterator[str]:
     yield f"{form}, {data} ({options.rows // (5 if data == 'wide' else 1):,} rows)"
     yield f"  {'':22} {'wall s':>8} {'cpu s':>8} {'memory MB':>10} {'file MB':>8}"
+    sizes = ["--rows", str(options.rows), "--repeat", str(options.repeat), "--dir", options.dir]
     for contender in CONTENDERS[form]:
-        command = [sys.executable, __file__, "--one", form, data, contender]
-        command += ["--rows", str(options.rows), "--repeat", str(options.repeat), "--dir", options.dir]
-        environment = os.environ | {"ARROW_DEFAULT_MEMORY_POOL": "system"}
-        done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
-        if done.returncode:
-            yield f"  {contender:22} crashed: {done.stderr.strip().splitlines()[-1][:60] if done.stderr else ''}"
-            continue
-        result = json.loads(done.stdout.splitlines()[-1])
-        if "wall" not in result:
-            yield f"  {contender:22} {result.get('failed') or 'not installed'}"
-            continue
-        yield (
-            f"  {contender:22} {result['wall']:8.3f} {result['cpu']:8.3f} {result['memory'] / 1e6:10.0f} "
-            f"{result['size'] / 1e6:8.1f}"
-        )
+        m = support.alone(__file__, contender.startswith("fluxport"), form, data, contender, *sizes)
+        yield f"  {contender:22} {m if isinstance(m, str) else FIGURES.format(**m)}"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--repeat", type=int, default=5)
-    parser.add_argument("--dir", default="/dev/shm" if os.path.isdir("/dev/shm") else "/tmp")
+    parser.add_argument("--dir", default=support.SCRATCH)
     parser.add_argument("--only", choices=[*SETS, *CONTENDERS], help="one data set or one format")
     parser.add_argument("--one", nargs=3, metavar=("FORMAT", "SET", "CONTENDER"), help=argparse.SUPPRESS)
+    support.add_report_options(parser)
     options = parser.parse_args()
     if options.one:
-        run_one(options.one[0], options.one[1], options.one[2], options)
+        print(json.dumps(measure(options.one[0], options.one[1], options.one[2], options)))
         return
-    print(machine())
-    for form in CONTENDERS:
-        for data in SETS:
-            if options.only in (None, form, data):
-                for line in report(form, data, options):
-                    print(line, flush=True)
+    os.environ["ARROW_DEFAULT_MEMORY_POOL"] = "system"
+    with support.reported("encode-text", options) as report:
+        for form in CONTENDERS:
+            for data in SETS:
+                if options.only in (None, form, data):
+                    report.lines(compared(form, data, options))
 
 
 if __name__ == "__main__":

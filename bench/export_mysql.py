@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import subprocess
 import sys
 import time
@@ -59,10 +58,8 @@ def login(url: str) -> list[str]:
 
 def sling(url: str, query: str) -> Command:
     path = support.scratch("sling.csv")
-    tool = support.PEERS_HOME / "bin" / "sling"
-    if not tool.exists():
-        raise support.Missing("the program sling is not installed")
-    return Command([tool, "run", "--src-conn", url, "--src-stream", query, "--tgt-object", f"file://{path}"], path)
+    words = ["run", "--src-conn", url, "--src-stream", query, "--tgt-object", f"file://{path}"]
+    return Command([support.program("sling"), *words], path)
 
 
 def peer(name: str, url: str, query: str, suffix: str) -> Command:
@@ -105,6 +102,11 @@ def xlsx_contenders(url: str, query: str) -> list[Contender]:
     names = {
         "rustpy-xlsxwriter, connectorx": "rustpy_xlsxwriter",
         "xlsxturbo, connectorx": "xlsxturbo",
+        "rvgsrust-xlsxwriter, connectorx": "rvgsrust_xlsxwriter",
+        "neatxlsx, connectorx": "neatxlsx",
+        "fastxlsxio, connectorx": "fastxlsxio",
+        "libxlsxwriter (C), connectorx": "libxlsxwriter",
+        "excelize (Go), connectorx": "excelize",
         "XlsxWriter constant_memory": "xlsxwriter",
         "openpyxl write-only": "openpyxl",
         "pyfastexcel (excelize)": "pyfastexcel",
@@ -197,28 +199,22 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--only", choices=("csv", "xlsx"))
     parser.add_argument("--url", default=support.DEFAULT_URL)
-    parser.add_argument("--save", action="store_true", help="keep the output in bench/results")
+    support.add_report_options(parser)
     parser.add_argument("--warm", nargs=2, metavar=("FORMAT", "QUERY"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.warm:
         run_warm(options.url, options.warm[1], options.warm[0], options.runs)
         return
     table = support.seeded(options.url, options.rows)
-    support.compiled()
     query = f"SELECT * FROM {table}"
-    support.wait_until_quiet(300)
-    report = Report()
-    report.lines(support.machine())
     makers: dict[str, Callable[[], list[Contender]]] = {
         "csv": lambda: csv_contenders(options.url, query, table),
         "xlsx": lambda: xlsx_contenders(options.url, query),
     }
-    for form, make in makers.items():
-        if options.only in (None, form):
-            compared(report, form, options, make(), query)
-    report.line(f"\nload after the run {os.getloadavg()[0]:.2f}")
-    if options.save:
-        report.save("export-mysql")
+    with support.reported("export-mysql", options) as report:
+        for form, make in makers.items():
+            if options.only in (None, form):
+                compared(report, form, options, make(), query)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,8 @@ import csv
 import sys
 from collections.abc import Callable, Iterator
 from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 from address import server_of
@@ -41,23 +43,29 @@ def chdb(url: str, query: str, path: str) -> None:
 
 
 def duckdb(url: str, query: str, path: str) -> None:
-    _duckdb_copy(url, query, path, "csv", "mysql")
+    _duckdb_copy(url, query, path, "csv", "mysql_scanner")
 
 
 def duckdb_xlsx(url: str, query: str, path: str) -> None:
-    _duckdb_copy(url, query, path, "xlsx, HEADER true", "mysql", "excel")
+    _duckdb_copy(url, query, path, "xlsx, HEADER true", "mysql_scanner", "excel")
 
 
 def _duckdb_copy(url: str, query: str, path: str, form: str, *extensions: str) -> None:
     host, port, user, password, database = server_of(url)
     connection = import_module("duckdb").connect()
     for extension in extensions:
-        connection.execute(f"INSTALL {extension}")
-        connection.execute(f"LOAD {extension}")
+        load_extension(connection, extension)
     place = f"host={host} port={port} user={user} database={database}" + (f" password={password}" if password else "")
     connection.execute(f"ATTACH '{place}' AS source (TYPE mysql)")
     connection.execute("USE source")
     connection.execute(f"COPY ({query}) TO '{path}' (FORMAT {form})")
+
+
+def load_extension(connection: Any, name: str) -> None:
+    """One of DuckDB's, from its own package, for DuckDB itself would download it."""
+    found = find_spec(f"duckdb_extension_{name}")
+    folder = Path(found.origin or "").parent if found else Path()
+    connection.execute(f"LOAD '{next(folder.rglob('*.duckdb_extension'))}'" if found else f"LOAD {name}")
 
 
 def mysqlclient_csv(url: str, query: str, path: str) -> None:
@@ -88,6 +96,16 @@ def rustpy_xlsxwriter(url: str, query: str, path: str) -> None:
 def xlsxturbo(url: str, query: str, path: str) -> None:
     frame = import_module("connectorx").read_sql(url, query, return_type="polars")
     import_module("xlsxturbo").df_to_xlsx(frame, path, constant_memory=True, compression_level=1)
+
+
+def by_columns(writer: str) -> Peer:
+    """One of xlsx_writers.py, fed from Arrow."""
+
+    def work(url: str, query: str, path: str) -> None:
+        table = import_module("connectorx").read_sql(url, query, return_type="arrow")
+        import_module("xlsx_writers").WRITERS[writer](table, Path(path))
+
+    return work
 
 
 def xlsxwriter(url: str, query: str, path: str) -> None:
@@ -125,6 +143,12 @@ NAMES: dict[str, Peer] = {
         connectorx_polars, connectorx_arrow, connectorx_stream, chdb, duckdb, mysqlclient_csv, rustpy_xlsxwriter,
         xlsxturbo, xlsxwriter, openpyxl, pyfastexcel, duckdb_xlsx,
     )
+} | {
+    "rvgsrust_xlsxwriter": by_columns("rvgsrust-xlsxwriter"),
+    "neatxlsx": by_columns("neatxlsx"),
+    "fastxlsxio": by_columns("fastxlsxio"),
+    "libxlsxwriter": by_columns("libxlsxwriter (C)"),
+    "excelize": by_columns("excelize (Go)"),
 }  # fmt: skip
 
 

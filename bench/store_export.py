@@ -42,7 +42,7 @@ def sling(url: str, query: str, key: str) -> Command:
     os.environ |= {name: os.environ[f"AWS_{name}"] for name in ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY")}
     os.environ["ENDPOINT"] = os.environ["AWS_ENDPOINT_URL_S3"].removeprefix("http://")
     words = ["run", "--src-conn", "SOURCE", "--src-stream", query, "--tgt-object", f"s3://{BUCKET}/{key}"]
-    return Command([str(support.peers_python().with_name("sling")), *words], support.scratch("s"))
+    return Command([support.program("sling"), *words], support.scratch("s"))
 
 
 def main() -> None:

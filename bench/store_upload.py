@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -24,16 +23,6 @@ PEERS = ("fluxport", "obstore", "boto3", "s3fs")
 BUCKET = "fluxport-bench"
 
 
-def python_of(library: str) -> str:
-    """The interpreter of a library: ours, or that of the peers with the library put there."""
-    if library == "fluxport":
-        return sys.executable
-    python = str(support.peers_python())
-    if subprocess.run([python, "-c", f"import {library}"], capture_output=True, check=False).returncode:
-        subprocess.run([python, "-m", "pip", "install", "-q", library], check=False, stderr=subprocess.DEVNULL)
-    return python
-
-
 def main() -> None:
     from ceph_server import ceph_server
 
@@ -42,7 +31,6 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--save", action="store_true")
     asked = parser.parse_args()
-    pythons = {library: python_of(library) for library in PEERS}
     report = support.Report()
     report.lines(support.machine("boto3"))
     with ceph_server() as ceph:
@@ -52,7 +40,8 @@ def main() -> None:
             for library, result in results.items():
                 name = f"{library}-{turn}"
                 words = [ceph.endpoint, ceph.access_key, ceph.secret_key, BUCKET, name, str(asked.megabytes)]
-                peer = [pythons[library], str(Path(__file__).with_name("store_peers.py")), library, *words]
+                python = sys.executable if library == "fluxport" else support.peers_python()
+                peer = [python, Path(__file__).with_name("store_peers.py"), library, *words]
                 try:
                     wall, cpu, peak = support.run(Command(peer, support.scratch(name)))
                 except Missing as why:

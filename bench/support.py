@@ -6,6 +6,7 @@ of the process it was started from.
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import datetime
 import http.client
@@ -21,17 +22,16 @@ import subprocess
 import sys
 import time
 import zipfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).resolve().parent
 PEERS_HOME = HERE.parent / "build" / "bench-venv"
-PEER_PACKAGES = (
-    "pyarrow", "polars", "connectorx", "duckdb", "chdb", "mysqlclient", "sling", "rustpy-xlsxwriter", "xlsxturbo",
-    "XlsxWriter", "openpyxl", "pyfastexcel", "fastapi", "uvicorn",
-)  # fmt: skip
+NATIVE = PEERS_HOME / "native"
+REQUIREMENTS = HERE / "requirements.txt"
+PEERS_INSTALLED, MISSING_PEERS = PEERS_HOME / ".installed", PEERS_HOME / "missing.txt"
 FLUXPORT = str(Path(sys.executable).with_name("fluxport"))
 DEFAULT_URL = "mysql://root@127.0.0.1:3306/fluxport_bench"
 SCRATCH = "/dev/shm" if Path("/dev/shm").is_dir() else "/tmp"
@@ -98,27 +98,31 @@ def compiled() -> None:
 
 
 def peers_python() -> Path:
-    """The interpreter of the environment the peers live in, so that they never enter ours; made if it is not there.
-
-    A package that cannot be installed is left out, and its contender is then told as missing.
-    """
-    python = PEERS_HOME / "bin" / "python"
-    done = PEERS_HOME / ".installed"
-    if not done.exists():
-        subprocess.run([sys.executable, "-m", "venv", PEERS_HOME], check=True)
-        for package in PEER_PACKAGES:
-            command = [str(python), "-m", "pip", "install", "-q", "--disable-pip-version-check", package]
-            subprocess.run(command, check=False, stderr=subprocess.DEVNULL)
-        done.touch()
-    return python
+    """The interpreter of the environment the peers live in, so that they never enter ours; made if it is not there."""
+    if not PEERS_INSTALLED.exists():
+        subprocess.run([sys.executable, HERE / "install_peers.py"], check=True)
+    return PEERS_HOME / "bin" / "python"
 
 
-def program(name: str) -> str:
-    """The path of an installed program, or Missing."""
-    found = shutil.which(name)
+def peers() -> list[str]:
+    """The versions of the peers' packages, and a line for each peer that could not be installed, with the reason."""
+    command = [str(peers_python()), "-m", "pip", "list", "--format=freeze", "--disable-pip-version-check"]
+    found = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    listed = re.findall(r"^[\w-]+", REQUIREMENTS.read_text().lower().replace("_", "-"), re.MULTILINE)
+    versions = [pin.replace("==", " ") for pin in found if pin.lower().replace("_", "-").partition("==")[0] in listed]
+    return [f"peers: {', '.join(versions)}", *missing_peers()]
+
+
+def missing_peers() -> list[str]:
+    return [f"not installed: {line}" for line in MISSING_PEERS.read_text().splitlines()]
+
+
+def program(name: str) -> Path:
+    """The path of a program of the peers' environment or of the machine, or Missing."""
+    found = shutil.which(name, path=f"{peers_python().parent}{os.pathsep}{os.environ['PATH']}")
     if found is None:
         raise Missing(f"the program {name} is not installed")
-    return found
+    return Path(found)
 
 
 # -- runs ------------------------------------------------------------------------------------------------------------
@@ -178,6 +182,20 @@ def run(command: Command) -> tuple[float, float, float]:
     if process.returncode:
         raise Missing(said[-1][:150] if said else f"it ended with code {process.returncode}")
     return wall, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024 * 1.048576
+
+
+def alone(script: str, ours: bool, *words: str) -> dict[str, Any] | str:
+    """The JSON that ``script --one words`` prints as its last line, or why it does not.
+
+    It runs by itself: our own code by our interpreter, a peer's by the peers'.
+    """
+    command = [sys.executable if ours else peers_python(), script, "--one", *words]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        said = done.stderr.strip().splitlines()
+        return f"missing: {said[-1][:150] if said else f'it ended with code {done.returncode}'}"
+    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return result
 
 
 def race(contenders: Sequence[Contender], rows: int, runs: int) -> dict[str, Result]:
@@ -356,7 +374,7 @@ class Report:
         print(text, flush=True)
         self._lines.append(text)
 
-    def lines(self, texts: Sequence[str]) -> None:
+    def lines(self, texts: Iterable[str]) -> None:
         for text in texts:
             self.line(text)
 
@@ -366,6 +384,24 @@ class Report:
         path.parent.mkdir(exist_ok=True)
         path.write_text("\n".join(self._lines) + "\n")
         print(f"kept as {path.relative_to(HERE.parent)}")
+
+
+def add_report_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--wait", type=float, default=300.0, help="for a quiet machine, at most so long")
+    parser.add_argument("--save", action="store_true", help="keep the output in bench/results")
+
+
+@contextlib.contextmanager
+def reported(name: str, options: argparse.Namespace) -> Iterator[Report]:
+    """A report of a comparison with the peers: the machine and their versions before it, the load after it."""
+    report = Report()
+    compiled()
+    wait_until_quiet(options.wait)
+    report.lines([*machine(), *peers(), ""])
+    yield report
+    report.line(f"\nload after the run {os.getloadavg()[0]:.2f}")
+    if options.save:
+        report.save(name)
 
 
 def table(results: Mapping[str, Result], rows: int) -> list[str]:
