@@ -1,30 +1,67 @@
-"""Connections to addresses that somebody else named: resolved once, checked by whoever asks, reached as checked."""
+"""Receivers that somebody else named: looked up once, every address checked, and reached at a checked one."""
 
 from __future__ import annotations
 
-import http.client
-import io
+import ipaddress
 import socket
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
+from contextlib import contextmanager
 from typing import Any, TypeAlias
 
-from fluxport.delivery._tls import client_context
-from fluxport.delivery.targets import Target
-
-ANSWER_BYTES_MAX = 64 << 10
+from fluxport.delivery.targets import AllowList, Target, check_addresses
+from fluxport.errors import Unavailable
+from fluxport.headers import retry_after_s
+from fluxport.outbound import Answer, Exchange, Failure, opened
 
 _ADDRESSES_MAX = 4  # tried one after the other
-RETRY_AFTER_MAX_S = 86400.0
+_RETRY_AFTER_MAX_S = 86400.0
 
 Resolve: TypeAlias = Callable[..., Sequence[tuple[Any, ...]]]
 """``socket.getaddrinfo`` or one that is called and answers like it."""
 
 
-def resolved(target: Target, resolve: Resolve, deadline: float) -> list[tuple[socket.AddressFamily, tuple[Any, ...]]]:
-    """Family and socket address of each answer, from one look-up, which has no time limit of its own."""
+@contextmanager
+def reached(
+    target: Target, allow: AllowList, ca_file: str | None, resolve: Resolve, *, connect_s: float, late: str
+) -> Iterator[Exchange]:
+    """A connection for one request; ``connect_s`` is the time for look-up and connection together.
+
+    Refused unless every address may be reached. Unavailable without an answer, here and in the block; ``late`` says
+    what the receiver did not do in time.
+    """
+    deadline = time.monotonic() + connect_s
+    try:
+        addresses = _resolved(target, resolve, connect_s)
+        check_addresses(target, [ipaddress.ip_address(address) for address, _ in addresses], allow)
+        with opened(
+            target.host,
+            addresses[:_ADDRESSES_MAX],
+            encrypted=target.encrypted,
+            ca_file=ca_file,
+            connect_s=deadline - time.monotonic(),
+        ) as exchange:
+            yield exchange
+    except socket.gaierror as error:
+        raise _unavailable(target, "cannot be found in the DNS", "unresolved") from error
+    except Failure as error:
+        what, code = {
+            "timeout": (late, "timeout"),
+            "certificate": (f"has no valid certificate ({error})", "tls"),
+            "connection": ("cannot be reached or broke off", "unreachable"),
+        }[error.kind]
+        raise _unavailable(target, what, code, str(error)) from error
+
+
+def told_to_wait_s(answer: Answer, now: float) -> float | None:
+    """The answer's ``Retry-After`` in seconds, a day at most."""
+    return retry_after_s(answer.headers.get("retry-after"), now, most_s=_RETRY_AFTER_MAX_S)
+
+
+def _resolved(target: Target, resolve: Resolve, wait_s: float) -> list[tuple[str, int]]:
+    """Address and port of each answer, from one look-up, which has no time limit of its own."""
     answer: Future[Sequence[tuple[Any, ...]]] = Future()
 
     def ask() -> None:
@@ -34,63 +71,15 @@ def resolved(target: Target, resolve: Resolve, deadline: float) -> list[tuple[so
             answer.set_exception(error)
 
     threading.Thread(target=ask, name="fluxport-resolve", daemon=True).start()
-    found = answer.result(left(deadline))
-    addresses = [(info[0], info[4]) for info in found if info[0] in (socket.AF_INET, socket.AF_INET6)]
+    try:
+        found = answer.result(wait_s)
+    except TimeoutError as error:
+        raise Failure("timeout", "no answer from the DNS") from error
+    addresses = [info[4][:2] for info in found if info[0] in (socket.AF_INET, socket.AF_INET6)]
     if not addresses:
         raise socket.gaierror(socket.EAI_NONAME, "no address")
     return addresses
 
 
-def connected(
-    ca_file: str | None,
-    target: Target,
-    addresses: Sequence[tuple[socket.AddressFamily, tuple[Any, ...]]],
-    deadline: float,
-) -> socket.socket:
-    """A connection to the first address that takes one; each gets its share of the time that is left."""
-    context = client_context(ca_file) if target.encrypted else None
-    candidates = addresses[:_ADDRESSES_MAX]
-    for position, (family, sockaddr) in enumerate(candidates):
-        share = time.monotonic() + left(deadline) / (len(candidates) - position)
-        connection = socket.socket(family, socket.SOCK_STREAM)
-        try:
-            connection.settimeout(left(share))
-            connection.connect(sockaddr)
-            connection.settimeout(left(share))
-            return context.wrap_socket(connection, server_hostname=target.host) if context else connection
-        except OSError:
-            connection.close()
-            if position == len(candidates) - 1:
-                raise
-    raise AssertionError("there is at least one address")
-
-
-class Answer(io.RawIOBase):
-    """What the other side sends, until the deadline and up to the limit; more raises, as coming later does."""
-
-    def __init__(self, connection: socket.socket, deadline: float) -> None:
-        self._connection = connection
-        self._deadline = deadline
-        self._left_bytes = ANSWER_BYTES_MAX
-
-    def makefile(self, _mode: str) -> io.BufferedReader:
-        return io.BufferedReader(self)
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        room = memoryview(buffer)[: self._left_bytes]
-        if not room:
-            raise http.client.HTTPException("the answer is too long")
-        self._connection.settimeout(left(self._deadline))
-        count = self._connection.recv_into(room)
-        self._left_bytes -= count
-        return count
-
-
-def left(deadline: float) -> float:
-    left = deadline - time.monotonic()
-    if left <= 0:
-        raise TimeoutError
-    return left
+def _unavailable(target: Target, what: str, code: str, detail: str | None = None) -> Unavailable:
+    return Unavailable(f"The {target.of}'s receiver {target.host} {what}.", code=f"{target.of}_{code}", detail=detail)

@@ -19,10 +19,10 @@ from email.headerregistry import Address
 from email.utils import parseaddr
 from typing import Literal
 
-from fluxport.delivery._tls import client_context
 from fluxport.delivery.letter import Letter, Mail, SentFile, compose
 from fluxport.delivery.recipients import check_recipient, masked
 from fluxport.errors import Refused, Unavailable
+from fluxport.outbound import tls_context
 
 __all__ = ["EmailOptions", "Mail", "SentFile", "check_recipient", "send_email", "try_server"]
 
@@ -149,7 +149,7 @@ def _connect(options: EmailOptions) -> smtplib.SMTP:
     """Connected, encrypted and logged in as the options say."""
     helo = options.helo_name or _own_name()
     if options.security == "tls" or (options.security == "auto" and options.port == 465):
-        context = client_context(options.ca_file)
+        context = tls_context(options.ca_file, system=True, protocol="smtp")
         smtp: smtplib.SMTP = smtplib.SMTP_SSL(
             options.host, options.port, helo, timeout=options.timeout_s, context=context
         )
@@ -177,7 +177,7 @@ def _start_tls(smtp: smtplib.SMTP, options: EmailOptions) -> bool:
         if options.security == "starttls":
             raise _no_tls(options.host)
         return False
-    _expect(smtp.starttls(context=client_context(options.ca_file)), 220)
+    _expect(smtp.starttls(context=tls_context(options.ca_file, system=True, protocol="smtp")), 220)
     return True
 
 

@@ -8,21 +8,17 @@ end breaks the connection, so that no receiver takes a part for the whole.
 from __future__ import annotations
 
 import hashlib
-import http.client
-import ipaddress
 import re
 import socket
-import ssl
-import time
-from collections.abc import Mapping
-from contextlib import closing, suppress
+from collections.abc import Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 
-from fluxport.delivery._reach import ANSWER_BYTES_MAX, RETRY_AFTER_MAX_S, Answer, Resolve, connected, resolved
-from fluxport.delivery.targets import AllowList, Target, check_addresses, check_name, read_target
+from fluxport.delivery._reach import Resolve, reached, told_to_wait_s
+from fluxport.delivery.targets import AllowList, Target, check_name, read_target
 from fluxport.delivery.webhook import WebhookOptions
 from fluxport.errors import Broken, Refused, Unavailable
-from fluxport.headers import retry_after_s
+from fluxport.outbound import Cancel
 from fluxport.stages import Chunks
 
 HEADERS_MAX = 16
@@ -68,72 +64,44 @@ def send_file(
 ) -> None:
     """Send the file once. Refused if the other side will not have it, Unavailable for what time can mend."""
     target = read_target(upload.url, http_allowed=options.http_allowed, of=_OF)
-    with closing(chunks):
-        try:
-            deadline = time.monotonic() + CONNECT_S
-            addresses = resolved(target, resolve, deadline)
-            found = [ipaddress.ip_address(sockaddr[0]) for _, sockaddr in addresses]
-            check_addresses(target, found, AllowList(options.allow))
-            with closing(connected(options.ca_file, target, addresses, deadline)) as connection:
-                _send_head(connection, target, upload, size_bytes, media_type)
-                _send_body(connection, chunks, size_bytes, sha256)
-                status, retry_after = _answer(connection)
-        except TimeoutError as error:
-            raise _unavailable(target, "did not take the file in time", "upload_timeout") from error
-        except socket.gaierror as error:
-            raise _unavailable(target, "cannot be found in the DNS", "upload_unresolved") from error
-        except ssl.SSLCertVerificationError as error:
-            raise _unavailable(target, f"has no valid certificate ({error.verify_message})", "upload_tls") from error
-        except (OSError, http.client.HTTPException) as error:
-            raise _unavailable(target, "cannot be reached or broke off", "upload_unreachable", str(error)) from error
-    _judge(target, status, retry_after_s(retry_after, now, most_s=RETRY_AFTER_MAX_S))
+    cancel = Cancel()
+    with closing(chunks), closing(cancel):
+        body = _body(chunks, size_bytes, sha256, cancel)
+        lines = _head(target, upload, size_bytes, media_type)
+        late = "did not take the file in time"
+        allow = AllowList(options.allow)
+        with reached(target, allow, options.ca_file, resolve, connect_s=CONNECT_S, late=late) as receiver:
+            answer = receiver.ask("PUT", target.path, lines, body, stall_s=STALL_S, cancel=cancel)
+    _judge(target, answer.status, told_to_wait_s(answer, now))
 
 
-def _send_head(connection: socket.socket, target: Target, upload: Upload, size_bytes: int, media_type: str) -> None:
+def _head(target: Target, upload: Upload, size_bytes: int, media_type: str) -> dict[str, str]:
     given = {name.lower(): value for name, value in upload.headers.items()}
     # Azure takes no blob without it, and no signature covers it.
     azure = {"x-ms-blob-type": "BlockBlob"} if target.host.endswith(".blob.core.windows.net") else {}
-    lines = {
+    return {
         "host": target.authority,
         "user-agent": "Fluxport",
         "content-type": media_type,
         **azure,
         **given,
         "content-length": str(size_bytes),
-        "connection": "close",
     }
-    head = "".join([f"PUT {target.path} HTTP/1.1\r\n", *(f"{k}: {v}\r\n" for k, v in lines.items()), "\r\n"])
-    _send(connection, memoryview(head.encode("ascii")))
 
 
-def _send_body(connection: socket.socket, chunks: Chunks, size_bytes: int, sha256: str) -> None:
-    """All of the file; the last bytes go out only if it is the one that was promised."""
+def _body(chunks: Chunks, size_bytes: int, sha256: str, cancel: Cancel) -> Iterator[memoryview]:
+    """All of the file; the last bytes go out only if it is the one that was promised. Then the answer has STALL_S."""
     digest, sent = hashlib.sha256(), 0
     held: bytes | memoryview = b""
     for chunk in chunks:
         digest.update(chunk)
         sent += len(chunk)
-        _send(connection, memoryview(held))
+        yield memoryview(held)
         held = chunk
     if (sent, digest.hexdigest()) != (size_bytes, sha256):
         raise Broken("The stored file is not the one that was made; it was not sent on.", code="store_differs")
-    _send(connection, memoryview(held))
-
-
-def _send(connection: socket.socket, unsent: memoryview) -> None:
-    while unsent:
-        connection.settimeout(STALL_S)
-        unsent = unsent[connection.send(unsent) :]
-
-
-def _answer(connection: socket.socket) -> tuple[int, str | None]:
-    told = Answer(connection, time.monotonic() + STALL_S)
-    response = http.client.HTTPResponse(told, method="PUT")  # type: ignore[arg-type]  # it asks for makefile alone
-    with closing(response):
-        response.begin()
-        with suppress(OSError, http.client.HTTPException):
-            response.read(ANSWER_BYTES_MAX)
-        return response.status, response.headers.get("Retry-After")
+    yield memoryview(held)
+    cancel.after(STALL_S)
 
 
 def _judge(target: Target, status: int, retry_after: float | None) -> None:
@@ -145,7 +113,3 @@ def _judge(target: Target, status: int, retry_after: float | None) -> None:
         )
     hint = "redirects are not followed" if status < 400 else "the URL may have expired, or was signed for other headers"
     raise Refused(f"The upload's receiver {target.host} answered {status}: {hint}.", code="upload_rejected")
-
-
-def _unavailable(target: Target, what: str, code: str, detail: str | None = None) -> Unavailable:
-    return Unavailable(f"The upload's receiver {target.host} {what}.", code=code, detail=detail)

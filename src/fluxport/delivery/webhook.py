@@ -1,8 +1,7 @@
 """Webhooks as Standard Webhooks (standardwebhooks.com): one signed POST to a URL that a caller named.
 
-The request is written by hand over a socket of our own: that is what lets it go to the very address that was checked
-(targets.py), with the host's name in SNI, certificate and Host, through no proxy, following no redirect, within one
-deadline for all of it, however slowly the other side answers.
+It goes to the very address that was checked (targets.py), with the host's name in SNI, certificate and Host, through
+no proxy, following no redirect, within one deadline for all of it, however slowly the other side answers.
 """
 
 from __future__ import annotations
@@ -11,23 +10,19 @@ import base64
 import binascii
 import hashlib
 import hmac
-import http.client
-import ipaddress
 import json
 import re
 import socket
-import ssl
-import time
 from collections.abc import Callable, Mapping
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from fluxport.delivery._reach import ANSWER_BYTES_MAX, RETRY_AFTER_MAX_S, Answer, Resolve, connected, left, resolved
-from fluxport.delivery.targets import AllowList, Target, check_addresses, check_name, read_target
+from fluxport.delivery._reach import Resolve, reached, told_to_wait_s
+from fluxport.delivery.targets import AllowList, Target, check_name, read_target
 from fluxport.errors import Gone, Refused, Unavailable
-from fluxport.headers import retry_after_s
+from fluxport.outbound import Cancel
 
 EVENT_TYPES = ("export.completed", "export.failed", "export.canceled", "export.expired")
 SECRET_BYTES_MIN = 24  # the standard's own bound
@@ -92,25 +87,22 @@ def send_webhook(
     target = read_target(url, http_allowed=options.http_allowed)
     body = event.body()
     headers = signed_headers(secrets, event.id, body, now)
-    deadline = time.monotonic() + options.timeout_s
-    try:
-        addresses = resolved(target, resolve, deadline)
-        check_addresses(
-            target, [ipaddress.ip_address(sockaddr[0]) for _, sockaddr in addresses], AllowList(options.allow)
-        )
-        with closing(connected(options.ca_file, target, addresses, deadline)) as connection:
-            status, retry_after = _post(connection, target, headers, body, deadline)
-    except TimeoutError as error:
-        raise _unavailable(target, f"did not answer within {options.timeout_s:g} seconds", "webhook_timeout") from error
-    except socket.gaierror as error:
-        raise _unavailable(target, "cannot be found in the DNS", "webhook_unresolved") from error
-    except ssl.SSLCertVerificationError as error:
-        raise _unavailable(target, f"has no valid certificate ({error.verify_message})", "webhook_tls") from error
-    except (OSError, http.client.HTTPException) as error:
-        raise _unavailable(
-            target, "cannot be reached or broke off", "webhook_unreachable", detail=str(error)
-        ) from error
-    _judge(target, status, retry_after_s(retry_after, now, most_s=RETRY_AFTER_MAX_S))
+    lines = {
+        "Host": target.authority,
+        "User-Agent": "Fluxport-Webhook",
+        "Content-Type": "application/json",
+        "Content-Length": str(len(body)),
+        **headers,
+    }
+    limit = f"did not answer within {options.timeout_s:g} seconds"
+    allow, cancel = AllowList(options.allow), Cancel()
+    cancel.after(options.timeout_s)
+    with (
+        closing(cancel),
+        reached(target, allow, options.ca_file, resolve, connect_s=options.timeout_s, late=limit) as receiver,
+    ):
+        answer = receiver.ask("POST", target.path, lines, (body,), stall_s=options.timeout_s, cancel=cancel)
+    _judge(target, answer.status, told_to_wait_s(answer, now))
 
 
 def check_url(options: WebhookOptions, url: str) -> None:
@@ -158,33 +150,6 @@ def _key(secret: str) -> bytes:
     return key
 
 
-def _post(
-    connection: socket.socket, target: Target, headers: Mapping[str, str], body: bytes, deadline: float
-) -> tuple[int, str | None]:
-    """Status and ``Retry-After`` of the answer."""
-    lines = {
-        "Host": target.authority,
-        "User-Agent": "Fluxport-Webhook",
-        "Content-Type": "application/json",
-        "Content-Length": str(len(body)),
-        "Connection": "close",
-        **headers,
-    }
-    head = "".join([f"POST {target.path} HTTP/1.1\r\n", *(f"{k}: {v}\r\n" for k, v in lines.items()), "\r\n"])
-    unsent = memoryview(head.encode("ascii") + body)
-    while unsent:
-        connection.settimeout(left(deadline))
-        unsent = unsent[connection.send(unsent) :]
-    answer = Answer(connection, deadline)
-    response = http.client.HTTPResponse(answer, method="POST")  # type: ignore[arg-type]  # it asks for makefile alone
-    with closing(response):
-        response.begin()
-        # A receiver whose answer is cut off may undo what it did: give it the chance to send a short one.
-        with suppress(OSError, http.client.HTTPException):
-            response.read(ANSWER_BYTES_MAX)
-        return response.status, response.headers.get("Retry-After")
-
-
 def _judge(target: Target, status: int, retry_after_s: float | None) -> None:
     if 200 <= status <= 299:
         return
@@ -201,7 +166,3 @@ def _judge(target: Target, status: int, retry_after_s: float | None) -> None:
         code="webhook_rejected",
         retry_after_s=retry_after_s,
     )
-
-
-def _unavailable(target: Target, what: str, code: str, detail: str | None = None) -> Unavailable:
-    return Unavailable(f"The webhook's receiver {target.host} {what}.", code=code, detail=detail)

@@ -20,7 +20,8 @@ from xml.sax.saxutils import escape
 
 from fluxport.errors import Broken, FluxportError, NotFound, Refused, Unavailable
 from fluxport.headers import content_disposition
-from fluxport.sinks._http import Answer, Cancel, Http, settled
+from fluxport.outbound import Cancel
+from fluxport.sinks._http import Answer, Http, settled
 from fluxport.sinks._sigv4 import EMPTY_SHA256, UNSIGNED, Query, encoded_path, encoded_query
 from fluxport.sinks._sums import Block, Claim, from_etag
 from fluxport.sinks.object_options import HttpOptions

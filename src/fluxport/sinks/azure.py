@@ -21,8 +21,9 @@ from xml.etree import ElementTree
 
 from fluxport.errors import Broken, NotFound, Refused, Unavailable
 from fluxport.headers import content_disposition
+from fluxport.outbound import Cancel
 from fluxport.settings import Secret, setting
-from fluxport.sinks._http import Answer, Cancel, Http
+from fluxport.sinks._http import Answer, Http
 from fluxport.sinks._sums import Block, Claim, from_base64, of_parts
 from fluxport.sinks.object_options import ObjectOptions
 from fluxport.sinks.objects import MARK, Head, Marks, ObjectSink, Part, Unfinished, refused

@@ -27,7 +27,8 @@ from functools import partial
 from typing import NamedTuple, Protocol, TypeAlias
 
 from fluxport.errors import Conflict, FluxportError, NotFound, Refused, StoreFull, Unavailable
-from fluxport.sinks._http import DAMAGED, Answer, Cancel
+from fluxport.outbound import Cancel
+from fluxport.sinks._http import DAMAGED, Answer
 from fluxport.sinks._sums import Block, Claim, crc, differs, of_parts
 from fluxport.sinks.object_options import ObjectOptions
 from fluxport.stages import SIZE, VERIFIED, About, Chunks, Receipt, SignedUrl, weakest

@@ -13,8 +13,9 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, Literal, TypeVar
 
 from fluxport.errors import Refused
+from fluxport.outbound import Cancel
 from fluxport.settings import Secret, setting
-from fluxport.sinks._http import Answer, Cancel
+from fluxport.sinks._http import Answer
 from fluxport.sinks._rest import Place, Request, RestApi
 from fluxport.sinks._sigv4 import Credentials, presigned_query, signed_headers
 from fluxport.sinks._sums import Block, Claim, from_base64, from_etag
