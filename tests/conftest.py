@@ -21,6 +21,7 @@ from reach import reaches_out
 from service_support import emulator, service
 from sftp_server import Sftp, proftpd_server, sftp_server
 from store_support import s3_environ
+from webdav_server import Webdav, webdav_server
 
 # A package of its own, which test_stranger.py installs and tests.
 collect_ignore = ["stranger_format"]
@@ -65,6 +66,12 @@ def azurite() -> Iterator[Azurite]:
 @pytest.fixture(scope="session")
 def sftp(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sftp]:
     with sftp_server(tmp_path_factory.mktemp("sftp")) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def webdav(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Webdav]:
+    with webdav_server(tmp_path_factory.mktemp("webdav")) as running:
         yield running
 
 

@@ -8,6 +8,7 @@ import secrets
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import unquote
 
 from azurite_server import Azurite
 from ceph_server import Ceph
@@ -19,13 +20,21 @@ from fluxport.sinks.memory import MemorySink
 from fluxport.sinks.oss import OssOptions, OssSink
 from fluxport.sinks.s3 import S3Options, S3Sink
 from fluxport.sinks.sftp import SftpOptions, SftpSink
+from fluxport.sinks.webdav import WebdavOptions, WebdavSink
 from fluxport.stages import Sink
 from object_double import GoogleIdentity, ObjectDouble, oss_verifier
 from sftp_server import Sftp
+from webdav_server import Webdav
 
 BUCKET = "fluxport-tests"
 PART_BYTES = 5 << 20
-QUICK = {"timeout_s": 5.0, "connect_timeout_s": 2.0, "tries_max": 4, "retry_first_s": 0.02, "retry_most_s": 0.1}
+QUICK: dict[str, Any] = {
+    "timeout_s": 5.0,
+    "connect_timeout_s": 2.0,
+    "tries_max": 4,
+    "retry_first_s": 0.02,
+    "retry_most_s": 0.1,
+}
 OSS_KEY, OSS_SECRET, OSS_REGION = "FLUXPORTOSSKEY", "an-oss-secret-of-the-tests", "cn-hangzhou"
 
 
@@ -166,6 +175,26 @@ def sftp(server: Sftp) -> Store:
         lambda sink, location: (server.folder / location.removeprefix(root).lstrip("/")).read_bytes(),
         lambda sink: sorted(
             str(p.relative_to(server.folder / folder)) for p in (server.folder / folder).rglob("*") if p.is_file()
+        ),
+    )
+
+
+def webdav_options(server: Webdav, folder: str) -> WebdavOptions:
+    secret = Secret(server.password)
+    return WebdavOptions(url=f"{server.url}/{folder}", user=server.user, password=secret, **QUICK)
+
+
+def webdav(server: Webdav) -> Store:
+    folder = secrets.token_hex(6)
+    (server.folder / folder).mkdir()
+    root = f"{server.url}/"
+    return Store(
+        lambda overwrite: WebdavSink(webdav_options(server, folder), overwrite=overwrite),
+        lambda sink, location: (server.folder / unquote(location.removeprefix(root))).read_bytes(),
+        lambda sink: sorted(
+            str(p.relative_to(server.folder / folder))
+            for p in (server.folder / folder).rglob("*")
+            if p.is_file() and not p.name.startswith(".davfs.")  # Apache's own, until it has seen a connection end
         ),
     )
 

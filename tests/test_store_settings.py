@@ -149,6 +149,7 @@ def test_every_type_makes_its_sink_without_reaching_anything(tmp_path: Path) -> 
         "g": {"type": "gcs", "bucket": "bucket"},
         "a": {"type": "azure", "bucket": "bucket", "account": "account"},
         "f": {"type": "sftp", "host": "files.example.com", "user": "exports", "path": "/in"},
+        "w": {"type": "webdav", "url": "https://cloud.example.com/dav/in"},
     }
     config = Config.model_validate({"stores": given})
     assert {entry.type for entry in config.stores.values()} == set(SINKS)

@@ -27,7 +27,7 @@ from store_support import PART_BYTES, Store
 PART = bytes(range(256)) * 512
 
 
-STORES = ("azure", "gcs", "local", "memory", "oss", "s3", "sftp")
+STORES = ("azure", "gcs", "local", "memory", "oss", "s3", "sftp", "webdav")
 OBJECT_STORES = ("azure", "gcs", "oss", "s3")
 
 
@@ -51,6 +51,8 @@ def running(name: str, tmp_path: Path, request: Any) -> Iterator[Store]:
             yield stores.memory()
         case "sftp":
             yield stores.sftp(request.getfixturevalue("sftp"))
+        case "webdav":
+            yield stores.webdav(request.getfixturevalue("webdav"))
         case "s3":
             yield stores.s3(request.getfixturevalue("ceph"))
         case "azure":

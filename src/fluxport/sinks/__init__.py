@@ -42,6 +42,7 @@ SINKS = Table(
         "gcs": SinkEntry(".gcs", "GcsSink", "GcsOptions", "Google Cloud Storage", ("gs",), "gcs"),
         "azure": SinkEntry(".azure", "AzureSink", "AzureOptions", "Azure Blob Storage", ("az",), "azure"),
         "sftp": SinkEntry(".sftp", "SftpSink", "SftpOptions", "an SFTP server", (), "sftp"),
+        "webdav": SinkEntry(".webdav", "WebdavSink", "WebdavOptions", "a WebDAV server (Nextcloud and others)"),
     },
 )
 SCHEMES = {scheme: name for name, entry in SINKS.built_in.items() for scheme in entry.schemes}

@@ -1,0 +1,261 @@
+"""Files in a folder of a WebDAV server (Nextcloud, Apache and others), all of each or nothing.
+
+A file grows under a hidden name beside its own, is measured there, and takes its own name by one MOVE. A process that
+is killed leaves only the hidden name, which a sweep removes once it is old enough. A body is sent as it is made, in
+chunks without a length; it is not sent again, but all other requests are.
+
+WebDAV has no atomic "only if there is none": of two processes that store one name at the same moment the server decides
+which one stays. The threads of one process take turns.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import math
+import re
+import secrets
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from typing import Literal, NamedTuple
+from urllib.parse import quote, unquote, urlsplit
+from xml.etree import ElementTree
+
+from fluxport.errors import Broken, FluxportError, NotFound, Refused, Unavailable
+from fluxport.settings import Duration, Secret, WebAddress, setting
+from fluxport.sinks._http import Answer, Http
+from fluxport.sinks._sums import differs
+from fluxport.sinks.object_options import HttpOptions
+from fluxport.sinks.objects import exists, refused
+from fluxport.sinks.options import SinkOptions
+from fluxport.stages import About, Chunks, Receipt, SignedUrl
+
+_PART = re.compile(r"\.fluxport-[0-9a-f]{16}\.part")
+_PROPERTIES = ("contentlength", "etag", "lastmodified")
+_ASKED = (
+    b'<?xml version="1.0"?><propfind xmlns="DAV:"><prop>'
+    b"<resourcetype/><getcontentlength/><getetag/><getlastmodified/></prop></propfind>"
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class WebdavOptions(HttpOptions, SinkOptions):
+    type: Literal["webdav"] = "webdav"
+    url: WebAddress = setting(description="the folder's address: https://cloud.example.com/remote.php/dav/files/me/in")
+    user: str | None = setting(None, description="who signs in, with a password")
+    password: Secret | None = setting(None, description="the password, or an app password")
+    token: Secret | None = setting(None, description="a bearer token instead of user and password")
+    orphan_s: Duration = setting(86400.0, gt=0, description="unfinished files older than this are removed")
+
+    def __post_init__(self) -> None:
+        if (self.user is None) != (self.password is None):
+            raise ValueError("'user' and 'password' are given together")
+        if self.user is not None and self.token is not None:
+            raise ValueError("a store has 'user' and 'password', or a 'token'")
+
+
+class _Held(NamedTuple):
+    """What the server says of a file; ``written`` is Unix time."""
+
+    size_bytes: int
+    etag: str
+    written: float
+
+
+class WebdavSink:
+    """The folder must exist; folders in a name are made below it."""
+
+    def __init__(self, options: WebdavOptions, *, overwrite: bool = False) -> None:
+        assert options.url is not None  # it is required
+        self._options = options
+        self._overwrite = overwrite
+        self._http = Http(options.url, options)
+        self._root = self._http.path + "/"
+        self._place = f"{urlsplit(options.url).scheme}://{self._http.authority}"
+        self._publishing = threading.Lock()
+
+    def put(self, name: str, chunks: Chunks, about: About | None = None) -> Receipt:
+        """The receipt's location is the file's URL.
+
+        Conflict if the name is taken and may not be overwritten, Refused if the server does not take the file or the
+        account, StoreFull over a quota, Unavailable if it fails or cannot be reached.
+        """
+        with closing(chunks):
+            target = self._path(name)
+            if self._held(target) is not None and not self._overwrite:
+                raise exists(name)
+            self._make_folders(target)
+            part = f"{target.rpartition('/')[0]}/.fluxport-{secrets.token_hex(8)}.part"
+            try:
+                size, sha256 = self._send(part, chunks, about or About())
+                self._publish(part, target, size, name)
+            except BaseException:
+                with suppress(FluxportError):  # it waits for a sweep
+                    self._ask("DELETE", part, known=(200, 204, 404))
+                raise
+        return Receipt(self._place + target, size, sha256)
+
+    def open(self, location: str, start: int = 0, end: int | None = None) -> Chunks:
+        """The bytes of the file at a receipt's location."""
+        path = self._path(location)
+        held = self._held(path)
+        if held is None:
+            raise NotFound("The file is no longer in the store; it may have expired.", code="no_such_file")
+        left = (held.size_bytes if end is None else min(end, held.size_bytes)) - start
+        if left <= 0:
+            return
+        wanted = {"range": f"bytes={start}-{start + left - 1}"} if start or end is not None else {}
+        answer, chunks = self._http.stream(path, lambda: self._headers(wanted))
+        with closing(chunks):
+            if answer.status != (206 if wanted else 200):
+                raise self._refused(answer)
+            for chunk in chunks:
+                left -= len(chunk)
+                yield chunk
+        if left:
+            raise Broken("The file in the store was replaced while it was read.", code="store_differs")
+
+    def url(self, location: str, expires_s: float, about: About | None = None) -> SignedUrl | None:
+        """WebDAV has no signed URLs."""
+        return None
+
+    def remove(self, name: str) -> None:
+        """Delete the file with this name or location, if it is there. Its folder stays: another file may come."""
+        self._ask("DELETE", self._path(name), known=(200, 204, 404))
+
+    def sweep(self, older_than_s: float, now: float) -> list[str]:
+        """Delete files that are old enough, and hidden ones whose writers must be dead."""
+        deleted = []
+        for path, held in list(self._walk(self._root)):
+            unfinished = _PART.fullmatch(path.rpartition("/")[2]) is not None
+            if held.written < now - (self._options.orphan_s if unfinished else older_than_s):
+                self._ask("DELETE", path, known=(200, 204, 404))
+                deleted.append(self._place + path)
+        return deleted
+
+    # -- storing ---------------------------------------------------------------------------------------------------
+
+    def _make_folders(self, target: str) -> None:
+        folder = self._root
+        for part in target[len(self._root) :].split("/")[:-1]:
+            folder += f"{part}/"
+            self._ask("MKCOL", folder, known=(200, 201, 204, 405))  # 405: it is there
+
+    def _send(self, part: str, chunks: Chunks, about: About) -> tuple[int, str]:
+        """Send everything; its size and SHA-256. Errors of ``chunks`` pass through as they are."""
+        digest, size = hashlib.sha256(), 0
+
+        def counted() -> Iterator[bytes | memoryview]:
+            nonlocal size
+            for chunk in chunks:
+                digest.update(chunk)
+                size += len(chunk)
+                yield chunk
+
+        answer = self._http.send("PUT", part, self._headers({"content-type": about.media_type}), counted())
+        if answer.status not in (200, 201, 204):
+            raise self._refused(answer)
+        return size, digest.hexdigest()
+
+    def _publish(self, part: str, target: str, size: int, name: str) -> None:
+        held = self._held(part)
+        if held is None or held.size_bytes != size:
+            found = "none" if held is None else f"{held.size_bytes:,}"
+            raise differs(f"The WebDAV server holds {found} of the {size:,} bytes that it was sent")
+        how = {"destination": self._place + target, "overwrite": "T" if self._overwrite else "F"}
+        with self._publishing:
+            answer = self._http.request("MOVE", part, lambda: self._headers(how))
+            if answer.status == 404 and self._held(target) == held:
+                return  # an earlier try was taken, and its answer lost
+            if answer.status == 412:
+                raise exists(name)
+            if answer.status not in (200, 201, 204):
+                raise self._refused(answer)
+
+    # -- asking ----------------------------------------------------------------------------------------------------
+
+    def _path(self, name: str) -> str:
+        """The path of a name, or of a location of this store, as it goes into a request."""
+        root = self._place + self._root
+        if name.startswith(root):
+            return name.removeprefix(self._place)
+        parts = name.split("/")
+        if not name.isprintable() or any(part in ("", ".", "..") or _PART.fullmatch(part) for part in parts):
+            raise Refused(f"{name!r} cannot be the name of a stored file.", code="bad_name")
+        return self._root + quote(name)
+
+    def _headers(self, more: Mapping[str, str]) -> Mapping[str, str]:
+        options = self._options
+        own = {"host": self._http.authority, **more}
+        if options.token is not None:
+            return own | {"authorization": f"Bearer {options.token.value}"}
+        if options.user is None or options.password is None:
+            return own
+        account = base64.b64encode(f"{options.user}:{options.password.value}".encode()).decode()
+        return own | {"authorization": f"Basic {account}"}
+
+    def _ask(
+        self,
+        method: str,
+        path: str,
+        more: Mapping[str, str] | None = None,
+        body: bytes = b"",
+        *,
+        known: tuple[int, ...],
+    ) -> Answer:
+        """The answer if its status is a ``known`` one, else the error that it means."""
+        answer = self._http.request(method, path, lambda: self._headers(more or {}), body)
+        if answer.status not in known:
+            raise self._refused(answer)
+        return answer
+
+    def _held(self, path: str) -> _Held | None:
+        """The file at this path; None if there is none."""
+        return next((held for _, held in self._listed(path, "0") if held is not None), None)
+
+    def _listed(self, path: str, depth: Literal["0", "1"]) -> Iterator[tuple[str, _Held | None]]:
+        """Paths of what is there, and below a folder with depth 1; folders are None. Empty if nothing is there."""
+        how = {"depth": depth, "content-type": "application/xml"}
+        answer = self._ask("PROPFIND", path, how, _ASKED, known=(207, 404))
+        if answer.status == 404:
+            return
+        try:
+            found = ElementTree.fromstring(answer.body)  # noqa: S314  from the configured store, at most 8 MiB
+        except ElementTree.ParseError as error:
+            raise Unavailable("The WebDAV server answered with what is no XML.", code="store_failed") from error
+        for one in found.iter("{DAV:}response"):
+            where = quote(unquote(urlsplit(one.findtext("{DAV:}href") or "").path))
+            said = {
+                name: one.findtext(f".//{{DAV:}}{name}") for name in ("getcontentlength", "getlastmodified", "getetag")
+            }
+            written = parsedate_to_datetime(said["getlastmodified"] or "Thu, 01 Jan 1970 00:00:00 GMT").timestamp()
+            held = _Held(int(said["getcontentlength"] or "0"), said["getetag"] or "", written)
+            yield where, None if one.find(".//{DAV:}collection") is not None else held
+
+    def _refused(self, answer: Answer) -> FluxportError:
+        if answer.status in (404, 409):
+            return Refused(
+                f"The WebDAV server {self._http.host} has no such folder (answer {answer.status}); make it first.",
+                code="not_writable",
+            )
+        if answer.status == 423:
+            return Unavailable(f"The file is locked on the WebDAV server {self._http.host}.", code="store_failed")
+        return refused(self._http.host, answer)
+
+    def _walk(self, folder: str) -> Iterator[tuple[str, _Held]]:
+        """Every file below the folder."""
+        for path, held in list(self._listed(folder, "1")):
+            if held is not None:
+                yield path, held
+            elif path.rstrip("/") != folder.rstrip("/") and path.startswith(folder):
+                yield from self._walk(path.rstrip("/") + "/")
+
+
+def _held(response: ElementTree.Element) -> _Held:
+    """What one answer of a PROPFIND says of a file; without a time it counts as new."""
+    size, etag, written = (response.findtext(f".//{{DAV:}}get{name}") for name in _PROPERTIES)
+    moment = parsedate_to_datetime(written).timestamp() if written else math.inf
+    return _Held(int(size or "-1"), etag or "", moment)

@@ -1,0 +1,163 @@
+"""A WebDAV server that says no, ends early or loses answers; what every sink does is in tests/contract/."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler
+from typing import Any
+
+import pytest
+
+from fluxport.errors import FluxportError, Refused, StoreFull, Unavailable
+from fluxport.settings import Secret
+from fluxport.sinks.webdav import WebdavOptions, WebdavSink
+from own_servers import http_server
+from store_support import QUICK, webdav_options
+from webdav_server import Webdav
+
+
+def watched(pulled: list[int]) -> Iterator[bytes]:
+    pulled.append(1)
+    yield b"x"
+
+
+@pytest.mark.parametrize(
+    ("changed", "folder", "code"),
+    [({"password": Secret("wrong")}, "", "store_denied"), ({}, "no-such-folder", "not_writable")],
+    ids=["another password", "no folder"],
+)
+def test_what_the_server_does_not_allow_is_refused(
+    webdav: Webdav, changed: dict[str, Any], folder: str, code: str
+) -> None:
+    """A wrong password before anything is pulled."""
+    options = WebdavOptions(**{**vars(webdav_options(webdav, folder)), **changed})
+    pulled: list[int] = []
+    with pytest.raises(Refused) as caught:
+        WebdavSink(options).put("file.csv", (chunk for chunk in watched(pulled)))
+    assert caught.value.code == code
+    assert pulled == ([] if code == "store_denied" else [1])
+
+
+class Dav:
+    """A server that knows its files, and answers a method once with what a test says."""
+
+    def __init__(self) -> None:
+        self.files: dict[str, bytes] = {}
+        self.after: dict[str, int | None] = {}  # by method: the status after the work is done; None, no answer
+        self.instead: dict[str, int] = {}
+        self.lost = 0  # bytes of each file that it does not keep
+        self.accounts: set[str | None] = set()
+
+
+@pytest.fixture
+def dav() -> Iterator[tuple[Dav, str]]:
+    found = Dav()
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def body(self) -> bytes:
+            if self.headers.get("Transfer-Encoding") != "chunked":
+                return self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            whole = b""
+            while size := int(self.rfile.readline(), 16):
+                whole += self.rfile.read(size)
+                self.rfile.readline()
+            self.rfile.readline()
+            return whole
+
+        def answer(self, status: int, text: bytes = b"") -> None:
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(text)))
+            self.end_headers()
+            self.wfile.write(text)
+
+        def do(self) -> None:
+            found.accounts.add(self.headers.get("Authorization"))
+            body, path, method = self.body(), self.path, self.command
+            if method in found.instead:
+                self.answer(found.instead[method])
+                return
+            status = self.done(method, path, body)
+            if method not in found.after:
+                self.answer(*status)
+            elif (given := found.after.pop(method)) is None:
+                self.close_connection = True
+            else:
+                self.answer(given)
+
+        def done(self, method: str, path: str, body: bytes) -> tuple[int, bytes]:
+            if method == "PUT":
+                found.files[path] = body[: len(body) - found.lost]
+                return 201, b""
+            if method == "MOVE":
+                target = re.sub(r"^http://[^/]+", "", self.headers["Destination"])
+                if path not in found.files:
+                    return 404, b""
+                found.files[target] = found.files.pop(path)
+                return 201, b""
+            if method == "PROPFIND" and path in found.files:
+                size = len(found.files[path])
+                return 207, (
+                    f'<d:multistatus xmlns:d="DAV:"><d:response><d:href>{path}</d:href><d:propstat><d:prop>'
+                    f"<d:getcontentlength>{size}</d:getcontentlength><d:getetag>e</d:getetag>"
+                    "</d:prop></d:propstat></d:response></d:multistatus>"
+                ).encode()
+            if method == "DELETE":
+                return (204 if found.files.pop(path, None) is not None else 404), b""
+            return (201 if method == "MKCOL" else 404), b""
+
+        def log_message(self, *args: Any) -> None: ...
+
+    for method in ("PUT", "MOVE", "PROPFIND", "DELETE", "MKCOL"):
+        setattr(Handler, f"do_{method}", Handler.do)
+    with http_server(Handler) as port:
+        yield found, f"http://127.0.0.1:{port}/dav"
+
+
+def sink(url: str, **more: Any) -> WebdavSink:
+    return WebdavSink(WebdavOptions(url=url, **{**QUICK, **more}))
+
+
+def once(data: bytes = b"a,b\n1,2\n") -> Iterator[bytes]:
+    yield data
+
+
+def test_a_bearer_token_goes_with_every_request(dav: tuple[Dav, str]) -> None:
+    found, url = dav
+    sink(url, token=Secret("a-token")).put("file.csv", (chunk for chunk in once()))
+    assert found.files == {"/dav/file.csv": b"a,b\n1,2\n"}
+    assert found.accounts == {"Bearer a-token"}
+
+
+@pytest.mark.parametrize("after", [None, 503], ids=["no answer", "503"])
+def test_a_move_whose_answer_is_lost_has_happened(dav: tuple[Dav, str], after: int | None) -> None:
+    """The second try finds nothing to move, and the file under its name."""
+    found, url = dav
+    found.after["MOVE"] = after
+    receipt = sink(url).put("file.csv", (chunk for chunk in once()))
+    assert receipt.location == f"{url}/file.csv"
+    assert found.files == {"/dav/file.csv": b"a,b\n1,2\n"}
+
+
+@pytest.mark.parametrize(
+    ("method", "status", "kind"),
+    [("PUT", 507, StoreFull), ("PUT", 413, Refused), ("MKCOL", 409, Refused), ("MOVE", 423, Unavailable)],
+)
+def test_what_fails_leaves_nothing(dav: tuple[Dav, str], method: str, status: int, kind: type[FluxportError]) -> None:
+    found, url = dav
+    found.instead[method] = status
+    with pytest.raises(kind):
+        sink(url).put("dir/file.csv", (chunk for chunk in once()))
+    assert found.files == {}
+
+
+def test_a_server_that_keeps_less_than_it_was_sent_is_found_out(dav: tuple[Dav, str]) -> None:
+    """As some do with bodies that have no length."""
+    found, url = dav
+    found.lost = 3
+    with pytest.raises(Unavailable, match="holds 5 of the 8 bytes") as caught:
+        sink(url).put("file.csv", (chunk for chunk in once()))
+    assert caught.value.code == "store_differs"
+    assert found.files == {}
