@@ -107,8 +107,9 @@ def measure(report: Report, name: str, port: int, body: bytes, times: int) -> tu
 
 def parts_ms(url: str, query: str, folder: Path) -> dict[str, float]:
     """What each part of a stream costs, in milliseconds of CPU, without HTTP and threads."""
+    from fluxport.auth.caller import Caller
     from fluxport.auth.scopes import EVERYTHING
-    from fluxport.jobs.store import Caller, Store
+    from fluxport.jobs.store import Store
     from fluxport.plan import Connection, check, of_query
     from fluxport.policy.guard import GuardPolicy
     from fluxport.spec import ExportSpec

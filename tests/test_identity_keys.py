@@ -9,13 +9,14 @@ import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fluxport.auth.caller import Caller
 from fluxport.auth.keys import Keys
 from fluxport.auth.rate import Rate
 from fluxport.auth.scopes import EVERYTHING, allows, read_scopes
 from fluxport.auth.sessions import Sessions
 from fluxport.auth.users import Users
 from fluxport.errors import Conflict, Forbidden, NotFound, Refused, TooMany
-from fluxport.jobs.store import Caller, Store
+from fluxport.jobs.store import Store
 from fluxport.tables import keys as table
 from fluxport.tables import transaction
 from identity_support import Clock

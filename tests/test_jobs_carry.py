@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from fluxport.auth.caller import Caller
 from fluxport.jobs.carry import Carrier
 from fluxport.jobs.request import ExportRequest
-from fluxport.jobs.store import Caller, Record, Store
+from fluxport.jobs.store import Record, Store
 from fluxport.plan import Connection, check, of_query
 from fluxport.sinks.memory import MemorySink
 from fluxport.spec import ExportSpec

@@ -11,9 +11,10 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from fluxport.auth.caller import Caller
 from fluxport.jobs import queue
 from fluxport.jobs.request import ExportRequest
-from fluxport.jobs.store import Caller, Record, Store
+from fluxport.jobs.store import Record, Store
 from fluxport.jobs.wake import Wake
 from fluxport.spec import ExportSpec
 from fluxport.tables import connect, database_now, executors, tells
@@ -26,7 +27,8 @@ A_MINUTE_S = 60.0
 CREATE = """
 import sys
 from fluxport.jobs.request import ExportRequest
-from fluxport.jobs.store import Caller, Store
+from fluxport.auth.caller import Caller
+from fluxport.jobs.store import Store
 from fluxport.spec import ExportSpec
 sys.stdin.readline()
 Store(sys.argv[1]).create(

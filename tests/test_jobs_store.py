@@ -17,13 +17,14 @@ import pytest
 import sqlalchemy as sa
 
 from export_states import FOLLOWS
+from fluxport.auth.caller import Caller
 from fluxport.error_codes import Failure
 from fluxport.errors import Conflict, FluxportError, NotFound, TooMany, Unavailable, Unprocessable
 from fluxport.jobs.exports import Exports, ExportsOptions
 from fluxport.jobs.outcome import Result
 from fluxport.jobs.request import ExportRequest
 from fluxport.jobs.states import Status
-from fluxport.jobs.store import Caller, Record, Store
+from fluxport.jobs.store import Record, Store
 from fluxport.sinks.memory import MemorySink
 from fluxport.spec import ExportSpec
 from fluxport.tables import exports, transaction

@@ -15,11 +15,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
+from fluxport.auth.caller import Caller
 from fluxport.error_codes import Failure
 from fluxport.errors import Unavailable
 from fluxport.jobs.outcome import Result
 from fluxport.jobs.request import ExportRequest
-from fluxport.jobs.store import Caller, Record, Store
+from fluxport.jobs.store import Record, Store
 from fluxport.spec import ExportSpec
 from fluxport.telemetry import metrics
 from fluxport.telemetry.measures import COUNTED, Ended, Rise, ended, observed, rise

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from fluxport.auth.caller import Caller
 from fluxport.auth.signing import sign_v2
 from fluxport.errors import Unavailable
 from fluxport.jobs.request import ExportRequest
-from fluxport.jobs.store import Caller, Record, Store
+from fluxport.jobs.store import Record, Store
 from fluxport.spec import ExportSpec
 from postgres_support import PostgresDatabase, scratch_postgres
 from service_support import SECRET, service

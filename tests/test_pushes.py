@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from fluxport.auth.caller import Caller
 from fluxport.error_codes import Failure
 from fluxport.errors import Conflict, TooMany, Unprocessable
 from fluxport.jobs.exports import Exports, ExportsOptions
 from fluxport.jobs.pushes import Pushes
-from fluxport.jobs.store import Caller, Record, Store
+from fluxport.jobs.store import Record, Store
 from fluxport.sinks.memory import MemorySink
 from fluxport.spec import ExportSpec
 from identity_support import DATABASES, Clock, database_url, empty_store

@@ -29,12 +29,13 @@ from grpc import StatusCode
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 
+from fluxport.auth.caller import Caller
 from fluxport.auth.keys import Keys
 from fluxport.auth.scopes import EVERYTHING
 from fluxport.grpc import export_pb2 as pb
 from fluxport.grpc import export_pb2_grpc as pb_grpc
 from fluxport.jobs.request import ExportRequest
-from fluxport.jobs.store import Caller, Store
+from fluxport.jobs.store import Store
 from fluxport.spec import ExportSpec
 from grpc_support import COLUMNS, ROW, SECRET, Door, batch, door, metadata, new_key, outcome, people
 from own_certificates import make_certificates

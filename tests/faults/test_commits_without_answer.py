@@ -8,9 +8,10 @@ from typing import Any
 import pyarrow as pa
 
 from commit_proxy import CommitProxy
+from fluxport.auth.caller import Caller
 from fluxport.jobs.exports import Exports, ExportsOptions
 from fluxport.jobs.pushes import Pushes, PushRequest
-from fluxport.jobs.store import Caller, Store
+from fluxport.jobs.store import Store
 from fluxport.sinks.memory import MemorySink
 from fluxport.sources.pushed import PushedColumn, PushedOptions, ReadSource
 from mysql_support import wait_until

@@ -55,6 +55,7 @@ def rows_of_classes(url: str) -> None:
     import sqlalchemy as sa
 
     from fluxport import tables
+    from fluxport.auth.caller import Caller
     from fluxport.auth.keys import Keys
     from fluxport.auth.replay import SharedReplays
     from fluxport.auth.sessions import Sessions
@@ -64,7 +65,7 @@ def rows_of_classes(url: str) -> None:
     from fluxport.errors import Unauthorized
     from fluxport.jobs import queue
     from fluxport.jobs.request import ExportRequest
-    from fluxport.jobs.store import Caller, Store
+    from fluxport.jobs.store import Store
     from fluxport.plan import ExportSpec
 
     store = Store(url, clock=lambda: PAST)

@@ -16,6 +16,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.flight as fl
 
+from fluxport.auth.caller import Caller
 from fluxport.auth.keys import Keys
 from fluxport.auth.proxies import Proxies, grpc_peer
 from fluxport.auth.rate import Rate
@@ -33,7 +34,7 @@ from fluxport.errors import (
 )
 from fluxport.jobs.exports import Stream
 from fluxport.jobs.pushes import Pushes, PushRequest, named
-from fluxport.jobs.store import Caller, Record
+from fluxport.jobs.store import Record
 from fluxport.pipeline import as_failure
 from fluxport.plan import Export
 from fluxport.sources.pushed import PushedColumn, ReadSource, kind_of_type

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
+from fluxport.auth.caller import Caller
 from fluxport.auth.keys import Keys
 from fluxport.auth.proxies import Network, Proxies, grpc_peer
 from fluxport.auth.rate import Rate
 from fluxport.errors import Unauthorized
-from fluxport.jobs.store import Caller
 from fluxport.telemetry import logs
 
 Metadata = Sequence[tuple[str, str | bytes]]

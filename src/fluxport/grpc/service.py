@@ -16,6 +16,7 @@ from typing import Any
 import grpc
 from google.protobuf.message import DecodeError
 
+from fluxport.auth.caller import Caller
 from fluxport.errors import Canceled, FluxportError, Refused, TimedOut, TooMany
 from fluxport.grpc import export_pb2 as pb
 from fluxport.grpc import wire
@@ -25,7 +26,7 @@ from fluxport.grpc.handover import Handover
 from fluxport.grpc.metadata import read_metadata
 from fluxport.jobs.pushes import Push, Pushes, PushRequest, named
 from fluxport.jobs.states import FINAL
-from fluxport.jobs.store import Caller, Record
+from fluxport.jobs.store import Record
 from fluxport.pipeline import as_failure
 from fluxport.plan import Export
 from fluxport.sources.pushed import PushedBatch, PushedSource

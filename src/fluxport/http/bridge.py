@@ -21,12 +21,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from fluxport.auth.caller import Caller
 from fluxport.errors import Canceled, FluxportError, Unavailable
 from fluxport.http.answers import file_headers
 from fluxport.http.routing import HeadersOnly, is_head
 from fluxport.jobs.exports import Exports
 from fluxport.jobs.slots import Reading
-from fluxport.jobs.store import Caller
 from fluxport.pipeline import CHUNK_MIN_BYTES
 from fluxport.spec import ExportSpec
 from fluxport.stages import Chunks

@@ -9,6 +9,7 @@ from dataclasses import replace
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
+from fluxport.auth.caller import Caller
 from fluxport.auth.keys import Keys
 from fluxport.auth.rate import Rate
 from fluxport.auth.replay import Replays, SharedReplays
@@ -17,7 +18,6 @@ from fluxport.auth.signing import SigningKey, Version, is_signed, verify
 from fluxport.errors import LimitExceeded, Unauthorized
 from fluxport.http.answers import request_id, trace_id
 from fluxport.http.cookies import SAFE, Cookies, check_same_origin
-from fluxport.jobs.store import Caller
 
 STRANGER = "anonymous"  # whose exports they are that nobody proved to have asked for
 NEW: tuple[Version, ...] = ("v2",)  # version 1 opens the old doors alone

@@ -13,6 +13,7 @@ from fastapi import Request
 from fastapi.responses import JSONResponse, Response
 
 from fluxport import formats
+from fluxport.auth.caller import Caller
 from fluxport.errors import Refused
 from fluxport.http.answers import NO_STORE
 from fluxport.http.bridge import streamed
@@ -20,7 +21,6 @@ from fluxport.http.callers import Callers
 from fluxport.http.routing import Router
 from fluxport.http.session import is_local
 from fluxport.jobs.exports import Exports
-from fluxport.jobs.store import Caller
 from fluxport.series import Points, Sensor
 from fluxport.series.bodies import read_points
 from fluxport.sources.series import BEGIN_MS, END_MS, Selection

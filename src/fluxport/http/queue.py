@@ -17,6 +17,7 @@ from fastapi.responses import JSONResponse, Response
 from starlette.concurrency import run_in_threadpool
 
 from fluxport import formats
+from fluxport.auth.caller import Caller
 from fluxport.auth.scopes import EVERYTHING
 from fluxport.auth.sessions import DEVELOPER
 from fluxport.auth.tokens import check_download_token, download_token
@@ -33,7 +34,7 @@ from fluxport.jobs.exports import Exports
 from fluxport.jobs.links import Links
 from fluxport.jobs.request import ExportRequest
 from fluxport.jobs.states import Status
-from fluxport.jobs.store import Caller, Record
+from fluxport.jobs.store import Record
 from fluxport.spec import ExportSpec
 from fluxport.strict_json import read_json
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
+from fluxport.auth.caller import Caller
 from fluxport.datasets import Dataset
 from fluxport.delivery.webhook import WebhookOptions
 from fluxport.error_codes import Failure
@@ -23,7 +24,7 @@ from fluxport.jobs.request import ExportRequest
 from fluxport.jobs.slots import Reading, Slots
 from fluxport.jobs.spool import Spool, SpoolOptions
 from fluxport.jobs.states import Status
-from fluxport.jobs.store import Caller, Record, Store
+from fluxport.jobs.store import Record, Store
 from fluxport.jobs.tell import check_notify
 from fluxport.loops import attempt, background
 from fluxport.pipeline import as_failure, check_deadline

@@ -19,13 +19,14 @@ from functools import partial
 from typing import Any, Unpack
 
 from fluxport import formats
+from fluxport.auth.caller import Caller
 from fluxport.error_codes import Failure
 from fluxport.errors import Broken, Canceled, Conflict, Unavailable
 from fluxport.jobs.carry import completed, put, watch
 from fluxport.jobs.exports import Exports
 from fluxport.jobs.outcome import Changes
 from fluxport.jobs.states import Status
-from fluxport.jobs.store import Caller, Record
+from fluxport.jobs.store import Record
 from fluxport.loops import attempt, background, keep_going
 from fluxport.pipeline import as_failure
 from fluxport.plan import Checked, Export, of_push

@@ -20,11 +20,12 @@ from zoneinfo import ZoneInfo
 
 import sqlalchemy as sa
 
+from fluxport.auth.caller import Caller
 from fluxport.auth.scopes import EVERYTHING
 from fluxport.error_codes import Failure
 from fluxport.errors import FluxportError, Refused
 from fluxport.jobs.request import ExportRequest
-from fluxport.jobs.store import Caller, Record
+from fluxport.jobs.store import Record
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

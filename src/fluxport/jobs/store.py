@@ -18,11 +18,9 @@ from typing import Any, Unpack
 import sqlalchemy as sa
 
 from fluxport import migrations
-from fluxport.auth.keys import Key
-from fluxport.auth.scopes import allows
-from fluxport.auth.signing import SigningKey
+from fluxport.auth.caller import Caller
 from fluxport.error_codes import Failure
-from fluxport.errors import Broken, Conflict, Forbidden, NotFound, TooMany, Unavailable, Unprocessable
+from fluxport.errors import Broken, Conflict, NotFound, TooMany, Unavailable, Unprocessable
 from fluxport.jobs import queue
 from fluxport.jobs.outcome import Changes, FailedAttempt, Result
 from fluxport.jobs.request import ExportRequest
@@ -62,55 +60,6 @@ EVENT_KINDS: dict[Status, str] = {"completed": "completed", "failed": "failed", 
 
 
 @dataclass(frozen=True)
-class Caller:
-    """Who asks: exports belong to ``owner``; ``active_max`` and ``mail_domains`` None mean the service's own.
-
-    A ``person``, known by a session, sees every export of theirs. Anyone else sees of their owner's those that their
-    scopes would let them make, with ``own_results`` those made with the same key alone.
-    """
-
-    owner: str
-    key_id: str | None = None
-    scopes: frozenset[str] = frozenset()
-    person: bool = False
-    active_max: int | None = None
-    own_results: bool = False
-    mail_domains: tuple[str, ...] | None = None
-    address: str = ""
-    request_id: str = ""
-    trace_id: str = ""
-
-    @classmethod
-    def of_key(cls, key: Key | SigningKey) -> Caller:
-        return cls(
-            key.owner,
-            key_id=key.id,
-            scopes=key.scopes,
-            active_max=key.active_max,
-            own_results=key.own_results,
-            mail_domains=key.mail_domains,
-        )
-
-    def sees(self, owner: str, scope: str, key_id: str | None) -> bool:
-        """Whether an export of ``owner`` that needed ``scope`` and was made with a key is there for this caller;
-        :func:`visible` is the same as a condition."""
-        within = allows(self.scopes, scope) and (not self.own_results or key_id == self.key_id)
-        return owner == self.owner and (self.person or within)
-
-    @property
-    def admin(self) -> bool:
-        return "admin" in self.scopes
-
-    def need(self, scope: str) -> None:
-        """Forbidden if the caller may not do what ``scope`` names."""
-        if not allows(self.scopes, scope):
-            raise Forbidden(
-                f"This needs the scope {scope}, which this key or user does not have; ask an administrator for it.",
-                code="missing_scope",
-            )
-
-
-@dataclass(frozen=True)
 class Record:
     """One row of the table of exports. Times are Unix seconds."""
 
@@ -144,7 +93,7 @@ class Record:
 
 
 def visible(caller: Caller) -> sa.ColumnElement[bool]:
-    """:meth:`Caller.sees` as a condition on the table of exports."""
+    """:meth:`fluxport.auth.caller.Caller.sees` as a condition on the table of exports."""
     mine = exports.c.owner == caller.owner
     if caller.person:
         return mine

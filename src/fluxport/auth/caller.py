@@ -1,0 +1,59 @@
+"""Who makes a request, and what of the exports is there for them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fluxport.auth.keys import Key
+from fluxport.auth.scopes import allows
+from fluxport.auth.signing import SigningKey
+from fluxport.errors import Forbidden
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who asks: exports belong to ``owner``; ``active_max`` and ``mail_domains`` None mean the service's own.
+
+    A ``person``, known by a session, sees every export of theirs. Anyone else sees of their owner's those that their
+    scopes would let them make, with ``own_results`` those made with the same key alone.
+    """
+
+    owner: str
+    key_id: str | None = None
+    scopes: frozenset[str] = frozenset()
+    person: bool = False
+    active_max: int | None = None
+    own_results: bool = False
+    mail_domains: tuple[str, ...] | None = None
+    address: str = ""
+    request_id: str = ""
+    trace_id: str = ""
+
+    @classmethod
+    def of_key(cls, key: Key | SigningKey) -> Caller:
+        return cls(
+            key.owner,
+            key_id=key.id,
+            scopes=key.scopes,
+            active_max=key.active_max,
+            own_results=key.own_results,
+            mail_domains=key.mail_domains,
+        )
+
+    def sees(self, owner: str, scope: str, key_id: str | None) -> bool:
+        """Whether an export of ``owner`` that needed ``scope`` and was made with a key is there for this caller;
+        :func:`visible` is the same as a condition."""
+        within = allows(self.scopes, scope) and (not self.own_results or key_id == self.key_id)
+        return owner == self.owner and (self.person or within)
+
+    @property
+    def admin(self) -> bool:
+        return "admin" in self.scopes
+
+    def need(self, scope: str) -> None:
+        """Forbidden if the caller may not do what ``scope`` names."""
+        if not allows(self.scopes, scope):
+            raise Forbidden(
+                f"This needs the scope {scope}, which this key or user does not have; ask an administrator for it.",
+                code="missing_scope",
+            )
