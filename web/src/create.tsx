@@ -1,6 +1,7 @@
 // The form of a new export, and the look at its first rows.
 import { useEffect, useState } from "preact/hooks";
-import { call, type Connection, type Dataset, type ExportBody, filename, type Format, type Formats, type Job, type Preview, preview, shown } from "./api";
+import type { Compression, Connection, Connections, Dataset, Datasets, Export, ExportRequest, Format, FormatRow, Formats, Preview, Priority, StreamRequest } from "./api";
+import { call, filename, preview, shown } from "./calls";
 import { type Choice, Columns } from "./columns";
 import { FilterFields, given, type Values } from "./filters";
 import { Failure } from "./failure";
@@ -10,9 +11,9 @@ const PROFILES: [value: string, name: string][] = [
   ["", "Standard"], ["excel", "For Excel"], ["excel-eu", "For Excel, decimal comma"],
   ["rfc4180", "RFC 4180"], ["machine", "For programs, text as it is"],
 ];
-const PRIORITIES: [value: string, name: string][] = [["high", "High"], ["normal", "Normal"], ["low", "Low"]];
+const PRIORITIES: [value: Priority, name: string][] = [["high", "High"], ["normal", "Normal"], ["low", "Low"]];
 
-type Props = { created: (job: Job) => void; previewed: (preview: Preview | null) => void };
+type Props = { created: (job: Export) => void; previewed: (preview: Preview | null) => void };
 
 export function Create({ created, previewed }: Props) {
   const [datasets, setDatasets] = useState<Dataset[] | null>(null);
@@ -24,13 +25,13 @@ export function Create({ created, previewed }: Props) {
   const [connections, setConnections] = useState<Connection[]>([]);
   const [connection, setConnection] = useState("");
   const [formats, setFormats] = useState<Formats>({ data: [], compressions: [] });
-  const [format, setFormat] = useState("csv");
+  const [format, setFormat] = useState<Format>("csv");
   const [profile, setProfile] = useState("");
   const [locale, setLocale] = useState("");
-  const [compression, setCompression] = useState("none");
+  const [compression, setCompression] = useState<Compression>("none");
   const [name, setName] = useState("");
   const [zone, setZone] = useState("");
-  const [priority, setPriority] = useState("normal");
+  const [priority, setPriority] = useState<Priority>("normal");
   const [sheet, setSheet] = useState<Sheet>({ sheet_name: "", freeze_header: true, autofilter: false });
   const [problem, setProblem] = useState<unknown>(null);
   const [busy, setBusy] = useState("");
@@ -43,8 +44,8 @@ export function Create({ created, previewed }: Props) {
   };
   useEffect(() => {
     Promise.all([
-      call<{ data: Dataset[] }>("GET", "/v1/datasets"),
-      call<{ data: Connection[] }>("GET", "/v1/connections"),
+      call<Datasets>("GET", "/v1/datasets"),
+      call<Connections>("GET", "/v1/connections"),
       call<Formats>("GET", "/v1/formats"),
     ]).then(([{ data }, { data: found }, known]) => {
       setFormats(known);
@@ -56,8 +57,8 @@ export function Create({ created, previewed }: Props) {
     }, setProblem);
   }, []);
 
-  const chosenFormat: Format | undefined = formats.data.find(({ name }) => name === format);
-  const body = (): ExportBody => {
+  const chosenFormat: FormatRow | undefined = formats.data.find(({ name }) => name === format);
+  const body = (): StreamRequest => {
     const options: Record<string, unknown> = {};
     if (chosenFormat?.delimited && profile) options.profile = profile;
     if (chosenFormat?.delimited && locale.trim()) options.locale = locale.trim();
@@ -66,7 +67,7 @@ export function Create({ created, previewed }: Props) {
     const picked = choices.filter((choice) => choice.on).map((choice) => choice.column.name);
     if (!sql && picked.join("\n") !== dataset?.columns.map((column) => column.name).join("\n")) options.columns = picked;
     const source = sql ? { query, connection } : { dataset: dataset!.name, params: given(dataset!.filters, values) };
-    const asked: ExportBody = { source, format, options, filename: name.trim() || filename(source) };
+    const asked: StreamRequest = { source, format, options, filename: name.trim() || filename(source) };
     if (!chosenFormat?.packed) asked.compression = compression;
     return asked;
   };
@@ -85,11 +86,11 @@ export function Create({ created, previewed }: Props) {
     // One key for one click: however often the request is sent, one export is made.
     const key = Array.from(crypto.getRandomValues(new Uint32Array(4)), (part) => part.toString(36)).join("");
     void attempt("create", async () =>
-      created(await call<Job>("POST", "/v1/exports", { ...body(), priority, count: true }, { "Idempotency-Key": key })),
+      created(await call<Export>("POST", "/v1/exports", { ...body(), priority, count: true } satisfies ExportRequest, { "Idempotency-Key": key })),
     );
   };
   const look = () => attempt("preview", async () => previewed(await preview(body())));
-  const automatic = filename(sql || !dataset ? {} : { dataset: dataset.name });
+  const automatic = filename(sql || !dataset ? { query } : { dataset: dataset.name });
   const none = !sql && (!dataset || !choices.some((choice) => choice.on));
 
   if (datasets === null) return <section class="card"><h2>New export</h2><Failure problem={problem} /></section>;
@@ -198,13 +199,13 @@ function SheetFields({ sheet, set }: { sheet: Sheet; set: (sheet: Sheet) => void
   );
 }
 
-type SelectProps = { label: string; value: string; set: (value: string) => void; choices: [string, string][] };
+type SelectProps<T extends string> = { label: string; value: T; set: (value: T) => void; choices: [T, string][] };
 
-function Select({ label, value, set, choices }: SelectProps) {
+function Select<T extends string>({ label, value, set, choices }: SelectProps<T>) {
   return (
     <label>
       {label}
-      <select value={value} onChange={(e) => set(e.currentTarget.value)}>
+      <select value={value} onChange={(e) => set(e.currentTarget.value as T)}>
         {choices.map(([key, name]) => <option key={key} value={key}>{name}</option>)}
       </select>
     </label>

@@ -1,5 +1,6 @@
 import { useEffect, useRef, useState } from "preact/hooks";
-import { call, type Job, type Preview, Problem } from "./api";
+import type { Export, ExportPage, Preview } from "./api";
+import { call, Problem } from "./calls";
 import { Create, Rows } from "./create";
 import { Failure } from "./failure";
 import { Frame, mount, useWho } from "./frame";
@@ -48,7 +49,7 @@ function Signed() {
 
 /** The newest exports, asked for again every second while one is active. */
 function useJobs() {
-  const [jobs, setJobs] = useState<Job[] | null>(null);
+  const [jobs, setJobs] = useState<Export[] | null>(null);
   const [more, setMore] = useState(false);
   const [limit, setLimit] = useState(20);
   const [turn, setTurn] = useState(0);
@@ -67,7 +68,7 @@ function useJobs() {
     const look = async () => {
       let wait = IDLE_MS;
       try {
-        const { data, has_more } = await call<{ data: Job[]; has_more: boolean }>("GET", `/v1/exports?limit=${limit}`);
+        const { data, has_more } = await call<ExportPage>("GET", `/v1/exports?limit=${limit}`);
         if (over) return;
         setJobs(data);
         setMore(has_more && limit < MOST);
@@ -90,7 +91,7 @@ function useJobs() {
     };
   }, [limit, turn]);
 
-  const refresh = (job?: Job) => {
+  const refresh = (job?: Export) => {
     if (job) setJobs((old) => [job, ...(old ?? []).filter((one) => one.id !== job.id)].sort((a, b) => (a.created_at < b.created_at ? 1 : -1)));
     setTurn((old) => old + 1);
   };

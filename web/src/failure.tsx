@@ -1,4 +1,4 @@
-import { Problem } from "./api";
+import { Problem } from "./calls";
 
 export function Failure({ problem }: { problem: unknown }) {
   if (!problem) return null;

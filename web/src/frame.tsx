@@ -1,8 +1,9 @@
 // What every page has: the bar with the places to go and who is signed in.
 import { type ComponentChildren, render } from "preact";
 import { useEffect, useState } from "preact/hooks";
-import { call, type Who } from "./api";
-import { SignInAgain, type State } from "./signing";
+import type { SessionState, Who } from "./api";
+import { call } from "./calls";
+import { SignInAgain } from "./signing";
 import "./style.css";
 
 // A later page adds its line here, in pages/routes.py and in vite.config.ts.
@@ -16,7 +17,7 @@ export function mount(page: ComponentChildren): void {
 export function useWho(): Who | null | undefined {
   const [who, setWho] = useState<Who | null | undefined>(undefined);
   useEffect(() => {
-    call<State>("GET", "/session/state").then((state) => setWho(state.user), () => setWho(null));
+    call<SessionState>("GET", "/session/state").then((state) => setWho(state.user), () => setWho(null));
   }, []);
   return who;
 }

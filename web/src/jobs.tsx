@@ -1,28 +1,31 @@
 // The user's exports as they stand.
 import { useEffect, useState } from "preact/hooks";
-import { call, type ExportBody, filename, type Job, type Link } from "./api";
+import type { Export, ExportRequest, Link, LinkRequest } from "./api";
+import { call, filename, origin } from "./calls";
 import { Failure } from "./failure";
 import { words } from "./filters";
 
-type Props = { job: Job; now: number; changed: (job?: Job) => void };
+type Props = { job: Export; now: number; changed: (job?: Export) => void };
 
 export const ACTIVE = ["queued", "running"];
 
-export function title(job: Job): string {
-  return job.files[0]?.name ?? `${origin(job)}, ${job.format.toUpperCase()}`;
+export function title(job: Export): string {
+  return job.files[0]?.name ?? `${named(job)}, ${job.format.toUpperCase()}`;
 }
 
-function origin({ source }: Job): string {
-  return source.sensor_id ?? (source.dataset ? words(source.dataset) : "SQL query");
+function named({ source }: Export): string {
+  if ("pushed" in source) return "Pushed rows";
+  const name = origin(source);
+  return name === null ? "SQL query" : "dataset" in source ? words(name) : name;
 }
 
 export function JobCard({ job, now, changed }: Props) {
   const [problem, setProblem] = useState<unknown>(null);
-  const attempt = (work: Promise<Job>) => {
+  const attempt = (work: Promise<Export>) => {
     setProblem(null);
     work.then(changed, setProblem);
   };
-  const repeat = () => attempt(call<Job>("POST", "/v1/exports", again(job)));
+  const request = again(job);
   return (
     <li class="job" data-id={job.id} data-status={job.status}>
       <div class="row between">
@@ -48,16 +51,16 @@ export function JobCard({ job, now, changed }: Props) {
       <div class="row">
         {job.status === "completed" && job.expires_at && <Download job={job} now={now} />}
         {ACTIVE.includes(job.status) ? (
-          <button type="button" class="small danger" onClick={() => attempt(call<Job>("DELETE", `/v1/exports/${job.id}`))}>Cancel</button>
-        ) : (
-          <button type="button" class="small" onClick={repeat}>Repeat</button>
+          <button type="button" class="small danger" onClick={() => attempt(call<Export>("DELETE", `/v1/exports/${job.id}`))}>Cancel</button>
+        ) : request && (
+          <button type="button" class="small" onClick={() => attempt(call<Export>("POST", "/v1/exports", request))}>Repeat</button>
         )}
       </div>
     </li>
   );
 }
 
-function Download({ job, now }: { job: Job; now: number }) {
+function Download({ job, now }: { job: Export; now: number }) {
   // The first link that was told is kept, so that its time runs down; each look at the job would give a new one.
   const [link, setLink] = useState<Link | null>(job.download);
   const [shown, setShown] = useState<string | null>(null);
@@ -67,7 +70,7 @@ function Download({ job, now }: { job: Job; now: number }) {
     if (!link) setLink(job.download);
   }, [job.download]);
 
-  const ask = (one_time: boolean) => call<Link>("POST", `/v1/exports/${job.id}/links`, { one_time });
+  const ask = (one_time: boolean) => call<Link>("POST", `/v1/exports/${job.id}/links`, { one_time } satisfies LinkRequest);
   const renew = () => ask(false).then(setLink, setProblem);
   const copy = async (one_time: boolean) => {
     try {
@@ -99,7 +102,7 @@ function Download({ job, now }: { job: Job; now: number }) {
 }
 
 /** What is known, and nothing else. */
-function figures(job: Job): string {
+function figures(job: Export): string {
   const known = [started(job)];
   if (job.status !== "queued") {
     const total = job.status === "running" && job.rows_total !== null ? ` of ${job.rows_total.toLocaleString("en")}` : "";
@@ -113,7 +116,7 @@ function figures(job: Job): string {
   return known.join(" · ");
 }
 
-function started(job: Job): string {
+function started(job: Export): string {
   return new Date(job.created_at).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" });
 }
 
@@ -130,7 +133,9 @@ function clock(seconds: number): string {
   return h ? `${h}:${two(m)}:${two(s)}` : `${m}:${two(s)}`;
 }
 
-function again(job: Job): ExportBody {
-  const { source, format, compression, options, priority } = job;
-  return { source, format, compression, options, priority, filename: filename(source), count: true };
+/** The same export once more; null where its rows came from a program. What was taken once is taken again. */
+function again({ source, format, compression, options, priority }: Export): ExportRequest | null {
+  if ("pushed" in source) return null;
+  const same = { format, compression, options } as Pick<ExportRequest, "format" | "compression" | "options">;
+  return { ...same, source, priority, filename: filename(source), count: true };
 }

@@ -1,22 +1,21 @@
 // Signing in: the form on its own page, and over any other page when its session has ended, so that nothing is lost.
 import type { ComponentChildren } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
-import { askToSignIn, call, type Who } from "./api";
+import type { Login, SessionState, Who } from "./api";
+import { askToSignIn, call } from "./calls";
 import { Failure } from "./failure";
-
-export type State = { user: Who | null; ways: ("password" | "dev")[] };
 
 type Props = { title: ComponentChildren; entered: (who: Who) => void; children?: ComponentChildren };
 
 export function SignInForm({ title, entered, children }: Props) {
   const [problem, setProblem] = useState<unknown>(null);
   const [busy, setBusy] = useState(false);
-  const [ways, setWays] = useState<State["ways"]>([]);
+  const [ways, setWays] = useState<SessionState["ways"]>([]);
   useEffect(() => {
-    call<State>("GET", "/session/state").then((state) => setWays(state.ways), () => undefined);
+    call<SessionState>("GET", "/session/state").then((state) => setWays(state.ways), () => undefined);
   }, []);
 
-  const enter = async (path: string, body?: unknown) => {
+  const enter = async (path: string, body?: Login) => {
     setBusy(true);
     setProblem(null);
     try {
@@ -29,7 +28,7 @@ export function SignInForm({ title, entered, children }: Props) {
   const submit = (event: SubmitEvent) => {
     event.preventDefault();
     const form = new FormData(event.currentTarget as HTMLFormElement);
-    void enter("/session", { user: form.get("user"), password: form.get("password") });
+    void enter("/session", { user: String(form.get("user")), password: String(form.get("password")) });
   };
 
   return (

@@ -1,24 +1,11 @@
 /** What the dashboard asks of the service: sensors, points for the chart, files. */
 
-import { signed } from "../api";
+import type { Chart, Problem, Sensor, SensorPage } from "../api";
+import { signed } from "../calls";
 
-export interface Sensor {
-  id: string;
-  name: string;
-  unit: string;
-  first_ms: number | null;
-  last_ms: number | null;
-}
-
+export type { Sensor };
 /** Columns of a range; `count` points stand behind them, `downsampled` when they are more than those here. */
-export interface Points {
-  sensor_id: string;
-  count: number;
-  downsampled: boolean;
-  timestamp_ms: number[];
-  value: (number | null)[];
-  quality: number[];
-}
+export type Points = Chart;
 
 /** Milliseconds since 1970, both included. */
 export interface Range {
@@ -53,7 +40,7 @@ export async function answer(path: string, signal?: AbortSignal): Promise<Respon
     throw new Failure("The service cannot be reached; is it running?");
   }
   if (response.ok) return response;
-  const told: { detail?: string; code?: string } = await response.json().catch(() => ({}));
+  const told: Partial<Problem> = await response.json().catch(() => ({}));
   throw new Failure(told.detail ?? `The service answered ${response.status}.`, response.status, told.code);
 }
 
@@ -62,7 +49,7 @@ const PAGE = 1000;
 /** At most a thousand sensors that match; the search is the service's, so that there may be more. */
 export async function sensors(search: string, signal?: AbortSignal): Promise<{ found: Sensor[]; more: boolean }> {
   const query = new URLSearchParams({ search, limit: String(PAGE) });
-  const told = await (await answer(`/v1/sensors?${query}`, signal)).json();
+  const told: SensorPage = await (await answer(`/v1/sensors?${query}`, signal)).json();
   return { found: told.data, more: told.has_more };
 }
 
