@@ -7,7 +7,7 @@ import json
 import secrets
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import unquote
 
 from azurite_server import Azurite
@@ -22,12 +22,13 @@ from fluxport.sinks.s3 import S3Options, S3Sink
 from fluxport.sinks.sftp import SftpOptions, SftpSink
 from fluxport.sinks.webdav import WebdavOptions, WebdavSink
 from fluxport.stages import Sink
+from fluxport.testing import SinkCase
+from fluxport.testing.sinks import PART_BYTES
 from object_double import GoogleIdentity, ObjectDouble, oss_verifier
 from sftp_server import Sftp
 from webdav_server import Webdav
 
 BUCKET = "fluxport-tests"
-PART_BYTES = 5 << 20
 QUICK: dict[str, Any] = {
     "timeout_s": 5.0,
     "connect_timeout_s": 2.0,
@@ -38,29 +39,20 @@ QUICK: dict[str, Any] = {
 OSS_KEY, OSS_SECRET, OSS_REGION = "FLUXPORTOSSKEY", "an-oss-secret-of-the-tests", "cn-hangzhou"
 
 
-class Store(NamedTuple):
-    """A sink and two ways to look at it that are not its own ``put``; ``unfinished`` counts uploads left behind."""
-
-    make: Callable[[bool], Sink]
-    content: Callable[[Sink, str], bytes]
-    names: Callable[[Sink], list[str]]
-    unfinished: Callable[[], int] = lambda: 0
-
-
-def local(root: Path) -> Store:
-    return Store(
+def local(root: Path) -> SinkCase:
+    return SinkCase(
         lambda overwrite: LocalSink(root, overwrite=overwrite),
         lambda sink, location: Path(location).read_bytes(),
         lambda sink: sorted(str(p.relative_to(root)) for p in root.rglob("*") if p.is_file()),
     )
 
 
-def memory() -> Store:
+def memory() -> SinkCase:
     def files(sink: Sink) -> MemorySink:
         assert isinstance(sink, MemorySink)
         return sink
 
-    return Store(
+    return SinkCase(
         lambda overwrite: MemorySink(overwrite=overwrite),
         lambda sink, location: files(sink).get(location),
         lambda sink: files(sink).names(),
@@ -120,10 +112,10 @@ def s3_at(double: ObjectDouble, overwrite: bool = False, **more: Any) -> S3Sink:
     return S3Sink(S3Options(**objects({"endpoint": double.endpoint, **key, **more})), overwrite=overwrite)
 
 
-def s3(ceph: Ceph) -> Store:
+def s3(ceph: Ceph) -> SinkCase:
     client, prefix = boto(ceph), f"{secrets.token_hex(6)}/"
     root = f"s3://{BUCKET}/"
-    return Store(
+    return SinkCase(
         lambda overwrite: S3Sink(s3_options(ceph, prefix), overwrite=overwrite),
         lambda sink, location: client.get_object(Bucket=BUCKET, Key=location.removeprefix(root))["Body"].read(),
         lambda sink: [
@@ -131,10 +123,11 @@ def s3(ceph: Ceph) -> Store:
             for found in client.list_objects_v2(Bucket=BUCKET, Prefix=prefix).get("Contents", [])
         ],
         lambda: len(client.list_multipart_uploads(Bucket=BUCKET, Prefix=prefix).get("Uploads", [])),
+        links=True,
     )
 
 
-def azure(azurite: Azurite) -> Store:
+def azure(azurite: Azurite) -> SinkCase:
     from azure.core.exceptions import ResourceExistsError
     from azure.storage.blob import BlobServiceClient
 
@@ -143,10 +136,11 @@ def azure(azurite: Azurite) -> Store:
     with contextlib.suppress(ResourceExistsError):
         container.create_container()
     prefix, root = f"{secrets.token_hex(6)}/", f"az://{BUCKET}/"
-    return Store(
+    return SinkCase(
         lambda overwrite: AzureSink(azure_options(azurite, prefix), overwrite=overwrite),
         lambda sink, location: container.download_blob(location.removeprefix(root)).readall(),
         lambda sink: [blob.name.removeprefix(prefix) for blob in container.list_blobs(name_starts_with=prefix)],
+        links=True,
     )
 
 
@@ -166,11 +160,11 @@ def sftp_options(server: Sftp, folder: str = "") -> SftpOptions:
     )
 
 
-def sftp(server: Sftp) -> Store:
+def sftp(server: Sftp) -> SinkCase:
     folder = secrets.token_hex(6)
     (server.folder / folder).mkdir()
     root = f"sftp://{server.host}"
-    return Store(
+    return SinkCase(
         lambda overwrite: SftpSink(sftp_options(server, folder), overwrite=overwrite),
         lambda sink, location: (server.folder / location.removeprefix(root).lstrip("/")).read_bytes(),
         lambda sink: sorted(
@@ -184,11 +178,11 @@ def webdav_options(server: Webdav, folder: str) -> WebdavOptions:
     return WebdavOptions(url=f"{server.url}/{folder}", user=server.user, password=secret, **QUICK)
 
 
-def webdav(server: Webdav) -> Store:
+def webdav(server: Webdav) -> SinkCase:
     folder = secrets.token_hex(6)
     (server.folder / folder).mkdir()
     root = f"{server.url}/"
-    return Store(
+    return SinkCase(
         lambda overwrite: WebdavSink(webdav_options(server, folder), overwrite=overwrite),
         lambda sink, location: (server.folder / unquote(location.removeprefix(root))).read_bytes(),
         lambda sink: sorted(
@@ -212,23 +206,24 @@ def gcs_options(double: ObjectDouble, file: Path) -> GcsOptions:
     return GcsOptions(**objects({"endpoint": double.endpoint, "credentials_file": file}))
 
 
-def doubled(double: ObjectDouble, make: Callable[[bool], Sink]) -> Store:
+def doubled(double: ObjectDouble, make: Callable[[bool], Sink]) -> SinkCase:
     def key(location: str) -> str:
         return location.partition(f"://{BUCKET}/")[2]
 
-    return Store(
+    return SinkCase(
         make,
         lambda sink, location: double.objects[key(location)].data,
         lambda sink: sorted(double.objects),
         lambda: len(double.uploads),
+        links=True,
     )
 
 
-def oss(double: ObjectDouble) -> Store:
+def oss(double: ObjectDouble) -> SinkCase:
     return doubled(double, lambda overwrite: OssSink(oss_options(double), overwrite=overwrite))
 
 
-def gcs(double: ObjectDouble, identity: GoogleIdentity, token_url: str, folder: Path) -> Store:
+def gcs(double: ObjectDouble, identity: GoogleIdentity, token_url: str, folder: Path) -> SinkCase:
     file = folder / "account.json"
     file.write_text(json.dumps(identity.account(token_url)))
     return doubled(double, lambda overwrite: GcsSink(gcs_options(double, file), overwrite=overwrite))

@@ -1,39 +1,29 @@
-"""One suite for every sink: all of a file or nothing."""
+"""The contract of sinks, run on every built-in one."""
 
 from __future__ import annotations
 
 import contextlib
 import functools
-import hashlib
-import threading
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import store_support as stores
-from fluxport.errors import Conflict, NotFound, Refused, StoreFull, Unavailable
+from fluxport.errors import StoreFull
 from fluxport.sinks import SINKS
 from fluxport.sinks.memory import MemoryOptions, MemorySink
-from fluxport.stages import About, Chunks
+from fluxport.stages import Chunks
+from fluxport.testing import SinkCase, SinkContract
 from object_double import GoogleIdentity, ObjectDouble
-from store_support import PART_BYTES, Store
-
-PART = bytes(range(256)) * 512
-
 
 STORES = ("azure", "gcs", "local", "memory", "oss", "s3", "sftp", "webdav")
-OBJECT_STORES = ("azure", "gcs", "oss", "s3")
 
 
 def test_every_sink_of_the_table_is_in_this_suite() -> None:
     """A new sink is one row in the table and one here."""
-    assert set(STORES) == set(SINKS)
+    assert set(STORES) == set(SINKS.built_in)
 
 
 @functools.cache
@@ -42,7 +32,7 @@ def google_identity() -> GoogleIdentity:
 
 
 @contextlib.contextmanager
-def running(name: str, tmp_path: Path, request: Any) -> Iterator[Store]:
+def running(name: str, tmp_path: Path, request: Any) -> Iterator[SinkCase]:
     """The store with whatever it needs."""
     match name:
         case "local":
@@ -67,313 +57,34 @@ def running(name: str, tmp_path: Path, request: Any) -> Iterator[Store]:
 
 
 @pytest.fixture(params=STORES)
-def store(request: Any, tmp_path: Path) -> Iterator[Store]:
+def subject(request: Any, tmp_path: Path) -> Iterator[SinkCase]:
     with running(request.param, tmp_path, request) as found:
         yield found
-        assert found.unfinished() == 0
 
 
-@pytest.fixture(params=OBJECT_STORES)
-def object_store(request: Any, tmp_path: Path) -> Iterator[Store]:
-    with running(request.param, tmp_path, request) as found:
-        yield found
-        assert found.unfinished() == 0
+class TestSinks(SinkContract):
+    pass
 
 
-class Parts:
-    """Chunks that tell whether they were closed, and may fail after ``fail_after`` of them."""
-
-    def __init__(self, parts: list[bytes | memoryview], fail_after: int | None = None) -> None:
-        self.error = Unavailable("the source went away")
-        self.closed = False
-        self.pulled = 0
-        self._parts = parts
-        self._fail_after = fail_after
-
-    def chunks(self) -> Chunks:
-        try:
-            for part in self._parts:
-                if self.pulled == self._fail_after:
-                    raise self.error
-                self.pulled += 1
-                yield part
-        finally:
-            self.closed = True
-
-
-@pytest.mark.parametrize(
-    "parts",
-    [[], [b""], [b"a"], [PART, memoryview(PART)[5:99], b"", b"end"], [PART] * 40],
-    ids=["nothing", "empty chunk", "one byte", "views", "5 MiB"],
-)
-def test_the_receipt_equals_the_content(store: Store, parts: list[bytes | memoryview]) -> None:
-    """Size and SHA-256 of the receipt are those of what the store holds."""
-    sink = store.make(False)
-    source = Parts(parts)
-    receipt = sink.put("dir/file.csv", source.chunks())
-    content = store.content(sink, receipt.location)
-    assert content == b"".join(parts)
-    assert receipt.size_bytes == len(content)
-    assert receipt.sha256 == hashlib.sha256(content).hexdigest()
-    assert source.closed
-    assert store.names(sink) == ["dir/file.csv"]
-
-
-@pytest.mark.parametrize("fail_after", [0, 1, 2])
-def test_an_error_of_the_chunks_comes_up_as_itself_and_leaves_nothing(store: Store, fail_after: int) -> None:
-    """The same error object, an empty store, a closed generator, and the name is free again."""
-    sink = store.make(False)
-    source = Parts([PART, PART, PART], fail_after)
-    with pytest.raises(Unavailable) as caught:
-        sink.put("file.csv", source.chunks())
-    assert caught.value is source.error
-    assert source.closed
-    assert store.names(sink) == []
-    sink.put("file.csv", Parts([b"second try"]).chunks())
-    assert store.names(sink) == ["file.csv"]
-
-
-def test_an_interrupt_leaves_nothing(store: Store) -> None:
-    """Ctrl-C is no Exception, and is cleaned after all the same."""
-
-    def interrupted() -> Chunks:
-        yield PART
-        raise KeyboardInterrupt
-
-    sink = store.make(False)
-    with pytest.raises(KeyboardInterrupt):
-        sink.put("file.csv", interrupted())
-    assert store.names(sink) == []
-
-
-def test_an_os_error_of_the_chunks_is_not_taken_for_one_of_the_store(store: Store) -> None:
-    """Only what the store itself was told by its disk becomes an error of the store."""
-    error = OSError(28, "No space left on device")
-
-    def failing() -> Chunks:
-        yield PART
-        raise error
-
-    sink = store.make(False)
-    with pytest.raises(OSError, match="No space left") as caught:
-        sink.put("file.csv", failing())
-    assert caught.value is error
-    assert store.names(sink) == []
-
-
-def test_a_taken_name_is_a_conflict_before_anything_is_pulled(store: Store) -> None:
-    """The first file stays as it was, and the query behind the second never runs."""
-    sink = store.make(False)
-    first = sink.put("file.csv", Parts([b"first"]).chunks())
-    second = Parts([b"second"])
-    with pytest.raises(Conflict) as caught:
-        sink.put("file.csv", second.chunks())
-    assert caught.value.code == "file_exists"
-    assert second.pulled == 0
-    assert store.content(sink, first.location) == b"first"
-
-
-def test_overwriting_replaces_the_whole_file_at_once(store: Store) -> None:
-    """Until the second file is complete, the first one is there."""
-    sink = store.make(True)
-    first = sink.put("file.csv", Parts([b"first, longer"]).chunks())
-
-    def second() -> Chunks:
-        yield b"sec"
-        assert store.content(sink, first.location) == b"first, longer"
-        yield b"ond"
-
-    receipt = sink.put("file.csv", second())
-    assert store.content(sink, receipt.location) == b"second"
-    assert store.names(sink) == ["file.csv"]
-
-
-def test_a_failed_overwriting_keeps_the_old_file(store: Store) -> None:
-    """Nothing is lost by an export that does not come to its end."""
-    sink = store.make(True)
-    first = sink.put("file.csv", Parts([b"first"]).chunks())
-    with pytest.raises(Unavailable):
-        sink.put("file.csv", Parts([PART, PART], 1).chunks())
-    assert store.content(sink, first.location) == b"first"
-    assert store.names(sink) == ["file.csv"]
-
-
-def test_concurrent_files_do_not_meet(store: Store) -> None:
-    """Eight files written at the same time are each whole."""
-    sink = store.make(False)
-    barrier = threading.Barrier(8)
-
-    def one(number: int) -> tuple[int, str]:
-        def chunks() -> Chunks:
-            for part in range(8):
-                barrier.wait(30)
-                yield b"%d/%d " % (number, part) * 1000
-
-        return number, sink.put(f"{number}.csv", chunks()).location
-
-    with ThreadPoolExecutor(8) as threads:
-        for number, location in threads.map(one, range(8)):
-            assert store.content(sink, location) == b"".join(b"%d/%d " % (number, p) * 1000 for p in range(8))
-
-
-def test_of_concurrent_files_of_one_name_one_wins(store: Store) -> None:
-    """Both start while the name is free; one is stored whole, the other is a Conflict and leaves nothing."""
-    sink = store.make(False)
-    barrier = threading.Barrier(2)
-
-    def one(letter: bytes) -> bytes | None:
-        def chunks() -> Iterator[bytes]:
-            barrier.wait(30)
-            yield letter * 100_000
-
-        try:
-            location = sink.put("file.csv", (c for c in chunks())).location
-        except Conflict:
-            return None
-        return store.content(sink, location)
-
-    with ThreadPoolExecutor(2) as threads:
-        results = list(threads.map(one, [b"a", b"b"]))
-    winners = [r for r in results if r is not None]
-    assert len(winners) == 1
-    assert winners[0] in (b"a" * 100_000, b"b" * 100_000)
-    assert store.names(sink) == ["file.csv"]
+def once(data: bytes) -> Chunks:
+    yield data
 
 
 def test_the_memory_sink_is_bounded_over_all_its_files() -> None:
     """StoreFull when all files together pass the bound; an end gives its room back."""
     sink = MemorySink(MemoryOptions(bytes_max=1000))
-    sink.put("a", Parts([b"x" * 600]).chunks())
+    sink.put("a", once(b"x" * 600))
     with pytest.raises(StoreFull):
-        sink.put("b", Parts([b"x" * 300, b"x" * 300]).chunks())
+        sink.put("b", (c for c in (b"x" * 300, b"x" * 300)))
     assert sink.names() == ["a"]
-    sink.put("c", Parts([b"x" * 400]).chunks())
+    sink.put("c", once(b"x" * 400))
     assert sink.sweep(0, 4e9) == ["a", "c"]
-    sink.put("d", Parts([b"x" * 1000]).chunks())
+    sink.put("d", once(b"x" * 1000))
 
 
 def test_overwriting_in_memory_gives_the_room_of_the_old_file_back() -> None:
     """The bound counts what is held, not what was ever held."""
     sink = MemorySink(MemoryOptions(bytes_max=1000), overwrite=True)
     for _ in range(10):
-        sink.put("a", Parts([b"x" * 400]).chunks())
-    sink.put("b", Parts([b"x" * 600]).chunks())
-
-
-BIG = PART * 80 + b"the end"  # two parts and a bit
-
-
-def big() -> Iterator[bytes]:
-    for start in range(0, len(BIG), 700_001):
-        yield BIG[start : start + 700_001]
-
-
-def test_a_file_of_several_parts_is_whole(store: Store) -> None:
-    """However the chunks and the parts lie over each other."""
-    assert len(BIG) > 2 * PART_BYTES
-    sink = store.make(False)
-    receipt = sink.put("dir/big file ü+&.bin", (chunk for chunk in big()))
-    assert store.content(sink, receipt.location) == BIG
-    assert (receipt.size_bytes, receipt.sha256) == (len(BIG), hashlib.sha256(BIG).hexdigest())
-
-
-@pytest.mark.parametrize("size", [PART_BYTES - 1, PART_BYTES, PART_BYTES + 1, 2 * PART_BYTES])
-def test_files_about_as_large_as_a_part(store: Store, size: int) -> None:
-    """No byte is lost or doubled where one part ends and the next begins."""
-    sink = store.make(False)
-    receipt = sink.put("file.bin", (part for part in (BIG[:size],)))
-    assert store.content(sink, receipt.location) == BIG[:size]
-
-
-def test_a_source_that_fails_after_two_parts_leaves_nothing(store: Store) -> None:
-    """The error is the source's own, no object is there, and no part waits for its upload to go on."""
-    sink = store.make(False)
-    source = Parts([PART] * 100, 90)
-    with pytest.raises(Unavailable) as caught:
-        sink.put("file.csv", source.chunks())
-    assert caught.value is source.error
-    assert store.names(sink) == []
-
-
-@pytest.mark.parametrize(("start", "end"), [(0, None), (0, 1), (5, 99), (1_000_000, 9_000_000), (len(BIG) - 1, None)])
-def test_any_range_can_be_read_back(store: Store, start: int, end: int | None) -> None:
-    """From ``start`` up to ``end``, which is not included."""
-    sink = store.make(False)
-    receipt = sink.put("file.bin", (chunk for chunk in big()))
-    assert b"".join(bytes(chunk) for chunk in sink.open(receipt.location, start, end)) == BIG[start:end]
-
-
-def test_an_empty_file_can_be_read_back(store: Store) -> None:
-    """It has no bytes, and that is no error."""
-    sink = store.make(False)
-    receipt = sink.put("file.csv", Parts([]).chunks())
-    assert b"".join(sink.open(receipt.location)) == b""
-
-
-def test_what_is_gone_cannot_be_read(store: Store) -> None:
-    """NotFound, and removing it twice is no error."""
-    sink = store.make(False)
-    receipt = sink.put("file.csv", Parts([PART]).chunks())
-    sink.remove(receipt.location)
-    sink.remove(receipt.location)
-    with pytest.raises(NotFound):
-        next(sink.open(receipt.location))
-    assert store.names(sink) == []
-
-
-def test_removing_by_name_is_the_same(store: Store) -> None:
-    """What an attempt may have left is known by its name alone."""
-    sink = store.make(False)
-    sink.put("dir/file.csv", Parts([PART]).chunks())
-    sink.put("dir/file.csv.gz", Parts([PART]).chunks())
-    sink.remove("dir/file.csv")
-    assert store.names(sink) == ["dir/file.csv.gz"]
-
-
-def test_a_sweep_deletes_what_is_old_enough(store: Store) -> None:
-    """Nothing younger, and everything once the time has come."""
-    sink = store.make(False)
-    sink.put("dir/file.csv", Parts([PART]).chunks())
-    assert sink.sweep(3600, time.time()) == []
-    assert len(sink.sweep(3600, time.time() + 7300)) == 1
-    assert store.names(sink) == []
-
-
-@pytest.mark.parametrize("name", ["", "/etc/passwd", "../up", "a//b", "a/./b", "a/../../b"])
-def test_no_name_leads_out_of_the_store(store: Store, name: str) -> None:
-    """Caller text never becomes a path, and if it did, it would be refused."""
-    sink = store.make(False)
-    with pytest.raises(Refused):
-        sink.put(name, Parts([b"x"]).chunks())
-    assert store.names(sink) == []
-
-
-@pytest.mark.parametrize("content", [b"small\n", BIG], ids=["one request", "parts"])
-def test_a_signed_url_gives_anybody_the_file_under_its_name(object_store: Store, content: bytes) -> None:
-    """Media type and file name are what a browser needs; a changed URL opens nothing."""
-    sink = object_store.make(False)
-    about = About("text/csv; charset=utf-8", 'Zahlen "Köln" 2026.csv')
-    receipt = sink.put("file.csv", (part for part in (content,)), about)
-    signed = sink.url(receipt.location, 600, about)
-    assert signed is not None
-    assert 590 <= signed.expires_s <= 600
-    assert signed.url not in repr(signed)
-    with urllib.request.urlopen(signed.url) as answer:
-        assert answer.read() == content
-        assert answer.headers["Content-Type"] == about.media_type
-        assert "filename*=UTF-8''Zahlen%20%22K%C3%B6ln%22%202026.csv" in answer.headers["Content-Disposition"]
-    with pytest.raises(urllib.error.HTTPError) as caught:
-        urllib.request.urlopen(signed.url.replace("file.csv", "other.csv", 1))
-    caught.value.close()
-    assert caught.value.code in (403, 404)
-
-
-def test_the_headers_of_an_object_tell_what_it_is(object_store: Store) -> None:
-    """A plain signed URL, without anything said about the file, answers as the object was stored."""
-    sink = object_store.make(False)
-    receipt = sink.put("file.csv", Parts([b"a\n"]).chunks(), About("text/csv; charset=utf-8", "n.csv"))
-    signed = sink.url(receipt.location, 60)
-    assert signed is not None
-    with urllib.request.urlopen(signed.url) as answer:
-        assert answer.headers["Content-Type"] == "text/csv; charset=utf-8"
-        assert "n.csv" in answer.headers["Content-Disposition"]
+        sink.put("a", once(b"x" * 400))
+    sink.put("b", once(b"x" * 600))

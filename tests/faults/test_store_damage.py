@@ -29,9 +29,9 @@ from fluxport.sinks.oss import OssSink
 from fluxport.sinks.s3 import S3Sink
 from fluxport.sinks.sftp import SftpSink
 from fluxport.stages import Chunks, Sink
+from fluxport.testing.sinks import PART_BYTES
 from object_double import Asked, ObjectDouble
 from sftp_server import Sftp
-from store_support import PART_BYTES
 
 SMALL = os.urandom(300_000)
 LARGE = os.urandom(2 * PART_BYTES + 1000)

@@ -24,8 +24,9 @@ from fluxport.sinks.objects import part_bytes
 from fluxport.sinks.oss import OssSink
 from fluxport.sinks.s3 import S3Sink
 from fluxport.stages import Chunks
+from fluxport.testing.sinks import PART_BYTES
 from object_double import Asked, ObjectDouble
-from store_support import PART_BYTES, boto, oss_options, s3_options
+from store_support import boto, oss_options, s3_options
 
 CHUNK = os.urandom(1 << 20)
 CHUNKS = 18  # three parts and a bit

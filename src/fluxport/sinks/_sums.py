@@ -27,12 +27,13 @@ class Claim(NamedTuple):
 
 
 class Block:
-    """The bytes of one request, and their digests: each is computed when it is first asked for."""
+    """The bytes of one request, and their digests: each is computed when it is first asked for, if it is not ``known``
+    already."""
 
-    def __init__(self, data: bytes | memoryview) -> None:
+    def __init__(self, data: bytes | memoryview, known: Mapping[str, bytes] | None = None) -> None:
         self.data = data
         self.by_md5 = False  # whether a signature that could hold its SHA-256 holds its MD5 instead
-        self.digests: dict[str, bytes] = {}
+        self.digests: dict[str, bytes] = dict(known or {})
 
     def digest(self, name: str) -> bytes:
         found = self.digests.get(name)

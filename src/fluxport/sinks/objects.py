@@ -242,7 +242,7 @@ class _Put:
     def _put(self, data: memoryview) -> None:
         self._sent = True
         marks = {MARK: self._mark, SHA256: self._digest.hexdigest()}
-        self._block = block = Block(data)
+        self._block = block = Block(data, {SHA256: self._digest.digest()})
         try:
             self._claim = self._api.put(self._key, block, self._about, marks, new=self._new)
         except FluxportError:

@@ -1,4 +1,4 @@
-"""The contracts of formats and sources as test classes of pytest, for components of other packages.
+"""The contracts of formats, sources and sinks as test classes of pytest, for components of other packages.
 
 A test file subclasses a contract and gives a fixture ``subject`` that says what is tested; Fluxport's own components
 are tested by the same classes. Needs pytest: ``pip install 'fluxport[testing]'``.
@@ -7,9 +7,10 @@ are tested by the same classes. Needs pytest: ``pip install 'fluxport[testing]'`
 import pytest
 
 # Before they are imported: a failed assertion then shows both sides, as in a test file.
-pytest.register_assert_rewrite("fluxport.testing.formats", "fluxport.testing.sources")
+pytest.register_assert_rewrite("fluxport.testing.formats", "fluxport.testing.sinks", "fluxport.testing.sources")
 
 from fluxport.testing.formats import FormatCase, FormatContract, ReadBack  # noqa: E402
+from fluxport.testing.sinks import SinkCase, SinkContract  # noqa: E402
 from fluxport.testing.sources import SourceCase, SourceContract  # noqa: E402
 
-__all__ = ["FormatCase", "FormatContract", "ReadBack", "SourceCase", "SourceContract"]
+__all__ = ["FormatCase", "FormatContract", "ReadBack", "SinkCase", "SinkContract", "SourceCase", "SourceContract"]
