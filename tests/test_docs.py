@@ -201,9 +201,9 @@ def test_every_make_target_that_is_named_exists() -> None:
 
 def runnable() -> Iterator[Any]:
     for page in PAGES:
-        blocks = re.findall(r"^<!-- run -->\n```sh\n(.*?)^```$", page.read_text(), re.DOTALL | re.MULTILINE)
-        for number, block in enumerate(blocks, 1):
-            yield pytest.param(block, id=f"{name_of(page)}-{number}")
+        blocks = re.findall(r"^<!-- run -->\n```(sh|python)\n(.*?)^```$", page.read_text(), re.DOTALL | re.MULTILINE)
+        for number, (language, block) in enumerate(blocks, 1):
+            yield pytest.param(language, block, id=f"{name_of(page)}-{number}")
 
 
 @pytest.fixture(scope="module")
@@ -214,13 +214,18 @@ def addresses(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, st
         yield {"127.0.0.1:3306": url.split("@")[1].split("/")[0], "127.0.0.1:8080": client.base.split("//")[1]}
 
 
-@pytest.mark.parametrize("block", list(runnable()))
-def test_a_command_of_the_documentation_works(block: str, addresses: dict[str, str], tmp_path: Path) -> None:
+COMMANDS = {"sh": ["bash", "-euo", "pipefail", "-c"], "python": [sys.executable, "-c"]}
+
+
+@pytest.mark.parametrize(("language", "block"), list(runnable()))
+def test_a_command_of_the_documentation_works(
+    language: str, block: str, addresses: dict[str, str], tmp_path: Path
+) -> None:
     for written, real in addresses.items():
         block = block.replace(written, real)
     path = os.pathsep.join([sysconfig.get_path("scripts"), str(Path(sys.executable).parent), os.environ["PATH"]])
     done = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", block],
+        [*COMMANDS[language], block],
         cwd=tmp_path,
         env=os.environ | {"PATH": path, "API_SECRET": SECRET},
         capture_output=True,

@@ -1,3 +1,98 @@
-"""Fluxport: rows from where they are, as the file somebody asked for, brought to where it is needed."""
+"""Fluxport: the rows of a query as the file that is needed, where it is needed, complete or not at all.
+
+>>> import fluxport
+>>> fluxport.export("SELECT * FROM users", source="mysql://user:password@host/db", to="users.xlsx")
+
+:func:`export` and :func:`stream` work in this process; errors are families of :class:`FluxportError`. The names of
+``__all__`` stay between versions. Each is imported when it is first used.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fluxport.api import Stream, export, stream
+    from fluxport.errors import (
+        Broken,
+        Canceled,
+        Conflict,
+        Disabled,
+        FluxportError,
+        Forbidden,
+        Gone,
+        LimitExceeded,
+        NotFound,
+        QueryFailed,
+        QueryRefused,
+        Refused,
+        StoreFull,
+        TimedOut,
+        TooMany,
+        Unauthorized,
+        Unavailable,
+        Unprocessable,
+        WarningsFound,
+    )
+    from fluxport.findings import Finding
+    from fluxport.stages import Limits
+    from fluxport.targets import Column, ExportedFile, ExportResult
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "Broken",
+    "Canceled",
+    "Column",
+    "Conflict",
+    "Disabled",
+    "ExportResult",
+    "ExportedFile",
+    "Finding",
+    "FluxportError",
+    "Forbidden",
+    "Gone",
+    "LimitExceeded",
+    "Limits",
+    "NotFound",
+    "QueryFailed",
+    "QueryRefused",
+    "Refused",
+    "StoreFull",
+    "Stream",
+    "TimedOut",
+    "TooMany",
+    "Unauthorized",
+    "Unavailable",
+    "Unprocessable",
+    "WarningsFound",
+    "__version__",
+    "export",
+    "stream",
+]
+
+# Where names are that are not errors.
+_MODULES = {
+    "Column": "targets",
+    "ExportResult": "targets",
+    "ExportedFile": "targets",
+    "Finding": "findings",
+    "Limits": "stages",
+    "Stream": "api",
+    "export": "api",
+    "stream": "api",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    found = getattr(import_module(f"{__name__}.{_MODULES.get(name, 'errors')}"), name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

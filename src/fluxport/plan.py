@@ -145,6 +145,18 @@ def of_push(source: DeclaredSource) -> Origin:
     return Origin(lambda findings, limits: Rows(source, declared=source.declared))
 
 
+def of_arrow(rows: Any) -> Origin:
+    """Rows that the calling program has as Arrow data (:class:`fluxport.sources.arrow.ArrowSource`)."""
+
+    def opened(findings: Findings, limits: Limits) -> Rows:
+        from fluxport.sources.arrow import ArrowSource
+
+        source = ArrowSource(rows)
+        return Rows(source, declared=source.declared)
+
+    return Origin(opened)
+
+
 def _queried(
     connection: Connection, options: SourceOptions, query: str, params: Any, findings: Findings, limits: Limits
 ) -> Rows:

@@ -3,35 +3,29 @@
 from __future__ import annotations
 
 import gc
-import os
-import stat
 import sys
-from collections.abc import Callable, Generator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from fluxport.cli.heap import frugal_malloc
 from fluxport.cli.names import OneOf, compression_names, format_names
-from fluxport.errors import Refused, Unavailable, WarningsFound
+from fluxport.errors import Refused
 from fluxport.signals import interruptible
-from fluxport.sinks import SCHEMES, type_at
+from fluxport.targets import REMOTE, THROUGH, deliver, form_of, target
 
 if TYPE_CHECKING:
     from fluxport.config import Config
     from fluxport.datasets import Dataset
     from fluxport.plan import Connection, Export, Origin
     from fluxport.policy.guard import GuardPolicy
-    from fluxport.sinks.local import LocalSink
+    from fluxport.sinks.options import SinkOptions
     from fluxport.spec import ExportSpec
-    from fluxport.stages import Chunks, Limits
-
-T = TypeVar("T")
-
-
-REMOTE = tuple(f"{scheme}://" for scheme in SCHEMES)
+    from fluxport.stages import Limits
+    from fluxport.targets import ExportResult, Target
 
 
 @click.command()
@@ -167,10 +161,7 @@ def run(asked: Asked) -> None:
     from fluxport.cli import guarded
     from fluxport.cli.progress import watched
 
-    is_url = "://" in asked.target and not asked.target.startswith("file://")
-    if not asked.target or (is_url and not _is_remote(asked.target)):
-        known = ", ".join(REMOTE)
-        raise Refused(f"{asked.target!r} is not a file: use a path, a folder, - or {known}.", code="bad_target")
+    to = target(asked.target, lambda: _stores(asked))
     statement = None
     if [asked.query is None, asked.dataset is None, not asked.sensors].count(False) != 1:
         raise click.UsageError("Give either a QUERY, --dataset NAME or --sensor ID.")
@@ -182,7 +173,7 @@ def run(asked: Asked) -> None:
     frugal_malloc()
     from fluxport.spec import ExportSpec
 
-    format_name, packed = _by_suffix(asked.target, asked.format_, asked.compression)
+    format_name, packed = form_of(to, asked.format_, asked.compression)
     chosen = dict(_pairs(asked.options, "--option"))
     if asked.columns is not None:
         chosen["columns"] = asked.columns
@@ -196,26 +187,28 @@ def run(asked: Asked) -> None:
         compression=packed,
         filename=asked.filename,
     )
-    planned = _planned(asked, spec, statement)
+    planned = _planned(asked, spec, to, statement)
     interruptible()
     gc.freeze()
     gc.enable()
     total = planned.rows_to_come() if asked.count else None
     with watched(planned.tally, total=total, as_json=asked.as_json, quiet=asked.quiet):
-        if _is_remote(asked.target):
-            stored = _store_away(asked, planned)
-        else:
-            stored = _store_parts(asked, planned) if planned.parts else _store(asked.target, planned, asked.strict)
+        done = deliver(planned, to, strict=asked.strict)
     if not asked.quiet:
-        _tell(planned, stored, asked.as_json)
+        _show(done, asked.as_json)
 
 
-def _planned(asked: Asked, spec: ExportSpec, statement: Callable[[], str] | None) -> Export:
+def _stores(asked: Asked) -> Mapping[str, SinkOptions]:
+    from fluxport.config import load
+
+    return load(asked.config_path).stores
+
+
+def _planned(asked: Asked, spec: ExportSpec, to: Target, statement: Callable[[], str] | None) -> Export:
     from fluxport.plan import check
 
-    may_split = asked.target != "-" and (_is_remote(asked.target) or not _special(_path(asked.target)))
     origin, limits = _sensors(asked, spec) if spec.series is not None else _queried(asked, spec, statement)
-    return check(spec, origin, limits=limits, may_split=may_split).open("export")
+    return check(spec, origin, limits=limits, may_split=to.may_split).open("export")
 
 
 def _queried(asked: Asked, spec: ExportSpec, statement: Callable[[], str] | None) -> tuple[Origin, Limits]:
@@ -297,25 +290,6 @@ def _pairs(given: tuple[str, ...], name: str) -> list[tuple[str, str]]:
     return [(item.split("=", 1)[0], item.split("=", 1)[1]) for item in given]
 
 
-def _by_suffix(target: str, format_: str | None, compression: str | None) -> tuple[str, str]:
-    """Format and compression as told, else as the target's name says, else CSV unpacked."""
-    from fluxport.formats import FORMATS, by_suffix, compress
-    from fluxport.spec import ExportSpec
-
-    name = Path(target).name.lower()
-    packed = compress.by_suffix(name)
-    if packed is not None:
-        name = name.removesuffix(compress.COMPRESSIONS[packed].suffix)
-    by_name = by_suffix(name) if format_ is None and Path(name).suffix else None
-    is_file = target != "-" and not target.endswith("/") and not Path(target).is_dir()
-    if format_ is None and by_name is None and is_file and Path(name).suffix and not _special(Path(target)):
-        raise Refused(
-            f"The name {Path(target).name!r} does not tell a format; add --format with one of: {', '.join(FORMATS)}.",
-            code="unknown_format",
-        )
-    return format_ or by_name or ExportSpec.format, compression or packed or ExportSpec.compression
-
-
 def _connection(
     source: str, config_path: Path | None, timeout: float | None, cell_bytes_max: int | None
 ) -> tuple[Connection, Limits]:
@@ -351,157 +325,34 @@ def _limits(config: Config, timeout: float | None, cell_bytes_max: int | None) -
     )
 
 
-def _special(path: Path) -> bool:
-    """Whether the target is a device or a pipe, which is written to as it is and cannot be replaced."""
-    try:
-        return not (stat.S_ISREG(mode := path.stat().st_mode) or stat.S_ISDIR(mode))
-    except OSError:
-        return False
-
-
-def _path(target: str) -> Path:
-    return Path(target.removeprefix("file://"))
-
-
-@dataclass(frozen=True)
-class Stored:
-    """Where the file is, or the manifest of several, and what the result line tells of it."""
-
-    location: str
-    told: dict[str, Any]
-
-
-def _store(target: str, planned: Export, strict: bool) -> Stored:
-    chunks = _strict(planned, planned.chunks()) if strict else planned.chunks()
-    try:
-        if target == "-":
-            _write_through(1, chunks)
-            return Stored("-", {"sha256": planned.tally.sha256})
-        path = _path(target)
-        if _special(path):
-            descriptor = os.open(path, os.O_WRONLY)
-            try:
-                _write_through(descriptor, chunks)
-            finally:
-                os.close(descriptor)
-            return Stored("-", {"sha256": planned.tally.sha256})
-        path = _resting(target, planned)
-        planned.tally.hashed = False  # the receipt has the digest of what was written
-        receipt = _file_sink(path.parent).put(path.name, chunks)
-        return Stored(receipt.location, {"sha256": receipt.sha256, "verified": receipt.verified})
-    finally:
-        chunks.close()
-
-
-def _store_parts(asked: Asked, planned: Export) -> Stored:
-    from fluxport.cli import parts
-
-    assert planned.parts is not None
-    made = _strict(planned, planned.parts()) if asked.strict else planned.parts()
-    location, files = parts.store(_resting(asked.target, planned), planned, made, _file_sink)
-    return Stored(location, {"files": files})
-
-
-def _is_remote(target: str) -> bool:
-    """Whether the target is in a store that has URLs."""
-    scheme, colon, _ = target.partition("://")
-    return bool(colon) and type_at(scheme) is not None
-
-
-def _store_away(asked: Asked, planned: Export) -> Stored:
-    """Into an object store, by the settings that the configuration or the environment has for it."""
-    from fluxport.config import load
-    from fluxport.partfiles import Names, manifest_name, put_parts
-    from fluxport.sinks import sink
-    from fluxport.sinks.urls import at_url
-    from fluxport.stages import About
-
-    target = asked.target + planned.filename if asked.target.endswith("/") else asked.target
-    entry, key = at_url(target, load(asked.config_path).stores)
-    store = sink(entry, overwrite=True)
-    planned.tally.hashed = False  # the receipt has the digest of what was sent
-    if planned.parts is None:
-        chunks = _strict(planned, planned.chunks()) if asked.strict else planned.chunks()
-        receipt = store.put(key, chunks, About(planned.media_type, key.rpartition("/")[2]))
-        return Stored(receipt.location, {"sha256": receipt.sha256, "verified": receipt.verified})
-    parts = _strict(planned, planned.parts()) if asked.strict else planned.parts()
-    folder, _, name = key.rpartition("/")
-    names = Names(folder and f"{folder}/", planned.suffix, name, manifest_name(name, planned.suffix))
-    receipt, files = put_parts(store, planned, parts, names)
-    shown = [{k: file[k] for k in ("location", "name", "rows", "bytes", "sha256", "verified")} for file in files]
-    return Stored(receipt.location, {"files": shown})
-
-
-def _resting(target: str, planned: Export) -> Path:
-    """The path of the file that was asked for; Refused without a folder to put it in."""
-    path = _path(target)
-    if path.is_dir() or target.endswith("/"):
-        path = path / planned.filename
-    if not path.parent.is_dir():
-        raise Refused(f"There is no folder {str(path.parent)!r}; make it first.", code="bad_target")
-    from fluxport.sinks.local import remove_unfinished
-
-    remove_unfinished(path.parent)
-    return path
-
-
-def _file_sink(folder: Path) -> LocalSink:
-    from fluxport.sinks.local import LocalSink
-
-    return LocalSink(folder, mode=0o666 & ~_umask(), overwrite=True)
-
-
-def _umask() -> int:
-    mask = os.umask(0o077)
-    os.umask(mask)
-    return mask
-
-
-def _write_through(descriptor: int, chunks: Chunks) -> None:
-    try:
-        for chunk in chunks:
-            view = memoryview(chunk)
-            while view:
-                view = view[os.write(descriptor, view) :]
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        raise Unavailable(f"The output could not be written: {error.strerror}.", code="output_failed") from error
-
-
-def _strict(planned: Export, made: Generator[T, None, None]) -> Generator[T, None, None]:
-    yield from made
-    if planned.findings:
-        told = "; ".join(finding.sentence for finding in planned.findings)
-        raise WarningsFound(f"Data had to be changed, and --strict forbids it: {told}.")
-
-
-def _tell(planned: Export, stored: Stored, as_json: bool) -> None:
+def _show(done: ExportResult, as_json: bool) -> None:
     import json
 
-    tally = planned.tally
-    out = sys.stderr if stored.location == "-" else sys.stdout
+    out = sys.stderr if done.location == THROUGH else sys.stdout
     if as_json:
-        result = {
+        proof: dict[str, Any] = {"files": [asdict(file) for file in done.files]} if done.files else {}
+        proof |= {} if done.sha256 is None else {"sha256": done.sha256}
+        proof |= {} if done.verified is None else {"verified": done.verified}
+        shown = {
             "event": "completed",
-            "location": stored.location,
-            "rows": tally.rows,
-            "bytes": tally.size_bytes,
-            **stored.told,
-            "truncated": tally.truncated,
-            "columns": [{"name": name, "type": kind} for name, kind in tally.columns],
-            "warnings": [{"code": f.code, "column": f.column, "count": f.count} for f in planned.findings],
+            "location": done.location,
+            "rows": done.rows,
+            "bytes": done.bytes,
+            **proof,
+            "truncated": done.truncated,
+            "columns": [column._asdict() for column in done.columns],
+            "warnings": [{"code": f.code, "column": f.column, "count": f.count} for f in done.warnings],
         }
-        click.echo(json.dumps(result, ensure_ascii=False), file=out)
+        click.echo(json.dumps(shown, ensure_ascii=False), file=out)
         return
-    for finding in planned.findings:
+    for finding in done.warnings:
         click.echo(f"warning: {finding.sentence}", err=True)
-    for file in stored.told.get("files", ()):
-        click.echo(_line(file["location"], file["rows"], file["bytes"]) + f", sha256 {file['sha256']}", file=out)
-    proof = f"sha256 {stored.told['sha256']}" if "sha256" in stored.told else f"{len(stored.told['files']):,} files"
-    if "://" in stored.location and "verified" in stored.told:
-        proof += f", verified by {stored.told['verified']}"
-    click.echo(f"{_line(stored.location, tally.rows, tally.size_bytes)}, {proof}", file=out)
+    for file in done.files:
+        click.echo(_line(file.location, file.rows, file.bytes) + f", sha256 {file.sha256}", file=out)
+    said = f"{len(done.files):,} files" if done.sha256 is None else f"sha256 {done.sha256}"
+    if "://" in done.location and done.verified is not None:
+        said += f", verified by {done.verified}"
+    click.echo(f"{_line(done.location, done.rows, done.bytes)}, {said}", file=out)
 
 
 def _line(location: str, rows: int, size_bytes: int) -> str:

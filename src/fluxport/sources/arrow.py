@@ -1,0 +1,98 @@
+"""Rows that the calling program has: an Arrow table, a reader, or an iterator of record batches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing, nullcontext
+from itertools import chain
+from typing import TYPE_CHECKING, Any
+
+from fluxport.errors import Canceled, Refused
+from fluxport.stages import Batches
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+BATCH_BYTES = 4 << 20
+
+
+class ArrowSource:
+    """See :class:`fluxport.stages.Source`.
+
+    ``rows`` is a Table, a RecordBatch, a RecordBatchReader, what has ``__arrow_c_stream__`` (data frames of Polars and
+    pandas, relations of DuckDB), or an iterator of record batches, which is pulled in a thread of the export. Its own
+    errors go up as they are. ``close`` cannot end a pull that waits on the iterator; what comes after it is not read.
+    """
+
+    def __init__(self, rows: Any) -> None:
+        self._schema: pa.Schema | None = None
+        self._closed = False
+        import pyarrow as pa
+
+        if isinstance(rows, pa.RecordBatch):
+            rows = pa.Table.from_batches([rows])
+        if isinstance(rows, pa.Table):
+            rows = rows.to_reader()
+        elif not isinstance(rows, pa.RecordBatchReader) and hasattr(rows, "__arrow_c_stream__"):
+            rows = pa.RecordBatchReader.from_stream(rows)
+        if isinstance(rows, pa.RecordBatchReader):
+            self._schema = rows.schema
+        try:
+            self._given: Iterator[Any] = iter(rows)
+        except TypeError:
+            raise Refused(
+                "The source is neither a URL nor Arrow data: give a database URL, a Table, a RecordBatchReader or an "
+                "iterator of record batches.",
+                code="bad_source",
+            ) from None
+        self._rows = self._given
+
+    @property
+    def declared(self) -> pa.Schema | None:
+        """The schema, where it is known before the first batch."""
+        return self._schema
+
+    @property
+    def schema(self) -> pa.Schema:
+        if self._schema is None:
+            first = next(self._rows, None)
+            if first is None:
+                raise Refused(
+                    "The iterator has no record batch, so that the columns are not known; give one of no rows, or a "
+                    "RecordBatchReader.",
+                    code="bad_source",
+                )
+            self._schema = _batch(first).schema
+            self._rows = chain((first,), self._rows)
+        return self._schema
+
+    def batches(self) -> Batches:
+        schema = self.schema
+        given: Any = self._given
+        with closing(given) if hasattr(given, "close") else nullcontext():
+            for number, batch in enumerate(self._rows, 1):
+                if self._closed:
+                    raise Canceled("The export was closed.")
+                if _batch(batch).schema != schema:
+                    raise Refused(f"Record batch {number} has other columns than the first one.", code="bad_batch")
+                yield from _cut(batch)
+
+    def close(self) -> None:
+        self._closed = True
+
+
+def _batch(given: Any) -> pa.RecordBatch:
+    import pyarrow as pa
+
+    if not isinstance(given, pa.RecordBatch):
+        raise Refused(f"The iterator gave a {type(given).__name__}, not a record batch.", code="bad_batch")
+    return given
+
+
+def _cut(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
+    """The rows in batches of about BATCH_BYTES at most."""
+    if not batch.num_rows:
+        return
+    rows = max(1, batch.num_rows * BATCH_BYTES // max(batch.nbytes, BATCH_BYTES))
+    for start in range(0, batch.num_rows, rows):
+        yield batch.slice(start, rows)

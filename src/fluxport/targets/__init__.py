@@ -1,0 +1,358 @@
+"""Where one export goes: standard output, an open file, a device, a folder, or a store that has URLs.
+
+:func:`target` says what a path or URL names and reaches nothing; :func:`deliver` carries the export there. A file, and
+each of several with their manifest, is there complete or not at all. What goes through a descriptor or an open file
+cannot be taken back: there an error is the sign that it is not complete.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable, Generator, Iterable, Mapping
+from contextlib import closing
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, Protocol, TypeAlias, TypeVar
+
+from fluxport.errors import Refused, Unavailable, WarningsFound
+from fluxport.sinks import SCHEMES, type_at
+
+if TYPE_CHECKING:
+    from fluxport.findings import Finding
+    from fluxport.plan import Export
+    from fluxport.sinks.local import LocalSink
+    from fluxport.sinks.options import SinkOptions
+    from fluxport.stages import Chunks
+
+T = TypeVar("T")
+
+# The stores whose settings a URL's bucket may have; asked for only where a URL is the target.
+Stores: TypeAlias = "Callable[[], Mapping[str, SinkOptions]]"
+
+THROUGH = "-"  # the location of what has no place of its own
+REMOTE = tuple(f"{scheme}://" for scheme in SCHEMES)
+
+
+# -- what was exported -------------------------------------------------------------------------------------------------
+
+
+class Column(NamedTuple):
+    """A column of the file: its name, and its type as the database names it."""
+
+    name: str
+    type: str
+
+
+@dataclass(frozen=True)
+class ExportedFile:
+    """One of several files: ``bytes`` is its size, ``sha256`` lowercase hex, ``verified`` as in ExportResult."""
+
+    location: str
+    name: str
+    rows: int
+    bytes: int
+    sha256: str
+    verified: str
+
+
+@dataclass(frozen=True)
+class ExportResult:
+    """A complete export.
+
+    ``location`` is the absolute path, the URL or key in the store, of several ``files`` that of their manifest, and
+    ``-`` for what went through a descriptor or an open file. ``rows`` and ``bytes`` are those of all files together.
+    ``sha256`` (lowercase hex) is None where there are several files: each has its own. ``verified`` says by what the
+    store confirmed that it holds this file: a digest (sha256, md5, crc64, crc32c) or its size; None where nothing is
+    stored. ``truncated``: rows beyond the option ``limit`` were left out. ``warnings`` count what had to be changed.
+    """
+
+    location: str
+    rows: int
+    bytes: int
+    sha256: str | None
+    verified: str | None
+    truncated: bool
+    columns: tuple[Column, ...]
+    warnings: tuple[Finding, ...]
+    files: tuple[ExportedFile, ...] = ()
+
+    @property
+    def path(self) -> Path | None:
+        """The file of a folder of this machine; None where it went elsewhere."""
+        return None if self.location == THROUGH or "://" in self.location else Path(self.location)
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What a target says of what it took."""
+
+    location: str
+    sha256: str | None = None
+    verified: str | None = None
+    files: tuple[ExportedFile, ...] = ()
+
+
+def result(export: Export, stored: Stored) -> ExportResult:
+    """What is known of an export that has come to its end."""
+    tally = export.tally
+    return ExportResult(
+        location=stored.location,
+        rows=tally.rows,
+        bytes=tally.size_bytes,
+        sha256=stored.sha256,
+        verified=stored.verified,
+        truncated=tally.truncated,
+        columns=tuple(Column(name, kind) for name, kind in tally.columns),
+        warnings=tuple(export.findings),
+        files=stored.files,
+    )
+
+
+# -- the targets -------------------------------------------------------------------------------------------------------
+
+
+class Target(Protocol):
+    """``name`` is what may tell format and compression by its suffix; one that ``must_tell`` is refused if it has a
+    suffix that does not. ``may_split``: it takes an export in several files."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def must_tell(self) -> bool: ...
+
+    @property
+    def may_split(self) -> bool: ...
+
+    def take(self, export: Export, *, strict: bool) -> Stored: ...
+
+
+@dataclass(frozen=True)
+class Through:
+    """Standard output, a device or a pipe, written to as it is: ``opened`` gives its descriptor."""
+
+    path: Path | None = None  # None is standard output
+    name: str = ""
+    must_tell: bool = False
+    may_split: bool = False
+
+    def take(self, export: Export, *, strict: bool) -> Stored:
+        with closing(checked(export, export.chunks(), strict)) as chunks:
+            if self.path is None:
+                _write_through(1, chunks)
+            else:
+                descriptor = os.open(self.path, os.O_WRONLY)
+                try:
+                    _write_through(descriptor, chunks)
+                finally:
+                    os.close(descriptor)
+        return Stored(THROUGH, export.tally.sha256)
+
+
+@dataclass(frozen=True)
+class OpenFile:
+    """A binary file of the caller's, who closes it."""
+
+    file: BinaryIO
+    must_tell: bool = False
+    may_split: bool = False
+
+    @property
+    def name(self) -> str:
+        named = getattr(self.file, "name", "")
+        return named if isinstance(named, str) else ""
+
+    def take(self, export: Export, *, strict: bool) -> Stored:
+        with closing(checked(export, export.chunks(), strict)) as chunks:
+            try:
+                for chunk in chunks:
+                    _write(self.file, memoryview(chunk))
+            except OSError as error:
+                raise _output_failed(error) from error
+        return Stored(THROUGH, export.tally.sha256)
+
+
+@dataclass(frozen=True)
+class Local:
+    """A file, or a folder in which the file gets the export's name."""
+
+    path: Path
+    is_folder: bool
+    may_split: bool = True
+
+    @property
+    def name(self) -> str:
+        return self.path.name
+
+    @property
+    def must_tell(self) -> bool:
+        return not self.is_folder
+
+    def take(self, export: Export, *, strict: bool) -> Stored:
+        path = self.path / export.filename if self.is_folder else self.path
+        if not path.parent.is_dir():
+            raise Refused(f"There is no folder {str(path.parent)!r}; make it first.", code="bad_target")
+        from fluxport.sinks.local import remove_unfinished
+
+        remove_unfinished(path.parent)
+        export.tally.hashed = False  # the receipts have the digests of what was written
+        if export.parts is not None:
+            from fluxport.targets import parts
+
+            location, files = parts.store(path, export, checked(export, export.parts(), strict), _sink)
+            return Stored(location, files=_files(files))
+        receipt = _sink(path.parent).put(path.name, checked(export, export.chunks(), strict))
+        return Stored(receipt.location, receipt.sha256, receipt.verified)
+
+
+@dataclass(frozen=True)
+class Remote:
+    """A key in a bucket of an object store, reached as ``stores`` or the environment say."""
+
+    url: str
+    stores: Stores
+    must_tell: bool = True
+    may_split: bool = True
+
+    @property
+    def name(self) -> str:
+        return self.url.rstrip("/").rpartition("/")[2]
+
+    def take(self, export: Export, *, strict: bool) -> Stored:
+        from fluxport.partfiles import Names, manifest_name, put_parts
+        from fluxport.sinks import sink
+        from fluxport.sinks.urls import at_url
+        from fluxport.stages import About
+
+        entry, key = at_url(self.url + export.filename if self.url.endswith("/") else self.url, self.stores())
+        store = sink(entry, overwrite=True)
+        export.tally.hashed = False  # the receipts have the digests of what was sent
+        folder, _, name = key.rpartition("/")
+        if export.parts is None:
+            receipt = store.put(key, checked(export, export.chunks(), strict), About(export.media_type, name))
+            return Stored(receipt.location, receipt.sha256, receipt.verified)
+        names = Names(folder and f"{folder}/", export.suffix, name, manifest_name(name, export.suffix))
+        receipt, files = put_parts(store, export, checked(export, export.parts(), strict), names)
+        return Stored(receipt.location, files=_files(files))
+
+
+def target(to: str | os.PathLike[str] | BinaryIO, stores: Stores) -> Target:
+    """What ``to`` names: a path or ``file://`` URL of a file, a folder or a device, ``-`` for standard output, a URL of
+    a store such as ``s3://bucket/key``, or a binary file that is open. Refused (``bad_target``) for anything else."""
+    if isinstance(to, os.PathLike):
+        return _local(Path(to), ends=False)
+    if not isinstance(to, str):
+        if hasattr(to, "encoding") or not callable(getattr(to, "write", None)):
+            raise Refused("The target is no binary file; open it with mode 'wb'.", code="bad_target")
+        return OpenFile(to)
+    scheme, colon, _ = to.partition("://")
+    if colon and type_at(scheme) is not None:
+        return Remote(to, stores, must_tell=not to.endswith("/"))
+    if not to or (colon and scheme != "file"):
+        known = ", ".join(REMOTE)
+        raise Refused(f"{to!r} is not a file: use a path, a folder, - or {known}.", code="bad_target")
+    if to == THROUGH:
+        return Through()
+    return _local(Path(to.removeprefix("file://")), ends=to.endswith("/"))
+
+
+def _local(path: Path, *, ends: bool) -> Target:
+    if _special(path):
+        return Through(path, path.name)
+    return Local(path, ends or path.is_dir())
+
+
+def _special(path: Path) -> bool:
+    """Whether the path is a device or a pipe, which is written to as it is and cannot be replaced."""
+    try:
+        return not (stat.S_ISREG(mode := path.stat().st_mode) or stat.S_ISDIR(mode))
+    except OSError:
+        return False
+
+
+def form_of(at: Target, format_: str | None, compression: str | None) -> tuple[str, str]:
+    """Format and compression: the given ones, else as the target's name says, else CSV unpacked."""
+    from fluxport.formats import FORMATS, by_suffix, compress
+    from fluxport.spec import ExportSpec
+
+    name = Path(at.name).name.lower()
+    packed = compress.by_suffix(name)
+    if packed is not None:
+        name = name.removesuffix(compress.COMPRESSIONS[packed].suffix)
+    by_name = by_suffix(name) if format_ is None and Path(name).suffix else None
+    if format_ is None and by_name is None and at.must_tell and Path(name).suffix:
+        raise Refused(
+            f"The name {Path(at.name).name!r} does not tell a format; set the format, one of: {', '.join(FORMATS)}.",
+            code="unknown_format",
+        )
+    return format_ or by_name or ExportSpec.format, compression or packed or ExportSpec.compression
+
+
+# -- delivery ----------------------------------------------------------------------------------------------------------
+
+
+def deliver(export: Export, to: Target, *, strict: bool = False) -> ExportResult:
+    """Carry the export out, into its target; with ``strict``, WarningsFound if any value had to be changed."""
+    return result(export, to.take(export, strict=strict))
+
+
+def checked(export: Export, made: Generator[T, None, None], strict: bool) -> Generator[T, None, None]:
+    """What an export makes, which with ``strict`` ends in WarningsFound, before the target has taken it as whole."""
+    return _strict(export, made) if strict else made
+
+
+def _strict(export: Export, made: Generator[T, None, None]) -> Generator[T, None, None]:
+    with closing(made):
+        yield from made
+    if export.findings:
+        found = "; ".join(finding.sentence for finding in export.findings)
+        raise WarningsFound(f"Data had to be changed, which strict mode forbids: {found}.")
+
+
+def _files(stored: Iterable[Mapping[str, Any]]) -> tuple[ExportedFile, ...]:
+    names = [field.name for field in fields(ExportedFile)]
+    return tuple(ExportedFile(**{name: file[name] for name in names}) for file in stored)
+
+
+def _sink(folder: Path) -> LocalSink:
+    from fluxport.sinks.local import LocalSink
+
+    return LocalSink(folder, mode=0o666 & ~_umask(), overwrite=True)
+
+
+def _umask() -> int:
+    """Read where the system shows it: to set it and set it back would change what other threads create meanwhile."""
+    try:
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("Umask:"):
+                return int(line.split()[1], 8)
+    except OSError:
+        pass
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
+
+
+def _write(file: BinaryIO, view: memoryview) -> None:
+    while view:  # a raw file may take less than it is given
+        taken: int | None = file.write(view)
+        if taken is None:  # files that count nothing take everything
+            return
+        view = view[taken:]
+
+
+def _write_through(descriptor: int, chunks: Chunks) -> None:
+    try:
+        for chunk in chunks:
+            view = memoryview(chunk)
+            while view:
+                view = view[os.write(descriptor, view) :]
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise _output_failed(error) from error
+
+
+def _output_failed(error: OSError) -> Unavailable:
+    return Unavailable(f"The output could not be written: {error.strerror or error}.", code="output_failed")
