@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from fluxport.jobs.engine import Worker
     from fluxport.jobs.exports import Exports
     from fluxport.jobs.links import Links
-    from fluxport.jobs.pushes import Pushes
+    from fluxport.jobs.pushes import AdmissionOptions, Pushes
     from fluxport.jobs.schedule import Schedule
     from fluxport.jobs.store import Record, Store
     from fluxport.jobs.tell import Teller
@@ -293,6 +293,13 @@ def pushes_of(config: Config, exports: Exports) -> Pushes:
     return Pushes(exports, store=config.grpc.store, keep_s=config.limits.keep_s)
 
 
+def admission_of(config: Config) -> AdmissionOptions:
+    """Of each protocol by which rows are pushed."""
+    from fluxport.jobs.pushes import AdmissionOptions
+
+    return AdmissionOptions(config.grpc.tasks_max, config.grpc.queue_max, config.grpc.queue_s)
+
+
 def grpc_server(running: Service, http_port: int) -> GrpcServer:
     """The server for pushed rows, not yet started; to be called in the event loop that it will run in. Its links lead
     to the HTTP server."""
@@ -319,7 +326,7 @@ def grpc_server(running: Service, http_port: int) -> GrpcServer:
         running.pushes,
         callers,
         running.file_url(http_port),
-        ServiceOptions(options.tasks_max, options.queue_max, options.queue_s, options.idle_s, options.batch_rows_max),
+        ServiceOptions(admission_of(config), options.idle_s, options.batch_rows_max),
     )
     return GrpcServer(
         service,
@@ -353,9 +360,7 @@ def flight_server(running: Service, http_port: int) -> FlightServer:
             FlightOptions(
                 host,
                 port,
-                tasks_max=options.tasks_max,
-                queue_max=options.queue_max,
-                queue_s=options.queue_s,
+                admission=admission_of(config),
                 batch_rows_max=options.batch_rows_max,
                 certificate=options.tls_certificate,
                 key=options.tls_key,

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -342,3 +343,33 @@ def test_a_port_that_is_taken_is_one_sentence(tmp_path: Path) -> None:
         f"Cannot listen on 127.0.0.1:{port} for Arrow Flight: Address already in use; set another flight.port." in said
     )
     assert "Traceback" not in said
+
+
+def test_pushes_wait_for_their_turn_and_can_be_canceled_there(tmp_path: Path) -> None:
+    """One runs and one waits: a third is refused, and the one that waits ends as soon as it is canceled."""
+    one = {"FLUXPORT_GRPC__TASKS_MAX": "1", "FLUXPORT_GRPC__QUEUE_MAX": "1"}
+    with emulator(tmp_path, 10) as url, service(tmp_path, url, FLUXPORT_FLIGHT__PORT="0", **one) as http:
+        found = re.search(r"Arrow Flight at (\S+)", next(tmp_path.glob("serve-*.log")).read_text())
+        assert found
+        small = Place(http, f"grpc://{found[1]}", tmp_path)
+        key = new_key(tmp_path, "all", "push", user="shop")
+        mine = httpx.Client(base_url=http.base, headers={"Authorization": f"Bearer {key}"})
+
+        def states() -> list[str]:
+            return [job["status"] for job in mine.get("/v1/exports").json()["data"]]
+
+        with mine, small.client() as client, ThreadPoolExecutor(1) as threads:
+            running, _ = client.do_put(command(request_id="first"), TABLE.schema, small.options(key))
+            running.write_table(TABLE)
+            assert wait_until(lambda: states() == ["running"], 30)
+            waiting = threads.submit(put, small, key, TABLE, request_id="second")
+            assert wait_until(lambda: states() == ["queued", "running"], 30)
+            with pytest.raises(fl.FlightUnavailableError, match="1 tasks are waiting already"):
+                put(small, key, TABLE, request_id="third")
+            second = mine.get("/v1/exports").json()["data"][0]["id"]
+            assert mine.delete(f"/v1/exports/{second}").status_code in (200, 202)
+            with pytest.raises(fl.FlightCancelledError, match="canceled"):
+                waiting.result(60)
+            running.done_writing()
+            running.close()
+            assert wait_until(lambda: states() == ["canceled", "completed"], 30)

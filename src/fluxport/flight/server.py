@@ -9,6 +9,7 @@ import json
 import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import CancelledError
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,7 @@ from fluxport.errors import (
     Unavailable,
 )
 from fluxport.jobs.exports import Stream
-from fluxport.jobs.pushes import Pushes, PushRequest, named
+from fluxport.jobs.pushes import Admission, AdmissionOptions, Pushes, PushRequest, named
 from fluxport.jobs.store import Record
 from fluxport.pipeline import as_failure
 from fluxport.plan import Export
@@ -53,14 +54,12 @@ PUT_KEYS = ("request_id", "format", "filename", "options", "compression", "expec
 
 @dataclass(frozen=True)
 class FlightOptions:
-    """As in ExportService; ``streams_max`` bounds DoGet. ``certificate`` and ``key`` switch TLS on."""
+    """``streams_max`` bounds DoGet, ``admission`` DoPut. ``certificate`` and ``key`` switch TLS on."""
 
     host: str
     port: int
     streams_max: int = 64
-    tasks_max: int = 10
-    queue_max: int = 100
-    queue_s: float = 300.0
+    admission: AdmissionOptions = field(default_factory=AdmissionOptions)
     batch_rows_max: int = 65_536
     certificate: Path | None = None
     key: Path | None = None
@@ -79,9 +78,7 @@ class FlightServer(fl.FlightServerBase):  # type: ignore[misc]  # pyarrow has no
         self._url = url
         self._options = options
         self._streams = threading.BoundedSemaphore(options.streams_max)
-        self._turns = threading.BoundedSemaphore(options.tasks_max)
-        self._tasks = 0
-        self._lock = threading.Lock()
+        self._admission = Admission(options.admission)
         tls = options.certificate is not None and options.key is not None
         host = f"[{options.host}]" if ":" in options.host else options.host
         super().__init__(
@@ -150,28 +147,13 @@ class FlightServer(fl.FlightServerBase):  # type: ignore[misc]  # pyarrow has no
         """Record batches to a stored file; the last metadata that is written tells of it."""
         with _told("DoPut"):
             caller = _caller(context)
-            with self._room():
+            with self._admission.admitted():
                 record = self._put(context, caller, _asked(descriptor, reader.schema), reader, writer)
             if record.status != "completed":
                 raise record.error.error() if record.error else Broken("The export failed.", code="internal")
             writer.write(json.dumps(self._told(record)).encode())
 
     # -- one push --------------------------------------------------------------------------------------------------
-
-    @contextlib.contextmanager
-    def _room(self) -> Iterator[None]:
-        options = self._options
-        with self._lock:
-            if self._tasks >= options.tasks_max + options.queue_max:
-                raise TooMany(
-                    f"{options.queue_max} tasks are waiting already; push again in a moment.", code="queue_full"
-                )
-            self._tasks += 1
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._tasks -= 1
 
     def _put(
         self,
@@ -211,14 +193,23 @@ class FlightServer(fl.FlightServerBase):  # type: ignore[misc]  # pyarrow has no
         logs.bind(task_id=record.id, request_id=caller.request_id)
         if not push.new:
             return record if record.status == "completed" else _still(record)
-        with self._exports.running(record.id, stopped.set):
-            if not self._turns.acquire(timeout=self._options.queue_s):
-                late = TimedOut("The task waited too long for its turn; push again later.", code="queue_timeout")
+        turn = self._admission.turn()
+
+        def end() -> None:
+            stopped.set()
+            turn.cancel()
+
+        with self._exports.running(record.id, end):
+            try:
+                turn.result()
+            except CancelledError:
+                return self._pushes.fail(record, Canceled("The task was canceled."))
+            except TimedOut as late:
                 return self._pushes.fail(record, late)
             try:
                 return self._pushes.carry(push, rows_expected=asked.rows_expected, planned=_ignored, confirm=confirm)
             finally:
-                self._turns.release()
+                self._admission.leave()
 
     def _told(self, record: Record) -> dict[str, Any]:
         return {

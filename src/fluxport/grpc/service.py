@@ -8,8 +8,8 @@ import logging
 import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -17,14 +17,14 @@ import grpc
 from google.protobuf.message import DecodeError
 
 from fluxport.auth.caller import Caller
-from fluxport.errors import Canceled, FluxportError, Refused, TimedOut, TooMany
+from fluxport.errors import Canceled, FluxportError, Refused, TimedOut
 from fluxport.grpc import export_pb2 as pb
 from fluxport.grpc import wire
 from fluxport.grpc.answers import as_error, failed_response, response, status_of, status_response, trailers
 from fluxport.grpc.callers import PushCallers
 from fluxport.grpc.handover import Handover
 from fluxport.grpc.metadata import read_metadata
-from fluxport.jobs.pushes import Push, Pushes, PushRequest, named
+from fluxport.jobs.pushes import Admission, AdmissionOptions, Push, Pushes, PushRequest, named
 from fluxport.jobs.states import FINAL
 from fluxport.jobs.store import Record
 from fluxport.pipeline import as_failure
@@ -43,9 +43,7 @@ Context = Any  # grpc.aio.ServicerContext, whose types do not know raw requests
 
 @dataclass(frozen=True)
 class ServiceOptions:
-    tasks_max: int = 10
-    queue_max: int = 100
-    queue_s: float = 300.0
+    admission: AdmissionOptions = field(default_factory=AdmissionOptions)
     idle_s: float = 30.0
     batch_rows_max: int = 65_536
 
@@ -61,10 +59,9 @@ class ExportService:
         self._callers = callers
         self._url = url
         self._options = options
-        self._turns = asyncio.Semaphore(options.tasks_max)
-        self._tasks = 0
+        self._admission = Admission(options.admission)
         # Of each task: one that carries it, and one for what is asked of the database meanwhile.
-        self._threads = ThreadPoolExecutor(options.tasks_max, thread_name_prefix="fluxport-push")
+        self._threads = ThreadPoolExecutor(options.admission.tasks_max, thread_name_prefix="fluxport-push")
 
     def handlers(self) -> grpc.GenericRpcHandler:
         """Requests of the stream stay bytes here: they are parsed in the thread that works on them."""
@@ -91,12 +88,8 @@ class ExportService:
         answers = Answers(context)
         async with self._answered("StreamExport", context, answers):
             caller, answers.one = await self._verified(context)
-            self._check_room()
-            self._tasks += 1
-            try:
+            with self._admission.admitted():
                 await self._push(context, caller, answers)
-            finally:
-                self._tasks -= 1
 
     async def query_task_status(self, request: pb.TaskStatusRequest, context: Context) -> pb.TaskStatusResponse:
         async with self._answered("QueryTaskStatus", context, None):
@@ -145,15 +138,6 @@ class ExportService:
 
     # -- one push ------------------------------------------------------------------------------------------------------
 
-    def _check_room(self) -> None:
-        options = self._options
-        if self._tasks >= options.tasks_max + options.queue_max:
-            raise TooMany(
-                f"{options.queue_max} tasks are waiting already; push again in a moment.",
-                code="queue_full",
-                retry_after_s=10,
-            )
-
     async def _push(self, context: Context, caller: Caller, answers: Answers) -> None:
         asked = read_metadata(await self._metadata(context))
         caller = named(caller, asked.request_id)
@@ -172,25 +156,25 @@ class ExportService:
         if not push.new:
             await self._follow(record, answers)
             return
-        ended = asyncio.Event()
-        loop = asyncio.get_running_loop()
+        turn = self._admission.turn()
 
         def end() -> None:
             handover.close()
-            loop.call_soon_threadsafe(ended.set)
+            turn.cancel()
 
         with self._exports.running(record.id, end):
-            await answers.progress(response(record, self._url))
             try:
-                await self._turn(ended)
+                await answers.progress(response(record, self._url))
+                await _given(turn)
             except BaseException as error:
+                self._admission.give_up(turn)
                 await _uninterrupted(asyncio.to_thread(self._pushes.fail, record, _cause(error)))
                 raise
             try:
                 push = replace(push, record=replace(record, rows_total=asked.rows_expected))
                 record = await self._carry(context, push, source, handover, answers)
             finally:
-                self._turns.release()
+                self._admission.leave()
         await self._tell_end(record, answers)
 
     async def _metadata(self, context: Context) -> pb.ExportMetadata:
@@ -210,27 +194,6 @@ class ExportService:
                 f"Nothing was sent for {self._options.idle_s:g} s; the stream was ended.", code="stream_idle"
             ) from None
         return None if message is grpc.aio.EOF else message
-
-    async def _turn(self, ended: asyncio.Event) -> None:
-        """Wait for one of the places of running tasks, first come, first served."""
-        place, canceled = (asyncio.ensure_future(w) for w in (self._turns.acquire(), ended.wait()))
-        try:
-            await asyncio.wait({place, canceled}, timeout=self._options.queue_s, return_when=asyncio.FIRST_COMPLETED)
-            if place.done() and not place.cancelled() and not canceled.done():
-                return
-            if canceled.done():
-                raise Canceled("The task was canceled.")
-            raise TimedOut(
-                f"The task waited {self._options.queue_s:g} s for its turn; push again later.", code="queue_timeout"
-            )
-        except BaseException:
-            # A place that came together with the end goes to the next in the queue.
-            if place.done() and not place.cancelled():
-                self._turns.release()
-            place.cancel()
-            raise
-        finally:
-            canceled.cancel()
 
     async def _carry(
         self, context: Context, push: Push, source: PushedSource, handover: Handover, answers: Answers
@@ -351,9 +314,19 @@ class Answers:
             await self._context.write(answer)
 
 
-def _observed(task: asyncio.Task[None]) -> None:
+def _observed(task: asyncio.Future[None]) -> None:
     if not task.cancelled():
         task.exception()
+
+
+async def _given(turn: Future[None]) -> None:
+    """Wait for a turn; Canceled if the task was canceled meanwhile, TimedOut if that took too long."""
+    waiting = asyncio.wrap_future(turn)
+    waiting.add_done_callback(_observed)
+    await asyncio.wait({waiting})
+    if turn.cancelled():
+        raise Canceled("The task was canceled.")
+    turn.result()
 
 
 async def _uninterrupted(work: Awaitable[Any]) -> None:

@@ -16,7 +16,7 @@ from fluxport.auth.caller import Caller
 from fluxport.datasets import Dataset
 from fluxport.delivery.webhook import WebhookOptions
 from fluxport.error_codes import Failure
-from fluxport.errors import Broken, Canceled, Conflict, Disabled, NotFound, Refused, Unavailable
+from fluxport.errors import Broken, Canceled, Conflict, Disabled, NotFound, Refused, TooMany, Unavailable
 from fluxport.findings import Findings
 from fluxport.formats.names import unique_names
 from fluxport.jobs.outcome import Changes, Result
@@ -111,7 +111,7 @@ class Exports:
         self.spool = Spool(options.spool)
         # Files of our own store come in few threads: one that waited there could be what the others wait for.
         self._slots = {
-            name: Slots(name, most, options.connection_wait_s if name in connections else 0.0)
+            name: Slots(most, options.connection_wait_s if name in connections else 0.0, partial(_busy, name))
             for name, most in self.queries_max.items()
         }
         self._streams: dict[str, Callable[[], None]] = {}
@@ -382,6 +382,14 @@ class Exports:
         self.drain()
         for end in list(self._streams.values()):
             end()
+
+
+def _busy(connection: str) -> TooMany:
+    return TooMany(
+        f"Connection {connection!r} is busy with as many queries as it may run; ask again in a moment.",
+        code="connection_busy",
+        retry_after_s=10,
+    )
 
 
 def _closing() -> Unavailable:

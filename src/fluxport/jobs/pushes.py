@@ -12,7 +12,8 @@ import re
 import threading
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -21,10 +22,11 @@ from typing import Any, Unpack
 from fluxport import formats
 from fluxport.auth.caller import Caller
 from fluxport.error_codes import Failure
-from fluxport.errors import Broken, Canceled, Conflict, Unavailable
+from fluxport.errors import Broken, Canceled, Conflict, TimedOut, TooMany, Unavailable
 from fluxport.jobs.carry import completed, put, watch
 from fluxport.jobs.exports import Exports
 from fluxport.jobs.outcome import Changes
+from fluxport.jobs.slots import Slots
 from fluxport.jobs.states import Status
 from fluxport.jobs.store import Record
 from fluxport.loops import attempt, background, keep_going
@@ -86,6 +88,59 @@ class Push:
     @property
     def new(self) -> bool:
         return self.checked is not None
+
+
+@dataclass(frozen=True)
+class AdmissionOptions:
+    """How many pushes are carried at once, how many more may wait for their turn, and for how long (seconds)."""
+
+    tasks_max: int = 10
+    queue_max: int = 100
+    queue_s: float = 300.0
+
+
+class Admission:
+    """Which pushes of one protocol are carried, first come, first served."""
+
+    def __init__(self, options: AdmissionOptions) -> None:
+        self._options = options
+        self._lock = threading.Lock()
+        self._tasks = 0
+        self._turns = Slots(options.tasks_max, options.queue_s, self._late)
+
+    @contextlib.contextmanager
+    def admitted(self) -> Iterator[None]:
+        """While a push is carried or waits; TooMany if no more may."""
+        options = self._options
+        with self._lock:
+            if self._tasks >= options.tasks_max + options.queue_max:
+                raise TooMany(
+                    f"{options.queue_max} tasks are waiting already; push again in a moment.",
+                    code="queue_full",
+                    retry_after_s=10,
+                )
+            self._tasks += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._tasks -= 1
+
+    def turn(self) -> Future[None]:
+        """Done once the push may begin, whose caller then calls :meth:`leave`; TimedOut if that takes too long."""
+        return self._turns.enter()
+
+    def give_up(self, turn: Future[None]) -> None:
+        """For a push that waits no longer."""
+        self._turns.give_up(turn)
+
+    def leave(self) -> None:
+        self._turns.leave()
+
+    def _late(self) -> TimedOut:
+        return TimedOut(
+            f"The task waited {self._options.queue_s:g} s for its turn; push again later.", code="queue_timeout"
+        )
 
 
 class Pushes:

@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, Future, InvalidStateError
 
-from fluxport.errors import Canceled, FluxportError, TooMany, Unavailable
+from fluxport.errors import Canceled, FluxportError, Unavailable
 from fluxport.jobs.spool import Spool, Spooled, whole
 from fluxport.stages import Chunks
 
@@ -27,10 +27,10 @@ RATE_OVER_S = 5.0
 
 
 class Slots:
-    """The slots of one connection. ``wait_s`` is how long one may be in line; 0 refuses at once."""
+    """So many at once. ``wait_s`` is how long one may be in line, 0 refuses at once; ``late`` is the error of those."""
 
-    def __init__(self, connection: str, most: int, wait_s: float) -> None:
-        self._connection = connection
+    def __init__(self, most: int, wait_s: float, late: Callable[[], FluxportError]) -> None:
+        self._late = late
         self._free = most
         self._wait_s = wait_s
         self._lock = threading.Lock()
@@ -39,7 +39,7 @@ class Slots:
         self._readings: set[Reading] = set()
 
     def enter(self) -> Future[None]:
-        """Done once a slot is the caller's, who then calls :meth:`leave`; TooMany after ``wait_s``. May be canceled."""
+        """Done when a slot is the caller's, who then calls :meth:`leave`, or an error after ``wait_s``.."""
         turn: Future[None] = Future()
         with self._lock:
             if self._free:
@@ -54,7 +54,7 @@ class Slots:
                     threading.Thread(target=self._watch, name="fluxport-slots", daemon=True).start()
                 return turn
         self._press()  # the next one finds room, then
-        turn.set_exception(self._busy())
+        turn.set_exception(self._late())
         return turn
 
     def leave(self) -> None:
@@ -67,6 +67,11 @@ class Slots:
                 self._free += 1
                 return
         turn.set_result(None)
+
+    def give_up(self, turn: Future[None]) -> None:
+        """Leave the line, or the slot if it is there by now."""
+        if not turn.cancel() and turn.exception() is None:
+            self.leave()
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
@@ -96,7 +101,7 @@ class Slots:
                 self._watched = bool(self._line)
                 over = not self._watched
             for turn in late:
-                turn.set_exception(self._busy())
+                turn.set_exception(self._late())
             if over:
                 return
             self._press()
@@ -106,13 +111,6 @@ class Slots:
             readings = list(self._readings)
         for reading in readings:
             reading.press()
-
-    def _busy(self) -> TooMany:
-        return TooMany(
-            f"Connection {self._connection!r} is busy with as many queries as it may run; ask again in a moment.",
-            code="connection_busy",
-            retry_after_s=10,
-        )
 
 
 class Reading:
