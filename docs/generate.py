@@ -433,13 +433,14 @@ def error_codes() -> str:
     grouped: dict[tuple[str, type[errors.FluxportError]], list[str]] = {}
     for item in raised():
         sentences = grouped.setdefault((item.code, item.family), [])
-        if item.sentence not in sentences and item.sentence.strip("… .") and len(sentences) < SENTENCES_MAX:
+        if item.sentence not in sentences and item.sentence.strip("… ."):
             sentences.append(item.sentence)
 
     def rows() -> Iterator[list[str]]:
         for (name, family), sentences in grouped.items():
             retried = "yes" if family.retryable else "no"
-            yield [code(name), str(family.status), str(family.exit_code), retried, prose(" / ".join(sentences))]
+            said = " / ".join(sorted(sentences)[:SENTENCES_MAX])
+            yield [code(name), str(family.status), str(family.exit_code), retried, prose(said)]
         for name, (status, sentence) in HTTP_CODES.items():
             yield [code(name), str(status), "", "no", sentence]
 
