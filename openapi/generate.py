@@ -1,4 +1,4 @@
-"""What is made from the service's own description of its API.
+"""What is generated from the service's own description of its API.
 
     python openapi/generate.py document FILE    write the whole description
     python openapi/generate.py types [FILE]     write the types of all bodies, web/src/api.ts unless FILE says otherwise

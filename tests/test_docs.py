@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import dataclasses
-import importlib.util
 import itertools
 import os
 import re
@@ -14,7 +13,6 @@ import sysconfig
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import click
@@ -26,6 +24,7 @@ from fluxport.findings import SENTENCES
 from fluxport.formats import FORMATS, options_class
 from fluxport.formats.compress import COMPRESSIONS
 from fluxport.formats.options import PROFILES
+from scripts import script
 from service_support import SECRET, emulator, service
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -33,16 +32,7 @@ DOCS = ROOT / "docs"
 PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md"), ROOT / "examples" / "README.md"])
 
 
-def _generator() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("docs_generate", DOCS / "generate.py")
-    assert spec is not None
-    assert spec.loader is not None
-    made = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(made)
-    return made
-
-
-GENERATE: Any = _generator()
+GENERATE = script("docs/generate.py")
 
 
 def name_of(page: Path) -> str:

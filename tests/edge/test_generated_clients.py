@@ -13,28 +13,23 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 
 from api_document import document
+from scripts import ROOT, script
 from services import unavailable
 from whole_service import QUERY, ROWS, Whole, whole_service
 
-FOLDER = Path(__file__).resolve().parents[2] / "openapi"
+FOLDER = ROOT / "openapi"
 
 
 def generator() -> Any:
     """``openapi/generate.py``, with what ``npm ci`` installs beside it."""
     if not (FOLDER / "node_modules" / "openapi-typescript").is_dir():
         unavailable("openapi/node_modules (make openapi/node_modules/.package-lock.json)")
-    spec = importlib.util.spec_from_file_location("openapi_generate", FOLDER / "generate.py")
-    assert spec is not None
-    assert spec.loader is not None
-    made: ModuleType = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(made)
-    return made
+    return script("openapi/generate.py")
 
 
 @pytest.fixture(scope="module")

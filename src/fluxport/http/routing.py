@@ -43,5 +43,5 @@ class HeadersOnly(Response):
 
 
 def is_head(request: Request) -> bool:
-    """Whether the headers alone are asked for."""
+    """Whether the answer is to have no body."""
     return request.method == "HEAD"

@@ -29,7 +29,7 @@ Instant = Annotated[
     int | str, Field(description="milliseconds since 1970, or a date and time with its zone (RFC 3339)")
 ]
 
-# -- what is asked for -------------------------------------------------------------------------------------------------
+# -- requests ----------------------------------------------------------------------------------------------------------
 
 
 class QuerySource(Asked):
