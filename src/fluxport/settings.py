@@ -10,7 +10,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, TypeVar
 
 from fluxport import durations
@@ -67,13 +66,19 @@ class Secret:
         return {"type": "string", "format": "password", "writeOnly": True}
 
 
-@dataclass(frozen=True)
 class Read:
-    """Metadata of an annotation: ``convert`` is applied to a value before its type is checked, ``check`` after."""
+    """Metadata of an annotation: ``convert`` is applied to a value before its type is checked, ``check`` after.
 
-    convert: Callable[[Any], Any] | None = None
-    check: Callable[[Any], Any] | None = None
-    name: str = ""  # in the reference, where it says more than the type
+    ``name`` is that of the type in the reference, where it says more.
+    """
+
+    def __init__(
+        self,
+        convert: Callable[[Any], Any] | None = None,
+        check: Callable[[Any], Any] | None = None,
+        name: str = "",
+    ) -> None:
+        self.convert, self.check, self.name = convert, check, name
 
     def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
         from pydantic_core import core_schema
@@ -120,18 +125,15 @@ def adapter(cls: type[S]) -> TypeAdapter[S]:
     return _adapter(cls)  # type: ignore[arg-type]  # a class can be hashed
 
 
-@dataclass(frozen=True)
 class ByType:
     """Metadata of an annotation: a mapping whose ``type`` names the settings dataclass that it is read as.
 
-    A class is loaded when a configuration names it. A key that only other types have is ignored, as it always was: the
-    environment of a machine may hold settings of several.
+    ``what`` is the mapping for people. A class is loaded when a configuration names its type. A key that only other
+    types have is ignored, as it always was: the environment of a machine may hold settings of several.
     """
 
-    what: str  # what the mapping is, for people
-    default: str
-    table: Table[Any]
-    load: Callable[[str], type[Any]]
+    def __init__(self, what: str, default: str, table: Table[Any], load: Callable[[str], type[Any]]) -> None:
+        self.what, self.default, self.table, self.load = what, default, table, load
 
     def read(self, value: Any) -> Any:
         if not isinstance(value, Mapping):
