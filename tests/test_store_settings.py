@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import subprocess
 import sys
 import time
+import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -22,8 +24,9 @@ from azurite_server import ACCOUNT, KEY, Azurite
 from fluxport.config import SINK, Config, load, schema, shown
 from fluxport.errors import Refused, Unavailable
 from fluxport.settings import Secret
-from fluxport.sinks import SINKS, sink
+from fluxport.sinks import SINKS, options_class, sink
 from fluxport.sinks.azure import AzureApi, AzureOptions, AzureSink, DelegationKey
+from fluxport.sinks.object_options import ObjectOptions
 from fluxport.sinks.oss import OssOptions, OssSink
 from fluxport.sinks.s3 import S3Options, S3Sink
 from fluxport.sinks.urls import at_url
@@ -118,6 +121,20 @@ def test_the_schema_has_the_settings_of_every_type() -> None:
     assert "host" not in kinds["s3"]["properties"]
     assert kinds["s3"]["additionalProperties"] is False
     assert kinds["s3"]["properties"]["part_bytes"]["minimum"] == 5 << 20
+
+
+def test_what_a_row_says_of_a_sink_is_true() -> None:
+    """Its settings are of its name, its package's extra exists, and no URL or variable is of two types."""
+    project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"]
+    schemes = [scheme for entry in SINKS.built_in.values() for scheme in entry.schemes]
+    assert len(schemes) == len(set(schemes))
+    assert {entry.extra for entry in SINKS.built_in.values() if entry.extra} <= set(project["optional-dependencies"])
+    for name, entry in SINKS.built_in.items():
+        fields = {field.name: field for field in dataclasses.fields(options_class(name))}
+        assert fields["type"].default == name
+        assert set(options_class(name).environ.values()) <= set(fields)
+        assert all(field.metadata["description"] for field in fields.values() if field.name != "type")
+        assert not entry.schemes or issubclass(options_class(name), ObjectOptions)
 
 
 def test_settings_are_read_without_the_clouds_libraries() -> None:
