@@ -1,11 +1,12 @@
 """What workers cost that have nothing to do, and how soon they begin once there is something.
 
-    python bench/idle.py [--connections 1,8] [--workers 1,2] [--seconds 30] [--beside PATH] [--save]
+    python bench/idle.py [--connections 1,8] [--workers 1,2] [--listeners 1,200] [--seconds 30] [--beside PATH] [--save]
 
 Idle: so many workers alone, on SQLite and PostgreSQL, over a configuration of so many connections: CPU of each in
 percent of a core, and on PostgreSQL the transactions that each asks in a second and the sessions that it holds after it
 has carried an export. Pick-up: exports of 10 rows, one after another, from the POST to the moment at which a worker has
-begun (as the database tells it) and to the answer that says completed, asked every 5 ms.
+begun (as the database tells it) and to the answer that says completed, asked every 5 ms. Listeners: so many clients of
+``/v1/exports/{id}/events``, each of an export of its own that waits: CPU of the service, and its transactions.
 
 ``--beside``: the source tree of another version, measured in the same run.
 """
@@ -28,6 +29,7 @@ from jobs import ROOM, TRANSACTIONS, Client, counted, p99, scratch_postgres
 from support import Report
 
 CPU_MAX_PERCENT, TRANSACTIONS_MAX, SESSIONS_MAX, PICK_UP_MAX_MS = 0.5, 0.5, 4, 50.0
+LISTENED_MAX = 6.0
 SETTLED_S = 8.0
 SESSIONS = "SELECT count(*) FROM pg_stat_activity WHERE datname = %s"
 ADMIN = "postgresql://postgres@127.0.0.1:5432/postgres"
@@ -81,6 +83,22 @@ def idle(kept: str, given: dict[str, Any], query: str, workers: int, seconds: fl
         support.remove(folder)
 
 
+def listening(kept: str, given: dict[str, Any], query: str, listeners: int, seconds: float) -> tuple[float, float]:
+    """Of a service with so many listeners to exports that wait: percent of a core, transactions in a second."""
+    given = given | {"FLUXPORT_SERVER__CONNECTIONS_PER_ADDRESS": str(listeners + 10)}
+    with support.served(given, "--no-worker") as (said, pid), contextlib.ExitStack() as connections:
+        port = int(said["listening on"].rsplit(":", 1)[1])
+        client = Client(port)
+        for _ in range(listeners):
+            listener = connections.enter_context(contextlib.closing(Client(port)))
+            listener.listen(client.export(query))
+        time.sleep(SETTLED_S)
+        asked, used, began = counted(ADMIN, kept, TRANSACTIONS), on_cpu_s(pid), time.monotonic()
+        time.sleep(seconds)
+        took = time.monotonic() - began
+        return (on_cpu_s(pid) - used) / took * 100, (counted(ADMIN, kept, TRANSACTIONS) - asked) / took
+
+
 def on_cpu_s(pid: int) -> float:
     """CPU seconds of all threads, in the kernel's nanoseconds rather than in ticks."""
     return sum(int(path.read_text().split()[0]) for path in Path(f"/proc/{pid}/task").glob("*/schedstat")) / 1e9
@@ -110,6 +128,7 @@ def main() -> None:
     parser.add_argument("--url", default=support.DEFAULT_URL)
     parser.add_argument("--connections", default="1,8")
     parser.add_argument("--workers", default="1,2")
+    parser.add_argument("--listeners", default="1,200")
     parser.add_argument("--seconds", type=float, default=30.0)
     parser.add_argument("--times", type=int, default=100)
     parser.add_argument("--beside", type=Path)
@@ -135,6 +154,18 @@ def main() -> None:
                         report.line(support.verdict(f"{what}: CPU", cpu, CPU_MAX_PERCENT, "%"))
                         report.line(support.verdict(f"{what}: transactions", per_s, TRANSACTIONS_MAX, "/s"))
                         report.line(support.verdict(f"{what}: sessions", held, SESSIONS_MAX, "sessions"))
+    report.line("\nListeners to exports that wait: CPU of the service in percent of a core, transactions/s")
+    for kind in ("SQLite", "PostgreSQL"):
+        for listeners in map(int, options.listeners.split(",")):
+            for name, tree in trees.items():
+                with database(kind) as kept:
+                    cpu, per_s = listening(
+                        kept, settings(tree, options.url, kept, 1), query, listeners, options.seconds
+                    )
+                report.line(f"  {name:7} {f'{kind}, {listeners} listeners':40} {cpu:7.2f} %  {per_s:7.2f}/s")
+                if tree is None:
+                    what = f"{kind}, {listeners} listeners: transactions"
+                    report.line(support.verdict(what, per_s, LISTENED_MAX, "/s"))
     report.line("\nFrom the POST to the beginning, and to completed: 10 rows, one worker, one after another")
     for kind in ("SQLite", "PostgreSQL"):
         for name, tree in trees.items():

@@ -50,6 +50,13 @@ class Client:
         self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=600)
 
     def ask(self, method: str, target: str, body: Any = None) -> Any:
+        answer = self._answer(method, target, body)
+        found = json.loads(answer.read())
+        if answer.status >= 400:
+            raise SystemExit(f"{method} {target} answered {answer.status}: {found}")
+        return found
+
+    def _answer(self, method: str, target: str, body: Any = None) -> http.client.HTTPResponse:
         from fluxport.auth.signing import sign_v2
         from fluxport.config import DEVELOPMENT_SECRET
 
@@ -57,11 +64,14 @@ class Client:
         nonce = secrets.token_urlsafe(18)
         headers = sign_v2(DEVELOPMENT_SECRET, "default", method, target, data, int(time.time()), nonce)
         self._connection.request(method, target, data or None, headers)
-        answer = self._connection.getresponse()
-        found = json.loads(answer.read())
-        if answer.status >= 400:
-            raise SystemExit(f"{method} {target} answered {answer.status}: {found}")
-        return found
+        return self._connection.getresponse()
+
+    def listen(self, export_id: str) -> None:
+        """Begin to take the events of an export; the connection is good for nothing else then."""
+        assert self._answer("GET", f"/v1/exports/{export_id}/events").status == 200
+
+    def close(self) -> None:
+        self._connection.close()
 
     def export(self, query: str) -> str:
         made: str = self.ask("POST", "/v1/exports", {"source": {"query": query}})["id"]

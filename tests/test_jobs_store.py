@@ -151,7 +151,7 @@ def test_whoever_only_reads_waits_for_no_writer(store: Store) -> None:
         writing.execute(sa.update(exports).values(rows=7))
         assert store.get(record.id).rows == 0
         assert [found.id for found in store.page(ANN)] == [record.id]
-        assert store.events_after(record.id, 0) == []
+        assert store.happened({record.id: 0})[record.id].events == []
     assert store.get(record.id).rows == 7
 
 
@@ -172,7 +172,7 @@ def test_what_ended_long_ago_is_forgotten_and_what_has_a_file_is_not(store: Stor
     while store.forget(5 * DAY_S):
         pass
     assert {record.id for record in store.page(ANN)} == {kept.id, recent.id}
-    assert store.events_after(gone[0].id, 0) == []
+    assert store.happened({gone[0].id: 0})[gone[0].id].events == []
     for record in gone:
         with pytest.raises(NotFound):
             store.get(record.id)

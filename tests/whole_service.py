@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from fastapi.routing import iter_route_contexts
 
+from fluxport import config, wiring
 from fluxport.samples import create_sample
 from identity_support import new_key
 from service_support import service
@@ -20,6 +22,7 @@ from service_support import service
 ROWS = 500
 QUERY = {"query": "SELECT * FROM trades", "connection": "journal"}
 SENSOR = "line1/temperature"
+RANGE = f"sensor_id={SENSOR}&start_ts=1600000000000&end_ts=1800000000000"
 SCHEDULE = {"cron": "0 6 * * *", "user": "ann", "export": {"source": {"dataset": "trades"}}}
 
 
@@ -46,6 +49,52 @@ class Whole:
                 return job
             time.sleep(0.02)
         raise AssertionError(job)
+
+    def link(self, export_id: str, *, one_time: bool = False) -> str:
+        made: str = self.http.post(f"/v1/exports/{export_id}/links", json={"one_time": one_time}).json()["url"]
+        return made
+
+
+def routes(folder: Path, **flags: Any) -> list[tuple[str, set[str]]]:
+    """Path and methods of every route of the service."""
+    given = {
+        "connections.main.url": "mysql://nobody@127.0.0.1/nothing",
+        "database": f"sqlite:///{folder}/fluxport.db",
+        "stores.local.path": str(folder),
+    }
+    made = wiring.service(config.load(environ={}, folder=folder, flags=given | flags))
+    try:
+        return [(c.path or "", c.methods or set()) for c in iter_route_contexts(made.app.routes)]
+    finally:
+        made.close()
+
+
+def get_targets(whole: Whole, job: dict[str, Any], folder: Path) -> dict[str, str]:
+    """A request that is answered 200 for every route that takes GET, by its path; ``job`` is an export that ended."""
+    queued = whole.http.post("/api/exports/jobs", json={"type": "trades"}).json()["data"]["id"]
+    whole.ended(queued)
+    token = whole.http.get(f"/api/exports/jobs/{queued}").json()["data"]["downloadToken"]
+    page = whole.http.get("/").text.split('"')
+    files = {
+        "/v1/exports/{export_id}/file": whole.link(job["id"]),
+        "/static/{name}": next(word for word in page if word.startswith("/static/") and word.endswith(".js")),
+        "/v1/formats/{name}": "/v1/formats/csv",
+        "/api/exports/jobs/{export_id}/download": f"/api/exports/jobs/{queued}/download?token={token}",
+    }
+    queries = {
+        "/jobs": f"?id={job['id']}",
+        "/api/v1/export": f"?{RANGE}",
+        "/api/v1/query": f"?{RANGE}",
+        "/api/exports/stream": "?type=trades",
+    }
+    names = {"{sensor_id:path}": SENSOR, "{name}": "trades"}
+    found = {}
+    for path in [path for path, methods in routes(folder) if "GET" in methods]:
+        target = files.get(path, path) + queries.get(path, "")
+        for name, value in (names | {"{export_id}": queued if path.startswith("/api/") else job["id"]}).items():
+            target = target.replace(name, value)
+        found[path] = target
+    return found
 
 
 @contextlib.contextmanager

@@ -29,6 +29,7 @@ log = logging.getLogger("fluxport.tables")
 
 CLOCKS_DIFFER_S = 30.0
 _ALONE_LOCK = 0x666C757A
+_READ, _WRITE = "BEGIN", "BEGIN IMMEDIATE"  # of SQLite
 SQLITE_WAIT_S = 15.0  # for other writers
 ASKED_AFTER_S = 1.0  # idle sessions of PostgreSQL, whether they live
 
@@ -270,7 +271,11 @@ def connect(url: str, *, pool_size: int = 5, patient: bool = False) -> sa.Engine
     @sa.event.listens_for(engine, "begin")
     def _begin(connection: sa.Connection) -> None:
         # A transaction that will write takes its turn at once: a later upgrade could fail in the middle.
-        connection.exec_driver_sql(connection.get_execution_options().get("begin", "BEGIN IMMEDIATE"))
+        begin = connection.get_execution_options().get("begin", _WRITE)
+        if connection.info.get("begin", _WRITE) != begin:  # most sessions begin as they did before
+            connection.exec_driver_sql(f"PRAGMA query_only = {int(begin == _READ)}")
+            connection.info["begin"] = begin
+        connection.exec_driver_sql(begin)
 
     return engine
 
@@ -342,21 +347,27 @@ def _check_options(parsed: sa.URL) -> None:
 
 
 @contextlib.contextmanager
-def transaction(engine: sa.Engine) -> Iterator[sa.Connection]:
-    """One transaction; Unavailable (``database_away``) if the database cannot be used now, Broken
-    (``database_unusable``) if somebody must mend something first."""
-    with translated(engine), _turn(engine), engine.begin() as connection:
+def transaction(engine: sa.Engine, *, wait_s: float = SQLITE_WAIT_S) -> Iterator[sa.Connection]:
+    """One transaction, which on SQLite waits up to ``wait_s`` for other writers. Unavailable (``database_away``) if the
+    database cannot be used now, Broken (``database_unusable``) if somebody must mend something first."""
+    with (
+        translated(engine),
+        _turn(engine, wait_s),
+        engine.connect() as connection,
+        _waiting(connection, wait_s),
+        connection.begin(),
+    ):
         yield connection
 
 
 @contextlib.contextmanager
-def _turn(engine: sa.Engine) -> Iterator[None]:
+def _turn(engine: sa.Engine, wait_s: float) -> Iterator[None]:
     """The turn of a writer of SQLite among those of this process, waited for as long as SQLite would wait."""
     lock: threading.Lock | None = engine.get_execution_options().get("turn")
     if lock is None:
         yield
         return
-    if not lock.acquire(timeout=SQLITE_WAIT_S):
+    if not lock.acquire(timeout=wait_s):
         raise Unavailable(BUSY, code=AWAY)
     try:
         yield
@@ -365,33 +376,11 @@ def _turn(engine: sa.Engine) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def reading(engine: sa.Engine) -> Iterator[sa.Connection]:
-    """A transaction that changes nothing; it waits for no writer. Raises as :func:`transaction` does."""
-    with translated(engine), engine.connect().execution_options(begin="BEGIN") as connection, connection.begin():
-        yield connection
-
-
-@contextlib.contextmanager
-def alone(engine: sa.Engine, wait_s: float) -> Iterator[sa.Connection]:
-    """A transaction that may change the tables themselves, one at a time over all processes; another one is waited for
-    up to ``wait_s``. Both databases undo changes of tables, too, if it does not end well or the process dies. Raises as
-    :func:`transaction` does."""
-    with translated(engine), _turn(engine), engine.connect() as connection:
-        if connection.dialect.name == "sqlite":
-            with _patient(connection, wait_s), connection.begin():
-                yield connection
-            return
-        with connection.execution_options(isolation_level="READ COMMITTED").begin():
-            connection.exec_driver_sql(f"SET LOCAL lock_timeout = {wait_s * 1000:.0f}")
-            connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_ALONE_LOCK})")
-            # A table that somebody holds for long, as pg_dump does, must not make all others wait behind this one.
-            connection.exec_driver_sql(f"SET LOCAL lock_timeout = {SQLITE_WAIT_S * 1000:.0f}")
-            yield connection
-
-
-@contextlib.contextmanager
-def _patient(connection: sa.Connection, wait_s: float) -> Iterator[None]:
-    """With another time limit for SQLite's other writers."""
+def _waiting(connection: sa.Connection, wait_s: float) -> Iterator[None]:
+    """With this time limit for the writers of other processes, if it is another than usual."""
+    if connection.dialect.name != "sqlite" or wait_s == SQLITE_WAIT_S:
+        yield
+        return
     session = connection.connection.driver_connection
     assert session is not None
     session.execute(f"PRAGMA busy_timeout = {wait_s * 1000:.0f}")
@@ -399,6 +388,58 @@ def _patient(connection: sa.Connection, wait_s: float) -> Iterator[None]:
         yield
     finally:
         session.execute(f"PRAGMA busy_timeout = {SQLITE_WAIT_S * 1000:.0f}")
+
+
+@contextlib.contextmanager
+def alone(engine: sa.Engine, wait_s: float) -> Iterator[sa.Connection]:
+    """A transaction that may change the tables themselves, one at a time over all processes; another one is waited for
+    up to ``wait_s``. Both databases undo changes of tables, too, if it does not end well or the process dies. Raises as
+    :func:`transaction` does."""
+    if engine.dialect.name == "sqlite":
+        with transaction(engine, wait_s=wait_s) as connection:
+            yield connection
+        return
+    with transaction(engine.execution_options(isolation_level="READ COMMITTED")) as connection:
+        connection.exec_driver_sql(f"SET LOCAL lock_timeout = {wait_s * 1000:.0f}")
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_ALONE_LOCK})")
+        # A table that somebody holds for long, as pg_dump does, must not make all others wait behind this one.
+        connection.exec_driver_sql(f"SET LOCAL lock_timeout = {SQLITE_WAIT_S * 1000:.0f}")
+        yield connection
+
+
+@contextlib.contextmanager
+def reading(engine: sa.Engine) -> Iterator[sa.Connection]:
+    """A transaction that can change nothing; it waits for no writer. Raises as :func:`transaction` does, a write in it
+    as one on a database that takes none."""
+    with (
+        translated(engine),
+        engine.connect().execution_options(begin=_READ) as connection,
+        _read_only(connection),
+        connection.begin(),
+    ):
+        yield connection
+
+
+@contextlib.contextmanager
+def _read_only(connection: sa.Connection) -> Iterator[None]:
+    """Transactions of PostgreSQL that change nothing; those of SQLite see to that where they begin."""
+    if connection.dialect.name != "postgresql":
+        yield
+        return
+    session: Any = connection.connection.driver_connection
+    session.read_only = True
+    try:
+        yield
+    finally:
+        if not session.closed:
+            session.read_only = None  # not False, which would write where the server's default forbids it
+
+
+def record_use(engine: sa.Engine, statement: sa.Update) -> None:
+    """Execute what need not be exact, such as when a key was last used, unless that would have to wait for another
+    writer or the database takes no writes now: then the next use records it."""
+    with contextlib.suppress(Unavailable), transaction(engine, wait_s=0.0) as connection:
+        connection.execute(statement)
 
 
 def insert_into(connection: sa.Connection, table: sa.Table) -> Any:

@@ -11,14 +11,11 @@ from typing import Any
 
 import httpx
 import pytest
-from fastapi.routing import iter_route_contexts
 
-from fluxport import config, wiring
 from mysql_support import wait_until
 from services import require_program
-from whole_service import SENSOR, Whole, whole_service
+from whole_service import RANGE, Whole, get_targets, routes, whole_service
 
-RANGE = f"sensor_id={SENSOR}&start_ts=1600000000000&end_ts=1800000000000"
 STREAMS = (f"/api/v1/export?{RANGE}&format=xlsx", "/api/exports/stream?type=trades&format=csv")
 # The moment is in them, or what is counted since the last request.
 VOLATILE = {"x-request-id", "date", "content-disposition", "x-export-id", "transfer-encoding"}
@@ -36,25 +33,6 @@ def job(whole: Whole) -> dict[str, Any]:
     return whole.export()
 
 
-def link(whole: Whole, export_id: str, *, one_time: bool = False) -> str:
-    made: str = whole.http.post(f"/v1/exports/{export_id}/links", json={"one_time": one_time}).json()["url"]
-    return made
-
-
-def routes(folder: Path, **flags: Any) -> list[tuple[str, set[str]]]:
-    """Path and methods of every route of the service."""
-    given = {
-        "connections.main.url": "mysql://nobody@127.0.0.1/nothing",
-        "database": f"sqlite:///{folder}/fluxport.db",
-        "stores.local.path": str(folder),
-    }
-    made = wiring.service(config.load(environ={}, folder=folder, flags=given | flags))
-    try:
-        return [(c.path or "", c.methods or set()) for c in iter_route_contexts(made.app.routes)]
-    finally:
-        made.close()
-
-
 @pytest.mark.parametrize("flags", [{}, {"export_queue.enabled": False}], ids=["all", "without the Export queue"])
 def test_every_route_that_takes_get_takes_head(tmp_path: Path, flags: dict[str, Any]) -> None:
     found = [(path, methods) for path, methods in routes(tmp_path, **flags) if "GET" in methods]
@@ -63,32 +41,7 @@ def test_every_route_that_takes_get_takes_head(tmp_path: Path, flags: dict[str, 
 
 
 def test_head_answers_what_get_answers_without_the_body(whole: Whole, job: dict[str, Any], tmp_path: Path) -> None:
-    files = {
-        "/v1/exports/{export_id}/file": link(whole, job["id"]),
-        "/static/{name}": next(
-            word for word in whole.http.get("/").text.split('"') if word.startswith("/static/") and word.endswith(".js")
-        ),
-    }
-    queries = {
-        "/jobs": f"?id={job['id']}",
-        "/api/v1/export": f"?{RANGE}",
-        "/api/v1/query": f"?{RANGE}",
-        "/api/exports/stream": "?type=trades",
-    }
-    queued = whole.http.post("/api/exports/jobs", json={"type": "trades"}).json()["data"]["id"]
-    whole.ended(queued)
-    token = whole.http.get(f"/api/exports/jobs/{queued}").json()["data"]["downloadToken"]
-    files["/api/exports/jobs/{export_id}/download"] = f"/api/exports/jobs/{queued}/download?token={token}"
-    names = {"{export_id}": job["id"], "{sensor_id:path}": SENSOR}
-    for path, methods in routes(tmp_path):
-        if "GET" not in methods:
-            continue
-        names["{export_id}"] = queued if path.startswith("/api/") else job["id"]
-        names["{name}"] = "csv" if path.startswith("/v1/formats") else "trades"
-        target = path
-        for name, value in names.items():
-            target = target.replace(name, value)
-        target = files.get(path, target) + queries.get(path, "")
+    for path, target in get_targets(whole, job, tmp_path).items():
         head = whole.http.head(target)
         with whole.http.stream("GET", target) as got:
             assert (head.status_code, head.content) == (got.status_code, b""), path
@@ -148,7 +101,7 @@ def test_head_of_events_ends_at_once_while_the_export_runs(whole: Whole) -> None
 
 
 def test_head_redeems_no_one_time_link(whole: Whole, job: dict[str, Any]) -> None:
-    once = link(whole, job["id"], one_time=True)
+    once = whole.link(job["id"], one_time=True)
     for headers in ({}, {"Accept": "text/html"}, {"Range": "bytes=0-"}):
         assert httpx.head(once, headers=headers).status_code in (200, 206)
     head = httpx.head(once)
@@ -161,7 +114,7 @@ def test_head_redeems_no_one_time_link(whole: Whole, job: dict[str, Any]) -> Non
 
 def test_head_of_several_files_has_no_length_that_is_not_the_zip_s(whole: Whole) -> None:
     several = whole.export(options={"max_rows_per_file": 200})
-    url = link(whole, several["id"])
+    url = whole.link(several["id"])
     head = httpx.head(url)
     assert head.headers["content-type"] == "application/zip"
     assert "content-length" not in head.headers
@@ -183,7 +136,7 @@ def test_programs_of_load_balancers_are_answered(whole: Whole) -> None:
 def test_head_of_http_1_0_ends_with_its_headers(whole: Whole, job: dict[str, Any]) -> None:
     host, port = whole.base.removeprefix("http://").split(":")
     targets = {"/health/live": b"content-length: 15", STREAMS[0]: b"x-request-id"}
-    targets[link(whole, job["id"]).removeprefix(whole.base)] = f"content-length: {job['files'][0]['bytes']}".encode()
+    targets[whole.link(job["id"]).removeprefix(whole.base)] = f"content-length: {job['files'][0]['bytes']}".encode()
     for target, header in targets.items():
         with socket.create_connection((host, int(port)), timeout=60) as connection:
             request = f"HEAD {target} HTTP/1.0\r\nAuthorization: Bearer {whole.key}\r\n\r\n"

@@ -20,7 +20,7 @@ import sqlalchemy as sa
 from fluxport.auth.scopes import read_scopes
 from fluxport.auth.secrets import new_secret
 from fluxport.errors import Conflict, NotFound, Refused
-from fluxport.tables import keys, reading, transaction
+from fluxport.tables import keys, reading, record_use, transaction
 
 USED_EVERY_S = 60.0  # how exact the time of the last use is, so that few requests write
 
@@ -118,8 +118,7 @@ class Keys:
         if row is None or not same or (key := _key(row)).state(now) != "active":
             return None
         if key.last_used_at is None or key.last_used_at <= now - USED_EVERY_S:
-            with transaction(self._engine) as connection:
-                connection.execute(sa.update(keys).where(keys.c.id == key.id).values(last_used_at=now))
+            record_use(self._engine, sa.update(keys).where(keys.c.id == key.id).values(last_used_at=now))
         return key
 
     def list(self) -> list[Key]:

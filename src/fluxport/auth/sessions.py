@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from fluxport.auth.scopes import EVERYTHING
 from fluxport.auth.secrets import new_secret
 from fluxport.auth.users import User
-from fluxport.tables import reading, sessions, transaction, users
+from fluxport.tables import reading, record_use, sessions, transaction, users
 
 IDLE_S = 12 * 3600.0
 WHOLE_S = 7 * 86400.0
@@ -56,8 +56,7 @@ class Sessions:
             return None
         if row.used_at <= now - USED_EVERY_S:
             same = sessions.c.token_sha256 == row.token_sha256
-            with transaction(self._engine) as connection:
-                connection.execute(sa.update(sessions).where(same).values(used_at=now))
+            record_use(self._engine, sa.update(sessions).where(same).values(used_at=now))
         if row.how == "development":
             return User(row.owner, EVERYTHING, row.created_at) if self.development else None
         return None if row.scopes is None else User(row.owner, frozenset(row.scopes), row.user_since)

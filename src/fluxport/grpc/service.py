@@ -243,9 +243,16 @@ class ExportService:
 
     async def _follow(self, record: Record, answers: Answers) -> None:
         """Another call pushes, or has pushed, the same: its end is answered here too."""
+        seq = 0
         while record.status not in FINAL:
-            await answers.progress(response(record, self._url))
-            await asyncio.sleep(LOOK_EVERY_S)
+            coming = asyncio.wrap_future(self._exports.watch.after(record.id, seq))
+            try:
+                await answers.progress(response(record, self._url))
+                while not (await asyncio.wait({coming}, timeout=LOOK_EVERY_S))[0]:
+                    await answers.progress(response(record, self._url))
+                seq = max([seq, *(event.seq for event in coming.result().events)])
+            finally:
+                coming.cancel()
             record = await asyncio.to_thread(self._exports.store.get, record.id)
         await self._tell_end(record, answers)
 

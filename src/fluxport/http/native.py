@@ -108,4 +108,4 @@ def add_exports(routes: Router, exports: Exports, callers: Callers, links: Links
             raise Refused("'Last-Event-ID' is the number of an event.", code="bad_event_id")
         if is_head(request):
             return HeadersOnly(NO_STORE, media_type=EVENTS)
-        return StreamingResponse(event_lines(exports, export_id, int(last)), headers=NO_STORE, media_type=EVENTS)
+        return StreamingResponse(event_lines(exports.watch, export_id, int(last)), headers=NO_STORE, media_type=EVENTS)

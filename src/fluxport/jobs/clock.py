@@ -15,7 +15,7 @@ import sqlalchemy as sa
 
 from fluxport.jobs.schedule import MISSED_MAX, NOBODY, Schedule, Scheduler
 from fluxport.loops import attempt
-from fluxport.tables import database_now, insert_into, schedules, transaction
+from fluxport.tables import database_now, insert_into, reading, schedules, transaction
 
 ON_TIME_S = 15.0  # so late is every run carried out
 LATE_MAX_S = 60.0  # and so late the last one that is due
@@ -63,7 +63,7 @@ class Clock:
 
     def _look(self) -> float:
         """Carry out what is due; the seconds until something is."""
-        with transaction(self._database) as connection:
+        with reading(self._database) as connection:
             now = database_now(connection)
             marks = connection.execute(sa.select(schedules)).all()
         wait_s = LOOK_EVERY_S

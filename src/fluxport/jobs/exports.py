@@ -26,6 +26,7 @@ from fluxport.jobs.spool import Spool, SpoolOptions
 from fluxport.jobs.states import Status
 from fluxport.jobs.store import Record, Store
 from fluxport.jobs.tell import check_notify
+from fluxport.jobs.watch import Watch
 from fluxport.loops import attempt, background
 from fluxport.pipeline import as_failure, check_deadline
 from fluxport.plan import (
@@ -109,6 +110,7 @@ class Exports:
         self.store = store
         self.options = options
         self.spool = Spool(options.spool)
+        self.watch = Watch(store.happened)
         # Files of our own store come in few threads: one that waited there could be what the others wait for.
         self._slots = {
             name: Slots(most, options.connection_wait_s if name in connections else 0.0, partial(_busy, name))
@@ -378,10 +380,11 @@ class Exports:
         self._closing.set()
 
     def close(self) -> None:
-        """Take nothing new and end what still streams."""
+        """Take nothing new and end what still streams, and who listens."""
         self.drain()
         for end in list(self._streams.values()):
             end()
+        self.watch.close(_closing())
 
 
 def _busy(connection: str) -> TooMany:

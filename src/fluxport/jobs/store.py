@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import json
 import logging
 import secrets
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Unpack
+from typing import Any, NamedTuple, Unpack
 
 import sqlalchemy as sa
 
@@ -48,6 +49,7 @@ log = logging.getLogger("fluxport.exports")
 # One lock for all who create, held for the few milliseconds of a creation: counts and insert are one step.
 _CREATE_LOCK = 0x666C7578
 FORGET_AT_ONCE = 500
+HAPPENED_MAX = 5000
 PROBE_BYTES = 1024
 # Reasons of attempts that nothing outside ended: they use up none of the tries.
 WORKER_LOST = Failure.of(
@@ -121,6 +123,18 @@ _TELL = sa.insert(events).values(
 )
 
 
+# ``since`` is {export: seq} as JSON.
+_HAPPENED = {
+    dialect: sa.text(
+        "SELECT listened.key, exports.status, events.seq, events.kind, events.data "  # noqa: S608  a word of our own
+        f"FROM {each} AS listened LEFT JOIN exports ON exports.id = listened.key "
+        "LEFT JOIN events ON events.export_id = listened.key AND events.seq > CAST(listened.value AS INTEGER) "
+        "ORDER BY listened.key, events.seq LIMIT :most"
+    ).columns(data=sa.JSON)
+    for dialect, each in (("sqlite", "json_each(:since)"), ("postgresql", "json_each_text(CAST(:since AS json))"))
+}
+
+
 @functools.cache
 def _change(status: Status, fenced: bool, names: tuple[str, ...]) -> sa.UpdateBase:
     """Change the state ``of`` an export and the columns ``names`` to their ``new_`` values."""
@@ -167,6 +181,15 @@ class Event:
     seq: int
     kind: str
     data: dict[str, Any] = field(default_factory=dict)
+
+
+class Happened(NamedTuple):
+    """The state of an export, None if there is none, and its events after one of them, in order. Not ``whole``: there
+    may be more than these."""
+
+    status: Status | None
+    events: list[Event]
+    whole: bool
 
 
 class Store:
@@ -647,16 +670,20 @@ class Store:
         row = {"of": export_id, "new_export_id": export_id, "new_kind": kind}
         connection.execute(_TELL, row | {"new_data": dict(data), "new_at": self.clock()})
 
-    def events_after(self, export_id: str, seq: int, limit: int = 500) -> list[Event]:
-        """What has happened since event ``seq``, in order."""
-        query = (
-            sa.select(events.c.export_id, events.c.seq, events.c.kind, events.c.data)
-            .where(events.c.export_id == export_id, events.c.seq > seq)
-            .order_by(events.c.seq)
-            .limit(limit)
-        )
+    def happened(self, since: Mapping[str, int], most: int = HAPPENED_MAX) -> dict[str, Happened]:
+        """What has happened to exports since an event of each, by one statement, whose parts are of one moment. Of
+        exports that do not fit into ``most`` rows there is nothing."""
+        statement = _HAPPENED[self.engine.dialect.name]
         with reading(self.engine) as connection:
-            return [Event(*row) for row in connection.execute(query)]
+            rows = connection.execute(statement, {"since": json.dumps(dict(since)), "most": most}).all()
+        found: dict[str, Happened] = {}
+        for export_id, status, seq, kind, data in rows:
+            happened = found.setdefault(export_id, Happened(status, [], whole=True))
+            if seq is not None:
+                happened.events.append(Event(export_id, seq, kind, data))
+        if len(rows) == most:
+            found[export_id] = found[export_id]._replace(whole=False)
+        return found
 
     # -- links, expiry, audit --------------------------------------------------------------------------------------
 
