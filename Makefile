@@ -5,12 +5,14 @@ PYTHON := $(shell command -v $(PYTHON) || command -v python3)
 BIN := .venv/bin
 ARGS ?=
 
-.PHONY: demo test test-fast lint types types-web api api-types layers docs hooks wheel check bench clean
+.PHONY: demo test test-fast mutants lint types types-web api api-types layers docs hooks lock wheel check bench clean
 
 demo: .venv/.installed
 	@$(BIN)/fluxport demo $(ARGS)
 
-PYTEST := $(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+# Tests wait for other processes half of their time, so that two of them keep a processor busy.
+export PYTEST_XDIST_AUTO_NUM_WORKERS ?= $(shell echo $$((2 * $$($(PYTHON) -c 'import os; print(os.cpu_count())'))))
+PYTEST := $(BIN)/pytest -n auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 
 test: .venv/.installed-dev openapi/node_modules/.package-lock.json
 	$(PYTEST) $(ARGS)
@@ -18,6 +20,14 @@ test: .venv/.installed-dev openapi/node_modules/.package-lock.json
 # tests/conftest.py marks by itself what needs a service.
 test-fast: .venv/.installed-dev
 	$(PYTEST) -m "not service and not slow" $(ARGS)
+
+# Changes of the code that no test notices, among the modules of [tool.mutmut]; MODULE=fluxport.auth.rate tries those of
+# one. It ends after MUTANTS_S seconds, and goes on from there the next time.
+MODULE ?= fluxport
+MUTANTS_S ?= 1800
+mutants: .venv/.installed-dev
+	timeout --signal=INT --kill-after=60 $(MUTANTS_S) $(BIN)/mutmut run "$(MODULE)*" || test $$? -eq 124
+	$(BIN)/mutmut results
 
 lint: .venv/.installed-dev
 	$(BIN)/ruff check .
@@ -56,14 +66,27 @@ docs: .venv/.installed-dev
 hooks: .venv/.installed-dev
 	$(BIN)/pre-commit install
 
-# The wheel as a user gets it: built, installed in an environment of its own, and put to work.
+# What `make` installs, to the byte: requirements/ pins the versions that pyproject.toml allows, for every Python and
+# platform. `make lock` adds what is new there; `make lock ARGS=--upgrade` takes the newest of everything, and
+# `ARGS="--upgrade-package NAME"` of one.
+LOCK = UV_CUSTOM_COMPILE_COMMAND="make lock" UV_NO_CONFIG=1 $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --system-certs $(ARGS) pyproject.toml
+lock:
+	@test -x $(BIN)/uv || { test -x $(BIN)/python || $(PYTHON) -m venv .venv; $(BIN)/pip install -q --disable-pip-version-check uv; }
+	$(LOCK) --all-extras --group dev -o requirements/dev.txt
+	$(LOCK) --extra demo --group build -c requirements/dev.txt -o requirements/demo.txt
+
+# The wheel as a user gets it: built, installed in an environment of its own, and put to work; its versions are those of
+# the lock.
+LOCKED = PIP_CONSTRAINT=$(CURDIR)/build/versions.txt
 wheel: .venv/.installed-dev
 	rm -rf dist build/clean
-	$(BIN)/python -m build --outdir dist .
+	mkdir -p build
+	sed -n 's/^\([a-z0-9].*==.*\) \\$$/\1/p' requirements/dev.txt > build/versions.txt
+	$(LOCKED) $(BIN)/python -m build --outdir dist .
 	$(PYTHON) -m venv build/clean
-	build/clean/bin/pip install -q dist/*.whl
+	$(LOCKED) build/clean/bin/pip install -q dist/*.whl
 	cd build && clean/bin/fluxport demo --check 2>&1 | grep -F "pip install 'fluxport[demo]'"
-	build/clean/bin/pip install -q "$$(ls dist/*.whl)[demo]"
+	$(LOCKED) build/clean/bin/pip install -q "$$(ls dist/*.whl)[demo]"
 	cd build && clean/bin/fluxport demo --check --rows 200000
 
 # Ours beside others, an hour on a quiet machine; bench/README.md says what each script needs.
@@ -80,16 +103,16 @@ build/bench-venv/.installed: bench/install_peers.py bench/requirements.txt $(wil
 check: lint types layers api test wheel
 
 # The installation builds the pages too, with a Node of its own.
-.venv/.installed: pyproject.toml hatch_build.py $(wildcard web/*.json) web/vite.config.ts $(wildcard web/src/* web/src/*/*)
+.venv/.installed: pyproject.toml requirements/demo.txt hatch_build.py $(wildcard web/*.json) web/vite.config.ts $(wildcard web/src/* web/src/*/*)
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	@$(BIN)/pip install -q --disable-pip-version-check --upgrade "pip>=25.1"
-	@$(BIN)/pip install -q --disable-pip-version-check -e '.[demo]'
+	@$(BIN)/pip install -q --disable-pip-version-check -r requirements/demo.txt
+	@$(BIN)/pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@$(BIN)/python -m compileall -q src
 	@touch $@
 
-.venv/.installed-dev: .venv/.installed pyproject.toml
-	@$(BIN)/pip install -q --disable-pip-version-check --group dev
+.venv/.installed-dev: .venv/.installed requirements/dev.txt
+	@$(BIN)/pip install -q --disable-pip-version-check -r requirements/dev.txt
 	@touch $@
 
 clean:
-	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv build dist mutants .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

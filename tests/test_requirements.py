@@ -1,0 +1,72 @@
+"""The lock: everything that pyproject.toml asks for is pinned in a version that it allows, with digests and without the
+address of an index."""
+
+from __future__ import annotations
+
+import itertools
+import re
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).resolve().parent.parent
+PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())
+LOCKS = ("demo.txt", "dev.txt")
+
+
+def text(lock: str) -> str:
+    return (ROOT / "requirements" / lock).read_text()
+
+
+def pins(lock: str) -> dict[str, set[str]]:
+    """The versions of each package; of some there is one for each range of Pythons."""
+    found: dict[str, set[str]] = {}
+    for name, version in re.findall(r"^([\w.-]+)(?:\[[\w,-]+\])?==([^ ;]+)", text(lock), re.MULTILINE):
+        found.setdefault(canonicalize_name(name), set()).add(version)
+    return found
+
+
+def group(name: str) -> Iterator[str]:
+    for entry in PROJECT["dependency-groups"][name]:
+        if isinstance(entry, dict):
+            yield from group(entry["include-group"])
+        else:
+            yield entry
+
+
+def asked(lock: str) -> list[str]:
+    extras = PROJECT["project"]["optional-dependencies"]
+    if lock == "demo.txt":
+        return [*PROJECT["project"]["dependencies"], *extras["demo"], *group("build")]
+    return [*PROJECT["project"]["dependencies"], *itertools.chain.from_iterable(extras.values()), *group("dev")]
+
+
+@pytest.mark.parametrize("lock", LOCKS)
+def test_everything_that_is_asked_for_is_pinned_in_a_version_that_is_allowed(lock: str) -> None:
+    pinned = pins(lock)
+    for requirement in map(Requirement, asked(lock)):
+        versions = pinned.get(canonicalize_name(requirement.name))
+        assert versions, f"{requirement} is not locked: run make lock"
+        assert all(map(requirement.specifier.contains, versions)), f"{requirement} is locked as {versions}: make lock"
+
+
+@pytest.mark.parametrize("lock", LOCKS)
+def test_every_file_is_known_by_its_digest_and_by_no_address(lock: str) -> None:
+    for block in re.split(r"\n(?=[\w.-]+(?:\[|==))", text(lock))[1:]:
+        assert "--hash=sha256:" in block, block
+    assert not re.search(r"://|--index|--extra-index|--find-links", text(lock))
+
+
+def test_the_demo_runs_on_what_is_tested() -> None:
+    tested = pins("dev.txt")
+    assert {name: versions for name, versions in pins("demo.txt").items() if versions != tested.get(name)} == {}
+
+
+def test_what_builds_the_package_is_locked_too() -> None:
+    build = {Requirement(entry).name for entry in group("build")}
+    assert {Requirement(entry).name for entry in PROJECT["build-system"]["requires"]} <= build
