@@ -32,6 +32,8 @@ from fluxport.formats.options import PROFILES, CommonOptions
 from fluxport.jobs.states import TRANSITIONS
 from fluxport.policy.guard.words import REFUSED_FUNCTIONS, Dialect
 from fluxport.settings import Read, Secret
+from fluxport.sources import SOURCES as DATABASES
+from fluxport.sources import SourceEntry
 
 DOCS = Path(__file__).resolve().parent
 SOURCES = [DOCS.parent / "src" / package for package in ("fluxport", "fluxport_emulator")]
@@ -278,6 +280,20 @@ def _sentence(text: str) -> str:
     return text[:1].lower() + text[1:] if text else ""
 
 
+# -- sources -----------------------------------------------------------------------------------------------------------
+
+
+def source_table() -> str:
+    def row(name: str, entry: SourceEntry) -> list[str]:
+        schemes = ", ".join(code(f"{scheme}://") for scheme in (name, *entry.aliases))
+        checked = "yes" if entry.account else "no"
+        guard = code(entry.guard) if entry.guard else "none: datasets only"
+        return [entry.label, schemes, code(entry.example), guard, code(entry.dialect or ""), checked]
+
+    head = ["database", "schemes", "URL", "dialect of the guard", "dialect of datasets", "account checked"]
+    return table(head, (row(*item) for item in DATABASES.built_in.items()))
+
+
 # -- formats -----------------------------------------------------------------------------------------------------------
 
 
@@ -489,6 +505,7 @@ SECTIONS: dict[str, Callable[[], str]] = {
     "configuration": configuration,
     "environment": environment,
     "sinks": sink_table,
+    "sources": source_table,
     "routes": routes,
     "formats": format_table,
     "compression": compression_table,

@@ -39,7 +39,9 @@ from fluxport.middleware_config import is_middleware, translated
 from fluxport.settings import ByType, Duration, WebAddress, refused
 from fluxport.sinks.local import LocalOptions
 from fluxport.sinks.options import SinkOptions
-from fluxport.sources import SOURCES
+from fluxport.sources import QUERIES_MAX, SOURCES, SourceOptions
+from fluxport.spec import ExportSpec
+from fluxport.stages import Limits
 
 log = logging.getLogger("fluxport.config")
 
@@ -171,12 +173,12 @@ class ConnectionConfig(Section):
         description=f"{' or '.join(entry.example for entry in SOURCES.built_in.values())}, or for MySQL the Go form "
         "user:password@tcp(host:3306)/database"
     )
-    tinyint1_bool: bool = Field(False, description="read TINYINT(1) as true and false")
+    tinyint1_bool: bool = Field(SourceOptions.tinyint1_bool, description="read TINYINT(1) as true and false")
     connect_timeout_s: Seconds | None = Field(None, description="for connecting and login; default: 10 s, SQLite 5 s")
     read_timeout_s: Seconds | None = Field(
         None, description="how long the database may send nothing; default: 300 s, SQLite no limit"
     )
-    queries_max: int = Field(3, gt=0, description="queries at once on this connection")
+    queries_max: int = Field(QUERIES_MAX, gt=0, description="queries at once on this connection")
     schemas: list[str] | None = Field(None, description="databases that queries may name; default: any but system ones")
     tables: list[str] | None = Field(None, description="tables that queries may read, as database.table; default: any")
     functions: list[str] = Field([], description="functions that queries may call beside the built-in list")
@@ -185,7 +187,7 @@ class ConnectionConfig(Section):
 class LimitsConfig(Section):
     rows_max: int | None = Field(None, gt=0, description="an export with more rows fails; default: no limit")
     bytes_max: int | None = Field(None, gt=0, description="a larger file fails; default: no limit")
-    cell_bytes_max: int = Field(64 << 20, gt=0, description="an export with a larger cell fails")
+    cell_bytes_max: int = Field(Limits.cell_bytes_max, gt=0, description="an export with a larger cell fails")
     export_s: Seconds = Field(900.0, description="longest time of one export")
     active_max: int = Field(5, gt=0, description="exports that one caller may have waiting and running")
     workers: int = Field(10, gt=0, le=64, description="stored exports that one worker carries at once")
@@ -394,7 +396,8 @@ class Config(Section):
     limits: LimitsConfig = LimitsConfig()
     auth: AuthConfig = AuthConfig()
     compression: Annotated[str, AfterValidator(_compression)] = Field(
-        "none", description="of FluxQuery's exports, which name none: " + ", ".join(COMPRESSIONS.built_in)
+        ExportSpec.compression,
+        description="of FluxQuery's exports, which name none: " + ", ".join(COMPRESSIONS.built_in),
     )
     export_queue: ExportQueueConfig = Field(ExportQueueConfig(), description="the door of the Export queue's clients")
     series: SeriesConfig = Field(SeriesConfig(), description="sensors")

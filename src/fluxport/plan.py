@@ -19,6 +19,7 @@ from fluxport.errors import LimitExceeded, QueryFailed, QueryRefused, Refused, U
 from fluxport.file_names import file_name
 from fluxport.findings import Findings
 from fluxport.pipeline import Part, Split, Tally, parts, stream
+from fluxport.sources import QUERIES_MAX, SOURCES, SourceOptions, open_source, source_of
 from fluxport.spec import ExportSpec
 from fluxport.stages import Batches, Chunks, Encoder, Limits, Source, Step
 
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from fluxport.policy.guard import GuardPolicy
     from fluxport.policy.guard.words import Dialect
     from fluxport.series import SensorStore
-    from fluxport.sources import SourceOptions
     from fluxport.sources.pushed import DeclaredSource
 
 T = TypeVar("T")
@@ -46,23 +46,8 @@ class Connection:
     name: str
     url: str = field(repr=False)
     guard: GuardPolicy | None = None
-    queries_max: int = 3
-    tinyint1_bool: bool = False
-    shown: str = ""  # what errors call it; else host and port of the database
-    connect_timeout_s: float | None = None
-    read_timeout_s: float | None = None
-
-    @property
-    def options(self) -> SourceOptions:
-        """What is the same for each of its queries."""
-        from fluxport.sources import SourceOptions
-
-        return SourceOptions(
-            tinyint1_bool=self.tinyint1_bool,
-            shown=self.shown,
-            connect_timeout_s=self.connect_timeout_s,
-            read_timeout_s=self.read_timeout_s,
-        )
+    queries_max: int = QUERIES_MAX
+    options: SourceOptions = field(default_factory=SourceOptions)  # of each of its queries
 
 
 @dataclass(frozen=True)
@@ -118,8 +103,6 @@ def of_dataset(spec: ExportSpec, connection: Connection, dataset: Dataset, owner
     """A dataset's rows that ``owner`` may see; its query is the operator's and needs no guard."""
 
     def rows(findings: Findings, limits: Limits) -> Rows:
-        from fluxport.sources import SOURCES, source_of
-
         name = source_of(connection.url)
         query, params = dataset.compile(SOURCES[name].dialect or name, spec.params, owner)
         return _queried(connection, connection.options, query, params, findings, limits)
@@ -160,8 +143,6 @@ def of_arrow(rows: Any) -> Origin:
 def _queried(
     connection: Connection, options: SourceOptions, query: str, params: Any, findings: Findings, limits: Limits
 ) -> Rows:
-    from fluxport.sources import open_source
-
     # What has a deadline must be something that can be ended by it.
     opened = partial(open_source, connection.url, options=replace(options, separate=limits.deadline_s is not None))
 
@@ -181,8 +162,6 @@ def _queried(
 
 def guard_dialect(url: str) -> Dialect:
     """The dialect in which the guard reads queries of this database; QueryRefused if it knows none."""
-    from fluxport.sources import SOURCES, source_of
-
     dialect = SOURCES[source_of(url)].guard
     if dialect is None:
         raise _unguarded()

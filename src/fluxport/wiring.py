@@ -46,6 +46,7 @@ log = logging.getLogger("fluxport.app")
 def connections(config: Config) -> dict[str, Connection]:
     """The databases of the configuration, each with its guard."""
     from fluxport.policy.guard import GuardPolicy
+    from fluxport.sources import SourceOptions
 
     found = {}
     for name, entry in config.connections.items():
@@ -65,10 +66,12 @@ def connections(config: Config) -> dict[str, Connection]:
             url,
             guard,
             entry.queries_max,
-            entry.tinyint1_bool,
-            shown=f"the connection {name!r}",
-            connect_timeout_s=entry.connect_timeout_s,
-            read_timeout_s=entry.read_timeout_s,
+            SourceOptions(
+                tinyint1_bool=entry.tinyint1_bool,
+                shown=f"the connection {name!r}",
+                connect_timeout_s=entry.connect_timeout_s,
+                read_timeout_s=entry.read_timeout_s,
+            ),
         )
     return found
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -36,6 +36,7 @@ def check(config_path: Path | None) -> None:
 
 
 def _all(config: Config) -> Iterator[tuple[str, bool, str]]:
+    yield from _packages()
     yield _database(config)
     if not config.connections and config.series.path is None:
         yield "connections", False, "none; set MYSQL_DSN or connections.main.url, or series.path for sensors."
@@ -45,6 +46,20 @@ def _all(config: Config) -> Iterator[tuple[str, bool, str]]:
     for name, store in config.stores.items():
         yield _store(name, store)
     yield _email(config)
+
+
+def _packages() -> Iterator[tuple[str, bool, str]]:
+    """The components of other packages that cannot be loaded."""
+    from fluxport.formats import FORMATS
+    from fluxport.formats.compress import COMPRESSIONS
+    from fluxport.plugins import Table
+    from fluxport.sinks import SINKS
+    from fluxport.sources import SOURCES
+
+    tables: list[Table[Any]] = [FORMATS, COMPRESSIONS, SOURCES, SINKS]
+    for table in tables:
+        for name, sentence in table.broken().items():
+            yield f"{table.kind} {name}", False, sentence
 
 
 def _database(config: Config) -> tuple[str, bool, str]:

@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 from fluxport.findings import Findings
-from fluxport.sources.table import SOURCES, Params, SourceEntry, SourceOptions, open_here, scheme_of, source_of
+from fluxport.sources.table import (
+    QUERIES_MAX,
+    SOURCES,
+    Params,
+    SourceEntry,
+    SourceOptions,
+    open_here,
+    scheme_of,
+    source_of,
+)
 from fluxport.stages import Limits, Source
 
-__all__ = ["SOURCES", "Params", "SourceEntry", "SourceOptions", "open_source", "scheme_of", "source_of"]
+__all__ = ["QUERIES_MAX", "SOURCES", "Params", "SourceEntry", "SourceOptions", "open_source", "scheme_of", "source_of"]
 
 
 def open_source(

@@ -81,6 +81,9 @@ SOURCES: Table[SourceEntry] = Table(
 )
 
 
+QUERIES_MAX = 3  # queries at once on a connection that says nothing else
+
+
 @dataclass(frozen=True)
 class SourceOptions:
     """What a configuration says about every query of a connection; options in the URL itself win. ``shown`` is what
