@@ -7,6 +7,7 @@ One that cannot be installed takes no other along: build/bench-venv/missing.txt 
 
 from __future__ import annotations
 
+import argparse
 import os
 import re
 import shutil
@@ -32,6 +33,7 @@ REASON_MAX = 200
 
 
 def main() -> None:
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     subprocess.run([sys.executable, "-m", "venv", "--clear", PEERS_HOME], check=True)
     NATIVE.mkdir()
     reasons = debian_packages() | python_packages() | writers()
