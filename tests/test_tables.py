@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
@@ -36,7 +37,12 @@ def test_the_use_of_a_key_is_recorded_by_the_next_one_if_it_would_have_to_wait(t
         token = keys.create("nightly", "ann", ["sql:*"], expires_s=None)[1]
         with closing(sqlite3.connect(tmp_path / "fluxport.db", isolation_level=None)) as other:
             other.execute("BEGIN IMMEDIATE")
-            assert keys.find(token) is not None
+            with ThreadPoolExecutor(1) as threads:
+                found = threads.submit(keys.find, token)
+                with pytest.raises(Unavailable), transaction(store.engine, wait_s=5.0):
+                    pass  # what waits has given up by now
+                assert found.done()
+            assert found.result() is not None
             assert keys.list()[0].last_used_at is None
             other.execute("ROLLBACK")
         assert keys.find(token) is not None
