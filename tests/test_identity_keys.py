@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from fluxport.auth.caller import Caller
 from fluxport.auth.keys import Keys
 from fluxport.auth.rate import Rate
-from fluxport.auth.scopes import EVERYTHING, allows, read_scopes
+from fluxport.auth.scopes import EVERYTHING, USUAL, allows, read_scopes
 from fluxport.auth.sessions import Sessions
 from fluxport.auth.users import Users
 from fluxport.errors import Conflict, Forbidden, NotFound, Refused, TooMany
@@ -139,7 +139,15 @@ def test_a_key_without_name_user_or_scope_is_refused(keys: Keys, name: str, owne
 def test_a_word_that_is_no_scope_is_refused_by_name(word: str) -> None:
     with pytest.raises(Refused) as refused:
         read_scopes(["series", word])
-    assert repr(word) in refused.value.message
+    assert refused.value.code == "bad_scope"
+    assert refused.value.message == (
+        f"There is no scope {word!r}; one is sql:CONNECTION, sql:*, dataset:NAME, dataset:*, series, push or admin."
+    )
+
+
+def test_what_everybody_and_who_signs_in_may_do_is_what_the_documentation_says() -> None:
+    assert set(EVERYTHING) == {"sql:*", "dataset:*", "series", "push", "admin"}
+    assert set(USUAL) == {"dataset:*", "series"}
 
 
 @pytest.mark.parametrize(
@@ -154,6 +162,9 @@ def test_a_word_that_is_no_scope_is_refused_by_name(word: str) -> None:
         (["admin"], "admin", True),
         ([], "series", False),
         (["sql:main"], "sql:*", False),
+        (["sql:*"], "sql:a:b", True),
+        (["sql:a:*"], "sql:a:b", False),
+        (["admin:*"], "admin", False),
     ],
 )
 def test_a_scope_allows_what_it_names_and_nothing_else(scopes: list[str], needed: str, allowed: bool) -> None:
