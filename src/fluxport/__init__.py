@@ -3,8 +3,9 @@
 >>> import fluxport
 >>> fluxport.export("SELECT * FROM users", source="mysql://user:password@host/db", to="users.xlsx")
 
-:func:`export` and :func:`stream` work in this process; errors are families of :class:`FluxportError`. The names of
-``__all__`` stay between versions. Each is imported when it is first used.
+:func:`export` and :func:`stream` work in this process, :class:`Client` and :class:`AsyncClient` with a running service.
+Errors are families of :class:`FluxportError`. The names of ``__all__`` stay between versions; each is imported when it
+is first used.
 """
 
 from __future__ import annotations
@@ -13,6 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fluxport.api import Stream, export, stream
+    from fluxport.client.asynchronous import AsyncClient
+    from fluxport.client.blocking import Client
+    from fluxport.client.models import Job, JobEvent, JobFile, Link
+    from fluxport.error_codes import Failure
     from fluxport.errors import (
         Broken,
         Canceled,
@@ -41,19 +46,26 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "AsyncClient",
     "Broken",
     "Canceled",
+    "Client",
     "Column",
     "Conflict",
     "Disabled",
     "ExportResult",
     "ExportedFile",
+    "Failure",
     "Finding",
     "FluxportError",
     "Forbidden",
     "Gone",
+    "Job",
+    "JobEvent",
+    "JobFile",
     "LimitExceeded",
     "Limits",
+    "Link",
     "NotFound",
     "QueryFailed",
     "QueryRefused",
@@ -73,11 +85,18 @@ __all__ = [
 
 # Where names are that are not errors.
 _MODULES = {
+    "AsyncClient": "client.asynchronous",
+    "Client": "client.blocking",
     "Column": "targets",
     "ExportResult": "targets",
     "ExportedFile": "targets",
+    "Failure": "error_codes",
     "Finding": "findings",
+    "Job": "client.models",
+    "JobEvent": "client.models",
+    "JobFile": "client.models",
     "Limits": "stages",
+    "Link": "client.models",
     "Stream": "api",
     "export": "api",
     "stream": "api",

@@ -17,7 +17,7 @@ import logging
 import ssl
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -119,15 +119,19 @@ class Client:
             _end(answer)
             return Answer(answer.status, lowered(answer), told)
 
-    def open(self, target: str, headers: Mapping[str, str]) -> tuple[Answer, Chunks]:
-        """The head of a GET's answer, and its body, which is read as it is pulled; that of an error is in the head."""
+    def open(
+        self, target: str, headers: Mapping[str, str], *, method: str = "GET", body: bytes = b"", prompt: bool = False
+    ) -> tuple[Answer, Chunks]:
+        """The head of an answer, and its body, which is read as it is pulled; that of an error is in the head.
+        ``prompt``: its bytes are given as they come, not in pieces of READ_BYTES."""
         from fluxport.outbound.connections import Body, failing
 
-        sent = Body(None, self._stall_s, Cancel())
+        sent = Body((body,) if body else None, self._stall_s, Cancel())
+        framed = {**headers, "content-length": str(len(body))} if body else headers
         with failing(sent.cancel):
-            answer = self._begun("GET", target, headers, sent)
+            answer = self._begun(method, target, framed, sent)
             if answer.status < 300:
-                return Answer(answer.status, lowered(answer)), _chunks(answer)
+                return Answer(answer.status, lowered(answer)), _chunks(answer, prompt)
             told = answer.read(ANSWER_BYTES_MAX, decode_content=False)
             _end(answer)
             return Answer(answer.status, lowered(answer), told), _nothing()
@@ -259,13 +263,14 @@ def _is_here(host: str) -> bool:
     return host == "localhost"
 
 
-def _chunks(answer: BaseHTTPResponse) -> Chunks:
+def _chunks(answer: BaseHTTPResponse, prompt: bool) -> Chunks:
     """Failure if it breaks off before its end."""
     from fluxport.outbound.connections import failing
 
+    read: Callable[..., bytes] = answer.read1 if prompt else answer.read
     try:
         with failing(Cancel()):
-            while chunk := answer.read(READ_BYTES, decode_content=False):
+            while chunk := read(READ_BYTES, decode_content=False):
                 yield chunk
     finally:
         _end(answer)

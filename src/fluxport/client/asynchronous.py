@@ -1,0 +1,215 @@
+"""The client for asyncio, on httpx: many exports may be followed at once without a thread for each."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Mapping
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import urlsplit
+
+from fluxport.client.blocking import RETRIES, TIMEOUT_S, part_of, stored, unreachable
+from fluxport.client.models import Job, JobEvent, Link
+from fluxport.client.protocol import Access, Flow, Give, Protocol, Read, Reply, Send, Sleep, Step
+from fluxport.errors import Canceled, Refused, Unavailable
+
+if TYPE_CHECKING:
+    import os
+
+    import httpx
+
+    from fluxport.targets import ExportedFile
+
+T = TypeVar("T")
+
+
+class AsyncClient:
+    """What :class:`fluxport.Client` is, with the same arguments, methods and errors, for asyncio.
+
+    It needs httpx (``pip install 'fluxport[client]'``), else it raises Refused, and belongs to one event loop; use it
+    as a context manager or ``await close()``.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        key: str | None = None,
+        secret: str | None = None,
+        key_id: str = "default",
+        timeout_s: float = TIMEOUT_S,
+        retries: int = RETRIES,
+    ) -> None:
+        self._protocol = Protocol(Access(url, key, secret, key_id), retries)
+        try:
+            import httpx
+        except ImportError:
+            raise Refused(
+                "AsyncClient needs its library: pip install 'fluxport[client]'.", code="missing_extra"
+            ) from None
+        from fluxport.outbound import tls_context
+
+        logging.getLogger("httpx").setLevel(logging.WARNING)  # its lines have whole URLs, with the tokens of links
+        limits = httpx.Limits(max_connections=None)
+        self._http = httpx.AsyncClient(timeout=timeout_s, verify=tls_context(None), limits=limits)
+
+    async def create(self, body: Mapping[str, Any], *, idempotency_key: str | None = None) -> Job:
+        """As :meth:`fluxport.Client.create`."""
+        return await self._run(self._protocol.create(body, idempotency_key))
+
+    async def get(self, export_id: str) -> Job:
+        """As :meth:`fluxport.Client.get`."""
+        return await self._run(self._protocol.show(export_id))
+
+    async def list(self, *, status: str | None = None, limit: int = 20) -> tuple[Job, ...]:
+        """As :meth:`fluxport.Client.list`."""
+        return tuple(await self._run(self._protocol.page(status, limit)))
+
+    async def wait(self, export_id: str, *, timeout_s: float | None = None) -> Job:
+        """As :meth:`fluxport.Client.wait`."""
+        return await self._run(self._protocol.wait(export_id, timeout_s))
+
+    def follow(self, export_id: str) -> AsyncIterator[JobEvent]:
+        """As :meth:`fluxport.Client.follow`."""
+        return self._given(self._protocol.follow(export_id))
+
+    async def cancel(self, export_id: str) -> Job:
+        """As :meth:`fluxport.Client.cancel`."""
+        return await self._run(self._protocol.cancel(export_id))
+
+    async def link(self, export_id: str, *, one_time: bool = False) -> Link:
+        """As :meth:`fluxport.Client.link`."""
+        return await self._run(self._protocol.link(export_id, one_time=one_time))
+
+    async def download(self, export_id: str, to: str | os.PathLike[str], *, part: int | None = None) -> ExportedFile:
+        """As :meth:`fluxport.Client.download`. The file is written in a thread; if the task is canceled, nothing of it
+        is left when that goes on."""
+        job = await self.get(export_id)
+        number = part_of(job, part)
+        flow = self._protocol.download(job, number)
+        return await self._in_thread(flow, lambda chunks: stored(job, to, number, chunks))
+
+    def stream(self, body: Mapping[str, Any]) -> AsyncGenerator[bytes, None]:
+        """As :meth:`fluxport.Client.stream`."""
+        return self._given(self._protocol.stream(body))
+
+    async def close(self) -> None:
+        """End all connections."""
+        await self._http.aclose()
+
+    async def __aenter__(self) -> AsyncClient:
+        return self
+
+    async def __aexit__(self, *ended: object) -> None:
+        await self.close()
+
+    async def _run(self, flow: Flow[T]) -> T:
+        done: list[T] = []
+
+        def ending() -> Flow[None]:
+            done.append((yield from flow))
+
+        async for _ in self._given(ending()):
+            raise AssertionError("a flow that has a result gives nothing")
+        return done[0]
+
+    async def _given(self, flow: Flow[None]) -> AsyncGenerator[Any, None]:
+        """What the flow gives, its steps taken."""
+        connection = _Connection(self._http)
+        try:
+            step = next(flow)
+            while True:
+                try:
+                    outcome = None
+                    if isinstance(step, Give):
+                        yield step.value
+                    else:
+                        outcome = await connection.take(step)
+                except Unavailable as error:
+                    step = flow.throw(error)
+                else:
+                    step = flow.send(outcome)
+        except StopIteration:
+            return
+        finally:
+            flow.close()
+            await connection.close()
+
+    async def _in_thread(self, flow: Flow[None], work: Callable[[Generator[bytes, None, None]], T]) -> T:
+        """``work`` in a thread, with what the flow gives; its steps are taken here. Canceled, it has ended before."""
+        loop, given, over = asyncio.get_running_loop(), self._given(flow), threading.Event()
+        pending: list[Future[Any]] = []
+        stepping = asyncio.Lock()  # a step that was canceled has ended before the flow is closed
+
+        async def following() -> bytes | None:
+            async with stepping:
+                return await anext(given, None)
+
+        def chunks() -> Generator[bytes, None, None]:
+            while not over.is_set():
+                pending[:] = [asyncio.run_coroutine_threadsafe(following(), loop)]
+                chunk = pending[0].result()
+                if chunk is None:
+                    return
+                yield chunk
+            raise Canceled("The download was canceled.")
+
+        thread = loop.run_in_executor(None, lambda: work(chunks()))
+        try:
+            return await asyncio.shield(thread)
+        except asyncio.CancelledError:
+            over.set()
+            for future in pending:
+                future.cancel()
+            await asyncio.wait([thread])
+            thread.exception()
+            raise
+        finally:
+            async with stepping:
+                await given.aclose()
+
+
+class _Connection:
+    """Takes the steps of one flow, at most one answer open."""
+
+    def __init__(self, http: httpx.AsyncClient) -> None:
+        self._http = http
+        self._open: httpx.Response | None = None
+        self._body: AsyncIterator[bytes] | None = None
+        self._host = ""
+
+    async def take(self, step: Step) -> Any:
+        import httpx
+
+        if isinstance(step, Sleep):
+            return await asyncio.sleep(step.seconds)
+        try:
+            if isinstance(step, Send):
+                return await self._send(step)
+            assert isinstance(step, Read)
+            assert self._body is not None
+            return await anext(self._body, b"")
+        except httpx.HTTPError as error:
+            raise unreachable(self._host, str(error) or type(error).__name__) from error
+        except httpx.InvalidURL:
+            raise Refused("The address of a file is no http(s) address.", code="bad_url") from None
+
+    async def _send(self, step: Send) -> Reply:
+        await self.close()
+        self._host = urlsplit(step.url).netloc
+        request = self._http.build_request(step.method, step.url, headers=dict(step.headers), content=step.body or None)
+        self._open = answer = await self._http.send(request, stream=True, follow_redirects=False)
+        headers = {name.lower(): value for name, value in answer.headers.items()}
+        if step.streamed and answer.status_code < 300:
+            self._body = answer.aiter_raw()
+            return Reply(answer.status_code, headers)
+        body = await answer.aread()
+        await self.close()
+        return Reply(answer.status_code, headers, body)
+
+    async def close(self) -> None:
+        answer, self._open, self._body = self._open, None, None
+        if answer is not None:
+            await answer.aclose()
