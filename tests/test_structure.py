@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -16,6 +17,17 @@ def test_no_modules_import_each_other() -> None:
     """Imports inside functions and for types alone count as well; CycleError shows the knot."""
     graph = grimp.build_graph("fluxport", "fluxport_emulator", cache_dir=None)
     imports = {module: graph.find_modules_directly_imported_by(module) for module in graph.modules}
+    TopologicalSorter(imports).prepare()
+
+
+def test_no_files_of_the_pages_import_each_other() -> None:
+    root = SOURCE.parent / "web" / "src"
+    files = {path.with_suffix(""): path for path in root.rglob("*.ts*")}
+    imports = {
+        name: {(path.parent / target).resolve() for target in re.findall(r'from "(\.[^"]+)"', path.read_text())}
+        for name, path in files.items()
+    }
+    assert any(imports.values())
     TopologicalSorter(imports).prepare()
 
 

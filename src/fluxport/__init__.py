@@ -12,6 +12,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from fluxport.version import __version__
+
 if TYPE_CHECKING:
     from fluxport.api import Stream, export, stream
     from fluxport.client.asynchronous import AsyncClient
@@ -43,7 +45,6 @@ if TYPE_CHECKING:
     from fluxport.stages import Limits
     from fluxport.targets import Column, ExportedFile, ExportResult
 
-__version__ = "0.1.0"
 
 __all__ = [
     "AsyncClient",

@@ -17,8 +17,8 @@ os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
 
 import click
 
-from fluxport import __version__
 from fluxport.errors import FluxportError
+from fluxport.version import __version__
 
 COMMANDS: dict[str, str] = {
     "demo": "fluxport.cli.demo:demo",

@@ -11,7 +11,6 @@ from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
-from fluxport import __version__
 from fluxport.auth.proxies import Proxies
 from fluxport.auth.signin import SignIn
 from fluxport.errors import FluxportError
@@ -25,6 +24,7 @@ from fluxport.http.historian import router as historian_router
 from fluxport.jobs.exports import Exports
 from fluxport.jobs.links import Links
 from fluxport.jobs.schedule import Schedule
+from fluxport.version import __version__
 
 # Each is busy only while a chunk is made, so few clients' chunks are enough to keep the cores busy.
 STREAM_THREADS = 64

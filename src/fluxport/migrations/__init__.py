@@ -25,10 +25,10 @@ from typing import NamedTuple
 
 import sqlalchemy as sa
 
-from fluxport import __version__
 from fluxport.database_errors import meaning
 from fluxport.errors import Broken, Refused
 from fluxport.tables import alone, connect, reading
+from fluxport.version import __version__
 
 log = logging.getLogger("fluxport.migrations")
 

@@ -1,7 +1,7 @@
 import { useCallback, useEffect, useMemo, useState } from "preact/hooks";
 
 import { Chart, type Trend } from "./Chart";
-import { Failure, type Points, points, type Range, type Sensor, sensor, sensors } from "./data";
+import { type Points, points, type Range, sentence, type Sensor, sensor, sensors } from "./data";
 import { Exporting } from "./Exporting";
 import { DAY, HOUR, moment, PRESETS, span } from "./range";
 
@@ -284,13 +284,6 @@ function extentOf(known: Sensor[]): Range | null {
   const there = known.filter((one) => one.first_ms !== null);
   if (!there.length) return null;
   return { start: Math.min(...there.map((one) => one.first_ms!)), end: Math.max(...there.map((one) => one.last_ms!)) };
-}
-
-export function sentence(error: unknown): string {
-  if (error instanceof Failure) {
-    return error.message;
-  }
-  return "Something in this page failed; load it again.";
 }
 
 function useDark(): boolean {

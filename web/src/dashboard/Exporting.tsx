@@ -2,8 +2,7 @@
 
 import { useEffect, useRef, useState } from "preact/hooks";
 
-import { exportPath, type Options, points, type Range } from "./data";
-import { sentence } from "./Dashboard";
+import { exportPath, type Options, points, type Range, sentence } from "./data";
 import { download, type Progress, size } from "./download";
 import { duration, fromInput, moment, span, toInput } from "./range";
 

@@ -31,6 +31,14 @@ export class Failure extends Error {
   }
 }
 
+/** What people are shown of an error. */
+export function sentence(error: unknown): string {
+  if (error instanceof Failure) {
+    return error.message;
+  }
+  return "Something in this page failed; load it again.";
+}
+
 export async function answer(path: string, signal?: AbortSignal): Promise<Response> {
   let response: Response;
   try {
