@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
 
 from fluxport.errors import Refused
 from fluxport.stages import Limits
-from fluxport.targets import THROUGH, ExportResult, Stored, checked, deliver, form_of, result, target
+from fluxport.targets import THROUGH, ExportResult, checked, deliver, form_of, result, target
 
 if TYPE_CHECKING:
     import os
@@ -138,7 +138,7 @@ class Stream:
     def result(self) -> ExportResult | None:
         """Rows, bytes and SHA-256 of the whole, once all of it has been read; None before."""
         tally = self._planned.tally
-        return result(self._planned, Stored(THROUGH, tally.sha256)) if tally.complete and self._held is None else None
+        return result(self._planned, THROUGH, tally.sha256) if tally.complete and self._held is None else None
 
     def __iter__(self) -> Iterator[bytes]:
         return self

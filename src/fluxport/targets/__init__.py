@@ -13,7 +13,7 @@ from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, Protocol, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, TypeAlias, TypeVar
 
 from fluxport.errors import Refused, Unavailable, WarningsFound
 from fluxport.sinks import SCHEMES, type_at
@@ -83,61 +83,51 @@ class ExportResult:
         return None if self.location == THROUGH or "://" in self.location else Path(self.location)
 
 
-@dataclass(frozen=True)
-class Stored:
-    """What a target says of what it took."""
-
-    location: str
-    sha256: str | None = None
-    verified: str | None = None
-    files: tuple[ExportedFile, ...] = ()
-
-
-def result(export: Export, stored: Stored) -> ExportResult:
-    """What is known of an export that has come to its end."""
+def result(
+    export: Export,
+    location: str,
+    sha256: str | None = None,
+    verified: str | None = None,
+    files: tuple[ExportedFile, ...] = (),
+) -> ExportResult:
+    """What is known of an export that has come to its end, and what its target says of it."""
     tally = export.tally
     return ExportResult(
-        location=stored.location,
+        location=location,
         rows=tally.rows,
         bytes=tally.size_bytes,
-        sha256=stored.sha256,
-        verified=stored.verified,
+        sha256=sha256,
+        verified=verified,
         truncated=tally.truncated,
         columns=tuple(Column(name, kind) for name, kind in tally.columns),
         warnings=tuple(export.findings),
-        files=stored.files,
+        files=files,
     )
 
 
 # -- the targets -------------------------------------------------------------------------------------------------------
 
 
-class Target(Protocol):
+class Target:
     """``name`` is what may tell format and compression by its suffix; one that ``must_tell`` is refused if it has a
     suffix that does not. ``may_split``: it takes an export in several files."""
 
-    @property
-    def name(self) -> str: ...
+    name = ""
+    must_tell = False
+    may_split = False
 
-    @property
-    def must_tell(self) -> bool: ...
-
-    @property
-    def may_split(self) -> bool: ...
-
-    def take(self, export: Export, *, strict: bool) -> Stored: ...
+    def take(self, export: Export, *, strict: bool) -> ExportResult:
+        raise NotImplementedError
 
 
-@dataclass(frozen=True)
-class Through:
-    """Standard output, a device or a pipe, written to as it is: ``opened`` gives its descriptor."""
+class Through(Target):
+    """A device or a pipe, or standard output (None), written to as it is."""
 
-    path: Path | None = None  # None is standard output
-    name: str = ""
-    must_tell: bool = False
-    may_split: bool = False
+    def __init__(self, path: Path | None = None) -> None:
+        self.path = path
+        self.name = "" if path is None else path.name
 
-    def take(self, export: Export, *, strict: bool) -> Stored:
+    def take(self, export: Export, *, strict: bool) -> ExportResult:
         with closing(checked(export, export.chunks(), strict)) as chunks:
             if self.path is None:
                 _write_through(1, chunks)
@@ -147,49 +137,39 @@ class Through:
                     _write_through(descriptor, chunks)
                 finally:
                     os.close(descriptor)
-        return Stored(THROUGH, export.tally.sha256)
+        return result(export, THROUGH, export.tally.sha256)
 
 
-@dataclass(frozen=True)
-class OpenFile:
+class OpenFile(Target):
     """A binary file of the caller's, who closes it."""
 
-    file: BinaryIO
-    must_tell: bool = False
-    may_split: bool = False
+    def __init__(self, file: BinaryIO) -> None:
+        self.file = file
+        named = getattr(file, "name", "")
+        self.name = named if isinstance(named, str) else ""
 
-    @property
-    def name(self) -> str:
-        named = getattr(self.file, "name", "")
-        return named if isinstance(named, str) else ""
-
-    def take(self, export: Export, *, strict: bool) -> Stored:
+    def take(self, export: Export, *, strict: bool) -> ExportResult:
         with closing(checked(export, export.chunks(), strict)) as chunks:
             try:
                 for chunk in chunks:
                     _write(self.file, memoryview(chunk))
             except OSError as error:
                 raise _output_failed(error) from error
-        return Stored(THROUGH, export.tally.sha256)
+        return result(export, THROUGH, export.tally.sha256)
 
 
-@dataclass(frozen=True)
-class Local:
+class Local(Target):
     """A file, or a folder in which the file gets the export's name."""
 
-    path: Path
-    is_folder: bool
-    may_split: bool = True
+    may_split = True
 
-    @property
-    def name(self) -> str:
-        return self.path.name
+    def __init__(self, path: Path, *, is_folder: bool) -> None:
+        self.path = path
+        self.name = path.name
+        self.is_folder = is_folder
+        self.must_tell = not is_folder
 
-    @property
-    def must_tell(self) -> bool:
-        return not self.is_folder
-
-    def take(self, export: Export, *, strict: bool) -> Stored:
+    def take(self, export: Export, *, strict: bool) -> ExportResult:
         path = self.path / export.filename if self.is_folder else self.path
         if not path.parent.is_dir():
             raise Refused(f"There is no folder {str(path.parent)!r}; make it first.", code="bad_target")
@@ -201,25 +181,23 @@ class Local:
             from fluxport.targets import parts
 
             location, files = parts.store(path, export, checked(export, export.parts(), strict), _sink)
-            return Stored(location, files=_files(files))
+            return result(export, location, files=_files(files))
         receipt = _sink(path.parent).put(path.name, checked(export, export.chunks(), strict))
-        return Stored(receipt.location, receipt.sha256, receipt.verified)
+        return result(export, receipt.location, receipt.sha256, receipt.verified)
 
 
-@dataclass(frozen=True)
-class Remote:
+class Remote(Target):
     """A key in a bucket of an object store, reached as ``stores`` or the environment say."""
 
-    url: str
-    stores: Stores
-    must_tell: bool = True
-    may_split: bool = True
+    may_split = True
 
-    @property
-    def name(self) -> str:
-        return self.url.rstrip("/").rpartition("/")[2]
+    def __init__(self, url: str, stores: Stores) -> None:
+        self.url = url
+        self.name = url.rstrip("/").rpartition("/")[2]
+        self.stores = stores
+        self.must_tell = not url.endswith("/")
 
-    def take(self, export: Export, *, strict: bool) -> Stored:
+    def take(self, export: Export, *, strict: bool) -> ExportResult:
         from fluxport.partfiles import Names, manifest_name, put_parts
         from fluxport.sinks import sink
         from fluxport.sinks.urls import at_url
@@ -231,10 +209,10 @@ class Remote:
         folder, _, name = key.rpartition("/")
         if export.parts is None:
             receipt = store.put(key, checked(export, export.chunks(), strict), About(export.media_type, name))
-            return Stored(receipt.location, receipt.sha256, receipt.verified)
+            return result(export, receipt.location, receipt.sha256, receipt.verified)
         names = Names(folder and f"{folder}/", export.suffix, name, manifest_name(name, export.suffix))
         receipt, files = put_parts(store, export, checked(export, export.parts(), strict), names)
-        return Stored(receipt.location, files=_files(files))
+        return result(export, receipt.location, files=_files(files))
 
 
 def target(to: str | os.PathLike[str] | BinaryIO, stores: Stores) -> Target:
@@ -248,7 +226,7 @@ def target(to: str | os.PathLike[str] | BinaryIO, stores: Stores) -> Target:
         return OpenFile(to)
     scheme, colon, _ = to.partition("://")
     if colon and type_at(scheme) is not None:
-        return Remote(to, stores, must_tell=not to.endswith("/"))
+        return Remote(to, stores)
     if not to or (colon and scheme != "file"):
         known = ", ".join(REMOTE)
         raise Refused(f"{to!r} is not a file: use a path, a folder, - or {known}.", code="bad_target")
@@ -259,8 +237,8 @@ def target(to: str | os.PathLike[str] | BinaryIO, stores: Stores) -> Target:
 
 def _local(path: Path, *, ends: bool) -> Target:
     if _special(path):
-        return Through(path, path.name)
-    return Local(path, ends or path.is_dir())
+        return Through(path)
+    return Local(path, is_folder=ends or path.is_dir())
 
 
 def _special(path: Path) -> bool:
@@ -294,7 +272,7 @@ def form_of(at: Target, format_: str | None, compression: str | None) -> tuple[s
 
 def deliver(export: Export, to: Target, *, strict: bool = False) -> ExportResult:
     """Carry the export out, into its target; with ``strict``, WarningsFound if any value had to be changed."""
-    return result(export, to.take(export, strict=strict))
+    return to.take(export, strict=strict)
 
 
 def checked(export: Export, made: Generator[T, None, None], strict: bool) -> Generator[T, None, None]:
