@@ -13,7 +13,7 @@ from urllib.parse import quote, urlsplit
 import pytest
 
 from fault_proxy import Fault, FaultProxy
-from fluxport.errors import FluxportError, LimitExceeded, QueryFailed, Refused, Unavailable
+from fluxport.errors import FluxportError, LimitExceeded, QueryFailed, Refused, TimedOut, Unavailable
 from fluxport.findings import Finding
 from fluxport.sources import SourceOptions, open_source
 from fluxport.stages import Limits
@@ -180,7 +180,7 @@ def test_a_connection_that_breaks_is_an_error_and_never_a_short_result(
 
 @pytest.mark.parametrize("query", ["SELECT pg_sleep(60)", "SELECT pg_sleep(0.01) FROM generate_series(1, 10000)"])
 def test_the_deadline_ends_the_query_on_the_server(database: PostgresDatabase, query: str) -> None:
-    assert code_of(database.url, query, Limits(deadline_s=0.3)) == (Unavailable, "deadline")
+    assert code_of(database.url, query, Limits(deadline_s=0.3)) == (TimedOut, "deadline")
     assert wait_until(lambda: database.backends() == [], 2)
 
 
@@ -193,7 +193,7 @@ def test_a_cell_beyond_the_limit_is_named(database: PostgresDatabase) -> None:
 
 LARGE_ROW = """
 import resource, sys
-from fluxport.errors import LimitExceeded
+from fluxport.errors import LimitExceeded, TimedOut
 from fluxport.sources import open_source
 from fluxport.stages import Limits
 def read(size):

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from fluxport.errors import Canceled, FluxportError, LimitExceeded, QueryFailed, QueryRefused, Unavailable
+from fluxport.errors import Canceled, FluxportError, LimitExceeded, QueryFailed, QueryRefused, TimedOut, Unavailable
 from fluxport.findings import Finding, Findings
 from fluxport.policy.guard import GuardPolicy
 from fluxport.sources import SourceOptions, open_source
@@ -65,7 +65,7 @@ def is_running(file: Path) -> bool:
 @pytest.mark.parametrize("name", LONG_STEPS)
 def test_the_deadline_ends_a_step_that_nothing_interrupts(file: Path, name: str) -> None:
     error = ended(opened(file, LONG_STEPS[name], deadline_s=2.0))
-    assert (type(error), error.code) == (Unavailable, "deadline")
+    assert (type(error), error.code) == (TimedOut, "deadline")
     assert wait_until(lambda: not is_running(file))
 
 

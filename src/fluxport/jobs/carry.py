@@ -184,11 +184,12 @@ def put(export: Export, sink: Sink, name: str) -> Result:
 
 def _put_file(export: Export, sink: Sink, name: str, made_s: list[float]) -> Result:
     tally = export.tally
+    tally.hashed = False  # the sink hashes the same bytes
     receipt = sink.put(name, _timed(export.chunks(), made_s), About(export.media_type, export.filename))
-    if not tally.complete or (receipt.size_bytes, receipt.sha256) != (tally.size_bytes, tally.sha256):
+    if not tally.complete or receipt.size_bytes != tally.size_bytes:
         sink.remove(receipt.location)
-        raise Broken("What the store holds is not what was sent; the export was given up.", code="store_differs")
-    return replace(Result.of(export), location=receipt.location, verified=receipt.verified)
+        raise Broken("The store took other than was sent; the export has failed.", code="store_differs")
+    return replace(Result.of(export, receipt.sha256), location=receipt.location, verified=receipt.verified)
 
 
 def _put_parts(export: Export, sink: Sink, name: str, made_s: list[float]) -> Result:
@@ -196,11 +197,10 @@ def _put_parts(export: Export, sink: Sink, name: str, made_s: list[float]) -> Re
     names = Names(name.removesuffix(export.suffix) + "/", export.suffix)
     receipt, files = put_parts(sink, export, _timed_parts(export.parts(), made_s), names)
     return replace(
-        Result.of(export),
+        Result.of(export, receipt.sha256),
         # Asked for as one file they are a ZIP, made while it is sent.
         filename=whole_name(export.filename, export.suffix, ZIP.suffix),
         media_type=ZIP.media_type or export.media_type,
-        sha256=receipt.sha256,
         verified=receipt.verified,
         location=receipt.location,
         files=tuple(map(StoredFile.from_json, files)),

@@ -334,7 +334,7 @@ class Exports:
         tally = export.tally
         values: Changes = {"rows": tally.rows, "bytes": tally.size_bytes}
         if error is None:
-            values |= {"rows_total": tally.rows, "result": Result.of(export)}
+            values |= {"rows_total": tally.rows, "result": Result.of(export, tally.sha256)}
         else:
             failure = as_failure(error)
             if isinstance(failure, Broken):

@@ -75,7 +75,7 @@ class Result(StoredFile):
     link_issued_at: int | None = None
 
     @classmethod
-    def of(cls, export: Export) -> Result:
+    def of(cls, export: Export, sha256: str) -> Result:
         """What a finished export made, before anything is known of where it is stored."""
         tally = export.tally
         return cls(
@@ -83,7 +83,7 @@ class Result(StoredFile):
             media_type=export.media_type,
             rows=tally.rows,
             bytes=tally.size_bytes,
-            sha256=tally.sha256,
+            sha256=sha256,
             truncated=tally.truncated,
             columns=tuple({"name": name, "type": kind} for name, kind in tally.columns),
             warnings=tuple(
