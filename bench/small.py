@@ -109,7 +109,7 @@ def parts_ms(url: str, query: str, folder: Path) -> dict[str, float]:
     """What each part of a stream costs, in milliseconds of CPU, without HTTP and threads."""
     from fluxport.auth.caller import Caller
     from fluxport.auth.scopes import EVERYTHING
-    from fluxport.jobs.store import Store
+    from fluxport.jobs.store import JobStore
     from fluxport.plan import Connection, check, of_query
     from fluxport.policy.guard import GuardPolicy
     from fluxport.spec import ExportSpec
@@ -117,7 +117,7 @@ def parts_ms(url: str, query: str, folder: Path) -> dict[str, float]:
 
     connection = Connection("main", url, GuardPolicy(dialect="mysql", params=True))
     spec, caller = ExportSpec(query=query), Caller("bench", scopes=EVERYTHING)
-    store = Store(f"sqlite:///{folder / 'parts.db'}")
+    store = JobStore(f"sqlite:///{folder / 'parts.db'}")
     store.create_tables()
     begun = deque[str]()
 

@@ -6,10 +6,10 @@ import sys
 
 import sqlalchemy as sa
 
-from fluxport.jobs.store import Store
+from fluxport.jobs.store import JobStore
 from fluxport.tables import exports
 
-store = Store(sys.argv[1])
+store = JobStore(sys.argv[1])
 with store.engine.connect() as connection:
     ids = list(connection.scalars(sa.select(exports.c.id).order_by(exports.c.created_at)))
 print("\n".join(export_id for export_id in ids if store.claim(export_id, attempts_max=1) is not None))

@@ -15,7 +15,7 @@ from api_document import watching
 from azurite_server import Azurite, azurite_server
 from ceph_server import Ceph, ceph_server
 from export_places import ROWS, Place, in_ceph, in_folder
-from fluxport.jobs.store import Store
+from fluxport.jobs.store import JobStore
 from identity_support import DATABASES, Clock, database_url, empty_store
 from reach import reaches_out
 from service_support import emulator, service
@@ -115,7 +115,7 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def store(url: str, clock: Clock) -> Iterator[Store]:
+def store(url: str, clock: Clock) -> Iterator[JobStore]:
     """Empty, in that database, under a clock that the test moves."""
     with empty_store(url, clock) as made:
         yield made

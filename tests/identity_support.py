@@ -10,7 +10,7 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from fluxport.auth.keys import Keys
-from fluxport.jobs.store import Store
+from fluxport.jobs.store import JobStore
 from fluxport.tables import connect, metadata
 from postgres_support import scratch_postgres
 
@@ -35,8 +35,8 @@ def database_url(kind: str, folder: Path) -> Iterator[str]:
 
 
 @contextmanager
-def empty_store(url: str, clock: Clock) -> Iterator[Store]:
-    store = Store(url, clock=clock)
+def empty_store(url: str, clock: Clock) -> Iterator[JobStore]:
+    store = JobStore(url, clock=clock)
     store.create_tables()
     with store.engine.begin() as connection:
         for table in metadata.sorted_tables:

@@ -16,7 +16,7 @@ from fluxport.auth.scopes import EVERYTHING, USUAL, allows, read_scopes
 from fluxport.auth.sessions import Sessions
 from fluxport.auth.users import Users
 from fluxport.errors import Conflict, Forbidden, NotFound, Refused, TooMany
-from fluxport.jobs.store import Store
+from fluxport.jobs.store import JobStore
 from fluxport.tables import keys as table
 from fluxport.tables import transaction
 from identity_support import Clock
@@ -25,7 +25,7 @@ USED_EVERY_S = 60
 
 
 @pytest.fixture
-def keys(store: Store, clock: Clock) -> Keys:
+def keys(store: JobStore, clock: Clock) -> Keys:
     return Keys(store.engine, clock=clock)
 
 
@@ -39,7 +39,7 @@ def test_a_key_is_found_by_what_was_shown_with_all_that_it_was_given(keys: Keys,
     assert found == made
 
 
-def test_who_is_known_already_waits_for_no_writer(keys: Keys, store: Store, clock: Clock) -> None:
+def test_who_is_known_already_waits_for_no_writer(keys: Keys, store: JobStore, clock: Clock) -> None:
     made, token = keys.create("nightly", "alice", ["series"], expires_s=None)
     users, sessions = Users(store.engine, clock=clock), Sessions(store.engine, development=False, clock=clock)
     users.add("alice", "a password of some length", frozenset({"series"}))
@@ -54,7 +54,7 @@ def test_who_is_known_already_waits_for_no_writer(keys: Keys, store: Store, cloc
     assert (found and found.name, user and user.name) == ("nightly", "alice")
 
 
-def test_the_secret_is_nowhere_in_the_database(keys: Keys, store: Store) -> None:
+def test_the_secret_is_nowhere_in_the_database(keys: Keys, store: JobStore) -> None:
     _, token = keys.create("nightly", "alice", ["series"], expires_s=None)
     secret = token.split("_", 2)[2]
     with store.engine.begin() as connection:

@@ -21,7 +21,7 @@ from fluxport.auth.signin import (
 )
 from fluxport.auth.users import Users
 from fluxport.errors import Conflict, FluxportError, NotFound, Refused, TooMany, Unauthorized
-from fluxport.jobs.store import Store
+from fluxport.jobs.store import JobStore
 from fluxport.tables import login_attempts, sessions
 from fluxport.tables import users as users_table
 from identity_support import Clock
@@ -33,14 +33,14 @@ PASSWORD = "correct horse battery"
 
 
 @pytest.fixture
-def users(store: Store, clock: Clock) -> Users:
+def users(store: JobStore, clock: Clock) -> Users:
     made = Users(store.engine, clock=clock)
     made.add("alice", PASSWORD, USUAL)
     return made
 
 
 @pytest.fixture
-def sign_in(store: Store, users: Users, clock: Clock) -> SignIn:
+def sign_in(store: JobStore, users: Users, clock: Clock) -> SignIn:
     open_sessions = Sessions(store.engine, development=False, clock=clock)
     return SignIn(store.engine, users, open_sessions, store.note, clock=clock)
 
@@ -58,7 +58,7 @@ def refusal(sign_in: SignIn, name: str, password: str, address: str = "192.0.2.1
 # -- users -------------------------------------------------------------------------------------------------------------
 
 
-def test_a_password_is_kept_as_argon2id_and_checked(users: Users, store: Store) -> None:
+def test_a_password_is_kept_as_argon2id_and_checked(users: Users, store: JobStore) -> None:
     with store.engine.begin() as connection:
         kept = connection.execute(sa.select(users_table.c.password_hash)).scalar_one()
     assert kept.startswith("$argon2id$v=19$m=19456,t=2,p=1$")
@@ -114,7 +114,7 @@ def test_another_password_and_removal_end_every_session(users: Users, sign_in: S
 # -- sessions ----------------------------------------------------------------------------------------------------------
 
 
-def test_a_session_tells_its_user_and_only_its_hash_is_kept(sign_in: SignIn, store: Store) -> None:
+def test_a_session_tells_its_user_and_only_its_hash_is_kept(sign_in: SignIn, store: JobStore) -> None:
     token = enter(sign_in)
     found = sign_in.sessions.find(token)
     assert found is not None
@@ -144,7 +144,7 @@ def test_a_session_ends_after_a_week_however_much_it_is_used(sign_in: SignIn, cl
     assert sign_in.sessions.find(token) is None
 
 
-def test_sessions_that_are_over_leave_the_table(sign_in: SignIn, clock: Clock, store: Store) -> None:
+def test_sessions_that_are_over_leave_the_table(sign_in: SignIn, clock: Clock, store: JobStore) -> None:
     for _ in range(3):
         enter(sign_in)
     clock.now += IDLE_S
@@ -169,7 +169,7 @@ def test_a_token_that_was_made_up_is_never_taken_over(sign_in: SignIn) -> None:
     assert sign_in.sessions.find("chosen-by-somebody") is None
 
 
-def test_a_session_without_a_password_holds_in_development_alone(store: Store, users: Users, clock: Clock) -> None:
+def test_a_session_without_a_password_holds_in_development_alone(store: JobStore, users: Users, clock: Clock) -> None:
     """Even where production has a user of the same name."""
     users.add("dev", PASSWORD, USUAL)
     developing = Sessions(store.engine, development=True, clock=clock)
@@ -222,7 +222,7 @@ def test_each_failure_doubles_the_pause_and_even_the_right_password_waits(sign_i
     enter(sign_in)
 
 
-def test_a_success_ends_the_pauses_and_a_day_forgets_them(sign_in: SignIn, clock: Clock, store: Store) -> None:
+def test_a_success_ends_the_pauses_and_a_day_forgets_them(sign_in: SignIn, clock: Clock, store: JobStore) -> None:
     for _ in range(2):
         for _ in range(6):
             refusal(sign_in, "alice", "wrong password")
@@ -287,7 +287,7 @@ def test_of_many_guesses_at_once_one_is_tried(sign_in: SignIn) -> None:
     assert sorted(type(error).__name__ for error in told) == ["TooMany"] * 19 + ["Unauthorized"]
 
 
-def test_every_sign_in_that_was_tried_is_in_the_audit_without_what_was_typed(sign_in: SignIn, store: Store) -> None:
+def test_every_sign_in_that_was_tried_is_in_the_audit_without_what_was_typed(sign_in: SignIn, store: JobStore) -> None:
     refusal(sign_in, "my-secret-password", "alice")
     refusal(sign_in, "alice", "my-secret-password")
     refusal(sign_in, "alice", "again at once")

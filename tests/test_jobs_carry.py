@@ -10,7 +10,7 @@ import pytest
 from fluxport.auth.caller import Caller
 from fluxport.jobs.carry import Carrier
 from fluxport.jobs.request import ExportRequest
-from fluxport.jobs.store import Record, Store
+from fluxport.jobs.store import JobStore, Record
 from fluxport.plan import Connection, check, of_query
 from fluxport.sinks.memory import MemorySink
 from fluxport.spec import ExportSpec
@@ -21,30 +21,30 @@ NOWHERE = Connection("main", "mysql://fluxport@127.0.0.1:1/app")
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
+def store(tmp_path: Path) -> Iterator[JobStore]:
     with empty_store(f"sqlite:///{tmp_path}/fluxport.db", Clock()) as made:
         yield made
 
 
-def carrier(store: Store, connection: Connection) -> Carrier:
+def carrier(store: JobStore, connection: Connection) -> Carrier:
     def plan(spec: ExportSpec, export_id: str, owner: str) -> object:
         return check(spec, of_query(spec, connection, lambda: spec.query), limits=Limits()).open(export_id)
 
     return Carrier(store, {"local": MemorySink()}, plan)  # type: ignore[arg-type]  # a plan of the test
 
 
-def queued(store: Store, query: str = "SELECT 1") -> Record:
+def queued(store: JobStore, query: str = "SELECT 1") -> Record:
     asked = ExportRequest(ExportSpec(query))
     return store.create(asked, Caller("ann"), door="native", active_max=5, queue_max=5)[0]
 
 
-def attempt(store: Store, carrying: Carrier, record: Record) -> float | None:
+def attempt(store: JobStore, carrying: Carrier, record: Record) -> float | None:
     begun = store.claim(record.id, attempts_max=10)
     assert begun is not None
     return carrying.attempt(begun)
 
 
-def test_a_database_that_is_not_there_is_tried_three_times_after_waits_that_double(store: Store) -> None:
+def test_a_database_that_is_not_there_is_tried_three_times_after_waits_that_double(store: JobStore) -> None:
     record, carrying = queued(store), carrier(store, NOWHERE)
     waits = [attempt(store, carrying, record) for _ in range(3)]
     first, second, last = waits
@@ -59,12 +59,12 @@ def test_a_database_that_is_not_there_is_tried_three_times_after_waits_that_doub
     assert store.claim(record.id, attempts_max=10) is None
 
 
-def test_no_wait_is_longer_than_half_a_minute(store: Store) -> None:
+def test_no_wait_is_longer_than_half_a_minute(store: JobStore) -> None:
     carrying, record = carrier(store, NOWHERE), queued(store)
     assert max(carrying._wait(record, tries) for tries in range(1, 40)) <= 30.0
 
 
-def test_what_the_database_refuses_is_not_tried_again(store: Store, tmp_path: Path) -> None:
+def test_what_the_database_refuses_is_not_tried_again(store: JobStore, tmp_path: Path) -> None:
     (tmp_path / "rows.db").touch()
     record = queued(store, "SELECT nothing FROM nowhere")
     assert attempt(store, carrier(store, Connection("main", f"sqlite:///{tmp_path}/rows.db")), record) is None
@@ -74,14 +74,14 @@ def test_what_the_database_refuses_is_not_tried_again(store: Store, tmp_path: Pa
     assert ended.error.retryable is False
 
 
-def test_an_export_canceled_before_its_attempt_is_not_begun(store: Store) -> None:
+def test_an_export_canceled_before_its_attempt_is_not_begun(store: JobStore) -> None:
     record = queued(store)
     store.move(record.id, "canceled")
     assert store.claim(record.id, attempts_max=10) is None
     assert (store.get(record.id).status, store.get(record.id).attempts) == ("canceled", 0)
 
 
-def test_attempts_that_workers_lost_have_a_reason_and_use_up_no_try(store: Store) -> None:
+def test_attempts_that_workers_lost_have_a_reason_and_use_up_no_try(store: JobStore) -> None:
     record, carrying = queued(store), carrier(store, NOWHERE)
     for _ in range(4):  # of workers that were killed
         assert store.claim(record.id, attempts_max=10) is not None
@@ -93,7 +93,7 @@ def test_attempts_that_workers_lost_have_a_reason_and_use_up_no_try(store: Store
     assert store.get(record.id).attempts == 7
 
 
-def test_an_export_over_which_every_worker_died_says_so_for_each(store: Store) -> None:
+def test_an_export_over_which_every_worker_died_says_so_for_each(store: JobStore) -> None:
     record = queued(store)
     for _ in range(10):
         assert store.claim(record.id, attempts_max=10) is not None

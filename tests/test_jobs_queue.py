@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from fluxport.auth.caller import Caller
 from fluxport.jobs import queue
 from fluxport.jobs.request import ExportRequest
-from fluxport.jobs.store import Record, Store
+from fluxport.jobs.store import JobStore, Record
 from fluxport.jobs.wake import Wake
 from fluxport.spec import ExportSpec
 from fluxport.tables import connect, database_now, executors, tells
@@ -28,27 +28,27 @@ CREATE = """
 import sys
 from fluxport.jobs.request import ExportRequest
 from fluxport.auth.caller import Caller
-from fluxport.jobs.store import Store
+from fluxport.jobs.store import JobStore
 from fluxport.spec import ExportSpec
 sys.stdin.readline()
-Store(sys.argv[1]).create(
+JobStore(sys.argv[1]).create(
     ExportRequest(ExportSpec("SELECT 1")), Caller("ann"), door="native", active_max=9, queue_max=9
 )
 """
 
 
-def asked(store: Store, caller: Caller = ANN, *, connection: str = "main", **given: Any) -> Record:
+def asked(store: JobStore, caller: Caller = ANN, *, connection: str = "main", **given: Any) -> Record:
     request = ExportRequest(ExportSpec("SELECT 1", connection=connection), **given)
     return store.create(request, caller, door="native", active_max=99, queue_max=99)[0]
 
 
-def taken(store: Store, worker: str, queries_max: dict[str, int], most: int = 99) -> set[str]:
+def taken(store: JobStore, worker: str, queries_max: dict[str, int], most: int = 99) -> set[str]:
     with store.engine.begin() as connection:
         records, _ = store.take(connection, worker, queries_max, most, attempts_max=9)
     return {record.id for record in records}
 
 
-def test_a_connection_is_read_by_no_more_than_it_may_be_over_all_workers(store: Store) -> None:
+def test_a_connection_is_read_by_no_more_than_it_may_be_over_all_workers(store: JobStore) -> None:
     main = [asked(store).id for _ in range(5)]
     other = asked(store, connection="other").id
     assert taken(store, "one", {"main": 3, "other": 1}, most=2) < {*main, other}
@@ -57,7 +57,7 @@ def test_a_connection_is_read_by_no_more_than_it_may_be_over_all_workers(store: 
     assert taken(store, "three", {"unknown": 9}) == set()
 
 
-def test_owners_take_turns_and_priority_decides_among_ones_own(store: Store, clock: Clock) -> None:
+def test_owners_take_turns_and_priority_decides_among_ones_own(store: JobStore, clock: Clock) -> None:
     def later(caller: Caller, **given: Any) -> str:
         clock.now += 1
         return asked(store, caller, **given).id
@@ -68,7 +68,7 @@ def test_owners_take_turns_and_priority_decides_among_ones_own(store: Store, clo
     assert order == [urgent, bobs, first, second]
 
 
-def test_an_export_that_ended_has_no_place_and_its_targets_wait_to_be_told(store: Store) -> None:
+def test_an_export_that_ended_has_no_place_and_its_targets_wait_to_be_told(store: JobStore) -> None:
     notify = {"email": ["a@example.com", "b@example.com"], "webhook": "https://example.com/"}
     done, stopped = asked(store, notify=notify), asked(store, notify=notify)
     taken(store, "worker", {"main": 2})
@@ -95,7 +95,7 @@ def test_an_export_that_ended_has_no_place_and_its_targets_wait_to_be_told(store
     assert A_MINUTE_S <= tell_s < A_MINUTE_S + 60
 
 
-def test_what_a_worker_without_a_heartbeat_had_is_given_back(store: Store) -> None:
+def test_what_a_worker_without_a_heartbeat_had_is_given_back(store: JobStore) -> None:
     told, export = asked(store, notify={"webhook": "https://example.com/"}), asked(store)
     with store.engine.begin() as connection:
         now = database_now(connection)
@@ -118,7 +118,7 @@ def test_what_a_worker_without_a_heartbeat_had_is_given_back(store: Store) -> No
     assert taken(store, "silent", {"main": 1}) == {export.id}
 
 
-def test_what_a_worker_took_without_knowing_it_is_given_back_and_the_rest_is_not(store: Store) -> None:
+def test_what_a_worker_took_without_knowing_it_is_given_back_and_the_rest_is_not(store: JobStore) -> None:
     ended = asked(store, notify={"email": ["a@example.com", "b@example.com"]})
     store.move(ended.id, "failed")
     for _ in range(3):
@@ -137,7 +137,7 @@ def test_what_a_worker_took_without_knowing_it_is_given_back_and_the_rest_is_not
     assert taken(store, "worker", {"main": 9}) == known | unknown
 
 
-def test_a_worker_is_woken_by_another_process_and_by_its_own(store: Store, url: str) -> None:
+def test_a_worker_is_woken_by_another_process_and_by_its_own(store: JobStore, url: str) -> None:
     with closing(Wake(store.engine)) as wake, ThreadPoolExecutor(1) as threads:
         wake.wait(0.0)  # PostgreSQL: listening begins
         other = subprocess.Popen([sys.executable, "-c", CREATE, url], stdin=subprocess.PIPE)
@@ -163,7 +163,7 @@ def test_a_session_that_was_lost_before_it_listens_is_tried_again() -> None:
         engine.dispose()
 
 
-def test_wakes_from_before_it_sleeps_are_not_lost(store: Store) -> None:
+def test_wakes_from_before_it_sleeps_are_not_lost(store: JobStore) -> None:
     with closing(Wake(store.engine)) as wake, ThreadPoolExecutor(1) as threads:
         wake.wait(0.0)
         for cause in (wake.wake, lambda: asked(store)):

@@ -24,7 +24,7 @@ from fluxport.jobs.exports import Exports, ExportsOptions
 from fluxport.jobs.outcome import Result
 from fluxport.jobs.request import ExportRequest
 from fluxport.jobs.states import Status
-from fluxport.jobs.store import Record, Store
+from fluxport.jobs.store import JobStore, Record
 from fluxport.sinks.memory import MemorySink
 from fluxport.spec import ExportSpec
 from fluxport.tables import exports, transaction
@@ -47,12 +47,14 @@ def asked(**given: Any) -> ExportRequest:
     return ExportRequest(ExportSpec("SELECT 1", **given))
 
 
-def created(store: Store, caller: Caller = ANN, *, active_max: int = 100, queue_max: int = 100, **given: Any) -> Record:
+def created(
+    store: JobStore, caller: Caller = ANN, *, active_max: int = 100, queue_max: int = 100, **given: Any
+) -> Record:
     record, _ = store.create(asked(), caller, door="native", active_max=active_max, queue_max=queue_max, **given)
     return record
 
 
-def brought_to(store: Store, status: Status) -> Record:
+def brought_to(store: JobStore, status: Status) -> Record:
     record = created(store)
     for step in WAYS[status]:
         record = store.move(record.id, step)
@@ -63,7 +65,7 @@ def brought_to(store: Store, status: Status) -> Record:
 @pytest.mark.parametrize("before", get_args(Status))
 @pytest.mark.parametrize("after", get_args(Status))
 def test_a_state_follows_another_where_the_table_says_so_and_nowhere_else(
-    store: Store, before: Status, after: Status
+    store: JobStore, before: Status, after: Status
 ) -> None:
     record = brought_to(store, before)
     if after in FOLLOWS[before]:
@@ -74,7 +76,7 @@ def test_a_state_follows_another_where_the_table_says_so_and_nowhere_else(
         assert store.get(record.id).status == before
 
 
-def test_an_attempt_whose_fence_is_old_changes_nothing(store: Store) -> None:
+def test_an_attempt_whose_fence_is_old_changes_nothing(store: JobStore) -> None:
     record = created(store)
     first, second = store.claim(record.id, attempts_max=9), store.claim(record.id, attempts_max=9)
     assert first is not None
@@ -92,7 +94,7 @@ def test_an_attempt_whose_fence_is_old_changes_nothing(store: Store) -> None:
     assert store.move(record.id, "completed", fence=second.fence, rows=6).rows == 6
 
 
-def test_two_workers_never_share_one_of_ten_thousand_exports(store: Store, url: str) -> None:
+def test_two_workers_never_share_one_of_ten_thousand_exports(store: JobStore, url: str) -> None:
     count = 10_000 if url.startswith("sqlite") else 2_000
     row = {
         "owner": "ann", "door": "native", "scope": "sql:main", "stored": True, "status": "queued",
@@ -117,7 +119,7 @@ def test_two_workers_never_share_one_of_ten_thousand_exports(store: Store, url: 
     ("limits", "accepted", "error"), [({"active_max": 5}, 5, TooMany), ({"queue_max": 7}, 7, Unavailable)]
 )
 def test_fifty_that_ask_at_once_never_get_more_than_the_limit(
-    store: Store, limits: dict[str, Any], accepted: int, error: type[FluxportError]
+    store: JobStore, limits: dict[str, Any], accepted: int, error: type[FluxportError]
 ) -> None:
     def ask(_: int) -> FluxportError | None:
         try:
@@ -134,7 +136,7 @@ def test_fifty_that_ask_at_once_never_get_more_than_the_limit(
     assert all(refusal.retry_after_s for refusal in refusals)
 
 
-def test_a_limit_is_of_one_user_and_of_what_has_not_ended(store: Store) -> None:
+def test_a_limit_is_of_one_user_and_of_what_has_not_ended(store: JobStore) -> None:
     first = created(store, active_max=1)
     with pytest.raises(TooMany):
         created(store, active_max=1)
@@ -145,7 +147,7 @@ def test_a_limit_is_of_one_user_and_of_what_has_not_ended(store: Store) -> None:
         created(store, active_max=1)
 
 
-def test_whoever_only_reads_waits_for_no_writer(store: Store) -> None:
+def test_whoever_only_reads_waits_for_no_writer(store: JobStore) -> None:
     record = created(store)
     with transaction(store.engine) as writing:
         writing.execute(sa.update(exports).values(rows=7))
@@ -155,7 +157,7 @@ def test_whoever_only_reads_waits_for_no_writer(store: Store) -> None:
     assert store.get(record.id).rows == 7
 
 
-def test_one_key_is_one_export_however_many_ask_at_once(store: Store) -> None:
+def test_one_key_is_one_export_however_many_ask_at_once(store: JobStore) -> None:
     with ThreadPoolExecutor(20) as callers:
         records = list(callers.map(lambda _: created(store, idempotency=("key", "digest")), range(20)))
     assert len({record.id for record in records}) == 1
@@ -164,7 +166,7 @@ def test_one_key_is_one_export_however_many_ask_at_once(store: Store) -> None:
     assert created(store, BOB, idempotency=("key", "digest")).id != records[0].id
 
 
-def test_what_ended_long_ago_is_forgotten_and_what_has_a_file_is_not(store: Store, clock: Clock) -> None:
+def test_what_ended_long_ago_is_forgotten_and_what_has_a_file_is_not(store: JobStore, clock: Clock) -> None:
     kept = brought_to(store, "completed")
     gone = [brought_to(store, status) for status in ("failed", "canceled", "expired")]
     clock.now += 10 * DAY_S
@@ -181,7 +183,7 @@ def test_what_ended_long_ago_is_forgotten_and_what_has_a_file_is_not(store: Stor
     assert {line["export_id"] for line in store.audit_page()} == {recent.id}
 
 
-def test_a_stream_whose_process_died_is_found_by_its_age(store: Store, clock: Clock) -> None:
+def test_a_stream_whose_process_died_is_found_by_its_age(store: JobStore, clock: Clock) -> None:
     lost = store.create_stream(str(uuid.uuid4()), ExportSpec("SELECT 1"), ANN)
     clock.now += 100
     running = store.create_stream(str(uuid.uuid4()), ExportSpec("SELECT 1"), ANN)
@@ -190,7 +192,7 @@ def test_a_stream_whose_process_died_is_found_by_its_age(store: Store, clock: Cl
     assert running.id not in store.lost_streams(0)
 
 
-def test_files_past_their_time_expire_once(store: Store, clock: Clock) -> None:
+def test_files_past_their_time_expire_once(store: JobStore, clock: Clock) -> None:
     record = created(store)
     store.move(record.id, "running")
     store.move(record.id, "completed", expires_at=clock.now + 60)
@@ -222,7 +224,7 @@ SPECS = (
     ],
 )
 def test_a_key_sees_of_its_user_what_its_scopes_would_let_it_make(
-    store: Store, scopes: Collection[str], seen: set[str]
+    store: JobStore, scopes: Collection[str], seen: set[str]
 ) -> None:
     for owner, key_id in itertools.product((ANN, BOB), ("k1", "k2", None)):
         for spec in SPECS:
@@ -245,7 +247,7 @@ def test_a_key_sees_of_its_user_what_its_scopes_would_let_it_make(
                     store.page(caller, starting_after=record.id)
 
 
-def test_an_idempotency_key_is_no_way_to_what_another_key_made(store: Store) -> None:
+def test_an_idempotency_key_is_no_way_to_what_another_key_made(store: JobStore) -> None:
     first = Caller("ann", key_id="k1", scopes=frozenset({"sql:*"}), own_results=True)
     made = created(store, first, idempotency=("once", "0" * 64))
     assert created(store, first, idempotency=("once", "0" * 64)).id == made.id
@@ -254,7 +256,7 @@ def test_an_idempotency_key_is_no_way_to_what_another_key_made(store: Store) -> 
 
 
 def test_an_expired_file_that_cannot_be_deleted_keeps_no_other_from_being(
-    store: Store, caplog: pytest.LogCaptureFixture
+    store: JobStore, caplog: pytest.LogCaptureFixture
 ) -> None:
     sink = MemorySink()
     for name in ("gone", "local"):

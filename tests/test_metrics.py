@@ -20,7 +20,7 @@ from fluxport.error_codes import Failure
 from fluxport.errors import Unavailable
 from fluxport.jobs.outcome import Result
 from fluxport.jobs.request import ExportRequest
-from fluxport.jobs.store import Record, Store
+from fluxport.jobs.store import JobStore, Record
 from fluxport.spec import ExportSpec
 from fluxport.telemetry import metrics
 from fluxport.telemetry.measures import COUNTED, Ended, Rise, ended, observed, rise
@@ -57,17 +57,17 @@ class Clock:
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[JobStore]:
     with contextlib.ExitStack() as stack:
         postgres = request.param == "postgres"
         url = stack.enter_context(scratch_postgres()).url if postgres else f"sqlite:///{tmp_path}/fluxport.db"
-        made = Store(url, clock=Clock())
+        made = JobStore(url, clock=Clock())
         stack.callback(made.close)
         made.create_tables()
         yield made
 
 
-def created(store: Store, **given: Any) -> Record:
+def created(store: JobStore, **given: Any) -> Record:
     record, _ = store.create(
         ExportRequest(ExportSpec("SELECT 1", **given)),
         Caller("ann"),
@@ -78,7 +78,7 @@ def created(store: Store, **given: Any) -> Record:
     return record
 
 
-def told(store: Store) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
+def told(store: JobStore) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
     """Every sample of the stored metrics, by name and labels."""
     text = metrics.exposition(store.measured).decode()
     families = text_string_to_metric_families(text)
@@ -113,7 +113,7 @@ def test_an_observation_is_in_the_first_bucket_that_holds_it(value: float) -> No
     assert bucket == rise("export_duration_seconds_bucket", le="+Inf" if first == float("inf") else str(float(first)))
 
 
-def test_every_promised_name_is_told_from_the_start(store: Store) -> None:
+def test_every_promised_name_is_told_from_the_start(store: JobStore) -> None:
     names = {family.name for family in text_string_to_metric_families(metrics.exposition(store.measured).decode())}
     assert names >= NAMES
     assert told(store)["export_records_processed_total", ()] == 0
@@ -127,7 +127,7 @@ def test_every_metric_of_ours_is_on_the_page_for_operators() -> None:
     assert {name for name in told if not name.startswith("process_")} == written
 
 
-def test_the_gauges_are_the_exports_that_wait_and_run_now(store: Store) -> None:
+def test_the_gauges_are_the_exports_that_wait_and_run_now(store: JobStore) -> None:
     first, _ = created(store), created(store)
     store.claim(first.id, attempts_max=10)
     assert told(store)["export_queued_tasks", ()] == 1
@@ -136,7 +136,7 @@ def test_the_gauges_are_the_exports_that_wait_and_run_now(store: Store) -> None:
     assert told(store)["export_active_tasks", ()] == 0
 
 
-def test_exports_are_counted_as_they_end_and_attempts_as_they_begin_again(store: Store) -> None:
+def test_exports_are_counted_as_they_end_and_attempts_as_they_begin_again(store: JobStore) -> None:
     assert isinstance(store.clock, Clock)
     good, bad = created(store, format="xlsx"), created(store)
     store.claim(bad.id, attempts_max=10)
@@ -166,7 +166,7 @@ def test_exports_are_counted_as_they_end_and_attempts_as_they_begin_again(store:
     assert found["fluxport_rows_per_second_sum", labels] == 20_000
 
 
-def test_exports_that_end_at_once_are_all_counted(store: Store) -> None:
+def test_exports_that_end_at_once_are_all_counted(store: JobStore) -> None:
     records = [created(store) for _ in range(40)]
     for record in records:
         store.claim(record.id, attempts_max=10)

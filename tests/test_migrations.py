@@ -17,7 +17,7 @@ import sqlalchemy as sa
 
 from fluxport import migrations
 from fluxport.errors import Broken, Refused
-from fluxport.jobs.store import Store
+from fluxport.jobs.store import JobStore
 from fluxport.migrations import NONE, STEPS, missing, recorded, recorded_at, upgrade
 from fluxport.tables import connect, metadata, reading
 from identity_support import DATABASES, database_url
@@ -262,9 +262,9 @@ def test_many_that_start_at_once_on_an_empty_database_all_start(kind: str, tmp_p
 def test_a_start_with_current_tables_asks_one_question(kind: str, tmp_path: Path) -> None:
     asked: list[str] = []
     with database_url(kind, tmp_path) as url:
-        with closing(Store(url, clock=time.time)) as store:
+        with closing(JobStore(url, clock=time.time)) as store:
             store.create_tables()
-        with closing(Store(url, clock=time.time)) as store:
+        with closing(JobStore(url, clock=time.time)) as store:
             with store.engine.connect():
                 pass  # what SQLAlchemy asks of each new server
             sa.event.listen(store.engine, "before_cursor_execute", lambda *given: asked.append(given[2]))

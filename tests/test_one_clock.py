@@ -13,7 +13,7 @@ from fluxport.auth.caller import Caller
 from fluxport.auth.signing import sign_v2
 from fluxport.errors import Unavailable
 from fluxport.jobs.request import ExportRequest
-from fluxport.jobs.store import Record, Store
+from fluxport.jobs.store import JobStore, Record
 from fluxport.spec import ExportSpec
 from postgres_support import PostgresDatabase, scratch_postgres
 from service_support import SECRET, service
@@ -34,13 +34,13 @@ def database_of_another_time(ahead_s: float) -> Iterator[PostgresDatabase]:
         yield made
 
 
-def opened(url: str) -> Store:
-    store = Store(url)
+def opened(url: str) -> JobStore:
+    store = JobStore(url)
     store.create_tables()
     return store
 
 
-def completed(store: Store, keep_s: float) -> Record:
+def completed(store: JobStore, keep_s: float) -> Record:
     record, _ = store.create(
         ExportRequest(ExportSpec("SELECT 1")),
         Caller("ann"),

@@ -13,7 +13,7 @@ from fluxport.error_codes import Failure
 from fluxport.errors import Conflict, TooMany, Unprocessable
 from fluxport.jobs.exports import Exports, ExportsOptions
 from fluxport.jobs.pushes import Pushes
-from fluxport.jobs.store import Record, Store
+from fluxport.jobs.store import JobStore, Record
 from fluxport.sinks.memory import MemorySink
 from fluxport.spec import ExportSpec
 from identity_support import DATABASES, Clock, database_url, empty_store
@@ -25,21 +25,21 @@ SPEC = ExportSpec(connection="push", pushed=[{"name": "a", "type": "string"}])
 
 
 @pytest.fixture(params=DATABASES)
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[JobStore]:
     with database_url(request.param, tmp_path) as url, empty_store(url, Clock()) as found:
         yield found
 
 
-def begun(store: Store, key: tuple[str, str] = ("push:a", "1"), caller: Caller = CALLER) -> tuple[Record, bool]:
+def begun(store: JobStore, key: tuple[str, str] = ("push:a", "1"), caller: Caller = CALLER) -> tuple[Record, bool]:
     return store.create_push(SPEC, caller, door="grpc", key=key, held_until=store.clock() + HELD_S)
 
 
-def pushes(store: Store) -> Pushes:
+def pushes(store: JobStore) -> Pushes:
     exports = Exports({}, {"local": MemorySink()}, store, ExportsOptions())
     return Pushes(exports, store="local", keep_s=60)
 
 
-def test_a_push_that_no_process_holds_any_more_is_failed_by_whoever_looks_next(store: Store) -> None:
+def test_a_push_that_no_process_holds_any_more_is_failed_by_whoever_looks_next(store: JobStore) -> None:
     record, _ = begun(store)
     assert store.claim(record.id, attempts_max=1) is not None
     looking = pushes(store)
@@ -55,7 +55,7 @@ def test_a_push_that_no_process_holds_any_more_is_failed_by_whoever_looks_next(s
     looking.close()
 
 
-def test_a_push_that_is_held_stays(store: Store) -> None:
+def test_a_push_that_is_held_stays(store: JobStore) -> None:
     record, _ = begun(store)
     store.clock.now += HELD_S - 1  # type: ignore[attr-defined]  # the clock that the test made
     store.hold_pushes([record.id], store.clock() + HELD_S)
@@ -63,7 +63,7 @@ def test_a_push_that_is_held_stays(store: Store) -> None:
     assert store.lost_pushes() == []
 
 
-def test_a_key_names_one_push_until_that_has_failed(store: Store) -> None:
+def test_a_key_names_one_push_until_that_has_failed(store: JobStore) -> None:
     record, new = begun(store)
     assert new
     again, new = begun(store)
@@ -75,7 +75,7 @@ def test_a_key_names_one_push_until_that_has_failed(store: Store) -> None:
     assert (other.id != record.id, new) == (True, True)
 
 
-def test_a_key_with_a_limit_of_its_own_begins_no_more_than_that(store: Store) -> None:
+def test_a_key_with_a_limit_of_its_own_begins_no_more_than_that(store: JobStore) -> None:
     caller = replace(CALLER, active_max=1)
     begun(store, caller=caller)
     with pytest.raises(TooMany):

@@ -10,7 +10,7 @@ import pytest
 from fluxport.auth.replay import SharedReplays
 from fluxport.auth.signing import Signed
 from fluxport.errors import Unauthorized, Unavailable
-from fluxport.jobs.store import Store
+from fluxport.jobs.store import JobStore
 from fluxport.tables import connect
 from postgres_support import PostgresDatabase, scratch_postgres
 
@@ -22,7 +22,7 @@ NOW = 1_767_225_600.0
 @pytest.fixture(scope="module")
 def database() -> Iterator[PostgresDatabase]:
     with scratch_postgres() as made:
-        store = Store(made.url)
+        store = JobStore(made.url)
         store.create_tables()
         store.close()
         yield made

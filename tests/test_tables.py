@@ -12,14 +12,14 @@ import sqlalchemy as sa
 
 from fluxport.auth.keys import Keys
 from fluxport.errors import Unavailable
-from fluxport.jobs.store import Store
+from fluxport.jobs.store import JobStore
 from fluxport.tables import connect, probes, reading, transaction
 from identity_support import Clock
 
 PROBE = sa.insert(probes).values(id=7, at=0.0, filling="x")
 
 
-def test_nothing_can_be_written_while_reading(store: Store, url: str) -> None:
+def test_nothing_can_be_written_while_reading(store: JobStore, url: str) -> None:
     engine = connect(url, pool_size=1)
     for _ in range(2):
         with pytest.raises(Unavailable), reading(engine) as connection:
@@ -31,7 +31,7 @@ def test_nothing_can_be_written_while_reading(store: Store, url: str) -> None:
 
 
 def test_the_use_of_a_key_is_recorded_by_the_next_one_if_it_would_have_to_wait(tmp_path: Path, clock: Clock) -> None:
-    with closing(Store(f"sqlite:///{tmp_path}/fluxport.db", clock=clock)) as store:
+    with closing(JobStore(f"sqlite:///{tmp_path}/fluxport.db", clock=clock)) as store:
         store.create_tables()
         keys = Keys(store.engine, clock=clock)
         token = keys.create("nightly", "ann", ["sql:*"], expires_s=None)[1]

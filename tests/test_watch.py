@@ -12,7 +12,7 @@ import pytest
 from fluxport.auth.caller import Caller
 from fluxport.errors import Unavailable
 from fluxport.jobs.request import ExportRequest
-from fluxport.jobs.store import Happened, Store
+from fluxport.jobs.store import Happened, JobStore
 from fluxport.jobs.watch import News, Watch
 from fluxport.spec import ExportSpec
 
@@ -23,7 +23,7 @@ WAIT_S = 30
 class Looks:
     """What a store was asked, in order; fails while ``away`` is set."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: JobStore) -> None:
         self.asked: list[dict[str, int]] = []
         self.away = threading.Event()
         self._store = store
@@ -47,7 +47,7 @@ class Looks:
 
 
 @pytest.fixture
-def looks(store: Store) -> Looks:
+def looks(store: JobStore) -> Looks:
     return Looks(store)
 
 
@@ -58,7 +58,7 @@ def watch(looks: Looks) -> Iterator[Watch]:
     made.close(Unavailable("The test is over."))
 
 
-def running(store: Store) -> str:
+def running(store: JobStore) -> str:
     request = ExportRequest(ExportSpec("SELECT 1"))
     record = store.create(request, ANN, door="native", active_max=999, queue_max=999)[0]
     store.claim(record.id, attempts_max=3)
@@ -69,7 +69,7 @@ def seqs(news: Future[News]) -> list[int]:
     return [event.seq for event in news.result(WAIT_S).events]
 
 
-def test_each_listener_gets_the_events_that_it_does_not_have(store: Store, watch: Watch) -> None:
+def test_each_listener_gets_the_events_that_it_does_not_have(store: JobStore, watch: Watch) -> None:
     first, other = running(store), running(store)
     for rows in (1, 2, 3):
         store.progress(first, 1, "reading", rows, 0)
@@ -82,7 +82,7 @@ def test_each_listener_gets_the_events_that_it_does_not_have(store: Store, watch
     assert not waits.done()
 
 
-def test_the_end_is_the_last_news(store: Store, watch: Watch) -> None:
+def test_the_end_is_the_last_news(store: JobStore, watch: Watch) -> None:
     export_id = running(store)
     store.progress(export_id, 1, "reading", 1, 0)
     assert watch.after(export_id, 0).result(WAIT_S).over is False
@@ -94,12 +94,12 @@ def test_the_end_is_the_last_news(store: Store, watch: Watch) -> None:
     assert watch.now(export_id, 0).over
 
 
-def test_an_export_that_was_forgotten_has_no_more_news(store: Store, watch: Watch) -> None:
+def test_an_export_that_was_forgotten_has_no_more_news(store: JobStore, watch: Watch) -> None:
     assert watch.after("none", 5).result(WAIT_S) == News([], True)
     assert watch.now("none", 0) == News([], True)
 
 
-def test_many_listeners_are_one_question_and_none_is_none(store: Store, watch: Watch, looks: Looks) -> None:
+def test_many_listeners_are_one_question_and_none_is_none(store: JobStore, watch: Watch, looks: Looks) -> None:
     ids = [running(store) for _ in range(3)]
     listeners = [watch.after(export_id, seq) for seq in (0, 1, 2) for export_id in ids for _ in range(20)]
     looks.wait(2)
@@ -116,7 +116,7 @@ def test_many_listeners_are_one_question_and_none_is_none(store: Store, watch: W
     assert len(looks.asked) == seen + 1
 
 
-def test_listeners_wait_while_the_database_is_away(store: Store, watch: Watch, looks: Looks) -> None:
+def test_listeners_wait_while_the_database_is_away(store: JobStore, watch: Watch, looks: Looks) -> None:
     export_id = running(store)
     looks.away.set()
     waits = watch.after(export_id, 0)
@@ -127,7 +127,7 @@ def test_listeners_wait_while_the_database_is_away(store: Store, watch: Watch, l
     assert seqs(waits) == [1]
 
 
-def test_more_events_than_one_look_takes_come_in_parts(store: Store) -> None:
+def test_more_events_than_one_look_takes_come_in_parts(store: JobStore) -> None:
     watch = Watch(partial(store.happened, most=2))
     export_id, other = sorted([running(store), running(store)])
     for rows in (1, 2, 3):
@@ -145,7 +145,7 @@ def test_more_events_than_one_look_takes_come_in_parts(store: Store) -> None:
     watch.close(Unavailable("The test is over."))
 
 
-def test_whoever_listens_when_it_is_closed_gets_the_reason(store: Store, watch: Watch) -> None:
+def test_whoever_listens_when_it_is_closed_gets_the_reason(store: JobStore, watch: Watch) -> None:
     before = watch.after(running(store), 0)
     watch.close(Unavailable("It ends.", code="closing"))
     for news in (before, watch.after("none", 0)):

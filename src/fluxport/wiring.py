@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from fluxport.jobs.links import Links
     from fluxport.jobs.pushes import AdmissionOptions, Pushes
     from fluxport.jobs.schedule import Schedule
-    from fluxport.jobs.store import Record, Store
+    from fluxport.jobs.store import JobStore, Record
     from fluxport.jobs.tell import Teller
     from fluxport.stages import Sink, Source
 
@@ -141,7 +141,7 @@ class Service:
     callers: Callers
     links: Links
     pushes: Pushes | None
-    _store: Store
+    _store: JobStore
     _ingests: list[Ingest]
     stopped: threading.Event = field(default_factory=threading.Event)
     grpc_port: int | None = None
@@ -171,21 +171,21 @@ class Service:
         self._store.close()
 
 
-def database(config: Config, **pool: Any) -> Store:
+def database(config: Config, **pool: Any) -> JobStore:
     """The store of exports, its tables made; ``pool`` as :func:`fluxport.tables.connect` takes it."""
-    from fluxport.jobs.store import Store
+    from fluxport.jobs.store import JobStore
 
     if config.database == "memory":
         raise Refused(
             "The database 'memory' is one service's own: set 'database' to sqlite:///FILE or postgresql://... instead.",
             code="not_shared",
         )
-    store = Store(config.database, **pool)
+    store = JobStore(config.database, **pool)
     store.create_tables()
     return store
 
 
-def exports_of(config: Config, store: Store) -> Exports:
+def exports_of(config: Config, store: JobStore) -> Exports:
     from fluxport.jobs.exports import Exports, ExportsOptions
     from fluxport.jobs.spool import SpoolOptions
 
@@ -386,7 +386,7 @@ def _check_schedule(exports: Exports, schedule: Schedule) -> None:
         raise Refused(f"Schedule {schedule.name!r}: {error.message}", code="bad_configuration") from None
 
 
-def identity(config: Config, store: Store) -> tuple[SignIn, Callers]:
+def identity(config: Config, store: JobStore) -> tuple[SignIn, Callers]:
     """Who may sign in, and who may call."""
     from fluxport.auth.keys import Keys
     from fluxport.auth.rate import Rate
@@ -452,7 +452,7 @@ def schedules(config: Config) -> dict[str, Schedule]:
     }
 
 
-def teller(config: Config, store: Store, stores: Mapping[str, Sink], draining: threading.Event) -> Teller:
+def teller(config: Config, store: JobStore, stores: Mapping[str, Sink], draining: threading.Event) -> Teller:
     """What tells that exports have ended: the mail server, the webhooks' secrets, links that work as long as files."""
     from fluxport.jobs.tell import Teller
 
@@ -491,7 +491,7 @@ def webhook_options(config: Config) -> WebhookOptions:
     return WebhookOptions(allow=tuple(config.webhooks.allow), http_allowed=config.webhooks.http_allowed)
 
 
-def _replays(config: Config, store: Store) -> Replays | SharedReplays:
+def _replays(config: Config, store: JobStore) -> Replays | SharedReplays:
     """Beside an SQLite file: used signatures are many small writes that nothing else should wait for. In PostgreSQL
     they are in the database, as other machines must know of them."""
     from fluxport.auth.replay import Replays, SharedReplays

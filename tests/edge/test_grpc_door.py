@@ -35,7 +35,7 @@ from fluxport.auth.scopes import EVERYTHING
 from fluxport.grpc import export_pb2 as pb
 from fluxport.grpc import export_pb2_grpc as pb_grpc
 from fluxport.jobs.request import ExportRequest
-from fluxport.jobs.store import Store
+from fluxport.jobs.store import JobStore
 from fluxport.spec import ExportSpec
 from grpc_support import COLUMNS, ROW, SECRET, Door, batch, door, metadata, new_key, outcome, people
 from own_certificates import make_certificates
@@ -330,7 +330,7 @@ def test_tasks_of_others_and_tasks_that_never_were_are_not_found(shop: Door) -> 
 
 
 def test_a_key_sees_and_cancels_no_export_that_its_scopes_and_settings_hide(shop: Door) -> None:
-    store = Store(f"sqlite:///{shop.folder}/fluxport.db")
+    store = JobStore(f"sqlite:///{shop.folder}/fluxport.db")
     asked, ann = ExportRequest(ExportSpec("SELECT 1")), Caller("shop", scopes=EVERYTHING)
     of_sql = store.create(asked, ann, door="native", active_max=9, queue_max=9)[0].id
     key = Keys(store.engine).create("modest", "shop", ["push"], expires_s=None, own_results=True)[1]

@@ -20,7 +20,7 @@ import pytest
 from click.testing import CliRunner
 
 from fluxport.cli import root
-from fluxport.jobs.store import Store
+from fluxport.jobs.store import JobStore
 from identity_support import new_key
 from service_support import SECRET, Client, emulator, service
 
@@ -696,7 +696,7 @@ def test_what_was_done_to_keys_and_users_and_who_signed_in_is_in_the_audit(clien
     fluxport(folder, "users", "password", "heidi", "--password-stdin", typed="another long password")
     sign_in(client.base, "heidi", PASSWORD)
     fluxport(folder, "users", "remove", "heidi")
-    store = Store(f"sqlite:///{folder}/fluxport.db")
+    store = JobStore(f"sqlite:///{folder}/fluxport.db")
     lines = store.audit_page(owner="heidi")
     store.close()
     assert [(line["action"], line["outcome"]) for line in reversed(lines)] == [

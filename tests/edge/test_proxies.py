@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.flight as fl
 import pytest
 
-from fluxport.jobs.store import Store
+from fluxport.jobs.store import JobStore
 from fluxport.samples import create_sample
 from grpc_support import door, metadata, people
 from proxies import nginx
@@ -26,7 +26,7 @@ CLIENT = "203.0.113.7"
 
 def audited(folder: Path, action: str) -> list[str]:
     """The addresses of the audit's lines, newest first."""
-    store = Store(f"sqlite:///{folder}/fluxport.db")
+    store = JobStore(f"sqlite:///{folder}/fluxport.db")
     try:
         return [line["address"] for line in store.audit_page(action=action)]
     finally:

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import pytest
 import sqlalchemy as sa
 
-from fluxport.jobs.store import Store
+from fluxport.jobs.store import JobStore
 from fluxport.tables import connect, exports, reading
 from identity_support import DATABASES, database_url
 from older_support import BEFORE_VERSIONS, KEY, QUERY, ROWS, SESSION, older_database
@@ -102,7 +102,7 @@ def test_a_file_is_downloaded_by_a_new_link(upgraded: Upgraded) -> None:
 
 
 def test_a_link_that_was_used_stays_used(upgraded: Upgraded) -> None:
-    with closing(Store(upgraded.url)) as store:
+    with closing(JobStore(upgraded.url)) as store:
         assert store.link_used(hashlib.sha256(b"used").hexdigest())
 
 

@@ -11,7 +11,7 @@ from commit_proxy import CommitProxy
 from fluxport.auth.caller import Caller
 from fluxport.jobs.exports import Exports, ExportsOptions
 from fluxport.jobs.pushes import Pushes, PushRequest
-from fluxport.jobs.store import Store
+from fluxport.jobs.store import JobStore
 from fluxport.sinks.memory import MemorySink
 from fluxport.sources.pushed import PushedColumn, PushedOptions, ReadSource
 from mysql_support import wait_until
@@ -45,7 +45,7 @@ def test_an_export_that_a_worker_took_without_an_answer_is_carried_out(tmp_path:
 def test_a_push_that_was_begun_without_an_answer_is_failed_and_can_be_sent_again() -> None:
     batches = [pa.record_batch({"a": ["x"]})]
     with scratch_postgres() as postgres, CommitProxy(postgres.url, "UPDATE exports SET status") as proxy:
-        store = Store(proxy.url)
+        store = JobStore(proxy.url)
         store.create_tables()
         exports = Exports({}, {"local": MemorySink()}, store, ExportsOptions())
         pushes = Pushes(exports, store="local", keep_s=60)

@@ -30,7 +30,7 @@ pytestmark = [
 ]
 
 # Where the worker of an export of each format dies.
-FIRST_BYTES, STORED = ("fluxport.pipeline", "Tally.add", "return"), ("fluxport.jobs.store", "Store.move", "call")
+FIRST_BYTES, STORED = ("fluxport.pipeline", "Tally.add", "return"), ("fluxport.jobs.store", "JobStore.move", "call")
 DEATHS = {"csv": FIRST_BYTES, "gzip": STORED, "xlsx": FIRST_BYTES, "parquet": STORED}
 
 

@@ -34,7 +34,7 @@ class Point(NamedTuple):
 
 STORE, CARRY, LOCAL, TELL = "fluxport.jobs.store", "fluxport.jobs.carry", "fluxport.sinks.local", "fluxport.jobs.tell"
 POINTS = {
-    "before it is taken": Point(STORE, "Store.take", "call", 1),
+    "before it is taken": Point(STORE, "JobStore.take", "call", 1),
     "taken": Point(CARRY, "Carrier.attempt", "call", 2),
     "planned": Point("fluxport.jobs.exports", "Exports.plan", "return", 2),
     "what others left is removed": Point(CARRY, "Carrier._remove_leftovers", "return", 2),
@@ -44,8 +44,8 @@ POINTS = {
     "it is watched": Point(CARRY, "watch", "call", 2),
     "everything is written": Point(LOCAL, "LocalSink._fill", "return", 2),
     "the file has its name": Point(LOCAL, "LocalSink._publish", "return", 2),
-    "stored, not recorded": Point(STORE, "Store.move", "call", 2),
-    "recorded, not answered": Point(STORE, "Store.move", "return", 1),
+    "stored, not recorded": Point(STORE, "JobStore.move", "call", 2),
+    "recorded, not answered": Point(STORE, "JobStore.move", "return", 1),
     "the attempt is over": Point(CARRY, "Carrier.attempt", "return", 1),
     "before it is told": Point(TELL, "Teller.tell", "call", 1),
     "told, not noted": Point("fluxport.delivery.webhook", "send_webhook", "return", 1, tellings=2),

@@ -16,7 +16,7 @@ import httpx
 import pytest
 
 from fault_proxy import FaultProxy
-from fluxport.jobs.store import Store
+from fluxport.jobs.store import JobStore
 from mysql_support import wait_until
 from service_support import SECRET, Client, children, emulator, process
 
@@ -41,7 +41,7 @@ def running_export(client: Client, stalling: FaultProxy) -> str:
 
 
 def recorded(folder: Path, export_id: str) -> tuple[str, list[str]]:
-    store = Store(f"sqlite:///{folder}/fluxport.db")
+    store = JobStore(f"sqlite:///{folder}/fluxport.db")
     record = store.get(export_id)
     store.close()
     return record.status, [reason.code for reason in record.attempt_errors]
@@ -79,7 +79,7 @@ def test_a_stream_that_a_service_breaks_off_says_that_it_was_the_service(
                 chunks = answer.iter_raw()  # which closes the connection when it is dropped
                 assert len(next(chunks)) > 0
                 end(served, signals)
-    store = Store(f"sqlite:///{tmp_path}/fluxport.db")
+    store = JobStore(f"sqlite:///{tmp_path}/fluxport.db")
     record = store.get(answer.headers["X-Export-Id"])
     store.close()
     assert (record.status, record.error and record.error.code) == ("failed", "closing")

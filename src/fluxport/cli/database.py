@@ -14,7 +14,7 @@ from fluxport.errors import Refused
 
 if TYPE_CHECKING:
     from fluxport.config import Config
-    from fluxport.jobs.store import Store
+    from fluxport.jobs.store import JobStore
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -33,7 +33,7 @@ def json_option(command: Command) -> Command:
 
 
 @contextlib.contextmanager
-def kept_store(config_path: Path | None) -> Iterator[Store]:
+def kept_store(config_path: Path | None) -> Iterator[JobStore]:
     """The store of the configuration's database; Refused if that is gone when the command ends."""
     from fluxport import wiring
 

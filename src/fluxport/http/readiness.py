@@ -14,7 +14,7 @@ from fluxport.errors import Disabled, Unavailable
 from fluxport.http.callers import Callers
 from fluxport.jobs.exports import Exports
 from fluxport.jobs.queue import DEAD_AFTER_S
-from fluxport.jobs.store import Store
+from fluxport.jobs.store import JobStore
 from fluxport.pipeline import as_failure
 from fluxport.plan import Connection
 from fluxport.series import SensorStore
@@ -118,7 +118,7 @@ class Readiness:
         return True
 
 
-def alive(store: Store) -> None:
+def alive(store: JobStore) -> None:
     """Unavailable if workers were there and none of them gives a sign of life any more: exports would wait."""
     silent_s = store.youngest_beat_s()
     if silent_s is not None and silent_s > SILENT_MAX_S:

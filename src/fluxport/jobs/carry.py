@@ -1,6 +1,6 @@
 """One attempt at a stored export: plan, read, encode, store, verify, record. Nothing here knows the queue.
 
-The file is stored under a name of its attempt and counts only once :meth:`Store.move` has recorded it under the
+The file is stored under a name of its attempt and counts only once :meth:`JobStore.move` has recorded it under the
 attempt's fence; whoever loses that race removes its own file, and an attempt that follows a killed one removes what
 that one may have left.
 """
@@ -22,7 +22,7 @@ from fluxport.errors import Broken, Canceled, Conflict, FluxportError
 from fluxport.formats.compress import ZIP
 from fluxport.jobs.outcome import Changes, FailedAttempt, Result, StoredFile
 from fluxport.jobs.states import Phase, Status
-from fluxport.jobs.store import WORKER_LOST, WORKER_STOPPED, Record, Store
+from fluxport.jobs.store import WORKER_LOST, WORKER_STOPPED, JobStore, Record
 from fluxport.loops import background, keep_going
 from fluxport.partfiles import Names, put_parts, remove_parts, whole_name
 from fluxport.pipeline import Part, as_failure
@@ -54,7 +54,7 @@ class CarryOptions:
 class Carrier:
     """What carries out attempts in this process; ``draining`` makes a stopped attempt go back to the queue."""
 
-    store: Store
+    store: JobStore
     stores: Mapping[str, Sink]
     plan: Callable[[ExportSpec, str, str], Export]
     options: CarryOptions = field(default_factory=CarryOptions)
@@ -161,7 +161,7 @@ class Carrier:
         return True
 
 
-def watch(store: Store, record: Record, export: Export, over: threading.Event) -> None:
+def watch(store: JobStore, record: Record, export: Export, over: threading.Event) -> None:
     """Tell how far an attempt is; end its source once the export is canceled or another attempt counts."""
 
     def look() -> None:

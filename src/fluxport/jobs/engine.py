@@ -20,7 +20,7 @@ from fluxport.jobs import queue
 from fluxport.jobs.carry import Carrier
 from fluxport.jobs.clock import Clock
 from fluxport.jobs.schedule import Scheduler
-from fluxport.jobs.store import Record, Store, log_end
+from fluxport.jobs.store import JobStore, Record, log_end
 from fluxport.jobs.tell import Teller
 from fluxport.jobs.wake import Wake
 from fluxport.loops import attempt, background, end_process
@@ -48,7 +48,7 @@ class Worker:
 
     def __init__(
         self,
-        store: Store,
+        store: JobStore,
         carrier: Carrier,
         *,
         workers: int,

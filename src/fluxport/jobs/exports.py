@@ -24,7 +24,7 @@ from fluxport.jobs.request import ExportRequest
 from fluxport.jobs.slots import Reading, Slots
 from fluxport.jobs.spool import Spool, SpoolOptions
 from fluxport.jobs.states import Status
-from fluxport.jobs.store import Record, Store
+from fluxport.jobs.store import JobStore, Record
 from fluxport.jobs.tell import check_notify
 from fluxport.jobs.watch import Watch
 from fluxport.loops import attempt, background
@@ -98,7 +98,7 @@ class Exports:
         self,
         connections: Mapping[str, Connection],
         stores: Mapping[str, Sink],
-        store: Store,
+        store: JobStore,
         options: ExportsOptions,
         datasets: Mapping[str, Dataset] | None = None,
         sensors: Sensors | None = None,

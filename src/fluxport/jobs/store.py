@@ -192,7 +192,7 @@ class Happened(NamedTuple):
     whole: bool
 
 
-class Store:
+class JobStore:
     """The tables, reached by any number of threads and processes."""
 
     def __init__(self, url: str, *, clock: Callable[[], float] | None = None, **pool: Any) -> None:

@@ -20,7 +20,7 @@ from fluxport.delivery.webhook import WebhookEvent, WebhookOptions, check_url, r
 from fluxport.error_codes import Failure
 from fluxport.errors import FluxportError, Refused
 from fluxport.jobs.outcome import Result
-from fluxport.jobs.store import Record, Store
+from fluxport.jobs.store import JobStore, Record
 from fluxport.jobs.view import job_json, unix
 from fluxport.pipeline import as_failure
 from fluxport.stages import Chunks, Sink
@@ -93,7 +93,7 @@ def _destination(record: Record, kind: str, number: int) -> str:
 class Teller:
     """``link`` makes a link that a recipient can open; ``attach`` lets small files travel with the mail."""
 
-    store: Store
+    store: JobStore
     email: EmailOptions
     webhooks: WebhookOptions
     webhook_secrets: tuple[str, ...]

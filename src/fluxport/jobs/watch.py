@@ -41,7 +41,7 @@ class _Listener:
 
 
 class Watch:
-    """``look`` gives what has happened to exports since an event of each: :meth:`Store.happened`."""
+    """``look`` gives what has happened to exports since an event of each: :meth:`JobStore.happened`."""
 
     def __init__(self, look: Callable[[dict[str, int]], dict[str, Happened]]) -> None:
         self._look = look
