@@ -10,9 +10,9 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
-from fluxport.client.blocking import RETRIES, TIMEOUT_S, part_of, stored, unreachable
+from fluxport.client.blocking import Service, part_of, stored, unreachable
 from fluxport.client.models import Job, JobEvent, Link
-from fluxport.client.protocol import Access, Flow, Give, Protocol, Read, Reply, Send, Sleep, Step
+from fluxport.client.protocol import Flow, Give, Read, Reply, Send, Sleep, Step
 from fluxport.errors import Canceled, Refused, Unavailable
 
 if TYPE_CHECKING:
@@ -25,24 +25,14 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class AsyncClient:
+class AsyncClient(Service):
     """What :class:`fluxport.Client` is, with the same arguments, methods and errors, for asyncio.
 
     It needs httpx (``pip install 'fluxport[client]'``), else it raises Refused, and belongs to one event loop; use it
     as a context manager or ``await close()``.
     """
 
-    def __init__(
-        self,
-        url: str,
-        *,
-        key: str | None = None,
-        secret: str | None = None,
-        key_id: str = "default",
-        timeout_s: float = TIMEOUT_S,
-        retries: int = RETRIES,
-    ) -> None:
-        self._protocol = Protocol(Access(url, key, secret, key_id), retries)
+    def _begin(self) -> None:
         try:
             import httpx
         except ImportError:
@@ -53,7 +43,7 @@ class AsyncClient:
 
         logging.getLogger("httpx").setLevel(logging.WARNING)  # its lines have whole URLs, with the tokens of links
         limits = httpx.Limits(max_connections=None)
-        self._http = httpx.AsyncClient(timeout=timeout_s, verify=tls_context(None), limits=limits)
+        self._http = httpx.AsyncClient(timeout=self._timeout_s, verify=tls_context(None), limits=limits)
 
     async def create(self, body: Mapping[str, Any], *, idempotency_key: str | None = None) -> Job:
         """As :meth:`fluxport.Client.create`."""

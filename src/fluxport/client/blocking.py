@@ -27,19 +27,8 @@ TIMEOUT_S = 60.0
 RETRIES = 4
 
 
-class Client:
-    """A running service, from any number of threads. As a context manager or by ``close`` its connections end.
-
-    Args:
-        url: Where it is, such as ``http://127.0.0.1:8080``.
-        key: A bearer key; or
-        secret: What signs each request, as the key ``key_id``.
-        timeout_s: Seconds to connect in, and for each wait on bytes.
-        retries: How often a request is sent again that the service did not answer, or told to come back later.
-
-    Every method raises Unavailable where the service is away, Unauthorized or Forbidden where it does not take the
-    credentials, and the error that the service tells in the family that it has there.
-    """
+class Service:
+    """What both clients know of a service."""
 
     def __init__(
         self,
@@ -53,6 +42,27 @@ class Client:
     ) -> None:
         self._protocol = Protocol(Access(url, key, secret, key_id), retries)
         self._timeout_s = timeout_s
+        self._begin()
+
+    def _begin(self) -> None:
+        raise NotImplementedError
+
+
+class Client(Service):
+    """A running service, from any number of threads. As a context manager or by ``close`` its connections end.
+
+    Args:
+        url: Where it is, such as ``http://127.0.0.1:8080``.
+        key: A bearer key; or
+        secret: What signs each request, as the key ``key_id``.
+        timeout_s: Seconds to connect in, and for each wait on bytes.
+        retries: How often a request is sent again that the service did not answer, or told to come back later.
+
+    Every method raises Unavailable where the service is away, Unauthorized or Forbidden where it does not take the
+    credentials, and the error that the service tells in the family that it has there.
+    """
+
+    def _begin(self) -> None:
         self._hosts: dict[str, Transport] = {}
 
     def create(self, body: Mapping[str, Any], *, idempotency_key: str | None = None) -> Job:
