@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from email.utils import parsedate_to_datetime
 from urllib.parse import SplitResult, quote, urlsplit
 
 _HOST = re.compile(r"[A-Za-z0-9._:%-]+")
@@ -48,6 +47,8 @@ def retry_after_s(value: str | None, now: float, *, most_s: float) -> float | No
     if re.fullmatch(r"\d{1,9}", value.strip(), re.ASCII):
         seconds = float(value)
     else:
+        from email.utils import parsedate_to_datetime  # loads sockets and random numbers
+
         try:
             seconds = parsedate_to_datetime(value).timestamp() - now
         except (ValueError, OverflowError):

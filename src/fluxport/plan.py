@@ -12,7 +12,7 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from fluxport import formats
 from fluxport.errors import LimitExceeded, QueryFailed, QueryRefused, Refused, Unavailable
@@ -50,8 +50,7 @@ class Connection:
     options: SourceOptions = field(default_factory=SourceOptions)  # of each of its queries
 
 
-@dataclass(frozen=True)
-class Sensors:
+class Sensors(NamedTuple):
     """Where sensors are read, by so many exports at once; ``connection`` is the one behind it, or a name of its own."""
 
     store: SensorStore
@@ -66,20 +65,18 @@ def uncounted() -> None:
     """The number of rows to come where only reading them would show it."""
 
 
-@dataclass(frozen=True)
-class Rows:
-    """Rows of one export, checked and not yet begun. ``count`` asks how many there are, within COUNT_S, or None;
+class Rows(NamedTuple):
+    """Rows of one export, checked and not yet begun. ``rows_to_come`` asks how many there are, within COUNT_S, or None;
     ``declared`` is their schema where that is known before the first of them; ``stem`` names a file that has no name.
     """
 
     source: Source
-    count: Callable[[], int | None] = uncounted
+    rows_to_come: Callable[[], int | None] = uncounted
     declared: pa.Schema | None = None
     stem: str | None = None
 
 
-@dataclass(frozen=True)
-class Origin:
+class Origin(NamedTuple):
     """Where the rows of an export come from; ``rows`` checks it (Refused) and connects nothing."""
 
     rows: Callable[[Findings, Limits], Rows]
@@ -186,8 +183,7 @@ def _guard(spec: ExportSpec, connection: Connection) -> str:
 # -- what file they become ---------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Form:
+class Form(NamedTuple):
     """What the file is to be, checked. With ``split`` there are several; a compression that is an archive holds them,
     or the one."""
 
@@ -230,16 +226,13 @@ class Form:
         ending, numbered = (packed.suffix, False) if packed.archive else (suffix, self.split is not None)
         return file_name(template, ending, export_id=export_id, now=datetime.now(UTC), numbered=numbered), suffix
 
-    def try_out(self, template: str | None, declared: pa.Schema | None = None) -> None:
-        """Refused for what only an encoder or a name can refuse; of rows whose columns are known, by a file of none of
-        them: widths, number formats, names of sheets, encodings."""
-        encoder = self.encoder(Findings())
-        self.names(template, "id")
-        if declared is not None:
-            for step in self.steps(Findings()):
-                declared, _ = step(declared)
-            for _ in encoder.encode(declared, _no_batches()):
-                pass
+    def try_out(self, declared: pa.Schema) -> None:
+        """Refused for what columns of that schema cannot be in such a file, by one of no rows: widths, number formats,
+        names of sheets, encodings."""
+        for step in self.steps(Findings()):
+            declared, _ = step(declared)
+        for _ in self.encoder(Findings()).encode(declared, _no_batches()):
+            pass
 
     def limited(self, limits: Limits) -> Limits:
         """``limits`` with the option 'limit'."""
@@ -257,7 +250,10 @@ def check_form(spec: ExportSpec, dataset: Dataset | None = None, *, may_split: b
     split = _split(checked, may_split or compression.archive)
     if dataset is not None:
         checked = replace(checked, columns=_columns(dataset, checked.columns))
-    return Form(name, checked, compression, split, dataset)
+    form = Form(name, checked, compression, split, dataset)
+    form.encoder(Findings())  # refuses some options itself, and loads what it needs while the guard is at work
+    form.names(spec.filename, "id")
+    return form
 
 
 def _compression(name: str, spec: ExportSpec) -> Compression:
@@ -335,8 +331,7 @@ class Export:
     parts: Callable[[], Generator[Part, None, None]] | None = None
 
 
-@dataclass(frozen=True)
-class Checked:
+class Checked(NamedTuple):
     """A request that can be carried out as far as can be known without its database; opened once."""
 
     spec: ExportSpec
@@ -372,7 +367,13 @@ class Checked:
             return zip_of_parts(several(form.split or Split(), inner), name_of, inner, tally, findings)
 
         export = partial(
-            Export, self.spec, filename, tally=tally, findings=findings, source=source, rows_to_come=self.rows.count
+            Export,
+            self.spec,
+            filename,
+            tally=tally,
+            findings=findings,
+            source=source,
+            rows_to_come=self.rows.rows_to_come,
         )
         if form.compression.archive:
             return export(suffix=form.compression.suffix, media_type=form.media_type, chunks=archive)
@@ -385,7 +386,8 @@ def check(spec: ExportSpec, origin: Origin, *, limits: Limits, may_split: bool =
     form = check_form(spec, origin.dataset, may_split=may_split)
     findings, limits = Findings(), form.limited(limits)
     rows = origin.rows(findings, limits)
-    form.try_out(spec.filename or rows.stem, rows.declared)
+    if rows.declared is not None:
+        form.try_out(rows.declared)
     return Checked(spec, form, rows, limits, findings)
 
 

@@ -15,7 +15,6 @@ all are listed, as the error when it is asked for by its name. It never stops an
 from __future__ import annotations
 
 import importlib
-import logging
 import re
 from collections.abc import Iterator, Mapping
 from functools import cached_property
@@ -24,9 +23,9 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from fluxport.errors import Broken
 
 if TYPE_CHECKING:
+    import logging
     from importlib.metadata import EntryPoint
 
-log = logging.getLogger("fluxport.plugins")
 
 _NAME = re.compile(r"[a-z][a-z0-9+._-]{0,31}")
 
@@ -115,7 +114,7 @@ class Table(Mapping[str, R]):
             if entry.name in found:
                 taken = f"that of {_package(found[entry.name])}"
             if taken:
-                log.warning(
+                _log().warning(
                     "The %s %r of %s is not used: this name is %s.", self.kind, entry.name, _package(entry), taken
                 )
             else:
@@ -125,7 +124,7 @@ class Table(Mapping[str, R]):
     @cached_property
     def _others(self) -> Mapping[str, R]:
         for sentence in self.broken().values():
-            log.warning("%s", sentence)
+            _log().warning("%s", sentence)
         return {name: found for name in self._entries if not isinstance(found := self._load(name), str)}
 
     def _load(self, name: str) -> R | str:
@@ -134,8 +133,8 @@ class Table(Mapping[str, R]):
             entry = self._entries[name]
             try:
                 row = entry.load()
-            except (Exception, SystemExit) as error:  # whatever the other package raises
-                log.debug("loading %s", entry.value, exc_info=True)
+            except (Exception, SystemExit) as error:  # noqa: BLE001  whatever the other package raises
+                _log().debug("loading %s", entry.value, exc_info=True)
                 self._loaded[name] = self._cannot(entry, f"importing {entry.value} raised {type(error).__name__}")
             else:
                 self._loaded[name] = self._checked(entry, row)
@@ -157,3 +156,10 @@ class Table(Mapping[str, R]):
 
 def _package(entry: EntryPoint) -> str:
     return f"{entry.dist.name} {entry.dist.version}" if entry.dist is not None else "an unknown package"
+
+
+def _log() -> logging.Logger:
+    """Loaded when something is to be said: the table itself is read at every start."""
+    import logging
+
+    return logging.getLogger("fluxport.plugins")

@@ -287,7 +287,6 @@ class Exports:
         caller.need(spec.scope)
         spec = self._located(spec)
         wanted = check_form(spec, None if spec.dataset is None else self.dataset(spec.dataset))
-        wanted.try_out(spec.filename)
         rows = wanted.options.limit
         shown = replace(
             spec,
