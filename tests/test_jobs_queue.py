@@ -17,7 +17,7 @@ from fluxport.jobs.request import ExportRequest
 from fluxport.jobs.store import JobStore, Record
 from fluxport.jobs.wake import Wake
 from fluxport.spec import ExportSpec
-from fluxport.tables import connect, database_now, executors, tells
+from fluxport.tables import connect, database_now, executors, notifications
 from fluxport.tables import queue as queued
 from identity_support import Clock, empty_store
 from postgres_support import scratch_postgres
@@ -77,15 +77,17 @@ def test_an_export_that_ended_has_no_place_and_its_targets_wait_to_be_told(store
     with store.engine.begin() as connection:
         assert connection.execute(sa.select(queued.c.export_id)).all() == []
         now = database_now(connection)
-        found = queue.take_tells(connection, "worker", 99, now)
-        assert queue.take_tells(connection, "another", 99, now) == []
+        found = queue.take_notifications(connection, "worker", 99, now)
+        assert queue.take_notifications(connection, "another", 99, now) == []
         (again, *others) = sorted(found)
         for tell in others:
-            queue.told(connection, tell, "worker", None)
-        queue.told(connection, again, "worker", A_MINUTE_S)
-        assert queue.take_tells(connection, "worker", 99, now) == []
+            queue.notified(connection, tell, "worker", None)
+        queue.notified(connection, again, "worker", A_MINUTE_S)
+        assert queue.take_notifications(connection, "worker", 99, now) == []
         export_s, tell_s = queue.next_due(connection, now)
-        left = connection.execute(sa.select(tells.c.export_id, tells.c.target, tells.c.tries)).all()
+        left = connection.execute(
+            sa.select(notifications.c.export_id, notifications.c.target, notifications.c.tries)
+        ).all()
     assert {(tell.export_id, tell.target) for tell in found} == {
         (done.id, "email:0"), (done.id, "email:1"), (done.id, "webhook:0"), (stopped.id, "webhook:0"),
     }  # fmt: skip
@@ -104,7 +106,7 @@ def test_what_a_worker_without_a_heartbeat_had_is_given_back(store: JobStore) ->
     store.move(told.id, "canceled")
     assert taken(store, "silent", {"main": 1}) == {export.id}
     with store.engine.begin() as connection:
-        assert len(queue.take_tells(connection, "silent", 9, now)) == 1
+        assert len(queue.take_notifications(connection, "silent", 9, now)) == 1
         assert queue.beat(connection, "alive", now) == (0, False)
         later = now + queue.DEAD_AFTER_S + 1
         assert queue.beat(connection, "alive", later) == (2, True)
@@ -127,13 +129,13 @@ def test_what_a_worker_took_without_knowing_it_is_given_back_and_the_rest_is_not
     known, unknown, _ = (taken(store, worker, {"main": n}) for n, worker in enumerate(workers, start=1))
     with store.engine.begin() as connection:
         now = database_now(connection)
-        first, second = queue.take_tells(connection, "worker", 9, now)
+        first, second = queue.take_notifications(connection, "worker", 9, now)
         queue.give_back_unknown(connection, "worker", [*known], [first])
-        assert queue.take_tells(connection, "worker", 9, now) == [second]
+        assert queue.take_notifications(connection, "worker", 9, now) == [second]
     assert taken(store, "worker", {"main": 9}) == unknown
     with store.engine.begin() as connection:
         queue.give_back_unknown(connection, "worker", [], [])
-        assert sorted(queue.take_tells(connection, "worker", 9, now)) == sorted([first, second])
+        assert sorted(queue.take_notifications(connection, "worker", 9, now)) == sorted([first, second])
     assert taken(store, "worker", {"main": 9}) == known | unknown
 
 

@@ -171,7 +171,7 @@ def test_what_ended_long_ago_is_forgotten_and_what_has_a_file_is_not(store: JobS
     gone = [brought_to(store, status) for status in ("failed", "canceled", "expired")]
     clock.now += 10 * DAY_S
     recent = brought_to(store, "failed")
-    while store.forget(5 * DAY_S):
+    while store.purge_history(5 * DAY_S):
         pass
     assert {record.id for record in store.page(ANN)} == {kept.id, recent.id}
     assert store.happened({gone[0].id: 0})[gone[0].id].events == []
@@ -179,7 +179,7 @@ def test_what_ended_long_ago_is_forgotten_and_what_has_a_file_is_not(store: JobS
         with pytest.raises(NotFound):
             store.get(record.id)
     assert {line["export_id"] for line in store.audit_page()} >= {record.id for record in gone}
-    store.forget_audit(5 * DAY_S)
+    store.purge_audit(5 * DAY_S)
     assert {line["export_id"] for line in store.audit_page()} == {recent.id}
 
 

@@ -59,7 +59,7 @@ def test_a_process_whose_clock_differs_sweeps_nothing_and_says_so(
     with database_of_another_time(ahead_s) as database:
         store = opened(database.url)
         record = completed(store, keep_s=-1.0)
-        for sweep in (store.expire, lambda: store.forget(0.0), lambda: store.forget_audit(0.0)):
+        for sweep in (store.expire, lambda: store.purge_history(0.0), lambda: store.purge_audit(0.0)):
             with pytest.raises(Unavailable) as refused:
                 sweep()
             assert refused.value.code == "clock_differs"

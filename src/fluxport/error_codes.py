@@ -56,7 +56,7 @@ _CODES: dict[str, str] = {
         query_unchecked query_variable
     """,
     "Refused": """
-        account_too_mighty address_in_use ambiguous_column bad_batch bad_body bad_bucket bad_ca_file bad_compression
+        account_not_read_only address_in_use ambiguous_column bad_batch bad_body bad_bucket bad_ca_file bad_compression
         bad_configuration bad_dsn bad_email bad_endpoint bad_event_id bad_filename bad_filter bad_idempotency_key
         bad_json bad_key bad_limit bad_link bad_message bad_metadata bad_name bad_notify bad_option bad_params
         bad_password bad_point bad_points bad_points_type bad_priority bad_proxy bad_query bad_range bad_recipient

@@ -223,7 +223,7 @@ def check_accounts(config: Config) -> None:
             log.warning("connection %s: %s", name, account.sentence)
         if account.excess:
             raise Refused(
-                f"Connection {name!r} must not be used in production: {account.sentence}", code="account_too_mighty"
+                f"Connection {name!r} must not be used in production: {account.sentence}", code="account_not_read_only"
             )
 
 

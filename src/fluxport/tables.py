@@ -130,7 +130,7 @@ queue = sa.Table(
 )
 
 # Notifications of ended exports that are still to be sent.
-tells = sa.Table(
+notifications = sa.Table(
     "tells",
     metadata,
     sa.Column("export_id", sa.String(36), primary_key=True),

@@ -32,10 +32,10 @@ if TYPE_CHECKING:
     from fluxport.jobs.engine import Worker
     from fluxport.jobs.exports import Exports
     from fluxport.jobs.links import Links
+    from fluxport.jobs.notify import Notifier
     from fluxport.jobs.pushes import AdmissionOptions, Pushes
     from fluxport.jobs.schedule import Schedule
     from fluxport.jobs.store import JobStore, Record
-    from fluxport.jobs.tell import Teller
     from fluxport.stages import Sink, Source
 
 from fluxport import addresses
@@ -430,7 +430,7 @@ def worker(config: Config) -> Worker:
         carrier,
         workers=config.limits.workers,
         queries_max=exports.queries_max,
-        teller=teller(config, store, exports.stores, carrier.draining),
+        notifier=notifier(config, store, exports.stores, carrier.draining),
         scheduler=Scheduler(exports, schedules(config)),
     )
 
@@ -452,13 +452,13 @@ def schedules(config: Config) -> dict[str, Schedule]:
     }
 
 
-def teller(config: Config, store: JobStore, stores: Mapping[str, Sink], draining: threading.Event) -> Teller:
+def notifier(config: Config, store: JobStore, stores: Mapping[str, Sink], draining: threading.Event) -> Notifier:
     """What tells that exports have ended: the mail server, the webhooks' secrets, links that work as long as files."""
-    from fluxport.jobs.tell import Teller
+    from fluxport.jobs.notify import Notifier
 
     links = addresses.links_of(config, stores)
     base = addresses.base_url(config, config.server.port)
-    return Teller(
+    return Notifier(
         store,
         email_options(config),
         webhook_options(config),

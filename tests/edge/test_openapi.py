@@ -27,9 +27,9 @@ from fluxport.http.openapi import models, older
 from fluxport.http.openapi.operations import OPERATIONS
 from fluxport.http.queue import read_request as read_queue
 from fluxport.http.session import read_login
+from fluxport.jobs.notify import check_notify
 from fluxport.jobs.request import PRIORITIES, ExportRequest
 from fluxport.jobs.states import Status
-from fluxport.jobs.tell import check_notify
 from fluxport.series.bodies import read_points
 from fluxport.sources.series import Selection
 from fluxport.spec import ExportSpec

@@ -32,7 +32,7 @@ class Point(NamedTuple):
     tellings: int = 1
 
 
-STORE, CARRY, LOCAL, TELL = "fluxport.jobs.store", "fluxport.jobs.carry", "fluxport.sinks.local", "fluxport.jobs.tell"
+STORE, CARRY, LOCAL, TELL = "fluxport.jobs.store", "fluxport.jobs.carry", "fluxport.sinks.local", "fluxport.jobs.notify"
 POINTS = {
     "before it is taken": Point(STORE, "JobStore.take", "call", 1),
     "taken": Point(CARRY, "Carrier.attempt", "call", 2),
@@ -47,9 +47,9 @@ POINTS = {
     "stored, not recorded": Point(STORE, "JobStore.move", "call", 2),
     "recorded, not answered": Point(STORE, "JobStore.move", "return", 1),
     "the attempt is over": Point(CARRY, "Carrier.attempt", "return", 1),
-    "before it is told": Point(TELL, "Teller.tell", "call", 1),
+    "before it is told": Point(TELL, "Notifier.notify", "call", 1),
     "told, not noted": Point("fluxport.delivery.webhook", "send_webhook", "return", 1, tellings=2),
-    "told and noted": Point(TELL, "Teller.tell", "return", 1, tellings=2),
+    "told and noted": Point(TELL, "Notifier.notify", "return", 1, tellings=2),
 }
 
 

@@ -84,7 +84,7 @@ class Carrier:
         for export in list(self._running):
             export.source.close()
 
-    def give_up_running(self) -> None:
+    def requeue_running(self) -> None:
         """Queue again what has not ended although it was stopped, such as an attempt whose store takes nothing; this
         process is to end before it does."""
         for record in list(self._attempted.values()):

@@ -89,7 +89,7 @@ class Clock:
             if schedule.catch_up and not runs:
                 self._scheduler.run(schedule, late[-1], last_try=True)
             last = late[-1].timestamp() if len(due) < MISSED_MAX else now
-            self._scheduler.tell_missed(
+            self._scheduler.record_missed(
                 schedule, late, NOBODY, unless=lambda connection: not _moved(connection, schedule, looked_at, last)
             )
             looked_at = last

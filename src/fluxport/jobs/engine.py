@@ -19,9 +19,9 @@ from fluxport.errors import FluxportError, Unavailable
 from fluxport.jobs import queue
 from fluxport.jobs.carry import Carrier
 from fluxport.jobs.clock import Clock
+from fluxport.jobs.notify import Notifier
 from fluxport.jobs.schedule import Scheduler
 from fluxport.jobs.store import JobStore, Record, log_end
-from fluxport.jobs.tell import Teller
 from fluxport.jobs.wake import Wake
 from fluxport.loops import attempt, background, end_process
 from fluxport.tables import patiently, transaction
@@ -31,7 +31,7 @@ T = TypeVar("T")
 
 log = logging.getLogger("fluxport.engine")
 
-TELLS_AT_ONCE = 8
+NOTIFICATIONS_AT_ONCE = 8
 BEAT_EVERY_S = 3.0
 LOOK_EVERY_S = 60.0
 LOOKS_APART_S = 0.003
@@ -53,20 +53,20 @@ class Worker:
         *,
         workers: int,
         queries_max: Mapping[str, int],
-        teller: Teller,
+        notifier: Notifier,
         scheduler: Scheduler,
     ) -> None:
         self._store = store
         self._carrier = carrier
         self._queries_max = queries_max
-        self._teller = teller
+        self._teller = notifier
         self._clock = Clock(scheduler, store.engine)
         self._wake = Wake(store.engine)
         self.executor_id = uuid.uuid4().hex
         self._workers = workers
-        self._pool = ThreadPoolExecutor(workers + TELLS_AT_ONCE, thread_name_prefix="fluxport-job")
+        self._pool = ThreadPoolExecutor(workers + NOTIFICATIONS_AT_ONCE, thread_name_prefix="fluxport-job")
         self._exports: dict[Future[None], str] = {}
-        self._tells: dict[Future[None], queue.Tell] = {}
+        self._notifications: dict[Future[None], queue.Notification] = {}
         self._unsure = False  # whether something may have been taken that is not among these
         self._ending = threading.Event()  # nothing more is taken
         self._stopped = threading.Event()
@@ -88,12 +88,12 @@ class Worker:
         self._ending.set()
         self._wake.wake()
         taking, lease = self._threads
-        while (taking.is_alive() or self._exports or self._tells) and time.monotonic() < until:
+        while (taking.is_alive() or self._exports or self._notifications) and time.monotonic() < until:
             if hurried(ENDED_LOOK_S):
                 break
         self._carrier.stop_running()
-        wait([*self._exports, *self._tells], GIVING_BACK_S)
-        self._carrier.give_up_running()
+        wait([*self._exports, *self._notifications], GIVING_BACK_S)
+        self._carrier.requeue_running()
         self._stopped.set()
         lease.join(BEAT_EVERY_S)
         # If that cannot be recorded now, the others wait for the lease to end.
@@ -113,30 +113,34 @@ class Worker:
         """Begin what there is room for; the seconds until something that waits is due."""
         records: list[Record] = []
         given_up: list[Record] = []
-        found: list[queue.Tell] = []
+        due: list[queue.Notification] = []
         now = self._store.clock()
         # A transaction may have been committed although its answer, or a thread for what it took, never came.
         unsure, self._unsure = self._unsure, True
-        exports, tells = list(self._exports.values()), list(self._tells.values())
+        exports, notifications = list(self._exports.values()), list(self._notifications.values())
         with transaction(self._store.engine) as connection:
             if unsure:
-                queue.give_back_unknown(connection, self.executor_id, exports, tells)
+                queue.give_back_unknown(connection, self.executor_id, exports, notifications)
             if (room := self._workers - len(self._exports)) > 0:
                 records, given_up = self._store.take(
                     connection, self.executor_id, self._queries_max, room, self._carrier.options.attempts_max
                 )
-            export_s, tell_s = queue.next_due(connection, now)
-            if tell_s is not None and tell_s <= 0 and (free := TELLS_AT_ONCE - len(self._tells)) > 0:
-                found = queue.take_tells(connection, self.executor_id, free, now)
+            export_s, notify_s = queue.next_due(connection, now)
+            if (
+                notify_s is not None
+                and notify_s <= 0
+                and (free := NOTIFICATIONS_AT_ONCE - len(self._notifications)) > 0
+            ):
+                due = queue.take_notifications(connection, self.executor_id, free, now)
         for record in given_up:
             log_end(record)
         for record in records:
             self._begin(self._exports, record.id, self._carry, record)
-        for tell in found:
-            self._begin(self._tells, tell, self._tell, tell)
+        for notification in due:
+            self._begin(self._notifications, notification, self._notify, notification)
         self._unsure = False
         # A notification that was due and has not been taken waits for one of ours to end, and that wakes.
-        waits = [wait_s for wait_s in (export_s, tell_s) if wait_s is not None and wait_s > 0]
+        waits = [wait_s for wait_s in (export_s, notify_s) if wait_s is not None and wait_s > 0]
         return min([LOOK_EVERY_S, *waits])
 
     def _begin(self, under_way: dict[Future[None], K], key: K, work: Callable[[T], None], what: T) -> None:
@@ -157,16 +161,16 @@ class Worker:
         with transaction(self._store.engine) as connection:
             queue.give_back(connection, export_id, self.executor_id, wait_s)
 
-    def _tell(self, tell: queue.Tell) -> None:
-        def tell_and_record() -> None:
-            again_s = self._teller.tell(*tell)
-            patiently(lambda: self._told(tell, again_s), self._stopped, staying=True)
+    def _notify(self, notification: queue.Notification) -> None:
+        def notify_and_record() -> None:
+            again_s = self._notifier.notify(*notification)
+            patiently(lambda: self._notified(notification, again_s), self._stopped, staying=True)
 
-        self._done(tell_and_record)
+        self._done(notify_and_record)
 
-    def _told(self, tell: queue.Tell, again_s: float | None) -> None:
+    def _notified(self, notification: queue.Notification, again_s: float | None) -> None:
         with transaction(self._store.engine) as connection:
-            queue.told(connection, tell, self.executor_id, again_s)
+            queue.notified(connection, notification, self.executor_id, again_s)
 
     def _done(self, do: Callable[[], T | None]) -> T | None:
         """What ``do`` gives. If it raises, what became of a job could not be recorded, and the job would stay with this

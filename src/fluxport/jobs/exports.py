@@ -19,13 +19,13 @@ from fluxport.error_codes import Failure
 from fluxport.errors import Broken, Canceled, Conflict, Disabled, NotFound, Refused, TooMany, Unavailable
 from fluxport.findings import Findings
 from fluxport.formats.names import unique_names
+from fluxport.jobs.notify import check_notify
 from fluxport.jobs.outcome import Changes, Result
 from fluxport.jobs.request import ExportRequest
 from fluxport.jobs.slots import Reading, Slots
 from fluxport.jobs.spool import Spool, SpoolOptions
 from fluxport.jobs.states import Status
 from fluxport.jobs.store import JobStore, Record
-from fluxport.jobs.tell import check_notify
 from fluxport.jobs.watch import Watch
 from fluxport.loops import attempt, background
 from fluxport.pipeline import as_failure, check_deadline
@@ -249,9 +249,9 @@ class Exports:
         for export_id in self.store.lost_streams((options.limits.deadline_s or 86400.0) + LOST_AFTER_S):
             with contextlib.suppress(Conflict):
                 self.store.move(export_id, "failed", error=error)
-        while self.store.forget(options.history_s):
+        while self.store.purge_history(options.history_s):
             pass
-        self.store.forget_audit(options.audit_s)
+        self.store.purge_audit(options.audit_s)
 
     def _remove(self, store: str, location: str) -> None:
         if store not in self.stores:

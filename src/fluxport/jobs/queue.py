@@ -17,14 +17,14 @@ import sqlalchemy as sa
 
 from fluxport.jobs.states import Status
 from fluxport.jobs.wake import CHANNEL
-from fluxport.tables import database_now, executors, insert_into, queue, tells
+from fluxport.tables import database_now, executors, insert_into, notifications, queue
 
 DEAD_AFTER_S = 8.0
 # One lock for all who take, held for the few milliseconds of a look: counting what runs and taking are one step.
 _TAKE_LOCK = 0x666C7579
 
 
-class Tell(NamedTuple):
+class Notification(NamedTuple):
     """A target to notify: ``email:0``, ``webhook:0``, ``upload:0``."""
 
     export_id: str
@@ -51,17 +51,17 @@ _RUNNING = (
     .group_by(queue.c.connection)
     .having(sa.func.count() > sa.func.count(queue.c.worker))
 )
-_DUE_TELLS = (
-    sa.select(tells.c.export_id, tells.c.target)
-    .where(tells.c.worker.is_(None), tells.c.due_at <= _NOW)
-    .order_by(tells.c.due_at)
+_DUE_NOTIFICATIONS = (
+    sa.select(notifications.c.export_id, notifications.c.target)
+    .where(notifications.c.worker.is_(None), notifications.c.due_at <= _NOW)
+    .order_by(notifications.c.due_at)
     .limit(_MOST)
     .with_for_update(skip_locked=True)
 )
 # When the next export that waits for its time is due, and the next telling.
 _NEXT_DUE = sa.select(
     sa.select(sa.func.min(queue.c.due_at)).where(_FREE, queue.c.due_at > _NOW).scalar_subquery(),
-    sa.select(sa.func.min(tells.c.due_at)).where(tells.c.worker.is_(None)).scalar_subquery(),
+    sa.select(sa.func.min(notifications.c.due_at)).where(notifications.c.worker.is_(None)).scalar_subquery(),
 )
 
 
@@ -100,7 +100,7 @@ def end(connection: sa.Connection, export_id: str, status: Status, notify: Mappi
     """Take an export that has ended out of the queue, and queue its notifications."""
     connection.execute(_END, {"of": export_id})
     if rows := [{"export_id": export_id, "target": target} for target in targets(status, notify)]:
-        connection.execute(sa.insert(tells), rows)
+        connection.execute(sa.insert(notifications), rows)
         wake(connection)
 
 
@@ -148,39 +148,53 @@ def give_back(connection: sa.Connection, export_id: str, worker: str, wait_s: fl
     wake(connection)
 
 
-def give_back_unknown(connection: sa.Connection, worker: str, export_ids: Sequence[str], known: Sequence[Tell]) -> None:
+def give_back_unknown(
+    connection: sa.Connection, worker: str, export_ids: Sequence[str], known: Sequence[Notification]
+) -> None:
     """Give back what this worker has taken beside these exports and targets."""
     mine = sa.update(queue).where(queue.c.worker == worker, queue.c.export_id.not_in(export_ids))
-    others = sa.tuple_(tells.c.export_id, tells.c.target).not_in([tell[:2] for tell in known])
-    for lost in (mine, sa.update(tells).where(tells.c.worker == worker, others)):
+    others = sa.tuple_(notifications.c.export_id, notifications.c.target).not_in(
+        [notification[:2] for notification in known]
+    )
+    for lost in (mine, sa.update(notifications).where(notifications.c.worker == worker, others)):
         connection.execute(lost.values(worker=None))
 
 
-def take_tells(connection: sa.Connection, worker: str, most: int, now: float) -> list[Tell]:
+def take_notifications(connection: sa.Connection, worker: str, most: int, now: float) -> list[Notification]:
     """Take at most ``most`` targets whose next try is due."""
-    found = [tuple(row) for row in connection.execute(_DUE_TELLS, {"now": now, "most": most})]
+    found = [tuple(row) for row in connection.execute(_DUE_NOTIFICATIONS, {"now": now, "most": most})]
     if not found:
         return []
-    taking = sa.update(tells).where(sa.tuple_(tells.c.export_id, tells.c.target).in_(found)).values(worker=worker)
-    rows = connection.execute(taking.returning(tells.c.export_id, tells.c.target, tells.c.tries))
-    return [Tell(*row) for row in rows]
+    taking = (
+        sa.update(notifications)
+        .where(sa.tuple_(notifications.c.export_id, notifications.c.target).in_(found))
+        .values(worker=worker)
+    )
+    rows = connection.execute(
+        taking.returning(notifications.c.export_id, notifications.c.target, notifications.c.tries)
+    )
+    return [Notification(*row) for row in rows]
 
 
-def told(connection: sa.Connection, tell: Tell, worker: str, again_s: float | None) -> None:
+def notified(connection: sa.Connection, notification: Notification, worker: str, again_s: float | None) -> None:
     """What became of a try: nothing follows, or another after so many seconds."""
-    mine = (tells.c.export_id == tell.export_id, tells.c.target == tell.target, tells.c.worker == worker)
+    mine = (
+        notifications.c.export_id == notification.export_id,
+        notifications.c.target == notification.target,
+        notifications.c.worker == worker,
+    )
     if again_s is None:
-        connection.execute(sa.delete(tells).where(*mine))
+        connection.execute(sa.delete(notifications).where(*mine))
         return
-    later = {"worker": None, "tries": tell.tries + 1, "due_at": database_now(connection) + again_s}
-    connection.execute(sa.update(tells).where(*mine).values(later))
+    later = {"worker": None, "tries": notification.tries + 1, "due_at": database_now(connection) + again_s}
+    connection.execute(sa.update(notifications).where(*mine).values(later))
 
 
 def next_due(connection: sa.Connection, now: float) -> tuple[float | None, float | None]:
     """Seconds until the next export that waits for its time is due, and until the next notification that no worker
     has taken, which may have been due; None where there is none."""
-    export_at, tell_at = connection.execute(_NEXT_DUE, {"now": now}).one()
-    return None if export_at is None else export_at - now, None if tell_at is None else tell_at - now
+    export_at, notify_at = connection.execute(_NEXT_DUE, {"now": now}).one()
+    return None if export_at is None else export_at - now, None if notify_at is None else notify_at - now
 
 
 # -- the lease -----------------------------------------------------------------------------------------------------
@@ -196,7 +210,7 @@ def beat(connection: sa.Connection, worker: str, now: float, *, judge: bool = Tr
         connection.execute(sa.delete(executors).where(executors.c.seen_at < now - DEAD_AFTER_S))
     living = sa.select(executors.c.id)
     returned, waits = 0, False
-    for table in (queue, tells):
+    for table in (queue, notifications):
         lost = sa.update(table).where(table.c.worker.is_not(None), table.c.worker.not_in(living)).values(worker=None)
         returned += connection.execute(lost).rowcount
         due = sa.select(sa.exists().where(table.c.worker.is_(None), table.c.due_at <= now))
@@ -209,6 +223,6 @@ def beat(connection: sa.Connection, worker: str, now: float, *, judge: bool = Tr
 def leave(connection: sa.Connection, worker: str) -> None:
     """What a worker does last: give back what it could not finish."""
     connection.execute(sa.delete(executors).where(executors.c.id == worker))
-    for table in (queue, tells):
+    for table in (queue, notifications):
         connection.execute(sa.update(table).where(table.c.worker == worker).values(worker=None))
     wake(connection)

@@ -107,7 +107,7 @@ class Scheduler:
                 raise
             self._fail(schedule, key, error)
 
-    def tell_missed(
+    def record_missed(
         self, schedule: Schedule, missed: Sequence[datetime], why: str, unless: Callable[[sa.Connection], bool]
     ) -> None:
         """Tell of runs that nobody carried out, and why, by a failed export that says so; none if ``unless``, asked in

@@ -48,7 +48,7 @@ log = logging.getLogger("fluxport.exports")
 
 # One lock for all who create, held for the few milliseconds of a creation: counts and insert are one step.
 _CREATE_LOCK = 0x666C7578
-FORGET_AT_ONCE = 500
+PURGE_AT_ONCE = 500
 HAPPENED_MAX = 5000
 PROBE_BYTES = 1024
 # Reasons of attempts that nothing outside ended: they use up none of the tries.
@@ -117,7 +117,7 @@ _ACTIVE = sa.select(
 ).where(exports.c.stored, exports.c.status.in_(ACTIVE), exports.c.id.not_in(sa.select(pushes.c.export_id)))
 _NOTE = sa.insert(audit)
 _LAST = sa.select(sa.func.coalesce(sa.func.max(events.c.seq), 0)).where(events.c.export_id == sa.bindparam("of"))
-_TELL = sa.insert(events).values(
+_EMIT = sa.insert(events).values(
     {c.name: sa.bindparam(f"new_{c.name}", type_=c.type) for c in events.c if c.name != "seq"}
     | {"seq": _LAST.scalar_subquery() + 1}
 )
@@ -619,7 +619,7 @@ class JobStore:
             raise Conflict(f"This export is {record.status} and cannot become {status}.", code="wrong_state")
         record = _record(changed)
         if status in EVENT_KINDS:
-            self._tell(
+            self._emit(
                 connection,
                 export_id,
                 EVENT_KINDS[status],
@@ -650,7 +650,7 @@ class JobStore:
                 .values(phase=phase, rows=rows, bytes=size_bytes)
             )
             if changed.rowcount:
-                self._tell(connection, export_id, "progress", {"phase": phase, "rows": rows, "bytes": size_bytes})
+                self._emit(connection, export_id, "progress", {"phase": phase, "rows": rows, "bytes": size_bytes})
                 return "running"
             found = self._get(connection, export_id)
             return found.status if found.fence == fence else None
@@ -666,9 +666,9 @@ class JobStore:
                 .values(_columns({"attempt_errors": reasons}))
             )
 
-    def _tell(self, connection: sa.Connection, export_id: str, kind: str, data: Mapping[str, Any]) -> None:
+    def _emit(self, connection: sa.Connection, export_id: str, kind: str, data: Mapping[str, Any]) -> None:
         row = {"of": export_id, "new_export_id": export_id, "new_kind": kind}
-        connection.execute(_TELL, row | {"new_data": dict(data), "new_at": self.clock()})
+        connection.execute(_EMIT, row | {"new_data": dict(data), "new_at": self.clock()})
 
     def happened(self, since: Mapping[str, int], most: int = HAPPENED_MAX) -> dict[str, Happened]:
         """What has happened to exports since an event of each, by one statement, whose parts are of one moment. Of
@@ -749,7 +749,7 @@ class JobStore:
             )
             return list(connection.scalars(query))
 
-    def forget(self, after_s: float) -> int:
+    def purge_history(self, after_s: float) -> int:
         """Delete exports that ended so long ago and have no file any more, with what happened to them; how many. The
         audit stays. Unavailable if this process's clock is wrong."""
         with transaction(self.engine) as connection:
@@ -760,12 +760,12 @@ class JobStore:
                 exports.c.finished_at < ended_before,
                 sa.or_(exports.c.status != "completed", exports.c.stored.is_(False)),
             )
-            ids = list(connection.scalars(old.limit(FORGET_AT_ONCE)))
+            ids = list(connection.scalars(old.limit(PURGE_AT_ONCE)))
             connection.execute(sa.delete(events).where(events.c.export_id.in_(ids)))
             connection.execute(sa.delete(exports).where(exports.c.id.in_(ids)))
         return len(ids)
 
-    def forget_audit(self, after_s: float) -> None:
+    def purge_audit(self, after_s: float) -> None:
         """Delete lines so old; Unavailable if this process's clock is wrong."""
         with transaction(self.engine) as connection:
             before = self.now(connection) - after_s

@@ -20,8 +20,8 @@ from fluxport.http.openapi.names import (
     Verified,
     WarningCode,
 )
+from fluxport.jobs.notify import MAILS_MAX
 from fluxport.jobs.states import Phase, Status
-from fluxport.jobs.tell import MAILS_MAX
 from fluxport.sources.series import SENSORS_MAX
 from fluxport.spec import ExportSpec
 

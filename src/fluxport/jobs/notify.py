@@ -28,7 +28,7 @@ from fluxport.tables import patiently
 
 T = TypeVar("T")
 
-log = logging.getLogger("fluxport.tell")
+log = logging.getLogger("fluxport.notify")
 
 MAILS_MAX = 10
 
@@ -90,7 +90,7 @@ def _destination(record: Record, kind: str, number: int) -> str:
 
 
 @dataclass(frozen=True)
-class Teller:
+class Notifier:
     """``link`` makes a link that a recipient can open; ``attach`` lets small files travel with the mail."""
 
     store: JobStore
@@ -102,7 +102,7 @@ class Teller:
     attach: bool = True
     draining: threading.Event = field(default_factory=threading.Event)
 
-    def tell(self, export_id: str, target: str, tries: int) -> float | None:
+    def notify(self, export_id: str, target: str, tries: int) -> float | None:
         """Tell one target once; the seconds to wait before the next try, None if there is none. Each try has two
         lines in the audit: one before anything leaves, one with how many bytes of the file have."""
         record = self._lasting(lambda: self.store.get(export_id))
