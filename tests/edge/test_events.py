@@ -45,7 +45,7 @@ def test_a_listener_gets_what_happened_while_the_database_was_away(tmp_path: Pat
             for pid in postgres.backends():
                 postgres.terminate(pid)
             (log,) = tmp_path.glob("serve-*.log")
-            while "looking for events failed" not in log.read_text():
+            while "reading events failed" not in log.read_text():
                 time.sleep(0.05)
             allow(postgres, True)
             target = f"/v1/exports/{export_id}"

@@ -364,7 +364,7 @@ def test_pushes_wait_for_their_turn_and_can_be_canceled_there(tmp_path: Path) ->
             assert wait_until(lambda: states() == ["running"], 30)
             waiting = threads.submit(put, small, key, TABLE, request_id="second")
             assert wait_until(lambda: states() == ["queued", "running"], 30)
-            with pytest.raises(fl.FlightUnavailableError, match="1 tasks are waiting already"):
+            with pytest.raises(fl.FlightUnavailableError, match=r"The queue is full \(1 tasks\)"):
                 put(small, key, TABLE, request_id="third")
             second = mine.get("/v1/exports").json()["data"][0]["id"]
             assert mine.delete(f"/v1/exports/{second}").status_code in (200, 202)

@@ -33,7 +33,7 @@ class Answer(Response):
             await send({"type": "http.response.body", "body": body, "more_body": True})
             await asyncio.sleep(0.01)  # the next chunk is read, and what the client does becomes known
             if self._left is not None and self._left.is_set():
-                raise Canceled("The client went away before the end.")
+                raise Canceled("The client disconnected before the end.")
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 

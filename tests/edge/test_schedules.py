@@ -110,7 +110,7 @@ def test_runs_that_nobody_was_there_for_are_told_once_and_made_up_for_once_if_as
             made_up = ended(client)
         subjects = [str(taken.message()["Subject"]) for taken in mail.mails]
     assert told_still["id"] == told["id"]
-    assert "2 runs were missed because no worker, or no database, was there: " in told["error"]["message"]
+    assert "2 runs were missed because no worker or no database was available: " in told["error"]["message"]
     assert told["files"] == []
     assert [job["rows"] for job in made_up] == ([10] if missed == "run" else [])
     assert len(subjects) == 1 + len(made_up), subjects

@@ -319,7 +319,7 @@ def _still(record: Record) -> Record:
 
 
 def _gone() -> Canceled:
-    return Canceled("The client went away before the end.", code="client_gone")
+    return Canceled("The client disconnected before the end.", code="client_gone")
 
 
 def _ignored(export: Export) -> None:

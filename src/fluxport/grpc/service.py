@@ -167,7 +167,7 @@ class ExportService:
                 await answers.progress(response(record, self._url))
                 await _given(turn)
             except BaseException as error:
-                self._admission.give_up(turn)
+                self._admission.cancel(turn)
                 await _uninterrupted(asyncio.to_thread(self._pushes.fail, record, _cause(error)))
                 raise
             try:
@@ -356,7 +356,9 @@ def _cause(error: BaseException) -> BaseException:
 
 
 def _gone() -> Canceled:
-    return Canceled("The client went away before the end, or sent more than one message may hold.", code="client_gone")
+    return Canceled(
+        "The client disconnected before the end, or sent more than one message may hold.", code="client_gone"
+    )
 
 
 def _parsed(message: bytes) -> pb.ExportRequest:

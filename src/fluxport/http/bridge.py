@@ -150,7 +150,7 @@ class StreamedFile(Response):
             both: set[asyncio.Future[Any]] = {pull, gone}
             await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
             if gone.done():
-                raise Canceled("The client went away before the end.", code="client_gone")
+                raise Canceled("The client disconnected before the end.", code="client_gone")
             return pull.result()
         finally:
             if not pull.done():

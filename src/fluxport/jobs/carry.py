@@ -1,8 +1,11 @@
-"""One attempt at a stored export: plan, read, encode, store, verify, record. Nothing here knows the queue.
+"""One attempt at a stored export: plan, read, encode, store, verify, record. Independent of the queue.
 
-The file is stored under a name of its attempt and counts only once :meth:`JobStore.move` has recorded it under the
-attempt's fence; whoever loses that race removes its own file, and an attempt that follows a killed one removes what
-that one may have left.
+Each attempt stores its file under its own name, which becomes the export's file once :meth:`JobStore.move` has recorded
+it under the attempt's fence. An attempt that loses this race removes its own file; an attempt that follows a killed one
+first removes the files of earlier fences:
+
+    fence 1   <id>.csv     worker killed                     removed by the attempt with fence 2
+    fence 2   <id>-2.csv   stored -> move(fence=2) -> the export's file
 """
 
 from __future__ import annotations
@@ -41,7 +44,7 @@ WATCH_EVERY_S = 0.5
 
 @dataclass(frozen=True)
 class CarryOptions:
-    """``tries_max`` counts attempts that something outside ended; ``attempts_max`` also those of killed workers."""
+    """``tries_max`` bounds attempts that source or sink ended; ``attempts_max`` also counts those of lost workers."""
 
     tries_max: int = 3
     attempts_max: int = 10
@@ -52,7 +55,7 @@ class CarryOptions:
 
 @dataclass
 class Carrier:
-    """What carries out attempts in this process; ``draining`` makes a stopped attempt go back to the queue."""
+    """Runs the attempts of this process; while ``draining`` is set, a stopped attempt is requeued."""
 
     store: JobStore
     stores: Mapping[str, Sink]
@@ -63,8 +66,8 @@ class Carrier:
     _attempted: dict[tuple[str, int], Record] = field(default_factory=dict)
 
     def attempt(self, record: Record) -> float | None:
-        """Carry out the attempt that was begun at this export; the seconds to wait before the next, or None when the
-        export has ended. Unavailable if this process ends and cannot record what became of it."""
+        """Run the claimed attempt of this export; returns the seconds until the next attempt, or None if the export has
+        ended. Unavailable if this process is exiting and cannot record the outcome."""
         logs.bind(task_id=record.id, request_id=record.request_id, trace_id=record.trace_id)
         self._attempted[record.id, record.fence] = record
         try:
@@ -79,21 +82,21 @@ class Carrier:
         return None
 
     def stop_running(self) -> None:
-        """End what runs in this process; each can be carried out by another."""
+        """Stop the running attempts of this process; other workers can run them."""
         self.draining.set()
         for export in list(self._running):
             export.source.close()
 
     def requeue_running(self) -> None:
-        """Queue again what has not ended although it was stopped, such as an attempt whose store takes nothing; this
-        process is to end before it does."""
+        """Requeue attempts that have not ended although they were stopped, such as one whose store hangs. The process
+        must exit before they end."""
         for record in list(self._attempted.values()):
-            with suppress(FluxportError):  # it has ended now, or the database is away: then its lease ends
+            with suppress(FluxportError):  # it has just ended, or the database is unavailable: then its lease expires
                 reasons = (*record.attempt_errors, FailedAttempt.now(WORKER_STOPPED, self.store.clock()))
                 self.store.move(record.id, "queued", fence=record.fence, attempt_errors=reasons)
 
     def _lasting(self, do: Callable[[], T]) -> T:
-        """What the service's own database must know or tell, as soon as it can be used."""
+        """Access the service's own database, retrying while it is unavailable."""
         return patiently(do, self.draining, staying=True)
 
     # -- one attempt -----------------------------------------------------------------------------------------------
@@ -107,7 +110,7 @@ class Carrier:
             self._lasting(lambda: self.store.expect(record.id, record.fence, total))
         over = threading.Event()
         self._running.add(export)
-        if self.draining.is_set():  # meanwhile
+        if self.draining.is_set():  # since before it was added, so stop_running() has missed it
             export.source.close()
         watcher = background("fluxport-watch", watch, self.store, record, export, over)
         try:
@@ -118,7 +121,7 @@ class Carrier:
             watcher.join()
         expires_at = self.store.clock() + self.options.keep_s
         if not self._move(record, "completed", **completed(result, expires_at)):
-            # Canceled while the last bytes were stored, or another worker has taken over: this file does not count.
+            # Canceled while the last bytes were stored, or replaced by another attempt: this file is not the export's.
             for location in result.locations:
                 sink.remove(location)
 
@@ -129,7 +132,9 @@ class Carrier:
             else:
                 remove_parts(sink, Names(object_name(record.id, fence, "/"), export.suffix))
         if record.fence > 1:
-            sink.sweep(math.inf, self.store.clock())  # no file is so old: only what killed workers left unfinished
+            sink.sweep(
+                math.inf, self.store.clock()
+            )  # no file is that old: removes only unfinished ones of lost workers
 
     # -- its end ---------------------------------------------------------------------------------------------------
 
@@ -151,18 +156,18 @@ class Carrier:
         return random.uniform(longest / 2, longest)  # noqa: S311  jitter, not a secret
 
     def _move(self, record: Record, status: Status, **changes: Unpack[Changes]) -> bool:
-        """Change the state unless somebody else has; whether it was changed."""
+        """Change the state; False if it was changed by another process instead."""
         try:
             self._lasting(lambda: self.store.move(record.id, status, fence=record.fence, **changes))
         except Conflict:
-            # The database may have gone away after it did what was asked; then it was this attempt that did it.
+            # The connection may have failed after the commit; then this attempt has made the change.
             now = self._lasting(lambda: self.store.get(record.id))
             return (now.status, now.fence) == (status, record.fence)
         return True
 
 
 def watch(store: JobStore, record: Record, export: Export, over: threading.Event) -> None:
-    """Tell how far an attempt is; end its source once the export is canceled or another attempt counts."""
+    """Record an attempt's progress; close its source once the export is canceled or another attempt replaces it."""
 
     def look() -> None:
         phase: Phase = "uploading" if export.tally.complete else "reading"
@@ -170,35 +175,37 @@ def watch(store: JobStore, record: Record, export: Export, over: threading.Event
             over.set()
             export.source.close()
 
-    # Whatever goes wrong with it, such as a database that is away, the export itself goes on.
+    # An error here, such as an unavailable database, does not stop the export.
     keep_going(f"the progress of export {record.id}", over, WATCH_EVERY_S, look)
 
 
 def put(export: Export, sink: Sink, name: str) -> Result:
-    """Store the export's file, or its files below that name; with how long the store took beyond the making."""
-    made_s: list[float] = []
+    """Store the export's file, or its files below ``name``; the result's ``upload_s`` excludes reading and encoding."""
+    encode_s: list[float] = []
     began = time.monotonic()
-    result = (_put_file if export.parts is None else _put_parts)(export, sink, name, made_s)
-    return replace(result, upload_s=round(time.monotonic() - began - sum(made_s), 3))
+    result = (_put_file if export.parts is None else _put_parts)(export, sink, name, encode_s)
+    return replace(result, upload_s=round(time.monotonic() - began - sum(encode_s), 3))
 
 
-def _put_file(export: Export, sink: Sink, name: str, made_s: list[float]) -> Result:
+def _put_file(export: Export, sink: Sink, name: str, encode_s: list[float]) -> Result:
     tally = export.tally
     tally.hashed = False  # the sink hashes the same bytes
-    receipt = sink.put(name, _timed(export.chunks(), made_s), About(export.media_type, export.filename))
+    receipt = sink.put(name, _timed(export.chunks(), encode_s), About(export.media_type, export.filename))
     if not tally.complete or receipt.size_bytes != tally.size_bytes:
         sink.remove(receipt.location)
-        raise Broken("The store took other than was sent; the export has failed.", code="store_differs")
+        raise Broken(
+            "The store received a different number of bytes than was sent; the export has failed.", code="store_differs"
+        )
     return replace(Result.of(export, receipt.sha256), location=receipt.location, verified=receipt.verified)
 
 
-def _put_parts(export: Export, sink: Sink, name: str, made_s: list[float]) -> Result:
+def _put_parts(export: Export, sink: Sink, name: str, encode_s: list[float]) -> Result:
     assert export.parts is not None
     names = Names(name.removesuffix(export.suffix) + "/", export.suffix)
-    receipt, files = put_parts(sink, export, _timed_parts(export.parts(), made_s), names)
+    receipt, files = put_parts(sink, export, _timed_parts(export.parts(), encode_s), names)
     return replace(
         Result.of(export, receipt.sha256),
-        # Asked for as one file they are a ZIP, made while it is sent.
+        # Downloaded as one file, they are a ZIP that is written while it is sent.
         filename=whole_name(export.filename, export.suffix, ZIP.suffix),
         media_type=ZIP.media_type or export.media_type,
         verified=receipt.verified,
@@ -208,7 +215,7 @@ def _put_parts(export: Export, sink: Sink, name: str, made_s: list[float]) -> Re
 
 
 def completed(result: Result, expires_at: float) -> Changes:
-    """What is recorded of an export with the state ``completed``."""
+    """The columns to record with the state ``completed``."""
     return {
         "rows": result.rows,
         "rows_total": result.rows,
@@ -218,14 +225,14 @@ def completed(result: Result, expires_at: float) -> Changes:
     }
 
 
-def _timed_parts(parts: Generator[Part, None, None], made_s: list[float]) -> Generator[Part, None, None]:
+def _timed_parts(parts: Generator[Part, None, None], encode_s: list[float]) -> Generator[Part, None, None]:
     with closing(parts):
         for part in parts:
-            yield replace(part, chunks=_timed(part.chunks, made_s))
+            yield replace(part, chunks=_timed(part.chunks, encode_s))
 
 
-def _timed(chunks: Chunks, made_s: list[float]) -> Chunks:
-    """The chunks; ``made_s`` gets the seconds that each took to be made, so that the rest is the store's."""
+def _timed(chunks: Chunks, encode_s: list[float]) -> Chunks:
+    """The chunks; appends to ``encode_s`` the seconds spent producing each, so that the rest is the store's time."""
     try:
         while True:
             began = time.monotonic()
@@ -234,12 +241,12 @@ def _timed(chunks: Chunks, made_s: list[float]) -> Chunks:
             except StopIteration:
                 return
             finally:
-                made_s.append(time.monotonic() - began)
+                encode_s.append(time.monotonic() - began)
             yield chunk
     finally:
         chunks.close()
 
 
 def object_name(export_id: str, fence: int, suffix: str) -> str:
-    """Where an attempt stores its file: the export's id alone for the first, as its old users expect."""
+    """The name of an attempt's file: the first attempt's has no fence, as older clients expect."""
     return f"{export_id}{suffix}" if fence == 1 else f"{export_id}-{fence}{suffix}"

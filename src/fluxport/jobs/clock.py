@@ -1,8 +1,12 @@
-"""When it is time for the runs of schedules: each worker looks at the moments that have come since the mark in our own
-table, carries out those of the last seconds, and records older ones as missed.
+"""When runs of schedules are due. Each worker computes the run times since the mark in the table ``schedules``, submits
+those of the last seconds, and records older ones as missed.
 
-A run is asked for once however many workers look, and the mark moves after it. The mark moves in the transaction that
-records missed runs, so these too are recorded once, whatever dies.
+Every run is submitted once, whatever the number of workers, and the mark moves after it. For missed runs the mark moves
+in the transaction that records them, so they too are recorded once, even if a worker exits in between.
+
+    looked_at (mark)                 now - ON_TIME_S       now
+        |   missed: recorded as one failed   |   submitted    |
+        |   export, or caught up once        |                |
 """
 
 from __future__ import annotations
@@ -13,19 +17,19 @@ from functools import partial
 
 import sqlalchemy as sa
 
-from fluxport.jobs.schedule import MISSED_MAX, NOBODY, Schedule, Scheduler
+from fluxport.jobs.schedule import MISSED_MAX, NO_WORKER, Schedule, Scheduler
 from fluxport.loops import attempt
 from fluxport.tables import database_now, insert_into, reading, schedules, transaction
 
-ON_TIME_S = 15.0  # so late is every run carried out
-LATE_MAX_S = 60.0  # and so late the last one that is due
+ON_TIME_S = 15.0  # every run that is at most this late is submitted
+LATE_MAX_S = 60.0  # and the last due one if it is at most this late
 LAST_TRY_S = 50.0
-LOOK_EVERY_S = 60.0  # though nothing is due: the clock may have been set
+LOOK_EVERY_S = 60.0  # even if nothing is due: the clock may have been set
 AGAIN_S = 2.0
 
 
 class Clock:
-    """A worker's part in the runs of all schedules."""
+    """Submits the due runs of all schedules, in each worker."""
 
     def __init__(self, scheduler: Scheduler, database: sa.Engine) -> None:
         self._scheduler = scheduler
@@ -36,14 +40,14 @@ class Clock:
         return bool(self._scheduler.schedules)
 
     def run(self, stopped: threading.Event) -> None:
-        """Until ``stopped``; what goes wrong is tried again."""
+        """Run until ``stopped``; errors are logged and retried."""
         while not stopped.is_set():
             waits: list[float] = []
-            attempt("looking at schedules", lambda: waits.append(self._look()))  # noqa: B023  called at once
+            attempt("checking schedules", lambda: waits.append(self._look()))  # noqa: B023  called at once
             stopped.wait(waits[0] if waits else AGAIN_S)
 
     def mark(self) -> None:
-        """Begin the account of schedules that are new or have become others; end that of those that are gone."""
+        """Set the mark of new and changed schedules to now; delete that of removed ones."""
         wanted = self._scheduler.schedules
         with transaction(self._database) as connection:
             now = database_now(connection)
@@ -62,7 +66,7 @@ class Clock:
                 connection.execute(marking, rows)
 
     def _look(self) -> float:
-        """Carry out what is due; the seconds until something is."""
+        """Submit what is due; returns the seconds until the next check."""
         with reading(self._database) as connection:
             now = database_now(connection)
             marks = connection.execute(sa.select(schedules)).all()
@@ -70,16 +74,16 @@ class Clock:
         for name, definition, looked_at in marks:
             schedule = self._scheduler.schedules.get(name)
             if schedule is None or definition != _definition(schedule):
-                continue  # of a worker with another configuration
-            # One whose source cannot be reached holds no other up.
+                continue  # it belongs to a worker with another configuration
+            # An unreachable source does not delay other schedules.
             done = attempt(f"schedule {name}", partial(self._carry_out, schedule, looked_at, now))
             next_at = next(schedule.runs(datetime.fromtimestamp(now, UTC))).timestamp()
             wait_s = min(wait_s, next_at - now if done else AGAIN_S)
         return wait_s
 
     def _carry_out(self, schedule: Schedule, looked_at: float, now: float) -> None:
-        """Run, or record as missed, all that was due after ``looked_at``. What cannot be now is raised, and due at the
-        next look."""
+        """Submit, or record as missed, all runs due after ``looked_at``. A temporary error is raised; the run stays due
+        at the next check."""
         due = schedule.missed(datetime.fromtimestamp(looked_at, UTC), datetime.fromtimestamp(now, UTC))
         late = [moment for moment in due if now - moment.timestamp() > ON_TIME_S]
         runs = due[len(late) :]
@@ -90,7 +94,7 @@ class Clock:
                 self._scheduler.run(schedule, late[-1], last_try=True)
             last = late[-1].timestamp() if len(due) < MISSED_MAX else now
             self._scheduler.record_missed(
-                schedule, late, NOBODY, unless=lambda connection: not _moved(connection, schedule, looked_at, last)
+                schedule, late, NO_WORKER, unless=lambda connection: not _moved(connection, schedule, looked_at, last)
             )
             looked_at = last
         for moment in runs:
@@ -102,7 +106,7 @@ class Clock:
 
 
 def _moved(connection: sa.Connection, schedule: Schedule, before: float, after: float) -> bool:
-    """Move the mark, unless another worker has been quicker."""
+    """Move the mark; False if another worker has moved it already."""
     mark = sa.update(schedules).where(schedules.c.name == schedule.name, schedules.c.looked_at == before)
     return connection.execute(mark.values(looked_at=after)).rowcount > 0
 

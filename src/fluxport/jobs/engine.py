@@ -1,7 +1,10 @@
-"""The worker: takes exports and notifications out of the tables of :mod:`fluxport.jobs.queue` and carries them out.
+"""The worker: takes exports and notifications from the tables of :mod:`fluxport.jobs.queue` and runs them.
 
-It sleeps until something is queued (:mod:`fluxport.jobs.wake`), and holds what it took by a heartbeat. What
-wakes no worker, as the wait of a dead worker's export, is found with the next heartbeat.
+It sleeps until something is queued (:mod:`fluxport.jobs.wake`) and holds a lease on what it took by a heartbeat. What
+wakes no worker, such as an export of a lost worker, is noticed at the next heartbeat.
+
+    worker A   take ..beat ..beat .. SIGKILL
+    others      .....beat ..beat ...beat ...beat ...   no heartbeat of A for DEAD_AFTER_S: its jobs are queued again
 """
 
 from __future__ import annotations
@@ -36,15 +39,15 @@ BEAT_EVERY_S = 3.0
 LOOK_EVERY_S = 60.0
 LOOKS_APART_S = 0.003
 AGAIN_S = 2.0
-GIVING_BACK_S = 5.0  # what is stopped goes back to the queue within this, or is taken over
+GIVING_BACK_S = 5.0  # stopped jobs are requeued within this time, else by another worker when the lease expires
 ENDED_LOOK_S = 0.05
-UNUSABLE_MAX_S = 30.0  # so long may an error of the database last that does not pass by itself
-# Of the service's PostgreSQL, beside the one that listens: each is held for a few milliseconds at a time.
+UNUSABLE_MAX_S = 30.0  # how long a database error that is not temporary may last before the process exits
+# Sessions of the service's PostgreSQL beside the listening one: each is used for a few milliseconds at a time.
 SESSIONS = 3
 
 
 class Worker:
-    """``start`` begins taking jobs, ``stop`` ends that and gives back what is left."""
+    """``start`` begins to take jobs; ``stop`` drains them and requeues the rest."""
 
     def __init__(
         self,
@@ -67,10 +70,10 @@ class Worker:
         self._pool = ThreadPoolExecutor(workers + NOTIFICATIONS_AT_ONCE, thread_name_prefix="fluxport-job")
         self._exports: dict[Future[None], str] = {}
         self._notifications: dict[Future[None], queue.Notification] = {}
-        self._unsure = False  # whether something may have been taken that is not among these
-        self._ending = threading.Event()  # nothing more is taken
+        self._unsure = False  # whether the database may list jobs as this worker's that are not among these
+        self._ending = threading.Event()  # take no more jobs
         self._stopped = threading.Event()
-        # On the clock of time.monotonic(): the last heartbeat, and from when on silent workers are taken for dead.
+        # By time.monotonic(): the last heartbeat, and the time from which workers without one count as lost.
         self._beaten, self._judge_at = time.monotonic(), 0.0
         self._threads: tuple[threading.Thread, threading.Thread]
 
@@ -82,8 +85,8 @@ class Worker:
             background("fluxport-clock", self._clock.run, self._ending)
 
     def stop(self, grace_s: float, hurried: Callable[[float], bool]) -> None:
-        """Give what runs ``grace_s`` to finish, or until ``hurried``, which waits so many seconds, says so; what does
-        not goes back to the queue for any worker that is alive. The process is to end then: threads may be left."""
+        """Let running jobs finish for ``grace_s``, or until ``hurried`` (which waits the given seconds) returns True;
+        then stop and requeue the rest for other workers. The process must exit afterwards: threads may be left."""
         until = time.monotonic() + grace_s
         self._ending.set()
         self._wake.wake()
@@ -96,7 +99,7 @@ class Worker:
         self._carrier.requeue_running()
         self._stopped.set()
         lease.join(BEAT_EVERY_S)
-        # If that cannot be recorded now, the others wait for the lease to end.
+        # If this fails, other workers take over when the lease expires.
         with contextlib.suppress(FluxportError), transaction(self._store.engine) as connection:
             queue.leave(connection, self.executor_id)
 
@@ -106,23 +109,23 @@ class Worker:
         failing = False
         while not self._ending.is_set():
             failing = not attempt("taking jobs", lambda: self._wake.wait(self._take()), quiet=failing)
-            # What wakes in quick succession is seen by one look.
+            # One pass serves several wake-ups in quick succession.
             self._ending.wait(AGAIN_S if failing else LOOKS_APART_S)
 
     def _take(self) -> float:
-        """Begin what there is room for; the seconds until something that waits is due."""
+        """Begin as many jobs as there are free threads; returns the seconds until the next one is due."""
         records: list[Record] = []
-        given_up: list[Record] = []
+        exhausted: list[Record] = []
         due: list[queue.Notification] = []
         now = self._store.clock()
-        # A transaction may have been committed although its answer, or a thread for what it took, never came.
+        # A transaction may have been committed although its reply was lost, or a thread could not be started.
         unsure, self._unsure = self._unsure, True
         exports, notifications = list(self._exports.values()), list(self._notifications.values())
         with transaction(self._store.engine) as connection:
             if unsure:
                 queue.give_back_unknown(connection, self.executor_id, exports, notifications)
             if (room := self._workers - len(self._exports)) > 0:
-                records, given_up = self._store.take(
+                records, exhausted = self._store.take(
                     connection, self.executor_id, self._queries_max, room, self._carrier.options.attempts_max
                 )
             export_s, notify_s = queue.next_due(connection, now)
@@ -132,14 +135,14 @@ class Worker:
                 and (free := NOTIFICATIONS_AT_ONCE - len(self._notifications)) > 0
             ):
                 due = queue.take_notifications(connection, self.executor_id, free, now)
-        for record in given_up:
+        for record in exhausted:
             log_end(record)
         for record in records:
             self._begin(self._exports, record.id, self._carry, record)
         for notification in due:
             self._begin(self._notifications, notification, self._notify, notification)
         self._unsure = False
-        # A notification that was due and has not been taken waits for one of ours to end, and that wakes.
+        # A due notification that was not taken waits until one of this worker's ends, which wakes this thread.
         waits = [wait_s for wait_s in (export_s, notify_s) if wait_s is not None and wait_s > 0]
         return min([LOOK_EVERY_S, *waits])
 
@@ -173,13 +176,13 @@ class Worker:
             queue.notified(connection, notification, self.executor_id, again_s)
 
     def _done(self, do: Callable[[], T | None]) -> T | None:
-        """What ``do`` gives. If it raises, what became of a job could not be recorded, and the job would stay with this
-        worker for ever: the process ends, unless it does so already, and another worker takes over."""
+        """The result of ``do``. If it raises, a job's outcome could not be recorded, and the job would stay with this
+        worker forever: so the process exits, unless it is already draining, and another worker takes over."""
         try:
             return do()
-        except Exception as error:  # noqa: BLE001  whatever it is
+        except Exception as error:  # noqa: BLE001  any error leaves the job unrecorded
             if not self._carrier.draining.is_set():
-                end_process("what became of a job could not be recorded", error)
+                end_process("a job's outcome could not be recorded", error)
             return None
 
     # -- the lease -------------------------------------------------------------------------------------------------
@@ -189,16 +192,16 @@ class Worker:
             try:
                 self._beat()
             except Unavailable as error:
-                log.warning("no heartbeat: %s", error.message)
+                log.warning("heartbeat failed: %s", error.message)
                 continue
             except Exception as error:
-                log.exception("no heartbeat")
+                log.exception("heartbeat failed")
                 if time.monotonic() - self._beaten > UNUSABLE_MAX_S:
                     end_process("the service's own database stays unusable", error)
                 continue
 
     def _beat(self) -> None:
-        # After a time in which this one could not say that it lives, neither could the others: they get as long for it.
+        # If this worker's heartbeats failed for a while, so did the others': give them as long before judging them.
         gap = time.monotonic() - self._beaten > queue.DEAD_AFTER_S
         with transaction(self._store.engine) as connection:
             now, judge = self._store.now(connection), not gap and time.monotonic() >= self._judge_at
@@ -207,6 +210,6 @@ class Worker:
             self._judge_at = time.monotonic() + queue.DEAD_AFTER_S
         self._beaten = time.monotonic()
         if returned:
-            log.warning("%d jobs of workers that are gone wait again", returned)
+            log.warning("requeued %d jobs of lost workers", returned)
         if waits:
             self._wake.wake()

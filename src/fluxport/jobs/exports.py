@@ -1,5 +1,5 @@
-"""Exports as the APIs see them: asked for, looked at, canceled, streamed. The stored ones are carried out by workers
-(:mod:`fluxport.jobs.engine`), in whichever process they live."""
+"""Exports as the APIs use them: submitted, read, canceled, streamed. Workers (:mod:`fluxport.jobs.engine`) run the
+stored ones, in this process or another."""
 
 from __future__ import annotations
 
@@ -68,8 +68,8 @@ class ExportsOptions:
 
 @dataclass(frozen=True)
 class Preview:
-    """``rows`` is a JSON array of objects; ``truncated``: there are more of them. Columns are name, type, and the key
-    in the objects, which differs from the name where that is empty or repeated."""
+    """``rows`` is a JSON array of objects; ``truncated``: the result has more rows. Columns are name, type, and the key
+    in the objects, which differs from the name if that is empty or repeated."""
 
     columns: list[tuple[str, str, str]]
     rows: str
@@ -78,10 +78,10 @@ class Preview:
 
 @dataclass
 class Stream:
-    """A direct stream on its way: ``chunks`` is the file, ``gone`` is called when its reader has left.
+    """A direct stream: ``chunks`` is the file; call ``gone`` when the client has disconnected.
 
-    ``length`` is the file's, known with the first bytes, or None for a file that goes out as it comes. A pull waits
-    until ``reading.enter()`` is done."""
+    ``length`` is the file's length, known with the first bytes, or None for a file that is sent while it is written.
+    A pull waits until ``reading.enter()`` is done."""
 
     record: Record
     export: Export
@@ -92,7 +92,7 @@ class Stream:
 
 
 class Exports:
-    """What every API needs, over the store."""
+    """Checks, submits and streams exports for every API."""
 
     def __init__(
         self,
@@ -111,7 +111,7 @@ class Exports:
         self.options = options
         self.spool = Spool(options.spool)
         self.watch = Watch(store.happened)
-        # Files of our own store come in few threads: one that waited there could be what the others wait for.
+        # The sensor store reads in few threads: a stream waiting for a slot there could block the one that holds it.
         self._slots = {
             name: Slots(most, options.connection_wait_s if name in connections else 0.0, partial(_busy, name))
             for name, most in self.queries_max.items()
@@ -121,20 +121,20 @@ class Exports:
 
     @property
     def queries_max(self) -> dict[str, int]:
-        """How many exports may read at once, by the name of what they read."""
-        found = {name: c.queries_max for name, c in self.connections.items()}
+        """How many exports may read at once, by connection name."""
+        limits = {name: c.queries_max for name, c in self.connections.items()}
         if self.sensors is not None:
-            found.setdefault(self.sensors.connection, self.sensors.queries_max)
-        return found
+            limits.setdefault(self.sensors.connection, self.sensors.queries_max)
+        return limits
 
     @property
     def closing(self) -> bool:
         return self._closing.is_set()
 
-    # -- asking ----------------------------------------------------------------------------------------------------
+    # -- submitting ------------------------------------------------------------------------------------------------
 
     def plan(self, spec: ExportSpec, export_id: str, owner: str) -> Export:
-        """What a worker carries out; it may become several files."""
+        """The export for a worker to run; it may become several files."""
         return self.check(spec, owner, may_split=True).open(export_id)
 
     def check(
@@ -146,8 +146,8 @@ class Exports:
         limits: Limits | None = None,
         may_split: bool = False,
     ) -> Checked:
-        """Everything that can be refused without a database; a dataset's rows are those of ``owner``. ``origin`` is
-        where the rows of a push come from."""
+        """Check everything that can be refused without a database; of a dataset, ``owner`` gets the rows it may see.
+        ``origin`` is the source of a push."""
         origin = self._origin(spec, owner) if origin is None else origin
         if spec.store not in self.stores:
             raise Refused(
@@ -169,52 +169,52 @@ class Exports:
         return of_query(spec, connection)
 
     def sensor_store(self) -> SensorStore:
-        """Disabled where there is none."""
+        """The sensor store; Disabled if none is configured."""
         if self.sensors is None:
             raise Disabled(
-                "There is no store of sensors here; the setting series.path or series.connection gives it one.",
+                "No sensor store is configured; set series.path or series.connection.",
                 code="no_series",
             )
         return self.sensors.store
 
     def dataset(self, name: str) -> Dataset:
-        found = self.datasets.get(name)
-        if found is None:
-            raise Refused(f"Unknown dataset {name!r}; GET /v1/datasets tells which there are.", code="unknown_dataset")
-        return found
+        dataset = self.datasets.get(name)
+        if dataset is None:
+            raise Refused(f"Unknown dataset {name!r}; GET /v1/datasets lists the datasets.", code="unknown_dataset")
+        return dataset
 
     def allowed(
         self, spec: ExportSpec, caller: Caller, *, origin: Origin | None = None, may_split: bool = False
     ) -> Checked:
-        """The request, checked, on the connection it will read (``spec``), if the caller may make it and the service
-        still takes some; refused where it can be before anything is written."""
+        """The checked request, with the connection that it reads in its ``spec``. Raises if the caller may not make it,
+        the service is shutting down, or anything can be refused before it is written."""
         self.check_open()
         caller.need(spec.scope)
         spec = self._located(spec)
         checked = self.check(spec, caller.owner, origin=origin, may_split=may_split)
         if spec.series is not None:
-            _ = checked.rows.source.schema  # asks the store whether it has these sensors; nothing is opened
+            _ = checked.rows.source.schema  # raises if the store lacks one of the sensors; opens nothing
         return checked
 
     def _located(self, spec: ExportSpec) -> ExportSpec:
-        """On the connection that the rows come from."""
+        """The spec with the connection that its rows come from."""
         if spec.series is not None and self.sensors is not None:
             return replace(spec, connection=self.sensors.connection)
         return spec if spec.dataset is None else replace(spec, connection=self.dataset(spec.dataset).connection)
 
     def submit(
         self,
-        asked: ExportRequest,
+        request: ExportRequest,
         caller: Caller,
         *,
         door: str,
         idempotency: tuple[str, str] | None = None,
         unless_active: str | None = None,
     ) -> tuple[Record, bool]:
-        """A queued export and whether it is new; refused before anything is written, where it can be."""
-        self.allowed(asked.spec, caller, may_split=asked.may_split)
+        """A queued export and whether it is new; what can be refused is refused before anything is written."""
+        self.allowed(request.spec, caller, may_split=request.may_split)
         return self.store.create(
-            self.checked(asked, caller),
+            self.checked(request, caller),
             caller,
             door=door,
             active_max=self.options.active_max,
@@ -223,14 +223,14 @@ class Exports:
             unless_active=unless_active,
         )
 
-    def checked(self, asked: ExportRequest, caller: Caller) -> ExportRequest:
-        """What was asked for in the form in which it is kept: the connection of a dataset, checked targets."""
+    def checked(self, request: ExportRequest, caller: Caller) -> ExportRequest:
+        """The request in the form that is stored: with the connection of a dataset and checked targets."""
         domains = self.options.mail_domains if caller.mail_domains is None else caller.mail_domains
-        notify = check_notify(asked.notify, self.options.webhooks, domains)
-        return replace(asked, spec=self._located(asked.spec), notify=notify)
+        notify = check_notify(request.notify, self.options.webhooks, domains)
+        return replace(request, spec=self._located(request.spec), notify=notify)
 
     def cancel(self, export_id: str, caller: Caller) -> Record:
-        """End a queued or running export; Conflict if it has ended already. Its worker ends the query within 2 s."""
+        """Cancel a queued or running export; Conflict if it has ended. Its worker cancels the query within 2 s."""
         record = self.store.get(export_id, caller)
         error = Failure.of(Canceled("The export was canceled."))
         canceled = self.store.move(record.id, "canceled", error=error)
@@ -239,13 +239,13 @@ class Exports:
         return canceled
 
     def expire(self) -> None:
-        """Expire what is past its time, and delete its files; end what a dead process left; forget what is old.
-        Unavailable, and nothing is done, if this process's clock is not the database's."""
+        """Expire exports and delete their files, fail streams of lost processes, purge history and audit.
+        Unavailable, and nothing is done, if this process's clock differs from the database's."""
         for record in self.store.expire():
             for location in [] if record.result is None else record.result.locations:
                 attempt(f"deleting a file of export {record.id}", partial(self._remove, record.spec.store, location))
         options = self.options
-        error = Failure.of(Broken("The service ended while this was streamed.", code="service_died"))
+        error = Failure.of(Broken("The service exited during this stream.", code="service_died"))
         for export_id in self.store.lost_streams((options.limits.deadline_s or 86400.0) + LOST_AFTER_S):
             with contextlib.suppress(Conflict):
                 self.store.move(export_id, "failed", error=error)
@@ -255,16 +255,18 @@ class Exports:
 
     def _remove(self, store: str, location: str) -> None:
         if store not in self.stores:
-            raise NotFound(f"The store {store!r} is not configured any more: {location} stays.", code="unknown_store")
+            raise NotFound(
+                f"The store {store!r} is no longer configured; {location} was not deleted.", code="unknown_store"
+            )
         self.stores[store].remove(location)
 
     # -- streaming -------------------------------------------------------------------------------------------------
 
     def stream(self, spec: ExportSpec, caller: Caller, *, whole: bool = False) -> Stream:
-        """The file itself, and a record that tells afterwards how it went. No query runs before the first pull.
+        """A direct stream of the file; its record shows the outcome afterwards. No query runs before the first pull.
 
-        ``whole``: nothing of it comes before all of it has, and then its length is known; until then pulls give empty
-        chunks."""
+        ``whole``: send nothing before all of the file has been written, so that its length is known; until then pulls
+        return empty chunks."""
         export_id = str(uuid.uuid4())
         export = self.allowed(spec, caller).open(export_id)
         spec = export.spec
@@ -282,7 +284,7 @@ class Exports:
         return Stream(record, export, observed, leave, reading, reading.length if whole else None)
 
     def preview(self, spec: ExportSpec, caller: Caller) -> Preview:
-        """The first rows, after everything that was asked for has been found right."""
+        """The first rows, after the whole request has been checked."""
         self.check_open()
         caller.need(spec.scope)
         spec = self._located(spec)
@@ -302,8 +304,8 @@ class Exports:
         source = {"query": spec.query, "dataset": spec.dataset, "connection": spec.connection, "params": spec.params}
         if spec.series is not None:
             source = dict(spec.series)
-        told_of: dict[str, Any] = {"source": source, "columns": [name for name, _ in tally.columns], "rows": tally.rows}
-        self.store.note("preview", caller.owner, "completed", address=caller.address, **told_of)
+        detail: dict[str, Any] = {"source": source, "columns": [name for name, _ in tally.columns], "rows": tally.rows}
+        self.store.note("preview", caller.owner, "completed", address=caller.address, **detail)
         keys = unique_names([name for name, _ in tally.columns], Findings())
         columns = [(name, kind, key) for (name, kind), key in zip(tally.columns, keys, strict=True)]
         return Preview(columns, text, tally.truncated)
@@ -323,7 +325,7 @@ class Exports:
             raise
         finally:
             if gone.is_set() or isinstance(error, GeneratorExit):
-                error = Canceled("The client went away before the end.", code="client_gone")
+                error = Canceled("The client disconnected before the end.", code="client_gone")
             elif isinstance(error, Canceled) and error.code == "canceled" and self.closing:
                 error = _closing()
             sent_bytes = taken_bytes if reading.sent_bytes is None else reading.sent_bytes
@@ -342,13 +344,13 @@ class Exports:
         status: Status = "completed" if error is None else "failed"
 
         def recorded() -> None:
-            with contextlib.suppress(Conflict):  # canceled meanwhile
+            with contextlib.suppress(Conflict):  # it was canceled
                 self.store.move(record.id, status, fence=record.fence, audited={"sent_bytes": sent_bytes}, **values)
 
         self.record("a stream", recorded)
 
     def record(self, what: str, do: Callable[[], object]) -> None:
-        """Record by ``do`` what was sent, for it was sent: if the database is away, as soon as it takes it."""
+        """Record by ``do`` what was sent; if the database is unavailable, retry in the background."""
         try:
             do()
         except Unavailable:
@@ -362,7 +364,7 @@ class Exports:
 
     @contextlib.contextmanager
     def running(self, export_id: str, end: Callable[[], None]) -> Iterator[None]:
-        """While this process carries an export through a connection of its own; ``end`` makes it stop."""
+        """While this process streams an export to a client; ``end`` makes it stop."""
         self._streams[export_id] = end
         try:
             yield
@@ -371,15 +373,15 @@ class Exports:
 
     @property
     def streaming(self) -> bool:
-        """Whether an export is on its way through a connection of this process."""
+        """Whether this process is streaming an export."""
         return bool(self._streams)
 
     def drain(self) -> None:
-        """Take nothing new; what streams goes on."""
+        """Accept no new exports; running streams go on."""
         self._closing.set()
 
     def close(self) -> None:
-        """Take nothing new and end what still streams, and who listens."""
+        """Accept no new exports, end running streams and event listeners."""
         self.drain()
         for end in list(self._streams.values()):
             end()
@@ -388,11 +390,11 @@ class Exports:
 
 def _busy(connection: str) -> TooMany:
     return TooMany(
-        f"Connection {connection!r} is busy with as many queries as it may run; ask again in a moment.",
+        f"Connection {connection!r} is running its maximum number of queries; retry in a moment.",
         code="connection_busy",
         retry_after_s=10,
     )
 
 
 def _closing() -> Unavailable:
-    return Unavailable("The service is shutting down; ask again in a moment.", code="closing", retry_after_s=5)
+    return Unavailable("The service is shutting down; retry in a moment.", code="closing", retry_after_s=5)

@@ -1,4 +1,4 @@
-"""Download links of stored files: to this service, or of the store's own."""
+"""Download links of stored files: to this service, or presigned URLs of the store."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ log = logging.getLogger("fluxport.stores")
 
 @dataclass(frozen=True)
 class Signed:
-    """A store whose own links go out, and how long they shall work."""
+    """A store whose presigned URLs are handed out, and how long they work."""
 
     sink: Sink
     link_s: float
@@ -26,7 +26,8 @@ class Signed:
 
 @dataclass(frozen=True)
 class Links:
-    """How links are made: their secret, how long they work, what they start with (None: as the request came)."""
+    """Issues links: ``secret`` signs them, ``link_s`` is how long they work, ``public_url`` their root (None: that of
+    the request)."""
 
     secret: bytes = field(repr=False)
     link_s: float
@@ -36,8 +37,8 @@ class Links:
     def make(
         self, record: Record, base: str, now: float, *, one_time: bool = False, lasting: bool = False
     ) -> dict[str, Any] | None:
-        """A link to the stored file; None if there is no file. One that is ``lasting`` works as long as the file is
-        there, or is the store's own, and then as long as that one allows."""
+        """A link to the stored file; None if there is no file. A ``lasting`` link works until the file expires, or is
+        the store's presigned URL and works as long as that allows."""
         if record.status != "completed" or record.result is None or record.result.location is None:
             return None
         if lasting and (own := self._of_store(record, now)) is not None:
@@ -53,13 +54,15 @@ class Links:
     def _of_store(self, record: Record, now: float) -> dict[str, Any] | None:
         signed, result = self.signed.get(record.spec.store), record.result
         if signed is None or result is None or result.location is None or result.files:
-            return None  # several files are one link only to this service
+            return None  # only this service offers several files under one link
         lasts = signed.link_s if record.expires_at is None else min(signed.link_s, record.expires_at - now)
         about = About(result.media_type, result.filename)
         try:
-            made = signed.sink.url(result.location, lasts, about)
+            presigned = signed.sink.url(result.location, lasts, about)
         except FluxportError as error:
-            # A link to this service does as well; why there is no other is for the operator to read.
-            log.warning("the store signed no link: %s", error.message, extra={"task_id": record.id})
+            # The caller gets a link to this service instead; the reason is for the operator.
+            log.warning("the store returned no presigned URL: %s", error.message, extra={"task_id": record.id})
             return None
-        return None if made is None else {"url": made.url, "expires_at": rfc3339(int(now + made.expires_s))}
+        if presigned is None:
+            return None
+        return {"url": presigned.url, "expires_at": rfc3339(int(now + presigned.expires_s))}

@@ -1,5 +1,5 @@
-"""Telling people and machines that an export has ended. Each target is told in a durable step of its own, again and
-again within its time while it cannot be reached, always under the same id."""
+"""Notifications that an export has ended: mails, webhooks and uploads. Each target is a durable step of its own,
+retried while the receiver cannot be reached, always under the same id."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ MAILS_MAX = 10
 
 
 def check_notify(given: Any, webhooks: WebhookOptions, domains: Collection[str] | None = None) -> dict[str, Any]:
-    """``{"email": [...], "webhook": "https://...", "upload": {"url", "headers"}}`` as it may be kept; Refused for a
-    target that can be no target, Forbidden for an address whose domain is none of ``domains``."""
+    """``{"email": [...], "webhook": "https://...", "upload": {"url", "headers"}}`` in the form that is stored. Refused
+    for an invalid target, Forbidden for an address whose domain is not in ``domains``."""
     if given is None:
         return {}
     if not isinstance(given, Mapping) or set(given) - {"email", "webhook", "upload"}:
@@ -58,18 +58,18 @@ def check_notify(given: Any, webhooks: WebhookOptions, domains: Collection[str] 
 
 
 def _checked_upload(given: Any, webhooks: WebhookOptions) -> dict[str, Any]:
-    asked = {"url": given} if isinstance(given, str) else given
-    if not isinstance(asked, Mapping) or set(asked) - {"url", "headers"} or not isinstance(asked.get("url"), str):
+    upload = {"url": given} if isinstance(given, str) else given
+    if not isinstance(upload, Mapping) or set(upload) - {"url", "headers"} or not isinstance(upload.get("url"), str):
         raise Refused('\'notify.upload\' takes a URL, or {"url": ..., "headers": {...}}.', code="bad_notify")
-    headers = asked.get("headers", {})
+    headers = upload.get("headers", {})
     if not isinstance(headers, Mapping) or not all(isinstance(value, str) for value in headers.values()):
-        raise Refused("'notify.upload.headers' takes names and texts.", code="bad_notify")
-    check_upload(webhooks, Upload(asked["url"], dict(headers)))
-    return {"url": asked["url"], "headers": dict(headers)}
+        raise Refused("'notify.upload.headers' takes header names with text values.", code="bad_notify")
+    check_upload(webhooks, Upload(upload["url"], dict(headers)))
+    return {"url": upload["url"], "headers": dict(headers)}
 
 
 class FileBytes:
-    """How many bytes of a file one try of telling has taken to send."""
+    """Counts the bytes of a file that one try has read to send."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -82,7 +82,7 @@ class FileBytes:
 
 
 def _destination(record: Record, kind: str, number: int) -> str:
-    """Where a try goes, for the audit: an address, or of a URL the host alone, for the rest may be a secret."""
+    """The target of a try, for the audit: a mail address, or only the host of a URL, as the rest may be secret."""
     if kind == "email":
         return str(record.notify["email"][number])
     url = urlsplit(record.notify["webhook"] if kind == "webhook" else record.notify["upload"]["url"])
@@ -91,7 +91,7 @@ def _destination(record: Record, kind: str, number: int) -> str:
 
 @dataclass(frozen=True)
 class Notifier:
-    """``link`` makes a link that a recipient can open; ``attach`` lets small files travel with the mail."""
+    """``link`` returns a link that a recipient can open; ``attach`` allows small files as mail attachments."""
 
     store: JobStore
     email: EmailOptions
@@ -103,8 +103,8 @@ class Notifier:
     draining: threading.Event = field(default_factory=threading.Event)
 
     def notify(self, export_id: str, target: str, tries: int) -> float | None:
-        """Tell one target once; the seconds to wait before the next try, None if there is none. Each try has two
-        lines in the audit: one before anything leaves, one with how many bytes of the file have."""
+        """Notify one target once; returns the seconds until the next try, None if there is none. Each try has two
+        lines in the audit: one before anything is sent, one with the number of the file's bytes that were."""
         record = self._lasting(lambda: self.store.get(export_id))
         kind, number = target.split(":")
         sent, wait_s = FileBytes(), None
@@ -117,7 +117,7 @@ class Notifier:
         except Exception as raised:
             error = as_failure(raised)
             log.warning(
-                "telling failed: %s",
+                "notification failed: %s",
                 error.message,
                 exc_info=None if isinstance(raised, FluxportError) else raised,
                 extra={"task_id": export_id, "error_code": error.code},
@@ -129,7 +129,7 @@ class Notifier:
         return wait_s
 
     def _send(self, record: Record, kind: str, number: int, sent: FileBytes) -> str:
-        """What became of it, for the audit."""
+        """Send one notification; returns its outcome for the audit."""
         if kind == "email":
             return send_email(self.email, self._mail(record, record.notify["email"][number], sent))
         if kind == "upload":
@@ -175,7 +175,7 @@ class Notifier:
     def _upload(self, record: Record, sent: FileBytes) -> None:
         """Send the file to the caller's own URL."""
         result = record.result
-        assert result is not None  # only an export that is complete has an upload
+        assert result is not None  # only a completed export has an upload
         assert result.location is not None
         send_file(
             self.webhooks,
@@ -189,7 +189,7 @@ class Notifier:
 
     def _send_webhook(self, record: Record) -> None:
         kind = f"export.{record.status}"
-        # One id for this event of this export, whoever sends it and however often.
+        # The id is the same in every worker and every try, so that receivers can drop duplicates.
         event_id = "evt_" + hashlib.sha256(f"{record.id} {kind}".encode()).hexdigest()[:32]
         data = job_json(record, self.link(record))
         event = WebhookEvent(event_id, kind, record.finished_at or record.created_at, data)

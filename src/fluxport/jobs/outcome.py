@@ -1,5 +1,5 @@
-"""What is recorded of how an export ended, typed: the columns ``result`` and ``attempt_errors`` of our tables hold its
-JSON, which older and newer versions write and read too; so a key may be missing, and one that is not known is left out.
+"""The recorded outcome of an export, typed. The columns ``result`` and ``attempt_errors`` hold it as JSON, which older
+and newer versions read and write too: a missing key is allowed, an unknown one is ignored.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from fluxport.plan import Export
 
 
 class Changes(TypedDict, total=False):
-    """What a change of an export's state may change beside it; see :class:`fluxport.jobs.store.Record`."""
+    """The columns that may change with an export's state; see :class:`fluxport.jobs.store.Record`."""
 
     rows: int
     rows_total: int
@@ -26,7 +26,7 @@ class Changes(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class FailedAttempt(Failure):
-    """Why an attempt did not complete, and when that was (Unix seconds)."""
+    """Why an attempt did not complete, and when it ended (Unix seconds)."""
 
     at: float = 0.0
 
@@ -35,14 +35,14 @@ class FailedAttempt(Failure):
         return cls(failure.code, failure.message, failure.retryable, at)
 
     @classmethod
-    def from_json(cls, told: Mapping[str, Any]) -> FailedAttempt:
-        return cls.now(Failure.from_json(told), float(told["at"]))
+    def from_json(cls, stored: Mapping[str, Any]) -> FailedAttempt:
+        return cls.now(Failure.from_json(stored), float(stored["at"]))
 
 
 @dataclass(frozen=True)
 class StoredFile:
-    """A file that was made. ``location`` is where its store has it, None for one that was streamed; ``name`` what it is
-    called there, of one of several; ``verified`` how the store confirmed it (:data:`fluxport.stages.VERIFIED`)."""
+    """A written file. ``location`` is its address in its store, None for a direct stream; ``name`` its name there if it
+    is one of several; ``verified`` how the store confirmed it (:data:`fluxport.stages.VERIFIED`)."""
 
     filename: str
     media_type: str
@@ -54,9 +54,9 @@ class StoredFile:
     name: str | None = None
 
     @classmethod
-    def from_json(cls, told: Mapping[str, Any]) -> Self:
+    def from_json(cls, stored: Mapping[str, Any]) -> Self:
         names = {field.name for field in fields(cls)}
-        return cls(**{key: value for key, value in told.items() if key in names})
+        return cls(**{key: value for key, value in stored.items() if key in names})
 
     def to_json(self) -> dict[str, Any]:
         return {key: value for key, value in asdict(self).items() if value is not None}
@@ -64,8 +64,8 @@ class StoredFile:
 
 @dataclass(frozen=True)
 class Result(StoredFile):
-    """The whole of what an export made. Of several ``files`` it is their manifest that ``location`` leads to, and
-    ``filename`` and ``sha256`` are those of all of them together. ``upload_s`` is what the store took."""
+    """Everything that an export wrote. With several ``files``, ``location`` is that of their manifest, and ``filename``
+    and ``sha256`` are those of all files together. ``upload_s`` is the time that the store took."""
 
     truncated: bool = False
     columns: tuple[Mapping[str, str], ...] = ()
@@ -76,7 +76,7 @@ class Result(StoredFile):
 
     @classmethod
     def of(cls, export: Export, sha256: str) -> Result:
-        """What a finished export made, before anything is known of where it is stored."""
+        """The result of a finished export, without the location of its file."""
         tally = export.tally
         return cls(
             filename=export.filename,
@@ -92,22 +92,25 @@ class Result(StoredFile):
         )
 
     @classmethod
-    def from_json(cls, told: Mapping[str, Any]) -> Self:
-        found = super().from_json(told)
-        whole = {"media_type": found.media_type}
-        files = tuple(StoredFile.from_json(whole | file) for file in told.get("files", ()))
-        return replace(found, files=files, columns=tuple(found.columns), warnings=tuple(found.warnings))
+    def from_json(cls, stored: Mapping[str, Any]) -> Self:
+        result = super().from_json(stored)
+        defaults = {"media_type": result.media_type}
+        files = tuple(StoredFile.from_json(defaults | file) for file in stored.get("files", ()))
+        return replace(result, files=files, columns=tuple(result.columns), warnings=tuple(result.warnings))
 
     def to_json(self) -> dict[str, Any]:
-        told = super().to_json() | {"files": [file.to_json() for file in self.files]}
-        return told if self.files else {key: value for key, value in told.items() if key != "files"}
+        value = super().to_json()
+        if self.files:
+            return value | {"files": [file.to_json() for file in self.files]}
+        value.pop("files", None)
+        return value
 
     @property
     def parts(self) -> tuple[StoredFile, ...]:
-        """Each file of it: the several, or the one."""
+        """Every file: the several ones, or the single one."""
         return self.files or (self,)
 
     @property
     def locations(self) -> list[str]:
-        """Where everything is that was stored."""
+        """The location of everything that was stored."""
         return [file.location for file in (*self.files, self) if file.location is not None]

@@ -1,7 +1,7 @@
-"""Exports whose rows a program pushes: the same table and the same life as others, but carried by the process that
-holds the connection, for no other can read from it.
+"""Exports whose rows a client pushes. They have the same table and states as others, but the process that holds the
+client's connection runs them, as no other can read from it.
 
-Such a process says in the table ``pushes`` that it still lives; what a dead one left is failed by whoever looks next.
+That process renews a lease in the table ``pushes``; another process fails the exports whose lease has expired.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ HELD_S = 60.0
 
 @dataclass(frozen=True)
 class PushRequest:
-    """What a sender asks for before the first row. ``request_id`` with ``digest``, the SHA-256 of all that was asked,
-    is the idempotency key."""
+    """A sender's request before the first row. ``request_id`` and ``digest``, the SHA-256 of the whole request, are the
+    idempotency key."""
 
     request_id: str
     digest: str
@@ -68,7 +68,7 @@ class PushRequest:
         )
 
     def source_options(self, batch_rows_max: int) -> PushedOptions:
-        """How values are read for the file they go into."""
+        """How the source reads values for the requested format."""
         written = formats.FORMATS[formats.canonical(self.format)]
         return PushedOptions(
             exact_text=written.exact_text,
@@ -80,7 +80,7 @@ class PushRequest:
 
 @dataclass(frozen=True)
 class Push:
-    """A push as it was begun: its export, and what is to be carried out; None where another call has begun it."""
+    """A push that has begun: its export, and the checked request to run; None if another call has begun it."""
 
     record: Record
     checked: Checked | None
@@ -92,7 +92,7 @@ class Push:
 
 @dataclass(frozen=True)
 class AdmissionOptions:
-    """How many pushes are carried at once, how many more may wait for their turn, and for how long (seconds)."""
+    """How many pushes run at once, how many more may wait, and for how long (seconds)."""
 
     tasks_max: int = 10
     queue_max: int = 100
@@ -100,7 +100,7 @@ class AdmissionOptions:
 
 
 class Admission:
-    """Which pushes of one protocol are carried, first come, first served."""
+    """Admits the pushes of one protocol, first come, first served."""
 
     def __init__(self, options: AdmissionOptions) -> None:
         self._options = options
@@ -110,12 +110,12 @@ class Admission:
 
     @contextlib.contextmanager
     def admitted(self) -> Iterator[None]:
-        """While a push is carried or waits; TooMany if no more may."""
+        """While a push runs or waits; TooMany if the queue is full."""
         options = self._options
         with self._lock:
             if self._tasks >= options.tasks_max + options.queue_max:
                 raise TooMany(
-                    f"{options.queue_max} tasks are waiting already; push again in a moment.",
+                    f"The queue is full ({options.queue_max} tasks); push again in a moment.",
                     code="queue_full",
                     retry_after_s=10,
                 )
@@ -127,12 +127,12 @@ class Admission:
                 self._tasks -= 1
 
     def turn(self) -> Future[None]:
-        """Done once the push may begin, whose caller then calls :meth:`leave`; TimedOut if that takes too long."""
+        """Done once the push may begin; call :meth:`leave` after it. Fails with TimedOut after ``queue_s``."""
         return self._turns.enter()
 
-    def give_up(self, turn: Future[None]) -> None:
-        """For a push that waits no longer."""
-        self._turns.give_up(turn)
+    def cancel(self, turn: Future[None]) -> None:
+        """Leave the queue, or the slot if the push has got one."""
+        self._turns.cancel(turn)
 
     def leave(self) -> None:
         self._turns.leave()
@@ -144,7 +144,7 @@ class Admission:
 
 
 class Pushes:
-    """What the doors for pushed rows need. ``begin`` and ``carry`` block; each push has a thread of its own."""
+    """Runs pushes for the APIs that take rows. ``begin`` and ``carry`` block; each push has a thread of its own."""
 
     def __init__(self, exports: Exports, *, store: str, keep_s: float) -> None:
         self.exports = exports
@@ -153,21 +153,21 @@ class Pushes:
         self._keep_s = keep_s
         self._held: set[str] = set()
         self._stopped = threading.Event()
-        # On the clock of time.monotonic(): the last round that went well, and from when on silent holders are dead.
+        # By time.monotonic(): the last successful renewal, and the time from which expired leases are failed.
         self._looked, self._expire_at = time.monotonic(), 0.0
         self._holder = background(
             "fluxport-pushes", keep_going, "holding pushes", self._stopped, HOLD_EVERY_S, self._hold
         )
 
-    def begin(self, asked: PushRequest, source: DeclaredSource, caller: Caller, *, door: str) -> Push:
-        """A queued export; what cannot be done is refused before anything is written."""
-        spec = asked.spec(self.store_name)
+    def begin(self, request: PushRequest, source: DeclaredSource, caller: Caller, *, door: str) -> Push:
+        """Create a queued export; a bad request is refused before anything is written."""
+        spec = request.spec(self.store_name)
         checked = self.exports.allowed(spec, caller, origin=of_push(source), may_split=True)
         record, new = self._store.create_push(
             spec,
             caller,
             door=door,
-            key=(f"push:{asked.request_id}", asked.digest),
+            key=(f"push:{request.request_id}", request.digest),
             held_until=self._store.clock() + HELD_S,
         )
         if new:
@@ -182,10 +182,10 @@ class Pushes:
         planned: Callable[[Export], None],
         confirm: Callable[[], None],
     ) -> Record:
-        """Take the rows and store the file; the export as it has ended, completed or not.
+        """Read the rows and store the file; returns the export as it has ended, completed or not.
 
-        ``planned`` gets what tells how far it is. ``confirm`` is called when all is stored and nothing recorded yet,
-        and raises if the sender has gone: then nothing counts.
+        ``planned`` gets the export, whose tally shows its progress. ``confirm`` is called after the file is stored and
+        before it is recorded, and raises if the sender has disconnected: then the file is removed.
         """
         assert push.checked is not None
         record, export = push.record, None
@@ -197,7 +197,7 @@ class Pushes:
             export = push.checked.open(record.id)
             planned(export)
             self._carry(claimed, export, confirm)
-        except BaseException as error:  # noqa: BLE001  whatever ended it, the export must not stay as it is
+        except BaseException as error:  # noqa: BLE001  the export must not stay active, whatever the error
             return self.fail(record, error, export)
         return self._ended(record)
 
@@ -228,7 +228,7 @@ class Pushes:
                 remove()
 
     def fail(self, record: Record, error: BaseException, export: Export | None = None) -> Record:
-        """End an export that is not complete, unless it has ended already; the export as it is then."""
+        """Fail an export unless it has ended already; returns the export as it is then."""
         if isinstance(error, Canceled) and error.code == "canceled" and self.exports.closing:
             error = Unavailable("The service is shutting down; push again in a moment.", code="closing")
         failure = as_failure(error)
@@ -237,23 +237,23 @@ class Pushes:
         changes: Changes = {"error": Failure.of(failure)}
         if export is not None:
             changes |= {"rows": export.tally.rows, "bytes": export.tally.size_bytes}
-        with contextlib.suppress(Conflict):  # canceled meanwhile
+        with contextlib.suppress(Conflict):  # it was canceled
             self._move(record, "failed", **changes)
         return self._ended(record)
 
     def _move(self, record: Record, status: Status, *, fence: int | None = None, **changes: Unpack[Changes]) -> None:
-        """Change the state, as soon as the service's own database is there; Conflict if somebody else has."""
+        """Change the state, retrying while the service's own database is unavailable; Conflict if it has changed."""
         patiently(lambda: self._store.move(record.id, status, fence=fence, **changes), self._stopped)
 
     def _ended(self, record: Record) -> Record:
         self._held.discard(record.id)
-        attempt("releasing a push", partial(self._store.release_push, record.id))  # else it is found by its age
+        attempt("releasing a push", partial(self._store.release_push, record.id))  # else its lease expires
         return patiently(lambda: self._store.get(record.id), self._stopped)
 
     def expire(self) -> None:
-        """Fail what a dead process left."""
+        """Fail pushes of lost processes."""
         for export_id in self._store.lost_pushes():
-            error = Failure.of(Unavailable("The service that held the connection ended.", code="holder_died"))
+            error = Failure.of(Unavailable("The service that held the connection exited.", code="holder_died"))
             with contextlib.suppress(Conflict):
                 self._store.move(export_id, "failed", error=error)
             self._store.release_push(export_id)
@@ -264,7 +264,7 @@ class Pushes:
 
     def _hold(self) -> None:
         began = time.monotonic()
-        # After a time in which this process could hold nothing, neither could the others: they get as long for it.
+        # If this process could not renew its leases for a while, neither could the others: give them as long.
         if began - self._looked > HELD_S / 2:
             self._expire_at = began + HELD_S / 2
         if held := list(self._held):
@@ -275,17 +275,17 @@ class Pushes:
 
 
 def named(caller: Caller, request_id: str) -> Caller:
-    """The caller with the id of its request, or with one of our own where that does not fit the logs."""
+    """The caller with its request id, or with a new one if that is not safe to log."""
     return replace(caller, request_id=request_id if _REQUEST_ID.fullmatch(request_id) else uuid.uuid4().hex)
 
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
-_KEPT = re.compile(r"[^A-Za-z0-9._-]+")
+_UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 
 
 def object_key(record: Record, filename: str) -> str:
-    """``YYYY/MM/DD/<id>_<YYYYMMDD-HHMMSS>_<name>``, as the export middleware named its objects; of the caller's name
-    only characters that no store minds."""
+    """``YYYY/MM/DD/<id>_<YYYYMMDD-HHMMSS>_<name>``, as the export middleware named its objects; characters that are not
+    safe in every store become ``_``."""
     moment = datetime.fromtimestamp(record.created_at, UTC)
-    name = _KEPT.sub("_", filename)[-100:]
+    name = _UNSAFE.sub("_", filename)[-100:]
     return f"{moment:%Y/%m/%d}/{record.id}_{moment:%Y%m%d-%H%M%S}_{name}"

@@ -1,9 +1,12 @@
-"""What waits to be carried out and which worker has taken it: exports, and notifications of their ends.
+"""The queue of exports and of notifications, and which worker has taken them.
 
-Every statement over the tables ``queue``, ``tells`` and ``executors`` is here, each as part of its caller's
-transaction. An export has a row in ``queue`` from the transaction that creates it to the one that ends it, which puts
-its targets into ``tells``. A worker writes its name into the rows it takes; those of one without a heartbeat are
-given back by the next that looks.
+Every statement over the tables ``queue``, ``tells`` (notifications) and ``executors`` (heartbeats of workers) is here,
+each as part of its caller's transaction. An export has a row in ``queue`` from the transaction that creates it to the
+one that ends it, which inserts its targets into ``tells``. A worker writes its id into the rows it takes. The rows of a
+worker without a heartbeat are requeued by the next worker that checks:
+
+    queue / tells   | export_id | ... | worker: NULL = waiting, else an id of executors | due_at |
+    executors       | id | seen_at: older than DEAD_AFTER_S = lost |
 """
 
 from __future__ import annotations
@@ -20,7 +23,7 @@ from fluxport.jobs.wake import CHANNEL
 from fluxport.tables import database_now, executors, insert_into, notifications, queue
 
 DEAD_AFTER_S = 8.0
-# One lock for all who take, held for the few milliseconds of a look: counting what runs and taking are one step.
+# One lock for all takers, held for a few milliseconds: counting running exports and taking more are one step.
 _TAKE_LOCK = 0x666C7579
 
 
@@ -32,8 +35,8 @@ class Notification(NamedTuple):
     tries: int
 
 
-# Statements are made once: SQLAlchemy takes longer to make one than SQLite to run it. ``now`` is the time by the
-# database's clock, ``name`` a connection, ``me`` the worker, ``most`` how many.
+# Statements are built once: SQLAlchemy takes longer to build one than SQLite takes to run it. ``now`` is the time by
+# the database's clock, ``name`` a connection, ``me`` the worker, ``most`` the limit.
 _NOW: sa.BindParameter[float] = sa.bindparam("now")
 _NAME: sa.BindParameter[str] = sa.bindparam("name")
 _MOST: sa.BindParameter[int] = sa.bindparam("most")
@@ -45,7 +48,7 @@ _END = sa.delete(queue).where(queue.c.export_id == sa.bindparam("of"))
 _TAKE = (
     sa.update(queue).where(queue.c.export_id.in_(sa.bindparam("ids", expanding=True))).values(worker=sa.bindparam("me"))
 )
-# Connections with exports that no worker has taken, and how many of theirs are taken.
+# Connections with waiting exports, and how many of their exports are taken.
 _RUNNING = (
     sa.select(queue.c.connection, sa.func.count(queue.c.worker))
     .group_by(queue.c.connection)
@@ -58,7 +61,7 @@ _DUE_NOTIFICATIONS = (
     .limit(_MOST)
     .with_for_update(skip_locked=True)
 )
-# When the next export that waits for its time is due, and the next telling.
+# When the next delayed export is due, and the next notification.
 _NEXT_DUE = sa.select(
     sa.select(sa.func.min(queue.c.due_at)).where(_FREE, queue.c.due_at > _NOW).scalar_subquery(),
     sa.select(sa.func.min(notifications.c.due_at)).where(notifications.c.worker.is_(None)).scalar_subquery(),
@@ -66,8 +69,8 @@ _NEXT_DUE = sa.select(
 
 
 def _next() -> sa.Select[Any]:
-    """Those of a connection that come next. Owners take turns: the one with fewest running is next; among one
-    owner's, priority and age decide."""
+    """The next exports of a connection. Owners take turns: the one with the fewest running exports is next; among the
+    exports of one owner, priority and age decide."""
     busy = (
         sa.select(queue.c.owner, sa.func.count().label("busy"))
         .where(queue.c.connection == _NAME, queue.c.worker.is_not(None))
@@ -89,15 +92,14 @@ _NEXT = _next()
 
 
 def put(connection: sa.Connection, *, export_id: str, reads: str, owner: str, priority: int, asked_at: float) -> None:
-    """Queue an export that ``reads`` from a connection of that name, and wake workers once the transaction is
-    committed."""
+    """Queue an export that reads from the connection named ``reads``, and wake workers when the transaction commits."""
     row = {"export_id": export_id, "connection": reads, "owner": owner, "priority": priority, "asked_at": asked_at}
     connection.execute(_PUT, row | {"due_at": 0.0})
     wake(connection)
 
 
 def end(connection: sa.Connection, export_id: str, status: Status, notify: Mapping[str, Any]) -> None:
-    """Take an export that has ended out of the queue, and queue its notifications."""
+    """Remove an export that has ended from the queue, and queue its notifications."""
     connection.execute(_END, {"of": export_id})
     if rows := [{"export_id": export_id, "target": target} for target in targets(status, notify)]:
         connection.execute(sa.insert(notifications), rows)
@@ -105,36 +107,35 @@ def end(connection: sa.Connection, export_id: str, status: Status, notify: Mappi
 
 
 def targets(status: Status, notify: Mapping[str, Any]) -> list[str]:
-    """The targets to notify of an end."""
+    """The targets to notify of this final status."""
     mails = notify.get("email", []) if status != "canceled" else []
-    found = [f"email:{n}" for n in range(len(mails))]
+    names = [f"email:{n}" for n in range(len(mails))]
     if notify.get("webhook"):
-        found.append("webhook:0")
+        names.append("webhook:0")
     if notify.get("upload") and status == "completed":
-        found.append("upload:0")
-    return found
+        names.append("upload:0")
+    return names
 
 
 def wake(connection: sa.Connection) -> None:
-    """Wake the workers. One that looks before this transaction is committed waits for it: SQLite's writers take turns,
-    and PostgreSQL sends its notifications afterwards."""
+    """Wake the workers. None misses this transaction: on SQLite a worker's write waits for its commit, and PostgreSQL
+    sends notifications after the commit."""
     if connection.dialect.name == "postgresql":
         connection.execute(_NOTIFY)
         return
-    with contextlib.suppress(OSError):  # the slow look finds it
+    with contextlib.suppress(OSError):  # workers also check periodically
         os.utime(connection.engine.url.database or "")
 
 
 def waiting(connection: sa.Connection, queries_max: Mapping[str, int], most: int, now: float) -> list[str]:
-    """At most ``most`` exports that may be taken in this transaction: of each connection as many as may still be read
-    at once."""
+    """At most ``most`` exports that may be taken in this transaction, within ``queries_max`` of each connection."""
     if connection.dialect.name == "postgresql":
         connection.execute(_LOCK)
-    found: list[str] = []
+    export_ids: list[str] = []
     for name, running in connection.execute(_RUNNING).all():
-        if (room := min(queries_max.get(name, 0) - running, most - len(found))) > 0:
-            found += connection.scalars(_NEXT, {"name": name, "most": room, "now": now}).all()
-    return found
+        if (room := min(queries_max.get(name, 0) - running, most - len(export_ids))) > 0:
+            export_ids += connection.scalars(_NEXT, {"name": name, "most": room, "now": now}).all()
+    return export_ids
 
 
 def take(connection: sa.Connection, export_ids: Sequence[str], worker: str) -> None:
@@ -142,7 +143,7 @@ def take(connection: sa.Connection, export_ids: Sequence[str], worker: str) -> N
 
 
 def give_back(connection: sa.Connection, export_id: str, worker: str, wait_s: float) -> None:
-    """Let the export wait for its next attempt, unless another worker has it now."""
+    """Requeue the export for its next attempt in ``wait_s``, unless another worker has it now."""
     mine = sa.update(queue).where(queue.c.export_id == export_id, queue.c.worker == worker)
     connection.execute(mine.values(worker=None, due_at=database_now(connection) + wait_s))
     wake(connection)
@@ -151,7 +152,7 @@ def give_back(connection: sa.Connection, export_id: str, worker: str, wait_s: fl
 def give_back_unknown(
     connection: sa.Connection, worker: str, export_ids: Sequence[str], known: Sequence[Notification]
 ) -> None:
-    """Give back what this worker has taken beside these exports and targets."""
+    """Requeue what the database lists as taken by this worker, except these exports and targets."""
     mine = sa.update(queue).where(queue.c.worker == worker, queue.c.export_id.not_in(export_ids))
     others = sa.tuple_(notifications.c.export_id, notifications.c.target).not_in(
         [notification[:2] for notification in known]
@@ -177,7 +178,7 @@ def take_notifications(connection: sa.Connection, worker: str, most: int, now: f
 
 
 def notified(connection: sa.Connection, notification: Notification, worker: str, again_s: float | None) -> None:
-    """What became of a try: nothing follows, or another after so many seconds."""
+    """Record that a try has ended: no other follows (None), or one in ``again_s`` seconds."""
     mine = (
         notifications.c.export_id == notification.export_id,
         notifications.c.target == notification.target,
@@ -191,8 +192,8 @@ def notified(connection: sa.Connection, notification: Notification, worker: str,
 
 
 def next_due(connection: sa.Connection, now: float) -> tuple[float | None, float | None]:
-    """Seconds until the next export that waits for its time is due, and until the next notification that no worker
-    has taken, which may have been due; None where there is none."""
+    """Seconds until the next delayed export is due, and until the next untaken notification is due (negative if it
+    already is); None where there is none."""
     export_at, notify_at = connection.execute(_NEXT_DUE, {"now": now}).one()
     return None if export_at is None else export_at - now, None if notify_at is None else notify_at - now
 
@@ -201,8 +202,8 @@ def next_due(connection: sa.Connection, now: float) -> tuple[float | None, float
 
 
 def beat(connection: sa.Connection, worker: str, now: float, *, judge: bool = True) -> tuple[int, bool]:
-    """A sign of life, ``now`` by the database's clock, and, to ``judge``, a look at the others: how many jobs of dead
-    ones were given back, and whether anything waits that is due."""
+    """Write this worker's heartbeat (``now`` by the database's clock) and, with ``judge``, expire workers without one.
+    Returns how many jobs of lost workers were requeued, and whether any job is due."""
     insert = insert_into(connection, executors)
     alive = insert.on_conflict_do_update(index_elements=[executors.c.id], set_={"seen_at": insert.excluded.seen_at})
     connection.execute(alive, {"id": worker, "seen_at": now})
@@ -221,7 +222,7 @@ def beat(connection: sa.Connection, worker: str, now: float, *, judge: bool = Tr
 
 
 def leave(connection: sa.Connection, worker: str) -> None:
-    """What a worker does last: give back what it could not finish."""
+    """Unregister a worker and requeue its unfinished jobs."""
     connection.execute(sa.delete(executors).where(executors.c.id == worker))
     for table in (queue, notifications):
         connection.execute(sa.update(table).where(table.c.worker == worker).values(worker=None))

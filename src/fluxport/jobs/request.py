@@ -1,4 +1,4 @@
-"""What somebody asks of a stored export: the body of ``POST /v1/exports`` and of a schedule."""
+"""The request for a stored export: the body of ``POST /v1/exports`` and of a schedule."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from fluxport.errors import Refused
 from fluxport.spec import ExportSpec
 
 Priority = Literal["high", "normal", "low"]
-# As they are kept, and as the queue sorts the exports of one owner that wait: lower ones first.
+# As stored, and as the queue sorts the waiting exports of one owner: lower numbers first.
 PRIORITIES: dict[Priority, int] = {"high": 1, "normal": 2, "low": 3}
 
 
 @dataclass(frozen=True)
 class ExportRequest:
-    """``notify`` as it was given, not yet checked; ``count``: ask first how many rows there are."""
+    """``notify`` is unchecked, as received; ``count``: count the rows before reading them."""
 
     spec: ExportSpec
     notify: Any = None
@@ -25,18 +25,16 @@ class ExportRequest:
 
     @property
     def may_split(self) -> bool:
-        """Whether it may become several files: one URL takes one."""
+        """Whether it may become several files: an upload URL takes only one."""
         return not (isinstance(self.notify, Mapping) and self.notify.get("upload") is not None)
 
     @classmethod
     def from_json(cls, body: Any) -> ExportRequest:
-        given = dict(body) if isinstance(body, Mapping) else body
+        rest = dict(body) if isinstance(body, Mapping) else body
         own = {
-            name: given.pop(name)
-            for name in ("notify", "priority", "count")
-            if isinstance(given, dict) and name in given
+            name: rest.pop(name) for name in ("notify", "priority", "count") if isinstance(rest, dict) and name in rest
         }
-        spec = ExportSpec.from_json(given)
+        spec = ExportSpec.from_json(rest)
         priority, count = own.get("priority", "normal"), own.get("count", False)
         if priority not in PRIORITIES:
             raise Refused(f"'priority' is one of: {', '.join(PRIORITIES)}.", code="bad_priority")

@@ -1,10 +1,9 @@
-"""Exports that are asked for by the clock. When it is time is the business of :mod:`fluxport.jobs.clock`; here is what
-happens then.
+"""Scheduled exports: what happens when a run is due. :mod:`fluxport.jobs.clock` decides when.
 
-A run asks for the export under a key made of the schedule's name and the moment, so that it is asked for once whoever
-does it and however often. A run that cannot be (the one before is still going, the limits are reached, nobody was there
-when it was time) becomes an export that failed with the reason: its owner sees it in the list and is told as of any
-other failure.
+A run submits its export under an idempotency key made of the schedule's name and the run time, so that it is created
+once, whatever the number of workers and tries. A run that cannot start (the previous one is still active, a limit is
+reached, no worker was available) is recorded as a failed export with the reason: its owner sees it in the list and is
+notified of it as of any other failure.
 """
 
 from __future__ import annotations
@@ -35,8 +34,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("fluxport.schedules")
 
 DOOR = "schedule"
-NOBODY = "no worker, or no database, was there"
-MISSED_MAX = 10_000  # runs that are looked at; more were missed is told as so many
+NO_WORKER = "no worker or no database was available"
+MISSED_MAX = 10_000  # missed runs that are counted; if there are more, this number is reported
 
 
 def is_cron(text: str) -> bool:
@@ -48,7 +47,7 @@ def is_cron(text: str) -> bool:
 
 @dataclass(frozen=True)
 class Schedule:
-    """``catch_up``: one run makes up for those that were missed, however many."""
+    """``catch_up``: one run replaces all that were missed."""
 
     name: str
     cron: str
@@ -59,11 +58,11 @@ class Schedule:
 
     @property
     def caller(self) -> Caller:
-        """Who asks for a run: the configuration, in the owner's name."""
+        """The caller of each run: the owner, with every scope."""
         return Caller(self.owner, scopes=EVERYTHING)
 
     def runs(self, after: datetime) -> Iterator[datetime]:
-        """The moments after ``after`` at which it is time, without end."""
+        """The run times after ``after``, without end."""
         from croniter import croniter
 
         moments = croniter(self.cron, after.astimezone(ZoneInfo(self.timezone)), second_at_beginning=True)
@@ -72,27 +71,27 @@ class Schedule:
                 yield moment
 
     def repeated(self, moment: datetime) -> bool:
-        """Whether the clock shows this hour for the second time, at the end of summer time, and the schedule names
-        hours: then it has run already, as with any other cron."""
+        """Whether the local clock shows this hour for the second time, at the end of daylight saving time, and the
+        schedule names hours: then it has run already, as in other crons."""
         hour = self.cron.split()[-4]
         return moment.astimezone(ZoneInfo(self.timezone)).fold == 1 and "*" not in hour
 
     def missed(self, after: datetime, before: datetime) -> list[datetime]:
-        """The moments between the two."""
-        found = takewhile(lambda moment: moment < before, self.runs(after))
-        return [moment for moment, _ in zip(found, range(MISSED_MAX), strict=False)]
+        """The run times after ``after`` and before ``before``, at most MISSED_MAX."""
+        moments = takewhile(lambda moment: moment < before, self.runs(after))
+        return [moment for moment, _ in zip(moments, range(MISSED_MAX), strict=False)]
 
 
 class Scheduler:
-    """What a worker does when it is time, and what it tells of times at which there was none."""
+    """Submits runs, and records missed ones."""
 
     def __init__(self, exports: Exports, schedules: Mapping[str, Schedule]) -> None:
         self.schedules = schedules
         self._exports = exports
 
     def run(self, schedule: Schedule, moment: datetime, *, last_try: bool) -> None:
-        """Ask for the export of the run at ``moment``, once however often this is called; one that cannot be becomes an
-        export that failed. Before the last try, what may pass (Unavailable) is raised instead."""
+        """Submit the export of the run at ``moment``, once however often this is called. A refused one is recorded as a
+        failed export; a retryable error is raised instead, except at the last try."""
         key = f"{key_prefix(schedule.name)}{_utc(moment)}"
         try:
             self._exports.submit(
@@ -110,8 +109,8 @@ class Scheduler:
     def record_missed(
         self, schedule: Schedule, missed: Sequence[datetime], why: str, unless: Callable[[sa.Connection], bool]
     ) -> None:
-        """Tell of runs that nobody carried out, and why, by a failed export that says so; none if ``unless``, asked in
-        the transaction that would make it, says so."""
+        """Record missed runs, and why, as one failed export; nothing if ``unless``, called in the same transaction,
+        returns True."""
         first, last = missed[0].isoformat(), missed[-1].isoformat()
         runs = "1 run was" if len(missed) == 1 else f"{len(missed):,} runs were"
         span = first if len(missed) == 1 else f"{first} to {last}"
@@ -133,13 +132,13 @@ class Scheduler:
             caller,
             door=DOOR,
             key=(key, _digest(key)),
-            error=replace(Failure.of(error), retryable=False),  # nothing tries it again
+            error=replace(Failure.of(error), retryable=False),  # this run is not retried
             unless=unless,
         )
 
 
 def described(schedule: Schedule, last: Record | None, now: datetime) -> dict[str, Any]:
-    """What its owner may know of a schedule."""
+    """A schedule as its owner sees it."""
     from fluxport.jobs.view import rfc3339
 
     return {

@@ -1,8 +1,11 @@
-"""Direct streams that read from one connection: so many at once, the others in line.
+"""The slots of one connection: how many direct streams may read from it at once; the others wait in a queue.
 
-A slot is the database's, not the reader's: where others are in line, what a reader is too slow to take goes into the
-spool, and the slot is free as soon as the source has come to its end. A reader for whom the spool is full has to take a
-least rate while others are in line, else its stream ends with an error.
+A stream holds a slot only as long as its source is read. If others wait and its client is slow, the rest of the file is
+written to the spool, and the slot is free as soon as the source is exhausted. If the spool is full too, the client must
+read at a minimum rate while others wait, or its stream is aborted.
+
+    source -> reader -> client                 a fast client, or nobody waits
+    source -> filler thread -> spool -> client    a slow client while others wait: the slot is free at the source's end
 """
 
 from __future__ import annotations
@@ -27,7 +30,7 @@ RATE_OVER_S = 5.0
 
 
 class Slots:
-    """So many at once. ``wait_s`` is how long one may be in line, 0 refuses at once; ``late`` is the error of those."""
+    """``most`` at once. ``wait_s`` is the longest wait in the queue, 0 refuses at once; ``late`` is the error then."""
 
     def __init__(self, most: int, wait_s: float, late: Callable[[], FluxportError]) -> None:
         self._late = late
@@ -39,7 +42,7 @@ class Slots:
         self._readings: set[Reading] = set()
 
     def enter(self) -> Future[None]:
-        """Done when a slot is the caller's, who then calls :meth:`leave`, or an error after ``wait_s``.."""
+        """Done when the caller has a slot, to be freed by :meth:`leave`; fails with ``late()`` after ``wait_s``."""
         turn: Future[None] = Future()
         with self._lock:
             if self._free:
@@ -53,7 +56,7 @@ class Slots:
                     self._watched = True
                     threading.Thread(target=self._watch, name="fluxport-slots", daemon=True).start()
                 return turn
-        self._press()  # the next one finds room, then
+        self._press()  # so that a slow reader frees its slot for the next caller
         turn.set_exception(self._late())
         return turn
 
@@ -68,8 +71,8 @@ class Slots:
                 return
         turn.set_result(None)
 
-    def give_up(self, turn: Future[None]) -> None:
-        """Leave the line, or the slot if it is there by now."""
+    def cancel(self, turn: Future[None]) -> None:
+        """Leave the queue, or the slot if the turn has come by now."""
         if not turn.cancel() and turn.exception() is None:
             self.leave()
 
@@ -90,7 +93,7 @@ class Slots:
             self._readings.discard(reading)
 
     def _watch(self) -> None:
-        """While there is a line: press the slow, and refuse who has waited too long."""
+        """While streams wait: spool slow readers' files, and refuse streams that have waited too long."""
         tick = threading.Event()
         while True:
             tick.wait(LOOK_S)
@@ -116,9 +119,9 @@ class Slots:
 class Reading:
     """One stream between its source and its reader.
 
-    ``source`` makes its chunks, ``stop`` makes a pull of them come back with an error; ``check`` may raise before each
-    chunk from the spool. One thread at a time pulls the source: the reader's, until somebody in line has found it slow,
-    then one of its own that fills the spool.
+    ``source`` opens the chunks, ``stop`` makes a pending pull of them raise; ``check`` may raise before each chunk from
+    the spool. Only one thread at a time pulls the source: the reader's, until a waiting stream finds the reader slow,
+    then a thread that fills the spool.
     """
 
     def __init__(
@@ -130,7 +133,7 @@ class Reading:
         check: Callable[[], None],
     ) -> None:
         self._slots = slots
-        self._make = source
+        self._open = source
         self._stop = stop
         self._check = check
         self.spooled = Spooled(spool)
@@ -142,23 +145,23 @@ class Reading:
         self._filler: threading.Thread | None = None
         self._over = False
         self._error: FluxportError | None = None
-        self.sent_bytes: int | None = None  # to a client that was there, where its API counts them
+        self.sent_bytes: int | None = None  # to a connected client, if the API counts them
         self.ended: Future[None] = Future()  # done once the stream was ended from outside, whatever its reader does
-        # How long the reader was waited for, and since when it is; how long the source.
+        # Seconds spent waiting for the reader and for the source, and since when the reader has been waited for.
         self._reader_s = self._source_s = 0.0
         self._since: float | None = None
         self._pressed_at = self._rate_from = 0.0
         self._rate_bytes = 0
 
     def enter(self) -> Future[None]:
-        """Done when it is this stream's turn at the source."""
+        """Done when this stream may read its source."""
         if self._turn is None:
             self._turn = self._slots.enter()
         return self._turn
 
     def end(self) -> None:
-        """What is pulled or waited for comes back with an error."""
-        self._break(Canceled("The export was ended.", code="canceled"))
+        """Abort the stream: pending pulls and waits raise."""
+        self._break(Canceled("The export was aborted.", code="canceled"))
 
     def _break(self, error: FluxportError) -> None:
         self._error = self._error or error
@@ -168,11 +171,11 @@ class Reading:
             self.ended.set_result(None)
 
     def whole(self) -> Chunks:
-        """The file after all of it has come, as :func:`fluxport.jobs.spool.whole` has it."""
+        """The file once it is complete; see :func:`fluxport.jobs.spool.whole`."""
         return whole(self._alone(), self.spooled, self._check)
 
     def length(self) -> int:
-        """Of the whole file, in bytes."""
+        """The length of the whole file in bytes."""
         return self.spooled.size_bytes
 
     def _alone(self) -> Chunks:
@@ -184,15 +187,15 @@ class Reading:
         try:
             self.enter().result()
         except CancelledError:
-            raise Canceled("The client went away before the end.", code="client_gone") from None
+            raise Canceled("The client disconnected before the end.", code="client_gone") from None
         try:
-            with contextlib.closing(self._make()) as source:
+            with contextlib.closing(self._open()) as source:
                 yield source
         finally:
             self._slots.leave()
 
     def chunks(self) -> Chunks:
-        """The file as it comes."""
+        """The file, as it is written."""
         entered = contextlib.ExitStack()
         self._source = entered.enter_context(self._entered())
         self._entry = entered
@@ -233,17 +236,17 @@ class Reading:
         self._source_s += self._since - began
         return chunk
 
-    # -- what those in line do -------------------------------------------------------------------------------------
+    # -- called while other streams wait ---------------------------------------------------------------------------
 
     def press(self) -> None:
-        """Others wait for the slot. Called again and again while they do."""
+        """Called repeatedly while others wait for the slot: spool the file of a slow reader, or enforce its rate."""
         now = time.monotonic()
         with self._state:
             if self._over:
                 return
             if self._filler is None:
                 if self._is_slow(now):
-                    log.info("a slow reader: the rest of its file goes to disk")
+                    log.info("slow client: the rest of its file is spooled to disk")
                     self._filler = threading.Thread(target=self._fill, name="fluxport-spool", daemon=True)
                     self._filler.start()
                 return
@@ -266,15 +269,15 @@ class Reading:
         if taken - self._rate_bytes < self._least_bytes_s * over_s:
             self._break(
                 Unavailable(
-                    f"The client took less than {self._least_bytes_s:,} bytes a second while others waited for the "
-                    "database and nothing more of its file could be set aside; the export was ended.",
+                    f"The client read less than {self._least_bytes_s:,} bytes a second while others waited for the "
+                    "database and no more of its file could be spooled; the export was aborted.",
                     code="client_slow",
                 )
             )
         self._rate_from, self._rate_bytes = now, taken
 
     def _fill(self) -> None:
-        with self._pulling:  # from here on the reader's thread leaves the source alone
+        with self._pulling:  # wait until the reader's thread has finished its last pull of the source
             pass
         try:
             with self._entry:
@@ -282,5 +285,5 @@ class Reading:
                 for chunk in self._source:
                     self.spooled.write(chunk, wait=True)
             self.spooled.end()
-        except BaseException as error:  # noqa: BLE001  it is raised again where the chunks are pulled
+        except BaseException as error:  # noqa: BLE001  raised again where the chunks are pulled
             self.spooled.fail(error)

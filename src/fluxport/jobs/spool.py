@@ -1,8 +1,8 @@
-"""What has left its source and not yet gone to its reader, on disk: one file for all answers of a process, which has no
-name, so that nothing of it outlives the process.
+"""A spool on disk for responses whose client is slower than their source. All responses of a process share one unnamed
+file, which disappears with the process.
 
-    file    | block 0 | block 1 | block 2 | ...    at most ``all_bytes``
-    answer  blocks in order, each with its length; a block that was read is free for whichever answer needs one next
+    file      | block 0 | block 1 | block 2 | ...    at most ``all_bytes_max``
+    response  a queue of (block, length); a block that was read is free for any response
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ ROOM_WAIT_S = 0.1
 
 @dataclass(frozen=True)
 class SpoolOptions:
-    """``bytes_max`` of one answer, ``all_bytes_max`` of all together; ``least_bytes_s`` is what the reader of a full
-    one must take while others wait. ``folder``: where the file is; None is the system's for temporary files."""
+    """``bytes_max`` bounds one response, ``all_bytes_max`` all together; ``least_bytes_s`` is the rate at which the
+    reader of a full one must read while others wait. ``folder`` holds the file; None: the system's temporary folder."""
 
     bytes_max: int = 1 << 30
     all_bytes_max: int = 4 << 30
@@ -40,14 +40,14 @@ class SpoolOptions:
 
 
 class Spool:
-    """The file. It is made with the first block, and empty again once no answer uses it."""
+    """The file. It is created with the first block, and truncated once no response uses it."""
 
     def __init__(self, options: SpoolOptions) -> None:
         self.options = options
         self._lock = threading.Lock()
         self._file: IO[bytes] | None = None
         self._free: list[int] = []
-        self._made = 0
+        self._block_count = 0
 
     def close(self) -> None:
         with self._lock:
@@ -56,14 +56,14 @@ class Spool:
                 self._file = None
 
     def write(self, data: memoryview) -> int | None:
-        """The block that holds ``data`` now; None if there is no room."""
+        """Write ``data`` into a free block and return its number; None if the spool is full."""
         with self._lock:
-            if not self._free and (self._made + 1) * BLOCK_BYTES > self.options.all_bytes_max:
+            if not self._free and (self._block_count + 1) * BLOCK_BYTES > self.options.all_bytes_max:
                 return None
             if self._free:
                 block = self._free.pop()
             else:
-                block, self._made = self._made, self._made + 1
+                block, self._block_count = self._block_count, self._block_count + 1
             try:
                 if self._file is None:
                     self._file = tempfile.TemporaryFile(prefix="fluxport-", dir=self.options.folder, buffering=0)  # noqa: SIM115  as long as the process
@@ -94,14 +94,14 @@ class Spool:
     def free(self, blocks: list[int]) -> None:
         with self._lock:
             self._free += blocks
-            if len(self._free) == self._made and self._file is not None:
+            if len(self._free) == self._block_count and self._file is not None:
                 self._free.clear()
-                self._made = 0
+                self._block_count = 0
                 os.ftruncate(self._file.fileno(), 0)
 
 
 class Spooled:
-    """One answer in the spool: written by one thread, read by another."""
+    """One response in the spool: written by one thread, read by another."""
 
     def __init__(self, spool: Spool) -> None:
         self._spool = spool
@@ -114,14 +114,14 @@ class Spooled:
         self.full = False  # whether the writer waits for room
 
     def write(self, chunk: bytes | memoryview, *, wait: bool) -> None:
-        """Append. Without room ``wait`` until the reader has made some, else LimitExceeded where the answer is too
-        large, Unavailable where others have the room. Raises what :meth:`fail` was called with."""
+        """Append a chunk. If there is no room, ``wait`` until the reader has freed some, else raise: LimitExceeded if
+        the response is too large, Unavailable if the spool is full. Raises what :meth:`fail` was called with."""
         view = memoryview(chunk)
         for at in range(0, len(view), BLOCK_BYTES):
             piece = view[at : at + BLOCK_BYTES]
             with self._changed:
                 while (block := self._written(piece, wait)) is None:
-                    self._changed.wait(ROOM_WAIT_S)  # it may come from another answer, too
+                    self._changed.wait(ROOM_WAIT_S)  # another response may free room without notifying this one
                 self._blocks.append((block, len(piece)))
                 self.size_bytes += len(piece)
                 self._changed.notify_all()
@@ -138,19 +138,19 @@ class Spooled:
         return block
 
     def end(self) -> None:
-        """Everything has been written."""
+        """Mark the response as complete."""
         with self._changed:
             self._ended = True
             self._changed.notify_all()
 
     def fail(self, error: BaseException) -> None:
-        """Reader and writer get ``error`` next, whatever has not been read."""
+        """Raise ``error`` in reader and writer, even if blocks are unread."""
         with self._changed:
             self._error = self._error or error
             self._changed.notify_all()
 
     def chunks(self, check: Callable[[], None]) -> Chunks:
-        """What was written, a block at a time and as it comes, until :meth:`end`; ``check`` may raise before each."""
+        """The blocks as they are written, until :meth:`end`; ``check`` may raise before each."""
         while True:
             with self._changed:
                 while not self._blocks and not self._ended and self._error is None:
@@ -171,7 +171,7 @@ class Spooled:
             yield data
 
     def close(self) -> None:
-        """Give back what was not read; nothing is written after this."""
+        """Free the unread blocks; nothing may be written after this."""
         with self._changed:
             blocks = [block for block, _ in self._blocks]
             self._blocks.clear()
@@ -179,8 +179,8 @@ class Spooled:
 
 
 def whole(chunks: Chunks, spooled: Spooled, check: Callable[[], None] = lambda: None) -> Chunks:
-    """``chunks``, none of them before the last one has come: an empty one for each that comes, so that a caller's
-    thread is not taken for as long as that lasts, and then all of them. ``spooled.size_bytes`` is their length then."""
+    """``chunks``, but only after the last one has been written to the spool. Until then yields an empty chunk for each,
+    so that the caller's thread is not blocked throughout. ``spooled.size_bytes`` is then the total length."""
     try:
         with closing(chunks):
             for chunk in chunks:
@@ -194,20 +194,20 @@ def whole(chunks: Chunks, spooled: Spooled, check: Callable[[], None] = lambda: 
 
 def _failed(error: OSError | None) -> Unavailable:
     log.error("the spool cannot be used: %s", error.strerror if error else "it is shorter than what was written")
-    return Unavailable("The disk for answers on their way failed; ask again in a moment.", code="spool_failed")
+    return Unavailable("The spool file cannot be written or read; retry in a moment.", code="spool_failed")
 
 
 def _too_large(most: int) -> LimitExceeded:
     return LimitExceeded(
-        f"An answer to HTTP/1.0, whose end it could not mark, may have at most {most:,} bytes; ask over HTTP/1.1 "
-        "(nginx: proxy_http_version 1.1), or have the export stored.",
+        f"A response to HTTP/1.0, which cannot mark its end, may have at most {most:,} bytes; use HTTP/1.1 "
+        "(nginx: proxy_http_version 1.1) or a stored export.",
         code="spool_too_small",
     )
 
 
 def _all_full() -> Unavailable:
     return Unavailable(
-        "The disk for answers to HTTP/1.0 is full; ask again in a moment, or over HTTP/1.1.",
+        "The spool for HTTP/1.0 responses is full; retry in a moment, or use HTTP/1.1.",
         code="spool_full",
         retry_after_s=30,
     )

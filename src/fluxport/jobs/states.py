@@ -1,14 +1,14 @@
-"""The states of an export, and the only table by which one may follow another."""
+"""The states of an export, and the table of transitions between them."""
 
 from __future__ import annotations
 
 from typing import Literal
 
 Status = Literal["queued", "running", "completed", "failed", "canceled", "expired"]
-# Rows are encoded and stored while they are read; ``uploading`` is what remains of storing after the last one.
+# Rows are encoded and stored while they are read; ``uploading`` is the rest of storing after the last row.
 Phase = Literal["planning", "reading", "uploading"]
 
-# A status that leads nowhere is an end. ``running`` to ``running`` is the next attempt taking over from a dead worker.
+# A status without successors is final. ``running`` to ``running``: the next attempt takes over from a lost worker.
 TRANSITIONS: dict[Status, tuple[Status, ...]] = {
     "queued": ("running", "canceled", "failed"),
     "running": ("running", "completed", "failed", "canceled", "queued"),

@@ -1,7 +1,10 @@
-"""Exports as the product knows them: every statement over our tables is here, each with its name.
+"""The job store: every SQL statement over the export tables, each with a name.
 
-A state changes by one conditional UPDATE whose WHERE holds the states the table allows and, for a worker, the fence of
-its attempt; so two who race are told apart by the database, and a paused worker that comes back changes nothing.
+A state changes by one conditional UPDATE. Its WHERE clause holds the states that TRANSITIONS allows and, for a worker,
+the fence of its attempt. So the database decides every race, and a paused worker that resumes changes nothing:
+
+    worker A   claim: fence 1 ... paused ...................... move(fence=1): 0 rows, Conflict
+    worker B                          claim: fence 2 ... move(fence=2): completed
 """
 
 from __future__ import annotations
@@ -46,17 +49,17 @@ from fluxport.telemetry import measures
 
 log = logging.getLogger("fluxport.exports")
 
-# One lock for all who create, held for the few milliseconds of a creation: counts and insert are one step.
+# One lock for all creators, held for a few milliseconds: counting and inserting are one step.
 _CREATE_LOCK = 0x666C7578
 PURGE_AT_ONCE = 500
 HAPPENED_MAX = 5000
 PROBE_BYTES = 1024
-# Reasons of attempts that nothing outside ended: they use up none of the tries.
+# Attempts that ended for these reasons do not count as tries: neither source nor sink failed.
 WORKER_LOST = Failure.of(
-    Unavailable("The worker that carried this attempt ended, or gave no sign of life.", code="worker_lost")
+    Unavailable("The worker that ran this attempt exited or sent no heartbeat.", code="worker_lost")
 )
 WORKER_STOPPED = Failure.of(
-    Unavailable("The worker was stopped before the end; the export went back to the queue.", code="worker_stopped")
+    Unavailable("The worker was stopped during this attempt; the export was requeued.", code="worker_stopped")
 )
 EVENT_KINDS: dict[Status, str] = {"completed": "completed", "failed": "failed", "canceled": "canceled"}
 
@@ -105,11 +108,11 @@ def visible(caller: Caller) -> sa.ColumnElement[bool]:
 
 
 _FIELDS = [exports.c[f.name] for f in dataclasses.fields(Record)]
-# Made once: SQLAlchemy takes longer to make a statement, and to see that it knows it, than SQLite to run it.
+# Built once: SQLAlchemy takes longer to build a statement and look it up in its cache than SQLite takes to run it.
 _INSERT = sa.insert(exports)
 _QUEUE = _INSERT.returning(*_FIELDS)
 _GET = sa.select(*_FIELDS).where(exports.c.id == sa.bindparam("of"))
-# How many stored exports are active, of them one owner's, and those that have not begun; without those of pushes.
+# Counts of active stored exports, without pushes: all of them, one owner's, and those still queued.
 _ACTIVE = sa.select(
     sa.func.count(),
     sa.func.coalesce(sa.func.sum(sa.case((exports.c.owner == sa.bindparam("owner"), 1), else_=0)), 0),
@@ -126,7 +129,7 @@ _EMIT = sa.insert(events).values(
 # ``since`` is {export: seq} as JSON.
 _HAPPENED = {
     dialect: sa.text(
-        "SELECT listened.key, exports.status, events.seq, events.kind, events.data "  # noqa: S608  a word of our own
+        "SELECT listened.key, exports.status, events.seq, events.kind, events.data "  # noqa: S608  a constant above
         f"FROM {each} AS listened LEFT JOIN exports ON exports.id = listened.key "
         "LEFT JOIN events ON events.export_id = listened.key AND events.seq > CAST(listened.value AS INTEGER) "
         "ORDER BY listened.key, events.seq LIMIT :most"
@@ -147,10 +150,10 @@ def _change(status: Status, fenced: bool, names: tuple[str, ...]) -> sa.UpdateBa
 
 @functools.cache
 def _raise(count: int) -> sa.TextClause:
-    """Raise so many counters in one statement, which is prepared once; SQLAlchemy would compile it each time."""
+    """Raise ``count`` counters in one statement, which is cached; SQLAlchemy would compile it each time."""
     rows = ", ".join(f"(:name{n}, :labels{n}, :value{n})" for n in range(count))
     return sa.text(
-        f"INSERT INTO counters (name, labels, value) VALUES {rows} "  # noqa: S608  names of our own
+        f"INSERT INTO counters (name, labels, value) VALUES {rows} "  # noqa: S608  only numbered parameters
         "ON CONFLICT (name, labels) DO UPDATE SET value = counters.value + excluded.value"
     )
 
@@ -175,7 +178,7 @@ _CLAIM = (
 
 @dataclass(frozen=True)
 class Event:
-    """Something that happened to an export; ``seq`` rises by one within it."""
+    """An event of an export; ``seq`` rises by one within the export."""
 
     export_id: str
     seq: int
@@ -184,8 +187,8 @@ class Event:
 
 
 class Happened(NamedTuple):
-    """The state of an export, None if there is none, and its events after one of them, in order. Not ``whole``: there
-    may be more than these."""
+    """The state of an export (None if it does not exist) and its events after a given one, in order. ``whole`` is
+    False if more events may exist than were read."""
 
     status: Status | None
     events: list[Event]
@@ -193,19 +196,19 @@ class Happened(NamedTuple):
 
 
 class JobStore:
-    """The tables, reached by any number of threads and processes."""
+    """The export tables; safe for any number of threads and processes."""
 
     def __init__(self, url: str, *, clock: Callable[[], float] | None = None, **pool: Any) -> None:
-        """``clock`` (Unix seconds) stands for the database's; ``pool`` as :func:`fluxport.tables.connect` takes it."""
+        """``clock`` (Unix seconds) replaces the database's; ``pool`` is passed to :func:`fluxport.tables.connect`."""
         self.engine = connect(url, **pool)
         self.clock = clock or DatabaseClock()
 
     def now(self, connection: sa.Connection) -> float:
-        """The database's clock, which says what has expired, whatever this process's own shows."""
+        """The time by the database's clock, which decides what has expired; this process's clock may differ."""
         return self.clock.read(connection) if isinstance(self.clock, DatabaseClock) else self.clock()
 
     def check_clock(self) -> None:
-        """Unavailable if this process's clock differs from the database's: then it sweeps nothing."""
+        """Unavailable if this process's clock differs from the database's: then nothing is swept."""
         if isinstance(self.clock, DatabaseClock) and self.clock.differ:
             raise Unavailable(f"{self.clock.sentence} Nothing is swept until it is right.", code="clock_differs")
 
@@ -219,7 +222,7 @@ class JobStore:
         self.engine.dispose()
 
     def probe(self) -> None:
-        """Write something small; raises as :func:`transaction` does if that is not possible now."""
+        """Write one small row; raises as :func:`transaction` does if the database cannot be written now."""
         with transaction(self.engine) as connection:
             row = {"id": 1, "at": self.now(connection), "filling": secrets.token_hex(PROBE_BYTES // 2)}
             insert = insert_into(connection, probes).values(row)
@@ -227,7 +230,7 @@ class JobStore:
             connection.execute(insert.on_conflict_do_update(index_elements=[probes.c.id], set_=changed))
 
     def youngest_beat_s(self) -> float | None:
-        """How long ago a worker gave a sign of life last; None if there is none, but such as ended in order."""
+        """Seconds since the newest heartbeat of any worker; None if there is none, or all workers shut down cleanly."""
         query = sa.select(sa.func.max(executors.c.seen_at)).where(executors.c.seen_at > 0)
         with reading(self.engine) as connection:
             seen_at = connection.execute(query).scalar_one()
@@ -237,7 +240,7 @@ class JobStore:
 
     def create(
         self,
-        asked: ExportRequest,
+        request: ExportRequest,
         caller: Caller,
         *,
         door: str,
@@ -246,11 +249,12 @@ class JobStore:
         idempotency: tuple[str, str] | None = None,
         unless_active: str | None = None,
     ) -> tuple[Record, bool]:
-        """A queued export and whether it is new; ``idempotency`` is (key, SHA-256 of the body). Conflict if one of the
-        caller's whose key begins with ``unless_active`` has not ended.
+        """A queued export and whether it is new; ``idempotency`` is (key, SHA-256 of the body). Conflict if an export
+        of this caller whose key begins with ``unless_active`` is still active.
 
-        Counting, inserting and queueing are one transaction behind one lock, so no two callers both see room for a last
-        one. TooMany at the caller's limit, Unavailable with a full queue, Unprocessable for a key used before.
+        Counting, inserting and queueing are one transaction behind one lock, so two callers cannot both take the last
+        free place. TooMany at the caller's limit, Unavailable if the queue is full, Unprocessable if the key was used
+        with another body.
         """
         with transaction(self.engine) as connection:
             self._lock(connection)
@@ -259,7 +263,7 @@ class JobStore:
             self._check_room(connection, caller, active_max, queue_max)
             if unless_active is not None:
                 self._check_alone(connection, caller.owner, unless_active)
-            record = self._insert(connection, asked, caller, door, idempotency)
+            record = self._insert(connection, request, caller, door, idempotency)
             queue.put(
                 connection,
                 export_id=record.id,
@@ -272,7 +276,7 @@ class JobStore:
 
     def create_failed(
         self,
-        asked: ExportRequest,
+        request: ExportRequest,
         caller: Caller,
         *,
         door: str,
@@ -280,15 +284,15 @@ class JobStore:
         error: Failure,
         unless: Callable[[sa.Connection], bool] = lambda _: False,
     ) -> Record | None:
-        """An export that ended before it could begin, once for each ``key``; None if ``unless``, asked in the same
-        transaction, says so."""
+        """Record an export that failed before it began, once for each ``key``; None if ``unless``, called in the same
+        transaction, returns True."""
         with transaction(self.engine) as connection:
             self._lock(connection)
             if unless(connection):
                 return None
             if (known := self._by_key(connection, caller, *key)) is not None:
                 return known
-            record = self._insert(connection, asked, caller, door, key)
+            record = self._insert(connection, request, caller, door, key)
             record = self._move(connection, record.id, "failed", error=error)
         log_end(record)
         return record
@@ -296,7 +300,7 @@ class JobStore:
     def _insert(
         self,
         connection: sa.Connection,
-        asked: ExportRequest,
+        request: ExportRequest,
         caller: Caller,
         door: str,
         idempotency: tuple[str, str] | None,
@@ -306,18 +310,18 @@ class JobStore:
             "id": str(uuid.uuid4()),
             "owner": caller.owner,
             "door": door,
-            "scope": asked.spec.scope,
+            "scope": request.spec.scope,
             "key_id": caller.key_id,
             "stored": True,
             "status": "queued",
             "phase": None,
-            "spec": dataclasses.asdict(asked.spec),
+            "spec": dataclasses.asdict(request.spec),
             "idempotency_key": key,
             "body_sha256": digest,
-            "priority": asked.priority,
-            "counted": asked.count,
+            "priority": request.priority,
+            "counted": request.count,
             "attempt_errors": [],
-            "notify": dict(asked.notify or {}),
+            "notify": dict(request.notify or {}),
             "request_id": caller.request_id,
             "trace_id": caller.trace_id,
             "address": caller.address,
@@ -326,7 +330,7 @@ class JobStore:
         return _record(connection.execute(_QUEUE, row).one())
 
     def create_stream(self, export_id: str, spec: ExportSpec, caller: Caller) -> Record:
-        """A direct stream, running from the start; it counts against no queue."""
+        """Record a direct stream, running from the start; it takes no place in the queue."""
         now = self.clock()
         record = Record(
             id=export_id,
@@ -360,30 +364,30 @@ class JobStore:
         with transaction(self.engine) as connection:
             row = _columns({name: value for name, value in vars(record).items() if value is not None})
             connection.execute(_INSERT, row)
-            self._note(connection, "export", record.owner, "begun", record)  # its bytes leave while it runs
+            self._note(connection, "export", record.owner, "begun", record)  # bytes are sent while it runs
         return record
 
     def _lock(self, connection: sa.Connection) -> None:
-        # SQLite's BEGIN IMMEDIATE has taken the one writer's turn already.
+        # On SQLite, BEGIN IMMEDIATE already holds the write lock.
         if connection.dialect.name == "postgresql":
             connection.execute(sa.text("SELECT pg_advisory_xact_lock(:key)"), {"key": _CREATE_LOCK})
 
     def _by_key(self, connection: sa.Connection, caller: Caller, key: str, digest: str) -> Record | None:
         used = sa.and_(exports.c.owner == caller.owner, exports.c.idempotency_key == key)
-        found = connection.execute(sa.select(*_FIELDS, exports.c.body_sha256).where(used)).one_or_none()
-        if found is None:
+        row = connection.execute(sa.select(*_FIELDS, exports.c.body_sha256).where(used)).one_or_none()
+        if row is None:
             return None
-        if found.body_sha256 != digest:
+        if row.body_sha256 != digest:
             raise Unprocessable(
                 "This Idempotency-Key was used with another body; use a new key for a new request.",
                 code="idempotency_mismatch",
             )
-        if not caller.sees(found.owner, found.scope, found.key_id):
+        if not caller.sees(row.owner, row.scope, row.key_id):
             raise Unprocessable(
-                "This Idempotency-Key was used with another key of this user; use a new one.",
+                "This Idempotency-Key was used with another API key of this user; use a new Idempotency-Key.",
                 code="idempotency_mismatch",
             )
-        return _record(found)
+        return _record(row)
 
     def _check_room(self, connection: sa.Connection, caller: Caller, active_max: int, queue_max: int) -> None:
         _, own, queued = connection.execute(_ACTIVE, {"owner": caller.owner}).one()
@@ -396,7 +400,7 @@ class JobStore:
             )
         if queued >= queue_max:
             raise Unavailable(
-                f"{queue_max} exports are waiting already; ask again in a moment.", code="queue_full", retry_after_s=10
+                f"The queue is full ({queue_max} exports); retry in a moment.", code="queue_full", retry_after_s=10
             )
 
     def _check_alone(self, connection: sa.Connection, owner: str, prefix: str) -> None:
@@ -407,21 +411,21 @@ class JobStore:
         )
         if (active := connection.execute(query.limit(1)).scalar_one_or_none()) is not None:
             raise Conflict(
-                f"The run before, {active}, was still going; this one was left out.", code="schedule_overlap"
+                f"The previous run, {active}, was still active; this run was skipped.", code="schedule_overlap"
             )
 
-    # -- looking ---------------------------------------------------------------------------------------------------
+    # -- reading ---------------------------------------------------------------------------------------------------
 
     def get(self, export_id: str, caller: Caller | None = None) -> Record:
-        """The export; NotFound if there is none that the caller sees (None sees all)."""
+        """The export; NotFound if it does not exist or ``caller`` may not see it (None sees all)."""
         with reading(self.engine) as connection:
             return self._get(connection, export_id, caller)
 
     def _get(self, connection: sa.Connection, export_id: str, caller: Caller | None = None) -> Record:
-        found = connection.execute(_GET, {"of": export_id}).one_or_none()
-        if found is None or (caller is not None and not caller.sees(found.owner, found.scope, found.key_id)):
+        row = connection.execute(_GET, {"of": export_id}).one_or_none()
+        if row is None or (caller is not None and not caller.sees(row.owner, row.scope, row.key_id)):
             raise NotFound("There is no such export.", code="no_such_export")
-        return _record(found)
+        return _record(row)
 
     def page(
         self,
@@ -459,8 +463,8 @@ class JobStore:
             .limit(1)
         )
         with reading(self.engine) as connection:
-            found = connection.execute(query).one_or_none()
-            return None if found is None else _record(found)
+            row = connection.execute(query).one_or_none()
+            return None if row is None else _record(row)
 
     # -- pushed rows -----------------------------------------------------------------------------------------------
 
@@ -473,8 +477,9 @@ class JobStore:
         key: tuple[str, str],
         held_until: float,
     ) -> tuple[Record, bool]:
-        """An export whose rows come through a connection of this process, and whether it is new; ``key`` as in
-        :meth:`create`. One that failed, or whose file is gone, gives its key up: its sender tries again."""
+        """An export whose rows arrive through a connection of this process, and whether it is new; ``key`` is the
+        idempotency key, as in :meth:`create`. A failed, canceled or expired export releases its key, so that its sender
+        can retry."""
         with transaction(self.engine) as connection:
             self._lock(connection)
             over = ("failed", "canceled", "expired")
@@ -502,7 +507,7 @@ class JobStore:
             )
 
     def hold_pushes(self, export_ids: Sequence[str], until: float) -> None:
-        """Say that this process still holds the connections of these exports."""
+        """Extend the lease by which this process holds the connections of these exports."""
         with transaction(self.engine) as connection:
             connection.execute(sa.update(pushes).where(pushes.c.export_id.in_(export_ids)).values(held_until=until))
 
@@ -511,7 +516,7 @@ class JobStore:
             connection.execute(sa.delete(pushes).where(pushes.c.export_id == export_id))
 
     def lost_pushes(self) -> list[str]:
-        """Exports whose connection no process holds any more."""
+        """Exports whose connection no process holds: their lease has expired."""
         with reading(self.engine) as connection:
             query = sa.select(pushes.c.export_id).where(pushes.c.held_until < self.now(connection))
             return list(connection.scalars(query))
@@ -519,7 +524,7 @@ class JobStore:
     # -- counting ----------------------------------------------------------------------------------------------------
 
     def measured(self) -> tuple[dict[str, int], list[measures.Rise]]:
-        """How many stored exports wait and run, and every counter."""
+        """The number of stored exports in each active state, and every counter."""
         active = (
             sa.select(exports.c.status, sa.func.count())
             .where(exports.c.stored, exports.c.status.in_(ACTIVE))
@@ -531,7 +536,7 @@ class JobStore:
             return states, [measures.Rise(*row) for row in rows]
 
     def _count(self, connection: sa.Connection, rises: list[measures.Rise]) -> None:
-        """Raise counters, by all in the same order, so that no two transactions wait for each other."""
+        """Raise counters, always in the same order, so that transactions do not deadlock."""
         if rises:
             values = {
                 f"{name}{n}": value for n, rise in enumerate(sorted(rises)) for name, value in rise._asdict().items()
@@ -547,13 +552,13 @@ class JobStore:
 
     def _claim(self, connection: sa.Connection, export_ids: Sequence[str], attempts_max: int) -> list[Record]:
         values = {"ids": export_ids, "most": attempts_max, "now": self.clock()}
-        found = [_record(row) for row in connection.execute(_CLAIM, values)]
-        if again := sum(record.attempts > 1 for record in found):
-            self._count(connection, [measures.rise("fluxport_retries_total", again)])
-        return [self._with_lost_attempts(connection, record, record.attempts - 1) for record in found]
+        claimed = [_record(row) for row in connection.execute(_CLAIM, values)]
+        if retries := sum(record.attempts > 1 for record in claimed):
+            self._count(connection, [measures.rise("fluxport_retries_total", retries)])
+        return [self._with_lost_attempts(connection, record, record.attempts - 1) for record in claimed]
 
     def _with_lost_attempts(self, connection: sa.Connection, record: Record, ended: int) -> Record:
-        """Of the attempts that have ended, those without a reason were a lost worker's: now they have one."""
+        """Record WORKER_LOST for each of the ``ended`` attempts without a reason: their worker could not record one."""
         missing = ended - len(record.attempt_errors)
         if missing <= 0:
             return record
@@ -566,22 +571,22 @@ class JobStore:
     def take(
         self, connection: sa.Connection, worker: str, queries_max: Mapping[str, int], most: int, attempts_max: int
     ) -> tuple[list[Record], list[Record]]:
-        """Take exports out of the queue, those of :func:`queue.waiting`, as part of the caller's transaction: those at
-        which the next attempt has begun, and those that were begun too often and have failed."""
+        """Take the exports of :func:`queue.waiting` within the caller's transaction. Returns those whose next attempt
+        has begun, and those that have failed because they reached ``attempts_max``."""
         if not (ids := queue.waiting(connection, queries_max, most, self.clock())):
             return [], []
         taken = self._claim(connection, ids, attempts_max)
-        given_up: list[Record] = []
+        exhausted: list[Record] = []
         for export_id in set(ids) - {record.id for record in taken}:
-            if (record := self._get(connection, export_id)).status in ACTIVE:  # not ended at this very moment
+            if (record := self._get(connection, export_id)).status in ACTIVE:  # else it ended concurrently
                 self._with_lost_attempts(connection, record, record.attempts)
                 error = Failure.of(
-                    Broken(f"{record.attempts} workers ended while they carried it out.", code="workers_died")
+                    Broken(f"The worker exited {record.attempts} times while running this export.", code="workers_died")
                 )
-                given_up.append(self._move(connection, export_id, "failed", error=error))
+                exhausted.append(self._move(connection, export_id, "failed", error=error))
         if taken:
             queue.take(connection, [record.id for record in taken], worker)
-        return taken, given_up
+        return taken, exhausted
 
     def move(
         self,
@@ -592,8 +597,8 @@ class JobStore:
         audited: Mapping[str, Any] | None = None,
         **changes: Unpack[Changes],
     ) -> Record:
-        """Change the state and tell it as an event; Conflict if the table or the fence does not allow it. ``audited``
-        is what only the audit has of an end."""
+        """Change the state and emit an event; Conflict if TRANSITIONS or the fence does not allow it. ``audited`` are
+        details that only the audit records."""
         with transaction(self.engine) as connection:
             record = self._move(connection, export_id, status, fence=fence, audited=audited, **changes)
         if status in EVENT_KINDS:
@@ -612,8 +617,8 @@ class JobStore:
     ) -> Record:
         ended = {"finished_at": self.clock(), "phase": None} if status in FINAL and status != "expired" else {}
         values = _columns({"status": status, **ended, **changes})
-        given = {"of": export_id, "at_fence": fence} | {f"new_{name}": value for name, value in values.items()}
-        changed = connection.execute(_change(status, fence is not None, tuple(values)), given).one_or_none()
+        bound = {"of": export_id, "at_fence": fence} | {f"new_{name}": value for name, value in values.items()}
+        changed = connection.execute(_change(status, fence is not None, tuple(values)), bound).one_or_none()
         if changed is None:
             record = self._get(connection, export_id)
             raise Conflict(f"This export is {record.status} and cannot become {status}.", code="wrong_state")
@@ -628,12 +633,12 @@ class JobStore:
             self._note(connection, "export", record.owner, status, record, **(audited or {}))
             if record.stored:
                 queue.end(connection, export_id, status, record.notify)
-            # Others that end wait for these rows until the transaction does, so they come last.
+            # Transactions of other ending exports wait for these row locks, so they are taken last.
             self._count(connection, measures.ended(_measured(record)))
         return record
 
     def expect(self, export_id: str, fence: int, rows_total: int | None) -> None:
-        """Note how many rows an attempt will have, or that nobody knows."""
+        """Record how many rows an attempt will have; None if the number is unknown."""
         with transaction(self.engine) as connection:
             connection.execute(
                 sa.update(exports)
@@ -642,7 +647,7 @@ class JobStore:
             )
 
     def progress(self, export_id: str, fence: int, phase: Phase, rows: int, size_bytes: int) -> Status | None:
-        """Note how far an attempt is; the export's state, or None if the attempt is no longer the one that counts."""
+        """Record the progress of an attempt; returns the export's state, or None if another attempt has replaced it."""
         with transaction(self.engine) as connection:
             changed = connection.execute(
                 sa.update(exports)
@@ -652,11 +657,11 @@ class JobStore:
             if changed.rowcount:
                 self._emit(connection, export_id, "progress", {"phase": phase, "rows": rows, "bytes": size_bytes})
                 return "running"
-            found = self._get(connection, export_id)
-            return found.status if found.fence == fence else None
+            record = self._get(connection, export_id)
+            return record.status if record.fence == fence else None
 
     def attempt_failed(self, export_id: str, fence: int, error: Failure) -> None:
-        """Record the reason of an attempt that will be followed by another."""
+        """Record why an attempt failed."""
         with transaction(self.engine) as connection:
             record = self._get(connection, export_id)
             reasons = (*record.attempt_errors, FailedAttempt.now(error, self.clock()))
@@ -671,35 +676,36 @@ class JobStore:
         connection.execute(_EMIT, row | {"new_data": dict(data), "new_at": self.clock()})
 
     def happened(self, since: Mapping[str, int], most: int = HAPPENED_MAX) -> dict[str, Happened]:
-        """What has happened to exports since an event of each, by one statement, whose parts are of one moment. Of
-        exports that do not fit into ``most`` rows there is nothing."""
+        """State and new events of each export in ``since`` ({export id: last seq}), read by one statement and so
+        consistent. Exports beyond ``most`` rows are missing."""
         statement = _HAPPENED[self.engine.dialect.name]
         with reading(self.engine) as connection:
             rows = connection.execute(statement, {"since": json.dumps(dict(since)), "most": most}).all()
-        found: dict[str, Happened] = {}
+        by_export: dict[str, Happened] = {}
         for export_id, status, seq, kind, data in rows:
-            happened = found.setdefault(export_id, Happened(status, [], whole=True))
+            happened = by_export.setdefault(export_id, Happened(status, [], whole=True))
             if seq is not None:
                 happened.events.append(Event(export_id, seq, kind, data))
         if len(rows) == most:
-            found[export_id] = found[export_id]._replace(whole=False)
-        return found
+            by_export[export_id] = by_export[export_id]._replace(whole=False)
+        return by_export
 
     # -- links, expiry, audit --------------------------------------------------------------------------------------
 
     def link_used(self, token_sha256: str) -> bool:
         with reading(self.engine) as connection:
-            found = connection.execute(sa.select(links.c.token_sha256).where(links.c.token_sha256 == token_sha256))
-            return found.one_or_none() is not None
+            used = connection.execute(sa.select(links.c.token_sha256).where(links.c.token_sha256 == token_sha256))
+            return used.one_or_none() is not None
 
     def used_links(self, token_sha256s: Sequence[str]) -> set[str]:
         """Those of the tokens that have been used."""
         with reading(self.engine) as connection:
-            found = connection.scalars(sa.select(links.c.token_sha256).where(links.c.token_sha256.in_(token_sha256s)))
-            return set(found)
+            return set(
+                connection.scalars(sa.select(links.c.token_sha256).where(links.c.token_sha256.in_(token_sha256s)))
+            )
 
     def issue_link(self, export_id: str, *, after: int) -> Record:
-        """Note that a link was issued now, or as early as that is later than ``after`` (Unix seconds)."""
+        """Record that a link was issued: now, but at the earliest one second later than ``after`` (Unix seconds)."""
         with transaction(self.engine) as connection:
             record = self._get(connection, export_id)
             if record.result is None:
@@ -710,7 +716,7 @@ class JobStore:
             return replace(record, result=result)
 
     def use_link(self, token_sha256: str, export_id: str, expires_at: float) -> bool:
-        """Use a one-time link up; False if somebody has done so before."""
+        """Use up a one-time link; False if it was used before."""
         row = {
             "token_sha256": token_sha256,
             "export_id": export_id,
@@ -725,8 +731,8 @@ class JobStore:
         return True
 
     def expire(self) -> list[Record]:
-        """Move exports whose files are past their time to ``expired``, and delete their events, and links that have
-        expired. Unavailable if this process's clock is wrong."""
+        """Move completed exports past ``expires_at`` to ``expired``, and delete their events and expired links.
+        Unavailable if this process's clock differs from the database's."""
         with transaction(self.engine) as connection:
             now = self.now(connection)
             self.check_clock()
@@ -740,7 +746,7 @@ class JobStore:
         return [_record(row) for row in due]
 
     def lost_streams(self, running_s: float) -> list[str]:
-        """Direct streams that have run for so long that they must have ended: their process has died."""
+        """Direct streams that have been running for more than ``running_s``: their process must have exited."""
         with reading(self.engine) as connection:
             query = sa.select(exports.c.id).where(
                 exports.c.stored.is_(False),
@@ -750,8 +756,8 @@ class JobStore:
             return list(connection.scalars(query))
 
     def purge_history(self, after_s: float) -> int:
-        """Delete exports that ended so long ago and have no file any more, with what happened to them; how many. The
-        audit stays. Unavailable if this process's clock is wrong."""
+        """Delete exports without a file that ended more than ``after_s`` ago, and their events; returns how many. The
+        audit stays. Unavailable if this process's clock differs from the database's."""
         with transaction(self.engine) as connection:
             ended_before = self.now(connection) - after_s
             self.check_clock()
@@ -766,7 +772,7 @@ class JobStore:
         return len(ids)
 
     def purge_audit(self, after_s: float) -> None:
-        """Delete lines so old; Unavailable if this process's clock is wrong."""
+        """Delete lines older than ``after_s``; Unavailable if this process's clock differs from the database's."""
         with transaction(self.engine) as connection:
             before = self.now(connection) - after_s
             self.check_clock()
@@ -775,13 +781,13 @@ class JobStore:
     def note(
         self, action: str, owner: str, outcome: str, *, address: str = "", export_id: str | None = None, **detail: Any
     ) -> None:
-        """One line of the audit; ``export_id`` if it is about an export."""
+        """Write one line of the audit; ``export_id`` if it concerns an export."""
         row = {"at": self.clock(), "owner": owner, "action": action, "export_id": export_id, "outcome": outcome}
         with transaction(self.engine) as connection:
             connection.execute(sa.insert(audit).values(row | {"address": address, "detail": detail}))
 
     def note_download(self, record: Record, outcome: str, address: str, **more: Any) -> None:
-        """One line of the audit: the export's file, or part of it, begins to leave or has left."""
+        """Write one line of the audit: a download of the export's file, or of part of it, begins or has ended."""
         record = replace(record, address=address)
         with transaction(self.engine) as connection:
             self._note(connection, "download", record.owner, outcome, record, **more)
@@ -795,7 +801,7 @@ class JobStore:
         record: Record,
         **more: Any,
     ) -> None:
-        """Who, what source and filters, which columns, how much, where to, from where, and how it ended."""
+        """Write one line of the audit: user, source and filters, columns, amount, sink, client address, outcome."""
         detail = {
             "door": record.door,
             "source": {name: getattr(record.spec, name) for name in ("query", "dataset", "connection", "params")},
@@ -835,8 +841,8 @@ class JobStore:
         if before is not None:
             query = query.where(audit.c.id < before)
         with reading(self.engine) as connection:
-            found: Sequence[Any] = connection.execute(query.order_by(audit.c.id.desc()).limit(limit)).mappings().all()
-            return list(found)
+            lines: Sequence[Any] = connection.execute(query.order_by(audit.c.id.desc()).limit(limit)).mappings().all()
+            return list(lines)
 
 
 def _measured(record: Record) -> measures.Ended:
@@ -868,17 +874,17 @@ def log_end(record: Record) -> None:
 
 
 def _record(row: Any) -> Record:
-    """A row of the table, its JSON typed; :func:`_columns` is the way back."""
-    found = {f.name: getattr(row, f.name) for f in dataclasses.fields(Record)}
-    found["spec"] = ExportSpec(**found["spec"])
-    found["attempt_errors"] = tuple(FailedAttempt.from_json(reason) for reason in found["attempt_errors"])
-    found["error"] = found["error"] and Failure.from_json(found["error"])
-    found["result"] = found["result"] and Result.from_json(found["result"])
-    return Record(**found)
+    """A row of the table with its JSON columns as types; :func:`_columns` is the inverse."""
+    values = {f.name: getattr(row, f.name) for f in dataclasses.fields(Record)}
+    values["spec"] = ExportSpec(**values["spec"])
+    values["attempt_errors"] = tuple(FailedAttempt.from_json(reason) for reason in values["attempt_errors"])
+    values["error"] = values["error"] and Failure.from_json(values["error"])
+    values["result"] = values["result"] and Result.from_json(values["result"])
+    return Record(**values)
 
 
 def _columns(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Fields of a record as the table has them."""
+    """Fields of a record as the table stores them."""
     return {
         name: _JSON[name](value) if name in _JSON and value is not None else value for name, value in values.items()
     }

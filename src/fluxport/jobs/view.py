@@ -13,11 +13,11 @@ from fluxport.spec import ExportSpec
 
 
 def job_json(record: Record, download: dict[str, Any] | None = None) -> dict[str, Any]:
-    """Every field, always there; times RFC 3339 UTC; ``percent`` and ``eta_s`` only from a total that is known."""
+    """The job, every field always present; times are RFC 3339 UTC; ``percent`` and ``eta_s`` need a known total."""
     result, spec = record.result, record.spec
     complete = record.status in ("completed", "expired")
     files = [_file(file) for file in result.parts] if complete and result else []
-    # A total that others have outgrown since it was counted is none.
+    # Rows added since the count can exceed the total; it is then unknown.
     total = record.rows_total if record.rows <= (record.rows_total or 0) or record.rows_total == 0 else None
     percent = 100.0 if complete else round(100 * record.rows / total, 1) if total else None
     return {
@@ -54,7 +54,7 @@ _PRIORITY_NAMES = {number: name for name, number in PRIORITIES.items()}
 
 
 def _file(stored: StoredFile) -> dict[str, Any]:
-    """One file; of a stream, and of what an older version stored, nothing says by what it was compared."""
+    """One file; ``verified`` is None for a direct stream and for files that older versions stored."""
     return {
         "name": stored.filename,
         "rows": stored.rows,
@@ -75,7 +75,7 @@ def _source(spec: ExportSpec) -> dict[str, Any]:
 
 
 def _eta(record: Record) -> float | None:
-    """Seconds left at the rate so far, where total and rate are known."""
+    """Seconds left at the average rate; None if total or rate is unknown."""
     if record.status != "running" or not record.rows_total or not record.rows or record.started_at is None:
         return None
     elapsed = datetime.now(UTC).timestamp() - record.started_at
@@ -106,5 +106,5 @@ def rfc3339(moment: float | None) -> str | None:
 
 
 def unix(moment: str) -> float:
-    """The Unix time of what :func:`rfc3339` wrote."""
+    """The Unix time of a text that :func:`rfc3339` returned."""
     return datetime.fromisoformat(moment.replace("Z", "+00:00")).timestamp()

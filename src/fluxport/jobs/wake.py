@@ -1,8 +1,7 @@
-"""What a worker sleeps on: a thread that waits here is woken by another of its process, by any process that queued
-something, or by its own time limit.
+"""How a sleeping worker is woken: by another thread of its process, by any process that queues a job, or by a timeout.
 
-PostgreSQL sends it (LISTEN). With SQLite, a process that queues something sets the time of the database's file, and
-the kernel reports that (inotify): there is nothing to clean up, and every user who may write the database may wake.
+On PostgreSQL by LISTEN/NOTIFY. On SQLite the queueing process sets the modification time of the database file, and
+inotify reports that: this leaves nothing to clean up, and every user who may write the database can wake workers.
 """
 
 from __future__ import annotations
@@ -20,12 +19,12 @@ import sqlalchemy as sa
 
 CHANNEL = "fluxport_jobs"
 LISTEN_AGAIN_S = 5.0
-LOOK_EVERY_S = 0.05  # at the time of the file, where the kernel does not report it
+LOOK_EVERY_S = 0.05  # polling of the modification time, without inotify
 _IN_ATTRIB = 0x4
 
 
 class Wake:
-    """``wait`` sleeps; ``wake`` ends that from any thread of this process. Only one thread waits."""
+    """``wait`` sleeps; ``wake``, from any thread of this process, ends it. Only one thread may wait."""
 
     def __init__(self, engine: sa.Engine) -> None:
         self._bell, self._button = os.pipe()
@@ -35,13 +34,13 @@ class Wake:
         self._outside = _Listener(engine) if engine.dialect.name == "postgresql" else _FileTime(engine)
 
     def wake(self) -> None:
-        with contextlib.suppress(BlockingIOError):  # there is more than enough in the pipe
+        with contextlib.suppress(BlockingIOError):  # the pipe is full, so the waiting thread will wake
             os.write(self._button, b"!")
 
     def wait(self, most_s: float) -> None:
-        """Until something wakes, at most so long."""
+        """Sleep until woken, at most ``most_s`` seconds."""
         if self._outside.prepare():
-            return  # something may have come before
+            return  # a job may have been queued before listening began
         waiting = select.poll()
         waiting.register(self._bell, select.POLLIN)
         if (outside := self._outside.fileno()) is not None:
@@ -62,7 +61,7 @@ class Wake:
 
 
 class _Listener:
-    """A session of PostgreSQL that listens; one that breaks is made anew."""
+    """A listening PostgreSQL session, which is reopened when it breaks."""
 
     def __init__(self, engine: sa.Engine) -> None:
         self._engine = engine
@@ -74,7 +73,7 @@ class _Listener:
         return LISTEN_AGAIN_S if self._session is None else math.inf
 
     def prepare(self) -> bool:
-        """Whether listening has only just begun."""
+        """Open the session if there is none; returns whether listening has just begun."""
         if self._session is not None or time.monotonic() < self._next_try:
             return False
         import psycopg
@@ -83,7 +82,7 @@ class _Listener:
         with contextlib.suppress(sa.exc.SQLAlchemyError, psycopg.Error), contextlib.ExitStack() as failed:
             pooled = self._engine.raw_connection()
             session: Any = pooled.driver_connection
-            pooled.detach()  # the pool has room for another
+            pooled.detach()  # so that it takes no place in the pool
             failed.callback(session.close)
             session.autocommit = True
             session.execute(f"LISTEN {CHANNEL}")
@@ -116,7 +115,7 @@ class _Listener:
 
 
 class _FileTime:
-    """The time of an SQLite database's file: reported by the kernel on Linux, polled elsewhere."""
+    """The modification time of an SQLite database file: reported by inotify on Linux, polled elsewhere."""
 
     def __init__(self, engine: sa.Engine) -> None:
         self._path = engine.url.database or ""
@@ -154,7 +153,7 @@ class _FileTime:
 
 
 def _inotify(path: str) -> int | None:
-    """A descriptor that can be read once the times of the file change; None where there is none to be had."""
+    """A descriptor that becomes readable when the file's times change; None if inotify is unavailable."""
     if sys.platform != "linux":
         return None
     libc = ctypes.CDLL(None)

@@ -1,8 +1,8 @@
-"""What happens to exports, for any number of listeners: one thread, which asks the database one question for all.
+"""Events of exports for any number of listeners: one thread polls the database with one query for all.
 
-A listener asks for the events after the last that it has. It gets a future and asks again once it has used what came:
-so a client that reads slowly piles nothing up, and one that is gone is a future that was cancelled. Without listeners
-nothing is asked.
+A listener requests the events after the last one that it has, gets a future, and requests more after it has used them:
+so a slow client accumulates nothing, and a disconnected one is a cancelled future. Without listeners nothing is
+polled.
 
     listeners    after(A, 3)   after(A, 5)   after(B, 0)
                       \\            |            /
@@ -23,11 +23,11 @@ from fluxport.jobs.store import Event, Happened
 from fluxport.loops import attempt, background
 
 EVERY_S = 0.2
-AGAIN_S = 1.0  # while the database cannot be asked
+AGAIN_S = 1.0  # while the database is unavailable
 
 
 class News(NamedTuple):
-    """Events after the one that a listener had, in order; ``over``: none will follow, as the export has ended."""
+    """Events after a listener's last one, in order; ``over``: none will follow, as the export has ended."""
 
     events: list[Event]
     over: bool
@@ -41,7 +41,7 @@ class _Listener:
 
 
 class Watch:
-    """``look`` gives what has happened to exports since an event of each: :meth:`JobStore.happened`."""
+    """``look`` returns the new events of exports, as :meth:`JobStore.happened` does."""
 
     def __init__(self, look: Callable[[dict[str, int]], dict[str, Happened]]) -> None:
         self._look = look
@@ -52,8 +52,8 @@ class Watch:
         self._closing = threading.Event()
 
     def after(self, export_id: str, seq: int) -> Future[News]:
-        """Done at the first events after ``seq`` (0: from the beginning), or once there will be none. Fails with what
-        :meth:`close` was given. While the database is away it waits."""
+        """Done at the first events after ``seq`` (0: from the beginning), or once there will be none. Fails with the
+        error of :meth:`close`. Waits while the database is unavailable."""
         news: Future[News] = Future()
         with self._changed:
             if self._closed is not None:
@@ -67,11 +67,11 @@ class Watch:
         return news
 
     def now(self, export_id: str, seq: int) -> News:
-        """The same, without waiting for any; raises what ``look`` raises."""
+        """The events after ``seq`` that exist now; raises what ``look`` raises."""
         return _news(self._look({export_id: seq}).get(export_id), seq) or News([], False)
 
     def close(self, why: FluxportError) -> None:
-        """End every listener, and those that come later, with ``why``."""
+        """Fail every listener, and all later ones, with ``why``."""
         with self._changed:
             self._closed = self._closed or why
             left, self._listeners = self._listeners, []
@@ -84,11 +84,11 @@ class Watch:
     def _run(self) -> None:
         failing = False
         while self._some():
-            failing = not attempt("looking for events", self._round, quiet=failing)
+            failing = not attempt("reading events", self._round, quiet=failing)
             self._closing.wait(AGAIN_S if failing else EVERY_S)
 
     def _some(self) -> bool:
-        """Wait until somebody listens; False once this is closed."""
+        """Wait for a listener; False once closed."""
         with self._changed:
             self._changed.wait_for(lambda: self._listeners or self._closed)
             return self._closed is None
@@ -102,22 +102,22 @@ class Watch:
             since[listener.export_id] = min(listener.seq, since.get(listener.export_id, listener.seq))
         if not since:
             return
-        found = self._look(since)
-        heard = [
+        happened = self._look(since)
+        ready = [
             (listener, news)
             for listener in listeners
-            if (news := _news(found.get(listener.export_id), listener.seq)) is not None
+            if (news := _news(happened.get(listener.export_id), listener.seq)) is not None
         ]
         with self._changed:
-            answered = {id(listener) for listener, _ in heard}
-            self._listeners = [listener for listener in self._listeners if id(listener) not in answered]
-        for listener, news in heard:
+            served = {id(listener) for listener, _ in ready}
+            self._listeners = [listener for listener in self._listeners if id(listener) not in served]
+        for listener, news in ready:
             if listener.news.set_running_or_notify_cancel():
                 listener.news.set_result(news)
 
 
 def _news(happened: Happened | None, seq: int) -> News | None:
-    """What one who has the events up to ``seq`` is to get; None if there is nothing."""
+    """The news for a listener that has the events up to ``seq``; None if there is nothing new."""
     if happened is None:
         return None
     events = [event for event in happened.events if event.seq > seq]
