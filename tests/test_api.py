@@ -260,7 +260,7 @@ def test_errors_of_the_iterator_go_up_as_they_are(folder: Path) -> None:
 WRONG: dict[str, tuple[Any, str]] = {
     "nothing": (iter(()), "has no record batch"),
     "no rows at all": (7, "neither a URL nor Arrow data"),
-    "dictionaries": (iter([{"a": 1}]), "gave a dict"),
+    "dictionaries": (iter([{"a": 1}]), "yielded a dict"),
     "other columns": (iter([*TABLE.to_batches(), pa.record_batch({"b": [1]})]), "batch 2 has other columns"),
 }
 

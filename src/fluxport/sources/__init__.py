@@ -1,4 +1,4 @@
-"""Where rows are read: one kind of database is one package here and one row of the table."""
+"""Sources of rows: each kind of database is one package here and one row of SOURCES."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ def open_source(
     findings: Findings | None = None,
     limits: Limits | None = None,
 ) -> Source:
-    """A source for the rows of ``query``; nothing is connected before its ``schema`` is read.
+    """A source for the rows of ``query``; it connects when its ``schema`` is first read.
 
     ``params`` are bound by the database, never put into the text: a sequence for ``?``, a mapping for ``:name``.
-    Refused if the URL is wrong; the message never repeats it, for it may hold a password.
+    Refused if the URL is wrong; the message never repeats the URL, which may hold a password.
     """
     options = options if options is not None else SourceOptions()
-    findings = findings if findings is not None else Findings()  # one that counted nothing yet is false
+    findings = findings if findings is not None else Findings()  # empty Findings are falsy
     limits = limits if limits is not None else Limits()
-    made = open_here(url, query, params, options, findings, limits)
-    if options.separate and SOURCES[source_of(url)].embedded:  # what was made has shown that it can be
+    source = open_here(url, query, params, options, findings, limits)
+    if options.separate and SOURCES[source_of(url)].embedded:  # open_here has validated the arguments
         from fluxport.sources.separate import SeparateSource
 
         return SeparateSource(url, query, params, options, findings, limits)
-    return made
+    return source

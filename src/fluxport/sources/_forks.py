@@ -1,9 +1,14 @@
-"""Processes that are forked from one that has no threads and has loaded what they need.
+"""A fork server: it has no threads, has loaded the engines, and forks one process per statement.
 
-The server is started when the first process is asked for. A request is one byte with two descriptors: a socket, which
-becomes the new process's, and the reading end of a pipe, its lifeline. When the other end is closed, by the process
-that asked or by its death, the server kills the new process, whatever that does, and waits for it. Only its parent can
-do so without the danger of meeting another process of the same number.
+The server starts with the first request. A request is one byte with two descriptors: a socket, which becomes the new
+process's, and the read end of a pipe, its lifeline. When the write end closes, explicitly or because the client exited,
+the server kills the new process and waits for it. Only the parent can do so safely: until it has waited, the system
+does not reuse the process number.
+::
+
+    client ---- "." + (socket, lifeline) ----> server ---- fork ----> process
+      |_______________________ socket: request, rows, outcome _________|
+      |___ pipe (lifeline): EOF ______________> kill, wait
 """
 
 from __future__ import annotations
@@ -25,14 +30,14 @@ from collections.abc import Callable
 from fluxport.errors import Unavailable
 from fluxport.sources.table import SOURCES
 
-# What each process runs is the function ``answer`` of this module, with its socket.
-ANSWERS = "fluxport.sources.separate"
+# Each process calls the function ``answer`` of this module with its socket.
+STATEMENT_MODULE = "fluxport.sources.separate"
 PR_SET_PDEATHSIG = 1
-END_S = 10.0  # for what takes no time, unless the system is stuck
+END_S = 10.0  # the server exits at once, unless the system is stuck
 
 
 class Process:
-    """A new process and the ``socket`` to it. Unavailable, if there can be none."""
+    """A new process and the ``socket`` to it; Unavailable if it cannot be started."""
 
     def __init__(self) -> None:
         self.socket, theirs = socket.socketpair()
@@ -40,7 +45,7 @@ class Process:
         self._lifeline: int | None = writing
         self._ending = threading.Lock()
         try:
-            _server.ask(theirs.fileno(), reading)
+            _server.request(theirs.fileno(), reading)
         except BaseException:
             self.close()
             raise
@@ -49,33 +54,33 @@ class Process:
             os.close(reading)
 
     def end(self) -> None:
-        """Kill it, from any thread and any number of times; a thread that waits on the socket comes back."""
+        """Kill it; may be called from any thread and repeatedly. A thread that waits on the socket wakes up."""
         with self._ending:
             if self._lifeline is not None:
                 os.close(self._lifeline)
                 self._lifeline = None
-                with contextlib.suppress(OSError):  # the other end is closed already
+                with contextlib.suppress(OSError):  # the peer has closed it already
                     self.socket.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
-        """End it, and give its descriptors back: when no thread uses them any more."""
+        """Kill it and close its descriptors; call this once no thread uses them."""
         self.end()
         self.socket.close()
 
 
 class _Server:
-    """The client's side of the one server of this process."""
+    """The client side of this process's one fork server."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()  # guards the two
+        self._lock = threading.Lock()  # guards _process and _requests
         self._process: subprocess.Popen[bytes] | None = None
-        self._asking: socket.socket | None = None
+        self._requests: socket.socket | None = None
 
-    def ask(self, theirs: int, lifeline: int) -> None:
+    def request(self, theirs: int, lifeline: int) -> None:
         with self._lock:
             try:
                 self._send(theirs, lifeline)
-            except OSError:  # it was killed, perhaps by a system without memory
+            except OSError:  # the server was killed, perhaps for lack of memory
                 self._stop()
                 try:
                     self._send(theirs, lifeline)
@@ -85,18 +90,18 @@ class _Server:
                     ) from error
 
     def _send(self, theirs: int, lifeline: int) -> None:
-        if self._asking is None:
+        if self._requests is None:
             self._start()
-        assert self._asking is not None
-        socket.send_fds(self._asking, [b"."], [theirs, lifeline])
+        assert self._requests is not None
+        socket.send_fds(self._requests, [b"."], [theirs, lifeline])
 
     def _start(self) -> None:
-        self._asking, theirs = socket.socketpair()
+        self._requests, theirs = socket.socketpair()
         with theirs:
-            words = [sys.executable, "-m", __name__, str(theirs.fileno())]
-            # Signals of a terminal are for the process that asks; its end is the server's.
-            self._process = subprocess.Popen(  # noqa: S603  our own program with our own words
-                words,
+            arguments = [sys.executable, "-m", __name__, str(theirs.fileno())]
+            # Signals of a terminal are for the client; the server exits with it.
+            self._process = subprocess.Popen(  # noqa: S603  our own program with our own arguments
+                arguments,
                 pass_fds=[theirs.fileno()],
                 start_new_session=True,
                 stdin=subprocess.DEVNULL,
@@ -108,83 +113,83 @@ class _Server:
             self._stop()
 
     def _stop(self) -> None:
-        if self._asking is not None:
-            self._asking.close()
+        if self._requests is not None:
+            self._requests.close()
         if self._process is not None:
             try:
                 self._process.wait(END_S)
             except subprocess.TimeoutExpired:
                 self._process.kill()
                 self._process.wait()
-        self._process = self._asking = None
+        self._process = self._requests = None
 
 
 _server = _Server()
 atexit.register(_server.stop)
 
 
-def _serve(asking: socket.socket, run: Callable[[socket.socket], None]) -> None:
-    """Fork for each request, until the process that asks has ended."""
-    processes: dict[int, int] = {}  # by their lifelines
+def _serve(requests: socket.socket, run: Callable[[socket.socket], None]) -> None:
+    """Fork for each request, until the client exits."""
+    processes: dict[int, int] = {}  # lifeline -> process number
     with selectors.DefaultSelector() as selector:
-        selector.register(asking, selectors.EVENT_READ)
+        selector.register(requests, selectors.EVENT_READ)
         while True:
             for key, _ in selector.select():
-                if key.fileobj is not asking:
+                if key.fileobj is not requests:
                     lifeline = key.fd
                     selector.unregister(lifeline)
                     os.close(lifeline)
                     _end(processes.pop(lifeline))
                     continue
-                said, descriptors, _, _ = socket.recv_fds(asking, 1, 2)
-                if not said:
+                request, descriptors, _, _ = socket.recv_fds(requests, 1, 2)
+                if not request:
                     for process in processes.values():
                         _end(process)
                     return
                 theirs, lifeline = descriptors
                 with socket.socket(fileno=theirs) as connected:
                     try:
-                        processes[lifeline] = _forked(asking, connected, run)
-                    except OSError:  # no room for another; the one that asked sees its socket closed
+                        processes[lifeline] = _forked(requests, connected, run)
+                    except OSError:  # no further process is possible; the client sees its socket closed
                         os.close(lifeline)
                     else:
                         selector.register(lifeline, selectors.EVENT_READ)
 
 
-def _forked(asking: socket.socket, connected: socket.socket, run: Callable[[socket.socket], None]) -> int:
+def _forked(requests: socket.socket, connected: socket.socket, run: Callable[[socket.socket], None]) -> int:
     server = os.getpid()
     process = os.fork()
     if process:
         return process
     code = 1
     try:
-        asking.close()
+        requests.close()
         if sys.platform == "linux":
             ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() == server:
             run(connected)
             code = 0
-    except BaseException as error:  # noqa: BLE001  a forked process must never go on as a second server
+    except BaseException as error:  # noqa: BLE001  a forked process must never continue as a second server
         sys.stderr.write(f"fluxport: a statement's process failed: {type(error).__name__}\n")
     finally:
         os._exit(code)
 
 
 def _end(process: int) -> None:
-    os.kill(process, signal.SIGKILL)  # not waited for yet, so that the number is its own
+    os.kill(process, signal.SIGKILL)  # not waited for yet, so the number is still its own
     os.waitpid(process, 0)
 
 
 def main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
-        signal.signal(number, signal.SIG_IGN)  # the process that asks decides
+        signal.signal(number, signal.SIG_IGN)  # the client decides when to stop
     for entry in SOURCES.built_in.values():
         for module in entry.embedded:
             importlib.import_module(module)
-    run = importlib.import_module(ANSWERS).answer
-    gc.freeze()  # what is shared stays shared
-    with socket.socket(fileno=int(sys.argv[1])) as asking:
-        _serve(asking, run)
+    run = importlib.import_module(STATEMENT_MODULE).answer
+    gc.freeze()  # keeps memory shared with the forks (copy-on-write)
+    with socket.socket(fileno=int(sys.argv[1])) as requests:
+        _serve(requests, run)
 
 
 if __name__ == "__main__":

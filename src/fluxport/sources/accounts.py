@@ -1,4 +1,4 @@
-"""What the account of a connection may do beyond reading. Grants are the boundary: everything else comes second."""
+"""The rights of a connection's account beyond reading. Grants are the security boundary; the guard comes second."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ OWN_ACCOUNT = "give exports an account of their own"
 
 
 class Look(NamedTuple):
-    """How a kind of database is asked: the statement that gives its version, what gives the excess rights of the
-    account of a URL, and the advice against them."""
+    """How to inspect an account: the statement that returns the server's version, the function that returns the excess
+    rights of a URL's account, and the advice on how to remove them."""
 
     version: str
     excess: Callable[[str], set[str]]
@@ -25,7 +25,7 @@ class Look(NamedTuple):
 
 @dataclass(frozen=True)
 class Account:
-    """``server`` is its kind and version, ``excess`` what the account may do beyond reading, ``advice`` against it;
+    """``server`` is its kind and version, ``excess`` the rights beyond reading, ``advice`` how to remove them;
     ``checked`` is False where the kind of database has no check."""
 
     server: str
@@ -43,19 +43,19 @@ class Account:
 
 
 def look(url: str) -> Account:
-    """Ask the database of ``url``; raises what a query there raises."""
+    """Inspect the account of ``url``; raises the errors of a query."""
     name = source_of(url)
     entry = SOURCES[name]
     if entry.account is None:
         column(url, "SELECT 1")
         return Account(entry.label, checked=False)
-    asked: Look = SOURCES.attribute(name, *entry.account.split(":"))
-    server = column(url, asked.version)[0]
-    return Account(server, tuple(sorted(asked.excess(url))), asked.advice)
+    checks: Look = SOURCES.attribute(name, *entry.account.split(":"))
+    server = column(url, checks.version)[0]
+    return Account(server, tuple(sorted(checks.excess(url))), checks.advice)
 
 
 def column(url: str, statement: str) -> list[str]:
-    """The first column of what ``statement`` gives."""
+    """The first column of the rows of ``statement``, as text."""
     source = open_source(url, statement, limits=Limits(deadline_s=LOOK_S))
     try:
         return [str(value) for batch in source.batches() for value in batch.column(0).to_pylist()]

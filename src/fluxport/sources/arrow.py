@@ -1,4 +1,4 @@
-"""Rows that the calling program has: an Arrow table, a reader, or an iterator of record batches."""
+"""Rows in memory of the calling program: an Arrow table, a reader, or an iterator of record batches."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ BATCH_BYTES = 4 << 20
 class ArrowSource:
     """See :class:`fluxport.stages.Source`.
 
-    ``rows`` is a Table, a RecordBatch, a RecordBatchReader, what has ``__arrow_c_stream__`` (data frames of Polars and
-    pandas, relations of DuckDB), or an iterator of record batches, which is pulled in a thread of the export. Its own
-    errors go up as they are. ``close`` cannot end a pull that waits on the iterator; what comes after it is not read.
+    ``rows`` is a Table, a RecordBatch, a RecordBatchReader, an object with ``__arrow_c_stream__`` (Polars and pandas
+    data frames, DuckDB relations), or an iterator of record batches, which is pulled in a thread of the export. Its own
+    errors propagate unchanged. ``close`` cannot interrupt a pull that waits on the iterator; nothing is read after.
     """
 
     def __init__(self, rows: Any) -> None:
@@ -58,8 +58,8 @@ class ArrowSource:
             first = next(self._rows, None)
             if first is None:
                 raise Refused(
-                    "The iterator has no record batch, so that the columns are not known; give one of no rows, or a "
-                    "RecordBatchReader.",
+                    "The iterator has no record batch, so the columns are unknown; yield a batch without rows, or "
+                    "pass a RecordBatchReader.",
                     code="bad_source",
                 )
             self._schema = _batch(first).schema
@@ -85,7 +85,7 @@ def _batch(given: Any) -> pa.RecordBatch:
     import pyarrow as pa
 
     if not isinstance(given, pa.RecordBatch):
-        raise Refused(f"The iterator gave a {type(given).__name__}, not a record batch.", code="bad_batch")
+        raise Refused(f"The iterator yielded a {type(given).__name__}, not a record batch.", code="bad_batch")
     return given
 
 

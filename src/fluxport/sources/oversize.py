@@ -1,4 +1,4 @@
-"""What is larger than the limits of an export allow: named by column and row, the same for every source."""
+"""Errors for cells and rows beyond the limits of an export, the same for every source."""
 
 from __future__ import annotations
 

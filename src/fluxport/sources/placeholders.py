@@ -1,7 +1,7 @@
-"""Where the parameters of a query stand: found by a lexer of the dialect, outside of strings, names and comments.
+"""Locates the parameters of a query with a lexer of the dialect, outside of strings, names and comments.
 
-A dialect's pattern matches whatever may hold a ``:`` or ``?`` that is no parameter (group ``skip``), a name behind a
-colon (``name``), a question mark (``mark``), or what the lexer cannot follow (``bad``), which is refused.
+A dialect's pattern has these groups: ``skip`` (tokens that may contain a ``:`` or ``?`` that is no parameter), ``name``
+(a name behind a colon), ``mark`` (a question mark) and ``bad`` (what the lexer cannot follow), which is refused.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class Placed:
     values: tuple[Any, ...]
 
     def joined(self, parts: Sequence[str]) -> str:
-        """The query with ``parts`` in the places of its parameters."""
+        """The query with ``parts`` in place of its parameters."""
         pairs = zip(self.texts, (*parts, ""), strict=True)
         return "".join(text + part for text, part in pairs)
 
@@ -30,7 +30,7 @@ class Placed:
 def place(query: str, params: Sequence[Any] | Mapping[str, Any], tokens: re.Pattern[str]) -> Placed:
     """``query`` cut at ``:name`` for a mapping, at ``?`` for a sequence; without values it stays whole.
 
-    Refused (``bad_params``) unless names and values, or marks and values, are the same.
+    Refused (``bad_params``) unless the values match the names, or the number of marks.
     """
     if isinstance(params, str | bytes):
         raise _refused("Parameters are a list of values or an object of names and values.")
@@ -50,15 +50,15 @@ def place(query: str, params: Sequence[Any] | Mapping[str, Any], tokens: re.Patt
 
 
 def _cut(query: str, tokens: re.Pattern[str], group: str) -> tuple[list[str], list[str]]:
-    texts, found, start = [], [], 0
+    texts, placeholders, start = [], [], 0
     for match in tokens.finditer(query):
         if match["bad"] is not None:
             raise _refused("The query has a comment that is nested too deeply or not closed; leave it out.")
         if match[group] is not None:
             texts.append(query[start : match.start()])
-            found.append(match[group])
+            placeholders.append(match[group])
             start = match.end()
-    return [*texts, query[start:]], found
+    return [*texts, query[start:]], placeholders
 
 
 def _refused(sentence: str) -> Refused:

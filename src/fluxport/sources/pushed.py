@@ -1,11 +1,12 @@
-"""Rows that a program pushes: batch after batch, as it sends them.
+"""Pushed rows: the caller sends them batch after batch.
 
-Nothing is queued here: ``take`` gives the next batch when it is pulled, so whoever sends is held back by whoever
-stores. Columns are declared before the first row; the values come as text, a whole batch of which is turned into typed
-columns at a time, or as Arrow IPC. What is not as it was declared is refused with its row (from 1) and column.
+Nothing is queued here: ``take`` returns the next batch when it is pulled, so the sink's speed limits the sender's
+(backpressure). Columns are declared before the first row; values arrive as Arrow IPC, or as text, converted to typed
+columns a whole batch at a time. A value that does not match its declaration is refused with its row (from 1) and
+column.
 
-A number stays the text it was sent as (FIELD_KIND "number") where the file can hold every digit of it; in columnar
-files it is a double. A date is a moment without a zone; in text files it stands as it was sent.
+A number stays the text that was sent (FIELD_KIND "number") where the file can hold every digit; in columnar files it is
+a double. A date is a timestamp without a zone; text files contain it as it was sent.
 """
 
 from __future__ import annotations
@@ -38,8 +39,8 @@ class PushedColumn:
 
 @dataclass(frozen=True)
 class PushedBatch:
-    """One batch: ``rows`` of one text per column, ``columns`` of the same as string arrays of one length, or ``arrow``,
-    an IPC stream. ``raw`` is how it was sent."""
+    """One batch: ``rows`` with one text per column, ``columns`` as string arrays of equal length, or ``arrow``, an IPC
+    stream. ``raw`` is the batch as sent, for comparing repeats."""
 
     sequence: int
     raw: bytes
@@ -54,7 +55,7 @@ class PushedBatch:
 
 @dataclass(frozen=True)
 class PushedOptions:
-    """``exact_text``: the file holds numbers and dates as text; ``rows_expected`` None is unknown."""
+    """``exact_text``: the file holds numbers and dates as text; ``rows_expected`` None: unknown."""
 
     exact_text: bool = False
     exact_numbers: bool = True
@@ -121,8 +122,8 @@ class PushedSource:
                 raise Refused(
                     f"Batch {batch.sequence}: send all batches as records or all as arrow_ipc.", code="bad_batch"
                 )
-            made = self._arrow(batch, schema) if batch.arrow else self._texts(batch, parsers, schema)
-            for part in made:
+            parts = self._arrow(batch, schema) if batch.arrow else self._texts(batch, parsers, schema)
+            for part in parts:
                 self._rows += part.num_rows
                 yield part
         _check_count(self._rows, self._options.rows_expected)
@@ -149,7 +150,7 @@ class PushedSource:
                 raise _gap(f"batch {batch.sequence} came after batch {before.sequence}")
             elif batch.raw != before.raw:
                 raise _gap(f"two different batches have the number {batch.sequence}")
-            # Else a repeat of the last one, which its sender did not know had arrived.
+            # Else a retry of the last batch, whose receipt its sender did not see.
             batch = self._take()
 
     # -- texts -------------------------------------------------------------------------------------------------------
@@ -173,10 +174,10 @@ class PushedSource:
             return
         arrays = []
         for parse, column, texts in zip(parsers, self._columns, columns, strict=True):
-            made, wrong = parse(texts)
+            array, wrong = parse(texts)
             if wrong is not None:
                 self._refuse_value(wrong, column)
-            arrays.append(made)
+            arrays.append(array)
         yield pa.record_batch(arrays, schema=schema)
 
     def _transposed(self, batch: PushedBatch, width: int) -> list[pa.Array]:
@@ -192,9 +193,9 @@ class PushedSource:
         return [pa.array(values[index::width], pa.string()) for index in range(width)]
 
     def _refuse_value(self, at: int, column: PushedColumn) -> NoReturn:
-        words = {"number": "a number", "date": "a date", "boolean": "true or false", "string": "text"}
+        expected = {"number": "a number", "date": "a date", "boolean": "true or false", "string": "text"}
         raise Refused(
-            f"Row {self._rows + at + 1:,}, column {column.name!r}: the value is not {words[column.kind]}.",
+            f"Row {self._rows + at + 1:,}, column {column.name!r}: the value is not {expected[column.kind]}.",
             code="wrong_type",
         )
 
@@ -208,7 +209,7 @@ class PushedSource:
     # -- Arrow -------------------------------------------------------------------------------------------------------
 
     def _arrow_schema(self, batch: PushedBatch) -> pa.Schema:
-        """The schema of the first batch, its columns those that were declared, with what is told to spreadsheets."""
+        """The schema of the first batch, checked against the declared columns, with their spreadsheet metadata."""
         import pyarrow as pa
 
         from fluxport.arrow_ipc import opened
@@ -232,8 +233,8 @@ class PushedSource:
 
 
 class ReadSource:
-    """Rows that come as record batches of a known schema. ``read`` blocks until there is one and returns None after the
-    last; ``stop`` makes it come back."""
+    """Rows that arrive as record batches of a known schema. ``read`` blocks until there is one and returns None after
+    the last; ``stop`` wakes it."""
 
     sent = True
 
@@ -280,7 +281,7 @@ def checked_fields(sent: pa.Schema, columns: Sequence[PushedColumn]) -> list[pa.
 
 
 def kind_of_type(kind: pa.DataType) -> Kind | None:
-    """What a column of this Arrow type is declared as; None for types that are not taken."""
+    """The declared kind for a column of this Arrow type; None for unsupported types."""
     import pyarrow as pa
 
     t = pa.types
@@ -304,13 +305,13 @@ def _checked(field: pa.Field, column: PushedColumn) -> pa.Field:
 def _field(column: PushedColumn, kind: pa.DataType, meaning: str | None) -> pa.Field:
     import pyarrow as pa
 
-    told = {
+    metadata = {
         FIELD_TYPE: column.kind,
         FIELD_KIND: meaning,
         FIELD_WIDTH: column.width,
         FIELD_FORMAT: column.format if column.kind in ("number", "date") else None,
     }
-    return pa.field(column.name, kind, metadata={k: str(v).encode() for k, v in told.items() if v})
+    return pa.field(column.name, kind, metadata={k: str(v).encode() for k, v in metadata.items() if v})
 
 
 def _gap(what: str) -> Refused:

@@ -1,12 +1,14 @@
-"""A source whose engine would run in this process, run in one of its own, which can be killed.
+"""Runs an in-process engine in a process of its own, which can be killed.
 
-An embedded engine looks at the clock between its steps, and one step may take hours: SQLite's ``instr``, ``replace``,
-``trim``, ``LIKE`` or ``json_patch`` of two long texts takes the time of their lengths' product, and nothing interrupts
-it. So the statement runs in a process that is forked for it alone (_forks.py): some milliseconds each, and the first
-of them a third of a second. It ends with its source, whatever it does at that time.
+An embedded engine checks the clock between its steps, and one step may take hours: SQLite's ``instr``, ``replace``,
+``trim``, ``LIKE`` or ``json_patch`` of two long texts takes time proportional to the product of their lengths, and
+nothing interrupts it. So each statement runs in its own forked process (_forks.py), which costs some milliseconds, a
+third of a second the first time. The process is killed with its source, whatever it is doing.
+::
 
-What is sent: the request with its length before it; back a mark that it has begun, rows as an Arrow IPC stream unless
-the statement failed before, and how it ended.
+    request    length 8 | pickled arguments
+    response   "." begun | "+" Arrow IPC stream | "-" outcome as JSON, up to EOF
+                           left out if the statement failed first
 """
 
 from __future__ import annotations
@@ -38,8 +40,8 @@ if TYPE_CHECKING:
 LENGTH_BYTES = 8
 BEGUN, ROWS, OUTCOME = b".", b"+", b"-"
 PARTS = ("message", "code", "retry_after_s", "detail", "again")  # of an error
-BEGIN_S = 60.0  # until a process is there, on a machine that is busy
-GRACE_S = 1.0  # in which the engine itself ends what has met its deadline
+BEGIN_S = 60.0  # for starting a process, on a busy machine
+GRACE_S = 1.0  # for the engine to end an overdue statement itself
 
 
 class SeparateSource:
@@ -85,7 +87,7 @@ class SeparateSource:
         with self._lock:
             self._closed = True
             if self._process is not None:
-                self._process.end()  # a thread that reads comes back
+                self._process.end()  # wakes a reading thread
         with self._busy:
             self._leave()
 
@@ -136,18 +138,18 @@ class SeparateSource:
 
     @contextlib.contextmanager
     def _ended_by(self, until: float | None) -> Iterator[None]:
-        """Within it, the other process has to send something until then."""
+        """Within it, reads from the other process time out at ``until`` (time.monotonic())."""
         assert self._process is not None
         self._process.socket.settimeout(None if until is None else max(0.001, until - time.monotonic()))
         try:
             yield
         except TimeoutError:
             raise late() from None
-        except (OSError, EOFError, ValueError) as error:  # Arrow's are among them
+        except (OSError, EOFError, ValueError) as error:  # Arrow's errors are among them
             raise self._lost() from error
 
     def _outcome(self, mark: bytes) -> FluxportError | None:
-        """How the statement ended, which follows its ``mark``; what was found in its rows goes to the findings."""
+        """Read the outcome behind its ``mark``: the statement's error or None. Its findings are added to ours."""
         assert self._rows is not None
         with self._ended_by(self._until):
             text = self._rows.read() if mark == OUTCOME else b""
@@ -172,21 +174,21 @@ class SeparateSource:
 
 
 def answer(connected: socket.socket) -> None:
-    """In the process of its own: the source that is asked for through ``connected``, and how it ended."""
-    with connected.makefile("rb") as asked:
-        request = pickle.loads(asked.read(int.from_bytes(asked.read(LENGTH_BYTES))))  # noqa: S301  of our own process
+    """Runs in the forked process: read a request from ``connected``, send its rows and the outcome."""
+    with connected.makefile("rb") as stream:
+        request = pickle.loads(stream.read(int.from_bytes(stream.read(LENGTH_BYTES))))  # noqa: S301  sent by our own process
     connected.sendall(BEGUN)
     url, query, params, options, limits = request
     findings = Findings()
     outcome: dict[str, Any] = {"error": None}
-    # Where the other end is closed, this process is about to be killed.
+    # If the peer has closed the socket, this process is about to be killed.
     with contextlib.suppress(BrokenPipeError, ConnectionResetError), connected.makefile("wb") as sent:
         try:
             _send(open_here(url, query, params, options, findings, limits), sent)
         except FluxportError as error:
             outcome["family"] = type(error).__name__
             outcome["error"] = {name: getattr(error, name) for name in PARTS}
-        outcome["findings"] = [(found.code, found.column, found.count, found.origin) for found in findings]
+        outcome["findings"] = [(f.code, f.column, f.count, f.origin) for f in findings]
         sent.write(OUTCOME + json.dumps(outcome).encode())
 
 

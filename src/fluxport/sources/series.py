@@ -1,5 +1,5 @@
-"""Sensors as a source: the points of a range as record batches, raw or one value per interval, one sensor after the
-other (long) or a column for each (wide)."""
+"""Sensors as a source: the points of a time range as record batches, raw or one value per interval, one sensor after
+the other (long) or one column per sensor (wide)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 SENSORS_MAX = 200
 ROWS_AHEAD = 1 << 18  # of all sensors together, in one step of the wide layout
 KEYS = ("sensor_id", "start_ts", "end_ts", "layout", "aggregate", "interval", "time")
-# Wider than any calendar: where a range is open.
+# Bounds of an open range: wider than any calendar.
 BEGIN_MS, END_MS = -(10**15), 10**15
 _UNITS_MS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 
@@ -38,15 +38,15 @@ class Selection:
     sensors: tuple[str, ...]
     start_ms: int | None = None
     end_ms: int | None = None
-    several: bool = False  # whether rows name their sensor
+    several: bool = False  # rows have a sensor_id column
     wide: bool = False
     aggregate: str | None = None
     interval_ms: int = 0
-    moments: bool = False  # dates and times instead of milliseconds
+    timestamps: bool = False  # instead of milliseconds
 
     @classmethod
     def from_json(cls, given: Mapping[str, Any]) -> Selection:
-        """The object ``source`` of an export; Refused with what is wrong with it."""
+        """Parse the object ``source`` of an export request; Refused with the reason."""
         for name in given:
             if name not in KEYS:
                 near = difflib.get_close_matches(str(name), KEYS, 1)
@@ -66,12 +66,12 @@ class Selection:
             wide=layout == "wide",
             aggregate=aggregate,
             interval_ms=interval_ms,
-            moments=_one_of(given, "time", ("ms", "datetime")) == "datetime",
+            timestamps=_one_of(given, "time", ("ms", "datetime")) == "datetime",
         )
 
     @property
     def stem(self) -> str:
-        """The file's name for people, without suffix."""
+        """The download file name without its suffix."""
         who = self.sensors[0] if len(self.sensors) == 1 else f"{len(self.sensors)}-sensors"
         since = "begin" if self.start_ms is None else str(self.start_ms)
         until = "now" if self.end_ms is None else str(self.end_ms)
@@ -99,7 +99,7 @@ def _sensors(given: Any) -> tuple[tuple[str, ...], bool]:
 
 
 def moment(given: Any, what: str) -> int | None:
-    """Milliseconds since 1970 from a number, its text, or a date and time with its zone (RFC 3339)."""
+    """Milliseconds since 1970 from a number, its text, or an RFC 3339 timestamp; None if not given."""
     if given is None or given == "":
         return None
     text = str(given).strip()
@@ -107,21 +107,21 @@ def moment(given: Any, what: str) -> int | None:
         return int(text)
     if isinstance(given, str):
         try:
-            found = datetime.fromisoformat(text)
+            time = datetime.fromisoformat(text)
         except ValueError:
-            found = None
-        if found is not None and found.tzinfo is not None:
-            return round(found.timestamp() * 1000)
+            time = None
+        if time is not None and time.tzinfo is not None:
+            return round(time.timestamp() * 1000)
     raise Refused(
         f"{what!r} is milliseconds since 1970 or a time with its zone, such as 2026-01-31T23:59:59Z.", code="bad_range"
     )
 
 
-def _one_of(given: Mapping[str, Any], name: str, words: tuple[str, ...]) -> str:
-    word = given.get(name, words[0])
-    if word not in words:
-        raise Refused(f"{name!r} is one of: {', '.join(words)}.", code="bad_source")
-    return str(word)
+def _one_of(given: Mapping[str, Any], name: str, choices: tuple[str, ...]) -> str:
+    value = given.get(name, choices[0])
+    if value not in choices:
+        raise Refused(f"{name!r} is one of: {', '.join(choices)}.", code="bad_source")
+    return str(value)
 
 
 def _aggregate(given: Mapping[str, Any]) -> tuple[str | None, int]:
@@ -132,8 +132,8 @@ def _aggregate(given: Mapping[str, Any]) -> tuple[str | None, int]:
         return None, 0
     if how not in AGGREGATES:
         raise Refused(f"'aggregate' is one of: {', '.join(AGGREGATES)}; with an 'interval'.", code="bad_source")
-    found = re.fullmatch(r"(\d{1,15})(ms|s|m|h|d)?", str(interval)) if not isinstance(interval, bool) else None
-    interval_ms = int(found[1]) * _UNITS_MS[found[2] or "ms"] if found else 0
+    match = re.fullmatch(r"(\d{1,15})(ms|s|m|h|d)?", str(interval)) if not isinstance(interval, bool) else None
+    interval_ms = int(match[1]) * _UNITS_MS[match[2] or "ms"] if match else 0
     if interval_ms < 1:
         raise Refused("'interval' is milliseconds or like 10s, 15m, 1h, 1d.", code="bad_source")
     return how, interval_ms
@@ -147,7 +147,7 @@ class SeriesSource:
         self._selection = selection
         self._schema: pa.Schema | None = None
         self._closed = threading.Event()
-        self._enders: list[Callable[[], None]] = []
+        self._cancels: list[Callable[[], None]] = []
 
     @property
     def schema(self) -> pa.Schema:
@@ -162,13 +162,13 @@ class SeriesSource:
         schema = self.schema
         rows = _wide if self._selection.wide else _long
         scans = [partial(self._selection.scan, self._store, s, self._opened) for s in self._selection.sensors]
-        with closing(rows(scans, self._selection, schema)) as made:
+        with closing(rows(scans, self._selection, schema)) as batches:
             while True:
                 self._refuse_if_closed()
                 try:
-                    batch = next(made, None)
+                    batch = next(batches, None)
                 finally:
-                    # A query that close() ended may look like one that came to its end.
+                    # A query that close() interrupted may look complete.
                     self._refuse_if_closed()
                 if batch is None:
                     return
@@ -176,11 +176,11 @@ class SeriesSource:
 
     def close(self) -> None:
         self._closed.set()
-        for end in list(self._enders):
+        for end in list(self._cancels):
             end()
 
     def _opened(self, end: Callable[[], None]) -> None:
-        self._enders.append(end)
+        self._cancels.append(end)
         if self._closed.is_set():
             end()
 
@@ -193,7 +193,7 @@ def _schema(selection: Selection) -> pa.Schema:
     import pyarrow as pa
 
     wide = {FIELD_WIDTH: b"20"}
-    if selection.moments:
+    if selection.timestamps:
         time = pa.field("timestamp", pa.timestamp("ms", "UTC"), metadata=wide)
     else:
         time = pa.field("timestamp_ms", pa.int64(), metadata=wide | {FIELD_FORMAT: b"0"})
@@ -212,7 +212,7 @@ def _long(scans: Sequence[Callable[[], PointBatches]], selection: Selection, sch
     """One sensor after the other."""
     import pyarrow as pa
 
-    time = schema.field("timestamp" if selection.moments else "timestamp_ms").type
+    time = schema.field("timestamp" if selection.timestamps else "timestamp_ms").type
     for sensor, scan in zip(selection.sensors, scans, strict=True):
         with closing(scan()) as batches:
             for points in batches:
@@ -223,7 +223,14 @@ def _long(scans: Sequence[Callable[[], PointBatches]], selection: Selection, sch
 
 
 def _wide(scans: Sequence[Callable[[], PointBatches]], selection: Selection, schema: pa.Schema) -> Batches:
-    """All sensors side by side, a row for every moment that any of them has a point at."""
+    """All sensors side by side, a row for every timestamp at which any of them has a point.
+
+    Rows are emitted up to the horizon, the time up to which the points of every sensor are loaded::
+
+        sensor a  x  x x   x|  x x
+        sensor b    x     x |x  x      loaded points; the rest of each sensor is still in the store
+                            ^ horizon
+    """
     import numpy as np
 
     from fluxport.series.points import EMPTY
@@ -239,11 +246,10 @@ def _wide(scans: Sequence[Callable[[], PointBatches]], selection: Selection, sch
                     more = next(batches, None)
                     ended[i] = more is None
                     held[i] = EMPTY if more is None else more
-            there = [points for points in held if len(points)]
-            if not there:
+            nonempty = [points for points in held if len(points)]
+            if not nonempty:
                 return
-            # Up to here every sensor's points are in hand.
-            horizon = min(int(points.ms[min(len(points), most) - 1]) for points in there)
+            horizon = min(int(points.ms[min(len(points), most) - 1]) for points in nonempty)
             cuts = [int(np.searchsorted(points.ms, horizon, "right")) for points in held]
             yield _side_by_side([points[:cut] for points, cut in zip(held, cuts, strict=True)], schema)
             held = [points[cut:] for points, cut in zip(held, cuts, strict=True)]

@@ -1,4 +1,4 @@
-"""The table of the kinds of databases, each loaded when used, and what is the same for queries of all of them."""
+"""The table of kinds of databases, each imported on use, and the options common to all of them."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ Params: TypeAlias = Sequence[Any] | Mapping[str, Any]
 
 
 # The data source name of Go's MySQL driver has no scheme: user:password@tcp(host:3306)/database?parseTime=true
-# (its password may hold anything, "://" included) or user:password@/database.
+# (the password may contain anything, even "://") or user:password@/database.
 GO_FORM = re.compile(r"(?:(?:.*@)?(?:tcp|unix)(?:\(.*\))?|(?!.*://).*@)/[^/?]*(?:\?.*)?", re.DOTALL)
 
 
 class SourceEntry(NamedTuple):
-    """All that is known of a kind of database without importing its source.
+    """A kind of database, described without importing its source.
 
-    Its name and ``aliases`` are schemes of URLs; ``form`` matches URLs that have none. ``module`` is imported when the
-    source is used; it has the class ``source``, called as ``cls(url, query, params, options, findings, limits)``.
-    ``guard`` is the dialect by which the guard reads statements of callers; without one there are only datasets, whose
+    Its name and ``aliases`` are schemes of URLs; ``form`` matches URLs without a scheme. ``module`` is imported on use
+    and has the class ``source``, called as ``cls(url, query, params, options, findings, limits)``.
+    ``guard`` is the dialect in which the guard reads callers' statements; without one only datasets are possible, whose
     SQL is declared for ``dialect``. ``account``, as ``module:name``, is an :class:`fluxport.sources.accounts.Look`.
-    ``embedded`` names the modules of an engine that would run in our own process: they are imported once in the process
-    from which others are forked, one for each statement that has a time limit.
+    ``embedded`` names the modules of an in-process engine: the fork server imports them once, and each statement with a
+    time limit runs in a process forked from it.
     """
 
     module: str
@@ -81,17 +81,16 @@ SOURCES: Table[SourceEntry] = Table(
 )
 
 
-QUERIES_MAX = 3  # queries at once on a connection that says nothing else
+QUERIES_MAX = 3  # default of concurrent queries per connection
 
 
 @dataclass(frozen=True)
 class SourceOptions:
-    """What a configuration says about every query of a connection; options in the URL itself win. ``shown`` is what
-    errors call the database; without it, its host and port. Without a timeout, the source's usual one holds.
-    ``may_read(schema, table)`` says which tables a caller's statement may read, schema None being the connection's own;
-    without it, any. SQLite asks it again for every table that a statement turns out to read; on a server that is what
-    the account's rights are for. ``separate``: an engine that would run in our own process runs in another one, which
-    can be killed."""
+    """Configured options of every query on a connection; options in the URL win. ``shown`` is the database's name in
+    errors, by default its host and port. A timeout of None means the source's default. ``may_read(schema, table)`` says
+    which tables a caller's statement may read (schema None is the connection's own); None allows all. SQLite checks it
+    again for every table that a statement reads; on a server the account's grants do that. ``separate``: an in-process
+    engine runs in a process of its own, which can be killed."""
 
     tinyint1_bool: bool = False
     shown: str = ""
@@ -102,7 +101,7 @@ class SourceOptions:
 
     @property
     def timeouts(self) -> dict[str, Any]:
-        """Those that are set, by the names of their fields."""
+        """The timeouts that are set, by field name."""
         both = {"connect_timeout_s": self.connect_timeout_s, "read_timeout_s": self.read_timeout_s}
         return {name: value for name, value in both.items() if value is not None}
 
@@ -115,11 +114,11 @@ def open_here(
     findings: Findings,
     limits: Limits,
 ) -> Source:
-    """A source in this process, whatever ``options.separate`` says; else as :func:`fluxport.sources.open_source`."""
+    """Like :func:`fluxport.sources.open_source`, but always in this process: ``options.separate`` is ignored."""
     name = source_of(url)
     entry = SOURCES[name]
-    made: Source = SOURCES.attribute(name, entry.module, entry.source)(url, query, params, options, findings, limits)
-    return made
+    source: Source = SOURCES.attribute(name, entry.module, entry.source)(url, query, params, options, findings, limits)
+    return source
 
 
 def scheme_of(url: str) -> str:
@@ -130,7 +129,7 @@ def scheme_of(url: str) -> str:
     for kind, entry in SOURCES.built_in.items():
         if entry.form is not None and entry.form.fullmatch(url):
             return kind
-    # A scheme is repeated only if it is plainly one: anything else may be part of a password.
+    # Only a plain scheme is repeated: anything else may be part of a password.
     plain = mark and re.fullmatch(r"[a-z][a-z0-9+.-]{0,19}", name)
     named = f"The scheme {name!r} is not known" if plain else "The data source has no scheme"
     schemes = [scheme for kind, entry in SOURCES.items() for scheme in (kind, *entry.aliases)]
@@ -138,7 +137,7 @@ def scheme_of(url: str) -> str:
 
 
 def source_of(url: str) -> str:
-    """The name in SOURCES of what reads ``url``."""
-    found = SOURCES.find(scheme_of(url))
-    assert found is not None
-    return found
+    """The name in SOURCES of the source for ``url``."""
+    name = SOURCES.find(scheme_of(url))
+    assert name is not None
+    return name

@@ -1,4 +1,4 @@
-"""How long a database may take to let in, and to send nothing: the same names and values in the URL of every source."""
+"""Timeouts for connecting and reading: the same names and values in the URL of every source."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from fluxport.errors import TimedOut
 
 CONNECT_TIMEOUT_S, READ_TIMEOUT_S = 10.0, 300.0
 LONGEST_S = 30 * 86_400.0
-# A peer that is no longer there is noticed after this long, however long a query may be silent: keepalive packets
-# after so many seconds, so many of them, and as long for what was sent and not acknowledged.
+# TCP keepalive detects a lost peer however long a query is silent; UNACKNOWLEDGED_MS (TCP_USER_TIMEOUT) bounds the wait
+# for the acknowledgement of sent bytes.
 KEEPALIVE_IDLE_S, KEEPALIVE_INTERVAL_S, KEEPALIVE_COUNT = 30, 10, 3
 UNACKNOWLEDGED_MS = 60_000
 
@@ -17,26 +17,26 @@ FIELDS = {"connect-timeout": "connect_timeout_s", "read-timeout": "read_timeout_
 
 
 def field_of(option: str) -> str | None:
-    """Which of FIELDS the option of a URL is, however it is spelled."""
+    """The field for a URL's option, in any case and with "_" or "-"; None for other options."""
     return FIELDS.get(option.lower().replace("_", "-"))
 
 
 def timeout(text: str) -> float | None:
-    """Seconds, more than 0; None if ``text`` is no such time."""
+    """Seconds, more than 0 and at most LONGEST_S; None if ``text`` is not such a time."""
     try:
-        found = seconds(text)
+        value_s = seconds(text)
     except ValueError:
         return None
-    return found if 0 < found <= LONGEST_S else None
+    return value_s if 0 < value_s <= LONGEST_S else None
 
 
 def refused(option: str) -> str:
-    """What is wrong with the value of ``option``; the value itself may be part of a password."""
+    """The message for a bad value of ``option``, without the value, which may be part of a password."""
     return f"option {option!r} takes a time such as 10s, 500ms or 1m30s"
 
 
 def late() -> TimedOut:
-    """What has met its deadline."""
+    """The error of a query that has reached its deadline."""
     return TimedOut(
         "The query did not end within its time limit; ask for fewer rows or more time.", code="deadline", again=False
     )

@@ -1,4 +1,4 @@
-"""What an account of MySQL or MariaDB may do beyond reading."""
+"""The rights of a MySQL or MariaDB account beyond reading."""
 
 from __future__ import annotations
 
@@ -7,49 +7,49 @@ import re
 from fluxport.errors import QueryFailed
 from fluxport.sources.accounts import OWN_ACCOUNT, Look, column
 
-# Privileges that let an account do no more than read what it was given.
+# Privileges that let an account do no more than read what is granted to it.
 _HARMLESS = frozenset(
     {"SELECT", "USAGE", "SHOW VIEW", "SHOW DATABASES", "PROCESS", "REPLICATION CLIENT", "BINLOG MONITOR"}
 )
 
 
 def excess_privileges(grant: str) -> set[str]:
-    """What one line of SHOW GRANTS allows beyond reading."""
-    found = re.match(r"GRANT (.+?) ON ", grant)
-    if found is None:
+    """The rights beyond reading in one line of SHOW GRANTS."""
+    match = re.match(r"GRANT (.+?) ON ", grant)
+    if match is None:
         return set()
-    names = {re.sub(r"\s*\(.*?\)", "", part).strip().upper() for part in re.split(r",(?![^(]*\))", found[1])}
-    # Of every database, the server's own with the hashes of its passwords too.
+    names = {re.sub(r"\s*\(.*?\)", "", part).strip().upper() for part in re.split(r",(?![^(]*\))", match[1])}
+    # SELECT on every database includes the server's own, with its password hashes.
     names = {
-        f"{name} ON *.*" if name == "SELECT" and grant[found.end() :].startswith("*.* ") else name for name in names
+        f"{name} ON *.*" if name == "SELECT" and grant[match.end() :].startswith("*.* ") else name for name in names
     }
     passed_on = {"GRANT OPTION"} if grant.endswith("WITH GRANT OPTION") else set()
     return names - _HARMLESS | passed_on
 
 
 def granted_role(grant: str) -> str | None:
-    """The role that a line of SHOW GRANTS gives, as it is written there: ``GRANT `writer`@`%` TO ...``."""
-    found = re.match(r"GRANT ((?:`(?:[^`]|``)+`(?:@`[^`]*`)?|'[^']+'(?:@'[^']*')?)) TO ", grant)
-    return found[1] if found else None
+    """The role granted by a line of SHOW GRANTS, as quoted there: ``GRANT `writer`@`%` TO ...``."""
+    match = re.match(r"GRANT ((?:`(?:[^`]|``)+`(?:@`[^`]*`)?|'[^']+'(?:@'[^']*')?)) TO ", grant)
+    return match[1] if match else None
 
 
 def _excess(url: str) -> set[str]:
-    """What the account may do beyond reading: as itself, or after SET ROLE, for which a role need not be its default.
-    A role whose rights the server does not show counts as too much."""
-    found: set[str] = set()
-    looked_at: set[str] = set()
+    """The account's rights beyond reading: its own, and those of every role that SET ROLE can activate.
+    A role whose rights the server does not show counts as excess."""
+    excess: set[str] = set()
+    inspected: set[str] = set()
     grants = column(url, "SHOW GRANTS")
     while grants:
         grant = grants.pop()
-        found |= excess_privileges(grant)
+        excess |= excess_privileges(grant)
         role = granted_role(grant)
-        if role is not None and role not in looked_at:
-            looked_at.add(role)
+        if role is not None and role not in inspected:
+            inspected.add(role)
             try:
                 grants += column(url, f"SHOW GRANTS FOR {role}")
             except QueryFailed:
-                found.add(f"SET ROLE {role}, whose rights it is not shown")
-    return found
+                excess.add(f"SET ROLE {role}, whose rights it is not shown")
+    return excess
 
 
 LOOK = Look(

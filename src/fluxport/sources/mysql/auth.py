@@ -1,4 +1,4 @@
-"""Proofs of a password, one function per authentication plugin; pure, the exchange itself is in handshake.py."""
+"""Password proofs, one function per authentication plugin; pure. The exchange itself is in handshake.py."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def caching_sha2(password: bytes, nonce: bytes) -> bytes:
 
 
 def rsa_encrypted(password: bytes, nonce: bytes, public_key_pem: bytes) -> bytes:
-    """caching_sha2_password, full path without TLS: the password under the server's public key (OAEP, SHA-1)."""
+    """caching_sha2_password, full path without TLS: the password, encrypted for the server's RSA key (OAEP, SHA-1)."""
     from cryptography.hazmat.primitives import hashes, serialization
     from cryptography.hazmat.primitives.asymmetric import padding
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
@@ -48,7 +48,7 @@ def _xor(left: bytes, right: bytes) -> bytes:
 
 
 # Ed25519 (RFC 8032) as MariaDB's client_ed25519 uses it: the secret is SHA512 of a password of any length, which
-# libraries that start from a 32-byte seed cannot be given. A signature takes a few milliseconds, once per connection.
+# libraries that start from a 32-byte seed do not accept. A signature takes a few milliseconds, once per connection.
 _P = 2**255 - 19
 _ORDER = 2**252 + 27742317777372353535851937790883648493
 _D = -121665 * pow(121666, -1, _P) % _P
@@ -59,7 +59,7 @@ _BASE: _Point = (_BASE_X, _BASE_Y, 1, _BASE_X * _BASE_Y % _P)
 
 
 def ed25519(password: bytes, nonce: bytes) -> bytes:
-    """client_ed25519: the nonce signed with the key made of the password (empty for no password)."""
+    """client_ed25519: the nonce signed with the key derived from the password (empty for no password)."""
     if not password:
         return b""
     digest = hashlib.sha512(password).digest()

@@ -1,7 +1,19 @@
-"""Rows of the binary protocol (prepared statements): numbers and dates as they lie in memory.
+"""Decodes rows of the binary protocol (prepared statements), a column of a whole block at a time.
 
-A row is a zero byte, a bitmap of nulls that begins at bit 2, and the cells that are not null, one behind the other. So
-the position of a cell differs from row to row, and is carried along as an array while the columns are read in turn.
+::
+
+    payload:  00 | null bitmap (column i: bit i + 2) | cell | cell | ...   no bytes for NULL
+    cells:    42 00 00 00   LONG: fixed width, little-endian
+              03 66 6f 6f   text: length, bytes
+              04 ea 07 01 1f   DATE: length (0, 4, 7 or 11), year, month, day; trailing zero parts are left out
+
+The position of a cell differs from row to row, so ``at`` is an array with one position per row, which each column
+advances by the size of its cells. A column of fixed width is then one gather from the buffer:
+::
+
+    buffer    ..[00 bm 07.. 03f o o ]..[00 bm 08.. 01x ]..
+    at              ^                         ^             window.numbers[4][at] -> [7, 8]
+    next at             ^                         ^         at + 4 (+ 0 where NULL)
 """
 
 from __future__ import annotations
@@ -35,24 +47,24 @@ Reader = Callable[[Block, Column, Context, Positions, "Mask | None"], tuple[pa.A
 
 
 def width_of(column: Column) -> int:
-    """Bytes of every cell, 0 where a length stands before it."""
+    """Bytes of every cell; 0 where each cell starts with its length."""
     return FIXED_WIDTHS.get(column.code, 0)
 
 
 def decode(block: Block, columns: list[Column], context: Context) -> list[pa.Array]:
-    """One array per column; Malformed or IndexError if the rows are not what the columns say."""
+    """One array per column; Malformed or IndexError if the rows do not match the columns."""
     bitmap_bytes = (len(columns) + 9) // 8
     at = block.starts + (1 + bitmap_bytes)
     if (at > block.ends).any():
         raise Malformed
     bits = block.window.bytes[(block.starts + 1)[:, None] + np.arange(bitmap_bytes)]
-    some = np.bitwise_or.reduce(bits, axis=0)
+    any_null = np.bitwise_or.reduce(bits, axis=0)
     arrays = []
     for index, column in enumerate(columns):
         byte, mask = (index + 2) >> 3, 1 << ((index + 2) & 7)
-        valid = (bits[:, byte] & mask) == 0 if some[byte] & mask else None
-        made, at = READERS[column.kind](block, column, context, at, valid)
-        arrays.append(made)
+        valid = (bits[:, byte] & mask) == 0 if any_null[byte] & mask else None
+        array, at = READERS[column.kind](block, column, context, at, valid)
+        arrays.append(array)
     if not np.array_equal(at, block.ends):
         raise Malformed
     return arrays
@@ -63,7 +75,7 @@ def _fixed(
 ) -> tuple[pa.Array, Positions]:
     values, after = _numbers(block, column, at, valid)
     width = FIXED_WIDTHS[column.code]
-    if column.arrow.bit_width > 8 * width:  # declared wider than the wire has it
+    if column.arrow.bit_width > 8 * width:  # declared wider than the protocol sends it
         signed = pa.types.is_signed_integer(column.arrow)
         values = values.view(f"<{'i' if signed else 'u'}{width}").astype(np.int64)
     return cells.fixed(column.arrow, values, valid), after
@@ -84,7 +96,7 @@ def _numbers(block: Block, column: Column, at: Positions, valid: Mask | None) ->
 
 
 def _temporal_sizes(block: Block, at: Positions, valid: Mask | None) -> tuple[Positions, Positions]:
-    """Bytes of each date or time (they leave out trailing zero parts), and where it begins."""
+    """Bytes of each date or time (trailing zero parts are left out), and where it begins."""
     sizes = block.window.bytes[at].astype(np.int64)
     if valid is None:
         return sizes, at + 1
@@ -111,7 +123,7 @@ def _moment(
     if column.kind == "datetime":
         micros = _micros(block, begin + 7, sizes >= 11)
         clock = Clock.of(parts >> 32 & 0xFF, parts >> 40 & 0xFF, parts >> 48 & 0xFF, micros)
-    elif len(sizes) and sizes.max() > 4:  # a date without a clock has no more
+    elif len(sizes) and sizes.max() > 4:  # a DATE has no time of day
         raise Malformed
     return cells.moments(column, context.findings, ymd, clock, valid), after
 
@@ -123,22 +135,22 @@ def _time(
     after = begin + sizes
     if (after > block.ends).any() or not _TIME_SIZES[sizes].all():
         raise Malformed
-    window, there = block.window, sizes >= 8
-    days = np.where(there, window.numbers[4][begin + 1], 0).astype(np.int64)
-    clock = np.where(there, window.numbers[4][begin + 5], 0).astype(np.int64)  # hour, minute, second, 1 unused
-    hours, negative = clock & 0xFF, np.where(there, window.bytes[begin], 0)
+    window, nonzero = block.window, sizes >= 8
+    days = np.where(nonzero, window.numbers[4][begin + 1], 0).astype(np.int64)
+    clock = np.where(nonzero, window.numbers[4][begin + 5], 0).astype(np.int64)  # hour, minute, second, 1 unused
+    hours, negative = clock & 0xFF, np.where(nonzero, window.bytes[begin], 0)
     if hours.max(initial=0) > 23 or negative.max(initial=0) > 1:
         raise Malformed
     micros = _micros(block, begin + 8, sizes >= 12)
-    made = Clock.of(days * 24 + hours, clock >> 8 & 0xFF, clock >> 16 & 0xFF, micros)
-    return cells.durations(column, context.findings, made, negative > 0, valid), after
+    duration = Clock.of(days * 24 + hours, clock >> 8 & 0xFF, clock >> 16 & 0xFF, micros)
+    return cells.durations(column, context.findings, duration, negative > 0, valid), after
 
 
-def _micros(block: Block, at: Positions, there: Mask) -> Numbers | None:
-    if not there.any():
+def _micros(block: Block, at: Positions, fractional: Mask) -> Numbers | None:
+    if not fractional.any():
         return None
-    micros = block.window.numbers[4][np.where(there, at, 0)]
-    return np.where(there, micros, 0).astype(np.int64)
+    micros = block.window.numbers[4][np.where(fractional, at, 0)]
+    return np.where(fractional, micros, 0).astype(np.int64)
 
 
 def _null(
@@ -153,8 +165,8 @@ def _sized(convert: Callable[[cells.Cells], Any]) -> Reader:
     def read(
         block: Block, column: Column, context: Context, at: Positions, valid: Mask | None
     ) -> tuple[pa.Array, Positions]:
-        found, after = cells.sized(block, column, context, at, valid, null_mark=False)
-        return convert(found), after
+        values, after = cells.sized(block, column, context, at, valid, null_mark=False)
+        return convert(values), after
 
     return read
 

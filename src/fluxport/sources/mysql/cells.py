@@ -1,8 +1,13 @@
-"""Cells to Arrow arrays, a column of a block at a time: what the binary and the text protocol have in common.
+"""Converts cells to Arrow arrays, a column of a block at a time; shared by the binary and the text protocol.
 
-Cells of varying length are copied out by Arrow itself: the receive buffer is taken for the data of a binary array whose
-elements are, in turn, a cell and the gap behind it, and every other element is taken. Nothing here trusts a length that
-it has not compared with the end of its row.
+Arrow itself copies cells of varying length: the receive buffer becomes the data of a binary array whose elements are,
+in turn, a cell and the gap behind it; ``take`` then selects every other element. Every length is compared with the end
+of its row before it is used.
+::
+
+    buffer    ..[..3foo..].[..2hi......].[..4quux.]..
+    edges          ^  ^       ^ ^           ^   ^       offsets of one binary array of 2 * rows - 1 elements
+    elements       foo gap    hi gap        quux        take(0, 2, 4) -> foo, hi, quux
 """
 
 from __future__ import annotations
@@ -18,7 +23,7 @@ import pyarrow as pa
 from fluxport import compute as pc
 from fluxport.errors import Broken
 from fluxport.findings import Findings
-from fluxport.sources.mysql.columns import BITS_TOLD_APART, Column
+from fluxport.sources.mysql.columns import DISTINGUISHABLE_BITS, Column
 from fluxport.sources.mysql.malformed import Malformed
 from fluxport.sources.mysql.rows import Block, Positions
 from fluxport.sources.oversize import cell_too_large
@@ -27,7 +32,7 @@ Mask: TypeAlias = npt.NDArray[np.bool_]
 Numbers: TypeAlias = npt.NDArray[Any]
 
 DAY_S = 86_400
-TIME_HOURS_MAX = 9999  # the server ends at 838; what is counted in microseconds must not leave 64 bits
+TIME_HOURS_MAX = 9999  # the server's limit is 838; this bound keeps a count of microseconds within 64 bits
 UNITS_PER_SECOND = {"s": 1, "ms": 1_000, "us": 1_000_000}
 
 
@@ -51,7 +56,7 @@ class Cells:
 
 @dataclass(frozen=True)
 class Context:
-    """What decoding needs beside the bytes."""
+    """Inputs of decoding besides the bytes."""
 
     findings: Findings
     cell_bytes_max: int
@@ -62,7 +67,7 @@ def sized(
 ) -> tuple[Cells, Positions]:
     """The cells at ``at`` that begin with their length, and where the next column begins.
 
-    ``null_mark``: a first byte of 0xFB is NULL (text protocol); else ``valid`` says what is NULL and takes no bytes.
+    ``null_mark``: a first byte of 0xFB is NULL (text protocol); else ``valid`` marks the NULLs, which take no bytes.
     """
     window = block.window
     first = window.bytes[at]
@@ -91,7 +96,7 @@ def sized(
 def _wide_sizes(
     block: Block, first: Numbers, at: Positions, behind: Positions, sizes: Positions, *, null_mark: bool
 ) -> Positions:
-    """Lengths of 251 bytes and more, which stand in 2, 3 or 8 bytes behind a mark."""
+    """Lengths of 251 bytes and more: 2, 3 or 8 bytes behind the mark 0xFC, 0xFD or 0xFE."""
     for mark, width, mask in ((0xFC, 2, 0xFFFF), (0xFD, 3, 0xFFFFFF), (0xFE, 8, 0xFFFFFFFFFFFFFFFF)):
         marked = np.flatnonzero(first == mark)
         if len(marked):
@@ -106,7 +111,7 @@ def _wide_sizes(
 
 
 def _possible(sizes: Positions) -> Mask:
-    """Not 2 GiB or more; a length with its highest bit set is a negative number here."""
+    """Less than 2 GiB; a length with its highest bit set is negative here."""
     return (sizes >= 0) & (sizes <= 0x7FFFFFFF)
 
 
@@ -145,15 +150,15 @@ def bitmap(valid: Mask | None) -> Any:
 
 
 def fixed(arrow: pa.DataType, values: Numbers, valid: Mask | None) -> pa.Array:
-    """``values`` (of the width of ``arrow``) as an array; what stands where nothing is valid is made 0."""
+    """``values`` (of the width of ``arrow``) as an array; values that are not valid become 0."""
     if valid is not None:
         values[~valid] = 0
     return pa.Array.from_buffers(arrow, len(values), [bitmap(valid), pa.py_buffer(np.ascontiguousarray(values))])
 
 
-def with_type(cells: Cells, made: pa.Array, arrow: pa.DataType) -> pa.Array:
+def with_type(cells: Cells, binary: pa.Array, arrow: pa.DataType) -> pa.Array:
     """The buffers of a binary array as ``arrow`` (a type of the same layout), with the cells' nulls."""
-    return pa.Array.from_buffers(arrow, len(made), [bitmap(cells.valid), *made.buffers()[1:]])
+    return pa.Array.from_buffers(arrow, len(binary), [bitmap(cells.valid), *binary.buffers()[1:]])
 
 
 def to_bytes(cells: Cells) -> pa.Array:
@@ -161,31 +166,31 @@ def to_bytes(cells: Cells) -> pa.Array:
 
 
 def to_text(cells: Cells) -> pa.Array:
-    """UTF-8; what is not becomes U+FFFD, counted. One look at the whole buffer settles most blocks."""
-    made = with_type(cells, packed(cells), pa.utf8())
-    data = content(made)
+    """UTF-8; invalid bytes become U+FFFD and are counted. One check of the whole buffer settles most blocks."""
+    texts = with_type(cells, packed(cells), pa.utf8())
+    data = content(texts)
     if not data.size or data.max() < 0x80:
-        return made
+        return texts
     try:
-        made.validate(full=True)
+        texts.validate(full=True)
     except pa.ArrowInvalid:
-        return _repaired(cells, made)
-    return made
+        return _repaired(cells, texts)
+    return texts
 
 
-def content(made: pa.Array) -> npt.NDArray[np.uint8]:
-    """All bytes of a binary or string array, one cell behind the other."""
-    _, offsets, data = made.buffers()
+def content(array: pa.Array) -> npt.NDArray[np.uint8]:
+    """The bytes of all cells of a binary or string array, concatenated."""
+    _, offsets, data = array.buffers()
     if data is None:
         return np.empty(0, np.uint8)
-    edges = np.frombuffer(offsets, np.int32, len(made) + 1)
+    edges = np.frombuffer(offsets, np.int32, len(array) + 1)
     return np.frombuffer(data, np.uint8)[edges[0] : edges[-1]]
 
 
-def _repaired(cells: Cells, made: pa.Array) -> pa.Array:
+def _repaired(cells: Cells, texts: pa.Array) -> pa.Array:
     values: list[str | None] = []
     wrong = 0
-    for raw in pa.Array.from_buffers(pa.binary(), len(made), made.buffers()).to_pylist():
+    for raw in pa.Array.from_buffers(pa.binary(), len(texts), texts.buffers()).to_pylist():
         if raw is None:
             values.append(None)
             continue
@@ -210,26 +215,26 @@ def to_decimal(cells: Cells) -> pa.Array:
 
 
 def to_bit(cells: Cells) -> pa.Array:
-    """BIT(n): up to 8 bytes, the highest first."""
+    """BIT(n): up to 8 bytes, big-endian."""
     width = int(cells.sizes.max()) if len(cells) else 0
     if width > 8:
         raise Malformed
     values = np.zeros(len(cells), np.uint64)
     for index in range(width):
-        there = index < cells.sizes
+        present = index < cells.sizes
         byte = cells.block.window.bytes[cells.at + index]
-        values = np.where(there, values << np.uint64(8) | byte, values)
+        values = np.where(present, values << np.uint64(8) | byte, values)
     return fixed(pa.uint64(), values, cells.valid)
 
 
 def to_bit_or_digits(cells: Cells) -> pa.Array:
-    """BIT(n) of at most BITS_TOLD_APART bits: one byte, or decimal digits, whose bytes are larger than any such one."""
+    """BIT(n) of at most DISTINGUISHABLE_BITS: one byte, or decimal digits, whose codes are larger than such bytes."""
     sizes = cells.sizes
     if len(cells) and sizes.max() > 2:
         raise Malformed
     first, second = (cells.block.window.bytes[cells.at + index].astype(np.int64) for index in (0, 1))
     tens, ones = first - ord("0"), second - ord("0")
-    bits, one, two = first < 1 << BITS_TOLD_APART, _digit(tens), _digit(tens) & _digit(ones)
+    bits, one, two = first < 1 << DISTINGUISHABLE_BITS, _digit(tens), _digit(tens) & _digit(ones)
     if not np.select([sizes == 0, sizes == 1], [True, bits | one], two).all():
         raise Malformed
     values = np.select([sizes == 0, sizes == 2, bits], [np.int64(0), tens * 10 + ones, first], tens)
@@ -246,13 +251,13 @@ SRID_BYTES = 4
 
 def to_hex(cells: Cells) -> pa.Array:
     """Lower-case hex; a geometry loses the 4 bytes of SRID that MySQL puts before the WKB."""
-    made = packed(cells, SRID_BYTES if cells.column.kind == "geometry" else 0)
-    edges = np.frombuffer(made.buffers()[1], np.int32, len(made) + 1)
-    data = _HEX[content(made)]
+    raw = packed(cells, SRID_BYTES if cells.column.kind == "geometry" else 0)
+    edges = np.frombuffer(raw.buffers()[1], np.int32, len(raw) + 1)
+    data = _HEX[content(raw)]
     if len(data) > 0x3FFFFFFF:
         raise cell_too_large(cells.column.name, cells.block.first_row, len(data), 0x3FFFFFFF)
     buffers = [bitmap(cells.valid), pa.py_buffer((edges - edges[0]) * np.int32(2)), pa.py_buffer(data)]
-    return pa.Array.from_buffers(pa.utf8(), len(made), buffers)
+    return pa.Array.from_buffers(pa.utf8(), len(raw), buffers)
 
 
 USUAL_YEARS, ALL_YEARS = (1900, 2100), (0, 9999)
@@ -260,7 +265,7 @@ USUAL_YEARS, ALL_YEARS = (1900, 2100), (0, 9999)
 
 @cache
 def _month_starts(first: int, last: int) -> npt.NDArray[np.int32]:
-    """Days from 1970-01-01 to the first of every month from year ``first`` to year ``last`` and one more."""
+    """Days from 1970-01-01 to the first of every month from January ``first`` to January ``last`` + 1."""
     months = np.arange(f"{first:04}-01", f"{last + 1:04}-02", dtype="datetime64[M]")
     return months.astype("datetime64[D]").astype(np.int32)
 
@@ -274,7 +279,7 @@ class Clock:
 
     @staticmethod
     def of(hours: Numbers, minutes: Numbers, seconds: Numbers, micros: Numbers | None) -> Clock:
-        """Malformed if one of them is not what a clock shows, which in a sum would be another time."""
+        """Malformed if a part is out of its range, which in a sum would become another time."""
         if (
             max(minutes.max(initial=0), seconds.max(initial=0)) > 59
             or hours.max(initial=0) > TIME_HOURS_MAX
@@ -287,7 +292,7 @@ class Clock:
 def moments(
     column: Column, findings: Findings, ymd: tuple[Numbers, Numbers, Numbers], clock: Clock | None, valid: Mask | None
 ) -> pa.Array:
-    """Dates, or dates and times where there is a clock; what no calendar has becomes null, counted."""
+    """Dates, or timestamps if ``clock`` is given; dates that do not exist become null and are counted."""
     year, month, day = ymd
     if clock is not None and clock.seconds.max(initial=0) >= DAY_S:
         raise Malformed
@@ -312,10 +317,10 @@ def moments(
     return _in_unit(column, findings, Clock(days.astype(np.int64) * DAY_S + clock.seconds, clock.micros), valid)
 
 
-def _dropped(column: Column, findings: Findings, code: str, kept: Mask, valid: Mask | None) -> Mask:
-    """``valid`` without what is not ``kept``, which is counted."""
-    findings.add(code, column.name, int((~kept if valid is None else ~kept & valid).sum()))
-    return kept if valid is None else kept & valid
+def _dropped(column: Column, findings: Findings, code: str, usable: Mask, valid: Mask | None) -> Mask:
+    """``valid`` and ``usable``; the values dropped by ``usable`` are counted."""
+    findings.add(code, column.name, int((~usable if valid is None else ~usable & valid).sum()))
+    return usable if valid is None else usable & valid
 
 
 def durations(column: Column, findings: Findings, clock: Clock, negative: Mask, valid: Mask | None) -> pa.Array:
@@ -326,7 +331,7 @@ def durations(column: Column, findings: Findings, clock: Clock, negative: Mask, 
 
 
 def _in_unit(column: Column, findings: Findings, clock: Clock, valid: Mask | None) -> pa.Array:
-    """Counts of the column's unit; should a fraction be finer than the column declares, that is told."""
+    """Counts of the column's unit; fractions finer than the column declares are counted as findings."""
     per_second = UNITS_PER_SECOND[column.arrow.unit]
     values = clock.seconds.astype(np.int64) * per_second if per_second > 1 else clock.seconds.astype(np.int64)
     if clock.micros is not None:

@@ -19,7 +19,7 @@ from fluxport.sources.mysql.definitions import (
 )
 from fluxport.stages import FIELD_KIND, FIELD_TYPE
 
-# What a cell is, whichever protocol brings it.
+# What a cell is, in either protocol.
 Kind = Literal[
     "integer", "float", "bool", "decimal", "date", "datetime", "time", "text", "bytes", "bit", "bit_or_digits",
     "geometry", "hex", "null",
@@ -40,9 +40,9 @@ class Column:
     @property
     def field(self) -> pa.Field:
         metadata = {FIELD_TYPE: self.type_name.encode()}
-        told = "json" if self.json else {"time": "time", "geometry": "wkb"}.get(self.kind)
-        if told:
-            metadata[FIELD_KIND] = told.encode()
+        kind = "json" if self.json else {"time": "time", "geometry": "wkb"}.get(self.kind)
+        if kind:
+            metadata[FIELD_KIND] = kind.encode()
         return pa.field(self.name, self.arrow, metadata=metadata)
 
 
@@ -59,13 +59,13 @@ _STRINGS = frozenset({Type.VARCHAR, Type.VAR_STRING, Type.STRING, Type.ENUM, Typ
 
 
 def column(definition: Definition, *, tinyint1_bool: bool = False, mariadb: bool = False) -> Column:
-    """``tinyint1_bool``: the connection says that TINYINT(1) is a boolean. QueryFailed for what cannot be read."""
+    """``tinyint1_bool``: TINYINT(1) is a boolean on this connection. QueryFailed if the column cannot be decoded."""
     if mariadb and definition.code == Type.BIT and definition.expression:
         return _bit_expression(definition)
     if tinyint1_bool and definition.code == Type.TINY and definition.length == 1:
         return Column(definition.name, definition.code, "bool", pa.bool_(), "tinyint(1)")
     if mariadb and definition.narrow:
-        # As it is computed: the declared type is too narrow for the values of some expressions.
+        # The type of the computation: the declared one is too narrow for the values of some expressions.
         return replace(_integer(replace(definition, code=Type.LONGLONG)), code=definition.code)
     return _MAKERS.get(definition.code, _string)(definition)
 
@@ -85,7 +85,7 @@ def _float(d: Definition) -> Column:
 
 
 def _decimal(d: Definition) -> Column:
-    # The length counts a sign (unless unsigned) and a point (unless without fraction).
+    # The length includes the sign (unless unsigned) and the decimal point (if there is a scale).
     scale = min(d.decimals, 38)
     precision = min(max(d.length - (not d.unsigned) - (scale > 0), scale, 1), 76)
     arrow = pa.decimal128(precision, scale) if precision <= 38 else pa.decimal256(precision, scale)
@@ -113,15 +113,15 @@ def _bit(d: Definition) -> Column:
     return Column(d.name, d.code, "bit", pa.uint64(), f"bit({d.length})")
 
 
-BITS_TOLD_APART = 5  # the bytes of such numbers are less than 48, the first of the digits
+DISTINGUISHABLE_BITS = 5  # the byte of such a number is below 48, the code of the digit 0
 
 
 def _bit_expression(d: Definition) -> Column:
-    """MariaDB sends a BIT that an expression made (MAX, COALESCE) as digits or as bytes, and does not tell which."""
-    if d.length > BITS_TOLD_APART:
+    """MariaDB sends a BIT computed by an expression (MAX, COALESCE) as digits or as bytes and does not say which."""
+    if d.length > DISTINGUISHABLE_BITS:
         raise QueryFailed(
-            f"Column {d.name!r} is a BIT({d.length}) made by an expression, which MariaDB sends in a way that cannot "
-            "be read for certain; CAST it AS UNSIGNED in the query.",
+            f"Column {d.name!r} is a BIT({d.length}) computed by an expression, which MariaDB sends in an ambiguous "
+            "form; CAST it AS UNSIGNED in the query.",
             code="ambiguous_type",
         )
     return replace(_bit(d), kind="bit_or_digits")
@@ -140,15 +140,15 @@ def _vector(d: Definition) -> Column:
 
 
 def _string(d: Definition) -> Column:
-    """Text and binary kinds; an unknown type code is bytes, which holds whatever it is."""
-    told = d.extended.get(EXTENDED_TYPE, "")
+    """Text and binary kinds; an unknown type code is read as bytes, which hold any value."""
+    extended_type = d.extended.get(EXTENDED_TYPE, "")
     json = d.code == Type.JSON or d.extended.get(EXTENDED_FORMAT) == "json"
     if json:
         return Column(d.name, d.code, "text", pa.utf8(), "json", json=True)
-    if told in ("uuid", "inet6", "inet4"):
-        return Column(d.name, d.code, "text", pa.utf8(), told)
-    if told == "vector":
-        return Column(d.name, d.code, "hex", pa.utf8(), told)
+    if extended_type in ("uuid", "inet6", "inet4"):
+        return Column(d.name, d.code, "text", pa.utf8(), extended_type)
+    if extended_type == "vector":
+        return Column(d.name, d.code, "hex", pa.utf8(), extended_type)
     binary = d.binary or d.code not in _BLOBS | _STRINGS
     name = _string_name(d, binary=binary)
     return Column(d.name, d.code, "bytes" if binary else "text", pa.binary() if binary else pa.utf8(), name)

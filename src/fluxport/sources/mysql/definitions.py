@@ -1,6 +1,10 @@
-"""Column definitions of a result as the server sends them: what stands in the packet, without Arrow.
+"""Column definitions of a result as the server sends them, without Arrow.
 
-Apart from columns.py because it is needed before the query has been sent, when nothing heavy is imported yet.
+Separate from columns.py because it is needed before the query has been sent, when nothing heavy is imported yet.
+::
+
+    catalog | schema | table | org table | name | org name | [MariaDB: extended] | 0c | charset 2 | length 4 |
+    type 1 | flags 2 | decimals 1 | 00 00          names and extended are length-encoded, numbers little-endian
 """
 
 from __future__ import annotations
@@ -54,7 +58,7 @@ UTF8MB3_CHARSETS = frozenset({33, 76, 83, 223, *range(192, 216)})
 
 @dataclass(frozen=True)
 class Definition:
-    """What matters here of a column definition packet; ``extended`` is MariaDB's own name or format of the type."""
+    """The used fields of a column definition packet; ``extended`` is MariaDB's own name or format of the type."""
 
     name: str
     charset: int
@@ -63,7 +67,7 @@ class Definition:
     flags: int
     decimals: int
     extended: dict[int, str]
-    table: bytes = b""  # as the query calls it; empty for what the query itself computes
+    table: bytes = b""  # the query's alias; empty for a computed column
 
     @property
     def unsigned(self) -> bool:
@@ -71,12 +75,12 @@ class Definition:
 
     @property
     def expression(self) -> bool:
-        """Whether MariaDB made the values rather than read them from a column, also in a view."""
+        """Whether MariaDB computed the values rather than read them from a column, also in a view."""
         return bool(self.flags & BINARY_FLAG)
 
     @property
     def narrow(self) -> bool:
-        """Whether the binary protocol may lack room for the value; see :func:`need_text`."""
+        """Whether the binary protocol may be too narrow for the value; see :func:`need_text`."""
         return self.expression and self.code in (Type.TINY, Type.SHORT, Type.INT24, Type.LONG)
 
     @property
@@ -92,17 +96,17 @@ class Definition:
 EXTENDED_TYPE, EXTENDED_FORMAT = 0, 1
 
 
-# Where MariaDB computes integers that do not fit the INT it declares: these, and operators on bytes and bits.
+# MariaDB declares INT for these, and for operators on bytes and bits, even where the result does not fit.
 _WIDER = re.compile(r"\b(DIV|ORD|PERIOD_ADD|PERIOD_DIFF|ROUND|TRUNCATE|0[xb][0-9a-f]+|[xb]')", re.IGNORECASE)
 
 
 def need_text(definitions: list[Definition], query: str) -> bool:
-    """Whether rows are exact in the text protocol alone, on MariaDB; QueryFailed if they are in neither.
+    """Whether, on MariaDB, only the text protocol gives exact rows; QueryFailed if neither protocol does.
 
-    MariaDB computes integers of expressions with 64 bits, and declares of some less than they take (``10 DIV 0.001``,
-    ``ORD``, ``COALESCE(year, tinyint)``). The binary protocol then cuts them to the declared width, the text protocol
-    has all digits; but a FLOAT has no more than six there. Beside one, an INT that the query itself computes is taken
-    as declared where nothing in its words makes more of it.
+    MariaDB computes integer expressions with 64 bits but declares some of them narrower (``10 DIV 0.001``, ``ORD``,
+    ``COALESCE(year, tinyint)``). The binary protocol then cuts them to the declared width; the text protocol has all
+    digits, but at most six of a FLOAT. If the result has a FLOAT too, a computed INT is trusted as declared unless the
+    query has one of the operations that exceed it.
     """
     narrow = [d for d in definitions if d.narrow]
     single = next((d.name for d in definitions if d.code == Type.FLOAT), None)
@@ -111,8 +115,8 @@ def need_text(definitions: list[Definition], query: str) -> bool:
     risky = narrow if _WIDER.search(query) else [d for d in narrow if d.table or d.code != Type.LONG]
     if risky:
         raise QueryFailed(
-            f"Column {single!r} is a FLOAT and column {risky[0].name!r} an integer made by an expression, and MariaDB "
-            f"sends only one of the two exactly; CAST {single!r} AS DOUBLE in the query.",
+            f"Column {single!r} is a FLOAT and column {risky[0].name!r} an integer computed by an expression, and "
+            f"MariaDB sends only one of the two exactly; CAST {single!r} AS DOUBLE in the query.",
             code="ambiguous_type",
         )
     return False
@@ -138,7 +142,7 @@ def parse_definition(packet: bytes, *, mariadb_extended: bool) -> Definition:
             size, at = read_lenenc(packet, at + 1)
             extended[key] = packet[at : at + size].decode("ascii", "replace")
             at += size
-    _, at = read_lenenc(packet, at)  # the length of what follows
+    _, at = read_lenenc(packet, at)  # the length of the fixed part
     if len(packet) < at + 10:
         raise ValueError("short column definition")
     return Definition(

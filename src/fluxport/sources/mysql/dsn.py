@@ -1,4 +1,4 @@
-"""Where and how to connect: a URL or the form of Go's driver, read once into one dataclass.
+"""The data source name: a URL or the form of Go's driver, parsed once into one dataclass.
 
 ::
 
@@ -6,8 +6,7 @@
     mysql://user@/database?socket=/run/mysqld/mysqld.sock
     user:password@tcp(host:3306)/database?parseTime=true&tls=true
 
-No message repeats any part of the text but names of options: a password with an unescaped ``/`` or ``@`` may be
-anywhere in it.
+Messages repeat no part of the text but names of options: an unescaped ``/`` or ``@`` can put a password anywhere.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 from fluxport.errors import Refused
 from fluxport.sources import timeouts
 
-# "auto", where nothing is said: as preferred, but plain to this very machine, where there is no network to listen on.
+# "auto" is the default: like preferred, but plain on loopback, where there is no network to eavesdrop on.
 TlsMode = Literal["auto", "disabled", "preferred", "required", "verify-ca", "verify-identity"]
 
 TLS_MODES: dict[str, TlsMode] = {
@@ -39,7 +38,7 @@ GO_TLS_MODES: dict[str, TlsMode] = {
     "preferred": "preferred",
     "false": "disabled",
 }
-# Options of Go's driver that ask for what is always so here, or for what a reader of rows has no use for.
+# Options of Go's driver for behaviour that is always on here, or that a reader of rows does not need.
 IGNORED = frozenset({
     "allowallfiles", "allowcleartextpasswords", "allowfallbacktoplaintext", "allownativepasswords", "allowoldpasswords",
     "charset", "checkconnliveness", "clientfoundrows", "collation", "columnswithalias", "compress",
@@ -76,17 +75,17 @@ class Dsn:
 
     @property
     def place(self) -> str:
-        """What a message may name: host and port, or the socket, unless it is for people who need not know them."""
+        """The server's name in messages: ``shown`` if set, which hides the address, else socket or host and port."""
         address = f"[{self.host}]" if ":" in self.host else self.host
         return self.shown or self.socket or f"{address}:{self.port}"
 
 
 def parse_dsn(text: str, defaults: Dsn | None = None) -> Dsn:
-    """``text`` in either form, over ``defaults``; Refused with what is wrong."""
+    """Parse ``text`` in either form, over ``defaults``; Refused with the reason."""
     if any(ord(c) < 32 for c in text):
         raise _refused("it holds a control character; percent-encode it in a URL")
-    found, options = _parse_url(text) if _URL.match(text) else _parse_go(text)
-    return dataclasses.replace(defaults or Dsn(), **found, **_parse_options(options))
+    fields, options = _parse_url(text) if _URL.match(text) else _parse_go(text)
+    return dataclasses.replace(defaults or Dsn(), **fields, **_parse_options(options))
 
 
 def _refused(what: str) -> Refused:
@@ -107,18 +106,18 @@ def _parse_url(text: str) -> tuple[dict[str, Any], str]:
     database = unquote(parts.path.removeprefix("/"))
     if "@" in database or "/" in parts.path.removeprefix("/"):
         raise _refused("the database's name has a '/' or '@' in it; in a password write them as %2F and %40")
-    found: dict[str, Any] = {
+    fields: dict[str, Any] = {
         "user": unquote(parts.username or ""),
         "password": unquote(parts.password or ""),
         "database": database,
     }
     if host.startswith("/"):
-        found["socket"] = host
+        fields["socket"] = host
     elif host:
-        found["host"] = host
+        fields["host"] = host
     if port:
-        found["port"] = port
-    return found, parts.query
+        fields["port"] = port
+    return fields, parts.query
 
 
 _GO_FORM = re.compile(
@@ -130,27 +129,27 @@ _ADDRESS = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.%]+)\]|(?P<host>[^:\[\]]+))(?::(
 
 
 def _parse_go(text: str) -> tuple[dict[str, Any], str]:
-    match = _GO_FORM.fullmatch(text)  # greedy: the last '@' ends the password, whatever else is in it
+    match = _GO_FORM.fullmatch(text)  # greedy: the last '@' ends the password, which may contain others
     if match is None:
         raise _refused(f"it is neither a URL nor user:password@tcp(host:3306)/database; {_EXAMPLE}")
-    found: dict[str, Any] = {
+    fields: dict[str, Any] = {
         "user": match["user"] or "",
         "password": match["password"] or "",
         "database": unquote(match["database"]),
     }
     if match["net"] == "unix":
-        found["socket"] = match["address"] or "/tmp/mysql.sock"  # noqa: S108  the default of Go's driver
+        fields["socket"] = match["address"] or "/tmp/mysql.sock"  # noqa: S108  the default of Go's driver
     elif match["address"]:
         address = _ADDRESS.fullmatch(match["address"])
         if address is None or not 0 < int(address["port"] or 3306) < 65536:
             raise _refused("the address in tcp(...) must be host:port")
-        found["host"] = address["v6"] or address["host"]
-        found["port"] = int(address["port"] or 3306)
-    return found, match["options"] or ""
+        fields["host"] = address["v6"] or address["host"]
+        fields["port"] = int(address["port"] or 3306)
+    return fields, match["options"] or ""
 
 
 def _parse_options(query: str) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    fields: dict[str, Any] = {}
     try:
         pairs = parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query))
     except ValueError:
@@ -159,14 +158,14 @@ def _parse_options(query: str) -> dict[str, Any]:
         name = given.lower().replace("_", "-")
         if name in OPTIONS:
             key, parse = OPTIONS[name]
-            found[key] = parse(given, value)
+            fields[key] = parse(given, value)
         elif name.replace("-", "") not in IGNORED:
             near = difflib.get_close_matches(name, OPTIONS, 1)
             hint = f"did you mean {near[0]!r}?" if near else f"these exist: {', '.join(OPTIONS)}."
             raise Refused(f"The MySQL data source has an unknown option {given!r}; {hint}", code="bad_dsn")
-    if "tls_ca" in found and found.get("tls", "preferred") == "preferred":
-        found["tls"] = "verify-ca"  # as the server's own clients do: who names a CA wants it used
-    return found
+    if "tls_ca" in fields and fields.get("tls", "preferred") == "preferred":
+        fields["tls"] = "verify-ca"  # as the server's own clients do: a CA that is named is used
+    return fields
 
 
 def _text(name: str, value: str) -> str:
@@ -175,36 +174,36 @@ def _text(name: str, value: str) -> str:
     return value
 
 
-def _word(words: dict[str, Any]) -> Callable[[str, str], Any]:
+def _choice(choices: dict[str, Any]) -> Callable[[str, str], Any]:
     def parse(name: str, value: str) -> Any:
-        if value.lower().replace("_", "-") not in words:
-            raise _refused(f"option {name!r} takes one of {', '.join(words)}")
-        return words[value.lower().replace("_", "-")]
+        if value.lower().replace("_", "-") not in choices:
+            raise _refused(f"option {name!r} takes one of {', '.join(choices)}")
+        return choices[value.lower().replace("_", "-")]
 
     return parse
 
 
 def _seconds(name: str, value: str) -> float:
     """Go's durations (``1m30s``, ``500ms``) or plain seconds."""
-    found = timeouts.timeout(value)
-    if found is None:
+    timeout_s = timeouts.timeout(value)
+    if timeout_s is None:
         raise _refused(timeouts.refused(name))
-    return found
+    return timeout_s
 
 
-# Name in the URL (lower case, '-' for '_') -> field of Dsn and the reader of its value.
+# Name in the URL (lower case, '-' for '_') -> field of Dsn and the parser of its value.
 OPTIONS: dict[str, tuple[str, Callable[[str, str], Any]]] = {
-    "ssl-mode": ("tls", _word(dict(TLS_MODES))),
-    "tls": ("tls", _word(dict(GO_TLS_MODES))),
+    "ssl-mode": ("tls", _choice(dict(TLS_MODES))),
+    "tls": ("tls", _choice(dict(GO_TLS_MODES))),
     "ssl-ca": ("tls_ca", _text),
     "ssl-cert": ("tls_cert", _text),
     "ssl-key": ("tls_key", _text),
     "socket": ("socket", _text),
     "unix-socket": ("socket", _text),
     **{name: (field, _seconds) for name, field in timeouts.FIELDS.items()},
-    "timeout": ("connect_timeout_s", _seconds),  # this and the next as Go's driver has them
+    "timeout": ("connect_timeout_s", _seconds),  # this and the next are those of Go's driver
     "readtimeout": ("read_timeout_s", _seconds),
     # false: the text protocol, for proxies that cannot prepare statements; no parameters then
-    "prepared": ("prepared", _word({"true": True, "false": False})),
-    "tinyint1": ("tinyint1_bool", _word({"bool": True, "int": False})),
+    "prepared": ("prepared", _choice({"true": True, "false": False})),
+    "tinyint1": ("tinyint1_bool", _choice({"bool": True, "int": False})),
 }

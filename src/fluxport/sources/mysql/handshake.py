@@ -1,4 +1,13 @@
-"""From a fresh socket to a logged-in connection: greeting, TLS, authentication."""
+"""From a fresh socket to a logged-in connection: greeting, TLS, authentication.
+
+::
+
+    server: greeting      0a | version 00 | connection id 4 | nonce 8 | 00 | capabilities 2 | charset 1 | status 2 |
+                          capabilities 2 | nonce length 1 | filler 6 | MariaDB capabilities 4 | nonce .. | plugin 00
+    client: TLS request   capabilities 4 | max packet 4 | charset 1 | filler 19 | MariaDB capabilities 4
+    client: response      the same | user 00 | proof | [database 00] | plugin 00 | attributes
+    server:               00 OK | ff error | fe switch plugin, new nonce | 01 more data (caching_sha2_password)
+"""
 
 from __future__ import annotations
 
@@ -16,7 +25,7 @@ from fluxport.sources.mysql.wire import Wire, lenenc, server_error
 if TYPE_CHECKING:
     import ssl
 
-LONG_PASSWORD = 1 << 0  # not set by MariaDB: it marks the meaning of the capabilities beyond 32 bits
+LONG_PASSWORD = 1 << 0  # MariaDB leaves it unset, which says that the greeting has its capabilities beyond 32 bits
 LONG_FLAG = 1 << 2
 CONNECT_WITH_DB = 1 << 3
 PROTOCOL_41 = 1 << 9
@@ -29,7 +38,8 @@ PLUGIN_AUTH_LENENC = 1 << 21
 DEPRECATE_EOF = 1 << 24
 MARIADB_EXTENDED_METADATA = 1 << 35
 
-# LOCAL_FILES and MULTI_STATEMENTS are left out on purpose: no server can ask for a file, no text holds two statements.
+# LOCAL_FILES and MULTI_STATEMENTS are left out on purpose: no server may request a file, no text may hold two
+# statements.
 WANTED = (
     LONG_PASSWORD | LONG_FLAG | PROTOCOL_41 | TRANSACTIONS | SECURE_CONNECTION | PLUGIN_AUTH | CONNECT_ATTRS
     | PLUGIN_AUTH_LENENC | DEPRECATE_EOF | MARIADB_EXTENDED_METADATA
@@ -40,7 +50,7 @@ _ATTRIBUTES = {b"_client_name": b"fluxport", b"program_name": b"fluxport", b"_pi
 
 @dataclass(frozen=True)
 class Server:
-    """What the greeting says; ``capabilities`` are those that both sides have, once logged in."""
+    """The server's greeting; after the login, ``capabilities`` are those of both sides."""
 
     version: str
     connection_id: int
@@ -54,7 +64,7 @@ class Server:
 
 
 def log_in(wire: Wire, dsn: Dsn) -> Server:
-    """Connect ``wire`` and log in. QueryFailed (``login_refused``, ...) or Unavailable if that cannot be."""
+    """Connect ``wire`` and log in; QueryFailed (``login_refused``, ...) or Unavailable if that fails."""
     wire.connect()
     offered = False
     try:
@@ -69,7 +79,7 @@ def log_in(wire: Wire, dsn: Dsn) -> Server:
             wire.send(_response_head(capabilities), sequence=wire.sequence)
             wire.start_tls(context)
         proof = _proof(server.plugin, wire, dsn, server.nonce)
-        if proof is None:  # not a plugin of ours: the server will name the account's own
+        if proof is None:  # an unsupported plugin: the server will switch to the account's own
             server = Server(server.version, server.connection_id, server.capabilities, server.nonce, NATIVE)
             proof = auth.native(dsn.password.encode(), server.nonce)
         wire.send(_response(capabilities, dsn, proof, server.plugin), sequence=wire.sequence)
@@ -77,7 +87,7 @@ def log_in(wire: Wire, dsn: Dsn) -> Server:
     except ServerError as error:
         raised = error.translated()
         if raised.code == "login_refused" and offered and not wire.encrypted:
-            # The server says the same to a wrong password and to an account that must use TLS.
+            # The server sends the same error for a wrong password and for an account that requires TLS.
             raised = QueryFailed(
                 f"{raised.message} If the account must use TLS, set ssl-mode=required.",
                 code="login_refused",
@@ -91,7 +101,9 @@ def log_in(wire: Wire, dsn: Dsn) -> Server:
 def parse_greeting(payload: bytes) -> Server:
     """The server's first packet, protocol version 10."""
     if payload[:1] != b"\x0a":
-        raise QueryFailed("What answers there is not a MySQL or MariaDB server that is known here.", code="not_mysql")
+        raise QueryFailed(
+            "The server does not speak a known version of the MySQL protocol; check host and port.", code="not_mysql"
+        )
     try:
         end = payload.index(b"\0", 1)
         version = payload[1:end].decode("ascii", "replace")
@@ -111,13 +123,13 @@ def parse_greeting(payload: bytes) -> Server:
 
 
 def wants_tls(dsn: Dsn, *, offered: bool) -> bool:
-    """Whether to use TLS; Refused if it is demanded and not offered."""
+    """Whether to use TLS; Refused if it is required and not offered."""
     if dsn.tls == "disabled" or (dsn.tls == "auto" and dsn.loopback):
         return False
     if dsn.tls in ("auto", "preferred") and (dsn.socket or not offered):
         return False
     if not offered:
-        raise Refused(f"The database on {dsn.place} offers no TLS, and ssl-mode={dsn.tls} demands it.", code="no_tls")
+        raise Refused(f"The database on {dsn.place} offers no TLS, and ssl-mode={dsn.tls} requires it.", code="no_tls")
     return True
 
 
@@ -140,7 +152,7 @@ def tls_context(dsn: Dsn) -> ssl.SSLContext:
 
 
 def _response_head(capabilities: int) -> bytes:
-    """Also the whole of the request for TLS."""
+    """Also the complete request for TLS."""
     return struct.pack("<IIB19xI", capabilities & 0xFFFFFFFF, 0x3FFFFFFF, UTF8MB4_GENERAL_CI, capabilities >> 32)
 
 
@@ -163,7 +175,7 @@ ED25519 = "client_ed25519"
 
 
 def _proof(plugin: str, wire: Wire, dsn: Dsn, nonce: bytes) -> bytes | None:
-    """The first answer to ``plugin``; None if it is not known here."""
+    """The first response to ``plugin``; None if the plugin is not supported."""
     password = dsn.password.encode()
     if plugin == NATIVE:
         return auth.native(password, nonce[:20])
@@ -174,8 +186,8 @@ def _proof(plugin: str, wire: Wire, dsn: Dsn, nonce: bytes) -> bytes | None:
     if plugin == CLEAR:
         if not wire.local or dsn.tls in ("auto", "preferred"):
             raise QueryFailed(
-                "The account's way of logging in sends the password readable, which is done only over TLS that was "
-                "asked for; set ssl-mode=verify-identity (or required).",
+                "The account's authentication plugin sends the password in clear text, which is allowed "
+                "only over TLS with an explicit ssl-mode; set ssl-mode=verify-identity (or required).",
                 code="login_refused",
             )
         return password + b"\0"
@@ -183,7 +195,7 @@ def _proof(plugin: str, wire: Wire, dsn: Dsn, nonce: bytes) -> bytes | None:
 
 
 def _authenticate(wire: Wire, dsn: Dsn, plugin: str, nonce: bytes) -> None:
-    """Answer until the server says OK (or raise ServerError); bounded, for a server could go on asking."""
+    """Exchange packets until the server sends OK; ServerError if it refuses. Bounded, against endless requests."""
     for _ in range(8):
         payload = wire.packet()
         kind = payload[:1]
@@ -194,8 +206,8 @@ def _authenticate(wire: Wire, dsn: Dsn, plugin: str, nonce: bytes) -> None:
             proof = _proof(plugin, wire, dsn, nonce)
             if proof is None:
                 raise QueryFailed(
-                    f"The account logs in by {plugin!r}, which is not known here; use {CACHING_SHA2}, {NATIVE} or "
-                    f"{ED25519}.",
+                    f"The account uses the authentication plugin {plugin!r}, which is not supported; use "
+                    f"{CACHING_SHA2}, {NATIVE} or {ED25519}.",
                     code="login_refused",
                 )
             wire.send(proof, sequence=wire.sequence)
@@ -203,23 +215,23 @@ def _authenticate(wire: Wire, dsn: Dsn, plugin: str, nonce: bytes) -> None:
             _caching_sha2_step(wire, dsn, payload[1:], nonce[:20])
         else:
             break
-    raise wire.broken("does not keep to the protocol of logging in")
+    raise wire.broken("violates the login protocol")
 
 
 def _switched(payload: bytes) -> tuple[str, bytes]:
-    """The plugin asked for and its nonce; a bare 0xFE asks for the password hash of MySQL 4.0."""
+    """The requested plugin and its nonce; a bare 0xFE requests the password hash of MySQL 4.0."""
     if len(payload) == 1:
         return "mysql_old_password", b""
     name, _, nonce = payload[1:].partition(b"\0")
     return name.decode("ascii", "replace"), nonce.removesuffix(b"\0")
 
 
-def _caching_sha2_step(wire: Wire, dsn: Dsn, told: bytes, nonce: bytes) -> None:
+def _caching_sha2_step(wire: Wire, dsn: Dsn, status: bytes, nonce: bytes) -> None:
     password = dsn.password.encode()
-    if told == b"\x03":  # the server had the hash in its cache; OK follows
+    if status == b"\x03":  # the server had the hash in its cache; OK follows
         return
-    if told != b"\x04":
-        raise wire.broken("does not keep to the protocol of logging in")
+    if status != b"\x04":
+        raise wire.broken("violates the login protocol")
     if wire.local:
         wire.send(password + b"\0", sequence=wire.sequence)
         return

@@ -1,5 +1,5 @@
-"""The one error of decoding, apart so that nothing heavy is imported for its name."""
+"""The error of decoding, in a module of its own so that importing it loads nothing heavy."""
 
 
 class Malformed(Exception):
-    """A row does not have the shape that its column definitions promise."""
+    """A row does not match its column definitions."""

@@ -12,8 +12,8 @@ from typing import Any
 from fluxport.errors import Refused
 from fluxport.sources.mysql.wire import lenenc, read_lenenc
 
-# What may hold a ':' or '?' that is no parameter comes first; the connection has ANSI_QUOTES and
-# NO_BACKSLASH_ESCAPES off (session.py), so that quotes and backslashes mean what they mean here.
+# Tokens that may contain a ':' or '?' that is no parameter come first; the connection has ANSI_QUOTES and
+# NO_BACKSLASH_ESCAPES off (session.py), so that the server reads quotes and backslashes as this pattern does.
 _TOKENS = re.compile(
     r"""
     (?P<skip>
@@ -29,9 +29,9 @@ _TOKENS = re.compile(
 
 
 def positional(query: str, params: Sequence[Any] | Mapping[str, Any]) -> tuple[str, Sequence[Any]]:
-    """``query`` with ``:name`` made ``?`` and the values in that order; a sequence passes as it is.
+    """``query`` with ``:name`` replaced by ``?``, and the values in that order; a sequence passes unchanged.
 
-    Refused if a name has no value, a value no name, or if ``?`` stands among names.
+    Refused if a name has no value, a value no name, or if ``?`` and names are mixed.
     """
     if not isinstance(params, Mapping):
         if isinstance(params, str | bytes):
@@ -65,7 +65,10 @@ _TIME_END = timedelta(hours=839)
 
 
 def encoded(params: Sequence[Any]) -> bytes:
-    """The part of COM_STMT_EXECUTE behind the iteration count: null bitmap, types, values."""
+    """The part of COM_STMT_EXECUTE behind the iteration count.
+
+    ``null bitmap (bit i: parameter i) | 01 | type 2 each | value each``; a NULL has a type and no value.
+    """
     if not params:
         return b""
     nulls = bytearray((len(params) + 7) // 8)
@@ -104,7 +107,7 @@ def _encoded_value(value: Any, number: int) -> tuple[int, bytes]:
 
 
 class _Unusable(Exception):
-    """A value that MySQL does not have; the text says why."""
+    """A value that MySQL cannot represent; the text says why."""
 
 
 def _encoded_int(value: int) -> tuple[int, bytes]:
@@ -135,7 +138,7 @@ def _encoded_text(value: str) -> tuple[int, bytes]:
 
 
 def _encoded_datetime(value: datetime) -> tuple[int, bytes]:
-    # The session's time zone is UTC: a zoned value is compared as the instant that it is.
+    # The session's time zone is UTC: a zoned value is compared as its instant.
     moment = value.astimezone(UTC) if value.tzinfo else value
     clock = struct.pack("<BBBI", moment.hour, moment.minute, moment.second, moment.microsecond)
     return DATETIME, b"\x0b" + _ymd(moment) + clock

@@ -1,9 +1,15 @@
-"""From the receive buffer to blocks of whole rows, until the server says that there are no more.
+"""Cuts the receive buffer into blocks of whole rows, up to the server's terminal packet.
 
-Finding where packets begin is the one thing that goes row by row in Python, so it does as little as it can: rows of one
-length are found by a single comparison, short ones by a loop of two operations whose guess is checked afterwards.
-Sequence numbers and first bytes are checked for a whole block at once. A row larger than the buffer is a block of its
-own, read into memory of its own, and its cells are measured while it comes in.
+::
+
+    buffer   [len 3|seq 1|payload ...][len 3|seq 1|payload ...][len 3|seq 1|fe ...]
+              ^start                   ^start                   ^ terminal: EOF or OK
+    block     starts + 4 ..... ends    (= the next start)
+
+Locating packets is the only step that runs row by row in Python, so it does as little as possible: rows of equal length
+are located by a single comparison, short ones by a loop of two operations whose guess is checked afterwards. Sequence
+numbers and first bytes are checked for a whole block at once. A row larger than the buffer becomes a block of its own
+with its own memory; its cells are measured while it arrives.
 """
 
 from __future__ import annotations
@@ -23,22 +29,22 @@ from fluxport.sources.oversize import ROW_CELLS_MAX, cell_too_large, row_too_lar
 
 Positions = npt.NDArray[np.int64]
 
-# Smaller blocks cost time, each call per column and each handing over of the interpreter; larger ones cost memory.
+# Smaller blocks cost time (calls per column, switches of the GIL); larger ones cost memory.
 TARGET_BYTES, TARGET_MAX_BYTES, TARGET_BYTES_PER_COLUMN = 512 << 10, 4 << 20, 32 << 10
-# Rows that trickle are handed on at this age, so that progress, limits and cancelling see them.
+# Slowly arriving rows are passed on at this age, so that progress, limits and cancellation see them.
 BLOCK_AGE_S = 0.25
 RUN_ROWS_MIN = 64
-EOF_BYTES = 5  # of the packet that ends rows where no OK packet does
+EOF_BYTES = 5  # of an EOF packet, which ends the rows of servers without DEPRECATE_EOF
 
 
 class Window:
-    """A stretch of memory that cells are read from, as numpy and Arrow see it; made once per buffer."""
+    """Memory that cells are read from, as numpy and Arrow views; created once per buffer."""
 
     def __init__(self, memory: bytearray) -> None:
         self.memory = memory
         self.bytes: npt.NDArray[np.uint8] = np.frombuffer(memory, np.uint8)
         self.arrow = pa.py_buffer(memory)
-        # Little-endian numbers of each width at every byte.
+        # Little-endian numbers of each width, overlapping, one at every byte offset.
         self.numbers: dict[int, npt.NDArray[Any]] = {
             width: np.ndarray((len(memory) - width + 1,), f"<u{width}", memory, strides=(1,)) for width in (2, 4, 8)
         }
@@ -64,9 +70,9 @@ class Block:
 
 @dataclass(frozen=True)
 class RowShape:
-    """What is to be known about rows before they are decoded.
+    """The shape of rows, as needed before they are decoded.
 
-    ``widths``: bytes of each column's cell, 0 where a length stands before it (the text protocol: everywhere).
+    ``widths``: bytes of each column's cell, 0 where the cell starts with its length (text protocol: always).
     """
 
     names: list[str]
@@ -86,7 +92,7 @@ def packet_starts(buffer: bytearray, start: int, end: int, *, short: bool) -> tu
         count = (end - start) // size
         if not count:
             break
-        # As many as have the length of the first, which is one at least: the walk below may find none.
+        # The run of packets as long as the first: at least one, while the walk below may yield none.
         heads: npt.NDArray[np.uint32] = np.ndarray((count,), "<u4", buffer, offset=start, strides=(size,))
         same = (heads & 0xFFFFFF) == size - 4
         run = count if same.all() else int(same.argmin())
@@ -103,10 +109,10 @@ def packet_starts(buffer: bytearray, start: int, end: int, *, short: bool) -> tu
 def _walk(buffer: bytearray, start: int, end: int, *, short: bool) -> tuple[Positions, int, bool]:
     """Packets from ``start`` on, taking lengths for one byte (``short``) or two, up to the first that is longer.
 
-    Also where it stopped, and whether the guess held.
+    Also returns where it stopped, and whether the guess held.
     """
-    found: list[int] = []
-    append = found.append
+    positions: list[int] = []
+    append = positions.append
     at = start
     if short:
         while at < end:
@@ -116,7 +122,7 @@ def _walk(buffer: bytearray, start: int, end: int, *, short: bool) -> tuple[Posi
         while at < end:
             append(at)
             at += (buffer[at] | buffer[at + 1] << 8) + 4
-    starts = np.frombuffer(array("q", found), np.int64)
+    starts = np.frombuffer(array("q", positions), np.int64)
     if not len(starts):
         return starts, at, short
     data = np.frombuffer(buffer, np.uint8)
@@ -127,8 +133,8 @@ def _walk(buffer: bytearray, start: int, end: int, *, short: bool) -> tuple[Posi
     wrong[-1] |= at > end
     if not wrong.any():
         return starts, at, short
-    kept = int(wrong.argmax())
-    return starts[:kept], found[kept], short and guessed
+    valid = int(wrong.argmax())
+    return starts[:valid], positions[valid], short and guessed
 
 
 class Terminal:
@@ -145,7 +151,7 @@ class Terminal:
         else:
             status, warnings = at + 2, at
         self.status = int.from_bytes(payload[status : status + 2], "little")
-        self.warnings = int.from_bytes(payload[warnings : warnings + 2], "little")  # 65,535 may be more
+        self.warnings = int.from_bytes(payload[warnings : warnings + 2], "little")  # 65,535 may stand for more
 
     @property
     def more_results(self) -> bool:
@@ -153,7 +159,7 @@ class Terminal:
 
 
 class Rows:
-    """The rows of one result, block by block; ``terminal`` is there once the server has ended them itself."""
+    """The rows of one result, block by block; ``terminal`` is set once the server has sent its terminal packet."""
 
     def __init__(self, wire: Wire, shape: RowShape, *, deprecate_eof: bool) -> None:
         self._wire = wire
@@ -165,14 +171,14 @@ class Rows:
         self.terminal: Terminal | None = None
 
     def blocks(self) -> Generator[Block, None, None]:
-        """Ends only behind the server's terminal packet; ServerError for an error packet among the rows.
+        """Ends only after the server's terminal packet; ServerError for an error packet among the rows.
 
-        A block's memory is written over when the next one is asked for, unless the block owns it.
+        The next block overwrites the memory of the last one, unless that block owns it.
         """
         wire = self._wire
         wire.enlarge(self._target + self._target // 2)
         window = Window(wire.buffer)
-        target = 1  # the first block is whatever came first
+        target = 1  # the first block is whatever arrived first
         while self.terminal is None:
             starts = self._whole_packets(target)
             if len(starts):
@@ -190,7 +196,7 @@ class Rows:
     def _whole_packets(self, target: int) -> Positions:
         """Receive until ``target`` bytes of whole packets, the terminal one, or a full buffer, and take them.
 
-        None at all means that the next row is larger than the buffer.
+        An empty result means that the next row is larger than the buffer.
         """
         wire = self._wire
         parts: list[Positions] = []
@@ -216,7 +222,7 @@ class Rows:
         return wire.end - wire.start >= 4 and size + 4 > wire.capacity
 
     def _checked(self, window: Window, starts: Positions, ends: Positions) -> int:
-        """How many of the packets are rows: all, or all but the terminal one, which is noted."""
+        """How many of the packets are rows: all, or all but the terminal one, which is stored."""
         wire = self._wire
         expected = (np.arange(len(starts)) + wire.sequence).astype(np.uint8)
         if not np.array_equal(window.bytes[starts + 3], expected):
@@ -253,7 +259,7 @@ class Rows:
 
 
 class _CellWalk:
-    """Measures the cells of one row while it comes in, so that a cell too large is refused before it is held."""
+    """Measures the cells of one row while it arrives, so that a cell too large is refused before it fills memory."""
 
     def __init__(self, shape: RowShape, row: int) -> None:
         self._shape = shape
@@ -263,7 +269,7 @@ class _CellWalk:
         self._at = 1 + self._bitmap if shape.binary else 0
 
     def advance(self, payload: bytearray) -> None:
-        """Look at the cells whose length has come in; LimitExceeded names row and column."""
+        """Check the cells whose length has arrived; LimitExceeded names row and column."""
         shape = self._shape
         # No row reaches 2 GiB, whatever the limit: Arrow's offsets end there.
         if len(payload) > min(shape.cell_bytes_max * ROW_CELLS_MAX, 0x7FFFFFFF - SLACK_BYTES):

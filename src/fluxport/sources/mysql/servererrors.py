@@ -1,16 +1,16 @@
-"""What the server's error numbers mean here. The server's own words go to ``detail``, never into a message."""
+"""Maps the server's error numbers to the product's errors. The server's text goes to ``detail``, never to a message."""
 
 from __future__ import annotations
 
 from fluxport.errors import FluxportError, QueryFailed, TimedOut, Unavailable
 
-# number -> (code, sentence) of errors that stay whatever is retried
+# number -> (code, sentence) of permanent errors
 _REJECTED: dict[int, tuple[str, str]] = {
     1044: ("login_refused", "The database account may not use this database"),
     1045: ("login_refused", "The database refused the login; check user and password"),
     1698: ("login_refused", "The database refused the login; check user and password"),
-    1251: ("login_refused", "The database wants a way of logging in that was not offered"),
-    1524: ("login_refused", "The database does not know the account's way of logging in"),
+    1251: ("login_refused", "The database requires an authentication plugin that is not supported"),
+    1524: ("login_refused", "The database does not have the account's authentication plugin"),
     1820: ("login_refused", "The database account's password has expired"),
     1862: ("login_refused", "The database account's password has expired"),
     3118: ("login_refused", "The database account is locked"),
@@ -37,7 +37,7 @@ _REJECTED: dict[int, tuple[str, str]] = {
     1153: ("packet_too_large", "The query or its parameters are larger than the server's max_allowed_packet"),
     1055: ("not_in_group_by", "A selected column is not in GROUP BY, and the server's sql_mode forbids that"),
 }
-# number -> (code, sentence) of errors that may be gone at the next attempt
+# number -> (code, sentence) of errors worth a retry
 _PASSING: dict[int, tuple[str, str]] = {
     1040: ("source_busy", "The database has too many connections"),
     1203: ("source_busy", "The database account has too many connections"),
@@ -50,10 +50,10 @@ _PASSING: dict[int, tuple[str, str]] = {
     1158: ("source_lost", "The database lost the connection"),
     1159: ("source_lost", "The database lost the connection"),
     1160: ("source_lost", "The database lost the connection"),
-    1161: ("source_lost", "The database gave up writing to this connection"),
-    1317: ("source_lost", "Somebody ended the query on the database"),
-    1927: ("source_lost", "Somebody ended the connection on the database"),
-    3169: ("source_lost", "Somebody ended the connection on the database"),
+    1161: ("source_lost", "The database timed out writing to this connection"),
+    1317: ("source_lost", "The query was killed on the database"),
+    1927: ("source_lost", "The connection was killed on the database"),
+    3169: ("source_lost", "The connection was killed on the database"),
     4031: ("source_lost", "The database closed the connection as idle"),
     1205: ("source_locked", "The query waited too long for a lock"),
     1213: ("source_locked", "The query was chosen to end a deadlock"),
@@ -72,7 +72,7 @@ _PASSING: dict[int, tuple[str, str]] = {
 
 
 class ServerError(Exception):
-    """An error packet, inside this room only: number, SQL state and the server's words."""
+    """An error packet, used inside this package only: number, SQL state and the server's text."""
 
     def __init__(self, number: int, state: str, text: str) -> None:
         super().__init__(number)
@@ -81,7 +81,7 @@ class ServerError(Exception):
         self.text = text
 
     def translated(self) -> FluxportError:
-        """The error that goes up; an unknown number is the statement's fault unless its SQL state says otherwise."""
+        """The error to raise; an unknown number is the statement's fault unless its SQL state says otherwise."""
         detail = f"{self.text} (error {self.number}, state {self.state})"
         if self.number in _PASSING:
             code, sentence = _PASSING[self.number]

@@ -1,7 +1,7 @@
-"""What the server notes about a result behind its last row, counted by number as findings.
+"""Counts the server's warnings about a result as findings, by number.
 
-The number of warnings stands in the packet that ends the rows; only where it is not 0 are they asked for. Their words
-repeat values of rows, so that none of them goes any further: the numbers do.
+The terminal packet has the number of warnings; they are fetched only if it is not 0. Their texts repeat values of rows,
+so only the numbers are passed on.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from fluxport.sources.mysql.servererrors import ServerError
 from fluxport.sources.mysql.session import QUERY
 from fluxport.sources.mysql.wire import Wire, read_lenenc
 
-# As proxies know it, without a LIMIT; a server lists no more than 65,535, its largest max_error_count.
+# Without a LIMIT, the form that proxies support; a server lists at most 65,535, its largest max_error_count.
 SHOW, LISTED_MAX = b"SHOW WARNINGS", 65_535
 
 # number -> code of findings
@@ -31,17 +31,17 @@ _CODES: dict[int, str] = {
         "value_not_converted",
     ),
 }  # fmt: skip
-# About the text of the query or how it is carried out, whatever the result: deprecated words, hints, unused indexes.
+# About the query's text or its execution, not the result: deprecated syntax, hints, unused indexes.
 _HARMLESS = frozenset({
     1003, 1064, 1287, 1681, 1739, 3123, 3124, 3125, 3126, 3127, 3128, 3170, 3515, 3637, 3719, 3720, 3778,
 })  # fmt: skip
 
 
 def report(wire: Wire, server: Server, count: int, findings: Findings) -> None:
-    """Ask for the ``count`` warnings of the statement that has just ended and count them in ``findings``.
+    """Fetch the ``count`` warnings of the statement that has just ended and count them in ``findings``.
 
-    A note is counted only where its number is known to be about values; of a warning with an unknown number it is
-    assumed. What the server counts and does not list is counted without a number.
+    A note counts only if its number is known to be about values; a warning with an unknown number is assumed to be.
+    Warnings that the server counts and does not list are counted without a number.
     """
     listed = _listed(wire, server)
     for (level, number), times in listed.items():
@@ -53,12 +53,12 @@ def report(wire: Wire, server: Server, count: int, findings: Findings) -> None:
 
 def _listed(wire: Wire, server: Server) -> Counter[tuple[str, int]]:
     """Level and number of the listed warnings; none where a proxy or an old server has no list."""
-    found: Counter[tuple[str, int]] = Counter()
+    counts: Counter[tuple[str, int]] = Counter()
     wire.command(QUERY, SHOW)
     try:
         head = wire.packet()
         if head[:1] == b"\x00":
-            return found
+            return counts
         columns, _ = read_lenenc(head, 0)
         for _ in range(columns):
             wire.packet()
@@ -67,12 +67,12 @@ def _listed(wire: Wire, server: Server) -> Counter[tuple[str, int]]:
         while (row := wire.packet())[:1] != b"\xfe":
             size, at = read_lenenc(row, 0)
             digits, after = read_lenenc(row, at + size)
-            found[row[at : at + size].decode("ascii", "replace"), _number(row[after : after + digits])] += 1
-            if found.total() > LISTED_MAX:
+            counts[row[at : at + size].decode("ascii", "replace"), _number(row[after : after + digits])] += 1
+            if counts.total() > LISTED_MAX:
                 raise wire.broken("lists warnings without end")
     except ServerError:
         pass
-    return found
+    return counts
 
 
 def _number(digits: bytes) -> int:

@@ -1,6 +1,6 @@
-"""The session of one export: what is set, the read-only snapshot, and ending a query from outside.
+"""The session of one export: its settings, the read-only snapshot, and killing its query.
 
-Two round trips, one after the other: some proxies mix up the answers of commands that are sent ahead.
+Two sequential round trips: some proxies mix up the responses of pipelined commands.
 """
 
 from __future__ import annotations
@@ -17,24 +17,24 @@ from fluxport.sources.mysql.wire import Wire
 
 QUIT, QUERY, STMT_PREPARE, STMT_EXECUTE, STMT_CLOSE = 0x01, 0x03, 0x16, 0x17, 0x19
 
-# Modes that change what text means or how a value looks. They are taken out of the server's own sql_mode; all others
-# (ONLY_FULL_GROUP_BY, NO_UNSIGNED_SUBTRACTION, ...) stay, so that a query answers as it does in the owner's client.
-# A name that begins another one stands behind it: they are removed by text, in this order.
+# Modes that change the syntax or the form of values. They are removed from the server's own sql_mode; all others
+# (ONLY_FULL_GROUP_BY, NO_UNSIGNED_SUBTRACTION, ...) stay, so that a query returns what the owner's client shows.
+# They are removed as text, in this order, so a name comes after the longer ones that begin with it.
 DIALECT_MODES = (
     "ANSI_QUOTES", "ANSI", "PIPES_AS_CONCAT", "NO_BACKSLASH_ESCAPES", "HIGH_NOT_PRECEDENCE", "IGNORE_SPACE",
     "PAD_CHAR_TO_FULL_LENGTH", "EMPTY_STRING_IS_NULL", "ORACLE", "MSSQL", "DB2", "MAXDB", "POSTGRESQL",
 )  # fmt: skip
 SNAPSHOT = "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY"
 UNKNOWN_VARIABLE = 1193
-# A client that stalls (a slow download) is not to lose its rows; a dead one is found by the server's TCP keepalive.
+# A slow download must not lose its rows; the server's TCP keepalive detects a client that is gone.
 WRITE_TIMEOUT_S = 86_400
-# The server's own setting may cut every result, and no warning says that it did.
+# The server's own setting may truncate every result, without a warning.
 ROWS_UNLIMITED = 2**64 - 1
 KILL_TIMEOUT_S = 2.0
 
 
 def begin(wire: Wire, server: Server, deadline_s: float | None) -> None:
-    """Set the session and start its read-only transaction; an error of either is an error of the export."""
+    """Apply the session's settings and start its read-only transaction; an error of either fails the export."""
     required, optional = settings(server, deadline_s)
     try:
         try:
@@ -42,11 +42,11 @@ def begin(wire: Wire, server: Server, deadline_s: float | None) -> None:
         except ServerError as error:
             if error.number != UNKNOWN_VARIABLE:
                 raise
-            # Old servers and proxies lack one of the optional ones: what it limits they do not limit, or it has a
-            # second line here, TCP keepalive and our own deadline.
+            # Old servers and proxies lack an optional variable: either they do not have its limit, or TCP keepalive and
+            # our own deadline cover it.
             _run(wire, "SET " + ", ".join(required))
-            for one in optional:
-                _set_if_known(wire, one)
+            for assignment in optional:
+                _set_if_known(wire, assignment)
     except ServerError as error:
         raise error.translated() from None
     try:
@@ -64,7 +64,7 @@ def begin(wire: Wire, server: Server, deadline_s: float | None) -> None:
 
 
 def settings(server: Server, deadline_s: float | None) -> tuple[list[str], list[str]]:
-    """Assignments that must hold, and those that a server may lack."""
+    """Required assignments, and optional ones, whose variables a server may lack."""
     mode = "@@sql_mode"
     for name in DIALECT_MODES:
         mode = f"REPLACE({mode}, '{name}', '')"
@@ -87,20 +87,20 @@ def _set_if_known(wire: Wire, assignment: str) -> None:
 
 
 def _run(wire: Wire, statement: str) -> None:
-    """A statement of ours that answers OK; ServerError if it does not."""
+    """Run a statement of ours that returns OK; ServerError if it fails."""
     wire.command(QUERY, statement.encode())
     if wire.packet()[:1] != b"\x00":
         raise wire.broken("answers a SET with rows")
 
 
 def kill_query(dsn: Dsn, connection_id: int) -> None:
-    """End ``connection_id`` and what it runs, over a second connection; best effort, for its socket is closed next.
+    """Kill ``connection_id`` and its query over a second connection; best effort, as its socket is closed next.
 
-    The connection and not its query alone: a server that is blocked writing to a peer that does not read looks for the
-    end of a query only when it can write again.
+    KILL CONNECTION and not KILL QUERY: a server blocked in a write to a peer that does not read notices a killed query
+    only when it can write again.
 
-    Behind an address that leads to several servers this may reach another one, where the account can end at most a
-    query of its own; give exports the address of one server.
+    A load-balanced address may lead to another server, where the account can kill at most a query of its own; give
+    exports the address of one server.
     """
     soon = dataclasses.replace(dsn, connect_timeout_s=KILL_TIMEOUT_S, read_timeout_s=KILL_TIMEOUT_S)
     wire = Wire(soon, time.monotonic() + KILL_TIMEOUT_S)

@@ -1,8 +1,11 @@
 """MySQL and MariaDB: one query's rows as record batches straight from the wire.
 
-A connection of its own per export: log in, one read-only snapshot transaction, PREPARE and EXECUTE (rows in the binary
-protocol, unbuffered), the text protocol for what cannot be prepared or is not exact otherwise. numpy and pyarrow are
-imported after the query has been sent, while the server works on it.
+Each export has its own connection: log in, one read-only snapshot transaction, PREPARE and EXECUTE (rows in the binary
+protocol, unbuffered); the text protocol where a statement cannot be prepared or is exact only there. numpy and pyarrow
+are imported after the query has been sent, while the server runs it.
+::
+
+    socket -> wire.py: packets -> rows.py: blocks of whole rows -> binary.py | text.py: cells -> cells.py: Arrow arrays
 """
 
 from __future__ import annotations
@@ -64,7 +67,7 @@ class MySqlSource:
         self._lock = threading.Lock()  # guards _closed, _wire, _running
         self._busy = threading.Lock()  # held while a thread uses the socket
         self._closed = False
-        self._running = False  # a query of ours may be at work on the server
+        self._running = False  # our query may be running on the server
         self._wire: Wire | None = None
         self._server: Server | None = None
         self._statement: int | None = None
@@ -107,7 +110,7 @@ class MySqlSource:
         if self._take_running():
             session.kill_query(self._dsn, self._server_id())
         wire.abort()
-        # The thread that waits on the socket comes back now; its file descriptor must outlive that wait.
+        # The thread that waits on the socket wakes up now; the file descriptor must stay open until it has.
         if self._busy.acquire(timeout=CLOSE_WAIT_S):
             try:
                 wire.close()
@@ -130,22 +133,24 @@ class MySqlSource:
                 from fluxport.sources.mysql import columns
 
                 self._columns = [
-                    columns.column(found, tinyint1_bool=self._dsn.tinyint1_bool, mariadb=server.is_mariadb)
-                    for found in definitions
+                    columns.column(definition, tinyint1_bool=self._dsn.tinyint1_bool, mariadb=server.is_mariadb)
+                    for definition in definitions
                 ]
                 self._schema = columns.schema_of(self._columns)
         except BaseException as error:
             if self._take_running():
                 session.kill_query(self._dsn, self._server_id())
             elif isinstance(error, Refused) and self._server is not None:
-                self._quit(wire)  # left politely, so that the server counts no aborted connection
+                self._quit(wire)  # a clean QUIT, so that the server counts no aborted connection
             wire.close()
             raise
 
     def _prepare(self, wire: Wire, server: Server) -> None:
         if not self._dsn.prepared:
             if self._params:
-                raise Refused("Parameters need prepared statements; leave prepared=false out.", code="bad_params")
+                raise Refused(
+                    "Parameters need prepared statements; remove prepared=false from the URL.", code="bad_params"
+                )
             return
         wire.command(session.STMT_PREPARE, self._query.encode())
         try:
@@ -173,7 +178,7 @@ class MySqlSource:
         return packets
 
     def _execute(self, wire: Wire, server: Server) -> list[Definition]:
-        """Send the query; its column definitions."""
+        """Send the query; returns its column definitions."""
         with self._lock:
             self._refuse_if_closed()
             self._running = True
@@ -223,7 +228,7 @@ class MySqlSource:
         with self._busy, self._translated(self._wire):
             self._refuse_if_closed()
             block = next(blocks, None)
-            self._refuse_if_closed()  # a killed query may also end as if nothing had happened
+            self._refuse_if_closed()  # a killed query may also end without an error
             return None if block is None else pa.record_batch(decode(block), schema=schema)
 
     def _report(self, warnings: int) -> None:
@@ -235,7 +240,7 @@ class MySqlSource:
 
     @contextmanager
     def _translated(self, wire: Wire) -> Iterator[None]:
-        """Errors of the protocol as errors of the product; after close() every one of them is Canceled."""
+        """Translate errors of the protocol; after close() every error becomes Canceled."""
         from fluxport.sources.mysql.malformed import Malformed
 
         try:
@@ -244,14 +249,14 @@ class MySqlSource:
             if self._closed:
                 raise Canceled("The export was ended.") from None
             if isinstance(error, ServerError):
-                self._take_running()  # the server has ended the query itself
+                self._take_running()  # the server has already ended the query
                 raise error.translated() from None
             if not isinstance(error, FluxportError):
                 raise wire.broken("sent a packet that cannot be read") from error
             raise
 
     def _take_running(self) -> bool:
-        """Whether a query is at work on the server; it is then the caller's to end, and nobody else's."""
+        """Whether a query runs on the server; True makes the caller, and only it, responsible for killing it."""
         with self._lock:
             running, self._running = self._running, False
             return running
@@ -265,7 +270,7 @@ class MySqlSource:
             raise Canceled("The export was ended.")
 
     def _leave(self) -> None:
-        """After the server's own end of rows: nothing is left to be killed, and the server is told so."""
+        """After the terminal packet: no query is left to kill; send QUIT."""
         with self._busy:
             if self._take_running():
                 assert self._wire is not None
@@ -292,6 +297,6 @@ def _no_rows() -> Refused:
 
 
 def _import_arrow() -> None:
-    """Imports that take as long as many a query, made while the server works on it."""
+    """Imports that take as long as many queries, done while the server runs the query."""
     for name in ("numpy", "fluxport.compute", "fluxport.sources.mysql.binary", "fluxport.sources.mysql.text"):
         importlib.import_module(name)

@@ -1,6 +1,11 @@
-"""Rows of the text protocol, for what cannot be prepared: every cell is text behind its length.
+"""Decodes rows of the text protocol, for statements that cannot be prepared: each cell is its length and its text.
 
-Same arrays as the binary protocol gives, but for FLOAT, of which the server prints no more than six digits.
+The arrays are those of the binary protocol, except that the server prints at most six digits of a FLOAT.
+::
+
+    payload:  02 "42" | fb NULL | 0a "2026-01-31" | fc 2c 01 (300 bytes of text) ...
+
+A date column has cells of one length, so its digits are columns of a byte matrix, read at fixed offsets of all rows.
 """
 
 from __future__ import annotations
@@ -21,109 +26,112 @@ from fluxport.sources.mysql.rows import Block
 
 
 def decode(block: Block, columns: list[Column], context: Context) -> list[pa.Array]:
-    """One array per column; Malformed or IndexError if the rows are not what the columns say."""
+    """One array per column; Malformed or IndexError if the rows do not match the columns."""
     at = block.starts
     arrays = []
     for column in columns:
         if (at >= block.ends).any():
             raise Malformed
-        found, at = cells.sized(block, column, context, at, None, null_mark=True)
-        arrays.append(CONVERTERS[column.kind](found))
+        column_cells, at = cells.sized(block, column, context, at, None, null_mark=True)
+        arrays.append(CONVERTERS[column.kind](column_cells))
     if not np.array_equal(at, block.ends):
         raise Malformed
     return arrays
 
 
-def _number(found: Cells) -> pa.Array:
-    return _cast(found, found.column.arrow)
+def _number(column_cells: Cells) -> pa.Array:
+    return _cast(column_cells, column_cells.column.arrow)
 
 
-def _bool(found: Cells) -> pa.Array:
-    return pc.not_equal(_cast(found, pa.int64()), 0)
+def _bool(column_cells: Cells) -> pa.Array:
+    return pc.not_equal(_cast(column_cells, pa.int64()), 0)
 
 
-def _cast(found: Cells, arrow: pa.DataType) -> pa.Array:
-    packed = cells.packed(found)
+def _cast(column_cells: Cells, arrow: pa.DataType) -> pa.Array:
+    column = column_cells.column
+    packed = cells.packed(column_cells)
     if pa.types.is_integer(arrow) and cells.content(packed).max(initial=0) > ord("9"):
-        raise Malformed  # Arrow reads 0x1f as a number, which no server means
+        raise Malformed  # Arrow reads 0x1f as a number; no server sends that
     try:
-        return pc.cast(cells.with_type(found, packed, pa.utf8()), arrow)
+        return pc.cast(cells.with_type(column_cells, packed, pa.utf8()), arrow)
     except pa.ArrowInvalid:
         raise Broken(
-            f"Column {found.column.name!r} has a number that does not fit its declared {found.column.type_name}; "
+            f"Column {column.name!r} has a number that does not fit its declared {column.type_name}; "
             "CAST it in the query.",
             code="number_overflow",
         ) from None
 
 
-def _digits(found: Cells, rows: npt.NDArray[np.int64], offset: int, width: int) -> Numbers:
-    """The number in ``width`` digits that begin ``offset`` bytes behind the start of the cells ``rows`` point to."""
+def _digits(column_cells: Cells, rows: npt.NDArray[np.int64], offset: int, width: int) -> Numbers:
+    """The numbers in the ``width`` digits at ``offset`` of the cells that start at ``rows``."""
     value = np.zeros(len(rows), np.int64)
     for index in range(offset, offset + width):
-        digit = found.block.window.bytes[rows + index].astype(np.int64) - 48
+        digit = column_cells.block.window.bytes[rows + index].astype(np.int64) - 48
         if ((digit < 0) | (digit > 9)).any():
             raise Malformed
         value = value * 10 + digit
     return value
 
 
-def _marks(found: Cells, rows: npt.NDArray[np.int64], marks: dict[int, str]) -> None:
-    """Malformed unless every cell has these characters at these places."""
+def _marks(column_cells: Cells, rows: npt.NDArray[np.int64], marks: dict[int, str]) -> None:
+    """Malformed unless every cell has these characters at these offsets."""
     for offset, mark in marks.items():
-        if (found.block.window.bytes[rows + offset] != ord(mark)).any():
+        if (column_cells.block.window.bytes[rows + offset] != ord(mark)).any():
             raise Malformed
 
 
-def _moment(found: Cells) -> pa.Array:
+def _moment(column_cells: Cells) -> pa.Array:
     """``YYYY-MM-DD[ HH:MM:SS[.ffffff]]``: every cell of a column has the same length."""
-    column = found.column
-    there = np.arange(len(found)) if found.valid is None else np.flatnonzero(found.valid)
-    sizes = found.sizes[there]
+    column = column_cells.column
+    present = np.arange(len(column_cells)) if column_cells.valid is None else np.flatnonzero(column_cells.valid)
+    sizes = column_cells.sizes[present]
     width = int(sizes[0]) if len(sizes) else 10
-    wanted = width == 10 if column.kind == "date" else width == 19 or 21 <= width <= 26 or not len(sizes)
-    if not wanted or (sizes != width).any():
+    expected = width == 10 if column.kind == "date" else width == 19 or 21 <= width <= 26 or not len(sizes)
+    if not expected or (sizes != width).any():
         raise Malformed
-    rows = found.at[there]
-    _marks(found, rows, {4: "-", 7: "-"})
+    rows = column_cells.at[present]
+    _marks(column_cells, rows, {4: "-", 7: "-"})
 
     def spread(values: Numbers, missing: int) -> Numbers:
-        if found.valid is None:
+        if column_cells.valid is None:
             return values
-        full = np.full(len(found), missing, np.int64)
-        full[there] = values
+        full = np.full(len(column_cells), missing, np.int64)
+        full[present] = values
         return full
 
     ymd = (
-        spread(_digits(found, rows, 0, 4), 1),
-        spread(_digits(found, rows, 5, 2), 1),
-        spread(_digits(found, rows, 8, 2), 1),
+        spread(_digits(column_cells, rows, 0, 4), 1),
+        spread(_digits(column_cells, rows, 5, 2), 1),
+        spread(_digits(column_cells, rows, 8, 2), 1),
     )
     clock = None
     if column.kind == "datetime":
         zero = np.zeros(len(rows), np.int64)
-        (hours, minutes, seconds), micros = _clock(found, rows, width) if width > 10 else ((zero, zero, zero), None)
+        (hours, minutes, seconds), micros = (
+            _clock(column_cells, rows, width) if width > 10 else ((zero, zero, zero), None)
+        )
         micros = None if micros is None else spread(micros, 0)
         clock = Clock.of(spread(hours, 0), spread(minutes, 0), spread(seconds, 0), micros)
-    return cells.moments(column, found.findings, ymd, clock, found.valid)
+    return cells.moments(column, column_cells.findings, ymd, clock, column_cells.valid)
 
 
 def _clock(
-    found: Cells, rows: npt.NDArray[np.int64], width: int
+    column_cells: Cells, rows: npt.NDArray[np.int64], width: int
 ) -> tuple[tuple[Numbers, Numbers, Numbers], Numbers | None]:
     """`` HH:MM:SS[.ffffff]`` behind the date: hours, minutes and seconds, and microseconds."""
-    _marks(found, rows, {10: " ", 13: ":", 16: ":"} | ({19: "."} if width > 19 else {}))
-    hms = _digits(found, rows, 11, 2), _digits(found, rows, 14, 2), _digits(found, rows, 17, 2)
+    _marks(column_cells, rows, {10: " ", 13: ":", 16: ":"} | ({19: "."} if width > 19 else {}))
+    hms = _digits(column_cells, rows, 11, 2), _digits(column_cells, rows, 14, 2), _digits(column_cells, rows, 17, 2)
     fraction = width - 20
-    return hms, _digits(found, rows, 20, fraction) * 10 ** (6 - fraction) if fraction > 0 else None
+    return hms, _digits(column_cells, rows, 20, fraction) * 10 ** (6 - fraction) if fraction > 0 else None
 
 
-def _time(found: Cells) -> pa.Array:
-    """``[-]H...HH:MM:SS[.ffffff]``, few and never alike in length: read by Arrow's regular expressions."""
-    printed = cells.with_type(found, cells.packed(found), pa.utf8())
+def _time(column_cells: Cells) -> pa.Array:
+    """``[-]H...HH:MM:SS[.ffffff]``, rare and of varying length: parsed by Arrow's regular expressions."""
+    printed = cells.with_type(column_cells, cells.packed(column_cells), pa.utf8())
     parts = pc.extract_regex(
         printed, r"^(?P<s>-?)(?P<h>[0-9]{1,4}):(?P<m>[0-9]{2}):(?P<c>[0-9]{2})(?:\.(?P<f>[0-9]{1,6}))?$"
     )
-    valid = found.valid
+    valid = column_cells.valid
     if parts.null_count != printed.null_count:
         raise Malformed
 
@@ -137,13 +145,13 @@ def _time(found: Cells) -> pa.Array:
     micros = np.asarray(pc.fill_null(pc.cast(padded, pa.int64()), 0))
     negative = np.asarray(pc.fill_null(pc.equal(pc.struct_field(parts, "s"), "-"), False))
     clock = Clock.of(number("h"), number("m"), number("c"), micros)
-    return cells.durations(found.column, found.findings, clock, negative, valid)
+    return cells.durations(column_cells.column, column_cells.findings, clock, negative, valid)
 
 
-def _null(found: Cells) -> pa.Array:
-    if found.valid is None or found.valid.any():
+def _null(column_cells: Cells) -> pa.Array:
+    if column_cells.valid is None or column_cells.valid.any():
         raise Malformed
-    return pa.nulls(len(found))
+    return pa.nulls(len(column_cells))
 
 
 CONVERTERS: dict[str, Callable[[Cells], pa.Array]] = {

@@ -1,8 +1,16 @@
-"""One connection's bytes: packets out, packets in, and the buffer that rows are decoded from.
+"""The byte layer of one connection: packets out, packets in, and the buffer that rows are decoded from.
 
-Stdlib only, so that connecting does not wait for numpy and pyarrow. Every wait is bounded by the read timeout and by
-the deadline of the export, also while the server trickles. :meth:`Wire.abort` may be called from any thread; the thread
-that waits then raises Canceled.
+::
+
+    packet   | length 3, little-endian | sequence 1 | payload: length bytes |
+             a payload of ff ff ff continues in the next packet; a command starts at sequence 0, each packet adds 1
+
+    buffer   | taken | received, not yet taken | free | SLACK_BYTES, never filled |
+                     ^start                    ^end   ^capacity
+
+Stdlib only, so that connecting does not wait for numpy and pyarrow. Every wait is bounded by the read timeout and the
+deadline of the export, even if the server sends single bytes. :meth:`Wire.abort` may be called from any thread; the
+waiting thread then raises Canceled.
 """
 
 from __future__ import annotations
@@ -57,7 +65,7 @@ class Wire:
 
     @property
     def local(self) -> bool:
-        """Whether nobody on a network can listen: TLS or a unix socket."""
+        """Whether the connection is safe from eavesdropping: TLS or a unix socket."""
         return self.encrypted or self._dsn.socket is not None
 
     def connect(self) -> None:
@@ -67,7 +75,7 @@ class Wire:
                 self._open(socket.AF_UNIX, self._dsn.socket)
                 return
             last: OSError | None = None
-            # As bytes, where that is the same, for which Python loads no tables of international names.
+            # ASCII names as bytes: Python then does not load its IDNA tables.
             host = self._dsn.host.encode() if self._dsn.host.isascii() else self._dsn.host
             for family, _, _, _, address in socket.getaddrinfo(host, self._dsn.port, type=socket.SOCK_STREAM):
                 try:
@@ -80,7 +88,7 @@ class Wire:
             raise self._failed(f"The database host {self._dsn.host!r} is not known") from None
         except TimeoutError:
             raise self._failed(f"The database on {self._dsn.place} did not answer in time") from None
-        except (OSError, ValueError):  # ValueError: what no name can be, to IDNA or at all
+        except (OSError, ValueError):  # ValueError: not a valid host name
             raise self._failed(f"No database can be reached on {self._dsn.place}") from None
 
     def _open(self, family: int, address: object) -> None:
@@ -88,7 +96,7 @@ class Wire:
         self._sock = sock  # before it connects, so that abort() reaches it
         try:
             sock.settimeout(self._bounded_wait_s())
-            sock.connect(address)  # type: ignore[arg-type]  # of the kind that the family takes
+            sock.connect(address)  # type: ignore[arg-type]  # its type depends on the family
             if family != socket.AF_UNIX:
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
@@ -105,14 +113,14 @@ class Wire:
         return Unavailable(f"{sentence}; check host, port and network.", code="source_unreachable")
 
     def start_tls(self, context: ssl.SSLContext) -> None:
-        """Everything from here on is encrypted; what came unasked before is refused, somebody may have put it there."""
+        """Encrypt everything from here on; bytes received before that are refused, as they may be injected."""
         import ssl
 
         assert self._sock is not None
         if self.start != self.end:
             raise self.broken("sent bytes before TLS began")
         try:
-            # Wrapped first and agreed on then, so that abort() reaches the handshake.
+            # Wrapped before the handshake, so that abort() can interrupt it.
             wrapped = context.wrap_socket(self._sock, server_hostname=self._dsn.host, do_handshake_on_connect=False)
             self._sock = wrapped
             wrapped.settimeout(self._bounded_wait_s())
@@ -124,16 +132,16 @@ class Wire:
                 code="tls_untrusted",
             ) from None
         except (ssl.SSLError, OSError):
-            raise self._failed(f"TLS with {self._dsn.place} could not be agreed on") from None
+            raise self._failed(f"TLS with {self._dsn.place} could not be established") from None
         self.encrypted = True
 
     def logged_in(self) -> None:
-        """From now on waits are those of a query, not of a connection being made."""
+        """From now on the read timeout applies, not the connect timeout."""
         self._wait_s = self._dsn.read_timeout_s
         self._wait_option = "read-timeout"
 
     def send(self, payload: bytes, *, sequence: int = 0) -> None:
-        """``payload`` as one packet, or several where it is too long for one; a command starts at sequence 0."""
+        """``payload`` as one packet, or several if it is too long for one; a command starts at sequence 0."""
         parts = [payload[at : at + PACKET_MAX] for at in range(0, len(payload) + 1, PACKET_MAX)]
         out = b"".join(
             len(part).to_bytes(3, "little") + bytes([(sequence + k) & 255]) + part for k, part in enumerate(parts)
@@ -157,7 +165,7 @@ class Wire:
         return payload
 
     def parts(self) -> Generator[memoryview, None, None]:
-        """The next payload in pieces as they come in; a piece is good until the next one is asked for."""
+        """The next payload in pieces as they arrive; a piece is valid until the next one is requested."""
         size = PACKET_MAX
         while size == PACKET_MAX:
             self._have(4)
@@ -171,7 +179,7 @@ class Wire:
                 self.start = until
 
     def _take_header(self) -> int:
-        """The length in the packet header that is next, whose sequence number must be the next one too."""
+        """Take the next packet header; returns its length. Its sequence number must be the expected one."""
         head = self.buffer[self.start : self.start + 4]
         if head[3] != self.sequence:
             raise self.broken("sent packets out of order")
@@ -186,7 +194,7 @@ class Wire:
             self.fill()
 
     def compact(self) -> None:
-        """Move what is not yet taken to the front of the buffer."""
+        """Move the bytes not yet taken to the front of the buffer."""
         rest = self.end - self.start
         if self.start:
             self.buffer[:rest] = self.buffer[self.start : self.end]
@@ -200,7 +208,7 @@ class Wire:
         self.buffer = grown
 
     def fill(self) -> None:
-        """Receive at least one byte behind ``end``; the caller has made room."""
+        """Receive at least one byte behind ``end``; the caller ensures that there is room."""
         with memoryview(self.buffer) as view, view[self.end : self.capacity] as room:
             self.end += self.receive(room)
 
@@ -210,12 +218,12 @@ class Wire:
         assert room
         try:
             self._sock.settimeout(self._bounded_wait_s())
-            got = self._sock.recv_into(room)
+            size = self._sock.recv_into(room)
         except OSError as error:
             raise self._lost(error) from None
-        if not got:
+        if not size:
             raise self._lost(None)
-        return got
+        return size
 
     def _bounded_wait_s(self) -> float:
         if self._aborted:
@@ -245,17 +253,17 @@ class Wire:
         )
 
     def broken(self, what: str) -> Unavailable:
-        """The server does not speak the protocol: nothing that it sent can be believed."""
+        """The server violates the protocol: nothing that it sent can be trusted."""
         return Unavailable(
             f"The database on {self._dsn.place} {what}; the result cannot be trusted.", code="source_broken"
         )
 
     def abort(self) -> None:
-        """Wake whoever waits on the socket. From any thread; the socket itself stays to be closed by :meth:`close`."""
+        """Wake the thread that waits on the socket. May be called from any thread; :meth:`close` closes the socket."""
         self._aborted = True
         if self._sock is not None:
             with contextlib.suppress(OSError):
-                # Not SSLSocket.shutdown: it takes the TLS state from under a thread that reads.
+                # Not SSLSocket.shutdown, which drops the TLS state that a reading thread still uses.
                 socket.socket.shutdown(self._sock, socket.SHUT_RDWR)
 
     @property
@@ -263,7 +271,7 @@ class Wire:
         return self._aborted
 
     def close(self) -> None:
-        """Close the socket; only while no other thread uses it."""
+        """Close the socket; call it only while no other thread uses it."""
         if self._sock is not None:
             self._sock.close()
 

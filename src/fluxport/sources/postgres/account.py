@@ -1,4 +1,4 @@
-"""What an account of PostgreSQL may do beyond reading."""
+"""The rights of a PostgreSQL account beyond reading."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from fluxport.sources.accounts import OWN_ACCOUNT, Look, column
 
 
 def _excess(url: str) -> set[str]:
-    """What the account may do beyond reading: as itself, or through a role that it is a member of."""
+    """The account's rights beyond reading: its own, or through a role that it is a member of."""
     attributes = """
         SELECT unnest(array_remove(ARRAY[
             CASE WHEN rolsuper THEN 'everything (superuser)' END, CASE WHEN rolcreatedb THEN 'CREATE DATABASE' END,

@@ -1,8 +1,8 @@
 """From PostgreSQL's type and its modifier to an Arrow type, and from COPY's CSV to record batches.
 
-pyarrow's CSV reader parses a block of whole rows at once. What it refuses (infinity, NaN in decimals, years that are
-not four digits, bytes that are not UTF-8) is parsed by slower means, column by column, and what Arrow cannot hold
-becomes empty with a finding.
+pyarrow's CSV reader parses a block of whole rows at once. A block that it refuses (infinity, NaN in decimals, years
+other than four digits, bytes that are not UTF-8) is parsed again column by column, more slowly; values that Arrow
+cannot hold become null with a finding.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Column:
 
     @property
     def parsed(self) -> pa.DataType:
-        """The type that the CSV reader makes, from which :meth:`finished` makes the column's."""
+        """The type that the CSV reader produces; :meth:`finished` converts it to the column's."""
         if pa.types.is_duration(self.arrow):
             return pa.time64("us")
         if pa.types.is_binary(self.arrow) or pa.types.is_decimal256(self.arrow):
@@ -54,7 +54,7 @@ class Column:
         return parsed if parsed.type == self.arrow else parsed.cast(self.arrow)
 
     def slow(self, cells: pa.Array, findings: Findings) -> pa.Array:
-        """The column from the bytes of its cells, whatever is in them."""
+        """The column from the bytes of its cells, for values that the CSV reader refuses."""
         for kind, parse in _SLOW:
             if kind(self.arrow):
                 return parse(cells, self, findings)
@@ -79,7 +79,7 @@ _PLAIN: dict[int, pa.DataType] = {
 
 
 def column(name: str, oid: int, modifier: int, type_name: str) -> Column:
-    """Types without an exact Arrow form (bit, inet, ranges, arrays, NUMERIC of no fixed scale, ...) are their text."""
+    """Types without an exact Arrow form (bit, inet, ranges, arrays, NUMERIC without a scale, ...) become text."""
     if oid in _PLAIN:
         return Column(name, _PLAIN[oid], type_name)
     if oid == NUMERIC:
@@ -115,7 +115,7 @@ class Decoder:
         self._names = [f"c{index}" for index in range(len(columns))]
 
     def batch(self, block: bytes) -> pa.RecordBatch:
-        """Unavailable if they are not what the columns say."""
+        """Unavailable if the rows do not match the columns."""
         try:
             parsed = self._read(block, [column.parsed for column in self._columns])
             arrays = [column.finished(array) for column, array in zip(self._columns, parsed, strict=True)]
@@ -123,13 +123,13 @@ class Decoder:
             try:
                 cells = self._read(block, [pa.binary()] * len(self._columns))
                 arrays = [c.slow(array, self._findings) for c, array in zip(self._columns, cells, strict=True)]
-            except (ValueError, OverflowError) as error:  # Arrow's own are such
+            except (ValueError, OverflowError) as error:  # Arrow's own errors are ValueErrors
                 raise unreadable() from error
         return pa.record_batch(arrays, schema=self.schema)
 
     def _read(self, block: bytes, types: Sequence[pa.DataType]) -> list[pa.Array]:
         if block.startswith(b"\xef\xbb\xbf"):
-            block = b"\xef\xbb\xbf" + block  # the reader drops one at the start, which here is part of a value
+            block = b"\xef\xbb\xbf" + block  # the reader drops a leading BOM, which here is part of a value
         table = pyarrow.csv.read_csv(
             pa.BufferReader(block),
             pyarrow.csv.ReadOptions(column_names=self._names, use_threads=False, block_size=len(block) + 1),
@@ -172,13 +172,13 @@ def _unhexed(text: pa.Array) -> pa.Array:
     if (np.diff(ends) & 1).any() or nibbles.max(initial=0) > 15:
         raise pa.ArrowInvalid("not bytea as PostgreSQL writes it")
     raw = (nibbles[0::2] << 4) | nibbles[1::2]
-    made = pa.Array.from_buffers(
+    array = pa.Array.from_buffers(
         pa.binary(), len(text), [None, pa.py_buffer(((ends - ends[0]) // 2).astype(np.int32)), pa.py_buffer(raw)]
     )
-    return pc.if_else(text.is_valid(), made, pa.scalar(None, pa.binary())) if text.null_count else made
+    return pc.if_else(text.is_valid(), array, pa.scalar(None, pa.binary())) if text.null_count else array
 
 
-# --- what the CSV reader refuses
+# --- values that the CSV reader refuses
 
 _SPECIAL = {b"infinity", b"-infinity", b"NaN", b"Infinity", b"-Infinity"}
 _MOMENT = re.compile(
@@ -238,18 +238,18 @@ def _slow_text(cells: pa.Array, column: Column, findings: Findings) -> pa.Array:
 
 
 def _micros(text: bytes) -> int:
-    """Microseconds since 1970 of a date or moment as PostgreSQL writes it, in any year that it has."""
+    """Microseconds since 1970 of a date or timestamp as PostgreSQL writes it, in any of its years."""
     match = _MOMENT.fullmatch(text)
     if match is None:
-        raise pa.ArrowInvalid("not a moment as PostgreSQL writes it")
+        raise pa.ArrowInvalid("not a timestamp as PostgreSQL writes it")
     part = match.groupdict(b"0")
     clock = int(part["hour"]), int(part["minute"]), int(part["second"])
     if clock > (24, 0, 0) or max(clock[1:]) > 59:
-        raise pa.ArrowInvalid("not a moment as PostgreSQL writes it")
+        raise pa.ArrowInvalid("not a timestamp as PostgreSQL writes it")
     year = int(part["year"])
     if match["bc"]:
         year = 1 - year
-    # Python's calendar ends at 9999; the Gregorian one repeats itself every 400 years, which are 146,097 days.
+    # Python's calendar ends at 9999; the Gregorian one repeats every 400 years, which are 146,097 days.
     cycles = (year - 2000) // 400
     days = date(year - 400 * cycles, int(part["month"]), int(part["day"])).toordinal() - 719_163 + 146_097 * cycles
     seconds = (clock[0] * 60 + clock[1]) * 60 + clock[2]

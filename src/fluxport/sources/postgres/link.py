@@ -1,7 +1,7 @@
-"""A connection of libpq's used without blocking, so that every wait ends at a deadline or when the export is ended.
+"""A non-blocking libpq connection: every wait ends at its deadline or when the export is canceled.
 
-Only the thread that pulls touches the connection: it looks at ``ended`` between waits of a few hundredths of a second
-and then cancels what runs on the server itself.
+Only the pulling thread uses the connection: it checks ``ended`` between waits of LOOK_EVERY_MS and then cancels the
+query on the server itself.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ if TYPE_CHECKING:
 LOOK_EVERY_MS = 50
 CANCEL_WAIT_S = 2.0
 REFUSAL_WAIT_S = 2.0
-# tcpi_bytes_received of Linux' struct tcp_info.
+# tcpi_bytes_received in Linux's struct tcp_info.
 _BYTES_RECEIVED = slice(128, 136)
 _TCP_INFO_BYTES = 136
 
 
 class Link:
-    """Not connected before :meth:`connect`; ``ended`` says whether the export was ended meanwhile."""
+    """Not connected before :meth:`connect`; ``ended`` says whether the export has been canceled."""
 
     def __init__(
         self, conninfo: bytes, ended: Callable[[], bool], connect_timeout_s: float, read_timeout_s: float
@@ -48,7 +48,7 @@ class Link:
         self._read_timeout_s = read_timeout_s
         self._conn: PGconn | None = None
         self._running = False
-        self.warnings: Counter[str] = Counter()  # SQLSTATEs of those that the server added to the rows
+        self.warnings: Counter[str] = Counter()  # by SQLSTATE, sent along with the rows
 
     @property
     def conn(self) -> PGconn:
@@ -76,10 +76,10 @@ class Link:
         conn.nonblocking = 1
 
     def _refused_or_unreachable(self) -> FluxportError:
-        """The error of a connection that did not come about."""
+        """The error of a connection that failed."""
         from psycopg import OperationalError
 
-        conn, words = self.conn, self.conn.get_error_message()
+        conn, message = self.conn, self.conn.get_error_message()
         try:
             host, port = (conn.hostaddr or conn.host).decode(), int(conn.port or b"5432")
             state = refusal_state(host, port, conn.user, conn.db, REFUSAL_WAIT_S)
@@ -87,18 +87,18 @@ class Link:
             return Unavailable(
                 "The database cannot be reached; check host, port and network.",
                 code="source_unreachable",
-                detail=words,
+                detail=message,
             )
         if state:
-            return translated(state, words)
+            return translated(state, message)
         return QueryFailed(
             "The database refused the login; check user, password, database and sslmode.",
             code="login_refused",
-            detail=words,
+            detail=message,
         )
 
     def run(self, statement: str, *values: bytes | None) -> PGresult:
-        """The result of one statement in the extended protocol, which takes no second one."""
+        """The result of one statement in the extended protocol, which allows no second one in the text."""
         self._running = True
         self.conn.send_query_params(statement.encode(), values or None)
         return self._settled()
@@ -113,7 +113,7 @@ class Link:
         return self._settled()
 
     def copy(self, statement: str) -> None:
-        """Start ``COPY ... TO STDOUT``; its rows come from :meth:`row`."""
+        """Start ``COPY ... TO STDOUT``; :meth:`row` returns its rows."""
         self._running = True
         self.conn.notice_handler = self._notice
         self.conn.send_query_params(statement.encode(), None)
@@ -125,9 +125,9 @@ class Link:
         self._check(result)
 
     def row(self, bytes_max: int) -> bytes | memoryview | None:
-        """The next row of COPY; None after the last one, when :meth:`copied` tells whether all is well.
+        """The next row of COPY; None after the last one, when :meth:`copied` returns or raises the outcome.
 
-        libpq holds a row whole before it gives it; OverflowError once more than ``bytes_max`` of one have come in.
+        libpq buffers a whole row before it returns it; OverflowError once more than ``bytes_max`` of it have arrived.
         """
         waits = began = 0
         while True:
@@ -139,25 +139,25 @@ class Link:
             if size == -2:
                 raise self._lost()
             self._readable()
-            waits += 1  # one or none for most rows, of which nothing is counted
+            waits += 1  # at most one for most rows, whose bytes need no counting
             if waits == 2:
                 began = self._received()
             elif waits > 2 and self._received() - began > bytes_max:
                 raise OverflowError
 
     def copied(self) -> int:
-        """How many rows the server says it has sent."""
+        """The number of rows that the server reports as sent."""
         return self._settled().command_tuples or 0
 
     def _notice(self, result: PGresult) -> None:
-        """NOTICE, INFO and the like are for people; a WARNING says that something is not as it should be."""
+        """Count warnings; NOTICE, INFO and the like do not concern the result."""
         from psycopg.pq import DiagnosticField
 
         if result.error_field(DiagnosticField.SEVERITY_NONLOCALIZED) == b"WARNING":
             self.warnings[(result.error_field(DiagnosticField.SQLSTATE) or b"").decode("ascii", "replace")] += 1
 
     def end(self) -> None:
-        """Cancel what runs and leave; never raises."""
+        """Cancel a running query and disconnect; never raises."""
         conn, self._conn = self._conn, None
         if conn is not None:
             if self._running:
@@ -169,7 +169,7 @@ class Link:
         from psycopg import capabilities, pq
 
         if not capabilities.has_cancel_safe():
-            # This one waits for as long as TCP does, on its own copy of the address.
+            # The old call blocks until TCP gives up; it works on its own copy of the address.
             canceling = threading.Thread(target=conn.get_cancel().cancel, daemon=True)
             canceling.start()
             canceling.join(CANCEL_WAIT_S)
@@ -185,7 +185,7 @@ class Link:
         request.finish()
 
     def _settled(self) -> PGresult:
-        """The last result of what was sent; its error as an error of the product."""
+        """The last result of the command sent; its error is translated and raised."""
         self._flush()
         last = None
         while True:
@@ -225,10 +225,10 @@ class Link:
         self._consume()
 
     def _received(self) -> int:
-        """How many bytes have come in, as the system counts them; always 0 where it does not."""
+        """How many bytes have arrived, as counted by the system; always 0 where it does not count them."""
         with suppress(OSError, AttributeError), socket.socket(fileno=os.dup(self.conn.socket)) as same:
-            told = same.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_BYTES)
-            return int.from_bytes(told[_BYTES_RECEIVED], sys.byteorder)
+            tcp_info = same.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_BYTES)
+            return int.from_bytes(tcp_info[_BYTES_RECEIVED], sys.byteorder)
         return 0
 
     def _consume(self) -> None:
@@ -248,7 +248,7 @@ class Link:
             )
 
     def _wait(self, events: int, until: float) -> bool:
-        """Whether the socket became ready before ``until``; Canceled or Unavailable if the export ended meanwhile."""
+        """Whether the socket became ready before ``until``; Canceled or TimedOut if the export ended meanwhile."""
         while not _poll(self.conn.socket, events, LOOK_EVERY_MS):
             self._refuse_if_ended()
             if time.monotonic() >= until:
@@ -261,8 +261,8 @@ class Link:
         if self.deadline is not None and time.monotonic() >= self.deadline:
             raise timeouts.late()
 
-    def _lost(self, words: str | None = None) -> FluxportError:
-        return Unavailable("The connection to the database was lost; try again.", code="source_lost", detail=words)
+    def _lost(self, message: str | None = None) -> FluxportError:
+        return Unavailable("The connection to the database was lost; try again.", code="source_lost", detail=message)
 
 
 def _poll(fileno: int, events: int, wait_ms: float) -> bool:
@@ -272,9 +272,9 @@ def _poll(fileno: int, events: int, wait_ms: float) -> bool:
 
 
 def conninfo(url: str, defaults: Mapping[str, float]) -> tuple[bytes, float, float]:
-    """The URL in libpq's own form, and the timeouts for connecting and reading, in the URL or else in ``defaults``.
+    """The URL in libpq's own form, and the timeouts for connecting and reading, from the URL or else ``defaults``.
 
-    Refused if libpq cannot read it, without repeating it.
+    Refused if libpq cannot parse the URL; the message does not repeat it.
     """
     try:
         from psycopg import conninfo as libpq
@@ -286,7 +286,7 @@ def conninfo(url: str, defaults: Mapping[str, float]) -> tuple[bytes, float, flo
     url, given_timeouts = _without_timeouts(url)
     both = {**defaults, **given_timeouts}
     connect_s = both.get("connect_timeout_s", timeouts.CONNECT_TIMEOUT_S)
-    usual = {
+    own = {
         "application_name": "fluxport",
         "connect_timeout": str(max(2, round(connect_s))),
         "keepalives_idle": str(timeouts.KEEPALIVE_IDLE_S),
@@ -298,7 +298,7 @@ def conninfo(url: str, defaults: Mapping[str, float]) -> tuple[bytes, float, flo
         given = libpq.conninfo_to_dict(url)
         if not re.fullmatch(r"[0-9,]*", str(given.get("port", ""))):
             raise errors.ProgrammingError
-        made = libpq.make_conninfo("", **(usual | given | {"client_encoding": "UTF8"})).encode()
+        parameters = libpq.make_conninfo("", **(own | given | {"client_encoding": "UTF8"})).encode()
     except errors.Error:
         raise Refused(
             "The PostgreSQL data source is not right: write postgresql://user:password@host:5432/database "
@@ -306,23 +306,23 @@ def conninfo(url: str, defaults: Mapping[str, float]) -> tuple[bytes, float, flo
             "and connect-timeout and read-timeout).",
             code="bad_dsn",
         ) from None
-    return made, connect_s, both.get("read_timeout_s", timeouts.READ_TIMEOUT_S)
+    return parameters, connect_s, both.get("read_timeout_s", timeouts.READ_TIMEOUT_S)
 
 
 def _without_timeouts(url: str) -> tuple[str, dict[str, float]]:
-    """``url`` with the options that are libpq's own alone, and what the others say."""
+    """``url`` with libpq's own options only, and the timeouts from the others."""
     place, mark, query = url.partition("?")
-    kept: list[str] = []
-    found: dict[str, float] = {}
+    own: list[str] = []
+    given: dict[str, float] = {}
     for pair in query.split("&"):
         name, _, value = pair.partition("=")
         field = timeouts.field_of(unquote(name))
         if field is None:
-            kept.append(pair)
+            own.append(pair)
         elif (seconds := timeouts.timeout(unquote(value))) is not None:
-            found[field] = seconds
+            given[field] = seconds
         else:
             raise Refused(
                 f"The PostgreSQL data source is not right: {timeouts.refused(unquote(name))}.", code="bad_dsn"
             )
-    return place + (mark + "&".join(kept) if any(kept) else ""), found
+    return place + (mark + "&".join(own) if any(own) else ""), given

@@ -1,7 +1,7 @@
-"""Parameters as literals of the statement: COPY takes none, and without COPY the server's rows are not streamed.
+"""Parameters as literals of the statement: COPY takes none, and without COPY rows are not streamed.
 
-A value becomes a constant of its own type, written by this table and quoted by libpq for the connection at hand; text
-stays without a type, as a bound parameter would, so that it fits a column of any type.
+A value becomes a constant of its own type, written by this table and quoted by libpq for the connection. Text stays
+untyped, like a bound parameter, so that it fits a column of any type.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ TOKENS = re.compile(
 
 
 class Literal(NamedTuple):
-    """``text`` to be quoted, and the type it is cast to; a bare one is written as it stands."""
+    """``text`` to quote, and the type to cast it to; ``bare`` text is written unquoted."""
 
     text: str
     cast: str = ""
@@ -48,20 +48,20 @@ class Literal(NamedTuple):
 
 
 def literal(value: Any, number: int) -> Literal:
-    """``value`` as a constant; Refused with its number where PostgreSQL has none."""
+    """``value`` as a constant; Refused with its number if PostgreSQL has no such value."""
     for kind, convert in _CONVERTERS:
         if isinstance(value, kind):
-            made = convert(value)
-            if made is None:
+            constant = convert(value)
+            if constant is None:
                 raise Refused(f"Parameter {number} is a value that PostgreSQL cannot hold.", code="bad_params")
-            return made
+            return constant
     raise Refused(f"Parameter {number} is a {type(value).__name__}, which cannot be bound.", code="bad_params")
 
 
-def rendered(made: Literal, escape: Callable[[bytes], bytes]) -> str:
-    """The literal in parentheses, for it stands beside operators; ``escape`` quotes as the server reads."""
-    text = made.text if made.bare else escape(made.text.encode()).decode()
-    return f"({text}::{made.cast})" if made.cast else f"({text})"
+def rendered(constant: Literal, escape: Callable[[bytes], bytes]) -> str:
+    """The literal in parentheses, as operators may surround it; ``escape`` quotes it for the connection."""
+    text = constant.text if constant.bare else escape(constant.text.encode()).decode()
+    return f"({text}::{constant.cast})" if constant.cast else f"({text})"
 
 
 def _text(value: str) -> Literal | None:

@@ -1,8 +1,8 @@
 """PostgreSQL: one query's rows as record batches, through ``COPY (query) TO STDOUT``.
 
-A connection of its own per export in one read-only snapshot. The statement is prepared alone first: the server then
-takes exactly one statement, and tells names and types of its columns. COPY is what streams: libpq hands over row by
-row, blocks of them are parsed by Arrow's CSV reader, every type in the text that the server itself makes of it.
+Each export has its own connection with one read-only snapshot. The statement alone is prepared first: the server then
+accepts exactly one statement and describes its columns. COPY streams the rows: libpq returns them one by one, and
+Arrow's CSV reader parses them in blocks, every type in the text form that the server itself writes.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ BLOCK_BYTES = 1 << 20
 BLOCK_ROWS = 64 << 10
 CLOSE_WAIT_S = 4.0
 
-# How values look and what quotes mean; the URL's options cannot change these.
+# The form of values and the meaning of quotes; options of the URL cannot change these.
 SETTINGS = {
     "standard_conforming_strings": "on",
     "TimeZone": "UTC",
@@ -96,7 +96,7 @@ class PostgresSource:
 
     def close(self) -> None:
         self._closed.set()
-        # A thread that waits for the server sees it within a moment, cancels the query itself and leaves.
+        # A thread that waits for the server sees the flag within LOOK_EVERY_MS, cancels the query and disconnects.
         if self._busy.acquire(timeout=CLOSE_WAIT_S):
             try:
                 self._link.end()
@@ -111,7 +111,7 @@ class PostgresSource:
         timeout_ms = 0 if deadline_s is None else max(1, round(deadline_s * 1000))
         settings = SETTINGS | {"statement_timeout": str(timeout_ms)}
         if link.conn.parameter_status(b"server_encoding") == b"SQL_ASCII":
-            settings["client_encoding"] = "SQL_ASCII"  # bytes of no known encoding, which the server would refuse
+            settings["client_encoding"] = "SQL_ASCII"  # bytes of unknown encoding, which the server could not convert
         link.run("SELECT " + ", ".join(f"set_config('{name}', '{value}', false)" for name, value in settings.items()))
         link.run("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
         statement = without_end(self._statement())
@@ -126,7 +126,7 @@ class PostgresSource:
         from psycopg import pq
 
         escape = pq.Escaping(self._link.conn).escape_literal
-        return self._placed.joined([rendered(made, lambda raw: bytes(escape(raw))) for made in self._literals])
+        return self._placed.joined([rendered(value, lambda raw: bytes(escape(raw))) for value in self._literals])
 
     def _decoder_of(self, described: PGresult) -> Decoder:
         from fluxport.sources.postgres import columns
@@ -135,13 +135,13 @@ class PostgresSource:
         oids = [described.ftype(index) for index in range(count)]
         modifiers = [described.fmod(index) for index in range(count)]
         pairs = ", ".join(f"({n}, {oid}, {mod})" for n, (oid, mod) in enumerate(zip(oids, modifiers, strict=True)))
-        named = self._link.run(f"SELECT format_type(t, m) FROM (VALUES {pairs}) AS v (n, t, m) ORDER BY n")  # noqa: S608  numbers
+        formatted = self._link.run(f"SELECT format_type(t, m) FROM (VALUES {pairs}) AS v (n, t, m) ORDER BY n")  # noqa: S608  numbers
         self._columns = [
             columns.column(
                 (described.fname(index) or b"").decode(errors="replace"),
                 oids[index],
                 modifiers[index],
-                (named.get_value(index, 0) or b"").decode(errors="replace"),
+                (formatted.get_value(index, 0) or b"").decode(errors="replace"),
             )
             for index in range(count)
         ]
@@ -166,13 +166,13 @@ class PostgresSource:
             return batch
 
     def _pull(self) -> list[bytes | memoryview]:
-        """The next rows, a block at most; none at the end, when the server's count must be ours."""
+        """The next rows, at most a block; empty at the end, where the server's row count must equal ours."""
         rows: list[bytes | memoryview] = []
-        size, wanted = 0, BLOCK_BYTES if self._rows else FIRST_BLOCK_BYTES
-        # In text a quote may be two, a byte two digits.
+        size, target = 0, BLOCK_BYTES if self._rows else FIRST_BLOCK_BYTES
+        # In CSV a quote is doubled, and bytea takes two digits per byte.
         row_max = self._limits.cell_bytes_max * 2 * min(len(self._columns), ROW_CELLS_MAX) + len(self._columns)
         try:
-            while not self._at_end and size < wanted and len(rows) < BLOCK_ROWS:
+            while not self._at_end and size < target and len(rows) < BLOCK_ROWS:
                 row = self._link.row(row_max)
                 if row is None:
                     self._at_end = True

@@ -1,10 +1,10 @@
-"""What the server's SQLSTATEs mean here. The server's own words go to ``detail``, never into a message."""
+"""Maps the server's SQLSTATEs to errors of the product. The server's text goes to ``detail``, never to a message."""
 
 from __future__ import annotations
 
 from fluxport.errors import FluxportError, QueryFailed, Unavailable
 
-# SQLSTATE, or its class of two characters -> (code, sentence) of errors that stay whatever is retried
+# SQLSTATE, or its class of two characters -> (code, sentence) of permanent errors
 _REJECTED: dict[str, tuple[str, str]] = {
     "28": ("login_refused", "The database refused the login; check user and password"),
     "3D000": ("unknown_database", "There is no such database"),
@@ -20,15 +20,15 @@ _REJECTED: dict[str, tuple[str, str]] = {
     "25006": ("read_only", "The statement would write; exports run in a read-only transaction"),
     "22": ("bad_value", "A value of the query is not of the type that it is used as"),
 }
-# SQLSTATE or class -> (code, sentence) of errors that may be gone at the next attempt
+# SQLSTATE or class -> (code, sentence) of errors worth a retry
 _PASSING: dict[str, tuple[str, str]] = {
     "08": ("source_lost", "The database lost the connection"),
     "25P03": ("source_lost", "The database closed the connection as idle"),
     "40": ("source_locked", "The query was chosen to end a conflict"),
     "53": ("source_busy", "The database lacks connections, memory or disk"),
     "55P03": ("source_locked", "The query waited too long for a lock"),
-    "57014": ("source_lost", "Somebody ended the query on the database"),
-    "57P01": ("source_lost", "Somebody ended the connection on the database"),
+    "57014": ("source_lost", "The query was killed on the database"),
+    "57P01": ("source_lost", "The connection was killed on the database"),
     "57P02": ("source_lost", "The database crashed"),
     "57P03": ("source_busy", "The database is starting or shutting down"),
     "57P05": ("source_lost", "The database closed the connection as idle"),
@@ -36,9 +36,9 @@ _PASSING: dict[str, tuple[str, str]] = {
 }
 
 
-def translated(state: str, words: str) -> FluxportError:
-    """The error that goes up; an unknown SQLSTATE is the statement's fault."""
-    detail = f"{words} (state {state})"
+def translated(state: str, message: str) -> FluxportError:
+    """The error to raise; an unknown SQLSTATE is the statement's fault."""
+    detail = f"{message} (state {state})"
     for key in (state, state[:2]):
         if key in _PASSING:
             code, sentence = _PASSING[key]

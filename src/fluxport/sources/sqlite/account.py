@@ -1,4 +1,4 @@
-"""What may be done beyond reading a file of SQLite: nothing, as every statement opens it read-only."""
+"""Rights beyond reading an SQLite file: none, as every statement opens it read-only."""
 
 from __future__ import annotations
 

@@ -1,10 +1,13 @@
-"""What a statement may do, asked by SQLite itself while it compiles: read, and if there is a list, open tables alone.
+"""SQLite's authorizer callback: a statement may only read, and if there is a list of tables, only those.
 
-SQLite does not say which statement it compiles, and virtual tables (FTS, R*Tree, dbstat) compile statements of their
-own: when they are first named, and while the caller's runs. So the caller's statement is compiled twice before it
-runs. The first time it is only noted what it reads, and virtual tables may prepare what they need; nothing runs but
-their own reading. The second time they have all they need, and what is asked is about the caller's statement alone:
-there the rules hold. They need not hold once more when it runs, for it is the same text on the same snapshot.
+SQLite calls the authorizer while it compiles but does not say which statement it compiles, and virtual tables (FTS,
+R*Tree, dbstat) compile statements of their own: at their first use, and while the caller's statement runs. So the
+caller's statement is compiled twice before it runs:
+::
+
+    "noting"   reads are recorded; virtual tables prepare their own statements; only those run, and only read
+    "strict"   nothing is left to prepare: every callback is about the caller's statement, and the rules apply
+    "inside"   while it runs: the same text on the same snapshot, so only statements of virtual tables are compiled
 """
 
 from __future__ import annotations
@@ -21,18 +24,18 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 READING = frozenset({sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION, sqlite3.SQLITE_RECURSIVE})
-# R*Tree prepares its writing beside its reading, FTS looks at two numbers of the file. The file is open for reading,
-# and ``query_only`` is on.
+# R*Tree prepares its writes along with its reads, FTS reads two numbers of the file. The file is open read-only, and
+# ``query_only`` is on.
 INSIDE = READING | {sqlite3.SQLITE_INSERT, sqlite3.SQLITE_UPDATE, sqlite3.SQLITE_DELETE}
 PRAGMAS_INSIDE = frozenset({"data_version", "page_size"})
-# Tables of modules that read nothing but their arguments.
+# Table-valued functions that read nothing but their arguments.
 FUNCTIONS = frozenset({"json_each", "json_tree", "generate_series"})
 
-Read: TypeAlias = tuple[str, str, str]  # table, column, and the view or WITH query that asks
+Read: TypeAlias = tuple[str, str, str]  # table, column, and the view or WITH query that reads it
 
 
 class Authorizer:
-    """``may_read(schema, table)`` says which tables of the file are open; None: all, and those that describe it."""
+    """``may_read(schema, table)`` says which tables may be read; None allows all, the schema tables included."""
 
     def __init__(
         self, connection: sqlite3.Connection, may_read: Callable[[str | None, str], bool] | None = None
@@ -49,10 +52,10 @@ class Authorizer:
             entries = connection.execute("SELECT name, type FROM sqlite_schema").fetchall()
             self._in_file = {name.decode().lower(): kind.decode() for name, kind in entries}
             self._modules = {name.decode() for (name,) in connection.execute("SELECT name FROM pragma_module_list")}
-        connection.set_authorizer(self._asked)
+        connection.set_authorizer(self._authorize)
 
     def admit(self, statement: str) -> None:
-        """QueryRefused, or what SQLite says of it, if ``statement`` does more than read what is open."""
+        """Raise QueryRefused, or SQLite's error, if ``statement`` does more than read the allowed tables."""
         self._noted.clear()
         with self._under("noting"):
             self._connection(statement)
@@ -70,11 +73,11 @@ class Authorizer:
             )
 
     def _read_by_views(self, statement: str) -> set[Read]:
-        """What the open views that the statement names read themselves.
+        """The reads of the allowed views that the statement names.
 
-        A WITH query of a view's name asks in the same words as the view, so that with one the view opens nothing.
+        A WITH query named like a view causes the same callbacks as the view; a view shadowed like that allows nothing.
         """
-        found: set[Read] = set()
+        reads: set[Read] = set()
         for name in {source for _, _, source in self._noted}:
             view = self._in_file.get(name.lower()) == "view" and self._opens(name)
             if view and not re.search(rf"\W{re.escape(name)}\W?\s*(\([^()]*\)\s*)?AS\W[\w\s]*\(", statement, re.I):
@@ -82,8 +85,8 @@ class Authorizer:
                 self._noted.clear()
                 with self._under("noting"):
                     self._connection(f'SELECT * FROM main."{quoted}"')  # noqa: S608  a view of the file, quoted
-                found |= self._noted
-        return found
+                reads |= self._noted
+        return reads
 
     @contextmanager
     def _under(self, rules: Literal["noting", "strict"]) -> Iterator[None]:
@@ -93,7 +96,9 @@ class Authorizer:
         finally:
             self._rules = "inside"
 
-    def _asked(self, action: int, first: str | None, second: str | None, schema: str | None, source: str | None) -> int:
+    def _authorize(
+        self, action: int, first: str | None, second: str | None, schema: str | None, source: str | None
+    ) -> int:
         if self._rules == "strict":
             allowed = action in READING
             if action == sqlite3.SQLITE_READ and not self._open(first or "", second or "", schema, source or ""):
@@ -109,11 +114,11 @@ class Authorizer:
         if self._may_read is None or (table, column, source) in self._behind_views:
             return True
         if not column and any(table == behind for behind, _, _ in self._behind_views):
-            return True  # rows of a view that are counted are asked for as rows of the table behind it
+            return True  # count(*) of a view is reported as a read of the table behind it, without a column
         name = table.lower()
         if name in self._in_file:
             return not name.startswith("sqlite_") and self._opens(table)
-        # A table of which no column is read is named as the statement does, so that it may be a WITH query.
+        # A read without a column reports the name used in the statement, which may be a WITH query's.
         named = not column and not schema and name not in self._modules and not name.startswith(("sqlite_", "pragma_"))
         return named or name in FUNCTIONS
 

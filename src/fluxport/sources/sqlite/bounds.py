@@ -1,9 +1,9 @@
-"""What a statement may take of the process it runs in: memory and room on disk. Its time is the source's business.
+"""Limits on a statement's memory and temporary disk space. The source limits its time.
 
-A value, or a row that is sorted, has at most a length of SQLite's own limit, a little above that of a cell, so that a
-cell which is too large can be named; all that SQLite holds for the process's statements has a bound, which none of
-them can raise. What is sorted or deduplicated beyond a few megabytes rests in SQLite's temporary files (SQLITE_TMPDIR,
-TMPDIR, /var/tmp or /tmp), which have no names and go with the connection.
+SQLite's own length limit bounds every value and every sorted row; it is a little above the cell limit, so that a cell
+which is too large can be named. SQLite's heap has a hard limit for the whole process, which no statement can raise.
+Sorts and DISTINCT beyond a few megabytes use SQLite's temporary files (SQLITE_TMPDIR, TMPDIR, /var/tmp or /tmp), which
+are unlinked and vanish with the connection.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ import sqlite3
 from contextlib import suppress
 from pathlib import Path
 
-# SQLite knows one heap for the process, and lets it only be lowered. The service's own database has its small share of
-# it; what meets the bound is nearly always the large piece that a statement of a caller asks for.
+# SQLite has one heap per process, whose limit can only be lowered. The service's own database uses a small share of it;
+# nearly always it is a large allocation of a caller's statement that meets the limit.
 HEAP_BYTES = 512 << 20
 LENGTH_MIN = 1 << 20
-FREE_BYTES = 1 << 30  # room on disk that temporary files leave to others
-TEMPORARY_BYTES = 64 << 20  # files smaller than this are not what takes it
+FREE_BYTES = 1 << 30  # disk space that temporary files must leave free
+TEMPORARY_BYTES = 64 << 20  # smaller files do not fill a disk
 _FILES = Path("/proc/self/fd")
 
 
@@ -29,8 +29,8 @@ def set_bounds(connection: sqlite3.Connection, cell_bytes_max: int) -> None:
 
 
 def disk_is_low(free_min: int = FREE_BYTES) -> bool:
-    """Whether SQLite's temporary files of this process leave less than ``free_min`` of their disk; False where the
-    system does not tell."""
+    """Whether this process's SQLite temporary files leave less than ``free_min`` bytes free on their disk; False where
+    the system does not show them."""
     held, free = 0, free_min
     with suppress(OSError):
         for entry in _FILES.iterdir():

@@ -1,8 +1,8 @@
 """Arrow types of a result whose cells may each have another type.
 
-SQLite gives every cell its own storage class. What a column becomes is decided by the set of classes that its cells
-really have: one class keeps its type, integers among reals become reals if each is exactly one, anything else becomes
-text, in which every class has an exact form. A declared type decides only where there is no cell to look at.
+SQLite gives every cell its own storage class. The set of classes in a column decides its type: a single class gives its
+own type, integers among reals become reals if a double holds each exactly, and any other mix becomes text, in which
+every class has an exact form. The declared type decides only for a column without values.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from fluxport.errors import QueryFailed
 from fluxport.findings import Findings
 from fluxport.stages import FIELD_TYPE
 
-# Bits of a column's set of storage classes; an integer beyond 2**53 is none that a double holds exactly.
+# Bits of a column's set of storage classes; a double does not hold every integer beyond 2**53.
 INTEGER, LARGE_INTEGER, REAL, TEXT, BLOB = 1, 2, 4, 8, 16
 EXACT_MAX = 1 << 53
 
@@ -31,13 +31,13 @@ CLASS_OF = (
 
 
 def classes(cells: Sequence[Any]) -> int:
-    """The set of storage classes of ``cells``; text comes as bytearray, a blob as bytes."""
-    found = 0
+    """The set of storage classes of ``cells``; text is a bytearray here, a blob is bytes."""
+    mask = 0
     for kind in set(map(type, cells)):
-        found |= _BITS[kind]
-    if found & INTEGER and any(type(cell) is int and abs(cell) > EXACT_MAX for cell in cells):
-        found |= LARGE_INTEGER
-    return found
+        mask |= _BITS[kind]
+    if mask & INTEGER and any(type(cell) is int and abs(cell) > EXACT_MAX for cell in cells):
+        mask |= LARGE_INTEGER
+    return mask
 
 
 _BITS: dict[type, int] = {
@@ -63,25 +63,25 @@ def probe(statement: str, count: int, indices: Sequence[int]) -> str:
 class Column:
     name: str
     declared: str
-    found: int
+    mask: int  # the set of storage classes
 
     @property
     def arrow(self) -> pa.DataType:
-        if not self.found:
+        if not self.mask:
             return _by_affinity(self.declared)
-        if self.found <= INTEGER | LARGE_INTEGER:
+        if self.mask <= INTEGER | LARGE_INTEGER:
             return pa.int64()
-        if self.found in (REAL, REAL | INTEGER):
+        if self.mask in (REAL, REAL | INTEGER):
             return pa.float64()
-        return pa.binary() if self.found == BLOB else pa.utf8()
+        return pa.binary() if self.mask == BLOB else pa.utf8()
 
     @property
     def field(self) -> pa.Field:
         return pa.field(self.name, self.arrow, metadata={FIELD_TYPE: (self.declared or str(self.arrow)).encode()})
 
     def array(self, cells: Sequence[Any], findings: Findings) -> pa.Array:
-        """``cells`` exactly; QueryFailed if one is of a class that the column was found not to have."""
-        # Arrow takes bytes for text if they are UTF-8, and text for bytes.
+        """``cells`` exactly; QueryFailed for a cell whose class the probe did not report."""
+        # Arrow accepts UTF-8 bytes as text, and text as bytes.
         alike = {pa.utf8(): (0, TEXT), pa.binary(): (0, BLOB)}.get(self.arrow)
         if alike is None or classes(cells) in alike:
             with suppress(pa.ArrowInvalid, pa.ArrowTypeError):
@@ -94,7 +94,7 @@ class Column:
         )
 
     def _texts(self, cells: Sequence[Any], findings: Findings) -> pa.Array:
-        """Cells of any class as text, numbers as every format writes them."""
+        """Cells of any class as text; numbers in the form that all formats write."""
         reals = iter(float_text(pa.array([cell for cell in cells if type(cell) is float], pa.float64())).to_pylist())
         findings.add("mixed_types_as_text", self.name, sum(type(cell) not in (bytearray, type(None)) for cell in cells))
         texts = [next(reals) if type(cell) is float else self._text(cell, findings) for cell in cells]
@@ -115,9 +115,9 @@ class Column:
 def _by_affinity(declared: str) -> pa.DataType:
     """The rules of https://www.sqlite.org/datatype3.html#determination_of_column_affinity, in their order."""
     name = declared.upper()
-    for words, made in _AFFINITIES:
-        if any(word in name for word in words):
-            return made
+    for parts, arrow in _AFFINITIES:
+        if any(part in name for part in parts):
+            return arrow
     return pa.utf8() if name else pa.null()
 
 

@@ -10,13 +10,13 @@ from urllib.parse import parse_qsl, unquote
 from fluxport.errors import Refused
 from fluxport.sources import timeouts
 
-BUSY_TIMEOUT = "busy-timeout"  # SQLite's name for connect-timeout: a writer that holds the file is what one waits for
+BUSY_TIMEOUT = "busy-timeout"  # SQLite's name for connect-timeout: the wait for a writer's lock
 OPTIONS = (*timeouts.FIELDS, BUSY_TIMEOUT)
 
 
 @dataclass(frozen=True)
 class Dsn:
-    """``read_timeout_s`` None: a statement may go on without a row until the deadline."""
+    """``read_timeout_s`` None: a statement may run without a row until the deadline."""
 
     path: Path = Path()
     connect_timeout_s: float = 5.0
@@ -34,7 +34,7 @@ def parse_dsn(text: str, defaults: Dsn | None = None) -> Dsn:
     path = Path(unquote(place[1:]))
     if "\0" in str(path):
         raise _refused("the path holds a zero byte")
-    found: dict[str, Any] = {}
+    fields: dict[str, Any] = {}
     for name, value in parse_qsl(query, keep_blank_values=True):
         is_busy = name.lower().replace("_", "-") == BUSY_TIMEOUT
         field = timeouts.FIELDS["connect-timeout"] if is_busy else timeouts.field_of(name)
@@ -43,8 +43,8 @@ def parse_dsn(text: str, defaults: Dsn | None = None) -> Dsn:
         seconds = 0.0 if is_busy and value in ("0", "0s") else timeouts.timeout(value)
         if seconds is None:
             raise _refused(timeouts.refused(name))
-        found[field] = seconds
-    return replace(defaults or Dsn(), path=path, **found)
+        fields[field] = seconds
+    return replace(defaults or Dsn(), path=path, **fields)
 
 
 def _refused(what: str) -> Refused:

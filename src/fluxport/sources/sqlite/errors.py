@@ -1,4 +1,4 @@
-"""What SQLite's result codes mean here. Its own words go to ``detail``, never into a message."""
+"""Maps SQLite's result codes to errors of the product. SQLite's text goes to ``detail``, never to a message."""
 
 from __future__ import annotations
 
@@ -28,24 +28,24 @@ def translated(error: Exception) -> FluxportError:
     detail = str(error)
     if isinstance(error, MemoryError):
         return LimitExceeded(
-            "The query needs more memory than SQLite may take for all that run; make shorter values, ask for fewer "
+            "The query needs more memory than SQLite may use for all running queries; shorten values, select fewer "
             "columns, or try again.",
             code="query_too_costly",
         )
     if code is None:
-        # The driver's own objections, before SQLite sees anything: wrong number of values, two statements.
+        # Errors of the driver itself, before SQLite is called: wrong number of values, two statements.
         if isinstance(error, sqlite3.ProgrammingError | sqlite3.Warning):
             return Refused(
                 "The query is not one statement whose parameters are those given.", code="bad_params", detail=detail
             )
         return QueryFailed("The database rejected the query.", code="query_failed", detail=detail)
-    primary = code & 0xFF  # the rest tells the circumstances
+    primary = code & 0xFF  # the higher bits extend it
     detail = f"{detail} (error {code})"
     if primary == sqlite3.SQLITE_INTERRUPT:
         return Canceled("The export was ended.")
     if primary == sqlite3.SQLITE_TOOBIG:
         return LimitExceeded(
-            "The query makes a value, or sorts a row, far larger than a cell may be; shorten it, or raise "
+            "The query builds a value, or sorts a row, far larger than the cell limit; shorten it, or raise "
             "cell_bytes_max.",
             code="cell_too_large",
             detail=detail,

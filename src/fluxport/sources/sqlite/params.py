@@ -1,4 +1,4 @@
-"""Bound parameters: names to positions, values to those that SQLite has."""
+"""Bound parameters: names to positions, values to SQLite's types."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ TOKENS = re.compile(
 
 
 def bound(value: Any, number: int) -> Any:
-    """``value`` as a type of SQLite's; Refused with its number where there is none.
+    """``value`` as one of SQLite's types; Refused with its number if none can hold it.
 
-    Dates and times become the text that SQLite's own functions make, a zoned one in UTC, without zeros at the end of
-    its fraction: such text sorts before every longer form of the same moment.
+    Dates and times become the text that SQLite's own functions produce, zoned ones in UTC, without trailing zeros of
+    the fraction: such text sorts before every longer form of the same instant.
     """
     for kind, convert in _CONVERTERS:
         if isinstance(value, kind):
-            made = convert(value)
-            if made is _UNUSABLE:
+            converted = convert(value)
+            if converted is _UNUSABLE:
                 raise Refused(f"Parameter {number} is a value that SQLite cannot hold.", code="bad_params")
-            return made
+            return converted
     raise Refused(f"Parameter {number} is a {type(value).__name__}, which cannot be bound.", code="bad_params")
 
 
@@ -48,7 +48,7 @@ def _integer(value: int) -> Any:
 
 
 def _float(value: float) -> Any:
-    return _UNUSABLE if math.isnan(value) else value  # SQLite would make NULL of NaN
+    return _UNUSABLE if math.isnan(value) else value  # SQLite would store NaN as NULL
 
 
 def _decimal(value: Decimal) -> Any:

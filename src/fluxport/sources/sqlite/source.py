@@ -1,8 +1,8 @@
 """SQLite: one query's rows as record batches, through the standard library's driver.
 
-A connection of its own per export: the file opened read-only, one read transaction, an authorizer that lets nothing
-pass but reading (authorizer.py). The first rows tell the columns' types; if there are more, a second query in the same
-snapshot looks at the class of every other cell first (columns.py), so that no later row can contradict the schema.
+Each export has its own connection: the file opened read-only, one read transaction, an authorizer that allows nothing
+but reads (authorizer.py). The first rows determine the columns' types; if there are more rows, a second query in the
+same snapshot first reads the storage class of every cell (columns.py), so that no later row contradicts the schema.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ if TYPE_CHECKING:
 
 BATCH_ROWS = 8192
 BATCH_BYTES = 1 << 20
-CELL_BYTES = 8  # of any kind, beside its text
+CELL_BYTES = 8  # of any cell, besides its text
 SIZED = frozenset({bytes, bytearray})
-PROGRESS_STEPS = 10_000  # of the virtual machine, between two looks at the clock: a fraction of a millisecond
+PROGRESS_STEPS = 10_000  # of the virtual machine, between two checks of the clock: a fraction of a millisecond
 CLOSE_WAIT_S = 2.0
-LOOK_S = 1.0  # between two looks at the disk
+LOOK_S = 1.0  # between two checks of the disk
 AGAIN_S = 0.05  # between two interrupts: one that comes between two statements is lost
 
 Row = tuple[Any, ...]
@@ -67,9 +67,9 @@ class SqliteSource:
         self._busy = threading.Lock()  # held while a thread uses the connection
         self._closed = False
         self._disk_is_low = False
-        self._left = threading.Event()  # set when the connection is given up
+        self._left = threading.Event()  # set when the connection is closed
         self._deadline: float | None = None
-        self._no_row_since: float | None = None  # while a statement runs, if that has a limit
+        self._no_row_since: float | None = None  # set while a statement runs
         self._connection: sqlite3.Connection | None = None
         self._cursor: sqlite3.Cursor | None = None
         self._pending: list[Row] = []
@@ -100,7 +100,7 @@ class SqliteSource:
 
     def close(self) -> None:
         self._closed = True
-        # The thread that waits on SQLite comes back now; the connection must outlive that wait.
+        # The thread that waits on SQLite wakes up now; the connection must stay open until it has.
         until = time.monotonic() + CLOSE_WAIT_S
         self._interrupt()
         while not self._busy.acquire(timeout=AGAIN_S):
@@ -118,9 +118,9 @@ class SqliteSource:
                 self._connection.interrupt()
 
     def _watch(self) -> None:
-        """Interrupt the statement at the deadline, whatever it does then, and where it fills the disk.
+        """Interrupt the statement at its deadline, and when it fills the disk.
 
-        SQLite asks the progress handler every so many steps, but one step may copy a gigabyte.
+        SQLite calls the progress handler every PROGRESS_STEPS steps, but one step may copy a gigabyte.
         """
         while not self._left.wait(self._until_look()):
             self._disk_is_low = not self._late() and disk_is_low()
@@ -129,7 +129,7 @@ class SqliteSource:
                 if self._left.wait(AGAIN_S):
                     return
             if self._late():
-                return  # what asks for more is refused by itself
+                return  # further calls check the deadline themselves
 
     def _until_look(self) -> float:
         return LOOK_S if self._deadline is None else max(0.0, min(LOOK_S, self._deadline - time.monotonic()))
@@ -155,7 +155,7 @@ class SqliteSource:
         with self._lock:
             self._connection = connection
         threading.Thread(target=self._watch, name="sqlite-watch", daemon=True).start()
-        connection.text_factory = bytearray  # tells text from blobs, and text that is not UTF-8 is no error
+        connection.text_factory = bytearray  # distinguishes text from blobs, and allows text that is not UTF-8
         connection.set_progress_handler(self._ended, PROGRESS_STEPS)
         set_bounds(connection, self._limits.cell_bytes_max)
         connection.execute("BEGIN")
@@ -171,7 +171,7 @@ class SqliteSource:
         self._decide([str(entry[0]) for entry in self._cursor.description], declared, statement)
 
     def _declared(self, connection: sqlite3.Connection) -> list[str]:
-        """The declared types of the result's columns as a view of it has them; none for what cannot be a view."""
+        """The declared types of the result's columns, from a temporary view; empty if it cannot be a view."""
         text = without_end(self._placed.joined(["NULL"] * len(self._values)))
         try:
             connection.execute(f"CREATE TEMP VIEW fluxport_result AS {text}")
@@ -181,7 +181,7 @@ class SqliteSource:
                 connection.execute("DROP VIEW temp.fluxport_result")
         except (sqlite3.Error, sqlite3.Warning) as error:
             if getattr(error, "sqlite_errorcode", 0) & 0xFF in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_INTERRUPT}:
-                raise  # the statement itself would wait once more
+                raise  # the statement itself would only wait again
             return []
         return [row[2].decode() for row in rows]
 
@@ -191,26 +191,26 @@ class SqliteSource:
         from fluxport.sources.sqlite import columns
 
         cells = list(zip(*self._pending, strict=True)) or [()] * len(names)
-        found = [columns.classes(column) for column in cells]
+        masks = [columns.classes(column) for column in cells]
         if self._pending and not self._at_end():
-            # Text holds whatever comes later.
-            open_ones = [i for i, mask in enumerate(found) if not mask & columns.TEXT]
-            for index, mask in zip(open_ones, self._probed(statement, len(names), open_ones), strict=True):
-                found[index] |= mask
+            # Text can hold any later cell.
+            undecided = [i for i, mask in enumerate(masks) if not mask & columns.TEXT]
+            for index, mask in zip(undecided, self._probed(statement, len(names), undecided), strict=True):
+                masks[index] |= mask
         if len(declared) != len(names):
             declared = [""] * len(names)
-        self._columns = [columns.Column(*entry) for entry in zip(names, declared, found, strict=True)]
+        self._columns = [columns.Column(*entry) for entry in zip(names, declared, masks, strict=True)]
         self._schema = pa.schema([column.field for column in self._columns])
 
     def _at_end(self) -> bool:
-        """Whether the rows in hand are all; one more is fetched to see it."""
+        """Whether the pending rows are all there are; fetches one more to check."""
         assert self._cursor is not None
         more = self._cursor.fetchmany(1)
         self._pending += more
         return not more
 
     def _probed(self, statement: str, count: int, indices: Sequence[int]) -> Sequence[int]:
-        """The classes of all cells of the columns ``indices``; everything, hence text, for what cannot be nested."""
+        """The classes of all cells of the columns ``indices``; TEXT for statements that cannot be a subquery."""
         from fluxport.sources.sqlite import columns
 
         assert self._connection is not None
@@ -243,7 +243,7 @@ class SqliteSource:
             return pa.record_batch(arrays, schema=schema)
 
     def _pull(self) -> list[Row]:
-        """The next rows, a batch at most; LimitExceeded names row and column of a cell that is too large."""
+        """The next rows, at most a batch; LimitExceeded names row and column of a cell that is too large."""
         assert self._cursor is not None
         rows: list[Row] = []
         size = 0
@@ -273,7 +273,7 @@ class SqliteSource:
             raise row_too_large(number, limit * ROW_CELLS_MAX)
 
     def _ended(self) -> int:
-        """Asked by SQLite while a statement runs: anything but 0 ends it."""
+        """Called by SQLite while a statement runs; a true result interrupts it."""
         return self._closed or self._disk_is_low or self._late() or self._silent()
 
     def _silent(self) -> bool:
@@ -282,7 +282,7 @@ class SqliteSource:
 
     @contextmanager
     def _timed(self) -> Iterator[None]:
-        """Within it, a statement may go on without a row for as long as the read timeout says."""
+        """Within it, the read timeout bounds the time without a row."""
         self._no_row_since = time.monotonic()
         try:
             yield
@@ -303,14 +303,14 @@ class SqliteSource:
             raise late()
         if self._silent():
             raise Unavailable(
-                f"SQLite found no row for {self._dsn.read_timeout_s:g} s; try another query, or raise read-timeout.",
+                f"SQLite returned no row for {self._dsn.read_timeout_s:g} s; try another query, or raise read-timeout.",
                 code="source_timeout",
                 again=False,
             )
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
-        """Errors of the driver as errors of the product; after close() every one of them is Canceled."""
+        """Translate errors of the driver; after close() every error becomes Canceled."""
         try:
             yield
         except (sqlite3.Error, sqlite3.Warning, MemoryError, FluxportError) as error:
