@@ -368,9 +368,9 @@ FAMILIES: dict[str, type[errors.FluxportError]] = {
 }
 # Answers that no error of ours stands behind: http/answers.py makes them.
 HTTP_CODES: dict[str, tuple[int, str]] = {
-    "internal": (500, "Something of ours failed; the log has it under this request's id."),
-    "method_not_allowed": (405, "This address does not take this method."),
-    "http_error": (400, "The request failed before it reached a door."),
+    "internal": (500, "The service failed internally; see its log for this request's id."),
+    "method_not_allowed": (405, "This address does not support this method."),
+    "http_error": (400, "The request failed before it reached an API."),
 }
 
 

@@ -1,4 +1,4 @@
-"""What all doors share of their answers: problems, file headers, request ids."""
+"""What the responses of all HTTP APIs share: problems, file headers, request ids."""
 
 from __future__ import annotations
 
@@ -24,38 +24,38 @@ log = logging.getLogger("fluxport.http")
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
-# The codes that clients of the Export queue know, by ours and else by status.
-QUEUE_WORDS = {
+# The error codes that clients of the Export queue know, by our code, else by status.
+QUEUE_CODES = {
     "unknown_dataset": "INVALID_TYPE",
     "unknown_format": "INVALID_FORMAT",
     "link_used": "TOKEN_USED",
     "link_expired": "TOKEN_EXPIRED",
     "bad_token": "INVALID_TOKEN",
 }
-QUEUE_WORDS_BY_STATUS = {401: "UNAUTHORIZED", 404: "NOT_FOUND", 429: "RATE_LIMIT", 501: "DISABLED"}
+QUEUE_CODES_BY_STATUS = {401: "UNAUTHORIZED", 404: "NOT_FOUND", 429: "RATE_LIMIT", 501: "DISABLED"}
 
 
 def queue_code(code: str, status: int) -> str:
-    """What clients of the Export queue call an error of ours."""
-    return QUEUE_WORDS.get(code) or QUEUE_WORDS_BY_STATUS.get(status) or code.upper()
+    """The Export queue's code for one of our error codes."""
+    return QUEUE_CODES.get(code) or QUEUE_CODES_BY_STATUS.get(status) or code.upper()
 
 
 NO_STORE = {"Cache-Control": "no-store"}
 
 
 def request_id(request: Request) -> str:
-    found: str = request.scope.get("state", {}).get("request_id", "")
-    return found
+    value: str = request.scope.get("state", {}).get("request_id", "")
+    return value
 
 
 def trace_id(request: Request) -> str:
-    """The id of the caller's trace, or nothing."""
-    found: str = request.scope.get("state", {}).get("trace_id", "")
-    return found
+    """The id of the caller's trace, or an empty string."""
+    value: str = request.scope.get("state", {}).get("trace_id", "")
+    return value
 
 
 def problem(request: Request, status: int, code: str, detail: str, retry_after_s: float | None = None) -> Response:
-    """An error as RFC 9457, or at the old doors in the form that their clients know."""
+    """An error as RFC 9457, or for FluxQuery and the Export queue in the form that their clients expect."""
     headers = {"Cache-Control": "no-store"}
     if retry_after_s is not None:
         headers["Retry-After"] = str(max(1, math.ceil(retry_after_s)))
@@ -81,12 +81,13 @@ async def failure_answer(request: Request, error: Exception) -> Response:
 
 
 async def parameter_answer(request: Request, error: Exception) -> Response:
-    """A parameter in the query or the path that is not of its type: named, and its value not repeated."""
+    """The response to a parameter of the query or the path with a wrong type; it names the parameter but does not
+    repeat its value."""
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
     name = str(first["loc"][-1])
     metrics.refusal("bad_parameter")
-    return problem(request, 400, "bad_parameter", f"The parameter {name!r} is not right: {_lower(first['msg'])}.")
+    return problem(request, 400, "bad_parameter", f"The parameter {name!r} is not valid: {_lower(first['msg'])}.")
 
 
 def _lower(sentence: str) -> str:
@@ -95,19 +96,19 @@ def _lower(sentence: str) -> str:
 
 async def http_answer(request: Request, error: Exception) -> Response:
     status = getattr(error, "status_code", 500)
-    detail = {404: "There is nothing at this address.", 405: "This address does not take this method."}
+    detail = {404: "There is nothing at this address.", 405: "This address does not support this method."}
     code = {404: "not_found", 405: "method_not_allowed"}.get(status, "http_error")
     answer = problem(request, status, code, detail.get(status, str(getattr(error, "detail", "The request failed."))))
-    answer.headers.update(getattr(error, "headers", None) or {})  # such as Allow
+    answer.headers.update(getattr(error, "headers", None) or {})  # for example Allow
     return answer
 
 
 async def crash_answer(request: Request, error: Exception) -> Response:
-    return problem(request, 500, "internal", "Something of ours failed; the log has it under this request's id.")
+    return problem(request, 500, "internal", "The service failed internally; see its log for this request's id.")
 
 
 def file_headers(filename: str, media_type: str, job_id: str | None = None) -> dict[str, str]:
-    """Of a file, and of the export that it comes from if there is one."""
+    """The headers of a file, and of the export ``job_id`` that it belongs to, if any."""
     return {
         "Content-Type": media_type,
         "Content-Disposition": content_disposition(filename),
@@ -119,9 +120,9 @@ def file_headers(filename: str, media_type: str, job_id: str | None = None) -> d
 
 
 class RequestIds:
-    """Pure ASGI: gives each request an id, answers with it, counts and logs it with one line when it is over.
+    """Pure ASGI middleware: gives each request an id, returns it, and counts and logs the request when it ends.
 
-    Nothing is buffered and no exception is caught, so that a broken stream still breaks the connection.
+    It buffers nothing and catches no exception, so that a broken stream still breaks the connection.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -138,7 +139,7 @@ class RequestIds:
         scope.setdefault("state", {}).update(request_id=name, trace_id=trace)
         logs.bind(request_id=name, trace_id=trace)
         began = time.monotonic()
-        status = 500  # what the server answers if the application does not
+        status = 500  # what the server sends if the application sends nothing
 
         async def sending(message: Message) -> None:
             nonlocal status
@@ -148,8 +149,8 @@ class RequestIds:
             await send(message)
 
         try:
-            if "\0" in scope["path"] or b"%00" in scope["query_string"]:  # no name or value of ours has one
-                detail = "A NUL character (%00) can be in no address and no parameter."
+            if "\0" in scope["path"] or b"%00" in scope["query_string"]:  # no valid value has one
+                detail = "An address or parameter cannot contain a NUL character (%00)."
                 await problem(Request(scope), 400, "bad_parameter", detail)(scope, receive, sending)
             else:
                 await self._app(scope, receive, sending)

@@ -1,4 +1,4 @@
-"""The API's description as one page of plain HTML: no script, nothing loaded from anywhere."""
+"""The OpenAPI document as one page of plain HTML, without scripts or external resources."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ pre { overflow-x: auto; padding: .75rem; background: #8882; border-radius: .25re
 
 
 def page(openapi: Mapping[str, Any]) -> tuple[str, str]:
-    """The page, and the text between its ``<style>`` tags."""
+    """The HTML of the page, and the text between its ``<style>`` tags."""
     info = openapi["info"]
     title = escape(f"{info['title']} {info['version']}")
     parts = [
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}: API</title>'
         f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{STYLE}</style>',
         f"<h1>{title}</h1><p>{escape(info.get('summary', ''))}</p>",
-        '<p>The same for machines: <a href="openapi.json">openapi.json</a></p><main>',
+        '<p>Machine-readable: <a href="openapi.json">openapi.json</a></p><main>',
     ]
     for tag, operations in _by_tag(openapi["paths"]).items():
         parts.append(f"<h2>{escape(tag)}</h2>")
@@ -39,11 +39,11 @@ def page(openapi: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def _by_tag(paths: Mapping[str, Any]) -> dict[str, list[tuple[str, str, Mapping[str, Any]]]]:
-    found: dict[str, list[tuple[str, str, Mapping[str, Any]]]] = {}
+    tagged: dict[str, list[tuple[str, str, Mapping[str, Any]]]] = {}
     for path, methods in paths.items():
         for method, operation in methods.items():
-            found.setdefault((operation.get("tags") or ["other"])[0], []).append((method, path, operation))
-    return found
+            tagged.setdefault((operation.get("tags") or ["other"])[0], []).append((method, path, operation))
+    return tagged
 
 
 def _operation(method: str, path: str, operation: Mapping[str, Any]) -> str:
@@ -60,8 +60,8 @@ def _operation(method: str, path: str, operation: Mapping[str, Any]) -> str:
 
 def _parameter(parameter: Mapping[str, Any]) -> str:
     kind = parameter.get("schema", {}).get("type", "")
-    words = [parameter["in"], kind, "required" if parameter.get("required") else ""]
-    about = ", ".join(word for word in words if word)
+    facts = [parameter["in"], kind, "required" if parameter.get("required") else ""]
+    about = ", ".join(fact for fact in facts if fact)
     return f"<li><code>{escape(parameter['name'])}</code> ({escape(about)}): {escape(parameter['description'])}</li>"
 
 
@@ -71,7 +71,7 @@ def _answer(status: str, answer: Mapping[str, Any]) -> str:
 
 
 def _content(content: Mapping[str, Any]) -> str:
-    """Media types, each with links to its schemas."""
+    """The media types, each with links to its schemas."""
     return ", ".join(" ".join([escape(kind), *_links(entry["schema"])]) for kind, entry in content.items())
 
 

@@ -1,8 +1,8 @@
-"""The border between asyncio and the synchronous stream: chunks are pulled in threads, and the generator is closed
-however the client leaves.
+"""The bridge from the synchronous stream to asyncio: chunks are pulled in threads, and the generator is always closed,
+however the client disconnects.
 
-Nothing here may be put behind a buffering middleware: a failure after the first byte must reach the server as an
-exception, which then breaks the connection without the final chunk, so that no client takes a part for the whole.
+No buffering middleware may wrap these responses: a failure after the first byte must reach the server as an exception.
+The server then breaks the connection without the final chunk, so that no client takes a partial file for a whole one.
 """
 
 from __future__ import annotations
@@ -33,16 +33,16 @@ from fluxport.stages import Chunks
 from fluxport.telemetry import metrics
 
 _END = memoryview(b"")
-SENT_BYTES = 64 << 10  # at a time, so that the time limit of a send is one of so many bytes
+SENT_BYTES = 64 << 10  # per send, so that the time limit of a send applies to a known number of bytes
 
 
 class StreamedFile(Response):
     """A response whose body is ``chunks``, pulled in ``threads``.
 
-    The first chunk that is not empty is pulled before the status is sent, so that a refusal is still a proper error
-    answer. A length is sent if ``headers`` have it, or if ``length`` knows it by then. ``reading`` is the export's, if
-    it is one: when its turn is, and when it was ended from outside. ``cancel`` makes a pull that waits on the source
-    come back; it is called when the client is gone.
+    The first non-empty chunk is pulled before the status is sent, so that an early error still gets a proper error
+    response. Content-Length comes from ``headers`` or from ``length``, which is called after that first pull. For an
+    export, ``reading`` holds its turn and is completed when the export is aborted from outside. ``cancel`` interrupts a
+    pull that waits on the source; it is called when the client has disconnected.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class StreamedFile(Response):
         length: Callable[[], int] | None = None,
     ) -> None:
         super().__init__(status_code=status, headers=headers)
-        if "Content-Length" not in headers:  # Starlette has put one of its own there
+        if "Content-Length" not in headers:  # Starlette has set its own
             del self.headers["content-length"]
         self._chunks = chunks
         self._threads = threads
@@ -87,13 +87,13 @@ class StreamedFile(Response):
             raise
         finally:
             gone.cancel()
-            # Shielded: a cancelled request must still end its query before anything else happens.
+            # Shielded: a cancelled request must still end its query first.
             if inspect.getgeneratorstate(self._chunks) != inspect.GEN_CLOSED:
                 await asyncio.shield(asyncio.get_running_loop().run_in_executor(self._threads, self._end))
 
     async def _send_all(self, send: Send, chunk: Any, gone: asyncio.Future[None]) -> None:
-        """The body, from ``chunk`` on."""
-        # So much goes out without a look at the client, as the server takes it at once; most answers are smaller.
+        """Send the body, from ``chunk`` on."""
+        # The first SENT_BYTES are sent without a timeout, as the server buffers them at once; most files are smaller.
         sent_bytes, ended = 0, None
         while chunk is not _END:
             for at in range(0, len(chunk), SENT_BYTES):
@@ -104,7 +104,7 @@ class StreamedFile(Response):
                 else:
                     ended = ended or self._ended()
                     await self._send(send, message, ended)
-                # The server drops what is meant for a client that has left.
+                # The server drops data for a client that has disconnected.
                 sent_bytes += 0 if gone.done() else len(piece)
                 if self._reading is not None:
                     self._reading.sent_bytes = sent_bytes
@@ -114,14 +114,14 @@ class StreamedFile(Response):
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     def _ended(self) -> asyncio.Future[None]:
-        """Done once the stream was ended from outside."""
+        """A future that is done once the stream was aborted from outside."""
         if self._reading is None:
             return asyncio.get_running_loop().create_future()
         return asyncio.wrap_future(self._reading.ended)
 
     def _end(self) -> None:
-        """Close the chunks. Those of an export that were not pulled yet are begun first, or its end would not be
-        recorded."""
+        """Close the chunks. If an export's generator has not started yet, start it first: closing an unstarted
+        generator runs none of its code, so the end would not be recorded."""
         if self._reading is not None and inspect.getgeneratorstate(self._chunks) == inspect.GEN_CREATED:
             self._cancel()
             with contextlib.suppress(FluxportError, StopIteration):
@@ -129,7 +129,7 @@ class StreamedFile(Response):
         self._chunks.close()
 
     async def _wait_for_turn(self, gone: asyncio.Future[None]) -> None:
-        """Without a thread, which those whose turn it is need. The pull that follows raises what went wrong."""
+        """Wait for the turn without occupying a thread, which running exports need. The next pull raises any error."""
         if self._reading is None or (turn := self._reading.enter()).done():
             return
         try:
@@ -141,7 +141,7 @@ class StreamedFile(Response):
             turn.cancel()
 
     async def _pull(self, gone: asyncio.Future[None]) -> Any:
-        """The next chunk or _END; Canceled once the client is gone, the query ended and the pull come back."""
+        """The next chunk or _END; Canceled if the client has disconnected, once the query and the pull have ended."""
         if self._after is not None:
             chunk, self._after = self._after, None
             return chunk
@@ -156,10 +156,11 @@ class StreamedFile(Response):
             if not pull.done():
                 self._cancel()
                 await asyncio.wait({pull})
-            pull.exception()  # has been looked at, or asyncio would log it where the client left at the same moment
+            pull.exception()  # retrieved, or asyncio would log it if the client disconnects at the same moment
 
     def _next(self) -> Any:
-        """The next chunk or _END. Behind a small one, but for the first, comes the end, which is taken along."""
+        """The next chunk or _END. A small chunk that is not the first is usually the last one: then also pull what
+        follows, which saves a switch of threads."""
         chunk = next(self._chunks, _END)
         if self._begun and 0 < len(chunk) < CHUNK_MIN_BYTES:
             self._after = next(self._chunks, _END)
@@ -167,7 +168,7 @@ class StreamedFile(Response):
         return chunk
 
     async def _send(self, send: Send, message: dict[str, Any], ended: asyncio.Future[None]) -> None:
-        """Give up after a while, or as soon as the stream was ended: the pull that follows raises why."""
+        """Send, but stop waiting after the time limit, or when the stream is aborted: the next pull raises why."""
         sending = asyncio.ensure_future(send(message))
         try:
             both: set[asyncio.Future[Any]] = {sending, ended}
@@ -176,7 +177,7 @@ class StreamedFile(Response):
                 sending.result()
             elif not ended.done():
                 raise Unavailable(
-                    f"The client took next to nothing for {self._send_timeout_s:g} s; the export was ended.",
+                    f"The client read almost nothing for {self._send_timeout_s:g} s; the export was aborted.",
                     code="client_stalled",
                 )
         finally:
@@ -184,7 +185,7 @@ class StreamedFile(Response):
 
 
 def _fail(chunks: Chunks, error: Unavailable) -> None:
-    """End the stream with what ended it, so that it is told of the export."""
+    """Throw the error into the stream, so that it is recorded as the export's."""
     with contextlib.suppress(Unavailable, StopIteration):
         chunks.throw(error)
 
@@ -198,11 +199,11 @@ _OLD_HOP = re.compile(r"(?:^|,)\s*(?:HTTP/)?(?:0\.9|1\.0)\s", re.IGNORECASE)
 
 
 def is_blind(request: Request) -> bool:
-    """Whether who asks takes the break of an answer without length for its end.
+    """Whether the client cannot tell a broken response without a length from a complete one.
 
-    HTTP/1.0 has no other end; a reset shows the difference to a client of ours, but HAProxy and Apache hand it on as a
-    proper end. What stands behind a proxy is known by ``Via``. PHP's own HTTP client speaks HTTP/1.1 and does not look
-    for the last chunk; it gives no name and wants the connection closed.
+    In HTTP/1.0 the end of the connection ends the body; our clients notice a reset, but HAProxy and Apache pass it on
+    as a normal end. ``Via`` shows the HTTP version behind a proxy. PHP's own HTTP client speaks HTTP/1.1 but does not
+    check for the last chunk; it is recognized by ``Connection: close`` without a ``User-Agent``.
     """
     headers = request.headers
     return (
@@ -215,18 +216,18 @@ def is_blind(request: Request) -> bool:
 async def streamed(
     exports: Exports, spec: ExportSpec, caller: Caller, request: Request, *, threads: Executor, send_timeout_s: float
 ) -> Response:
-    """A direct stream as the answer to ``request``. HEAD has everything checked and gets the headers of the file: no
-    export begins and no query runs."""
+    """A direct stream as the response to ``request``. HEAD runs all checks and returns the headers of the file: no
+    export starts and no query runs."""
     if is_head(request):
         export = (await run_in_threadpool(exports.allowed, spec, caller)).open("not-begun")
         return HeadersOnly(file_headers(export.filename, export.media_type))
-    made = await run_in_threadpool(exports.stream, spec, caller, whole=is_blind(request))
+    stream = await run_in_threadpool(exports.stream, spec, caller, whole=is_blind(request))
     return StreamedFile(
-        made.chunks,
-        headers=file_headers(made.export.filename, made.export.media_type, made.record.id),
+        stream.chunks,
+        headers=file_headers(stream.export.filename, stream.export.media_type, stream.record.id),
         threads=threads,
-        cancel=made.gone,
+        cancel=stream.gone,
         send_timeout_s=send_timeout_s,
-        reading=made.reading,
-        length=made.length,
+        reading=stream.reading,
+        length=stream.length,
     )

@@ -1,4 +1,4 @@
-"""Who is calling: a bearer key, a signature over the bytes as they came, or the session of a page."""
+"""Authentication: a bearer key, a signature over the raw bytes of the request, or the session of a browser."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from fluxport.errors import LimitExceeded, Unauthorized
 from fluxport.http.answers import request_id, trace_id
 from fluxport.http.cookies import SAFE, Cookies, check_same_origin
 
-STRANGER = "anonymous"  # whose exports they are that nobody proved to have asked for
-NEW: tuple[Version, ...] = ("v2",)  # version 1 opens the old doors alone
+ANONYMOUS = "anonymous"  # the owner of exports that were requested without credentials
+NEW: tuple[Version, ...] = ("v2",)  # only FluxQuery's API accepts version 1
 
 
 class Callers:
-    """Everybody who may call: keys that sign, keys that are shown, sessions; and how often each may."""
+    """Authenticates requests by signing keys, bearer keys and sessions, and limits the rate of each caller."""
 
     def __init__(
         self,
@@ -48,14 +48,14 @@ class Callers:
         self._clock = clock
 
     def probe(self) -> None:
-        """Unavailable if no signed request can be let in now."""
+        """Unavailable if signed requests cannot be accepted now."""
         self._replays.probe()
 
     async def verified(
         self, request: Request, accept: Collection[Version] = NEW, *, body_max_bytes: int | None = None
     ) -> tuple[Caller, bytes]:
-        """The caller and the body. Unauthorized; Forbidden for a session used by a foreign page; TooMany; LimitExceeded
-        before a large body is read whole. What proves itself without the body is checked before one is read."""
+        """The caller and the body. Unauthorized; Forbidden if a foreign page uses a session; TooMany; LimitExceeded
+        before a large body is read whole. Bearer keys and sessions are checked before the body is read."""
         if request.headers.getlist("authorization"):
             caller = await run_in_threadpool(self._by_key, request)
             body = await self.body(request, body_max_bytes)
@@ -70,17 +70,17 @@ class Callers:
 
     @staticmethod
     def proves(request: Request) -> bool:
-        """Whether the caller sends a key or a signature, whatever it is worth."""
+        """Whether the request has a key or a signature, valid or not."""
         return "authorization" in request.headers or is_signed(request.scope["headers"])
 
     def has_credentials(self, request: Request) -> bool:
-        """Whether anything came by which a caller could be known, whatever it is worth."""
+        """Whether the request has credentials of any kind, valid or not."""
         return self.proves(request) or self.cookies.session(request) is not None
 
-    def stranger(self, request: Request, scopes: frozenset[str]) -> Caller:
-        """Somebody who proves nothing, where a door is open to such; TooMany as for everybody else, by address."""
+    def anonymous(self, request: Request, scopes: frozenset[str]) -> Caller:
+        """A caller without credentials, for APIs that admit one; TooMany as for others, but by address."""
         self.rate.take(f"address {address_of(request)}")
-        return came(request, Caller(STRANGER, scopes=scopes))
+        return with_request(request, Caller(ANONYMOUS, scopes=scopes))
 
     async def body(self, request: Request, most_bytes: int | None = None) -> bytes:
         most_bytes = self._body_max_bytes if most_bytes is None else most_bytes
@@ -95,7 +95,7 @@ class Callers:
         key = self.keys.bearer(request.headers.getlist("authorization"))
         if key is None:
             raise _unauthorized()
-        return came(request, Caller.of_key(key))
+        return with_request(request, Caller.of_key(key))
 
     def _by_signature(self, request: Request, body: bytes, accept: Collection[Version]) -> Caller:
         scope = request.scope
@@ -105,7 +105,7 @@ class Callers:
         now = self._clock()
         signed = verify(self._signing, request.method, target, scope["headers"], body, now, accept)
         self._replays.use(signed, now)
-        return came(request, Caller.of_key(self._signing[signed.key_id]))
+        return with_request(request, Caller.of_key(self._signing[signed.key_id]))
 
     def _by_session(self, request: Request) -> Caller:
         token = self.cookies.session(request)
@@ -114,21 +114,21 @@ class Callers:
             raise _unauthorized()
         if request.method not in SAFE:
             check_same_origin(request)
-        return came(request, Caller(user.name, scopes=user.scopes, person=True))
+        return with_request(request, Caller(user.name, scopes=user.scopes, person=True))
 
 
 def address_of(request: Request) -> str:
     return request.client.host if request.client else ""
 
 
-def came(request: Request, caller: Caller) -> Caller:
-    """The caller with where and under which ids the request came."""
+def with_request(request: Request, caller: Caller) -> Caller:
+    """The caller with the address, the request id and the trace id of its request."""
     return replace(caller, address=address_of(request), request_id=request_id(request), trace_id=trace_id(request))
 
 
 def _unauthorized() -> Unauthorized:
-    """The same for everything that is wrong with a key or a session, and for nothing at all."""
+    """One message for every invalid key or session and for missing credentials, so that it reveals nothing."""
     return Unauthorized(
-        "This needs a key as 'Authorization: Bearer ...', a signature or a session, and what came is none that is "
-        "valid now: check it, or sign in again."
+        "The request needs a valid key as 'Authorization: Bearer ...', a signature or a session: check the "
+        "credentials, or sign in again."
     )

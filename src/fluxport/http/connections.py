@@ -1,5 +1,5 @@
-"""The protocol of one HTTP connection: uvicorn's over h11, with bounds on what a client may hold without asking for
-anything, and no request that two servers could read differently."""
+"""The protocol of one HTTP connection: uvicorn's over h11, with limits on idle and slow connections, and without
+requests that two servers could frame differently (request smuggling)."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ log = logging.getLogger("fluxport.http")
 
 @dataclass(frozen=True)
 class ConnectionLimits:
-    """``header_s`` is what the head of a request may take, and what its body may pause; ``per_address`` is how many
-    connections one address may hold, a trusted proxy aside."""
+    """``header_s`` limits the time for the head of a request and each pause in its body; ``per_address`` limits the
+    connections of one address other than a trusted proxy."""
 
     header_s: float = 10.0
     per_address: int = 512
@@ -29,18 +29,18 @@ class ConnectionLimits:
 
 
 def protocol(limits: ConnectionLimits) -> Callable[..., asyncio.Protocol]:
-    """What uvicorn makes a protocol of, for each connection."""
+    """The factory from which uvicorn creates a protocol for each connection."""
     held: Counter[str] = Counter()
 
-    def made(**given: Any) -> BoundedProtocol:
+    def create(**given: Any) -> BoundedProtocol:
         return BoundedProtocol(limits, held, **given)
 
-    return made
+    return create
 
 
 class BoundedProtocol(H11Protocol):
-    """Closes the connection when the client is late, and at once when its address holds too many. ``held`` counts
-    connections by address, for all of them."""
+    """Closes a connection whose client is too slow, or whose address has too many. ``held`` counts connections by
+    address; all protocols share it."""
 
     def __init__(self, limits: ConnectionLimits, held: Counter[str], **given: Any) -> None:
         super().__init__(**given)
@@ -51,14 +51,14 @@ class BoundedProtocol(H11Protocol):
         self._from = ""
         self._late: asyncio.TimerHandle | None = None
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
         super().connection_made(transport)
         peer = self.client[0] if self.client else ""
         if not self._limits.proxies.trusts(address(peer)):
             self._from = neighbourhood(peer)
             self._held[self._from] += 1
             if self._held[self._from] > self._limits.per_address:
-                log.info("a connection too many of one address was closed")
+                log.info("closed a connection: its address has too many")
                 transport.abort()
                 return
         self._wait()
@@ -90,7 +90,7 @@ class BoundedProtocol(H11Protocol):
     def _end(self) -> None:
         self._late = None
         if self.conn.their_state is h11.SEND_BODY and self.flow.read_paused:
-            self._wait()  # it is we who do not read
+            self._wait()  # the server has paused reading, so the client is not to blame
         elif self.conn.their_state in (h11.IDLE, h11.SEND_BODY):
             self.transport.close()
 
@@ -100,7 +100,7 @@ class _Connection(h11.Connection):
         event = super().next_event()
         if isinstance(event, h11.Request):
             framing = {name for name, _ in event.headers} & {b"content-length", b"transfer-encoding"}
-            # RFC 9112, 6.1: a proxy before us may have read the other one of the two, or none of them in HTTP/1.0.
+            # RFC 9112, 6.1: a proxy in front may have used the other of the two, or in HTTP/1.0 neither.
             if len(framing) == 2 or (b"transfer-encoding" in framing and event.http_version < b"1.1"):
-                raise h11.RemoteProtocolError("a body of two lengths")
+                raise h11.RemoteProtocolError("ambiguous body length")
         return event

@@ -1,4 +1,4 @@
-"""The session's cookie, and whether a request that came with it was meant by the page it belongs to."""
+"""The session cookie, and the same-origin check of requests that carry it."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 
 @dataclass(frozen=True)
 class Cookies:
-    """``https`` if browsers reach the service over TLS even where this process does not see it."""
+    """``https``: whether browsers reach the service over TLS even if this process sees plain HTTP, behind a proxy."""
 
     https: bool = False
 
     def session(self, request: Request) -> str | None:
         return request.cookies.get(self._name(request))
 
-    def keep(self, request: Request, response: Response, token: str) -> None:
+    def set(self, request: Request, response: Response, token: str) -> None:
         response.set_cookie(
             self._name(request),
             token,
@@ -34,7 +34,7 @@ class Cookies:
             samesite="strict",
         )
 
-    def forget(self, request: Request, response: Response) -> None:
+    def delete(self, request: Request, response: Response) -> None:
         response.delete_cookie(
             self._name(request), path="/", secure=self._secure(request), httponly=True, samesite="strict"
         )
@@ -43,12 +43,12 @@ class Cookies:
         return self.https or request.url.scheme == "https"
 
     def _name(self, request: Request) -> str:
-        # A browser takes a name with this prefix from this very host over TLS alone, so no other host can plant one.
+        # Browsers accept this prefix only over TLS and from this very host, so no other host can set such a cookie.
         return "__Host-fluxport" if self._secure(request) else "fluxport"
 
 
 def check_same_origin(request: Request) -> None:
-    """Forbidden unless the browser, or a header that no other site's page can add, says that it was our own page."""
+    """Forbidden unless the browser's headers, or a header that no other site's page can add, show our own page."""
     headers = request.headers
     if (site := headers.get("sec-fetch-site")) is not None:
         ours = site == "same-origin"

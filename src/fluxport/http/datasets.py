@@ -1,4 +1,4 @@
-"""What can be exported, and a look at the first rows: ``/v1/datasets``, ``/v1/connections`` and ``/v1/preview``."""
+"""Datasets, connections and the preview of an export: ``/v1/datasets``, ``/v1/connections`` and ``/v1/preview``."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ def router(exports: Exports, callers: Callers, *, threads: Executor) -> Router:
     )
     async def datasets(request: Request) -> Response:
         caller, _ = await callers.verified(request)
-        found = [d.describe() for name, d in exports.datasets.items() if allows(caller.scopes, f"dataset:{name}")]
-        return JSONResponse({"data": found}, headers=NO_STORE)
+        data = [d.describe() for name, d in exports.datasets.items() if allows(caller.scopes, f"dataset:{name}")]
+        return JSONResponse({"data": data}, headers=NO_STORE)
 
     @routes.get(
         "/datasets/{name}", operation_id="get_dataset", summary="One dataset: columns and filters with their types"
     )
     async def dataset(request: Request, name: str) -> Response:
         caller, _ = await callers.verified(request)
-        found = exports.datasets.get(name)
-        if found is None or not allows(caller.scopes, f"dataset:{name}"):
+        declared = exports.datasets.get(name)
+        if declared is None or not allows(caller.scopes, f"dataset:{name}"):
             raise NotFound("There is no such dataset.", code="no_such_dataset")
-        return JSONResponse(found.describe(), headers=NO_STORE)
+        return JSONResponse(declared.describe(), headers=NO_STORE)
 
     @routes.get(
         "/connections",
@@ -50,18 +50,18 @@ def router(exports: Exports, callers: Callers, *, threads: Executor) -> Router:
     )
     async def connections(request: Request) -> Response:
         caller, _ = await callers.verified(request)
-        found = [
+        data = [
             {"name": name, "kind": scheme_of(connection.url)}
             for name, connection in exports.connections.items()
             if connection.guard is not None and allows(caller.scopes, f"sql:{name}")
         ]
-        return JSONResponse({"data": found}, headers=NO_STORE)
+        return JSONResponse({"data": data}, headers=NO_STORE)
 
     @routes.post("/preview", operation_id="preview_export", summary="The first 50 rows of an export as JSON")
     async def preview(request: Request) -> Response:
         caller, body = await callers.verified(request)
         spec = ExportSpec.from_json(read_json(body))
-        # A query may take long: not in the few threads that every other request needs.
+        # A query may take long, so it must not occupy the few threads that every other request needs.
         shown = await asyncio.get_running_loop().run_in_executor(threads, exports.preview, spec, caller)
         columns = json.dumps([{"name": name, "type": kind, "key": key} for name, kind, key in shown.columns])
         text = f'{{"columns": {columns}, "truncated": {json.dumps(shown.truncated)}, "rows": {shown.rows}}}'

@@ -37,25 +37,25 @@ def router(exports: Exports, callers: Callers, links: Links, files: Files) -> Ro
     )
     async def link(request: Request, export_id: str) -> Response:
         caller, body = await callers.verified(request)
-        asked = read_json(body) if body else {}
+        options = read_json(body) if body else {}
         if (
-            not isinstance(asked, dict)
-            or set(asked) - {"one_time"}
-            or not isinstance(asked.get("one_time", False), bool)
+            not isinstance(options, dict)
+            or set(options) - {"one_time"}
+            or not isinstance(options.get("one_time", False), bool)
         ):
             raise Refused('The body is empty or {"one_time": true}.', code="bad_body")
         record = await run_in_threadpool(store.get, export_id, caller)
-        made = links.make(record, str(request.base_url), store.clock(), one_time=asked.get("one_time", False))
-        if made is None:
-            file_of(record)
-        return JSONResponse(made, 201, NO_STORE)
+        new_link = links.make(record, str(request.base_url), store.clock(), one_time=options.get("one_time", False))
+        if new_link is None:
+            file_of(record)  # raises why there is no file
+        return JSONResponse(new_link, 201, NO_STORE)
 
-    async def found(export_id: str, token: str) -> tuple[Record, str]:
-        """The export that ``token`` is for, and the token's purpose; Gone if it was for once and has been used."""
+    async def checked(export_id: str, token: str) -> tuple[Record, str]:
+        """The export that ``token`` is for, and the token's purpose; Gone for a one-time token that has been used."""
         try:
             record = await run_in_threadpool(store.get, export_id)
         except NotFound:
-            # Whoever holds no link does not learn which exports there are.
+            # Callers without a valid link must not learn which exports exist.
             check_download_token(links.secret, token, export_id, "", store.clock())
             raise
         name = record.result.filename if record.result else ""
@@ -69,10 +69,10 @@ def router(exports: Exports, callers: Callers, links: Links, files: Files) -> Ro
         return watched(files.answer(record, request), exports, record, address_of(request), once=once)
 
     @routes.get(
-        "/exports/{export_id}/file", operation_id="download_file", summary="The file, for whoever holds a link to it"
+        "/exports/{export_id}/file", operation_id="download_file", summary="The file, for holders of a link to it"
     )
     async def file(request: Request, export_id: str, token: str = "") -> Response:
-        record, purpose = await found(export_id, token)
+        record, purpose = await checked(export_id, token)
         answer = sending(request, record, purpose, token)
         if purpose == "once" and wants_page(request):
             return redeem.page(file_of(record))
@@ -81,17 +81,17 @@ def router(exports: Exports, callers: Callers, links: Links, files: Files) -> Ro
     @routes.post(
         "/exports/{export_id}/file",
         operation_id="redeem_link",
-        summary="The same; redeems a one-time link that a person opened",
+        summary="The file; redeems a one-time link that was opened in a browser",
     )
     async def redeemed(request: Request, export_id: str, token: str = "") -> Response:
-        record, purpose = await found(export_id, token)
+        record, purpose = await checked(export_id, token)
         return sending(request, record, purpose, token)
 
     return routes
 
 
 def wants_page(request: Request) -> bool:
-    """Whether a person's browser asks, or something that passes for one: such as a mail scanner that opens links."""
+    """Whether the request comes from a browser, or from a program that acts as one: a mail scanner that opens links."""
     return "text/html" in request.headers.get("accept", "").lower()
 
 
@@ -100,15 +100,15 @@ def _digest(token: str) -> str:
 
 
 class Sending:
-    """An answer on its way: what it carries, and how many bytes of it have been sent to a client that was there."""
+    """A response in progress: what it carries, and how many bytes of it were sent to a connected client."""
 
     def __init__(self, method: str, start: Message) -> None:
         headers = dict(start["headers"])
         length = headers.get(b"content-length")
         self.range: str | None = headers.get(b"content-range", b"").decode().removeprefix("bytes ") or None
-        self.length = None if length is None else int(length)  # of the body, where it is known beforehand
+        self.length = None if length is None else int(length)  # of the body, if known in advance
         self.bytes = 0
-        self.whole = False  # whether that is all of the body
+        self.whole = False  # whether the whole body was sent
         self._status = start["status"]
         self.counts = method in ("GET", "POST") and self._status in (200, 206)
 
@@ -118,19 +118,19 @@ class Sending:
 
     @property
     def fetched(self) -> bool:
-        """Whether the file's last byte is among them: of all of it, or of a range to its end."""
+        """Whether the file's last byte was sent: the whole file, or a range that reaches its end."""
         if not self.whole or self._status == 200:
             return self.whole
-        found = re.fullmatch(r"\d+-(\d+)/(\d+)", self.range or "")
-        return found is not None and int(found[1]) + 1 == int(found[2])
+        match = re.fullmatch(r"\d+-(\d+)/(\d+)", self.range or "")
+        return match is not None and int(match[1]) + 1 == int(match[2])
 
 
 Note: TypeAlias = Callable[[Sending], object]
 
 
 class Watched(Response):
-    """An answer that carries a file: ``begun`` is called before its first byte leaves, and may refuse it by an error,
-    ``ended`` when no more will, however that came."""
+    """A response that carries a file. ``begun`` is called before the first byte is sent and may refuse the response by
+    raising; ``ended`` is called when no more bytes will be sent, for whatever reason."""
 
     def __init__(self, answer: Response, begun: Note, ended: Note) -> None:
         super().__init__()
@@ -140,41 +140,46 @@ class Watched(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         gone = asyncio.ensure_future(disconnect(receive))
-        found: Sending | None = None
+        current: Sending | None = None
 
         async def sending(message: Message) -> None:
-            nonlocal found
+            nonlocal current
             if message["type"] == "http.response.start":
                 starting = Sending(scope["method"], message)
                 if starting.counts:
                     await run_in_threadpool(self._begun, starting)
-                    found = starting
+                    current = starting
             await send(message)
-            # The server waits until it can write, drops what is meant for a client that has left meanwhile, and says so
-            # only by its own message. That is looked at right behind each piece: behind the empty message that follows
-            # the last byte, a quick client that has everything may have left too.
-            if found is not None and message["type"] == "http.response.body" and not found.whole and not gone.done():
-                found.took(message)
+            # send() waits until it can write, and silently drops data for a client that has disconnected meanwhile;
+            # only http.disconnect reports that. Check after each message with data, not after the empty last one: by
+            # then a fast client that has received everything may have disconnected.
+            if (
+                current is not None
+                and message["type"] == "http.response.body"
+                and not current.whole
+                and not gone.done()
+            ):
+                current.took(message)
 
         try:
             await self._answer(scope, receive, sending)
         except Canceled:
-            if found is None or not found.whole:
+            if current is None or not current.whole:
                 raise
         finally:
             gone.cancel()
-            if found is not None:
-                # Shielded: a request that is cancelled has sent what it has sent.
-                await asyncio.shield(run_in_threadpool(self._ended, found))
+            if current is not None:
+                # Shielded: the audit records the bytes that were sent even if the request is cancelled.
+                await asyncio.shield(run_in_threadpool(self._ended, current))
 
 
 def watched(answer: Response, exports: Exports, record: Record, address: str, *, once: str | None = None) -> Watched:
-    """The answer with its lines in the audit: one before the first byte, one with the bytes that were sent.
+    """The response with two audit entries: one before the first byte, one at the end with the bytes that were sent.
 
-    ``once`` is the digest of a token that is used up when the file's last byte has been sent.
+    ``once`` is the digest of a one-time token, which is marked as used when the file's last byte has been sent.
     """
     store = exports.store
-    name = secrets.token_hex(8)  # which beginning belongs to which end
+    name = secrets.token_hex(8)  # joins the entry of the start to that of the end
 
     def begun(sending: Sending) -> None:
         store.note_download(record, "begun", address, transfer=name, range=sending.range, length=sending.length)

@@ -1,4 +1,4 @@
-"""A server that ends in two steps: it first refuses new work while it still answers, then closes."""
+"""A server that shuts down in two steps: it drains, still answering but refusing new work, and then closes."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ LOOK_EVERY_S = 0.1
 
 
 class DrainingServer(uvicorn.Server):
-    """From the signal on, new exports and ``/health/ready`` are answered 503 and what streams goes on; once nothing
-    streams, or after ``grace_s``, the server closes its socket and ends. A second signal ends it at once.
+    """After the first signal, new exports and ``/health/ready`` get 503 and running streams continue; once none is
+    left, or after ``grace_s``, the server closes its socket and ends. A second signal ends it at once.
 
-    ``drained`` is called at the first signal, ``hurried`` at each that follows."""
+    ``drained`` is called at the first signal, ``hurried`` at each further one."""
 
     def __init__(
         self,
@@ -37,14 +37,14 @@ class DrainingServer(uvicorn.Server):
         self._until: float | None = None
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """What a signal does."""
+        """Uvicorn's signal handler."""
         if self.should_exit:
             self.force_exit = True
             self._hurried()
         super().handle_exit(sig, frame)
 
     def left_s(self, most_s: float) -> float:
-        """What is left of the grace, a moment at least."""
+        """What is left of the grace period, at least LOOK_EVERY_S."""
         until = time.monotonic() if self._until is None else self._until
         return max(LOOK_EVERY_S, min(most_s, until - time.monotonic()))
 
@@ -54,8 +54,8 @@ class DrainingServer(uvicorn.Server):
         self._drained()
         while self._exports.streaming and time.monotonic() < self._until and not self.force_exit:
             await asyncio.sleep(LOOK_EVERY_S)
-        # Ended here, as a task that the server cancels looks like a client that left.
+        # Streams are aborted here: a task that the server cancels would look like a client that disconnected.
         await asyncio.to_thread(self._exports.close)
-        # What is left of the grace is for answers that are not streams: files on their way, events.
+        # The rest of the grace period is for other responses: stored files and events.
         self.config.timeout_graceful_shutdown = max(1, round(self._until - time.monotonic()))
         await super().shutdown(sockets)

@@ -1,4 +1,4 @@
-"""What happens to an export, as server-sent events."""
+"""The events of an export, as server-sent events."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ COMMENT_EVERY_S = 15.0
 
 
 async def event_lines(watch: Watch, export_id: str, seq: int) -> AsyncIterator[str]:
-    """Events after ``seq`` as they come, to the last one; a comment now and then keeps proxies awake. When the service
-    ends they end early, and the client goes on elsewhere after the last that it has."""
+    """The events after ``seq`` as they occur, up to the last one; periodic comments prevent proxies from timing out.
+    When the service shuts down the stream ends early, and the client continues elsewhere with ``Last-Event-ID``."""
     try:
         news = await run_in_threadpool(watch.now, export_id, seq)
     except Unavailable:
-        news = News([], False)  # they come once the database is back
+        news = News([], False)  # they follow once the database is reachable again
     while True:
         for event in news.events:
             seq = event.seq

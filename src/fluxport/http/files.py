@@ -1,5 +1,5 @@
-"""Stored files as answers, from whichever store they rest in: whole or one range of bytes, with everything that proves
-them (RFC 9110, 9530)."""
+"""Stored files as responses, from any sink: whole or one byte range, with their validators and digests (RFC 9110,
+9530)."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from fluxport.stages import Chunks, Sink
 
 @dataclass(frozen=True)
 class Files:
-    """What sends them: the stores, the spool for those who need a length, and the threads in which they are read."""
+    """What responses with files share: sinks, the spool for clients that need a length, and threads for reading."""
 
     stores: Mapping[str, Sink]
     spool: Spool
@@ -33,8 +33,8 @@ class Files:
     send_timeout_s: float
 
     def answer(self, record: Record, request: Request) -> Response:
-        """The export's file, or the range of it that is asked for; Conflict or Gone without one. Of several files that
-        which ``part`` in the query numbers, else all in a ZIP that is made meanwhile."""
+        """The export's file or the requested range of it; Conflict or Gone if there is none. For an export of several
+        files, the one that ``part`` in the query numbers, else all of them as a ZIP that is built while it is sent."""
         result = file_of(record)
         number = request.query_params.get("part")
         if number is None:
@@ -52,17 +52,17 @@ class Files:
             "Repr-Digest": f"sha-256=:{digest}:",
             "Accept-Ranges": "bytes",
         }
-        found = None
+        span = None
         if "range" in request.headers and request.headers.get("if-range", etag) == etag:
-            found = byte_range(request.headers["range"], size)
-        start, end = found or (0, size)
-        if found is not None:
+            span = byte_range(request.headers["range"], size)
+        start, end = span or (0, size)
+        if span is not None:
             if start >= end:
                 return Response(status_code=416, headers=headers | {"Content-Range": f"bytes */{size}"})
             headers["Content-Range"] = f"bytes {start}-{end - 1}/{size}"
         headers["Content-Length"] = str(end - start)
         sink = self.stores[record.spec.store]
-        status = 200 if found is None else 206
+        status = 200 if span is None else 206
         return self._sent(lambda: sink.open(_location(file), start, end), headers, request, status)
 
     def _zip(self, record: Record, result: Result, request: Request) -> Response:
@@ -101,27 +101,27 @@ class Files:
 _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})", re.ASCII)
 
 
-def byte_range(wanted: str, size: int) -> tuple[int, int] | None:
-    """Start and end (not included) of the one range that ``Range`` names, empty where the file has nothing of it; None
-    for what is no single range and may be answered with the whole file (RFC 9110, 14.2)."""
-    found = _RANGE.fullmatch(wanted.strip())
-    if found is None or found[1] == found[2] == "":
+def byte_range(header: str, size: int) -> tuple[int, int] | None:
+    """Start and end (exclusive) of the one range in the ``Range`` header, empty if it lies beyond the file; None if the
+    header is not a single range, in which case the response may be the whole file (RFC 9110, 14.2)."""
+    match = _RANGE.fullmatch(header.strip())
+    if match is None or match[1] == match[2] == "":
         return None
-    if found[1] == "":
-        return max(size - int(found[2]), 0), size
-    start, last = int(found[1]), int(found[2] or size)
+    if match[1] == "":
+        return max(size - int(match[2]), 0), size
+    start, last = int(match[1]), int(match[2] or size)
     if last < start:
-        return None if found[2] else (size, size)
+        return None if match[2] else (size, size)
     return start, min(last + 1, size)
 
 
 def _location(file: StoredFile) -> str:
-    assert file.location is not None  # it is stored
+    assert file.location is not None  # a stored file has one
     return file.location
 
 
 def file_of(record: Record) -> Result:
-    """What is known of the export's file; Conflict or Gone without one."""
+    """The result of an export whose file is stored; Conflict or Gone if there is no file."""
     if record.status == "completed" and record.result is not None and record.result.location is not None:
         return record.result
     if record.status == "expired":

@@ -1,4 +1,4 @@
-"""FluxQuery's door: ``POST /export`` and ``GET /jobs``, as its clients know them."""
+"""FluxQuery's API, compatible with its clients: ``POST /export`` and ``GET /jobs``."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from fluxport.jobs.view import job_json
 from fluxport.spec import ExportSpec
 from fluxport.strict_json import read_json
 
-OLD_FORMATS = {"json": "jsonl"}  # what its clients call by another name; the others are those of the table
+OLD_FORMATS = {"json": "jsonl"}  # formats whose name differs from the one in the table
 BOTH: tuple[Version, ...] = ("v1", "v2")
-STATUS_WORDS: dict[Status, str] = {
+STATUS_NAMES: dict[Status, str] = {
     "queued": "PENDING",
     "running": "PROCESSING",
     "completed": "COMPLETED",
@@ -33,7 +33,7 @@ STATUS_WORDS: dict[Status, str] = {
     "canceled": "FAILED",
     "expired": "COMPLETED",
 }
-# One address, no display name, nothing that could start a second header or a second recipient.
+# One address without a display name, and no character that could start a second header or recipient.
 _EMAIL = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9](?:[A-Za-z0-9.-]{0,250}[A-Za-z0-9])?")
 
 
@@ -45,28 +45,27 @@ def router(exports: Exports, callers: Callers, links: Links, *, compression: str
         caller, body = await callers.verified(request, BOTH)
         spec, email = read_request(read_json(body), compression)
         notify = {"email": [email]} if email else {}
-        asked = ExportRequest(spec, notify)
-        record, _ = await run_in_threadpool(exports.submit, asked, caller, door="fluxquery")
+        record, _ = await run_in_threadpool(exports.submit, ExportRequest(spec, notify), caller, door="fluxquery")
         return JSONResponse({"job_id": record.id}, 202)
 
-    @routes.get("/jobs", operation_id="fluxquery_job", summary="The status word; to a signed request, everything")
+    @routes.get("/jobs", operation_id="fluxquery_job", summary="The status; for a signed request, all details")
     async def jobs(request: Request, id: str = "") -> Response:
         if not id:
             raise Refused("Add the job's id: /jobs?id=<job_id>.", code="no_id")
         headers = {"Cache-Control": "no-store"}
         if not callers.proves(request):
             record = await run_in_threadpool(exports.store.get, id)
-            return JSONResponse({"status": STATUS_WORDS[record.status]}, headers=headers)
+            return JSONResponse({"status": STATUS_NAMES[record.status]}, headers=headers)
         caller, _ = await callers.verified(request, BOTH)
         record = await run_in_threadpool(exports.store.get, id, caller)
-        told = await run_in_threadpool(everything, record, links, str(request.base_url), exports.store.clock())
-        return JSONResponse(told, headers=headers)
+        details = await run_in_threadpool(job_details, record, links, str(request.base_url), exports.store.clock())
+        return JSONResponse(details, headers=headers)
 
     return routes
 
 
 def read_request(body: Any, compression: str) -> tuple[ExportSpec, str | None]:
-    """The old body ``{"query", "email", "format"}``; Refused (400) with what is wrong with it."""
+    """The export and the mail address of the body ``{"query", "email", "format"}``; Refused (400) if it is invalid."""
     if not isinstance(body, dict):
         raise Refused('The body must be a JSON object such as {"query": "SELECT ..."}.', code="bad_body")
     query, email, name = body.get("query"), body.get("email") or None, body.get("format") or ExportSpec.format
@@ -82,17 +81,18 @@ def read_request(body: Any, compression: str) -> tuple[ExportSpec, str | None]:
     return ExportSpec(query=query, format=form, compression=compression), email
 
 
-def everything(record: Record, links: Links, base: str, now: float) -> dict[str, Any]:
-    told = job_json(record, links.make(record, base, now, lasting=True))
-    file = told["files"][0] if told["files"] else {}
+def job_details(record: Record, links: Links, base: str, now: float) -> dict[str, Any]:
+    """What a signed request reads of a job."""
+    job = job_json(record, links.make(record, base, now, lasting=True))
+    file = job["files"][0] if job["files"] else {}
     return {
-        "status": STATUS_WORDS[record.status],
+        "status": STATUS_NAMES[record.status],
         "job_id": record.id,
-        "rows": told["rows"],
-        "bytes": told["bytes"],
+        "rows": job["rows"],
+        "bytes": job["bytes"],
         "sha256": file.get("sha256"),
         "filename": file.get("name"),
-        "download_url": told["download"]["url"] if told["download"] else None,
-        "error": told["error"]["message"] if told["error"] else None,
-        "error_code": told["error"]["code"] if told["error"] else None,
-    } | {key: told[key] for key in ("columns", "warnings", "created_at", "started_at", "finished_at", "expires_at")}
+        "download_url": job["download"]["url"] if job["download"] else None,
+        "error": job["error"]["message"] if job["error"] else None,
+        "error_code": job["error"]["code"] if job["error"] else None,
+    } | {key: job[key] for key in ("columns", "warnings", "created_at", "started_at", "finished_at", "expires_at")}

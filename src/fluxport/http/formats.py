@@ -1,4 +1,4 @@
-"""What files can be: ``/v1/formats``, made from the tables of formats and compressions."""
+"""``/v1/formats``: the tables of formats and compressions."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def router(callers: Callers) -> Router:
 
 
 def _tables() -> dict[str, Any]:
-    """What the rows say; no format of ours is imported for it, which would take the memory of an export."""
+    """The rows of both tables. It imports no built-in format, which would take as much memory as an export."""
     return {
         "data": [_described(name) for name in FORMATS],
         "compressions": [
@@ -63,10 +63,10 @@ def _described(name: str) -> dict[str, Any]:
 
 
 def _with_options(name: str) -> dict[str, Any]:
-    found = FORMATS.find(name)
-    if found is None:
+    canonical = FORMATS.find(name)
+    if canonical is None:
         raise NotFound("There is no such format.", code="no_such_format")
-    known = options_class(found)
-    return _described(found) | {
-        "options": {field.name: json_schema(known, field) for field in dataclasses.fields(known)}
+    options = options_class(canonical)
+    return _described(canonical) | {
+        "options": {field.name: json_schema(options, field) for field in dataclasses.fields(options)}
     }

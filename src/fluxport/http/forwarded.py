@@ -1,4 +1,4 @@
-"""Pure ASGI: where a request came from, as far as trusted proxies say so, before anything looks at its address."""
+"""Pure ASGI middleware: the client's address and scheme as trusted proxies report them, set before any handler runs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ SCHEMES = ("http", "https")
 
 
 class Origins:
-    """Puts the address and the scheme of the client that the proxies served in place of those of the last proxy."""
+    """Replaces the address and the scheme of the last proxy with those of the client that the proxies serve."""
 
     def __init__(self, app: ASGIApp, proxies: Proxies) -> None:
         self._app = app

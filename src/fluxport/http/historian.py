@@ -1,4 +1,4 @@
-"""Sensors: the Historian's door, ``/api/v1``, as its dashboards know it, and the native one, ``/v1/sensors``."""
+"""Sensors: the Historian's API, ``/api/v1``, compatible with its dashboards, and the native ``/v1/sensors``."""
 
 from __future__ import annotations
 
@@ -38,21 +38,21 @@ POINTS_MOST = 20_000
 PAGE_MAX = 1000
 TEXT_MAX = 200
 READER = frozenset({"series"})
-# In the query of an export, beside the keys of a source.
+# Format options that the query of an export accepts, beside the keys of a source.
 OPTIONS = ("profile", "timezone", "locale")
 
 
 @dataclass(frozen=True)
 class HistorianOptions:
-    """``open_to``: who may read sensors without a key: callers on this machine, everybody, nobody."""
+    """``open_to``: who may read sensors without a key: callers on this machine, everybody, or no one."""
 
     open_to: Literal["local", "on", "off"] = "off"
     body_max_bytes: int = 16 << 20
 
 
 @dataclass(frozen=True)
-class Door:
-    """What the routes share."""
+class SensorApi:
+    """What the routes of both APIs share: authentication and access to the sensor store."""
 
     exports: Exports
     callers: Callers
@@ -60,33 +60,33 @@ class Door:
     threads: Executor
 
     async def reader(self, request: Request) -> Caller:
-        """Who reads; a stranger where sensors are open to strangers."""
+        """The authenticated caller; an anonymous one if ``open_to`` admits it."""
         open_to = self.options.open_to
         if (open_to == "on" or (open_to == "local" and is_local(request))) and not self.callers.has_credentials(
             request
         ):
-            return self.callers.stranger(request, READER)
+            return self.callers.anonymous(request, READER)
         caller, _ = await self.callers.verified(request)
         caller.need("series")
         return caller
 
     async def writer(self, request: Request) -> bytes:
-        """The body of somebody who may write."""
+        """The body of a request whose caller may write points."""
         caller, body = await self.callers.verified(request, body_max_bytes=self.options.body_max_bytes)
         caller.need("push")
         return body
 
     async def chart(self, sensor_id: str, query: Mapping[str, str]) -> tuple[Points, int]:
-        """Points of a range for a chart, and of how many they are."""
+        """The points of a range, downsampled for a chart, and how many points the range has."""
         selection = Selection.from_json({"sensor_id": sensor_id} | _given(query, ("start_ts", "end_ts")))
         most = _number(query, "max_points", POINTS_USUAL, POINTS_LEAST, POINTS_MOST)
         store = self.exports.sensor_store()
         start = BEGIN_MS if selection.start_ms is None else selection.start_ms
         end = END_MS if selection.end_ms is None else selection.end_ms
-        return await self.apart(lambda: store.outline(sensor_id, start, end, most))
+        return await self.run_apart(lambda: store.outline(sensor_id, start, end, most))
 
-    async def apart(self, work: Callable[[], T]) -> T:
-        """What may take long, not in the few threads that every other request needs."""
+    async def run_apart(self, work: Callable[[], T]) -> T:
+        """Run ``work``, which may take long, outside the few threads that every other request needs."""
         return await asyncio.get_running_loop().run_in_executor(self.threads, work)
 
 
@@ -94,56 +94,56 @@ def router(
     exports: Exports, callers: Callers, options: HistorianOptions, *, threads: Executor, send_timeout_s: float
 ) -> Router:
     routes = Router()
-    door = Door(exports, callers, options, threads)
-    # Nothing waits for a database in the embedded store, all of it is work: as many files advance at once as there are
-    # cores for, in turns, so that whoever writes points need not wait for all of them.
+    api = SensorApi(exports, callers, options, threads)
+    # Reading the embedded store is pure CPU work, no waiting for a database: only about one file per core advances at a
+    # time, in turns, so that writers of points do not wait for all of them.
     own = exports.sensors is not None and exports.sensors.connection not in exports.connections
     files = ThreadPoolExecutor(FILES_AT_ONCE, thread_name_prefix="fluxport-points") if own else threads
-    add_old(routes, door, files, send_timeout_s)
-    add_native(routes, door)
+    add_historian(routes, api, files, send_timeout_s)
+    add_native(routes, api)
     return routes
 
 
-def add_old(routes: Router, door: Door, files: Executor, send_timeout_s: float) -> None:
+def add_historian(routes: Router, api: SensorApi, files: Executor, send_timeout_s: float) -> None:
     tags: list[Any] = ["Historian"]
 
     @routes.get("/api/v1/export", operation_id="historian_export", tags=tags, summary="A range of sensors as a file")
     async def export(request: Request) -> Response:
-        caller = await door.reader(request)
+        caller = await api.reader(request)
         spec = read_export(request.query_params.multi_items())
-        return await streamed(door.exports, spec, caller, request, threads=files, send_timeout_s=send_timeout_s)
+        return await streamed(api.exports, spec, caller, request, threads=files, send_timeout_s=send_timeout_s)
 
     @routes.get("/api/v1/query", operation_id="historian_query", tags=tags, summary="A range of a sensor for a chart")
     async def query(request: Request) -> Response:
-        await door.reader(request)
+        await api.reader(request)
         given = request.query_params
         _need(given, ("sensor_id", "start_ts", "end_ts"))
-        points, _ = await door.chart(given["sensor_id"], given)
+        points, _ = await api.chart(given["sensor_id"], given)
         rows = zip(points.ms.tolist(), _numbers(points), points.quality.tolist(), strict=True)
-        told = [{"timestamp": ms, "value": value, "quality": quality} for ms, value, quality in rows]
-        return JSONResponse({"points": told}, headers=NO_STORE)
+        data = [{"timestamp": ms, "value": value, "quality": quality} for ms, value, quality in rows]
+        return JSONResponse({"points": data}, headers=NO_STORE)
 
     @routes.get("/api/v1/metadata", operation_id="historian_metadata", tags=tags, summary="The sensors")
     async def metadata(request: Request) -> Response:
-        await door.reader(request)
-        store = door.exports.sensor_store()
-        found = await door.apart(lambda: store.sensors(limit=100_000))
-        return JSONResponse({"sensors": [{"sensor_id": s.id} | sensor_json(s) for s in found]}, headers=NO_STORE)
+        await api.reader(request)
+        store = api.exports.sensor_store()
+        listed = await api.run_apart(lambda: store.sensors(limit=100_000))
+        return JSONResponse({"sensors": [{"sensor_id": s.id} | sensor_json(s) for s in listed]}, headers=NO_STORE)
 
 
-def add_native(routes: Router, door: Door) -> None:
+def add_native(routes: Router, api: SensorApi) -> None:
     tags: list[Any] = ["sensors"]
 
     @routes.get("/v1/sensors", operation_id="list_sensors", tags=tags, summary="The sensors, by id")
     async def sensors(request: Request) -> Response:
-        await door.reader(request)
+        await api.reader(request)
         given = request.query_params
         limit = _number(given, "limit", 100, 1, PAGE_MAX)
         search, after = given.get("search", ""), given.get("starting_after", "")
-        store = door.exports.sensor_store()
-        found = await door.apart(lambda: store.sensors(search, limit=limit + 1, after=after))
-        data = [sensor_json(sensor) for sensor in found[:limit]]
-        return JSONResponse({"data": data, "has_more": len(found) > limit}, headers=NO_STORE)
+        store = api.exports.sensor_store()
+        listed = await api.run_apart(lambda: store.sensors(search, limit=limit + 1, after=after))
+        data = [sensor_json(sensor) for sensor in listed[:limit]]
+        return JSONResponse({"data": data, "has_more": len(listed) > limit}, headers=NO_STORE)
 
     @routes.get(
         "/v1/sensors/{sensor_id:path}/points",
@@ -152,38 +152,38 @@ def add_native(routes: Router, door: Door) -> None:
         summary="A range of a sensor, downsampled",
     )
     async def points(request: Request, sensor_id: str) -> Response:
-        await door.reader(request)
-        found, count = await door.chart(sensor_id, request.query_params)
+        await api.reader(request)
+        chart, count = await api.chart(sensor_id, request.query_params)
         columns = {
-            "timestamp_ms": found.ms.tolist(),
-            "value": _numbers(found),
-            "quality": found.quality.tolist(),
+            "timestamp_ms": chart.ms.tolist(),
+            "value": _numbers(chart),
+            "quality": chart.quality.tolist(),
         }
-        told = {"sensor_id": sensor_id, "count": count, "downsampled": len(found) < count}
-        return JSONResponse(told | columns, headers=NO_STORE)
+        summary = {"sensor_id": sensor_id, "count": count, "downsampled": len(chart) < count}
+        return JSONResponse(summary | columns, headers=NO_STORE)
 
     @routes.post(
         "/v1/sensors/{sensor_id:path}/points", operation_id="append_points", tags=tags, summary="Add points to a sensor"
     )
     async def append(request: Request, sensor_id: str) -> Response:
-        body = await door.writer(request)
-        store = door.exports.sensor_store()
+        body = await api.writer(request)
+        store = api.exports.sensor_store()
         media_type = request.headers.get("content-type", "")
 
         def stored() -> int:
-            found = read_points(body, media_type, sensor_id)
-            store.append(found)
-            return sum(len(p) for _, p in found)
+            batches = read_points(body, media_type, sensor_id)
+            store.append(batches)
+            return sum(len(points) for _, points in batches)
 
-        count = await door.apart(stored)
+        count = await api.run_apart(stored)
         metrics.points("http", count)
         return JSONResponse({"accepted": count}, headers=NO_STORE)
 
     @routes.get("/v1/sensors/{sensor_id:path}", operation_id="get_sensor", tags=tags, summary="One sensor")
     async def sensor(request: Request, sensor_id: str) -> Response:
-        await door.reader(request)
-        store = door.exports.sensor_store()
-        return JSONResponse(sensor_json(await door.apart(lambda: store.sensor(sensor_id))), headers=NO_STORE)
+        await api.reader(request)
+        store = api.exports.sensor_store()
+        return JSONResponse(sensor_json(await api.run_apart(lambda: store.sensor(sensor_id))), headers=NO_STORE)
 
     @routes.put(
         "/v1/sensors/{sensor_id:path}",
@@ -192,11 +192,11 @@ def add_native(routes: Router, door: Door) -> None:
         summary="Give a sensor a name and a unit",
     )
     async def describe(request: Request, sensor_id: str) -> Response:
-        body = await door.writer(request)
+        body = await api.writer(request)
         name, unit = read_description(read_json(body))
-        store = door.exports.sensor_store()
-        made = await door.apart(lambda: store.describe(sensor_id, name=name, unit=unit))
-        return JSONResponse(sensor_json(made), headers=NO_STORE)
+        store = api.exports.sensor_store()
+        described = await api.run_apart(lambda: store.describe(sensor_id, name=name, unit=unit))
+        return JSONResponse(sensor_json(described), headers=NO_STORE)
 
 
 def sensor_json(sensor: Sensor) -> dict[str, Any]:
@@ -211,12 +211,12 @@ def sensor_json(sensor: Sensor) -> dict[str, Any]:
 
 
 def read_export(items: Sequence[tuple[str, str]]) -> ExportSpec:
-    """What a query of ``/api/v1/export`` asks for; several ``sensor_id`` make one file of them all."""
+    """The export that a query of ``/api/v1/export`` requests; several ``sensor_id`` go to one file."""
     given = dict(items)
     known = ("sensor_id", "start_ts", "end_ts", "format", "layout", "aggregate", "interval", "time", *OPTIONS)
     for name in given:
         if name not in known:
-            raise Refused(f"Unknown parameter {name!r}; it knows: {', '.join(known)}.", code="unknown_key")
+            raise Refused(f"Unknown parameter {name!r}; choose from: {', '.join(known)}.", code="unknown_key")
     _need(given, ("sensor_id", "start_ts", "end_ts"))
     ids = [value for name, value in items if name == "sensor_id"]
     series = _given(given, ("start_ts", "end_ts", "layout", "aggregate", "interval", "time"))
@@ -229,10 +229,10 @@ def read_export(items: Sequence[tuple[str, str]]) -> ExportSpec:
 
 def read_description(body: Any) -> tuple[str | None, str | None]:
     if not isinstance(body, dict) or set(body) - {"name", "unit"}:
-        raise Refused('The body is {"name": "...", "unit": "..."}, or one of them.', code="bad_body")
+        raise Refused('The body must be {"name": "...", "unit": "..."} or one of the two.', code="bad_body")
     for what, value in body.items():
         if not isinstance(value, str) or len(value) > TEXT_MAX:
-            raise Refused(f"{what!r} is a text of at most {TEXT_MAX} characters.", code="bad_body")
+            raise Refused(f"{what!r} must be a text of at most {TEXT_MAX} characters.", code="bad_body")
     return body.get("name"), body.get("unit")
 
 
@@ -249,12 +249,12 @@ def _given(query: Mapping[str, str], names: tuple[str, ...]) -> dict[str, str]:
 def _number(query: Mapping[str, str], name: str, usual: int, least: int, most: int) -> int:
     text = query.get(name, str(usual))
     if not (text.isascii() and text.isdigit() and len(text) < 10 and least <= int(text) <= most):
-        raise Refused(f"{name!r} is {least:,} to {most:,}.", code="bad_limit")
+        raise Refused(f"{name!r} must be {least:,} to {most:,}.", code="bad_limit")
     return int(text)
 
 
 def _numbers(points: Points) -> list[float | None]:
-    """Values as JSON has them: exact, null for what no JSON number is."""
+    """The values for JSON: exact, with null for NaN and the infinities."""
     finite = np.isfinite(points.values)
     values: list[float | None] = points.values.tolist()
     for index in np.flatnonzero(~finite):

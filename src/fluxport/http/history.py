@@ -1,4 +1,4 @@
-"""What runs by the clock, and what has happened: ``/v1/schedules`` and ``/v1/audit``."""
+"""Schedules and the audit: ``/v1/schedules`` and ``/v1/audit``."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ def router(exports: Exports, callers: Callers, schedules: Mapping[str, Schedule]
     @routes.get(
         "/schedules",
         operation_id="list_schedules",
-        summary="Your schedules: when next, and how the last run went; an admin sees all",
+        summary="Your schedules with their next and last runs; an admin sees all",
     )
-    async def clockwork(request: Request) -> Response:
+    async def list_schedules(request: Request) -> Response:
         caller, _ = await callers.verified(request)
 
-        def found() -> list[dict[str, Any]]:
+        def listed() -> list[dict[str, Any]]:
             now = datetime.now(UTC)
             return [
                 described(schedule, store.last_with_key(schedule.owner, key_prefix(name)), now)
@@ -41,10 +41,12 @@ def router(exports: Exports, callers: Callers, schedules: Mapping[str, Schedule]
                 if caller.admin or caller.sees(schedule.owner, schedule.request.spec.scope, None)
             ]
 
-        return JSONResponse({"data": await run_in_threadpool(found)}, headers=NO_STORE)
+        return JSONResponse({"data": await run_in_threadpool(listed)}, headers=NO_STORE)
 
     @routes.get(
-        "/audit", operation_id="list_audit", summary="Who exported, fetched and changed what, newest first; for admins"
+        "/audit",
+        operation_id="list_audit",
+        summary="Who exported, downloaded and changed what, newest first; for admins",
     )
     async def audit(
         request: Request,

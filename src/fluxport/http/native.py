@@ -1,4 +1,4 @@
-"""The native door: ``/v1``."""
+"""The native API for exports: ``/v1/stream`` and ``/v1/exports``."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def router(exports: Exports, callers: Callers, links: Links, *, threads: Executo
 
 
 def add_stream(routes: Router, exports: Exports, callers: Callers, threads: Executor, send_timeout_s: float) -> None:
-    @routes.post("/stream", operation_id="stream_export", summary="Export, answered with the file itself")
+    @routes.post("/stream", operation_id="stream_export", summary="Export as a direct stream")
     async def stream(request: Request) -> Response:
         caller, body = await callers.verified(request)
         spec = ExportSpec.from_json(read_json(body))
@@ -47,25 +47,25 @@ def add_stream(routes: Router, exports: Exports, callers: Callers, threads: Exec
 def add_exports(routes: Router, exports: Exports, callers: Callers, links: Links) -> None:
     store = exports.store
 
-    def told(record: Record, request: Request) -> dict[str, Any]:
+    def export_json(record: Record, request: Request) -> dict[str, Any]:
         return job_json(record, links.make(record, str(request.base_url), store.clock()))
 
     @routes.post("/exports", status_code=202, operation_id="create_export", summary="Queue an export")
     async def create(request: Request) -> Response:
         caller, body = await callers.verified(request)
-        asked = ExportRequest.from_json(read_json(body))
+        export_request = ExportRequest.from_json(read_json(body))
         key = request.headers.get("idempotency-key")
         if key is not None and not 1 <= len(key) <= 255:
             raise Refused("An Idempotency-Key has 1 to 255 characters.", code="bad_idempotency_key")
         record, new = await run_in_threadpool(
             exports.submit,
-            asked,
+            export_request,
             caller,
             door="native",
             idempotency=(key, hashlib.sha256(body).hexdigest()) if key else None,
         )
         headers = {"Location": f"/v1/exports/{record.id}", "Retry-After": "1"}
-        return JSONResponse(told(record, request), 202 if new else 200, headers)
+        return JSONResponse(export_json(record, request), 202 if new else 200, headers)
 
     @routes.get("/exports", operation_id="list_exports", summary="Your exports, newest first")
     async def page(
@@ -76,29 +76,29 @@ def add_exports(routes: Router, exports: Exports, callers: Callers, links: Links
             raise Refused(f"'status' is one of: {', '.join(get_args(Status))}.", code="bad_status")
         if not 1 <= limit <= PAGE_MAX:
             raise Refused(f"'limit' is 1 to {PAGE_MAX}.", code="bad_limit")
-        found = await run_in_threadpool(
-            lambda: store.page(caller, status=status, limit=limit + 1, starting_after=starting_after)  # type: ignore[arg-type]  # one of them, as looked at above
+        records = await run_in_threadpool(
+            lambda: store.page(caller, status=status, limit=limit + 1, starting_after=starting_after)  # type: ignore[arg-type]  # a Status, as checked above
         )
-        items = [told(record, request) for record in found[:limit]]
-        return JSONResponse({"data": items, "has_more": len(found) > limit}, headers=NO_STORE)
+        items = [export_json(record, request) for record in records[:limit]]
+        return JSONResponse({"data": items, "has_more": len(records) > limit}, headers=NO_STORE)
 
-    @routes.get("/exports/{export_id}", operation_id="get_export", summary="How an export stands, or how a stream went")
+    @routes.get("/exports/{export_id}", operation_id="get_export", summary="The state of an export or a stream")
     async def show(request: Request, export_id: str) -> Response:
         caller, _ = await callers.verified(request)
         record = await run_in_threadpool(store.get, export_id, caller)
         waiting = {} if record.status in FINAL else {"Retry-After": "1"}
-        return JSONResponse(told(record, request), headers=NO_STORE | waiting)
+        return JSONResponse(export_json(record, request), headers=NO_STORE | waiting)
 
     @routes.delete("/exports/{export_id}", operation_id="cancel_export", summary="Cancel an export")
     async def cancel(request: Request, export_id: str) -> Response:
         caller, _ = await callers.verified(request)
         record = await run_in_threadpool(exports.cancel, export_id, caller)
-        return JSONResponse(told(record, request), headers=NO_STORE)
+        return JSONResponse(export_json(record, request), headers=NO_STORE)
 
     @routes.get(
         "/exports/{export_id}/events",
         operation_id="export_events",
-        summary="What happens to an export, as server-sent events",
+        summary="The progress and the end of an export, as server-sent events",
     )
     async def events(request: Request, export_id: str) -> Response:
         caller, _ = await callers.verified(request)

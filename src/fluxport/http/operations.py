@@ -1,4 +1,4 @@
-"""What operators and their machines ask: health, metrics, and the description of the API."""
+"""Endpoints for operators and monitoring: health, metrics, and the description of the API."""
 
 from __future__ import annotations
 
@@ -25,26 +25,26 @@ def router(
     metrics_for: Audience,
     details_for: Audience,
 ) -> Router:
-    """``ready`` tries what the service depends on; ``metrics_for`` says who may read the metrics,
-    ``details_for`` who the names of what it depends on, and the description of the API."""
+    """``ready`` probes the dependencies of the service. ``metrics_for`` is the audience of the metrics,
+    ``details_for`` that of the names of the dependencies and of the API's description."""
     routes = Router(tags=["operations"])
 
-    @routes.get("/health/live", operation_id="health_live", summary="That the process answers")
+    @routes.get("/health/live", operation_id="health_live", summary="Whether the process responds")
     async def live() -> dict[str, str]:
         return {"status": "ok"}
 
     @routes.get(
         "/health/ready",
         operation_id="health_ready",
-        summary="Whether what it depends on can be used; 503 if not, or while it shuts down",
+        summary="Whether all dependencies are usable; 503 if not, or during shutdown",
     )
     def readiness(request: Request) -> Response:
-        found = {name: "ok" if usable else "unavailable" for name, usable in ready().items()}
-        good = set(found.values()) == {"ok"}
-        names = found if among(details_for, request) else {}
+        states = {name: "ok" if usable else "unavailable" for name, usable in ready().items()}
+        good = set(states.values()) == {"ok"}
+        names = states if among(details_for, request) else {}
         return JSONResponse({"status": "ok" if good else "unavailable"} | names, 200 if good else 503)
 
-    @routes.get("/metrics", operation_id="metrics", summary="What Prometheus reads", response_class=Response)
+    @routes.get("/metrics", operation_id="metrics", summary="Metrics for Prometheus", response_class=Response)
     def prometheus(request: Request) -> Response:
         check(request, metrics_for)
         return Response(metrics.exposition(measured), media_type=metrics.CONTENT_TYPE)
@@ -69,6 +69,6 @@ def router(
 
 
 def check(request: Request, audience: Audience) -> None:
-    """NotFound for who is none of ``audience``."""
+    """NotFound if the caller is not in ``audience``."""
     if not among(audience, request):
         raise NotFound("There is nothing at this address.")

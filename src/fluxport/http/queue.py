@@ -1,7 +1,7 @@
-"""Export queue's door: ``/api/exports`` and ``/api/health``, as its clients know them.
+"""The Export queue's API, compatible with its clients: ``/api/exports`` and ``/api/health``.
 
-An export here is one of a dataset, whose name is the ``type``. Its token is the one-time link of the native door: made
-anew from the moment it was issued, so that nothing but that moment is kept.
+Every export here reads a dataset, whose name is the ``type``. Its token is a one-time link of the native API; it is
+derived from its time of issue, so only that time is stored.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from fluxport.auth.tokens import check_download_token, download_token
 from fluxport.errors import Conflict, Disabled, Gone, NotFound, Refused
 from fluxport.http.answers import NO_STORE, REQUEST_ID
 from fluxport.http.bridge import streamed
-from fluxport.http.callers import Callers, address_of, came
+from fluxport.http.callers import Callers, address_of, with_request
 from fluxport.http.cookies import SAFE, check_same_origin
 from fluxport.http.downloads import watched
 from fluxport.http.files import Files
@@ -38,10 +38,10 @@ from fluxport.jobs.store import Record
 from fluxport.spec import ExportSpec
 from fluxport.strict_json import read_json
 
-DOOR = "queue"
+API = "queue"  # in the column "door" of the table of exports
 TOKEN_S = 600
 LISTED_MAX = 100
-STATUS_WORDS: dict[Status, str] = {
+STATUS_NAMES: dict[Status, str] = {
     "queued": "queued",
     "running": "running",
     "completed": "completed",
@@ -49,14 +49,14 @@ STATUS_WORDS: dict[Status, str] = {
     "canceled": "failed",
     "expired": "completed",
 }
-# Beside the filters in the query of a stream.
+# Parameters of a stream that are not filters.
 NOT_FILTERS = ("type", "format", "selectedColumns")
 
 
 @dataclass(frozen=True)
 class QueueOptions:
-    """``persistent``: exports outlive a restart; ``developer``: who comes from this machine and proves nothing is the
-    user ``dev``; ``health_for``: who may read how the exports of all users stand."""
+    """``persistent``: exports survive a restart; ``developer``: a local caller without credentials is the user ``dev``;
+    ``health_for``: the audience of the counts of all users' exports."""
 
     enabled: bool = True
     persistent: bool = True
@@ -65,8 +65,8 @@ class QueueOptions:
 
 
 @dataclass(frozen=True)
-class Door:
-    """What the routes share."""
+class QueueApi:
+    """What the routes share: authentication, lookups and tokens."""
 
     exports: Exports
     callers: Callers
@@ -74,18 +74,18 @@ class Door:
     developer: bool
 
     async def caller(self, request: Request) -> tuple[Caller, bytes]:
-        """Who calls, and the body."""
+        """The caller and the body."""
         callers = self.callers
         if not (self.developer and is_local(request)) or callers.has_credentials(request):
             return await callers.verified(request)
         if request.method not in SAFE and {"origin", "sec-fetch-site"} & set(request.headers):
             check_same_origin(request)
         body = await callers.body(request)
-        return came(request, Caller(DEVELOPER, scopes=EVERYTHING, person=True)), body
+        return with_request(request, Caller(DEVELOPER, scopes=EVERYTHING, person=True)), body
 
     def own(self, export_id: str, caller: Caller) -> Record:
         record = self.exports.store.get(export_id, caller)
-        if record.door != DOOR:
+        if record.door != API:
             raise NotFound("There is no such export.", code="no_such_export")
         return record
 
@@ -95,7 +95,7 @@ class Door:
         return [job_json(record, tokens[record.id], used) for record in records]
 
     def renew(self, record: Record) -> dict[str, Any]:
-        """The job with another token; the one before counts as used from now on."""
+        """The job with a new token; the previous one counts as used from now on."""
         store, before = self.exports.store, token_of(record, self.links)
         if before is None:
             raise no_file(record)
@@ -115,7 +115,7 @@ def router(
 ) -> Router:
     routes = Router(prefix="/api", tags=["Export queue"])
 
-    @routes.get("/health", operation_id="queue_health", summary="How the exports of all users stand")
+    @routes.get("/health", operation_id="queue_health", summary="Counts of all users' exports")
     async def health(request: Request) -> Response:
         if not among(options.health_for, request):
             raise NotFound("There is nothing at this address.")
@@ -127,76 +127,76 @@ def router(
 
         @routes.api_route("/exports/{rest:path}", methods=["GET", "POST"], include_in_schema=False)
         async def disabled(rest: str) -> Response:
-            raise Disabled("The export queue is switched off here; ENABLE_EXPORT_QUEUE switches it on.")
+            raise Disabled("The export queue is disabled; set ENABLE_EXPORT_QUEUE to enable it.")
 
         return routes
-    door = Door(exports, callers, links, options.developer)
-    add_jobs(routes, door)
-    add_files(routes, door, files, threads, send_timeout_s)
+    api = QueueApi(exports, callers, links, options.developer)
+    add_jobs(routes, api)
+    add_files(routes, api, files, threads, send_timeout_s)
     return routes
 
 
-def add_jobs(routes: Router, door: Door) -> None:
-    store = door.exports.store
+def add_jobs(routes: Router, api: QueueApi) -> None:
+    store = api.exports.store
 
     @routes.post("/exports/jobs", status_code=202, operation_id="queue_create", summary="Queue an export of a dataset")
     async def create(request: Request) -> Response:
-        caller, body = await door.caller(request)
+        caller, body = await api.caller(request)
         spec, name = read_request(read_json(body))
         if name is not None:
             caller = replace(caller, request_id=name)
-        record, _ = await run_in_threadpool(door.exports.submit, ExportRequest(spec), caller, door=DOOR)
+        record, _ = await run_in_threadpool(api.exports.submit, ExportRequest(spec), caller, door=API)
         return enveloped(job_json(record, None, set()), 202)
 
-    @routes.get("/exports/jobs", operation_id="queue_jobs", summary="Your newest 100 exports at this door")
+    @routes.get("/exports/jobs", operation_id="queue_jobs", summary="Your newest 100 exports of this API")
     async def listed(request: Request) -> Response:
-        caller, _ = await door.caller(request)
+        caller, _ = await api.caller(request)
         wanted = request.query_params.get("requestId") or None
-        found = await run_in_threadpool(
-            lambda: door.jobs(store.page(caller, door=DOOR, request_id=wanted, limit=LISTED_MAX))
+        jobs = await run_in_threadpool(
+            lambda: api.jobs(store.page(caller, door=API, request_id=wanted, limit=LISTED_MAX))
         )
-        return enveloped(found)
+        return enveloped(jobs)
 
     @routes.get(
-        "/exports/jobs/{export_id}", operation_id="queue_job", summary="How an export stands, with its download token"
+        "/exports/jobs/{export_id}", operation_id="queue_job", summary="The state of an export, with its download token"
     )
     async def show(request: Request, export_id: str) -> Response:
-        caller, _ = await door.caller(request)
-        (job,) = await run_in_threadpool(lambda: door.jobs([door.own(export_id, caller)]))
+        caller, _ = await api.caller(request)
+        (job,) = await run_in_threadpool(lambda: api.jobs([api.own(export_id, caller)]))
         return enveloped(job)
 
     @routes.post(
         "/exports/jobs/{export_id}/token",
         operation_id="queue_token",
-        summary="Another download token; the one before ends",
+        summary="A new download token; the previous one expires",
     )
     async def token(request: Request, export_id: str) -> Response:
-        caller, _ = await door.caller(request)
-        return enveloped(await run_in_threadpool(lambda: door.renew(door.own(export_id, caller))))
+        caller, _ = await api.caller(request)
+        return enveloped(await run_in_threadpool(lambda: api.renew(api.own(export_id, caller))))
 
 
-def add_files(routes: Router, door: Door, files: Files, threads: Executor, send_timeout_s: float) -> None:
-    store = door.exports.store
+def add_files(routes: Router, api: QueueApi, files: Files, threads: Executor, send_timeout_s: float) -> None:
+    store = api.exports.store
 
     @routes.get(
         "/exports/jobs/{export_id}/download", operation_id="queue_download", summary="The file, once for each token"
     )
     async def download(request: Request, export_id: str, token: str = "") -> Response:
-        caller, _ = await door.caller(request)
-        record = await run_in_threadpool(door.own, export_id, caller)
-        if token_of(record, door.links) is None:
+        caller, _ = await api.caller(request)
+        record = await run_in_threadpool(api.own, export_id, caller)
+        if token_of(record, api.links) is None:
             raise no_file(record)
         assert record.result is not None
-        check_download_token(door.links.secret, token, record.id, record.result.filename, door.exports.store.clock())
+        check_download_token(api.links.secret, token, record.id, record.result.filename, api.exports.store.clock())
         if await run_in_threadpool(store.link_used, digest(token)):
-            raise Gone("This download token has been used or replaced; ask for a new one.", code="link_used")
-        return watched(files.answer(record, request), door.exports, record, address_of(request), once=digest(token))
+            raise Gone("This download token has been used or replaced; request a new one.", code="link_used")
+        return watched(files.answer(record, request), api.exports, record, address_of(request), once=digest(token))
 
-    @routes.get("/exports/stream", operation_id="queue_stream", summary="A dataset, answered with the file itself")
+    @routes.get("/exports/stream", operation_id="queue_stream", summary="Export a dataset as a direct stream")
     async def stream(request: Request) -> Response:
-        caller, _ = await door.caller(request)
+        caller, _ = await api.caller(request)
         spec, _ = read_request(from_query(request.query_params.multi_items()))
-        return await streamed(door.exports, spec, caller, request, threads=threads, send_timeout_s=send_timeout_s)
+        return await streamed(api.exports, spec, caller, request, threads=threads, send_timeout_s=send_timeout_s)
 
 
 def enveloped(data: Any, status: int = 200) -> Response:
@@ -204,7 +204,7 @@ def enveloped(data: Any, status: int = 200) -> Response:
 
 
 def from_query(items: Iterable[tuple[str, str]]) -> dict[str, Any]:
-    """The body that a query means; a filter that occurs several times is a list."""
+    """A query as the body of a request; a filter that occurs several times becomes a list."""
     params: dict[str, Any] = {}
     for name, value in items:
         params[name] = value if name not in params else [*_list(params[name]), value]
@@ -216,13 +216,13 @@ def _list(value: Any) -> list[Any]:
 
 
 def read_request(body: Any) -> tuple[ExportSpec, str | None]:
-    """The body ``{type, format, params, selectedColumns, requestId}``, and the request's id if it names one. Refused
-    with what is wrong with it. A filter without a value is none."""
+    """The export of the body ``{type, format, params, selectedColumns, requestId}``, and its ``requestId``; Refused if
+    it is invalid. A filter with an empty value is ignored."""
     if not isinstance(body, dict):
         raise Refused('The body must be a JSON object such as {"type": "trades", "format": "csv"}.', code="bad_body")
     known = ("type", "format", "params", "selectedColumns", "requestId")
     if unknown := [name for name in body if name not in known]:
-        raise Refused(f"Unknown key {unknown[0]!r}; it knows: {', '.join(known)}.", code="unknown_key")
+        raise Refused(f"Unknown key {unknown[0]!r}; choose from: {', '.join(known)}.", code="unknown_key")
     kind, name, given = body.get("type"), body.get("format", ExportSpec.format), body.get("params") or {}
     if not isinstance(kind, str):
         raise Refused("'type' must be the name of a dataset, such as 'trades'.", code="unknown_dataset")
@@ -234,7 +234,7 @@ def read_request(body: Any) -> tuple[ExportSpec, str | None]:
     columns = body.get("selectedColumns") or params.pop("selectedColumns", None)
     wanted = body.get("requestId")
     if wanted is not None and not (isinstance(wanted, str) and REQUEST_ID.fullmatch(wanted)):
-        raise Refused("'requestId' has 1 to 64 letters, digits, '.', '_' or '-'.", code="bad_body")
+        raise Refused("'requestId' must be 1 to 64 letters, digits, '.', '_' or '-'.", code="bad_body")
     return ExportSpec(
         dataset=kind,
         params=params,
@@ -252,7 +252,7 @@ class Token:
 
 
 def token_of(record: Record, links: Links) -> Token | None:
-    """The token of a stored file, ten minutes from the end of the export or from when it was asked for."""
+    """The token of a stored file; it works for TOKEN_S from the end of the export, or from its last renewal."""
     if record.status != "completed" or record.result is None or record.result.location is None:
         return None
     issued = int(record.result.link_issued_at or record.finished_at or 0)
@@ -267,16 +267,16 @@ def digest(token: str) -> str:
 def no_file(record: Record) -> Conflict | Gone:
     if record.status == "expired":
         return Gone("This file has expired and was deleted.", code="file_expired")
-    return Conflict(f"This export is {STATUS_WORDS[record.status]}; it has no file.", code="not_ready")
+    return Conflict(f"This export is {STATUS_NAMES[record.status]}; it has no file.", code="not_ready")
 
 
 def job_json(record: Record, token: Token | None, used: set[str]) -> dict[str, Any]:
-    """A job as this door shows it; times are milliseconds since 1970."""
+    """A job as this API shows it; times are milliseconds since 1970."""
     return {
         "id": record.id,
         "type": record.spec.dataset,
         "format": record.spec.format,
-        "status": STATUS_WORDS[record.status],
+        "status": STATUS_NAMES[record.status],
         "createdAt": _ms(record.created_at),
         "startedAt": _ms(record.started_at),
         "completedAt": _ms(record.finished_at),
@@ -296,7 +296,7 @@ def _ms(moment: float | None) -> int | None:
 
 
 def measured(states: Mapping[str, int], counters: Iterable[Any]) -> dict[str, Any]:
-    """Counts since the first export, of all doors: the old names for the service's own measures."""
+    """Counts since the first export, of all APIs: the service's metrics under the Export queue's names."""
     sums: dict[str, float] = {}
     for name, _, value in counters:
         sums[name] = sums.get(name, 0.0) + value

@@ -1,4 +1,4 @@
-"""What a person sees who opens a one-time link: a button that fetches the file. Looking uses nothing up."""
+"""The page behind a one-time link, with a button that downloads the file: opening the page does not redeem the link."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ button:focus-visible { outline: 2px solid var(--main); outline-offset: 2px; }
 
 
 def page(result: Result) -> HTMLResponse:
-    """The page for the stored file ``result``; its form goes to the address that it has itself, token and all."""
+    """The page for the stored file ``result``; its form submits to the page's own address, including the token."""
     text = (
         '<!doctype html><html lang="en"><meta charset="utf-8"><title>Download</title>'
         f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{STYLE}</style>'
         f'<main><p class="brand">Fluxport</p><h1>{escape(result.filename)}</h1>'
-        f"<p>{result.rows:,} rows, {result.bytes:,} bytes. This link gives the file once: it is used up when "
-        "the download is complete.</p>"
+        f"<p>{result.rows:,} rows, {result.bytes:,} bytes. This link works once: it expires when the "
+        "download is complete.</p>"
         '<form method="post"><button>Download</button></form></main></html>'
     )
-    # A browser that keeps to itself where it was sends no origin; the token is what proves.
+    # A browser under no-referrer sends no Origin, so there is no same-origin check: the token alone authorizes.
     headers = html_headers(STYLE, form_action="'self'") | NO_STORE | {"Vary": "Accept"}
     return HTMLResponse(text, headers=headers)

@@ -1,8 +1,8 @@
-"""Routers whose GET routes answer HEAD as well, as RFC 9110 asks of every server (9.1): load balancers, ``wget
---spider`` and ``curl -I`` look by it.
+"""Routers whose GET routes also answer HEAD, as RFC 9110, 9.1 requires: load balancers, ``wget --spider`` and
+``curl -I`` use it.
 
-A HEAD request runs the same handler and the server leaves the body out. A handler whose answer is a stream looks at the
-method itself and answers with :class:`HeadersOnly`, so that nothing is read, recorded or used up.
+A HEAD request runs the same handler, and the server omits the body. A handler that streams checks the method itself and
+returns :class:`HeadersOnly`, so that a HEAD request reads, records and consumes nothing.
 """
 
 from __future__ import annotations
@@ -17,31 +17,31 @@ from starlette.responses import Response
 
 
 class Route(APIRoute):
-    """A route that takes HEAD wherever it takes GET."""
+    """A route that accepts HEAD wherever it accepts GET."""
 
     def __init__(
         self, path: str, endpoint: Callable[..., Any], *, methods: set[str] | list[str] | None = None, **given: Any
     ) -> None:
-        taken = set(methods or ("GET",))
-        super().__init__(path, endpoint, methods=taken | ({"HEAD"} if "GET" in taken else set()), **given)
+        accepted = set(methods or ("GET",))
+        super().__init__(path, endpoint, methods=accepted | ({"HEAD"} if "GET" in accepted else set()), **given)
 
 
 class Router(APIRouter):
-    """A router of such routes."""
+    """A router whose routes are :class:`Route`."""
 
     def __init__(self, **given: Any) -> None:
         super().__init__(route_class=Route, **given)
 
 
 class HeadersOnly(Response):
-    """The answer to HEAD where the body of GET is a stream: its headers, and a length only if they have one."""
+    """The response to HEAD where GET streams: the same headers, with a length only if GET would send one."""
 
     def __init__(self, headers: Mapping[str, str], status: int = 200, media_type: str | None = None) -> None:
         super().__init__(status_code=status, headers=headers, media_type=media_type)
-        if "content-length" not in {name.lower() for name in headers}:  # Starlette has put that of no body there
+        if "content-length" not in {name.lower() for name in headers}:  # Starlette has set it to 0
             del self.headers["content-length"]
 
 
 def is_head(request: Request) -> bool:
-    """Whether the answer is to have no body."""
+    """Whether the response must have no body."""
     return request.method == "HEAD"

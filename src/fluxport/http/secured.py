@@ -1,4 +1,4 @@
-"""Headers of every page of HTML: nothing from outside, nothing inline that is not named here, in nobody's frame."""
+"""Security headers of HTML pages: no external resources, no inline code but the style named here, no framing."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from collections.abc import Mapping
 
 
 def html_headers(style: str = "", *, form_action: str = "'none'") -> dict[str, str]:
-    """Of a page without scripts; ``style`` is the text between its only ``<style>`` tags, ``form_action`` where its
-    forms go."""
+    """Headers of a page without scripts. ``style`` is the text between its only ``<style>`` tags, ``form_action`` the
+    CSP source that its forms may submit to."""
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     return _headers({"style-src": f"'sha256-{digest}'", "form-action": form_action})
 
 
 def page_headers() -> dict[str, str]:
-    """Of a page whose scripts and styles are files of this service, and which talks to its API."""
+    """Headers of a page whose scripts and styles are files of this service, and which calls its API."""
     return _headers(
         {
             "script-src": "'self'",

@@ -1,4 +1,4 @@
-"""The doors put together as one ASGI application."""
+"""All HTTP APIs as one ASGI application."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ from fluxport.jobs.links import Links
 from fluxport.jobs.schedule import Schedule
 from fluxport.version import __version__
 
-# Each is busy only while a chunk is made, so few clients' chunks are enough to keep the cores busy.
+# A thread is busy only while it produces a chunk, so these keep all cores busy, however many clients there are.
 STREAM_THREADS = 64
 
 
-def build(  # noqa: PLR0913  everything that the doors are made of
+def build(  # noqa: PLR0913  everything that the routers need
     exports: Exports,
     callers: Callers,
     links: Links,
@@ -46,16 +46,16 @@ def build(  # noqa: PLR0913  everything that the doors are made of
     details_for: session.Audience,
     proxies: Proxies,
 ) -> FastAPI:
-    """``ready`` tries what the service depends on and answers whether each can be used, by name."""
+    """``ready`` probes the dependencies of the service and returns by name whether each is usable."""
     app = FastAPI(
         title="Fluxport",
         version=__version__,
         summary="Query results as complete files.",
-        openapi_url=None,  # operations.py answers it
+        openapi_url=None,  # operations.py serves it
         docs_url=None,
         redoc_url=None,
     )
-    app.openapi = _described(app.openapi)  # type: ignore[method-assign]  # FastAPI's own way
+    app.openapi = _described(app.openapi)  # type: ignore[method-assign]  # as FastAPI documents it
     threads = ThreadPoolExecutor(STREAM_THREADS, thread_name_prefix="fluxport-stream")
     files = Files(exports.stores, exports.spool, threads, send_timeout_s)
     app.include_router(native.router(exports, callers, links, threads=threads, send_timeout_s=send_timeout_s))
@@ -82,7 +82,7 @@ def build(  # noqa: PLR0913  everything that the doors are made of
 
 
 def _described(routes: Callable[[], dict[str, Any]]) -> Callable[[], dict[str, Any]]:
-    """The description of the API, made when it is first asked for."""
+    """The OpenAPI document, generated when it is first requested."""
 
     @cache
     def described() -> dict[str, Any]:

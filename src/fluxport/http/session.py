@@ -20,7 +20,7 @@ from fluxport.http.cookies import check_same_origin
 from fluxport.http.routing import Router
 from fluxport.strict_json import read_json
 
-# A password is hashed for some 20 ms in 19 MiB: so many at once, and so many more that wait for it.
+# Hashing a password takes some 20 ms and 19 MiB: how many run concurrently, and how many more may wait.
 HASHES_AT_ONCE = 2
 HASHES_WAITING = 32
 
@@ -34,7 +34,7 @@ def router(callers: Callers, sign_in: SignIn) -> Router:
 
     def signed_in(request: Request, user: User, token: str) -> Response:
         answer = JSONResponse(who(user.name, user.scopes), 201, NO_STORE)
-        cookies.keep(request, answer, token)
+        cookies.set(request, answer, token)
         return answer
 
     def may_develop(request: Request) -> bool:
@@ -45,7 +45,7 @@ def router(callers: Callers, sign_in: SignIn) -> Router:
         check_same_origin(request)
         name, password = read_login(read_json(await callers.body(request)))
         if hashing.statistics().tasks_waiting >= HASHES_WAITING:
-            raise Unavailable("Too many people sign in at once; try again in a moment.", code="busy", retry_after_s=2)
+            raise Unavailable("Too many users are signing in; try again in a moment.", code="busy", retry_after_s=2)
         user, token = await to_thread.run_sync(
             lambda: sign_in.with_password(name, password, address_of(request), instead_of=cookies.session(request)),
             limiter=hashing,
@@ -56,7 +56,7 @@ def router(callers: Callers, sign_in: SignIn) -> Router:
         "/dev",
         status_code=201,
         operation_id="sign_in_as_developer",
-        summary="Sign in as dev: in development, from this machine alone",
+        summary="Sign in as dev: only in development, and from this machine",
     )
     async def develop(request: Request) -> Response:
         check_same_origin(request)
@@ -67,12 +67,12 @@ def router(callers: Callers, sign_in: SignIn) -> Router:
         )
         return signed_in(request, user, token)
 
-    @routes.get("", operation_id="get_session", summary="Who you are, and what you may do")
+    @routes.get("", operation_id="get_session", summary="The signed-in user and its scopes")
     async def show(request: Request) -> Response:
         caller, _ = await callers.verified(request)
         return JSONResponse(who(caller.owner, caller.scopes), headers=NO_STORE)
 
-    @routes.get("/state", operation_id="session_state", summary="Whether somebody is signed in, and the ways in")
+    @routes.get("/state", operation_id="session_state", summary="The signed-in user, if any, and how to sign in")
     async def state(request: Request) -> Response:
         try:
             caller, _ = await callers.verified(request)
@@ -88,7 +88,7 @@ def router(callers: Callers, sign_in: SignIn) -> Router:
         if (token := cookies.session(request)) is not None:
             await run_in_threadpool(sign_in.sessions.end, token)
         answer = Response(status_code=204, headers=NO_STORE)
-        cookies.forget(request, answer)
+        cookies.delete(request, answer)
         return answer
 
     return routes
@@ -100,17 +100,17 @@ def who(name: str, scopes: frozenset[str]) -> dict[str, Any]:
 
 def read_login(body: Any) -> tuple[str, str]:
     if not isinstance(body, dict) or set(body) != {"user", "password"}:
-        raise Refused('The body is {"user": "...", "password": "..."}.', code="bad_body")
+        raise Refused('The body must be {"user": "...", "password": "..."}.', code="bad_body")
     name, password = body["user"], body["password"]
     if not (isinstance(name, str) and isinstance(password, str)):
-        raise Refused("'user' and 'password' are text.", code="bad_body")
+        raise Refused("'user' and 'password' must be text.", code="bad_body")
     return name, password
 
 
 def is_local(request: Request) -> bool:
-    """Whether the request was made on this machine and for it: no proxy between, and no foreign name that resolves to
-    this machine, by which a page of another site could pass as ours. A proxy is known by what it adds, or by HTTP/1.0,
-    which nginx speaks by default, adding nothing."""
+    """Whether the request was sent from this machine to a loopback name: without a proxy, and not to a foreign name
+    that resolves to this machine, by which a page of another site could pass as ours. A proxy is recognized by the
+    headers it adds, or by HTTP/1.0, which nginx speaks by default without adding any."""
     forwarded = request.scope["http_version"] != "1.1" or any(
         name in request.headers for name in ("forwarded", "x-forwarded-for", "x-forwarded-host", "via")
     )
@@ -119,7 +119,7 @@ def is_local(request: Request) -> bool:
 
 
 def among(audience: Audience, request: Request) -> bool:
-    """Whether the request is one of those that ``audience`` names."""
+    """Whether ``audience`` includes the caller."""
     return audience == "on" or (audience == "local" and is_local(request))
 
 

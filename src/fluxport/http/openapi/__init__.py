@@ -1,6 +1,6 @@
-"""What ``/openapi.json`` says of the API: models of every body, and a table of what each operation takes and answers.
+"""The document ``/openapi.json``: models of every body, and a table of the inputs and responses of each operation.
 
-Nothing here takes part in answering a request, and nothing is imported before the document is first requested: parsers
-give the errors that clients know, and no answer is validated once more on its way out. Tests hold both against this
-description instead: every answer that a test sees is validated, and models and parsers are given the same bodies.
+Nothing here runs while other requests are handled, and nothing is imported before the document is first requested: the
+parsers raise the errors that clients know, and responses are not validated again. Instead, tests check both against
+this description: they validate every response they receive, and give models and parsers the same bodies.
 """

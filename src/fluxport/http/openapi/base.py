@@ -1,4 +1,4 @@
-"""The two kinds of bodies, and the error that all of the API answers with."""
+"""The base classes of request and response bodies, and the error body of the API."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from fluxport.formats.options import ColumnChoice
 
 
 class Answer(BaseModel):
-    """What the service sends: every field is always there, and there may be more in a later version."""
+    """A response body: every field is always present, and later versions may add more."""
 
     model_config = ConfigDict(strict=True)
 
 
-class Asked(BaseModel):
-    """What a caller sends: a key that is not known is refused."""
+class Body(BaseModel):
+    """A request body: unknown keys are an error."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
 
 def example(body: Any) -> ConfigDict:
-    """A model's configuration with one example of it."""
+    """A model's configuration with one example."""
     return ConfigDict(json_schema_extra={"examples": [body]})
 
 
 class Problem(Answer):
-    """An error (RFC 9457). `code` is for programs and stays, `detail` is for people and may be worded anew."""
+    """An error (RFC 9457). `code` is stable and for programs; `detail` is for people, and its wording may change."""
 
     model_config = example(
         {
@@ -43,15 +43,15 @@ class Problem(Answer):
     )
 
     type: Literal["about:blank"]
-    title: str = Field(description="the phrase of the status")
+    title: str = Field(description="the reason phrase of the status")
     status: int = Field(description="the HTTP status", ge=400, le=599)
     detail: str = Field(description="what was wrong, with what, and what to do")
     code: str = Field(description="stable; docs/reference/errors.md has all of them")
-    request_id: str = Field(description="that of the answer's X-Request-Id; the log has it too")
+    request_id: str = Field(description="as in the header X-Request-Id and in the log")
 
 
 class Failure(Answer):
-    """Why an export failed or an attempt did."""
+    """Why an export or an attempt failed."""
 
     code: str = Field(description="stable; docs/reference/errors.md has all of them")
     message: str = Field(description="what was wrong, with what, and what to do")
@@ -59,21 +59,21 @@ class Failure(Answer):
 
 
 def options_models() -> list[type[BaseModel]]:
-    """The options of every format that is there, one model for each class of options."""
+    """The options of every format, one model for each class of options."""
     column = _model_of(ColumnChoice, "A column of the file.", name=(str, Field(min_length=1)))
     columns = (str | list[str | column], Field((), description="pick, order and rename: names, or objects"))  # type: ignore[valid-type]
-    found: dict[type, list[str]] = {}
+    names_by_class: dict[type, list[str]] = {}
     for name in formats.FORMATS:
-        found.setdefault(formats.options_class(name), []).append(name)
+        names_by_class.setdefault(formats.options_class(name), []).append(name)
     about = "Options of {}. docs/reference/formats.md explains them."
-    return [_model_of(cls, about.format(", ".join(names)), columns=columns) for cls, names in found.items()]
+    return [_model_of(cls, about.format(", ".join(names)), columns=columns) for cls, names in names_by_class.items()]
 
 
 def _model_of(cls: type, about: str, **other: Any) -> type[BaseModel]:
-    """The fields of a dataclass as a model, but for those that ``other`` has."""
+    """A model with the fields of a dataclass; those in ``other`` replace them."""
     hints = get_type_hints(cls)
     given: dict[str, Any] = {
         field.name: (hints[field.name], Field(field.default, description=field.metadata.get("description")))
         for field in fields(cls)
     }
-    return create_model(cls.__name__, __base__=Asked, __doc__=about, **(given | other))
+    return create_model(cls.__name__, __base__=Body, __doc__=about, **(given | other))

@@ -24,41 +24,46 @@ JSON = "application/json"
 PROBLEM = "application/problem+json"
 
 INTRODUCTION = """\
-Every GET route answers HEAD as well, with the same headers and no body; HEAD begins nothing and uses nothing up.
+Every GET route also answers HEAD, with the same headers and no body; HEAD starts no export and redeems no link.
 
-Every answer has `X-Request-Id`: that of the request if it sent one, else one of ours. Answers that may succeed later \
-have `Retry-After`.
+Every response has `X-Request-Id`: the one of the request if it sent one, else a new one. Responses to requests that \
+may succeed later have `Retry-After`.
 """
 
 TAGS = {
-    "exports": "Exports as a stream, and stored ones.",
+    "exports": "Direct streams and stored exports.",
     "downloads": "Links to stored files, and the files.",
-    "datasets": "What can be exported, and a look at the first rows.",
+    "datasets": "Datasets, connections, and a preview of the first rows.",
     "history": "Schedules and the audit.",
     "sensors": "Sensors and their points.",
     "session": "Signing in and out, for the pages.",
-    "operations": "For operators and their machines.",
+    "operations": "Health and metrics, for operators and monitoring.",
     "FluxQuery": "The API of FluxQuery's clients.",
     "Export queue": "The API of the Export queue's clients.",
     "Historian": "The API of the Historian's dashboards.",
 }
 
 SCHEMES: dict[str, Any] = {
-    "key": {"type": "http", "scheme": "bearer", "description": "a key made by `fluxport keys create`"},
+    "key": {"type": "http", "scheme": "bearer", "description": "a key from `fluxport keys create`"},
     "session": {
         "type": "apiKey",
         "in": "cookie",
         "name": "fluxport",
-        "description": "of somebody who has signed in; over TLS its name is __Host-fluxport",
+        "description": "the session of a signed-in user; over TLS the name is __Host-fluxport",
     },
-    "signingKeyId": {"type": "apiKey", "in": "header", "name": "X-Key-Id", "description": "whose secret has signed"},
+    "signingKeyId": {"type": "apiKey", "in": "header", "name": "X-Key-Id", "description": "the key that signed"},
     "signingTimestamp": {"type": "apiKey", "in": "header", "name": "X-Timestamp", "description": "Unix seconds"},
-    "signingNonce": {"type": "apiKey", "in": "header", "name": "X-Nonce", "description": "16 to 64 characters, once"},
+    "signingNonce": {
+        "type": "apiKey",
+        "in": "header",
+        "name": "X-Nonce",
+        "description": "16 to 64 characters, used once",
+    },
     "signature": {
         "type": "apiKey",
         "in": "header",
         "name": "X-Signature",
-        "description": "HMAC-SHA256 over the request; docs/guide/signing.md says of what",
+        "description": "HMAC-SHA256 of the request, see docs/guide/signing.md",
     },
 }
 _CALLER: list[dict[str, list[str]]] = [
@@ -66,7 +71,7 @@ _CALLER: list[dict[str, list[str]]] = [
     {"session": []},
     {"signingKeyId": [], "signingTimestamp": [], "signingNonce": [], "signature": []},
 ]
-# Whether a reader needs credentials is for the configuration to say.
+# The configuration decides whether a reader needs credentials.
 SECURITY: dict[Access, list[dict[str, list[str]]]] = {
     "caller": _CALLER,
     "reader": [*_CALLER, {}],
@@ -76,19 +81,19 @@ SECURITY: dict[Access, list[dict[str, list[str]]]] = {
 
 HEADERS: dict[str, tuple[str, dict[str, Any]]] = {
     "Content-Disposition": ("the file's name, in ASCII and in UTF-8", {"type": "string"}),
-    "X-Export-Id": ("ask GET /v1/exports/{export_id} with it how the export went", {"type": "string"}),
+    "X-Export-Id": ("the id for GET /v1/exports/{export_id}, which shows how the export ended", {"type": "string"}),
     "X-Export-Rows": ("rows of the file", {"type": "integer"}),
     "ETag": ("the SHA-256 in quotes", {"type": "string"}),
-    "Repr-Digest": ("the SHA-256 as RFC 9530 writes it", {"type": "string"}),
-    "Content-Range": ("which bytes of how many", {"type": "string"}),
-    "Location": ("where the export is", {"type": "string"}),
+    "Repr-Digest": ("the SHA-256 in the syntax of RFC 9530", {"type": "string"}),
+    "Content-Range": ("the range of bytes and the size of the file", {"type": "string"}),
+    "Location": ("the address of the export", {"type": "string"}),
     "Retry-After": ("seconds to wait before the next request", {"type": "integer"}),
     "Set-Cookie": ("the session", {"type": "string"}),
 }
 
 
 class _Schemas(GenerateJsonSchema):
-    """Without a title for each property, which says nothing that its name does not."""
+    """Omits the title of each property, which only repeats its name."""
 
     def field_title_should_be_set(self, schema: Any) -> bool:
         return False
@@ -97,7 +102,7 @@ class _Schemas(GenerateJsonSchema):
 def document(routes: Callable[[], Mapping[str, Any]]) -> dict[str, Any]:
     """The whole document; ``routes`` is FastAPI's own description."""
     with warnings.catch_warnings():
-        # GET and HEAD of a route are one operation, of which FastAPI makes two.
+        # FastAPI lists GET and HEAD of a route as two operations with the same id.
         warnings.filterwarnings("ignore", "Duplicate Operation ID")
         given = routes()
     schemas, refs = _schemas()
@@ -121,12 +126,12 @@ def document(routes: Callable[[], Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def _schemas() -> tuple[dict[str, Any], dict[type[BaseModel], dict[str, str]]]:
-    """The schemas by name, and how each model is referred to."""
+    """The schemas by name, and the reference to each model."""
     models = list(dict.fromkeys(_models()))
-    refs, found = models_json_schema(
+    refs, definitions = models_json_schema(
         [(model, "validation") for model in models], ref_template=REF + "{model}", schema_generator=_Schemas
     )
-    schemas = {name: _plain(schema) for name, schema in sorted(found["$defs"].items())}
+    schemas = {name: _plain(schema) for name, schema in sorted(definitions["$defs"].items())}
     return schemas, {model: {"$ref": refs[model, "validation"]["$ref"]} for model in models}
 
 
@@ -147,58 +152,62 @@ def _of(reply: Reply) -> Sequence[type[BaseModel]]:
 
 
 def _plain(schema: Any) -> Any:
-    """Without the titles of models, which are their names, and without defaults of null or nothing, which a key that is
-    left out has anyway."""
+    """The schema without titles of models, which repeat their names, and without defaults that are null or empty, as
+    those of an omitted key are anyway."""
     if isinstance(schema, list):
         return [_plain(item) for item in schema]
     if not isinstance(schema, dict):
         return schema
-    kept = {
+    plain = {
         key: value if key == "examples" else _plain(value)
         for key, value in schema.items()
         if not (key == "default" and value in (None, {}, []))
     }
-    if isinstance(kept.get("title"), str):
-        del kept["title"]
-    return kept
+    if isinstance(plain.get("title"), str):
+        del plain["title"]
+    return plain
 
 
 # -- operations --------------------------------------------------------------------------------------------------------
 
 
 def _operation(path: str, given: Mapping[str, Any], refs: Mapping[type[BaseModel], dict[str, str]]) -> dict[str, Any]:
-    """LookupError for a route that nothing describes."""
+    """LookupError for a route without an entry in OPERATIONS."""
     described = OPERATIONS.get(given["operationId"])
     if described is None:
         raise LookupError(f"Describe {given['operationId']!r} in http/openapi/operations.py.")
-    made: dict[str, Any] = {key: given[key] for key in ("tags", "summary", "operationId")}
+    operation: dict[str, Any] = {key: given[key] for key in ("tags", "summary", "operationId")}
     parameters = [_path_parameter(name) for name in re.findall(r"{(\w+)}", path)]
     parameters += map(_parameter, described.parameters)
     if parameters:
-        made["parameters"] = parameters
+        operation["parameters"] = parameters
     if described.body:
         content = {kind: {"schema": refs[m] if m is not None else BINARY} for kind, m in described.body.items()}
-        made["requestBody"] = {"required": described.body_required, "content": content}
+        operation["requestBody"] = {"required": described.body_required, "content": content}
     responses = {str(status): _reply(reply, refs) for status, reply in described.replies.items()}
     for status, names in described.codes.items():
         responses[str(status)] = _error(status, names, described, refs[described.error])
-    made["responses"] = dict(sorted(responses.items()))
-    made["security"] = SECURITY[described.access]
-    return made
+    operation["responses"] = dict(sorted(responses.items()))
+    operation["security"] = SECURITY[described.access]
+    return operation
 
 
 def _path_parameter(name: str) -> dict[str, Any]:
-    about = {"export_id": "the export's id", "sensor_id": "the sensor's id, slashes and all", "name": "its name"}
+    about = {
+        "export_id": "the export's id",
+        "sensor_id": "the sensor's id, which may contain slashes",
+        "name": "its name",
+    }
     return {"name": name, "in": "path", "required": True, "description": about[name], "schema": {"type": "string"}}
 
 
 def _parameter(given: Parameter) -> dict[str, Any]:
-    made = {"name": given.name, "in": given.where, "description": given.about, "schema": dict(given.schema)}
-    return made | ({"required": True} if given.required else {})
+    parameter = {"name": given.name, "in": given.where, "description": given.about, "schema": dict(given.schema)}
+    return parameter | ({"required": True} if given.required else {})
 
 
 def _reply(reply: Reply, refs: Mapping[type[BaseModel], dict[str, str]]) -> dict[str, Any]:
-    made: dict[str, Any] = {"description": _sentence(reply.about)}
+    response: dict[str, Any] = {"description": _sentence(reply.about)}
     content: dict[str, Any] = {}
     if reply.files:
         content = {kind: {"schema": BINARY} for kind in file_types()}
@@ -209,14 +218,14 @@ def _reply(reply: Reply, refs: Mapping[type[BaseModel], dict[str, str]]) -> dict
     if models:
         content[JSON] = {"schema": models[0] if len(models) == 1 else {"anyOf": models}}
     if content:
-        made["content"] = content
+        response["content"] = content
     if reply.headers:
-        made["headers"] = {name.removesuffix("?"): _header(name) for name in reply.headers}
-    return made
+        response["headers"] = {name.removesuffix("?"): _header(name) for name in reply.headers}
+    return response
 
 
 def _header(name: str) -> dict[str, Any]:
-    """One that is always there, or sometimes where ``name`` ends with a question mark."""
+    """The header as required, or as optional if ``name`` ends with a question mark."""
     about, schema = HEADERS[name.removesuffix("?")]
     return {"description": about, "schema": schema} | ({} if name.endswith("?") else {"required": True})
 
@@ -227,11 +236,11 @@ def _error(status: int, names: Sequence[str], operation: Operation, ref: dict[st
     about = f"{HTTPStatus(status).phrase}: {', '.join(f'`{name}`' for name in names)}"
     more = operation.more and status != 401
     if more:
-        about += ", or a code of the database or the store behind it"
-    made: dict[str, Any] = {"description": f"{about}.", "x-codes": list(names), "x-more-codes": more}
-    made["content"] = {PROBLEM if operation.error is Problem else JSON: {"schema": ref}}
+        about += ", or a code of the database or the store"
+    response: dict[str, Any] = {"description": f"{about}.", "x-codes": list(names), "x-more-codes": more}
+    response["content"] = {PROBLEM if operation.error is Problem else JSON: {"schema": ref}}
     retry = {"Retry-After": _header("Retry-After")} if status in (429, 503) else {}
-    return made | ({"headers": retry} if retry else {})
+    return response | ({"headers": retry} if retry else {})
 
 
 def _sentence(text: str) -> str:
@@ -239,6 +248,6 @@ def _sentence(text: str) -> str:
 
 
 def file_types() -> list[str]:
-    """The media types of every file that there can be, without parameters."""
+    """The media types of all formats and compressions, without parameters."""
     types = [*(row.media_type for row in FORMATS.values()), *(row.media_type for row in COMPRESSIONS.values())]
     return list(dict.fromkeys(kind for kind in types if kind is not None))

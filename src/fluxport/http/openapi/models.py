@@ -8,14 +8,14 @@ from pydantic import ConfigDict, Field, RootModel
 
 from fluxport.http.historian import TEXT_MAX
 from fluxport.http.history import AUDIT_MAX
-from fluxport.http.openapi.base import Answer, Asked, Failure, example, options_models
+from fluxport.http.openapi.base import Answer, Body, Failure, example, options_models
 from fluxport.http.openapi.names import (
     Aggregate,
     Compression,
     Digest,
     Format,
-    Moment,
     Priority,
+    Timestamp,
     Url,
     Verified,
     WarningCode,
@@ -32,7 +32,7 @@ Instant = Annotated[
 # -- requests ----------------------------------------------------------------------------------------------------------
 
 
-class QuerySource(Asked):
+class QuerySource(Body):
     """One SELECT on a connection."""
 
     query: str = Field(description="one SELECT")
@@ -40,37 +40,39 @@ class QuerySource(Asked):
     params: list[Any] | dict[str, Any] = Field([], description="values for ? (a list) or :name (an object)")
 
 
-class DatasetSource(Asked):
-    """A declared dataset, whose connection and query are the operator's."""
+class DatasetSource(Body):
+    """A dataset, whose connection and query the operator declares."""
 
     dataset: str = Field(description="its name: GET /v1/datasets")
     params: dict[str, Any] = Field({}, description="its filters and their values")
 
 
-class SensorSource(Asked):
+class SensorSource(Body):
     """A range of one or several sensors."""
 
     sensor_id: (
         Annotated[str, Field(min_length=1)]
         | Annotated[list[Annotated[str, Field(min_length=1)]], Field(min_length=1, max_length=SENSORS_MAX)]
     )
-    start_ts: Instant | None = Field(None, description="the first moment")
-    end_ts: Instant | None = Field(None, description="the last moment, included")
+    start_ts: Instant | None = Field(None, description="start of the range, inclusive")
+    end_ts: Instant | None = Field(None, description="end of the range, inclusive")
     layout: Literal["long", "wide"] = Field("long", description="a row for each point, or a column for each sensor")
     aggregate: Aggregate | None = Field(None, description="one value per interval")
-    interval: int | str | None = Field(None, description="of an aggregate: milliseconds, or like 10s, 15m, 1h, 1d")
-    time: Literal["ms", "datetime"] = Field("ms", description="how moments are written")
+    interval: int | str | None = Field(
+        None, description="the interval of an aggregate: milliseconds, or like 10s, 15m, 1h, 1d"
+    )
+    time: Literal["ms", "datetime"] = Field("ms", description="the form of timestamps")
 
 
-class Upload(Asked):
-    """A presigned URL of the caller's own, which takes the file by PUT."""
+class Upload(Body):
+    """A presigned URL of the caller, to which the file is sent by PUT."""
 
     url: Url
-    headers: dict[str, str] = Field({}, description="headers that the URL was signed with")
+    headers: dict[str, str] = Field({}, description="the headers that the URL was signed with")
 
 
-class Notify(Asked):
-    """Where a message goes when a stored export has ended."""
+class Notify(Body):
+    """Where to send notifications when a stored export has ended."""
 
     email: list[str] = Field([], max_length=MAILS_MAX)
     webhook: Url | None = None
@@ -80,10 +82,10 @@ class Notify(Asked):
 if TYPE_CHECKING:
     Options = dict[str, Any]
 else:
-    Options = Union[*options_models()]  # of the formats that are there
+    Options = Union[*options_models()]  # of all installed formats
 
 
-class StreamRequest(Asked):
+class StreamRequest(Body):
     """An export as one file."""
 
     model_config = example({"source": {"query": "SELECT id, name FROM users"}, "format": "csv"})
@@ -92,8 +94,8 @@ class StreamRequest(Asked):
     format: Format = Format(ExportSpec.format)
     options: Options = Field({}, description="options of the format")
     compression: Compression = Compression(ExportSpec.compression)
-    filename: str | None = Field(None, description="for people; {date}, {time} and {job_id} are filled in")
-    store: str = Field(ExportSpec.store, description="a store of the configuration; a stream stores nothing")
+    filename: str | None = Field(None, description="the file's name; {date}, {time} and {job_id} are replaced")
+    store: str = Field(ExportSpec.store, description="a store of the configuration; a direct stream uses none")
 
 
 class ExportRequest(StreamRequest):
@@ -109,26 +111,26 @@ class ExportRequest(StreamRequest):
     )
 
     notify: Notify | None = None
-    priority: Priority = Field(Priority("normal"), description="among the caller's own exports that wait")
-    count: bool = Field(False, description="count the rows first, so that percent is known")
+    priority: Priority = Field(Priority("normal"), description="among the caller's own queued exports")
+    count: bool = Field(False, description="count the rows first, so that `percent` is known")
 
 
-class LinkRequest(Asked):
-    """What kind of link; no body asks for one that works until it expires."""
+class LinkRequest(Body):
+    """The kind of link; without a body, one that works until it expires."""
 
     model_config = example({"one_time": True})
 
-    one_time: bool = Field(False, description="used up by the first complete download")
+    one_time: bool = Field(False, description="whether the first complete download redeems it")
 
 
-class Login(Asked):
+class Login(Body):
     model_config = example({"user": "ann", "password": "correct horse battery staple"})
 
     user: str
     password: str = Field(json_schema_extra={"format": "password"})
 
 
-class Description(Asked):
+class Description(Body):
     """A sensor's name and unit, or one of them."""
 
     model_config = example({"name": "Oven 1", "unit": "°C"})
@@ -137,19 +139,19 @@ class Description(Asked):
     unit: str = Field("", max_length=TEXT_MAX)
 
 
-class Point(Asked):
+class Point(Body):
     timestamp_ms: int = Field(description="milliseconds since 1970")
     value: float | int | None = Field(description="null where there is no number")
     quality: int | None = Field(1, ge=0, description="0 is bad, 1 is good")
 
 
-class PointColumns(Asked):
+class PointColumns(Body):
     timestamp_ms: list[int]
     value: list[float | int | None]
     quality: list[int | None] | None = None
 
 
-class PointList(Asked):
+class PointList(Body):
     points: list[Point]
 
 
@@ -168,7 +170,7 @@ class PushedColumn(Answer):
 
 
 class PushedSource(Answer):
-    """Columns of rows that came over gRPC or Arrow Flight."""
+    """The columns of rows pushed over gRPC or Arrow Flight."""
 
     pushed: list[PushedColumn]
 
@@ -179,17 +181,17 @@ class ExportFile(Answer):
     bytes: int
     sha256: Digest
     verified: Verified | None = Field(
-        description="by what the store confirmed that it holds these bytes; null for a stream"
+        description="how the store confirmed that it holds these bytes; null for a stream"
     )
 
 
 class ResultColumn(Answer):
     name: str
-    type: str = Field(description="the database's own word for it")
+    type: str = Field(description="the type's name in the database")
 
 
 class DataWarning(Answer):
-    """What had to be changed in the data, and how often."""
+    """Values that could not be written exactly, and how many."""
 
     code: WarningCode
     column: str | None
@@ -198,9 +200,9 @@ class DataWarning(Answer):
 
 
 class AttemptError(Failure):
-    """Why an attempt that was begun did not complete."""
+    """Why an attempt failed."""
 
-    at: Moment
+    at: Timestamp
 
 
 class Link(Answer):
@@ -211,8 +213,8 @@ class Link(Answer):
         }
     )
 
-    url: Url = Field(description="needs no other credentials")
-    expires_at: Moment
+    url: Url = Field(description="contains its credentials")
+    expires_at: Timestamp
 
 
 EXPORT_EXAMPLE: dict[str, Any] = {
@@ -254,34 +256,34 @@ EXPORT_EXAMPLE: dict[str, Any] = {
 
 
 class Export(Answer):
-    """A stored export or a stream. Every key is always there."""
+    """A stored export or a direct stream. Every key is always present."""
 
     model_config = example(EXPORT_EXAMPLE)
 
     id: str
     status: Status
-    phase: Phase | None = Field(description="of one that runs")
-    source: QuerySource | DatasetSource | SensorSource | PushedSource = Field(description="as it was requested")
-    format: str = Field(description="as it was requested: a format or its other name")
-    compression: str = Field(description="as it was requested")
-    options: dict[str, Any] = Field(description="as they were requested")
+    phase: Phase | None = Field(description="what a running export does; else null")
+    source: QuerySource | DatasetSource | SensorSource | PushedSource = Field(description="as requested")
+    format: str = Field(description="as requested: a format or an alias")
+    compression: str = Field(description="as requested")
+    options: dict[str, Any] = Field(description="as requested")
     rows: int = Field(description="so far")
-    rows_total: int | None = Field(description="known at the end, and before that where `count` was requested")
+    rows_total: int | None = Field(description="known at the end, or earlier if `count` was requested")
     bytes: int = Field(description="so far")
     percent: float | None = Field(ge=0, le=100)
-    eta_s: float | None = Field(description="seconds until the last row")
-    files: list[ExportFile] = Field(description="of a completed one; several where it was split")
+    eta_s: float | None = Field(description="estimated seconds until the last row")
+    files: list[ExportFile] = Field(description="the files of a completed export; several if it was split")
     columns: list[ResultColumn]
     warnings: list[DataWarning]
-    truncated: bool = Field(description="whether rows beyond `limit` were left out")
-    attempts: int = Field(description="how often it was begun")
+    truncated: bool = Field(description="whether rows beyond `limit` were omitted")
+    attempts: int = Field(description="attempts that were started")
     attempt_errors: list[AttemptError]
     error: Failure | None
-    download: Link | None = Field(description="of a stored export that is completed")
-    created_at: Moment
-    started_at: Moment | None
-    finished_at: Moment | None
-    expires_at: Moment | None = Field(description="when the file is deleted")
+    download: Link | None = Field(description="a link to the file of a completed stored export")
+    created_at: Timestamp
+    started_at: Timestamp | None
+    finished_at: Timestamp | None
+    expires_at: Timestamp | None = Field(description="when the file is deleted")
     request_id: str
     priority: Priority
 
@@ -292,11 +294,11 @@ class ExportPage(Answer):
     model_config = example({"data": [EXPORT_EXAMPLE], "has_more": False})
 
     data: list[Export]
-    has_more: bool = Field(description="ask again with `starting_after`, the id of the last one here")
+    has_more: bool = Field(description="the next page has `starting_after` set to the last id of this one")
 
 
 class Progress(Answer):
-    """The data of an event `progress`."""
+    """The data of a `progress` event."""
 
     phase: Phase
     rows: int
@@ -311,7 +313,7 @@ class Ended(Answer):
 
 
 class ExportEvent(Answer):
-    """One server-sent event, as its three lines say."""
+    """One server-sent event, with its three fields."""
 
     model_config = example(
         {"id": 1, "event": "progress", "data": {"phase": "reading", "rows": 65536, "bytes": 2097152}}
@@ -325,7 +327,7 @@ class ExportEvent(Answer):
 class PreviewColumn(Answer):
     name: str
     type: str
-    key: str = Field(description="of its values in the rows: the name, unless that is empty or repeated")
+    key: str = Field(description="the key of its values in `rows`: the name, unless that is empty or repeated")
 
 
 class Preview(Answer):
@@ -341,10 +343,10 @@ class Preview(Answer):
 
     columns: list[PreviewColumn]
     truncated: bool = Field(description="whether there are more rows")
-    rows: list[dict[str, Any]] = Field(description="numbers have all their digits: more than a double holds")
+    rows: list[dict[str, Any]] = Field(description="numbers have all their digits, which may exceed a double")
 
 
-# -- what can be exported, and what has happened -----------------------------------------------------------------------
+# -- datasets, formats, connections, schedules, audit ------------------------------------------------------------------
 
 
 class DatasetColumn(Answer):
@@ -357,18 +359,18 @@ class DatasetColumn(Answer):
 
 
 class Filter(Answer):
-    """What `params` of a dataset may hold. Which keys there are beside the first three follows from `type`."""
+    """A filter of a dataset. Which keys are present beside the first three depends on `type`."""
 
     name: str
-    params: list[str] = Field(description="the keys of `params`: two of a range, else one")
+    params: list[str] = Field(description="its keys in `params`: two for a range, else one")
     type: Literal["date_range", "one_of", "any_of", "number_range", "text", "limit"]
-    zone: str = Field("UTC", description="date_range: the zone of its days")
-    instants: bool = Field(False, description="date_range: whether moments are taken beside days")
+    zone: str = Field("UTC", description="date_range: the time zone of its days")
+    instants: bool = Field(False, description="date_range: whether timestamps are accepted besides days")
     values: list[str] = Field([], description="one_of: the values")
-    items: Literal["text", "integer"] = Field("text", description="any_of: what its values are")
-    items_max: int = Field(0, description="any_of: how many")
+    items: Literal["text", "integer"] = Field("text", description="any_of: the type of its values")
+    items_max: int = Field(0, description="any_of: the maximum number of values")
     match: Literal["equals", "contains", "starts_with"] = Field("equals", description="text: how it is compared")
-    max: int = Field(0, description="limit: the largest")
+    max: int = Field(0, description="limit: the maximum")
 
 
 DATASET_EXAMPLE: dict[str, Any] = {
@@ -411,12 +413,12 @@ class FormatRow(Answer):
     name: Format
     label: str = Field(description="for people")
     aliases: list[str]
-    suffixes: list[str] = Field(description="of its files; theirs is the first")
+    suffixes: list[str] = Field(description="of file names; files get the first")
     media_type: str
-    packed: bool = Field(description="its bytes are compressed already")
-    delimited: bool = Field(description="read by a locale, as CSV is")
-    sheets: bool = Field(description="rows are in sheets, which have names")
-    package: str | None = Field(description="the package that adds it and its version; null for what is built in")
+    packed: bool = Field(description="whether its bytes are already compressed")
+    delimited: bool = Field(description="whether it is delimited text, read by a locale, such as CSV")
+    sheets: bool = Field(description="whether rows are in named sheets")
+    package: str | None = Field(description="the package that adds it, with its version; null if built in")
 
 
 class FormatWithOptions(FormatRow):
@@ -432,7 +434,7 @@ class CompressionRow(Answer):
     name: Compression
     label: str = Field(description="for people")
     aliases: list[str]
-    suffix: str = Field(description="after that of the format")
+    suffix: str = Field(description="appended to that of the format")
 
 
 class Formats(Answer):
@@ -461,7 +463,7 @@ class Connections(Answer):
 class LastRun(Answer):
     export_id: str
     status: Status
-    created_at: Moment
+    created_at: Timestamp
     error: Failure | None
 
 
@@ -470,7 +472,7 @@ class Schedule(Answer):
     cron: str
     timezone: str
     user: str
-    next_at: Moment
+    next_at: Timestamp
     last: LastRun | None
 
 
@@ -494,12 +496,12 @@ class Schedules(Answer):
 
 
 class AuditLine(Answer):
-    """One line; what else is known of the action stands beside these."""
+    """One entry; further keys depend on the action."""
 
     model_config = ConfigDict(extra="allow")
 
     id: int
-    at: Moment
+    at: Timestamp
     user: str
     action: str = Field(description="such as export, download, login, key create")
     export_id: str | None
@@ -508,7 +510,7 @@ class AuditLine(Answer):
 
 
 class Audit(Answer):
-    __doc__ = f"Newest first, at most {AUDIT_MAX:,} lines."
+    __doc__ = f"Newest first, at most {AUDIT_MAX:,} entries."
 
     model_config = example(
         {
@@ -556,11 +558,11 @@ class SensorPage(Answer):
     model_config = example({"data": [SENSOR_EXAMPLE], "has_more": False})
 
     data: list[Sensor]
-    has_more: bool = Field(description="ask again with `starting_after`, the id of the last one here")
+    has_more: bool = Field(description="the next page has `starting_after` set to the last id of this one")
 
 
 class Chart(Answer):
-    """A range as columns, downsampled so that its peaks stay."""
+    """A range as columns, downsampled such that peaks are preserved."""
 
     model_config = example(
         {
@@ -584,7 +586,7 @@ class Chart(Answer):
 class Accepted(Answer):
     model_config = example({"accepted": 2})
 
-    accepted: int = Field(description="points that are durable now")
+    accepted: int = Field(description="the number of points, which are now durable")
 
 
 # -- people and operators ----------------------------------------------------------------------------------------------
@@ -602,7 +604,7 @@ class SessionState(Answer):
     model_config = example({"user": None, "ways": ["password"]})
 
     user: Who | None
-    ways: list[Literal["password", "dev"]] = Field(description="how one may sign in from here")
+    ways: list[Literal["password", "dev"]] = Field(description="the ways to sign in from here")
 
 
 class Live(Answer):
@@ -612,7 +614,7 @@ class Live(Answer):
 
 
 class Ready(Answer):
-    """`status`, and for those who may see it each thing that the service depends on by name."""
+    """`status`, and, for callers who may see them, the dependencies of the service by name."""
 
     model_config = ConfigDict(
         extra="allow", json_schema_extra={"examples": [{"status": "ok", "queue": "ok", "connection main": "ok"}]}

@@ -1,4 +1,4 @@
-"""Lists of names that the API takes or answers with, read from the tables that the code itself works by."""
+"""Enumerations of the API, read from the tables that the code itself uses."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from fluxport.stages import VERIFIED
 
 
 class OneOf(str):
-    """A text that is one of ``names()`` as they are when the document is made; in it a schema named as the class.
+    """A string that is one of ``names()`` when the document is generated; its schema is named after the class.
 
-    ``any_case``: the service takes capitals too, which the document does not invite to."""
+    ``any_case``: the service also accepts capitals, although the document does not list them."""
 
     any_case: ClassVar[bool] = False
 
@@ -45,7 +45,7 @@ def _same(value: Any) -> Any:
 
 
 def with_aliases(table: Table[Any]) -> list[str]:
-    """Every name by which a component of the table can be requested, its own first."""
+    """Every name by which a component of the table can be requested, names first, then aliases."""
     return [*table, *(alias for row in table.values() for alias in row.aliases)]
 
 
@@ -89,6 +89,6 @@ class Verified(OneOf):
         return VERIFIED
 
 
-Moment = Annotated[str, WithJsonSchema({"type": "string", "format": "date-time"})]
+Timestamp = Annotated[str, WithJsonSchema({"type": "string", "format": "date-time"})]
 Digest = Annotated[str, WithJsonSchema({"type": "string", "pattern": "^[0-9a-f]{64}$"})]
 Url = Annotated[str, WithJsonSchema({"type": "string", "format": "uri"})]

@@ -1,4 +1,4 @@
-"""The bodies of FluxQuery's, the Export queue's and the Historian's routes, as their clients know them."""
+"""The bodies of the APIs of FluxQuery, the Export queue and the Historian, compatible with their clients."""
 
 from __future__ import annotations
 
@@ -7,24 +7,24 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from fluxport.http.fluxquery import STATUS_WORDS as FLUXQUERY_WORDS
-from fluxport.http.openapi.base import Answer, Asked, example
+from fluxport.http.fluxquery import STATUS_NAMES as FLUXQUERY_NAMES
+from fluxport.http.openapi.base import Answer, Body, example
 from fluxport.http.openapi.models import SENSOR_EXAMPLE, DataWarning, ResultColumn
-from fluxport.http.openapi.names import Digest, Format, Moment, OneOf, Url
-from fluxport.http.queue import STATUS_WORDS as QUEUE_WORDS
+from fluxport.http.openapi.names import Digest, Format, OneOf, Timestamp, Url
+from fluxport.http.queue import STATUS_NAMES as QUEUE_NAMES
 from fluxport.spec import ExportSpec
 
 
 class FluxQueryStatus(OneOf):
     @classmethod
     def names(cls) -> Iterable[str]:
-        return dict.fromkeys(FLUXQUERY_WORDS.values())
+        return dict.fromkeys(FLUXQUERY_NAMES.values())
 
 
 class QueueStatus(OneOf):
     @classmethod
     def names(cls) -> Iterable[str]:
-        return dict.fromkeys(QUEUE_WORDS.values())
+        return dict.fromkeys(QUEUE_NAMES.values())
 
 
 # -- FluxQuery ---------------------------------------------------------------------------------------------------------
@@ -54,7 +54,7 @@ class FluxQueryQueued(Answer):
 
 
 class FluxQueryStatusOnly(Answer):
-    """What a request without a signature is answered."""
+    """The response to a request without a signature."""
 
     model_config = example({"status": "PROCESSING"})
 
@@ -62,7 +62,7 @@ class FluxQueryStatusOnly(Answer):
 
 
 class FluxQueryJob(Answer):
-    """What a signed request is answered."""
+    """The response to a signed request."""
 
     model_config = example(
         {
@@ -95,10 +95,10 @@ class FluxQueryJob(Answer):
     error_code: str | None
     columns: list[ResultColumn]
     warnings: list[DataWarning]
-    created_at: Moment
-    started_at: Moment | None
-    finished_at: Moment | None
-    expires_at: Moment | None
+    created_at: Timestamp
+    started_at: Timestamp | None
+    finished_at: Timestamp | None
+    expires_at: Timestamp | None
 
 
 # -- Export queue ------------------------------------------------------------------------------------------------------
@@ -116,13 +116,13 @@ class QueueError(Answer):
     error: QueueErrorBody
 
 
-class QueueRequest(Asked):
+class QueueRequest(Body):
     model_config = example({"type": "trades", "format": "csv", "params": {"status": "closed"}})
 
     type: str = Field(description="the name of a dataset")
     format: Format = Format(ExportSpec.format)
-    params: dict[str, Any] | None = Field(None, description="filters; one without a value is none")
-    selectedColumns: list[Any] | str | None = Field(None, description="columns of the file, all unless given")  # noqa: N815
+    params: dict[str, Any] | None = Field(None, description="filters; one with an empty value is ignored")
+    selectedColumns: list[Any] | str | None = Field(None, description="columns of the file; all unless set")  # noqa: N815
     requestId: str | None = Field(None, pattern=r"^[A-Za-z0-9._-]{1,64}$")  # noqa: N815
 
 

@@ -1,4 +1,4 @@
-"""What each operation takes and answers, by its ``operation_id``: the one that its route in ``http/`` is given."""
+"""The inputs and responses of each operation, by the ``operation_id`` of its route in ``http/``."""
 
 from __future__ import annotations
 
@@ -31,9 +31,8 @@ TEXT: dict[str, Any] = {"type": "string"}
 
 @dataclass(frozen=True)
 class Reply:
-    """One success: a model as JSON, or ``content`` by media type; ``files``: every format and compression there is;
-    ``events``: server-sent events. A header whose name ends with a question mark is there
-    sometimes."""
+    """A successful response: a model as JSON, or ``content`` by media type; ``files``: any format and compression;
+    ``events``: server-sent events. A header whose name ends with a question mark is optional."""
 
     about: str
     model: type[BaseModel] | Sequence[type[BaseModel]] | None = None
@@ -45,7 +44,7 @@ class Reply:
 
 @dataclass(frozen=True)
 class Parameter:
-    """One of the query or of the headers."""
+    """A parameter in the query or in the headers."""
 
     name: str
     about: str
@@ -56,8 +55,8 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Operation:
-    """``codes`` are those of its errors, by status. ``more``: those of a database or a store can be among them too,
-    which are many. ``error`` is the model of all of them."""
+    """``codes`` are the error codes by status. ``more``: the many codes of databases and stores are possible too.
+    ``error`` is the model of all error bodies."""
 
     replies: Mapping[int, Reply]
     codes: Mapping[int, Sequence[str]] = field(default_factory=dict)
@@ -71,16 +70,16 @@ class Operation:
 
 # -- errors ------------------------------------------------------------------------------------------------------------
 
-# Of every request: an address with a NUL, what went wrong with us, a database of the service's own that is away.
+# Any request: a NUL in the address, an internal error, an unreachable job database.
 ANY: dict[int, tuple[str, ...]] = {400: ("bad_parameter",), 500: ("internal", UNUSABLE), 503: (AWAY,)}
-# Of a caller who must be known.
+# A request that must be authenticated.
 KNOWN: dict[int, tuple[str, ...]] = {
     401: ("unauthorized", "replayed"),
     413: ("body_too_large",),
     429: ("too_many_requests",),
     503: ("replay_store_unavailable",),
 }
-# Of an export that is planned or run before the answer begins.
+# An export that is planned or started before the response begins.
 RUNS: dict[int, tuple[str, ...]] = {
     400: (
         "bad_json",
@@ -110,11 +109,11 @@ SWITCHED_OFF = {501: ("disabled",)}
 
 def codes(*groups: Mapping[int, Sequence[str]]) -> dict[int, tuple[str, ...]]:
     """All of the groups, by status."""
-    found: dict[int, dict[str, None]] = {}
+    merged: dict[int, dict[str, None]] = {}
     for group in groups:
         for status, names in group.items():
-            found.setdefault(status, {}).update(dict.fromkeys(names))
-    return {status: tuple(names) for status, names in sorted(found.items())}
+            merged.setdefault(status, {}).update(dict.fromkeys(names))
+    return {status: tuple(names) for status, names in sorted(merged.items())}
 
 
 # -- parts that several operations share -------------------------------------------------------------------------------
@@ -130,32 +129,30 @@ def enum(names: Sequence[str], default: str | None = None) -> dict[str, Any]:
 
 
 FORMAT = enum(with_aliases(FORMATS), ExportSpec.format)
-AFTER = Parameter("starting_after", "the id of the last one seen")
+AFTER = Parameter("starting_after", "the last id of the previous page")
 RANGE = (
-    Parameter("start_ts", "the first moment: milliseconds since 1970 or RFC 3339"),
-    Parameter("end_ts", "the last moment, included"),
+    Parameter("start_ts", "start of the range, inclusive: milliseconds since 1970 or RFC 3339"),
+    Parameter("end_ts", "end of the range, inclusive"),
 )
 RANGE_NEEDED = tuple(Parameter(p.name, p.about, p.schema, required=True) for p in RANGE)
-MAX_POINTS = whole("points of the answer at most", POINTS_USUAL, POINTS_LEAST, POINTS_MOST, "max_points")
+MAX_POINTS = whole("maximum number of points in the response", POINTS_USUAL, POINTS_LEAST, POINTS_MOST, "max_points")
 SENSOR_NEEDED = Parameter("sensor_id", "the sensor", required=True)
-TOKEN_PARAMETER = Parameter("token", "the credentials: it stands in the link, and is for this file", required=True)
-PART = Parameter("part", "the number of one of several files, from 1", {"type": "integer", "minimum": 1})
+TOKEN_PARAMETER = Parameter("token", "the credentials for this file, as contained in the link", required=True)
+PART = Parameter("part", "the number of a part file, from 1", {"type": "integer", "minimum": 1})
 RANGE_HEADERS = (
-    Parameter("Range", "one range of bytes: bytes=0-1023", where="header"),
-    Parameter("If-Range", "the ETag that the range is of", where="header"),
+    Parameter("Range", "one byte range, such as bytes=0-1023", where="header"),
+    Parameter("If-Range", "the ETag of the file that the range belongs to", where="header"),
 )
 BINARY: dict[str, Any] = {"type": "string", "format": "binary"}
 STREAM = ("Content-Disposition", "X-Export-Id")
 WHOLE_FILE = ("Content-Disposition", "X-Export-Id", "X-Export-Rows")
-NO_BODY = Reply("nothing")
+NO_BODY = Reply("no content")
 
 STREAMED = Reply("the file in chunks; a failure after the first byte breaks the connection", files=True, headers=STREAM)
 SENT_FILE = {
-    200: Reply(
-        "the file, or of several files a ZIP of them all", files=True, headers=(*WHOLE_FILE, "ETag?", "Repr-Digest?")
-    ),
+    200: Reply("the file, or a ZIP of all part files", files=True, headers=(*WHOLE_FILE, "ETag?", "Repr-Digest?")),
     206: Reply("the range", files=True, headers=(*WHOLE_FILE, "ETag", "Repr-Digest", "Content-Range")),
-    416: Reply("the file has none of these bytes", headers=("Content-Range",)),
+    416: Reply("the range lies beyond the file", headers=("Content-Range",)),
 }
 PAGE = {"text/html": TEXT}
 
@@ -171,7 +168,7 @@ OPERATIONS: dict[str, Operation] = {
         {
             202: Reply("the queued export", models.Export, headers=("Location", "Retry-After")),
             200: Reply(
-                "that of an earlier request with the same Idempotency-Key", models.Export, headers=("Location",)
+                "the export of an earlier request with the same Idempotency-Key", models.Export, headers=("Location",)
             ),
         },
         _problem(RUNS, {400: ("bad_priority", "bad_notify", "bad_idempotency_key"), 422: ("idempotency_mismatch",)}),
@@ -179,7 +176,7 @@ OPERATIONS: dict[str, Operation] = {
         parameters=(
             Parameter(
                 "Idempotency-Key",
-                "the same one is the same export",
+                "requests with the same key create one export",
                 {"type": "string", "minLength": 1, "maxLength": 255},
                 where="header",
             ),
@@ -187,16 +184,16 @@ OPERATIONS: dict[str, Operation] = {
         more=True,
     ),
     "list_exports": Operation(
-        {200: Reply("a page of them", models.ExportPage)},
+        {200: Reply("a page of exports", models.ExportPage)},
         _problem({400: ("bad_status", "bad_limit")}, NO_EXPORT),
         parameters=(
-            Parameter("status", "only those", enum(get_args(Status))),
-            whole("how many", 20, 1, PAGE_MAX),
+            Parameter("status", "only exports in this state", enum(get_args(Status))),
+            whole("maximum number of exports", 20, 1, PAGE_MAX),
             AFTER,
         ),
     ),
     "get_export": Operation(
-        {200: Reply("the export; Retry-After while it has not ended", models.Export, headers=("Retry-After?",))},
+        {200: Reply("the export; Retry-After until it has ended", models.Export, headers=("Retry-After?",))},
         _problem(NO_EXPORT),
     ),
     "cancel_export": Operation(
@@ -205,14 +202,14 @@ OPERATIONS: dict[str, Operation] = {
     "export_events": Operation(
         {
             200: Reply(
-                "server-sent events, each with an id and JSON as its data: `progress`, and at the end `completed`, "
-                "`failed` or `canceled`; a comment every 15 seconds while nothing happens",
+                "server-sent events, each with an id and JSON data: `progress`, and at the end `completed`, "
+                "`failed` or `canceled`; a comment every 15 seconds in between",
                 events=models.ExportEvent,
             )
         },
         _problem(NO_EXPORT, {400: ("bad_event_id",)}),
         parameters=(
-            Parameter("Last-Event-ID", "go on after that event", {"type": "integer", "minimum": 0}, where="header"),
+            Parameter("Last-Event-ID", "continue after that event", {"type": "integer", "minimum": 0}, where="header"),
         ),
     ),
     "create_link": Operation(
@@ -248,25 +245,25 @@ OPERATIONS: dict[str, Operation] = {
     # -- history -------------------------------------------------------------------------------------------------------
     "list_schedules": Operation({200: Reply("the schedules", models.Schedules)}, _problem()),
     "list_audit": Operation(
-        {200: Reply("the lines", models.Audit)},
+        {200: Reply("the entries", models.Audit)},
         _problem({400: ("bad_limit",), 403: ("missing_scope",)}),
         parameters=(
-            Parameter("user", "only lines of this user"),
-            Parameter("action", "only these"),
-            Parameter("export_id", "only those about this export"),
-            Parameter("before", "the id of the last line seen", {"type": "integer", "minimum": 0}),
-            whole("how many", 100, 1, AUDIT_MAX),
+            Parameter("user", "only entries of this user"),
+            Parameter("action", "only entries with this action"),
+            Parameter("export_id", "only entries about this export"),
+            Parameter("before", "the id of the last entry seen", {"type": "integer", "minimum": 0}),
+            whole("maximum number of entries", 100, 1, AUDIT_MAX),
         ),
     ),
     # -- sensors -------------------------------------------------------------------------------------------------------
     "list_sensors": Operation(
-        {200: Reply("a page of them", models.SensorPage)},
+        {200: Reply("a page of sensors", models.SensorPage)},
         _problem(SENSORS, SERIES_STORE, {400: ("bad_limit",)}),
         access="reader",
         more=True,
         parameters=(
-            Parameter("search", "only those with this in id or name"),
-            whole("how many", 100, 1, SENSORS_PAGE_MAX),
+            Parameter("search", "only sensors whose id or name contains this"),
+            whole("maximum number of sensors", 100, 1, SENSORS_PAGE_MAX),
             AFTER,
         ),
     ),
@@ -293,7 +290,7 @@ OPERATIONS: dict[str, Operation] = {
         parameters=(*RANGE, MAX_POINTS),
     ),
     "append_points": Operation(
-        {200: Reply("they are durable", models.Accepted)},
+        {200: Reply("the points are durable", models.Accepted)},
         _problem(
             SENSORS,
             SERIES_STORE,
@@ -306,7 +303,7 @@ OPERATIONS: dict[str, Operation] = {
         body={JSON: models.NewPoints, CSV: None, ARROW: None},
     ),
     # -- sessions ------------------------------------------------------------------------------------------------------
-    "get_session": Operation({200: Reply("who you are", models.Who)}, _problem()),
+    "get_session": Operation({200: Reply("the user and its scopes", models.Who)}, _problem()),
     "sign_in": Operation(
         {201: Reply("signed in, by a cookie", models.Who, headers=("Set-Cookie",))},
         codes(
@@ -329,20 +326,20 @@ OPERATIONS: dict[str, Operation] = {
         access="anyone",
     ),
     "session_state": Operation(
-        {200: Reply("who is signed in, if anybody", models.SessionState)},
+        {200: Reply("the signed-in user, if any", models.SessionState)},
         codes(ANY, {413: ("body_too_large",), 429: ("too_many_requests",)}),
         access="anyone",
     ),
     "sign_out": Operation({204: NO_BODY}, codes(ANY, {403: ("cross_site",)}), access="anyone"),
     # -- operators -----------------------------------------------------------------------------------------------------
-    "health_live": Operation({200: Reply("it answers", models.Live)}, codes(ANY), access="anyone"),
+    "health_live": Operation({200: Reply("the process responds", models.Live)}, codes(ANY), access="anyone"),
     "health_ready": Operation(
-        {200: Reply("all of it can be used", models.Ready), 503: Reply("some of it cannot", models.Ready)},
+        {200: Reply("everything is usable", models.Ready), 503: Reply("something is not usable", models.Ready)},
         {400: ANY[400], 500: ANY[500]},
         access="anyone",
     ),
     "metrics": Operation(
-        {200: Reply("in the text format of Prometheus", None, {CONTENT_TYPE.partition(";")[0]: TEXT})},
+        {200: Reply("the metrics in the text format of Prometheus", None, {CONTENT_TYPE.partition(";")[0]: TEXT})},
         codes(ANY, CLOSED),
         access="anyone",
     ),
@@ -355,10 +352,10 @@ OPERATIONS: dict[str, Operation] = {
         error=older.FluxQueryError,
     ),
     "fluxquery_job": Operation(
-        {200: Reply("the status, and to a signed request the rest", (older.FluxQueryJob, older.FluxQueryStatusOnly))},
+        {200: Reply("the status; for a signed request, all details", (older.FluxQueryJob, older.FluxQueryStatusOnly))},
         _problem(NO_EXPORT, {400: ("no_id",)}),
         access="reader",
-        parameters=(Parameter("id", "the job's", required=True),),
+        parameters=(Parameter("id", "the id of the job", required=True),),
         error=older.FluxQueryError,
     ),
     # -- Export queue --------------------------------------------------------------------------------------------------
@@ -378,7 +375,7 @@ OPERATIONS: dict[str, Operation] = {
     "queue_jobs": Operation(
         {200: Reply("the jobs", older.QueueJobsAnswer)},
         _problem(SWITCHED_OFF),
-        parameters=(Parameter("requestId", "only those of this request"),),
+        parameters=(Parameter("requestId", "only jobs of this request"),),
         error=older.QueueError,
     ),
     "queue_job": Operation(
@@ -402,7 +399,7 @@ OPERATIONS: dict[str, Operation] = {
         parameters=(
             Parameter("type", "the name of a dataset", required=True),
             Parameter("format", "of the file", FORMAT),
-            Parameter("selectedColumns", "columns of the file, separated by commas"),
+            Parameter("selectedColumns", "the columns of the file, separated by commas"),
         ),
         more=True,
         error=older.QueueError,
@@ -418,8 +415,8 @@ OPERATIONS: dict[str, Operation] = {
             Parameter("format", "of the file", FORMAT),
             Parameter("layout", "a row for each point, or a column for each sensor", enum(("long", "wide"), "long")),
             Parameter("aggregate", "one value per interval", enum(AGGREGATES)),
-            Parameter("interval", "of an aggregate: milliseconds, or like 10s, 15m, 1h, 1d"),
-            Parameter("time", "how moments are written", enum(("ms", "datetime"), "ms")),
+            Parameter("interval", "the interval of an aggregate: milliseconds, or like 10s, 15m, 1h, 1d"),
+            Parameter("time", "the form of timestamps", enum(("ms", "datetime"), "ms")),
             *(Parameter(name, "an option of the format") for name in HISTORIAN_OPTIONS),
         ),
         more=True,
