@@ -13,7 +13,7 @@ export interface components {
          *     }
          */
         Accepted: {
-            /** @description points that are durable now */
+            /** @description the number of points, which are now durable */
             accepted: number;
         };
         /** @enum {string} */
@@ -64,7 +64,7 @@ export interface components {
              */
             codec?: "none" | "zstd" | "lz4";
         };
-        /** @description Why an attempt that was begun did not complete. */
+        /** @description Why an attempt failed. */
         AttemptError: {
             /** @description stable; docs/reference/errors.md has all of them */
             code: string;
@@ -76,7 +76,7 @@ export interface components {
             at: string;
         };
         /**
-         * @description Newest first, at most 1,000 lines.
+         * @description Newest first, at most 1,000 entries.
          * @example {
          *       "data": [
          *         {
@@ -95,7 +95,7 @@ export interface components {
         Audit: {
             data: components["schemas"]["AuditLine"][];
         };
-        /** @description One line; what else is known of the action stands beside these. */
+        /** @description One entry; further keys depend on the action. */
         AuditLine: {
             id: number;
             /** Format: date-time */
@@ -111,7 +111,7 @@ export interface components {
             [key: string]: unknown;
         };
         /**
-         * @description A range as columns, downsampled so that its peaks stay.
+         * @description A range as columns, downsampled such that peaks are preserved.
          * @example {
          *       "count": 2,
          *       "downsampled": false,
@@ -155,7 +155,7 @@ export interface components {
             /** @description for people */
             label: string;
             aliases: string[];
-            /** @description after that of the format */
+            /** @description appended to that of the format */
             suffix: string;
         };
         Connection: {
@@ -261,7 +261,7 @@ export interface components {
              */
             delimiter?: string;
         };
-        /** @description What had to be changed in the data, and how often. */
+        /** @description Values that could not be written exactly, and how many. */
         DataWarning: {
             code: components["schemas"]["WarningCode"];
             column: string | null;
@@ -311,7 +311,7 @@ export interface components {
             format: string | null;
             as_text: boolean;
         };
-        /** @description A declared dataset, whose connection and query are the operator's. */
+        /** @description A dataset, whose connection and query the operator declares. */
         DatasetSource: {
             /** @description its name: GET /v1/datasets */
             dataset: string;
@@ -376,7 +376,7 @@ export interface components {
             error: components["schemas"]["Failure"] | null;
         };
         /**
-         * @description A stored export or a stream. Every key is always there.
+         * @description A stored export or a direct stream. Every key is always present.
          * @example {
          *       "attempt_errors": [],
          *       "attempts": 1,
@@ -430,38 +430,38 @@ export interface components {
             id: string;
             /** @enum {string} */
             status: "queued" | "running" | "completed" | "failed" | "canceled" | "expired";
-            /** @description of one that runs */
+            /** @description what a running export does; else null */
             phase: ("planning" | "reading" | "uploading") | null;
-            /** @description as it was requested */
+            /** @description as requested */
             source: components["schemas"]["QuerySource"] | components["schemas"]["DatasetSource"] | components["schemas"]["SensorSource"] | components["schemas"]["PushedSource"];
-            /** @description as it was requested: a format or its other name */
+            /** @description as requested: a format or an alias */
             format: string;
-            /** @description as it was requested */
+            /** @description as requested */
             compression: string;
-            /** @description as they were requested */
+            /** @description as requested */
             options: {
                 [key: string]: unknown;
             };
             /** @description so far */
             rows: number;
-            /** @description known at the end, and before that where `count` was requested */
+            /** @description known at the end, or earlier if `count` was requested */
             rows_total: number | null;
             /** @description so far */
             bytes: number;
             percent: number | null;
-            /** @description seconds until the last row */
+            /** @description estimated seconds until the last row */
             eta_s: number | null;
-            /** @description of a completed one; several where it was split */
+            /** @description the files of a completed export; several if it was split */
             files: components["schemas"]["ExportFile"][];
             columns: components["schemas"]["ResultColumn"][];
             warnings: components["schemas"]["DataWarning"][];
-            /** @description whether rows beyond `limit` were left out */
+            /** @description whether rows beyond `limit` were omitted */
             truncated: boolean;
-            /** @description how often it was begun */
+            /** @description attempts that were started */
             attempts: number;
             attempt_errors: components["schemas"]["AttemptError"][];
             error: components["schemas"]["Failure"] | null;
-            /** @description of a stored export that is completed */
+            /** @description a link to the file of a completed stored export */
             download: components["schemas"]["Link"] | null;
             /** Format: date-time */
             created_at: string;
@@ -473,7 +473,7 @@ export interface components {
             priority: components["schemas"]["Priority"];
         };
         /**
-         * @description One server-sent event, as its three lines say.
+         * @description One server-sent event, with its three fields.
          * @example {
          *       "data": {
          *         "bytes": 2097152,
@@ -497,7 +497,7 @@ export interface components {
             rows: number;
             bytes: number;
             sha256: string;
-            /** @description by what the store confirmed that it holds these bytes; null for a stream */
+            /** @description how the store confirmed that it holds these bytes; null for a stream */
             verified: components["schemas"]["Verified"] | null;
         };
         /**
@@ -558,7 +558,7 @@ export interface components {
          */
         ExportPage: {
             data: components["schemas"]["Export"][];
-            /** @description ask again with `starting_after`, the id of the last one here */
+            /** @description the next page has `starting_after` set to the last id of this one */
             has_more: boolean;
         };
         /**
@@ -583,26 +583,26 @@ export interface components {
             options?: components["schemas"]["CsvOptions"] | components["schemas"]["TsvOptions"] | components["schemas"]["JsonOptions"] | components["schemas"]["XlsxOptions"] | components["schemas"]["ParquetOptions"] | components["schemas"]["OrcOptions"] | components["schemas"]["ArrowOptions"];
             /** @default none */
             compression?: components["schemas"]["Compression"];
-            /** @description for people; {date}, {time} and {job_id} are filled in */
+            /** @description the file's name; {date}, {time} and {job_id} are replaced */
             filename?: string | null;
             /**
-             * @description a store of the configuration; a stream stores nothing
+             * @description a store of the configuration; a direct stream uses none
              * @default local
              */
             store?: string;
             notify?: components["schemas"]["Notify"] | null;
             /**
-             * @description among the caller's own exports that wait
+             * @description among the caller's own queued exports
              * @default normal
              */
             priority?: components["schemas"]["Priority"];
             /**
-             * @description count the rows first, so that percent is known
+             * @description count the rows first, so that `percent` is known
              * @default false
              */
             count?: boolean;
         };
-        /** @description Why an export failed or an attempt did. */
+        /** @description Why an export or an attempt failed. */
         Failure: {
             /** @description stable; docs/reference/errors.md has all of them */
             code: string;
@@ -611,33 +611,33 @@ export interface components {
             /** @description whether the same request may succeed later */
             retryable: boolean;
         };
-        /** @description What `params` of a dataset may hold. Which keys there are beside the first three follows from `type`. */
+        /** @description A filter of a dataset. Which keys are present beside the first three depends on `type`. */
         Filter: {
             name: string;
-            /** @description the keys of `params`: two of a range, else one */
+            /** @description its keys in `params`: two for a range, else one */
             params: string[];
             /** @enum {string} */
             type: "date_range" | "one_of" | "any_of" | "number_range" | "text" | "limit";
             /**
-             * @description date_range: the zone of its days
+             * @description date_range: the time zone of its days
              * @default UTC
              */
             zone?: string;
             /**
-             * @description date_range: whether moments are taken beside days
+             * @description date_range: whether timestamps are accepted besides days
              * @default false
              */
             instants?: boolean;
             /** @description one_of: the values */
             values?: string[];
             /**
-             * @description any_of: what its values are
+             * @description any_of: the type of its values
              * @default text
              * @enum {string}
              */
             items?: "text" | "integer";
             /**
-             * @description any_of: how many
+             * @description any_of: the maximum number of values
              * @default 0
              */
             items_max?: number;
@@ -648,7 +648,7 @@ export interface components {
              */
             match?: "equals" | "contains" | "starts_with";
             /**
-             * @description limit: the largest
+             * @description limit: the maximum
              * @default 0
              */
             max?: number;
@@ -664,7 +664,7 @@ export interface components {
             code: string;
         };
         /**
-         * @description What a signed request is answered.
+         * @description The response to a signed request.
          * @example {
          *       "bytes": 24,
          *       "columns": [
@@ -734,7 +734,7 @@ export interface components {
         /** @enum {string} */
         FluxQueryStatus: "PENDING" | "PROCESSING" | "COMPLETED" | "FAILED";
         /**
-         * @description What a request without a signature is answered.
+         * @description The response to a request without a signature.
          * @example {
          *       "status": "PROCESSING"
          *     }
@@ -749,16 +749,16 @@ export interface components {
             /** @description for people */
             label: string;
             aliases: string[];
-            /** @description of its files; theirs is the first */
+            /** @description of file names; files get the first */
             suffixes: string[];
             media_type: string;
-            /** @description its bytes are compressed already */
+            /** @description whether its bytes are already compressed */
             packed: boolean;
-            /** @description read by a locale, as CSV is */
+            /** @description whether it is delimited text, read by a locale, such as CSV */
             delimited: boolean;
-            /** @description rows are in sheets, which have names */
+            /** @description whether rows are in named sheets */
             sheets: boolean;
-            /** @description the package that adds it and its version; null for what is built in */
+            /** @description the package that adds it, with its version; null if built in */
             package: string | null;
         };
         /**
@@ -790,16 +790,16 @@ export interface components {
             /** @description for people */
             label: string;
             aliases: string[];
-            /** @description of its files; theirs is the first */
+            /** @description of file names; files get the first */
             suffixes: string[];
             media_type: string;
-            /** @description its bytes are compressed already */
+            /** @description whether its bytes are already compressed */
             packed: boolean;
-            /** @description read by a locale, as CSV is */
+            /** @description whether it is delimited text, read by a locale, such as CSV */
             delimited: boolean;
-            /** @description rows are in sheets, which have names */
+            /** @description whether rows are in named sheets */
             sheets: boolean;
-            /** @description the package that adds it and its version; null for what is built in */
+            /** @description the package that adds it, with its version; null if built in */
             package: string | null;
             /** @description by name, each as JSON Schema */
             options: {
@@ -954,21 +954,21 @@ export interface components {
         Link: {
             /**
              * Format: uri
-             * @description needs no other credentials
+             * @description contains its credentials
              */
             url: string;
             /** Format: date-time */
             expires_at: string;
         };
         /**
-         * @description What kind of link; no body asks for one that works until it expires.
+         * @description The kind of link; without a body, one that works until it expires.
          * @example {
          *       "one_time": true
          *     }
          */
         LinkRequest: {
             /**
-             * @description used up by the first complete download
+             * @description whether the first complete download redeems it
              * @default false
              */
             one_time?: boolean;
@@ -1006,7 +1006,7 @@ export interface components {
          *     }
          */
         NewPoints: components["schemas"]["Point"] | components["schemas"]["PointColumns"] | components["schemas"]["PointList"] | components["schemas"]["Point"][];
-        /** @description Where a message goes when a stored export has ended. */
+        /** @description Where to send notifications when a stored export has ended. */
         Notify: {
             email?: string[];
             webhook?: string | null;
@@ -1158,7 +1158,7 @@ export interface components {
             columns: components["schemas"]["PreviewColumn"][];
             /** @description whether there are more rows */
             truncated: boolean;
-            /** @description numbers have all their digits: more than a double holds */
+            /** @description numbers have all their digits, which may exceed a double */
             rows: {
                 [key: string]: unknown;
             }[];
@@ -1166,13 +1166,13 @@ export interface components {
         PreviewColumn: {
             name: string;
             type: string;
-            /** @description of its values in the rows: the name, unless that is empty or repeated */
+            /** @description the key of its values in `rows`: the name, unless that is empty or repeated */
             key: string;
         };
         /** @enum {string} */
         Priority: "high" | "normal" | "low";
         /**
-         * @description An error (RFC 9457). `code` is for programs and stays, `detail` is for people and may be worded anew.
+         * @description An error (RFC 9457). `code` is stable and for programs; `detail` is for people, and its wording may change.
          * @example {
          *       "code": "unknown_format",
          *       "detail": "Unknown format 'pdf'; choose one of: csv, xlsx, parquet.",
@@ -1185,7 +1185,7 @@ export interface components {
         Problem: {
             /** @constant */
             type: "about:blank";
-            /** @description the phrase of the status */
+            /** @description the reason phrase of the status */
             title: string;
             /** @description the HTTP status */
             status: number;
@@ -1193,10 +1193,10 @@ export interface components {
             detail: string;
             /** @description stable; docs/reference/errors.md has all of them */
             code: string;
-            /** @description that of the answer's X-Request-Id; the log has it too */
+            /** @description as in the header X-Request-Id and in the log */
             request_id: string;
         };
-        /** @description The data of an event `progress`. */
+        /** @description The data of a `progress` event. */
         Progress: {
             /** @enum {string} */
             phase: "planning" | "reading" | "uploading";
@@ -1207,7 +1207,7 @@ export interface components {
             name: string;
             type: string;
         };
-        /** @description Columns of rows that came over gRPC or Arrow Flight. */
+        /** @description The columns of rows pushed over gRPC or Arrow Flight. */
         PushedSource: {
             pushed: components["schemas"]["PushedColumn"][];
         };
@@ -1369,18 +1369,18 @@ export interface components {
             type: string;
             /** @default csv */
             format?: components["schemas"]["Format"];
-            /** @description filters; one without a value is none */
+            /** @description filters; one with an empty value is ignored */
             params?: {
                 [key: string]: unknown;
             } | null;
-            /** @description columns of the file, all unless given */
+            /** @description columns of the file; all unless set */
             selectedColumns?: unknown[] | string | null;
             requestId?: string | null;
         };
         /** @enum {string} */
         QueueStatus: "queued" | "running" | "completed" | "failed";
         /**
-         * @description `status`, and for those who may see it each thing that the service depends on by name.
+         * @description `status`, and, for callers who may see them, the dependencies of the service by name.
          * @example {
          *       "connection main": "ok",
          *       "queue": "ok",
@@ -1395,7 +1395,7 @@ export interface components {
         };
         ResultColumn: {
             name: string;
-            /** @description the database's own word for it */
+            /** @description the type's name in the database */
             type: string;
         };
         Schedule: {
@@ -1457,15 +1457,15 @@ export interface components {
          */
         SensorPage: {
             data: components["schemas"]["Sensor"][];
-            /** @description ask again with `starting_after`, the id of the last one here */
+            /** @description the next page has `starting_after` set to the last id of this one */
             has_more: boolean;
         };
         /** @description A range of one or several sensors. */
         SensorSource: {
             sensor_id: string | string[];
-            /** @description the first moment */
+            /** @description start of the range, inclusive */
             start_ts?: (number | string) | null;
-            /** @description the last moment, included */
+            /** @description end of the range, inclusive */
             end_ts?: (number | string) | null;
             /**
              * @description a row for each point, or a column for each sensor
@@ -1475,10 +1475,10 @@ export interface components {
             layout?: "long" | "wide";
             /** @description one value per interval */
             aggregate?: components["schemas"]["Aggregate"] | null;
-            /** @description of an aggregate: milliseconds, or like 10s, 15m, 1h, 1d */
+            /** @description the interval of an aggregate: milliseconds, or like 10s, 15m, 1h, 1d */
             interval?: number | string | null;
             /**
-             * @description how moments are written
+             * @description the form of timestamps
              * @default ms
              * @enum {string}
              */
@@ -1494,7 +1494,7 @@ export interface components {
          */
         SessionState: {
             user: components["schemas"]["Who"] | null;
-            /** @description how one may sign in from here */
+            /** @description the ways to sign in from here */
             ways: ("password" | "dev")[];
         };
         /**
@@ -1514,10 +1514,10 @@ export interface components {
             options?: components["schemas"]["CsvOptions"] | components["schemas"]["TsvOptions"] | components["schemas"]["JsonOptions"] | components["schemas"]["XlsxOptions"] | components["schemas"]["ParquetOptions"] | components["schemas"]["OrcOptions"] | components["schemas"]["ArrowOptions"];
             /** @default none */
             compression?: components["schemas"]["Compression"];
-            /** @description for people; {date}, {time} and {job_id} are filled in */
+            /** @description the file's name; {date}, {time} and {job_id} are replaced */
             filename?: string | null;
             /**
-             * @description a store of the configuration; a stream stores nothing
+             * @description a store of the configuration; a direct stream uses none
              * @default local
              */
             store?: string;
@@ -1602,11 +1602,11 @@ export interface components {
              */
             sep_line?: boolean;
         };
-        /** @description A presigned URL of the caller's own, which takes the file by PUT. */
+        /** @description A presigned URL of the caller, to which the file is sent by PUT. */
         Upload: {
             /** Format: uri */
             url: string;
-            /** @description headers that the URL was signed with */
+            /** @description the headers that the URL was signed with */
             headers?: {
                 [key: string]: string;
             };
