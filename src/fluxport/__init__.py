@@ -1,11 +1,10 @@
-"""Fluxport: the rows of a query as the file that is needed, where it is needed, complete or not at all.
+"""Fluxport exports the rows of a query as a file in the format and place you need: complete, or not at all.
 
 >>> import fluxport
 >>> fluxport.export("SELECT * FROM users", source="mysql://user:password@host/db", to="users.xlsx")
 
-:func:`export` and :func:`stream` work in this process, :class:`Client` and :class:`AsyncClient` with a running service.
-Errors are families of :class:`FluxportError`. The names of ``__all__`` stay between versions; each is imported when it
-is first used.
+:func:`export` and :func:`stream` run in this process, :class:`Client` and :class:`AsyncClient` use a running service.
+Every error is a :class:`FluxportError`. The names of ``__all__`` are stable; each is imported when first used.
 """
 
 from __future__ import annotations
@@ -84,7 +83,7 @@ __all__ = [
     "stream",
 ]
 
-# Where names are that are not errors.
+# The modules of public names; all others are in ``errors``.
 _MODULES = {
     "AsyncClient": "client.asynchronous",
     "Client": "client.blocking",
@@ -109,9 +108,9 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    found = getattr(import_module(f"{__name__}.{_MODULES.get(name, 'errors')}"), name)
-    globals()[name] = found
-    return found
+    value = getattr(import_module(f"{__name__}.{_MODULES.get(name, 'errors')}"), name)
+    globals()[name] = value
+    return value
 
 
 def __dir__() -> list[str]:

@@ -1,5 +1,5 @@
-"""How others reach the service and its files: ports, URLs, links and the secrets behind them, and whom it believes and
-shows what."""
+"""Addresses and trust of the service: ports, base URLs, links and their secrets, signing keys, trusted proxies, and who
+may see which details."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 
 def file_url(links: Links, clock: Callable[[], float], base: str) -> Callable[[Record], str]:
-    """What makes the link to a record's file, working as long as the file is there; ``base`` as :func:`base_url` has
-    it."""
+    """A function that returns the link to a record's file, which works until the file expires; ``base`` is that of
+    :func:`base_url`."""
 
     def url(record: Record) -> str:
         link = links.make(record, base, clock(), lasting=True)
@@ -37,9 +37,9 @@ def grpc_port(config: Config) -> int:
 
 
 def base_url(config: Config, port: int) -> str:
-    """How clients reach the HTTP server, as far as can be known without ``server.public_url``."""
+    """The URL of the HTTP server for clients, guessed from host and port; ``server.public_url`` overrides it."""
     host = config.server.host
-    if host in ("0.0.0.0", "::"):  # noqa: S104  not what is listened on: what links cannot start with
+    if host in ("0.0.0.0", "::"):  # noqa: S104  compared, not listened on: links cannot start with it
         host = socket.gethostname()
     return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
@@ -54,8 +54,8 @@ def links_of(config: Config, stores: Mapping[str, Sink]) -> Links:
 
 
 def _download_secret(config: Config) -> bytes:
-    """The secret of links: as configured, else derived from a key's, so that the service knows the links that its
-    workers make, and those from before a restart."""
+    """The secret that signs links: as configured, else derived from a signing key, so that links issued by workers, and
+    before a restart, remain valid."""
     if config.auth.download_secret is not None:
         return config.auth.download_secret.get_secret_value().encode()
     keys = signing_keys(config)
@@ -88,20 +88,20 @@ def signing_keys(config: Config) -> dict[str, SigningKey]:
 
 
 def details_for(config: Config) -> Literal["local", "on", "off"]:
-    """Who may see what the service is made of."""
+    """Who may see details of the service."""
     if config.server.details != "auto":
         return config.server.details
     return "local" if config.app_env == "production" else "on"
 
 
 def sensors_open_to(config: Config) -> Literal["local", "on", "off"]:
-    """Who may read sensors without a key: callers on this machine in development alone."""
-    wanted = config.series.open
-    return "off" if wanted == "local" and config.app_env == "production" else wanted
+    """Who may read sensors without a key; ``local`` applies in development only."""
+    setting = config.series.open
+    return "off" if setting == "local" and config.app_env == "production" else setting
 
 
 def proxies(config: Config) -> Proxies:
-    """Whom the service believes where requests come from."""
+    """The proxies whose forwarding headers the service trusts."""
     from fluxport.auth.proxies import Proxies, networks
 
     return Proxies(networks(config.server.trusted_proxies), config.server.proxy_header)

@@ -1,7 +1,7 @@
-"""Exports in the calling program itself: ``fluxport.export`` and ``fluxport.stream``.
+"""Exports in the calling process: ``fluxport.export`` and ``fluxport.stream``.
 
-Both plan as the command line and the service do (``plan.check``). The caller's own program writes the query, so no
-guard is asked unless ``guard`` is true; the transaction is read-only as always.
+Both plan as the command line and the service do (``plan.check``). The calling program writes the query, so the guard
+checks it only if ``guard`` is true; the transaction is always read-only.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
     from fluxport.sinks.options import SinkOptions
     from fluxport.spec import ExportSpec
 
-# A database's URL, or rows that the program has. What has ``__arrow_c_stream__`` is taken, too.
+# A database's URL, or Arrow data. Any object with ``__arrow_c_stream__`` is accepted, too.
 Rows: TypeAlias = "str | pa.Table | pa.RecordBatch | pa.RecordBatchReader | Iterator[pa.RecordBatch]"
 Params: TypeAlias = Sequence[Any] | Mapping[str, Any]
 
 
-def export(  # noqa: PLR0913  by keyword alone
+def export(  # noqa: PLR0913  keyword-only
     query: str | None = None,
     *,
     source: Rows,
@@ -46,39 +46,39 @@ def export(  # noqa: PLR0913  by keyword alone
     """Export the rows of ``query``, or Arrow data, into a file: complete or not at all.
 
     Args:
-        query: The statement. None where ``source`` is Arrow data, which is exported as it is.
+        query: The statement. None if ``source`` is Arrow data, which is exported as it is.
         source: A database's URL (``mysql://user:password@host:3306/db``, ``postgresql://``, ``sqlite:///file.db``); or
             an Arrow table, a RecordBatchReader, an iterator of record batches, a data frame.
         to: A path, a folder, a URL of a store (``s3://bucket/key``), ``-`` for standard output, or an open binary file.
-            A file that exists is replaced when the new one is complete. Of an open file, which stays open, what was
-            written before an error cannot be taken back.
-        format: csv, tsv, json, jsonl, xlsx, parquet, ...; default: by the suffix of ``to``, else CSV.
+            An existing file is replaced when the new one is complete. An open file stays open; bytes written to it
+            before an error remain.
+        format: csv, tsv, json, jsonl, xlsx, parquet, ...; default: from the suffix of ``to``, else CSV.
         options: Options of the format, such as ``{"profile": "excel-eu", "limit": 1000}``.
-        compression: none, gzip, zstd or zip; default: by the suffix of ``to``.
+        compression: none, gzip, zstd or zip; default: from the suffix of ``to``.
         params: Values bound by the database: a sequence for ``?``, a mapping for ``:name``.
-        filename: The name in a folder, with ``{date}``, ``{time}`` and, of several files, ``{part}``.
-        limits: Bounds of rows, of the bytes of the file and of a cell, and ``deadline_s``, the seconds it may take.
+        filename: The name in a folder, with ``{date}``, ``{time}`` and, for several files, ``{part}``.
+        limits: Limits of rows, of the bytes of the file and of a cell, and ``deadline_s``, the longest time in seconds.
         strict: Raise WarningsFound, and leave no file, if any value had to be changed.
-        guard: Check that the statement only reads, before it is sent. For statements that others write.
-        config: A configuration file whose stores lend their settings to URLs; default: the environment alone.
+        guard: Check that the statement only reads, before it is sent. For statements written by others.
+        config: A configuration file whose stores provide settings for URLs; default: only the environment.
 
     Returns:
-        Where the file is, its rows, bytes and SHA-256, its columns, and what had to be changed.
+        The file's location, rows, bytes, SHA-256 and columns, and the changes that had to be made.
 
     Raises:
-        Refused: It cannot be done as asked (the format, an option, the target); nothing was connected.
-        QueryFailed: The database rejects the statement.
-        LimitExceeded, WarningsFound: As ``limits`` and ``strict`` say.
-        Unavailable: The database or the store is away, or broke off half-way; retrying may help.
+        Refused: The request is invalid (the format, an option, the target); nothing was connected.
+        QueryFailed: The database rejected the statement.
+        LimitExceeded, WarningsFound: See ``limits`` and ``strict``.
+        Unavailable: The database or the store is unavailable, or the connection broke; retrying may help.
     """
-    to_there = target(to, lambda: _stores(config))
-    chosen, packed = form_of(to_there, format, compression)
+    destination = target(to, lambda: _stores(config))
+    chosen, packed = form_of(destination, format, compression)
     spec = _spec(query, params, chosen, options, packed, filename)
     origin = _origin(spec, query, source, guard)
-    return deliver(_planned(spec, origin, limits, may_split=to_there.may_split), to_there, strict=strict)
+    return deliver(_planned(spec, origin, limits, may_split=destination.may_split), destination, strict=strict)
 
 
-def stream(  # noqa: PLR0913  by keyword alone
+def stream(  # noqa: PLR0913  keyword-only
     query: str | None = None,
     *,
     source: Rows,
@@ -93,9 +93,9 @@ def stream(  # noqa: PLR0913  by keyword alone
 ) -> Stream:
     """The file as chunks of bytes, for the streaming response of a web framework.
 
-    The arguments are those of :func:`export`. When this returns, the query runs and the first chunk is there: what the
-    database refuses is raised here, before a status line is sent. An error later comes from the iteration, so that the
-    server breaks the connection and the client knows that the file is not complete. In asynchronous programs call it in
+    The arguments are those of :func:`export`. When this returns, the query is running and the first chunk is available:
+    a rejected statement raises here, before a status line is sent. Later errors are raised by the iteration, so that a
+    server breaks the connection and the client knows that the file is incomplete. In asynchronous programs, call it in
     a thread (``asyncio.to_thread``, or a ``def`` endpoint of FastAPI).
 
     Raises:
@@ -106,10 +106,10 @@ def stream(  # noqa: PLR0913  by keyword alone
 
 
 class Stream:
-    """Chunks of at most 1 MiB, iterable once, in a thread or asynchronously; as a context manager it closes itself.
+    """Chunks of at most 1 MiB, iterable once, synchronously or asynchronously; a context manager that closes itself.
 
-    ``close`` ends the query on the server; it may be called from any thread, any number of times. It is also called
-    when the iteration ends, however that comes, and when the object is dropped.
+    ``close`` cancels the query on the server; it may be called from any thread, any number of times. It is also called
+    when the iteration ends, for any reason, and when the object is dropped.
     """
 
     def __init__(self, planned: Export, *, strict: bool) -> None:
@@ -136,7 +136,7 @@ class Stream:
 
     @property
     def result(self) -> ExportResult | None:
-        """Rows, bytes and SHA-256 of the whole, once all of it has been read; None before."""
+        """Rows, bytes and SHA-256 of the file once all of it has been read; None before."""
         tally = self._planned.tally
         return result(self._planned, THROUGH, tally.sha256) if tally.complete and self._held is None else None
 
@@ -148,8 +148,8 @@ class Stream:
         return bytes(next(self._chunks) if held is None else held)
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        """The chunks, each waited for in a thread. If the task is canceled, as frameworks do when the client has gone,
-        the query ends at once."""
+        """The chunks, each pulled in a thread. If the task is canceled, as frameworks do when the client disconnects,
+        the query is canceled at once."""
         import asyncio
 
         try:
@@ -160,10 +160,10 @@ class Stream:
 
     def close(self) -> None:
         self._held = None
-        self._planned.source.close()  # a pull that waits in another thread comes back
+        self._planned.source.close()  # makes a pending pull in another thread raise
         try:
             self._chunks.close()
-        except ValueError:  # it runs in another thread, and ends there
+        except ValueError:  # the generator is running in another thread, and ends there
             return
 
     def __enter__(self) -> Stream:
@@ -198,10 +198,10 @@ def _origin(spec: ExportSpec, query: str | None, source: Rows, guard: bool) -> O
 
     if not isinstance(source, str):
         if query is not None:
-            raise Refused("Arrow data is exported as it is; leave the query out.", code="bad_source")
+            raise Refused("Arrow data is exported as it is; omit the query.", code="bad_source")
         return of_arrow(source)
     if query is None:
-        raise Refused("A database exports a query; give one.", code="no_query")
+        raise Refused("A database source needs a query; pass one.", code="no_query")
     connection = Connection("python", source)
     if not guard:
         return of_query(spec, connection, lambda: query)

@@ -1,6 +1,6 @@
-"""Arrow IPC streams from outside, read with care: what they say of themselves is checked before it is believed.
+"""Untrusted Arrow IPC streams: their metadata is validated before it is used.
 
-Compressed buffers and dictionaries are refused: a few bytes of either can stand for gigabytes.
+Compressed buffers and dictionaries are refused: a few bytes of either can expand to gigabytes.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from fluxport.errors import Refused
 
 @contextlib.contextmanager
 def opened(content: bytes, where: str, code: str) -> Iterator[pa.RecordBatchReader]:
-    """The reader of a whole stream in memory; Refused with ``code`` if it is none, in a sentence about ``where``."""
+    """The reader of a complete stream in memory; Refused with ``code`` if it is invalid. ``where`` names it there."""
     try:
         _check_messages(content, where, code)
         with pa.ipc.open_stream(pa.py_buffer(content)) as reader:
             yield reader
     except (pa.ArrowException, OSError, struct.error, IndexError) as error:
-        raise Refused(f"{where} is no whole Arrow IPC stream.", code=code) from error
+        raise Refused(f"{where} is not a complete Arrow IPC stream.", code=code) from error
 
 
 def read(reader: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
-    """The batches, each proved to be what it says."""
+    """The batches, each fully validated."""
     for batch in reader:
         batch.validate(full=True)
         yield batch

@@ -1,4 +1,8 @@
-"""Arrow's string arrays as numpy sees them, and back: offsets and bytes, without copies."""
+"""Arrow's string arrays as numpy arrays, and back: offsets and bytes, without copies.
+
+offsets  | 0 | 3 | 3 | 7 |        n + 1 absolute offsets; a slice starts at offsets[0]
+data     | a b c | d e f g |      row i is data[offsets[i]:offsets[i + 1]]
+"""
 
 from __future__ import annotations
 
@@ -14,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def values_of(array: pa.Array, dtype: Any) -> NDArray[Any]:
-    """The values buffer of a fixed-width array as numpy, without a copy; what nulls cover is arbitrary."""
+    """The values buffer of a fixed-width array as numpy, without a copy; values of nulls are arbitrary."""
     dtype = np.dtype(dtype)
     if len(array) == 0:
         return np.empty(0, dtype)
@@ -24,7 +28,7 @@ def values_of(array: pa.Array, dtype: Any) -> NDArray[Any]:
 def string_window(array: pa.Array) -> tuple[NDArray[Any], NDArray[np.uint8]]:
     """The offsets (n + 1, absolute) and the whole data buffer of a (large) string or binary array, without a copy.
 
-    The bytes of the slice are ``data[offsets[0]:offsets[-1]]``; what null values cover is undefined but readable.
+    The bytes of the slice are ``data[offsets[0]:offsets[-1]]``; bytes of nulls are undefined but readable.
     """
     wide = pa.types.is_large_string(array.type) or pa.types.is_large_binary(array.type)
     dtype = np.dtype(np.int64 if wide else np.int32)
@@ -62,7 +66,7 @@ def valid_rows(array: pa.Array) -> NDArray[np.bool_]:
 
 
 def true_rows(mask: pa.BooleanArray) -> NDArray[np.bool_]:
-    """Where ``mask`` is true, null as False; pyarrow's own way looks for pandas first."""
+    """Where ``mask`` is true, null as False; ``to_numpy()`` would try to import pandas first."""
     present, bits = mask.buffers()
     rows = _bits(bits, mask)
     return rows & _bits(present, mask) if mask.null_count else rows

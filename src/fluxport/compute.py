@@ -1,9 +1,9 @@
-"""Arrow's compute functions without what importing ``pyarrow.compute`` costs.
+"""Arrow's compute functions without the cost of importing ``pyarrow.compute``.
 
-That module makes a documented Python function of each of some 300 kernels, which takes a tenth of the start of a
-command and 2 MB. Here one is made when it is first asked for. ``array.cast()``, ``take()``, ``filter()`` and the like
-load that module too: what runs in every export calls the functions here instead. They behave as Arrow's own; what
-is no kernel alone, or tells too little of itself, comes from there.
+That module builds a documented Python function for each of some 300 kernels, which takes a tenth of a command's start
+time and 2 MB. Here a function is built when it is first used. ``array.cast()``, ``take()``, ``filter()`` and the like
+load that module too, so code that runs in every export calls the functions here instead. They behave as Arrow's own.
+Functions that are more than a kernel, or whose options are unknown, come from ``pyarrow.compute``.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from pyarrow import _compute
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-# Kernels whose function is not the kernel alone.
+# Functions of ``pyarrow.compute`` that do more than call their kernel.
 _MORE_THAN_A_KERNEL = frozenset({"bottom_k_unstable", "field", "index", "random", "scalar", "top_k_unstable"})
 
 
 def __getattr__(name: str) -> Any:
     if name.startswith("__"):
         raise AttributeError(name)
-    made = globals()[name] = _made(name)
-    return made
+    function = globals()[name] = _load(name)
+    return function
 
 
-def _made(name: str) -> Any:
+def _load(name: str) -> Any:
     try:
         if name not in _MORE_THAN_A_KERNEL:
             return _function(name)
@@ -46,8 +46,8 @@ def _function(name: str) -> Callable[..., Any]:
     arity = kernel.arity
     options = getattr(_compute, kernel._doc.options_class) if kernel._doc.options_class else None
 
-    def call(*given: Any, **named: Any) -> Any:
-        arrays, rest = (given, ()) if arity is Ellipsis else (given[:arity], given[arity:])
+    def call(*args: Any, **named: Any) -> Any:
+        arrays, rest = (args, ()) if arity is Ellipsis else (args[:arity], args[arity:])
         arrays = tuple(literal(one) if isinstance(one, str) else one for one in arrays)
         if not rest and not named:
             return kernel.call(arrays)
@@ -61,7 +61,7 @@ def _function(name: str) -> Callable[..., Any]:
 def from_numpy(values: NDArray[Any], kind: Any = None) -> Any:
     """An array over ``values`` (one dimension), as ``kind`` if that is another type of the same width.
 
-    ``pa.array`` loads numpy's masked arrays to see whether it was given one.
+    ``pa.array`` loads numpy's masked arrays to check for one.
     """
     if values.dtype == np.bool_:
         return pa.Array.from_buffers(
@@ -72,7 +72,7 @@ def from_numpy(values: NDArray[Any], kind: Any = None) -> Any:
 
 
 def from_strings(values: Sequence[str]) -> Any:
-    """A string array of ``values``; ``pa.array`` looks for pandas first."""
+    """A string array of ``values``; ``pa.array`` tries to import pandas first."""
     encoded = [value.encode() for value in values]
     ends = np.cumsum([0, *map(len, encoded)], dtype=np.int32)
     return pa.StringArray.from_buffers(len(encoded), pa.py_buffer(ends), pa.py_buffer(b"".join(encoded)))
@@ -80,12 +80,12 @@ def from_strings(values: Sequence[str]) -> Any:
 
 @lru_cache(maxsize=1024)
 def literal(text: str) -> Any:
-    """A string for a kernel; ``pa.scalar`` looks for pandas, which takes longer than the kernel."""
+    """A string scalar for a kernel; ``pa.scalar`` tries to import pandas, which takes longer than the kernel."""
     return from_strings([text])[0]
 
 
 def cast(array: Any, to: Any, *, safe: bool = True) -> Any:
-    """``array`` as the type ``to``; pa.ArrowInvalid where that would lose something, unless it is not ``safe``."""
+    """``array`` as the type ``to``; pa.ArrowInvalid if that would lose data and ``safe`` is true."""
     options = _compute.CastOptions.safe(to) if safe else _compute.CastOptions.unsafe(to)
     return _compute.call_function("cast", [array], options)
 
@@ -96,7 +96,7 @@ def take(array: Any, at: Any) -> Any:
 
 
 def fill_null(array: Any, value: Any) -> Any:
-    """``array`` with ``value``, one or as many, in place of null."""
+    """``array`` with nulls replaced by ``value``, a scalar or an array of equal length."""
     if not isinstance(value, (pa.Scalar, pa.Array, pa.ChunkedArray)):
         value = pa.scalar(value, type=array.type)
     elif array.type != value.type:

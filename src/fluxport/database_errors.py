@@ -1,9 +1,9 @@
-"""What the errors of the service's own database mean, decided in this one place.
+"""Errors of the service's own database, classified in this one place.
 
-- It can pass: ``Unavailable`` with the code ``database_away``. Who asked comes again, what has to be written is tried
-  again (:func:`fluxport.tables.patiently`).
-- It stays until somebody mends it: ``Broken`` with the code ``database_unusable`` and what is to be done.
-- Anything else (a constraint, a fault of ours) is no error of the database and goes up as it is.
+- Temporary: ``Unavailable`` with the code ``database_away``. Clients retry; writes that must not be lost are retried
+  here (:func:`fluxport.tables.patiently`).
+- Permanent until an operator acts: ``Broken`` with the code ``database_unusable`` and what to do.
+- Anything else (a constraint, a bug) is not an error of the database and propagates unchanged.
 """
 
 from __future__ import annotations
@@ -23,33 +23,33 @@ AWAY = "database_away"
 UNUSABLE = "database_unusable"
 REFUSAL_WAIT_S = 2.0
 
-_AGAIN = "; ask again in a moment."
+_AGAIN = "; retry in a moment."
 BUSY = "The service's own database is busy" + _AGAIN
 _CHECK = "; start it, or correct the setting 'database'."
-# SQLSTATE or its class of two characters, or the number of an error of SQLite -> what can pass.
+# SQLSTATE or its class (two characters), or SQLite's primary error code -> the message of a temporary error.
 _PASSING: dict[str | int, str] = {
     "08": "The service's own database lost the connection" + _AGAIN,
-    "25006": "The service's own database takes no writes now" + _AGAIN,
+    "25006": "The service's own database is read-only now" + _AGAIN,
     "25P03": "The service's own database closed an idle connection" + _AGAIN,
     "25P04": "The service's own database ended a transaction that took too long" + _AGAIN,
-    "40001": "The service's own database ended a transaction that met another" + _AGAIN,
-    "40P01": "The service's own database ended a transaction that met another" + _AGAIN,
+    "40001": "The service's own database ended a transaction that conflicted with another" + _AGAIN,
+    "40P01": "The service's own database ended a transaction in a deadlock" + _AGAIN,
     "53": "The service's own database lacks connections, memory or disk" + _AGAIN,
-    "53100": "The disk of the service's own database is full; make room.",
+    "53100": "The disk of the service's own database is full; free some space.",
     "55": BUSY,
     "57": "The service's own database is starting or shutting down, or ended the statement" + _AGAIN,
     "58": "The service's own database cannot use its files now" + _AGAIN,
-    "72000": "The service's own database gave an old snapshot up" + _AGAIN,
+    "72000": "The service's own database discarded an old snapshot" + _AGAIN,
     sqlite3.SQLITE_BUSY: BUSY,
     sqlite3.SQLITE_LOCKED: BUSY,
     sqlite3.SQLITE_PROTOCOL: BUSY,
     sqlite3.SQLITE_NOMEM: "The service's own database lacks memory" + _AGAIN,
-    sqlite3.SQLITE_READONLY: "The service's own database takes no writes now; check the permissions of its file.",
+    sqlite3.SQLITE_READONLY: "The service's own database is read-only now; check the permissions of its file.",
     sqlite3.SQLITE_IOERR: "The file of the service's own database cannot be read or written now; check its disk.",
-    sqlite3.SQLITE_FULL: "The disk of the service's own database is full; make room.",
+    sqlite3.SQLITE_FULL: "The disk of the service's own database is full; free some space.",
     sqlite3.SQLITE_CANTOPEN: "The file of the service's own database cannot be opened now; check its permissions.",
 }
-# The same -> what stays as it is until somebody changes something.
+# The same -> the message of a permanent error.
 _STAYING: dict[str | int, str] = {
     "28": "The database of the setting 'database' refused the login; check its user and password.",
     "3D000": "The database that the setting 'database' names does not exist; create it, or name another.",
@@ -59,31 +59,31 @@ _STAYING: dict[str | int, str] = {
     sqlite3.SQLITE_NOTADB: "The file that the setting 'database' names is not an SQLite database; name another.",
     sqlite3.SQLITE_CORRUPT: "The file that the setting 'database' names is damaged; restore it from a backup.",
 }
-_NO_FOLDER = "The folder of the file that the setting 'database' names is not there; make it, or name another file."
+_NO_FOLDER = "The folder of the file that the setting 'database' names does not exist; create it, or name another file."
 _FOLDER = "The setting 'database' names a folder; name a file."
 _UNREACHABLE = "The service's own database cannot be reached" + _CHECK
 _LOGIN = (
     "The database of the setting 'database' refused the login; check its user, password and name, and whether it wants "
     "TLS."
 )
-# Who met another here tries again, on the same connection.
+# After these conflicts the connection is still good.
 _CONFLICTS = frozenset({"40001", "40P01", "55P03", sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
 
 
 @contextlib.contextmanager
 def translated(engine: sa.Engine | None = None) -> Iterator[None]:
-    """Errors of the database inside as ours; ``engine`` is whose connections were used, as far as that is known."""
+    """Translate errors of the database; ``engine`` is the one that was used, if known."""
     try:
         yield
     except sa.exc.SQLAlchemyError as error:
-        found = meaning(error, None if engine is None else engine.url)
-        if found is None:
+        ours = meaning(error, None if engine is None else engine.url)
+        if ours is None:
             raise
-        raise found from error
+        raise ours from error
 
 
 def meaning(error: sa.exc.SQLAlchemyError, url: sa.URL | None = None) -> FluxportError | None:
-    """The error that goes up; None for one that is none of the database."""
+    """The error to raise instead; None if ``error`` is not one of the database."""
     if isinstance(error, sa.exc.TimeoutError):
         return Unavailable("The service's own database has no free connection" + _AGAIN, code=AWAY)
     if not isinstance(error, sa.exc.DBAPIError) or error.orig is None:
@@ -114,7 +114,7 @@ def _listed(keys: Sequence[str | int], detail: str) -> FluxportError | None:
 
 
 def _of_connecting(cause: Any) -> FluxportError:
-    """Of a connection that is lost or did not come about: libpq tells no SQLSTATE, so the server is asked."""
+    """The error of a lost or failed connection: libpq reports no SQLSTATE, so the server is queried for it."""
     detail = " ".join(str(cause).split())
     tried = getattr(cause, "pgconn", None)
     try:
@@ -123,9 +123,9 @@ def _of_connecting(cause: Any) -> FluxportError:
             state = refusal_state(host, port, tried.user, tried.db, REFUSAL_WAIT_S)
             if state is None and (tried.needs_password or tried.used_password):
                 return Broken(_LOGIN, code=UNUSABLE, detail=detail)
-            if state is not None and (found := _of_state(state, detail)) is not None:
-                return found
-    except Exception:  # noqa: BLE001  what cannot be asked is not there
+            if state is not None and (error := _of_state(state, detail)) is not None:
+                return error
+    except Exception:  # noqa: BLE001  a server that cannot be queried is unreachable
         return Unavailable(_UNREACHABLE, code=AWAY, detail=detail)
     return Unavailable(_UNREACHABLE, code=AWAY, detail=detail)
 
@@ -144,9 +144,9 @@ def _of_sqlite(cause: sqlite3.Error, url: sa.URL | None) -> FluxportError | None
     return _listed((primary,), detail)
 
 
-def give_up_connection(context: Any) -> None:
-    """What an engine does at an error (``handle_error``): a connection that meets one which can pass is not used again.
-    After a failover, for one, it leads to the wrong server."""
+def discard_connection(context: Any) -> None:
+    """An engine's ``handle_error`` hook: discard a connection after a temporary error. After a failover, for example,
+    it leads to the wrong server."""
     cause = context.original_exception
     state = getattr(cause, "sqlstate", None)
     code = getattr(cause, "sqlite_errorcode", None)

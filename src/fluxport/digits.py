@@ -1,7 +1,11 @@
-"""Numbers as text: Arrow's casts, mended where they write an exponent that a person would not, or another name.
+"""Numbers as text: Arrow's casts, corrected where they write an unusual exponent or another name for infinity or NaN.
 
-The casts are exact and shortest. Only integers that all have equally many digits, as ids of a slice mostly have, are
-written by numpy: one place after the other takes half the time of a cast.
+The casts are exact and shortest. Only integers that all have the same number of digits, as most ids of a slice do, are
+written by numpy into a byte matrix, which takes half the time of a cast:
+
+    value      row of the matrix, ``width`` bytes
+    1234567    |1|2|3|4|5|6|7|      four digits at a time from the right, looked up in a table
+    1234568    |1|2|3|4|5|6|8|      as one 32-bit integer; the rest one at a time
 """
 
 from __future__ import annotations
@@ -22,7 +26,7 @@ _PLAIN_EXPONENTS = range(10, 16)  # Arrow writes 1e+10; up to 1e16 a number has 
 
 
 def number_text(array: pa.Array) -> pa.StringArray:
-    """Integers, floats or decimals; the one text of a number in every format and step."""
+    """The text of integers, floats or decimals, the same in every format and step."""
     if pa.types.is_floating(array.type):
         return float_text(array)
     return decimal_text(array) if pa.types.is_decimal(array.type) else integer_text(array)
@@ -54,18 +58,18 @@ def common_width(values: NDArray[Any]) -> int | None:
 
 def digits(values: NDArray[Any], width: int) -> NDArray[np.uint8]:
     """The digits of integers below 10**17, a row of ``width`` bytes for each."""
-    made = np.empty((len(values), width), np.uint8)
-    if width > 8:  # in halves: 32 bits divide several times faster than 64
+    matrix = np.empty((len(values), width), np.uint8)
+    if width > 8:  # in halves: 32-bit division is several times faster than 64-bit
         high = values // 10**8
-        _write_digits(made[:, -8:], (values - high * 10**8).astype(np.uint32))
-        _write_digits(made[:, :-8], high.astype(np.uint32))
+        _write_digits(matrix[:, -8:], (values - high * 10**8).astype(np.uint32))
+        _write_digits(matrix[:, :-8], high.astype(np.uint32))
     else:
-        _write_digits(made, values.astype(np.uint32))
-    return made
+        _write_digits(matrix, values.astype(np.uint32))
+    return matrix
 
 
 def _write_digits(places: NDArray[np.uint8], numbers: NDArray[np.uint32]) -> None:
-    """``numbers`` into all ``places``, from the last one on: four at a time as long as there are four."""
+    """Write ``numbers`` into all ``places`` from the right, four digits at a time while four places are left."""
     end = places.shape[1]
     while end >= 4:
         rest = numbers // 10_000
@@ -79,7 +83,7 @@ def _write_digits(places: NDArray[np.uint8], numbers: NDArray[np.uint32]) -> Non
 
 @functools.cache
 def _four_digits() -> NDArray[np.uint32]:
-    """The four digits of each number below 10,000, as the integer that has their bytes."""
+    """The four digits of each number below 10,000, their bytes read as one integer."""
     numbers = np.arange(10_000)
     texts = np.stack([numbers // power % 10 + ord("0") for power in (1000, 100, 10, 1)], axis=1)
     return texts.astype(np.uint8).view(np.uint32).ravel()
@@ -90,7 +94,7 @@ def _dtype_of(kind: pa.DataType) -> np.dtype[Any]:
 
 
 def float_text(array: pa.Array) -> pa.StringArray:
-    """The shortest text that reads back to the same double or float, half floats by way of floats.
+    """The shortest text that reads back as the same double or float; half floats are cast to floats first.
 
     ``0.1``, ``5``, ``-0``, ``1e+16``, ``1e-7``, ``NaN``, ``Infinity``, ``-Infinity``.
     """
@@ -133,7 +137,7 @@ def _plain(text: pa.StringArray, exponent: int) -> pa.StringArray:
 
 
 def decimal_text(array: pa.Array) -> pa.StringArray:
-    """Decimals of any width with all decimals of their scale, never an exponent."""
+    """Decimals of any width with all digits of their scale, never an exponent."""
     text = pc.cast(array, pa.string())
     scientific = bytes_of(text) == ord("E")
     if not scientific.any():

@@ -10,7 +10,7 @@ _PART = re.compile(rf"({_NUMBER})(ms|s|m|h|d)")
 
 
 def seconds(text: str) -> float:
-    """ValueError if ``text`` is no duration."""
+    """The duration in seconds; ValueError if ``text`` is not a duration."""
     if re.fullmatch(_NUMBER, text):
         return float(text)
     parts = _PART.findall(text)

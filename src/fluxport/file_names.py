@@ -1,4 +1,4 @@
-"""Names of files for people."""
+"""Download file names."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ _UNSAFE = re.compile(r'[\x00-\x1f\x7f/\\:*?"<>|]')
 
 
 def file_name(template: str | None, suffix: str, *, export_id: str, now: datetime, numbered: bool = False) -> str:
-    """The file's name for people: the caller's template filled in, unsafe characters replaced, the right suffix.
+    """The download file name: the caller's template filled in, unsafe characters replaced, with the right suffix.
 
-    ``{part}`` stays as it is where files are ``numbered``, and is unknown elsewhere.
+    ``{part}`` is left for later if files are ``numbered``, else it is an unknown field.
     """
-    made = (template or "export-{date}-{time}").strip()
+    name = (template or "export-{date}-{time}").strip()
     values = {
         "job_id": export_id,
         "date": f"{now:%Y-%m-%d}",
         "time": f"{now:%H%M%S}",
     } | ({"part": "{part}"} if numbered else {})
-    for key in re.findall(r"\{([^{}]*)\}", made):
+    for key in re.findall(r"\{([^{}]*)\}", name):
         if key not in values:
             raise Refused(
                 f"Unknown field {{{key}}} in 'filename'; it knows: {', '.join('{' + k + '}' for k in values)}.",
                 code="bad_filename",
             )
-        made = made.replace("{" + key + "}", values[key])
-    # A mark that sets a direction shows fdp.exe as exe.pdf; nothing that is not seen belongs into a name.
-    made = one_line(_UNSAFE.sub("_", made)).strip(". ")
-    if not made:
+        name = name.replace("{" + key + "}", values[key])
+    # A direction mark can show fdp.exe as exe.pdf, so invisible characters are removed.
+    name = one_line(_UNSAFE.sub("_", name)).strip(". ")
+    if not name:
         raise Refused("'filename' has no usable character.", code="bad_filename")
-    stem = made
+    stem = name
     for ending in (suffix, f".{suffix.split('.')[1]}"):
         if stem.lower().endswith(ending):
             stem = stem[: -len(ending)]

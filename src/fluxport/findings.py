@@ -1,6 +1,6 @@
-"""What had to be changed in the data, counted per column: the job's ``warnings``, the notes sheet, ``--strict``.
+"""Changes that had to be made to the data, counted per column: the job's ``warnings``, the notes sheet, ``--strict``.
 
-A step, a source or an encoder that cannot give a value exactly says so here; nothing is changed in silence.
+A step, a source or an encoder that cannot represent a value exactly reports it here; nothing is changed silently.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ SENTENCES: dict[str, str] = {
 
 @dataclass(frozen=True, order=True)
 class Finding:
-    """One kind of change in one column (``column`` is None for the whole file) and how many values it touched.
+    """One kind of change in one column (``column`` is None for the whole file) and how many values it affected.
 
-    ``origin`` is by which sign the database itself reported it: ``warning 1260``, ``SQLSTATE 01000``.
+    ``origin`` identifies a report of the database itself: ``warning 1260``, ``SQLSTATE 01000``.
     """
 
     code: str
@@ -65,7 +65,7 @@ class Findings:
         self._counts: dict[tuple[str, str | None, str], int] = {}
 
     def add(self, code: str, column: str | None = None, count: int = 1, *, origin: str = "") -> None:
-        """Count ``count`` more values (0 is allowed and does nothing); ``code`` is a key of SENTENCES."""
+        """Add ``count`` values (0 does nothing); ``code`` is a key of SENTENCES."""
         if code not in SENTENCES:
             raise KeyError(code)
         if count:
@@ -76,8 +76,8 @@ class Findings:
     def __iter__(self) -> Iterator[Finding]:
         with self._lock:
             items = list(self._counts.items())
-        found = (Finding(code, column, count, origin) for (code, column, origin), count in items)
-        return iter(sorted(found, key=lambda f: (f.code, f.column or "", f.origin)))
+        findings = (Finding(code, column, count, origin) for (code, column, origin), count in items)
+        return iter(sorted(findings, key=lambda f: (f.code, f.column or "", f.origin)))
 
     def __bool__(self) -> bool:
         return bool(self._counts)

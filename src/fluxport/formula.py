@@ -1,11 +1,13 @@
 """Which text a spreadsheet would run as a formula: one rule for every format.
 
-It begins with one of ``= + - @ TAB CR`` or a full-width ``＝ ＋ － ＠``, and is no plain number (``-5``, ``+1.5e3``,
-``-Infinity``). Characters before the sign that a reader may drop do not hide it: LibreOffice leaves out NUL, readers of
-CSV leave out a byte order mark, editors and web pages other control characters, zero-width characters and the marks
-that set a direction. A space or a line feed before the sign makes a cell text in spreadsheets already.
+Such text begins with one of ``= + - @ TAB CR`` or a full-width ``＝ ＋ － ＠`` and is not a plain number (``-5``,
+``+1.5e3``, ``-Infinity``). Characters before the sign that a reader may drop do not hide it: LibreOffice drops NUL, CSV
+readers drop a byte order mark, editors and web pages drop other control characters, zero-width characters and direction
+marks. A space or a line feed before the sign already makes a cell text in spreadsheets.
 
-The first bytes of all cells of an array are looked up at once; strings are looked at only where something was found.
+The first bytes of all cells of an array are looked up at once; only suspects are examined as strings:
+
+    first byte    in _ONE_BYTE?  ->  first two bytes in _TWO_BYTES?  ->  regular expressions on the rest
 """
 
 from __future__ import annotations
@@ -28,12 +30,12 @@ _DROPPED = (
 # For Python's re and for Arrow's RE2 alike.
 _BEFORE = "^[" + "".join(f"{first}-{last}" for first, last in _DROPPED) + "]*"
 _FORMULA = f"{_BEFORE}[{re.escape(_SIGNS)}]"
-# Infinity as our encoders write it: among texts, too, a number stays as it is.
+# Infinity as our encoders write it: a number written as text stays as it is.
 _NUMBER = rf"{_BEFORE}[+-]?(?:(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?|Infinity)"
 
 
 def _heads() -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Which first bytes, and which first two of characters that have more than one, may begin a formula."""
+    """Which first bytes, and which first two bytes of multi-byte characters, may begin a formula."""
     characters = [*_SIGNS, *(chr(c) for first, last in _DROPPED for c in range(ord(first), ord(last) + 1))]
     one, two = np.zeros(256, np.bool_), np.ones(1 << 16, np.bool_)
     for head in {character.encode()[0] for character in characters}:
@@ -55,7 +57,7 @@ def is_formula(text: str) -> bool:
 
 
 def formula_rows(array: pa.Array) -> NDArray[np.intp]:
-    """The rows of a ``string`` or ``large_string`` array whose text a spreadsheet may run; nulls are none."""
+    """The rows of a ``string`` or ``large_string`` array whose text a spreadsheet may run; never nulls."""
     from fluxport import compute as pc
 
     rows = _suspects(array)
@@ -64,12 +66,12 @@ def formula_rows(array: pa.Array) -> NDArray[np.intp]:
     texts = pc.take(array, pc.from_numpy(rows))
     numbers = pc.match_substring_regex(texts, f"{_NUMBER}$")
     formulas = pc.and_not(pc.match_substring_regex(texts, _FORMULA), numbers)
-    found: NDArray[np.intp] = rows[pc.fill_null(formulas, False).to_numpy(zero_copy_only=False)]
-    return found
+    matches: NDArray[np.intp] = rows[pc.fill_null(formulas, False).to_numpy(zero_copy_only=False)]
+    return matches
 
 
 def _suspects(array: pa.Array) -> NDArray[np.intp]:
-    """Rows whose first bytes may begin a formula: few, and not all of them do."""
+    """Rows whose first bytes may begin a formula: a superset of those that do."""
     import pyarrow as pa
 
     _, offsets, data = array.buffers()
@@ -79,12 +81,12 @@ def _suspects(array: pa.Array) -> NDArray[np.intp]:
     dtype = np.dtype(np.int64 if wide else np.int32)
     bounds = np.frombuffer(offsets, dtype, len(array) + 1, array.offset * dtype.itemsize)
     bytes_ = np.frombuffer(data, np.uint8)
-    # An empty last cell starts behind the data; looking at another byte there is harmless.
+    # An empty last cell starts behind the data; checking another byte instead is harmless.
     at = np.minimum(bounds[:-1], len(bytes_) - 1)
     rows = np.flatnonzero(_ONE_BYTE[bytes_[at]])
     if not len(rows):
         return rows
     at = at[rows]
     following = bytes_[np.minimum(at + 1, len(bytes_) - 1)]
-    found: NDArray[np.intp] = rows[_TWO_BYTES[bytes_[at].astype(np.uint16) << 8 | following]]
-    return found
+    suspects: NDArray[np.intp] = rows[_TWO_BYTES[bytes_[at].astype(np.uint16) << 8 | following]]
+    return suspects

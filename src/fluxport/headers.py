@@ -1,4 +1,4 @@
-"""Headers of HTTP that several rooms write or read."""
+"""HTTP headers that several packages write or read."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _HOST = re.compile(r"[A-Za-z0-9._:%-]+")
 
 
 def web_address(text: str) -> SplitResult | None:
-    """The parts of ``http(s)://host[:port][/path]``; None if it is none, as with a user, a query or a fragment."""
+    """The parts of ``http(s)://host[:port][/path]``; None for anything else, such as a user, a query or a fragment."""
     try:
         parts = urlsplit(text)
         usable = parts.port != 0 and _HOST.fullmatch(parts.hostname or "") is not None
@@ -22,18 +22,18 @@ def web_address(text: str) -> SplitResult | None:
 
 
 def is_value(text: str) -> bool:
-    """Whether ``text`` can be the value of a header as it is: in printable ASCII."""
+    """Whether ``text`` is printable ASCII and so can be a header value unencoded."""
     return text.isascii() and text.isprintable()
 
 
 def one_line(text: str) -> str:
-    """Without line ends and whatever else is not seen (controls, direction marks, lone surrogates)."""
+    """``text`` on one line and without invisible characters (controls, direction marks, lone surrogates)."""
     seen = (" " if char in "\r\n\t\u2028\u2029" else char for char in text)
     return "".join(char for char in seen if unicodedata.category(char) not in ("Cc", "Cf", "Cs"))
 
 
 def content_disposition(name: str) -> str:
-    """RFC 6266: an ASCII fallback without quotes or escapes, and the name in UTF-8, of what is seen of it."""
+    """RFC 6266: an ASCII fallback without quotes or escapes, and the visible characters of the name in UTF-8."""
     name = one_line(name)
     plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
     plain = re.sub(r"[^\w .()\[\]+=@,-]", "_", plain) or "export"
@@ -41,7 +41,7 @@ def content_disposition(name: str) -> str:
 
 
 def retry_after_s(value: str | None, now: float, *, most_s: float) -> float | None:
-    """``Retry-After`` in seconds or as a date, ``most_s`` at most; None if there is none or it makes no sense."""
+    """``Retry-After`` (seconds or a date) in seconds, at most ``most_s``; None if it is missing or invalid."""
     if value is None:
         return None
     if re.fullmatch(r"\d{1,9}", value.strip(), re.ASCII):

@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from fluxport.database_errors import AWAY, BUSY, UNUSABLE, give_up_connection, translated
+from fluxport.database_errors import AWAY, BUSY, UNUSABLE, discard_connection, translated
 from fluxport.errors import FluxportError, Refused, Unavailable
 from fluxport.private import reserve
 
@@ -246,7 +246,7 @@ def connect(url: str, *, pool_size: int = 5, patient: bool = False) -> sa.Engine
             connect_args={"connect_timeout": 5},
             hide_parameters=True,  # an error that is logged or kept must not quote what was asked for
         )
-        sa.event.listen(engine, "handle_error", give_up_connection)
+        sa.event.listen(engine, "handle_error", discard_connection)
         if not patient:
             _ask_after_idling(engine)
         return engine
@@ -266,7 +266,7 @@ def connect(url: str, *, pool_size: int = 5, patient: bool = False) -> sa.Engine
         write_ahead(connection, SQLITE_WAIT_S)
         connection.execute("PRAGMA foreign_keys = ON")
 
-    sa.event.listen(engine, "handle_error", give_up_connection)
+    sa.event.listen(engine, "handle_error", discard_connection)
 
     @sa.event.listens_for(engine, "begin")
     def _begin(connection: sa.Connection) -> None:

@@ -22,7 +22,7 @@ SENTENCES = {
     "no such host": "cannot be reached; start it, or correct the setting",
     "no connection left": "lacks connections, memory or disk; ask again",
     "no right to create tables": "may not create or change tables there; grant it",
-    "no such folder": "is not there; make it",
+    "no such folder": "does not exist; create it",
     "a folder": "names a folder; name a file",
     "no database file": "is not an SQLite database; name another",
 }

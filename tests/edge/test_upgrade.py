@@ -166,10 +166,7 @@ def test_a_database_that_takes_no_writes_is_one_sentence(tmp_path: Path) -> None
         postgres.run(f"ALTER DATABASE {postgres.name} SET default_transaction_read_only = on")
         done = run("database", "upgrade", folder=tmp_path, url=postgres.url)
     assert done.returncode == 1
-    assert (
-        done.stderr.splitlines()[0]
-        == "fluxport: The service's own database takes no writes now; ask again in a moment."
-    )
+    assert done.stderr.splitlines()[0] == "fluxport: The service's own database is read-only now; retry in a moment."
 
 
 def test_a_file_that_takes_no_writes_is_one_sentence(tmp_path: Path) -> None:
@@ -188,5 +185,5 @@ def test_a_file_that_takes_no_writes_is_one_sentence(tmp_path: Path) -> None:
             check=False,
         )
     assert done.returncode == 1
-    assert "takes no writes now; check the permissions of its file." in done.stderr.splitlines()[0]
+    assert "is read-only now; check the permissions of its file." in done.stderr.splitlines()[0]
     assert "Traceback" not in done.stderr

@@ -132,9 +132,7 @@ class Carrier:
             else:
                 remove_parts(sink, Names(object_name(record.id, fence, "/"), export.suffix))
         if record.fence > 1:
-            sink.sweep(
-                math.inf, self.store.clock()
-            )  # no file is that old: removes only unfinished ones of lost workers
+            sink.sweep(math.inf, self.store.clock())  # no file is that old: removes only unfinished uploads
 
     # -- its end ---------------------------------------------------------------------------------------------------
 

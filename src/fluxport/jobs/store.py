@@ -700,9 +700,8 @@ class JobStore:
     def used_links(self, token_sha256s: Sequence[str]) -> set[str]:
         """Those of the tokens that have been used."""
         with reading(self.engine) as connection:
-            return set(
-                connection.scalars(sa.select(links.c.token_sha256).where(links.c.token_sha256.in_(token_sha256s)))
-            )
+            query = sa.select(links.c.token_sha256).where(links.c.token_sha256.in_(token_sha256s))
+            return set(connection.scalars(query))
 
     def issue_link(self, export_id: str, *, after: int) -> Record:
         """Record that a link was issued: now, but at the earliest one second later than ``after`` (Unix seconds)."""
