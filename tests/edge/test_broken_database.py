@@ -82,7 +82,7 @@ def told(command: str, url: str, folder: Path) -> list[str]:
 def test_a_worker_says_what_is_wrong_with_its_database(broken: dict[str, str], what: str, tmp_path: Path) -> None:
     first, *more = told("worker", broken[what], tmp_path)
     assert SENTENCES[what] in first
-    assert all(line.startswith("fluxport: it said: ") for line in more)
+    assert all(line.startswith("fluxport: details: ") for line in more)
     assert len(more) <= 1
 
 

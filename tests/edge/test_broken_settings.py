@@ -25,7 +25,7 @@ import fluxport
 from postgres_support import scratch_postgres
 
 CANARY = "c4n4ry-0f-4-s3cret"
-FAULT = "reason of ours"  # what is said of an error that no part of the program expected
+FAULT = "because of a bug"  # what is said of an error that no part of the program expected
 
 # Each case of standard input becomes a child: {"words", "environ", "folder"} -> {"code", "said"}.
 RUNNER = """

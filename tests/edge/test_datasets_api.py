@@ -229,8 +229,8 @@ def test_the_command_line_exports_a_dataset_with_filters_for_a_user(shell: Path)
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["SELECT 1", "--dataset", "trades"], "either a QUERY, --dataset NAME or --sensor ID"),
-        ([], "either a QUERY, --dataset NAME or --sensor ID"),
+        (["SELECT 1", "--dataset", "trades"], "one of QUERY, --dataset NAME or --sensor ID"),
+        ([], "one of QUERY, --dataset NAME or --sensor ID"),
         (["SELECT 1"], "--from"),
         (["--dataset", "trade"], "Unknown dataset 'trade'; the configuration has: dailyPnl, goals"),
         (["--dataset", "trades", "--param", "status=WON"], "takes one of OPEN, CLOSED, CANCELLED"),

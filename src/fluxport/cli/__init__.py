@@ -1,6 +1,7 @@
-"""The command line. Thin: it reads words, calls the rooms below, and turns errors into sentences and exit codes.
+"""The command line, a thin layer: it parses arguments, calls the packages below, and turns errors into messages and
+exit codes.
 
-Start-up time is a feature of a command that runs for half a second: a command's module is imported when it is called.
+A command may run for only half a second, so start-up time matters: its module is imported only when it is called.
 """
 
 from __future__ import annotations
@@ -10,8 +11,8 @@ import importlib
 import os
 import sys
 
-# Before numpy and pyarrow are loaded: no idle thread pool of a linear algebra library, and the allocator that gives
-# memory back, so that a whole export stays below 100 MB.
+# Set before numpy and pyarrow load: no idle thread pool for linear algebra, and an allocator that returns memory to the
+# system, so that a whole export stays below 100 MB.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
 
@@ -39,7 +40,7 @@ COMMANDS: dict[str, str] = {
 
 
 class _Commands(click.Group):
-    """Commands by name from the table above, imported when asked for."""
+    """The commands of the table above, each imported on use."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -61,36 +62,36 @@ def root() -> None:
 def main() -> None:
     """The entry point: exit codes 0 done, 1 failed, 2 usage, 3 changed data under --strict."""
     try:
-        # Outside its standalone mode click returns the code of a command that ends early, else what the command does.
-        ended = root(standalone_mode=False)
-        code = ended if isinstance(ended, int) else 0
+        # Outside standalone mode click returns the exit code of a command that exits early, else the command's result.
+        result = root(standalone_mode=False)
+        code = result if isinstance(result, int) else 0
     except click.ClickException as error:
         error.show()
         code = error.exit_code
     except FluxportError as error:
         click.echo(f"fluxport: {error.message}", err=True)
         if error.detail:
-            click.echo(f"fluxport: it said: {error.detail}", err=True)
+            click.echo(f"fluxport: details: {error.detail}", err=True)
         code = error.exit_code
     except (KeyboardInterrupt, click.Abort):
         click.echo("fluxport: interrupted; nothing was left behind.", err=True)
         code = 1
     except BrokenPipeError:
-        # Whoever read our output has gone; nothing more can be said to them.
+        # The reader of our output has exited: discard the rest, which the interpreter would flush at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         code = 1
-    except Exception as error:  # noqa: BLE001  the last who can say it in a sentence
+    except Exception as error:  # noqa: BLE001  the last place to turn it into a message
         code = 1
-        _tell_fault(error)
-    gc.freeze()  # what is left goes with the process; to look through it first takes a fifth of a second
+        _report_bug(error)
+    gc.freeze()  # skips the collection at exit, which would take a fifth of a second
     sys.exit(code)
 
 
-def _tell_fault(error: Exception) -> None:
-    """What no part of the program has expected: its kind alone, as its words may quote a secret."""
+def _report_bug(error: Exception) -> None:
+    """Report an unexpected exception by its type alone, as its message may quote a secret."""
     click.echo(
-        f"fluxport: this failed for a reason of ours ({type(error).__name__}); run it with FLUXPORT_TRACE=1 and report "
-        "the places that it prints.",
+        f"fluxport: this failed because of a bug ({type(error).__name__}); run it with FLUXPORT_TRACE=1 and report the "
+        "places that it prints.",
         err=True,
     )
     if os.environ.get("FLUXPORT_TRACE"):

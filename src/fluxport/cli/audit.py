@@ -1,4 +1,4 @@
-"""``fluxport audit``: who exported, fetched and changed what."""
+"""``fluxport audit``: who exported, downloaded and changed what."""
 
 from __future__ import annotations
 
@@ -7,14 +7,16 @@ from typing import Any
 
 import click
 
-from fluxport.cli.database import config_option, json_option, kept_store, show_rows
+from fluxport.cli.database import config_option, json_option, persistent_store, show_rows
 
 
 @click.command()
-@click.option("--user", help="Only what this user did.")
-@click.option("--action", help="Only lines such as export, download, email, webhook, 'key create'.")
-@click.option("--export", "export_id", metavar="ID", help="Only what happened to this export.")
-@click.option("--limit", type=click.IntRange(1, 100_000), default=100, show_default=True, help="How many at most.")
+@click.option("--user", help="Only entries of this user.")
+@click.option("--action", help="Only entries with this action: export, download, email, webhook, 'key create', ...")
+@click.option("--export", "export_id", metavar="ID", help="Only entries about this export.")
+@click.option(
+    "--limit", type=click.IntRange(1, 100_000), default=100, show_default=True, help="Maximum number of entries."
+)
 @json_option
 @config_option
 def audit(
@@ -25,10 +27,10 @@ def audit(
     as_json: bool,
     config_path: Path | None,
 ) -> None:
-    """Show the audit, newest first; --json has every detail: source, filters, columns, destination."""
+    """Show the audit, newest first; --json adds all details: source, filters, columns, destination."""
     from fluxport.jobs.view import audit_json
 
-    with kept_store(config_path) as store:
+    with persistent_store(config_path) as store:
         lines = [
             audit_json(line) for line in store.audit_page(owner=user, action=action, export_id=export_id, limit=limit)
         ]

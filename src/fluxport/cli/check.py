@@ -1,4 +1,4 @@
-"""``fluxport check``: try everything the configuration names, and say what is wrong and how to mend it."""
+"""``fluxport check``: probe everything in the configuration, and report what is wrong and how to repair it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     help="Configuration file (default: fluxport.yaml).",
 )
 def check(config_path: Path | None) -> None:
-    """Try every connection, store and the mail server of the configuration, and say what is wrong with them."""
+    """Probe every connection, every store and the mail server of the configuration, and report what is wrong."""
     from fluxport.config import load
 
     config = load(config_path)
@@ -49,7 +49,7 @@ def _all(config: Config) -> Iterator[tuple[str, bool, str]]:
 
 
 def _packages() -> Iterator[tuple[str, bool, str]]:
-    """The components of other packages that cannot be loaded."""
+    """Components of other packages that fail to load."""
     from fluxport.formats import FORMATS
     from fluxport.formats.compress import COMPRESSIONS
     from fluxport.plugins import Table
@@ -63,11 +63,11 @@ def _packages() -> Iterator[tuple[str, bool, str]]:
 
 
 def _database(config: Config) -> tuple[str, bool, str]:
-    """The service's own; its tables are made, as a start of the service makes them."""
+    """The job database; its tables are created, as the service does when it starts."""
     from fluxport import wiring
 
     if config.database == "memory":
-        return "database", True, "memory; exports are forgotten when the service ends."
+        return "database", True, "memory; exports are lost when the service ends."
     try:
         wiring.database(config).close()
     except FluxportError as error:
@@ -79,10 +79,10 @@ def _sensors(config: Config) -> Iterator[tuple[str, bool, str]]:
     from fluxport import wiring
 
     try:
-        found = wiring.sensors(config)
-        if found is not None:
-            found.store.sensors(limit=1)
-            found.store.close()
+        sensors = wiring.sensors(config)
+        if sensors is not None:
+            sensors.store.sensors(limit=1)
+            sensors.store.close()
             yield "sensors", True, "can be read."
     except FluxportError as error:
         yield "sensors", False, error.message
@@ -106,12 +106,12 @@ def _email(config: Config) -> tuple[str, bool, str]:
     from fluxport.wiring import email_options
 
     if not config.email.host:
-        return "email", True, "no mail server is set: mails are only logged."
+        return "email", True, "no mail server is configured: mails are only logged."
     try:
         try_server(email_options(config))
     except FluxportError as error:
         return "email", False, error.message
-    return "email", True, f"{config.email.host}:{config.email.port} lets us in."
+    return "email", True, f"{config.email.host}:{config.email.port} accepts the login."
 
 
 def _store(name: str, entry: SinkOptions) -> tuple[str, bool, str]:

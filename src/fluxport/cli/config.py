@@ -1,4 +1,4 @@
-"""``fluxport config``: the settings in force, and what can be set."""
+"""``fluxport config``: the effective settings, and the schema of the configuration file."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def config() -> None:
     help="Configuration file (default: fluxport.yaml).",
 )
 def show(config_path: Path | None) -> None:
-    """Print the settings in force as YAML, secrets masked."""
+    """Print the effective settings as YAML, with secrets masked."""
     import yaml
 
     from fluxport.config import load, shown

@@ -1,4 +1,4 @@
-"""What commands share that act on the service's own database."""
+"""What the commands that use the job database share."""
 
 from __future__ import annotations
 
@@ -33,45 +33,45 @@ def json_option(command: Command) -> Command:
 
 
 @contextlib.contextmanager
-def kept_store(config_path: Path | None) -> Iterator[JobStore]:
-    """The store of the configuration's database; Refused if that is gone when the command ends."""
+def persistent_store(config_path: Path | None) -> Iterator[JobStore]:
+    """The job store in the configured database; Refused if that is in memory."""
     from fluxport import wiring
 
-    store = wiring.database(kept_config(config_path))
+    store = wiring.database(persistent_config(config_path))
     try:
         yield store
     finally:
         store.close()
 
 
-def kept_config(config_path: Path | None) -> Config:
-    """The configuration; Refused if its database is gone when the command ends."""
+def persistent_config(config_path: Path | None) -> Config:
+    """The configuration; Refused if its database is in memory, where a command's changes would be lost."""
     from fluxport.config import load
 
     config = load(config_path)
     if config.database == "memory":
         raise Refused(
-            "'database: memory' is gone when the service ends; set database to sqlite:///FILE or postgresql://... "
-            "and start the service with the same.",
+            "'database: memory' is lost when the service ends; set database to sqlite:///FILE or postgresql://... "
+            "and start the service with the same setting.",
             code="no_database",
         )
     return config
 
 
 def show_rows(rows: Iterable[Mapping[str, Any]], as_json: bool) -> None:
-    """Rows of the same keys as columns below their names, or as JSON objects."""
-    found = list(rows)
+    """Print rows with the same keys as aligned columns below their names, or as one JSON object per line."""
+    listed = list(rows)
     if as_json:
-        for row in found:
+        for row in listed:
             click.echo(json.dumps(row))
         return
-    lines = [list(found[0]), *([_word(v) for v in row.values()] for row in found)] if found else []
+    lines = [list(listed[0]), *([_cell(v) for v in row.values()] for row in listed)] if listed else []
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     for line in lines:
-        click.echo("  ".join(word.ljust(width) for word, width in zip(line, widths, strict=True)).rstrip())
+        click.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
 
 
-def _word(value: Any) -> str:
+def _cell(value: Any) -> str:
     if value is None:
         return "-"
     return " ".join(value) if isinstance(value, list) else str(value)

@@ -25,7 +25,7 @@ from fluxport.errors import Broken
 if TYPE_CHECKING:
     from fluxport.config import Config
 
-# Who signs in as a developer, and the key whose secret the demo tells.
+# The user that signs in as a developer, and the user of the key whose secret the demo prints.
 JOURNAL_USERS = ("dev", "default")
 QUERY = "SELECT id, name, email, created_at, score FROM users"
 
@@ -38,14 +38,14 @@ QUERY = "SELECT id, name, email, created_at, score FROM users"
     "--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="HTTP port; 0 takes a free one."
 )
 @click.option(
-    "--check", is_flag=True, help="Export every format over HTTP, read each file back, print the figures, and end."
+    "--check", is_flag=True, help="Export every format over HTTP, read each file back, print the figures, and exit."
 )
 def demo(rows: int, port: int, check: bool) -> None:
     """Run a MySQL emulator with seeded users, a trading journal, sensors, and the service in front of them."""
     from fluxport.signals import interruptible
 
     require_duckdb()
-    interruptible()  # the emulator is in a session of its own, which no terminal ends
+    interruptible()  # the emulator runs in its own session, which Ctrl-C does not reach
     with emulator(rows) as url, tempfile.TemporaryDirectory(prefix="fluxport-demo-") as folder:
         config = _config(url, 0 if check else port, Path(folder))
         if check:
@@ -61,28 +61,28 @@ def demo(rows: int, port: int, check: bool) -> None:
         with _arriving(Path(folder)):
             process.serve(
                 config,
-                lambda ports: _tell(f"http://127.0.0.1:{ports.http}", ports.grpc, url, rows),
+                lambda ports: _announce(f"http://127.0.0.1:{ports.http}", ports.grpc, url, rows),
                 worker=["worker", "--config", str(Path(folder) / "fluxport.yaml")],
             )
 
 
 @contextlib.contextmanager
 def emulator(rows: int) -> Iterator[str]:
-    """An emulator in a process of its own, on a free port; its URL once it is ready."""
+    """Run an emulator in its own process, on a free port; yields its URL once it is ready."""
     command = [sys.executable, "-m", "fluxport", "emulate", "mysql", "--rows", str(rows), "--port", "0", "--attached"]
-    # Leaving the block closes its standard input, which ends it.
-    with subprocess.Popen(  # noqa: S603  our own program with our own words
+    # Leaving the block closes the emulator's standard input, which ends it.
+    with subprocess.Popen(  # noqa: S603  our own program with our own arguments
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
     ) as process:
         assert process.stdout is not None
         line = process.stdout.readline()
         if not line.startswith("listening on "):
-            raise Broken("The MySQL emulator did not start; its own message is above.", code="emulator_failed")
+            raise Broken("The MySQL emulator did not start; see its message above.", code="emulator_failed")
         yield line.removeprefix("listening on ").strip()
 
 
 def _config(url: str, port: int, folder: Path) -> Config:
-    """Development mode on loopback, whatever the environment says: a demo must not touch real databases or stores."""
+    """Development mode on loopback. The environment is ignored: a demo must not touch real databases or stores."""
     import yaml
 
     from fluxport.config import load
@@ -116,7 +116,7 @@ def _seed_sensors(folder: Path) -> None:
 
 @contextlib.contextmanager
 def _arriving(folder: Path) -> Iterator[None]:
-    """New points for the sample sensors as long as this block runs."""
+    """Append new points to the sample sensors while the block runs."""
     from fluxport.samples.sensors import keep_arriving
     from fluxport.series.embedded import EmbeddedStore
 
@@ -151,7 +151,7 @@ def _served(config: Config) -> Iterator[str]:
         thread.join()
 
 
-def _tell(base: str, grpc: int | None, url: str, rows: int) -> None:
+def _announce(base: str, grpc: int | None, url: str, rows: int) -> None:
     from fluxport.auth.signing import sign_v2
     from fluxport.config import DEVELOPMENT_SECRET
 
@@ -159,36 +159,36 @@ def _tell(base: str, grpc: int | None, url: str, rows: int) -> None:
     headers = sign_v2(
         DEVELOPMENT_SECRET, "default", "POST", "/v1/stream", body.encode(), int(time.time()), random.token_urlsafe(18)
     )
-    words = ["curl", "-f", "-o", "users.xlsx", f"{base}/v1/stream"]
+    arguments = ["curl", "-f", "-o", "users.xlsx", f"{base}/v1/stream"]
     for name, value in headers.items():
-        words += ["-H", f"{name}: {value}"]
+        arguments += ["-H", f"{name}: {value}"]
     database_port = urlsplit(url).port
     program = shlex.quote(os.path.relpath(Path(sys.argv[0]))) if "/" in sys.argv[0] else "fluxport"
     click.echo(
-        f"""Fluxport is ready: {rows:,} users behind it.
+        f"""Fluxport is ready, with {rows:,} users in its database.
 
   pages      {base}/exports  (sign in as dev)
   service    {base}  (docs at {base}/docs)
-  pushes     127.0.0.1:{grpc}  (gRPC, export.ExportService; from this machine without a key)
+  pushes     127.0.0.1:{grpc}  (gRPC, export.ExportService; no key needed from this machine)
   database   {url}  (try: mysql -h127.0.0.1 -P{database_port} -ufluxport -pfluxport app)
   secret     {DEVELOPMENT_SECRET}  (development only)
 
 Paste this into another terminal within five minutes (a signature works once):
 
-  {shlex.join([*words, "-d", body])}
+  {shlex.join([*arguments, "-d", body])}
 
-A fresh signature any time:
+To sign again at any time:
 
   BODY='{body}'
   curl -f -o users.xlsx {base}/v1/stream -H "Expect:" -d "$BODY" \\
     -H @<({program} sign POST /v1/stream "$BODY")
 
-The trading journal, from this machine without a key:
+The trading journal; no key needed from this machine:
 
   curl '{base}/api/exports/stream?type=dailyPnl'
   curl -d '{{"type": "trades", "format": "xlsx"}}' {base}/api/exports/jobs
 
-Sensors, a million points each and a new one every second:
+Sensors with a million points each, and a new one every second:
 
   {base}/dashboard
   curl -OJ '{base}/api/v1/export?sensor_id=boiler/temperature&start_ts=0&end_ts={round(time.time() * 1000)}'
@@ -197,6 +197,6 @@ Without the service:
 
   {program} export "SELECT * FROM users" --from {url} --to users.xlsx
 
-Ctrl-C ends it.
-"""  # noqa: S608  words for a person, not a statement to run
+Press Ctrl-C to stop.
+"""  # noqa: S608  text to read, not a statement to run
     )

@@ -1,5 +1,5 @@
-"""``fluxport demo --check``: one signed export of each format through the running service, each read back by a reader
-that is not the one that wrote it."""
+"""``fluxport demo --check``: one signed export of each format through the running service, each read back by an
+independent reader."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _QUERY = "SELECT id, name, email, created_at, score FROM users ORDER BY id"
 
 
 def run_checks(base: str, rows: int, folder: Path) -> None:
-    """Print a line per format and raise Broken at the first file that is not right."""
+    """Print a line per format; raise Broken at the first wrong file."""
     click.echo(f"{'format':<12}{'rows':>12}{'bytes':>14}{'seconds':>9}{'rows/s':>13}  read back by")
     for name, compression in [*((name, "none") for name in _READERS), ("csv", "gzip"), ("csv", "zstd")]:
         label = name if compression == "none" else f"{name}+{compression}"
@@ -35,7 +35,7 @@ def run_checks(base: str, rows: int, folder: Path) -> None:
         _check(label, base, body, folder, reader, lambda path, read=read, c=compression: read(path, c), rows)  # type: ignore[misc]  # mypy knows no lambda with defaults
     sensor: dict[str, object] = {"source": {"sensor_id": SENSORS[0].id}, "format": "csv"}
     _check("sensor csv", base, sensor, folder, "DuckDB", _points_by_duckdb, POINTS)
-    click.echo("Every file is complete: rows, bytes and SHA-256 agree with what the service told.")
+    click.echo("Every file is complete: rows, bytes and SHA-256 agree with what the service reported.")
 
 
 def _check(
@@ -47,32 +47,32 @@ def _check(
     read: Callable[[Path], tuple[int, int]],
     rows: int,
 ) -> None:
-    """Export, read back, and print a line; ``read`` gives how many rows there are and the sum of their numbers."""
+    """Export, read back, and print a line; ``read`` returns the number of rows and the sum of their numbers."""
     path = folder / label
     began = time.monotonic()
-    told = _export(base, body, path)
+    reported = _export(base, body, path)
     seconds = time.monotonic() - began
-    found, total = read(path)
-    if (found, total) != (rows, rows * (rows + 1) // 2) or told["rows"] != rows:
-        raise Broken(f"{label}: {told['rows']:,} rows were told, {found:,} read back, {rows:,} expected.")
+    count, total = read(path)
+    if (count, total) != (rows, rows * (rows + 1) // 2) or reported["rows"] != rows:
+        raise Broken(f"{label}: {reported['rows']:,} rows reported, {count:,} read back, {rows:,} expected.")
     size = path.stat().st_size
-    click.echo(f"{label:<12}{found:>12,}{size:>14,}{seconds:>9.2f}{found / max(seconds, 1e-9):>13,.0f}  {reader}")
+    click.echo(f"{label:<12}{count:>12,}{size:>14,}{seconds:>9.2f}{count / max(seconds, 1e-9):>13,.0f}  {reader}")
     path.unlink()
 
 
 def _points_by_duckdb(path: Path) -> tuple[int, int]:
-    """Points, and the sum of 1, 2, ... if each comes a second after the one before."""
+    """The number of points, and the sum of 1, 2, ... if they are one second apart."""
     import duckdb
 
     number = "(timestamp_ms - min(timestamp_ms) OVER ()) // 1000 + 1"
-    statement = f"SELECT count(*), coalesce(sum(n), 0) FROM (SELECT {number} AS n FROM read_csv(?))"  # noqa: S608  words of this file
-    found = duckdb.connect().execute(statement, [str(path)]).fetchone()
-    assert found is not None
-    return int(found[0]), int(found[1])
+    statement = f"SELECT count(*), coalesce(sum(n), 0) FROM (SELECT {number} AS n FROM read_csv(?))"  # noqa: S608  constants of this file
+    row = duckdb.connect().execute(statement, [str(path)]).fetchone()
+    assert row is not None
+    return int(row[0]), int(row[1])
 
 
 def _export(base: str, body: dict[str, object], path: Path) -> dict[str, Any]:
-    """Stream one export to ``path``; what the service tells of it afterwards, compared with what arrived."""
+    """Stream one export to ``path``; returns the service's record of the file, after comparing it with the bytes."""
     payload = json.dumps(body).encode()
     connection = http.client.HTTPConnection(urlsplit(base).netloc, timeout=600)
     connection.request("POST", "/v1/stream", payload, _signed("POST", "/v1/stream", payload))
@@ -88,10 +88,10 @@ def _export(base: str, body: dict[str, object], path: Path) -> dict[str, Any]:
     connection.request("GET", where, headers=_signed("GET", where, b""))
     job = json.load(connection.getresponse())
     connection.close()
-    told: dict[str, Any] = job["files"][0] if job["status"] == "completed" else {}
-    if (told.get("bytes"), told.get("sha256")) != (path.stat().st_size, digest.hexdigest()):
-        raise Broken(f"The service tells of another file than the one that arrived: {job['status']}, {job['error']}.")
-    return told
+    file_json: dict[str, Any] = job["files"][0] if job["status"] == "completed" else {}
+    if (file_json.get("bytes"), file_json.get("sha256")) != (path.stat().st_size, digest.hexdigest()):
+        raise Broken(f"The service recorded a different file than arrived: {job['status']}, {job['error']}.")
+    return file_json
 
 
 def _signed(method: str, target: str, body: bytes) -> dict[str, str]:
@@ -104,9 +104,9 @@ def _by_duckdb(function: str) -> Callable[[Path, str], tuple[int, int]]:
 
         options = f", compression='{compression}'" if function == "read_csv" else ""
         statement = f"SELECT count(*), coalesce(sum(id), 0) FROM {function}(?{options})"  # noqa: S608  ours alone
-        found = duckdb.connect().execute(statement, [str(path)]).fetchone()
-        assert found is not None
-        return int(found[0]), int(found[1])
+        row = duckdb.connect().execute(statement, [str(path)]).fetchone()
+        assert row is not None
+        return int(row[0]), int(row[1])
 
     return read
 
@@ -125,7 +125,7 @@ def _by_pyarrow(path: Path, compression: str) -> tuple[int, int]:
 
 
 def _by_zipfile(path: Path, compression: str) -> tuple[int, int]:
-    """Rows after the header and the sum of column A, from the sheets' XML."""
+    """The number of rows after the header and the sum of column A, from the sheets' XML."""
     count = total = 0
     with zipfile.ZipFile(path) as archive:
         if (bad := archive.testzip()) is not None:

@@ -1,4 +1,4 @@
-"""``fluxport emulate mysql``: a MySQL server with a million users, for trying things out."""
+"""``fluxport emulate mysql``: a MySQL server with a million users, for development and tests."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fluxport.errors import Refused
 
 @click.group()
 def emulate() -> None:
-    """Stand-ins for databases, for development."""
+    """Emulators of databases, for development."""
 
 
 @emulate.command()
@@ -25,7 +25,7 @@ def emulate() -> None:
 @click.option("--database", default="app", show_default=True, help="The one database.")
 @click.option("--attached", is_flag=True, hidden=True, help="End when standard input does.")
 def mysql(rows: int, host: str, port: int, user: str, password: str, database: str, attached: bool) -> None:
-    """The MySQL wire protocol over an embedded database: users(id, name, email, created_at, score)."""
+    """Serve the MySQL protocol from an embedded database: users(id, name, email, created_at, score)."""
     require_duckdb()
     from fluxport.loops import background
     from fluxport_emulator.server import EmulatorOptions, run
@@ -37,13 +37,13 @@ def mysql(rows: int, host: str, port: int, user: str, password: str, database: s
 
 
 def require_duckdb() -> None:
-    """Refused without the extra ``demo``. DuckDB is looked for and not imported, which takes a while."""
+    """Refused without the extra ``demo``. It only looks for DuckDB, as importing it takes a while."""
     if importlib.util.find_spec("duckdb") is None:
         raise Refused("The MySQL emulator needs DuckDB: pip install 'fluxport[demo]'.", code="missing_extra")
 
 
 def _end_with_input() -> None:
-    """Standard input ends with the process that holds its other end, however that ends."""
+    """End this process when its parent exits, however it exits: standard input reaches its end then."""
     while os.read(0, 1024):
         pass
     os.kill(os.getpid(), signal.SIGTERM)

@@ -1,4 +1,4 @@
-"""``fluxport export``: one export, no server."""
+"""``fluxport export``: one export without a service."""
 
 from __future__ import annotations
 
@@ -38,22 +38,25 @@ if TYPE_CHECKING:
     metavar="ID",
     help="Export the points of a sensor of the configuration instead; may be repeated.",
 )
-@click.option("--start", metavar="TIME", help="First moment of sensors, included: milliseconds since 1970 or RFC 3339.")
-@click.option("--end", metavar="TIME", help="Last moment of sensors, included.")
-@click.option("--user", metavar="NAME", help="Whose rows of the dataset; default: your login name.")
+@click.option(
+    "--start", metavar="TIME", help="Start of the range of sensors, inclusive: milliseconds since 1970 or RFC 3339."
+)
+@click.option("--end", metavar="TIME", help="End of the range of sensors, inclusive.")
+@click.option("--user", metavar="NAME", help="The user whose rows of the dataset to export; default: your login name.")
 @click.option(
     "--from",
     "source",
     metavar="URL|CONNECTION",
-    help="Where the rows are: mysql://user@host/db, or a name from the configuration; a dataset has its own.",
+    help="The database: a URL such as mysql://user@host/db, or a connection of the configuration; a dataset has its "
+    "own.",
 )
 @click.option(
     "--to",
     "target",
     required=True,
     metavar="FILE|-|URL",
-    help=f"Where the file goes; - is standard output; {', '.join(REMOTE)} and a bucket and key are object stores. "
-    "A folder gets a name made from --filename.",
+    help=f"Where to write the file; - is standard output; {', '.join(REMOTE)} with a bucket and key are object stores. "
+    "In a folder, --filename names the file.",
 )
 @click.option(
     "--format",
@@ -85,21 +88,26 @@ if TYPE_CHECKING:
     "--compression", metavar="NAME", cls=OneOf, names=compression_names, help="default: by the file's suffix."
 )
 @click.option(
-    "--filename", metavar="TEMPLATE", help="Name in a folder, with {date} {time} {job_id}, of several files {part}."
+    "--filename",
+    metavar="TEMPLATE",
+    help="File name in a folder, with {date} {time} {job_id}, and {part} for part files.",
 )
 @click.option(
     "--timeout",
     type=click.FloatRange(0, 31_536_000, min_open=True),
     metavar="SECONDS",
-    help="End the export after so long.",
+    help="Abort the export after this time.",
 )
 @click.option(
     "--cell-bytes-max", type=click.IntRange(1), metavar="BYTES", help="Refuse a cell larger than this (default 64 MiB)."
 )
 @click.option("--count", is_flag=True, help="Count the rows first, so that the progress has a percentage.")
-@click.option("--strict", is_flag=True, help="Fail with code 3, leaving no file, if any value had to be changed.")
+@click.option("--strict", is_flag=True, help="Fail with exit code 3, without a file, if any value had to be changed.")
 @click.option(
-    "--guard/--no-guard", default=True, show_default=True, help="Check that the statement only reads before it is sent."
+    "--guard/--no-guard",
+    default=True,
+    show_default=True,
+    help="Before sending the statement, check that it only reads.",
 )
 @click.option(
     "--config",
@@ -116,21 +124,21 @@ def export(**given: Any) -> None:
     for value in (text for one in given.values() for text in (one if isinstance(one, tuple) else (one,))):
         if isinstance(value, str) and not _is_utf8(value):
             raise Refused(f"{value!r} is not valid UTF-8.", code="bad_text")
-    run(Asked(**given))
+    run(Arguments(**given))
 
 
-def _is_utf8(word: str) -> bool:
-    """Whether a word of the command line was; else it holds surrogates for its bytes."""
+def _is_utf8(argument: str) -> bool:
+    """Whether an argument of the command line was UTF-8; if not, it has surrogates in place of bytes."""
     try:
-        word.encode()
+        argument.encode()
     except UnicodeEncodeError:
         return False
     return True
 
 
 @dataclass(frozen=True)
-class Asked:
-    """The command line, as it was given."""
+class Arguments:
+    """The parsed arguments of the command line."""
 
     query: str | None
     dataset: str | None
@@ -156,100 +164,100 @@ class Asked:
     quiet: bool
 
 
-def run(asked: Asked) -> None:
-    gc.disable()  # nothing that is imported is ever garbage, and looking for it takes a tenth of the start
+def run(arguments: Arguments) -> None:
+    gc.disable()  # imports create no garbage, and collections among them take a tenth of the start-up time
     from fluxport.cli import guarded
     from fluxport.cli.progress import watched
 
-    to = target(asked.target, lambda: _stores(asked))
+    to = target(arguments.target, lambda: _stores(arguments))
     statement = None
-    if [asked.query is None, asked.dataset is None, not asked.sensors].count(False) != 1:
-        raise click.UsageError("Give either a QUERY, --dataset NAME or --sensor ID.")
-    if asked.query is not None and asked.source is None:
-        raise click.UsageError("Missing option '--from': where the rows are.")
-    if asked.query is not None and asked.guard:
-        statement = guarded.start(asked.query, lambda: _policy(asked))
+    if [arguments.query is None, arguments.dataset is None, not arguments.sensors].count(False) != 1:
+        raise click.UsageError("Give one of QUERY, --dataset NAME or --sensor ID.")
+    if arguments.query is not None and arguments.source is None:
+        raise click.UsageError("Missing option '--from': the database to query.")
+    if arguments.query is not None and arguments.guard:
+        statement = guarded.start(arguments.query, lambda: _policy(arguments))
 
     frugal_malloc()
     from fluxport.spec import ExportSpec
 
-    format_name, packed = form_of(to, asked.format_, asked.compression)
-    chosen = dict(_pairs(asked.options, "--option"))
-    if asked.columns is not None:
-        chosen["columns"] = asked.columns
+    format_name, packed = form_of(to, arguments.format_, arguments.compression)
+    chosen = dict(_pairs(arguments.options, "--option"))
+    if arguments.columns is not None:
+        chosen["columns"] = arguments.columns
     spec = ExportSpec(
-        query=asked.query or "",
-        dataset=asked.dataset,
-        series=_series(asked),
-        params={} if asked.sensors else dict(_pairs(asked.params, "--param")),
+        query=arguments.query or "",
+        dataset=arguments.dataset,
+        series=_series(arguments),
+        params={} if arguments.sensors else dict(_pairs(arguments.params, "--param")),
         format=format_name,
         options=chosen,
         compression=packed,
-        filename=asked.filename,
+        filename=arguments.filename,
     )
-    planned = _planned(asked, spec, to, statement)
+    planned = _planned(arguments, spec, to, statement)
     interruptible()
     gc.freeze()
     gc.enable()
-    total = planned.rows_to_come() if asked.count else None
-    with watched(planned.tally, total=total, as_json=asked.as_json, quiet=asked.quiet):
-        done = deliver(planned, to, strict=asked.strict)
-    if not asked.quiet:
-        _show(done, asked.as_json)
+    total = planned.rows_to_come() if arguments.count else None
+    with watched(planned.tally, total=total, as_json=arguments.as_json, quiet=arguments.quiet):
+        result = deliver(planned, to, strict=arguments.strict)
+    if not arguments.quiet:
+        _show(result, arguments.as_json)
 
 
-def _stores(asked: Asked) -> Mapping[str, SinkOptions]:
+def _stores(arguments: Arguments) -> Mapping[str, SinkOptions]:
     from fluxport.config import load
 
-    return load(asked.config_path).stores
+    return load(arguments.config_path).stores
 
 
-def _planned(asked: Asked, spec: ExportSpec, to: Target, statement: Callable[[], str] | None) -> Export:
+def _planned(arguments: Arguments, spec: ExportSpec, to: Target, statement: Callable[[], str] | None) -> Export:
     from fluxport.plan import check
 
-    origin, limits = _sensors(asked, spec) if spec.series is not None else _queried(asked, spec, statement)
+    origin, limits = _sensors(arguments, spec) if spec.series is not None else _queried(arguments, spec, statement)
     return check(spec, origin, limits=limits, may_split=to.may_split).open("export")
 
 
-def _queried(asked: Asked, spec: ExportSpec, statement: Callable[[], str] | None) -> tuple[Origin, Limits]:
+def _queried(arguments: Arguments, spec: ExportSpec, statement: Callable[[], str] | None) -> tuple[Origin, Limits]:
     from fluxport.plan import of_dataset, of_query
 
-    dataset = None if asked.dataset is None else _dataset(asked.dataset, asked.config_path)
-    source = asked.source or (dataset.connection if dataset is not None else "")
-    connection, limits = _connection(source, asked.config_path, asked.timeout, asked.cell_bytes_max)
+    dataset = None if arguments.dataset is None else _dataset(arguments.dataset, arguments.config_path)
+    source = arguments.source or (dataset.connection if dataset is not None else "")
+    connection, limits = _connection(source, arguments.config_path, arguments.timeout, arguments.cell_bytes_max)
     if dataset is not None:
         import getpass
 
-        owner = asked.user or getpass.getuser()
+        owner = arguments.user or getpass.getuser()
         return of_dataset(spec, connection, dataset, owner), limits
     if statement is None:
         connection, statement = replace(connection, guard=None), lambda: spec.query
     return of_query(spec, connection, statement), limits
 
 
-def _series(asked: Asked) -> dict[str, Any] | None:
-    """The source of sensors as the service takes it."""
-    if not asked.sensors:
+def _series(arguments: Arguments) -> dict[str, Any] | None:
+    """The sensor source in the form of the API, or None."""
+    if not arguments.sensors:
         return None
-    one = len(asked.sensors) == 1
-    given: dict[str, Any] = {"sensor_id": asked.sensors[0] if one else list(asked.sensors)}
-    given |= {name: value for name, value in (("start_ts", asked.start), ("end_ts", asked.end)) if value is not None}
-    return given | dict(_pairs(asked.params, "--param"))
+    one = len(arguments.sensors) == 1
+    given: dict[str, Any] = {"sensor_id": arguments.sensors[0] if one else list(arguments.sensors)}
+    given |= {
+        name: value for name, value in (("start_ts", arguments.start), ("end_ts", arguments.end)) if value is not None
+    }
+    return given | dict(_pairs(arguments.params, "--param"))
 
 
-def _sensors(asked: Asked, spec: ExportSpec) -> tuple[Origin, Limits]:
+def _sensors(arguments: Arguments, spec: ExportSpec) -> tuple[Origin, Limits]:
     from fluxport.config import load
     from fluxport.plan import of_sensors
     from fluxport.wiring import sensors
 
-    config = load(asked.config_path)
-    found = sensors(config)
-    if found is None:
-        raise Refused(
-            "The configuration names no sensor store: set series.path or series.connection.", code="no_series"
-        )
-    limits = _limits(config, asked.timeout, asked.cell_bytes_max)
-    return of_sensors(spec, found.store), limits
+    config = load(arguments.config_path)
+    configured = sensors(config)
+    if configured is None:
+        raise Refused("The configuration has no sensor store: set series.path or series.connection.", code="no_series")
+    limits = _limits(config, arguments.timeout, arguments.cell_bytes_max)
+    return of_sensors(spec, configured.store), limits
 
 
 def _dataset(name: str, config_path: Path | None) -> Dataset:
@@ -263,14 +271,14 @@ def _dataset(name: str, config_path: Path | None) -> Dataset:
     return known[name]
 
 
-def _policy(asked: Asked) -> GuardPolicy:
-    """What the statement may do: as the named connection says, else any reading that its database allows."""
-    source = asked.source or ""
+def _policy(arguments: Arguments) -> GuardPolicy:
+    """The guard's policy: that of the named connection, else any statement that only reads."""
+    source = arguments.source or ""
     if not _is_url(source):
         from fluxport.config import load
         from fluxport.wiring import connections
 
-        named = connections(load(asked.config_path)).get(source)
+        named = connections(load(arguments.config_path)).get(source)
         if named is not None and named.guard is not None:
             return named.guard
     from fluxport.plan import guard_dialect
@@ -307,14 +315,14 @@ def _connection(
     if source not in known:
         names = ", ".join(sorted(known)) or "none"
         raise Refused(
-            f"{source!r} is neither a database URL nor a connection of the configuration (there: {names}).",
+            f"{source!r} is neither a database URL nor a connection of the configuration (which has: {names}).",
             code="unknown_connection",
         )
     return known[source], _limits(config, timeout, cell_bytes_max)
 
 
 def _limits(config: Config, timeout: float | None, cell_bytes_max: int | None) -> Limits:
-    """Those of the configuration, or what the command line says instead."""
+    """The limits of the configuration, overridden by those of the command line."""
     from fluxport.stages import Limits
 
     return Limits(
@@ -325,34 +333,34 @@ def _limits(config: Config, timeout: float | None, cell_bytes_max: int | None) -
     )
 
 
-def _show(done: ExportResult, as_json: bool) -> None:
+def _show(result: ExportResult, as_json: bool) -> None:
     import json
 
-    out = sys.stderr if done.location == THROUGH else sys.stdout
+    out = sys.stderr if result.location == THROUGH else sys.stdout
     if as_json:
-        proof: dict[str, Any] = {"files": [asdict(file) for file in done.files]} if done.files else {}
-        proof |= {} if done.sha256 is None else {"sha256": done.sha256}
-        proof |= {} if done.verified is None else {"verified": done.verified}
+        proof: dict[str, Any] = {"files": [asdict(file) for file in result.files]} if result.files else {}
+        proof |= {} if result.sha256 is None else {"sha256": result.sha256}
+        proof |= {} if result.verified is None else {"verified": result.verified}
         shown = {
             "event": "completed",
-            "location": done.location,
-            "rows": done.rows,
-            "bytes": done.bytes,
+            "location": result.location,
+            "rows": result.rows,
+            "bytes": result.bytes,
             **proof,
-            "truncated": done.truncated,
-            "columns": [column._asdict() for column in done.columns],
-            "warnings": [{"code": f.code, "column": f.column, "count": f.count} for f in done.warnings],
+            "truncated": result.truncated,
+            "columns": [column._asdict() for column in result.columns],
+            "warnings": [{"code": f.code, "column": f.column, "count": f.count} for f in result.warnings],
         }
         click.echo(json.dumps(shown, ensure_ascii=False), file=out)
         return
-    for finding in done.warnings:
+    for finding in result.warnings:
         click.echo(f"warning: {finding.sentence}", err=True)
-    for file in done.files:
+    for file in result.files:
         click.echo(_line(file.location, file.rows, file.bytes) + f", sha256 {file.sha256}", file=out)
-    said = f"{len(done.files):,} files" if done.sha256 is None else f"sha256 {done.sha256}"
-    if "://" in done.location and done.verified is not None:
-        said += f", verified by {done.verified}"
-    click.echo(f"{_line(done.location, done.rows, done.bytes)}, {said}", file=out)
+    proof_text = f"{len(result.files):,} files" if result.sha256 is None else f"sha256 {result.sha256}"
+    if "://" in result.location and result.verified is not None:
+        proof_text += f", verified by {result.verified}"
+    click.echo(f"{_line(result.location, result.rows, result.bytes)}, {proof_text}", file=out)
 
 
 def _line(location: str, rows: int, size_bytes: int) -> str:

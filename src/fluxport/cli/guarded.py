@@ -1,5 +1,9 @@
-"""The guard in a process of its own, started first: its parser loads while the parent loads Arrow and connects, and a
-statement that crashes a parser crashes nobody else."""
+"""The guard in a child process, started first: its parser loads while the parent loads Arrow and connects, and a
+statement that crashes the parser does not crash the command.
+
+    parent:  fork ── load Arrow ── connect ──────── statement(): read the pipe ── run the statement
+    child:      └─── load the parser ── check ── write JSON to the pipe ── exit
+"""
 
 from __future__ import annotations
 
@@ -17,10 +21,10 @@ if TYPE_CHECKING:
 
 
 def start(query: str, policy: Callable[[], GuardPolicy]) -> Callable[[], str]:
-    """Begin checking ``query``; the returned function waits and gives the statement to run, or raises QueryRefused
-    (or Refused, if there is no policy to check it by).
+    """Start checking ``query``. The returned function waits for the result and returns the statement to run, or raises
+    QueryRefused (Refused, if ``policy`` failed).
 
-    Must be called while the process has one thread: it forks.
+    It forks, so it must be called while the process has only one thread.
     """
     reader, writer = os.pipe()
     child = os.fork()
@@ -34,37 +38,37 @@ def start(query: str, policy: Callable[[], GuardPolicy]) -> Callable[[], str]:
             answer = pipe.read()
         os.waitpid(child, 0)
         if not answer:
-            raise Broken("The statement could not be checked: the parser ended without an answer.", code="guard_died")
-        found = json.loads(answer)
-        if "refused" in found:
-            raise Refused(found["refused"], code=found["code"])
-        if "query_refused" in found:
-            # After the reason: what whoever types the statement may do, and a caller of the service may not.
+            raise Broken("The statement could not be checked: the parser crashed; simplify it.", code="guard_died")
+        result = json.loads(answer)
+        if "refused" in result:
+            raise Refused(result["refused"], code=result["code"])
+        if "query_refused" in result:
+            # A hint for the user of the command line alone: callers of the service cannot bypass the guard.
             hint = "--no-guard leaves it to the rights of the account."
-            raise QueryRefused(f"{found['query_refused']} {hint}", code=found["code"])
-        checked: str = found["statement"]
+            raise QueryRefused(f"{result['query_refused']} {hint}", code=result["code"])
+        checked: str = result["statement"]
         return checked
 
     return statement
 
 
 def _answer(writer: int, query: str, policy: Callable[[], GuardPolicy]) -> None:
-    """In the child: check, answer through the pipe, and leave without running anybody's exit handlers."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # what a person sees of an interrupt is the parent's
+    """In the child: check, write the result to the pipe, and exit without running the parent's exit handlers."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # only the parent reports an interrupt
     try:
         from fluxport.policy.guard import check
 
         try:
-            found = {"statement": check(query, policy())}
+            result = {"statement": check(query, policy())}
         except FluxportError as error:
             kind = "query_refused" if isinstance(error, QueryRefused) else "refused"
-            found = {kind: error.message, "code": error.code}
-        data = json.dumps(found).encode()
+            result = {kind: error.message, "code": error.code}
+        data = json.dumps(result).encode()
         while data:
             data = data[os.write(writer, data) :]
     except BrokenPipeError:
-        pass  # the parent has refused something else already, and wants no answer
-    except BaseException as error:  # noqa: BLE001  the parent tells; a child must never go on as a second parent
+        pass  # the parent has already failed for another reason and does not read the result
+    except BaseException as error:  # noqa: BLE001  the parent reports it; the child must not continue as a second parent
         sys.stderr.write(f"fluxport: the guard failed: {type(error).__name__}\n")
     finally:
         os._exit(0)

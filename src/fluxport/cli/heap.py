@@ -1,4 +1,4 @@
-"""How a process of ours takes memory from the system, and when Python looks for what it can give back."""
+"""Settings of the memory allocator and of Python's garbage collector."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import gc
 
 
 def frugal_malloc() -> None:
-    """One heap for all threads that keeps a few MB at hand: the same blocks, of each slice, are taken from it again.
+    """Use one heap for all threads with a few MB in reserve, from which each record batch reuses the same blocks.
 
-    With a heap per thread, or blocks asked of the system each time, an export takes more memory or more time, and a
-    service keeps what its exports took. Only glibc has these settings (malloc.h: M_TRIM_THRESHOLD -1, M_MMAP_THRESHOLD
-    -3, M_ARENA_MAX -8); elsewhere the allocator stays as it is. To be called before there are threads.
+    With a heap per thread, or blocks from the system each time, an export takes more memory or more time, and a service
+    does not return what its exports used. Only glibc has these settings (malloc.h: M_TRIM_THRESHOLD -1,
+    M_MMAP_THRESHOLD -3, M_ARENA_MAX -8); other allocators stay unchanged. Call it before threads start.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
@@ -20,12 +20,12 @@ def frugal_malloc() -> None:
 
 
 def starting() -> None:
-    """Until :func:`started`, no garbage is looked for: the half a million objects of a service's modules stay, and to
-    walk through them again and again takes a tenth of its start."""
+    """Disable garbage collection until :func:`started`: repeatedly walking the half a million objects of a service's
+    modules, which all stay, takes a tenth of the start-up time."""
     gc.disable()
 
 
 def started() -> None:
-    """From here on garbage is collected, but among what is made from here on alone."""
+    """Enable garbage collection, but only of objects created from now on."""
     gc.freeze()
     gc.enable()

@@ -1,4 +1,4 @@
-"""``fluxport jobs``: stored exports of a running service, from a shell."""
+"""``fluxport jobs``: stored exports of a running service, from the shell."""
 
 from __future__ import annotations
 
@@ -20,14 +20,16 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 def _service(command: Command) -> Command:
-    """The options that say where the service is and who asks."""
+    """The options for the address of the service and the credentials."""
     options = (
         click.option(
             "--url", envvar="FLUXPORT_URL", default="http://127.0.0.1:8080", show_default=True, help="The service."
         ),
         click.option("--key", envvar="FLUXPORT_KEY", help="A bearer key (FLUXPORT_KEY); else requests are signed."),
         click.option(
-            "--secret", envvar="API_SECRET", help="What signs; default: API_SECRET, else the development secret."
+            "--secret",
+            envvar="API_SECRET",
+            help="The secret that signs; default: API_SECRET, else the development secret.",
         ),
         click.option("--key-id", default="default", show_default=True, help="The key that the secret belongs to."),
     )
@@ -38,8 +40,8 @@ def _service(command: Command) -> Command:
 
 @contextmanager
 def _client(*, url: str, key: str | None, secret: str | None, key_id: str) -> Iterator[Client]:
-    """The service as the options name it. A person sees at once what fails, so that nothing is sent again; what the
-    service refuses ends a command with code 2, whatever it is."""
+    """A client of the service that the options name. It does not retry, so that users see failures at once; whatever
+    the service refuses ends the command with exit code 2."""
     from fluxport.client.blocking import Client
 
     if key is None and secret is None:
@@ -62,14 +64,14 @@ def jobs() -> None:
 
 @jobs.command("list")
 @_service
-@click.option("--status", help="Only those in this state.")
-@click.option("--limit", type=click.IntRange(1, 100), default=20, show_default=True, help="How many at most.")
+@click.option("--status", help="Only exports in this state.")
+@click.option("--limit", type=click.IntRange(1, 100), default=20, show_default=True, help="Maximum number of exports.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per line.")
 def list_(status: str | None, limit: int, as_json: bool, **service: Any) -> None:
-    """Your exports, newest first."""
+    """List your exports, newest first."""
     with _client(**service) as client:
-        found = client.list(status=status, limit=limit)
-    for job in found:
+        listed = client.list(status=status, limit=limit)
+    for job in listed:
         if as_json:
             click.echo(json.dumps(job.raw, ensure_ascii=False))
         else:
@@ -81,7 +83,7 @@ def list_(status: str | None, limit: int, as_json: bool, **service: Any) -> None
 @click.argument("export_id")
 @_service
 def show(export_id: str, **service: Any) -> None:
-    """Everything about one export, as JSON."""
+    """Show all details of one export, as JSON."""
     with _client(**service) as client:
         job = client.get(export_id)
     click.echo(json.dumps(job.raw, indent=2, ensure_ascii=False))
@@ -91,7 +93,7 @@ def show(export_id: str, **service: Any) -> None:
 @click.argument("export_id")
 @_service
 def cancel(export_id: str, **service: Any) -> None:
-    """End a queued or running export."""
+    """Cancel a queued or running export."""
     with _client(**service) as client:
         job = client.cancel(export_id)
     click.echo(f"{export_id}: {job.status}")
@@ -101,10 +103,14 @@ def cancel(export_id: str, **service: Any) -> None:
 @click.argument("export_id")
 @_service
 @click.option(
-    "--to", "target", type=click.Path(path_type=Path), default=Path(), help="A file or a folder; default: here."
+    "--to",
+    "target",
+    type=click.Path(path_type=Path),
+    default=Path(),
+    help="A file or a folder; default: the current folder.",
 )
 def download(export_id: str, target: Path, **service: Any) -> None:
-    """Fetch the file of a completed export, and compare it with what the service tells of it."""
+    """Download the file of a completed export, and check its size and SHA-256."""
     interruptible()
     with _client(**service) as client:
         count = len(client.get(export_id).files)

@@ -1,4 +1,4 @@
-"""``fluxport keys``: bearer keys of programs."""
+"""``fluxport keys``: bearer keys for programs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from fluxport.cli.database import config_option, json_option, kept_store, show_rows
+from fluxport.cli.database import config_option, json_option, persistent_store, show_rows
 
 
 def _lifetime(_: click.Context, __: click.Parameter, text: str) -> float | None:
@@ -23,47 +23,51 @@ def _lifetime(_: click.Context, __: click.Parameter, text: str) -> float | None:
         raise click.BadParameter("a duration like 90d or 12h, or never") from None
 
 
-def _domains(_: click.Context, __: click.Parameter, words: tuple[str, ...]) -> tuple[str, ...]:
+def _domains(_: click.Context, __: click.Parameter, domains: tuple[str, ...]) -> tuple[str, ...]:
     from fluxport.delivery.recipients import is_domain
 
-    for word in words:
-        if not is_domain(word):
-            raise click.BadParameter(f"{word!r} is no domain; one is like example.com or *.example.com")
-    return words
+    for domain in domains:
+        if not is_domain(domain):
+            raise click.BadParameter(f"{domain!r} is not a domain such as example.com or *.example.com")
+    return domains
 
 
 @click.group()
 def keys() -> None:
-    """Keys of programs, sent as 'Authorization: Bearer KEY'."""
+    """Keys for programs, sent as 'Authorization: Bearer KEY'."""
 
 
 @keys.command()
 @click.argument("name")
-@click.option("--user", required=True, help="Whose exports the key makes and sees.")
+@click.option("--user", required=True, help="The user for whom the key creates and reads exports.")
 @click.option(
     "--scope",
     "scopes",
     multiple=True,
     required=True,
-    help="What it may do: sql:CONNECTION, sql:*, dataset:NAME, dataset:*, series, push, admin; repeat for more.",
+    help="What the key may do: sql:CONNECTION, sql:*, dataset:NAME, dataset:*, series, push, admin; repeat for more.",
 )
 @click.option(
-    "--expires", default="90d", show_default=True, callback=_lifetime, help="How long it works, such as 12h; or never."
+    "--expires",
+    default="90d",
+    show_default=True,
+    callback=_lifetime,
+    help="How long the key works, such as 12h; or never.",
 )
 @click.option(
-    "--active-max", type=click.IntRange(1), help="Exports it may have active at once (default: as everybody)."
+    "--active-max", type=click.IntRange(1), help="Maximum number of active exports (default: that of all callers)."
 )
 @click.option(
     "--own-results",
     is_flag=True,
-    help="It sees the exports that it made itself alone (default: all of its user's within its scopes).",
+    help="Limit the key to exports that it created (default: all exports of its user within its scopes).",
 )
 @click.option(
     "--mail-domain",
     "mail_domains",
     multiple=True,
     callback=_domains,
-    help="A domain its mails may go to: example.com, or *.example.com; repeat for more (default: email.domains).",
+    help="A domain that its mails may go to: example.com or *.example.com; repeat for more (default: email.domains).",
 )
 @config_option
 def create(
@@ -76,11 +80,11 @@ def create(
     mail_domains: tuple[str, ...],
     config_path: Path | None,
 ) -> None:
-    """Make a key and print it: this once, because only its hash is kept."""
+    """Create a key and print it; it cannot be shown again, as only its hash is stored."""
     from fluxport.auth.keys import Keys
     from fluxport.jobs.view import rfc3339
 
-    with kept_store(config_path) as store:
+    with persistent_store(config_path) as store:
         key, token = Keys(store.engine, clock=store.clock).create(
             name,
             user,
@@ -101,7 +105,7 @@ def create(
 @json_option
 @config_option
 def list_(as_json: bool, config_path: Path | None) -> None:
-    """Show every key: never the key itself."""
+    """List all keys, without the secrets themselves."""
     from fluxport.auth.keys import Keys
     from fluxport.jobs.view import rfc3339
 
@@ -118,7 +122,7 @@ def list_(as_json: bool, config_path: Path | None) -> None:
             "mail_domains": key.mail_domains,
         }
 
-    with kept_store(config_path) as store:
+    with persistent_store(config_path) as store:
         now = store.clock()
         show_rows((row(key, now) for key in Keys(store.engine).list()), as_json)
 
@@ -127,10 +131,10 @@ def list_(as_json: bool, config_path: Path | None) -> None:
 @click.argument("name", metavar="NAME|ID")
 @config_option
 def revoke(name: str, config_path: Path | None) -> None:
-    """End a key at once and for good."""
+    """Revoke a key immediately and permanently."""
     from fluxport.auth.keys import Keys
 
-    with kept_store(config_path) as store:
+    with persistent_store(config_path) as store:
         key = Keys(store.engine, clock=store.clock).revoke(name)
         store.note("key revoke", key.owner, "ok", key=key.id, name=key.name)
     click.echo(f"fluxport: key {key.name!r} of user {key.owner!r} is revoked.", err=True)

@@ -1,4 +1,4 @@
-"""Options that take a name from a table of components."""
+"""Options whose value is a name from a table of components."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import click
 
 
 class OneOf(click.Option):
-    """An option whose help begins with the ``names`` that there are, those of other packages included.
+    """An option whose help begins with all ``names``, including those of other packages.
 
-    They are asked for when the help is shown: a command that runs does not wait for them.
+    They are only read when the help is shown, so that running a command does not wait for them.
     """
 
-    def __init__(self, *words: Any, names: Callable[[], Iterable[str]], **settings: Any) -> None:
+    def __init__(self, *declarations: Any, names: Callable[[], Iterable[str]], **settings: Any) -> None:
         self._names = names
-        super().__init__(*words, **settings)
+        super().__init__(*declarations, **settings)
 
     @property
     def help(self) -> str:

@@ -1,4 +1,4 @@
-"""A live view of an export: a line that moves on a terminal, one JSON object a second with --json, else nothing."""
+"""The progress of an export: a live line on a terminal, one JSON object per second with --json, else nothing."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from fluxport.pipeline import Tally
 
-# What is over sooner needs no progress, and then the terminal library is never loaded.
+# Shorter exports show no progress, so that they do not load the terminal library.
 QUIET_START_S = 0.4
 
 
 @contextlib.contextmanager
 def watched(tally: Tally, *, total: int | None, as_json: bool, quiet: bool) -> Iterator[None]:
-    """Show ``tally`` on standard error while the body runs, with a percentage where the ``total`` of rows is known."""
+    """Show ``tally`` on standard error while the body runs, with a percentage if the ``total`` of rows is known."""
     show = None if quiet else _json_lines if as_json else _terminal_line if sys.stderr.isatty() else None
     if show is None:
         yield

@@ -11,11 +11,11 @@ import click
 
 @click.command()
 @click.option("--host", metavar="ADDRESS", help="Address to listen on (default 127.0.0.1).")
-@click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on (default 8080; 0 takes a free one).")
+@click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on (default 8080; 0 for a free one).")
 @click.option(
     "--grpc-port",
     type=click.IntRange(0, 65535),
-    help="Port for pushed rows over gRPC (default 9090; 0 takes a free one, as --port 0 does for both).",
+    help="Port for pushes over gRPC (default 9090; 0 for a free one, as does --port 0 for both).",
 )
 @click.option(
     "--config",
@@ -25,7 +25,7 @@ import click
 )
 @click.option("--no-worker", is_flag=True, help="Start no worker; run `fluxport worker` elsewhere.")
 def serve(host: str | None, port: int | None, grpc_port: int | None, config_path: Path | None, no_worker: bool) -> None:
-    """Answer requests over HTTP (/v1, /export, /api/exports, downloads) and pushed rows over gRPC."""
+    """Run the service: HTTP (/v1, /export, /api/exports, downloads) and pushes over gRPC."""
     from fluxport.cli import heap
 
     heap.frugal_malloc()
@@ -38,7 +38,7 @@ def serve(host: str | None, port: int | None, grpc_port: int | None, config_path
     interruptible()
     config = load(config_path, flags={"server.host": host, "server.port": port, "grpc.port": grpc_port})
     configure(config.logging.level, config.logging.format)
-    words = [] if no_worker else ["worker", *(["--config", str(config_path)] if config_path else [])]
+    worker_arguments = [] if no_worker else ["worker", *(["--config", str(config_path)] if config_path else [])]
 
     def ready(ports: process.Ports) -> None:
         host = config.grpc.host or config.server.host
@@ -48,9 +48,9 @@ def serve(host: str | None, port: int | None, grpc_port: int | None, config_path
         heap.started()
         click.echo(f"fluxport: listening on http://{config.server.host}:{ports.http}", err=True)
 
-    in_order = process.serve(config, ready, worker=words)
+    in_order = process.serve(config, ready, worker=worker_arguments)
     if config.flight.port is not None or not in_order:
         sys.stderr.flush()
-        # Everything has ended but, perhaps, what a second signal left, and calls of Arrow Flight whose clients neither
-        # send nor leave: its server, which cannot end them, would wait for them as the interpreter goes.
+        # What may be left is work that a second signal interrupted, and calls of Arrow Flight whose clients neither
+        # send nor disconnect: its server cannot abort them, and would wait for them at interpreter exit.
         os._exit(0)

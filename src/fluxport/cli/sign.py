@@ -25,10 +25,10 @@ def sign(method: str, path: str, body: str, secret: str | None, key_id: str, old
     from fluxport.config import DEVELOPMENT_SECRET
     from fluxport.headers import is_value
 
-    if not all(is_value(word) for word in (method, path, key_id)):
-        raise click.UsageError("METHOD, PATH and --key-id have printable ASCII characters only; write others as %XX.")
+    if not all(is_value(value) for value in (method, path, key_id)):
+        raise click.UsageError("METHOD, PATH and --key-id must be printable ASCII characters; write others as %XX.")
     if secret is not None and not _is_text(secret):
-        raise click.UsageError("The secret is not text in UTF-8; correct --secret or API_SECRET.")
+        raise click.UsageError("The secret is not valid UTF-8; correct --secret or API_SECRET.")
     secret = secret or DEVELOPMENT_SECRET
     content = _body(body)
     moment = int(time.time()) if timestamp is None else timestamp
@@ -41,7 +41,7 @@ def sign(method: str, path: str, body: str, secret: str | None, key_id: str, old
 
 
 def _body(given: str) -> bytes:
-    """The body's exact bytes: as given, of a file, or of standard input."""
+    """The body's exact bytes: the argument itself, the content of a file, or standard input."""
     if given == "-":
         return sys.stdin.buffer.read()
     if given.startswith("@"):
@@ -52,9 +52,9 @@ def _body(given: str) -> bytes:
     return os.fsencode(given)
 
 
-def _is_text(word: str) -> bool:
-    """Whether the word of the command line or the environment was UTF-8."""
-    return not any("\ud800" <= char <= "\udfff" for char in word)
+def _is_text(value: str) -> bool:
+    """Whether a value of the command line or the environment was UTF-8."""
+    return not any("\ud800" <= char <= "\udfff" for char in value)
 
 
 @click.command()

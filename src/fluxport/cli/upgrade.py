@@ -1,4 +1,4 @@
-"""``fluxport database``: the tables of the service's own database."""
+"""``fluxport database``: the tables of the job database."""
 
 from __future__ import annotations
 
@@ -6,24 +6,24 @@ from pathlib import Path
 
 import click
 
-from fluxport.cli.database import config_option, json_option, kept_config, show_rows
+from fluxport.cli.database import config_option, json_option, persistent_config, show_rows
 
 
 @click.group()
 def database() -> None:
-    """The service's own database."""
+    """The database of the service itself."""
 
 
 @database.command()
-@click.option("--dry-run", is_flag=True, help="Show the steps that are missing, and change nothing.")
+@click.option("--dry-run", is_flag=True, help="Show the missing steps without applying them.")
 @json_option
 @config_option
 def upgrade(dry_run: bool, as_json: bool, config_path: Path | None) -> None:
-    """Bring the tables to this version, as the service and its workers do when they start."""
+    """Upgrade the tables to this version, as the service and its workers do when they start."""
     from fluxport import migrations
     from fluxport.tables import connect
 
-    url = kept_config(config_path).database
+    url = persistent_config(config_path).database
     if dry_run:
         before = migrations.recorded_at(url)
         steps = migrations.missing(before)
@@ -38,4 +38,4 @@ def upgrade(dry_run: bool, as_json: bool, config_path: Path | None) -> None:
     ]
     show_rows(rows, as_json)
     now = before.version if dry_run else max([before.version, *(number for number, _ in steps)])
-    click.echo(f"fluxport: the database has version {now}; this program's is {len(migrations.STEPS)}.", err=True)
+    click.echo(f"fluxport: the database has version {now}; this program has version {len(migrations.STEPS)}.", err=True)

@@ -1,4 +1,4 @@
-"""``fluxport users``: people who sign in to the pages."""
+"""``fluxport users``: the users who sign in to the pages."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ from typing import Any, TypeVar
 
 import click
 
-from fluxport.cli.database import config_option, json_option, kept_store, show_rows
+from fluxport.cli.database import config_option, json_option, persistent_store, show_rows
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 def password_option(command: Command) -> Command:
-    return click.option(
-        "--password-stdin", "from_stdin", is_flag=True, help="Read the password from standard input, up to its end."
-    )(command)
+    return click.option("--password-stdin", "from_stdin", is_flag=True, help="Read the password from standard input.")(
+        command
+    )
 
 
 def read_password(from_stdin: bool) -> str:
     if not from_stdin:
         if not _has_terminal():
-            raise click.UsageError("There is no terminal to ask for the password on; use --password-stdin.")
+            raise click.UsageError("There is no terminal to prompt for the password; use --password-stdin.")
         given: str = click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
         return given
     try:
         return sys.stdin.buffer.read().decode().removesuffix("\n").removesuffix("\r")
     except UnicodeDecodeError:
-        raise click.UsageError("The password is not text in UTF-8.") from None
+        raise click.UsageError("The password is not valid UTF-8.") from None
 
 
 def _has_terminal() -> bool:
@@ -45,12 +45,12 @@ def _has_terminal() -> bool:
 
 @click.group()
 def users() -> None:
-    """People who sign in to the pages."""
+    """The users who sign in to the pages."""
 
 
 @users.command()
 @click.argument("name")
-@click.option("--admin", is_flag=True, help="May do everything, on every connection and dataset.")
+@click.option("--admin", is_flag=True, help="Grant everything, on every connection and dataset.")
 @click.option(
     "--scope",
     "scopes",
@@ -65,9 +65,9 @@ def add(name: str, admin: bool, scopes: tuple[str, ...], from_stdin: bool, confi
     from fluxport.auth.users import Users
 
     if admin and scopes:
-        raise click.UsageError("An admin may do everything already: leave out --scope.")
+        raise click.UsageError("An admin already has all scopes: omit --scope.")
     granted = EVERYTHING if admin else frozenset(scopes) or USUAL
-    with kept_store(config_path) as store:
+    with persistent_store(config_path) as store:
         user = Users(store.engine, clock=store.clock).add(name, read_password(from_stdin), granted)
         store.note("user add", name, "ok", scopes=sorted(user.scopes))
     click.echo(f"fluxport: user {name!r} may {' '.join(sorted(user.scopes))}.", err=True)
@@ -78,24 +78,24 @@ def add(name: str, admin: bool, scopes: tuple[str, ...], from_stdin: bool, confi
 @password_option
 @config_option
 def password(name: str, from_stdin: bool, config_path: Path | None) -> None:
-    """Give a user another password; whoever is signed in with the old one is signed out."""
+    """Change a user's password and end all sessions of the user."""
     from fluxport.auth.users import Users
 
-    with kept_store(config_path) as store:
+    with persistent_store(config_path) as store:
         Users(store.engine, clock=store.clock).set_password(name, read_password(from_stdin))
         store.note("user password", name, "ok")
-    click.echo(f"fluxport: user {name!r} has another password.", err=True)
+    click.echo(f"fluxport: user {name!r} has a new password.", err=True)
 
 
 @users.command(name="list")
 @json_option
 @config_option
 def list_(as_json: bool, config_path: Path | None) -> None:
-    """Show every user."""
+    """List all users."""
     from fluxport.auth.users import Users
     from fluxport.jobs.view import rfc3339
 
-    with kept_store(config_path) as store:
+    with persistent_store(config_path) as store:
         show_rows(
             (
                 {"user": user.name, "scopes": sorted(user.scopes), "since": rfc3339(user.created_at)}
@@ -109,11 +109,11 @@ def list_(as_json: bool, config_path: Path | None) -> None:
 @click.argument("name")
 @config_option
 def remove(name: str, config_path: Path | None) -> None:
-    """Remove a user: sessions and keys end at once, exports stay until they expire."""
+    """Remove a user: sessions and keys end immediately, exports stay until they expire."""
     from fluxport.auth.keys import Keys
     from fluxport.auth.users import Users
 
-    with kept_store(config_path) as store:
+    with persistent_store(config_path) as store:
         Users(store.engine, clock=store.clock).remove(name)
         keys = Keys(store.engine, clock=store.clock).revoke_all(name)
         store.note("user remove", name, "ok", keys_revoked=keys)

@@ -1,4 +1,4 @@
-"""``fluxport worker``: what carries out stored exports."""
+"""``fluxport worker``: a process that runs stored exports."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ import click
     type=click.Path(path_type=Path, dir_okay=False),
     help="Configuration file (default: fluxport.yaml).",
 )
-@click.option("--attached", is_flag=True, hidden=True, help="End when standard input does.")
+@click.option("--attached", is_flag=True, hidden=True, help="Exit when standard input ends.")
 def worker(config_path: Path | None, attached: bool) -> None:
-    """Carry out stored exports; any number, on any machine that reaches the database."""
+    """Run stored exports; start any number of workers, on any machine that reaches the database."""
     from fluxport.cli import heap
 
     heap.frugal_malloc()
@@ -32,13 +32,13 @@ def worker(config_path: Path | None, attached: bool) -> None:
     from fluxport.loops import background, end_with_any_thread
     from fluxport.signals import ending
 
-    said: SimpleQueue[str] = SimpleQueue()
+    orders: SimpleQueue[str] = SimpleQueue()
     loaded = threading.Event()
     signals = ending()
-    signal.pthread_sigmask(signal.SIG_BLOCK, signals)  # of every thread that begins from here on
-    background("fluxport-signals", _listen, said, signals)
+    signal.pthread_sigmask(signal.SIG_BLOCK, signals)  # inherited by every thread that starts from now on
+    background("fluxport-signals", _listen, orders, signals)
     if attached:
-        background("fluxport-attached", _obey, said, loaded)
+        background("fluxport-attached", _obey, orders, loaded)
     from fluxport.config import load
     from fluxport.telemetry.logs import configure
 
@@ -46,49 +46,49 @@ def worker(config_path: Path | None, attached: bool) -> None:
     configure(config.logging.level, config.logging.format)
     end_with_any_thread()
     loaded.set()
-    carrying = wiring.worker(config)
-    carrying.start()
+    engine = wiring.worker(config)
+    engine.start()
     heap.started()
     click.echo("fluxport: worker ready", err=True)
-    hurried = _hurried(said, said.get())
-    carrying.stop(config.server.grace_s, hurried)
+    hurried = _hurried(orders, orders.get())
+    engine.stop(config.server.grace_s, hurried)
     sys.stdout.flush()
     sys.stderr.flush()
-    # Threads that did not end in time must not hold the process.
+    # Threads that did not end in time must not keep the process running.
     os._exit(0)
 
 
-def _listen(said: SimpleQueue[str], signals: list[signal.Signals]) -> None:
-    """Signals, whichever thread they would have come to: a handler would run only once the main thread wakes up."""
+def _listen(orders: SimpleQueue[str], signals: list[signal.Signals]) -> None:
+    """Wait for signals to the process: a handler would run only once the main thread wakes up."""
     while True:
         signal.sigwait(signals)
-        said.put("signal")
+        orders.put("signal")
 
 
-def _obey(said: SimpleQueue[str], loaded: threading.Event) -> None:
-    """What the service beside says, see fluxport.keeper. A worker that is still being loaded has nothing to give back:
-    a service that ends at once need not wait for it."""
+def _obey(orders: SimpleQueue[str], loaded: threading.Event) -> None:
+    """Read the commands of the service that started this worker, see fluxport.keeper. A worker that is still loading
+    has claimed no job and exits at once, so that a service that shuts down need not wait for it."""
     while True:
-        words = os.read(0, 1024).decode().split()
+        commands = os.read(0, 1024).decode().split()
         if not loaded.is_set():
             os._exit(0)
-        for word in words or ["end"]:
-            said.put(word)
-        if not words:
+        for command in commands or ["end"]:
+            orders.put(command)
+        if not commands:
             return
 
 
-def _hurried(said: SimpleQueue[str], first: str) -> Callable[[float], bool]:
-    """What waits so many seconds for the word to end at once: the service's, or a second signal."""
+def _hurried(orders: SimpleQueue[str], first: str) -> Callable[[float], bool]:
+    """A function that waits so many seconds for the order to end at once: the service's, or a second signal."""
     signals = first == "signal"
     now = first == "now"
 
     def hurried(wait_s: float) -> bool:
         nonlocal signals, now
         with contextlib.suppress(Empty):
-            word = said.get(timeout=0 if now else wait_s)
-            now = now or word == "now" or (word == "signal" and signals)
-            signals = signals or word == "signal"
+            order = orders.get(timeout=0 if now else wait_s)
+            now = now or order == "now" or (order == "signal" and signals)
+            signals = signals or order == "signal"
         return now
 
     return hurried
