@@ -13,9 +13,9 @@ from fluxport.stages import Encoder
 
 
 class Format(NamedTuple):
-    """All that is known of a format without importing it.
+    """Everything the program knows about a format without importing it.
 
-    ``module`` is imported when the format is used; it has the options dataclass ``options`` and the class ``encoder``,
+    ``module`` is imported on first use; it defines the options dataclass ``options`` and the class ``encoder``,
     called as ``Encoder(options, findings)``. Files end in the first of ``suffixes`` and are recognized by any of them.
     A charset that the options name is added to ``media_type``.
     """
@@ -23,16 +23,16 @@ class Format(NamedTuple):
     module: str
     options: str
     encoder: str
-    label: str  # in lists that people read
+    label: str  # display name
     suffixes: tuple[str, ...]
     media_type: str
     aliases: tuple[str, ...] = ()
-    exact_text: bool = False  # pushed numbers and dates are text in the file, so they stay as they were sent
-    exact_numbers: bool = True  # a pushed number keeps all its digits; else it becomes a double
-    delimited: bool = False  # a spreadsheet reads it as it reads CSV: by a locale, and runs text that is a formula
+    exact_text: bool = False  # pushed numbers and dates are written as text, exactly as sent
+    exact_numbers: bool = True  # pushed numbers retain every digit; else they become doubles
+    delimited: bool = False  # spreadsheets parse it like CSV: by locale, and they evaluate formulas
     sheets: bool = False  # a workbook, with the options sheet_name, freeze_header and autofilter
-    packed: bool = False  # its bytes are compressed already
-    compresses_inside: str = ""  # the option that does so; compression of the whole file is refused then
+    packed: bool = False  # its bytes are already compressed
+    compresses_inside: str = ""  # its compression option; compressing the whole file is then refused
 
 
 FORMATS: Table[Format] = Table(
@@ -125,22 +125,22 @@ FORMATS: Table[Format] = Table(
 
 
 def canonical(name: str) -> str:
-    """The format's own name for ``name`` or an alias of it; Refused with the names that exist."""
-    found = FORMATS.find(name)
-    if found is None:
+    """The canonical name for ``name``, which may be an alias; Refused, listing the known names, if there is none."""
+    format_name = FORMATS.find(name)
+    if format_name is None:
         raise Refused(f"Unknown format {name!r}; choose one of: {', '.join(FORMATS)}.", code="unknown_format")
-    return found
+    return format_name
 
 
 def by_suffix(filename: str) -> str | None:
-    """The format whose files end as ``filename`` does, in lower case; formats of other packages come last."""
+    """The format whose suffix ends ``filename`` (in lower case); formats from other packages come last."""
     return next((name for name in FORMATS if filename.endswith(FORMATS[name].suffixes)), None)
 
 
 def options_class(name: str) -> type[CommonOptions]:
     """The options dataclass of format ``name`` (a canonical name)."""
-    found: type[CommonOptions] = _loaded(name, FORMATS[name].options)
-    return found
+    options_type: type[CommonOptions] = _loaded(name, FORMATS[name].options)
+    return options_type
 
 
 def options(name: str, given: Mapping[str, Any]) -> CommonOptions:
@@ -150,8 +150,8 @@ def options(name: str, given: Mapping[str, Any]) -> CommonOptions:
 
 def encoder(name: str, checked: CommonOptions, findings: Findings) -> Encoder:
     """An encoder for one file; ``checked`` comes from :func:`options` of the same format."""
-    made: Encoder = _loaded(name, FORMATS[name].encoder)(checked, findings)
-    return made
+    new_encoder: Encoder = _loaded(name, FORMATS[name].encoder)(checked, findings)
+    return new_encoder
 
 
 def media_type(name: str, checked: CommonOptions) -> str:

@@ -14,31 +14,33 @@ from fluxport import compute as pc
 from fluxport.arrow_strings import bytes_of, replaced_at, rows_at, valid_rows
 from fluxport.formats._scalars import TextStyle, kind_of, plain, scalar_text, unsupported
 
-Told = Callable[[int], None]  # how many numbers that JSON has no text for (NaN, infinities) became null
+Report = Callable[[int], None]  # receives how many NaN and infinities, which JSON cannot write, became null
 
 
-def _untold(_: int) -> None:
-    """Nobody counts."""
+def _ignored(_: int) -> None:
+    """The caller does not count them."""
 
 
 def native(style: TextStyle) -> TextStyle:
-    """``style`` without what is not JSON: booleans and numbers are written as JSON has them."""
+    """``style`` with the booleans and numbers of JSON."""
     return replace(style, true_value="true", false_value="false", decimal_separator=".", grouping_separator=None)
 
 
-def json_text(array: pa.Array, field: pa.Field, style: TextStyle, told: Told = _untold) -> pa.StringArray:
+def json_text(array: pa.Array, field: pa.Field, style: TextStyle, report: Report = _ignored) -> pa.StringArray:
     """Each value as JSON text, null where it is null; ``style`` comes from :func:`native`."""
-    quote, body = json_body(array, field, style, told)
+    quote, body = json_body(array, field, style, report)
     return pc.binary_join_element_wise(quote, body, quote, "") if quote else body
 
 
-def json_body(array: pa.Array, field: pa.Field, style: TextStyle, told: Told = _untold) -> tuple[str, pa.StringArray]:
-    """Like :func:`json_text`, but what all values stand between (a quote or nothing) is told apart."""
+def json_body(
+    array: pa.Array, field: pa.Field, style: TextStyle, report: Report = _ignored
+) -> tuple[str, pa.StringArray]:
+    """Like :func:`json_text`, but the delimiter around every value (a quote or nothing) is returned separately."""
     array = plain(array)
     kind = array.type
     t = pa.types
     if t.is_nested(kind):
-        return "", _nested(array, field, style, told)
+        return "", _nested(array, field, style, report)
     if t.is_string(kind) or t.is_large_string(kind):
         text = scalar_text(array, field, style)
         if kind_of(field) == b"number":
@@ -47,7 +49,7 @@ def json_body(array: pa.Array, field: pa.Field, style: TextStyle, told: Told = _
     if t.is_floating(kind):
         finite = pc.is_finite(array)
         if not pc.all(finite).as_py():  # nulls are skipped
-            told(pc.sum(pc.invert(finite)).as_py() or 0)
+            report(pc.sum(pc.invert(finite)).as_py() or 0)
             array = pc.if_else(finite, array, pa.scalar(None, kind))
     if t.is_floating(kind) or t.is_integer(kind) or t.is_decimal(kind) or t.is_boolean(kind) or t.is_null(kind):
         return "", scalar_text(array, field, style)
@@ -61,10 +63,10 @@ def escaped(text: pa.StringArray) -> pa.StringArray:
     hits = (data < 32) | (data == ord('"')) | (data == ord("\\"))
     if not hits.any():
         return text
-    found = rows_at(text, np.flatnonzero(hits))
+    affected = rows_at(text, np.flatnonzero(hits))
     if text.null_count:
-        found &= valid_rows(text)
-    rows = np.flatnonzero(found)
+        affected &= valid_rows(text)
+    rows = np.flatnonzero(affected)
     values = pc.take(text, pc.from_numpy(rows))
     for code in sorted(set(data[hits].tolist()), key=lambda c: c != ord("\\")):  # backslashes first
         values = pc.replace_substring(values, chr(code), json.dumps(chr(code))[1:-1])
@@ -72,14 +74,14 @@ def escaped(text: pa.StringArray) -> pa.StringArray:
 
 
 def _embedded(text: pa.StringArray) -> pa.StringArray:
-    """JSON documents as they are, on one line each; what is not valid JSON becomes a JSON string."""
+    """JSON documents unchanged, each on one line; invalid JSON becomes a JSON string."""
     rows = text.to_pylist()
     valid = [row for row in rows if row is not None]
     if not _all_documents(valid):
         rows = [row if row is None or _is_document(row) else json.dumps(row, ensure_ascii=False) for row in rows]
         text = pa.array(rows, pa.string())
     data = bytes_of(text)
-    if (data == 10).any() or (data == 13).any():  # only ever white space between tokens
+    if (data == 10).any() or (data == 13).any():  # valid JSON has these between tokens only
         text = pc.replace_substring(pc.replace_substring(text, "\n", " "), "\r", " ")
     return text
 
@@ -88,7 +90,7 @@ def _all_documents(rows: list[str]) -> bool:
     """Whether each row is a JSON document, by one parse of them all.
 
     They are parsed as one list with an unguessable string after each. If every other item of the list is that string,
-    then each text between two of them is one value: no row can open or close what another one holds.
+    then each text between two of them is one value: no row can open or close a bracket of another row.
     """
     mark = uuid.uuid4().hex
     separator = f',"{mark}",'
@@ -113,19 +115,19 @@ def _refuse(constant: str) -> None:
     raise ValueError(constant)
 
 
-def _nested(array: pa.Array, field: pa.Field, style: TextStyle, told: Told) -> pa.StringArray:
-    """Values that hold others; ``field`` only names the column in errors."""
+def _nested(array: pa.Array, field: pa.Field, style: TextStyle, report: Report) -> pa.StringArray:
+    """Nested values; ``field`` only names the column in errors."""
     kind = array.type
     t = pa.types
     if t.is_struct(kind):
-        return _object(array, field, style, told)
+        return _object(array, field, style, report)
     if t.is_map(kind):
         array = pc.cast(array, pa.list_(pa.struct([kind.key_field, kind.item_field])))
-        items = _members(array.flatten(), field, style, told)
+        items = _members(array.flatten(), field, style, report)
         return pc.binary_join_element_wise("{", _per_row(array, items), "}", "")
     if t.is_union(kind):
         raise unsupported(field)
-    items = pc.fill_null(json_text(array.flatten(), kind.value_field.with_name(field.name), style, told), "null")
+    items = pc.fill_null(json_text(array.flatten(), kind.value_field.with_name(field.name), style, report), "null")
     return pc.binary_join_element_wise("[", _per_row(array, items), "]", "")
 
 
@@ -137,19 +139,19 @@ def _per_row(array: pa.Array, items: pa.StringArray) -> pa.StringArray:
     return pc.binary_join(pa.ListArray.from_arrays(offsets, items, mask=mask), ",")
 
 
-def _members(pairs: pa.StructArray, field: pa.Field, style: TextStyle, told: Told) -> pa.StringArray:
-    """Keys and values of a map as ``"key":value``; keys of any type are strings."""
+def _members(pairs: pa.StructArray, field: pa.Field, style: TextStyle, report: Report) -> pa.StringArray:
+    """Keys and values of a map as ``"key":value``; keys of any type become strings."""
     key_field, value_field = (f.with_name(field.name) for f in pairs.type)
-    quote, keys = json_body(pairs.field(0), key_field, style, told)
-    values = pc.fill_null(json_text(pairs.field(1), value_field, style, told), "null")
+    quote, keys = json_body(pairs.field(0), key_field, style, report)
+    values = pc.fill_null(json_text(pairs.field(1), value_field, style, report), "null")
     return pc.binary_join_element_wise('"', keys if quote else escaped(keys), '":', values, "")
 
 
-def _object(array: pa.Array, field: pa.Field, style: TextStyle, told: Told) -> pa.StringArray:
+def _object(array: pa.Array, field: pa.Field, style: TextStyle, report: Report) -> pa.StringArray:
     parts: list[str | pa.StringArray] = []
     for child, child_field in zip(array.flatten(), array.type, strict=True):
         start = ("," if parts else "{") + json.dumps(child_field.name, ensure_ascii=False) + ":"
-        value = json_text(child, child_field.with_name(field.name), style, told)
+        value = json_text(child, child_field.with_name(field.name), style, report)
         parts += [start, pc.fill_null(value, "null")]
     text = pc.binary_join_element_wise(*parts, "}", "") if parts else pc.from_strings(["{}"] * len(array))
     return pc.if_else(pc.is_valid(array), text, None) if array.null_count else text

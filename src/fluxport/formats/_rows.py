@@ -1,4 +1,4 @@
-"""What the text formats share: slices of bounded size, and encoding slices on several threads in their order."""
+"""Shared by the text formats: slices of bounded size, and slices encoded in order on several threads."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ ROWS_MAX = 16_384
 ROWS_MIN = 64
 CELLS_MAX = 1 << 17
 BYTES_MAX = 4 << 20
-THREADS = 2 if PROCESSORS > 2 else 1  # of two processors the source keeps one busy
+THREADS = 2 if PROCESSORS > 2 else 1  # with two processors, one is busy with the source
 
 Work = Callable[[pa.RecordBatch], memoryview]
 
 
 def bounded_slices(batches: Batches, columns: int) -> Batches:
-    """The same rows in slices small enough that the text of one, and the arrays it is made of, stay small.
+    """The same rows in slices small enough to bound the text of a slice and the arrays it is built from.
 
-    Only a single row may pass the bound of bytes. The first batch goes through at once; later ones that are much
+    Only a single row may exceed the size limit. The first batch passes through at once; later ones that are much
     smaller than a slice are joined. ``batches`` is closed when this generator is.
     """
     rows_max = min(ROWS_MAX, max(ROWS_MIN, CELLS_MAX // columns))
@@ -56,7 +56,7 @@ def _joined(parts: list[pa.RecordBatch]) -> pa.RecordBatch:
 
 
 def _without_views(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """Views share their data buffers among all slices, so the size of a slice cannot be told from them."""
+    """Views share their data buffers among all slices, so they do not show the size of one slice."""
     for index, field in enumerate(batch.schema):
         plain = {pa.string_view(): pa.string(), pa.binary_view(): pa.binary()}.get(field.type)
         if plain is not None:
@@ -77,7 +77,7 @@ def _cut(batch: pa.RecordBatch, rows_max: int) -> Iterator[pa.RecordBatch]:
 
 
 def _size_bytes(batch: pa.RecordBatch) -> int:
-    """What the values take, with those of dictionaries as often as they occur."""
+    """The size of the values, counting dictionary values once per occurrence."""
     size: int = batch.nbytes
     for column in batch.columns:
         if pa.types.is_dictionary(column.type) and not pa.types.is_nested(column.type.value_type):
@@ -90,10 +90,10 @@ def _size_bytes(batch: pa.RecordBatch) -> int:
 
 
 def in_order(work: Work, slices: Batches, threads: int) -> Generator[memoryview, None, None]:
-    """``work`` of each slice, in order; with two threads or more at most ``threads`` + 1 slices are under way.
+    """The results of ``work`` on each slice, in order; with two or more threads, at most ``threads`` + 1 are pending.
 
-    The first slice is worked on here, so its result waits for no further slice and a small file starts no thread. An
-    error of ``work`` or ``slices`` comes out where its result would have. When this generator ends, all work has.
+    The first slice runs in the calling thread, so its result waits for no further slice and a small file starts no
+    thread. An error of ``work`` or ``slices`` is raised in place of its result. When this generator ends, all work has.
     """
     for part in slices:
         yield _checked(work, part)

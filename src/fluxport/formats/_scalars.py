@@ -1,4 +1,11 @@
-"""Values that hold no others as text: a table of kernels by Arrow type."""
+"""Scalar values as text: a table of kernels by Arrow type.
+
+A kernel takes a whole array and returns Arrow strings: one buffer of text and the offsets of its values. Where the
+width of a text follows from its value, the kernel converts the buffer in one call and computes the offsets:
+
+    binary  data  4D 61 | 6E         offsets  0, 2, 3
+    hex     data  4 d 6 1 | 6 e      offsets  0, 4, 6
+"""
 
 from __future__ import annotations
 
@@ -23,7 +30,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TextStyle:
-    """How values are written; the defaults are those of the default profile."""
+    """How values are written; the defaults match the default profile."""
 
     datetime_format: str | None = None  # strftime pattern or "rfc3339"
     date_format: str | None = None
@@ -35,13 +42,13 @@ class TextStyle:
 
 
 def kind_of(field: pa.Field) -> bytes:
-    """What the column means beyond its Arrow type (``b"json"``, ``b"time"``, ...), or nothing."""
+    """The meaning of the column beyond its Arrow type (``b"json"``, ``b"time"``, ...), or empty."""
     named: bytes = (field.metadata or {}).get(FIELD_KIND, b"")
     return named or (b"json" if getattr(field.type, "extension_name", "") == "arrow.json" else b"")
 
 
 def plain(array: pa.Array) -> pa.Array:
-    """``array`` without dictionary, runs, views or extension type around its values."""
+    """``array`` without a dictionary, runs, views or an extension type around its values."""
     kind = array.type
     t = pa.types
     if isinstance(kind, pa.BaseExtensionType):
@@ -90,16 +97,16 @@ def _boolean_text(array: pa.Array, style: TextStyle) -> pa.StringArray:
 
 def _number(kernel: Callable[[pa.Array], pa.StringArray]) -> Callable[[pa.Array, TextStyle], pa.StringArray]:
     def text(array: pa.Array, style: TextStyle) -> pa.StringArray:
-        made = kernel(array)
+        text_array = kernel(array)
         if style.grouping_separator is None and style.decimal_separator == ".":
-            return made
-        return _localised(made, style)
+            return text_array
+        return _localised(text_array, style)
 
     return text
 
 
 def _localised(text: pa.StringArray, style: TextStyle) -> pa.StringArray:
-    # The separators travel as characters that no number has, so that "." and "," can change places.
+    # The separators are first replaced by characters that no number has, so that "." and "," can be swapped.
     text = pc.replace_substring(text, ".", "\x01")
     while style.grouping_separator is not None:
         grouped = pc.replace_substring_regex(
@@ -127,8 +134,13 @@ def hex_text(array: pa.Array) -> pa.StringArray:
 def base64_text(array: pa.Array) -> pa.StringArray:
     """Binary as padded standard base64.
 
-    All values are encoded in one call: each is filled up to whole groups of three bytes with zeros first, and what
-    these became is overwritten with ``=``.
+    One call encodes all values: each is padded with zeros to whole groups of three bytes, and the characters that the
+    padding becomes are overwritten with ``=``::
+
+        values   b"M"       b"Man"     b"Ma"
+        padded   4D 00 00 | 4D 61 6E | 4D 61 00
+        encoded  T Q A A  | T W F u  | T W E A
+        result   T Q = =  | T W F u  | T W E =
     """
     offsets, data = string_window(array)
     lengths = np.diff(offsets).astype(np.int64)
@@ -148,8 +160,8 @@ def base64_text(array: pa.Array) -> pa.StringArray:
 def _ascii(data: Any, offsets: NDArray[np.int64], array: pa.Array) -> pa.StringArray:
     if offsets[-1] > np.iinfo(np.int32).max:
         raise pa.ArrowCapacityError("text of one slice is longer than 2 GiB")
-    made = pa.StringArray.from_buffers(len(array), pa.py_buffer(offsets.astype(np.int32)), pa.py_buffer(data))
-    return with_nulls_of(made, array)
+    texts = pa.StringArray.from_buffers(len(array), pa.py_buffer(offsets.astype(np.int32)), pa.py_buffer(data))
+    return with_nulls_of(texts, array)
 
 
 def _uuid_text(array: pa.Array) -> pa.StringArray:

@@ -1,8 +1,15 @@
 """Dates, times and durations as text, a whole array at a time.
 
-A pattern is cut into segments that depend on the day alone or on the second of the day alone. The text of each day
-that occurs and of each second of a day is made once and looked up; where all texts of a segment are equally long, as
-they are in every usual pattern, the rows are put together in one matrix of bytes.
+A pattern is split into segments that depend only on the day or only on the second of the day. The text of each day that
+occurs and of each second of a day is formatted once and looked up. Where all texts of a segment have the same width, as
+in every usual pattern, the rows are assembled in one matrix of bytes, one line per row:
+
+    segments  |day "%Y-%m-%d "|clock "%H:%M:%S"|fraction ".3"|
+    line 0    |2026-01-31     |23:59:58        |.125         |
+    line 1    |2026-02-01     |00:00:00        |.000         |
+
+A table copies its texts in columns of 8, 4, 2 or 1 bytes, each as one array of integers. The last column of a segment
+may overlap the one before: 11 bytes are the columns 0-7 and 3-10.
 """
 
 from __future__ import annotations
@@ -41,15 +48,15 @@ _TABLE_DAYS_MAX = 64 * _TABLE_DAYS
 
 
 class _Table(NamedTuple):
-    """Texts to look up, and how to put them into rows of bytes if they are all equally long."""
+    """Texts to look up, and how to copy them into rows of bytes if they have the same width."""
 
     texts: pa.StringArray
     width: int | None
-    moves: tuple[tuple[int, NDArray[Any]], ...]  # (column, the bytes from there on as integers); these may overlap
+    moves: tuple[tuple[int, NDArray[Any]], ...]  # (first column, its bytes as integers); columns may overlap
 
 
 class _Lookup(NamedTuple):
-    """A text for each row: ``table.texts[at]``, or that of the same place where ``at`` is None."""
+    """A text for each row: ``table.texts[at]``, or ``table.texts`` itself where ``at`` is None."""
 
     table: _Table
     at: Numbers | None = None
@@ -60,7 +67,7 @@ _Part: TypeAlias = "str | _Lookup"
 
 class _Segment(NamedTuple):
     kind: str  # "day", "clock", "fraction", "offset", "zone" or "literal"
-    text: str  # a strftime pattern, the literal itself, or what stands before a fraction and its number of digits
+    text: str  # a strftime pattern, the literal, or the text before a fraction and its number of digits
 
 
 def check_pattern(pattern: str, option: str) -> None:
@@ -69,7 +76,7 @@ def check_pattern(pattern: str, option: str) -> None:
     for flag, letter in _DIRECTIVE.findall(pattern):
         if letter not in (_UNPADDED if flag else known) or not letter:
             raise Refused(
-                f"Option {option!r} has the directive '%{flag}{letter}', which is not known; it takes a strftime "
+                f"Option {option!r} has the directive '%{flag}{letter}', which is unknown; it takes a strftime "
                 f"pattern of {' '.join('%' + d for d in sorted(known))} and %- before {' '.join(sorted(_UNPADDED))}.",
                 code="bad_option",
             )
@@ -79,42 +86,42 @@ def check_pattern(pattern: str, option: str) -> None:
 
 @functools.lru_cache(maxsize=64)
 def _segments(pattern: str) -> tuple[_Segment, ...]:
-    made: list[_Segment] = []
+    segments: list[_Segment] = []
     for token in re.findall(r"%-?[a-zA-Z%]|[^%]+", pattern):
         letter = token[-1]
         if token[0] != "%" or letter in "%nt":
-            made.append(_Segment("literal", {"%%": "%", "%n": "\n", "%t": "\t"}.get(token, token)))
+            segments.append(_Segment("literal", {"%%": "%", "%n": "\n", "%t": "\t"}.get(token, token)))
         elif letter == "f":
-            made.append(_Segment("fraction", "6"))
+            segments.append(_Segment("fraction", "6"))
         elif letter in "zZ":
-            made.append(_Segment("offset" if letter == "z" else "zone", token))
+            segments.append(_Segment("offset" if letter == "z" else "zone", token))
         else:
-            made.append(_Segment("day" if letter in _DAY_DIRECTIVES else "clock", token))
-    return _merged(made)
+            segments.append(_Segment("day" if letter in _DAY_DIRECTIVES else "clock", token))
+    return _merged(segments)
 
 
 def _merged(segments: Sequence[_Segment]) -> tuple[_Segment, ...]:
-    """Neighbours that one table serves become one segment, with the literal text after them."""
-    made: list[_Segment] = []
+    """Merge adjacent segments that one table can serve, and the literal text after them."""
+    merged: list[_Segment] = []
     for segment in segments:
-        last = made[-1] if made else None
+        last = merged[-1] if merged else None
         if last is not None and last.kind in ("day", "clock") and segment.kind in (last.kind, "literal"):
             text = segment.text.replace("%", "%%") if segment.kind == "literal" else segment.text
-            made[-1] = _Segment(last.kind, last.text + text)
+            merged[-1] = _Segment(last.kind, last.text + text)
         else:
-            made.append(segment)
-    return tuple(made)
+            merged.append(segment)
+    return tuple(merged)
 
 
 @functools.lru_cache(maxsize=64)
 def _default_segments(unit: str, separator: str, zoned: bool) -> tuple[_Segment, ...]:
     digits = _digits_of(unit)
-    made = [_Segment("day", f"%Y-%m-%d{separator}"), _Segment("clock", "%H:%M:%S")]
+    segments = [_Segment("day", f"%Y-%m-%d{separator}"), _Segment("clock", "%H:%M:%S")]
     if digits:
-        made.append(_Segment("fraction", f".{digits}"))
+        segments.append(_Segment("fraction", f".{digits}"))
     if zoned:
-        made.append(_Segment("offset", "rfc3339"))
-    return tuple(made)
+        segments.append(_Segment("offset", "rfc3339"))
+    return tuple(segments)
 
 
 def _digits_of(unit: str) -> int:
@@ -122,7 +129,7 @@ def _digits_of(unit: str) -> int:
 
 
 def hides_fraction(pattern: str | None) -> bool:
-    """Whether a timestamp by ``pattern`` is without the fraction of its second."""
+    """Whether ``pattern`` omits the fraction of a second."""
     if pattern is None or pattern == "rfc3339":
         return False
     return all(segment.kind != "fraction" for segment in _segments(pattern))
@@ -134,14 +141,14 @@ def fractions_in(array: pa.Array) -> int:
 
 
 def hides_offset(pattern: str | None) -> bool:
-    """Whether a zoned timestamp by ``pattern`` is without its distance from UTC."""
+    """Whether ``pattern`` omits the UTC offset of a zoned timestamp."""
     if pattern is None or pattern == "rfc3339":
         return False
     return all(segment.kind not in ("offset", "zone") for segment in _segments(pattern))
 
 
-def read_twice(array: pa.Array) -> int:
-    """How many timestamps stand in an hour that the clock of their zone shows twice."""
+def ambiguous_in(array: pa.Array) -> int:
+    """How many timestamps lie in an hour that occurs twice in their zone."""
     zone = array.type.tz
     if zone is None or is_utc(zone) or not len(array):
         return 0
@@ -161,13 +168,13 @@ def timestamp_text(array: pa.Array, pattern: str | None) -> pa.StringArray:
     else:
         segments = _segments(pattern)
     seconds, ticks = np.divmod(_filled(array), PER_SECOND[unit]) if unit != "s" else (_filled(array), None)
-    shown: Clock | None = None
+    clock: Clock | None = None
     offsets: Numbers | None = None
     local = seconds
     if zone is not None and not is_utc(zone):
-        shown = clock_of(seconds, zone)
-        # Before zones had whole minutes the nearest is taken where the text has minutes only.
-        offsets = np.rint(shown.offsets / 60).astype(np.int64) * 60 if rfc3339 else shown.offsets
+        clock = clock_of(seconds, zone)
+        # Historical offsets have seconds; RFC 3339 has minutes only, so they are rounded.
+        offsets = np.rint(clock.offsets / 60).astype(np.int64) * 60 if rfc3339 else clock.offsets
         local = seconds + offsets
     days = local // DAY_S
     of_day = local - days * DAY_S
@@ -182,7 +189,7 @@ def timestamp_text(array: pa.Array, pattern: str | None) -> pa.StringArray:
         elif kind == "offset":
             parts.append(_offset_text(zone, offsets, text))
         elif kind == "zone":
-            parts.append(_zone_text(zone, shown))
+            parts.append(_zone_text(zone, clock))
         else:
             parts.append(text)
     return with_nulls_of(_joined(parts, len(array)), array)
@@ -245,7 +252,7 @@ def interval_text(array: pa.Array) -> pa.StringArray:
 
 
 def _filled(array: pa.Array) -> Numbers:
-    """The values as int64, 0 for null, as what lies under nulls may be out of every range."""
+    """The values as int64, 0 for null: the value stored under a null may be out of range."""
     dtype = np.dtype(f"i{array.type.bit_width // 8}")
     if array.null_count:
         array = pc.fill_null(array.view(str(dtype)), 0)
@@ -282,14 +289,14 @@ def _offset_text(zone: str | None, offsets: Numbers | None, style: str) -> _Part
     return _Lookup(_table(pc.from_strings(texts)), minutes - lowest)
 
 
-def _zone_text(zone: str | None, shown: Clock | None) -> _Part:
-    if shown is None:
+def _zone_text(zone: str | None, clock: Clock | None) -> _Part:
+    if clock is None:
         return "" if zone is None else "UTC"
-    return _Lookup(_table(pc.from_strings(shown.names)), shown.name_at)
+    return _Lookup(_table(pc.from_strings(clock.names)), clock.name_at)
 
 
 def _strftime(seconds: Numbers, pattern: str) -> pa.StringArray:
-    """Years beyond 32,767, which Arrow cannot write, make it an ISO date whatever the pattern."""
+    """Years beyond 32,767, which Arrow cannot write, become ISO dates whatever the pattern."""
     far = np.abs(seconds) > _ARROW_FORMATS_S
     if far.any():
         text = _strftime(np.where(far, 0, seconds), pattern)
@@ -314,7 +321,7 @@ def _strftime(seconds: Numbers, pattern: str) -> pa.StringArray:
 
 @functools.lru_cache(maxsize=16)
 def _clock_table(pattern: str) -> _Table:
-    """The text of every second of a day."""
+    """The texts of every second of a day."""
     return _table(_strftime(np.arange(DAY_S), pattern))
 
 
@@ -343,25 +350,25 @@ def _day_text(days: Numbers, pattern: str) -> _Part:
     return _Lookup(_day_table(pattern, first, stop), days - first)
 
 
-def _fraction_text(ticks: Numbers | None, given: int, wanted: int, before: str) -> list[_Part]:
-    """Fractions of a second with ``given`` digits (0: none, 3, 6 or 9) as text of ``wanted`` digits (3, 6 or 9)."""
+def _fraction_text(ticks: Numbers | None, digits: int, wanted: int, before: str) -> list[_Part]:
+    """Fractions of a second with ``digits`` digits (0: none, 3, 6 or 9) as text of ``wanted`` digits (3, 6 or 9)."""
     if ticks is None:
         return [before + "0" * wanted]
     parts: list[_Part] = []
     rest = ticks
     for place in range(3, wanted + 1, 3):
-        if place > given:
+        if place > digits:
             parts.append(before + "000")
         else:
-            thousandths = rest // 10 ** (given - place)
-            rest = rest - thousandths * 10 ** (given - place)
+            thousandths = rest // 10 ** (digits - place)
+            rest = rest - thousandths * 10 ** (digits - place)
             parts.append(_Lookup(_thousand_table(before), thousandths))
         before = ""
     return parts
 
 
 def _each(texts: pa.StringArray) -> _Lookup:
-    """A text of its own for each row."""
+    """A lookup with a separate text for each row."""
     return _Lookup(_table(texts))
 
 

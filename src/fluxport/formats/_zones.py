@@ -1,7 +1,8 @@
-"""The clocks of time zones at many moments at once, by the rules that ``zoneinfo`` reads.
+"""UTC offsets of whole arrays of timestamps, by the rules that ``zoneinfo`` reads.
 
-Arrow's own conversion ends with the moments that a zone's file lists, which is 2037 at the most: all summers after are
-an hour off. Here each few years of a zone are looked through once, and moments are looked up in what was found.
+Arrow's own conversion knows only the transitions listed in a zone's file, which end in 2037: all summers after that are
+an hour off. This module scans each block of four years of a zone once for its transitions, caches them, and looks up
+timestamps in them.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 DAY_S = 86_400
-_STEP_S = 3 * DAY_S  # no zone's clock was ever set twice within it
+_STEP_S = 3 * DAY_S  # no zone ever had two transitions within it
 _BLOCK_S = 1461 * DAY_S
 _CYCLE_S = 146_097 * DAY_S  # 400 years, after which the calendar repeats
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -28,8 +29,8 @@ _LATEST = int((datetime(9999, 1, 1, tzinfo=UTC) - _EPOCH).total_seconds())
 
 
 class Clock(NamedTuple):
-    """What a zone's clock shows at some moments. ``offsets`` are seconds to add to UTC; ``twice`` says which moments
-    stand in an hour that the clock shows twice, as it is set back; ``names[name_at]`` are abbreviations like CEST."""
+    """Local time at some timestamps. ``offsets`` are seconds to add to UTC; ``twice`` marks the timestamps in an hour
+    that occurs twice because the clock is set back; ``names[name_at]`` are abbreviations like CEST."""
 
     offsets: NDArray[np.int64]
     twice: NDArray[np.bool_]
@@ -38,8 +39,8 @@ class Clock(NamedTuple):
 
 
 class _Rules(NamedTuple):
-    """Of a block of days: from when (Unix seconds, ascending) which offset and name hold, and where hours that occur
-    twice begin and end."""
+    """The transitions of a block of days: since when (Unix seconds, ascending) each offset and name apply, and where
+    hours that occur twice begin and end."""
 
     since: list[int]
     offsets: list[int]
@@ -48,12 +49,12 @@ class _Rules(NamedTuple):
 
 
 def is_utc(zone: str) -> bool:
-    """Whether times of ``zone`` are written with a plain ``Z``."""
+    """Whether timestamps of ``zone`` are written with ``Z``."""
     return zone in ("UTC", "Z", "Etc/UTC", "GMT", "+00:00")
 
 
 def clock_of(seconds: NDArray[np.int64], zone: str) -> Clock:
-    """The clock of ``zone`` at ``seconds`` (Unix time); Refused if there is no such zone."""
+    """Local time in ``zone`` at ``seconds`` (Unix time); Refused if there is no such zone."""
     first, last = (int(f(seconds)) // _BLOCK_S for f in (np.min, np.max)) if len(seconds) else (0, 0)
     blocks = range(first, last + 1) if last - first < 64 else np.unique(seconds // _BLOCK_S).tolist()
     rules = [_rules(zone, block) for block in blocks]
@@ -67,43 +68,43 @@ def clock_of(seconds: NDArray[np.int64], zone: str) -> Clock:
 @functools.lru_cache(maxsize=512)
 def _rules(zone: str, block: int) -> _Rules:
     first, stop = block * _BLOCK_S, (block + 1) * _BLOCK_S
-    read = _tzinfo(zone)
-    offset, name = _shown(first, read)
-    made = _Rules([first], [offset], [name], [])
-    if isinstance(read, timezone):
-        return made
+    info = _tzinfo(zone)
+    offset, name = _offset_at(first, info)
+    rules = _Rules([first], [offset], [name], [])
+    if isinstance(info, timezone):
+        return rules
     before = first - _STEP_S
-    shown = _shown(before, read)
+    current = _offset_at(before, info)
     for after in range(first, stop + 2 * _STEP_S, _STEP_S):
-        following = _shown(after, read)
-        if following != shown:
-            at = _changed_at(before, after, shown, read)
+        following = _offset_at(after, info)
+        if following != current:
+            at = _changed_at(before, after, current, info)
             if first < at < stop:
-                made.since.append(at)
-                made.offsets.append(following[0])
-                made.names.append(following[1])
-            back = max(0, shown[0] - following[0])
+                rules.since.append(at)
+                rules.offsets.append(following[0])
+                rules.names.append(following[1])
+            back = max(0, current[0] - following[0])
             bounds = (min(max(bound, first), stop) for bound in (at - back, at + back))
-            made.twice.extend(bounds if back else ())
-        before, shown = after, following
-    return made
+            rules.twice.extend(bounds if back else ())
+        before, current = after, following
+    return rules
 
 
-def _changed_at(before: int, after: int, shown: tuple[int, str], read: tzinfo) -> int:
-    """The first second after ``before`` and up to ``after`` at which the clock is another one than ``shown``."""
+def _changed_at(before: int, after: int, current: tuple[int, str], info: tzinfo) -> int:
+    """The first second in (``before``, ``after``] whose offset or name differs from ``current``."""
     while after - before > 1:
         middle = (before + after) // 2
-        before, after = (middle, after) if _shown(middle, read) == shown else (before, middle)
+        before, after = (middle, after) if _offset_at(middle, info) == current else (before, middle)
     return after
 
 
-def _shown(at: int, read: tzinfo) -> tuple[int, str]:
-    """Offset and name at a moment; beyond the years of ``datetime`` those of another year with the same calendar."""
+def _offset_at(at: int, info: tzinfo) -> tuple[int, str]:
+    """Offset and name at a Unix time; outside the range of ``datetime``, those of a year with the same calendar."""
     if at < _EARLIEST:
         at = _EARLIEST
     elif at >= _LATEST:
         at = _LATEST - _CYCLE_S + (at - _LATEST) % _CYCLE_S
-    moment = (_EPOCH + timedelta(seconds=at)).astimezone(read)
+    moment = (_EPOCH + timedelta(seconds=at)).astimezone(info)
     return round((moment.utcoffset() or timedelta()).total_seconds()), moment.tzname() or ""
 
 

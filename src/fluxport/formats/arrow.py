@@ -1,10 +1,10 @@
 """Arrow IPC stream: the schema, record batches of a fixed size, and an end-of-stream mark.
 
-A stream cut inside a batch fails in every reader; one cut between batches lacks only the mark, which readers do not ask
-for: compare rows or SHA-256 with the result's. Every Arrow type passes as it is, except layouts that depend on how rows
-were cut (dictionaries, runs, views), which become their values, and decimals of 256 bits, which are 128 wide where
-their digits fit: few readers know the wider ones. Names may repeat, as Arrow allows. JSON columns are text: not every
-reader can use the extension type.
+A stream cut inside a batch fails in every reader; one cut between batches lacks only the mark, which readers do not
+require: compare the row count or SHA-256 with the result's. Every Arrow type is written unchanged, except layouts that
+depend on how rows were batched (dictionaries, runs, views), which become plain values, and 256-bit decimals, which
+become 128-bit where their digits fit: few readers support the wider ones. Names may repeat, as Arrow allows. JSON
+columns are text: not every reader can use the extension type.
 """
 
 from __future__ import annotations
@@ -52,11 +52,11 @@ class ArrowEncoder:
         groups = row_groups(converted(), BATCH_ROWS, BATCH_BYTES)
         written = Written()
         with closing(batches), closing(groups):
-            # Left before its end, the writer still closes its stream: into memory that nobody takes.
+            # If this generator is closed early, the writer still ends its stream, into memory that is discarded.
             with closing(pa.ipc.new_stream(pa.PythonFile(written, mode="w"), stored, options=self._write_options)) as w:
                 for group in groups:
                     w.write_batch(group)
-                    del group  # its memory is the next one's
+                    del group  # free it before the next one is built
                     yield written.taken()
             yield written.taken()
 

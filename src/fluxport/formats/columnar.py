@@ -1,4 +1,4 @@
-"""What the columnar formats share: plain column types, row groups bounded in rows and bytes, a place to write to."""
+"""Shared by the columnar formats: plain column types, row groups bounded in rows and bytes, a buffer to write to."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ DECIMAL128_DIGITS = 38
 
 
 def plain_type(kind: pa.DataType, leaf: Leaf) -> pa.DataType | None:
-    """``kind`` without the layouts that depend on how rows were cut: dictionaries, runs and views become their values.
+    """``kind`` without the layouts that depend on how rows were batched: dictionaries, runs and views become plain.
 
-    ``leaf`` maps each type that holds no others (and unions, as they are); where it returns None, so does this.
+    ``leaf`` maps each type that is not nested (and unions, unchanged); where it returns None, so does this.
     """
     t = pa.types
     if t.is_dictionary(kind) or t.is_run_end_encoded(kind):
@@ -43,9 +43,9 @@ def plain_type(kind: pa.DataType, leaf: Leaf) -> pa.DataType | None:
     if t.is_map(kind):
         key, item = _plain_field(kind.key_field, leaf), _plain_field(kind.item_field, leaf)
         return None if key is None or item is None else pa.map_(key, item, kind.keys_sorted)
-    if (made := _list_of(kind)) is not None:
+    if (list_type := _list_of(kind)) is not None:
         item = _plain_field(kind.value_field, leaf)
-        return None if item is None else made(item)
+        return None if item is None else list_type(item)
     return leaf(kind)
 
 
@@ -59,25 +59,25 @@ def _plain_field(field: pa.Field, leaf: Leaf) -> pa.Field | None:
 
 def _list_of(kind: pa.DataType) -> Callable[[pa.Field], pa.DataType] | None:
     t = pa.types
-    made: Callable[[pa.Field], pa.DataType] | None = None
+    list_type: Callable[[pa.Field], pa.DataType] | None = None
     if t.is_list(kind) or t.is_list_view(kind):
-        made = pa.list_
+        list_type = pa.list_
     elif t.is_large_list(kind) or t.is_large_list_view(kind):
-        made = pa.large_list
+        list_type = pa.large_list
     elif t.is_fixed_size_list(kind):
-        made = partial(pa.list_, list_size=kind.list_size)
-    return made
+        list_type = partial(pa.list_, list_size=kind.list_size)
+    return list_type
 
 
 def narrow_decimal(kind: pa.DataType) -> pa.DataType:
-    """A decimal of 128 bits for one of 256 whose digits fit; any other type as it is."""
+    """decimal128 for a decimal256 whose digits fit; any other type unchanged."""
     if pa.types.is_decimal256(kind) and kind.precision <= DECIMAL128_DIGITS:
         return pa.decimal128(kind.precision, kind.scale)
     return kind
 
 
 def plain_array(array: pa.Array, kind: pa.DataType) -> pa.Array:
-    """``array`` as ``kind``, which :func:`plain_type` made of its type; the array itself where nothing differs."""
+    """``array`` cast to ``kind``, the :func:`plain_type` of its type; the array itself if it has that type already."""
     t = pa.types
     if t.is_run_end_encoded(array.type):
         array = pc.run_end_decode(array)
@@ -87,26 +87,26 @@ def plain_array(array: pa.Array, kind: pa.DataType) -> pa.Array:
 
 
 def _list_of_view(array: pa.Array) -> pa.Array:
-    # Arrow's own cast makes offsets that are one short.
+    # Arrow's own cast builds one offset too few.
     ends = np.cumsum(_numbers(pc.list_value_length(array)))
     large = pa.types.is_large_list_view(array.type)
     offsets = pa.array(np.concatenate(([0], ends)), pa.int64() if large else pa.int32())
-    made = pa.LargeListArray if large else pa.ListArray
-    return made.from_arrays(offsets, array.flatten(), mask=pc.is_null(array))
+    list_array = pa.LargeListArray if large else pa.ListArray
+    return list_array.from_arrays(offsets, array.flatten(), mask=pc.is_null(array))
 
 
 def without_our_metadata(metadata: dict[bytes, bytes] | None) -> dict[bytes, bytes] | None:
-    """Field or schema metadata that is not a message between rooms."""
-    kept = {k: v for k, v in (metadata or {}).items() if not k.startswith(OUR_METADATA)}
-    return kept or None
+    """Field or schema metadata without our internal entries."""
+    foreign = {k: v for k, v in (metadata or {}).items() if not k.startswith(OUR_METADATA)}
+    return foreign or None
 
 
 def row_groups(batches: Batches, rows_max: int, bytes_max: int) -> Batches:
     """The same rows in batches of ``rows_max`` rows or about ``bytes_max`` bytes, whichever is reached first.
 
-    Where a group ends depends on the rows alone: it is full with the row that reaches a bound, so it may exceed
-    ``bytes_max`` by one row. Each batch has buffers of its own, with nothing of neighbouring rows in their padding, so
-    what is written of them does not depend on the cuts either (dense unions keep their children as they came).
+    Where a group ends depends on the rows alone: the row that reaches a limit is its last, so it may exceed
+    ``bytes_max`` by one row. Each batch owns its buffers, with no neighbouring rows in their padding, so the bytes
+    written do not depend on the input batches either (except for dense unions, whose children are not copied).
     ``batches`` is closed when this generator is.
     """
     held: list[pa.RecordBatch] = []
@@ -135,12 +135,12 @@ def row_groups(batches: Batches, rows_max: int, bytes_max: int) -> Batches:
 
 
 def _own(parts: list[pa.RecordBatch]) -> pa.RecordBatch:
-    # One part alone would be handed back as the view it is; with an empty second one it is copied.
+    # A single part would be returned as a view; with an empty second part it is copied.
     return pa.concat_batches([*parts, parts[0].slice(0, 0)])
 
 
 def row_bytes(batch: pa.RecordBatch) -> NDArray[np.int64]:
-    """How many bytes each row's values take, about; a sum over rows, whatever batch they came in."""
+    """The approximate size of each row's values; it does not depend on the batch they came in."""
     total = np.zeros(batch.num_rows, np.int64)
     for column in batch.columns:
         total += _sizes(column)
@@ -166,8 +166,8 @@ def _sizes(array: pa.Array) -> NDArray[np.int64] | int:
         items = array.flatten()
         ends = np.concatenate(([0], np.cumsum(np.zeros(len(items), np.int64) + _sizes(items))))
         stops = np.cumsum(_numbers(pc.list_value_length(array)))
-        taken: NDArray[np.int64] = np.diff(ends[stops], prepend=0)
-        return taken
+        sizes: NDArray[np.int64] = np.diff(ends[stops], prepend=0)
+        return sizes
     if t.is_primitive(kind) or t.is_decimal(kind) or t.is_fixed_size_binary(kind):
         return max(1, int(kind.bit_width) // 8)
     return 16
@@ -175,14 +175,14 @@ def _sizes(array: pa.Array) -> NDArray[np.int64] | int:
 
 def _numbers(array: pa.Array) -> NDArray[np.int64]:
     """Integers, 0 where one is null."""
-    made = values_of(array, f"i{array.type.bit_width // 8}").astype(np.int64)
+    numbers = values_of(array, f"i{array.type.bit_width // 8}").astype(np.int64)
     if array.null_count:
-        made[~valid_rows(array)] = 0
-    return made
+        numbers[~valid_rows(array)] = 0
+    return numbers
 
 
 class Written:
-    """A write-only file for Arrow's writers; what they wrote is taken out after each step."""
+    """A write-only file for Arrow's writers, drained after each step."""
 
     closed = False
 
@@ -195,15 +195,15 @@ class Written:
 
     def taken(self) -> bytes:
         """Everything written since the last call."""
-        made = b"".join(self._parts)
+        data = b"".join(self._parts)
         self._parts.clear()
-        return made
+        return data
 
     def writable(self) -> bool:
         return True
 
     def flush(self) -> None:
-        """Nothing is kept back."""
+        """Nothing is buffered."""
 
     def close(self) -> None:
         self.closed = True

@@ -1,11 +1,13 @@
 """Compression of a whole file: a table of names, each a function from chunks to chunks.
 
-The input is cut into blocks of one size first, so the bytes do not depend on how the encoder cut its chunks. Blocks are
-compressed in one helper thread while the caller's thread makes the next one; at most BLOCKS_AHEAD + 1 are held.
+The input is first cut into blocks of equal size, so the bytes do not depend on the encoder's chunks. A helper thread
+compresses blocks while the caller's thread encodes the next one; at most BLOCKS_AHEAD + 1 are held in memory.
 
-gzip: one member without time or name, its blocks deflated apart from each other (each ends on a byte boundary by a sync
-flush; that costs less than 0.1 % of size) and closed by an empty last block, CRC-32 and length. zstd: one frame with
-its content checksum. So a file that was cut anywhere, or had a bit flipped, fails in every decompressor.
+gzip: one member without a time or name. Each block is deflated independently and ends on a byte boundary (a sync flush,
+less than 0.1 % of the size). zstd: one frame with a content checksum. A file that is truncated anywhere, or has a bit
+flipped, therefore fails in every decompressor.
+
+    header 10 B | block + sync flush | block + sync flush | ... | 03 00 empty last block | CRC-32 | length (mod 2^32)
 """
 
 from __future__ import annotations
@@ -32,8 +34,8 @@ _DEFLATE_END = b"\x03\x00"
 
 
 class Compression(NamedTuple):
-    """``suffix`` follows the format's own; without ``media_type`` the format's own is right. ``archive``: the files of
-    an export become members of one, which partfiles.py makes."""
+    """``suffix`` follows the format's suffix; None as ``media_type`` means the format's. ``archive``: the files of an
+    export become members of one archive, which partfiles.py writes."""
 
     suffix: str
     media_type: str | None
@@ -44,7 +46,7 @@ class Compression(NamedTuple):
 
 
 def gzip(chunks: Chunks) -> Chunks:
-    """``chunks`` as one gzip member; the header comes as soon as the first chunk is there."""
+    """``chunks`` as one gzip member; the header is yielded once the first chunk has arrived."""
     try:
         from isal import isal_zlib as deflate
     except ImportError:  # no build of isal for this machine
@@ -57,8 +59,8 @@ def gzip(chunks: Chunks) -> Chunks:
         crc = deflate.crc32(data, crc)
         length += len(data)
         squeezer = deflate.compressobj(GZIP_LEVEL, deflate.DEFLATED, -15)
-        made: bytes = squeezer.compress(data) + squeezer.flush(deflate.Z_SYNC_FLUSH)
-        return made
+        deflated: bytes = squeezer.compress(data) + squeezer.flush(deflate.Z_SYNC_FLUSH)
+        return deflated
 
     def end() -> bytes:
         return _DEFLATE_END + struct.pack("<II", crc, length & 0xFFFFFFFF)
@@ -88,38 +90,38 @@ ZIP = COMPRESSIONS["zip"]
 
 
 def canonical(name: str) -> str:
-    """The compression's own name for ``name`` or an alias of it; Refused with the names that exist."""
-    found = COMPRESSIONS.find(name)
-    if found is None:
+    """The canonical name for ``name``, which may be an alias; Refused, listing the known names, if there is none."""
+    compression_name = COMPRESSIONS.find(name)
+    if compression_name is None:
         raise Refused(
             f"Unknown compression {name!r}; choose one of: {', '.join(COMPRESSIONS)}.", code="unknown_compression"
         )
-    return found
+    return compression_name
 
 
 def by_suffix(filename: str) -> str | None:
-    """The built-in compression of a file whose name, in lower case, ends in its suffix: most names end in none, and
-    that must not cost a look at other packages."""
+    """The built-in compression whose suffix ends ``filename`` (in lower case). Most names have no such suffix, so
+    plugins are not searched: their metadata is slow to read."""
     rows = COMPRESSIONS.built_in.items()
     return next((name for name, row in rows if row.suffix and filename.endswith(row.suffix)), None)
 
 
 def _compressed(chunks: Chunks, header: bytes, block: Callable[[bytearray], bytes], end: Callable[[], bytes]) -> Chunks:
-    """``header``, each block of ``chunks`` through ``block`` in order and in one thread, then ``end``."""
+    """``header``, then ``block`` of each block of ``chunks``, in order and in one helper thread, then ``end``."""
     working: deque[Future[bytes]] = deque()
     with closing(chunks), ThreadPoolExecutor(1, "compress") as helper:
         try:
-            first = next(chunks, b"")  # before our first byte: what refuses the export is raised with nothing sent
+            first = next(chunks, b"")  # before our first byte, so that a refused export sends nothing
             if header:
                 yield header
             for data in _blocks(chain((first,), chunks)):
                 working.append(helper.submit(block, data))
                 while working and (len(working) > BLOCKS_AHEAD or working[0].done()):
-                    if made := working.popleft().result():
-                        yield made
+                    if compressed := working.popleft().result():
+                        yield compressed
             while working:
-                if made := working.popleft().result():
-                    yield made
+                if compressed := working.popleft().result():
+                    yield compressed
             yield end()
         finally:
             for future in working:
@@ -127,16 +129,16 @@ def _compressed(chunks: Chunks, header: bytes, block: Callable[[bytearray], byte
 
 
 def _blocks(chunks: Iterator[bytes | memoryview]) -> Iterator[bytearray]:
-    """The same bytes in blocks of BLOCK_BYTES, the last one shorter, never empty; each a buffer of its own."""
-    held = bytearray()
+    """The same bytes in blocks of BLOCK_BYTES, the last one shorter, never empty; each is a new buffer."""
+    block = bytearray()
     for chunk in chunks:
         view = memoryview(chunk).cast("B")
         while len(view):
-            taken = view[: BLOCK_BYTES - len(held)]
-            held += taken
+            taken = view[: BLOCK_BYTES - len(block)]
+            block += taken
             view = view[len(taken) :]
-            if len(held) == BLOCK_BYTES:
-                yield held
-                held = bytearray()
-    if held:
-        yield held
+            if len(block) == BLOCK_BYTES:
+                yield block
+                block = bytearray()
+    if block:
+        yield block

@@ -1,5 +1,5 @@
-"""CSV and TSV, a slice of rows at a time: columns become text by the kernels of ``text.py``, get their quotes, and are
-joined by ``_lines.py``."""
+"""CSV and TSV, a slice of rows at a time: the kernels of ``text.py`` turn columns into text, which is quoted where
+needed and joined by ``_lines.py``."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from fluxport.findings import Findings
 from fluxport.formats._lines import Lines
 from fluxport.formats._rows import THREADS, bounded_slices, in_order
 from fluxport.formats.options import CommonOptions, option
-from fluxport.formats.text import TextStyle, check_style, check_types, tell_times, text_of
+from fluxport.formats.text import TextStyle, check_style, check_types, report_times, text_of
 from fluxport.stages import Batches, Chunks
 
 if TYPE_CHECKING:
@@ -27,20 +27,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class DelimitedOptions(CommonOptions):
-    """``null_value`` stands unquoted; a value that reads the same is quoted. A cell that holds the delimiter, a decimal
-    comma among them, is quoted. ``bom`` has no effect in encodings that have none."""
+    """``null_value`` is written unquoted; a value equal to it is quoted. A cell that contains the delimiter, as in a
+    decimal comma, is quoted. ``bom`` has no effect in encodings without a byte order mark."""
 
-    quoting: Literal["minimal", "all", "nonnumeric"] = option("minimal", "which cells stand in quotes")
-    line_ending: Literal["lf", "crlf"] = option("lf", "what ends a line")
-    bom: bool = option(False, "a byte order mark at the start, by which Excel knows UTF-8")
+    quoting: Literal["minimal", "all", "nonnumeric"] = option("minimal", "which cells are quoted")
+    line_ending: Literal["lf", "crlf"] = option("lf", "the line terminator")
+    bom: bool = option(False, "a byte order mark at the start, by which Excel recognizes UTF-8")
     encoding: str = option("utf-8", "any text encoding that Python knows, such as `cp1252` or `gb18030`")
     encoding_errors: Literal["strict", "replace"] = option(
-        "strict", "what to do with a character that the encoding lacks: fail, or write `?` and tell"
+        "strict", "for a character that the encoding lacks: fail, or write `?` and report it"
     )
     decimal_separator: str = option(".", "one character")
     grouping_separator: str | None = option(None, "one character between groups of three digits; none unless set")
     sep_line: bool = option(
-        False, "a first line `sep=,` that tells Excel the delimiter (other readers take it for data)"
+        False, "a first line `sep=,` that sets the delimiter in Excel (other readers read it as data)"
     )
 
     @property
@@ -55,11 +55,11 @@ class CsvOptions(DelimitedOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class TsvOptions(DelimitedOptions):
-    delimiter = "\t"  # not an option: what is separated otherwise is CSV
+    delimiter = "\t"  # not an option: with another delimiter it is CSV
 
 
 class CsvEncoder:
-    """Record batches to text with any delimiter; ``threads`` of one encodes where the generator is pulled."""
+    """Encodes record batches with any delimiter; with one of ``threads`` it works in the thread that pulls."""
 
     def __init__(self, options: CsvOptions | TsvOptions, findings: Findings, *, threads: int = THREADS) -> None:
         self._options = options
@@ -99,8 +99,8 @@ class CsvEncoder:
         text = f"sep={options.delimiter}{end}" if options.sep_line else ""
         if options.header:
             text += options.delimiter.join(_header_cell(name, schema, options) for name in schema.names) + end
-        made = self._codec.encode(text, [(name, [name]) for name in schema.names])
-        return (self._codec.bom if options.bom else self._codec.forced_bom) + made
+        head = self._codec.encode(text, [(name, [name]) for name in schema.names])
+        return (self._codec.bom if options.bom else self._codec.forced_bom) + head
 
 
 _LINE_ENDS = {"lf": "\n", "crlf": "\r\n"}
@@ -110,15 +110,15 @@ def _check_signs(options: CsvOptions | TsvOptions) -> None:
     sign = options.delimiter
     if len(sign) != 1 or not sign.isascii() or sign.isalnum() or sign in '"\r\n\0':
         raise Refused(
-            f"Option 'delimiter' cannot be {sign!r}; it takes one ASCII character that is no letter, digit, quote or "
-            "line end.",
+            f"Option 'delimiter' cannot be {sign!r}; it takes one ASCII character other than a letter, digit, quote "
+            "or line end.",
             code="bad_option",
         )
     null = options.null_value or ""
     if any(c in null for c in (sign, '"', "\r", "\n")):
         raise Refused(
-            f"Option 'null_value' cannot be {null!r}: it stands unquoted, so it can hold no delimiter, quote or line "
-            "end.",
+            f"Option 'null_value' cannot be {null!r}: it is written unquoted, so it cannot contain a delimiter, quote "
+            "or line end.",
             code="bad_option",
         )
 
@@ -132,7 +132,7 @@ def _header_cell(name: str, schema: pa.Schema, options: CsvOptions | TsvOptions)
 
 
 class _Codec:
-    """One Python codec as an encoder of whole lines, whose output can be concatenated."""
+    """A Python codec that encodes whole lines, so that its output can be concatenated."""
 
     def __init__(self, encoding: str, errors: str, findings: Findings) -> None:
         self._errors = errors
@@ -140,7 +140,7 @@ class _Codec:
         try:
             name = codecs.lookup(encoding).name
             usable = "a,1\r\n".encode(name).decode(name) == "a,1\r\n" and name not in _UNUSABLE
-        except (LookupError, ValueError):  # a zero byte; and all of UnicodeError
+        except (LookupError, ValueError):  # ValueError: a zero byte, and every UnicodeError
             name, usable = "", False
         if not usable:
             raise Refused(
@@ -148,7 +148,7 @@ class _Codec:
                 "cp1252 or gb18030.",
                 code="bad_option",
             )
-        # These write a byte order mark of their own at each call.
+        # These codecs write a byte order mark at each call.
         native = {"utf-16": "utf-16-le", "utf-32": "utf-32-le", "utf-8-sig": "utf-8"}
         self.name = _iana(name)
         self._codec = native.get(name, name)
@@ -160,7 +160,7 @@ class _Codec:
         self.is_utf8 = self._codec == "utf-8"
 
     def encode(self, text: str, columns: list[tuple[str, list[str]]]) -> bytes:
-        """``text``, which is made of the texts of ``columns`` (name, values) and signs every encoding has."""
+        """Encode ``text``, which consists of the texts of ``columns`` (name, values) and of ASCII delimiters."""
         try:
             return text.encode(self._codec)
         except UnicodeEncodeError as error:
@@ -168,7 +168,7 @@ class _Codec:
             if self._errors == "strict":
                 name = next((name for name, count in bad if count), "")
                 raise Refused(
-                    f"Column {name!r} holds characters that the encoding {self.name} does not have; use utf-8 or set "
+                    f"Column {name!r} contains characters that the encoding {self.name} lacks; use utf-8 or set "
                     "encoding_errors to replace.",
                     code="unencodable",
                 ) from error
@@ -189,7 +189,7 @@ class _Codec:
 
 
 def _iana(name: str) -> str:
-    """The registered name of a codec that Python calls ``name``."""
+    """The registered name of the Python codec ``name``."""
     return re.sub(r"^iso(8859|2022)[-_]?", r"iso-\1-", name)
 
 
@@ -197,7 +197,7 @@ _UNUSABLE = frozenset({"idna", "punycode", "undefined", "unicode_escape", "raw_u
 
 
 class _Joiner:
-    """The bytes of slices; made once per file, used by any thread."""
+    """Encodes slices; one instance per file, used by any thread."""
 
     def __init__(
         self,
@@ -218,7 +218,7 @@ class _Joiner:
 
     def rows(self, batch: pa.RecordBatch) -> memoryview:
         """The lines of a slice."""
-        tell_times(batch, self._style, self._findings)
+        report_times(batch, self._style, self._findings)
         texts = [text_of(c, f, self._style) for c, f in zip(batch.columns, self._schema, strict=True)]
         lines = self._lines.join([self._cells(text, i) for i, text in enumerate(texts)])
         if self._codec.is_utf8:
@@ -227,7 +227,7 @@ class _Joiner:
         return memoryview(self._codec.encode(lines.tobytes().decode(), columns))
 
     def _cells(self, text: pa.StringArray, index: int) -> pa.StringArray:
-        """``text`` with quotes where they are needed, and the text of NULL."""
+        """``text`` quoted where needed, with ``null_value`` for null."""
         if self._quoted[index]:
             text = self._in_quotes(text)
         else:
@@ -240,17 +240,17 @@ class _Joiner:
         return self._lines.filled(text, self._null_value) if self._null_value else text
 
     def _needing_quotes(self, text: pa.StringArray, *, clean: bool) -> NDArray[np.intp]:
-        """The rows whose values hold a special character, are empty, or read like NULL."""
+        """The rows whose values contain a special character, are empty, or equal ``null_value``."""
         offsets, _ = string_window(text)
-        found: NDArray[np.bool_] = offsets[1:] == offsets[:-1]
+        needed: NDArray[np.bool_] = offsets[1:] == offsets[:-1]
         special = None if clean else self._lines.special(text)
         if special is not None:
-            found |= rows_at(text, np.flatnonzero(special))
+            needed |= rows_at(text, np.flatnonzero(special))
         if self._null_value:
-            found |= true_rows(pc.equal(text, self._null_value))
-        if text.null_count and found.any():
-            found &= valid_rows(text)
-        return np.flatnonzero(found)
+            needed |= true_rows(pc.equal(text, self._null_value))
+        if text.null_count and needed.any():
+            needed &= valid_rows(text)
+        return np.flatnonzero(needed)
 
     def _in_quotes(self, text: pa.StringArray) -> pa.StringArray:
         if (bytes_of(text) == ord('"')).any():
@@ -263,7 +263,7 @@ def _always_quoted(field: pa.Field, quoting: str) -> bool:
 
 
 def _never_special(kind: pa.DataType, style: TextStyle, delimiter: str) -> bool:
-    """Whether no text of this type can hold a special character."""
+    """Whether no text of this type can contain a special character."""
     t = pa.types
     if delimiter in {"+", "-", ".", ":", " ", style.decimal_separator, style.grouping_separator}:
         return False

@@ -1,6 +1,6 @@
 """JSON Lines and JSON (one array), a slice of rows at a time.
 
-Columns become JSON values by the kernels of ``_jsontext.py``, get their names, and are joined by ``_lines.py``.
+The kernels of ``_jsontext.py`` turn columns into JSON values, which get their names and are joined by ``_lines.py``.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from fluxport.formats._lines import Lines
 from fluxport.formats._rows import THREADS, bounded_slices, in_order
 from fluxport.formats.names import unique_names
 from fluxport.formats.options import CommonOptions, option
-from fluxport.formats.text import TextStyle, check_style, check_types, tell_times
+from fluxport.formats.text import TextStyle, check_style, check_types, report_times
 from fluxport.stages import Batches, Chunks
 
 if TYPE_CHECKING:
@@ -27,14 +27,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class JsonOptions(CommonOptions):
-    """NULL is always ``null`` and booleans are JSON's own, so ``null_value`` and the like have no effect."""
+    """NULL is always ``null`` and booleans are JSON booleans, so ``null_value`` and the like have no effect."""
 
-    int64_as_string: bool = option(False, "64-bit integers as strings, for readers that turn numbers into doubles")
+    int64_as_string: bool = option(False, "64-bit integers as strings, for readers that parse numbers as doubles")
     decimal_as_string: bool = option(False, "decimals as strings, for the same readers")
 
 
 class _JsonEncoder:
-    _row: tuple[str, str]  # what each row starts and ends with
+    _row: tuple[str, str]  # the start and end of each row
 
     def __init__(self, options: JsonOptions, findings: Findings, *, threads: int = THREADS) -> None:
         self._options = options
@@ -69,14 +69,14 @@ class _JsonEncoder:
         yield from rows
 
     def _rows(self, schema: pa.Schema, labels: list[str], batch: pa.RecordBatch) -> memoryview:
-        tell_times(batch, self._style, self._findings)
+        report_times(batch, self._style, self._findings)
         columns = zip(batch.columns, schema, labels, strict=True)
         return self._lines.join([self._members(*column) for column in columns]).data
 
     def _members(self, array: pa.Array, field: pa.Field, label: str) -> pa.StringArray:
-        """The column as ``"name":value``, the first one with the start of the row."""
-        told = partial(self._findings.add, "not_a_number", field.name)
-        quote, body = json_body(array, field, self._style, told)
+        """The column as ``"name":value``; the first column includes the start of the row."""
+        report = partial(self._findings.add, "not_a_number", field.name)
+        quote, body = json_body(array, field, self._style, report)
         if self._as_string(field.type):
             quote = '"'
         cells = self._lines.enclosed(self._lines.hide(body), label + quote, quote)
@@ -103,6 +103,6 @@ class JsonEncoder(_JsonEncoder):
         yield b"["
         first = True
         for chunk in rows:
-            yield chunk[1:] if first else chunk  # the first row has no comma before it
+            yield chunk[1:] if first else chunk  # no comma before the first row
             first = False
         yield b"]\n" if first else b"\n]\n"

@@ -1,12 +1,12 @@
-"""What a locale says about a file: signs and orders from CLDR, by babel.
+"""Default options for a locale, from CLDR by way of babel.
 
-Filled are those with which a spreadsheet set to that locale reads numbers and dates back as such: the decimal sign in
-Latin digits, the delimiter (``;`` where the decimal sign is ``,``), and the numeric date in the locale's order and
-separators with a four-digit year. Times are 24 h with ``:``, which every locale of a spreadsheet takes.
+The options are those with which a spreadsheet set to that locale recognizes numbers and dates: the decimal separator
+for Latin digits, the delimiter (``;`` where the decimal separator is ``,``), and the numeric date in the locale's order
+and separators with a four-digit year. Times are 24 h with ``:``, which spreadsheets accept in every locale.
 
-No grouping sign is filled: half of CLDR's (no-break spaces, ’) turn a number into text when a spreadsheet reads it, the
-others break every program that does. Who wants one asks for it (``grouping_separator``), or gives a column of a
-spreadsheet a ``format``, which shows it without writing it.
+The grouping separator is never set: half of CLDR's (no-break spaces, ’) turn a number into text in a spreadsheet, the
+others break every program that parses them. Set ``grouping_separator`` where you need one, or give a spreadsheet column
+a ``format``, which displays it without storing it.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ import re
 
 from fluxport.errors import Refused
 
-_NOT_PATTERN = re.compile("'[^']*'|[\u200e\u200f\u061c]|G+")  # literal words, marks of direction, the era
+_NOT_PATTERN = re.compile("'[^']*'|[\u200e\u200f\u061c]|G+")  # literals, direction marks, the era
 _STRFTIME = (("d+", "%d"), ("M+", "%m"), ("y+", "%Y"))
 
 
 def locale_options(tag: str) -> dict[str, str]:
-    """Options that BCP 47 ``tag`` fills: decimal_separator, delimiter, date_format, datetime_format."""
+    """The options for BCP 47 ``tag``: decimal_separator, delimiter, date_format, datetime_format."""
     from babel import Locale, UnknownLocaleError
 
     try:
@@ -40,7 +40,7 @@ def locale_options(tag: str) -> dict[str, str]:
 
 
 def _strftime(pattern: str) -> str:
-    """CLDR's short date pattern as a numeric strftime pattern: ``d/M/yy`` is ``%d/%m/%Y``."""
+    """CLDR's short date pattern as a numeric strftime pattern: ``d/M/yy`` becomes ``%d/%m/%Y``."""
     plain = re.sub(r"\s+", " ", _NOT_PATTERN.sub("", pattern))
     for letters, code in _STRFTIME:
         plain = re.sub(letters, code, plain)

@@ -1,4 +1,4 @@
-"""Column names for formats whose names must differ."""
+"""Unique column names for formats that require them."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from fluxport.findings import Findings
 
 
 def unique_names(names: Sequence[str], findings: Findings) -> list[str]:
-    """``names`` with repeated ones as ``a``, ``a_1``, ``a_2`` and empty ones as ``column_<position>``; all told.
+    """``names`` with repeated ones as ``a``, ``a_1``, ``a_2`` and empty ones as ``column_<position>``; reported.
 
-    A name that occurs once is never changed: the numbers step over names that other columns have.
+    A name that occurs once is never changed: numbering skips names of other columns.
     """
     taken = set(names)
     seen: set[str] = set()
@@ -23,10 +23,10 @@ def unique_names(names: Sequence[str], findings: Findings) -> list[str]:
             return name
         stem = name or f"column_{position}"
         candidates = numbered.setdefault(stem, _numbered(stem, bare=not name))
-        made = next(c for c in candidates if c not in taken)
-        taken.add(made)
-        findings.add("column_renamed", made)
-        return made
+        unused = next(c for c in candidates if c not in taken)
+        taken.add(unused)
+        findings.add("column_renamed", unused)
+        return unused
 
     return [unique(position, name) for position, name in enumerate(names, 1)]
 

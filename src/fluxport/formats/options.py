@@ -1,8 +1,8 @@
 """Options of the formats: one frozen dataclass per format, read from JSON, YAML or ``k=v`` by :func:`parse_options`.
 
-A format's module extends :class:`CommonOptions` with its own fields. A field's annotation says what is accepted (bool,
-int, str, Literal[...], ``... | None``); an unknown name or a wrong value is Refused before any work starts, naming what
-exists. Profiles are named sets of options; a locale fills what the profile left; single options win over both.
+A format's module extends :class:`CommonOptions` with its own fields. A field's annotation defines what is accepted
+(bool, int, str, Literal[...], ``... | None``); an unknown name or a wrong value is Refused before any work starts, with
+a list of what exists. Profiles are named sets of options; they override a locale, and single options override both.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ D = TypeVar("D")
 
 
 def option(default: D, description: str) -> D:
-    """A field of an options class: its default, and its description in Markdown for the reference and the API."""
+    """A field of an options class: its default, and its Markdown description for the reference and the API."""
     return field(default=default, metadata={"description": description})
 
 
 @dataclass(frozen=True)
 class ColumnChoice:
-    """One column of the result: ``name`` in the source, ``label`` in the file, and how a spreadsheet shows it."""
+    """One column of the result: its ``name`` in the source, ``label`` in the file, and format in a spreadsheet."""
 
     name: str
     label: str | None = None
@@ -43,7 +43,9 @@ class CommonOptions:
     columns: tuple[ColumnChoice, ...] = option(
         (), "pick, order and rename: `a,b` or a list of names and of `{name, label, width, format, as_text}`"
     )
-    limit: int | None = option(None, "end after so many rows; reported as `limit_reached` and `truncated`")
+    limit: int | None = option(
+        None, "maximum number of rows; reaching it is reported as `limit_reached` and `truncated`"
+    )
     timezone: str | None = option(
         None, "IANA name of the zone in which timestamps with a zone (MySQL `TIMESTAMP`) are shown"
     )
@@ -64,20 +66,20 @@ class CommonOptions:
         None, "a BCP 47 tag such as `de-DE`: decimal sign, delimiter and order of dates as CLDR has them"
     )
     max_rows_per_file: int | None = option(
-        None, "`fluxport export` to a file or a folder: so many rows in each of several files"
+        None, "`fluxport export` to a file or a folder: at most this many rows in each of several files"
     )
     max_bytes_per_file: int | None = option(
-        None, "the same by size as stored: no file is larger; each batch is encoded once more to measure it"
+        None, "the same, by stored size: no file is larger; each batch is encoded once more to measure it"
     )
 
     @property
     def file_rows_max(self) -> int | None:
-        """How many rows one of several files may hold."""
+        """The row limit of one of several files."""
         return self.max_rows_per_file
 
     @property
     def charset(self) -> str | None:
-        """The IANA name of the file's text encoding, for its media type; None where the format leaves no choice."""
+        """The IANA name of the file's text encoding, for its media type; None where the format fixes it."""
         return None
 
 
@@ -97,12 +99,12 @@ PROFILES: dict[str, dict[str, Any]] = {
 
 @functools.cache
 def _hints(cls: type) -> dict[str, Any]:
-    """Python compiles each annotation anew whenever it is asked for them."""
+    """Cached, because Python compiles each annotation again at every call."""
     return typing.get_type_hints(cls)
 
 
 def parse_options(cls: type[T], given: Mapping[str, Any]) -> T:
-    """``given`` as an instance of ``cls``; Refused with the names or values that exist."""
+    """``given`` as an instance of ``cls``; Refused, listing the known names or accepted values, if one is wrong."""
     known = _hints(cls)  # type: ignore[arg-type]  # a class can be hashed
     for name in given:
         if name not in known:
@@ -160,7 +162,7 @@ def _describe(accepted: list[Any]) -> str:
 
 
 def json_schema(cls: type[CommonOptions], of: dataclasses.Field[Any]) -> dict[str, Any]:
-    """What an option takes, as JSON Schema."""
+    """The JSON Schema of an option."""
     if of.name == "columns":
         takes: dict[str, Any] = {"type": "array"}
     else:
@@ -177,7 +179,7 @@ _KINDS = {bool: "boolean", int: "integer", str: "string", types.NoneType: "null"
 
 
 def parse_columns(value: Any) -> tuple[ColumnChoice, ...]:
-    """``"a,b"``, ``["a", {"name": "b", "label": "B"}]`` or already parsed choices."""
+    """Columns from ``"a,b"``, ``["a", {"name": "b", "label": "B"}]`` or parsed choices."""
     items = [v.strip() for v in value.split(",")] if isinstance(value, str) else value
     if not isinstance(items, list | tuple):
         raise Refused("Option 'columns' takes a list of names or of {name, label, width, format}.", code="bad_option")

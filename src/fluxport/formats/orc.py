@@ -1,9 +1,9 @@
-"""ORC, a stripe at a time, by Arrow's writer onto memory: what it wrote is yielded after each group of rows.
+"""ORC, a stripe at a time: Arrow's writer writes to memory, which is yielded after each group of rows.
 
-The footer comes last, so a file that was cut off anywhere is not readable. ORC has no unsigned integers, which become
-the next wider type (64 bits: a decimal), no half floats, no time of day and no duration; values that it has no type
-for are text and reported (``type_as_text``). Timestamps keep nanoseconds; those with a zone are instants (``timestamp
-with local time zone``). Text of dates, nulls and binary has no options here: values keep their types.
+The footer comes last, so a truncated file is unreadable. ORC has no unsigned integers, which become the next wider type
+(64 bits: a decimal), no half floats, no time of day and no duration; values without an ORC type become text and are
+reported (``type_as_text``). Timestamps have nanoseconds; those with a zone are instants (``timestamp with local time
+zone``). Options for the text of dates, nulls and binary do not apply: values retain their types.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ from fluxport.formats.text import TextStyle, text_of
 from fluxport.stages import Batches, Chunks
 
 GROUP_ROWS = 16_384
-GROUP_BYTES = 4 << 20  # of values in memory; what the writer takes at once
-MAGIC = b"ORC"  # what every file begins with: sent at once, as the first stripe takes a while
+GROUP_BYTES = 4 << 20  # of values in memory, per call of the writer
+MAGIC = b"ORC"  # the first bytes of every file: sent at once, as the first stripe takes a while
 
 
 @dataclass(frozen=True, kw_only=True)
 class OrcOptions(CommonOptions):
     codec: Literal["zstd", "snappy", "zlib", "none"] = option("zstd", "compression inside the file")
-    stripe_bytes: int = option(2 << 20, "about how large a stripe becomes before it is compressed")
+    stripe_bytes: int = option(2 << 20, "approximate size of a stripe before compression")
 
 
 class OrcEncoder:
@@ -66,20 +66,20 @@ class OrcEncoder:
         groups = row_groups(converted(), GROUP_ROWS, GROUP_BYTES)
         written = Written()
         with closing(batches), closing(groups):
-            first = next(batches, None)  # what fails at once fails before our first byte
+            first = next(batches, None)  # an early failure is raised before our first byte
             yield MAGIC
-            # Left before its end, the writer still closes its file: into memory that nobody takes.
+            # If this generator is closed early, the writer still ends its file, into memory that is discarded.
             with closing(self._writer(written)) as writer:
                 writer.write(stored.empty_table())
                 if written.taken() != MAGIC:
                     raise Broken(
-                        "This version of Arrow begins ORC files in another way; install the one that Fluxport asks for."
+                        "This version of pyarrow writes another ORC header; install the version that Fluxport requires."
                     )
                 for group in groups:
                     writer.write(pa.Table.from_batches([group]))
-                    del group  # its memory is the next one's
-                    if made := written.taken():
-                        yield made
+                    del group  # free it before the next one is built
+                    if data := written.taken():
+                        yield data
             yield written.taken()
 
     def _writer(self, written: Written) -> orc.ORCWriter:
@@ -89,7 +89,7 @@ class OrcEncoder:
         )
 
     def _column(self, field: pa.Field, name: str) -> tuple[pa.Field, Callable[[pa.Array], pa.Array]]:
-        """How the column is stored, and what makes its arrays so."""
+        """The stored field of a column, and a function that converts its arrays."""
         kind = plain_type(field.type, _leaf)
         stored = pa.field(name, kind or pa.string(), field.nullable, without_our_metadata(field.metadata))
         if kind is not None:
@@ -114,7 +114,7 @@ _WIDER = {
 
 
 def _leaf(kind: pa.DataType) -> pa.DataType | None:
-    """The type of the same values in the file; None where they must be text."""
+    """The type of these values in the file; None where they must be text."""
     t = pa.types
     if t.is_time(kind) or t.is_duration(kind) or t.is_interval(kind) or t.is_union(kind) or t.is_struct(kind):
         return None

@@ -1,9 +1,9 @@
-"""Parquet, a row group at a time, by Arrow's writer onto memory: what it wrote is yielded after each group.
+"""Parquet, a row group at a time: Arrow's writer writes to memory, which is yielded after each group.
 
-The footer comes last, so a file that was cut off anywhere is not readable. Values that Parquet has no type for, or that
-its readers take for something else, are text and told (``type_as_text``): durations (DuckDB reads bare integers),
-decimals of more than 38 digits (DuckDB reads doubles, polars fails), month intervals, unions. JSON columns carry the
-JSON logical type. Text of dates, nulls and binary has no options here: values keep their types.
+The footer comes last, so a truncated file is unreadable. Values without a Parquet type, or whose type readers
+misinterpret, become text and are reported (``type_as_text``): durations (DuckDB reads bare integers), decimals of more
+than 38 digits (DuckDB reads doubles, polars fails), month intervals, unions. JSON columns have the JSON logical type.
+Options for the text of dates, nulls and binary do not apply: values retain their types.
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ from fluxport.formats.slices import resumed
 from fluxport.formats.text import TextStyle, kind_of, text_of
 from fluxport.stages import Batches, Chunks
 
-GROUP_BYTES = 8 << 20  # of values in memory; a group of wide rows or large cells ends here
+GROUP_BYTES = 8 << 20  # of values in memory; a group of wide rows or large cells ends at this size
 SAMPLE_ROWS = 16_384
-MAGIC = b"PAR1"  # what every file begins with: sent at once, as the first group takes a while
+MAGIC = b"PAR1"  # the first bytes of every file: sent at once, as the first group takes a while
 
 
 @dataclass(frozen=True, kw_only=True)
 class ParquetOptions(CommonOptions):
     codec: Literal["zstd", "snappy", "none"] = option("zstd", "compression inside the file")
-    row_group_size: int = option(65_536, "rows of a group at most; large rows end it earlier")
+    row_group_size: int = option(65_536, "maximum rows of a group; large rows end it earlier")
 
 
 class ParquetEncoder:
@@ -65,23 +65,23 @@ class ParquetEncoder:
         groups = row_groups(converted(), self._options.row_group_size, GROUP_BYTES)
         written = Written()
         with closing(batches), closing(groups):
-            first = next(batches, None)  # what fails at once fails before our first byte
+            first = next(batches, None)  # an early failure is raised before our first byte
             yield MAGIC
-            # Left before its end, the writer still closes its file: into memory that nobody takes.
+            # If this generator is closed early, the writer still ends its file, into memory that is discarded.
             with ExitStack() as stack:
                 writer = None
                 for group in groups:
                     if writer is None:
                         writer = stack.enter_context(self._writer(written, stored, _repeating(group)))
                     writer.write_table(pa.Table.from_batches([group]), row_group_size=group.num_rows)
-                    del group  # its memory is the next one's
+                    del group  # free it before the next one is built
                     yield written.taken()
                 if writer is None:
                     stack.enter_context(self._writer(written, stored, []))
             yield written.taken()
 
     def _writer(self, written: Written, stored: pa.Schema, repeating: list[str]) -> pq.ParquetWriter:
-        """The writer of all groups; the first bytes of the file have gone out already."""
+        """The writer of all groups; the magic bytes of the file have already been yielded."""
         writer = pq.ParquetWriter(
             pa.PythonFile(written, mode="w"),
             stored,
@@ -90,12 +90,12 @@ class ParquetEncoder:
         )
         if written.taken() != MAGIC:
             raise Broken(
-                "This version of Arrow begins Parquet files in another way; install the one that Fluxport asks for."
+                "This version of pyarrow writes another Parquet header; install the version that Fluxport requires."
             )
         return writer
 
     def _column(self, field: pa.Field, name: str) -> tuple[pa.Field, Callable[[pa.Array], pa.Array]]:
-        """How the column is stored, and what makes its arrays so."""
+        """The stored field of a column, and a function that converts its arrays."""
         kind = plain_type(field.type, _leaf)
         if kind is not None and pa.types.is_string(kind) and kind_of(field) == b"json":
             kind = pa.json_(pa.utf8())
@@ -111,7 +111,7 @@ class ParquetEncoder:
 
 
 def _leaf(kind: pa.DataType) -> pa.DataType | None:
-    """The type of the same values in the file; None where they must be text."""
+    """The type of these values in the file; None where they must be text."""
     t = pa.types
     if t.is_duration(kind) or t.is_interval(kind) or t.is_union(kind) or t.is_struct(kind):
         return None
@@ -125,7 +125,7 @@ def _leaf(kind: pa.DataType) -> pa.DataType | None:
 
 
 def _batch(arrays: list[pa.Array], schema: pa.Schema, rows: int) -> pa.RecordBatch:
-    """A batch that keeps its number of rows even without a column."""
+    """A batch that has its number of rows even without columns."""
     if arrays:
         return pa.RecordBatch.from_arrays(arrays, schema=schema)
     return pa.RecordBatch.from_struct_array(pa.array([{}] * rows, pa.struct([])))
@@ -134,8 +134,8 @@ def _batch(arrays: list[pa.Array], schema: pa.Schema, rows: int) -> pa.RecordBat
 def _repeating(group: pa.RecordBatch) -> list[str]:
     """The columns whose values repeat at least four times on average at the start of the first group.
 
-    Elsewhere a dictionary costs a hash per value for nothing. The group does not depend on how rows were cut, so this
-    does not.
+    For other columns a dictionary costs one hash per value and saves nothing. Groups do not depend on the input
+    batches, so neither does this choice.
     """
     sample = group.slice(0, SAMPLE_ROWS)
     return [

@@ -1,4 +1,4 @@
-"""A stream of record batches in slices of a size the encoder chooses, however the source cut them."""
+"""A stream of record batches re-sliced to a size that the encoder chooses, whatever the source's batch size."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from fluxport.stages import Batches
 
 
 def resumed(first: pa.RecordBatch | None, rest: Batches) -> Batches:
-    """A batch that was looked at, and those behind it."""
+    """``first``, a batch already pulled from the stream, followed by ``rest``."""
     if first is not None:
         yield first
     yield from rest
@@ -19,9 +19,13 @@ def resumed(first: pa.RecordBatch | None, rest: Batches) -> Batches:
 def slices(batches: Batches, rows: int, text_bytes: int | None = None) -> Batches:
     """The same rows in batches of exactly ``rows`` rows, the last one shorter; never an empty batch.
 
-    With ``text_bytes`` a slice also ends after the row by which its string and binary columns reach that many bytes, so
-    long texts take no more memory than short ones. Slices are views where one batch holds them; only a slice that spans
-    batches is copied. ``batches`` is closed when this generator is.
+    With ``text_bytes`` a slice also ends after the row at which its string and binary columns reach that many bytes, so
+    long texts take no more memory than short ones. A slice within one batch is a view; one that spans batches is
+    copied. ``batches`` is closed when this generator is.
+
+        batches  |--------- 10 ---------|--- 4 ---|------- 7 -------|
+        slices   |---- 6 ----|---- 6 -----|---- 6 ----|---- 3 ------|    rows=6
+                     view        copy         copy        view
     """
     held: list[pa.RecordBatch] = []
     count = size = 0
@@ -46,7 +50,7 @@ def slices(batches: Batches, rows: int, text_bytes: int | None = None) -> Batche
 
 
 def _reaching(part: pa.RecordBatch, text_bytes: int) -> tuple[pa.RecordBatch, int]:
-    """The first rows of ``part`` until their texts have ``text_bytes`` bytes, or all; and how many they have."""
+    """The first rows of ``part`` that reach ``text_bytes`` bytes of text, or all of them; and their text bytes."""
     windows = [string_window(array)[0] for array in part.columns if _has_offsets(array.type)]
     size = sum(int(offsets[-1]) - int(offsets[0]) for offsets in windows)
     if size < text_bytes:

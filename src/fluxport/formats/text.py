@@ -1,7 +1,7 @@
-"""How values become text: one kernel per Arrow type, whole arrays at a time.
+"""Values as text: one kernel per Arrow type, whole arrays at a time.
 
-The same text serves CSV and TSV, the text cells of spreadsheets and the strings of JSON. Which text a value gets
-depends on its type and the style alone, never on its neighbours, so bytes do not depend on how rows were cut.
+CSV and TSV, the text cells of spreadsheets and the strings of JSON share these texts. The text of a value depends only
+on its type and the style, never on its neighbours, so the bytes do not depend on how rows were batched.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from fluxport.arrow_strings import string_window
 from fluxport.errors import Refused
 from fluxport.formats._jsontext import json_text, native
 from fluxport.formats._scalars import TextStyle, kind_of, plain, scalar_text
-from fluxport.formats._times import check_pattern, fractions_in, hides_fraction, hides_offset, read_twice
+from fluxport.formats._times import ambiguous_in, check_pattern, fractions_in, hides_fraction, hides_offset
 
 if TYPE_CHECKING:
     from fluxport.findings import Findings
 
-__all__ = ["TextStyle", "check_style", "check_types", "kind_of", "string_window", "tell_times", "text_of"]
+__all__ = ["TextStyle", "check_style", "check_types", "kind_of", "report_times", "string_window", "text_of"]
 
 
 def text_of(array: pa.Array, field: pa.Field, style: TextStyle) -> pa.StringArray:
@@ -31,7 +31,7 @@ def text_of(array: pa.Array, field: pa.Field, style: TextStyle) -> pa.StringArra
 
 
 def check_style(style: TextStyle) -> None:
-    """Refused if a pattern or a separator cannot be used."""
+    """Refused if a pattern or a separator is invalid."""
     if style.datetime_format is not None:
         check_pattern(style.datetime_format, "datetime_format")
     if style.date_format is not None:
@@ -39,7 +39,7 @@ def check_style(style: TextStyle) -> None:
     separators = [("decimal_separator", style.decimal_separator), ("grouping_separator", style.grouping_separator)]
     for name, sign in separators:
         if sign is not None and (len(sign) != 1 or sign.isalnum() or sign in '+-"\\\r\n\0\x01\x02'):
-            raise Refused(f"Option {name!r} cannot be {sign!r}; it takes one character that no number has.")
+            raise Refused(f"Option {name!r} cannot be {sign!r}; it takes one character that does not occur in numbers.")
     if style.decimal_separator == style.grouping_separator:
         raise Refused(
             f"Options 'decimal_separator' and 'grouping_separator' cannot both be {style.decimal_separator!r}."
@@ -47,18 +47,18 @@ def check_style(style: TextStyle) -> None:
 
 
 def check_types(schema: pa.Schema, style: TextStyle) -> None:
-    """Refused if a column of ``schema`` has a type without text, before any row is read."""
+    """Refused, before any row is read, if a column of ``schema`` has a type without a text form."""
     for field in schema:
         text_of(pa.nulls(0, field.type), field, style)
 
 
-def tell_times(batch: pa.RecordBatch, style: TextStyle, findings: Findings) -> None:
-    """Count the moments of ``batch`` of which the text leaves out the fraction of a second, or the offset where the
-    clock shows the same time twice."""
-    moments = [i for i, field in enumerate(batch.schema) if pa.types.is_timestamp(field.type)]
-    if moments and hides_fraction(style.datetime_format):
-        for i in moments:
+def report_times(batch: pa.RecordBatch, style: TextStyle, findings: Findings) -> None:
+    """Report the timestamps of ``batch`` whose text omits the fraction of a second, or the UTC offset in an hour that
+    occurs twice."""
+    timestamps = [i for i, field in enumerate(batch.schema) if pa.types.is_timestamp(field.type)]
+    if timestamps and hides_fraction(style.datetime_format):
+        for i in timestamps:
             findings.add("fraction_left_out", batch.schema.field(i).name, fractions_in(batch.column(i)))
-    if moments and hides_offset(style.datetime_format):
-        for i in moments:
-            findings.add("ambiguous_time", batch.schema.field(i).name, read_twice(batch.column(i)))
+    if timestamps and hides_offset(style.datetime_format):
+        for i in timestamps:
+            findings.add("ambiguous_time", batch.schema.field(i).name, ambiguous_in(batch.column(i)))

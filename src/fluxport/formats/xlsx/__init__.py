@@ -1,21 +1,24 @@
-"""XLSX: whole slices of sheet XML by Arrow and numpy kernels, written strictly forward.
+"""XLSX: Arrow and numpy kernels build whole slices of sheet XML, written strictly forward.
 
-How: the rows are cut into slices of about CELLS_PER_SLICE cells. Each column of a slice becomes text cells by a few
-kernels (:mod:`cells`, :mod:`celltext`), the columns become rows of XML some thousand rows at a time (:mod:`rows`), and
-the XML goes through one raw deflate stream per sheet into a forward-only ZIP (:mod:`zipstream`). Kernels run in the
-thread that pulls ``encode``, which is also the one that pulls the batches; rows are joined and deflated in a helper.
+Rows are cut into slices of about CELLS_PER_SLICE cells. A few kernels turn each column of a slice into the text of its
+cells (:mod:`cells`, :mod:`celltext`), the columns are joined into rows of XML, some thousand rows at a time
+(:mod:`rows`), and the XML passes through one raw deflate stream per sheet into a forward-only ZIP (:mod:`zipstream`).
+Kernels run in the thread that pulls ``encode`` and the batches; a helper thread joins and deflates rows:
 
-Decisions that the file format leaves open:
+    batch -> slice -> kernel per column -> Cells -> Rows | -> join -> deflate -> chunk
+                      caller's thread                    |    helper thread
 
-- Text cells are inline strings: a shared table would have to hold all distinct texts of the file.
-- The 1900 date system as Excel counts it: 1900-01-01 is day 1 and 1900-03-01 day 61. LibreOffice, which leaves the
-  29th of February 1900 out, shows the 59 days before it one day early; Excel is the one that must be right. (It also
-  shows one in a hundred seconds of 1967 to 1972 one second early, whoever wrote the file.)
-- Times and dates have milliseconds, Excel's finest; a finer value is rounded and counted.
+Design decisions:
+
+- Text cells are inline strings: a shared string table would hold all distinct texts of the file in memory.
+- The 1900 date system as Excel counts it: 1900-01-01 is day 1 and 1900-03-01 day 61. LibreOffice, which omits the
+  nonexistent 29 February 1900, shows the 59 days before it one day early; Excel takes precedence. (LibreOffice also
+  shows one in a hundred seconds of 1967 to 1972 one second early, whichever program wrote the file.)
+- Times and dates have milliseconds, Excel's finest resolution; a finer value is rounded and counted.
 - A number is a number cell if it needs at most 15 digits, without leading zeros and trailing zeros of the fraction.
-- A text cell is never run, so text that looks like a formula keeps its value and only gets the quotePrefix style, by
-  which it stays text when a person edits the cell. Nothing is changed, so nothing is counted.
-- NULL is no cell at all, or a text cell of ``null_value``; booleans are text only if ``true_value`` or ``false_value``
+- Excel never evaluates a text cell, so text that looks like a formula retains its value and only gets the quotePrefix
+  style, which keeps it text when a person edits the cell. Nothing is changed, so nothing is counted.
+- NULL is an absent cell, or a text cell of ``null_value``; booleans are text only if ``true_value`` or ``false_value``
   is set.
 """
 

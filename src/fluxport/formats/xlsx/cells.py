@@ -1,8 +1,14 @@
 """Columns of a slice as cells: one kernel per Arrow type.
 
-A kernel turns an array into :class:`Cells`. Nearly always all cells of a column look alike but for their value, so the
-constant parts stay out of the arrays; where single cells differ (a number that must be text, say) the array holds whole
-cells and the constant parts are empty.
+A kernel turns an array into :class:`Cells`. The cells of a column usually differ only in their values, so the constant
+parts stay outside the array. Where single cells differ (say, a number that must be text), the array holds whole cells
+and the constant parts are empty:
+
+              <c r="B7"| head           | value                    | close    |
+    alike              | s="2"><v>      | 45                       | </v></c> |
+    differing          |                | s="2"><v>45</v></c>      |          |
+                       |                | t="inlineStr"><is>...    |          |
+    null               no cell: the value is null in the array
 """
 
 from __future__ import annotations
@@ -26,12 +32,12 @@ from fluxport.formats.xlsx.kernels import join
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-EXACT = 10**15  # numbers below have at most 15 digits, which Excel keeps
-_SHOWN_BY_GENERAL = 10**11  # the format General shows numbers below with all their digits
+EXACT = 10**15  # integers below have at most 15 digits, Excel's precision
+_SHOWN_BY_GENERAL = 10**11  # the format General shows all digits of integers below
 MS_PER_DAY = 86_400_000
 _DAYS_TO_1970 = 25_569  # Excel's serial of 1970-01-01
 _FIRST_DAY = -25_567  # 1900-01-01 in days since 1970, Excel's day 1
-_LEAP_BUG = -25_508  # 1900-03-01: days before it are one less, as Excel counts a 1900-02-29
+_LEAP_BUG = -25_508  # 1900-03-01: serials before it are one less, as Excel counts a 1900-02-29
 _LAST_DAY = 2_932_896  # 9999-12-31
 _MS_EXACT = MS_PER_DAY >> 10  # multiples of it are binary fractions of a day
 _MS_PER_UNIT = {"s": (1000, 1), "ms": (1, 1), "us": (1, 1000), "ns": (1, 1_000_000)}
@@ -50,10 +56,10 @@ class Cells(NamedTuple):
 
 @dataclass(frozen=True)
 class Column:
-    """What a kernel must know of its column; ``style``, ``text_style`` and ``quoted_style`` are indexes of styles.xml.
+    """The properties of a column that kernels use; ``style``, ``text_style`` and ``quoted_style`` index styles.xml.
 
     ``text_style`` is for values of other types that must be text cells, ``quoted_style`` for text that looks like a
-    formula (the same as ``style`` where that is not wanted). ``right`` says that values stand on the right.
+    formula (equal to ``style`` if the option ``formulas`` is off). ``right``: values are aligned to the right.
     """
 
     name: str
@@ -66,11 +72,11 @@ class Column:
     cut_long: bool
     findings: Findings
 
-    def tell(self, code: str, count: int | np.integer[Any]) -> None:
+    def report(self, code: str, count: int | np.integer[Any]) -> None:
         self.findings.add(code, self.name, int(count))
 
 
-# A column and its array, which are rows ``first_row`` (from 1) and on of the data.
+# Called with a column, its array, and the number (from 1) of the first data row in that array.
 Kernel = Callable[[Column, pa.Array, int], Cells]
 
 
@@ -80,13 +86,13 @@ def number(style: int, values: pa.Array, exponent: int = 0) -> Cells:
 
 
 def inline_text(style: int, values: pa.Array, *, preserve: bool = False) -> Cells:
-    """Text cells of ``values``, which are XML already; ``preserve`` keeps white space at their ends."""
+    """Text cells of ``values``, already escaped for XML; ``preserve`` retains leading and trailing white space."""
     tag = '<t xml:space="preserve">' if preserve else "<t>"
     return Cells(f'{_s(style)} t="inlineStr"><is>{tag}', values, "</t></is></c>")
 
 
 def whole(cells: Cells) -> Cells:
-    """The same cells with nothing outside the array."""
+    """The same cells with their constant parts moved into the array."""
     return Cells("", join(cells.head, cells.values, cells.close), "")
 
 
@@ -102,8 +108,8 @@ def filled(cells: Cells, mask: pa.Array, other: Cells) -> Cells:
 
 def boolean(column: Column, array: pa.Array, first_row: int) -> Cells:
     digits = pc.fill_null(pc.cast(array, pa.uint8()), 0)
-    made = fixed_width_text(values_of(digits, np.uint8).reshape(-1, 1) + np.uint8(ord("0")))
-    return Cells(f'{_s(column.style)} t="b"><v>', with_nulls_of(made, array), "</v></c>")
+    digit_texts = fixed_width_text(values_of(digits, np.uint8).reshape(-1, 1) + np.uint8(ord("0")))
+    return Cells(f'{_s(column.style)} t="b"><v>', with_nulls_of(digit_texts, array), "</v></c>")
 
 
 def integer(column: Column, array: pa.Array, first_row: int) -> Cells:
@@ -120,7 +126,7 @@ def integer(column: Column, array: pa.Array, first_row: int) -> Cells:
 
 
 def by_length(long_style: int) -> Kernel:
-    """Integers like :func:`integer`; a slice with one that General would show as 1.23457E+11 in ``long_style``."""
+    """Like :func:`integer`, in ``long_style`` for slices with an integer that General would show as 1.23457E+11."""
 
     def cells(column: Column, array: pa.Array, first_row: int) -> Cells:
         lowest, highest = _bounds(array)
@@ -132,8 +138,8 @@ def by_length(long_style: int) -> Kernel:
 
 
 def _bounds(array: pa.Array) -> tuple[int, int]:
-    """The least and the greatest of 64-bit integers; (0, 0) if there are none."""
-    if array.null_count or not len(array):  # what nulls cover may be anything
+    """The minimum and maximum of 64-bit integers; (0, 0) if there are none."""
+    if array.null_count or not len(array):  # the values under nulls are arbitrary
         least, greatest = pc.min_max(array).as_py().values()
         return (0, 0) if least is None else (least, greatest)
     values = values_of(array, np.uint64 if pa.types.is_unsigned_integer(array.type) else np.int64)
@@ -145,7 +151,7 @@ def floating(column: Column, array: pa.Array, first_row: int) -> Cells:
     finite = np.isfinite(values)
     if not finite.all():
         odd = ~finite & valid_rows(array)
-        column.tell("not_a_number", np.count_nonzero(odd))
+        column.report("not_a_number", np.count_nonzero(odd))
         if odd.any():
             array = pc.if_else(pc.from_numpy(odd), pa.scalar(None, array.type), array)
     elif array.type == pa.float64() and not array.null_count and (short := _short_decimals(values)):
@@ -174,16 +180,16 @@ def decimal(column: Column, array: pa.Array, first_row: int) -> Cells:
 
 
 def number_text(column: Column, array: pa.Array, first_row: int) -> Cells:
-    """Numbers that are text already, as JSON writes them."""
+    """Numbers given as text, as in JSON."""
     cells = number(column.style, array)
     if (pc.max(pc.binary_length(array)).as_py() or 0) <= 15:
         return cells
     mask = true_rows(pc.greater(pc.binary_length(array), 15))
-    mask[mask] = [not _kept_by_excel(value) for value in pc.filter(array, pc.from_numpy(mask)).to_pylist()]
+    mask[mask] = [not _exact_in_excel(value) for value in pc.filter(array, pc.from_numpy(mask)).to_pylist()]
     return _too_long(column, cells, array, mask) if mask.any() else cells
 
 
-def _kept_by_excel(value: str) -> bool:
+def _exact_in_excel(value: str) -> bool:
     """Whether a number's text has at most 15 digits, or is the shortest text of a double with a fraction."""
     exact = Decimal(value)
     if len(exact.normalize(_ALL_DIGITS).as_tuple().digits) <= 15:
@@ -192,17 +198,19 @@ def _kept_by_excel(value: str) -> bool:
 
 
 def by_time_of_day(date_style: int) -> Kernel:
-    """Moments like :func:`timestamp`, midnights in the style of a date."""
+    """Like :func:`timestamp`, with midnights in the style of a date."""
 
     def cells(column: Column, array: pa.Array, first_row: int) -> Cells:
         midnight = (_milliseconds(replace(column, findings=Findings()), array) % MS_PER_DAY == 0) & valid_rows(array)
         if np.count_nonzero(midnight) == len(array) - array.null_count:
             return timestamp(replace(column, style=date_style), array, first_row)
-        made = timestamp(column, array, first_row)
+        timestamps = timestamp(column, array, first_row)
         if not midnight.any():
-            return made
-        told = replace(column, style=date_style, findings=Findings())  # what is to be told has been
-        return replaced(made, midnight, timestamp(told, pc.filter(array, pc.from_numpy(midnight)), first_row))
+            return timestamps
+        date_column = replace(column, style=date_style, findings=Findings())  # reported by the call above
+        return replaced(
+            timestamps, midnight, timestamp(date_column, pc.filter(array, pc.from_numpy(midnight)), first_row)
+        )
 
     return cells
 
@@ -219,23 +227,23 @@ def timestamp(column: Column, array: pa.Array, first_row: int) -> Cells:
     twice = None
     if array.type.tz and not is_utc(array.type.tz):
         if array.null_count:
-            ms *= valid_rows(array)  # what nulls cover may be in any year
-        shown = clock_of(ms // 1000, array.type.tz)
-        ms, twice = ms + shown.offsets * 1000, shown.twice
+            ms *= valid_rows(array)  # the values under nulls may be in any year
+        clock = clock_of(ms // 1000, array.type.tz)
+        ms, twice = ms + clock.offsets * 1000, clock.twice
     days = ms // MS_PER_DAY
     inside = (days >= _FIRST_DAY) & (days <= _LAST_DAY)
     of_day = ms - days * MS_PER_DAY
-    # LibreOffice cuts what it shows, and of a double a hair below 35 s shows 34 (for half of the seconds of 1967 to
-    # 1972). Half the distance of two doubles more, 1e-7 s today, makes the nearest double none that is less.
+    # LibreOffice truncates: it shows a double slightly below 35 s as 34 (half of the seconds of 1967 to 1972). Adding
+    # half the distance between two doubles (1e-7 s today) makes the nearest double one that is not smaller.
     more = (of_day % _MS_EXACT != 0) * np.where(days < 1 << 15, 5, 235)
     serial = _fraction(of_day) + more + (days + _DAYS_TO_1970 - (days < _LEAP_BUG)) * 10**12
     if twice is not None and twice.any():
-        column.tell("ambiguous_time", np.count_nonzero(twice & inside & valid_rows(array)))
+        column.report("ambiguous_time", np.count_nonzero(twice & inside & valid_rows(array)))
     return _dates(column, array, number(column.style, _strings(serial, array), -12), inside)
 
 
 def duration(column: Column, array: pa.Array, first_row: int) -> Cells:
-    """Durations and times of day. Excel shows no negative ones."""
+    """Durations and times of day. Excel cannot show negative ones."""
     ms = _milliseconds(column, array)
     days = ms // MS_PER_DAY
     inside = (days >= 0) & (days <= _LAST_DAY + _DAYS_TO_1970)
@@ -253,17 +261,17 @@ def _strings(values: NDArray[Any], like: pa.Array) -> pa.Array:
 
 
 def _integers(array: pa.Array) -> NDArray[np.int64]:
-    """The integers that an array of a date, time or number type rests on, as int64; anything where it is null."""
+    """The integers behind a date, time or number array, as int64; arbitrary where it is null."""
     dtype = np.dtype(f"i{array.type.bit_width // 8}")
     values = values_of(array, dtype)
     return values.astype(np.int64, copy=False)
 
 
 def _milliseconds(column: Column, array: pa.Array) -> NDArray[np.int64]:
-    """An array of a unit in milliseconds, saturated; what is finer is left out and counted.
+    """An array of any unit in milliseconds, saturated; finer digits are dropped and counted.
 
-    It is never rounded up: the last moment of a year would be in the next one, and the last before clocks are set
-    forward in an hour that never was.
+    Values are never rounded up: the end of a year would move into the next one, and the last instant before clocks are
+    set forward into an hour that does not exist.
     """
     values = _integers(array)
     factor, divisor = _MS_PER_UNIT[array.type.unit]
@@ -274,34 +282,34 @@ def _milliseconds(column: Column, array: pa.Array) -> NDArray[np.int64]:
     ms = values // divisor
     finer = values != ms * divisor
     if finer.any():
-        column.tell("precision_reduced", np.count_nonzero(finer & valid_rows(array) if array.null_count else finer))
+        column.report("precision_reduced", np.count_nonzero(finer & valid_rows(array) if array.null_count else finer))
     return ms
 
 
 def _fraction(ms: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Milliseconds of a day in units of 1e-12 day, as fine as 64 bits allow for the year 9999."""
+    """Milliseconds of a day in units of 1e-12 days, the finest that 64 bits allow for the year 9999."""
     return (ms * 312_500 + 13) // 27
 
 
 def _dates(column: Column, array: pa.Array, cells: Cells, inside: NDArray[np.bool_]) -> Cells:
-    """``cells``, with text cells for values of ``array`` that are not ``inside`` Excel's calendar."""
+    """``cells``, with text cells for values of ``array`` outside Excel's calendar (where not ``inside``)."""
     if inside.all() or not (outside := ~inside & valid_rows(array)).any():
         return cells
-    column.tell("date_as_text", np.count_nonzero(outside))
+    column.report("date_as_text", np.count_nonzero(outside))
     texts = text_of(pc.filter(array, pc.from_numpy(outside)), column.field, column.text)
     return replaced(cells, outside, inline_text(column.text_style, texts))
 
 
 def _too_long(column: Column, cells: Cells, texts: pa.Array, mask: NDArray[np.bool_]) -> Cells:
     """``cells``, with text cells of ``texts`` where ``mask``."""
-    column.tell("number_as_text", np.count_nonzero(mask))
+    column.report("number_as_text", np.count_nonzero(mask))
     return replaced(cells, mask, inline_text(column.text_style, pc.filter(texts, pc.from_numpy(mask))))
 
 
 def _short_decimals(values: NDArray[np.float64]) -> tuple[NDArray[np.int64], int] | None:
-    """Integers and k so that integer / 10**k is each of ``values`` to the bit; None if there are none.
+    """Integers and k such that integer / 10**k equals each of ``values`` bit by bit; None if there are none.
 
-    Money, percentages and ratings are such doubles, and the texts of integers come several times cheaper.
+    Money, percentages and ratings are such doubles, and formatting integers is several times cheaper.
     """
     some = values[:32, np.newaxis]
     with np.errstate(over="ignore"):
@@ -309,12 +317,12 @@ def _short_decimals(values: NDArray[np.float64]) -> tuple[NDArray[np.int64], int
     if not fits.any():
         return None
     decimals = _DECIMALS_TRIED[int(fits.argmax())]
-    found = _times_power(values, decimals)
-    return None if found is None else (found, decimals)
+    integers = _times_power(values, decimals)
+    return None if integers is None else (integers, decimals)
 
 
 def _times_power(values: NDArray[np.float64], decimals: int) -> NDArray[np.int64] | None:
-    """``values`` times 10**decimals if those are integers below 10**15 which give ``values`` back, signed zeros too."""
+    """``values`` times 10**decimals if those are integers below 10**15 that give ``values`` back, signed zeros too."""
     power = 10.0**decimals
     with np.errstate(over="ignore"):  # infinity is no integer below 10**15 either
         scaled = np.rint(values * power)
@@ -337,7 +345,7 @@ def _unscaled(array: pa.Array) -> NDArray[np.int64] | None:
 
 
 def _long_decimal(column: Column, array: pa.Array) -> Cells:
-    """Decimals of more than 64 bits, by their text."""
+    """Decimals of more than 64 bits, from their text."""
     texts = text_of(array, column.field, column.text)
     digits = pc.replace_substring_regex(texts, r"\.?0*$|^$", "")
     digits = pc.if_else(pc.match_substring(texts, "."), digits, texts)

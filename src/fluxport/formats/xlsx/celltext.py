@@ -1,6 +1,6 @@
-"""Text cells: what XML and Excel cannot hold is escaped, cut and told, and only the columns that need it pay for it.
+"""Text cells: text that XML or Excel cannot hold is escaped or cut, and reported; only columns that need it pay.
 
-A scan of the slice's bytes says which of the rare cases occur; each that does costs one more kernel.
+A scan of the slice's bytes shows which of the rare cases occur; each one that does costs one more kernel.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _ESCAPE_LITERAL = "_x[0-9A-Fa-f]{4}_"
 
 
 def text(column: Column, array: pa.Array, first_row: int) -> Cells:
-    """Text cells of an array that ``text_of`` can write; those that look like formulas get ``quoted_style``."""
+    """Text cells of an array that ``text_of`` can write; text that looks like a formula gets ``quoted_style``."""
     array = text_of(array, column.field, column.text)
     offsets, data = string_window(array)
     if offsets[0] == offsets[-1]:
@@ -36,9 +36,9 @@ def text(column: Column, array: pa.Array, first_row: int) -> Cells:
 
 
 def text_cells(strings: Sequence[str], style: int, quoted_style: int) -> list[str]:
-    """Strings that fit a cell, each as what follows its reference."""
-    made: list[str] = whole(_cells(pc.from_strings(strings), style, quoted_style)).values.to_pylist()
-    return made
+    """Strings that fit a cell, each as the XML that follows the cell's reference."""
+    cells: list[str] = whole(_cells(pc.from_strings(strings), style, quoted_style)).values.to_pylist()
+    return cells
 
 
 def _cells(array: pa.Array, style: int, quoted_style: int) -> Cells:
@@ -58,13 +58,13 @@ def _cells(array: pa.Array, style: int, quoted_style: int) -> Cells:
 
 
 def escaped(array: pa.Array) -> pa.Array:
-    """Strings as XML text in which Excel sees the original: ``_xHHHH_`` for what XML 1.0 has no way to write."""
+    """Strings as XML text that Excel decodes to the original: ``_xHHHH_`` for what XML 1.0 cannot express."""
     offsets, data = string_window(array)
     seen = data[offsets[0] : offsets[-1]]
     if not seen.size:
         return array
     content = seen.tobytes()
-    if b"_" in content and b"_x" in content:  # a scan for one byte is much the faster one
+    if b"_" in content and b"_x" in content:  # scanning for one byte is much faster
         literal = pc.match_substring_regex(array, _ESCAPE_LITERAL)
         if pc.any(literal).as_py():
             array = pc.if_else(literal, pc.replace_substring(array, "_x", "_x005F_x"), array)
@@ -85,19 +85,19 @@ def attributes(strings: Sequence[str]) -> list[str]:
     array = escaped(pc.from_strings(strings))
     for char, reference in (('"', "&quot;"), ("\n", "_x000A_"), ("\t", "_x0009_"), ("&#13;", "_x000D_")):
         array = pc.replace_substring(array, char, reference)
-    made: list[str] = array.to_pylist()
-    return made
+    escapes: list[str] = array.to_pylist()
+    return escapes
 
 
 def _without_noncharacters(array: pa.Array, seen: NDArray[np.uint8], content: bytes) -> pa.Array:
     """U+FFFE, U+FFFF and lone surrogates (three bytes that are not UTF-8) as ``_xHHHH_``."""
-    found = [mark for mark in (b"\xef\xbf\xbe", b"\xef\xbf\xbf") if mark in content]
+    marks = [mark for mark in (b"\xef\xbf\xbe", b"\xef\xbf\xbf") if mark in content]
     if b"\xed" in content:
         at = np.flatnonzero((seen[:-2] == 0xED) & (seen[1:-1] >= 0xA0))
-        found += sorted({content[i : i + 3] for i in at.tolist()})
-    if found:
+        marks += sorted({content[i : i + 3] for i in at.tolist()})
+    if marks:
         binary = pc.cast(array, pa.binary())
-        for mark in found:
+        for mark in marks:
             code = (mark[0] & 0x0F) << 12 | (mark[1] & 0x3F) << 6 | mark[2] & 0x3F
             binary = pc.replace_substring(binary, mark, f"_x{code:04X}_".encode())
         array = pc.cast(binary, pa.string(), safe=False)
@@ -111,7 +111,7 @@ def _fitting(
     if seen.min() <= 0x0D and (seen == 0x0D).any():
         both = pc.match_substring(array, "\r\n")
         if count := pc.sum(both).as_py():
-            column.tell("line_ends_changed", count)
+            column.report("line_ends_changed", count)
             array = pc.replace_substring(array, "\r\n", "\n")
             offsets, _ = string_window(array)
     if np.diff(offsets).max() > CELL_UNITS_MAX:
@@ -135,31 +135,31 @@ def _check_utf8(column: Column, array: pa.Array) -> None:
 
 
 def _cut(column: Column, array: pa.Array, offsets: NDArray[Any], first_row: int) -> pa.Array:
-    """Cells of more than CELL_UNITS_MAX UTF-16 units cut before the first character that does not fit."""
+    """Cut cells of more than CELL_UNITS_MAX UTF-16 units before the first character that does not fit."""
     mask = np.zeros(len(array), np.bool_)
-    kept: list[bytes] = []
+    heads: list[bytes] = []
     for row in np.flatnonzero((np.diff(offsets) > CELL_UNITS_MAX) & valid_rows(array)).tolist():
         head = np.frombuffer(array[row].as_buffer(), np.uint8)[: 4 * CELL_UNITS_MAX + 4]
         units = np.cumsum(((head & 0xC0) != 0x80).astype(np.int32) + (head >= 0xF0))
         if units[-1] > CELL_UNITS_MAX:
             mask[row] = True
-            kept.append(head[: np.searchsorted(units, CELL_UNITS_MAX, "right")].tobytes())
-    if not kept:
+            heads.append(head[: np.searchsorted(units, CELL_UNITS_MAX, "right")].tobytes())
+    if not heads:
         return array
     if not column.cut_long:
         raise LimitExceeded(
             f"Row {first_row + int(np.argmax(mask)):,}, column {column.name!r}: a text of more than "
-            f"{CELL_UNITS_MAX:,} characters does not fit a cell; take 'on_long_text: truncate' or another format.",
+            f"{CELL_UNITS_MAX:,} characters does not fit a cell; set 'on_long_text: truncate' or use another format.",
             code="cell_too_long",
         )
-    column.tell("cell_cut", len(kept))
+    column.report("cell_cut", len(heads))
     return pc.replace_with_mask(
-        array, pc.from_numpy(mask), pc.cast(pa.array(kept, pa.binary()), pa.string(), safe=False)
+        array, pc.from_numpy(mask), pc.cast(pa.array(heads, pa.binary()), pa.string(), safe=False)
     )
 
 
 def _white_ends(offsets: NDArray[Any], data: NDArray[np.uint8]) -> bool:
-    """Whether a cell may begin or end with a space (an empty one answers for its neighbour)."""
+    """Whether a cell may begin or end with a space (an empty cell is judged by its neighbour)."""
     first = np.minimum(offsets[:-1], offsets[-1] - 1)
     last = np.maximum(offsets[1:] - 1, 0)
     return bool((data[first] == 0x20).any() or (data[last] == 0x20).any())

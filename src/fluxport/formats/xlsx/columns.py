@@ -1,4 +1,4 @@
-"""Which kernel and which styles a column has, decided once from its type, its metadata and the options."""
+"""The kernel and styles of a column, chosen once by its type, its metadata and the options."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ _HEADER_WIDTH_MAX = 40
 _TEXT_WIDTH = 20
 _NUMBER_WIDTH = 12
 _LONGEST_DOUBLE = len("-1.7976931348623157e+308")
-_CLOCK_HOURS = 3  # digits: MySQL's TIME goes to 838 hours
+_CLOCK_HOURS = 3  # digits: MySQL's TIME reaches 838 hours
 
-# What a type becomes: the first row that fits.
+# The kernel of a type: the first row that matches.
 _T = pa.types
 _KERNELS: tuple[tuple[Callable[[pa.DataType], bool], Kernel], ...] = (
     (_T.is_boolean, cells.boolean),
@@ -37,12 +37,12 @@ _KERNELS: tuple[tuple[Callable[[pa.DataType], bool], Kernel], ...] = (
     (_T.is_duration, cells.duration),
     (lambda _: True, text),
 )
-# The longest text of types of databases whose values are text here.
+# The longest text of database types whose values are text here.
 _LONGEST_TEXTS = {"uuid": 36, "inet6": 39, "inet": 43, "cidr": 43, "macaddr": 17, "macaddr8": 23}
 
 
 def plain(array: pa.Array) -> pa.Array:
-    """``array`` in one of the types that kernels know: nothing wrapped around its values, no rare widths."""
+    """``array`` in one of the types that kernels support: unwrapped, and without rare widths."""
     array = unwrapped(array)
     kind = array.type
     if _T.is_decimal(kind) and kind.bit_width < 128:
@@ -60,7 +60,7 @@ _PLAIN_TYPES = {
 
 
 def make(field: pa.Field, name: str, options: XlsxOptions, styles: Styles, findings: Findings) -> tuple[Column, Kernel]:
-    """The column called ``name`` in the file and its kernel."""
+    """The column named ``name`` in the file, and its kernel."""
     field = _plain_field(field)
     kernel = next(kernel for fits, kernel in _KERNELS if fits(field.type))
     if kernel is text and kind_of(field) == b"number":
@@ -97,29 +97,29 @@ def make(field: pa.Field, name: str, options: XlsxOptions, styles: Styles, findi
 
 
 def width(field: pa.Field, name: str, options: XlsxOptions) -> float:
-    """The column's width in characters: what its metadata says, else by the longest value of its type and by the
-    header. A number in a narrower column reads as another one if it is text, and as #### if it is not."""
-    given = (field.metadata or {}).get(FIELD_WIDTH)
-    if given is None:
+    """The column's width in characters: from its metadata, else from the longest value of its type and the header. In a
+    narrower column a number written as setting would look like another number, and any other would show as ####."""
+    setting = (field.metadata or {}).get(FIELD_WIDTH)
+    if setting is None:
         usual = max(_longest(_plain_field(field), options) + 1, min(len(name) + 3, _HEADER_WIDTH_MAX))
         return min(float(usual), WIDTH_MAX)
     try:
-        wanted = float(given)
+        wanted = float(setting)
     except ValueError:
         wanted = -1.0
     if not 0 <= wanted <= WIDTH_MAX:
-        raise Refused(f"Column {name!r}: width cannot be {given.decode()!r}; it takes 0 to 255.", code="bad_option")
+        raise Refused(f"Column {name!r}: width cannot be {setting.decode()!r}; it takes 0 to 255.", code="bad_option")
     return wanted
 
 
 def _longest(field: pa.Field, options: XlsxOptions) -> int:
-    """How many characters the longest value of a type takes as it is shown; of text, what is usual."""
+    """The displayed length of the longest value of a type; for text, a usual length."""
     kind, code = field.type, _number_format(field, options)
     if _T.is_boolean(kind):
         return max(7, len(options.true_value or ""), len(options.false_value or ""))
     if kind_of(field) == b"number" or _T.is_floating(kind):
-        shown = _LONGEST_DOUBLE if kind_of(field) == b"number" else _NUMBER_WIDTH - 1
-        return shown if code == numfmt.GENERAL else max(shown, numfmt.longest(code, _NUMBER_WIDTH - 1))
+        length = _LONGEST_DOUBLE if kind_of(field) == b"number" else _NUMBER_WIDTH - 1
+        return length if code == numfmt.GENERAL else max(length, numfmt.longest(code, _NUMBER_WIDTH - 1))
     if _T.is_integer(kind):
         digits = len(str(2 ** (kind.bit_width - _T.is_signed_integer(kind))))
     elif _T.is_decimal(kind):
@@ -129,9 +129,9 @@ def _longest(field: pa.Field, options: XlsxOptions) -> int:
     else:
         named = (field.metadata or {}).get(FIELD_TYPE, b"").decode().lower()
         return _LONGEST_TEXTS.get(named, _TEXT_WIDTH - 1)
-    shown = digits + 1 if code == numfmt.GENERAL else numfmt.longest(code, digits)
+    length = digits + 1 if code == numfmt.GENERAL else numfmt.longest(code, digits)
     exact = digits + 2 + kind.scale if _T.is_decimal(kind) and kind.scale > 0 else 0  # as text, if it is too long
-    return max(shown, exact, _NUMBER_WIDTH - 1)
+    return max(length, exact, _NUMBER_WIDTH - 1)
 
 
 def _plain_field(field: pa.Field) -> pa.Field:
@@ -139,7 +139,7 @@ def _plain_field(field: pa.Field) -> pa.Field:
 
 
 def _number_format(field: pa.Field, options: XlsxOptions) -> str:
-    """Excel's format of a column: its own, else that of the options for dates, else by its unit."""
+    """Excel's format for a column: its own, else that of the date options, else one for its unit."""
     kind = field.type
     own = (field.metadata or {}).get(FIELD_FORMAT, b"").decode()
     if own and not (_T.is_temporal(kind) and numfmt.is_strftime(own)):
@@ -159,7 +159,7 @@ def _number_format(field: pa.Field, options: XlsxOptions) -> str:
 
 
 def _is_text_wanted(field: pa.Field, options: XlsxOptions) -> bool:
-    """Whether values of another type are to be text: by the column's metadata, or booleans by words of their own."""
+    """Whether non-text values become text: by the column's metadata, or booleans with custom words."""
     words = options.true_value is not None or options.false_value is not None
     return (field.metadata or {}).get(FIELD_AS_TEXT) == b"1" or (_T.is_boolean(field.type) and words)
 
@@ -173,13 +173,13 @@ def _text_style(options: XlsxOptions) -> TextStyle:
 
 
 def _with_null(kernel: Kernel, null_value: str) -> Kernel:
-    """``kernel`` with a text cell of ``null_value`` for each NULL."""
+    """``kernel``, writing a text cell of ``null_value`` for each null."""
     null = escaped(pc.from_strings([null_value]))
 
     def filling(column: Column, array: pa.Array, first_row: int) -> Cells:
-        made = kernel(column, array, first_row)
+        result = kernel(column, array, first_row)
         if not array.null_count:
-            return made
-        return filled(made, pc.is_null(array), inline_text(column.text_style, null, preserve=True))
+            return result
+        return filled(result, pc.is_null(array), inline_text(column.text_style, null, preserve=True))
 
     return filling

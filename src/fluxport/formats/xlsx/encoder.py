@@ -22,22 +22,22 @@ from fluxport.formats.xlsx.rows import Joiner, Rows, column_letters, compact_row
 from fluxport.formats.xlsx.zipstream import MEMBER_BYTES_MAX, ZipStream
 from fluxport.stages import Batches, Chunks
 
-CELLS_PER_SLICE = 61_440  # smaller slices cost time, each call of a kernel; larger ones cost memory
+CELLS_PER_SLICE = 61_440  # smaller slices cost time (kernel calls), larger ones memory
 SLICE_ROWS_MIN, SLICE_ROWS_MAX = 32, 12_288
 SLICE_TEXT_BYTES = 2 << 20
-SHEET_BYTES_MAX = MEMBER_BYTES_MAX - (64 << 20)  # leaves room for what follows the rows
+SHEET_BYTES_MAX = MEMBER_BYTES_MAX - (64 << 20)  # leaves room for the XML after the rows
 JOBS_AHEAD = 1
 NOTES_WIDTH = 100.0
 
-# A call that continues the file and returns its next bytes; jobs run in their order, one at a time.
+# A call that returns the next bytes of the file; jobs run in order, one at a time.
 Job = Callable[[], bytes]
 
 
 class XlsxEncoder:
     """Record batches to one workbook.
 
-    ``threads`` is 2 (deflate in a helper thread) or 1, which gives the same bytes. ``sheet_bytes_max`` is how much XML
-    a sheet may have before the next one is begun.
+    ``threads`` is 2 (deflate in a helper thread) or 1, with the same bytes. ``sheet_bytes_max`` limits the XML of a
+    sheet; beyond it the next sheet begins.
     """
 
     def __init__(
@@ -49,17 +49,17 @@ class XlsxEncoder:
         self._sheet_bytes_max = sheet_bytes_max
 
     def encode(self, schema: pa.Schema, batches: Batches) -> Chunks:
-        """The workbook; batches are pulled in the thread that pulls this, and at most JOBS_AHEAD + 1 slices ahead."""
+        """The workbook; batches are pulled in the caller's thread, at most JOBS_AHEAD + 1 slices ahead."""
         with closing(batches):
             check(self._options, len(schema))
             workbook = _Workbook(schema, self._options, self._findings, self._sheet_bytes_max)
-            first = next(batches, None)  # what fails at once fails before our first byte
+            first = next(batches, None)  # an early failure is raised before our first byte
             jobs = workbook.jobs(resumed(first, batches))
             yield from _in_helper(jobs) if self._threads > 1 else _here(jobs)
 
 
 class _Workbook:
-    """One encoding: the columns and, as it goes on, the sheets written so far."""
+    """The state of one encoding: its columns, and the sheets written so far."""
 
     def __init__(self, schema: pa.Schema, options: XlsxOptions, findings: Findings, sheet_bytes_max: int) -> None:
         self._options = options
@@ -67,7 +67,7 @@ class _Workbook:
         self._sheet_bytes_max = sheet_bytes_max
         self._zip = ZipStream()
         self._styles = parts.Styles()
-        self._bold = self._styles.style(bold=True)  # of notes, which come when the styles have been written
+        self._bold = self._styles.style(bold=True)  # for the notes sheet, which is written after the styles
         self._names = column_names(schema.names, findings, table=options.table)
         self._columns = [
             columns.make(field, name, options, self._styles, findings)
@@ -78,11 +78,11 @@ class _Workbook:
         self._sheet_names = sheet_names(sheet_name(options.sheet_name, findings))
         self._sheets: list[parts.SheetPart] = []
         self._joiner = Joiner()
-        self._done = 0  # records in the file
+        self._done = 0  # records written to the file
         self._rows = self._size = 0  # records, and bytes of their XML, in the open sheet
 
     def jobs(self, batches: Batches) -> Generator[Job, None, None]:
-        """The whole file. Kernels run as this is pulled; what a job does is to join rows and deflate."""
+        """The whole file. Kernels run while this is pulled; a job joins rows and deflates them."""
         for name, content in parts.opening_parts(self._styles).items():
             yield partial(self._zip.file, name, content)
         yield from self._data_sheets(batches)
@@ -93,7 +93,7 @@ class _Workbook:
         yield self._zip.close
 
     def _data_sheets(self, batches: Batches) -> Iterator[Job]:
-        """Sheet after sheet; a slice that passes a sheet's last row is cut there."""
+        """Sheet after sheet; a slice is split at a sheet's last row."""
         rows_max = data_rows_max(self._options)
         yield from self._begin()
         with closing(slices(batches, *self._slice_size())) as cut_batches:
@@ -108,12 +108,12 @@ class _Workbook:
         yield from self._end()
 
     def _records(self, batch: pa.RecordBatch) -> Iterator[Job]:
-        """Records that fit the sheet by their number; if not by their XML, they begin the next one."""
-        made = self._cells(batch)
-        rows = self._sheet_rows(made)
+        """Records whose number fits the sheet; if their XML does not, they start the next sheet."""
+        columns = self._cells(batch)
+        rows = self._sheet_rows(columns)
         if self._rows and self._size + rows.size > self._sheet_bytes_max:
             yield from self._roll()
-            rows = self._sheet_rows(made)
+            rows = self._sheet_rows(columns)
         size = rows.size
         yield partial(self._deflated, rows)
         self._done += batch.num_rows
@@ -128,15 +128,15 @@ class _Workbook:
 
     def _header_row(self) -> bytes:
         """The names as bold text cells, as one row's XML."""
-        # Behind a filter's button, which covers the right end of a cell, a name stays on the left.
+        # A filter button covers the right end of a cell, so the name is then aligned to the left.
         buttons = self._options.table or self._options.autofilter
         placed = [column.right and not buttons for column, _ in self._columns]
         left, right = (self._names_cells(right=right) if right in placed else [] for right in (False, True))
-        made = [(right if on_right else left)[i] for i, on_right in enumerate(placed)]
+        names = [(right if on_right else left)[i] for i, on_right in enumerate(placed)]
         row = self._options.start_row
         if self._options.compact:
-            return f"<row>{''.join(f'<c{cell}' for cell in made)}</row>".encode()
-        cells = (f'<c r="{column_letters(i)}{row}"{cell}' for i, cell in enumerate(made))
+            return f"<row>{''.join(f'<c{cell}' for cell in names)}</row>".encode()
+        cells = (f'<c r="{column_letters(i)}{row}"{cell}' for i, cell in enumerate(names))
         return f'<row r="{row}">{"".join(cells)}</row>'.encode()
 
     def _names_cells(self, *, right: bool) -> list[str]:
@@ -145,7 +145,7 @@ class _Workbook:
         return text_cells(self._names, bold, quoted)
 
     def _notes(self) -> Iterator[Job]:
-        """A last sheet that says what was changed, one sentence per row."""
+        """A last sheet that lists the changes, one sentence per row."""
         sentences = [finding.sentence for finding in self._findings] or ["Nothing was changed."]
         cells = [*text_cells(["What was changed in the data"], self._bold, self._bold), *text_cells(sentences, 0, 0)]
         rows = "".join(f'<row r="{i}"><c r="A{i}"{cell}</row>' for i, cell in enumerate(cells, 1))
@@ -160,20 +160,20 @@ class _Workbook:
             for (column, kernel), array in zip(self._columns, batch.columns, strict=True)
         ]
 
-    def _sheet_rows(self, made: list[Cells]) -> Rows:
-        """The rows of ``made``, to follow those that the sheet has."""
-        if not made:
+    def _sheet_rows(self, columns: list[Cells]) -> Rows:
+        """The rows of ``columns``, numbered after those already in the sheet."""
+        if not columns:
             return Rows(0, [], "")
         if self._options.compact:
-            return compact_rows(made)
-        return referenced_rows(made, self._first_row + self._rows)
+            return compact_rows(columns)
+        return referenced_rows(columns, self._first_row + self._rows)
 
     def _deflated(self, rows: Rows) -> bytes:
         return b"".join(map(self._zip.data, self._joiner.joined(rows)))
 
     @property
     def _first_row(self) -> int:
-        """The sheet's row of its first record."""
+        """The row number of the sheet's first record."""
         return self._options.start_row + int(self._options.header)
 
     def _begin(self) -> Iterator[Job]:
@@ -217,23 +217,23 @@ class _Workbook:
 
 def _here(jobs: Iterable[Job]) -> Chunks:
     for job in jobs:
-        if made := job():
-            yield made
+        if chunk := job():
+            yield chunk
 
 
 def _in_helper(jobs: Generator[Job, None, None]) -> Chunks:
-    """What ``jobs`` make, each called in one helper thread while this one pulls the next; the thread ends with us."""
+    """The results of ``jobs``, run in a helper thread while this one pulls the next; it ends with this generator."""
     working: deque[Future[bytes]] = deque()
     with ThreadPoolExecutor(1, "xlsx-deflate") as helper, closing(jobs):
         try:
             for job in jobs:
                 working.append(helper.submit(job))
                 while working and (len(working) > JOBS_AHEAD or working[0].done()):
-                    if made := working.popleft().result():
-                        yield made
+                    if chunk := working.popleft().result():
+                        yield chunk
             while working:
-                if made := working.popleft().result():
-                    yield made
+                if chunk := working.popleft().result():
+                    yield chunk
         finally:
             for future in working:
                 future.cancel()

@@ -1,4 +1,4 @@
-"""Arrow arrays made without the detours that are felt when a slice has many columns."""
+"""Arrow arrays built without the call overhead that matters when a slice has many columns."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def join(*parts: Any, null: str | None = None) -> pa.Array:
-    """Strings and string arrays joined row by row; a null among them makes the row null, or counts as ``null``."""
+    """Strings and string arrays joined row by row; a null makes the whole row null, or is replaced by ``null``."""
     columns = [pc.literal(part) if isinstance(part, str) else part for part in parts]
     if null is None:
         return pc.binary_join_element_wise(*columns, pc.literal(""))
@@ -22,5 +22,5 @@ def join(*parts: Any, null: str | None = None) -> pa.Array:
 
 
 def strings(offsets: NDArray[np.int32], data: Any) -> pa.Array:
-    """A string array over buffers, which it keeps but does not copy."""
+    """A string array that references these buffers without copying them."""
     return pa.Array.from_buffers(pa.string(), len(offsets) - 1, [None, pa.py_buffer(offsets), pa.py_buffer(data)])

@@ -1,4 +1,4 @@
-"""Names that Excel accepts: of sheets, and of the columns of a table."""
+"""Sheet names and table column names that Excel accepts."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _NOT_IN_SHEET_NAMES = re.compile(r"[\[\]:*?/\\\x00-\x1f\x7f\ud800-\udfff\ufffe\u
 
 
 def sheet_name(wanted: str, findings: Findings) -> str:
-    """``wanted`` as Excel allows it; told if it had to be mended."""
+    """``wanted``, corrected and reported if Excel does not allow it."""
     name = _NOT_IN_SHEET_NAMES.sub("_", wanted)
     name = cut(name, SHEET_NAME_UNITS_MAX).strip().strip("'").strip() or f"{_DEFAULT}1"
-    if name.casefold() == "history":  # Excel keeps this one for itself
+    if name.casefold() == "history":  # reserved by Excel
         name += "_"
     if name != wanted:
         findings.add("sheet_renamed")
@@ -44,7 +44,7 @@ def column_names(names: Sequence[str], findings: Findings, *, table: bool) -> li
     """Names that differ and fit a cell, line ends LF; in a table they differ by more than case and are shorter."""
     limit = HEADER_UNITS_MAX_IN_TABLE if table else CELL_UNITS_MAX
     seen: set[str] = set()
-    made = []
+    unique = []
     for name in unique_names(names, findings):
         short = cut(name.replace("\r\n", "\n"), limit)
         candidates = (_suffixed(short, f"_{number}" if number else "", limit) for number in count())
@@ -52,12 +52,12 @@ def column_names(names: Sequence[str], findings: Findings, *, table: bool) -> li
         if fitting != name:
             findings.add("column_renamed", fitting)
         seen.add(fitting.casefold() if table else fitting)
-        made.append(fitting)
-    return made
+        unique.append(fitting)
+    return unique
 
 
 def cut(text: str, units: int) -> str:
-    """``text`` up to ``units`` UTF-16 units, never half a character."""
+    """``text`` up to ``units`` UTF-16 units, never splitting a character."""
     if 2 * len(text) <= units:
         return text
     return text.encode("utf-16-le", "surrogatepass")[: 2 * units].decode("utf-16-le", "ignore")

@@ -1,4 +1,4 @@
-"""Number formats of Excel: from strftime patterns, and a check of those that a caller gives."""
+"""Number formats of Excel: translated from strftime patterns, and checked where the caller gives one."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _TOKEN = re.compile(r"%(-?[A-Za-z%])|(.)", re.DOTALL)
 _PLAIN = re.compile(r"[:0-9]")  # characters that stand for themselves in a date's format, in every language
 
 
-# How wide a date's part is at most, in the languages that Excel writes months and days in.
+# The maximum width of each part of a date, in the languages in which Excel writes months and days.
 _PARTS = {"yy": 2, "yyyy": 4, "m": 2, "mm": 2, "mmm": 5, "mmmm": 12, "mmmmm": 1, "d": 2, "dd": 2, "ddd": 4, "dddd": 14}
 _PARTS |= {"h": 2, "hh": 2, "s": 2, "ss": 2, "am/pm": 4, "a/p": 2}
 _PART = re.compile(
@@ -35,12 +35,12 @@ _PART = re.compile(
 
 
 def decimals(scale: int) -> str:
-    """The format of a number with ``scale`` digits after the point, zeros too."""
+    """The format of a number with ``scale`` digits after the point, including zeros."""
     return WHOLE if scale <= 0 else "0." + "0" * min(scale, _DECIMALS_MAX)
 
 
 def longest(code: str, digits: int) -> int:
-    """How many characters the longest value of ``code`` takes, with a sign and up to ``digits`` before the point."""
+    """The length of the longest value of ``code``, with a sign and up to ``digits`` before the point."""
     fixed = whole = 0
     grouped = point = False
     for escaped, space, quoted, currency, elapsed, part, char in _PART.findall(code.split(";", maxsplit=1)[0]):
@@ -79,7 +79,7 @@ def from_strftime(pattern: str, option: str) -> str:
 
 
 def check(code: str, what: str) -> str:
-    """``code`` itself if Excel will open a file that has it, as far as its brackets and quotes tell; else Refused."""
+    """``code`` itself if its brackets and quotes are such that Excel opens the file; else Refused."""
     bare = re.sub(r'\\.|_.|\*.|"[^"]*"', "", code)
     balanced = '"' not in bare and re.fullmatch(r"[^\[\]]*(\[[^\[\]]+\][^\[\]]*)*", bare) is not None
     if not code or len(code) > FORMAT_CHARS_MAX or not code.isprintable() or not balanced or bare.count(";") > 3:
@@ -94,7 +94,7 @@ def _literal(char: str) -> str:
 
 
 def _check_minutes(codes: list[str], option: str) -> None:
-    """Excel takes ``mm`` for minutes exactly after hours or before seconds, and for the month elsewhere."""
+    """Excel reads ``mm`` as minutes right after hours or right before seconds, and as the month elsewhere."""
     around = ["", *(code.lstrip("-") for code in codes), ""]
     for (before, code), (_, after) in pairwise(pairwise(around)):
         as_minutes = before in ("H", "I") or after == "S"

@@ -1,4 +1,4 @@
-"""Options of XLSX, the limits of a sheet, and what is checked before the first row."""
+"""Options of XLSX, the limits of a sheet, and the checks before the first row."""
 
 from __future__ import annotations
 
@@ -18,44 +18,44 @@ WIDTH_MAX = 255.0
 
 @dataclass(frozen=True, kw_only=True)
 class XlsxOptions(CommonOptions):
-    """``start_row`` is the row, from 1, of the header or without one of the first record; rows above are empty."""
+    """``start_row`` is the row, from 1, of the header or, without a header, of the first record."""
 
-    sheet_name: str = option("Sheet1", "mended and told if Excel would not take it")
+    sheet_name: str = option("Sheet1", "corrected and reported if Excel does not allow it")
     start_row: int = option(1, "the row, from 1, of the header; rows above are empty")
-    freeze_header: bool = option(True, "the header stays in sight")
+    freeze_header: bool = option(True, "the header stays visible while scrolling")
     autofilter: bool = option(False, "filter buttons on the header")
-    table: bool = option(False, "the rows are an Excel table")
+    table: bool = option(False, "format the rows as an Excel table")
     on_row_limit: Literal["new_sheet", "new_file", "fail"] = option(
         "new_sheet", "beyond 1,048,576 rows: further sheets, further files, or fail"
     )
     on_long_text: Literal["truncate", "fail"] = option(
-        "truncate", "cells beyond 32,767 characters: cut and tell, or fail"
+        "truncate", "cells beyond 32,767 characters: cut and report, or fail"
     )
     notes_sheet: Literal["auto", "always", "never"] = option(
-        "auto", "a last sheet that says what was changed: if anything was, always, or never"
+        "auto", "a last sheet that lists the changes to the data: if there are any, always, or never"
     )
     compact: bool = option(
-        False, 'leave out the cells\' references (`r="A1"`): smaller and faster, but some readers want them'
+        False, 'leave out the cells\' references (`r="A1"`): smaller and faster, but some readers require them'
     )
 
     @property
     def file_rows_max(self) -> int | None:
         if self.on_row_limit != "new_file":
             return self.max_rows_per_file
-        sheet = max(1, data_rows_max(self))  # where none fits, the encoder refuses
+        sheet = max(1, data_rows_max(self))  # if no row fits, the encoder refuses
         return sheet if self.max_rows_per_file is None else min(sheet, self.max_rows_per_file)
 
 
 def data_rows_max(options: XlsxOptions) -> int:
-    """How many records one sheet holds; with ``on_row_limit: new_file`` the caller splits the rows by this."""
+    """The record limit of a sheet; with ``on_row_limit: new_file`` the caller splits the rows at it."""
     return ROWS_MAX - (options.start_row - 1) - int(options.header)
 
 
 def check(options: XlsxOptions, columns: int) -> None:
-    """Refused if no sheet can be made with these options or so many columns."""
+    """Refused if no sheet is possible with these options or this many columns."""
     if columns > COLUMNS_MAX:
         raise Refused(
-            f"{columns:,} columns do not fit a spreadsheet, which has {COLUMNS_MAX:,}; choose some by 'columns', "
+            f"{columns:,} columns do not fit a spreadsheet, which has {COLUMNS_MAX:,}; select some with 'columns', "
             "or another format.",
             code="too_many_columns",
         )

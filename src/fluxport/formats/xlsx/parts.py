@@ -1,6 +1,6 @@
-"""The small parts of a workbook as XML, elements in the order that the schema (ECMA-376) wants.
+"""The small parts of a workbook as XML, with elements in the order of the schema (ECMA-376).
 
-Their content depends on nothing but what is given: no date, no host, no version of a library.
+Their content depends only on the arguments: no date, no host, no library version.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _FIRST_CUSTOM_FORMAT = 164
 
 @dataclass
 class Styles:
-    """The cell styles of a workbook, each made once; ``style`` gives the index that cells carry."""
+    """The cell styles of a workbook without duplicates; ``style`` returns the index that cells refer to."""
 
     _formats: dict[str, int] = field(default_factory=dict)
     _styles: dict[tuple[str, bool, bool, bool], int] = field(default_factory=dict)
@@ -31,8 +31,8 @@ class Styles:
         self.style()
 
     def style(self, code: str = GENERAL, *, bold: bool = False, right: bool = False, quoted: bool = False) -> int:
-        """``code`` is a number format, ``quoted`` keeps text from being a formula. ``right`` aligns to the right; what
-        is not ``bold`` then is a number written as text, which shrinks where it would be cut and read as another."""
+        """``code`` is a number format; ``quoted`` prevents text from becoming a formula. ``right`` aligns to the right;
+        if not ``bold``, it is a number written as text, which shrinks to fit: cut off, it would look like another."""
         if code != GENERAL:
             self._formats.setdefault(code, _FIRST_CUSTOM_FORMAT + len(self._formats))
         return self._styles.setdefault((code, bold, right, quoted), len(self._styles))
@@ -69,7 +69,7 @@ class Styles:
 
 @dataclass
 class SheetPart:
-    """A sheet that is written: what the workbook says of it. ``filtered`` and ``table`` are cell ranges."""
+    """A finished sheet as the workbook describes it. ``filtered`` and ``table`` are cell ranges."""
 
     number: int
     name: str
@@ -82,7 +82,7 @@ class SheetPart:
 
 
 def sheet_start(widths: Sequence[float], frozen_rows: int, *, selected: bool) -> bytes:
-    """A sheet up to its rows; the first ``frozen_rows`` stay in view."""
+    """The XML before the rows; the first ``frozen_rows`` stay visible."""
     pane = (
         f'<pane ySplit="{frozen_rows}" topLeftCell="A{frozen_rows + 1}" activePane="bottomLeft" state="frozen"/>'
         '<selection pane="bottomLeft"/>'
@@ -101,7 +101,7 @@ def sheet_start(widths: Sequence[float], frozen_rows: int, *, selected: bool) ->
 
 
 def sheet_end(sheet: SheetPart, cells: str | None) -> bytes:
-    """A sheet after its rows. Text in ``cells`` that looks like a number is meant so: no green corners."""
+    """The XML after the rows. Numbers stored as text in ``cells`` are intended, so Excel shows no warnings."""
     end = "</sheetData>"
     if sheet.filtered:
         end += f'<autoFilter ref="{sheet.filtered}"/>'
@@ -127,7 +127,7 @@ def table(sheet: SheetPart, columns: Sequence[str]) -> bytes:
 
 
 def opening_parts(styles: Styles) -> dict[str, bytes]:
-    """Parts that come before the sheets, in this order: by the first names `file` knows an Excel workbook."""
+    """Parts before the sheets, in this order: `file` recognizes an Excel workbook by the first names."""
     relations = [
         (f"{_RELATIONS}/officeDocument", "xl/workbook.xml"),
         (f"{_PACKAGE}/relationships/metadata/core-properties", "docProps/core.xml"),
@@ -148,7 +148,7 @@ def opening_parts(styles: Styles) -> dict[str, bytes]:
 
 
 def closing_parts(sheets: Sequence[SheetPart]) -> dict[str, bytes]:
-    """Parts that can only be written when all sheets are known."""
+    """Parts that depend on all sheets."""
     relations = [(f"{_RELATIONS}/worksheet", f"worksheets/sheet{sheet.number}.xml") for sheet in sheets]
     return {
         "xl/workbook.xml": _workbook(sheets),

@@ -1,12 +1,18 @@
-"""Columns of cells joined to rows of sheet XML.
+"""Columns of cells joined into rows of sheet XML.
 
-A row is a sequence of constant text, the row's number (in every reference: ``<c r="B123">``) and values. Whatever is
-equally long in all rows of the slice - constants, row numbers of equally many digits, and values such as dates, codes
-and most ids - needs no join: it is a field of a matrix of bytes with one line per row, and a whole field is written by
-one assignment. Only values of varying length stand between such pieces in the join, which is what takes the time.
+A row is a sequence of constant text, the row's number (in every reference: ``<c r="B123">``) and values. Everything
+with the same width in all rows of the slice (constants, row numbers with the same number of digits, and values such as
+dates, codes and most ids) needs no join: it is a field of a byte matrix with one line per row, and one assignment
+writes the whole field. Only values of varying width go through the join, which is the expensive step:
 
-The cells of a slice are made by one thread; pieces are written, joined and deflated by another, so few rows at a time
-that they stay in its processor's cache. Matrices are kept, so that their constants are written once.
+            piece: a byte matrix, one line per row          piece
+            |                                      | value  |
+    row 0   <row r="|1234|"><c r="A|1234|" s="1"><v>| 45.5  |</v></c><c r="B|1234|" t="inlineStr"><is><t>| ...
+    row 1   <row r="|1235|"><c r="A|1235|" s="1"><v>| 7     |</v></c><c r="B|1235|" t="inlineStr"><is><t>| ...
+            const    field const    field const       join   const           field const
+
+One thread builds the cells of a slice; another writes the pieces, joins and deflates them, so few rows at a time that
+they stay in its processor's cache. Matrices are reused, so their constants are written once.
 """
 
 from __future__ import annotations
@@ -32,7 +38,7 @@ if TYPE_CHECKING:
     Item: TypeAlias = str | NDArray[np.void] | pa.Array
 
 
-ROWS_JOINED = 2048  # at most; a slice of many columns has fewer
+ROWS_JOINED = 2048  # maximum; a slice with many columns has fewer rows
 
 
 def column_letters(index: int) -> str:
@@ -46,7 +52,7 @@ def column_letters(index: int) -> str:
 
 
 class Lines(NamedTuple):
-    """A piece of each row: constants and fields; with ``present``, of those rows alone where that is true."""
+    """A piece of each row: constants and fields; with ``present``, only in the rows where that is true."""
 
     items: list[Item]
     present: NDArray[np.bool_] | None = None
@@ -59,7 +65,7 @@ class Lines(NamedTuple):
 
 
 class Rows(NamedTuple):
-    """The XML of ``length`` rows, not joined yet: what stands side by side, and ``null`` where that is null."""
+    """The XML of ``length`` rows before the join: the parts of each row, with ``null`` in place of a null."""
 
     length: int
     parts: list[str | pa.Array | Lines]
@@ -84,7 +90,7 @@ class Rows(NamedTuple):
 
 
 class Joiner:
-    """Joins rows, by one thread at a time; what it gives is valid until it is asked for more."""
+    """Joins rows, in one thread at a time; each result is valid until the next one is requested."""
 
     def __init__(self) -> None:
         self._pieces: dict[tuple[str | int, ...], _Piece] = {}
@@ -112,12 +118,12 @@ class Joiner:
 
 
 def _layout(items: Sequence[Item]) -> tuple[str | int, ...]:
-    """What a piece looks like; its constants hold the column's letters, so no two of a row are the same."""
+    """The layout of a piece; its constants include the column's letters, so it is unique within a row."""
     return tuple(item if isinstance(item, str) else item.dtype.itemsize for item in items)
 
 
 def compact_rows(columns: Sequence[Cells]) -> Rows:
-    """Rows without references; the place of a cell says which it is, so a missing one is an empty element."""
+    """Rows without references; a cell's position identifies it, so an absent one is an empty element."""
     parts: list[Any] = []
     before = "<row>"
     for head, values, close in columns:
@@ -131,11 +137,11 @@ def compact_rows(columns: Sequence[Cells]) -> Rows:
 
 
 def referenced_rows(columns: Sequence[Cells], first_row: int) -> Rows:
-    """Rows ``first_row`` and on, ``r="A1"`` on every cell; ``columns`` are at least one, equally long, not empty."""
+    """Rows from ``first_row``, ``r="A1"`` on every cell; at least one column, all of the same length, not empty."""
     count = len(columns[0].values)
     letters = _letters(len(columns))
     number = _row_numbers(first_row, count)
-    if isinstance(number, pa.Array):  # at most once per digit of a sheet's row numbers
+    if isinstance(number, pa.Array):  # at most once per number of digits
         return Rows(count, _plain_row(letters, columns, number), "")
     row: list[Item | Lines] = ['<row r="', number, '">']
     for letter, cells in zip(letters, columns, strict=True):
@@ -149,7 +155,7 @@ def _letters(columns: int) -> list[str]:
 
 
 def _cell(opening: list[Item], cells: Cells) -> list[Item | Lines]:
-    """The items of a column's cells, which are empty where the value is null."""
+    """The items of a column's cells; a cell is empty where its value is null."""
     field = _fixed_width(cells.values)
     inside: list[Item] = [cells.values if field is None else field, cells.close]
     if not cells.values.null_count:
@@ -164,7 +170,7 @@ def _cell(opening: list[Item], cells: Cells) -> list[Item | Lines]:
 
 
 def _parts(row: Sequence[Item | Lines]) -> list[str | pa.Array | Lines]:
-    """``row`` with neighbours that need no join between them as one."""
+    """``row`` with adjacent items that need no join merged into one piece."""
     parts: list[str | pa.Array | Lines] = []
     held: list[Item] = []
     for item in row:
@@ -185,7 +191,12 @@ def _piece_of(items: list[Item]) -> str | Lines:
 
 
 class _Piece:
-    """A matrix of bytes with ``count`` lines, each the constants (str) and fields (their widths) of ``layout``."""
+    """A byte matrix with ``count`` lines, each with the constants (str) and fields (their widths) of ``layout``::
+
+    layout   ('<c r="B', 4, '" s="1"><v>')
+    line     <c r="B????" s="1"><v>         written once; ???? is a view of the field in all lines
+    offsets  0, 22, 44, ...                 so the lines are Arrow strings without a copy
+    """
 
     def __init__(self, layout: Sequence[str | int], count: int) -> None:
         line = b"".join(item.encode() if isinstance(item, str) else bytes(item) for item in layout)
@@ -211,7 +222,7 @@ class _Piece:
         return strings(self._offsets[: count + 1], self._lines)
 
     def some(self, present: NDArray[np.bool_]) -> pa.Array:
-        """The lines that are ``present``, and empty strings for the others."""
+        """The lines that are ``present``; the others are empty strings."""
         ends = np.zeros(len(present) + 1, np.int32)
         np.cumsum(present, out=ends[1:])
         return strings(ends * self._lines.itemsize, self._lines[: len(present)][present])
@@ -222,7 +233,7 @@ def _field(offset: int, width: int, line: int) -> np.dtype[Any]:
 
 
 def _plain_row(letters: Sequence[str], columns: Sequence[Cells], number: pa.Array) -> list[Any]:
-    """The parts of rows whose numbers have not all equally many digits."""
+    """The parts of rows whose numbers differ in their digits."""
     parts: list[Any] = ['<row r="', number, '">']
     for name, (head, values, close) in zip(letters, columns, strict=True):
         cell = [f'<c r="{name}', number, f'"{head}', values, close]
@@ -231,7 +242,7 @@ def _plain_row(letters: Sequence[str], columns: Sequence[Cells], number: pa.Arra
 
 
 def _row_numbers(first: int, count: int) -> NDArray[np.void] | pa.Array:
-    """The texts of ``count`` ascending numbers: a field if they are equally long, else strings."""
+    """The texts of ``count`` ascending numbers: a field if they have the same width, else strings."""
     numbers = np.arange(first, first + count, dtype=np.int32)
     width = common_width(numbers)
     if width is None:
@@ -240,7 +251,7 @@ def _row_numbers(first: int, count: int) -> NDArray[np.void] | pa.Array:
 
 
 def _fixed_width(values: pa.Array) -> NDArray[np.void] | None:
-    """Strings as a field if they are all equally long, whatever lies under a null included."""
+    """Strings as a field if they all have the same width, including the bytes under nulls; else None."""
     offsets, data = string_window(values)
     width = int(offsets[1] - offsets[0])
     if not width or offsets[-1] - offsets[0] != width * len(values) or not (np.diff(offsets) == width).all():

@@ -1,8 +1,13 @@
-"""A ZIP file written strictly forward, as Excel wants it.
+"""A ZIP file written strictly forward, in the form that Excel accepts.
 
-Excel repairs files whose local header has a ZIP64 extra together with a data descriptor, and cannot read members of
-more than 4 GB otherwise. So a member must stay below MEMBER_BYTES_MAX, its local header is of version 2.0 and its data
-descriptor has 16 bytes; ZIP64 is used in the central directory alone, where a file of more than 4 GB needs it.
+Excel reports a file as damaged if a local header has a ZIP64 extra together with a data descriptor, and cannot read
+members of more than 4 GB without one. Members therefore stay below MEMBER_BYTES_MAX, with a local header of version 2.0
+and a data descriptor of 16 bytes; only the central directory uses ZIP64, where a file of more than 4 GB requires it:
+
+    small member    local header (CRC, sizes) | deflated
+    streamed member local header (zeros)      | deflated ... | descriptor: PK 07 08, CRC, packed, size
+    ...
+    end             central directory entries (ZIP64 extra: offset) | [ZIP64 end + locator] | end record
 """
 
 from __future__ import annotations
@@ -15,14 +20,14 @@ from typing import Any, NamedTuple
 fast_zlib: ModuleType
 try:
     from isal import isal_zlib as fast_zlib
-except ImportError:  # no build of isal for this machine: the same format, several times slower
+except ImportError:  # no isal build for this platform: the same format, several times slower
     import zlib as fast_zlib
 
 MEMBER_BYTES_MAX = 0xFFFFFFFE
 _BIG = 0xFFFFFFFF  # "look in the ZIP64 extra"
 _LEVEL = 1  # with isal as small as zlib's 1, at several times its speed
 _MEMORY = 9
-_DATE = 0x0021  # 1980-01-01, the first that ZIP knows: the time of day must not change the bytes
+_DATE = 0x0021  # 1980-01-01, the earliest date in ZIP; the clock must not change the bytes
 _VERSION, _VERSION_64 = 20, 45
 _DESCRIPTOR_FOLLOWS, _UTF8, _DEFLATED = 0x08, 0x800, 8
 
@@ -37,9 +42,9 @@ class _Member(NamedTuple):
 
 
 class ZipStream:
-    """Each method returns the next bytes of the file, in order; one member is open at a time.
+    """Each method returns the next bytes of the file, in order; only one member is open at a time.
 
-    ``offset`` is where the file starts in what it is part of; it is 0 except to look at large offsets.
+    ``offset`` is the position of the file in a larger one; other values than 0 serve to test large offsets.
     """
 
     def __init__(self, offset: int = 0) -> None:
@@ -50,7 +55,7 @@ class ZipStream:
         self._start = self._crc = self._size = self._packed = 0
 
     def file(self, name: str, content: bytes) -> bytes:
-        """A whole small member, its sizes in the local header."""
+        """A complete small member, with its sizes in the local header."""
         deflate = zlib.compressobj(6, zlib.DEFLATED, -15)
         packed = deflate.compress(content) + deflate.flush()
         member = _Member(name.encode(), _UTF8, zlib.crc32(content), len(packed), len(content), self._offset)
@@ -64,7 +69,7 @@ class ZipStream:
         return self._out(_local(_Member(self._name, _UTF8 | _DESCRIPTOR_FOLLOWS, 0, 0, 0, 0)))
 
     def data(self, content: bytes | memoryview) -> bytes:
-        """What deflate gives for more of the open member; it may hold bytes back and return none."""
+        """The compressed bytes for more content of the open member; empty while deflate buffers them."""
         self._crc = fast_zlib.crc32(content, self._crc)
         self._size += len(content)
         return self._packed_out(self._deflate.compress(content))
@@ -103,7 +108,7 @@ def _local(member: _Member) -> bytes:
 
 
 def _central(member: _Member) -> bytes:
-    """Sizes always fit; only the offset can need ZIP64."""
+    """Sizes always fit 32 bits; only the offset can require ZIP64."""
     far = member.offset >= _BIG
     extra = struct.pack("<HHQ", 1, 8, member.offset) if far else b""
     version = _VERSION_64 if far else _VERSION
@@ -124,5 +129,5 @@ def _end(start: int, size: int, count: int) -> bytes:
         end_64 = struct.pack(
             "<4sQHHLLQQQQ", b"PK\x06\x06", 44, _VERSION_64, _VERSION_64, 0, 0, count, count, size, start
         ) + struct.pack("<4sLQL", b"PK\x06\x07", 0, start + size, 1)
-    shown = min(count, 0xFFFF)
-    return end_64 + struct.pack("<4sHHHHLLH", b"PK\x05\x06", 0, 0, shown, shown, size, min(start, _BIG), 0)
+    count_16 = min(count, 0xFFFF)
+    return end_64 + struct.pack("<4sHHHHLLH", b"PK\x05\x06", 0, 0, count_16, count_16, size, min(start, _BIG), 0)
