@@ -326,7 +326,7 @@ def test_check_says_what_is_wrong_with_a_store(ceph: Ceph, tmp_path: Path) -> No
     wrong = s3_environ(ceph) | {"AWS_SECRET_ACCESS_KEY": "not-the-secret"}
     done = fluxport("check", cwd=tmp_path, environ=wrong)
     assert done.returncode == 1
-    assert b"FAIL  store local: The store 127.0.0.1 does not let these credentials do that" in done.stdout
+    assert b"FAIL  store local: The store 127.0.0.1 denied access with these credentials" in done.stdout
     assert b"not-the-secret" not in done.stdout + done.stderr
 
 

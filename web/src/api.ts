@@ -22,7 +22,7 @@ export interface components {
         ArrowOptions: {
             /** @description pick, order and rename: names, or objects */
             columns?: string | (string | components["schemas"]["ColumnChoice"])[];
-            /** @description end after so many rows; reported as `limit_reached` and `truncated` */
+            /** @description maximum number of rows; reaching it is reported as `limit_reached` and `truncated` */
             limit?: number | null;
             /** @description IANA name of the zone in which timestamps with a zone (MySQL `TIMESTAMP`) are shown */
             timezone?: string | null;
@@ -53,9 +53,9 @@ export interface components {
             profile?: string | null;
             /** @description a BCP 47 tag such as `de-DE`: decimal sign, delimiter and order of dates as CLDR has them */
             locale?: string | null;
-            /** @description `fluxport export` to a file or a folder: so many rows in each of several files */
+            /** @description `fluxport export` to a file or a folder: at most this many rows in each of several files */
             max_rows_per_file?: number | null;
-            /** @description the same by size as stored: no file is larger; each batch is encoded once more to measure it */
+            /** @description the same, by stored size: no file is larger; each batch is encoded once more to measure it */
             max_bytes_per_file?: number | null;
             /**
              * @description compression inside the file
@@ -180,7 +180,7 @@ export interface components {
         CsvOptions: {
             /** @description pick, order and rename: names, or objects */
             columns?: string | (string | components["schemas"]["ColumnChoice"])[];
-            /** @description end after so many rows; reported as `limit_reached` and `truncated` */
+            /** @description maximum number of rows; reaching it is reported as `limit_reached` and `truncated` */
             limit?: number | null;
             /** @description IANA name of the zone in which timestamps with a zone (MySQL `TIMESTAMP`) are shown */
             timezone?: string | null;
@@ -211,24 +211,24 @@ export interface components {
             profile?: string | null;
             /** @description a BCP 47 tag such as `de-DE`: decimal sign, delimiter and order of dates as CLDR has them */
             locale?: string | null;
-            /** @description `fluxport export` to a file or a folder: so many rows in each of several files */
+            /** @description `fluxport export` to a file or a folder: at most this many rows in each of several files */
             max_rows_per_file?: number | null;
-            /** @description the same by size as stored: no file is larger; each batch is encoded once more to measure it */
+            /** @description the same, by stored size: no file is larger; each batch is encoded once more to measure it */
             max_bytes_per_file?: number | null;
             /**
-             * @description which cells stand in quotes
+             * @description which cells are quoted
              * @default minimal
              * @enum {string}
              */
             quoting?: "minimal" | "all" | "nonnumeric";
             /**
-             * @description what ends a line
+             * @description the line terminator
              * @default lf
              * @enum {string}
              */
             line_ending?: "lf" | "crlf";
             /**
-             * @description a byte order mark at the start, by which Excel knows UTF-8
+             * @description a byte order mark at the start, by which Excel recognizes UTF-8
              * @default false
              */
             bom?: boolean;
@@ -238,7 +238,7 @@ export interface components {
              */
             encoding?: string;
             /**
-             * @description what to do with a character that the encoding lacks: fail, or write `?` and tell
+             * @description for a character that the encoding lacks: fail, or write `?` and report it
              * @default strict
              * @enum {string}
              */
@@ -251,7 +251,7 @@ export interface components {
             /** @description one character between groups of three digits; none unless set */
             grouping_separator?: string | null;
             /**
-             * @description a first line `sep=,` that tells Excel the delimiter (other readers take it for data)
+             * @description a first line `sep=,` that sets the delimiter in Excel (other readers read it as data)
              * @default false
              */
             sep_line?: boolean;
@@ -891,7 +891,7 @@ export interface components {
         JsonOptions: {
             /** @description pick, order and rename: names, or objects */
             columns?: string | (string | components["schemas"]["ColumnChoice"])[];
-            /** @description end after so many rows; reported as `limit_reached` and `truncated` */
+            /** @description maximum number of rows; reaching it is reported as `limit_reached` and `truncated` */
             limit?: number | null;
             /** @description IANA name of the zone in which timestamps with a zone (MySQL `TIMESTAMP`) are shown */
             timezone?: string | null;
@@ -922,12 +922,12 @@ export interface components {
             profile?: string | null;
             /** @description a BCP 47 tag such as `de-DE`: decimal sign, delimiter and order of dates as CLDR has them */
             locale?: string | null;
-            /** @description `fluxport export` to a file or a folder: so many rows in each of several files */
+            /** @description `fluxport export` to a file or a folder: at most this many rows in each of several files */
             max_rows_per_file?: number | null;
-            /** @description the same by size as stored: no file is larger; each batch is encoded once more to measure it */
+            /** @description the same, by stored size: no file is larger; each batch is encoded once more to measure it */
             max_bytes_per_file?: number | null;
             /**
-             * @description 64-bit integers as strings, for readers that turn numbers into doubles
+             * @description 64-bit integers as strings, for readers that parse numbers as doubles
              * @default false
              */
             int64_as_string?: boolean;
@@ -1016,7 +1016,7 @@ export interface components {
         OrcOptions: {
             /** @description pick, order and rename: names, or objects */
             columns?: string | (string | components["schemas"]["ColumnChoice"])[];
-            /** @description end after so many rows; reported as `limit_reached` and `truncated` */
+            /** @description maximum number of rows; reaching it is reported as `limit_reached` and `truncated` */
             limit?: number | null;
             /** @description IANA name of the zone in which timestamps with a zone (MySQL `TIMESTAMP`) are shown */
             timezone?: string | null;
@@ -1047,9 +1047,9 @@ export interface components {
             profile?: string | null;
             /** @description a BCP 47 tag such as `de-DE`: decimal sign, delimiter and order of dates as CLDR has them */
             locale?: string | null;
-            /** @description `fluxport export` to a file or a folder: so many rows in each of several files */
+            /** @description `fluxport export` to a file or a folder: at most this many rows in each of several files */
             max_rows_per_file?: number | null;
-            /** @description the same by size as stored: no file is larger; each batch is encoded once more to measure it */
+            /** @description the same, by stored size: no file is larger; each batch is encoded once more to measure it */
             max_bytes_per_file?: number | null;
             /**
              * @description compression inside the file
@@ -1058,7 +1058,7 @@ export interface components {
              */
             codec?: "zstd" | "snappy" | "zlib" | "none";
             /**
-             * @description about how large a stripe becomes before it is compressed
+             * @description approximate size of a stripe before compression
              * @default 2097152
              */
             stripe_bytes?: number;
@@ -1067,7 +1067,7 @@ export interface components {
         ParquetOptions: {
             /** @description pick, order and rename: names, or objects */
             columns?: string | (string | components["schemas"]["ColumnChoice"])[];
-            /** @description end after so many rows; reported as `limit_reached` and `truncated` */
+            /** @description maximum number of rows; reaching it is reported as `limit_reached` and `truncated` */
             limit?: number | null;
             /** @description IANA name of the zone in which timestamps with a zone (MySQL `TIMESTAMP`) are shown */
             timezone?: string | null;
@@ -1098,9 +1098,9 @@ export interface components {
             profile?: string | null;
             /** @description a BCP 47 tag such as `de-DE`: decimal sign, delimiter and order of dates as CLDR has them */
             locale?: string | null;
-            /** @description `fluxport export` to a file or a folder: so many rows in each of several files */
+            /** @description `fluxport export` to a file or a folder: at most this many rows in each of several files */
             max_rows_per_file?: number | null;
-            /** @description the same by size as stored: no file is larger; each batch is encoded once more to measure it */
+            /** @description the same, by stored size: no file is larger; each batch is encoded once more to measure it */
             max_bytes_per_file?: number | null;
             /**
              * @description compression inside the file
@@ -1109,7 +1109,7 @@ export interface components {
              */
             codec?: "zstd" | "snappy" | "none";
             /**
-             * @description rows of a group at most; large rows end it earlier
+             * @description maximum rows of a group; large rows end it earlier
              * @default 65536
              */
             row_group_size?: number;
@@ -1526,7 +1526,7 @@ export interface components {
         TsvOptions: {
             /** @description pick, order and rename: names, or objects */
             columns?: string | (string | components["schemas"]["ColumnChoice"])[];
-            /** @description end after so many rows; reported as `limit_reached` and `truncated` */
+            /** @description maximum number of rows; reaching it is reported as `limit_reached` and `truncated` */
             limit?: number | null;
             /** @description IANA name of the zone in which timestamps with a zone (MySQL `TIMESTAMP`) are shown */
             timezone?: string | null;
@@ -1557,24 +1557,24 @@ export interface components {
             profile?: string | null;
             /** @description a BCP 47 tag such as `de-DE`: decimal sign, delimiter and order of dates as CLDR has them */
             locale?: string | null;
-            /** @description `fluxport export` to a file or a folder: so many rows in each of several files */
+            /** @description `fluxport export` to a file or a folder: at most this many rows in each of several files */
             max_rows_per_file?: number | null;
-            /** @description the same by size as stored: no file is larger; each batch is encoded once more to measure it */
+            /** @description the same, by stored size: no file is larger; each batch is encoded once more to measure it */
             max_bytes_per_file?: number | null;
             /**
-             * @description which cells stand in quotes
+             * @description which cells are quoted
              * @default minimal
              * @enum {string}
              */
             quoting?: "minimal" | "all" | "nonnumeric";
             /**
-             * @description what ends a line
+             * @description the line terminator
              * @default lf
              * @enum {string}
              */
             line_ending?: "lf" | "crlf";
             /**
-             * @description a byte order mark at the start, by which Excel knows UTF-8
+             * @description a byte order mark at the start, by which Excel recognizes UTF-8
              * @default false
              */
             bom?: boolean;
@@ -1584,7 +1584,7 @@ export interface components {
              */
             encoding?: string;
             /**
-             * @description what to do with a character that the encoding lacks: fail, or write `?` and tell
+             * @description for a character that the encoding lacks: fail, or write `?` and report it
              * @default strict
              * @enum {string}
              */
@@ -1597,7 +1597,7 @@ export interface components {
             /** @description one character between groups of three digits; none unless set */
             grouping_separator?: string | null;
             /**
-             * @description a first line `sep=,` that tells Excel the delimiter (other readers take it for data)
+             * @description a first line `sep=,` that sets the delimiter in Excel (other readers read it as data)
              * @default false
              */
             sep_line?: boolean;
@@ -1634,7 +1634,7 @@ export interface components {
         XlsxOptions: {
             /** @description pick, order and rename: names, or objects */
             columns?: string | (string | components["schemas"]["ColumnChoice"])[];
-            /** @description end after so many rows; reported as `limit_reached` and `truncated` */
+            /** @description maximum number of rows; reaching it is reported as `limit_reached` and `truncated` */
             limit?: number | null;
             /** @description IANA name of the zone in which timestamps with a zone (MySQL `TIMESTAMP`) are shown */
             timezone?: string | null;
@@ -1665,12 +1665,12 @@ export interface components {
             profile?: string | null;
             /** @description a BCP 47 tag such as `de-DE`: decimal sign, delimiter and order of dates as CLDR has them */
             locale?: string | null;
-            /** @description `fluxport export` to a file or a folder: so many rows in each of several files */
+            /** @description `fluxport export` to a file or a folder: at most this many rows in each of several files */
             max_rows_per_file?: number | null;
-            /** @description the same by size as stored: no file is larger; each batch is encoded once more to measure it */
+            /** @description the same, by stored size: no file is larger; each batch is encoded once more to measure it */
             max_bytes_per_file?: number | null;
             /**
-             * @description mended and told if Excel would not take it
+             * @description corrected and reported if Excel does not allow it
              * @default Sheet1
              */
             sheet_name?: string;
@@ -1680,7 +1680,7 @@ export interface components {
              */
             start_row?: number;
             /**
-             * @description the header stays in sight
+             * @description the header stays visible while scrolling
              * @default true
              */
             freeze_header?: boolean;
@@ -1690,7 +1690,7 @@ export interface components {
              */
             autofilter?: boolean;
             /**
-             * @description the rows are an Excel table
+             * @description format the rows as an Excel table
              * @default false
              */
             table?: boolean;
@@ -1701,19 +1701,19 @@ export interface components {
              */
             on_row_limit?: "new_sheet" | "new_file" | "fail";
             /**
-             * @description cells beyond 32,767 characters: cut and tell, or fail
+             * @description cells beyond 32,767 characters: cut and report, or fail
              * @default truncate
              * @enum {string}
              */
             on_long_text?: "truncate" | "fail";
             /**
-             * @description a last sheet that says what was changed: if anything was, always, or never
+             * @description a last sheet that lists the changes to the data: if there are any, always, or never
              * @default auto
              * @enum {string}
              */
             notes_sheet?: "auto" | "always" | "never";
             /**
-             * @description leave out the cells' references (`r="A1"`): smaller and faster, but some readers want them
+             * @description leave out the cells' references (`r="A1"`): smaller and faster, but some readers require them
              * @default false
              */
             compact?: boolean;

@@ -1,4 +1,4 @@
-"""The sinks: a table of types, each loaded when used."""
+"""The sinks: a table of types, each loaded on first use."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ if TYPE_CHECKING:
 
 
 class SinkEntry(NamedTuple):
-    """What is known of a type of sink before it is loaded.
+    """Everything the program knows about a type of sink before loading it.
 
-    ``module`` begins with a dot if it is below this package. ``sink`` is the name there of a class or function that is
-    called as ``sink(options, overwrite=...)`` and reaches nothing yet; ``options`` is its settings dataclass, which
+    ``module`` begins with a dot if it is below this package. ``sink`` names a class or function in it, called as
+    ``sink(options, overwrite=...)``, which must not connect yet; ``options`` names its settings dataclass, which
     extends ``SinkOptions`` (with ``schemes``: ``ObjectOptions``).
     """
 
     module: str
     sink: str
     options: str
-    label: str  # for people
-    schemes: tuple[str, ...] = ()  # of URLs that name a bucket and a key: s3://bucket/key
-    extra: str | None = None  # of the package, where the sink needs it, or some of its credentials do
+    label: str  # display name
+    schemes: tuple[str, ...] = ()  # of URLs with a bucket and a key: s3://bucket/key
+    extra: str | None = None  # the package extra that the sink, or some of its credentials, require
     aliases: tuple[str, ...] = ()
 
 
@@ -37,7 +37,7 @@ SINKS = Table(
     {
         "local": SinkEntry(".local", "local_sink", "LocalOptions", "a folder"),
         "memory": SinkEntry(".memory", "MemorySink", "MemoryOptions", "memory"),
-        "s3": SinkEntry(".s3", "S3Sink", "S3Options", "S3 and what speaks its protocol", ("s3",), "aws"),
+        "s3": SinkEntry(".s3", "S3Sink", "S3Options", "S3 and compatible services", ("s3",), "aws"),
         "oss": SinkEntry(".oss", "OssSink", "OssOptions", "Alibaba Cloud OSS", ("oss",)),
         "gcs": SinkEntry(".gcs", "GcsSink", "GcsOptions", "Google Cloud Storage", ("gs",), "gcs"),
         "azure": SinkEntry(".azure", "AzureSink", "AzureOptions", "Azure Blob Storage", ("az",), "azure"),
@@ -49,26 +49,25 @@ SCHEMES = {scheme: name for name, entry in SINKS.built_in.items() for scheme in 
 
 
 def type_at(scheme: str) -> str | None:
-    """The type of sink that a URL's scheme names; None if none does."""
+    """The type of sink for a URL's scheme; None if there is none."""
     if scheme in SCHEMES:
         return SCHEMES[scheme]
     return next((name for name, entry in SINKS.items() if scheme in entry.schemes), None)
 
 
 def options_class(name: str) -> type[SinkOptions]:
-    """The settings dataclass of a type of the table; nothing that the sink itself needs is imported for it."""
-    found: type[SinkOptions] = _of(SINKS[name], SINKS[name].options)
-    return found
+    """The settings dataclass of a type in the table; the libraries of the sink are not imported."""
+    settings_type: type[SinkOptions] = _of(SINKS[name], SINKS[name].options)
+    return settings_type
 
 
 def sink(options: SinkOptions, *, overwrite: bool = False, environ: Mapping[str, str] | None = None) -> Sink:
-    """The sink of these settings, its library loaded; Refused if it cannot work as they say, or the library is
-    missing."""
+    """The sink with these settings, its library loaded; Refused if they are invalid or the library is missing."""
     entry = SINKS[options.type]
-    made: Sink = _of(entry, entry.sink)(
+    new_sink: Sink = _of(entry, entry.sink)(
         options.completed(os.environ if environ is None else environ), overwrite=overwrite
     )
-    return made
+    return new_sink
 
 
 def _of(entry: SinkEntry, name: str) -> Any:

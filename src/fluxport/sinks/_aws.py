@@ -1,4 +1,4 @@
-"""Credentials as the AWS SDK finds them: profiles, single sign-on, web identity, containers, instance roles."""
+"""Credentials from the AWS SDK's chain: profiles, single sign-on, web identity, containers, instance roles."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from fluxport.sinks._sigv4 import Credentials
 
 
 def sdk_credentials(profile: str | None) -> Callable[[], Credentials]:
-    """Asks the SDK, which renews temporary ones by itself; it is loaded and asked when first needed."""
-    found: list[Any] = []
+    """A function that returns the SDK's credentials; the SDK is loaded on first use and renews temporary ones."""
+    loaded: list[Any] = []
 
     def current() -> Credentials:
-        if not found:
-            found.append(_found(profile))
+        if not loaded:
+            loaded.append(_load(profile))
         from botocore.exceptions import BotoCoreError
 
         try:
-            frozen = found[0].get_frozen_credentials()
+            frozen = loaded[0].get_frozen_credentials()
         except BotoCoreError as error:
             raise Unavailable(
                 "The AWS credentials could not be renewed; check the role of this machine.",
                 code="no_credentials",
                 detail=str(error),
             ) from error
-        # Not public, and the only way to know how long a signed URL will work.
-        expires = getattr(found[0], "_expiry_time", None)
+        # Not public, but the only way to know how long a presigned URL works.
+        expires = getattr(loaded[0], "_expiry_time", None)
         return Credentials(
             frozen.access_key, frozen.secret_key, frozen.token, None if expires is None else expires.timestamp()
         )
@@ -35,7 +35,7 @@ def sdk_credentials(profile: str | None) -> Callable[[], Credentials]:
     return current
 
 
-def _found(profile: str | None) -> Any:
+def _load(profile: str | None) -> Any:
     try:
         import botocore.session
         from botocore.exceptions import BotoCoreError

@@ -1,8 +1,8 @@
-"""Requests to a store over HTTP, sent again where time mends.
+"""HTTP requests to a store, with retries.
 
-A request is tried again after 408, 429, 5xx and a broken or silent connection, with waits that double and are spread
-at random, or as long as the store says in ``Retry-After``. What is sent is given as a view, so that nothing is copied
-for another try; headers are made anew for each one, because a signature has a time in it.
+A request is retried after 408, 429, 5xx and a broken or silent connection, with exponential backoff and jitter, or
+after the time in ``Retry-After``. The body is a view, so a retry copies nothing; headers are built for each attempt,
+because a signature includes a time.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from fluxport.sinks.object_options import HttpOptions
 from fluxport.stages import Chunks
 
 RETRIED = frozenset({408, 429, 500, 502, 503, 504})
-# A body that arrived as another than it was sent, in the words of S3, OSS and Google, and of Azure.
+# Error codes for a body damaged in transit: of S3, OSS and Google, and of Azure.
 DAMAGED = frozenset(
     {"BadDigest", "XAmzContentSHA256Mismatch", "InvalidDigest", "Md5Mismatch", "XAmzContentChecksumMismatch"}
 )
@@ -32,29 +32,29 @@ Headers = Callable[[], Mapping[str, str]]
 
 @dataclass(frozen=True)
 class Answer(outbound.Answer):
-    """What a store said, at which try."""
+    """A store's response, and the number of the attempt that got it."""
 
     tries: int = 1
 
     def code(self) -> str:
-        """The store's own name for the error, if it gave one."""
-        found = re.search(rb"<Code>([\w.-]{1,80})</Code>", self.body)
-        return found[1].decode() if found else self.headers.get("x-ms-error-code", "")
+        """The store's error code; empty if there is none."""
+        match = re.search(rb"<Code>([\w.-]{1,80})</Code>", self.body)
+        return match[1].decode() if match else self.headers.get("x-ms-error-code", "")
 
 
 def settled(answer: Answer) -> bool:
-    """Whether asking once more would change nothing."""
+    """Whether a retry would get the same response."""
     return answer.status not in RETRIED and answer.code() not in DAMAGED
 
 
 class Http:
-    """One host of a store; used by any number of threads."""
+    """One host of a store; safe to use from several threads."""
 
     def __init__(self, endpoint: str, options: HttpOptions) -> None:
         parts = web_address(endpoint)
         if parts is None or parts.hostname is None:
-            raise Refused(  # without the endpoint: what is wrong with it may be a key in it
-                "The endpoint of a store is not right: it is like https://s3.example.com.", code="bad_endpoint"
+            raise Refused(  # does not quote the endpoint, which may include a key
+                "The endpoint of a store is invalid; use a URL such as https://s3.example.com.", code="bad_endpoint"
             )
         self.host = parts.hostname
         self.path = parts.path.rstrip("/")
@@ -74,9 +74,9 @@ class Http:
         cancel: Cancel | None = None,
         judge: Callable[[Answer], bool] = settled,
     ) -> Answer:
-        """The store's answer, whatever its status, after as many tries as it takes for ``judge`` to take it.
+        """The first response that ``judge`` accepts, whatever its status, after at most ``tries_max`` attempts.
 
-        The last answer comes back if none was taken; Unavailable if there was none, or ``cancel`` was set.
+        Returns the last response if none was accepted; raises Unavailable if there was none, or ``cancel`` was set.
         """
         cancel = cancel or Cancel()
         failure: Failure | None = None
@@ -85,53 +85,53 @@ class Http:
             if tried and cancel.wait(self._pause_s(tried, answer)):
                 break
             try:
-                found = self._client.ask(method, target, headers(), body, cancel)
+                response = self._client.ask(method, target, headers(), body, cancel)
             except Failure as error:
                 answer, failure = None, error
                 continue
-            answer = Answer(found.status, found.headers, found.body, tried + 1)
+            answer = Answer(response.status, response.headers, response.body, tried + 1)
             if judge(answer):
                 return answer
         if answer is not None:
             return answer
-        raise self._away(failure)
+        raise self._unreachable(failure)
 
     def send(
         self, method: str, target: str, headers: Mapping[str, str], chunks: Iterable[bytes | memoryview]
     ) -> Answer:
-        """The answer to a body that is sent as it is made, without a length; not tried again."""
+        """The response to a body that is streamed without a length; never retried."""
         try:
             head = self._client.send(method, target, headers, chunks)
         except Failure as error:
-            raise self._away(error) from error
+            raise self._unreachable(error) from error
         return Answer(head.status, head.headers, head.body)
 
     def stream(self, target: str, headers: Headers) -> tuple[Answer, Chunks]:
-        """The head of a GET's answer and its body, which is read as it is pulled; not tried again."""
+        """The head of a GET's response, and its body, which is read as it is pulled; never retried."""
         try:
             head, chunks = self._client.open(target, headers())
         except Failure as error:
-            raise self._away(error) from error
+            raise self._unreachable(error) from error
         return Answer(head.status, head.headers, head.body), self._read(chunks)
 
     def _read(self, chunks: Chunks) -> Chunks:
         try:
             yield from chunks
         except Failure as error:
-            raise self._away(error) from error
+            raise self._unreachable(error) from error
 
-    def _away(self, error: Failure | None) -> Unavailable:
+    def _unreachable(self, error: Failure | None) -> Unavailable:
         what = {
-            "timeout": "did not answer in time",
+            "timeout": "did not respond in time",
             "certificate": f"has no certificate that is trusted here ({error})",
-            "connection": "cannot be reached or broke off",
+            "connection": "cannot be reached, or the connection was lost",
         }["connection" if error is None else error.kind]
         return Unavailable(f"The store {self.host} {what}.", code="store_unreachable", detail=str(error))
 
     def _pause_s(self, tried: int, answer: Answer | None) -> float:
         value = None if answer is None else answer.headers.get("retry-after")
-        told = retry_after_s(value, time.time(), most_s=RETRY_AFTER_MAX_S)
-        if told is not None:
-            return told + random.uniform(0, 0.1)  # noqa: S311  jitter, not a secret
+        wanted_s = retry_after_s(value, time.time(), most_s=RETRY_AFTER_MAX_S)
+        if wanted_s is not None:
+            return wanted_s + random.uniform(0, 0.1)  # noqa: S311  jitter, not a secret
         longest = min(self._options.retry_first_s * 2**tried, self._options.retry_most_s)
         return random.uniform(longest / 2, longest)  # noqa: S311  jitter, not a secret

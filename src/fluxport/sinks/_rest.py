@@ -1,8 +1,8 @@
-"""The calls of an object store as S3 shaped them; what differs between S3, OSS and Google's XML API is how a request
-is signed and what the headers of the store's own are called.
+"""The calls of an object store with an S3-like API. S3, OSS and Google's XML API differ in signatures and in the names
+of their own headers.
 
-The SHA-256 of the whole file is metadata where it is known before the first byte leaves (files of one request), else a
-tag that is set at the end.
+The SHA-256 of the whole file is metadata where it is known before the upload (files of one request), else a tag set at
+the end.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ from fluxport.stages import About, Chunks, SignedUrl
 
 log = logging.getLogger("fluxport.stores")
 
-SKEW_S = 60.0  # clocks may differ by so much
+SKEW_S = 60.0  # tolerated clock skew
 NOTHING = Block(b"")
 
 
 @dataclass(frozen=True)
 class Request:
-    """What is signed. ``path`` is as it goes out, encoded; ``bucket`` and ``key`` are what it means."""
+    """A request to sign. ``path`` is encoded, as sent; ``bucket`` and ``key`` are its decoded parts."""
 
     method: str
     host: str
@@ -50,7 +50,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Place:
-    """Where a bucket is: at an endpoint, in the host's name or in the path; ``public`` is what signed URLs name."""
+    """The address of a bucket, in the host name or the path of an endpoint; presigned URLs use ``public``."""
 
     scheme: str  # of locations
     bucket: str
@@ -69,23 +69,23 @@ class Place:
 
 
 class RestApi:
-    """What is common; a store's own class signs and names."""
+    """The common part; subclasses add signatures and header names."""
 
     parts_max = 10_000
-    prefix: ClassVar[str]  # of the headers that are the store's own
+    prefix: ClassVar[str]  # of the store's own headers
     presign_max_s = 604_800
     tagging = True  # whether objects have tags
-    hashed = False  # whether signatures hold the SHA-256 of a body
+    hashed = False  # whether signatures cover the SHA-256 of a body
     crc: str | None = None
     etags_tell = True
 
     def __init__(
-        self, place: Place, http: HttpOptions, kept: Mapping[str, str | None], tags: Mapping[str, str]
+        self, place: Place, http: HttpOptions, defaults: Mapping[str, str | None], tags: Mapping[str, str]
     ) -> None:
-        """``kept`` are headers, without their prefix, that tell how objects are kept; those of None are left out."""
+        """``defaults`` are headers of every object (storage class, encryption), without prefix; None omits one."""
         self._place = place
         self._http = Http(place.base(place.endpoint), http)
-        self._kept = {self.prefix + name: value for name, value in kept.items() if value is not None}
+        self._defaults = {self.prefix + name: value for name, value in defaults.items() if value is not None}
         self._tags = tags
         self._clock = time.time
         self._untagged = False
@@ -94,32 +94,33 @@ class RestApi:
         return f"{self._place.scheme}://{self._place.bucket}/{key}"
 
     def sign(self, request: Request) -> dict[str, str]:
-        """All headers of the request, the signature's among them."""
+        """All headers of the request, including the signature's."""
         raise NotImplementedError
 
     def sign_url(self, request: Request, expires_s: int) -> tuple[str, float]:
-        """The query that lets anybody make this request, and how many seconds it really works."""
+        """The query that authorizes anyone to send this request, and for how many seconds it is valid."""
         raise NotImplementedError
 
     def only_new(self) -> dict[str, str]:
-        """Headers that make a store refuse to replace an object."""
+        """Headers by which the store refuses to replace an object."""
         return {"if-none-match": "*"}
 
     @staticmethod
     def query_text(query: Query) -> str:
-        """A query as it goes out."""
+        """A query as sent."""
         return encoded_query(query)
 
     def checked(self, block: Block) -> dict[str, str]:
-        """Headers by which the store checks a body, beside what the signature holds."""
+        """Headers by which the store checks a body, in addition to the signature."""
         return block.content_md5()
 
     def claim(self, headers: Mapping[str, str]) -> Claim | None:
-        """What an answer says of the bytes that the store holds."""
+        """The store's digest of the stored bytes, from a response's headers."""
         return from_etag(headers)
 
-    # Checksums of an upload's parts, where a store knows them: headers that promise them at its beginning, what the
-    # answer to that says, headers of each part (and of a file in one request: no upload), and its line at the end.
+    # Checksums of an upload's parts, where a store supports them: the headers that announce them when the upload
+    # begins, its response, the headers of each part (or of a file in one request: no upload), and each part's line at
+    # the end.
 
     def promised(self) -> dict[str, str]:
         return {}
@@ -138,23 +139,23 @@ class RestApi:
 
     def put(self, key: str, block: Block, about: About, marks: Marks, *, new: bool) -> Claim | None:
         headers = self._described(about, marks) | self.summed(None, block) | (self.only_new() if new else {})
-        return self.claim(self._ask("PUT", key, headers=headers, body=block).headers)
+        return self.claim(self._call("PUT", key, headers=headers, body=block).headers)
 
     def begin(self, key: str, about: About, marks: Marks) -> str:
         began = self._clock()
-        answer = self._ask("POST", key, [("uploads", "")], self._described(about, marks) | self.promised())
+        answer = self._call("POST", key, [("uploads", "")], self._described(about, marks) | self.promised())
         upload = _text(_xml(answer), "UploadId")
         self.begun(upload, answer)
         if answer.tries > 1:
-            # An answer that was lost on its way has left an upload that nobody knows.
-            for found in self.unfinished(key):
-                if found.key == key and found.upload != upload and found.started > began - SKEW_S:
-                    self.abort(key, found.upload)
+            # A lost response has left another upload, whose id is unknown.
+            for other in self.unfinished(key):
+                if other.key == key and other.upload != upload and other.started > began - SKEW_S:
+                    self.abort(key, other.upload)
         return upload
 
     def part(self, key: str, upload: str, number: int, block: Block, cancel: Cancel) -> tuple[str, Claim | None]:
         query = [("partNumber", str(number)), ("uploadId", upload)]
-        headers = self._ask("PUT", key, query, self.summed(upload, block), block, cancel=cancel).headers
+        headers = self._call("PUT", key, query, self.summed(upload, block), block, cancel=cancel).headers
         return headers.get("etag", ""), self.claim(headers)
 
     def complete(
@@ -168,40 +169,40 @@ class RestApi:
         headers = {"content-type": "application/xml"} | (self.only_new() if new else {})
 
         def done(answer: Answer) -> bool:
-            # The store sends its 200 before it has done the work: an error may follow in the body.
+            # The store sends its 200 before it has finished: an error may follow in the body.
             return settled(answer) and not (answer.status == 200 and _is_error(answer))
 
-        answer = self._ask("POST", key, [("uploadId", upload)], headers, Block(body), judge=done)
+        answer = self._call("POST", key, [("uploadId", upload)], headers, Block(body), judge=done)
         if _is_error(answer):
             raise Unavailable(
-                f"The store {self._http.host} could not put the parts together ({answer.code()}).", code="store_failed"
+                f"The store {self._http.host} could not assemble the parts ({answer.code()}).", code="store_failed"
             )
         self.ended(upload)
         self._tag(key, marks)
         return self.claim(answer.headers)
 
     def _tag(self, key: str, marks: Marks) -> None:
-        """Keep the SHA-256 as a tag; a store or an account that cannot loses only that."""
+        """Store the SHA-256 as a tag. Not every store or account supports that; then only the tag is missing."""
         if not self.tagging or self._untagged or SHA256 not in marks:
             return
         tags = {**self._tags, SHA256: marks[SHA256]}
         lines = "".join(f"<Tag><Key>{escape(k)}</Key><Value>{escape(v)}</Value></Tag>" for k, v in tags.items())
         body = Block(f"<Tagging><TagSet>{lines}</TagSet></Tagging>".encode())
         try:
-            self._ask("PUT", key, [("tagging", "")], {"content-type": "application/xml"} | body.content_md5(), body)
+            self._call("PUT", key, [("tagging", "")], {"content-type": "application/xml"} | body.content_md5(), body)
         except FluxportError as error:
             self._untagged = not error.retryable
-            log.warning("objects of this store get no SHA-256 as a tag: %s", error.message)
+            log.warning("objects of this store get no SHA-256 tag: %s", error.message)
 
     def abort(self, key: str, upload: str) -> None:
         self.ended(upload)
-        self._ask("DELETE", key, [("uploadId", upload)], known=(204, 200, 404))
+        self._call("DELETE", key, [("uploadId", upload)], known=(204, 200, 404))
 
     def delete(self, key: str) -> None:
-        self._ask("DELETE", key, known=(204, 200, 404))
+        self._call("DELETE", key, known=(204, 200, 404))
 
     def _described(self, about: About, marks: Marks) -> dict[str, str]:
-        """Headers of an object that is made: what it is, and how it is to be kept."""
+        """Headers of a new object: its type, name, tags, metadata and storage settings."""
         headers = {"content-type": about.media_type}
         if about.filename is not None:
             headers["content-disposition"] = content_disposition(about.filename)
@@ -209,7 +210,7 @@ class RestApi:
             headers[self.prefix + "tagging"] = urlencode(self._tags)
         for name, value in marks.items():
             headers[f"{self.prefix}meta-{name}"] = value
-        return headers | self._kept
+        return headers | self._defaults
 
     # -- reading ---------------------------------------------------------------------------------------------------
 
@@ -217,7 +218,7 @@ class RestApi:
         return self._head(key, {})
 
     def _head(self, key: str, headers: Mapping[str, str]) -> Head | None:
-        answer = self._ask("HEAD", key, headers=headers, known=(200, 404))
+        answer = self._call("HEAD", key, headers=headers, known=(200, 404))
         if answer.status == 404:
             return None
         marks = self.prefix + "meta-"
@@ -230,8 +231,8 @@ class RestApi:
 
     def get(self, key: str, start: int, end: int, etag: str) -> Chunks:
         wanted = {"range": f"bytes={start}-{end - 1}", "if-match": etag}
-        made = self._request("GET", key, (), wanted, EMPTY_SHA256)
-        answer, chunks = self._http.stream(made.path, lambda: self.sign(made))
+        request = self._request("GET", key, (), wanted, EMPTY_SHA256)
+        answer, chunks = self._http.stream(request.path, lambda: self.sign(request))
         if answer.status == 404:
             raise NotFound("The file is no longer in the store; it may have expired.", code="no_such_file")
         if answer.status == 412:
@@ -243,27 +244,27 @@ class RestApi:
     def unfinished(self, prefix: str) -> Iterator[Unfinished]:
         query: list[tuple[str, str]] = [("uploads", ""), ("prefix", prefix), ("max-uploads", "1000")]
         while True:
-            found = _xml(self._ask("GET", "", query))
-            for one in found.iter(_tag_name(found, "Upload")):
+            listing = _xml(self._call("GET", "", query))
+            for one in listing.iter(_tag_name(listing, "Upload")):
                 yield Unfinished(_text(one, "Key"), _text(one, "UploadId"), _unix(_text(one, "Initiated")))
-            if _text(found, "IsTruncated") != "true":
+            if _text(listing, "IsTruncated") != "true":
                 return
             query = [
                 *query[:3],
-                ("key-marker", _text(found, "NextKeyMarker")),
-                ("upload-id-marker", _text(found, "NextUploadIdMarker")),
+                ("key-marker", _text(listing, "NextKeyMarker")),
+                ("upload-id-marker", _text(listing, "NextUploadIdMarker")),
             ]
 
     def older(self, prefix: str, before: float) -> Iterator[str]:
         query: list[tuple[str, str]] = [("list-type", "2"), ("prefix", prefix)]
         while True:
-            found = _xml(self._ask("GET", "", query))
-            for one in found.iter(_tag_name(found, "Contents")):
+            listing = _xml(self._call("GET", "", query))
+            for one in listing.iter(_tag_name(listing, "Contents")):
                 if _unix(_text(one, "LastModified")) < before:
                     yield _text(one, "Key")
-            if _text(found, "IsTruncated") != "true":
+            if _text(listing, "IsTruncated") != "true":
                 return
-            query = [*query[:2], ("continuation-token", _text(found, "NextContinuationToken"))]
+            query = [*query[:2], ("continuation-token", _text(listing, "NextContinuationToken"))]
 
     def url(self, key: str, expires_s: float, about: About | None) -> SignedUrl:
         query = [] if about is None else [("response-content-type", about.media_type)]
@@ -277,13 +278,13 @@ class RestApi:
         signed, works_s = self.sign_url(request, max(1, int(min(expires_s, self.presign_max_s))))
         return SignedUrl(f"{scheme}://{host}{path}?{signed}", max(works_s, 0.0))
 
-    # -- asking ----------------------------------------------------------------------------------------------------
+    # -- requests --------------------------------------------------------------------------------------------------
 
     def _request(self, method: str, key: str, query: Query, headers: Mapping[str, str], sha256: str) -> Request:
         path = encoded_path(f"{self._http.path}/{key}")
         return Request(method, self._http.authority, path, self._place.bucket, key, query, headers, sha256)
 
-    def _ask(
+    def _call(
         self,
         method: str,
         key: str,
@@ -295,12 +296,12 @@ class RestApi:
         cancel: Cancel | None = None,
         judge: Callable[[Answer], bool] | None = None,
     ) -> Answer:
-        """The store's answer if its status is a ``known`` one, else the error that it means."""
+        """The store's response if its status is in ``known``, else the error it stands for."""
         sha256 = body.digest(SHA256).hex() if self.hashed and not body.by_md5 else UNSIGNED
-        made = self._request(method, key, query, {**(headers or {}), **self.checked(body)}, sha256)
-        target = f"{made.path}?{self.query_text(query)}" if query else made.path
+        request = self._request(method, key, query, {**(headers or {}), **self.checked(body)}, sha256)
+        target = f"{request.path}?{self.query_text(query)}" if query else request.path
         more: dict[str, Any] = {} if judge is None else {"judge": judge}
-        answer = self._http.request(method, target, lambda: self.sign(made), body.data, cancel=cancel, **more)
+        answer = self._http.request(method, target, lambda: self.sign(request), body.data, cancel=cancel, **more)
         if answer.status not in known:
             raise refused(self._http.host, answer)
         return answer
@@ -310,7 +311,7 @@ def _xml(answer: Answer) -> ElementTree.Element:
     try:
         return ElementTree.fromstring(answer.body)  # noqa: S314  from the configured store, at most 8 MiB; expat bounds entities
     except ElementTree.ParseError as error:
-        raise Unavailable("The store answered with something that is no XML.", code="store_failed") from error
+        raise Unavailable("The store's response is not XML.", code="store_failed") from error
 
 
 def _is_error(answer: Answer) -> bool:
@@ -318,7 +319,7 @@ def _is_error(answer: Answer) -> bool:
 
 
 def _tag_name(root: ElementTree.Element, name: str) -> str:
-    """The name with the root's namespace, which stores use or leave out as they like."""
+    """The name in the root's namespace, which some stores omit."""
     space, brace, _ = root.tag.rpartition("}")
     return f"{space}{brace}{name}"
 

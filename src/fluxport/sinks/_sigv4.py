@@ -1,8 +1,13 @@
-"""AWS Signature Version 4, as pure functions: headers of a request, or the query of a URL that anybody may use; and
-Google's V4, which differs in names alone.
+"""AWS Signature Version 4 as pure functions: the headers of a request, or the query of a presigned URL; and Google's
+V4, which differs only in names.
 
-The rules are those of "Create a signed AWS API request" in the IAM user guide; for S3 a path is not normalised and
-encoded once. The clock is an argument.
+The rules are those of "Create a signed AWS API request" in the IAM user guide; for S3 the path is not normalised, and
+encoded once. The clock is an argument::
+
+    canonical  method, path, sorted query, signed headers, their names, SHA-256 of the body     one per line
+    to sign    algorithm, timestamp, scope (date/region/service/aws4_request), SHA-256 of canonical
+    key        HMAC chain: "AWS4" + secret -> date -> region -> service -> "aws4_request"
+    signature  HMAC of "to sign", in hex
 """
 
 from __future__ import annotations
@@ -20,7 +25,7 @@ UNSIGNED = "UNSIGNED-PAYLOAD"
 
 @dataclass(frozen=True)
 class Names:
-    """The words of a signature: what the key begins with, of the scope, of headers and of a query."""
+    """The names in a signature: the prefix of the key, and those of the scope, the headers and the query."""
 
     algorithm: str
     key: bytes
@@ -36,7 +41,7 @@ GOOGLE = Names("GOOG4-HMAC-SHA256", b"GOOG4", "storage", "goog4_request", "x-goo
 
 @dataclass(frozen=True)
 class Credentials:
-    """``expires_at`` (Unix time) is when temporary ones end, and with them every URL that they have signed."""
+    """``expires_at`` (Unix time): when temporary credentials expire, and with them every URL signed by them."""
 
     access_key_id: str
     secret_access_key: str = field(repr=False)
@@ -52,11 +57,11 @@ def encoded_path(path: str) -> str:
 
 
 def encoded_query(query: Query) -> str:
-    """The query in the one order and form that both sides sign."""
+    """The query in the canonical order and encoding that both sides sign."""
     return "&".join(f"{quote(key, safe='~')}={quote(value, safe='~')}" for key, value in sorted(query))
 
 
-def signed_headers(  # noqa: PLR0913, PLR0917  what a signature is made of
+def signed_headers(  # noqa: PLR0913, PLR0917  the inputs of a signature
     credentials: Credentials,
     region: str,
     method: str,
@@ -67,7 +72,7 @@ def signed_headers(  # noqa: PLR0913, PLR0917  what a signature is made of
     now: float,
     names: Names = AWS,
 ) -> dict[str, str]:
-    """``headers`` (with Host, in lower case) and those of the signature; ``path`` is encoded already."""
+    """``headers`` (including Host, in lower case) and those of the signature; ``path`` is already encoded."""
     moment = _moment(now)
     signed = {
         **headers,
@@ -91,7 +96,7 @@ def signed_headers(  # noqa: PLR0913, PLR0917  what a signature is made of
 def presigned_query(
     credentials: Credentials, region: str, host: str, path: str, query: Query, expires_s: int, now: float
 ) -> str:
-    """The query of a URL for GET that works ``expires_s`` from ``now``."""
+    """The query of a URL for GET that is valid for ``expires_s`` from ``now``."""
     more = [] if credentials.session_token is None else [("X-Amz-Security-Token", credentials.session_token)]
     who, scope, moment = credentials.access_key_id, _scope(region, _moment(now), AWS), _moment(now)
     text, to_sign = query_to_sign(who, scope, host, path, [*query, *more], expires_s, moment, AWS)
@@ -101,7 +106,7 @@ def presigned_query(
 def query_to_sign(
     who: str, scope: str, host: str, path: str, query: Query, expires_s: int, moment: str, names: Names
 ) -> tuple[str, str]:
-    """The query of a URL for GET without its signature, and the text whose signature it needs."""
+    """The query of a URL for GET without its signature, and the text to sign."""
     whole = [
         *query,
         (f"{names.query}Algorithm", names.algorithm),

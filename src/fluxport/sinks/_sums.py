@@ -1,6 +1,6 @@
-"""Checksums: those of our own bytes, and what a store says of the bytes that it holds.
+"""Checksums: those of our own bytes, and those that a store reports for the stored bytes.
 
-MD5 and the CRCs find damage, not forgery; all are computed in C (the CRCs by fastcrc, loaded when a store tells them).
+MD5 and the CRCs detect damage, not forgery; all are computed in C (the CRCs by fastcrc, loaded if a store reports one).
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from fluxport.errors import Unavailable
 
 
 class Claim(NamedTuple):
-    """What a store says of bytes that it holds: a digest of them, or (``parts``) the digest of their parts' digests.
+    """The digest that a store reports for stored bytes, or (``parts``) the digest of their parts' digests.
 
-    Not ``certain`` are ETags, which are MD5s only by custom: one that differs is a reason to look, not a proof.
+    ETags are not ``certain``: they are MD5s only by convention, so a difference calls for a check but proves nothing.
     """
 
     name: str
@@ -27,22 +27,21 @@ class Claim(NamedTuple):
 
 
 class Block:
-    """The bytes of one request, and their digests: each is computed when it is first asked for, if it is not ``known``
-    already."""
+    """The bytes of one request, and their digests, each computed on first use unless it is already ``known``."""
 
     def __init__(self, data: bytes | memoryview, known: Mapping[str, bytes] | None = None) -> None:
         self.data = data
-        self.by_md5 = False  # whether a signature that could hold its SHA-256 holds its MD5 instead
+        self.by_md5 = False  # whether a signature that could cover its SHA-256 covers its MD5 instead
         self.digests: dict[str, bytes] = dict(known or {})
 
     def digest(self, name: str) -> bytes:
-        found = self.digests.get(name)
-        if found is None:
-            found = self.digests[name] = _digest(name, self.data)
-        return found
+        value = self.digests.get(name)
+        if value is None:
+            value = self.digests[name] = _digest(name, self.data)
+        return value
 
     def content_md5(self) -> dict[str, str]:
-        """The header by which a store checks a body before it takes it."""
+        """The header by which a store checks a body before it accepts it."""
         return {"content-md5": base64.b64encode(self.digest("md5")).decode()} if self.data else {}
 
 
@@ -56,7 +55,7 @@ _CRC_BYTES = {"crc64": 8, "crc32c": 4}
 
 
 def crc(name: str, data: bytes | memoryview, before: bytes | None) -> bytes:
-    """The CRC of all that ``before`` is the CRC of and of ``data``, big end first."""
+    """The big-endian CRC of the bytes whose CRC is ``before``, followed by ``data``."""
     import fastcrc
 
     compute = fastcrc.crc64.xz if name == "crc64" else fastcrc.crc32.iscsi
@@ -65,12 +64,12 @@ def crc(name: str, data: bytes | memoryview, before: bytes | None) -> bytes:
 
 
 def of_parts(name: str, digests: list[bytes]) -> bytes:
-    """The digest of the parts' digests, as S3 makes it of a multipart upload."""
+    """The digest of the parts' digests, as S3 computes it for a multipart upload."""
     return hashlib.new(name, b"".join(digests), usedforsecurity=False).digest()
 
 
 def from_base64(name: str, text: str | None) -> Claim | None:
-    """``text`` may end in the number of parts, as composite checksums of S3 do."""
+    """The claim in a header; ``text`` may end in the number of parts, as composite checksums of S3 do."""
     digest, _, parts = (text or "").partition("-")
     try:
         return Claim(name, base64.b64decode(digest, validate=True), bool(parts)) if digest else None
@@ -79,11 +78,11 @@ def from_base64(name: str, text: str | None) -> Claim | None:
 
 
 def from_etag(headers: Mapping[str, str]) -> Claim | None:
-    """An ETag that looks like the MD5 of a file, or of its parts' MD5s."""
-    found = re.fullmatch(r'"?([0-9a-fA-F]{32})(-\d+)?"?', headers.get("etag", ""))
-    return found and Claim("md5", bytes.fromhex(found[1]), bool(found[2]), certain=False)
+    """The claim in an ETag that looks like the MD5 of a file, or of its parts' MD5s."""
+    match = re.fullmatch(r'"?([0-9a-fA-F]{32})(-\d+)?"?', headers.get("etag", ""))
+    return match and Claim("md5", bytes.fromhex(match[1]), bool(match[2]), certain=False)
 
 
 def differs(what: str) -> Unavailable:
-    """Tried again, unlike a fault of ours: bytes that change on their way or at rest do so by chance."""
-    return Unavailable(f"{what}; the file was removed, try again or look at the store.", code="store_differs")
+    """A retryable error: bytes are damaged in transit or at rest by chance, not by a fault in our code."""
+    return Unavailable(f"{what}; the file was removed; try again, or check the store.", code="store_differs")

@@ -1,8 +1,8 @@
-"""Objects in Azure Blob Storage: block blobs, whose blocks become visible by the list that commits them.
+"""Objects in Azure Blob Storage: block blobs, whose blocks become visible when a block list commits them.
 
-Requests are signed by the account's key, carry a shared access signature, or a token of Azure's own credentials:
-managed identity, workload identity, the command line's. Blocks that are never committed are nobody's to see, cannot be
-listed as uploads, and are dropped by Azure after a week.
+Requests are signed with the account's key, carry a shared access signature, or a token of Azure's own credentials:
+managed identity, workload identity, the Azure CLI. Uncommitted blocks are invisible, cannot be listed as uploads, and
+are deleted by Azure after a week.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ from fluxport.sinks.objects import MARK, Head, Marks, ObjectSink, Part, Unfinish
 from fluxport.sinks.options import value_of
 from fluxport.stages import About, Chunks, SignedUrl
 
-VERSION = "2020-12-06"  # of the service's API; Azurite and every Azure Stack Hub of today know it
+VERSION = "2020-12-06"  # of the service's API; Azurite and every current Azure Stack Hub support it
 TOKEN_SCOPE = "https://storage.azure.com/.default"  # noqa: S105  a name
 DELEGATION_MAX_S = 604_800.0
-SKEW_S = 300.0  # clocks may differ by so much
+SKEW_S = 300.0  # tolerated clock skew
 
 Query = Sequence[tuple[str, str]]
 
 
 @dataclass(frozen=True, kw_only=True)
 class AzureOptions(ObjectOptions):
-    """``endpoint`` is that of the account: https://ACCOUNT.blob.core.windows.net by default."""
+    """``endpoint`` is the account's: https://ACCOUNT.blob.core.windows.net by default."""
 
     environ: ClassVar[Mapping[str, str]] = {
         "AZURE_STORAGE_CONTAINER": "bucket",
@@ -66,7 +66,7 @@ class AzureSink(ObjectSink):
 
 @dataclass(frozen=True)
 class DelegationKey:
-    """What Azure gives a bearer of a token to sign URLs with, for a week at most."""
+    """A key that Azure issues to the bearer of a token to sign URLs with; valid for a week at most."""
 
     fields: Mapping[str, str]
     value: str = field(repr=False)
@@ -100,35 +100,35 @@ class AzureApi:
 
     def put(self, key: str, block: Block, about: About, marks: Marks, *, new: bool) -> Claim | None:
         headers = {"x-ms-blob-type": "BlockBlob", **self._described(about, marks, new), **block.content_md5()}
-        return _claim(self._ask("PUT", key, headers=headers, body=block.data, known=(201,)))
+        return _claim(self._call("PUT", key, headers=headers, body=block.data, known=(201,)))
 
     def begin(self, key: str, about: About, marks: Marks) -> str:
-        """Blocks belong to a name, not to an upload: what tells those of this one is part of their ids."""
+        """Blocks belong to a blob name, not to an upload: the mark is part of their ids, to identify this upload's."""
         return marks[MARK]
 
     def part(self, key: str, upload: str, number: int, block: Block, cancel: Cancel) -> tuple[str, Claim | None]:
         name = base64.b64encode(f"{upload}-{number:06}".encode()).decode()
         query = [("blockid", name), ("comp", "block")]
-        return name, _claim(self._ask("PUT", key, query, block.content_md5(), block.data, known=(201,), cancel=cancel))
+        return name, _claim(self._call("PUT", key, query, block.content_md5(), block.data, known=(201,), cancel=cancel))
 
     def complete(
         self, key: str, upload: str, parts: list[Part], about: About, marks: Marks, *, new: bool
     ) -> Claim | None:
-        """Azure computes nothing of a whole blob, but it lists the blocks that one is made of."""
+        """Azure computes no digest of a whole blob, but lists its blocks, which are compared with ours."""
         blocks = "".join(f"<Uncommitted>{part.tag}</Uncommitted>" for part in parts)
         body = f'<?xml version="1.0" encoding="utf-8"?><BlockList>{blocks}</BlockList>'.encode()
         headers = {"content-type": "application/xml", **self._described(about, marks, new)}
-        self._ask("PUT", key, [("comp", "blocklist")], headers, body, known=(201,))
+        self._call("PUT", key, [("comp", "blocklist")], headers, body, known=(201,))
         known = {(part.tag, str(part.size_bytes)): part.digests["md5"] for part in parts}
-        found = _xml(self._ask("GET", key, [("blocklisttype", "committed"), ("comp", "blocklist")])).iter("Block")
-        listed = [known.get((one.findtext("Name") or "", one.findtext("Size") or ""), b"") for one in found]
+        stored = _xml(self._call("GET", key, [("blocklisttype", "committed"), ("comp", "blocklist")])).iter("Block")
+        listed = [known.get((one.findtext("Name") or "", one.findtext("Size") or ""), b"") for one in stored]
         return Claim("md5", of_parts("md5", listed), parts=True)
 
     def abort(self, key: str, upload: str) -> None:
-        """Nothing can be done, nor has to be: see above."""
+        """Nothing to do: Azure deletes uncommitted blocks."""
 
     def delete(self, key: str) -> None:
-        self._ask("DELETE", key, known=(202, 404))
+        self._call("DELETE", key, known=(202, 404))
 
     def _described(self, about: About, marks: Marks, new: bool) -> dict[str, str]:
         options = self._options
@@ -140,13 +140,13 @@ class AzureApi:
             "x-ms-tags": urlencode(options.tags) or None,
             "if-none-match": "*" if new else None,
         }
-        found = {name: value for name, value in own.items() if value}
-        return found | {f"x-ms-meta-{name}": value for name, value in marks.items()}
+        headers = {name: value for name, value in own.items() if value}
+        return headers | {f"x-ms-meta-{name}": value for name, value in marks.items()}
 
     # -- reading ---------------------------------------------------------------------------------------------------
 
     def head(self, key: str) -> Head | None:
-        answer = self._ask("HEAD", key, known=(200, 404))
+        answer = self._call("HEAD", key, known=(200, 404))
         if answer.status == 404:
             return None
         return Head(
@@ -175,18 +175,18 @@ class AzureApi:
         marker = ""
         while True:
             query = [("comp", "list"), ("marker", marker), ("prefix", prefix), ("restype", "container")]
-            found = _xml(self._ask("GET", None, [(k, v) for k, v in query if v]))
-            for blob in found.iter("Blob"):
+            listing = _xml(self._call("GET", None, [(k, v) for k, v in query if v]))
+            for blob in listing.iter("Blob"):
                 changed = parsedate_to_datetime(blob.findtext("Properties/Last-Modified") or "").timestamp()
                 if changed < before:
                     yield blob.findtext("Name") or ""
-            if not (marker := found.findtext("NextMarker") or ""):
+            if not (marker := listing.findtext("NextMarker") or ""):
                 return
 
-    # -- links -----------------------------------------------------------------------------------------------------
+    # -- presigned URLs --------------------------------------------------------------------------------------------
 
     def url(self, key: str, expires_s: float, about: About | None) -> SignedUrl | None:
-        """None with a shared access signature: it would give its whole power away."""
+        """None with a shared access signature, which would grant all its permissions to the recipient."""
         if self._sas:
             return None
         now = self._clock()
@@ -201,7 +201,7 @@ class AzureApi:
     def _shared(
         self, key: str, now: float, expires_s: float, about: About | None, delegated: DelegationKey | None
     ) -> dict[str, str]:
-        """The query of a service SAS by the account's key, or of a user delegation SAS, for reading one blob."""
+        """The query of a service SAS with the account's key, or of a user delegation SAS, to read one blob."""
         fields = {
             "sp": "r",
             "st": _moment(now - SKEW_S),
@@ -214,25 +214,26 @@ class AzureApi:
         resource = f"/blob/{self._account}/{self._options.bucket}/{key}"
         names = ("rscc", "rscd", "rsce", "rscl", "rsct")
         secret = self._key or b""
-        told = [""]  # the stored policy
+        identity = [""]  # the stored policy
         if delegated is not None:
             fields |= delegated.fields
             secret = _decoded(delegated.value)
-            told = [*(delegated.fields[name] for name in ("skoid", "sktid", "skt", "ske", "sks", "skv")), "", "", ""]
-        lines = [fields["sp"], fields["st"], fields["se"], resource, *told, "", "", VERSION, "b", "", ""]
+            signer = ("skoid", "sktid", "skt", "ske", "sks", "skv")
+            identity = [*(delegated.fields[name] for name in signer), "", "", ""]
+        lines = [fields["sp"], fields["st"], fields["se"], resource, *identity, "", "", VERSION, "b", "", ""]
         text = "\n".join([*lines, *(fields.get(name, "") for name in names)])
         signature = base64.b64encode(hmac.new(secret, text.encode(), "sha256").digest()).decode()
         return {name: value for name, value in fields.items() if value} | {"sig": signature}
 
     def _delegation(self, now: float, expires_s: float) -> DelegationKey:
-        """A key that works long enough; asked for anew when the one at hand has too little time left."""
+        """A key valid for long enough; a new one is requested when the current one is about to expire."""
         with self._lock:
             held = self._delegated
             if held is None or held.expires_at < now + min(expires_s, DELEGATION_MAX_S / 2):
-                held = self._delegated = self._asked_delegation(now)
+                held = self._delegated = self._new_delegation(now)
             return held
 
-    def _asked_delegation(self, now: float) -> DelegationKey:
+    def _new_delegation(self, now: float) -> DelegationKey:
         until = now + DELEGATION_MAX_S
         body = f"<KeyInfo><Start>{_moment(now)}</Start><Expiry>{_moment(until)}</Expiry></KeyInfo>".encode()
         query = [("comp", "userdelegationkey"), ("restype", "service")]
@@ -241,19 +242,19 @@ class AzureApi:
         answer = self._http.request("POST", target, lambda: self._signed("POST", path, query, {}, len(body)), body)
         if answer.status != 200:
             raise refused(self._http.host, answer)
-        found = ElementTree.fromstring(answer.body)  # noqa: S314  from the configured store
+        answer_xml = ElementTree.fromstring(answer.body)  # noqa: S314  from the configured store
         names = {"skoid": "SignedOid", "sktid": "SignedTid", "skt": "SignedStart", "ske": "SignedExpiry",
                  "sks": "SignedService", "skv": "SignedVersion"}  # fmt: skip
-        fields = {short: found.findtext(name) or "" for short, name in names.items()}
-        return DelegationKey(fields, found.findtext("Value") or "", until)
+        fields = {short: answer_xml.findtext(name) or "" for short, name in names.items()}
+        return DelegationKey(fields, answer_xml.findtext("Value") or "", until)
 
-    # -- asking ----------------------------------------------------------------------------------------------------
+    # -- requests --------------------------------------------------------------------------------------------------
 
     def _path(self, key: str | None, root: str | None = None) -> str:
         path = f"{self._http.path if root is None else root}/{self._options.bucket}"
         return path if key is None else f"{path}/{quote(key, safe='/~')}"
 
-    def _ask(
+    def _call(
         self,
         method: str,
         key: str | None,
@@ -264,7 +265,7 @@ class AzureApi:
         known: tuple[int, ...] = (200,),
         cancel: Cancel | None = None,
     ) -> Answer:
-        """The store's answer if its status is a ``known`` one, else the error that it means."""
+        """The store's response if its status is in ``known``, else the error it stands for."""
         path = self._path(key)
         text = "&".join(part for part in (urlencode(query), self._sas) if part)
         answer = self._http.request(
@@ -279,7 +280,7 @@ class AzureApi:
         return answer
 
     def _signed(self, method: str, path: str, query: Query, headers: Mapping[str, str], length: int) -> dict[str, str]:
-        """Shared Key, a bearer's token, or nothing beside what the query holds."""
+        """Headers with a Shared Key signature or a bearer token; none if the query has a SAS."""
         own = {
             "host": self._http.authority,
             "x-ms-version": VERSION,
@@ -300,7 +301,7 @@ class AzureApi:
 
 
 class _Tokens:
-    """Tokens of Azure's own credentials, renewed by their library."""
+    """Tokens from Azure's credential library, which renews them."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -323,7 +324,7 @@ class _Tokens:
                 return str(self._credential.get_token(TOKEN_SCOPE).token)
             except ClientAuthenticationError as error:
                 raise Refused(
-                    "There are no Azure credentials that work: set account_key of the store, or give this machine a "
+                    "No working Azure credentials: set account_key of the store, or give this machine a "
                     "managed identity.",
                     code="no_credentials",
                     detail=str(error),
@@ -335,12 +336,12 @@ def _decoded(key: str) -> bytes:
         return base64.b64decode(key, validate=True)
     except ValueError:
         raise Refused(
-            "The key of the Azure account is not right: it is base64 text.", code="bad_configuration"
+            "The key of the Azure account is invalid; it must be base64 text.", code="bad_configuration"
         ) from None
 
 
 def _claim(answer: Answer) -> Claim | None:
-    """Azure computes the MD5 of every body; its ETags say nothing of the bytes."""
+    """Azure computes the MD5 of every body; its ETags do not depend on the bytes."""
     return from_base64("md5", answer.headers.get("content-md5"))
 
 
@@ -348,7 +349,7 @@ def _xml(answer: Answer) -> ElementTree.Element:
     try:
         return ElementTree.fromstring(answer.body)  # noqa: S314  from the configured store, at most 8 MiB
     except ElementTree.ParseError as error:
-        raise Unavailable("The store answered with something that is no XML.", code="store_failed") from error
+        raise Unavailable("The store's response is not XML.", code="store_failed") from error
 
 
 def _moment(unix: float) -> str:

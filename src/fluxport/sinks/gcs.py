@@ -1,7 +1,7 @@
-"""Objects in Google Cloud Storage by its XML API, whose multipart uploads are those of S3.
+"""Objects in Google Cloud Storage by its XML API, whose multipart uploads match those of S3.
 
-With an HMAC key requests are signed by it (V4); else they bear a token of Google's own credentials: a service account's
-key, workload identity, or the account of the machine, by which signed URLs are signed, too.
+Requests are signed with an HMAC key (V4) if there is one; else they carry a token of Google's own credentials: a
+service account's key, workload identity, or the machine's account. The same credentials sign presigned URLs.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ IAM_SCOPE = "https://www.googleapis.com/auth/iam"
 
 @dataclass(frozen=True, kw_only=True)
 class GcsOptions(KeyedOptions):
-    """``endpoint`` with http is an emulator's, which is asked without credentials if there are none."""
+    """``endpoint`` with http is an emulator's, which needs no credentials."""
 
     environ: ClassVar[Mapping[str, str]] = {
         "GCS_BUCKET": "bucket",
@@ -55,11 +55,11 @@ class GcsApi(RestApi):
 
     def __init__(self, options: GcsOptions) -> None:
         endpoint = options.endpoint or ENDPOINT
-        kept = {"storage-class": options.storage_class, "encryption-kms-key-name": options.kms_key_id}
+        defaults = {"storage-class": options.storage_class, "encryption-kms-key-name": options.kms_key_id}
         super().__init__(
             Place("gs", options.bucket, endpoint, options.public_endpoint or endpoint, path_style=True),
             options,
-            kept,
+            defaults,
             {},
         )
         self._key: Credentials | None = None
@@ -74,9 +74,9 @@ class GcsApi(RestApi):
         return {"x-goog-if-generation-match": "0"}
 
     def claim(self, headers: Mapping[str, str]) -> Claim | None:
-        """Of an object that was put together from parts Google knows the CRC alone."""
-        told = dict(one.strip().split("=", 1) for one in headers.get("x-goog-hash", "").split(",") if "=" in one)
-        return from_base64("md5", told.get("md5")) or from_base64("crc32c", told.get("crc32c"))
+        """For an object assembled from parts Google reports only the CRC."""
+        hashes = dict(one.strip().split("=", 1) for one in headers.get("x-goog-hash", "").split(",") if "=" in one)
+        return from_base64("md5", hashes.get("md5")) or from_base64("crc32c", hashes.get("crc32c"))
 
     def sign(self, request: Request) -> dict[str, str]:
         headers = {"host": request.host, **request.headers}
@@ -112,11 +112,11 @@ class GcsApi(RestApi):
             if answer.status != 200:
                 raise refused(self._http.host, answer)
         except FluxportError as error:
-            log.warning("an object got no SHA-256 as metadata: %s", error.message)
+            log.warning("an object got no SHA-256 metadata: %s", error.message)
 
 
 class _Google:
-    """Google's own credentials, loaded when first needed and renewed by their library."""
+    """Google's own credentials, loaded on first use and renewed by their library."""
 
     def __init__(self, file: Path | None) -> None:
         self._file = file
@@ -127,9 +127,9 @@ class _Google:
         return str(self._fresh().token)
 
     def account(self) -> str:
-        """The e-mail of the service account; Refused for a person's credentials, which sign nothing."""
-        held = self._fresh()
-        name = getattr(held, "service_account_email", None)
+        """The e-mail of the service account; Refused for a user's credentials, which cannot sign."""
+        credentials = self._fresh()
+        name = getattr(credentials, "service_account_email", None)
         if not name or "@" not in name:
             raise Refused(
                 "These Google credentials cannot sign URLs: use a service account, an HMAC key, or links: service.",
@@ -138,7 +138,7 @@ class _Google:
         return str(name)
 
     def sign(self, text: bytes) -> bytes:
-        """By the account's own key, else by the IAM service."""
+        """Signed with the account's own key, else by the IAM service."""
         held = self._fresh()
         try:
             from google.auth import iam
@@ -148,9 +148,9 @@ class _Google:
             if isinstance(held, Account):
                 return bytes(held.sign_bytes(text))
             return bytes(iam.Signer(Transport(), held, self.account()).sign(text))  # type: ignore[no-untyped-call]  # the library has no types there
-        except Exception as error:  # the library's errors have no common root that says what time mends
+        except Exception as error:  # the library's errors have no common base class for transient ones
             raise Unavailable(
-                "Google's IAM service signs no URLs now.", code="cannot_sign", detail=str(error)
+                "Google's IAM service could not sign a URL; try again later.", code="cannot_sign", detail=str(error)
             ) from error
 
     def _fresh(self) -> Any:
@@ -172,7 +172,7 @@ class _Google:
                     self._held.refresh(Transport())
             except (GoogleAuthError, OSError, ValueError) as error:
                 raise Refused(
-                    "There are no Google credentials that work: set credentials_file of the store or "
+                    "No working Google credentials: set credentials_file of the store or "
                     "GOOGLE_APPLICATION_CREDENTIALS, or give this machine a service account.",
                     code="no_credentials",
                     detail=str(error),
@@ -184,6 +184,6 @@ class _Google:
         if self._file is None:
             return auth.default(scopes=scopes)[0]
         with warnings.catch_warnings():
-            # It warns of files from strangers; this one is named by the operator.
+            # The library warns of untrusted files; this one comes from the operator.
             warnings.simplefilter("ignore", DeprecationWarning)
             return auth.load_credentials_from_file(str(self._file), scopes=scopes)[0]

@@ -1,12 +1,15 @@
-"""Files in a directory, all of each or nothing.
+"""Files in a directory, stored completely or not at all.
 
-A file grows under a temporary name in the directory where it will rest, is synced, measured, and only then takes its
-own name in one atomic step; the directory is synced after. A process that is killed leaves only the temporary name. It
-holds a lock on that file as long as it lives (the kernel drops it with the process, in any container), so
-:meth:`LocalSink.sweep` knows which ones nobody is writing any more.
+A file is written under a temporary name in its final directory, synced and measured; one atomic step then gives it its
+own name, and the directory is synced. A process that is killed leaves only the temporary file. The writer holds a lock
+on that file while it runs (the kernel releases it with the process, in any container), so :meth:`LocalSink.sweep`
+recognizes abandoned files:
 
-A file system tells no digest, and what is read at once comes from memory, not from the disk: after fsync only the size
-is compared (``verified`` is "size").
+    .fluxport-*  locked by its writer  --fsync, size checked-->  hard link or rename to the final name, directory fsync
+    .fluxport-*  without a lock        --sweep-->                deleted
+
+A file system reports no digest, and reading a file back right away reads the page cache, not the disk: after fsync only
+the size is compared (``verified`` is "size").
 """
 
 from __future__ import annotations
@@ -32,7 +35,7 @@ from fluxport.sinks.options import SinkOptions
 from fluxport.stages import About, Chunks, Receipt, SignedUrl
 
 READ_BYTES = 256 << 10
-FREE_CHECK_BYTES = 16 << 20  # free room is looked at each time so much has been written
+FREE_CHECK_BYTES = 16 << 20  # free space is checked each time this much has been written
 
 _PART = re.compile(r"\.fluxport-[0-9a-f]{16}\.part")
 _FOLDER = re.compile(r"\.fluxport-[0-9a-f]{16}\.parts")
@@ -54,26 +57,26 @@ _NOT_WRITABLE = {
 @dataclass(frozen=True, kw_only=True)
 class LocalOptions(SinkOptions):
     type: Literal["local"] = "local"
-    path: Path = setting(Path("exports"), description="the folder, made if it is not there")
-    free_bytes_min: int = setting(64 << 20, ge=0, description="refuse to write when less is left on the disk")
+    path: Path = setting(Path("exports"), description="the folder, created if it does not exist")
+    free_bytes_min: int = setting(64 << 20, ge=0, description="refuse to write when less is free on the disk")
 
 
 def local_sink(options: LocalOptions, *, overwrite: bool = False) -> LocalSink:
-    """The sink over the folder of a store, which is made if it is not there."""
+    """The sink for the folder of a store, which is created if it does not exist."""
     try:
         options.path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise Refused(
-            f"The folder {str(options.path)!r} of a store cannot be made: {error.strerror}; set its 'path' to another.",
+            f"The folder {str(options.path)!r} of a store cannot be created: {error.strerror}; change its 'path'.",
             code="bad_configuration",
         ) from None
     return LocalSink(options.path.resolve(), overwrite=overwrite, free_bytes_min=options.free_bytes_min)
 
 
 class LocalSink:
-    """``root`` must exist; directories in a name are made below it.
+    """``root`` must exist; directories in a name are created below it.
 
-    Each file has ``mode``, whatever the umask. ``free_bytes_min`` of the file system are left free for others.
+    Each file has ``mode``, whatever the umask. ``free_bytes_min`` bytes of the file system stay free.
     """
 
     def __init__(
@@ -87,8 +90,8 @@ class LocalSink:
     def put(self, name: str, chunks: Chunks, about: About | None = None) -> Receipt:
         """The receipt's location is the absolute path.
 
-        Refused for a name that leads out of ``root`` or cannot be written, Conflict if it is taken and may not be
-        overwritten, StoreFull without room, Unavailable if the disk fails.
+        Refused for a name outside ``root`` or a path that is not writable, Conflict if the file exists and must not be
+        overwritten, StoreFull without enough space, Unavailable if the disk fails.
         """
         with closing(chunks):
             with _translated(name):
@@ -99,7 +102,7 @@ class LocalSink:
                 with _translated(name):
                     self._publish(part, target, size)
             finally:
-                # A name that cannot be removed now is removed by a sweep; what went wrong before is what counts.
+                # A sweep removes what cannot be removed now; the error to report is the earlier one.
                 with suppress(OSError):
                     part.unlink(missing_ok=True)
                 with suppress(OSError):
@@ -107,7 +110,7 @@ class LocalSink:
         return Receipt(str(target), size, sha256)
 
     def open(self, location: str, start: int = 0, end: int | None = None) -> Chunks:
-        """The bytes of the file at a receipt's location; NotFound if it is gone."""
+        """The bytes of the file at a receipt's location; NotFound if it no longer exists."""
         path = self._within(location)
         try:
             file = path.open("rb")
@@ -123,11 +126,11 @@ class LocalSink:
             raise Broken(f"The file {path.name!r} is shorter than it was when it was stored.", code="store_differs")
 
     def url(self, location: str, expires_s: float, about: About | None = None) -> SignedUrl | None:
-        """A folder has no links of its own."""
+        """A folder has no presigned URLs."""
         return None
 
     def _within(self, name: str) -> Path:
-        """The path of a name or a location; Refused if it leads out of ``root``."""
+        """The path of a name or a location; Refused if it is outside ``root``."""
         root = self._root.resolve(strict=True)
         target = root / name
         if not target.parent.resolve().is_relative_to(root):
@@ -135,19 +138,19 @@ class LocalSink:
         return target
 
     def remove(self, name: str) -> None:
-        """Delete the file with this name below ``root``, or at a receipt's location, if it is there."""
+        """Delete the file with this name below ``root``, or at a receipt's location, if it exists."""
         target = self._within(name)
         with _translated(name):
             target.unlink(missing_ok=True)
         if target.parent != self._root.resolve():
-            with suppress(OSError):  # there are others in it, or there is no such folder
+            with suppress(OSError):  # the folder is not empty, or does not exist
                 target.parent.rmdir()
 
     def sweep(self, older_than_s: float, now: float) -> list[Path]:
-        """Delete files last written more than ``older_than_s`` before ``now`` (Unix time), and what was never finished.
+        """Delete files last written more than ``older_than_s`` before ``now`` (Unix time), and abandoned ones.
 
-        Every file below ``root`` counts as the store's. The paths of the deleted ones come back; a file that cannot be
-        deleted does not keep others from it, its error is raised at the end.
+        Every file below ``root`` belongs to the store. Returns the deleted paths; if a file cannot be deleted, the
+        sweep continues and its error is raised at the end.
         """
         deleted: list[Path] = []
         failed: list[OSError] = []
@@ -190,11 +193,11 @@ class LocalSink:
         free = system.f_bavail * system.f_frsize
         if free < self._free_bytes_min:
             raise StoreFull(
-                f"Only {free:,} bytes are free in the store, {self._free_bytes_min:,} must stay so; free some."
+                f"Only {free:,} bytes are free in the store, {self._free_bytes_min:,} must stay free; free some space."
             )
 
     def _fill(self, descriptor: int, name: str, chunks: Chunks) -> tuple[int, str]:
-        """Write and sync everything; its size and SHA-256. Errors of ``chunks`` pass through as they are."""
+        """Write and sync everything; returns size and SHA-256. Errors of ``chunks`` propagate unchanged."""
         digest = hashlib.sha256()
         size = checked = 0
         self._check_free(descriptor)
@@ -211,7 +214,7 @@ class LocalSink:
         with _translated(name):
             os.fchmod(descriptor, self._mode)
             os.fsync(descriptor)
-            os.close(os.dup(descriptor))  # what a close has to report (network file systems), with the lock kept
+            os.close(os.dup(descriptor))  # reports errors at close (network file systems) without releasing the lock
             _check_size(os.fstat(descriptor), size, name)
         return size, digest.hexdigest()
 
@@ -220,7 +223,7 @@ class LocalSink:
             part.replace(target)
         else:
             try:
-                target.hardlink_to(part)  # unlike a rename, fails if the name was taken meanwhile
+                target.hardlink_to(part)  # unlike a rename, fails if the name exists by now
             except FileExistsError:
                 raise _exists(target.name) from None
         try:
@@ -232,10 +235,10 @@ class LocalSink:
 
 
 def remove_unfinished(directory: Path) -> None:
-    """Delete what killed processes left right in ``directory``: files and folders without their final name that no
-    living process holds. What cannot be deleted stays."""
-    with suppress(OSError), os.scandir(directory) as found:
-        for entry in found:
+    """Delete what killed processes left directly in ``directory``: temporary files and folders that no running process
+    has locked. What cannot be deleted stays."""
+    with suppress(OSError), os.scandir(directory) as entries:
+        for entry in entries:
             with suppress(OSError):
                 if _PART.fullmatch(entry.name):
                     _swept(Path(entry.path), -math.inf)
@@ -250,13 +253,12 @@ def remove_unfinished(directory: Path) -> None:
 
 @contextmanager
 def hidden_folder(directory: Path) -> Iterator[Path]:
-    """A folder for files that get their final names in ``directory`` later; locked while this process lives, and gone
-    after."""
+    """A folder for files that get their final names in ``directory`` later; locked while in use, then removed."""
     while True:
         folder = directory / f".fluxport-{secrets.token_hex(8)}.parts"
         folder.mkdir(0o700)
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        # As with files: others may have taken it for a dead one's before the lock was there.
+        # As with files: a sweep may have deleted it before the lock was acquired.
         if _locked(descriptor) is not False and os.fstat(descriptor).st_nlink:
             break
         os.close(descriptor)
@@ -272,14 +274,14 @@ def _create(directory: Path) -> tuple[Path, int]:
     while True:
         path = directory / f".fluxport-{secrets.token_hex(8)}.part"
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        # A sweep may have come between the two and taken the file for a dead one; then there is another name.
+        # A sweep may have deleted the file before the lock was acquired; then another name is used.
         if _locked(descriptor) is not False and os.fstat(descriptor).st_nlink:
             return path, descriptor
         os.close(descriptor)
 
 
 def _locked(descriptor: int) -> bool | None:
-    """Whether the lock could be had; None where the file system has none, so that nothing is ever swept there."""
+    """Whether the lock was acquired; None if the file system has no locks, so nothing is ever swept there."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -290,7 +292,7 @@ def _locked(descriptor: int) -> bool | None:
 
 
 def _swept(path: Path, before: float) -> bool:
-    """Delete ``path`` if it is an expired file or a temporary one without a living writer; whether it was."""
+    """Delete ``path`` if it is expired, or a temporary file without a running writer; whether it was deleted."""
     if _PART.fullmatch(path.name):
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
@@ -329,13 +331,13 @@ def _exists(name: str) -> Conflict:
 
 @contextmanager
 def _translated(name: str) -> Iterator[None]:
-    """Errors of the file system, and only those raised inside, as ours."""
+    """Translate file system errors raised inside into ours."""
     try:
         yield
     except OSError as error:
         reason = error.strerror or "unknown error"
         if error.errno in _FULL:
-            raise StoreFull(f"No room for {name!r}: {reason}; free some or store it elsewhere.") from error
+            raise StoreFull(f"No space for {name!r}: {reason}; free some or store it elsewhere.") from error
         if error.errno in _NOT_WRITABLE:
             raise Refused(f"Cannot write {name!r}: {reason}; check the directory.", code="not_writable") from error
-        raise Unavailable(f"Writing {name!r} failed: {reason}; nothing was kept.", code="store_failed") from error
+        raise Unavailable(f"Writing {name!r} failed: {reason}; nothing was stored.", code="store_failed") from error

@@ -1,4 +1,4 @@
-"""Files in this process's memory: for the ``memory`` store, which keeps nothing longer, and for tests."""
+"""Files in this process's memory: for the ``memory`` store, which loses them when the process exits, and for tests."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ _SCHEME = "memory:"
 @dataclass(frozen=True, kw_only=True)
 class MemoryOptions(SinkOptions):
     type: Literal["memory"] = "memory"
-    bytes_max: int = setting(256 << 20, gt=0, description="of all files together")
+    bytes_max: int = setting(256 << 20, gt=0, description="limit for all files together")
 
 
 class MemorySink:
-    """All of a file or nothing, like every sink; safe to use from several threads."""
+    """Stores a file completely or not at all, like every sink; safe to use from several threads."""
 
     def __init__(self, options: MemoryOptions | None = None, *, overwrite: bool = False) -> None:
         self._options = options or MemoryOptions()
@@ -34,7 +34,7 @@ class MemorySink:
         self._bytes = 0
 
     def put(self, name: str, chunks: Chunks, about: About | None = None) -> Receipt:
-        """StoreFull if ``bytes_max`` is reached, Conflict if ``name`` is taken and may not be overwritten."""
+        """StoreFull if ``bytes_max`` is reached, Conflict if ``name`` exists and must not be overwritten."""
         held = bytearray()
         with closing(chunks):
             if any(part in ("", ".", "..") for part in name.split("/")):
@@ -62,25 +62,25 @@ class MemorySink:
             raise NotFound("The file is no longer in the store; it may have expired.", code="no_such_file") from None
 
     def open(self, location: str, start: int = 0, end: int | None = None) -> Chunks:
-        """The bytes of the file at a receipt's location; NotFound if it is gone."""
+        """The bytes of the file at a receipt's location; NotFound if it no longer exists."""
         yield memoryview(self.get(location))[start:end]
 
     def url(self, location: str, expires_s: float, about: About | None = None) -> SignedUrl | None:
-        """Memory has no links of its own."""
+        """Memory has no presigned URLs."""
         return None
 
     def remove(self, name: str) -> None:
-        """Forget the file with this name or location, if it is there."""
+        """Delete the file with this name or location, if it exists."""
         with self._lock:
-            found = self._files.pop(name.removeprefix(_SCHEME), None)
-            self._bytes -= len(found[0]) if found else 0
+            removed = self._files.pop(name.removeprefix(_SCHEME), None)
+            self._bytes -= len(removed[0]) if removed else 0
 
     def names(self) -> list[str]:
         with self._lock:
             return sorted(self._files)
 
     def sweep(self, older_than_s: float, now: float) -> list[str]:
-        """Delete files stored more than ``older_than_s`` before ``now`` (Unix time); their names."""
+        """Delete files stored more than ``older_than_s`` before ``now`` (Unix time); returns their names."""
         with self._lock:
             expired = sorted(n for n, (_, stored) in self._files.items() if stored < now - older_than_s)
             for name in expired:

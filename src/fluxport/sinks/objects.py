@@ -1,16 +1,22 @@
-"""Files as objects: what is the same for every object store, over the few calls that each has in its own form.
+"""Files as objects: the common part of every object store, over the few calls that each store implements
+(:class:`Api`).
 
-A file that ends within its first part is stored by one request. Any other is a multipart upload: parts of PART_BYTES,
-several on their way at once, so many bytes held and no more. Nothing is visible before the last call, which is made
-after the last byte; whatever fails before ends the upload and removes its parts, and the first cause is the error that
-goes up, never what cleaning up said. Every object carries a mark, so that an answer that was lost on its way is not
-taken for a failure, nor somebody else's object for ours.
+A file that fits the first part is stored by one request. Any other is a multipart upload: parts of PART_BYTES, several
+in parallel, with bounded memory. The object becomes visible with the last call, which follows the last byte. A failure
+before that aborts the upload and removes its parts, and raises the original error, never one of the cleanup. Every
+object has a random mark in its metadata, by which a lost response is not mistaken for a failure, nor another writer's
+object for ours:
 
-What the store answers of the bytes that it has taken is compared with ours, request by request and for the whole
-object (:class:`Claim`). An ETag that is not the MD5 that it seems to be proves nothing: then the object is read back.
+    put:   one request                                              -> head: size, mark, digest
+    parts: begin -> part 1 | part 2 | part 3 (parallel) -> complete -> head: size, mark, digest
+             any error -> abort; delete the object if it is there and has our mark
 
-Parts have numbers, and stores take only so many: once PARTS_MAX would be in danger each part is a seventh of that part
-of what has gone before, so that 10,000 parts hold 5 TiB; one such part is then held at a time.
+The digests that the store reports for the stored bytes are compared with ours, for each request and for the whole
+object (:class:`Claim`). An ETag that differs from our MD5 proves nothing, as it may be no MD5: then the object is read
+back.
+
+Stores limit the number of parts. As an upload approaches PARTS_MAX, each part becomes a fixed fraction of the bytes
+sent so far, so that 10,000 parts hold 5 TiB; only one such part is then in memory at a time.
 """
 
 from __future__ import annotations
@@ -35,18 +41,18 @@ from fluxport.stages import SIZE, VERIFIED, About, Chunks, Receipt, SignedUrl, w
 
 log = logging.getLogger("fluxport.stores")
 
-READS_MAX = 5  # tries of reading on without a byte
-READ_AGAIN_S = 0.05  # doubled with each further try
+READS_MAX = 5  # attempts to resume reading that got no byte
+READ_AGAIN_S = 0.05  # doubled with each further attempt
 SHA256 = "sha256"
-NOT_IMPLEMENTED = 501  # time does not mend that
-MARK = "fluxport"  # metadata: which put an object comes from
+NOT_IMPLEMENTED = 501  # not transient, unlike other 5xx
+MARK = "fluxport"  # metadata: the put that created an object
 NAME_BYTES_MAX = 900
 
 Marks: TypeAlias = Mapping[str, str]
 
 
 class Head(NamedTuple):
-    """What a store tells of an object; ``marks`` is its metadata, ``etag`` as the store writes it."""
+    """A store's description of an object; ``marks`` is its metadata, ``etag`` is verbatim."""
 
     size_bytes: int
     etag: str
@@ -55,7 +61,7 @@ class Head(NamedTuple):
 
 
 class Part(NamedTuple):
-    """A part that the store has taken: its ``tag`` names it at the end; ``digests`` are ours, as far as computed."""
+    """An uploaded part: ``tag`` identifies it in ``complete``; ``digests`` are ours, as far as computed."""
 
     tag: str
     size_bytes: int
@@ -64,7 +70,7 @@ class Part(NamedTuple):
 
 
 class Unfinished(NamedTuple):
-    """A multipart upload that has neither ended nor been given up; ``started`` is Unix time."""
+    """A multipart upload that is neither complete nor aborted; ``started`` is Unix time."""
 
     key: str
     upload: str
@@ -72,16 +78,16 @@ class Unfinished(NamedTuple):
 
 
 class Api(Protocol):
-    """The calls of one kind of store. Keys are whole; each call tries again what time mends.
+    """The calls of one kind of store. Keys include the prefix; each call retries transient errors.
 
-    ``put`` and ``complete`` raise Conflict if ``new`` and the key is taken; ``get`` reads from an object that has still
-    this ``etag``. ``marks`` are metadata: those of ``complete`` are known only at the end, and kept where a store can.
-    A claim is what the store says of the bytes of a request, or of the whole object; None where it says nothing.
+    ``put`` and ``complete`` raise Conflict if ``new`` and the key exists; ``get`` fails unless the object still has
+    this ``etag``. ``marks`` are metadata: those of ``complete`` are known only at the end, and stored if the store can.
+    A claim is the store's digest of the bytes of a request, or of the whole object; None if it reports none.
     """
 
     parts_max: int
-    crc: str | None  # the name of the CRC that the store tells of whole objects
-    etags_tell: bool  # false once an ETag was found to be no MD5
+    crc: str | None  # the name of the CRC that the store reports for whole objects
+    etags_tell: bool  # false once an ETag turned out not to be an MD5
 
     def place(self, key: str) -> str:
         """The location of a key: ``s3://bucket/key``."""
@@ -115,7 +121,7 @@ class Api(Protocol):
 
 
 class ObjectSink:
-    """A sink over one bucket."""
+    """The sink for one bucket."""
 
     def __init__(self, api: Api, options: ObjectOptions, *, overwrite: bool = False) -> None:
         self._api = api
@@ -125,18 +131,18 @@ class ObjectSink:
     def put(self, name: str, chunks: Chunks, about: About | None = None) -> Receipt:
         """The receipt's location is a URL such as ``s3://bucket/key``.
 
-        Conflict if the name is taken and may not be overwritten, Refused if the store does not take the file or the
+        Conflict if the name exists and must not be overwritten, Refused if the store rejects the file or the
         credentials, StoreFull over a quota, Unavailable if the store fails or cannot be reached.
         """
         with closing(chunks):
             key = self._key(name)
-            # Whoever may not write there is told before anything is pulled, and so before a query runs.
+            # Missing permissions are reported before anything is pulled, and so before a query runs.
             if self._api.head(key) is not None and not self._overwrite:
                 raise exists(name)
             return _Put(self._api, self._options, key, about or About(), new=not self._overwrite).run(chunks)
 
     def open(self, location: str, start: int = 0, end: int | None = None) -> Chunks:
-        """The bytes of the object at a receipt's location; reading goes on where a connection broke off."""
+        """The bytes of the object at a receipt's location; reading resumes after a lost connection."""
         key = self._key(location)
         head = self._api.head(key)
         if head is None:
@@ -144,31 +150,31 @@ class ObjectSink:
         yield from reading(self._api, key, head, start, end)
 
     def url(self, location: str, expires_s: float, about: About | None = None) -> SignedUrl | None:
-        """A signed URL for GET; it works no longer than the store and its credentials allow."""
+        """A presigned URL for GET; it is valid no longer than the store and its credentials allow."""
         return self._api.url(self._key(location), expires_s, about)
 
     def remove(self, name: str) -> None:
-        """Delete the object, and whatever uploads of it were never finished."""
+        """Delete the object, and abort its unfinished uploads."""
         key = self._key(name)
         self._api.delete(key)
-        for found in self._api.unfinished(key):
-            if found.key == key:
-                self._api.abort(key, found.upload)
+        for upload in self._api.unfinished(key):
+            if upload.key == key:
+                self._api.abort(key, upload.upload)
 
     def sweep(self, older_than_s: float, now: float) -> list[str]:
-        """Delete objects below the prefix that are old enough, and end uploads of processes that must be dead."""
+        """Delete expired objects below the prefix, and abort orphaned uploads."""
         deleted = []
         for key in self._api.older(self._options.prefix, now - older_than_s) if older_than_s < now else ():
             self._api.delete(key)
             deleted.append(self._api.place(key))
-        for found in self._api.unfinished(self._options.prefix):
-            if found.started < now - self._options.orphan_s:
-                self._api.abort(found.key, found.upload)
-                deleted.append(self._api.place(found.key))
+        for upload in self._api.unfinished(self._options.prefix):
+            if upload.started < now - self._options.orphan_s:
+                self._api.abort(upload.key, upload.upload)
+                deleted.append(self._api.place(upload.key))
         return deleted
 
     def _key(self, name: str) -> str:
-        """The key of a name, or of a location of this store."""
+        """The key of a name, or of a location in this store."""
         root = self._api.place("")
         if name.startswith(root):
             return name[len(root) :]
@@ -181,7 +187,7 @@ class ObjectSink:
 
 
 def reading(api: Api, key: str, head: Head, start: int, end: int | None) -> Chunks:
-    """The object's bytes; reading goes on where a connection broke off."""
+    """The object's bytes; reading resumes after a lost connection."""
     end = head.size_bytes if end is None else min(end, head.size_bytes)
     broken = 0
     while start < end:
@@ -199,12 +205,12 @@ def reading(api: Api, key: str, head: Head, start: int, end: int | None) -> Chun
 
 
 class _Put:
-    """One file on its way into the store."""
+    """The upload of one file."""
 
     def __init__(self, api: Api, options: ObjectOptions, key: str, about: About, *, new: bool) -> None:
         self._api = api
         self._options = options
-        self._new = new  # whether nothing may be replaced
+        self._new = new  # whether an existing object must not be replaced
         self._key = key
         self._about = about
         self._mark = secrets.token_hex(8)
@@ -212,17 +218,17 @@ class _Put:
         self._size = 0
         self._upload: str | None = None
         self._crc: bytes | None = None
-        self._block: Block | None = None  # all of it, in one request
+        self._block: Block | None = None  # the whole file, if sent in one request
         self._parts: list[Part] = []
-        self._claim: Claim | None = None  # what the last request's answer says of the whole object
-        self._doubt = False  # whether an ETag was another than the MD5
-        self._sent = False  # whether anything may have come to be in the store
+        self._claim: Claim | None = None  # of the whole object, from the last request's response
+        self._doubt = False  # whether an ETag differed from the MD5
+        self._sent = False  # whether the object may exist in the store
 
     def run(self, chunks: Chunks) -> Receipt:
         filled = _Blocks(chunks)
         try:
             first = filled.next(bytearray(self._options.part_bytes))
-            self._took(first)
+            self._add(first)
             if len(first) < self._options.part_bytes:
                 self._put(first)
             else:
@@ -233,7 +239,7 @@ class _Put:
             raise
         return Receipt(self._api.place(self._key), self._size, self._digest.hexdigest(), verified)
 
-    def _took(self, block: memoryview) -> None:
+    def _add(self, block: memoryview) -> None:
         self._digest.update(block)
         if self._api.crc is not None:
             self._crc = crc(self._api.crc, block, self._crc)
@@ -246,7 +252,7 @@ class _Put:
         try:
             self._claim = self._api.put(self._key, block, self._about, marks, new=self._new)
         except FluxportError:
-            if not self._came():
+            if not self._stored_anyway():
                 raise
 
     def _put_parts(self, first: memoryview, filled: _Blocks) -> None:
@@ -259,14 +265,14 @@ class _Put:
                 parts.add(block)
                 buffer = parts.buffer(self._part_bytes())
                 block = filled.next(buffer)
-                self._took(block)
+                self._add(block)
             self._parts = parts.all()
         self._sent = True
         marks = {MARK: self._mark, SHA256: self._digest.hexdigest()}
         try:
             self._claim = self._api.complete(self._key, upload, self._parts, self._about, marks, new=self._new)
         except FluxportError:
-            if not self._came():
+            if not self._stored_anyway():
                 raise
 
     def _send(self, upload: str, number: int, data: memoryview, cancel: Cancel) -> Part:
@@ -276,42 +282,42 @@ class _Put:
         return Part(tag, len(data), block.digests, verified)
 
     def _part_bytes(self) -> int:
-        """The size of the next part, after all that has been taken."""
+        """The size of the next part, given the bytes so far."""
         return part_bytes(self._size, self._options.part_bytes, self._api.parts_max)
 
-    def _is_there(self) -> bool:
-        """Whether the object is there and this put's own, whatever the answer to its last request was."""
+    def _exists(self) -> bool:
+        """Whether the object exists with this put's mark, whatever the response to its last request was."""
         head = self._api.head(self._key)
         return head is not None and head.marks.get(MARK) == self._mark
 
-    def _came(self) -> bool:
-        """The same, after a request that seems to have failed: what is not known now is no."""
+    def _stored_anyway(self) -> bool:
+        """Whether a request that seems to have failed has stored the object; False if that cannot be determined."""
         try:
-            return self._is_there()
+            return self._exists()
         except FluxportError:
             return False
 
     def _check(self) -> str:
-        """Look at it again; the name of the digest by which the store says that it is all there."""
+        """Inspect the stored object; returns the name of the digest that verifies it."""
         head = self._api.head(self._key)
         if head is None or head.size_bytes != self._size:
             size = "none" if head is None else f"{head.size_bytes:,}"
-            raise differs(f"The store holds {size} of the {self._size:,} bytes that it was sent")
+            raise differs(f"The store holds {size} of the {self._size:,} bytes that were sent")
         verified = [self._confirmed(claim) for claim in (self._claim, head.claim) if claim is not None]
         if self._doubt:
             return self._read_back(head)
         return min(verified, key=VERIFIED.index, default=SIZE)
 
     def _confirmed(self, claim: Claim) -> str:
-        """By which digest the whole object is the one that was sent, if that is what the store says of it."""
+        """The name of the digest that verifies the whole object, if the store's claim is right."""
         if not claim.parts:
             return self._compared(claim, self._of_whole(claim.name))
-        digests = [found for part in self._parts if (found := part.digests.get(claim.name))]
+        digests = [digest for part in self._parts if (digest := part.digests.get(claim.name))]
         ours = of_parts(claim.name, digests) if len(digests) == len(self._parts) else None
         return weakest([self._compared(claim, ours), *(part.verified for part in self._parts)])
 
     def _of_whole(self, name: str) -> bytes | None:
-        """A digest of all that was sent; None for one that nobody has computed."""
+        """A digest of all bytes sent; None if it was not computed."""
         if name == SHA256:
             return self._digest.digest()
         if name == self._api.crc:
@@ -319,46 +325,46 @@ class _Put:
         return None if self._block is None else self._block.digest(name)
 
     def _compared(self, claim: Claim, ours: bytes | None) -> str:
-        """The claim's name if it is right, SIZE if it says nothing; raises if it shows that the bytes are others."""
+        """The claim's name if it is right, SIZE if it proves nothing; raises if it proves that the bytes differ."""
         if ours is None or not (claim.certain or self._api.etags_tell):
             return SIZE
         if claim.digest == ours:
             return claim.name
         if claim.certain:
-            raise differs("The store holds other bytes than it was sent")
+            raise differs("The store holds other bytes than were sent")
         self._doubt = True
         return SIZE
 
     def _read_back(self, head: Head) -> str:
-        """Look at the bytes themselves, once: a store whose ETags are no MD5s is not measured by them again."""
+        """Compare the bytes themselves. If they match, this store's ETags are not MD5s and are ignored from then on."""
         digest = hashlib.sha256()
         with closing(reading(self._api, self._key, head, 0, None)) as chunks:
             for chunk in chunks:
                 digest.update(chunk)
         if digest.digest() != self._digest.digest():
-            raise differs("The store holds other bytes than it was sent")
+            raise differs("The store holds other bytes than were sent")
         self._api.etags_tell = False
-        log.warning("the ETags of %s are no MD5s: what it holds is compared by size", self._api.place(""))
+        log.warning("the ETags of %s are not MD5s: stored files are verified by size", self._api.place(""))
         return SHA256
 
     def _undo(self) -> None:
-        """End the upload; remove the object, should it have come to be. What fails here is left to a sweep."""
+        """Abort the upload; delete the object if it was stored. A sweep removes what cannot be removed here."""
         try:
             if self._upload is not None:
                 self._api.abort(self._key, self._upload)
-            if self._sent and self._is_there():
+            if self._sent and self._exists():
                 self._api.delete(self._key)
         except FluxportError as error:
-            log.warning("what is left of a failed upload waits for a sweep: %s", error.message)
+            log.warning("a failed upload could not be removed; a sweep will try again: %s", error.message)
 
 
 def part_bytes(sent: int, least: int, parts_max: int) -> int:
-    """How large the next part is after ``sent`` bytes: an object of 5 TiB takes fewer than ``parts_max`` parts."""
+    """The size of the next part after ``sent`` bytes: an object of 5 TiB has fewer than ``parts_max`` parts."""
     return max(least, sent * 7 // parts_max)
 
 
 class _Blocks:
-    """Chunks joined to blocks of exactly the size of the buffer that each is read into; the last one is shorter."""
+    """Chunks joined into blocks of exactly the size of the buffer for each; the last one is shorter."""
 
     def __init__(self, chunks: Chunks) -> None:
         self._chunks = chunks
@@ -384,9 +390,9 @@ Send: TypeAlias = Callable[[int, memoryview, Cancel], Part]
 
 
 class _Parts:
-    """Parts on their way in threads; what is held is at most ``at_once`` parts of ``least`` bytes, or one larger one.
+    """Uploads parts in threads; at most ``at_once`` parts of ``least`` bytes, or one larger one, are in memory.
 
-    Leaving the block with an error ends what is still on its way at once.
+    Leaving the block with an error cancels pending uploads at once.
     """
 
     def __init__(self, send: Send, at_once: int, least: int) -> None:
@@ -395,7 +401,7 @@ class _Parts:
         self._cancel = Cancel()
         self._threads = ThreadPoolExecutor(at_once, thread_name_prefix="fluxport-part")
         self._changed = threading.Condition()
-        self._filling = self._held = least  # the first block is filled already
+        self._filling = self._held = least  # the first block is already filled
         self._free: list[bytearray] = []
         self._sent: list[Future[Part]] = []
         self._failed: BaseException | None = None
@@ -409,11 +415,11 @@ class _Parts:
         self._threads.shutdown(wait=True, cancel_futures=True)
 
     def add(self, block: memoryview) -> None:
-        """Send a block; its buffer is the sender's until it has gone."""
+        """Send a block; its buffer must not change until it has been sent."""
         self._sent.append(self._threads.submit(self._one, len(self._sent) + 1, block, self._filling))
 
     def buffer(self, size: int) -> memoryview:
-        """Room for the next part, once there is some; raises the first error of a part that could not be sent."""
+        """A buffer for the next part, once memory is free; raises the first error of a part."""
         with self._changed:
             while self._failed is None and self._held and self._held + size > self._held_max:
                 self._changed.wait()
@@ -424,7 +430,7 @@ class _Parts:
         return memoryview(free if len(free) >= size else bytearray(size))[:size]
 
     def all(self) -> list[Part]:
-        """What the store answered to each part, in order, once all have been sent."""
+        """All parts in order, once all have been sent."""
         wait(self._sent)
         self._raise()
         return [future.result() for future in self._sent]
@@ -457,14 +463,14 @@ _FULL = frozenset({"QuotaExceeded", "EntityTooLarge", "ServiceQuotaExceededExcep
 
 
 def refused(host: str, answer: Answer) -> FluxportError:
-    """The error of an answer that is none of the expected ones."""
+    """The error for a response with an unexpected status."""
     code = answer.code()
-    told = f"{answer.status} {code}".strip()
+    reason = f"{answer.status} {code}".strip()
     if answer.status == 507 or code in _FULL:
-        return StoreFull(f"The store {host} has no room for the file ({told}); free some or raise its quota.")
+        return StoreFull(f"The store {host} has no room for the file ({reason}); free some or raise its quota.")
     if answer.status in (401, 403):
         return Refused(
-            f"The store {host} does not let these credentials do that ({told}); check the keys, what they may do, and "
+            f"The store {host} denied access with these credentials ({reason}); check the keys, their permissions and "
             "this machine's clock.",
             code="store_denied",
         )
@@ -472,11 +478,13 @@ def refused(host: str, answer: Answer) -> FluxportError:
         region = answer.headers["x-amz-bucket-region"]
         return Refused(f"The bucket is in another region ({region}): set the store's region.", code="wrong_region")
     if code in ("NoSuchBucket", "ContainerNotFound") or (answer.status == 404 and not code):
-        return Refused(f"The store {host} has no such bucket ({told}); make it, or mend its name.", code="no_bucket")
+        return Refused(
+            f"The store {host} has no such bucket ({reason}); create it or correct the name.", code="no_bucket"
+        )
     if answer.status in (409, 412):
-        return Conflict(f"The store {host} has another object there ({told}).", code="file_exists")
+        return Conflict(f"The store {host} has another object with that name ({reason}).", code="file_exists")
     if code in DAMAGED:
-        return Unavailable(f"Bytes changed on their way to the store {host} ({told}); try again.", code="store_differs")
+        return Unavailable(f"Bytes sent to the store {host} were damaged ({reason}); try again.", code="store_differs")
     if answer.status in (408, 429) or (answer.status >= 500 and answer.status != NOT_IMPLEMENTED):
-        return Unavailable(f"The store {host} fails ({told}); try again in a moment.", code="store_failed")
-    return Refused(f"The store {host} does not take the request ({told}).", code="store_refused")
+        return Unavailable(f"The store {host} failed ({reason}); try again in a moment.", code="store_failed")
+    return Refused(f"The store {host} rejected the request ({reason}).", code="store_refused")

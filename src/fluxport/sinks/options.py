@@ -1,4 +1,4 @@
-"""What the settings of every sink have; a sink's own class extends it. They are what ``stores.<name>`` takes."""
+"""The settings common to all sinks; a sink's own class extends them. They are configured in ``stores.<name>``."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import Any, ClassVar, Literal
 
 from fluxport.settings import Duration, Secret, setting
 
-# Typed as pydantic reads it; a plain dictionary, so that nothing is imported for it.
+# Typed for pydantic; a plain dictionary avoids the import.
 _STRICT: Any = {"extra": "forbid", "validate_default": True}
 
 
 @dataclass(frozen=True, kw_only=True)
 class SinkOptions:
-    """Of every sink. A class adds ``type``, a ``Literal`` of its name in the table.
+    """Settings of every sink. A subclass adds ``type``, a ``Literal`` of its name in the table.
 
-    ``environ`` maps variables of the environment to settings of the store ``local``, where it is of this type.
+    ``environ`` maps environment variables to settings of the store ``local``, if it is of this type.
     """
 
     __pydantic_config__: ClassVar[Any] = _STRICT
@@ -24,12 +24,12 @@ class SinkOptions:
 
     type: str
     links: Literal["store", "service"] = setting(
-        "store", description="what mails and webhooks carry: the store's signed URL, or a link to this service"
+        "store", description="the URL in mails and webhooks: the store's presigned URL, or a link to this service"
     )
-    link_s: Duration = setting(7 * 86400.0, gt=0, description="how long signed URLs work, as far as the store allows")
+    link_s: Duration = setting(7 * 86400.0, gt=0, description="validity of presigned URLs, up to the store's limit")
 
     def completed(self, environ: Mapping[str, str]) -> SinkOptions:
-        """With what the environment says of every store of this type, where the configuration says nothing."""
+        """These settings, with unset ones from the environment variables that apply to every store of this type."""
         return self
 
 

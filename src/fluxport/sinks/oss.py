@@ -1,7 +1,7 @@
-"""Objects in Alibaba Cloud OSS by its own protocol: signature V4, or V1 where a private cloud knows no other.
+"""Objects in Alibaba Cloud OSS by its own protocol: signature V4, or V1 for private clouds that support no other.
 
-Bodies carry their MD5, which the store checks before it takes a part; the signature does not cover them. Answers tell
-the CRC64 of what the store holds.
+Requests carry the MD5 of their body, which the store checks before it accepts a part; the signature does not cover the
+body. Responses report the CRC64 of the stored bytes.
 """
 
 from __future__ import annotations
@@ -33,16 +33,16 @@ from fluxport.sinks.objects import ObjectSink
 from fluxport.sinks.options import secret, value_of
 
 _V4 = "OSS4-HMAC-SHA256"
-# What V1 signs of a query; everything else in it is left out.
+# The query parameters that V1 signs; all others are omitted.
 _V1_SIGNED = frozenset({"uploads", "uploadId", "partNumber", "tagging", "security-token", "continuation-token"})
-METADATA = "http://100.100.100.200"  # of Alibaba's machines
+METADATA = "http://100.100.100.200"  # metadata service of Alibaba's machines
 RENEWED_S = 300.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class OssOptions(KeyedOptions):
-    """``endpoint`` is what Fluxport talks to, an ``-internal`` one inside the cloud; ``public_endpoint`` is what signed
-    URLs name, by default the same without ``-internal``. Without a key the machine's RAM role is asked."""
+    """Fluxport connects to ``endpoint``, an ``-internal`` one inside the cloud; presigned URLs use ``public_endpoint``,
+    by default the same without ``-internal``. Without a key, credentials come from the machine's RAM role."""
 
     environ: ClassVar[Mapping[str, str]] = {
         "OSS_BUCKET": "bucket",
@@ -67,7 +67,7 @@ class OssOptions(KeyedOptions):
             raise ValueError("a store of type oss needs an 'endpoint' or a 'region'")
 
     def completed(self, environ: Mapping[str, str]) -> OssOptions:
-        """The key as the environment has it."""
+        """These settings, with the key from the environment."""
         if self.access_key_id is not None:
             return self
         key, value = environ.get("OSS_ACCESS_KEY_ID"), environ.get("OSS_ACCESS_KEY_SECRET")
@@ -78,7 +78,7 @@ class OssOptions(KeyedOptions):
 
 
 class OssSink(ObjectSink):
-    """``metadata`` is the address at which a machine of Alibaba's is asked for the credentials of its role."""
+    """``metadata`` is the address of the metadata service, which returns the credentials of the machine's role."""
 
     def __init__(self, options: OssOptions, *, overwrite: bool = False, metadata: str = METADATA) -> None:
         super().__init__(OssApi(options, metadata), options, overwrite=overwrite)
@@ -93,20 +93,20 @@ class OssApi(RestApi):
     def __init__(self, options: OssOptions, metadata: str = METADATA) -> None:
         endpoint = _with_scheme(options.endpoint or f"oss-{options.region}.aliyuncs.com")
         public = options.public_endpoint or endpoint.replace("-internal.aliyuncs.com", ".aliyuncs.com")
-        kept = {
+        defaults = {
             "storage-class": options.storage_class,
             "server-side-encryption": options.encryption,
             "server-side-encryption-key-id": options.kms_key_id,
         }
         path_style = bool(options.path_style) or _is_address(urlsplit(endpoint).hostname or "")
         place = Place("oss", options.bucket, endpoint, _with_scheme(public), path_style)
-        super().__init__(place, options, kept, options.tags)
+        super().__init__(place, options, defaults, options.tags)
         self._region = options.region or _region_of(endpoint)
         self._v4 = options.signature == "v4"
         self._credentials = _credentials(options, metadata)
         if self._v4 and self._region is None:
             raise Refused(
-                f"The region of the endpoint {endpoint} is not known: set the store's region, such as cn-hangzhou.",
+                f"The region of the endpoint {endpoint} is unknown: set the store's region, such as cn-hangzhou.",
                 code="bad_configuration",
             )
 
@@ -118,9 +118,9 @@ class OssApi(RestApi):
         return {"x-oss-forbid-overwrite": "true"}
 
     def claim(self, headers: Mapping[str, str]) -> Claim | None:
-        told = headers.get("x-oss-hash-crc64ecma", "")
-        if told.isascii() and told.isdigit() and int(told) < 1 << 64:
-            return Claim("crc64", int(told).to_bytes(8))
+        value = headers.get("x-oss-hash-crc64ecma", "")
+        if value.isascii() and value.isdigit() and int(value) < 1 << 64:
+            return Claim("crc64", int(value).to_bytes(8))
         return from_etag(headers)
 
     def sign(self, request: Request) -> dict[str, str]:
@@ -181,7 +181,7 @@ def _is_signed(name: str) -> bool:
 
 
 def _query(query: Query) -> str:
-    """Sorted and encoded; a name without a value has no sign of equality either."""
+    """The query, sorted and encoded; a name without a value has no equals sign."""
     pairs = sorted((quote(name, safe=""), quote(value, safe="")) for name, value in query)
     return "&".join(f"{name}={value}" if value else name for name, value in pairs)
 
@@ -195,8 +195,8 @@ def _sign_v1(credentials: Credentials, request: Request, headers: dict[str, str]
     if credentials.session_token is not None:
         headers["x-oss-security-token"] = credentials.session_token
     own = "".join(f"{name}:{headers[name]}\n" for name in sorted(headers) if name.startswith("x-oss-"))
-    told = [headers.get("content-md5", ""), headers.get("content-type", ""), headers["date"]]
-    text = "\n".join([request.method, *told, own + _v1_resource(request, request.query)])
+    fixed = [headers.get("content-md5", ""), headers.get("content-type", ""), headers["date"]]
+    text = "\n".join([request.method, *fixed, own + _v1_resource(request, request.query)])
     headers["authorization"] = f"OSS {credentials.access_key_id}:{_hmac_sha1(credentials, text)}"
     return headers
 
@@ -239,19 +239,20 @@ def _is_address(host: str) -> bool:
 
 
 def _region_of(endpoint: str) -> str | None:
-    found = re.search(r"oss-([a-z0-9-]+?)(-internal)?\.aliyuncs\.com", endpoint)
-    return found[1] if found else None
+    match = re.search(r"oss-([a-z0-9-]+?)(-internal)?\.aliyuncs\.com", endpoint)
+    return match[1] if match else None
 
 
 def _credentials(options: OssOptions, metadata: str) -> Callable[[], Credentials]:
     if options.access_key_id and options.secret_access_key:
-        given = Credentials(options.access_key_id, options.secret_access_key.value, value_of(options.session_token))
-        return lambda: given
+        token = value_of(options.session_token)
+        credentials = Credentials(options.access_key_id, options.secret_access_key.value, token)
+        return lambda: credentials
     return _Role(Http(metadata, HttpOptions(connect_timeout_s=2.0, timeout_s=5.0, tries_max=2))).current
 
 
 class _Role:
-    """Credentials of the machine's RAM role, renewed before they end."""
+    """Credentials of the machine's RAM role, renewed before they expire."""
 
     def __init__(self, http: Http) -> None:
         self._http = http
@@ -262,16 +263,16 @@ class _Role:
         with self._lock:
             held = self._held
             if held is None or (held.expires_at or 0) < time.time() + RENEWED_S:
-                held = self._held = self._asked()
+                held = self._held = self._request()
             return held
 
-    def _asked(self) -> Credentials:
+    def _request(self) -> Credentials:
         path = "/latest/meta-data/ram/security-credentials/"
         try:
             role = self._get(path).decode().strip()
-            told: dict[str, Any] = json.loads(self._get(path + quote(role)))
-            expires = datetime.fromisoformat(told["Expiration"].replace("Z", "+00:00")).timestamp()
-            return Credentials(told["AccessKeyId"], told["AccessKeySecret"], told["SecurityToken"], expires)
+            answer: dict[str, Any] = json.loads(self._get(path + quote(role)))
+            expires = datetime.fromisoformat(answer["Expiration"].replace("Z", "+00:00")).timestamp()
+            return Credentials(answer["AccessKeyId"], answer["AccessKeySecret"], answer["SecurityToken"], expires)
         except (Unavailable, ValueError, KeyError, TypeError) as error:
             raise Refused(
                 "There are no OSS credentials: set access_key_id and secret_access_key of the store, or "

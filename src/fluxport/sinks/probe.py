@@ -1,4 +1,4 @@
-"""Whether a store can be used: a few bytes, stored and removed."""
+"""A check that a store works: a few bytes are stored and removed."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import secrets
 
 from fluxport.stages import Sink
 
-# Of this process alone. Process ids will not do: in containers all are 1, and what a killed one left would be taken.
+# Unique to this process. Process ids would not do: in containers all are 1, and would match a killed one's file.
 NAME = f".fluxport-probe-{secrets.token_hex(8)}"
 
 
 def probe(store: Sink) -> str:
-    """Where files of the store are; raises as its ``put`` and ``remove`` do."""
+    """The location of the store's files; raises the errors of its ``put`` and ``remove``."""
     receipt = store.put(NAME, (part for part in (b"fluxport",)))
     store.remove(receipt.location)
     return receipt.location.removesuffix(NAME)

@@ -1,8 +1,8 @@
-"""Objects in S3, and in what speaks its protocol: Ceph, MinIO, Cloudflare R2, Wasabi and others.
+"""Objects in S3 and compatible stores: Ceph, MinIO, Cloudflare R2, Wasabi and others.
 
-Every request carries the SHA-256 of its body in its signature, which the store checks before it takes it, and as a
-checksum that it keeps and tells, where it knows those: a server that refuses them is asked without. Parts of a server
-that knows none carry their MD5 instead, which the signature covers.
+Every request carries the SHA-256 of its body: in its signature, which the store checks before it accepts the body, and
+as a checksum header, which the store stores and reports. A server that rejects checksum headers gets requests without
+them; its parts carry their MD5 instead, which the signature covers.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ T = TypeVar("T")
 
 CHECKSUM = "x-amz-checksum-sha256"
 ALGORITHM = "x-amz-checksum-algorithm"
-# What a server says to a header that it does not know; Amazon itself wants kms:Decrypt for telling a checksum.
+# Statuses for an unknown header; Amazon itself requires kms:Decrypt to report a checksum.
 _NOT_KNOWN = ("store_refused", "store_denied")
 
 
 @dataclass(frozen=True, kw_only=True)
 class S3Options(KeyedOptions):
-    """Without ``endpoint`` the store is Amazon's of the region, where buckets are part of the host's name; elsewhere
-    they are part of the path, unless ``path_style`` says otherwise."""
+    """Without ``endpoint`` the store is Amazon's in the region, where the bucket is part of the host name; elsewhere it
+    is part of the path, unless ``path_style`` is false."""
 
     environ: ClassVar[Mapping[str, str]] = {
         "S3_BUCKET": "bucket",
@@ -50,20 +50,20 @@ class S3Options(KeyedOptions):
         None, description="the bucket is part of the path; default: at an endpoint of your own"
     )
     session_token: Secret | None = setting(None, description="the token of temporary keys (STS)")
-    profile: str | None = setting(None, description="the profile of ~/.aws that the credentials are of")
+    profile: str | None = setting(None, description="the profile in ~/.aws with the credentials")
     encryption: str | None = setting(None, description="AES256, aws:kms or aws:kms:dsse; default: the bucket's")
     tags: dict[str, str] = setting({}, max_length=9, description="tags of every object")
 
     def completed(self, environ: Mapping[str, str]) -> S3Options:
-        """Region, endpoint and key as Amazon's own tools take them from the environment."""
+        """These settings, with region, endpoint and key from the environment variables of Amazon's own tools."""
         region = self.region or environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION")
         endpoint = self.endpoint or environ.get("AWS_ENDPOINT_URL_S3") or environ.get("AWS_ENDPOINT_URL") or None
-        found = replace(self, region=region, endpoint=endpoint)
+        settings = replace(self, region=region, endpoint=endpoint)
         key, value = environ.get("AWS_ACCESS_KEY_ID"), environ.get("AWS_SECRET_ACCESS_KEY")
         if self.access_key_id is not None or self.profile is not None or not key or not value:
-            return found
+            return settings
         token = secret(environ.get("AWS_SESSION_TOKEN"))
-        return replace(found, access_key_id=key, secret_access_key=Secret(value), session_token=token)
+        return replace(settings, access_key_id=key, secret_access_key=Secret(value), session_token=token)
 
 
 class S3Sink(ObjectSink):
@@ -83,18 +83,18 @@ class S3Api(RestApi):
         path_style = options.path_style
         if path_style is None:
             path_style = options.endpoint is not None or "." in options.bucket  # certificates cover no further dot
-        kept = {
+        defaults = {
             "storage-class": options.storage_class,
             "server-side-encryption": options.encryption,
             "server-side-encryption-aws-kms-key-id": options.kms_key_id,
         }
         place = Place("s3", options.bucket, endpoint, options.public_endpoint or endpoint, path_style)
-        super().__init__(place, options, kept, options.tags)
+        super().__init__(place, options, defaults, options.tags)
         self._credentials = _credentials(options)
         self._region = region
-        self._sums = True  # whether the server takes headers about checksums
-        self._summed: set[str] = set()  # uploads of which each part has a checksum
-        self._by_md5 = True  # whether the server takes parts whose signature holds their MD5 alone
+        self._sums = True  # whether the server accepts checksum headers
+        self._summed: set[str] = set()  # uploads whose parts have checksums
+        self._by_md5 = True  # whether the server accepts parts whose signature covers only their MD5
 
     # -- checksums -------------------------------------------------------------------------------------------------
 
@@ -102,33 +102,33 @@ class S3Api(RestApi):
         return block.content_md5() if block.by_md5 else {}
 
     def claim(self, headers: Mapping[str, str]) -> Claim | None:
-        if (found := from_base64(SHA256, headers.get(CHECKSUM))) is not None:
-            return found
+        if (reported := from_base64(SHA256, headers.get(CHECKSUM))) is not None:
+            return reported
         own_key = "x-amz-server-side-encryption-customer-algorithm" in headers
         if own_key or headers.get("x-amz-server-side-encryption", "").startswith("aws:kms"):
-            return None  # the ETag is no MD5 then
+            return None  # the ETag is not an MD5 then
         return from_etag(headers)
 
     def put(self, key: str, block: Block, about: About, marks: Marks, *, new: bool) -> Claim | None:
-        ask = super().put
-        return self._if_known(lambda: ask(key, block, about, marks, new=new))
+        send = super().put
+        return self._if_known(lambda: send(key, block, about, marks, new=new))
 
     def part(self, key: str, upload: str, number: int, block: Block, cancel: Cancel) -> tuple[str, Claim | None]:
-        """A part without a checksum is compared by its ETag, for which its MD5 is computed: that is what its signature
-        holds then, so that there is one digest to compute here, and one there."""
-        ask = super().part
+        """A part without a checksum is verified by its ETag, which requires its MD5. The signature then covers the MD5
+        too, so that client and server compute only one digest each."""
+        send = super().part
         block.by_md5 = self._by_md5 and upload not in self._summed
         try:
-            return ask(key, upload, number, block, cancel)
+            return send(key, upload, number, block, cancel)
         except Refused as error:
             if not block.by_md5 or error.code not in _NOT_KNOWN:
                 raise
         self._by_md5 = block.by_md5 = False
-        return ask(key, upload, number, block, cancel)
+        return send(key, upload, number, block, cancel)
 
     def begin(self, key: str, about: About, marks: Marks) -> str:
-        ask = super().begin
-        return self._if_known(lambda: ask(key, about, marks))
+        send = super().begin
+        return self._if_known(lambda: send(key, about, marks))
 
     def head(self, key: str) -> Head | None:
         return self._if_known(lambda: self._head(key, {"x-amz-checksum-mode": "ENABLED"} if self._sums else {}))
@@ -137,7 +137,7 @@ class S3Api(RestApi):
         return {ALGORITHM: "SHA256"} if self._sums else {}
 
     def begun(self, upload: str, answer: Answer) -> None:
-        if answer.headers.get(ALGORITHM) == "SHA256":  # else the server has not looked at the header
+        if answer.headers.get(ALGORITHM) == "SHA256":  # else the server ignored the header
             self._summed.add(upload)
 
     def summed(self, upload: str | None, block: Block) -> dict[str, str]:
@@ -152,16 +152,16 @@ class S3Api(RestApi):
     def ended(self, upload: str) -> None:
         self._summed.discard(upload)
 
-    def _if_known(self, ask: Callable[[], T]) -> T:
-        """Ask with checksums; where that is refused ask without, and from then on if that is taken."""
+    def _if_known(self, send: Callable[[], T]) -> T:
+        """Send with checksums; if that is rejected, retry without, and omit them from then on if that succeeds."""
         try:
-            return ask()
+            return send()
         except Refused as error:
             if not self._sums or error.code not in _NOT_KNOWN:
                 raise
         self._sums = False
         try:
-            return ask()
+            return send()
         except BaseException:
             self._sums = True
             raise
@@ -184,16 +184,17 @@ class S3Api(RestApi):
     def sign_url(self, request: Request, expires_s: int) -> tuple[str, float]:
         credentials, now = self._credentials(), self._clock()
         query = presigned_query(credentials, self._region, request.host, request.path, request.query, expires_s, now)
-        # Temporary credentials take every URL with them when they end.
+        # A URL signed by temporary credentials expires with them.
         works_s = expires_s if credentials.expires_at is None else min(expires_s, credentials.expires_at - now)
         return query, works_s
 
 
 def _credentials(options: S3Options) -> Callable[[], Credentials]:
-    """Those of the settings, else whatever the AWS SDK finds; asked before each request, as temporary ones end."""
+    """The credentials in the settings, else the AWS SDK's; called before each request, as temporary ones expire."""
     if options.access_key_id and options.secret_access_key:
-        given = Credentials(options.access_key_id, options.secret_access_key.value, value_of(options.session_token))
-        return lambda: given
+        token = value_of(options.session_token)
+        credentials = Credentials(options.access_key_id, options.secret_access_key.value, token)
+        return lambda: credentials
     from fluxport.sinks._aws import sdk_credentials
 
     return sdk_credentials(options.profile)

@@ -1,10 +1,10 @@
-"""Files in a folder of an SFTP server, all of each or nothing: each grows under a hidden name, is measured there, and
-takes its own name in one step. What a killed process left has the hidden name, and is old enough one day.
+"""Files in a folder of an SFTP server, stored completely or not at all: each is written under a hidden name, verified,
+and renamed in one step. A killed process leaves only the hidden file, which a sweep deletes once it is old enough.
 
-Measured is its size, and its SHA-256 where the server computes it (the extension check-file, which ProFTPD and others
-have and OpenSSH has not).
+The size is verified, and the SHA-256 if the server computes it (the extension check-file, which ProFTPD and others have
+but OpenSSH does not).
 
-The server's key is looked at before anything is sent: it must be known.
+The server's key must be known: it is checked before anything is sent.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from paramiko import SFTPAttributes, SFTPClient, SFTPFile
 
 READ_BYTES = 256 << 10
-HASHED_BYTES_S = 50_000_000  # what a server hashes at least
+HASHED_BYTES_S = 50_000_000  # the lowest expected hash rate of a server
 
 _PART = re.compile(r"\.fluxport-[0-9a-f]{16}\.part")
 
@@ -41,14 +41,14 @@ class SftpOptions(SinkOptions):
     type: Literal["sftp"] = "sftp"
     host: str = setting(description="the server")
     port: int = setting(22, ge=1, le=65535, description="its port")
-    user: str = setting(description="who signs in")
-    password: Secret | None = setting(None, description="with a password")
-    key_file: Path | None = setting(None, description="with a private key")
+    user: str = setting(description="the user name")
+    password: Secret | None = setting(None, description="the password")
+    key_file: Path | None = setting(None, description="the private key file")
     known_hosts: Path | None = setting(
-        None, description="file of the servers' keys, in OpenSSH's form; default: ~/.ssh/known_hosts"
+        None, description="file of known server keys in OpenSSH's format; default: ~/.ssh/known_hosts"
     )
     path: Path = setting(description="the folder on the server, from /")
-    timeout_s: Duration = setting(60.0, gt=0, description="a server that says nothing for so long has failed")
+    timeout_s: Duration = setting(60.0, gt=0, description="time without data after which the server counts as failed")
     orphan_s: Duration = setting(86400.0, gt=0, description="unfinished files older than this are removed")
 
     def __post_init__(self) -> None:
@@ -57,7 +57,7 @@ class SftpOptions(SinkOptions):
 
 
 class SftpSink:
-    """``path`` must exist on the server; directories in a name are made below it. Each file has its own connection."""
+    """``path`` must exist on the server; directories in a name are created. Each file has its own connection."""
 
     def __init__(self, options: SftpOptions, *, overwrite: bool = False) -> None:
         self._options = options
@@ -99,20 +99,20 @@ class SftpSink:
                     yield chunk
 
     def url(self, location: str, expires_s: float, about: About | None = None) -> SignedUrl | None:
-        """SFTP has no links."""
+        """SFTP has no presigned URLs."""
         return None
 
     def remove(self, name: str) -> None:
-        """Delete the file with this name or location, if it is there."""
+        """Delete the file with this name or location, if it exists."""
         with self._connected() as sftp, self._translated(), suppress(FileNotFoundError):
             path = self._path(name)
             sftp.remove(path)
             if (folder := posixpath.dirname(path)) != self._root:
-                with suppress(OSError):  # there are others in it
+                with suppress(OSError):  # the folder is not empty
                     sftp.rmdir(folder)
 
     def sweep(self, older_than_s: float, now: float) -> list[str]:
-        """Delete files that are old enough, and hidden ones whose writers must be dead."""
+        """Delete expired files, and orphaned hidden ones."""
         deleted = []
         with self._connected() as sftp, self._translated():
             for path, status in list(_walk(sftp, self._root)):
@@ -126,18 +126,22 @@ class SftpSink:
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
-        """Errors of the server, and only those raised inside, as ours."""
+        """Translate server errors raised inside into ours."""
         host = self._options.host
         try:
             yield
         except PermissionError as error:
-            raise Refused(f"The SFTP server {host} does not allow that in this folder.", code="not_writable") from error
+            raise Refused(
+                f"The SFTP server {host} denied access to this folder; check its permissions.", code="not_writable"
+            ) from error
         except FileNotFoundError as error:
-            raise Refused(f"The SFTP server {host} has no such folder; make it first.", code="not_writable") from error
+            raise Refused(
+                f"The SFTP server {host} has no such folder; create it first.", code="not_writable"
+            ) from error
         except (OSError, EOFError) as error:
             if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise StoreFull(f"The SFTP server {host} has no room for the file.") from error
-            raise _away(host, error) from error
+            raise _unreachable(host, error) from error
 
     # -- the server ------------------------------------------------------------------------------------------------
 
@@ -172,18 +176,18 @@ class SftpSink:
                 sftp = client.open_sftp()
             except paramiko.AuthenticationException as error:
                 raise Refused(
-                    f"The SFTP server {options.host} does not let {options.user!r} in; check the password or key.",
+                    f"The SFTP server {options.host} rejected the user {options.user!r}; check the password or key.",
                     code="store_denied",
                 ) from error
             except paramiko.SSHException as error:
                 raise Refused(
-                    f"The SFTP server {options.host} is not the one that is known, or speaks no SSH that we know: put "
-                    "its key into known_hosts.",
+                    f"The key of the SFTP server {options.host} is unknown or has changed, or its SSH version is not "
+                    "supported: add its key to known_hosts.",
                     code="unknown_host",
                     detail=str(error),
                 ) from error
             except (OSError, EOFError) as error:
-                raise _away(options.host, error) from error
+                raise _unreachable(options.host, error) from error
             channel: Any = sftp.get_channel()
             channel.settimeout(options.timeout_s)
             with closing(sftp):
@@ -207,11 +211,11 @@ class SftpSink:
         for part in filter(None, below.split("/")):
             folder = f"{folder}/{part}"
             if _status(sftp, folder) is None:
-                with suppress(OSError):  # another one has made it meanwhile; else what follows fails
+                with suppress(OSError):  # another process may have created it; any other error recurs below
                     sftp.mkdir(folder)
 
     def _fill(self, sftp: SFTPClient, part: str, chunks: Chunks) -> tuple[int, str]:
-        """Write everything; its size and SHA-256. Errors of ``chunks`` pass through as they are."""
+        """Write everything; returns size and SHA-256. Errors of ``chunks`` propagate unchanged."""
         digest, size = hashlib.sha256(), 0
         with self._translated():
             file = sftp.open(part, "wbx")
@@ -231,26 +235,26 @@ class SftpSink:
         return size, digest.hexdigest()
 
     def _verified(self, sftp: SFTPClient, part: str, size: int, sha256: str) -> str:
-        """By what the server says that it holds what it was sent."""
+        """The check by which the server's file was verified."""
         if (held := sftp.stat(part).st_size or 0) != size:
-            raise differs(f"The SFTP server holds {held:,} of the {size:,} bytes that it was sent")
+            raise differs(f"The SFTP server holds {held:,} of the {size:,} bytes that were sent")
         with sftp.open(part, "rb") as file:
-            told = self._told_sha256(sftp, file, size)
-            if told is None:
+            reported = self._server_sha256(sftp, file, size)
+            if reported is None:
                 return SIZE
-            # Servers frame their answer in several ways: one that seems to be another is no proof, the bytes are.
-            if told.hex() != sha256 and _sha256_of(file) != sha256:
-                raise differs("The SFTP server holds other bytes than it was sent")
+            # Servers frame their response differently, so a mismatch is no proof; then the bytes are compared.
+            if reported.hex() != sha256 and _sha256_of(file) != sha256:
+                raise differs("The SFTP server holds other bytes than were sent")
         return "sha256"
 
-    def _told_sha256(self, sftp: SFTPClient, file: SFTPFile, size: int) -> bytes | None:
-        """The SHA-256 of the file as the server computes it, None if it does not."""
+    def _server_sha256(self, sftp: SFTPClient, file: SFTPFile, size: int) -> bytes | None:
+        """The SHA-256 of the file as computed by the server; None if it does not support that."""
         from paramiko.sftp import CMD_EXTENDED, int64
 
         channel: Any = sftp.get_channel()
-        channel.settimeout(self._options.timeout_s + size / HASHED_BYTES_S)  # it is silent meanwhile
+        channel.settimeout(self._options.timeout_s + size / HASHED_BYTES_S)  # it sends nothing meanwhile
         try:
-            # The library's own call has a name that no other server knows.
+            # The library's own call uses an extension name that servers do not support.
             words = ("check-file-handle", file.handle, "sha256", int64(0), int64(0), 0)
             _, answer = sftp._request(CMD_EXTENDED, *words)
         except TimeoutError:
@@ -266,7 +270,7 @@ class SftpSink:
             sftp.posix_rename(part, target)
             return
         try:
-            sftp.rename(part, target)  # fails where there is a file already
+            sftp.rename(part, target)  # fails if the file exists
         except OSError:
             if _status(sftp, target) is not None:
                 raise _exists(posixpath.basename(target)) from None
@@ -288,18 +292,18 @@ def _status(sftp: SFTPClient, path: str) -> SFTPAttributes | None:
 
 
 def _walk(sftp: SFTPClient, folder: str) -> Iterator[tuple[str, SFTPAttributes]]:
-    for found in sftp.listdir_attr(folder):
-        path = f"{folder}/{found.filename}"
-        if stat.S_ISDIR(found.st_mode or 0):
+    for entry in sftp.listdir_attr(folder):
+        path = f"{folder}/{entry.filename}"
+        if stat.S_ISDIR(entry.st_mode or 0):
             yield from _walk(sftp, path)
-        elif stat.S_ISREG(found.st_mode or 0):
-            yield path, found
+        elif stat.S_ISREG(entry.st_mode or 0):
+            yield path, entry
 
 
 def _exists(name: str) -> Conflict:
     return Conflict(f"A file named {name!r} exists already; choose another name.", code="file_exists")
 
 
-def _away(host: str, error: BaseException) -> Unavailable:
-    sentence = f"The SFTP server {host} cannot be reached or broke off."
+def _unreachable(host: str, error: BaseException) -> Unavailable:
+    sentence = f"The SFTP server {host} cannot be reached, or the connection was lost."
     return Unavailable(sentence, code="store_unreachable", detail=str(error))

@@ -1,4 +1,4 @@
-"""Stores that a URL such as ``s3://bucket/key`` names."""
+"""Stores addressed by a URL such as ``s3://bucket/key``."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from fluxport.sinks.options import SinkOptions
 def at_url(
     url: str, stores: Mapping[str, SinkOptions], environ: Mapping[str, str] | None = None
 ) -> tuple[ObjectOptions, str]:
-    """The store and the key that a URL names.
+    """The store and the key of a URL.
 
-    A store of the configuration with this bucket lends its settings, the default one first; a bucket that none has is
-    reached with what the environment says.
+    The settings are those of a configured store with this bucket, preferably the default one; for any other bucket they
+    come from the environment.
     """
     parts = urlsplit(url)
     kind, bucket, key = type_at(parts.scheme), parts.netloc, parts.path.lstrip("/")
@@ -34,19 +34,19 @@ def at_url(
 
 
 def _unnamed(url: str, kind: str, bucket: str, default: SinkOptions, environ: Mapping[str, str]) -> ObjectOptions:
-    """A store that the configuration does not have: as the default one, if that is of this type, and the environment
-    has it."""
+    """A store that is not configured: with the settings of the default store, if that has this type, and of the
+    environment."""
     from pydantic import ValidationError
 
     cls = options_class(kind)
-    given: dict[str, Any] = {setting: environ[name] for name, setting in cls.environ.items() if environ.get(name)}
+    settings: dict[str, Any] = {setting: environ[name] for name, setting in cls.environ.items() if environ.get(name)}
     if default.type == kind:
-        given |= {field.name: value for field in dataclasses.fields(default)
+        settings |= {field.name: value for field in dataclasses.fields(default)
                   if (value := getattr(default, field.name)) != field.default}  # fmt: skip
     try:
-        found = adapter(cls).validate_python(given | {"type": kind, "bucket": bucket, "prefix": ""})
+        options = adapter(cls).validate_python(settings | {"type": kind, "bucket": bucket, "prefix": ""})
     except ValidationError as error:
         raise refused(error, lambda where: [field.name for field in dataclasses.fields(cls)],
                       f"The store of {url!r}") from None  # fmt: skip
-    assert isinstance(found, ObjectOptions)
-    return found
+    assert isinstance(options, ObjectOptions)
+    return options

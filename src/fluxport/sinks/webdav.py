@@ -1,11 +1,11 @@
-"""Files in a folder of a WebDAV server (Nextcloud, Apache and others), all of each or nothing.
+"""Files in a folder of a WebDAV server (Nextcloud, Apache and others), stored completely or not at all.
 
-A file grows under a hidden name beside its own, is measured there, and takes its own name by one MOVE. A process that
-is killed leaves only the hidden name, which a sweep removes once it is old enough. A body is sent as it is made, in
-chunks without a length; it is not sent again, but all other requests are.
+A file is written under a hidden name in its final folder, measured, and renamed by one MOVE. A killed process leaves
+only the hidden file, which a sweep deletes once it is old enough. The body is streamed in chunks without a length and
+never retried; all other requests are.
 
-WebDAV has no atomic "only if there is none": of two processes that store one name at the same moment the server decides
-which one stays. The threads of one process take turns.
+WebDAV has no atomic "create if absent": if two processes store one name at the same time, the server decides which file
+remains. A lock serializes the threads of one process.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from fluxport.stages import About, Chunks, Receipt, SignedUrl
 
 _PART = re.compile(r"\.fluxport-[0-9a-f]{16}\.part")
 _PROPERTIES = ("contentlength", "etag", "lastmodified")
-_ASKED = (
+_PROPFIND = (
     b'<?xml version="1.0"?><propfind xmlns="DAV:"><prop>'
     b"<resourcetype/><getcontentlength/><getetag/><getlastmodified/></prop></propfind>"
 )
@@ -45,7 +45,7 @@ _ASKED = (
 class WebdavOptions(HttpOptions, SinkOptions):
     type: Literal["webdav"] = "webdav"
     url: WebAddress = setting(description="the folder's address: https://cloud.example.com/remote.php/dav/files/me/in")
-    user: str | None = setting(None, description="who signs in, with a password")
+    user: str | None = setting(None, description="the user name; requires a password")
     password: Secret | None = setting(None, description="the password, or an app password")
     token: Secret | None = setting(None, description="a bearer token instead of user and password")
     orphan_s: Duration = setting(86400.0, gt=0, description="unfinished files older than this are removed")
@@ -57,8 +57,8 @@ class WebdavOptions(HttpOptions, SinkOptions):
             raise ValueError("a store has 'user' and 'password', or a 'token'")
 
 
-class _Held(NamedTuple):
-    """What the server says of a file; ``written`` is Unix time."""
+class _Entry(NamedTuple):
+    """A file on the server; ``written`` is Unix time."""
 
     size_bytes: int
     etag: str
@@ -66,10 +66,10 @@ class _Held(NamedTuple):
 
 
 class WebdavSink:
-    """The folder must exist; folders in a name are made below it."""
+    """The folder must exist; folders in a name are created below it."""
 
     def __init__(self, options: WebdavOptions, *, overwrite: bool = False) -> None:
-        assert options.url is not None  # it is required
+        assert options.url is not None  # required
         self._options = options
         self._overwrite = overwrite
         self._http = Http(options.url, options)
@@ -80,8 +80,8 @@ class WebdavSink:
     def put(self, name: str, chunks: Chunks, about: About | None = None) -> Receipt:
         """The receipt's location is the file's URL.
 
-        Conflict if the name is taken and may not be overwritten, Refused if the server does not take the file or the
-        account, StoreFull over a quota, Unavailable if it fails or cannot be reached.
+        Conflict if the name exists and must not be overwritten, Refused if the server rejects the file or the account,
+        StoreFull over a quota, Unavailable if it fails or cannot be reached.
         """
         with closing(chunks):
             target = self._path(name)
@@ -93,8 +93,8 @@ class WebdavSink:
                 size, sha256 = self._send(part, chunks, about or About())
                 self._publish(part, target, size, name)
             except BaseException:
-                with suppress(FluxportError):  # it waits for a sweep
-                    self._ask("DELETE", part, known=(200, 204, 404))
+                with suppress(FluxportError):  # a sweep will delete it
+                    self._call("DELETE", part, known=(200, 204, 404))
                 raise
         return Receipt(self._place + target, size, sha256)
 
@@ -119,20 +119,20 @@ class WebdavSink:
             raise Broken("The file in the store was replaced while it was read.", code="store_differs")
 
     def url(self, location: str, expires_s: float, about: About | None = None) -> SignedUrl | None:
-        """WebDAV has no signed URLs."""
+        """WebDAV has no presigned URLs."""
         return None
 
     def remove(self, name: str) -> None:
-        """Delete the file with this name or location, if it is there. Its folder stays: another file may come."""
-        self._ask("DELETE", self._path(name), known=(200, 204, 404))
+        """Delete the file with this name or location, if it exists. Its folder stays, for other files."""
+        self._call("DELETE", self._path(name), known=(200, 204, 404))
 
     def sweep(self, older_than_s: float, now: float) -> list[str]:
-        """Delete files that are old enough, and hidden ones whose writers must be dead."""
+        """Delete expired files, and orphaned hidden ones."""
         deleted = []
         for path, held in list(self._walk(self._root)):
             unfinished = _PART.fullmatch(path.rpartition("/")[2]) is not None
             if held.written < now - (self._options.orphan_s if unfinished else older_than_s):
-                self._ask("DELETE", path, known=(200, 204, 404))
+                self._call("DELETE", path, known=(200, 204, 404))
                 deleted.append(self._place + path)
         return deleted
 
@@ -142,10 +142,10 @@ class WebdavSink:
         folder = self._root
         for part in target[len(self._root) :].split("/")[:-1]:
             folder += f"{part}/"
-            self._ask("MKCOL", folder, known=(200, 201, 204, 405))  # 405: it is there
+            self._call("MKCOL", folder, known=(200, 201, 204, 405))  # 405: it exists
 
     def _send(self, part: str, chunks: Chunks, about: About) -> tuple[int, str]:
-        """Send everything; its size and SHA-256. Errors of ``chunks`` pass through as they are."""
+        """Send everything; returns size and SHA-256. Errors of ``chunks`` propagate unchanged."""
         digest, size = hashlib.sha256(), 0
 
         def counted() -> Iterator[bytes | memoryview]:
@@ -163,22 +163,22 @@ class WebdavSink:
     def _publish(self, part: str, target: str, size: int, name: str) -> None:
         held = self._held(part)
         if held is None or held.size_bytes != size:
-            found = "none" if held is None else f"{held.size_bytes:,}"
-            raise differs(f"The WebDAV server holds {found} of the {size:,} bytes that it was sent")
+            stored = "none" if held is None else f"{held.size_bytes:,}"
+            raise differs(f"The WebDAV server holds {stored} of the {size:,} bytes that were sent")
         how = {"destination": self._place + target, "overwrite": "T" if self._overwrite else "F"}
         with self._publishing:
             answer = self._http.request("MOVE", part, lambda: self._headers(how))
             if answer.status == 404 and self._held(target) == held:
-                return  # an earlier try was taken, and its answer lost
+                return  # an earlier attempt succeeded, and its response was lost
             if answer.status == 412:
                 raise exists(name)
             if answer.status not in (200, 201, 204):
                 raise self._refused(answer)
 
-    # -- asking ----------------------------------------------------------------------------------------------------
+    # -- requests --------------------------------------------------------------------------------------------------
 
     def _path(self, name: str) -> str:
-        """The path of a name, or of a location of this store, as it goes into a request."""
+        """The encoded path of a name, or of a location in this store."""
         root = self._place + self._root
         if name.startswith(root):
             return name.removeprefix(self._place)
@@ -197,7 +197,7 @@ class WebdavSink:
         account = base64.b64encode(f"{options.user}:{options.password.value}".encode()).decode()
         return own | {"authorization": f"Basic {account}"}
 
-    def _ask(
+    def _call(
         self,
         method: str,
         path: str,
@@ -206,46 +206,46 @@ class WebdavSink:
         *,
         known: tuple[int, ...],
     ) -> Answer:
-        """The answer if its status is a ``known`` one, else the error that it means."""
+        """The response if its status is in ``known``, else the error it stands for."""
         answer = self._http.request(method, path, lambda: self._headers(more or {}), body)
         if answer.status not in known:
             raise self._refused(answer)
         return answer
 
-    def _held(self, path: str) -> _Held | None:
+    def _held(self, path: str) -> _Entry | None:
         """The file at this path; None if there is none."""
         return next((held for _, held in self._listed(path, "0") if held is not None), None)
 
-    def _listed(self, path: str, depth: Literal["0", "1"]) -> Iterator[tuple[str, _Held | None]]:
-        """Paths of what is there, and below a folder with depth 1; folders are None. Empty if nothing is there."""
+    def _listed(self, path: str, depth: Literal["0", "1"]) -> Iterator[tuple[str, _Entry | None]]:
+        """Paths and files at ``path`` and, with depth 1, in that folder; folders are None. Empty if nothing exists."""
         how = {"depth": depth, "content-type": "application/xml"}
-        answer = self._ask("PROPFIND", path, how, _ASKED, known=(207, 404))
+        answer = self._call("PROPFIND", path, how, _PROPFIND, known=(207, 404))
         if answer.status == 404:
             return
         try:
-            found = ElementTree.fromstring(answer.body)  # noqa: S314  from the configured store, at most 8 MiB
+            listing = ElementTree.fromstring(answer.body)  # noqa: S314  from the configured store, at most 8 MiB
         except ElementTree.ParseError as error:
-            raise Unavailable("The WebDAV server answered with what is no XML.", code="store_failed") from error
-        for one in found.iter("{DAV:}response"):
+            raise Unavailable("The response of the WebDAV server is not XML.", code="store_failed") from error
+        for one in listing.iter("{DAV:}response"):
             where = quote(unquote(urlsplit(one.findtext("{DAV:}href") or "").path))
             said = {
                 name: one.findtext(f".//{{DAV:}}{name}") for name in ("getcontentlength", "getlastmodified", "getetag")
             }
             written = parsedate_to_datetime(said["getlastmodified"] or "Thu, 01 Jan 1970 00:00:00 GMT").timestamp()
-            held = _Held(int(said["getcontentlength"] or "0"), said["getetag"] or "", written)
+            held = _Entry(int(said["getcontentlength"] or "0"), said["getetag"] or "", written)
             yield where, None if one.find(".//{DAV:}collection") is not None else held
 
     def _refused(self, answer: Answer) -> FluxportError:
         if answer.status in (404, 409):
             return Refused(
-                f"The WebDAV server {self._http.host} has no such folder (answer {answer.status}); make it first.",
+                f"The WebDAV server {self._http.host} has no such folder (status {answer.status}); create it first.",
                 code="not_writable",
             )
         if answer.status == 423:
             return Unavailable(f"The file is locked on the WebDAV server {self._http.host}.", code="store_failed")
         return refused(self._http.host, answer)
 
-    def _walk(self, folder: str) -> Iterator[tuple[str, _Held]]:
+    def _walk(self, folder: str) -> Iterator[tuple[str, _Entry]]:
         """Every file below the folder."""
         for path, held in list(self._listed(folder, "1")):
             if held is not None:
@@ -254,8 +254,8 @@ class WebdavSink:
                 yield from self._walk(path.rstrip("/") + "/")
 
 
-def _held(response: ElementTree.Element) -> _Held:
-    """What one answer of a PROPFIND says of a file; without a time it counts as new."""
+def _held(response: ElementTree.Element) -> _Entry:
+    """The file in one response of a PROPFIND; without a time it counts as new."""
     size, etag, written = (response.findtext(f".//{{DAV:}}get{name}") for name in _PROPERTIES)
     moment = parsedate_to_datetime(written).timestamp() if written else math.inf
-    return _Held(int(size or "-1"), etag or "", moment)
+    return _Entry(int(size or "-1"), etag or "", moment)
