@@ -35,7 +35,7 @@ WRONG: list[tuple[Any, str]] = [
     (changed(query={}), "Dataset 'd', query: has no text"),
     (changed(query="SELECT a FROM t WHERE {filters}"), "must bind :user, or the scope must be 'all'"),
     (changed(query="SELECT ':user' FROM t WHERE {filters}"), "must bind :user"),
-    (changed(query="SELECT a FROM t WHERE u = :user AND x = :x AND {filters}"), "binds :x; only :user may stand in it"),
+    (changed(query="SELECT a FROM t WHERE u = :user AND x = :x AND {filters}"), "binds :x; only :user is allowed"),
     (changed(query="SELECT a FROM t WHERE u = :user"), "must have {filters} once"),
     (changed(query="SELECT {filters} FROM t WHERE u = :user AND {filters}"), "must have {filters} once"),
     (changed(scope="team"), "Dataset 'd': 'scope' must be one of user, all"),
@@ -58,7 +58,7 @@ WRONG: list[tuple[Any, str]] = [
     (filtered(type="text", where="a = :a", zone="UTC"), "filter 'a': unknown key 'zone'; known are type, where, match"),
     (filtered(type="one_of", values=[True], where="a = :a"), "'values' must be a list of texts"),
     (filtered(type="any_of", items_max=0, where="a IN (:a)"), "'items_max' must be a whole number from 1 to 10,000"),
-    (filtered(type="date_range", zone="Mars", where_from="a >= :aFrom", where_to="a < :aTo"), "no IANA time zone"),
+    (filtered(type="date_range", zone="Mars", where_from="a >= :aFrom", where_to="a < :aTo"), "not an IANA time zone"),
     (filtered(type="date_range", where_from="a >= :aFrom"), "'where_to' is missing"),
     (changed(filters={"user": {"type": "text", "where": "a = :user"}}), "'user' already belongs to the calling user"),
     (
@@ -66,7 +66,7 @@ WRONG: list[tuple[Any, str]] = [
         "filter 'b': the parameter 'low' already belongs to filter 'a'",
     ),
     (changed(order=None, filters={"n": {"type": "limit"}}), "a limit needs an 'order'"),
-    (changed(filters={"n": {"type": "limit"}, "m": {"type": "limit"}}), "there can be one limit"),
+    (changed(filters={"n": {"type": "limit"}, "m": {"type": "limit"}}), "a dataset can have only one limit"),
     (changed(filters={"a-b": {"type": "limit"}}), "the name 'a-b' must be letters"),
 ]  # fmt: skip
 

@@ -182,7 +182,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"atTo": "9999-12-31"}, "days between the years 2 and 9998"),
     (
         {"atFrom": "2024-01-02", "atTo": "2024-01-01"},
-        "'atTo' of dataset 'things' takes a moment that is not before atFrom",
+        "'atTo' of dataset 'things' takes a time that is not before atFrom",
     ),
     ({"dayFrom": "2024-01-01T00:00:00Z"}, "takes a day such as 2026-01-31."),
     ({"ids": [1, "x"]}, "takes a whole number"),

@@ -1,7 +1,7 @@
 """Datasets: queries declared by the operator, which callers narrow by typed filters and never write themselves.
 
-A dataset has a query per dialect, typed columns, and filters that add fixed conditions with bound values; its rows are
-those of the calling user unless it says that everybody may read all of them.
+A dataset has a query per dialect, typed columns, and filters that add fixed conditions with bound values. It returns
+the calling user's rows, unless its scope is "all".
 """
 
 from fluxport.datasets.columns import Column, typed

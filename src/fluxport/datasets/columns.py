@@ -1,6 +1,6 @@
-"""Columns of a dataset: the type that a file gets, whatever the database made of it on the way.
+"""Columns of a dataset: their types in the file, independent of the database's own types.
 
-A value that is not exactly one of the declared type ends the export: nothing is rounded, cut or guessed.
+A value that the declared type cannot hold exactly fails the export: nothing is rounded, truncated or guessed.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ _UNITS = {"0": "s", "3": "ms", "6": "us"}
 
 @dataclass(frozen=True)
 class Column:
-    """``type`` as TYPE has it; ``datetime`` is a wall-clock time, ``timestamp`` an instant, in the query UTC.
+    """``type`` matches TYPE; ``datetime`` is a wall-clock time, ``timestamp`` an instant, in UTC in the query's rows.
 
-    ``stored`` says what whole numbers of the query mean: units of the last decimal, or time since 1970.
+    ``stored`` gives the meaning of the query's whole numbers: units of the last decimal place, or time since 1970.
     """
 
     name: str
@@ -62,26 +62,26 @@ class Column:
 
     @property
     def choice(self) -> dict[str, Any]:
-        """As the formats' option ``columns`` takes it."""
-        shown = {"label": self.label, "width": self.width, "format": self.format, "as_text": self.as_text or None}
-        return {"name": self.name} | {key: value for key, value in shown.items() if value is not None}
+        """The column in the form of the formats' option ``columns``."""
+        given = {"label": self.label, "width": self.width, "format": self.format, "as_text": self.as_text or None}
+        return {"name": self.name} | {key: value for key, value in given.items() if value is not None}
 
     @property
     def metadata(self) -> dict[bytes, bytes]:
-        told = {
+        metadata = {
             FIELD_TYPE: self.type,
             FIELD_KIND: "json" if self.type == "json" else None,
             FIELD_WIDTH: self.width,
             FIELD_FORMAT: self.format,
             FIELD_AS_TEXT: 1 if self.as_text else None,
         }
-        return {key: str(value).encode() for key, value in told.items() if value is not None}
+        return {key: str(value).encode() for key, value in metadata.items() if value is not None}
 
 
 def typed(dataset: str, columns: Sequence[Column]) -> Step:
-    """The declared columns in their order and of their types.
+    """A step that returns the declared columns, in their order and with their types.
 
-    QueryFailed (``dataset_columns``) if the query gives other ones, (``dataset_type``) if a value is not of its type.
+    QueryFailed (``dataset_columns``) if the query returns other columns, (``dataset_type``) if a value does not fit.
     """
 
     def step(schema: pa.Schema) -> tuple[pa.Schema, Apply]:
@@ -90,20 +90,20 @@ def typed(dataset: str, columns: Sequence[Column]) -> Step:
         names = [column.name for column in columns]
         if sorted(schema.names) != sorted(names):
             raise QueryFailed(
-                f"The query of dataset {dataset!r} gives the columns {', '.join(schema.names)}; declared are "
+                f"The query of dataset {dataset!r} returns the columns {', '.join(schema.names)}; declared are "
                 f"{', '.join(names)}.",
                 code="dataset_columns",
             )
         indices = [schema.names.index(name) for name in names]
-        made = pa.schema([pa.field(column.name, column.arrow, metadata=column.metadata) for column in columns])
+        declared = pa.schema([pa.field(column.name, column.arrow, metadata=column.metadata) for column in columns])
 
         def apply(batch: pa.RecordBatch) -> pa.RecordBatch:
             arrays = [
                 _exact(batch.column(index), column, dataset) for index, column in zip(indices, columns, strict=True)
             ]
-            return pa.RecordBatch.from_arrays(arrays, schema=made)
+            return pa.RecordBatch.from_arrays(arrays, schema=declared)
 
-        return made, apply
+        return declared, apply
 
     return step
 
@@ -118,14 +118,14 @@ def _exact(array: pa.Array, column: Column, dataset: str) -> pa.Array:
         return _converter(array.type, target, column.stored)(array, target)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, _Inexact):
         raise QueryFailed(
-            f"Dataset {dataset!r}: column {column.name!r} has a value that is not exactly {column.type}; mend the "
+            f"Dataset {dataset!r}: column {column.name!r} has a value that is not exactly {column.type}; correct the "
             "query or the declared type.",
             code="dataset_type",
         ) from None
 
 
 class _Inexact(Exception):
-    """A value, or a whole type, that the declared type does not hold."""
+    """A value, or a whole type, that the declared type cannot hold exactly."""
 
 
 _Convert: TypeAlias = "Callable[[pa.Array, pa.DataType], pa.Array]"
@@ -182,10 +182,10 @@ def _to_boolean(array: pa.Array, target: pa.DataType) -> pa.Array:
     from fluxport import compute as pc
 
     whole = array.cast(pa.int64())
-    made = pc.equal(whole, 1)
-    if pc.any(pc.not_equal(whole, pc.cast(made, pa.int64()))).as_py():
+    booleans = pc.equal(whole, 1)
+    if pc.any(pc.not_equal(whole, pc.cast(booleans, pa.int64()))).as_py():
         raise _Inexact
-    return made
+    return booleans
 
 
 def _number_to_text(array: pa.Array, _: pa.DataType) -> pa.Array:
@@ -209,11 +209,11 @@ def _text_to_moment(array: pa.Array, target: pa.DataType) -> pa.Array:
 def _integer_to_decimal(array: pa.Array, target: pa.DataType) -> pa.Array:
     import pyarrow as pa
 
-    return array.cast(pa.decimal128(20, 0)).cast(target)  # which Arrow refuses where the type could be too small
+    return array.cast(pa.decimal128(20, 0)).cast(target)  # Arrow refuses the cast if the type could be too small
 
 
 def _moment_to_date(array: pa.Array, target: pa.DataType) -> pa.Array:
-    made = array.cast(target)
-    if not made.cast(array.type).equals(array):
+    dates = array.cast(target)
+    if not dates.cast(array.type).equals(array):
         raise _Inexact
-    return made
+    return dates

@@ -1,4 +1,4 @@
-"""A declared dataset: from a caller's parameters to the statement and its bound values."""
+"""A declared dataset: compiles a caller's parameters to a statement with bound values."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ USER = "user"
 
 @dataclass(frozen=True)
 class Dataset:
-    """``scope`` "user": the query binds ``:user``, so that callers get rows of their own; "all": everybody's."""
+    """``scope`` "user": the query binds ``:user``, so that callers get only their own rows; "all": every row."""
 
     name: str
     title: str
@@ -31,9 +31,9 @@ class Dataset:
     scope: Literal["user", "all"] = "user"
 
     def compile(self, dialect: str, params: Mapping[str, Any], user: str) -> tuple[str, dict[str, Any]]:
-        """The statement with ``:name`` parameters, and their values; a parameter that is None is left out.
+        """The statement with ``:name`` parameters, and their values; parameters that are None are ignored.
 
-        Refused (``unknown_filter``, ``bad_filter``, ``no_query``) with a sentence that says what is taken.
+        Refused (``unknown_filter``, ``bad_filter``, ``no_query``) with the accepted names or values.
         """
         dialect = canonical(dialect)
         query = for_dialect(self.query, dialect)
@@ -70,28 +70,28 @@ class Dataset:
             if given.keys().isdisjoint(entry.params):
                 continue
             try:
-                made = entry.conditions(given, dialect)
+                entry_conditions = entry.conditions(given, dialect)
             except Wrong as wrong:
                 raise Refused(
                     f"Filter {wrong.param!r} of dataset {self.name!r} takes {wrong.expected}.", code="bad_filter"
                 ) from None
             if isinstance(entry, Limit):
-                (limit,) = made
+                (limit,) = entry_conditions
             else:
-                conditions += made
+                conditions += entry_conditions
         return conditions, limit
 
     def typed(self) -> Step:
-        """The step that gives the rows the declared columns, exactly."""
+        """The step that converts the rows to the declared columns, exactly."""
         return typed(self.name, self.columns)
 
     @property
     def choices(self) -> list[dict[str, Any]]:
-        """The columns as the formats' option ``columns`` takes them: the default where a caller chooses none."""
+        """The columns in the form of the formats' option ``columns``; the default if a caller chooses none."""
         return [column.choice for column in self.columns]
 
     def describe(self) -> dict[str, Any]:
-        """What callers may know: columns and filters with their types; no SQL and no connection."""
+        """The public description: columns and filters with their types; no SQL and no connection."""
         return {
             "name": self.name,
             "title": self.title,

@@ -1,4 +1,4 @@
-"""The section ``datasets`` of a configuration, checked whole before anything uses it.
+"""Parses the section ``datasets`` of a configuration, checked completely before use.
 
 ::
 
@@ -20,7 +20,7 @@
           status: {type: one_of, values: [OPEN, CLOSED], where: "status = :status"}
           limit: {type: limit}
 
-``{filters}`` is where the conditions go; every ``where`` is fixed text that binds its own parameter.
+``{filters}`` marks the place of the conditions; every ``where`` is fixed text that binds its own parameter.
 """
 
 from __future__ import annotations
@@ -43,16 +43,16 @@ NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 
 def parse_datasets(declared: Mapping[str, Any]) -> dict[str, Dataset]:
     """The datasets by name; Refused (``bad_configuration``) with the first problem of each, one per line."""
-    found: dict[str, Dataset] = {}
+    datasets: dict[str, Dataset] = {}
     problems: list[str] = []
     for name, entry in declared.items():
         try:
-            found[name] = _dataset(name, entry)
+            datasets[name] = _dataset(name, entry)
         except _Problem as problem:
             problems.append(str(problem))
     if problems:
         raise Refused("\n".join(problems), code="bad_configuration")
-    return found
+    return datasets
 
 
 class _Problem(Exception):
@@ -61,20 +61,20 @@ class _Problem(Exception):
 
 
 class _Entry:
-    """A mapping of the declaration with its place; :meth:`done` complains about keys that nobody asked for."""
+    """A mapping of the declaration with its place; :meth:`done` rejects keys that were never taken."""
 
     def __init__(self, place: str, value: Any) -> None:
         if not isinstance(value, Mapping):
             raise _Problem(place, "must be a mapping")
         self.place = place
         self.left = dict(value)
-        self._asked: list[str] = []
+        self._known: list[str] = []
 
     def problem(self, what: str) -> _Problem:
         return _Problem(self.place, what)
 
     def take(self, key: str) -> Any:
-        self._asked.append(key)
+        self._known.append(key)
         return self.left.pop(key, None)
 
     def text(self, key: str, default: str | None = None) -> str | None:
@@ -106,22 +106,22 @@ class _Entry:
             return None
         if isinstance(value, Mapping):
             part = _Entry(f"{self.place}, {key}", value)
-            made = {}
+            texts = {}
             for name in value:
                 try:
                     dialect = canonical(str(name))
                 except Refused as refused:
                     raise part.problem(refused.message.rstrip(".")) from None
-                made[dialect] = _sql(part.text(name), part.place)
-            if not made:
+                texts[dialect] = _sql(part.text(name), part.place)
+            if not texts:
                 raise part.problem("has no text")
-            return made
+            return texts
         return everywhere(_sql(value, f"{self.place}, {key}"))
 
     def done(self) -> None:
         for key in self.left:
-            near = difflib.get_close_matches(str(key), self._asked, 1)
-            hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(self._asked)}"
+            near = difflib.get_close_matches(str(key), self._known, 1)
+            hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(self._known)}"
             raise self.problem(f"unknown key {key!r}; {hint}")
 
 
@@ -147,7 +147,7 @@ def _dataset(name: Any, declared: Any) -> Dataset:
     query = entry.fragment("query")
     if query is None:
         raise entry.problem("'query' is missing")
-    made = Dataset(
+    dataset = Dataset(
         name=name,
         title=entry.text("title", name) or name,
         connection=entry.text("connection", "main") or "main",
@@ -158,20 +158,20 @@ def _dataset(name: Any, declared: Any) -> Dataset:
         scope="user" if entry.choice("scope", ("user", "all"), "user") == "user" else "all",
     )
     entry.done()
-    _check_sql(made, place)
-    return made
+    _check_sql(dataset, place)
+    return dataset
 
 
-def _check_sql(made: Dataset, place: str) -> None:
-    """What the query, the conditions and the order name must fit together in every dialect of the query."""
-    conditions = {param: fragment for entry in made.filters for param, fragment in entry.fragments.items()}
-    for dialect in [d for d in DIALECTS if for_dialect(made.query, d) is not None]:
-        query = for_dialect(made.query, dialect) or ""
+def _check_sql(dataset: Dataset, place: str) -> None:
+    """The names in query, conditions and order must be consistent in every dialect of the query."""
+    conditions = {param: fragment for entry in dataset.filters for param, fragment in entry.fragments.items()}
+    for dialect in [d for d in DIALECTS if for_dialect(dataset.query, d) is not None]:
+        query = for_dialect(dataset.query, dialect) or ""
         names = names_of(query)
-        if made.scope == "user" and USER not in names:
+        if dataset.scope == "user" and USER not in names:
             raise _Problem(place, f"the query for {dialect} must bind :user, or the scope must be 'all'")
         if unknown := [n for n in names if n != USER]:
-            raise _Problem(place, f"the query for {dialect} binds :{unknown[0]}; only :user may stand in it")
+            raise _Problem(place, f"the query for {dialect} binds :{unknown[0]}; only :user is allowed there")
         if conditions and query.count(FILTERS) != 1:
             raise _Problem(place, f"the query for {dialect} must have {FILTERS} once, where conditions go")
         for param, fragment in conditions.items():
@@ -179,10 +179,10 @@ def _check_sql(made: Dataset, place: str) -> None:
             if text is None:
                 raise _Problem(place, f"the condition of {param!r} has no text for {dialect}")
             _check_condition(text, param, place)
-        if made.order is not None and for_dialect(made.order, dialect) is None:
+        if dataset.order is not None and for_dialect(dataset.order, dialect) is None:
             raise _Problem(place, f"'order' has no text for {dialect}")
-    if made.order is None and any(isinstance(entry, Limit) for entry in made.filters):
-        raise _Problem(place, "a limit needs an 'order', or which rows it leaves is chance")
+    if dataset.order is None and any(isinstance(entry, Limit) for entry in dataset.filters):
+        raise _Problem(place, "a limit needs an 'order'; without one it selects arbitrary rows")
 
 
 def _check_condition(text: str, param: str, place: str) -> None:
@@ -197,7 +197,7 @@ def _columns(entry: _Entry) -> tuple[Column, ...]:
     declared = _Entry(f"{entry.place}, columns", entry.take("columns") or {})
     names = list(declared.left)
     if not names:
-        raise entry.problem("'columns' is missing: names and types of what the query gives")
+        raise entry.problem("'columns' is missing: the names and types of the query's columns")
     return tuple(_column(str(name), declared.take(name), declared.place) for name in names)
 
 
@@ -209,37 +209,39 @@ def _column(name: str, value: Any, place: str) -> Column:
     if match is None or (match["decimal"] and not int(match["scale"]) <= int(match["precision"]) <= 38):
         raise entry.problem(f"'type' must be one of {TYPES_SHOWN}")
     stored = entry.text("stored")
-    takes = next((names for group, names in STORED.items() if match[group]), ())
-    if stored is not None and stored not in takes:
-        raise entry.problem("'stored' must be minor_units for a decimal, or epoch_s or epoch_ms for a moment")
+    allowed = next((names for group, names in STORED.items() if match[group]), ())
+    if stored is not None and stored not in allowed:
+        raise entry.problem(
+            "'stored' must be minor_units for a decimal, or epoch_s or epoch_ms for a datetime or timestamp"
+        )
     width = entry.take("width")
     if width is not None and (isinstance(width, bool) or not isinstance(width, int | float) or not 0 < width <= 255):
         raise entry.problem("'width' must be a number of characters up to 255")
     as_text = entry.take("as_text") or False
     if not isinstance(as_text, bool):
         raise entry.problem("'as_text' must be true or false")
-    made = Column(name, kind, entry.text("label"), width, entry.text("format"), as_text, stored)
+    column = Column(name, kind, entry.text("label"), width, entry.text("format"), as_text, stored)
     entry.done()
-    return made
+    return column
 
 
 def _filters(entry: _Entry) -> tuple[Filter, ...]:
     declared = _Entry(f"{entry.place}, filters", entry.take("filters") or {})
-    made: list[Filter] = []
+    filters: list[Filter] = []
     params: dict[str, str] = {USER: "the calling user"}
     for name in list(declared.left):
         part = _Entry(f"{entry.place}, filter {name!r}", declared.take(name))
         _name(name, part.place)
-        found = _KINDS[part.choice("type", tuple(_KINDS), "")](name, part)
+        entry_filter = _KINDS[part.choice("type", tuple(_KINDS), "")](name, part)
         part.done()
-        for param in found.params:
+        for param in entry_filter.params:
             if param in params:
                 raise part.problem(f"the parameter {param!r} already belongs to {params[param]}")
             params[param] = f"filter {name!r}"
-        if isinstance(found, Limit) and any(isinstance(other, Limit) for other in made):
-            raise part.problem("there can be one limit")
-        made.append(found)
-    return tuple(made)
+        if isinstance(entry_filter, Limit) and any(isinstance(other, Limit) for other in filters):
+            raise part.problem("a dataset can have only one limit")
+        filters.append(entry_filter)
+    return tuple(filters)
 
 
 def _where(part: _Entry, key: str = "where") -> Fragment:
@@ -262,7 +264,7 @@ def _date_range(name: str, part: _Entry) -> Filter:
     try:
         ZoneInfo(zone)
     except (KeyError, ValueError, OSError):
-        raise part.problem(f"'zone' {zone!r} is no IANA time zone such as Europe/Berlin") from None
+        raise part.problem(f"'zone' {zone!r} is not an IANA time zone such as Europe/Berlin") from None
     return DateRange(name, params, fragments, zone, part.choice("bind", BIND_NAMES, "utc"))
 
 
@@ -295,7 +297,7 @@ def _text(name: str, part: _Entry) -> Filter:
             return Text(name, {name: where})
         case kind:
             if not all("ESCAPE '!'" in text for text in where.values()):
-                raise part.problem("'where' must be LIKE with ESCAPE '!', so that % and _ of a value mean themselves")
+                raise part.problem("'where' must be LIKE with ESCAPE '!', so that % and _ in a value are literal")
             return Text(name, {name: where}, "contains" if kind == "contains" else "starts_with")
 
 

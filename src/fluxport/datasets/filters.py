@@ -1,7 +1,7 @@
-"""The kinds of filters: each checks the values of its parameters and gives the conditions that its SQL declares.
+"""The kinds of filters: each checks its parameters' values and returns its declared SQL conditions.
 
-A condition is fixed text of the declaration, put in as a whole or not at all; values are bound. Every kind has the
-names of its parameters (``params``), :meth:`conditions` and :meth:`describe`; a wrong value is :class:`Wrong`.
+A condition is fixed text of the declaration, inserted as a whole or not at all; values are bound. Every kind has its
+parameters' names (``params``), :meth:`conditions` and :meth:`describe`; a wrong value raises :class:`Wrong`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ INTEGER_MAX = 2**63 - 1
 
 
 class Wrong(ValueError):
-    """``param`` has a value that it does not take; the message says what it takes."""
+    """``param`` has an invalid value; the message says which values are valid."""
 
     def __init__(self, param: str, expected: str) -> None:
         super().__init__(expected)
@@ -61,7 +61,7 @@ def _condition(fragments: Mapping[str, Fragment], param: str, dialect: str, valu
 
 @dataclass(frozen=True)
 class DateRange:
-    """From one day or instant to another, the last day whole."""
+    """From one day or instant to another; the last day is included."""
 
     name: str
     params: tuple[str, str]
@@ -80,7 +80,7 @@ class DateRange:
         except OverflowError:
             raise Wrong(next(iter(parsed)), "days between the years 2 and 9998") from None
         if disordered:
-            raise Wrong(last, f"a moment that is not before {first}")
+            raise Wrong(last, f"a time that is not before {first}")
         return [_condition(self.fragments, param, dialect, {param: value}) for param, value in bound.items()]
 
     def _parsed(self, value: Any, param: str) -> date | datetime:
@@ -118,7 +118,7 @@ class OneOf:
 
 @dataclass(frozen=True)
 class AnyOf:
-    """Any of the values given: ``IN (:name)`` gets a parameter of its own for each. Any of none is no row."""
+    """Any of the given values: ``IN (:name)`` is expanded to one parameter per value. An empty list matches no row."""
 
     name: str
     fragments: Mapping[str, Fragment]
@@ -145,8 +145,8 @@ class AnyOf:
             raise Wrong(self.name, f"a list of {self.items} values")
         if len(value) > self.items_max:
             raise Wrong(self.name, f"at most {self.items_max:,} values")
-        read = _integer if self.items == "integer" else _text
-        return [read(item, self.name) for item in value]
+        parse = _integer if self.items == "integer" else _text
+        return [parse(item, self.name) for item in value]
 
     def describe(self) -> dict[str, Any]:
         return {"type": "any_of", "items": self.items, "items_max": self.items_max}
@@ -154,7 +154,7 @@ class AnyOf:
 
 @dataclass(frozen=True)
 class NumberRange:
-    """From one number to another, both included; ``scale`` digits of fraction are stored as a whole number."""
+    """From one number to another, inclusive. ``scale``: the column stores whole numbers of 10 ** -scale."""
 
     name: str
     params: tuple[str, str]
@@ -176,7 +176,7 @@ class NumberRange:
 
 @dataclass(frozen=True)
 class Text:
-    """Equal to a text, or containing it or beginning with it (``LIKE :name ESCAPE '!'``)."""
+    """Equal to a text, containing it, or starting with it (``LIKE :name ESCAPE '!'``)."""
 
     name: str
     fragments: Mapping[str, Fragment]
@@ -200,7 +200,7 @@ class Text:
 
 @dataclass(frozen=True)
 class Limit:
-    """The first rows in the dataset's order; the only filter that is no condition."""
+    """The first rows in the dataset's order; the only filter that is not a condition."""
 
     name: str
     max: int = INTEGER_MAX
@@ -238,7 +238,7 @@ def _integer(value: Any, param: str) -> int:
 
 
 def _number(value: Any, param: str) -> Decimal:
-    """An exact decimal of at most 38 digits; of a float the shortest text that means it."""
+    """An exact decimal of at most 38 digits; a float is read as its shortest repr."""
     if isinstance(value, int | float | Decimal | str) and not isinstance(value, bool):
         try:
             number = Decimal(repr(value) if isinstance(value, float) else value)

@@ -1,7 +1,11 @@
-"""Ends of a range of days or instants, as values to compare a column with: at or after the first, before the second.
+"""Bounds of a range of days or instants, as values to compare a column with: column >= lower and column < upper.
 
-A day is a day of a time zone: it begins at its first instant there, which daylight saving may put at 01:00, and ends
-where the next one begins. An instant (RFC 3339) that ends a range belongs to it.
+A day belongs to a time zone: it starts at its first instant there, which daylight saving time may move to 01:00, and
+ends where the next one starts. An instant (RFC 3339) at the end of a range is included.
+::
+
+    from 2026-03-01 to 2026-03-02           [03-01 00:00 ........ 03-02 ........)03-03 00:00
+    from 2026-03-01 to 2026-03-02T12:00:00Z [03-01 00:00 ........ 03-02 12:00:00] + 1 microsecond, or + 1 unit
 """
 
 from __future__ import annotations
@@ -22,7 +26,7 @@ EXPECTED_DAY = "a day such as 2026-01-31"
 
 
 class NotAMoment(ValueError):
-    """The value is none; the text says what is expected."""
+    """The value is neither a day nor an instant; the text says what is expected."""
 
 
 def parsed(value: Any, *, days_only: bool) -> date | datetime:
@@ -45,30 +49,30 @@ def parsed(value: Any, *, days_only: bool) -> date | datetime:
 
 
 def lower(value: date | datetime, zone: ZoneInfo, bind: str) -> Any:
-    """The first value of the range in the form ``bind``, a key of BINDS."""
+    """The lower bound, inclusive, in the form ``bind``, one of BIND_NAMES."""
     if bind == "date":
         return value
     return BINDS[bind](_start(value, zone) if not isinstance(value, datetime) else value, zone)
 
 
 def upper(value: date | datetime, zone: ZoneInfo, bind: str) -> Any:
-    """The first value behind the range; OverflowError at the end of the calendar."""
+    """The upper bound, exclusive; OverflowError at the end of the calendar."""
     if not isinstance(value, datetime):
         following = value + timedelta(days=1)
         return following if bind == "date" else BINDS[bind](_start(following, zone), zone)
-    # Whole units below the instant belong to the range, and the unit after the last of them does not.
+    # Whole units up to the instant are in the range; the first unit after it is the bound.
     if bind in _UNITS:
         return (value - _EPOCH) // _UNITS[bind] + 1
     return BINDS[bind](value + _MICROSECOND, zone)
 
 
 def disordered(first: date | datetime, last: date | datetime, zone: ZoneInfo) -> bool:
-    """Whether the range ends before it begins; a day that its zone left out is a range without a moment."""
+    """Whether the range ends before it begins. A day that its zone skipped is an empty range, which is in order."""
     return first != last and bool(lower(first, zone, "utc") >= upper(last, zone, "utc"))
 
 
 def _start(day: date, zone: ZoneInfo) -> datetime:
-    # Of a midnight that does not exist fold 0 is the moment of the change, of one that is twice the first.
+    # fold=0: for a midnight that does not exist, the instant of the change; for one that occurs twice, the first.
     return datetime.combine(day, time(), zone)
 
 
@@ -81,14 +85,14 @@ def _local(moment: datetime, zone: ZoneInfo) -> datetime:
 
 
 def _epoch(unit: timedelta) -> Callable[[datetime, ZoneInfo], int]:
-    # Rounded up: a whole unit below the instant is not at or after it.
+    # Rounded up: a unit that starts before the instant is not in the range.
     return lambda moment, _: -((_EPOCH - moment) // unit)
 
 
 _UNITS = {"epoch_s": timedelta(seconds=1), "epoch_ms": timedelta(milliseconds=1)}
 BINDS: dict[str, Callable[[datetime, ZoneInfo], Any]] = {
-    "utc": _utc,  # a column of naive date-times in UTC, or of instants
-    "local": _local,  # a column of wall-clock times of the dataset's zone
+    "utc": _utc,  # a column of naive UTC times, or of instants
+    "local": _local,  # a column of wall-clock times in the filter's zone
     "epoch_s": _epoch(_UNITS["epoch_s"]),
     "epoch_ms": _epoch(_UNITS["epoch_ms"]),
 }

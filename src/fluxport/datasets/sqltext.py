@@ -1,4 +1,4 @@
-"""The little that is looked at in declared SQL: which ``:names`` it uses, and which dialect it is for."""
+"""Inspection of declared SQL, limited to the ``:names`` that it uses and its dialect."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ DIALECTS = ("mysql", "postgresql", "sqlite")
 _ALIASES = {"mariadb": "mysql", "postgres": "postgresql"}
 _ANY = "*"
 
-# SQL text by dialect; one text for all of them stands under "*".
+# SQL text by dialect; the key "*" is text for all dialects.
 Fragment: TypeAlias = Mapping[str, str]
 
 _NAMES = re.compile(
@@ -23,7 +23,7 @@ _NAMES = re.compile(
 
 
 def canonical(dialect: str) -> str:
-    """The name of DIALECTS that ``dialect`` means; Refused if there is none."""
+    """``dialect`` or its alias as a name of DIALECTS; Refused if there is none."""
     name = _ALIASES.get(dialect.lower(), dialect.lower())
     if name not in DIALECTS:
         raise Refused(f"Unknown dialect {dialect!r}; these exist: {', '.join(DIALECTS)}.", code="unknown_dialect")
@@ -31,7 +31,7 @@ def canonical(dialect: str) -> str:
 
 
 def names_of(text: str) -> list[str]:
-    """Names of the bound parameters, in order, outside of strings and comments."""
+    """Names of the bound parameters in order, ignoring strings and comments."""
     return [match["name"] for match in _NAMES.finditer(text) if match["name"]]
 
 

@@ -1,4 +1,4 @@
-"""Picking, ordering and renaming columns, and what is told to spreadsheets about them."""
+"""Selects, orders and renames columns, and sets their spreadsheet metadata (width, format)."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ class ColumnChoice(Protocol):
 
 
 def pick(choices: Sequence[ColumnChoice]) -> Step:
-    """The chosen columns in the order of the choices; one may be chosen twice. All of them where nothing is chosen.
+    """The chosen columns in the order of the choices, duplicates included; all columns if ``choices`` is empty.
 
-    The step is Refused with a name that the source does not have, or has more than once.
+    The step is Refused for a name that the source does not have, or has more than once.
     """
 
     def step(schema: pa.Schema) -> tuple[pa.Schema, Apply]:
@@ -56,12 +56,12 @@ def pick(choices: Sequence[ColumnChoice]) -> Step:
 
 
 def _index(names: list[str], name: str) -> int:
-    found = names.count(name)
-    if found == 1:
+    count = names.count(name)
+    if count == 1:
         return names.index(name)
-    if found:
+    if count:
         raise Refused(
-            f"Column {name!r} occurs {found} times in the result; give each its own alias in the query.",
+            f"Column {name!r} occurs {count} times in the result; give each its own alias in the query.",
             code="ambiguous_column",
         )
     near = difflib.get_close_matches(name, names, 1, 0.5)
@@ -71,6 +71,6 @@ def _index(names: list[str], name: str) -> int:
 
 
 def _field(field: pa.Field, choice: ColumnChoice) -> pa.Field:
-    told = {FIELD_WIDTH: choice.width, FIELD_FORMAT: choice.format, FIELD_AS_TEXT: 1 if choice.as_text else None}
-    metadata = dict(field.metadata or {}) | {k: str(v).encode() for k, v in told.items() if v is not None}
+    hints = {FIELD_WIDTH: choice.width, FIELD_FORMAT: choice.format, FIELD_AS_TEXT: 1 if choice.as_text else None}
+    metadata = dict(field.metadata or {}) | {k: str(v).encode() for k, v in hints.items() if v is not None}
     return field.with_name(choice.label or choice.name).with_metadata(metadata)

@@ -1,7 +1,7 @@
-"""Defusing text that a spreadsheet would run as a formula, in CSV and TSV.
+"""Defuses text that a spreadsheet would run as a formula, in CSV and TSV.
 
-Text cells and column names that :mod:`fluxport.formula` takes for formulas get a leading ``'``. Numeric columns are
-never touched, nor JSON and geometry, whose text begins otherwise.
+Text cells and column names that :mod:`fluxport.formula` classifies as formulas get a leading ``'``. Numeric columns
+stay unchanged, and so do JSON and geometry, whose text never starts like a formula.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ CODE = "formula_defused"
 
 
 def defuse(findings: Findings) -> Step:
-    """A step for formats where a leading ``'`` is the only way; each changed cell and name is counted."""
+    """A step for formats without cell types, where a leading ``'`` is the only way; counts changed cells and names."""
 
     def step(schema: pa.Schema) -> tuple[pa.Schema, Apply]:
         import pyarrow as pa
 
         fields = []
         for field in schema:
-            named = field
+            safe = field
             if is_formula(field.name):
-                named = field.with_name("'" + field.name)
+                safe = field.with_name("'" + field.name)
                 findings.add(CODE, field.name)
-            fields.append(named)
-        named_schema = pa.schema(fields, metadata=schema.metadata)
+            fields.append(safe)
+        safe_schema = pa.schema(fields, metadata=schema.metadata)
         texts = {index: field.name for index, field in enumerate(schema) if _is_text(field)}
 
         def apply(batch: pa.RecordBatch) -> pa.RecordBatch:
@@ -41,9 +41,9 @@ def defuse(findings: Findings) -> Step:
             for index, name in texts.items():
                 columns[index], count = _defused(columns[index])
                 findings.add(CODE, name, count)
-            return pa.RecordBatch.from_arrays(columns, schema=named_schema) if columns else batch
+            return pa.RecordBatch.from_arrays(columns, schema=safe_schema) if columns else batch
 
-        return named_schema, apply
+        return safe_schema, apply
 
     return step
 
@@ -61,15 +61,15 @@ def _is_text(field: pa.Field) -> bool:
 
 
 def _defused(array: pa.Array) -> tuple[pa.Array, int]:
-    """The array, of the same type, and how many of its cells were changed."""
+    """The array, of the same type, and the number of changed cells."""
     import pyarrow as pa
 
     from fluxport import compute as pc
 
     t = pa.types
     if t.is_dictionary(array.type):
-        values, found = _defused(array.dictionary)
-        if not found:
+        values, count = _defused(array.dictionary)
+        if not count:
             return array, 0
         changed = pc.not_equal(values, array.dictionary)
         cells = pc.sum(pc.take(changed, array.indices)).as_py() or 0

@@ -1,4 +1,4 @@
-"""Moments shown in a time zone."""
+"""Converts timestamps to a time zone for display."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
 
 def to_zone(name: str) -> Step:
-    """Zoned timestamps, nested ones too, carry the IANA zone ``name``; only the type changes, never the moment.
+    """Zoned timestamps, nested ones too, get the IANA zone ``name``; only the type changes, never the instant.
 
-    Naive ones (MySQL DATETIME) name no moment and stay as they are. Refused at once if there is no such zone.
+    Naive ones (MySQL DATETIME) are not instants and stay unchanged. Refused at once if the zone is unknown.
     """
     _check(name)
 
@@ -45,7 +45,7 @@ def _check(name: str) -> None:
 
 
 def _check_arrow(name: str) -> None:
-    """Arrow reads the system's zones in its own way and knows fewer (not ``right/UTC``), which must show early."""
+    """Arrow has its own reader of the system's zones and supports fewer (not ``right/UTC``); check that early."""
     import pyarrow as pa
 
     from fluxport import compute as pc
@@ -72,19 +72,19 @@ def _zoned(kind: pa.DataType, name: str) -> pa.DataType:
         return field.with_type(_zoned(field.type, name))
 
     if t.is_timestamp(kind) and kind.tz is not None:
-        made = pa.timestamp(kind.unit, name)
+        target = pa.timestamp(kind.unit, name)
     elif t.is_struct(kind):
-        made = pa.struct([inner(field) for field in kind])
+        target = pa.struct([inner(field) for field in kind])
     elif t.is_map(kind):
-        made = pa.map_(inner(kind.key_field), inner(kind.item_field), kind.keys_sorted)
+        target = pa.map_(inner(kind.key_field), inner(kind.item_field), kind.keys_sorted)
     elif t.is_list(kind):
-        made = pa.list_(inner(kind.value_field))
+        target = pa.list_(inner(kind.value_field))
     elif t.is_large_list(kind):
-        made = pa.large_list(inner(kind.value_field))
+        target = pa.large_list(inner(kind.value_field))
     elif t.is_fixed_size_list(kind):
-        made = pa.list_(inner(kind.value_field), kind.list_size)
+        target = pa.list_(inner(kind.value_field), kind.list_size)
     elif t.is_dictionary(kind) and _zoned(kind.value_type, name) != kind.value_type:
-        made = _zoned(kind.value_type, name)
+        target = _zoned(kind.value_type, name)
     else:
-        made = kind
-    return made
+        target = kind
+    return target

@@ -1,15 +1,23 @@
-"""Which SQL of a caller may run: exactly one statement that only reads, or a refusal that says why.
+"""The guard decides which SQL of a caller may run: exactly one statement that only reads, or a refusal with its reason.
 
-``check`` reads the statement twice, with a strict lexer of our own and with sqlglot, whose cuts must agree; walks the
-syntax tree with an allow-list; and writes the statement anew from the tokens: comments gone, names quoted, tables
-qualified, strings spelled one way, every bare word from a closed list. What comes out is read again and must come out
-unchanged. The same tokens in the same order keep their meaning whatever the parser makes of precedence or function
-names; only headers would suffer, so a result column without a name of its own gets its original text as its name.
+::
 
-This is a second line of defence. The boundary is the database: an account that can only SELECT what may leave, and a
-read-only transaction with a statement timeout, on a connection in the mode that the lexer assumes (lexer.py). Left to
-the server are the length of text that CONCAT and GROUP_CONCAT make (``max_allowed_packet``, then the cell limit of the
-export) and the number of rows that joins and recursive queries make (the timeout, then the row limit).
+    sql --lexer.py--> tokens --vocabulary.py--> caps, refused phrases, amplifiers
+                        |-----shapes.py-------> constructs that sqlglot lacks: hidden, or shown as something plain
+                        |-----outline.py------> neutral tokens --sqlglot--> tree --tree.py--> allow-list, names, tables
+                        '-----render.py-------> the statement to run: same tokens, same order
+                                                `- guarded once more, and must not change
+
+``check`` tokenizes the statement twice, with our own strict lexer and with sqlglot's, whose boundaries must agree;
+walks the syntax tree with an allow-list; and rewrites the statement from our tokens: without comments, names quoted,
+tables qualified, strings in one notation, every bare word from a closed list. The same tokens in the same order keep
+their meaning whatever the parser makes of precedence or function names; only headers could change, so a result column
+without a name of its own gets its original text as its name.
+
+This is a second line of defence. The boundary is the database: an account that can only SELECT exportable data, and a
+read-only transaction with a statement timeout, on a connection in the mode that the lexer assumes (lexer.py). The
+server bounds the text that CONCAT and GROUP_CONCAT build (``max_allowed_packet``, then the export's cell limit) and the
+rows that joins and recursive queries produce (the timeout, then the row limit).
 """
 
 from __future__ import annotations
@@ -25,17 +33,17 @@ from fluxport.policy.guard.shapes import shapes
 
 __all__ = ["GuardPolicy", "check"]
 
-KNOWN_MAX = 256
-KNOWN_CHARACTERS_MAX = 4096
+CACHE_STATEMENTS_MAX = 256
+CACHE_CHARACTERS_MAX = 4096
 
 
 def check(sql: str, policy: GuardPolicy) -> str:
-    """The statement to run in place of ``sql``.
+    """Returns the statement to run in place of ``sql``.
 
-    QueryRefused, with a stable code and a sentence that quotes no literal, for whatever is not surely one harmless
-    SELECT; no other exception leaves here.
+    QueryRefused, with a stable code and a message that quotes no literal, for anything not provably one harmless
+    SELECT; raises no other exception.
     """
-    return _known(sql, policy) if len(sql) <= KNOWN_CHARACTERS_MAX else _checked(sql, policy)
+    return _cached(sql, policy) if len(sql) <= CACHE_CHARACTERS_MAX else _checked(sql, policy)
 
 
 def _checked(sql: str, policy: GuardPolicy) -> str:
@@ -43,7 +51,7 @@ def _checked(sql: str, policy: GuardPolicy) -> str:
         if len(sql) > policy.bytes_max or len(sql.encode(errors="replace")) > policy.bytes_max:
             refuse("query_too_large", f"The statement is longer than {policy.bytes_max:,} bytes; shorten it.")
         statement = _rewrite(sql, policy)
-        # What was quoted, qualified and named may be longer than the caller's text; the caps are for that text.
+        # The rewritten text may be longer than the caller's (quotes, schemas, names); the caps are for the caller's.
         if _rewrite(statement, replace(policy, tokens_max=4 * policy.tokens_max)) != statement:
             refuse("query_syntax", "The statement cannot be written in one sure way; simplify it.")
     except QueryRefused:
@@ -55,19 +63,21 @@ def _checked(sql: str, policy: GuardPolicy) -> str:
     return statement
 
 
-# The same statement under the same policy is the same again: a stored export is checked when it is asked for and when
-# it is carried out, and many ask for the same.
-_known = functools.lru_cache(KNOWN_MAX)(_checked)
+# The check is deterministic: a stored export is checked at its request and again when it runs, and many requests have
+# the same statement.
+_cached = functools.lru_cache(CACHE_STATEMENTS_MAX)(_checked)
 
 
 def _rewrite(sql: str, policy: GuardPolicy) -> str:
     tokens = lex(sql, policy.dialect, params=policy.params)
     vocabulary.check_before_parsing(tokens, policy)
-    # sqlglot takes a tenth of a second to import: only a statement that got this far waits for it.
+    # Importing sqlglot takes a tenth of a second: only statements that got this far pay for it.
     from fluxport.policy.guard.render import render
     from fluxport.policy.guard.tree import read
 
-    found = shapes(tokens, policy.dialect)
-    reading = read(sql, tokens, found, policy)
-    vocabulary.check_words(tokens, found.hidden | found.shown.keys(), reading.names, reading.column_lists, policy)
+    constructs = shapes(tokens, policy.dialect)
+    reading = read(sql, tokens, constructs, policy)
+    vocabulary.check_words(
+        tokens, constructs.hidden | constructs.shown.keys(), reading.names, reading.column_lists, policy
+    )
     return render(sql, tokens, reading, policy)

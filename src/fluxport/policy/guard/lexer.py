@@ -1,9 +1,9 @@
-"""The strict lexer: SQL text as the server's own lexer would cut it, or a refusal.
+"""The strict lexer: tokenizes SQL exactly as the server's own lexer does, or refuses it.
 
-It knows three dialects and one session mode for MySQL (no ANSI_QUOTES, no NO_BACKSLASH_ESCAPES, a UTF-8 connection,
-as the sources pin it). Whatever a server might read in two ways, by its version or its mode, is refused here: comments
-that may be executed, ``--x``, variables, invisible characters. Comments and white space end here; the statement that
-runs is written from these tokens alone, hexadecimal and bit literals letter by letter.
+It supports three dialects, and MySQL in one session mode (no ANSI_QUOTES, no NO_BACKSLASH_ESCAPES, a UTF-8 connection),
+which the sources set. It refuses everything whose meaning depends on the server's version or mode: executable comments,
+``--x``, variables, invisible characters. Comments and white space are dropped here; the statement that runs is written
+from these tokens alone, with hexadecimal and bit literals unchanged.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Token(NamedTuple):
 
     @property
     def upper(self) -> str:
-        """The word as a keyword would be compared; never equal to one if it is not plain ASCII."""
+        """The word in upper case, for comparing with keywords; empty unless it is an ASCII word."""
         return self.text.upper() if self.kind == "word" and self.text.isascii() else ""
 
     def is_op(self, text: str) -> bool:
@@ -43,8 +43,8 @@ def refuse(code: str, sentence: str) -> NoReturn:
     raise QueryRefused(sentence, code=code)
 
 
-# Characters that hide or reorder text wherever they stand: controls, bidirectional marks, invisible spaces, surrogates,
-# non-characters, language tags. The two joiners U+200C/D are part of ordinary text and pass inside string literals.
+# Characters that hide or reorder text: controls, bidirectional marks, invisible spaces, surrogates, non-characters,
+# language tags. The joiners U+200C and U+200D occur in ordinary text and are allowed inside string literals.
 _HIDDEN = re.compile(
     "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff"
     "\ufeff\ufff9-\uffff\U000e0000-\U000e007f]"
@@ -71,7 +71,7 @@ _PATTERNS: dict[Dialect, re.Pattern[str]] = {
     "mysql": re.compile(
         _COMMON.format(
             bits=_BYTES + r"(?<!\.)[bB]'[01]*'(?!') | 0x[0-9a-fA-F]+(?![\w$.]) | 0b[01]+(?![\w$.]) |",
-            # White space may stand between an introducer and its literal.
+            # White space is allowed between an introducer and its literal.
             prefix=r"(?<!\.)[nN](?=['"
             + r'"])|(?<!\.)_(?i:'
             + "|".join(sorted(CHARSETS))
@@ -104,7 +104,7 @@ _PATTERNS: dict[Dialect, re.Pattern[str]] = {
             line_comment=r"--[^\n]*",
             string=_ANSI_STRING,
             quoted=r'"(?:[^"]++|"")*+"',
-            not_param=r"""[:\w'"\])]""",  # there it is a slice or the key of a struct
+            not_param=r"""[:\w'"\])]""",  # after these it is a slice or the key of a struct
             ops=r"::|:=|//|\*\*|==|&&|@>|<@|\^@|!?~~?\*?|[][{}:]|\#(?=[0-9])|" + _OPS,
         ),
         re.VERBOSE,
@@ -112,16 +112,16 @@ _PATTERNS: dict[Dialect, re.Pattern[str]] = {
 }
 
 _MYSQL_ESCAPES = {"0": "\0", "b": "\b", "n": "\n", "r": "\r", "t": "\t", "Z": "\x1a", "%": "\\%", "_": "\\_"}
-_LITERAL_PREFIXES = frozenset({"B", "E", "N", "R", "U", "X"})  # those that no rule above has taken
+_LITERAL_PREFIXES = frozenset({"B", "E", "N", "R", "U", "X"})  # prefixes that no rule above has consumed
 
-# What a character means that no rule above takes: the first entry that the rest of the text starts with.
+# Refusals of text that no rule above matches: the first entry that the rest of the text starts with applies.
 _STRAY: tuple[tuple[str, str, str], ...] = (
     ("/*", "query_comment", "A comment is not closed; add */ or remove it."),
     ("--", "query_comment", "Write a space after -- for a comment, or between two minus signs."),
     ("@", "query_variable", "User and system variables (@ and @@) are not allowed; write the value itself."),
     ("'", "query_syntax", "A string literal is not closed; add the missing quote."),
     ('"', "query_syntax", "A quoted text is not closed; add the missing quote."),
-    ("`", "query_syntax", "A quoted name is not closed, or this database does not quote names so."),
+    ("`", "query_syntax", "A quoted name is not closed, or this database does not use this quote for names."),
     ("\\", "query_character", "A backslash is allowed only inside a string literal."),
     ("{", "query_character", "Braces and ODBC escapes such as {d '...'} are not allowed; write DATE '...' instead."),
     ("}", "query_character", "Braces and ODBC escapes such as {d '...'} are not allowed; write DATE '...' instead."),
@@ -132,7 +132,7 @@ _STRAY: tuple[tuple[str, str, str], ...] = (
 
 
 def lex(sql: str, dialect: Dialect, *, params: bool = False) -> list[Token]:
-    """The tokens of one statement, a closing ``;`` left out; QueryRefused if it cannot be cut in one sure way."""
+    """The tokens of one statement, without a closing ``;``; QueryRefused if the text is ambiguous."""
     if hidden := _HIDDEN.search(sql):
         refuse(
             "query_character",
@@ -169,7 +169,7 @@ def _value(kind: str | None, text: str, dialect: Dialect) -> str:
         return text
     quote = text[0]
     if kind == "string" and dialect == "mysql":
-        # Quotes are doubled outside escapes only, so both are resolved in one pass from the left.
+        # Quotes are doubled only outside escapes, so one pass from the left resolves both.
         return re.sub(
             rf"\\(.)|{quote}{quote}",
             lambda m: quote if m[1] is None else _MYSQL_ESCAPES.get(m[1], m[1]),
@@ -200,7 +200,7 @@ def _refuse_stray(sql: str, position: int) -> NoReturn:
     if char.isdigit() and sql[position : position + 2].lower() in {"0x", "0b"}:
         refuse(
             "query_literal",
-            "This is no hexadecimal or bit literal of this database; use 0x.., x'..' or 0b.. as it has them.",
+            "This is not a hexadecimal or bit literal of this database; use 0x.., x'..' or 0b.. in its notation.",
         )
     if char.isdigit() or char == ".":
         refuse("query_identifier", "A number runs into a name; quote names that begin with a digit.")
@@ -208,7 +208,7 @@ def _refuse_stray(sql: str, position: int) -> NoReturn:
 
 
 def _refuse_prefixed_literals(tokens: list[Token], sql: str) -> None:
-    """``R'a'``, ``x'4'``, ``_nonsense 'a'``: what no rule took, so a prefix that this database does not know."""
+    """``R'a'``, ``x'4'``, ``_nonsense 'a'``: no rule matched, so the prefix is unknown to this database."""
     for token, after in pairwise(tokens):
         if token.kind != "word" or sql[after.start] not in "'\"":
             continue
@@ -216,6 +216,5 @@ def _refuse_prefixed_literals(tokens: list[Token], sql: str) -> None:
         if joined or (token.text.startswith("_") and after.kind == "string"):
             refuse(
                 "query_literal",
-                "This literal's prefix is not one that this database is known to read; write a plain string, or bytes "
-                "as x'..'.",
+                "This literal's prefix is not known for this database; write a plain string, or bytes as x'..'.",
             )

@@ -1,4 +1,4 @@
-"""What one connection allows: the guard's only options."""
+"""The guard's options: what one connection allows."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from fluxport.policy.guard.words import Dialect
 
 @dataclass(frozen=True)
 class GuardPolicy:
-    """``default_schema`` is written before every table that names none (None: left to the connection).
+    """``default_schema`` is written before every unqualified table (None: left to the connection).
 
-    ``schemas`` are the others that may be named (None: any but the system's). ``tables`` are the only tables that may
-    be read, as ``table`` (of the default schema) or ``schema.table`` (None: any but the system's). Both are compared
-    letter by letter, as MySQL does; table names of the other databases without the case of A to Z, as those do.
-    ``functions`` are allowed besides the built-in list. ``params`` allows bound
-    parameters, ``?`` and ``:name``. ``recursive`` allows WITH RECURSIVE: servers stop it after 1,000 steps by default
-    and the statement timeout stops it in any case. The rest are caps, looked at before anything is parsed.
+    ``schemas`` are the other schemas that may be named (None: any but the system's). ``tables`` are the only tables
+    that may be read, as ``table`` (of the default schema) or ``schema.table`` (None: any but the system's). Both are
+    compared exactly, like in MySQL; for the other databases, table names ignore the case of A to Z, as those do.
+    ``functions`` are allowed in addition to the built-in list. ``params`` allows bound parameters, ``?`` and ``:name``.
+    ``recursive`` allows WITH RECURSIVE: servers stop it after 1,000 steps by default, and the statement timeout always
+    does. The rest are caps, checked before parsing.
     """
 
     dialect: Dialect = "mysql"

@@ -1,8 +1,12 @@
-"""What the parser is shown of a statement: its structure, under neutral names.
+"""The outline of a statement for the parser: its structure, with neutral names.
 
-sqlglot knows the words of thirty dialects, rewrites some functions, drops arguments of others, and takes exponential
-time over nested type names. So it is shown only words that this guard knows as keywords; every name is an identifier
-without meaning, every call a function it never heard of. What is left is shape, and positions that lead to our tokens.
+sqlglot knows the keywords of thirty dialects, rewrites some functions, drops arguments of others, and takes exponential
+time for nested type names. So the outline has only keywords that the guard knows; every name becomes a meaningless
+identifier, every call an unknown function. What remains is structure, and positions that lead back to our tokens.
+::
+
+    SELECT  | a  , | LEFT      ( b  , 2 ) | FROM | t   | WHERE | c   = 'x'
+    SELECT  | n7 , | call LEFT ( n15, 1 ) | FROM | n26 | WHERE | n34 = '$'      names: n + start in the source
 """
 
 from __future__ import annotations
@@ -17,7 +21,7 @@ from fluxport.policy.guard.shapes import Shapes, Shown
 from fluxport.policy.guard.vocabulary import is_call, is_charset
 from fluxport.policy.guard.words import BEFORE_PARENTHESIS, FUNCTIONS, KEYWORDS, SPECIAL_CALLS, TYPES, Dialect
 
-CALL = "call "  # what the name of every function begins with in the tree
+CALL = "call "  # prefix of every function's name in the tree
 
 _QUOTED = {"string": "string", "quoted": "quoted"}
 _PARSER_QUOTED = {TokenType.STRING: "string", TokenType.IDENTIFIER: "quoted"}
@@ -34,8 +38,8 @@ _SHOWN: dict[Shown, tuple[tuple[TokenType, str], ...]] = {
 
 
 def visible_text(sql: str, tokens: Sequence[Token], shapes: Shapes) -> str:
-    """The text that the parser's lexer gets: every token in its place, spaces for comments and for what is hidden,
-    digits for numbers, whose spellings it does not know, and one sign for operators."""
+    """The text for the parser's lexer: every token in its place, spaces for comments and hidden tokens, plain digits
+    for numbers, whose notations it does not know, and ``||`` for operators that it lacks."""
     parts, position = [], 0
     for index, token in enumerate(tokens):
         text = sql[token.start : token.end]
@@ -51,16 +55,16 @@ def visible_text(sql: str, tokens: Sequence[Token], shapes: Shapes) -> str:
 def outline(
     tokens: Sequence[Token], theirs: Sequence[ParserToken], shapes: Shapes, dialect: Dialect
 ) -> list[ParserToken]:
-    """The tokens to parse; QueryRefused where the two lexers do not cut the text alike."""
+    """The tokens to parse; QueryRefused if the two lexers disagree on the boundaries of tokens."""
     places = [index for index in range(len(tokens)) if index not in shapes.hidden]
     ours = [tokens[index] for index in places]
     shown: list[ParserToken] = []
     for index, words, pieces in _aligned(ours, theirs):
-        otherwise = shapes.shown.get(places[index])
-        if otherwise == "call":
+        replacement = shapes.shown.get(places[index])
+        if replacement == "call":
             shown.append(_token(TokenType.VAR, CALL + ours[index].upper, ours[index], pieces[0]))
-        elif otherwise:
-            shown += [_token(kind, text, ours[index], pieces[0]) for kind, text in _SHOWN[otherwise]]
+        elif replacement:
+            shown += [_token(kind, text, ours[index], pieces[0]) for kind, text in _SHOWN[replacement]]
         elif len(pieces) == 1 and words == 1:
             shown += _shown(ours, index, pieces[0], dialect)
         elif ours[index].kind == "param":
@@ -73,7 +77,7 @@ def outline(
 
 
 def _aligned(ours: Sequence[Token], theirs: Sequence[ParserToken]) -> Iterator[tuple[int, int, Sequence[ParserToken]]]:
-    """Pairs that cover the same span: where ours begin, how many, and theirs.
+    """Pairs that cover the same span: the index of our first token, the number of ours, and theirs.
 
     One of theirs may cover several words (GROUP BY); one of ours several of theirs (``.5``, ``<<``, ``:name``).
     """
@@ -99,7 +103,7 @@ def _shown(ours: Sequence[Token], index: int, other: ParserToken, dialect: Diale
     if token.kind == "param":
         return [_token(TokenType.PLACEHOLDER, "?", token, other)]
     if token.kind == "string":
-        return [_token(TokenType.STRING, "$", token, other)]  # a value that is also a JSON path
+        return [_token(TokenType.STRING, "$", token, other)]  # also valid as a JSON path
     if token.kind == "quoted" or _begins_statement(ours, index):
         return [_name(token, other)]
     return _shown_word(ours, index, other, dialect) if token.kind == "word" else [other]
@@ -109,7 +113,7 @@ def _shown_word(ours: Sequence[Token], index: int, other: ParserToken, dialect: 
     token = ours[index]
     using = index if token.upper == "USING" else index - 1
     if using >= 0 and ours[using].upper == "USING" and is_charset(ours, using + 1):
-        return []  # of CHAR and CONVERT: the tree needs neither the word nor the character set
+        return []  # in CHAR and CONVERT: the tree needs neither USING nor the character set
     if token.upper == "BINARY" and _is_operator(ours, index):
         return [_token(TokenType.TILDE, "~", token, other)]
     if _opens(ours, index + 1):
@@ -119,7 +123,7 @@ def _shown_word(ours: Sequence[Token], index: int, other: ParserToken, dialect: 
 
 
 def _begins_statement(ours: Sequence[Token], index: int) -> bool:
-    """Whether the parser would take the word for a statement of its own, and log that it cannot read it."""
+    """Whether the parser would read the word as the start of a statement, and log that it cannot parse it."""
     if ours[index].upper == "SET":
         return _before(ours, index) != "CHARACTER"
     return ours[index].upper == "FETCH" and (index + 1 == len(ours) or ours[index + 1].upper not in {"FIRST", "NEXT"})
@@ -134,7 +138,7 @@ def _opens(ours: Sequence[Token], index: int) -> bool:
 
 
 def _keeps_parenthesis(ours: Sequence[Token], index: int, dialect: Dialect) -> bool:
-    """Whether the word before this parenthesis means something to the parser."""
+    """Whether the word before this parenthesis is a keyword or type for the parser, not a call."""
     word = ours[index].upper
     if word in SPECIAL_CALLS:
         return True
@@ -147,14 +151,14 @@ def _keeps_parenthesis(ours: Sequence[Token], index: int, dialect: Dialect) -> b
 
 
 def _holds_numbers(ours: Sequence[Token], opening: int) -> bool:
-    """Whether the parentheses hold one or two plain numbers, as those of a type do."""
+    """Whether the parentheses contain one or two plain numbers, like those of a type."""
     inside = ours[opening + 1 : opening + 5]
     kinds = [token.text if token.kind == "op" else token.kind for token in inside]
     return kinds[:2] == ["number", ")"] or kinds[:4] == ["number", ",", "number", ")"]
 
 
 def _is_operator(ours: Sequence[Token], index: int) -> bool:
-    """Whether BINARY stands before an operand, and is neither a type nor a character set."""
+    """Whether BINARY precedes an operand, and is neither a type nor a character set."""
     after = ours[index + 1] if index + 1 < len(ours) else None
     if after is None or after.is_op(")") or after.is_op(",") or _holds_numbers(ours, index + 1):
         return False

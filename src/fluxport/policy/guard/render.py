@@ -1,8 +1,11 @@
-"""The statement written anew from its tokens: one space between them, names quoted, strings spelled one way.
+"""Rewrites the statement from its tokens: single spaces, names quoted, strings in one notation.
 
-Result columns without a name of their own take their header from their text; where that text changes here, the original
-is given as the name. MariaDB keeps 255 bytes of such a header, and so does the name. A comment before the first word of
-a column is not part of it: MySQL leaves it out, MariaDB takes it in after a comma.
+The server derives the header of an unnamed result column from its text; where rewriting changes that text, the original
+is added as the name, cut to 255 bytes like in MariaDB. A comment before the first word of a column is not part of its
+header: MySQL leaves it out, MariaDB includes it after a comma.
+::
+
+    SELECT a+1 /* x */, b AS c   FROM t   ->   SELECT `a` + 1 AS `a+1`, `b` AS `c` FROM `db`.`t`
 """
 
 from __future__ import annotations
@@ -20,7 +23,7 @@ if TYPE_CHECKING:
     from fluxport.policy.guard.tree import Reading
 
 _HEADER_BYTES = 255
-_QUOTE: dict[Dialect, str] = {"mysql": "`", "sqlite": "`", "duckdb": '"'}  # in SQLite "x" may turn into a string
+_QUOTE: dict[Dialect, str] = {"mysql": "`", "sqlite": "`", "duckdb": '"'}  # in SQLite "x" may be read as a string
 _AFTER_ITEMS = word_set("FROM WHERE GROUP HAVING WINDOW ORDER LIMIT OFFSET FETCH UNION EXCEPT INTERSECT QUALIFY")
 _NOT_AFTER = word_set("DISTINCT WITHIN")  # IS DISTINCT FROM, WITHIN GROUP
 _BEFORE_ITEMS = MODIFIERS | {"DISTINCT", "ALL", "DISTINCTROW", "STRAIGHT_JOIN"}
@@ -35,15 +38,15 @@ _MYSQL_STRING = str.maketrans(
 def render(sql: str, tokens: Sequence[Token], reading: Reading, policy: GuardPolicy) -> str:
     writer = _Writer(tokens, reading, policy)
     headers: dict[int, str] = {}
-    if policy.dialect != "duckdb":  # which takes its headers from its own syntax tree, and that does not change
+    if policy.dialect != "duckdb":  # DuckDB derives headers from its syntax tree, which does not change
         mysql = policy.dialect == "mysql"
         items = list(_result_columns(tokens, reading.names | reading.hidden))
         if len(items) != reading.projections:
-            refuse("query_syntax", "The result columns could not be told apart; quote names that are also keywords.")
+            refuse("query_syntax", "The result columns could not be separated; quote names that are also keywords.")
         for first, last in items:
             header = sql[tokens[first].start : tokens[last].end]
-            named = _is_named(tokens, first, last, reading, mysql=mysql)
-            known = named or _names_itself(tokens[first : last + 1], reading, mysql=mysql)
+            has_name = _is_named(tokens, first, last, reading, mysql=mysql)
+            known = has_name or _names_itself(tokens[first : last + 1], reading, mysql=mysql)
             if not known and header != writer.text(first, last):
                 headers[last] = header
     return writer.text(0, len(tokens) - 1, headers)
@@ -56,7 +59,7 @@ class _Writer:
         functions = functions_of(policy)
         prefix = f"{self._name(policy.default_schema)}." if policy.default_schema else ""
         self._texts: list[str] = []
-        self._tight: list[bool] = []  # whether nothing stands between this token and the next
+        self._tight: list[bool] = []  # whether no space follows the token
         for index, token in enumerate(tokens):
             name = token.kind in {"word", "quoted"} and token.start in reading.names and not is_charset(tokens, index)
             if name:
@@ -70,7 +73,7 @@ class _Writer:
             self._tight.append(called or _tight_after(tokens, index, reading))
 
     def text(self, first: int, last: int, headers: dict[int, str] | None = None) -> str:
-        """The tokens from ``first`` to ``last``, with ``headers`` as names after the tokens they are keyed by."""
+        """The tokens from ``first`` to ``last``, with each of ``headers`` as a name after the token of that index."""
         parts: list[str] = []
         for index in range(first, last + 1):
             parts.append(self._texts[index])
@@ -113,8 +116,8 @@ def _ends_operand(tokens: Sequence[Token], index: int, reading: Reading) -> bool
 
 
 def _result_columns(tokens: Sequence[Token], inner: frozenset[int]) -> Iterator[tuple[int, int]]:
-    """First and last token of every result column of every SELECT; the words of ``inner`` are no keywords of it."""
-    stack: list[int] = []  # where the result column of each open parenthesis began; -1 outside of SELECT lists
+    """First and last token of every result column of every SELECT; tokens starting at ``inner`` are not keywords."""
+    stack: list[int] = []  # start of the result column around each open parenthesis; -1 outside of SELECT lists
     begin = -1
     for index, token in enumerate(tokens):
         keyword = token.upper if token.start not in inner else ""
@@ -148,7 +151,7 @@ def _is_named(tokens: Sequence[Token], first: int, last: int, reading: Reading, 
 
 
 def _names_itself(item: Sequence[Token], reading: Reading, *, mysql: bool) -> bool:
-    """Whether the server names this result column by a column or a value, not by its text."""
+    """Whether the server names this result column after a column or value, not by its text."""
     wrapped = len(item) > 2 and item[0].is_op("(") and item[-1].is_op(")")
     while len(item) > 2 and item[0].is_op("(") and item[-1].is_op(")"):
         item = item[1:-1]
@@ -166,7 +169,7 @@ def _names_itself(item: Sequence[Token], reading: Reading, *, mysql: bool) -> bo
 
 
 def _is_decimal(token: Token) -> bool:
-    """Whether this is a number in digits of 10; one in bits or bytes is named by its text."""
+    """Whether this is a decimal number; the server names bit and hexadecimal literals by their text."""
     return token.kind == "number" and not re.match(r"0[xXb]|[xXbB]'", token.text)
 
 

@@ -1,9 +1,14 @@
-"""Constructs that the parser does not know, or knows otherwise than the server, by small grammars of our own.
+"""Small grammars for constructs that the parser does not know, or reads differently from the server.
 
-Each is found among the tokens and hidden from the parser, or shown to it as something plain: a type after ``AS``, an
-index hint, the columns of JSON_TABLE, ``FROM`` between two arguments. What is hidden is never an expression and never a
-query: keywords, types, literals and names, each by its place. Whatever does not fit is left to the parser, which
-refuses it; and every word that is hidden still has to be one of the lists (vocabulary.check_words).
+Each construct is matched among the tokens and hidden from the parser, or shown to it as something plain: a type after
+``AS``, an index hint, the columns of JSON_TABLE, ``FROM`` between two arguments. Hidden tokens are never an expression
+or a query: only keywords, types, literals and names, each in its place. Anything that does not match is left to the
+parser, which refuses it; and every hidden word must still be in the lists (vocabulary.check_words).
+::
+
+    CAST ( a AS DECIMAL ( 10 , 2 ) ) , TRIM ( LEADING 'x' FROM b )
+             ~~~~~~~~~~~~~~~~~~~~~           ~~~~~~~      |
+             hidden                          hidden       shown as ","
 """
 
 from __future__ import annotations
@@ -18,12 +23,12 @@ Shown = Literal["comma", "like", "plus", "select", "table", "concat", "call", "r
 
 
 class Shapes(NamedTuple):
-    """``hidden`` and ``shown`` go by index, ``names`` by the start of the token in the source."""
+    """``hidden`` and ``shown`` are indices of tokens, ``names`` their starts in the source."""
 
-    hidden: frozenset[int]  # what the parser does not see
-    shown: dict[int, Shown]  # what it sees otherwise
+    hidden: frozenset[int]  # tokens hidden from the parser
+    shown: dict[int, Shown]  # tokens shown as something else
     names: frozenset[int]  # hidden words that are names
-    made: int  # result columns of the queries that are shown as a SELECT and are none
+    pseudo_columns: int  # result columns of the SELECTs that stand for VALUES and TABLE
 
 
 _CASTS = word_set("CAST TRY_CAST COLUMN_GET COLUMN_CREATE COLUMN_ADD WEIGHT_STRING")
@@ -48,7 +53,7 @@ def shapes(tokens: Sequence[Token], dialect: Dialect) -> Shapes:
 
 
 class _Shaper:
-    """One pass over the tokens; each method looks at one construct that may begin at ``at``."""
+    """One pass over the tokens; each method matches one construct that may start at ``at``."""
 
     def __init__(self, tokens: Sequence[Token], dialect: Dialect) -> None:
         self._tokens = tokens
@@ -57,23 +62,23 @@ class _Shaper:
         self._hidden: set[int] = set()
         self._shown: dict[int, Shown] = {}
         self._names: set[int] = set()
-        self._made = 0
+        self._pseudo_columns = 0
 
     def shapes(self) -> Shapes:
-        looks, typed = _LOOKS[self._dialect], bool(TYPED[self._dialect])
+        matchers, typed = _MATCHERS[self._dialect], bool(TYPED[self._dialect])
         for at, token in enumerate(self._tokens):
             if token.kind == "prefix":
                 self._hidden.add(at)
             elif token.kind == "op":
                 self._operator(at)
             elif at not in self._hidden:
-                if look := looks.get(token.upper):
-                    look(self, at)
+                if match := matchers.get(token.upper):
+                    match(self, at)
                 if typed:
                     self._typed_literal(at)
-        return Shapes(frozenset(self._hidden), self._shown, frozenset(self._names), self._made)
+        return Shapes(frozenset(self._hidden), self._shown, frozenset(self._names), self._pseudo_columns)
 
-    # What stands where
+    # Access to tokens
 
     def _word(self, at: int) -> str:
         return self._tokens[at].upper if 0 <= at < len(self._tokens) else ""
@@ -85,12 +90,12 @@ class _Shaper:
         return self._tokens[at].kind if 0 <= at < len(self._tokens) else ""
 
     def _phrase(self, at: int, phrase: str) -> int:
-        """Behind the words of ``phrase`` if they stand at ``at``, else ``at``."""
+        """The index after the words of ``phrase`` if they are at ``at``, else ``at``."""
         words = phrase.split()
         return at + len(words) if [self._word(at + i) for i in range(len(words))] == words else at
 
     def _inside(self, opening: int) -> Iterator[int]:
-        """The tokens of a call's parentheses that stand in no inner ones."""
+        """The tokens inside a call's parentheses, without those in inner parentheses."""
         end = self._closing.get(opening, opening)
         at = opening + 1
         while at < end:
@@ -104,7 +109,7 @@ class _Shaper:
         return self._op(at, ")") or self._kind(at) in {"quoted", "string", "number", "param"} or self._is_name(at)
 
     def _is_name(self, at: int) -> bool:
-        """Whether an operator may stand behind this word."""
+        """Whether an operator may follow this word."""
         return self._kind(at) == "word" and self._word(at) not in _BEFORE_OPERAND
 
     def _begins_query(self, at: int) -> bool:
@@ -155,7 +160,7 @@ class _Shaper:
             self._shown[at] = "call"
 
     def _match_column(self, at: int) -> None:
-        """MATCH a AGAINST ('x'), which needs no parentheses."""
+        """MATCH a AGAINST ('x') without parentheses around the column."""
         behind = at + (4 if self._op(at + 2, ".") else 2)
         if self._kind(at + 1) in {"word", "quoted"} and self._word(behind) == "AGAINST":
             self._hidden.add(at)
@@ -178,7 +183,7 @@ class _Shaper:
     # Types
 
     def _type(self, at: int) -> int | None:
-        """Behind the type that begins at ``at``; None if none does."""
+        """The index after the type that starts at ``at``; None if there is none."""
         if self._word(at) not in TYPES[self._dialect]:
             return None
         nested = self._dialect == "duckdb" and self._word(at) in {"STRUCT", "UNION", "ROW", "MAP", "ENUM"}
@@ -190,7 +195,7 @@ class _Shaper:
         return behind
 
     def _more_type(self, at: int) -> int:
-        """How many tokens at ``at`` go on with a type: (10, 2), CHARACTER SET utf8mb4, [3], PRECISION."""
+        """How many tokens at ``at`` continue a type: (10, 2), CHARACTER SET utf8mb4, [3], PRECISION."""
         if self._numbers(at):
             return self._closing[at] + 1 - at
         if self._word(at) in {"CHARSET", "SET"}:
@@ -203,14 +208,14 @@ class _Shaper:
         return int(self._word(at) in TYPE_WORDS[self._dialect])
 
     def _numbers(self, at: int) -> bool:
-        """Whether parentheses open here that hold one or two plain numbers."""
+        """Whether parentheses with one or two plain numbers open here."""
         if not self._op(at, "("):
             return False
         inside = [self._tokens[i] for i in range(at + 1, min(self._closing.get(at, at), at + 5))]
         return [t.text if t.kind == "op" else t.kind for t in inside] in (["number"], ["number", ",", "number"])
 
     def _fields(self, opening: int, *, named: bool) -> int | None:
-        """Behind the parentheses of STRUCT(a INT, b TEXT[]), MAP(TEXT, INT), ENUM('a', 'b')."""
+        """The index after the parentheses of STRUCT(a INT, b TEXT[]), MAP(TEXT, INT), ENUM('a', 'b')."""
         end, at, names = self._closing.get(opening), opening + 1, set()
         while end is not None and at < end:
             if named and self._kind(at) in {"word", "quoted"}:
@@ -283,7 +288,7 @@ class _Shaper:
                 self._hide(i, behind)
 
     def _on_clause(self, at: int) -> int | None:
-        """Behind ``NULL ON EMPTY``, ``ERROR ON ERROR``, ``DEFAULT '0' ON EMPTY`` and the like."""
+        """The index after ``NULL ON EMPTY``, ``ERROR ON ERROR``, ``DEFAULT '0' ON EMPTY`` and the like."""
         behind = at + 1
         if self._word(at) == "DEFAULT":
             behind = self._literal(behind)
@@ -293,7 +298,7 @@ class _Shaper:
         return behind + 2 if fits else None
 
     def _literal(self, at: int) -> int:
-        """Behind a literal, ``at`` where there is none."""
+        """The index after a literal; ``at`` if there is none."""
         begin = at + (self._op(at, "-") or self._word(at) in {"DATE", "TIME", "TIMESTAMP"})
         known = self._kind(begin) in {"string", "number"} or self._word(begin) in {"NULL", "TRUE", "FALSE"}
         return begin + 1 if known else at
@@ -325,7 +330,7 @@ class _Shaper:
         return end > opening
 
     def _json_column(self, at: int) -> int:
-        """Behind what follows the name of a column; -1 if it does not fit."""
+        """The index after a column's definition, which starts behind its name; -1 if it does not match."""
         if (behind := self._phrase(at, "FOR ORDINALITY")) != at:
             return behind
         typed = self._type(at)
@@ -350,7 +355,7 @@ class _Shaper:
             at += 1
 
     def _group_by(self, at: int) -> None:
-        """ASC and DESC behind what MariaDB groups by."""
+        """ASC and DESC in MariaDB's GROUP BY."""
         if self._word(at + 1) != "BY":
             return
         at += 2
@@ -385,7 +390,7 @@ class _Shaper:
             self._hide(at, at + 2)
 
     def _system_time(self, at: int) -> None:
-        """FOR SYSTEM_TIME of MariaDB's versioned tables, over literals and the present moment."""
+        """FOR SYSTEM_TIME of MariaDB's versioned tables, with literals and the current time."""
         if self._word(at + 1) != "SYSTEM_TIME":
             return
         behind = self._phrase(at + 2, "ALL")
@@ -403,7 +408,7 @@ class _Shaper:
         self._hide(at, behind)
 
     def _moment(self, at: int) -> int | None:
-        """Behind a literal or NOW(), with an interval taken from it or added; in parentheses or not."""
+        """The index after a literal or NOW(), optionally plus or minus an interval, optionally in parentheses."""
         if self._op(at, "(") and at in self._closing:
             inner = self._moment(at + 1)
             return inner + 1 if inner == self._closing[at] else None
@@ -425,7 +430,7 @@ class _Shaper:
         return at
 
     def _defaults_of_window(self, at: int) -> None:
-        """NTH_VALUE(a, 2) FROM FIRST RESPECT NULLS OVER w: what MySQL does anyhow, spelled out."""
+        """NTH_VALUE(a, 2) FROM FIRST RESPECT NULLS OVER w: MySQL's defaults, written out."""
         behind = self._phrase(self._phrase(at, "FROM FIRST"), "RESPECT NULLS")
         if behind != at and self._op(at - 1, ")") and self._word(behind) == "OVER":
             self._hide(at, behind)
@@ -433,12 +438,12 @@ class _Shaper:
     # Constructs of DuckDB alone
 
     def _constructor(self, at: int) -> None:
-        """MAP {'a': 1} and ARRAY[1, 2] are shown as what stands in their brackets."""
+        """MAP {'a': 1} and ARRAY[1, 2] are shown as their brackets."""
         if self._op(at + 1, "{" if self._word(at) == "MAP" else "["):
             self._hidden.add(at)
 
     def _name_list(self, at: int) -> int:
-        """Behind ``x, i``, whose names are hidden; ``at`` if there is none."""
+        """The index after ``x, i``, whose names are hidden; ``at`` if there is no name."""
         while self._kind(at) in {"word", "quoted"} and self._word(at) != "IN":
             self._names.add(self._tokens[at].start)
             self._hidden.add(at)
@@ -476,7 +481,7 @@ class _Shaper:
             self._shown[at] = "comma"
 
     def _before_list(self, at: int) -> int:
-        """The word before a list in parentheses that ends right before ``at``."""
+        """The index of the word before a parenthesized list that ends right before ``at``."""
         return next((o - 1 for o, end in self._closing.items() if end == at - 1 and self._op(o, "(")), -1)
 
     def _filter(self, at: int) -> None:
@@ -517,7 +522,7 @@ class _Shaper:
             if self._word(at) == "ROW":
                 self._hidden.add(at)
                 at += 1
-            self._made += 1
+            self._pseudo_columns += 1
             at = self._closing.get(at, at) + 1
             if not self._op(at, ","):
                 return
@@ -527,7 +532,7 @@ class _Shaper:
         """``TABLE t`` is shown as ``SELECT * FROM t``."""
         if self._begins_query(at) and self._kind(at + 1) in {"word", "quoted"}:
             self._shown[at] = "table"
-            self._made += 1
+            self._pseudo_columns += 1
 
 
 _BEFORE_OPERAND = word_set("""
@@ -537,18 +542,18 @@ _BEFORE_OPERAND = word_set("""
 
 
 def _closings(tokens: Sequence[Token]) -> dict[int, int]:
-    """Where each bracket closes; one that does not is left out."""
-    found: dict[int, int] = {}
+    """The closing index of each opening bracket that is closed."""
+    closings: dict[int, int] = {}
     opened: list[int] = []
     for at, token in enumerate(tokens):
         if token.kind == "op" and token.text in {"(", "[", "{"}:
             opened.append(at)
         elif token.kind == "op" and token.text in {")", "]", "}"} and opened:
-            found[opened.pop()] = at
-    return found
+            closings[opened.pop()] = at
+    return closings
 
 
-# What may begin at which word.
+# The matcher to try at each word.
 _EVERYWHERE: dict[str, Callable[[_Shaper, int], None]] = {
     **dict.fromkeys(_CASTS, _Shaper._cast),
     "CONVERT": _Shaper._convert,
@@ -601,4 +606,4 @@ _OWN: dict[Dialect, dict[str, Callable[[_Shaper, int], None]]] = {
         "ARRAY": _Shaper._constructor,
     },
 }
-_LOOKS = {dialect: _EVERYWHERE | own for dialect, own in _OWN.items()}
+_MATCHERS = {dialect: _EVERYWHERE | own for dialect, own in _OWN.items()}

@@ -1,7 +1,7 @@
-"""The syntax tree: sqlglot's reading of our tokens, and the allow-list over its nodes.
+"""The syntax tree: sqlglot's parse of our tokens, and the allow-list of its nodes.
 
-The parser is shown an outline (outline.py), so names and functions of the tree are neutral: they carry the position of
-their token, and what they are called comes from our lexer.
+The parser reads an outline (outline.py), so the tree's names and functions are neutral: they carry the position of
+their token, and their real names come from our lexer.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ from fluxport.policy.guard.words import (
 
 
 class Reading(NamedTuple):
-    """What the tree says of the tokens, each named by its start in the source."""
+    """The roles of tokens in the tree; each token is identified by its start in the source."""
 
     names: frozenset[int]  # words and quoted words that are names
     unqualified: frozenset[int]  # tables that take the default schema
-    column_lists: frozenset[int]  # aliases that a list of columns may follow
+    column_lists: frozenset[int]  # aliases that may be followed by a list of columns
     aliases: frozenset[int]  # names given to result columns
-    hidden: frozenset[int]  # what the parser was not shown
-    projections: int  # how many result columns all SELECTs have together
+    hidden: frozenset[int]  # tokens hidden from the parser
+    projections: int  # number of result columns of all SELECTs together
 
 
 _NODES = word_set(
@@ -65,7 +65,7 @@ _NODES = word_set(
     Array Bracket Slice Unnest Explode PositionalColumn Qualify
     """
 )
-# Clauses of the nodes that make a query; anything else that the parser knows (hints, locks, INTO, samples) is refused.
+# Allowed clauses of query nodes; any other clause of the parser (hints, locks, INTO, samples) is refused.
 _CLAUSES: dict[str, frozenset[str]] = {
     "Select": word_set(
         "with_ distinct expressions from_ joins laterals where group having windows qualify order limit offset "
@@ -80,13 +80,13 @@ _CLAUSES: dict[str, frozenset[str]] = {
     "CTE": word_set("this alias materialized scalar"),
 }
 _TABLE_NAME = re.compile(r"[\w$][\w$ -]*")
-_CALLED_KEYWORDS = frozenset({"INTERVAL", "FILTER"})  # keywords that shapes.py may have found to be calls
-_DEPTH_FRAMES = 80  # Python frames that sqlglot needs for one level of nesting, with some to spare
+_CALLED_KEYWORDS = frozenset({"INTERVAL", "FILTER"})  # keywords that shapes.py may show as calls
+_DEPTH_FRAMES = 80  # Python frames that sqlglot needs per level of nesting, with a margin
 _parsing = threading.Lock()
 
 
 def read(sql: str, tokens: Sequence[Token], shapes: Shapes, policy: GuardPolicy) -> Reading:
-    """Parse and walk; QueryRefused for anything but one allow-listed query."""
+    """Parse the statement and walk its tree; QueryRefused for anything but one allow-listed query."""
     return _Walk(tokens, shapes, policy).reading(_parse(sql, tokens, shapes, policy))
 
 
@@ -95,13 +95,13 @@ def _parse(sql: str, tokens: Sequence[Token], shapes: Shapes, policy: GuardPolic
     place: dict[str, Any] = {}
     try:
         with _deep_recursion(policy.depth_max * _DEPTH_FRAMES):
-            # The dialect and its tokens too: what sqlglot sets up at its first use is not made for several at once.
+            # The dialect and its lexer are inside the lock too: sqlglot's lazy initialization is not thread-safe.
             dialect = sqlglot.Dialect.get_or_raise(policy.dialect)
             shown = outline(tokens, dialect.tokenize(text), shapes, policy.dialect)
             trees = dialect.parser(error_level=sqlglot.ErrorLevel.RAISE).parse(shown, "")
     except SqlglotError as error:
         trees, place = [], (error.errors if isinstance(error, ParseError) else [{}])[0]
-    if not trees:  # outside of the handler: what sqlglot raises and logs is kept free of the statement
+    if not trees:  # outside of the handler, so that the error's context, which holds the statement, is not chained
         where = f" (line {place['line']}, column {place['col']})" if "line" in place else ""
         refuse(
             "query_syntax",
@@ -114,8 +114,8 @@ def _parse(sql: str, tokens: Sequence[Token], shapes: Shapes, policy: GuardPolic
 
 @contextmanager
 def _deep_recursion(frames: int) -> Iterator[None]:
-    """Room for a parser that recurses, however deep its caller is, and logs what it cannot read; one at a time, for
-    the limit and the log are the process's."""
+    """Raise the recursion limit for the parser and silence its log, which repeats statements. Both are global to the
+    process, hence the lock."""
     with _parsing:
         before, log = sys.getrecursionlimit(), logging.getLogger("sqlglot")
         sys.setrecursionlimit(before + frames)
@@ -128,18 +128,18 @@ def _deep_recursion(frames: int) -> Iterator[None]:
 
 
 class _Walk:
-    """One pass over the tree; the sets that make the reading grow on the way."""
+    """One pass over the tree, which collects the sets of the Reading."""
 
     def __init__(self, tokens: Sequence[Token], shapes: Shapes, policy: GuardPolicy) -> None:
         self._policy = policy
         self._tokens = {token.start: token for token in tokens}
         self._names: set[int] = set(shapes.names)
         self._hidden = frozenset(tokens[index].start for index in shapes.hidden)
-        self._made = shapes.made
+        self._pseudo_columns = shapes.pseudo_columns
         self._unqualified: set[int] = set()
         self._column_lists: set[int] = set()
         self._aliases: set[int] = set()
-        self._after_in: set[int] = set()  # tables that stand right after IN
+        self._after_in: set[int] = set()  # tables directly after IN
         self._handlers: dict[str, Callable[[Any], None]] = {
             "Identifier": self._check_name,
             "Table": self._check_table,
@@ -173,7 +173,7 @@ class _Walk:
             frozenset(self._column_lists),
             frozenset(self._aliases),
             self._hidden,
-            projections - self._made,
+            projections - self._pseudo_columns,
         )
 
     def _check(self, node: exp.Expr) -> None:
@@ -228,7 +228,7 @@ class _Walk:
         return token.upper in words and place < len(call.expressions) and call.expressions[place] is parent
 
     def _is_dual(self, table: exp.Table) -> bool:
-        """Whether a table spelled DUAL is MySQL's word for no table."""
+        """Whether DUAL is MySQL's keyword for no table here."""
         return self._policy.dialect == "mysql" and not table.args.get("db")
 
     def _check_call(self, node: exp.Anonymous) -> None:
@@ -240,7 +240,7 @@ class _Walk:
             refuse_function(name, self._policy.dialect)
 
     def _check_order(self, node: exp.Order) -> None:
-        """MariaDB crashes on a query that orders VALUES or a query in parentheses."""
+        """MariaDB crashes if VALUES or a parenthesized query is ordered by a query."""
         ordered = node.parent
         risky = isinstance(ordered, exp.Subquery) or (isinstance(ordered, exp.Select) and not ordered.args.get("from_"))
         if self._policy.dialect == "mysql" and risky and node.find(exp.Query):
@@ -261,9 +261,9 @@ class _Walk:
         self._check_reading(node, token, node.args.get("db"))
 
     def _check_in(self, node: exp.In) -> None:
-        """SQLite reads the table after ``x IN t``, with a schema or without, in quotes of any kind."""
+        """In SQLite, ``x IN t`` reads the table t, with or without a schema, in any quotes."""
         field = node.args.get("field")
-        if field is None or self._policy.dialect == "duckdb":  # where it is a list, of a column in sight
+        if field is None or self._policy.dialect == "duckdb":  # where it is a list column in scope
             return
         if self._policy.dialect != "sqlite" or not isinstance(field, exp.Column) or field.args.get("db"):
             refuse("query_table", "After IN stands a list or a query in parentheses; add them.")
@@ -272,7 +272,7 @@ class _Walk:
         self._after_in.add(_start(field.args.get("table") or field.this))
 
     def _check_words_in(self) -> None:
-        """That no IN of SQLite's is followed by a name which the tree does not take for a table."""
+        """Check, for SQLite, that the tree treats every name after IN as a table."""
         if self._policy.dialect != "sqlite":
             return
         for token, after in pairwise(self._tokens.values()):
@@ -287,7 +287,7 @@ class _Walk:
             refuse("query_table", "After LATERAL stands a query in parentheses; write one, or remove the word.")
 
     def _check_reading(self, node: exp.Expr, token: Token | None, schema_name: exp.Expr | None) -> None:
-        """That ``node``, a place which reads a table, names one that may be read: ``token``, of ``schema_name``."""
+        """Check that ``node`` reads an allowed table: ``token``, in the schema ``schema_name``."""
         if token is None or token.kind not in {"word", "quoted"}:
             refuse("query_table", "Only tables, subqueries and WITH names can be read from; name a table.")
         schema = self._tokens[_start(schema_name)].text if schema_name else None
@@ -330,17 +330,17 @@ class _Walk:
             refuse("query_schema", f"A WITH query may not be called {folded}, a name of the database system.")
 
     def _is_cte(self, table: exp.Expr, name: str) -> bool:
-        """Whether a WITH query of this name is in sight: in a statement it belongs to, or defined before (or around,
-        if recursive) the WITH query that the table stands in."""
+        """Whether a WITH query of this name is in scope: in an enclosing statement, or defined before the WITH query
+        that contains the table (or being that one, if recursive)."""
         child: exp.Expr = table
         parent = table.parent
-        inside = False  # of a WITH query that belongs to another WITH than the one that is looked at
+        inside = False  # whether ``child`` is inside another WITH than the one being checked
         while parent is not None:
             clause = parent.args.get("with_")
-            found = clause is not None and clause is not child and self._names_cte(clause.expressions, name)
+            in_scope = clause is not None and clause is not child and self._names_cte(clause.expressions, name)
             if isinstance(parent, exp.With):
-                found = self._is_cte_beside(parent, child, name)
-            if found:
+                in_scope = self._is_cte_beside(parent, child, name)
+            if in_scope:
                 if inside:
                     self._check_outer_cte(name)
                 return True
@@ -349,11 +349,11 @@ class _Walk:
         return False
 
     def _is_cte_beside(self, clause: exp.With, around: exp.Expr, name: str) -> bool:
-        """Whether ``clause`` has a WITH query of this name that is in sight of another of its queries, ``around``."""
+        """Whether ``clause`` has a WITH query of this name in the scope of another of its queries, ``around``."""
         place = next(i for i, cte in enumerate(clause.expressions) if cte is around)
         if self._names_cte(clause.expressions[:place], name):
             return True
-        # SQLite's queries may name themselves without the word, and those behind them.
+        # SQLite's WITH queries may refer to themselves and to later ones without RECURSIVE.
         sqlite = self._policy.dialect == "sqlite"
         recursive = clause.args.get("recursive") or sqlite
         if recursive and self._names_cte([around], name):
@@ -362,12 +362,12 @@ class _Walk:
             return True
         if not recursive or not self._names_cte(clause.expressions[place + 1 :], name):
             return False
-        if not sqlite:  # MariaDB takes it, MySQL a table of this name
+        if not sqlite:  # MariaDB reads the WITH query, MySQL a table of this name
             refuse("query_identifier", f"Write the WITH query {name[:64]} before those that read it.")
         return True
 
     def _check_outer_cte(self, name: str) -> None:
-        """MariaDB does not see WITH queries from within those of an inner WITH, and reads a table of that name."""
+        """Inside the queries of an inner WITH, MariaDB does not see the outer WITH and reads a table of that name."""
         if self._policy.dialect == "mysql" and not self._policy.opens(None, name):
             refuse("query_table", f"Put the WITH query {name[:64]} and those that read it into the same WITH.")
 
@@ -386,7 +386,7 @@ def _refuse_recursive() -> NoReturn:
 
 
 def _start(node: exp.Expr) -> int:
-    """Where the token of a name begins; -1 if the parser made the name up."""
+    """Where the token of a name starts; -1 if the parser invented the name."""
     return int(node.meta.get("start", -1))
 
 

@@ -1,4 +1,4 @@
-"""Checks on the tokens alone: caps, refused phrases, amplifiers; and at the end that every bare word is a known one."""
+"""Checks of the tokens alone: caps, refused phrases, amplifiers; and finally that every bare word is a known one."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ from fluxport.policy.guard.words import (
     word_set,
 )
 
-_LENGTH_MAX = 10_000  # characters that one call may ask for
-_GROWTH_MAX = 1_000_000  # characters that all calls of a statement together may make of one character or literal
-_ROWS_MAX = 1_000_000  # rows that one generator may make
-_WIDTH = re.compile(r"[%{][^a-zA-Z%{}]*[0-9]{5}")  # of a format: 10,000 and more
+_LENGTH_MAX = 10_000  # characters that one call may request
+_GROWTH_MAX = 1_000_000  # characters that all calls of a statement together may build from one character or literal
+_ROWS_MAX = 1_000_000  # rows that one generator may produce
+_WIDTH = re.compile(r"[%{][^a-zA-Z%{}]*[0-9]{5}")  # in a format: 10,000 and more
 _CONVERSION = re.compile(r"%[-+ 0#,!]*(\*|[0-9]*)(?:\.(\*|[0-9]*))?[lh]*([a-zA-Z%])")
-_OPEN_JOINS_MAX = 6  # joins without ON: each doubles the time that the parser takes
+_OPEN_JOINS_MAX = 6  # joins without ON: each doubles the parser's time
 _BEFORE_CALL = word_set("""
     SELECT DISTINCT ALL WHERE ON AND OR XOR NOT BY HAVING WHEN THEN ELSE CASE IN LIKE BETWEEN DIV MOD INTERVAL
 """)
@@ -42,7 +42,7 @@ _PREFIX_WORDS = word_set("NOT BINARY INTERVAL CASE IF ANY ALL SOME EXISTS DISTIN
 
 
 def check_before_parsing(tokens: Sequence[Token], policy: GuardPolicy) -> None:
-    """Refuse what needs no syntax tree to be refused, with the plainest reason there is."""
+    """Refuse what can be refused without a syntax tree, with the most specific reason."""
     if not tokens:
         refuse("query_empty", "The statement is empty; give a SELECT.")
     if len(tokens) > policy.tokens_max:
@@ -90,25 +90,25 @@ def _depth(tokens: Sequence[Token]) -> int:
 
 def _open_joins(tokens: Sequence[Token]) -> int:
     """How many JOINs are followed by another JOIN or the end of their FROM before any ON or USING."""
-    found, waiting = 0, False
+    count, waiting = 0, False
     depths: list[bool] = []
     for before, token in zip([None, *tokens], tokens, strict=False):
         if token.is_op("("):
             depths.append(waiting)
             waiting = False
         elif token.is_op(")"):
-            found += waiting
+            count += waiting
             waiting = depths.pop() if depths else False
         elif token.upper in {"ON", "USING"}:
             waiting = False
         elif token.upper in {"JOIN", "STRAIGHT_JOIN"}:
-            found += waiting
+            count += waiting
             waiting = not (before and before.upper in {"CROSS", "NATURAL"})
-    return found + waiting + sum(depths)
+    return count + waiting + sum(depths)
 
 
 def _check_set_operations(tokens: Sequence[Token]) -> None:
-    """UNION and the like stand between queries; where none is before them, the parser would try types for ever."""
+    """UNION and the like must follow a query; without one, the parser would try types endlessly."""
     for before, token in pairwise(tokens):
         between = before.is_op(")") or before.is_op("*") or (before.kind != "op" and before.upper not in _BEFORE_CALL)
         if token.upper in {"UNION", "EXCEPT", "INTERSECT"} and not between:
@@ -116,7 +116,7 @@ def _check_set_operations(tokens: Sequence[Token]) -> None:
 
 
 def fold(name: str) -> str:
-    """A name as the most forgiving collation compares it: without case and without accents."""
+    """A name as the most lenient collation compares it: ignoring case and accents."""
     import unicodedata
 
     plain = "".join(c for c in unicodedata.normalize("NFKD", name) if not unicodedata.combining(c))
@@ -136,8 +136,8 @@ def _check_dots(tokens: Sequence[Token], policy: GuardPolicy) -> None:
 
 
 def _check_growth(tokens: Sequence[Token]) -> None:
-    """Bound REPEAT, SPACE, LPAD, RPAD, BINARY(n) and REPLACE, one by one and multiplied, nested or through a CTE, by
-    what the statement's own numbers say. A length that only the rows know is the database's to bound."""
+    """Bound REPEAT, SPACE, LPAD, RPAD, BINARY(n) and REPLACE, each and multiplied (nested or through a CTE), by the
+    numbers in the statement. The database bounds lengths that come from rows."""
     repeats, growth = 1, 1.0
     longest = max((len(token.text) for token in tokens if token.kind == "string"), default=1)
     for index, token in enumerate(tokens[:-1]):
@@ -184,7 +184,7 @@ def _arguments(tokens: Sequence[Token], opening: int) -> list[Sequence[Token]]:
 
 
 def _length_argument(name: str, arguments: Sequence[Sequence[Token]], position: int) -> int:
-    """The length as far as the statement itself says it: the product of its plain numbers, 1 for ``stars``."""
+    """The length as far as the statement states it: the product of its plain numbers, 1 for ``stars``."""
     argument = arguments[position] if position < len(arguments) else ()
     length = 1.0
     for token in argument:
@@ -196,7 +196,7 @@ def _length_argument(name: str, arguments: Sequence[Sequence[Token]], position: 
 
 
 def _number(token: Token) -> float:
-    """A literal's value as a number; of one that is spelled in bits or digits of 16, no less than it may be."""
+    """A literal's value as a number; an upper bound for bit and hexadecimal literals."""
     try:
         return float(token.text)
     except ValueError:
@@ -204,7 +204,7 @@ def _number(token: Token) -> float:
 
 
 def _check_widths(name: str, arguments: Sequence[Sequence[Token]]) -> None:
-    """Bound the widths and precisions in the format, and those that ``*`` takes from the arguments behind it."""
+    """Bound the widths and precisions in the format, and those that ``*`` takes from later arguments."""
     text = arguments[0][0].text if arguments and arguments[0] else ""
     if _WIDTH.search(text):
         refuse("query_amplifier", f"The widths in {name} must be at most {_LENGTH_MAX:,}.")
@@ -218,15 +218,15 @@ def _check_widths(name: str, arguments: Sequence[Sequence[Token]]) -> None:
 
 
 def _check_rows(name: str, arguments: Sequence[Sequence[Token]]) -> None:
-    """Bound what a generator of rows is asked for, as far as the statement itself says it."""
+    """Bound the rows requested from a generator, as far as the statement states them."""
     numbers = [[_number(token) for token in argument if token.kind == "number"] for argument in arguments]
-    if all(len(argument) == 1 and found for argument, found in zip(arguments, numbers, strict=True)):
-        first, last, step = [*([0.0] if len(numbers) == 1 else []), *(found[0] for found in numbers), 1.0][:3]
+    if all(len(argument) == 1 and values for argument, values in zip(arguments, numbers, strict=True)):
+        first, last, step = [*([0.0] if len(numbers) == 1 else []), *(values[0] for values in numbers), 1.0][:3]
         rows = (last - first) / max(step, 1e-9) + 1
     else:
-        rows = math.prod(max(1.0, number) for found in numbers for number in found)
+        rows = math.prod(max(1.0, number) for values in numbers for number in values)
     if rows > _ROWS_MAX:
-        refuse("query_amplifier", f"{name} may make at most {_ROWS_MAX:,} rows; use a smaller range.")
+        refuse("query_amplifier", f"{name} may produce at most {_ROWS_MAX:,} rows; use a smaller range.")
 
 
 def _replacement_growth(arguments: Sequence[Sequence[Token]]) -> float:
@@ -241,8 +241,8 @@ def check_words(
     column_lists: Collection[int],
     policy: GuardPolicy,
 ) -> None:
-    """Refuse every token that is neither a name known to the tree (by its start) nor a word of the lists; the words of
-    HIDDEN_WORDS stand only where shapes.py has found their place (``placed``, by index)."""
+    """Refuse every word that is neither a name in the tree (``names``, by start) nor in the lists; HIDDEN_WORDS are
+    allowed only where shapes.py has matched them (``placed``, by index)."""
     keywords = KEYWORDS[policy.dialect]
     functions = functions_of(policy)
     for index, token in enumerate(tokens):
@@ -266,7 +266,7 @@ def check_words(
 
 
 def functions_of(policy: GuardPolicy) -> frozenset[str]:
-    """The functions that a statement may call, those that give rows among them."""
+    """The functions that a statement may call, table functions included."""
     return _functions(policy.dialect, policy.functions)
 
 

@@ -1,7 +1,7 @@
-"""What may be said, as literal tables: keywords, functions, phrases refused with their reason, system names.
+"""The allowed vocabulary as literal tables: keywords, functions, refused phrases with their reasons, system names.
 
-A bare word of the statement that runs is a keyword of KEYWORDS, or a function of FUNCTIONS with its parenthesis, or it
-is a name and stands in quotes. Nothing that writes, locks, waits or reads files can be spelled with these words.
+A bare word of the statement that runs is a keyword of KEYWORDS or a function of FUNCTIONS with its parenthesis; every
+name is quoted. These words cannot express anything that writes, locks, waits or reads files.
 """
 
 from __future__ import annotations
@@ -65,8 +65,8 @@ KEYWORDS: dict[Dialect, frozenset[str]] = {
     """),
 }
 
-# A function that reads only its arguments and the session is allowed; one that touches files, the network, locks, other
-# sessions or the server's state, that waits, or that makes text without a bound is refused, each with its reason below.
+# A function that reads only its arguments and the session is allowed. One that accesses files, the network, locks,
+# other sessions or the server's state, that waits, or that builds unbounded text is refused, with its reason below.
 _FUNCTIONS = word_set("""
     COUNT SUM AVG MIN MAX ROW_NUMBER RANK DENSE_RANK PERCENT_RANK CUME_DIST NTILE LAG LEAD FIRST_VALUE LAST_VALUE
     NTH_VALUE GROUP_CONCAT COALESCE NULLIF IFNULL CAST ABS CEIL CEILING FLOOR ROUND SIGN SQRT POWER POW EXP LN LOG LOG2
@@ -211,7 +211,7 @@ FUNCTIONS: dict[Dialect, frozenset[str]] = {
     """),
     "duckdb": _FUNCTIONS | _DUCKDB_FUNCTIONS,
 }
-# Functions that give rows; those of generators are bounded (vocabulary.py).
+# Functions that return rows; generators are bounded (vocabulary.py).
 TABLE_FUNCTIONS: dict[Dialect, frozenset[str]] = {
     "mysql": word_set("JSON_TABLE"),
     "sqlite": word_set("JSON_EACH JSON_TREE GENERATE_SERIES"),
@@ -221,7 +221,7 @@ GENERATORS = word_set("GENERATE_SERIES RANGE")
 
 
 def _reasons(reasons: dict[str, str]) -> dict[str, str]:
-    """The reason of each function's refusal, which goes on from "it", of a table with several functions a line."""
+    """Reason by function, from a table with several functions a line; a reason continues "it ..."."""
     table: dict[str, str] = {}
     for names, reason in reasons.items():
         table |= dict.fromkeys(names.split(), reason)
@@ -237,7 +237,7 @@ REFUSED_FUNCTIONS: dict[Dialect, dict[str, str]] = {
             "BENCHMARK": "only takes the server's time",
             "ENCRYPT KDF": "takes time that its argument sets and that no limit ends",
             "GET_LOCK RELEASE_LOCK RELEASE_ALL_LOCKS IS_FREE_LOCK IS_USED_LOCK SERVICE_GET_READ_LOCKS "
-            "SERVICE_GET_WRITE_LOCKS SERVICE_RELEASE_LOCKS": "takes or looks at locks of all sessions",
+            "SERVICE_GET_WRITE_LOCKS SERVICE_RELEASE_LOCKS": "takes or inspects locks of all sessions",
             "MASTER_POS_WAIT SOURCE_POS_WAIT MASTER_GTID_WAIT WAIT_FOR_EXECUTED_GTID_SET "
             "WAIT_UNTIL_SQL_THREAD_AFTER_GTIDS WSREP_SYNC_WAIT_UPTO_GTID": "waits for replication",
             "BINLOG_GTID_POS GTID_SUBSET GTID_SUBTRACT WSREP_LAST_SEEN_GTID WSREP_LAST_WRITTEN_GTID "
@@ -257,13 +257,13 @@ REFUSED_FUNCTIONS: dict[Dialect, dict[str, str]] = {
             "VALUES VALUE": "has a value only inside INSERT",
             "DEFAULT": "evaluates the default of a column, which may take a value from a sequence",
             "NAME_CONST": "is for the server's own use",
-            "ANALYSE": "is no function of a SELECT",
-            "SFORMAT": "makes text of any length, which no setting of the server bounds",
+            "ANALYSE": "is not a function of a SELECT",
+            "SFORMAT": "builds text of any length, which no setting of the server bounds",
             "DECODE_HISTOGRAM": "is for the statistics tables of the server",
             "PS_THREAD_ID PS_CURRENT_THREAD_ID THREAD_ID": "is for watching other sessions",
             "CONCAT_OPERATOR_ORACLE DECODE_ORACLE LPAD_ORACLE LTRIM_ORACLE REPLACE_ORACLE RPAD_ORACLE RTRIM_ORACLE "
             "SUBSTR_ORACLE TRIM_ORACLE": "is the server's name for a function of another sql_mode",
-            "SCHEMAS": "is no function of the server's manual; write SCHEMA()",
+            "SCHEMAS": "is not in the server's manual; write SCHEMA()",
             "SPIDER_DIRECT_SQL SPIDER_BG_DIRECT_SQL SPIDER_COPY_TABLES SPIDER_PING_TABLE "
             "SPIDER_FLUSH_TABLE_MON_CACHE": "sends statements to other servers",
             "KEYRING_KEY_FETCH KEYRING_KEY_GENERATE KEYRING_KEY_LENGTH_FETCH KEYRING_KEY_REMOVE KEYRING_KEY_STORE "
@@ -275,7 +275,7 @@ REFUSED_FUNCTIONS: dict[Dialect, dict[str, str]] = {
     "sqlite": _reasons(
         {
             "LOAD_EXTENSION FTS3_TOKENIZER": "loads code into the process",
-            "READFILE WRITEFILE EDIT LSMODE LSDIR FSDIR": "touches files",
+            "READFILE WRITEFILE EDIT LSMODE LSDIR FSDIR": "accesses files",
             "SQLITE_LOG": "writes to the log of the process",
             "CHANGES TOTAL_CHANGES LAST_INSERT_ROWID": "reports writes, and an export makes none",
             "OPTIMIZE": "writes to a full-text index",
@@ -292,7 +292,7 @@ REFUSED_FUNCTIONS: dict[Dialect, dict[str, str]] = {
             "PG_SLEEP SLEEP_MS": "only waits",
             "WRITE_LOG PARSE_DUCKDB_LOG_MESSAGE": "writes or reads the database's log",
             "JSON_SERIALIZE_SQL JSON_SERIALIZE_PLAN JSON_DESERIALIZE_SQL "
-            "JSON_EXECUTE_SERIALIZED_SQL": "makes statements of text, or runs them",
+            "JSON_EXECUTE_SERIALIZED_SQL": "builds statements from text, or runs them",
             "CURRENT_QUERY CURRENT_QUERY_ID CURRENT_TRANSACTION_ID CURRENT_CONNECTION_ID "
             "TXID_CURRENT": "reveals statements and transactions of the database",
             "CURRENT_USER SESSION_USER USER CURRENT_ROLE": "reveals accounts of the database",
@@ -310,7 +310,7 @@ REFUSED_FUNCTIONS: dict[Dialect, dict[str, str]] = {
         }
     ),
 }
-# What a query may begin with.
+# First words of a query.
 FIRST_WORDS: dict[Dialect, frozenset[str]] = {
     "mysql": word_set("SELECT WITH VALUES TABLE"),
     "sqlite": word_set("SELECT WITH VALUES"),
@@ -351,7 +351,7 @@ TYPES: dict[Dialect, frozenset[str]] = {
         INTERVAL BLOB BYTEA BINARY VARBINARY BIT BITSTRING BIGNUM STRUCT ROW MAP UNION ENUM
     """),
 }
-# Those that may stand before a string; the parser knows DATE, TIME and TIMESTAMP itself.
+# Types allowed before a string literal; the parser knows DATE, TIME and TIMESTAMP itself.
 TYPED: dict[Dialect, frozenset[str]] = {
     "mysql": frozenset(),
     "sqlite": frozenset(),
@@ -363,7 +363,7 @@ TYPE_WORDS: dict[Dialect, frozenset[str]] = {
     "sqlite": TYPES["sqlite"] | {"PRECISION", "BIG"},
     "duckdb": word_set("PRECISION VARYING"),
 }
-# What EXTRACT takes out of a moment.
+# Parts that EXTRACT returns.
 PARTS: dict[Dialect, frozenset[str]] = {
     "mysql": UNITS,
     "sqlite": frozenset(),
@@ -409,7 +409,7 @@ KEYWORD_ARGUMENTS: dict[str, tuple[int, frozenset[str]]] = {
     "TIMESTAMPDIFF": (0, UNITS),
     "GET_FORMAT": (0, word_set("DATE TIME DATETIME TIMESTAMP")),
 }
-# Calls that make long text of short: which argument is the length, and whether it multiplies the text given.
+# Calls that build long text from short: the position of the length, and whether it multiplies the given text.
 AMPLIFIERS: dict[str, tuple[int, bool]] = {
     "REPEAT": (1, True),
     "SPACE": (0, False),
@@ -466,7 +466,7 @@ REFUSED_PHRASES: tuple[Phrase, ...] = (
     ),
     *_phrases(
         "query_hint",
-        "SQL_CACHE and SQL_CALC_FOUND_ROWS leave something behind on the server or the session; remove the word.",
+        "SQL_CACHE and SQL_CALC_FOUND_ROWS change the state of the server or the session; remove the word.",
         "SQL_CACHE",
         "SQL_CALC_FOUND_ROWS",
     ),
@@ -479,7 +479,7 @@ REFUSED_PHRASES: tuple[Phrase, ...] = (
     *_phrases("query_clause", "PROCEDURE is not allowed; remove the clause.", "PROCEDURE ANALYSE"),
     *_phrases(
         "query_clause",
-        "LIMIT ROWS EXAMINED ends a result in its middle without an error; use a plain LIMIT.",
+        "LIMIT ROWS EXAMINED truncates a result without an error; use a plain LIMIT.",
         "ROWS EXAMINED",
     ),
     *_phrases(
@@ -495,9 +495,9 @@ SYSTEM_SCHEMAS: dict[Dialect, frozenset[str]] = {
     "sqlite": word_set("temp"),
     "duckdb": word_set("information_schema pg_catalog system temp"),
 }
-# Tables that the engine itself offers under any schema: catalogues, generators of any number of rows, and in DuckDB
-# files, which ``pins.csv`` reads as well as 'pins.csv'. MariaDB's sequences may be read up to a number of rows, yet no
-# WITH query may be called like one.
+# Tables that the engine itself provides under any schema: catalogues, generators of any number of rows, and in DuckDB
+# files, which ``pins.csv`` reads as well as 'pins.csv'. MariaDB's sequences may be read up to SEQUENCE_ROWS_MAX rows,
+# but no WITH query may have such a name.
 SEQUENCE_TABLE = re.compile(r"seq_([0-9]+)_to_([0-9]+)(?:_step_([0-9]+))?")
 SEQUENCE_ROWS_MAX = 1_000_000
 SYSTEM_TABLES: dict[Dialect, re.Pattern[str]] = {
