@@ -129,7 +129,7 @@ const scenarios = {
     await page.locator(".sensors li").nth(1).waitFor({ state: "detached" });
     const found = await page.locator(".sensors li").allInnerTexts();
     await page.getByLabel("Search sensors").fill("nothing like it");
-    await page.getByText("No sensor is named so.").waitFor();
+    await page.getByText("No sensor matches.").waitFor();
     return { all, found };
   },
 

@@ -184,7 +184,7 @@ def test_in_development_one_signs_in_as_dev_where_that_works(client: Client, str
 
 
 def test_who_signs_in_again_over_the_page_goes_on_where_the_session_ended(unwatched: Page) -> None:
-    unwatched.get_by_label("Rows at most").fill("3")
+    unwatched.get_by_label("Row limit").fill("3")
     unwatched.context.clear_cookies()
     unwatched.get_by_role("button", name="Preview").click()
     dialog = unwatched.get_by_role("dialog", name="Sign in again")
@@ -201,12 +201,12 @@ def test_who_signs_in_again_over_the_page_goes_on_where_the_session_ended(unwatc
     dialog.get_by_role("button", name="Sign in", exact=True).click()
     expect(dialog).to_have_count(0)
     expect(newest(unwatched, "completed")).to_contain_text("3 rows")
-    expect(unwatched.get_by_label("Rows at most")).to_have_value("3")
+    expect(unwatched.get_by_label("Row limit")).to_have_value("3")
 
 
 def test_a_preview_shows_the_first_rows_of_the_chosen_columns(client: Client, page: Page) -> None:
     page.get_by_role("checkbox", name="tags").uncheck()
-    page.get_by_label("Rows at most").fill("3")
+    page.get_by_label("Row limit").fill("3")
     page.get_by_role("button", name="Preview").click()
     expect(page.get_by_text("All 3 rows")).to_be_visible()
     expect(page.get_by_role("columnheader")).to_have_count(10)
@@ -242,7 +242,7 @@ def sql(page: Page, query: str) -> None:
 
 def test_every_field_of_the_form_is_asked_for_as_it_was_filled(client: Client, page: Page, tmp_path: Path) -> None:
     page.get_by_label("Date from").fill("2025-03-01")
-    page.get_by_label("Begins at, in UTC").fill("09:30")
+    page.get_by_label("Start time, in UTC").fill("09:30")
     page.get_by_label("Date to").fill("2025-09-30")
     page.get_by_label("Tag ids").fill("first, with a comma\nsecond\n\n")
     form = page.get_by_role("combobox", name="Format")
@@ -250,8 +250,8 @@ def test_every_field_of_the_form_is_asked_for_as_it_was_filled(client: Client, p
     form.select_option("xlsx")
     page.get_by_label("File name").fill("my trades {date}")
     page.get_by_text("More options").click()
-    page.get_by_label("Time zone of moments").fill("Asia/Shanghai")
-    page.get_by_label("Priority among yours").select_option("low")
+    page.get_by_label("Time zone of timestamps").fill("Asia/Shanghai")
+    page.get_by_label("Priority").select_option("low")
     page.get_by_label("Sheet name").fill("March to September")
     page.get_by_label("Filter buttons").check()
     with page.expect_request(lambda r: r.url.endswith("/v1/exports") and r.method == "POST") as asked:
@@ -297,7 +297,7 @@ def test_a_time_is_one_of_the_filter_s_own_zone(page: Page, day: str, time: str,
     page.route("**/v1/datasets", declared)
     page.reload()
     page.get_by_label("Date from").fill(day)
-    field = page.get_by_label(f"Begins at, in {zone}")
+    field = page.get_by_label(f"Start time, in {zone}")
     field.fill(time)
     field.blur()
     with page.expect_request("**/v1/preview") as asked:
@@ -363,7 +363,7 @@ def test_an_export_is_repeated_and_its_one_time_link_opens_a_page_that_redeems_i
     client: Client, page: Page, tmp_path: Path
 ) -> None:
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
-    page.get_by_label("Rows at most").fill("7")
+    page.get_by_label("Row limit").fill("7")
     created(page)
     first = newest(page, "completed")
     before = first.get_attribute("data-id")
@@ -386,7 +386,7 @@ def test_an_export_is_repeated_and_its_one_time_link_opens_a_page_that_redeems_i
 
 def test_a_link_s_time_runs_down_and_then_a_new_one_is_asked_for(page: Page) -> None:
     page.clock.install()
-    page.get_by_label("Rows at most").fill("1")
+    page.get_by_label("Row limit").fill("1")
     created(page)
     page.clock.run_for(2000)
     job = newest(page, "completed")

@@ -1,6 +1,6 @@
-// The API as the pages use it: same origin, the session's cookie, problems as errors.
+// The pages' client of the API: same origin, the session cookie, problem responses as errors.
 
-import type { Export, ExportRequest, Preview, Problem as Answer } from "./api";
+import type { Export, ExportRequest, Preview, Problem as ProblemBody } from "./api";
 
 /** Where the rows of an export come from. */
 export type Source = Export["source"];
@@ -16,70 +16,70 @@ export class Problem extends Error {
   }
 }
 
-let ask: (() => Promise<boolean>) | null = null;
+let signInAgain: (() => Promise<boolean>) | null = null;
 
-/** `asking` lets a person sign in again; true when that is done. */
-export function askToSignIn(asking: () => Promise<boolean>): void {
-  ask = asking;
+/** `prompt` is called when the session has ended; it resolves to whether the user signed in again. */
+export function promptSignIn(prompt: () => Promise<boolean>): void {
+  signInAgain = prompt;
 }
 
-/** The answer of `send`; where the session has ended, the one after somebody signed in again. */
+/** The response to `send`; if the session has ended, that of a retry after the user signed in again. */
 export async function signed(send: () => Promise<Response>): Promise<Response> {
-  const answer = await send();
-  const ended = answer.status === 401 && !new URL(answer.url).pathname.startsWith("/session");
-  return ended && ask && (await ask()) ? send() : answer;
+  const response = await send();
+  const ended = response.status === 401 && !new URL(response.url).pathname.startsWith("/session");
+  return ended && signInAgain && (await signInAgain()) ? send() : response;
 }
 
-/** The answer's JSON, or null where there is none; Problem otherwise. */
+/** The response's JSON, or null if it has no body; throws Problem for an error. */
 export async function call<T>(method: string, path: string, body?: unknown, headers: HeadersInit = {}): Promise<T> {
-  const answer = await asked(method, path, body, headers);
-  return (answer.status === 204 ? null : await answer.json()) as T;
+  const response = await send(method, path, body, headers);
+  return (response.status === 204 ? null : await response.json()) as T;
 }
 
-async function asked(method: string, path: string, body?: unknown, headers: HeadersInit = {}): Promise<Response> {
+async function send(method: string, path: string, body?: unknown, headers: HeadersInit = {}): Promise<Response> {
   const request: RequestInit = { method, headers: { "X-Requested-With": "fluxport", ...headers } };
   if (body !== undefined) request.body = JSON.stringify(body);
-  let answer: Response;
+  let response: Response;
   try {
-    answer = await signed(() => fetch(path, request));
+    response = await signed(() => fetch(path, request));
   } catch {
     throw new Problem(0, "unreachable", "The service cannot be reached; trying again.", null);
   }
-  if (answer.ok) return answer;
-  const retry = Number(answer.headers.get("Retry-After"));
-  const told = (await answer.json().catch(() => ({}))) as Partial<Answer>;
+  if (response.ok) return response;
+  const retry = Number(response.headers.get("Retry-After"));
+  const problem = (await response.json().catch(() => ({}))) as Partial<ProblemBody>;
   throw new Problem(
-    answer.status,
-    told.code ?? "http_error",
-    told.detail ?? `The service answered ${answer.status}.`,
+    response.status,
+    problem.code ?? "http_error",
+    problem.detail ?? `The service answered ${response.status}.`,
     retry > 0 ? retry : null,
   );
 }
 
-const NUMBER = "\u0000"; // begins a text that was a number
+const NUMBER = "\u0000"; // prefix of a string that was a number
 
-/** A preview with every number as the text that was sent: a number of JavaScript has 53 bits, ours have 128. */
+/** A preview with every number as its exact text: numbers in JavaScript have 53 bits, ours have up to 128. */
 export async function preview(body: ExportRequest): Promise<Preview> {
-  const answer = await asked("POST", "/v1/preview", body);
-  const exact = (await answer.text()).replace(/"(?:[^"\\]|\\.)*"|-?\d[\d.eE+-]*/g, (token) =>
+  const response = await send("POST", "/v1/preview", body);
+  const exact = (await response.text()).replace(/"(?:[^"\\]|\\.)*"|-?\d[\d.eE+-]*/g, (token) =>
     token.startsWith('"') ? token : `"\\u0000${token}"`,
   );
   return JSON.parse(exact) as Preview;
 }
 
-/** A cell of a preview as people read it. */
+/** A cell of a preview as display text. */
 export function shown(cell: unknown): string {
   if (typeof cell === "string") return cell.startsWith(NUMBER) ? cell.slice(1) : cell;
   if (typeof cell !== "object") return String(cell);
   return JSON.stringify(cell).replace(/"\\u0000([^"]*)"/g, "$1");
 }
 
-/** What a file is called: by its dataset and when it was made. */
+/** The default file name: the dataset or sensor, and the time. */
 export function filename(source: Source): string {
   return `${origin(source) ?? "query"}-{date}-{time}`;
 }
 
-/** The dataset or the sensors that the rows come from, if it is one of these. */
+/** The dataset or the sensors of the source; null for other sources. */
 export function origin(source: Source): string | null {
   if ("dataset" in source) return source.dataset;
   return "sensor_id" in source ? String(source.sensor_id) : null;

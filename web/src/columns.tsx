@@ -1,4 +1,4 @@
-// Which columns, and in which order.
+// The choice and the order of columns.
 import type { DatasetColumn as Column } from "./api";
 
 export type Choice = { column: Column; on: boolean };

@@ -1,4 +1,4 @@
-// The form of a new export, and the look at its first rows.
+// The form for a new export, and the preview of its first rows.
 import { useEffect, useState } from "preact/hooks";
 import type { Compression, Connection, Connections, Dataset, Datasets, Export, ExportRequest, Format, FormatRow, Formats, Preview, Priority, StreamRequest } from "./api";
 import { call, filename, preview, shown } from "./calls";
@@ -9,7 +9,7 @@ import { ZONES } from "./zones";
 
 const PROFILES: [value: string, name: string][] = [
   ["", "Standard"], ["excel", "For Excel"], ["excel-eu", "For Excel, decimal comma"],
-  ["rfc4180", "RFC 4180"], ["machine", "For programs, text as it is"],
+  ["rfc4180", "RFC 4180"], ["machine", "For programs, text unchanged"],
 ];
 const PRIORITIES: [value: Priority, name: string][] = [["high", "High"], ["normal", "Normal"], ["low", "Low"]];
 
@@ -36,10 +36,10 @@ export function Create({ created, previewed }: Props) {
   const [problem, setProblem] = useState<unknown>(null);
   const [busy, setBusy] = useState("");
 
-  const choose = (found: Dataset | undefined) => {
-    setDataset(found ?? null);
+  const choose = (chosen: Dataset | undefined) => {
+    setDataset(chosen ?? null);
     setValues({});
-    setChoices(found?.columns.map((column) => ({ column, on: true })) ?? []);
+    setChoices(chosen?.columns.map((column) => ({ column, on: true })) ?? []);
     previewed(null);
   };
   useEffect(() => {
@@ -47,13 +47,13 @@ export function Create({ created, previewed }: Props) {
       call<Datasets>("GET", "/v1/datasets"),
       call<Connections>("GET", "/v1/connections"),
       call<Formats>("GET", "/v1/formats"),
-    ]).then(([{ data }, { data: found }, known]) => {
+    ]).then(([{ data }, { data: usable }, known]) => {
       setFormats(known);
-      setConnections(found);
-      setConnection(found[0]?.name ?? "");
+      setConnections(usable);
+      setConnection(usable[0]?.name ?? "");
       setDatasets(data);
       choose(data[0]);
-      setSql(data.length === 0 && found.length > 0);
+      setSql(data.length === 0 && usable.length > 0);
     }, setProblem);
   }, []);
 
@@ -67,9 +67,9 @@ export function Create({ created, previewed }: Props) {
     const picked = choices.filter((choice) => choice.on).map((choice) => choice.column.name);
     if (!sql && picked.join("\n") !== dataset?.columns.map((column) => column.name).join("\n")) options.columns = picked;
     const source = sql ? { query, connection } : { dataset: dataset!.name, params: given(dataset!.filters, values) };
-    const asked: StreamRequest = { source, format, options, filename: name.trim() || filename(source) };
-    if (!chosenFormat?.packed) asked.compression = compression;
-    return asked;
+    const request: StreamRequest = { source, format, options, filename: name.trim() || filename(source) };
+    if (!chosenFormat?.packed) request.compression = compression;
+    return request;
   };
   const attempt = async (what: string, work: () => Promise<void>) => {
     setBusy(what);
@@ -83,7 +83,7 @@ export function Create({ created, previewed }: Props) {
   };
   const submit = (event: SubmitEvent) => {
     event.preventDefault();
-    // One key for one click: however often the request is sent, one export is made.
+    // One idempotency key per click: retries of the request create only one export.
     const key = Array.from(crypto.getRandomValues(new Uint32Array(4)), (part) => part.toString(36)).join("");
     void attempt("create", async () =>
       created(await call<Export>("POST", "/v1/exports", { ...body(), priority, count: true } satisfies ExportRequest, { "Idempotency-Key": key })),
@@ -134,7 +134,7 @@ export function Create({ created, previewed }: Props) {
           )}
           <Columns choices={choices} set={setChoices} />
         </>
-      ) : <p class="empty">There is no dataset that you may export. An administrator can declare one or widen your scopes.</p>}
+      ) : <p class="empty">You have no dataset to export. An administrator can declare one or extend your scopes.</p>}
       <fieldset>
         <legend>File</legend>
         <div class="fields">
@@ -150,18 +150,18 @@ export function Create({ created, previewed }: Props) {
             File name
             <input maxLength={200} placeholder={automatic} value={name} aria-describedby="name-hint" onInput={(e) => setName(e.currentTarget.value)} />
           </label>
-          <p class="hint wide" id="name-hint">{"{date}, {time} and {job_id} are filled in; the ending is added."}</p>
+          <p class="hint wide" id="name-hint">{"{date}, {time} and {job_id} are replaced; the extension is added."}</p>
         </div>
       </fieldset>
       <details>
         <summary>More options</summary>
         <div class="fields">
           <label>
-            Time zone of moments
-            <input list="zones" placeholder="as they are" value={zone} onInput={(e) => setZone(e.currentTarget.value)} />
+            Time zone of timestamps
+            <input list="zones" placeholder="unchanged" value={zone} onInput={(e) => setZone(e.currentTarget.value)} />
           </label>
           <datalist id="zones">{ZONES.map((known) => <option key={known} value={known} />)}</datalist>
-          <Select label="Priority among yours" value={priority} set={setPriority} choices={PRIORITIES} />
+          <Select label="Priority" value={priority} set={setPriority} choices={PRIORITIES} />
           {chosenFormat?.sheets && <SheetFields sheet={sheet} set={setSheet} />}
         </div>
       </details>
@@ -177,7 +177,7 @@ export function Create({ created, previewed }: Props) {
 
 type Sheet = { sheet_name: string; freeze_header: boolean; autofilter: boolean };
 
-/** Only what differs from the usual. */
+/** Only the settings that differ from the defaults. */
 function chosen({ sheet_name, freeze_header, autofilter }: Sheet): Partial<Sheet> {
   return {
     ...(sheet_name.trim() && { sheet_name: sheet_name.trim() }),

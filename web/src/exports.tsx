@@ -7,7 +7,7 @@ import { Frame, mount, useWho } from "./frame";
 import { toSignIn } from "./signing";
 import { ACTIVE, JobCard, title } from "./jobs";
 
-const BUSY_MS = 1000; // as Retry-After of a running export says
+const BUSY_MS = 1000; // the Retry-After of a running export
 const IDLE_MS = 15_000;
 const MOST = 100;
 
@@ -47,7 +47,7 @@ function Signed() {
   );
 }
 
-/** The newest exports, asked for again every second while one is active. */
+/** The newest exports, polled every second while one is active. */
 function useJobs() {
   const [jobs, setJobs] = useState<Export[] | null>(null);
   const [more, setMore] = useState(false);

@@ -1,9 +1,9 @@
-// The typed filters of a dataset as fields; their values are the texts that the API takes.
+// The typed filters of a dataset as form fields; their values are the strings that the API accepts.
 import type { Filter } from "./api";
 import { instant } from "./zones";
 
 export type Values = Record<string, string>;
-const MATCHES = { equals: "exactly", contains: "contains", starts_with: "begins with" };
+const MATCHES = { equals: "exactly", contains: "contains", starts_with: "starts with" };
 
 type Props = { filter: Filter; values: Values; set: (param: string, value: string) => void };
 
@@ -19,9 +19,9 @@ export function FilterFields({ filter, values, set }: Props) {
     case "date_range":
       return (
         <div class="range">
-          {[first, last].map((param, at) => <Moment key={param} filter={filter} param={param} time={at ? "Ends at" : "Begins at"} value={values[param] ?? ""} set={set} />)}
+          {[first, last].map((param, at) => <DayAndTime key={param} filter={filter} param={param} time={at ? "End time" : "Start time"} value={values[param] ?? ""} set={set} />)}
           <p class="hint">
-            Whole days in {filter.zone ?? "UTC"}, both included.{filter.instants && " With a time, from or until that moment there."}
+            Whole days in {filter.zone ?? "UTC"}, both included.{filter.instants && " With a time, from or until exactly then."}
           </p>
         </div>
       );
@@ -45,7 +45,7 @@ export function FilterFields({ filter, values, set }: Props) {
     case "any_of":
       return <label class="wide">{words(first)}<textarea rows={2} placeholder="any of these, one on each line" {...field(first)} /></label>;
     case "limit":
-      return <label>Rows at most<input type="number" min="1" max={filter.max} {...field(first)} /></label>;
+      return <label>Row limit<input type="number" min="1" max={filter.max} {...field(first)} /></label>;
     case "text":
       return (
         <label>
@@ -56,10 +56,10 @@ export function FilterFields({ filter, values, set }: Props) {
   }
 }
 
-type MomentProps = { filter: Filter; param: string; time: string; value: string; set: Props["set"] };
+type DayAndTimeProps = { filter: Filter; param: string; time: string; value: string; set: Props["set"] };
 
-/** A day, and if the filter takes instants a time on it; the day alone while there is no time. */
-function Moment({ filter, param, time, value, set }: MomentProps) {
+/** A day, and a time of day if the filter accepts instants; without a time, the value is the day. */
+function DayAndTime({ filter, param, time, value, set }: DayAndTimeProps) {
   const [day, hour] = [value.slice(0, 10), value.slice(11, 19)];
   const zone = filter.zone ?? "UTC";
   const put = (day: string, hour: string) => set(param, day && hour ? instant(day, hour, zone) : day);
@@ -76,7 +76,7 @@ function Moment({ filter, param, time, value, set }: MomentProps) {
   );
 }
 
-/** The values as the API takes them: nothing that is empty, a list where there may be several. */
+/** The values for the API: empty ones are omitted, those of a filter for several values are lists. */
 export function given(filters: Filter[], values: Values): Record<string, string | string[]> {
   const lists = new Set(filters.filter((filter) => filter.type === "any_of").flatMap((filter) => filter.params));
   const filled = Object.entries(values).filter(([, value]) => value.trim());

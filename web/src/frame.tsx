@@ -1,4 +1,4 @@
-// What every page has: the bar with the places to go and who is signed in.
+// The frame of every page: the bar with navigation and the signed-in user.
 import { type ComponentChildren, render } from "preact";
 import { useEffect, useState } from "preact/hooks";
 import type { SessionState, Who } from "./api";
@@ -6,14 +6,14 @@ import { call } from "./calls";
 import { SignInAgain } from "./signing";
 import "./style.css";
 
-// A later page adds its line here, in pages/routes.py and in vite.config.ts.
+// To add a page, add a line here, in pages/routes.py and in vite.config.ts.
 const PLACES: [path: string, name: string][] = [["/exports", "Exports"], ["/dashboard", "Sensors"]];
 
 export function mount(page: ComponentChildren): void {
   render(page, document.getElementById("page")!);
 }
 
-/** Who is signed in; undefined until known, null for nobody. */
+/** The signed-in user; undefined until known, null if there is none. */
 export function useWho(): Who | null | undefined {
   const [who, setWho] = useState<Who | null | undefined>(undefined);
   useEffect(() => {

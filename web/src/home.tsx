@@ -17,11 +17,11 @@ function Home() {
           </a>
           <a class="card place" href="/dashboard">
             <h2>Sensors</h2>
-            <p>See trends, select a range by dragging over it, and export exactly that.</p>
+            <p>View trends, drag over a range to select it, and export exactly that range.</p>
           </a>
           <a class="card place" href="/docs">
             <h2>API</h2>
-            <p>Everything that these pages do, for programs. The description for machines is openapi.json.</p>
+            <p>Everything these pages do, for programs; described by openapi.json.</p>
           </a>
         </div>
       </div>

@@ -1,4 +1,4 @@
-// The user's exports as they stand.
+// The cards of the user's exports.
 import { useEffect, useState } from "preact/hooks";
 import type { Export, ExportRequest, Link, LinkRequest } from "./api";
 import { call, filename, origin } from "./calls";
@@ -38,7 +38,7 @@ export function JobCard({ job, now, changed }: Props) {
       <p class="figures">{figures(job)}</p>
       {job.status === "failed" && (
         <p class="failure">
-          {job.error?.message} {job.error?.retryable ? "This may pass: repeat it in a while." : "Change the export and create it anew."}{" "}
+          {job.error?.message} {job.error?.retryable ? "This may be temporary: repeat the export later." : "Change the export and create it again."}{" "}
           <code>{job.error?.code}</code>
         </p>
       )}
@@ -61,7 +61,7 @@ export function JobCard({ job, now, changed }: Props) {
 }
 
 function Download({ job, now }: { job: Export; now: number }) {
-  // The first link that was told is kept, so that its time runs down; each look at the job would give a new one.
+  // Keep the first link, so that its remaining time counts down; every response about the job contains a new one.
   const [link, setLink] = useState<Link | null>(job.download);
   const [shown, setShown] = useState<string | null>(null);
   const [said, setSaid] = useState("");
@@ -70,16 +70,16 @@ function Download({ job, now }: { job: Export; now: number }) {
     if (!link) setLink(job.download);
   }, [job.download]);
 
-  const ask = (one_time: boolean) => call<Link>("POST", `/v1/exports/${job.id}/links`, { one_time } satisfies LinkRequest);
-  const renew = () => ask(false).then(setLink, setProblem);
+  const create = (one_time: boolean) => call<Link>("POST", `/v1/exports/${job.id}/links`, { one_time } satisfies LinkRequest);
+  const renew = () => create(false).then(setLink, setProblem);
   const copy = async (one_time: boolean) => {
     try {
-      const { url } = one_time || !link ? await ask(one_time) : link;
+      const { url } = one_time || !link ? await create(one_time) : link;
       try {
         await navigator.clipboard.writeText(url);
         setSaid(one_time ? "One-time link copied" : "Link copied");
       } catch {
-        setShown(url); // no clipboard outside of HTTPS and this machine
+        setShown(url); // browsers offer the clipboard only over HTTPS or on localhost
       }
     } catch (error) {
       setProblem(error);
@@ -93,7 +93,7 @@ function Download({ job, now }: { job: Export; now: number }) {
       <a class="button small primary" href={url.pathname + url.search} download>Download</a>
       <button type="button" class="small" onClick={() => copy(false)}>Copy link</button>
       <button type="button" class="small" onClick={() => copy(true)}>One-time link</button>
-      <span class="hint" title="A new one can be had as long as the file is kept">Link valid for {clock(left / 1000)}</span>
+      <span class="hint" title="You can create a new link while the file is retained">Link valid for {clock(left / 1000)}</span>
       <span class="hint" role="status">{said}</span>
       {shown && <input readOnly aria-label="Link" value={shown} ref={(field) => field?.select()} />}
       <Failure problem={problem} />
@@ -111,8 +111,8 @@ function figures(job: Export): string {
   if (job.status === "running" && job.percent !== null) known.push(`${job.percent} %`);
   if (job.status === "running" && job.eta_s !== null) known.push(`${clock(job.eta_s)} left`);
   if (job.attempts > 1) known.push(`attempt ${job.attempts}`);
-  if (job.truncated) known.push("cut at the limit");
-  if (job.status === "completed" && job.expires_at) known.push(`kept until ${new Date(job.expires_at).toLocaleDateString()}`);
+  if (job.truncated) known.push("truncated at the limit");
+  if (job.status === "completed" && job.expires_at) known.push(`retained until ${new Date(job.expires_at).toLocaleDateString()}`);
   return known.join(" · ");
 }
 
@@ -133,7 +133,7 @@ function clock(seconds: number): string {
   return h ? `${h}:${two(m)}:${two(s)}` : `${m}:${two(s)}`;
 }
 
-/** The same export once more; null where its rows came from a program. What was taken once is taken again. */
+/** A request that repeats the export; null for pushed rows. The service accepted these options once, so it does again. */
 function again({ source, format, compression, options, priority }: Export): ExportRequest | null {
   if ("pushed" in source) return null;
   const same = { format, compression, options } as Pick<ExportRequest, "format" | "compression" | "options">;

@@ -1,7 +1,7 @@
 import { Frame, mount } from "./frame";
 import { SignInForm } from "./signing";
 
-/** Where to go on: a path of this service and nowhere else. */
+/** The page to open after sign-in; only paths of this service are allowed. */
 function next(): string {
   const wanted = new URL(new URLSearchParams(location.search).get("next") ?? "/exports", location.origin);
   return wanted.origin === location.origin ? wanted.pathname + wanted.search + wanted.hash : "/exports";

@@ -1,8 +1,8 @@
-// Signing in: the form on its own page, and over any other page when its session has ended, so that nothing is lost.
+// Signing in: the form on its own page, and as a dialog over a page whose session has ended, so that no input is lost.
 import type { ComponentChildren } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
 import type { Login, SessionState, Who } from "./api";
-import { askToSignIn, call } from "./calls";
+import { call, promptSignIn } from "./calls";
 import { Failure } from "./failure";
 
 type Props = { title: ComponentChildren; entered: (who: Who) => void; children?: ComponentChildren };
@@ -51,12 +51,12 @@ export function SignInForm({ title, entered, children }: Props) {
   );
 }
 
-/** Where nobody has been signed in, nothing is lost by going there. */
+/** Leave for the sign-in page: for pages that had no user, and so have no input to lose. */
 export function toSignIn(): void {
   location.assign(`/sign-in?next=${encodeURIComponent(location.pathname + location.search + location.hash)}`);
 }
 
-/** The dialog of a session that has ended; a request that waits for it goes on when somebody has signed in. */
+/** The dialog for a session that has ended; requests that wait for it continue after sign-in. */
 export function SignInAgain({ who }: { who: Who | null | undefined }) {
   const [open, setOpen] = useState(false);
   const dialog = useRef<HTMLDialogElement>(null);
@@ -66,7 +66,7 @@ export function SignInAgain({ who }: { who: Who | null | undefined }) {
   before.current = who;
 
   useEffect(() => {
-    askToSignIn(() => {
+    promptSignIn(() => {
       if (!before.current) {
         toSignIn();
         return new Promise(() => undefined);
@@ -75,7 +75,7 @@ export function SignInAgain({ who }: { who: Who | null | undefined }) {
       setOpen(true);
       return new Promise((end) => waiting.current.push(end));
     });
-    // Who does not want to is left alone, while a page asks by itself, until the next thing that person does.
+    // After "Not now", background requests do not open the dialog again until the user's next click.
     const acted = () => (dismissed.current = false);
     document.addEventListener("click", acted, true);
     return () => document.removeEventListener("click", acted, true);
@@ -89,7 +89,7 @@ export function SignInAgain({ who }: { who: Who | null | undefined }) {
     setOpen(false);
     for (const end of waiting.current.splice(0)) end(entered);
   };
-  // What is on the page belongs to who was here before.
+  // The page shows data of the previous user, so reload it for another one.
   const entered = (now: Who) => (now.user === who?.user ? done(true) : location.reload());
 
   if (!open) return null;

@@ -1,4 +1,4 @@
-/** The trend chart: lines of sensors over a window of time, a selection by drag, zoom by wheel, pinch-free by keys. */
+/** The trend chart: lines of sensors over a time window, with selection by drag, and zoom by wheel or keys. */
 
 import { useEffect, useLayoutEffect, useRef } from "preact/hooks";
 import uPlot from "uplot";
@@ -24,38 +24,38 @@ interface Props {
   onHover: (ms: number | null) => void;
 }
 
-/** A pointer that moved less has clicked. */
+/** A drag shorter than this is a click. */
 const CLICK_PX = 4;
 
 export function Chart(props: Props) {
   const box = useRef<HTMLDivElement>(null);
-  const plot = useRef<uPlot | null>(null);
-  // Handlers live as long as the plot and must see what the last render was given.
+  const plotRef = useRef<uPlot | null>(null);
+  // Handlers outlive a render, so they read the props of the latest one through this ref.
   const now = useRef(props);
   now.current = props;
   const kind = JSON.stringify([props.dark, props.trends.map(({ sensor, color }) => [sensor.id, sensor.unit, color])]);
 
   useLayoutEffect(() => {
-    const made = new uPlot(options(now, box.current!), columns(now.current.trends), box.current!);
-    plot.current = made;
-    const ended = interact(made, now);
-    const watched = new ResizeObserver(() => made.setSize(sizeOf(box.current!)));
+    const plot = new uPlot(options(now, box.current!), columns(now.current.trends), box.current!);
+    plotRef.current = plot;
+    const ended = interact(plot, now);
+    const watched = new ResizeObserver(() => plot.setSize(sizeOf(box.current!)));
     watched.observe(box.current!);
     return () => {
       watched.disconnect();
       ended();
-      made.destroy();
-      plot.current = null;
+      plot.destroy();
+      plotRef.current = null;
     };
   }, [kind]);
 
   useEffect(() => {
-    const made = plot.current!;
-    made.setData(columns(props.trends), false);
-    made.setScale("x", { min: props.view.start, max: props.view.end });
+    const plot = plotRef.current!;
+    plot.setData(columns(props.trends), false);
+    plot.setScale("x", { min: props.view.start, max: props.view.end });
   }, [kind, props.trends, props.view.start, props.view.end]);
 
-  useEffect(() => mark(plot.current!, props.selection), [kind, props.selection?.start, props.selection?.end]);
+  useEffect(() => mark(plotRef.current!, props.selection), [kind, props.selection?.start, props.selection?.end]);
 
   return (
     <div
@@ -117,23 +117,23 @@ function options(now: Now, box: HTMLElement): uPlot.Options {
       })),
     ] as uPlot.Axis[],
     hooks: {
-      draw: [(made) => drawBad(made, now.current.trends)],
-      setScale: [(made) => mark(made, now.current.selection)],
-      setSize: [(made) => mark(made, now.current.selection)],
+      draw: [(plot) => drawBad(plot, now.current.trends)],
+      setScale: [(plot) => mark(plot, now.current.selection)],
+      setSize: [(plot) => mark(plot, now.current.selection)],
       setCursor: [
-        (made) => {
-          const left = made.cursor.left ?? -1;
-          now.current.onHover(left < 0 ? null : made.posToVal(left, "x"));
+        (plot) => {
+          const left = plot.cursor.left ?? -1;
+          now.current.onHover(left < 0 ? null : plot.posToVal(left, "x"));
         },
       ],
     },
   };
 }
 
-/** Points of bad quality: a mark at the bottom, and a ring each where every point is there for itself. */
-function drawBad(made: uPlot, trends: Trend[]): void {
-  const { ctx, bbox } = made;
-  const color = getComputedStyle(made.root).getPropertyValue("--bad") || "crimson";
+/** Points of bad quality: a mark at the bottom, and a ring around each unless the points are downsampled. */
+function drawBad(plot: uPlot, trends: Trend[]): void {
+  const { ctx, bbox } = plot;
+  const color = getComputedStyle(plot.root).getPropertyValue("--bad") || "crimson";
   const ratio = devicePixelRatio || 1;
   ctx.save();
   ctx.beginPath();
@@ -144,34 +144,34 @@ function drawBad(made: uPlot, trends: Trend[]): void {
   for (const { sensor, points } of trends) {
     points.quality.forEach((quality, at) => {
       if (quality !== 0) return;
-      const x = made.valToPos(points.timestamp_ms[at]!, "x", true);
+      const x = plot.valToPos(points.timestamp_ms[at]!, "x", true);
       ctx.fillRect(x - ratio, bbox.top + bbox.height - 6 * ratio, 2 * ratio, 6 * ratio);
       const value = points.value[at];
       if (points.downsampled || value === null || value === undefined) return;
       ctx.beginPath();
-      ctx.arc(x, made.valToPos(value, `y ${sensor.unit}`, true), 3 * ratio, 0, 2 * Math.PI);
+      ctx.arc(x, plot.valToPos(value, `y ${sensor.unit}`, true), 3 * ratio, 0, 2 * Math.PI);
       ctx.stroke();
     });
   }
   ctx.restore();
 }
 
-function mark(made: uPlot, selection: Range | null): void {
-  const width = made.over.clientWidth;
-  const at = (ms: number) => Math.min(width, Math.max(0, made.valToPos(ms, "x")));
+function mark(plot: uPlot, selection: Range | null): void {
+  const width = plot.over.clientWidth;
+  const at = (ms: number) => Math.min(width, Math.max(0, plot.valToPos(ms, "x")));
   const [from, to] = selection ? [at(selection.start), at(selection.end)] : [0, 0];
-  made.setSelect({ left: from, width: to - from, top: 0, height: selection ? made.over.clientHeight : 0 }, false);
+  plot.setSelect({ left: from, width: to - from, top: 0, height: selection ? plot.over.clientHeight : 0 }, false);
 }
 
-/** Pointer and wheel; what it returns ends that. */
-function interact(made: uPlot, now: Now): () => void {
-  const over = made.over;
+/** Handle pointer and wheel events; the returned function removes the handlers. */
+function interact(plot: uPlot, now: Now): () => void {
+  const over = plot.over;
   let from: number | null = null;
   const place = (event: MouseEvent) => event.clientX - over.getBoundingClientRect().left;
   const dragged = (to: number): Range | null => {
     const width = over.clientWidth;
     const inside = (px: number) => Math.min(width, Math.max(0, px));
-    const range = whole(made.posToVal(inside(from!), "x"), made.posToVal(inside(to), "x"));
+    const range = whole(plot.posToVal(inside(from!), "x"), plot.posToVal(inside(to), "x"));
     return Math.abs(to - from!) < CLICK_PX || range.end < range.start ? null : range;
   };
   const down = (event: PointerEvent) => {
@@ -180,7 +180,7 @@ function interact(made: uPlot, now: Now): () => void {
     over.setPointerCapture(event.pointerId);
   };
   const move = (event: PointerEvent) => {
-    if (from !== null) mark(made, dragged(place(event)));
+    if (from !== null) mark(plot, dragged(place(event)));
   };
   const up = (event: PointerEvent) => {
     if (from === null) return;
@@ -189,7 +189,7 @@ function interact(made: uPlot, now: Now): () => void {
   };
   const cancel = () => {
     from = null;
-    mark(made, now.current.selection);
+    mark(plot, now.current.selection);
   };
   const wheel = (event: WheelEvent) => {
     event.preventDefault();
@@ -197,7 +197,7 @@ function interact(made: uPlot, now: Now): () => void {
     if (event.shiftKey || Math.abs(event.deltaX) > Math.abs(event.deltaY)) {
       onView(moved(view, (event.deltaX || event.deltaY) / 1000));
     } else {
-      onView(zoomed(view, Math.exp(event.deltaY / 500), made.posToVal(place(event), "x")));
+      onView(zoomed(view, Math.exp(event.deltaY / 500), plot.posToVal(place(event), "x")));
     }
   };
   const all = () => now.current.onAll();

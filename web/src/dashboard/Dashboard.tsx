@@ -5,7 +5,7 @@ import { type Points, points, type Range, sentence, type Sensor, sensor, sensors
 import { Exporting } from "./Exporting";
 import { DAY, HOUR, moment, PRESETS, span } from "./range";
 
-/** As many lines as can be told apart. */
+/** The number of lines that can be distinguished. */
 const CHOSEN_MAX = 8;
 const LIVE_EVERY_MS = 2000;
 const TYPED_MS = 200;
@@ -35,9 +35,9 @@ export function Dashboard() {
     const end = live ? Date.now() : last;
     setView({ start: end - length, end });
   };
-  const toggle = (found: Sensor) => {
-    setChosen((ids) => (ids.includes(found.id) ? ids.filter((id) => id !== found.id) : [...ids, found.id]));
-    if (view === null && found.last_ms !== null) setView({ start: found.last_ms - DAY, end: found.last_ms });
+  const toggle = ({ id, last_ms }: Sensor) => {
+    setChosen((ids) => (ids.includes(id) ? ids.filter((other) => other !== id) : [...ids, id]));
+    if (view === null && last_ms !== null) setView({ start: last_ms - DAY, end: last_ms });
   };
   const colored = trends.map((trend, number) => ({ ...trend, color: `var(--trend-${number + 1})` }));
   const painted = useColors(colored, dark);
@@ -114,9 +114,9 @@ export function Dashboard() {
   );
 }
 
-function SensorList({ chosen, toggle }: { chosen: string[]; toggle: (found: Sensor) => void }) {
+function SensorList({ chosen, toggle }: { chosen: string[]; toggle: (sensor: Sensor) => void }) {
   const [search, setSearch] = useState("");
-  const [found, setFound] = useState<Sensor[] | null>(null);
+  const [matches, setMatches] = useState<Sensor[] | null>(null);
   const [more, setMore] = useState(false);
   const [failure, setFailure] = useState("");
 
@@ -125,9 +125,9 @@ function SensorList({ chosen, toggle }: { chosen: string[]; toggle: (found: Sens
     const timer = setTimeout(
       () =>
         sensors(search, ended.signal).then(
-          (told) => {
-            setFound(told.found);
-            setMore(told.more);
+          (result) => {
+            setMatches(result.matches);
+            setMore(result.more);
             setFailure("");
           },
           (error: unknown) => !ended.signal.aborted && setFailure(sentence(error)),
@@ -154,9 +154,9 @@ function SensorList({ chosen, toggle }: { chosen: string[]; toggle: (found: Sens
           {failure}
         </p>
       )}
-      {found?.length === 0 && <p class="empty">{search ? "No sensor is named so." : "No points have come yet."}</p>}
+      {matches?.length === 0 && <p class="empty">{search ? "No sensor matches." : "There are no sensors yet."}</p>}
       <ul>
-        {found?.map((one) => {
+        {matches?.map((one) => {
           const number = chosen.indexOf(one.id);
           return (
             <li key={one.id}>
@@ -178,12 +178,12 @@ function SensorList({ chosen, toggle }: { chosen: string[]; toggle: (found: Sens
           );
         })}
       </ul>
-      {more && <p class="hint">There are more; search for them.</p>}
+      {more && <p class="hint">There are more sensors; search for them.</p>}
     </aside>
   );
 }
 
-/** What each sensor had at the moment under the pointer, or last. */
+/** The value of each sensor at the time under the pointer, else its last value. */
 function Readout({ trends, at }: { trends: Trend[]; at: number | null }) {
   return (
     <ul class="readout" aria-label="Values">
@@ -214,21 +214,21 @@ function Readout({ trends, at }: { trends: Trend[]; at: number | null }) {
 
 const DIGITS = { maximumSignificantDigits: 8 };
 
-/** The index of the moment nearest to `at`; -1 if there is none. */
-function nearest(moments: number[], at: number): number {
-  let [low, high] = [0, moments.length - 1];
+/** The index of the timestamp nearest to `at`; -1 if there are none. */
+function nearest(timestamps: number[], at: number): number {
+  let [low, high] = [0, timestamps.length - 1];
   while (low < high) {
     const middle = (low + high) >> 1;
-    if (moments[middle]! < at) low = middle + 1;
+    if (timestamps[middle]! < at) low = middle + 1;
     else high = middle;
   }
-  if (low > 0 && at - moments[low - 1]! < moments[low]! - at) return low - 1;
-  return moments.length ? low : -1;
+  if (low > 0 && at - timestamps[low - 1]! < timestamps[low]! - at) return low - 1;
+  return timestamps.length ? low : -1;
 }
 
-/** The points of all chosen sensors for the window; asked anew when it changes, and every two seconds while live. */
+/** The points of all chosen sensors in the window, loaded again when it changes and every two seconds while live. */
 function useTrends(chosen: string[], view: Range | null, live: boolean, setView: (view: Range) => void) {
-  const [told, setTold] = useState<{ sensor: Sensor; points: Points }[]>([]);
+  const [loaded, setLoaded] = useState<{ sensor: Sensor; points: Points }[]>([]);
   const [failure, setFailure] = useState("");
   const [busy, setBusy] = useState(false);
 
@@ -244,7 +244,7 @@ function useTrends(chosen: string[], view: Range | null, live: boolean, setView:
 
   useEffect(() => {
     if (!chosen.length) {
-      setTold([]);
+      setLoaded([]);
       setFailure("");
       return;
     }
@@ -252,9 +252,9 @@ function useTrends(chosen: string[], view: Range | null, live: boolean, setView:
     const timer = setTimeout(() => {
       setBusy(true);
       read(chosen, view, ended.signal)
-        .then(({ range, found }) => {
+        .then(({ range, series }) => {
           if (!view && range) setView(range);
-          setTold(found);
+          setLoaded(series);
           setFailure("");
         })
         .catch((error: unknown) => !ended.signal.aborted && setFailure(sentence(error)))
@@ -266,7 +266,7 @@ function useTrends(chosen: string[], view: Range | null, live: boolean, setView:
     };
   }, [chosen, view]);
 
-  return { trends: told.filter((one) => chosen.includes(one.sensor.id)), failure, busy };
+  return { trends: loaded.filter((one) => chosen.includes(one.sensor.id)), failure, busy };
 }
 
 async function read(chosen: string[], view: Range | null, signal: AbortSignal) {
@@ -274,16 +274,16 @@ async function read(chosen: string[], view: Range | null, signal: AbortSignal) {
   const extent = extentOf(known);
   const range = view ?? (extent ? { start: extent.end - DAY, end: extent.end } : { start: Date.now() - HOUR, end: Date.now() });
   const most = 2 * Math.max(400, window.innerWidth);
-  const found = await Promise.all(
+  const series = await Promise.all(
     known.map(async (one) => ({ sensor: one, points: await points(one.id, range, most, signal) })),
   );
-  return { range, found };
+  return { range, series };
 }
 
 function extentOf(known: Sensor[]): Range | null {
-  const there = known.filter((one) => one.first_ms !== null);
-  if (!there.length) return null;
-  return { start: Math.min(...there.map((one) => one.first_ms!)), end: Math.max(...there.map((one) => one.last_ms!)) };
+  const filled = known.filter((one) => one.first_ms !== null);
+  if (!filled.length) return null;
+  return { start: Math.min(...filled.map((one) => one.first_ms!)), end: Math.max(...filled.map((one) => one.last_ms!)) };
 }
 
 function useDark(): boolean {
@@ -297,7 +297,7 @@ function useDark(): boolean {
   return dark;
 }
 
-/** Custom properties as colors, which a canvas needs. */
+/** The trends with their CSS custom properties resolved to colors, which a canvas needs. */
 function useColors(trends: Trend[], dark: boolean): Trend[] {
   const style = getComputedStyle(document.documentElement);
   return useMemo(
@@ -306,7 +306,7 @@ function useColors(trends: Trend[], dark: boolean): Trend[] {
   );
 }
 
-/** What is shown stands in the address, so that it can be kept and sent. */
+/** The hash of the address holds the sensors and the window, so that users can bookmark and share them. */
 function fromHash(): { chosen: string[]; view: Range | null } {
   const given = new URLSearchParams(location.hash.slice(1));
   const [start, end] = [Number(given.get("start")), Number(given.get("end"))];

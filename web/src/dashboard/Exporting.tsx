@@ -1,4 +1,4 @@
-/** The range that will be exported, to the millisecond, and the export with its progress. */
+/** The range to export, to the millisecond, and the export with its progress. */
 
 import { useEffect, useRef, useState } from "preact/hooks";
 
@@ -30,14 +30,14 @@ export function Exporting({ ids, range, selected, onRange, onShow }: Props) {
     const ended = (running.current = new AbortController());
     setProgress({ bytes: 0, rows: null });
     try {
-      const there = count ?? (await counted(ids, range, ended.signal));
-      if (there === 0) {
+      const total = count ?? (await countPoints(ids, range, ended.signal));
+      if (total === 0) {
         setFailure("There are no points in this range; nothing was saved.");
         return;
       }
-      const made = await download(exportPath(ids, range, format, options), setProgress, ended.signal);
-      const rows = made.progress.rows === null ? "" : `${made.progress.rows.toLocaleString()} rows, `;
-      setDone(`${made.name}: ${rows}${size(made.progress.bytes)}`);
+      const file = await download(exportPath(ids, range, format, options), setProgress, ended.signal);
+      const rows = file.progress.rows === null ? "" : `${file.progress.rows.toLocaleString()} rows, `;
+      setDone(`${file.name}: ${rows}${size(file.progress.bytes)}`);
     } catch (error) {
       if (!ended.signal.aborted) setFailure(sentence(error));
       else setDone("Canceled; nothing was saved.");
@@ -52,7 +52,7 @@ export function Exporting({ ids, range, selected, onRange, onShow }: Props) {
       setFailure("");
       onRange(next);
     } else {
-      setFailure("The range ends before it begins.");
+      setFailure("The range ends before it starts.");
     }
   };
   const set = (part: Partial<Options>) => setOptions({ ...options, ...part });
@@ -163,14 +163,14 @@ function Moment({ label, value, onChange }: { label: string; value: number; onCh
   );
 }
 
-/** How many points the range has, once it has stood still for a moment; null while that is unknown. */
+/** The number of points in the range, counted once it has not changed for 250 ms; null until known. */
 function useCount(ids: string[], range: Range): number | null {
   const [count, setCount] = useState<number | null>(null);
   useEffect(() => {
     setCount(null);
     const ended = new AbortController();
     const timer = setTimeout(() => {
-      counted(ids, range, ended.signal).then(setCount, () => undefined);
+      countPoints(ids, range, ended.signal).then(setCount, () => undefined);
     }, 250);
     return () => {
       clearTimeout(timer);
@@ -180,7 +180,7 @@ function useCount(ids: string[], range: Range): number | null {
   return count;
 }
 
-async function counted(ids: string[], range: Range, signal: AbortSignal): Promise<number> {
-  const told = await Promise.all(ids.map((id) => points(id, range, 4, signal)));
-  return told.reduce((sum, one) => sum + one.count, 0);
+async function countPoints(ids: string[], range: Range, signal: AbortSignal): Promise<number> {
+  const charts = await Promise.all(ids.map((id) => points(id, range, 4, signal)));
+  return charts.reduce((sum, chart) => sum + chart.count, 0);
 }

@@ -1,10 +1,10 @@
-/** What the dashboard asks of the service: sensors, points for the chart, files. */
+/** The dashboard's requests: sensors, points for the chart, files. */
 
 import type { Chart, Problem, Sensor, SensorPage } from "../api";
 import { signed } from "../calls";
 
 export type { Sensor };
-/** Columns of a range; `count` points stand behind them, `downsampled` when they are more than those here. */
+/** The columns of a range of `count` points; `downsampled` if the columns hold fewer. */
 export type Points = Chart;
 
 /** Milliseconds since 1970, both included. */
@@ -20,7 +20,7 @@ export interface Options {
   time: "ms" | "datetime";
 }
 
-/** Something that went wrong, in a sentence for people; `status` 0: the service did not answer at all. */
+/** An error with a message for people; `status` is 0 if the service did not respond. */
 export class Failure extends Error {
   constructor(
     message: string,
@@ -31,12 +31,12 @@ export class Failure extends Error {
   }
 }
 
-/** What people are shown of an error. */
+/** The message that the page shows for an error. */
 export function sentence(error: unknown): string {
   if (error instanceof Failure) {
     return error.message;
   }
-  return "Something in this page failed; load it again.";
+  return "This page failed; reload it.";
 }
 
 export async function answer(path: string, signal?: AbortSignal): Promise<Response> {
@@ -48,17 +48,17 @@ export async function answer(path: string, signal?: AbortSignal): Promise<Respon
     throw new Failure("The service cannot be reached; is it running?");
   }
   if (response.ok) return response;
-  const told: Partial<Problem> = await response.json().catch(() => ({}));
-  throw new Failure(told.detail ?? `The service answered ${response.status}.`, response.status, told.code);
+  const problem: Partial<Problem> = await response.json().catch(() => ({}));
+  throw new Failure(problem.detail ?? `The service answered ${response.status}.`, response.status, problem.code);
 }
 
 const PAGE = 1000;
 
-/** At most a thousand sensors that match; the search is the service's, so that there may be more. */
-export async function sensors(search: string, signal?: AbortSignal): Promise<{ found: Sensor[]; more: boolean }> {
+/** At most a thousand matching sensors; `more` if the service has further ones. */
+export async function sensors(search: string, signal?: AbortSignal): Promise<{ matches: Sensor[]; more: boolean }> {
   const query = new URLSearchParams({ search, limit: String(PAGE) });
-  const told: SensorPage = await (await answer(`/v1/sensors?${query}`, signal)).json();
-  return { found: told.data, more: told.has_more };
+  const page: SensorPage = await (await answer(`/v1/sensors?${query}`, signal)).json();
+  return { matches: page.data, more: page.has_more };
 }
 
 export async function sensor(id: string, signal?: AbortSignal): Promise<Sensor> {
@@ -74,7 +74,7 @@ export async function points(id: string, range: Range, most: number, signal?: Ab
   return (await answer(`/v1/sensors/${path(id)}/points?${query}`, signal)).json();
 }
 
-/** An id in a path: `/` separates its parts and stays. */
+/** An id as a path; the slashes in it are not encoded. */
 function path(id: string): string {
   return id.split("/").map(encodeURIComponent).join("/");
 }

@@ -1,19 +1,19 @@
-/** A file of the service, saved when all of it has arrived and not before: half a file never reaches the disk. */
+/** Download a file and save it only when all of it has arrived: a partial file is never saved. */
 
 import { answer, Failure } from "./data";
 
-/** Pieces are handed to the browser's own store, which may put them on the disk, when they have become so many bytes. */
-const PIECE = 32 << 20;
+/** Chunks are moved into a Blob, which the browser may store on disk, when they reach this size. */
+const BLOB_BYTES = 32 << 20;
 
 export interface Progress {
   bytes: number;
-  /** Lines behind the header, where the file has lines. */
+  /** Lines after the header; null if the format has no lines. */
   rows: number | null;
 }
 
 export async function download(
   path: string,
-  told: (progress: Progress) => void,
+  onProgress: (progress: Progress) => void,
   signal: AbortSignal,
 ): Promise<{ name: string; progress: Progress }> {
   const response = await answer(path, signal);
@@ -21,7 +21,7 @@ export async function download(
   const type = response.headers.get("content-type") ?? "";
   const lines = type.startsWith("text/csv");
   const progress: Progress = { bytes: 0, rows: lines ? -1 : null };
-  const pieces: Blob[] = [];
+  const blobs: Blob[] = [];
   let held: Uint8Array<ArrayBuffer>[] = [];
   let heldBytes = 0;
   const reader = response.body!.getReader();
@@ -33,18 +33,18 @@ export async function download(
       heldBytes += value.length;
       progress.bytes += value.length;
       if (progress.rows !== null) progress.rows += newlines(value);
-      if (heldBytes >= PIECE) {
-        pieces.push(new Blob(held));
+      if (heldBytes >= BLOB_BYTES) {
+        blobs.push(new Blob(held));
         held = [];
         heldBytes = 0;
       }
-      told({ ...progress, rows: progress.rows === null ? null : Math.max(0, progress.rows) });
+      onProgress({ ...progress, rows: progress.rows === null ? null : Math.max(0, progress.rows) });
     }
   } catch (error) {
     if (signal.aborted) throw error;
     throw new Failure(`The connection broke after ${size(progress.bytes)}; nothing was saved. Try again.`);
   }
-  save(new Blob([...pieces, ...held], { type }), name);
+  save(new Blob([...blobs, ...held], { type }), name);
   return { name, progress };
 }
 
@@ -62,10 +62,10 @@ function save(file: Blob, name: string): void {
   setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
 }
 
-/** RFC 6266: the name in UTF-8. */
+/** The UTF-8 name in Content-Disposition (RFC 6266). */
 export function fileName(header: string | null): string {
-  const found = /filename\*=UTF-8''([^;]+)/.exec(header ?? "");
-  return found ? decodeURIComponent(found[1]!) : "export";
+  const match = /filename\*=UTF-8''([^;]+)/.exec(header ?? "");
+  return match ? decodeURIComponent(match[1]!) : "export";
 }
 
 export function size(bytes: number): string {

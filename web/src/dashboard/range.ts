@@ -1,4 +1,4 @@
-/** Ranges of time, as numbers and as the text of an input. */
+/** Time ranges, as numbers and as values of an input. */
 
 import type { Range } from "./data";
 
@@ -16,7 +16,7 @@ export const PRESETS: { label: string; span: number | null }[] = [
   { label: "All", span: null },
 ];
 
-/** Whole milliseconds inside what was dragged, in order. */
+/** The whole milliseconds inside a dragged range, in order. */
 export function whole(a: number, b: number): Range {
   return { start: Math.ceil(Math.min(a, b)), end: Math.floor(Math.max(a, b)) };
 }
@@ -25,13 +25,13 @@ export function span(range: Range): number {
   return range.end - range.start;
 }
 
-/** `factor` < 1 looks closer; the moment `around` stays where it is. */
+/** `factor` < 1 zooms in; the time `around` stays in place. */
 export function zoomed(range: Range, factor: number, around: number = (range.start + range.end) / 2): Range {
   const least = 10;
-  const kept = Math.max(factor, least / Math.max(span(range), 1));
+  const scale = Math.max(factor, least / Math.max(span(range), 1));
   return {
-    start: Math.round(around - (around - range.start) * kept),
-    end: Math.round(around + (range.end - around) * kept),
+    start: Math.round(around - (around - range.start) * scale),
+    end: Math.round(around + (range.end - around) * scale),
   };
 }
 
@@ -40,13 +40,13 @@ export function moved(range: Range, part: number): Range {
   return { start: range.start + by, end: range.end + by };
 }
 
-/** Local time as `datetime-local` wants it, to the millisecond. */
+/** The local time in the format of `datetime-local`, to the millisecond. */
 export function toInput(ms: number): string {
   const local = new Date(ms - new Date(ms).getTimezoneOffset() * MINUTE);
   return local.toISOString().slice(0, 23);
 }
 
-/** The moment that such a text means, or null. */
+/** The timestamp of such a value, or null. */
 export function fromInput(text: string): number | null {
   const ms = new Date(text).getTime();
   return Number.isFinite(ms) ? ms : null;
