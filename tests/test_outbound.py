@@ -58,7 +58,7 @@ def client(url: str) -> Client:
 
 def test_a_host_is_reached_through_the_proxy_of_the_environment(proxy: Proxy) -> None:
     """Which is sent the whole address, and the account that its own one has."""
-    answer = client("http://store.invalid:8080").ask("GET", "/bucket/key?x=1", {"host": "store.invalid:8080"})
+    answer = client("http://store.invalid:8080").request("GET", "/bucket/key?x=1", {"host": "store.invalid:8080"})
     assert answer.body == b"proxy"
     assert proxy.asked == ["GET http://store.invalid:8080/bucket/key?x=1"]
     assert proxy.accounts == ["Basic dXNlcjpwYXNz"]
@@ -67,7 +67,7 @@ def test_a_host_is_reached_through_the_proxy_of_the_environment(proxy: Proxy) ->
 def test_with_tls_the_proxy_is_asked_for_a_tunnel(proxy: Proxy) -> None:
     """One that gives none is a failure, not an answer of the store."""
     with pytest.raises(Failure) as caught:
-        client("https://store.invalid").ask("GET", "/", {})
+        client("https://store.invalid").request("GET", "/", {})
     assert caught.value.kind == "connection"
     assert proxy.asked == ["CONNECT store.invalid:443"]
 
@@ -75,12 +75,12 @@ def test_with_tls_the_proxy_is_asked_for_a_tunnel(proxy: Proxy) -> None:
 def test_no_proxy_is_asked_for_what_the_environment_excludes(proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("no_proxy", ".invalid")
     with pytest.raises(Failure):
-        client("http://store.invalid").ask("GET", "/", {})
+        client("http://store.invalid").request("GET", "/", {})
     assert proxy.asked == []
 
 
 def test_this_machine_is_reached_without_a_proxy(proxy: Proxy) -> None:
-    answer = client(f"http://127.0.0.1:{proxy.port}").ask("GET", "/here", {})
+    answer = client(f"http://127.0.0.1:{proxy.port}").request("GET", "/here", {})
     assert answer.status == 200
     assert proxy.asked == ["GET /here"]
 
@@ -105,7 +105,7 @@ def test_a_connection_is_used_again_and_replaced_once_the_other_side_has_ended_i
     with http_server(Handler) as port:
         asking = client(f"http://127.0.0.1:{port}")
         for path in ("/", "/last", "/"):
-            assert asking.ask("GET", path, {}).body == b"ok"
+            assert asking.request("GET", path, {}).body == b"ok"
     assert peers[0] == peers[1]
     assert peers[2] != peers[1]
 
@@ -120,7 +120,7 @@ def test_another_thread_ends_a_request_wherever_it_waits(body: bytes) -> None:
 
         def ask() -> None:
             try:
-                asking.ask("PUT", "/", {}, body, cancel)
+                asking.request("PUT", "/", {}, body, cancel)
             except Failure as error:
                 failed.append(error)
 

@@ -79,7 +79,7 @@ def test_a_format_that_cannot_be_loaded_is_one_sentence(folder: Path, environ: d
 def test_without_the_package_the_name_is_unknown(folder: Path) -> None:
     asked = export("out.toml", folder=folder)
     assert asked.returncode == 2
-    assert "does not tell a format" in asked.stderr
+    assert "has no known suffix" in asked.stderr
 
 
 @pytest.fixture(scope="module")

@@ -366,7 +366,7 @@ def test_missing_credentials_are_told_before_a_query_runs(url: str, tmp_path: Pa
     [
         (("--to", "ftp://host/file.csv"), "is not a file"),
         (("--to", "s3://bucket"), "is not like s3://bucket/folder/file.csv"),
-        (("--to", "s3://bucket/file.xyz"), "does not tell a format"),
+        (("--to", "s3://bucket/file.xyz"), "has no known suffix"),
     ],
 )
 def test_targets_that_can_be_none_are_refused(words: tuple[str, ...], sentence: str, url: str, tmp_path: Path) -> None:

@@ -1,5 +1,5 @@
 """Clients of a running service: :class:`fluxport.Client` for threads, :class:`fluxport.AsyncClient` for asyncio.
 
-What they ask, and how they go on after a failure, is in ``protocol`` once for both; they differ in how a request is
+``protocol`` holds their common part: the requests, and how to proceed after a failure. They differ in how a request is
 sent.
 """

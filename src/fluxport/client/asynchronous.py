@@ -1,4 +1,4 @@
-"""The client for asyncio, on httpx: many exports may be followed at once without a thread for each."""
+"""The client for asyncio, on httpx: it can follow many exports at once without a thread for each."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from fluxport.client.blocking import Service, part_of, stored, unreachable
 from fluxport.client.models import Job, JobEvent, Link
-from fluxport.client.protocol import Flow, Give, Read, Reply, Send, Sleep, Step
+from fluxport.client.protocol import Flow, Output, Read, Reply, Send, Sleep, Step
 from fluxport.errors import Canceled, Refused, Unavailable
 
 if TYPE_CHECKING:
@@ -26,10 +26,10 @@ T = TypeVar("T")
 
 
 class AsyncClient(Service):
-    """What :class:`fluxport.Client` is, with the same arguments, methods and errors, for asyncio.
+    """:class:`fluxport.Client` for asyncio, with the same arguments, methods and errors.
 
-    It needs httpx (``pip install 'fluxport[client]'``), else it raises Refused, and belongs to one event loop; use it
-    as a context manager or ``await close()``.
+    It requires httpx (``pip install 'fluxport[client]'``; Refused without it) and belongs to one event loop; use it as
+    a context manager or ``await close()``.
     """
 
     def _begin(self) -> None:
@@ -41,7 +41,9 @@ class AsyncClient(Service):
             ) from None
         from fluxport.outbound import tls_context
 
-        logging.getLogger("httpx").setLevel(logging.WARNING)  # its lines have whole URLs, with the tokens of links
+        logging.getLogger("httpx").setLevel(
+            logging.WARNING
+        )  # its log lines include whole URLs, with the tokens of links
         limits = httpx.Limits(max_connections=None)
         self._http = httpx.AsyncClient(timeout=self._timeout_s, verify=tls_context(None), limits=limits)
 
@@ -63,7 +65,7 @@ class AsyncClient(Service):
 
     def follow(self, export_id: str) -> AsyncIterator[JobEvent]:
         """As :meth:`fluxport.Client.follow`."""
-        return self._given(self._protocol.follow(export_id))
+        return self._outputs(self._protocol.follow(export_id))
 
     async def cancel(self, export_id: str) -> Job:
         """As :meth:`fluxport.Client.cancel`."""
@@ -74,8 +76,8 @@ class AsyncClient(Service):
         return await self._run(self._protocol.link(export_id, one_time=one_time))
 
     async def download(self, export_id: str, to: str | os.PathLike[str], *, part: int | None = None) -> ExportedFile:
-        """As :meth:`fluxport.Client.download`. The file is written in a thread; if the task is canceled, nothing of it
-        is left when that goes on."""
+        """As :meth:`fluxport.Client.download`. A thread writes the file; if the task is canceled, the partial file is
+        removed before the cancellation propagates."""
         job = await self.get(export_id)
         number = part_of(job, part)
         flow = self._protocol.download(job, number)
@@ -83,10 +85,10 @@ class AsyncClient(Service):
 
     def stream(self, body: Mapping[str, Any]) -> AsyncGenerator[bytes, None]:
         """As :meth:`fluxport.Client.stream`."""
-        return self._given(self._protocol.stream(body))
+        return self._outputs(self._protocol.stream(body))
 
     async def close(self) -> None:
-        """End all connections."""
+        """Close all connections."""
         await self._http.aclose()
 
     async def __aenter__(self) -> AsyncClient:
@@ -101,19 +103,19 @@ class AsyncClient(Service):
         def ending() -> Flow[None]:
             done.append((yield from flow))
 
-        async for _ in self._given(ending()):
-            raise AssertionError("a flow that has a result gives nothing")
+        async for _ in self._outputs(ending()):
+            raise AssertionError("a flow with a result has no outputs")
         return done[0]
 
-    async def _given(self, flow: Flow[None]) -> AsyncGenerator[Any, None]:
-        """What the flow gives, its steps taken."""
+    async def _outputs(self, flow: Flow[None]) -> AsyncGenerator[Any, None]:
+        """The outputs of the flow, running its steps."""
         connection = _Connection(self._http)
         try:
             step = next(flow)
             while True:
                 try:
                     outcome = None
-                    if isinstance(step, Give):
+                    if isinstance(step, Output):
                         yield step.value
                     else:
                         outcome = await connection.take(step)
@@ -128,14 +130,14 @@ class AsyncClient(Service):
             await connection.close()
 
     async def _in_thread(self, flow: Flow[None], work: Callable[[Generator[bytes, None, None]], T]) -> T:
-        """``work`` in a thread, with what the flow gives; its steps are taken here. Canceled, it has ended before."""
-        loop, given, over = asyncio.get_running_loop(), self._given(flow), threading.Event()
+        """``work`` in a thread, on the outputs of the flow, whose steps run here. If canceled, it ends first."""
+        loop, outputs, over = asyncio.get_running_loop(), self._outputs(flow), threading.Event()
         pending: list[Future[Any]] = []
-        stepping = asyncio.Lock()  # a step that was canceled has ended before the flow is closed
+        stepping = asyncio.Lock()  # a canceled step ends before the flow is closed
 
         async def following() -> bytes | None:
             async with stepping:
-                return await anext(given, None)
+                return await anext(outputs, None)
 
         def chunks() -> Generator[bytes, None, None]:
             while not over.is_set():
@@ -158,11 +160,11 @@ class AsyncClient(Service):
             raise
         finally:
             async with stepping:
-                await given.aclose()
+                await outputs.aclose()
 
 
 class _Connection:
-    """Takes the steps of one flow, at most one answer open."""
+    """Runs the steps of one flow, with at most one open response."""
 
     def __init__(self, http: httpx.AsyncClient) -> None:
         self._http = http
@@ -184,7 +186,7 @@ class _Connection:
         except httpx.HTTPError as error:
             raise unreachable(self._host, str(error) or type(error).__name__) from error
         except httpx.InvalidURL:
-            raise Refused("The address of a file is no http(s) address.", code="bad_url") from None
+            raise Refused("The URL of a file is not an http(s) URL.", code="bad_url") from None
 
     async def _send(self, step: Send) -> Reply:
         await self.close()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 from fluxport.client.models import Job, JobEvent, Link
-from fluxport.client.protocol import Access, Flow, Give, Protocol, Read, Reply, Send, Sleep, Step
+from fluxport.client.protocol import Access, Flow, Output, Protocol, Read, Reply, Send, Sleep, Step
 from fluxport.errors import Conflict, NotFound, Refused, Unavailable
 from fluxport.headers import web_address
 
@@ -28,7 +28,7 @@ RETRIES = 4
 
 
 class Service:
-    """What both clients know of a service."""
+    """The common part of both clients: the service's address and protocol."""
 
     def __init__(
         self,
@@ -49,70 +49,70 @@ class Service:
 
 
 class Client(Service):
-    """A running service, from any number of threads. As a context manager or by ``close`` its connections end.
+    """A client of a running service, for any number of threads. Use it as a context manager, or ``close`` it.
 
     Args:
-        url: Where it is, such as ``http://127.0.0.1:8080``.
+        url: The service's URL, such as ``http://127.0.0.1:8080``.
         key: A bearer key; or
-        secret: What signs each request, as the key ``key_id``.
-        timeout_s: Seconds to connect in, and for each wait on bytes.
-        retries: How often a request is sent again that the service did not answer, or told to come back later.
+        secret: The secret that signs each request, for the key ``key_id``.
+        timeout_s: Seconds to connect, and for each wait for bytes.
+        retries: How often to retry a request without a response, or with one that says to retry later.
 
-    Every method raises Unavailable where the service is away, Unauthorized or Forbidden where it does not take the
-    credentials, and the error that the service tells in the family that it has there.
+    Every method raises Unavailable if the service cannot be reached, Unauthorized or Forbidden if it rejects the
+    credentials, and otherwise the service's own error, in the same family.
     """
 
     def _begin(self) -> None:
         self._hosts: dict[str, Transport] = {}
 
     def create(self, body: Mapping[str, Any], *, idempotency_key: str | None = None) -> Job:
-        """Queue an export; ``body`` is that of ``POST /v1/exports``. Called again with the same key, it is the same
-        export; without one there is a new key for each call, so that retries make no second export."""
+        """Queue an export; ``body`` is that of ``POST /v1/exports``. A second call with the same key returns the same
+        export; without a key each call generates one, so that retries create no second export."""
         return self._run(self._protocol.create(body, idempotency_key))
 
     def get(self, export_id: str) -> Job:
-        """How the export stands. NotFound if there is none of this id, or it is somebody else's."""
+        """The current state of the export. NotFound if there is none with this id, or it belongs to another user."""
         return self._run(self._protocol.show(export_id))
 
     def list(self, *, status: str | None = None, limit: int = 20) -> tuple[Job, ...]:
-        """The newest exports of the caller, ``limit`` (1 to 100) at most."""
+        """The newest exports of the caller, at most ``limit`` (1 to 100)."""
         return tuple(self._run(self._protocol.page(status, limit)))
 
     def wait(self, export_id: str, *, timeout_s: float | None = None) -> Job:
-        """The export once it is completed, asked for every second. Raises its error if it failed, Canceled, or TimedOut
-        after ``timeout_s``, which does not end it."""
+        """The export once it is completed, polled every second. Raises its error if it failed, Canceled, or TimedOut
+        after ``timeout_s``; the export then continues."""
         return self._run(self._protocol.wait(export_id, timeout_s))
 
     def follow(self, export_id: str) -> Iterator[JobEvent]:
-        """What happens to the export as it happens, to its end; goes on where it was when the connection breaks."""
-        return self._given(self._protocol.follow(export_id))
+        """The events of the export as they happen, to its end; resumes after a lost connection."""
+        return self._outputs(self._protocol.follow(export_id))
 
     def cancel(self, export_id: str) -> Job:
-        """End a queued or running export. Conflict if it has ended."""
+        """Cancel a queued or running export. Conflict if it has ended."""
         return self._run(self._protocol.cancel(export_id))
 
     def link(self, export_id: str, *, one_time: bool = False) -> Link:
-        """A new link to the file of a completed export. Conflict or Gone without a file."""
+        """A new link to the file of a completed export. Conflict or Gone if it has no file."""
         return self._run(self._protocol.link(export_id, one_time=one_time))
 
     def download(self, export_id: str, to: str | os.PathLike[str], *, part: int | None = None) -> ExportedFile:
-        """The file of a completed export, of several files number ``part`` (from 1), as the file or into the folder
+        """Download the file of a completed export (of several files, number ``part``, from 1) to the file or folder
         ``to``.
 
-        It is there under its name, and replaces an older one, when all of it has come and has the digest that the
-        service tells; where the connection breaks, the rest is fetched. Broken if it is another file.
+        The file gets its name, replacing an older one, once it is complete and matches the service's digest; after a
+        lost connection only the rest is fetched. Broken if the bytes differ.
         """
         job = self.get(export_id)
         number = part_of(job, part)
-        return stored(job, to, number, self._given(self._protocol.download(job, number)))
+        return stored(job, to, number, self._outputs(self._protocol.download(job, number)))
 
     def stream(self, body: Mapping[str, Any]) -> Generator[bytes, None, None]:
-        """The chunks of an export that is not stored; ``body`` is that of ``POST /v1/stream``. It ends normally only
-        if what came is what the service sent, by its size and digest. Closing it ends the query."""
-        return self._given(self._protocol.stream(body))
+        """The chunks of a direct stream; ``body`` is that of ``POST /v1/stream``. It ends normally only if size and
+        digest match those that the service sent. Closing it aborts the query."""
+        return self._outputs(self._protocol.stream(body))
 
     def close(self) -> None:
-        """Let the connections go; the next request opens new ones."""
+        """Close the connections; the next request opens new ones."""
         self._hosts = {}
 
     def __enter__(self) -> Client:
@@ -127,12 +127,12 @@ class Client(Service):
         def ending() -> Flow[None]:
             done.append((yield from flow))
 
-        for _ in self._given(ending()):
-            raise AssertionError("a flow that has a result gives nothing")
+        for _ in self._outputs(ending()):
+            raise AssertionError("a flow with a result has no outputs")
         return done[0]
 
-    def _given(self, flow: Flow[None]) -> Generator[Any, None, None]:
-        """What the flow gives, its steps taken."""
+    def _outputs(self, flow: Flow[None]) -> Generator[Any, None, None]:
+        """The outputs of the flow, running its steps."""
         outcome: Any = None
         with closing(flow), closing(_Connection(self)) as connection:
             try:
@@ -140,7 +140,7 @@ class Client(Service):
                 while True:
                     try:
                         outcome = None
-                        if isinstance(step, Give):
+                        if isinstance(step, Output):
                             yield step.value
                         else:
                             outcome = connection.take(step)
@@ -156,13 +156,13 @@ class Client(Service):
 
         address = web_address(url.partition("?")[0])
         if address is None:
-            raise Refused("The address of a file is no http(s) address.", code="bad_url")
+            raise Refused("The URL of a file is not an http(s) URL.", code="bad_url")
         name = f"{address.scheme}://{address.netloc}"
         return self._hosts.setdefault(name, Transport(address, connect_s=self._timeout_s, stall_s=self._timeout_s))
 
 
 class _Connection:
-    """Takes the steps of one flow, at most one answer open."""
+    """Runs the steps of one flow, with at most one open response."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
@@ -192,7 +192,7 @@ class _Connection:
         if step.streamed:
             head, self._body = transport.open(target, step.headers, method=step.method, body=step.body, prompt=True)
         else:
-            head = transport.ask(step.method, target, step.headers, step.body)
+            head = transport.request(step.method, target, step.headers, step.body)
         return Reply(head.status, head.headers, head.body)
 
     def close(self) -> None:
@@ -206,7 +206,7 @@ def unreachable(host: str, reason: str) -> Unavailable:
 
 
 def part_of(job: Job, part: int | None) -> int:
-    """The number of the file that is wanted; Conflict without a file, NotFound if there is none of this number."""
+    """The number of the requested file; Conflict if there is no file, NotFound if there is none with this number."""
     if job.link is None or not job.files:
         raise Conflict(f"This export is {job.status}; it has no file.", code="not_ready")
     number = 1 if part is None and len(job.files) == 1 else part
@@ -216,14 +216,14 @@ def part_of(job: Job, part: int | None) -> int:
 
 
 def stored(job: Job, to: str | os.PathLike[str], part: int, chunks: Chunks) -> ExportedFile:
-    """The file of the job, of these bytes, at or in ``to``."""
+    """Store these bytes as the file of the job, at or in ``to``."""
     from fluxport.sinks.local import LocalSink, remove_unfinished
     from fluxport.targets import ExportedFile
 
     file, target = job.files[part - 1], Path(to)
     path = target / Path(file.name).name if target.is_dir() else target
     if not path.parent.is_dir():
-        raise Refused(f"There is no folder {str(path.parent)!r}; make it first.", code="bad_target")
+        raise Refused(f"There is no folder {str(path.parent)!r}; create it first.", code="bad_target")
     remove_unfinished(path.parent)
     receipt = LocalSink(path.parent, overwrite=True).put(path.name, chunks)
     return ExportedFile(receipt.location, path.name, file.rows, receipt.size_bytes, receipt.sha256, receipt.verified)

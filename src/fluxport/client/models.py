@@ -1,4 +1,4 @@
-"""What a service answers, as types."""
+"""The service's responses as types."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ FINAL = ("completed", "failed", "canceled", "expired")
 
 @dataclass(frozen=True)
 class Link:
-    """A link for anybody who holds it, until ``expires_at`` (RFC 3339)."""
+    """A link that works for anyone who has it, until ``expires_at`` (RFC 3339)."""
 
     url: str = field(repr=False)
     expires_at: str | None
@@ -21,7 +21,7 @@ class Link:
 
 @dataclass(frozen=True)
 class JobFile:
-    """A file of a completed export; ``sha256`` is lowercase hex, ``verified`` by what the store confirmed it."""
+    """A file of a completed export; ``sha256`` is lowercase hex, ``verified`` the check that the store confirmed."""
 
     name: str
     rows: int
@@ -32,10 +32,10 @@ class JobFile:
 
 @dataclass(frozen=True)
 class Job:
-    """A stored export as it stood when the service was asked.
+    """A stored export at the time of the response.
 
-    ``status`` is queued, running, completed, failed, canceled or expired; ``percent`` (0 to 100) is known only where
-    the rows to come are. ``link`` is there once it is completed. ``raw`` is the whole answer.
+    ``status`` is queued, running, completed, failed, canceled or expired; ``percent`` (0 to 100) is None if the number
+    of rows is unknown. ``link`` is set once the export is completed. ``raw`` is the whole response.
     """
 
     id: str
@@ -55,27 +55,27 @@ class Job:
         return self.status in FINAL
 
     @classmethod
-    def from_json(cls, told: Mapping[str, Any]) -> Job:
+    def from_json(cls, response: Mapping[str, Any]) -> Job:
         names = JobFile.__dataclass_fields__
-        download, error = told.get("download"), told.get("error")
+        download, error = response.get("download"), response.get("error")
         return cls(
-            id=told["id"],
-            status=told["status"],
-            format=told["format"],
-            rows=told["rows"],
-            bytes=told["bytes"],
-            percent=told.get("percent"),
-            truncated=bool(told.get("truncated")),
-            files=tuple(JobFile(**{name: file.get(name) for name in names}) for file in told["files"]),
+            id=response["id"],
+            status=response["status"],
+            format=response["format"],
+            rows=response["rows"],
+            bytes=response["bytes"],
+            percent=response.get("percent"),
+            truncated=bool(response.get("truncated")),
+            files=tuple(JobFile(**{name: file.get(name) for name in names}) for file in response["files"]),
             error=Failure.from_json(error) if error else None,
             link=Link(download["url"], download.get("expires_at")) if download else None,
-            raw=told,
+            raw=response,
         )
 
 
 @dataclass(frozen=True)
 class JobEvent:
-    """Something that happened to an export: ``progress`` (phase, rows, bytes), or how it ended."""
+    """An event of an export: ``progress`` (phase, rows, bytes), or its end."""
 
     seq: int
     kind: str

@@ -1,8 +1,10 @@
-"""What a client of the service does, without doing it: generators of steps.
+"""The client's protocol without I/O: generators of steps.
 
-A :data:`Flow` yields what is to be done next, and is sent its outcome; Unavailable is thrown into it where nothing
-answered or an answer broke off. So signing, retrying, reconnecting and resuming are written once, for threads and for
-asyncio.
+A :data:`Flow` yields the next step and is sent its outcome; Unavailable is thrown into it if there is no response or
+the connection is lost. Signing, retries, reconnecting and resuming are thus written once, for threads and for asyncio:
+
+    flow     Send(request) -> Reply   Read() -> bytes   Sleep(seconds)   Output(value)
+    client   sends it, or throws      reads on          sleeps           hands the value to the caller
 """
 
 from __future__ import annotations
@@ -27,12 +29,12 @@ T = TypeVar("T")
 
 POLL_S = 1.0
 WAIT_MAX_S = 30.0  # between two attempts
-RESUMES = 5  # attempts of a download that bring nothing new
+RESUMES = 5  # attempts of a download without new bytes
 
 
 @dataclass(frozen=True)
 class Send:
-    """A request; with ``streamed`` the body of a good answer is left to be read."""
+    """A request; with ``streamed`` the body of a successful response is left for Read steps."""
 
     method: str
     url: str = field(repr=False)
@@ -43,7 +45,7 @@ class Send:
 
 @dataclass(frozen=True)
 class Read:
-    """The next bytes of the answer that is open, as soon as there are some; none at its end."""
+    """The next available bytes of the open response; empty at its end."""
 
 
 @dataclass(frozen=True)
@@ -52,28 +54,28 @@ class Sleep:
 
 
 @dataclass(frozen=True)
-class Give:
-    """Something for the caller."""
+class Output:
+    """A value for the caller."""
 
     value: Any
 
 
 @dataclass(frozen=True)
 class Reply:
-    """What answered; names of headers in lower case."""
+    """A response; header names are in lower case."""
 
     status: int
     headers: Mapping[str, str]
     body: bytes = field(default=b"", repr=False)
 
 
-Step: TypeAlias = Send | Read | Sleep | Give
+Step: TypeAlias = Send | Read | Sleep | Output
 Flow: TypeAlias = Generator[Step, Any, T]
 
 
 @dataclass(frozen=True)
 class Access:
-    """Where the service is, and who asks: by a bearer ``key``, or signed with the ``secret`` of ``key_id``."""
+    """The service's URL and the credentials: a bearer ``key``, or the ``secret`` of ``key_id``, which signs."""
 
     url: str
     key: str | None = field(default=None, repr=False)
@@ -81,18 +83,16 @@ class Access:
     key_id: str = "default"
 
     def __post_init__(self) -> None:
-        if web_address(self.url) is None:  # not repeated: what is wrong with it may be a password in it
+        if web_address(self.url) is None:  # not quoted, as it may include a password
             raise Refused(
-                "The address of the service is like http://127.0.0.1:8080; correct --url, FLUXPORT_URL or the argument "
-                "'url'.",
+                "The service's URL is invalid; correct --url, FLUXPORT_URL or the argument 'url' to a URL such as "
+                "http://127.0.0.1:8080.",
                 code="bad_url",
             )
         if (self.key is None) == (self.secret is None):
-            raise Refused("A client has either a key or a secret; give one of them.", code="bad_key")
+            raise Refused("A client needs either a key or a secret; set one of them.", code="bad_key")
         if not all(is_value(value) for value in (self.key or "", self.key_id)):
-            raise Refused(
-                "A key, and the name of one, has printable ASCII characters only; correct it.", code="bad_key"
-            )
+            raise Refused("A key and its name consist of printable ASCII characters; correct them.", code="bad_key")
 
     def request(
         self,
@@ -103,12 +103,12 @@ class Access:
         *,
         streamed: bool = False,
     ) -> Send:
-        """The request with its credentials; a signature is new each time, as each counts once."""
-        given = dict(headers)
+        """The request with its credentials; each has a new signature, as the service accepts each one once."""
+        signed = dict(headers)
         if body:
-            given["Content-Type"] = "application/json"
+            signed["Content-Type"] = "application/json"
         if self.key is not None:
-            given["Authorization"] = f"Bearer {self.key}"
+            signed["Authorization"] = f"Bearer {self.key}"
         else:
             from fluxport.auth.signing import sign_v2
 
@@ -117,13 +117,13 @@ class Access:
             assert self.secret is not None
             path = address.path.rstrip("/") + target
             nonce = secrets.token_urlsafe(18)
-            given |= sign_v2(self.secret, self.key_id, method, path, body, int(time.time()), nonce)
-        return Send(method, self.url.rstrip("/") + target, given, body, streamed)
+            signed |= sign_v2(self.secret, self.key_id, method, path, body, int(time.time()), nonce)
+        return Send(method, self.url.rstrip("/") + target, signed, body, streamed)
 
 
 @dataclass(frozen=True)
 class Protocol:
-    """The requests of a client, each as a flow. ``retries`` of what may be sent again, and is worth it."""
+    """The requests of a client, each as a flow. ``retries`` limits retries of idempotent requests."""
 
     access: Access
     retries: int
@@ -132,43 +132,45 @@ class Protocol:
 
     def create(self, body: Mapping[str, Any], idempotency_key: str | None) -> Flow[Job]:
         data = json.dumps(body).encode()
-        key = idempotency_key or secrets.token_urlsafe(18)  # so that it can be sent again
-        told = yield from self._object("POST", "/v1/exports", "id", data, {"Idempotency-Key": key})
-        return Job.from_json(told)
+        key = idempotency_key or secrets.token_urlsafe(18)  # so that it can be retried
+        response = yield from self._object("POST", "/v1/exports", "id", data, {"Idempotency-Key": key})
+        return Job.from_json(response)
 
     def show(self, export_id: str) -> Flow[Job]:
-        told = yield from self._object("GET", _target(export_id), "id")
-        return Job.from_json(told)
+        response = yield from self._object("GET", _target(export_id), "id")
+        return Job.from_json(response)
 
     def page(self, status: str | None, limit: int) -> Flow[list[Job]]:
         query = urlencode({"limit": limit} | ({"status": status} if status else {}))
-        told = yield from self._object("GET", f"/v1/exports?{query}", "data")
-        return [Job.from_json(job) for job in told["data"]]
+        response = yield from self._object("GET", f"/v1/exports?{query}", "data")
+        return [Job.from_json(job) for job in response["data"]]
 
     def cancel(self, export_id: str) -> Flow[Job]:
-        told = yield from self._object("DELETE", _target(export_id), "status")
-        return Job.from_json(told)
+        response = yield from self._object("DELETE", _target(export_id), "status")
+        return Job.from_json(response)
 
     def link(self, export_id: str, *, one_time: bool) -> Flow[Link]:
         body = json.dumps({"one_time": one_time}).encode()
-        told = yield from self._object("POST", f"{_target(export_id)}/links", "url", body)
-        return Link(told["url"], told.get("expires_at"))
+        response = yield from self._object("POST", f"{_target(export_id)}/links", "url", body)
+        return Link(response["url"], response.get("expires_at"))
 
     # -- waiting ---------------------------------------------------------------------------------------------------
 
     def wait(self, export_id: str, timeout_s: float | None) -> Flow[Job]:
-        """The job once it has ended; its error if that was by one."""
+        """The job once it is completed; raises its error if it failed."""
         until = None if timeout_s is None else time.monotonic() + timeout_s
         while True:
             job = yield from self.show(export_id)
             if job.ended:
                 return _ended(job)
             if until is not None and time.monotonic() >= until:
-                raise TimedOut(f"The export is still {job.status} after {timeout_s:g} s; it goes on.", code="deadline")
+                raise TimedOut(
+                    f"The export is still {job.status} after {timeout_s:g} s; it continues.", code="deadline"
+                )
             yield Sleep(POLL_S)
 
     def follow(self, export_id: str) -> Flow[None]:
-        """Gives its events, each once, to the last one."""
+        """Outputs its events, each once, to the last one."""
         last, failures = 0, 0
         while True:
             try:
@@ -177,7 +179,7 @@ class Protocol:
                 while chunk := (yield Read()):
                     for event in events.feed(chunk):
                         last, failures = event.seq, 0
-                        yield Give(event)
+                        yield Output(event)
                         if event.last:
                             return
                 job = yield from self.show(export_id)
@@ -197,46 +199,46 @@ class Protocol:
     # -- bytes -----------------------------------------------------------------------------------------------------
 
     def stream(self, body: Mapping[str, Any]) -> Flow[None]:
-        """Gives the chunks of an export that is not stored; Broken at their end if they are not what was sent."""
+        """Outputs the chunks of a direct stream; Broken at the end if size or digest differ."""
         data = json.dumps(body).encode()
         reply = yield from self._answered(lambda: self.access.request("POST", "/v1/stream", data, streamed=True))
         arrived = _Arrived()
         while chunk := (yield Read()):
             arrived.add(chunk)
-            yield Give(chunk)
+            yield Output(chunk)
         job = yield from self.wait(reply.headers.get("x-export-id", ""), WAIT_MAX_S)
         arrived.check(job.files[0])
 
     def download(self, job: Job, number: int) -> Flow[None]:
-        """Gives the chunks of a stored file, number 1 being the first; Broken at their end if they are not those that
-        the service stored. Where they break off, the rest is asked for, of the same file."""
+        """Outputs the chunks of a stored file, number 1 being the first; Broken at the end if they differ from those
+        that the service stored. After a lost connection the rest of the same file is requested."""
         file, arrived, etag, failures = job.files[number - 1], _Arrived(), "", 0
         while True:
             try:
                 reply = yield from self._part(job, number, arrived.size, etag)
                 etag = reply.headers.get("etag", "")
-                beyond = arrived.size if reply.status == 200 else 0  # the whole file, of which some is here
+                beyond = arrived.size if reply.status == 200 else 0  # the whole file again, of which a part has arrived
                 while chunk := (yield Read()):
                     new = chunk[beyond:]
                     beyond -= len(chunk) - len(new)
                     if new:
                         failures = 0
                         arrived.add(new)
-                        yield Give(new)
+                        yield Output(new)
                 if arrived.size < file.bytes:
-                    raise Unavailable("The file broke off before its end.", code="unreachable")
+                    raise Unavailable("The connection was lost before the end of the file.", code="unreachable")
             except Unavailable:
                 failures += 1
                 if failures > (RESUMES if arrived.size else self.retries):
                     raise
                 yield Sleep(_pause(failures))
-                job = yield from self.show(job.id)  # with a new link: the older one may have ended
+                job = yield from self.show(job.id)  # with a new link: the old one may have expired
                 continue
             arrived.check(file)
             return
 
     def _part(self, job: Job, number: int, start: int, etag: str) -> Flow[Reply]:
-        """The answer with the file from ``start`` on, or with all of it."""
+        """The response with the file from ``start``, or with all of it."""
         if job.link is None:
             raise Conflict(f"This export is {job.status}; it has no file.", code="not_ready")
         url = job.link.url
@@ -248,15 +250,15 @@ class Protocol:
         reply: Reply = yield Send("GET", url, wanted, streamed=True)
         if reply.status >= 300:
             raise problem(reply)
-        there = f"bytes {start}-"
+        expected = f"bytes {start}-"
         if start and (
             reply.headers.get("etag", "") != etag
-            or (reply.status == 206 and not reply.headers.get("content-range", "").startswith(there))
+            or (reply.status == 206 and not reply.headers.get("content-range", "").startswith(expected))
         ):
-            raise Broken("The file changed while it was fetched; nothing was kept.", code="file_changed")
+            raise Broken("The file changed during the download; nothing was stored.", code="file_changed")
         return reply
 
-    # -- answers ---------------------------------------------------------------------------------------------------
+    # -- responses -------------------------------------------------------------------------------------------------
 
     def _object(
         self,
@@ -266,24 +268,24 @@ class Protocol:
         body: bytes = b"",
         headers: Mapping[str, str] = MappingProxyType({}),
     ) -> Flow[Any]:
-        """The answer, a JSON object with this ``member``."""
-        again = method != "DELETE"  # the second one would be about an export that has ended
+        """The response, a JSON object with this ``member``."""
+        again = method != "DELETE"  # a retry would get the error for an export that has ended
         reply = yield from self._answered(lambda: self.access.request(method, target, body, headers), again=again)
         try:
-            found = json.loads(reply.body)
+            document = json.loads(reply.body)
         except ValueError:
-            found = None
-        if not isinstance(found, dict) or member not in found:
+            document = None
+        if not isinstance(document, dict) or member not in document:
             address = web_address(self.access.url)
             assert address is not None
             raise Refused(
-                f"What answers at {address.netloc} is no Fluxport; look at --url, FLUXPORT_URL or the argument 'url'.",
+                f"The service at {address.netloc} is not Fluxport; check --url, FLUXPORT_URL or the argument 'url'.",
                 code="bad_url",
             )
-        return found
+        return document
 
     def _answered(self, request: Callable[[], Send], *, again: bool = True) -> Flow[Reply]:
-        """A good answer, after as many attempts as are worth it."""
+        """A successful response, after retries of transient errors."""
         failures = 0
         while True:
             try:
@@ -300,7 +302,7 @@ class Protocol:
 
 
 class _Arrived:
-    """The bytes that came, by their number and digest."""
+    """The size and digest of the received bytes."""
 
     def __init__(self) -> None:
         self.size = 0
@@ -312,11 +314,14 @@ class _Arrived:
 
     def check(self, file: JobFile) -> None:
         if (self.size, self._digest.hexdigest()) != (file.bytes, file.sha256):
-            raise Broken("What arrived is not the file that the service made; nothing was kept.", code="file_differs")
+            raise Broken(
+                "The received bytes differ from the service's file; nothing was stored. Download it again.",
+                code="file_differs",
+            )
 
 
 class Events:
-    """Server-sent events of what arrives, wherever it is cut."""
+    """Parses server-sent events from chunks of any size."""
 
     def __init__(self) -> None:
         self._rest = b""
@@ -326,18 +331,18 @@ class Events:
         for block in whole:
             pairs = (line.partition(":") for line in block.decode().splitlines())
             fields = {name: value.removeprefix(" ") for name, _, value in pairs}
-            if "data" in fields:  # else it is a comment that keeps proxies awake
+            if "data" in fields:  # else it is a comment that prevents proxy timeouts
                 yield JobEvent(int(fields["id"]), fields["event"], json.loads(fields["data"]))
 
 
 def problem(reply: Reply) -> FluxportError:
-    """The error that an answer tells, in its family."""
+    """The error in a response, in its family."""
     try:
-        told = json.loads(reply.body)
+        answer = json.loads(reply.body)
     except ValueError:
-        told = None
-    told = told if isinstance(told, dict) else {}
-    code = str(told.get("code", "http_error"))
+        answer = None
+    answer = answer if isinstance(answer, dict) else {}
+    code = str(answer.get("code", "http_error"))
     families: list[type[FluxportError]] = [
         *FAMILIES.get(code, ()),
         Refused,
@@ -347,7 +352,7 @@ def problem(reply: Reply) -> FluxportError:
     wanted = 503 if reply.status in (502, 504) else reply.status  # a proxy without the service behind it
     family = next((f for f in families if f.status == wanted), Refused)
     pause_s = retry_after_s(reply.headers.get("retry-after"), time.time(), most_s=WAIT_MAX_S)
-    return family(str(told.get("detail", f"The service answered {reply.status}.")), code=code, retry_after_s=pause_s)
+    return family(str(answer.get("detail", f"The service answered {reply.status}.")), code=code, retry_after_s=pause_s)
 
 
 def _ended(job: Job) -> Job:

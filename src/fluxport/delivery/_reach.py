@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 from fluxport.delivery.targets import AllowList, Target, check_addresses
 from fluxport.errors import Unavailable
 from fluxport.headers import retry_after_s
-from fluxport.outbound import Answer, Exchange, Failure, opened
+from fluxport.outbound import Exchange, Failure, Response, opened
 
 _ADDRESSES_MAX = 4  # tried one after the other
 _RETRY_AFTER_MAX_S = 86400.0
@@ -55,7 +55,7 @@ def reached(
         raise _unavailable(target, what, code, str(error)) from error
 
 
-def told_to_wait_s(answer: Answer, now: float) -> float | None:
+def told_to_wait_s(answer: Response, now: float) -> float | None:
     """The answer's ``Retry-After`` in seconds, a day at most."""
     return retry_after_s(answer.headers.get("retry-after"), now, most_s=_RETRY_AFTER_MAX_S)
 

@@ -71,7 +71,7 @@ def send_file(
         late = "did not take the file in time"
         allow = AllowList(options.allow)
         with reached(target, allow, options.ca_file, resolve, connect_s=CONNECT_S, late=late) as receiver:
-            answer = receiver.ask("PUT", target.path, lines, body, stall_s=STALL_S, cancel=cancel)
+            answer = receiver.request("PUT", target.path, lines, body, stall_s=STALL_S, cancel=cancel)
     _judge(target, answer.status, told_to_wait_s(answer, now))
 
 

@@ -101,7 +101,7 @@ def send_webhook(
         closing(cancel),
         reached(target, allow, options.ca_file, resolve, connect_s=options.timeout_s, late=limit) as receiver,
     ):
-        answer = receiver.ask("POST", target.path, lines, (body,), stall_s=options.timeout_s, cancel=cancel)
+        answer = receiver.request("POST", target.path, lines, (body,), stall_s=options.timeout_s, cancel=cancel)
     _judge(target, answer.status, told_to_wait_s(answer, now))
 
 

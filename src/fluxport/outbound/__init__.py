@@ -1,12 +1,12 @@
-"""Requests to other hosts: to stores, over connections that are kept, and to receivers that a caller names, over one
-connection to an address that was checked.
+"""HTTP requests to other hosts: to stores, over pooled connections, and to receivers that a caller chooses, over one
+connection to a checked address.
 
-Connections, pools, proxies and the parsing of answers are urllib3's, which is imported with the first request. What is
-added here:
+Connections, pools, proxies and response parsing come from urllib3, which is imported with the first request. This
+package adds:
 
-- A body goes out in pieces of 256 KiB, each with a time limit of its own: a receiver that is slow has not failed.
-- A :class:`Cancel` ends a request wherever it waits, from another thread or after a time for all of it.
-- Nothing is retried, redirected or decoded: that is for callers, who know what a request means.
+- A body is sent in pieces of 256 KiB, each with its own time limit: a slow receiver is not a failed one.
+- A :class:`Cancel` aborts a request wherever it waits, from another thread or after a total time limit.
+- Nothing is retried, redirected or decoded: callers decide, because they know what a request means.
 """
 
 from __future__ import annotations
@@ -35,17 +35,17 @@ if TYPE_CHECKING:
 
     from fluxport.outbound.connections import Body
 
-__all__ = ["RECEIVED_BYTES_MAX", "Answer", "Cancel", "Client", "Exchange", "Failure", "opened", "tls_context"]
+__all__ = ["RECEIVED_BYTES_MAX", "Cancel", "Client", "Exchange", "Failure", "Response", "opened", "tls_context"]
 
-KEPT_MAX = 64  # connections of one client that wait for their next request
+IDLE_MAX = 64  # idle connections in the pool of one client
 READ_BYTES = 256 << 10
-ANSWER_BYTES_MAX = 8 << 20
-RECEIVED_BYTES_MAX = 64 << 10  # of the answer of a receiver that a caller named
+RESPONSE_BYTES_MAX = 8 << 20
+RECEIVED_BYTES_MAX = 64 << 10  # limit for the response of a receiver that a caller chose
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What the other side said; names of headers in lower case."""
+class Response:
+    """An HTTP response; header names are in lower case."""
 
     status: int
     headers: Mapping[str, str]
@@ -54,11 +54,10 @@ class Answer:
 
 @functools.cache
 def tls_context(ca_file: str | Path | None, *, system: bool = False, protocol: str = "http/1.1") -> ssl.SSLContext:
-    """Certificates and names are checked against the authorities in ``ca_file`` (PEM), and with ``system`` also those
-    of the system; against the system's alone without a file.
+    """A context that verifies certificates and host names against the authorities in ``ca_file`` (PEM), with ``system``
+    also against the system's; without a file against the system's alone.
 
-    They are read once per process, which takes 24 ms, and once for each ``protocol``: urllib3 writes HTTP into the
-    contexts that it uses.
+    Cached, as loading takes 24 ms; one per ``protocol``, because urllib3 sets the ALPN protocols of its contexts.
     """
     try:
         context = ssl.create_default_context(cafile=None if system else ca_file)
@@ -66,16 +65,16 @@ def tls_context(ca_file: str | Path | None, *, system: bool = False, protocol: s
             context.load_verify_locations(ca_file)
     except OSError as error:
         raise Refused(
-            f"The authorities in {str(ca_file)!r} cannot be read; it is a file in PEM form.", code="bad_ca_file"
+            f"The authorities in {str(ca_file)!r} cannot be read; use a file in PEM format.", code="bad_ca_file"
         ) from error
     return context
 
 
 class Client:
-    """Requests to one host, from any number of threads; connections are kept for the next request.
+    """Requests to one host, from any number of threads, over pooled connections.
 
-    ``connect_s`` is the time for opening a connection, ``stall_s`` that for one read or one write of at most 256 KiB.
-    The proxies of the environment are used (``HTTPS_PROXY``, ``HTTP_PROXY``, ``NO_PROXY``), but for this machine.
+    ``connect_s`` limits opening a connection, ``stall_s`` one read or one write of at most 256 KiB. The proxies of the
+    environment apply (``HTTPS_PROXY``, ``HTTP_PROXY``, ``NO_PROXY``), except for the local machine.
     """
 
     def __init__(
@@ -88,15 +87,15 @@ class Client:
         self._lock = threading.Lock()
         self._open: tuple[HTTPConnectionPool, str] | None = None
 
-    def ask(
+    def request(
         self,
         method: str,
         target: str,
         headers: Mapping[str, str],
         body: bytes | memoryview = b"",
         cancel: Cancel | None = None,
-    ) -> Answer:
-        """The answer, whatever its status, of at most ANSWER_BYTES_MAX; Failure without one."""
+    ) -> Response:
+        """The response, whatever its status, with at most RESPONSE_BYTES_MAX of its body; Failure if there is none."""
         framed = {**headers, "content-length": str(len(body))} if body or method in ("PUT", "POST") else headers
         return self.send(method, target, framed, (body,) if body else None, cancel)
 
@@ -107,43 +106,43 @@ class Client:
         headers: Mapping[str, str],
         pieces: Iterable[bytes | memoryview] | None,
         cancel: Cancel | None = None,
-    ) -> Answer:
-        """The same for a body in pieces, or for None. Without a content-length it is sent in chunks as it is made;
-        errors of ``pieces`` pass through as they are, and then it never ends."""
+    ) -> Response:
+        """The same for a body in pieces, or None. Without a content-length it is sent in chunks as it is produced.
+        Errors of ``pieces`` propagate unchanged; the body is then left unterminated."""
         from fluxport.outbound.connections import Body, failing
 
         sent = Body(pieces, self._stall_s, cancel or Cancel())
         with sent, failing(sent.cancel):
-            answer = self._begun(method, target, headers, sent)
-            told = answer.read(ANSWER_BYTES_MAX, decode_content=False)
-            _end(answer)
-            return Answer(answer.status, lowered(answer), told)
+            response = self._start(method, target, headers, sent)
+            data = response.read(RESPONSE_BYTES_MAX, decode_content=False)
+            _end(response)
+            return Response(response.status, lowered(response), data)
 
     def open(
         self, target: str, headers: Mapping[str, str], *, method: str = "GET", body: bytes = b"", prompt: bool = False
-    ) -> tuple[Answer, Chunks]:
-        """The head of an answer, and its body, which is read as it is pulled; that of an error is in the head.
-        ``prompt``: its bytes are given as they come, not in pieces of READ_BYTES."""
+    ) -> tuple[Response, Chunks]:
+        """The head of a response, and its body, which is read as it is pulled; the body of an error is in the head.
+        ``prompt``: yield bytes as they arrive, not in pieces of READ_BYTES."""
         from fluxport.outbound.connections import Body, failing
 
         sent = Body((body,) if body else None, self._stall_s, Cancel())
         framed = {**headers, "content-length": str(len(body))} if body else headers
         with failing(sent.cancel):
-            answer = self._begun(method, target, framed, sent)
-            if answer.status < 300:
-                return Answer(answer.status, lowered(answer)), _chunks(answer, prompt)
-            told = answer.read(ANSWER_BYTES_MAX, decode_content=False)
-            _end(answer)
-            return Answer(answer.status, lowered(answer), told), _nothing()
+            response = self._start(method, target, framed, sent)
+            if response.status < 300:
+                return Response(response.status, lowered(response)), _chunks(response, prompt)
+            data = response.read(RESPONSE_BYTES_MAX, decode_content=False)
+            _end(response)
+            return Response(response.status, lowered(response), data), _nothing()
 
-    def _begun(self, method: str, target: str, headers: Mapping[str, str], body: Body) -> BaseHTTPResponse:
+    def _start(self, method: str, target: str, headers: Mapping[str, str], body: Body) -> BaseHTTPResponse:
         from urllib3 import Timeout
 
         pool, root = self._pool()
-        answer = pool.urlopen(
+        response = pool.urlopen(
             method,
             root + target,
-            body,  # type: ignore[arg-type]  # views are sent as bytes are
+            body,  # type: ignore[arg-type]  # views are sent like bytes
             {"user-agent": "Fluxport", **headers},
             retries=False,
             redirect=False,
@@ -153,37 +152,37 @@ class Client:
             decode_content=False,
         )
         if body.cancel.is_set():
-            answer.close()
+            response.close()
             body.cancel.check()
-        return answer
+        return response
 
     def _pool(self) -> tuple[HTTPConnectionPool, str]:
-        """The pool, and what a target begins with there: a proxy for plain HTTP takes whole URLs."""
+        """The pool, and the prefix of its targets: a proxy for plain HTTP requires absolute URLs."""
         with self._lock:
             if self._open is None:
-                # It warns of each connection beyond those that are kept, and its debug lines have whole URLs.
+                # urllib3 warns of each connection beyond the pool, and its debug lines include whole URLs.
                 logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
-                self._open = self._made()
+                self._open = self._new_pool()
             return self._open
 
-    def _made(self) -> tuple[HTTPConnectionPool, str]:
+    def _new_pool(self) -> tuple[HTTPConnectionPool, str]:
         from fluxport.outbound.connections import POOLS, proxied
 
         scheme, host, port = self._address.scheme, self._address.hostname or "", self._address.port
-        given: dict[str, Any] = {} if scheme == "http" else {"ssl_context": tls_context(self._ca_file)}
+        tls: dict[str, Any] = {} if scheme == "http" else {"ssl_context": tls_context(self._ca_file)}
         if proxy := _proxy(scheme, host, self._address.netloc):
-            pool = proxied(proxy, scheme, host, port, maxsize=KEPT_MAX, **given)
+            pool = proxied(proxy, scheme, host, port, maxsize=IDLE_MAX, **tls)
             return pool, f"{scheme}://{self._address.netloc}" if scheme == "http" else ""
-        return POOLS[scheme](host, port, maxsize=KEPT_MAX, **given), ""
+        return POOLS[scheme](host, port, maxsize=IDLE_MAX, **tls), ""
 
 
 class Exchange:
-    """One request over a connection that was opened to a checked address."""
+    """One request over a connection to a checked address."""
 
     def __init__(self, connection: HTTPConnection) -> None:
         self._connection = connection
 
-    def ask(
+    def request(
         self,
         method: str,
         target: str,
@@ -192,31 +191,33 @@ class Exchange:
         *,
         stall_s: float,
         cancel: Cancel,
-    ) -> Answer:
-        """The answer, of whose body RECEIVED_BYTES_MAX are read; ``headers`` say how long ``body`` is. Failure without
-        one. Errors of ``body`` pass through as they are, and the connection ends before the whole has gone out."""
+    ) -> Response:
+        """The response, reading at most RECEIVED_BYTES_MAX of its body; Failure if there is none. ``headers`` include
+        the length of ``body``. Errors of ``body`` propagate unchanged, and the connection closes with the body
+        incomplete.
+        """
         from fluxport.outbound.connections import Body, failing
 
         connection = self._connection
         with Body(body, stall_s, cancel) as sent, failing(cancel):
             how: dict[str, Any] = {"body": sent, "preload_content": False, "decode_content": False}
-            with suppress(BrokenPipeError, ConnectionResetError):  # an answer may have come before all was taken
+            with suppress(BrokenPipeError, ConnectionResetError):  # a response may arrive before the whole body is sent
                 connection.request(method, target, headers={**headers, "connection": "close"}, **how)
-            with closing(connection.getresponse()) as answer:
+            with closing(connection.getresponse()) as response:
                 cancel.check()
-                # A receiver whose answer is cut off may undo what it did: give it the chance to send a short one.
+                # A receiver may roll back if its response is cut off: let it send a short one.
                 with suppress(Failure), failing(cancel):
-                    answer.read(RECEIVED_BYTES_MAX, decode_content=False)
-            return Answer(answer.status, lowered(answer))
+                    response.read(RECEIVED_BYTES_MAX, decode_content=False)
+            return Response(response.status, lowered(response))
 
 
 @contextmanager
 def opened(
     name: str, addresses: Sequence[tuple[str, int]], *, encrypted: bool, ca_file: str | None, connect_s: float
 ) -> Iterator[Exchange]:
-    """A connection to the first address and port that takes one; each gets its share of ``connect_s``.
+    """A connection to the first address and port that accepts one; each gets its share of ``connect_s``.
 
-    No name is looked up and no proxy used. With TLS the certificate must be one for ``name``. Failure if none takes it.
+    No name is resolved and no proxy used. With TLS the certificate must match ``name``. Failure if none accepts.
     """
     from fluxport.outbound.connections import Encrypted, Plain, failing
 
@@ -241,45 +242,45 @@ def opened(
     raise AssertionError("there is at least one address")
 
 
-def lowered(answer: BaseHTTPResponse) -> dict[str, str]:
-    """Its headers; the values of one that comes several times are joined."""
-    return {name.lower(): value for name, value in answer.headers.items()}
+def lowered(response: BaseHTTPResponse) -> dict[str, str]:
+    """The headers; the values of a repeated one are joined."""
+    return {name.lower(): value for name, value in response.headers.items()}
 
 
 def _proxy(scheme: str, host: str, authority: str) -> str | None:
-    """The proxy that the environment names for this host; None for this machine and what NO_PROXY covers."""
+    """The environment's proxy for this host; None for the local machine and hosts in NO_PROXY."""
     from urllib.request import getproxies, proxy_bypass
 
     proxies = getproxies()
-    found = proxies.get(scheme) or proxies.get("all")
-    if not found or _is_here(host) or proxy_bypass(authority):
+    url = proxies.get(scheme) or proxies.get("all")
+    if not url or _is_local(host) or proxy_bypass(authority):
         return None
-    return found if "://" in found else f"http://{found}"
+    return url if "://" in url else f"http://{url}"
 
 
-def _is_here(host: str) -> bool:
+def _is_local(host: str) -> bool:
     with suppress(ValueError):
         return ipaddress.ip_address(host).is_loopback
     return host == "localhost"
 
 
-def _chunks(answer: BaseHTTPResponse, prompt: bool) -> Chunks:
-    """Failure if it breaks off before its end."""
+def _chunks(response: BaseHTTPResponse, prompt: bool) -> Chunks:
+    """The body in chunks; Failure if the connection is lost before its end."""
     from fluxport.outbound.connections import failing
 
-    read: Callable[..., bytes] = answer.read1 if prompt else answer.read
+    read: Callable[..., bytes] = response.read1 if prompt else response.read
     try:
         with failing(Cancel()):
             while chunk := read(READ_BYTES, decode_content=False):
                 yield chunk
     finally:
-        _end(answer)
+        _end(response)
 
 
-def _end(answer: BaseHTTPResponse) -> None:
-    """Give the connection back; one that has more to say is closed."""
-    answer.close()
-    answer.release_conn()
+def _end(response: BaseHTTPResponse) -> None:
+    """Return the connection to the pool; close it if its response has unread bytes."""
+    response.close()
+    response.release_conn()
 
 
 def _nothing() -> Chunks:

@@ -1,4 +1,4 @@
-"""What is added to urllib3's connections; the only module that knows its classes."""
+"""Extensions of urllib3's connections; the only module that uses its classes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ BROKEN = (OSError, http.client.HTTPException, HTTPError)
 
 
 class Body:
-    """The pieces of a body (None: it has none), and how its request may end; a context while that can be."""
+    """The pieces of a body (None: no body), and the Cancel of its request; a context manager for the request."""
 
     def __init__(self, pieces: Iterable[bytes | memoryview] | None, stall_s: float, cancel: Cancel) -> None:
         self.pieces = pieces
@@ -53,7 +53,7 @@ class Body:
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         if self._sock is not None:
             self.cancel.end(self._sock)
-        # One of the pieces' own is not a failure of the connection, whatever was made of it on its way here.
+        # An error of the pieces is not a failure of the connection, even if urllib3 wrapped it in one.
         if self._error is not None and self._error is not error:
             raise self._error
 
@@ -64,17 +64,16 @@ class Body:
 
 class Plain(HTTPConnection):
     def request(self, method: str, url: str, body: Any = None, headers: Any = None, **how: Any) -> None:
-        super().request(method, url, _begun(self, body), headers, **how)
+        super().request(method, url, _started(self, body), headers, **how)
 
 
 class Encrypted(HTTPSConnection):
     def request(self, method: str, url: str, body: Any = None, headers: Any = None, **how: Any) -> None:
-        super().request(method, url, _begun(self, body), headers, **how)
+        super().request(method, url, _started(self, body), headers, **how)
 
 
-def _begun(connection: HTTPConnection, body: Any) -> Any:
-    """The body to send. Once it is open the time limit of a connection is that of each piece, and a Cancel can break
-    it."""
+def _started(connection: HTTPConnection, body: Any) -> Any:
+    """The body to send. From here on the connection's time limit applies to each piece, and a Cancel can abort it."""
     if not isinstance(body, Body):
         return body
     if connection.sock is None:
@@ -95,16 +94,16 @@ class _EncryptedPool(HTTPSConnectionPool):
 POOLS: Mapping[str, type[HTTPConnectionPool]] = {"http": _PlainPool, "https": _EncryptedPool}
 
 
-def proxied(proxy: str, scheme: str, host: str, port: int | None, **given: Any) -> HTTPConnectionPool:
-    """A pool for the host whose connections go through the proxy."""
+def proxied(proxy: str, scheme: str, host: str, port: int | None, **options: Any) -> HTTPConnectionPool:
+    """A pool for the host, with connections through the proxy."""
     account = parse_url(proxy).auth
     try:
         manager = ProxyManager(
-            proxy, proxy_headers=make_headers(proxy_basic_auth=account) if account else None, **given
+            proxy, proxy_headers=make_headers(proxy_basic_auth=account) if account else None, **options
         )
     except ProxySchemeUnknown:
         raise Refused(
-            "The proxy that the environment names is none for HTTP: it is like http://proxy.example.com:3128.",
+            "The proxy of the environment is not an HTTP proxy; use a URL such as http://proxy.example.com:3128.",
             code="bad_proxy",
         ) from None
     manager.pool_classes_by_scheme = dict(POOLS)
@@ -113,26 +112,26 @@ def proxied(proxy: str, scheme: str, host: str, port: int | None, **given: Any) 
 
 @contextmanager
 def failing(cancel: Cancel) -> Iterator[None]:
-    """Errors of the connection as Failure."""
+    """Translate errors of the connection into Failure."""
     try:
         yield
     except BROKEN as error:
         causes = list(_causes(error))
-        for found in causes:
-            if isinstance(found, ssl.SSLCertVerificationError):
-                raise Failure("certificate", found.verify_message) from error
+        for cause in causes:
+            if isinstance(cause, ssl.SSLCertVerificationError):
+                raise Failure("certificate", cause.verify_message) from error
         late = cancel.late or any(map(_is_late, causes))
         raise Failure("timeout" if late else "connection", str(causes[-1])) from error
 
 
 def _is_late(error: BaseException) -> bool:
-    # A refused connection is a timeout, too, in the classes of urllib3.
+    # In urllib3's class hierarchy a refused connection is a timeout, too.
     return isinstance(error, TimeoutError | PoolTimeout) and not isinstance(error, NewConnectionError)
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """The error and those that it stands for: urllib3 has them as arguments."""
+    """The error and its causes: urllib3 stores them in ``args``."""
     yield error
-    for found in (*error.args, error.__cause__):
-        if isinstance(found, BaseException):
-            yield from _causes(found)
+    for cause in (*error.args, error.__cause__):
+        if isinstance(cause, BaseException):
+            yield from _causes(cause)

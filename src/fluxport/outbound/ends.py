@@ -1,4 +1,4 @@
-"""How a request ends without an answer: by a failure, by another thread, or because its time is over."""
+"""How a request ends without a response: by a failure, by another thread, or by its time limit."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Literal
 
 
 class Failure(Exception):
-    """There is no answer: it took too long, no certificate is trusted, or the connection failed or broke off."""
+    """No response: a timeout, an untrusted certificate, or a failed or lost connection."""
 
     def __init__(self, kind: Literal["timeout", "certificate", "connection"], reason: str) -> None:
         super().__init__(reason)
@@ -17,14 +17,14 @@ class Failure(Exception):
 
 
 class Cancel:
-    """Ends the requests that were begun with it: waits return, connections break, and none begins any more."""
+    """Aborts the requests that use it: waits return, connections are shut down, and no new request starts."""
 
     def __init__(self) -> None:
         self._over = threading.Event()
         self._lock = threading.Lock()
         self._sockets: set[socket.socket] = set()
         self._timer: threading.Timer | None = None
-        self.late = False  # whether it was set because the time was over
+        self.late = False  # whether it was set by its time limit
 
     def set(self) -> None:
         self._over.set()
@@ -33,7 +33,7 @@ class Cancel:
                 _shut(sock)
 
     def after(self, seconds: float) -> None:
-        """Set it ``seconds`` from now; takes the place of an earlier call. :meth:`close` calls it off."""
+        """Set it ``seconds`` from now, replacing an earlier call. :meth:`close` cancels the timer."""
         self.close()
         self._timer = threading.Timer(seconds, self._expire)
         self._timer.daemon = True
@@ -47,12 +47,12 @@ class Cancel:
         return self._over.is_set()
 
     def check(self) -> None:
-        """Failure if it is set: the end of a broken connection can pass for that of an answer's head."""
+        """Failure if it is set: the end of an aborted connection can look like the end of a response's head."""
         if self.is_set():
-            raise Failure("timeout" if self.late else "connection", "ended before its answer")
+            raise Failure("timeout" if self.late else "connection", "aborted before its response")
 
     def wait(self, seconds: float) -> bool:
-        """Whether it was set within this time."""
+        """Wait for at most this time; whether it was set."""
         return self._over.wait(seconds)
 
     def begin(self, sock: socket.socket) -> None:
@@ -72,5 +72,5 @@ class Cancel:
 
 def _shut(sock: socket.socket) -> None:
     with suppress(OSError):
-        # Not SSLSocket's own, which takes the TLS from under the thread that reads or writes there.
+        # Not SSLSocket.shutdown, which removes the TLS layer while another thread reads or writes.
         socket.socket.shutdown(sock, socket.SHUT_RDWR)

@@ -31,7 +31,7 @@ Headers = Callable[[], Mapping[str, str]]
 
 
 @dataclass(frozen=True)
-class Answer(outbound.Answer):
+class Response(outbound.Response):
     """A store's response, and the number of the attempt that got it."""
 
     tries: int = 1
@@ -42,9 +42,9 @@ class Answer(outbound.Answer):
         return match[1].decode() if match else self.headers.get("x-ms-error-code", "")
 
 
-def settled(answer: Answer) -> bool:
+def settled(response: Response) -> bool:
     """Whether a retry would get the same response."""
-    return answer.status not in RETRIED and answer.code() not in DAMAGED
+    return response.status not in RETRIED and response.code() not in DAMAGED
 
 
 class Http:
@@ -72,47 +72,47 @@ class Http:
         body: bytes | memoryview = b"",
         *,
         cancel: Cancel | None = None,
-        judge: Callable[[Answer], bool] = settled,
-    ) -> Answer:
+        judge: Callable[[Response], bool] = settled,
+    ) -> Response:
         """The first response that ``judge`` accepts, whatever its status, after at most ``tries_max`` attempts.
 
         Returns the last response if none was accepted; raises Unavailable if there was none, or ``cancel`` was set.
         """
         cancel = cancel or Cancel()
         failure: Failure | None = None
-        answer: Answer | None = None
+        response: Response | None = None
         for tried in range(self._options.tries_max):
-            if tried and cancel.wait(self._pause_s(tried, answer)):
+            if tried and cancel.wait(self._pause_s(tried, response)):
                 break
             try:
-                response = self._client.ask(method, target, headers(), body, cancel)
+                received = self._client.request(method, target, headers(), body, cancel)
             except Failure as error:
-                answer, failure = None, error
+                response, failure = None, error
                 continue
-            answer = Answer(response.status, response.headers, response.body, tried + 1)
-            if judge(answer):
-                return answer
-        if answer is not None:
-            return answer
+            response = Response(received.status, received.headers, received.body, tried + 1)
+            if judge(response):
+                return response
+        if response is not None:
+            return response
         raise self._unreachable(failure)
 
     def send(
         self, method: str, target: str, headers: Mapping[str, str], chunks: Iterable[bytes | memoryview]
-    ) -> Answer:
+    ) -> Response:
         """The response to a body that is streamed without a length; never retried."""
         try:
             head = self._client.send(method, target, headers, chunks)
         except Failure as error:
             raise self._unreachable(error) from error
-        return Answer(head.status, head.headers, head.body)
+        return Response(head.status, head.headers, head.body)
 
-    def stream(self, target: str, headers: Headers) -> tuple[Answer, Chunks]:
+    def stream(self, target: str, headers: Headers) -> tuple[Response, Chunks]:
         """The head of a GET's response, and its body, which is read as it is pulled; never retried."""
         try:
             head, chunks = self._client.open(target, headers())
         except Failure as error:
             raise self._unreachable(error) from error
-        return Answer(head.status, head.headers, head.body), self._read(chunks)
+        return Response(head.status, head.headers, head.body), self._read(chunks)
 
     def _read(self, chunks: Chunks) -> Chunks:
         try:
@@ -128,8 +128,8 @@ class Http:
         }["connection" if error is None else error.kind]
         return Unavailable(f"The store {self.host} {what}.", code="store_unreachable", detail=str(error))
 
-    def _pause_s(self, tried: int, answer: Answer | None) -> float:
-        value = None if answer is None else answer.headers.get("retry-after")
+    def _pause_s(self, tried: int, response: Response | None) -> float:
+        value = None if response is None else response.headers.get("retry-after")
         wanted_s = retry_after_s(value, time.time(), most_s=RETRY_AFTER_MAX_S)
         if wanted_s is not None:
             return wanted_s + random.uniform(0, 0.1)  # noqa: S311  jitter, not a secret

@@ -21,7 +21,7 @@ from xml.sax.saxutils import escape
 from fluxport.errors import Broken, FluxportError, NotFound, Refused, Unavailable
 from fluxport.headers import content_disposition
 from fluxport.outbound import Cancel
-from fluxport.sinks._http import Answer, Http, settled
+from fluxport.sinks._http import Http, Response, settled
 from fluxport.sinks._sigv4 import EMPTY_SHA256, UNSIGNED, Query, encoded_path, encoded_query
 from fluxport.sinks._sums import Block, Claim, from_etag
 from fluxport.sinks.object_options import HttpOptions
@@ -125,7 +125,7 @@ class RestApi:
     def promised(self) -> dict[str, str]:
         return {}
 
-    def begun(self, upload: str, answer: Answer) -> None: ...
+    def begun(self, upload: str, response: Response) -> None: ...
 
     def summed(self, upload: str | None, block: Block) -> dict[str, str]:
         return {}
@@ -143,10 +143,10 @@ class RestApi:
 
     def begin(self, key: str, about: About, marks: Marks) -> str:
         began = self._clock()
-        answer = self._call("POST", key, [("uploads", "")], self._described(about, marks) | self.promised())
-        upload = _text(_xml(answer), "UploadId")
-        self.begun(upload, answer)
-        if answer.tries > 1:
+        response = self._call("POST", key, [("uploads", "")], self._described(about, marks) | self.promised())
+        upload = _text(_xml(response), "UploadId")
+        self.begun(upload, response)
+        if response.tries > 1:
             # A lost response has left another upload, whose id is unknown.
             for other in self.unfinished(key):
                 if other.key == key and other.upload != upload and other.started > began - SKEW_S:
@@ -168,18 +168,18 @@ class RestApi:
         body = f"<CompleteMultipartUpload>{lines}</CompleteMultipartUpload>".encode()
         headers = {"content-type": "application/xml"} | (self.only_new() if new else {})
 
-        def done(answer: Answer) -> bool:
+        def done(response: Response) -> bool:
             # The store sends its 200 before it has finished: an error may follow in the body.
-            return settled(answer) and not (answer.status == 200 and _is_error(answer))
+            return settled(response) and not (response.status == 200 and _is_error(response))
 
-        answer = self._call("POST", key, [("uploadId", upload)], headers, Block(body), judge=done)
-        if _is_error(answer):
+        response = self._call("POST", key, [("uploadId", upload)], headers, Block(body), judge=done)
+        if _is_error(response):
             raise Unavailable(
-                f"The store {self._http.host} could not assemble the parts ({answer.code()}).", code="store_failed"
+                f"The store {self._http.host} could not assemble the parts ({response.code()}).", code="store_failed"
             )
         self.ended(upload)
         self._tag(key, marks)
-        return self.claim(answer.headers)
+        return self.claim(response.headers)
 
     def _tag(self, key: str, marks: Marks) -> None:
         """Store the SHA-256 as a tag. Not every store or account supports that; then only the tag is missing."""
@@ -218,27 +218,27 @@ class RestApi:
         return self._head(key, {})
 
     def _head(self, key: str, headers: Mapping[str, str]) -> Head | None:
-        answer = self._call("HEAD", key, headers=headers, known=(200, 404))
-        if answer.status == 404:
+        response = self._call("HEAD", key, headers=headers, known=(200, 404))
+        if response.status == 404:
             return None
         marks = self.prefix + "meta-"
         return Head(
-            int(answer.headers.get("content-length", "-1")),
-            answer.headers.get("etag", ""),
-            {name[len(marks) :]: value for name, value in answer.headers.items() if name.startswith(marks)},
-            self.claim(answer.headers),
+            int(response.headers.get("content-length", "-1")),
+            response.headers.get("etag", ""),
+            {name[len(marks) :]: value for name, value in response.headers.items() if name.startswith(marks)},
+            self.claim(response.headers),
         )
 
     def get(self, key: str, start: int, end: int, etag: str) -> Chunks:
         wanted = {"range": f"bytes={start}-{end - 1}", "if-match": etag}
         request = self._request("GET", key, (), wanted, EMPTY_SHA256)
-        answer, chunks = self._http.stream(request.path, lambda: self.sign(request))
-        if answer.status == 404:
+        response, chunks = self._http.stream(request.path, lambda: self.sign(request))
+        if response.status == 404:
             raise NotFound("The file is no longer in the store; it may have expired.", code="no_such_file")
-        if answer.status == 412:
+        if response.status == 412:
             raise Broken("The file in the store was replaced while it was read.", code="store_differs")
-        if answer.status != 206 and not (answer.status == 200 and start == 0):
-            raise refused(self._http.host, answer)
+        if response.status != 206 and not (response.status == 200 and start == 0):
+            raise refused(self._http.host, response)
         return chunks
 
     def unfinished(self, prefix: str) -> Iterator[Unfinished]:
@@ -294,28 +294,28 @@ class RestApi:
         *,
         known: tuple[int, ...] = (200, 204),
         cancel: Cancel | None = None,
-        judge: Callable[[Answer], bool] | None = None,
-    ) -> Answer:
+        judge: Callable[[Response], bool] | None = None,
+    ) -> Response:
         """The store's response if its status is in ``known``, else the error it stands for."""
         sha256 = body.digest(SHA256).hex() if self.hashed and not body.by_md5 else UNSIGNED
         request = self._request(method, key, query, {**(headers or {}), **self.checked(body)}, sha256)
         target = f"{request.path}?{self.query_text(query)}" if query else request.path
         more: dict[str, Any] = {} if judge is None else {"judge": judge}
-        answer = self._http.request(method, target, lambda: self.sign(request), body.data, cancel=cancel, **more)
-        if answer.status not in known:
-            raise refused(self._http.host, answer)
-        return answer
+        response = self._http.request(method, target, lambda: self.sign(request), body.data, cancel=cancel, **more)
+        if response.status not in known:
+            raise refused(self._http.host, response)
+        return response
 
 
-def _xml(answer: Answer) -> ElementTree.Element:
+def _xml(response: Response) -> ElementTree.Element:
     try:
-        return ElementTree.fromstring(answer.body)  # noqa: S314  from the configured store, at most 8 MiB; expat bounds entities
+        return ElementTree.fromstring(response.body)  # noqa: S314  from the configured store, at most 8 MiB; expat bounds entities
     except ElementTree.ParseError as error:
         raise Unavailable("The store's response is not XML.", code="store_failed") from error
 
 
-def _is_error(answer: Answer) -> bool:
-    return b"<Error>" in answer.body[:4096]
+def _is_error(response: Response) -> bool:
+    return b"<Error>" in response.body[:4096]
 
 
 def _tag_name(root: ElementTree.Element, name: str) -> str:

@@ -23,7 +23,7 @@ from fluxport.errors import Broken, NotFound, Refused, Unavailable
 from fluxport.headers import content_disposition
 from fluxport.outbound import Cancel
 from fluxport.settings import Secret, setting
-from fluxport.sinks._http import Answer, Http
+from fluxport.sinks._http import Http, Response
 from fluxport.sinks._sums import Block, Claim, from_base64, of_parts
 from fluxport.sinks.object_options import ObjectOptions
 from fluxport.sinks.objects import MARK, Head, Marks, ObjectSink, Part, Unfinished, refused
@@ -146,26 +146,26 @@ class AzureApi:
     # -- reading ---------------------------------------------------------------------------------------------------
 
     def head(self, key: str) -> Head | None:
-        answer = self._call("HEAD", key, known=(200, 404))
-        if answer.status == 404:
+        response = self._call("HEAD", key, known=(200, 404))
+        if response.status == 404:
             return None
         return Head(
-            int(answer.headers.get("content-length", "-1")),
-            answer.headers.get("etag", ""),
-            {k.removeprefix("x-ms-meta-"): v for k, v in answer.headers.items() if k.startswith("x-ms-meta-")},
-            _claim(answer),
+            int(response.headers.get("content-length", "-1")),
+            response.headers.get("etag", ""),
+            {k.removeprefix("x-ms-meta-"): v for k, v in response.headers.items() if k.startswith("x-ms-meta-")},
+            _claim(response),
         )
 
     def get(self, key: str, start: int, end: int, etag: str) -> Chunks:
         path, wanted = self._path(key), {"range": f"bytes={start}-{end - 1}", "if-match": etag}
         target = path + (f"?{self._sas}" if self._sas else "")
-        answer, chunks = self._http.stream(target, lambda: self._signed("GET", path, (), wanted, 0))
-        if answer.status == 404:
+        response, chunks = self._http.stream(target, lambda: self._signed("GET", path, (), wanted, 0))
+        if response.status == 404:
             raise NotFound("The file is no longer in the store; it may have expired.", code="no_such_file")
-        if answer.status == 412:
+        if response.status == 412:
             raise Broken("The file in the store was replaced while it was read.", code="store_differs")
-        if answer.status not in (200, 206):
-            raise refused(self._http.host, answer)
+        if response.status not in (200, 206):
+            raise refused(self._http.host, response)
         return chunks
 
     def unfinished(self, prefix: str) -> Iterator[Unfinished]:
@@ -239,10 +239,10 @@ class AzureApi:
         query = [("comp", "userdelegationkey"), ("restype", "service")]
         path = f"{self._http.path}/"
         target = f"{path}?{urlencode(query)}"
-        answer = self._http.request("POST", target, lambda: self._signed("POST", path, query, {}, len(body)), body)
-        if answer.status != 200:
-            raise refused(self._http.host, answer)
-        answer_xml = ElementTree.fromstring(answer.body)  # noqa: S314  from the configured store
+        response = self._http.request("POST", target, lambda: self._signed("POST", path, query, {}, len(body)), body)
+        if response.status != 200:
+            raise refused(self._http.host, response)
+        answer_xml = ElementTree.fromstring(response.body)  # noqa: S314  from the configured store
         names = {"skoid": "SignedOid", "sktid": "SignedTid", "skt": "SignedStart", "ske": "SignedExpiry",
                  "sks": "SignedService", "skv": "SignedVersion"}  # fmt: skip
         fields = {short: answer_xml.findtext(name) or "" for short, name in names.items()}
@@ -264,20 +264,20 @@ class AzureApi:
         *,
         known: tuple[int, ...] = (200,),
         cancel: Cancel | None = None,
-    ) -> Answer:
+    ) -> Response:
         """The store's response if its status is in ``known``, else the error it stands for."""
         path = self._path(key)
         text = "&".join(part for part in (urlencode(query), self._sas) if part)
-        answer = self._http.request(
+        response = self._http.request(
             method,
             f"{path}?{text}" if text else path,
             lambda: self._signed(method, path, query, headers or {}, len(body)),
             body,
             cancel=cancel,
         )
-        if answer.status not in known:
-            raise refused(self._http.host, answer)
-        return answer
+        if response.status not in known:
+            raise refused(self._http.host, response)
+        return response
 
     def _signed(self, method: str, path: str, query: Query, headers: Mapping[str, str], length: int) -> dict[str, str]:
         """Headers with a Shared Key signature or a bearer token; none if the query has a SAS."""
@@ -340,14 +340,14 @@ def _decoded(key: str) -> bytes:
         ) from None
 
 
-def _claim(answer: Answer) -> Claim | None:
+def _claim(response: Response) -> Claim | None:
     """Azure computes the MD5 of every body; its ETags do not depend on the bytes."""
-    return from_base64("md5", answer.headers.get("content-md5"))
+    return from_base64("md5", response.headers.get("content-md5"))
 
 
-def _xml(answer: Answer) -> ElementTree.Element:
+def _xml(response: Response) -> ElementTree.Element:
     try:
-        return ElementTree.fromstring(answer.body)  # noqa: S314  from the configured store, at most 8 MiB
+        return ElementTree.fromstring(response.body)  # noqa: S314  from the configured store, at most 8 MiB
     except ElementTree.ParseError as error:
         raise Unavailable("The store's response is not XML.", code="store_failed") from error
 

@@ -106,11 +106,11 @@ class GcsApi(RestApi):
         target = f"/storage/v1/b/{quote(self._place.bucket, safe='')}/o/{quote(key, safe='')}"
         headers = {"host": self._http.authority, "content-type": "application/json"}
         try:
-            answer = self._http.request(
+            response = self._http.request(
                 "PATCH", target, lambda: headers | {"authorization": f"Bearer {google.token()}"}, body
             )
-            if answer.status != 200:
-                raise refused(self._http.host, answer)
+            if response.status != 200:
+                raise refused(self._http.host, response)
         except FluxportError as error:
             log.warning("an object got no SHA-256 metadata: %s", error.message)
 

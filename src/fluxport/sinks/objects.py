@@ -34,7 +34,7 @@ from typing import NamedTuple, Protocol, TypeAlias
 
 from fluxport.errors import Conflict, FluxportError, NotFound, Refused, StoreFull, Unavailable
 from fluxport.outbound import Cancel
-from fluxport.sinks._http import DAMAGED, Answer
+from fluxport.sinks._http import DAMAGED, Response
 from fluxport.sinks._sums import Block, Claim, crc, differs, of_parts
 from fluxport.sinks.object_options import ObjectOptions
 from fluxport.stages import SIZE, VERIFIED, About, Chunks, Receipt, SignedUrl, weakest
@@ -462,29 +462,29 @@ def exists(name: str) -> Conflict:
 _FULL = frozenset({"QuotaExceeded", "EntityTooLarge", "ServiceQuotaExceededException", "AccountBeingCreated"})
 
 
-def refused(host: str, answer: Answer) -> FluxportError:
+def refused(host: str, response: Response) -> FluxportError:
     """The error for a response with an unexpected status."""
-    code = answer.code()
-    reason = f"{answer.status} {code}".strip()
-    if answer.status == 507 or code in _FULL:
+    code = response.code()
+    reason = f"{response.status} {code}".strip()
+    if response.status == 507 or code in _FULL:
         return StoreFull(f"The store {host} has no room for the file ({reason}); free some or raise its quota.")
-    if answer.status in (401, 403):
+    if response.status in (401, 403):
         return Refused(
             f"The store {host} denied access with these credentials ({reason}); check the keys, their permissions and "
             "this machine's clock.",
             code="store_denied",
         )
-    if answer.status in (301, 307, 400) and "x-amz-bucket-region" in answer.headers:
-        region = answer.headers["x-amz-bucket-region"]
+    if response.status in (301, 307, 400) and "x-amz-bucket-region" in response.headers:
+        region = response.headers["x-amz-bucket-region"]
         return Refused(f"The bucket is in another region ({region}): set the store's region.", code="wrong_region")
-    if code in ("NoSuchBucket", "ContainerNotFound") or (answer.status == 404 and not code):
+    if code in ("NoSuchBucket", "ContainerNotFound") or (response.status == 404 and not code):
         return Refused(
             f"The store {host} has no such bucket ({reason}); create it or correct the name.", code="no_bucket"
         )
-    if answer.status in (409, 412):
+    if response.status in (409, 412):
         return Conflict(f"The store {host} has another object with that name ({reason}).", code="file_exists")
     if code in DAMAGED:
         return Unavailable(f"Bytes sent to the store {host} were damaged ({reason}); try again.", code="store_differs")
-    if answer.status in (408, 429) or (answer.status >= 500 and answer.status != NOT_IMPLEMENTED):
+    if response.status in (408, 429) or (response.status >= 500 and response.status != NOT_IMPLEMENTED):
         return Unavailable(f"The store {host} failed ({reason}); try again in a moment.", code="store_failed")
     return Refused(f"The store {host} rejected the request ({reason}).", code="store_refused")

@@ -270,9 +270,9 @@ class _Role:
         path = "/latest/meta-data/ram/security-credentials/"
         try:
             role = self._get(path).decode().strip()
-            answer: dict[str, Any] = json.loads(self._get(path + quote(role)))
-            expires = datetime.fromisoformat(answer["Expiration"].replace("Z", "+00:00")).timestamp()
-            return Credentials(answer["AccessKeyId"], answer["AccessKeySecret"], answer["SecurityToken"], expires)
+            response: dict[str, Any] = json.loads(self._get(path + quote(role)))
+            expires = datetime.fromisoformat(response["Expiration"].replace("Z", "+00:00")).timestamp()
+            return Credentials(response["AccessKeyId"], response["AccessKeySecret"], response["SecurityToken"], expires)
         except (Unavailable, ValueError, KeyError, TypeError) as error:
             raise Refused(
                 "There are no OSS credentials: set access_key_id and secret_access_key of the store, or "
@@ -287,7 +287,7 @@ class _Role:
         )
         if version2.status == 200:
             headers["X-aliyun-ecs-metadata-token"] = version2.body.decode()
-        answer = self._http.request("GET", path, lambda: headers)
-        if answer.status != 200:
+        response = self._http.request("GET", path, lambda: headers)
+        if response.status != 200:
             raise Unavailable("The machine has no RAM role.", code="no_credentials")
-        return answer.body
+        return response.body

@@ -15,7 +15,7 @@ from typing import ClassVar, Literal, TypeVar
 from fluxport.errors import Refused
 from fluxport.outbound import Cancel
 from fluxport.settings import Secret, setting
-from fluxport.sinks._http import Answer
+from fluxport.sinks._http import Response
 from fluxport.sinks._rest import Place, Request, RestApi
 from fluxport.sinks._sigv4 import Credentials, presigned_query, signed_headers
 from fluxport.sinks._sums import Block, Claim, from_base64, from_etag
@@ -136,8 +136,8 @@ class S3Api(RestApi):
     def promised(self) -> dict[str, str]:
         return {ALGORITHM: "SHA256"} if self._sums else {}
 
-    def begun(self, upload: str, answer: Answer) -> None:
-        if answer.headers.get(ALGORITHM) == "SHA256":  # else the server ignored the header
+    def begun(self, upload: str, response: Response) -> None:
+        if response.headers.get(ALGORITHM) == "SHA256":  # else the server ignored the header
             self._summed.add(upload)
 
     def summed(self, upload: str | None, block: Block) -> dict[str, str]:

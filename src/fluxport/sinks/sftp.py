@@ -256,14 +256,14 @@ class SftpSink:
         try:
             # The library's own call uses an extension name that servers do not support.
             words = ("check-file-handle", file.handle, "sha256", int64(0), int64(0), 0)
-            _, answer = sftp._request(CMD_EXTENDED, *words)
+            _, response = sftp._request(CMD_EXTENDED, *words)
         except TimeoutError:
             raise
         except OSError:
             return None
         finally:
             channel.settimeout(self._options.timeout_s)
-        return bytes(answer.get_remainder()[-hashlib.sha256().digest_size :])
+        return bytes(response.get_remainder()[-hashlib.sha256().digest_size :])
 
     def _publish(self, sftp: SFTPClient, part: str, target: str) -> None:
         if self._overwrite:

@@ -26,7 +26,7 @@ from xml.etree import ElementTree
 
 from fluxport.errors import Broken, FluxportError, NotFound, Refused, Unavailable
 from fluxport.settings import Duration, Secret, WebAddress, setting
-from fluxport.sinks._http import Answer, Http
+from fluxport.sinks._http import Http, Response
 from fluxport.sinks._sums import differs
 from fluxport.sinks.object_options import HttpOptions
 from fluxport.sinks.objects import exists, refused
@@ -108,10 +108,10 @@ class WebdavSink:
         if left <= 0:
             return
         wanted = {"range": f"bytes={start}-{start + left - 1}"} if start or end is not None else {}
-        answer, chunks = self._http.stream(path, lambda: self._headers(wanted))
+        response, chunks = self._http.stream(path, lambda: self._headers(wanted))
         with closing(chunks):
-            if answer.status != (206 if wanted else 200):
-                raise self._refused(answer)
+            if response.status != (206 if wanted else 200):
+                raise self._refused(response)
             for chunk in chunks:
                 left -= len(chunk)
                 yield chunk
@@ -155,9 +155,9 @@ class WebdavSink:
                 size += len(chunk)
                 yield chunk
 
-        answer = self._http.send("PUT", part, self._headers({"content-type": about.media_type}), counted())
-        if answer.status not in (200, 201, 204):
-            raise self._refused(answer)
+        response = self._http.send("PUT", part, self._headers({"content-type": about.media_type}), counted())
+        if response.status not in (200, 201, 204):
+            raise self._refused(response)
         return size, digest.hexdigest()
 
     def _publish(self, part: str, target: str, size: int, name: str) -> None:
@@ -167,13 +167,13 @@ class WebdavSink:
             raise differs(f"The WebDAV server holds {stored} of the {size:,} bytes that were sent")
         how = {"destination": self._place + target, "overwrite": "T" if self._overwrite else "F"}
         with self._publishing:
-            answer = self._http.request("MOVE", part, lambda: self._headers(how))
-            if answer.status == 404 and self._held(target) == held:
+            response = self._http.request("MOVE", part, lambda: self._headers(how))
+            if response.status == 404 and self._held(target) == held:
                 return  # an earlier attempt succeeded, and its response was lost
-            if answer.status == 412:
+            if response.status == 412:
                 raise exists(name)
-            if answer.status not in (200, 201, 204):
-                raise self._refused(answer)
+            if response.status not in (200, 201, 204):
+                raise self._refused(response)
 
     # -- requests --------------------------------------------------------------------------------------------------
 
@@ -205,12 +205,12 @@ class WebdavSink:
         body: bytes = b"",
         *,
         known: tuple[int, ...],
-    ) -> Answer:
+    ) -> Response:
         """The response if its status is in ``known``, else the error it stands for."""
-        answer = self._http.request(method, path, lambda: self._headers(more or {}), body)
-        if answer.status not in known:
-            raise self._refused(answer)
-        return answer
+        response = self._http.request(method, path, lambda: self._headers(more or {}), body)
+        if response.status not in known:
+            raise self._refused(response)
+        return response
 
     def _held(self, path: str) -> _Entry | None:
         """The file at this path; None if there is none."""
@@ -219,11 +219,11 @@ class WebdavSink:
     def _listed(self, path: str, depth: Literal["0", "1"]) -> Iterator[tuple[str, _Entry | None]]:
         """Paths and files at ``path`` and, with depth 1, in that folder; folders are None. Empty if nothing exists."""
         how = {"depth": depth, "content-type": "application/xml"}
-        answer = self._call("PROPFIND", path, how, _PROPFIND, known=(207, 404))
-        if answer.status == 404:
+        response = self._call("PROPFIND", path, how, _PROPFIND, known=(207, 404))
+        if response.status == 404:
             return
         try:
-            listing = ElementTree.fromstring(answer.body)  # noqa: S314  from the configured store, at most 8 MiB
+            listing = ElementTree.fromstring(response.body)  # noqa: S314  from the configured store, at most 8 MiB
         except ElementTree.ParseError as error:
             raise Unavailable("The response of the WebDAV server is not XML.", code="store_failed") from error
         for one in listing.iter("{DAV:}response"):
@@ -235,15 +235,15 @@ class WebdavSink:
             held = _Entry(int(said["getcontentlength"] or "0"), said["getetag"] or "", written)
             yield where, None if one.find(".//{DAV:}collection") is not None else held
 
-    def _refused(self, answer: Answer) -> FluxportError:
-        if answer.status in (404, 409):
+    def _refused(self, response: Response) -> FluxportError:
+        if response.status in (404, 409):
             return Refused(
-                f"The WebDAV server {self._http.host} has no such folder (status {answer.status}); create it first.",
+                f"The WebDAV server {self._http.host} has no such folder (status {response.status}); create it first.",
                 code="not_writable",
             )
-        if answer.status == 423:
+        if response.status == 423:
             return Unavailable(f"The file is locked on the WebDAV server {self._http.host}.", code="store_failed")
-        return refused(self._http.host, answer)
+        return refused(self._http.host, response)
 
     def _walk(self, folder: str) -> Iterator[tuple[str, _Entry]]:
         """Every file below the folder."""

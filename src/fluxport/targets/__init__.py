@@ -1,8 +1,8 @@
-"""Where one export goes: standard output, an open file, a device, a folder, or a store that has URLs.
+"""The target of an export: standard output, an open file, a device, a folder, or a store that has URLs.
 
-:func:`target` says what a path or URL names and reaches nothing; :func:`deliver` carries the export there. A file, and
-each of several with their manifest, is there complete or not at all. What goes through a descriptor or an open file
-cannot be taken back: there an error is the sign that it is not complete.
+:func:`target` parses a path or URL and connects to nothing; :func:`deliver` runs the export into it. A file, and each
+of several files with their manifest, is stored completely or not at all. Bytes written to a descriptor or an open file
+cannot be undone: there an error means that the output is incomplete.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# The stores whose settings a URL's bucket may have; asked for only where a URL is the target.
+# The configured stores, whose settings apply to a URL's bucket; called only if the target is a URL.
 Stores: TypeAlias = "Callable[[], Mapping[str, SinkOptions]]"
 
-THROUGH = "-"  # the location of what has no place of its own
+THROUGH = "-"  # the location of an export without a path or URL
 REMOTE = tuple(f"{scheme}://" for scheme in SCHEMES)
 
 
@@ -38,7 +38,7 @@ REMOTE = tuple(f"{scheme}://" for scheme in SCHEMES)
 
 
 class Column(NamedTuple):
-    """A column of the file: its name, and its type as the database names it."""
+    """A column of the file: its name, and the database's name of its type."""
 
     name: str
     type: str
@@ -60,11 +60,11 @@ class ExportedFile:
 class ExportResult:
     """A complete export.
 
-    ``location`` is the absolute path, the URL or key in the store, of several ``files`` that of their manifest, and
-    ``-`` for what went through a descriptor or an open file. ``rows`` and ``bytes`` are those of all files together.
-    ``sha256`` (lowercase hex) is None where there are several files: each has its own. ``verified`` says by what the
-    store confirmed that it holds this file: a digest (sha256, md5, crc64, crc32c) or its size; None where nothing is
-    stored. ``truncated``: rows beyond the option ``limit`` were left out. ``warnings`` count what had to be changed.
+    ``location`` is the absolute path, the URL or the key in the store; for several ``files`` that of their manifest;
+    and ``-`` for a descriptor or an open file. ``rows`` and ``bytes`` are totals of all files. ``sha256`` (lowercase
+    hex) is None if there are several files: each has its own. ``verified`` names the check by which the store confirmed
+    the file: a digest (sha256, md5, crc64, crc32c) or its size; None where nothing is stored. ``truncated``: the option
+    ``limit`` left out rows. ``warnings`` count the values that had to be changed.
     """
 
     location: str
@@ -79,7 +79,7 @@ class ExportResult:
 
     @property
     def path(self) -> Path | None:
-        """The file of a folder of this machine; None where it went elsewhere."""
+        """The path of a local file; None for other targets."""
         return None if self.location == THROUGH or "://" in self.location else Path(self.location)
 
 
@@ -90,7 +90,7 @@ def result(
     verified: str | None = None,
     files: tuple[ExportedFile, ...] = (),
 ) -> ExportResult:
-    """What is known of an export that has come to its end, and what its target says of it."""
+    """The result of a completed export, from its counters and its target's receipt."""
     tally = export.tally
     return ExportResult(
         location=location,
@@ -109,11 +109,11 @@ def result(
 
 
 class Target:
-    """``name`` is what may tell format and compression by its suffix; one that ``must_tell`` is refused if it has a
-    suffix that does not. ``may_split``: it takes an export in several files."""
+    """The suffix of ``name`` may imply format and compression; with ``suffix_decides`` an unknown suffix is refused.
+    ``may_split``: an export may be split into several files."""
 
     name = ""
-    must_tell = False
+    suffix_decides = False
     may_split = False
 
     def take(self, export: Export, *, strict: bool) -> ExportResult:
@@ -121,7 +121,7 @@ class Target:
 
 
 class Through(Target):
-    """A device or a pipe, or standard output (None), written to as it is."""
+    """A device, a pipe, or standard output (None), written to directly."""
 
     def __init__(self, path: Path | None = None) -> None:
         self.path = path
@@ -141,7 +141,7 @@ class Through(Target):
 
 
 class OpenFile(Target):
-    """A binary file of the caller's, who closes it."""
+    """A binary file opened, and to be closed, by the caller."""
 
     def __init__(self, file: BinaryIO) -> None:
         self.file = file
@@ -167,16 +167,16 @@ class Local(Target):
         self.path = path
         self.name = path.name
         self.is_folder = is_folder
-        self.must_tell = not is_folder
+        self.suffix_decides = not is_folder
 
     def take(self, export: Export, *, strict: bool) -> ExportResult:
         path = self.path / export.filename if self.is_folder else self.path
         if not path.parent.is_dir():
-            raise Refused(f"There is no folder {str(path.parent)!r}; make it first.", code="bad_target")
+            raise Refused(f"There is no folder {str(path.parent)!r}; create it first.", code="bad_target")
         from fluxport.sinks.local import remove_unfinished
 
         remove_unfinished(path.parent)
-        export.tally.hashed = False  # the receipts have the digests of what was written
+        export.tally.hashed = False  # the receipts have the digests
         if export.parts is not None:
             from fluxport.targets import parts
 
@@ -187,7 +187,7 @@ class Local(Target):
 
 
 class Remote(Target):
-    """A key in a bucket of an object store, reached as ``stores`` or the environment say."""
+    """A key in a bucket of an object store, with the settings of ``stores`` or the environment."""
 
     may_split = True
 
@@ -195,7 +195,7 @@ class Remote(Target):
         self.url = url
         self.name = url.rstrip("/").rpartition("/")[2]
         self.stores = stores
-        self.must_tell = not url.endswith("/")
+        self.suffix_decides = not url.endswith("/")
 
     def take(self, export: Export, *, strict: bool) -> ExportResult:
         from fluxport.partfiles import Names, manifest_name, put_parts
@@ -205,7 +205,7 @@ class Remote(Target):
 
         entry, key = at_url(self.url + export.filename if self.url.endswith("/") else self.url, self.stores())
         store = sink(entry, overwrite=True)
-        export.tally.hashed = False  # the receipts have the digests of what was sent
+        export.tally.hashed = False  # the receipts have the digests
         folder, _, name = key.rpartition("/")
         if export.parts is None:
             receipt = store.put(key, checked(export, export.chunks(), strict), About(export.media_type, name))
@@ -216,13 +216,13 @@ class Remote(Target):
 
 
 def target(to: str | os.PathLike[str] | BinaryIO, stores: Stores) -> Target:
-    """What ``to`` names: a path or ``file://`` URL of a file, a folder or a device, ``-`` for standard output, a URL of
-    a store such as ``s3://bucket/key``, or a binary file that is open. Refused (``bad_target``) for anything else."""
+    """The target ``to``: a path or ``file://`` URL of a file, a folder or a device, ``-`` for standard output, a URL of
+    a store such as ``s3://bucket/key``, or an open binary file. Refused (``bad_target``) for anything else."""
     if isinstance(to, os.PathLike):
         return _local(Path(to), ends=False)
     if not isinstance(to, str):
         if hasattr(to, "encoding") or not callable(getattr(to, "write", None)):
-            raise Refused("The target is no binary file; open it with mode 'wb'.", code="bad_target")
+            raise Refused("The target is not a binary file; open it with mode 'wb'.", code="bad_target")
         return OpenFile(to)
     scheme, colon, _ = to.partition("://")
     if colon and type_at(scheme) is not None:
@@ -242,7 +242,7 @@ def _local(path: Path, *, ends: bool) -> Target:
 
 
 def _special(path: Path) -> bool:
-    """Whether the path is a device or a pipe, which is written to as it is and cannot be replaced."""
+    """Whether the path is a device or a pipe, which is written to directly and cannot be replaced."""
     try:
         return not (stat.S_ISREG(mode := path.stat().st_mode) or stat.S_ISDIR(mode))
     except OSError:
@@ -250,7 +250,7 @@ def _special(path: Path) -> bool:
 
 
 def form_of(at: Target, format_: str | None, compression: str | None) -> tuple[str, str]:
-    """Format and compression: the given ones, else as the target's name says, else CSV unpacked."""
+    """Format and compression: the arguments, else those of the target's suffix, else uncompressed CSV."""
     from fluxport.formats import FORMATS, by_suffix, compress
     from fluxport.spec import ExportSpec
 
@@ -259,9 +259,9 @@ def form_of(at: Target, format_: str | None, compression: str | None) -> tuple[s
     if packed is not None:
         name = name.removesuffix(compress.COMPRESSIONS[packed].suffix)
     by_name = by_suffix(name) if format_ is None and Path(name).suffix else None
-    if format_ is None and by_name is None and at.must_tell and Path(name).suffix:
+    if format_ is None and by_name is None and at.suffix_decides and Path(name).suffix:
         raise Refused(
-            f"The name {Path(at.name).name!r} does not tell a format; set the format, one of: {', '.join(FORMATS)}.",
+            f"The name {Path(at.name).name!r} has no known suffix; set the format, one of: {', '.join(FORMATS)}.",
             code="unknown_format",
         )
     return format_ or by_name or ExportSpec.format, compression or packed or ExportSpec.compression
@@ -271,21 +271,21 @@ def form_of(at: Target, format_: str | None, compression: str | None) -> tuple[s
 
 
 def deliver(export: Export, to: Target, *, strict: bool = False) -> ExportResult:
-    """Carry the export out, into its target; with ``strict``, WarningsFound if any value had to be changed."""
+    """Run the export into its target; with ``strict``, WarningsFound if any value had to be changed."""
     return to.take(export, strict=strict)
 
 
-def checked(export: Export, made: Generator[T, None, None], strict: bool) -> Generator[T, None, None]:
-    """What an export makes, which with ``strict`` ends in WarningsFound, before the target has taken it as whole."""
-    return _strict(export, made) if strict else made
+def checked(export: Export, output: Generator[T, None, None], strict: bool) -> Generator[T, None, None]:
+    """The output of an export; with ``strict`` it may end in WarningsFound, before the target completes the file."""
+    return _strict(export, output) if strict else output
 
 
-def _strict(export: Export, made: Generator[T, None, None]) -> Generator[T, None, None]:
-    with closing(made):
-        yield from made
+def _strict(export: Export, output: Generator[T, None, None]) -> Generator[T, None, None]:
+    with closing(output):
+        yield from output
     if export.findings:
-        found = "; ".join(finding.sentence for finding in export.findings)
-        raise WarningsFound(f"Data had to be changed, which strict mode forbids: {found}.")
+        sentences = "; ".join(finding.sentence for finding in export.findings)
+        raise WarningsFound(f"Data had to be changed, which strict mode forbids: {sentences}.")
 
 
 def _files(stored: Iterable[Mapping[str, Any]]) -> tuple[ExportedFile, ...]:
@@ -300,7 +300,7 @@ def _sink(folder: Path) -> LocalSink:
 
 
 def _umask() -> int:
-    """Read where the system shows it: to set it and set it back would change what other threads create meanwhile."""
+    """The umask, read from /proc if possible: setting and restoring it would affect files that other threads create."""
     try:
         for line in Path("/proc/self/status").read_text().splitlines():
             if line.startswith("Umask:"):
@@ -313,11 +313,11 @@ def _umask() -> int:
 
 
 def _write(file: BinaryIO, view: memoryview) -> None:
-    while view:  # a raw file may take less than it is given
-        taken: int | None = file.write(view)
-        if taken is None:  # files that count nothing take everything
+    while view:  # a raw file may write fewer bytes
+        written: int | None = file.write(view)
+        if written is None:  # files that return no count write everything
             return
-        view = view[taken:]
+        view = view[written:]
 
 
 def _write_through(descriptor: int, chunks: Chunks) -> None:

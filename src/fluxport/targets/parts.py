@@ -1,4 +1,4 @@
-"""One export as several files in a folder, with a manifest that tells them: all of them, or none."""
+"""One export as several files in a folder, with a manifest that lists them: all of them, or none."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 def store(
     path: Path, planned: Export, parts: Generator[Part, None, None], sink: Callable[[Path], LocalSink]
 ) -> tuple[str, list[dict[str, Any]]]:
-    """Where the manifest is, which is stored last, and the files with their locations.
+    """The location of the manifest, which is stored last, and the files with their locations.
 
-    The files rest in a hidden folder beside until the last one is whole: if the export fails nothing is left, and older
-    files of the same names stay as they were.
+    The files stay in a hidden folder until the last one is complete: if the export fails nothing is left, and older
+    files with the same names are unchanged.
     """
-    planned.tally.hashed = False  # each receipt has the digest of what was written
+    planned.tally.hashed = False  # each receipt has the digest
     with hidden_folder(path.parent) as hidden, closing(parts):
         files = list(_stored(path.name, planned, parts, sink(hidden)))
         text = manifest(planned.tally, planned.findings, files)
@@ -34,17 +34,17 @@ def store(
             for file in files:
                 target = path.parent / file.name
                 moved.append(Path(hidden, file.name).replace(target))
-            # Storing it syncs the folder, and with it the new names.
-            told = sink(path.parent).put(manifest_name(path.name, planned.suffix), once(text))
+            # Storing the manifest syncs the folder, and with it the new names.
+            receipt = sink(path.parent).put(manifest_name(path.name, planned.suffix), once(text))
         except BaseException as error:
             for target in moved:
                 target.unlink(missing_ok=True)
             if isinstance(error, OSError):
                 raise Refused(f"Cannot write {file.name!r}: {error.strerror}.", code="not_writable") from error
             raise
-    folder = Path(told.location).parent
-    return told.location, [
-        {"location": str(folder / file.name), **asdict(file), "verified": told.verified} for file in files
+    folder = Path(receipt.location).parent
+    return receipt.location, [
+        {"location": str(folder / file.name), **asdict(file), "verified": receipt.verified} for file in files
     ]
 
 
