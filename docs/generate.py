@@ -1,7 +1,7 @@
-"""The tables of the reference, made from the code itself.
+"""The tables of the reference, generated from the code.
 
     python docs/generate.py            write them into the marked sections of docs/
-    python docs/generate.py --check    fail if a section is not what the code says now
+    python docs/generate.py --check    fail if a section is out of date
 
 A section begins with ``<!-- generated: NAME -->`` and ends with ``<!-- end of NAME -->``; NAME is a key of SECTIONS.
 """
@@ -37,7 +37,7 @@ from fluxport.sources import SourceEntry
 
 DOCS = Path(__file__).resolve().parent
 SOURCES = [DOCS.parent / "src" / package for package in ("fluxport", "fluxport_emulator")]
-SENTENCES_MAX = 3  # of one error code in its table; the rest are variants of the same thing
+SENTENCES_MAX = 3  # of one error code in its table; the rest are variants of the same message
 
 
 def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
@@ -53,7 +53,7 @@ def prose(text: str) -> str:
 
 
 def code(text: str) -> str:
-    """Text as a code span in a table, where a bar must be escaped even there; nothing for nothing."""
+    """Text as a code span in a table, where a bar must be escaped even there; empty text stays empty."""
     mark = "``" if "`" in text else "`"
     return f"{mark}{text}{mark}".replace("|", "\\|") if text else ""
 
@@ -62,16 +62,16 @@ def code(text: str) -> str:
 
 
 def commands() -> Iterator[tuple[str, click.Command]]:
-    """Every command that does something, by its full name."""
+    """Every command that is not a group, by its full name."""
 
     def below(name: str, command: click.Command, context: click.Context) -> Iterator[tuple[str, click.Command]]:
         if not isinstance(command, click.Group):
             yield name, command
             return
         for word in command.list_commands(context):
-            found = command.get_command(context, word)
-            assert found is not None
-            yield from below(f"{name} {word}", found, click.Context(found, parent=context, info_name=word))
+            inner = command.get_command(context, word)
+            assert inner is not None
+            yield from below(f"{name} {word}", inner, click.Context(inner, parent=context, info_name=word))
 
     yield from below("fluxport", root, click.Context(root, info_name="fluxport"))
 
@@ -110,13 +110,13 @@ def _default(option: click.Option) -> str:
 
 
 class Setting(NamedTuple):
-    """``name`` is dotted, ``<name>`` in it stands for a name that the user chooses."""
+    """``name`` is dotted, ``<name>`` in it is a placeholder for a name that the user chooses."""
 
     name: str
     kind: str
     default: str
     about: str
-    also: tuple[str, ...] = ()  # variables of the environment, where those of the same name differ
+    also: tuple[str, ...] = ()  # environment variables of this setting alone, where several settings share its name
 
 
 def settings(model: type[BaseModel] = config.Config, prefix: str = "") -> Iterator[Setting]:
@@ -134,10 +134,10 @@ def settings(model: type[BaseModel] = config.Config, prefix: str = "") -> Iterat
 
 
 def sink_settings(prefix: str) -> Iterator[Setting]:
-    """Those of every type of store: one that is the same for several comes once, with their names."""
+    """The settings of every type of store; one that several types share appears once, with their names."""
     where = "; ".join(f"{name}: {entry.label}" for name, entry in sinks.SINKS.built_in.items())
     kinds = " or ".join(map(code, sinks.SINKS.built_in))
-    yield Setting(f"{prefix}type", kinds, code(config.SINK.default), f"where files rest; {where}")
+    yield Setting(f"{prefix}type", kinds, code(config.SINK.default), f"where files are stored; {where}")
     types: dict[Setting, list[str]] = {}
     for name in sinks.SINKS.built_in:
         for setting in dataclass_settings(sinks.options_class(name), prefix):
@@ -160,17 +160,17 @@ def dataclass_settings(cls: type[Any], prefix: str) -> Iterator[Setting]:
 
 
 def _sink_of(annotation: Any) -> config.ByType | None:
-    """What chooses the class of a setting, if it is one of several."""
-    for found in typing.get_args(annotation):
-        for mark in getattr(found, "__metadata__", ()):
+    """The rule that selects the class of a setting, if it is one of several."""
+    for argument in typing.get_args(annotation):
+        for mark in getattr(argument, "__metadata__", ()):
             if isinstance(mark, config.ByType):
                 return mark
     return None
 
 
 def _models_in(annotation: Any) -> list[type[BaseModel]]:
-    found = [annotation, *typing.get_args(annotation)]
-    return [a for a in found if isinstance(a, type) and issubclass(a, BaseModel)]
+    candidates = [annotation, *typing.get_args(annotation)]
+    return [a for a in candidates if isinstance(a, type) and issubclass(a, BaseModel)]
 
 
 def _plain(value: Any) -> str:
@@ -186,8 +186,8 @@ def _plain(value: Any) -> str:
 
 
 def _kind(annotation: Any, metadata: Iterable[Any]) -> str:
-    if found := next((m.name for m in metadata if isinstance(m, Read) and m.name), ""):
-        return found
+    if kind := next((m.name for m in metadata if isinstance(m, Read) and m.name), ""):
+        return kind
     words = {
         str: "text",
         int: "whole number",
@@ -226,9 +226,9 @@ def configuration() -> str:
     return table(["setting", "takes", "default", "old name", "meaning"], map(row, settings()))
 
 
-def _same(given: str, described: str) -> bool:
+def _same(name: str, described: str) -> bool:
     pattern = re.escape(described).replace(re.escape("<name>"), "[^.]+")
-    return re.fullmatch(pattern, given) is not None
+    return re.fullmatch(pattern, name) is not None
 
 
 def environment() -> str:
@@ -243,7 +243,7 @@ def sink_table() -> str:
         package = code(f"fluxport[{entry.extra}]") if entry.extra else ""
         return [code(name), entry.label, urls, package, names]
 
-    head = ["type", "where files rest", "as a URL", "package", "variables of the store `local`"]
+    head = ["type", "where files are stored", "as a URL", "package", "variables of the store `local`"]
     return table(head, (row(*item) for item in sinks.SINKS.built_in.items()))
 
 
@@ -251,7 +251,7 @@ def sink_table() -> str:
 
 
 def openapi() -> dict[str, Any]:
-    """The service's own description; nothing is listened on, no database asked."""
+    """The service's own description, without listening on a port or querying a database."""
     from fluxport import wiring
 
     with tempfile.TemporaryDirectory() as folder:
@@ -315,7 +315,7 @@ def compression_table() -> str:
 
 
 def option_rows(cls: type[CommonOptions], *, inherited: bool) -> Iterator[list[str]]:
-    """Each option of ``cls``, without those every format has unless asked for."""
+    """The options of ``cls``; those that every format has only if ``inherited``."""
     common = {f.name for f in dataclasses.fields(CommonOptions)}
     known = typing.get_type_hints(cls)
     for field in dataclasses.fields(cls):
@@ -353,7 +353,7 @@ def profiles() -> str:
 
 
 class Raised(NamedTuple):
-    """One place that raises: its code, the class of the error, the sentence with ``…`` for what is filled in."""
+    """One place that raises: its code, the class of the error, the message with ``…`` for each placeholder."""
 
     code: str
     family: type[errors.FluxportError]
@@ -362,11 +362,9 @@ class Raised(NamedTuple):
 
 
 FAMILIES: dict[str, type[errors.FluxportError]] = {
-    name: found
-    for name, found in vars(errors).items()
-    if isinstance(found, type) and issubclass(found, errors.FluxportError)
+    name: cls for name, cls in vars(errors).items() if isinstance(cls, type) and issubclass(cls, errors.FluxportError)
 }
-# Answers that no error of ours stands behind: http/answers.py makes them.
+# Responses without an error class of ours: http/answers.py builds them.
 HTTP_CODES: dict[str, tuple[int, str]] = {
     "internal": (500, "The service failed internally; see its log for this request's id."),
     "method_not_allowed": (405, "This address does not support this method."),
@@ -376,11 +374,11 @@ HTTP_CODES: dict[str, tuple[int, str]] = {
 
 def raised() -> list[Raised]:
     """Every error that the source raises on purpose, in the order of the files."""
-    found: list[Raised] = []
+    places: list[Raised] = []
     for path in sorted(path for source in SOURCES for path in source.rglob("*.py") if "testing" not in path.parts):
         if path != SOURCES[0] / "errors.py":
-            found += _raised_in(ast.parse(path.read_text()), str(path.relative_to(DOCS.parent)))
-    return found + list(_from_tables())
+            places += _raised_in(ast.parse(path.read_text()), str(path.relative_to(DOCS.parent)))
+    return places + list(_from_tables())
 
 
 def _raised_in(tree: ast.Module, place: str) -> Iterator[Raised]:
@@ -401,7 +399,7 @@ def _raised_in(tree: ast.Module, place: str) -> Iterator[Raised]:
 
 
 def _text(node: ast.expr) -> str:
-    """A string of the source; what an f-string fills in is ``…``."""
+    """A string of the source, with ``…`` for each placeholder of an f-string."""
     if isinstance(node, ast.Constant):
         return str(node.value)
     if isinstance(node, ast.JoinedStr):
@@ -422,8 +420,8 @@ def _from_tables() -> Iterator[Raised]:
         place = str(Path(module.__file__ or "").relative_to(DOCS.parent))
         for family, rows in ((errors.QueryFailed, module._REJECTED), (errors.Unavailable, module._PASSING)):
             for name, sentence in rows.values():
-                found = errors.TimedOut if name == "deadline" else family
-                yield Raised(name, found, f"{sentence} (error …).", place)
+                actual = errors.TimedOut if name == "deadline" else family
+                yield Raised(name, actual, f"{sentence} (error …).", place)
     for text in database_errors._PASSING.values():
         yield Raised(database_errors.AWAY, errors.Unavailable, text, "src/fluxport/database_errors.py")
     for text in database_errors._STAYING.values():
@@ -433,19 +431,19 @@ def _from_tables() -> Iterator[Raised]:
 
 
 def families() -> str:
-    def row(name: str, found: type[errors.FluxportError]) -> list[str]:
-        base = found.__mro__[1].__name__
-        retried = "yes" if found.retryable else "no"
+    def row(name: str, cls: type[errors.FluxportError]) -> list[str]:
+        base = cls.__mro__[1].__name__
+        retried = "yes" if cls.retryable else "no"
         parent = code(base) if base in FAMILIES else ""
-        edges = [str(found.status), code(found.grpc_status), code(found.flight_error), str(found.exit_code)]
-        return [code(name), parent, code(found.default_code), *edges, retried]
+        edges = [str(cls.status), code(cls.grpc_status), code(cls.flight_error), str(cls.exit_code)]
+        return [code(name), parent, code(cls.default_code), *edges, retried]
 
-    head = ["family", "kind of", "code unless one is given", "HTTP", "gRPC", "Flight", "exit", "worth a retry"]
+    head = ["family", "kind of", "code unless one is given", "HTTP", "gRPC", "Flight", "exit", "retryable"]
     return table(head, (row(*item) for item in FAMILIES.items()))
 
 
 def error_codes() -> str:
-    """One row per code and family; a code is the same thing wherever it is raised."""
+    """One row per code and family; a code has one meaning wherever it is raised."""
     grouped: dict[tuple[str, type[errors.FluxportError]], list[str]] = {}
     for item in raised():
         sentences = grouped.setdefault((item.code, item.family), [])
@@ -455,12 +453,12 @@ def error_codes() -> str:
     def rows() -> Iterator[list[str]]:
         for (name, family), sentences in grouped.items():
             retried = "yes" if family.retryable else "no"
-            said = " / ".join(sorted(sentences)[:SENTENCES_MAX])
-            yield [code(name), str(family.status), str(family.exit_code), retried, prose(said)]
+            message = " / ".join(sorted(sentences)[:SENTENCES_MAX])
+            yield [code(name), str(family.status), str(family.exit_code), retried, prose(message)]
         for name, (status, sentence) in HTTP_CODES.items():
             yield [code(name), str(status), "", "no", sentence]
 
-    head = ["code", "HTTP", "exit", "retry", "what it says"]
+    head = ["code", "HTTP", "exit", "retry", "message"]
     return table(head, sorted(rows()))
 
 
@@ -469,7 +467,7 @@ def warnings() -> str:
 
 
 def refused_functions() -> str:
-    """The functions of each database that the guard knows and refuses, by the reason."""
+    """The functions of each database that the guard knows and refuses, by reason."""
     shown: dict[Dialect, str] = {"mysql": "MySQL, MariaDB", "sqlite": "SQLite"}
 
     def rows() -> Iterator[list[str]]:
@@ -487,7 +485,7 @@ def refused_functions() -> str:
 
 
 def layers() -> str:
-    """The packages from the top down; those of one line do not import each other."""
+    """The packages from the top down; those on one line do not import each other."""
     contracts = tomllib.loads((DOCS.parent / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
     (contract,) = (contract for contract in contracts if contract["type"] == "layers")
     return "\n".join(["```text", *(layer.replace("fluxport.", "") for layer in contract["layers"]), "```"])
@@ -521,7 +519,7 @@ _SECTION = re.compile(r"(<!-- generated: (?P<name>.+?) -->\n).*?(<!-- end of (?P
 
 
 def rewritten(text: str) -> str:
-    """``text`` with each of its sections made anew."""
+    """``text`` with each of its sections regenerated."""
     return _SECTION.sub(lambda m: f"{m[1]}\n{SECTIONS[m['name']]()}\n\n{m[3]}", text)
 
 

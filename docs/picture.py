@@ -1,7 +1,7 @@
 """The picture of the README: ``fluxport demo --check | python docs/picture.py`` writes docs/demo.svg.
 
-Drawn by hand rather than by a terminal recorder: every column is anchored, so it stays straight in whatever font a
-viewer has, and nothing is fetched from elsewhere. A dark window stands on a light page and on a dark one alike.
+Drawn here rather than by a terminal recorder: every column is anchored, so it is aligned in any font, and nothing is
+loaded from other hosts. The dark window is legible on light and dark pages.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 
 TARGET = Path(__file__).resolve().parent / "demo.svg"
 WIDTH, TOP, LINE = 840, 76, 25
-# Where each column of the table stands, how it is anchored, and its colour.
+# Position, anchor and colour of each column of the table.
 COLUMNS = (
     (28, "start", "#79c0ff"),
     (270, "end", "#c9d1d9"),
