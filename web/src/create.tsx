@@ -3,7 +3,7 @@ import { useEffect, useState } from "preact/hooks";
 import type { Compression, Connection, Connections, Dataset, Datasets, Export, ExportRequest, Format, FormatRow, Formats, Preview, Priority, StreamRequest } from "./api";
 import { call, filename, preview, shown } from "./calls";
 import { type Choice, Columns } from "./columns";
-import { FilterFields, given, type Values } from "./filters";
+import { FilterFields, filterValues, type Values } from "./filters";
 import { Failure } from "./failure";
 import { ZONES } from "./zones";
 
@@ -66,7 +66,7 @@ export function Create({ created, previewed }: Props) {
     if (zone.trim()) options.timezone = zone.trim();
     const picked = choices.filter((choice) => choice.on).map((choice) => choice.column.name);
     if (!sql && picked.join("\n") !== dataset?.columns.map((column) => column.name).join("\n")) options.columns = picked;
-    const source = sql ? { query, connection } : { dataset: dataset!.name, params: given(dataset!.filters, values) };
+    const source = sql ? { query, connection } : { dataset: dataset!.name, params: filterValues(dataset!.filters, values) };
     const request: StreamRequest = { source, format, options, filename: name.trim() || filename(source) };
     if (!chosenFormat?.packed) request.compression = compression;
     return request;
@@ -89,7 +89,7 @@ export function Create({ created, previewed }: Props) {
       created(await call<Export>("POST", "/v1/exports", { ...body(), priority, count: true } satisfies ExportRequest, { "Idempotency-Key": key })),
     );
   };
-  const look = () => attempt("preview", async () => previewed(await preview(body())));
+  const showPreview = () => attempt("preview", async () => previewed(await preview(body())));
   const automatic = filename(sql || !dataset ? { query } : { dataset: dataset.name });
   const none = !sql && (!dataset || !choices.some((choice) => choice.on));
 
@@ -168,7 +168,7 @@ export function Create({ created, previewed }: Props) {
       <Failure problem={problem} />
       <div class="row">
         <button class="primary" disabled={busy !== "" || none}>Create Export</button>
-        <button type="button" disabled={busy !== "" || none} onClick={look}>{busy === "preview" ? "Reading…" : "Preview"}</button>
+        <button type="button" disabled={busy !== "" || none} onClick={showPreview}>{busy === "preview" ? "Reading…" : "Preview"}</button>
         {!sql && dataset && none && <span class="hint">Choose at least one column.</span>}
       </div>
     </form>

@@ -25,7 +25,7 @@ function Exports() {
 }
 
 function Signed() {
-  const { jobs, more, problem, now, refresh, show, said } = useJobs();
+  const { jobs, more, problem, now, refresh, show, notice } = useJobs();
   const [preview, setPreview] = useState<Preview | null>(null);
   return (
     <div class="exports">
@@ -34,7 +34,7 @@ function Signed() {
         {preview && <Rows preview={preview} />}
         <section class="card" aria-labelledby="yours">
           <h2 id="yours">Your exports</h2>
-          <p class="hidden" role="status">{said}</p>
+          <p class="hidden" role="status">{notice}</p>
           <Failure problem={problem} />
           {jobs?.length === 0 && <p class="empty">None yet. What you create appears here.</p>}
           <ul class="jobs">
@@ -55,7 +55,7 @@ function useJobs() {
   const [turn, setTurn] = useState(0);
   const [problem, setProblem] = useState<unknown>(null);
   const [now, setNow] = useState(Date.now());
-  const [said, setSaid] = useState("");
+  const [notice, setNotice] = useState("");
   const before = useRef(new Map<string, string>());
 
   useEffect(() => {
@@ -65,7 +65,7 @@ function useJobs() {
   useEffect(() => {
     let timer = 0;
     let over = false;
-    const look = async () => {
+    const poll = async () => {
       let wait = IDLE_MS;
       try {
         const { data, has_more } = await call<ExportPage>("GET", `/v1/exports?limit=${limit}`);
@@ -74,7 +74,7 @@ function useJobs() {
         setMore(has_more && limit < MOST);
         setProblem(null);
         const ended = data.filter((job) => ACTIVE.includes(before.current.get(job.id) ?? "") && !ACTIVE.includes(job.status));
-        if (ended.length) setSaid(ended.map((job) => `${title(job)}: ${job.status}`).join(". "));
+        if (ended.length) setNotice(ended.map((job) => `${title(job)}: ${job.status}`).join(". "));
         before.current = new Map(data.map((job) => [job.id, job.status]));
         if (data.some((job) => ACTIVE.includes(job.status))) wait = BUSY_MS;
       } catch (error) {
@@ -82,9 +82,9 @@ function useJobs() {
         setProblem(error);
         wait = 1000 * ((error instanceof Problem && error.retryAfterS) || 5);
       }
-      timer = window.setTimeout(look, wait);
+      timer = window.setTimeout(poll, wait);
     };
-    void look();
+    void poll();
     return () => {
       over = true;
       clearTimeout(timer);
@@ -95,7 +95,7 @@ function useJobs() {
     if (job) setJobs((old) => [job, ...(old ?? []).filter((one) => one.id !== job.id)].sort((a, b) => (a.created_at < b.created_at ? 1 : -1)));
     setTurn((old) => old + 1);
   };
-  return { jobs, more, problem, now, refresh, show: () => setLimit(MOST), said };
+  return { jobs, more, problem, now, refresh, show: () => setLimit(MOST), notice };
 }
 
 mount(<Exports />);

@@ -28,14 +28,14 @@ export function FilterFields({ filter, values, set }: Props) {
     case "number_range":
       return (
         <div class="range">
-          <label>{words(first)}<input inputMode="decimal" {...field(first)} /></label>
-          <label>{words(last)}<input inputMode="decimal" {...field(last)} /></label>
+          <label>{labelOf(first)}<input inputMode="decimal" {...field(first)} /></label>
+          <label>{labelOf(last)}<input inputMode="decimal" {...field(last)} /></label>
         </div>
       );
     case "one_of":
       return (
         <label>
-          {words(first)}
+          {labelOf(first)}
           <select {...field(first)}>
             <option value="">Any</option>
             {filter.values!.map((value) => <option key={value}>{value}</option>)}
@@ -43,13 +43,13 @@ export function FilterFields({ filter, values, set }: Props) {
         </label>
       );
     case "any_of":
-      return <label class="wide">{words(first)}<textarea rows={2} placeholder="any of these, one on each line" {...field(first)} /></label>;
+      return <label class="wide">{labelOf(first)}<textarea rows={2} placeholder="any of these, one on each line" {...field(first)} /></label>;
     case "limit":
       return <label>Row limit<input type="number" min="1" max={filter.max} {...field(first)} /></label>;
     case "text":
       return (
         <label>
-          {words(first)}
+          {labelOf(first)}
           <input placeholder={MATCHES[filter.match ?? "equals"]} {...field(first)} />
         </label>
       );
@@ -65,7 +65,7 @@ function DayAndTime({ filter, param, time, value, set }: DayAndTimeProps) {
   const put = (day: string, hour: string) => set(param, day && hour ? instant(day, hour, zone) : day);
   return (
     <div class="moment">
-      <label>{words(param)}<input type="date" name={param} value={day} onInput={(e) => put(e.currentTarget.value, hour)} /></label>
+      <label>{labelOf(param)}<input type="date" name={param} value={day} onInput={(e) => put(e.currentTarget.value, hour)} /></label>
       {filter.instants && (
         <input
           type="time" aria-label={`${time}, in ${zone}`} title={`${time}, in ${zone}`} disabled={!day} value={hour}
@@ -77,7 +77,7 @@ function DayAndTime({ filter, param, time, value, set }: DayAndTimeProps) {
 }
 
 /** The values for the API: empty ones are omitted, those of a filter for several values are lists. */
-export function given(filters: Filter[], values: Values): Record<string, string | string[]> {
+export function filterValues(filters: Filter[], values: Values): Record<string, string | string[]> {
   const lists = new Set(filters.filter((filter) => filter.type === "any_of").flatMap((filter) => filter.params));
   const filled = Object.entries(values).filter(([, value]) => value.trim());
   return Object.fromEntries(filled.map(([param, value]) => [param, lists.has(param) ? lines(value) : value]));
@@ -88,7 +88,7 @@ function lines(text: string): string[] {
 }
 
 /** `dateFrom` as "Date from". */
-export function words(name: string): string {
+export function labelOf(name: string): string {
   const spaced = name.replace(/_/g, " ").replace(/([a-z])([A-Z])/g, "$1 $2").toLowerCase();
   return spaced.charAt(0).toUpperCase() + spaced.slice(1);
 }

@@ -3,7 +3,7 @@ import { useEffect, useState } from "preact/hooks";
 import type { Export, ExportRequest, Link, LinkRequest } from "./api";
 import { call, filename, origin } from "./calls";
 import { Failure } from "./failure";
-import { words } from "./filters";
+import { labelOf } from "./filters";
 
 type Props = { job: Export; now: number; changed: (job?: Export) => void };
 
@@ -16,7 +16,7 @@ export function title(job: Export): string {
 function named({ source }: Export): string {
   if ("pushed" in source) return "Pushed rows";
   const name = origin(source);
-  return name === null ? "SQL query" : "dataset" in source ? words(name) : name;
+  return name === null ? "SQL query" : "dataset" in source ? labelOf(name) : name;
 }
 
 export function JobCard({ job, now, changed }: Props) {
@@ -64,7 +64,7 @@ function Download({ job, now }: { job: Export; now: number }) {
   // Keep the first link, so that its remaining time counts down; every response about the job contains a new one.
   const [link, setLink] = useState<Link | null>(job.download);
   const [shown, setShown] = useState<string | null>(null);
-  const [said, setSaid] = useState("");
+  const [notice, setNotice] = useState("");
   const [problem, setProblem] = useState<unknown>(null);
   useEffect(() => {
     if (!link) setLink(job.download);
@@ -77,7 +77,7 @@ function Download({ job, now }: { job: Export; now: number }) {
       const { url } = one_time || !link ? await create(one_time) : link;
       try {
         await navigator.clipboard.writeText(url);
-        setSaid(one_time ? "One-time link copied" : "Link copied");
+        setNotice(one_time ? "One-time link copied" : "Link copied");
       } catch {
         setShown(url); // browsers offer the clipboard only over HTTPS or on localhost
       }
@@ -94,7 +94,7 @@ function Download({ job, now }: { job: Export; now: number }) {
       <button type="button" class="small" onClick={() => copy(false)}>Copy link</button>
       <button type="button" class="small" onClick={() => copy(true)}>One-time link</button>
       <span class="hint" title="You can create a new link while the file is retained">Link valid for {clock(left / 1000)}</span>
-      <span class="hint" role="status">{said}</span>
+      <span class="hint" role="status">{notice}</span>
       {shown && <input readOnly aria-label="Link" value={shown} ref={(field) => field?.select()} />}
       <Failure problem={problem} />
     </>

@@ -37,7 +37,7 @@ def mysql(rows: int, host: str, port: int, user: str, password: str, database: s
 
 
 def require_duckdb() -> None:
-    """Refused without the extra ``demo``. It only looks for DuckDB, as importing it takes a while."""
+    """Refused without the extra ``demo``. DuckDB is not imported for this check, as that takes a while."""
     if importlib.util.find_spec("duckdb") is None:
         raise Refused("The MySQL emulator needs DuckDB: pip install 'fluxport[demo]'.", code="missing_extra")
 

@@ -119,12 +119,12 @@ if TYPE_CHECKING:
     "--json", "as_json", is_flag=True, help="One JSON object per line: the result on stdout, progress on stderr."
 )
 @click.option("--quiet", "-q", is_flag=True, help="No progress and no result line.")
-def export(**given: Any) -> None:
+def export(**arguments: Any) -> None:
     """Export the rows of QUERY, of a dataset or of sensors to a file, complete or not at all."""
-    for value in (text for one in given.values() for text in (one if isinstance(one, tuple) else (one,))):
+    for value in (text for one in arguments.values() for text in (one if isinstance(one, tuple) else (one,))):
         if isinstance(value, str) and not _is_utf8(value):
             raise Refused(f"{value!r} is not valid UTF-8.", code="bad_text")
-    run(Arguments(**given))
+    run(Arguments(**arguments))
 
 
 def _is_utf8(argument: str) -> bool:
@@ -240,11 +240,11 @@ def _series(arguments: Arguments) -> dict[str, Any] | None:
     if not arguments.sensors:
         return None
     one = len(arguments.sensors) == 1
-    given: dict[str, Any] = {"sensor_id": arguments.sensors[0] if one else list(arguments.sensors)}
-    given |= {
+    source: dict[str, Any] = {"sensor_id": arguments.sensors[0] if one else list(arguments.sensors)}
+    source |= {
         name: value for name, value in (("start_ts", arguments.start), ("end_ts", arguments.end)) if value is not None
     }
-    return given | dict(_pairs(arguments.params, "--param"))
+    return source | dict(_pairs(arguments.params, "--param"))
 
 
 def _sensors(arguments: Arguments, spec: ExportSpec) -> tuple[Origin, Limits]:
@@ -291,11 +291,11 @@ def _is_url(source: str) -> bool:
     return "://" in source or "@" in source or "(" in source
 
 
-def _pairs(given: tuple[str, ...], name: str) -> list[tuple[str, str]]:
-    for item in given:
+def _pairs(items: tuple[str, ...], name: str) -> list[tuple[str, str]]:
+    for item in items:
         if "=" not in item:
             raise click.UsageError(f"{name} takes NAME=VALUE, not {item!r}.")
-    return [(item.split("=", 1)[0], item.split("=", 1)[1]) for item in given]
+    return [(item.split("=", 1)[0], item.split("=", 1)[1]) for item in items]
 
 
 def _connection(

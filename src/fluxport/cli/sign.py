@@ -40,16 +40,16 @@ def sign(method: str, path: str, body: str, secret: str | None, key_id: str, old
         click.echo(f"{name}: {value}")
 
 
-def _body(given: str) -> bytes:
+def _body(argument: str) -> bytes:
     """The body's exact bytes: the argument itself, the content of a file, or standard input."""
-    if given == "-":
+    if argument == "-":
         return sys.stdin.buffer.read()
-    if given.startswith("@"):
+    if argument.startswith("@"):
         try:
-            return Path(given[1:]).read_bytes()
+            return Path(argument[1:]).read_bytes()
         except OSError as error:
-            raise click.UsageError(f"The body {given[1:]!r} cannot be read: {error.strerror}.") from None
-    return os.fsencode(given)
+            raise click.UsageError(f"The body {argument[1:]!r} cannot be read: {error.strerror}.") from None
+    return os.fsencode(argument)
 
 
 def _is_text(value: str) -> bool:

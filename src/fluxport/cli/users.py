@@ -25,8 +25,8 @@ def read_password(from_stdin: bool) -> str:
     if not from_stdin:
         if not _has_terminal():
             raise click.UsageError("There is no terminal to prompt for the password; use --password-stdin.")
-        given: str = click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
-        return given
+        typed: str = click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
+        return typed
     try:
         return sys.stdin.buffer.read().decode().removesuffix("\n").removesuffix("\r")
     except UnicodeDecodeError:

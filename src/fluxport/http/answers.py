@@ -133,8 +133,8 @@ class RequestIds:
             await self._app(scope, receive, send)
             return
         headers = {key: value.decode("latin-1") for key, value in scope["headers"]}
-        given = headers.get(b"x-request-id", "")
-        name = given if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+        received = headers.get(b"x-request-id", "")
+        name = received if REQUEST_ID.fullmatch(received) else uuid.uuid4().hex
         trace = logs.trace_id(headers.get(b"traceparent", ""))
         scope.setdefault("state", {}).update(request_id=name, trace_id=trace)
         logs.bind(request_id=name, trace_id=trace)

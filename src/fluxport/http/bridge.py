@@ -1,6 +1,13 @@
 """The bridge from the synchronous stream to asyncio: chunks are pulled in threads, and the generator is always closed,
 however the client disconnects.
 
+    event loop                        threads
+    wait for the export's turn
+    pull ---------------------------> next(chunks): source, encoder, compressor
+      | http.disconnect: cancel() --> the query is interrupted, next() returns
+    send, 64 KiB at a time <--------- a chunk
+    finally ------------------------> chunks.close(): the query ends, the outcome is recorded
+
 No buffering middleware may wrap these responses: a failure after the first byte must reach the server as an exception.
 The server then breaks the connection without the final chunk, so that no client takes a partial file for a whole one.
 """
@@ -71,27 +78,27 @@ class StreamedFile(Response):
         self._after: Any = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        gone = asyncio.ensure_future(disconnect(receive))
+        disconnected = asyncio.ensure_future(disconnect(receive))
         try:
-            await self._wait_for_turn(gone)
-            while len(chunk := await self._pull(gone)) == 0 and chunk is not _END:
+            await self._wait_for_turn(disconnected)
+            while len(chunk := await self._pull(disconnected)) == 0 and chunk is not _END:
                 pass
             if self._length is not None:
                 self.headers["Content-Length"] = str(self._length())
             if self._reading is not None:
                 metrics.first_byte(time.monotonic() - self._began)
             await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-            await self._send_all(send, chunk, gone)
+            await self._send_all(send, chunk, disconnected)
         except Unavailable as error:
             await asyncio.shield(asyncio.get_running_loop().run_in_executor(self._threads, _fail, self._chunks, error))
             raise
         finally:
-            gone.cancel()
+            disconnected.cancel()
             # Shielded: a cancelled request must still end its query first.
             if inspect.getgeneratorstate(self._chunks) != inspect.GEN_CLOSED:
                 await asyncio.shield(asyncio.get_running_loop().run_in_executor(self._threads, self._end))
 
-    async def _send_all(self, send: Send, chunk: Any, gone: asyncio.Future[None]) -> None:
+    async def _send_all(self, send: Send, chunk: Any, disconnected: asyncio.Future[None]) -> None:
         """Send the body, from ``chunk`` on."""
         # The first SENT_BYTES are sent without a timeout, as the server buffers them at once; most files are smaller.
         sent_bytes, ended = 0, None
@@ -105,12 +112,12 @@ class StreamedFile(Response):
                     ended = ended or self._ended()
                     await self._send(send, message, ended)
                 # The server drops data for a client that has disconnected.
-                sent_bytes += 0 if gone.done() else len(piece)
+                sent_bytes += 0 if disconnected.done() else len(piece)
                 if self._reading is not None:
                     self._reading.sent_bytes = sent_bytes
                 if ended is not None and ended.done():
                     break
-            chunk = await self._pull(gone)
+            chunk = await self._pull(disconnected)
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     def _ended(self) -> asyncio.Future[None]:
@@ -128,28 +135,28 @@ class StreamedFile(Response):
                 next(self._chunks)
         self._chunks.close()
 
-    async def _wait_for_turn(self, gone: asyncio.Future[None]) -> None:
+    async def _wait_for_turn(self, disconnected: asyncio.Future[None]) -> None:
         """Wait for the turn without occupying a thread, which running exports need. The next pull raises any error."""
         if self._reading is None or (turn := self._reading.enter()).done():
             return
         try:
-            both: set[asyncio.Future[Any]] = {asyncio.wrap_future(turn), gone}
+            both: set[asyncio.Future[Any]] = {asyncio.wrap_future(turn), disconnected}
             done, _ = await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
-            for future in done - {gone}:
+            for future in done - {disconnected}:
                 future.exception()
         finally:
             turn.cancel()
 
-    async def _pull(self, gone: asyncio.Future[None]) -> Any:
+    async def _pull(self, disconnected: asyncio.Future[None]) -> Any:
         """The next chunk or _END; Canceled if the client has disconnected, once the query and the pull have ended."""
         if self._after is not None:
             chunk, self._after = self._after, None
             return chunk
         pull = asyncio.get_running_loop().run_in_executor(self._threads, self._next)
         try:
-            both: set[asyncio.Future[Any]] = {pull, gone}
+            both: set[asyncio.Future[Any]] = {pull, disconnected}
             await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
-            if gone.done():
+            if disconnected.done():
                 raise Canceled("The client disconnected before the end.", code="client_gone")
             return pull.result()
         finally:

@@ -32,8 +32,8 @@ def protocol(limits: ConnectionLimits) -> Callable[..., asyncio.Protocol]:
     """The factory from which uvicorn creates a protocol for each connection."""
     held: Counter[str] = Counter()
 
-    def create(**given: Any) -> BoundedProtocol:
-        return BoundedProtocol(limits, held, **given)
+    def create(**settings: Any) -> BoundedProtocol:
+        return BoundedProtocol(limits, held, **settings)
 
     return create
 
@@ -42,8 +42,8 @@ class BoundedProtocol(H11Protocol):
     """Closes a connection whose client is too slow, or whose address has too many. ``held`` counts connections by
     address; all protocols share it."""
 
-    def __init__(self, limits: ConnectionLimits, held: Counter[str], **given: Any) -> None:
-        super().__init__(**given)
+    def __init__(self, limits: ConnectionLimits, held: Counter[str], **settings: Any) -> None:
+        super().__init__(**settings)
         given_max = self.config.h11_max_incomplete_event_size
         self.conn = _Connection(h11.SERVER, *(() if given_max is None else (given_max,)))
         self._limits = limits

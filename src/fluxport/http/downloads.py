@@ -61,7 +61,7 @@ def router(exports: Exports, callers: Callers, links: Links, files: Files) -> Ro
         name = record.result.filename if record.result else ""
         purpose = check_download_token(links.secret, token, record.id, name, store.clock())
         if purpose == "once" and await run_in_threadpool(store.link_used, _digest(token)):
-            raise Gone("This download link has been used; ask for a new one.", code="link_used")
+            raise Gone("This download link has been used; request a new one.", code="link_used")
         return record, purpose
 
     def sending(request: Request, record: Record, purpose: str, token: str) -> Response:
@@ -139,7 +139,7 @@ class Watched(Response):
         self._ended = ended
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        gone = asyncio.ensure_future(disconnect(receive))
+        disconnected = asyncio.ensure_future(disconnect(receive))
         current: Sending | None = None
 
         async def sending(message: Message) -> None:
@@ -157,7 +157,7 @@ class Watched(Response):
                 current is not None
                 and message["type"] == "http.response.body"
                 and not current.whole
-                and not gone.done()
+                and not disconnected.done()
             ):
                 current.took(message)
 
@@ -167,7 +167,7 @@ class Watched(Response):
             if current is None or not current.whole:
                 raise
         finally:
-            gone.cancel()
+            disconnected.cancel()
             if current is not None:
                 # Shielded: the audit records the bytes that were sent even if the request is cancelled.
                 await asyncio.shield(run_in_threadpool(self._ended, current))

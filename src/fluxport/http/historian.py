@@ -78,7 +78,7 @@ class SensorApi:
 
     async def chart(self, sensor_id: str, query: Mapping[str, str]) -> tuple[Points, int]:
         """The points of a range, downsampled for a chart, and how many points the range has."""
-        selection = Selection.from_json({"sensor_id": sensor_id} | _given(query, ("start_ts", "end_ts")))
+        selection = Selection.from_json({"sensor_id": sensor_id} | _picked(query, ("start_ts", "end_ts")))
         most = _number(query, "max_points", POINTS_USUAL, POINTS_LEAST, POINTS_MOST)
         store = self.exports.sensor_store()
         start = BEGIN_MS if selection.start_ms is None else selection.start_ms
@@ -116,9 +116,9 @@ def add_historian(routes: Router, api: SensorApi, files: Executor, send_timeout_
     @routes.get("/api/v1/query", operation_id="historian_query", tags=tags, summary="A range of a sensor for a chart")
     async def query(request: Request) -> Response:
         await api.reader(request)
-        given = request.query_params
-        _need(given, ("sensor_id", "start_ts", "end_ts"))
-        points, _ = await api.chart(given["sensor_id"], given)
+        parameters = request.query_params
+        _need(parameters, ("sensor_id", "start_ts", "end_ts"))
+        points, _ = await api.chart(parameters["sensor_id"], parameters)
         rows = zip(points.ms.tolist(), _numbers(points), points.quality.tolist(), strict=True)
         data = [{"timestamp": ms, "value": value, "quality": quality} for ms, value, quality in rows]
         return JSONResponse({"points": data}, headers=NO_STORE)
@@ -137,9 +137,9 @@ def add_native(routes: Router, api: SensorApi) -> None:
     @routes.get("/v1/sensors", operation_id="list_sensors", tags=tags, summary="The sensors, by id")
     async def sensors(request: Request) -> Response:
         await api.reader(request)
-        given = request.query_params
-        limit = _number(given, "limit", 100, 1, PAGE_MAX)
-        search, after = given.get("search", ""), given.get("starting_after", "")
+        parameters = request.query_params
+        limit = _number(parameters, "limit", 100, 1, PAGE_MAX)
+        search, after = parameters.get("search", ""), parameters.get("starting_after", "")
         store = api.exports.sensor_store()
         listed = await api.run_apart(lambda: store.sensors(search, limit=limit + 1, after=after))
         data = [sensor_json(sensor) for sensor in listed[:limit]]
@@ -189,7 +189,7 @@ def add_native(routes: Router, api: SensorApi) -> None:
         "/v1/sensors/{sensor_id:path}",
         operation_id="describe_sensor",
         tags=tags,
-        summary="Give a sensor a name and a unit",
+        summary="Set the name and the unit of a sensor",
     )
     async def describe(request: Request, sensor_id: str) -> Response:
         body = await api.writer(request)
@@ -212,18 +212,18 @@ def sensor_json(sensor: Sensor) -> dict[str, Any]:
 
 def read_export(items: Sequence[tuple[str, str]]) -> ExportSpec:
     """The export that a query of ``/api/v1/export`` requests; several ``sensor_id`` go to one file."""
-    given = dict(items)
+    parameters = dict(items)
     known = ("sensor_id", "start_ts", "end_ts", "format", "layout", "aggregate", "interval", "time", *OPTIONS)
-    for name in given:
+    for name in parameters:
         if name not in known:
             raise Refused(f"Unknown parameter {name!r}; choose from: {', '.join(known)}.", code="unknown_key")
-    _need(given, ("sensor_id", "start_ts", "end_ts"))
+    _need(parameters, ("sensor_id", "start_ts", "end_ts"))
     ids = [value for name, value in items if name == "sensor_id"]
-    series = _given(given, ("start_ts", "end_ts", "layout", "aggregate", "interval", "time"))
+    series = _picked(parameters, ("start_ts", "end_ts", "layout", "aggregate", "interval", "time"))
     return ExportSpec(
         series={"sensor_id": ids if len(ids) > 1 else ids[0]} | series,
-        format=formats.canonical(given.get("format", ExportSpec.format)),
-        options=_given(given, OPTIONS),
+        format=formats.canonical(parameters.get("format", ExportSpec.format)),
+        options=_picked(parameters, OPTIONS),
     )
 
 
@@ -236,13 +236,13 @@ def read_description(body: Any) -> tuple[str | None, str | None]:
     return body.get("name"), body.get("unit")
 
 
-def _need(given: Mapping[str, str], names: tuple[str, ...]) -> None:
+def _need(parameters: Mapping[str, str], names: tuple[str, ...]) -> None:
     for name in names:
-        if not given.get(name):
+        if not parameters.get(name):
             raise Refused(f"The parameter {name!r} is missing.", code="missing_parameter")
 
 
-def _given(query: Mapping[str, str], names: tuple[str, ...]) -> dict[str, str]:
+def _picked(query: Mapping[str, str], names: tuple[str, ...]) -> dict[str, str]:
     return {name: query[name] for name in names if query.get(name)}
 
 

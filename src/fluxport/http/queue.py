@@ -223,14 +223,14 @@ def read_request(body: Any) -> tuple[ExportSpec, str | None]:
     known = ("type", "format", "params", "selectedColumns", "requestId")
     if unknown := [name for name in body if name not in known]:
         raise Refused(f"Unknown key {unknown[0]!r}; choose from: {', '.join(known)}.", code="unknown_key")
-    kind, name, given = body.get("type"), body.get("format", ExportSpec.format), body.get("params") or {}
+    kind, name, filters = body.get("type"), body.get("format", ExportSpec.format), body.get("params") or {}
     if not isinstance(kind, str):
         raise Refused("'type' must be the name of a dataset, such as 'trades'.", code="unknown_dataset")
     if not isinstance(name, str):
         raise Refused("'format' must be text.", code="unknown_format")
-    if not isinstance(given, dict):
+    if not isinstance(filters, dict):
         raise Refused("'params' must be an object of filters and their values.", code="bad_body")
-    params = {name: value for name, value in given.items() if value not in (None, "", [])}
+    params = {name: value for name, value in filters.items() if value not in (None, "", [])}
     columns = body.get("selectedColumns") or params.pop("selectedColumns", None)
     wanted = body.get("requestId")
     if wanted is not None and not (isinstance(wanted, str) and REQUEST_ID.fullmatch(wanted)):

@@ -20,17 +20,17 @@ class Route(APIRoute):
     """A route that accepts HEAD wherever it accepts GET."""
 
     def __init__(
-        self, path: str, endpoint: Callable[..., Any], *, methods: set[str] | list[str] | None = None, **given: Any
+        self, path: str, endpoint: Callable[..., Any], *, methods: set[str] | list[str] | None = None, **settings: Any
     ) -> None:
         accepted = set(methods or ("GET",))
-        super().__init__(path, endpoint, methods=accepted | ({"HEAD"} if "GET" in accepted else set()), **given)
+        super().__init__(path, endpoint, methods=accepted | ({"HEAD"} if "GET" in accepted else set()), **settings)
 
 
 class Router(APIRouter):
     """A router whose routes are :class:`Route`."""
 
-    def __init__(self, **given: Any) -> None:
-        super().__init__(route_class=Route, **given)
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(route_class=Route, **settings)
 
 
 class HeadersOnly(Response):

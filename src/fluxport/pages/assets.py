@@ -1,4 +1,4 @@
-"""The front end as Vite built it: files named by their contents, and the manifest that says which a page needs."""
+"""The front end as built by Vite: files with content hashes in their names, and the manifest of each page's files."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ STATIC = Path(__file__).with_name("static")
 
 @dataclass(frozen=True)
 class Assets:
-    """What a page loads, as paths below ``/static/``."""
+    """The files that a page loads, as paths below ``/static/``."""
 
     scripts: tuple[str, ...]
     styles: tuple[str, ...]
@@ -26,7 +26,7 @@ def assets(page: str) -> Assets:
     try:
         manifest = json.loads((STATIC / ".vite" / "manifest.json").read_text())
     except FileNotFoundError:
-        raise Broken("The pages were not built; install Fluxport again.", code="pages_not_built") from None
+        raise Broken("The pages are not built; reinstall Fluxport.", code="pages_not_built") from None
     entry = f"src/{page}.tsx"
     styles: dict[str, None] = {}
     seen: set[str] = set()

@@ -1,4 +1,4 @@
-"""The routes of the pages. All that they show comes from the API, which alone decides who may see what."""
+"""The routes of the pages. All data on them comes from the API, which alone authorizes access."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def router() -> Router:
     @routes.get("/static/{name}")
     def static(name: str) -> Response:
         file = STATIC / name
-        # One folder, no way out of it; what starts with a dot is not for browsers.
+        # Only files directly in this folder; those that start with a dot are private.
         if not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]*", name) or not file.is_file():
             raise NotFound("There is nothing at this address.")
         media_type = MEDIA_TYPES.get(file.suffix, "application/octet-stream")

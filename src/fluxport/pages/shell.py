@@ -1,4 +1,4 @@
-"""The HTML around a page's script: nothing inline, nothing from outside."""
+"""The HTML document around a page's script, without inline code or external resources."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ HEADERS = page_headers() | {"Cache-Control": "no-store"}
 
 
 def html(page: str, title: str) -> str:
-    """The document of ``page``; its script fills ``#page``."""
+    """The document of ``page``; its script renders into ``#page``."""
     needed = assets(page)
     head = [
         '<meta charset="utf-8">',
@@ -23,5 +23,5 @@ def html(page: str, title: str) -> str:
         *(f'<script type="module" src="/static/{name}"></script>' for name in needed.scripts),
     ]
     body = '<div id="page"></div>'
-    body += "<noscript><p>This page needs JavaScript; the API does not: see /docs.</p></noscript>"
+    body += "<noscript><p>This page requires JavaScript; the API does not, see /docs.</p></noscript>"
     return f'<!doctype html><html lang="en"><head>{"".join(head)}</head><body>{body}</body></html>'

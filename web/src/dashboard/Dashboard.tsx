@@ -308,18 +308,18 @@ function useColors(trends: Trend[], dark: boolean): Trend[] {
 
 /** The hash of the address holds the sensors and the window, so that users can bookmark and share them. */
 function fromHash(): { chosen: string[]; view: Range | null } {
-  const given = new URLSearchParams(location.hash.slice(1));
-  const [start, end] = [Number(given.get("start")), Number(given.get("end"))];
+  const query = new URLSearchParams(location.hash.slice(1));
+  const [start, end] = [Number(query.get("start")), Number(query.get("end"))];
   const view = Number.isInteger(start) && Number.isInteger(end) && start < end ? { start, end } : null;
-  return { chosen: given.getAll("sensor").slice(0, CHOSEN_MAX), view };
+  return { chosen: query.getAll("sensor").slice(0, CHOSEN_MAX), view };
 }
 
 function toHash(chosen: string[], view: Range | null): void {
-  const given = new URLSearchParams(chosen.map((id) => ["sensor", id]));
+  const query = new URLSearchParams(chosen.map((id) => ["sensor", id]));
   if (view) {
-    given.append("start", String(view.start));
-    given.append("end", String(view.end));
+    query.append("start", String(view.start));
+    query.append("end", String(view.end));
   }
-  history.replaceState(null, "", location.pathname + location.search + (given.size ? `#${given}` : ""));
+  history.replaceState(null, "", location.pathname + location.search + (query.size ? `#${query}` : ""));
 }
 

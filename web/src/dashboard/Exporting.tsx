@@ -96,8 +96,8 @@ export function Exporting({ ids, range, selected, onRange, onShow }: Props) {
           <label>
             of each
             <select value={options.interval} onChange={(event) => set({ interval: event.currentTarget.value })}>
-              {["1s", "10s", "1m", "5m", "15m", "1h", "1d"].map((word) => (
-                <option key={word}>{word}</option>
+              {["1s", "10s", "1m", "5m", "15m", "1h", "1d"].map((interval) => (
+                <option key={interval}>{interval}</option>
               ))}
             </select>
           </label>

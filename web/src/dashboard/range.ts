@@ -74,13 +74,13 @@ export function duration(ms: number): string {
     [SECOND, "s"],
     [1, "ms"],
   ];
-  const words: string[] = [];
+  const text: string[] = [];
   let rest = ms;
-  for (const [unit, word] of parts) {
+  for (const [unit, name] of parts) {
     const count = Math.floor(rest / unit);
     rest -= count * unit;
-    if (count) words.push(`${count} ${word}`);
-    if (words.length === 2) break;
+    if (count) text.push(`${count} ${name}`);
+    if (text.length === 2) break;
   }
-  return words.join(" ") || "0 ms";
+  return text.join(" ") || "0 ms";
 }

@@ -72,8 +72,8 @@ def options_models() -> list[type[BaseModel]]:
 def _model_of(cls: type, about: str, **other: Any) -> type[BaseModel]:
     """A model with the fields of a dataclass; those in ``other`` replace them."""
     hints = get_type_hints(cls)
-    given: dict[str, Any] = {
+    definitions: dict[str, Any] = {
         field.name: (hints[field.name], Field(field.default, description=field.metadata.get("description")))
         for field in fields(cls)
     }
-    return create_model(cls.__name__, __base__=Body, __doc__=about, **(given | other))
+    return create_model(cls.__name__, __base__=Body, __doc__=about, **(definitions | other))

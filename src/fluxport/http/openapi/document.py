@@ -104,16 +104,16 @@ def document(routes: Callable[[], Mapping[str, Any]]) -> dict[str, Any]:
     with warnings.catch_warnings():
         # FastAPI lists GET and HEAD of a route as two operations with the same id.
         warnings.filterwarnings("ignore", "Duplicate Operation ID")
-        given = routes()
+        generated = routes()
     schemas, refs = _schemas()
     paths: dict[str, Any] = {}
-    for path, methods in given["paths"].items():
+    for path, methods in generated["paths"].items():
         paths[path] = {
             method: _operation(path, operation, refs) for method, operation in methods.items() if method != "head"
         }
     return {
-        "openapi": given["openapi"],
-        "info": dict(given["info"])
+        "openapi": generated["openapi"],
+        "info": dict(generated["info"])
         | {"description": INTRODUCTION, "license": {"name": "Apache 2.0", "identifier": "Apache-2.0"}},
         "servers": [{"url": "/"}],
         "tags": [{"name": name, "description": about} for name, about in TAGS.items()],
@@ -171,12 +171,12 @@ def _plain(schema: Any) -> Any:
 # -- operations --------------------------------------------------------------------------------------------------------
 
 
-def _operation(path: str, given: Mapping[str, Any], refs: Mapping[type[BaseModel], dict[str, str]]) -> dict[str, Any]:
+def _operation(path: str, route: Mapping[str, Any], refs: Mapping[type[BaseModel], dict[str, str]]) -> dict[str, Any]:
     """LookupError for a route without an entry in OPERATIONS."""
-    described = OPERATIONS.get(given["operationId"])
+    described = OPERATIONS.get(route["operationId"])
     if described is None:
-        raise LookupError(f"Describe {given['operationId']!r} in http/openapi/operations.py.")
-    operation: dict[str, Any] = {key: given[key] for key in ("tags", "summary", "operationId")}
+        raise LookupError(f"Describe {route['operationId']!r} in http/openapi/operations.py.")
+    operation: dict[str, Any] = {key: route[key] for key in ("tags", "summary", "operationId")}
     parameters = [_path_parameter(name) for name in re.findall(r"{(\w+)}", path)]
     parameters += map(_parameter, described.parameters)
     if parameters:
@@ -201,9 +201,14 @@ def _path_parameter(name: str) -> dict[str, Any]:
     return {"name": name, "in": "path", "required": True, "description": about[name], "schema": {"type": "string"}}
 
 
-def _parameter(given: Parameter) -> dict[str, Any]:
-    parameter = {"name": given.name, "in": given.where, "description": given.about, "schema": dict(given.schema)}
-    return parameter | ({"required": True} if given.required else {})
+def _parameter(entry: Parameter) -> dict[str, Any]:
+    described = {
+        "name": entry.name,
+        "in": entry.where,
+        "description": entry.about,
+        "schema": dict(entry.schema),
+    }
+    return described | ({"required": True} if entry.required else {})
 
 
 def _reply(reply: Reply, refs: Mapping[type[BaseModel], dict[str, str]]) -> dict[str, Any]:
