@@ -56,7 +56,7 @@ class Readiness:
                 self._probed_at = self._clock()
             return {"queue": True} | self._usable
 
-    def _tried(self) -> dict[str, bool]:
+    def _probe_all(self) -> dict[str, bool]:
         ours = self._exports.store
         probes: dict[str, Callable[[], object]] = {
             "database": self._probe_persistence,
@@ -77,7 +77,7 @@ class Readiness:
                 self._good_until[name] = self._clock() + BUCKET_CACHE_S
         return {f"store {name}": True for name in self._good_until} | usable
 
-    def _keep(self) -> None:
+    def _probe_persistence(self) -> None:
         """Write to everything that is persisted; the store of used signatures may be a file of its own."""
         self._exports.store.probe()
         self._callers.probe()
@@ -92,7 +92,7 @@ class Readiness:
         self._under_way = {name: future for name, future in self._under_way.items() if future not in done}
         return usable
 
-    def _begun(self, name: str, trial: Callable[[], object]) -> Future[bool]:
+    def _start(self, name: str, trial: Callable[[], object]) -> Future[bool]:
         """Run the probe in a daemon thread, which does not delay the end of the process."""
         outcome: Future[bool] = Future()
 
