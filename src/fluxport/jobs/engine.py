@@ -62,7 +62,7 @@ class Worker:
         self._store = store
         self._carrier = carrier
         self._queries_max = queries_max
-        self._teller = notifier
+        self._notifier = notifier
         self._clock = Clock(scheduler, store.engine)
         self._wake = Wake(store.engine)
         self.executor_id = uuid.uuid4().hex
