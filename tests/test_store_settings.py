@@ -106,8 +106,8 @@ def test_a_setting_that_only_other_types_have_is_ignored_and_told(
     assert shown_store["bucket"] == "b"
     assert not {"port", "free_bytes_min", "path", "host"} & set(shown_store)
     assert [record.getMessage() for record in caplog.records] == [
-        "stores.local.free_bytes_min means nothing to a store of type s3.",
-        "stores.local.port means nothing to a store of type s3.",
+        "stores.local.free_bytes_min is ignored: a store of type s3 has no such setting.",
+        "stores.local.port is ignored: a store of type s3 has no such setting.",
     ]
 
 

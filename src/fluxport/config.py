@@ -1,7 +1,7 @@
 """Configuration, read once: ``fluxport.yaml``, then ``.env``, then the environment, then flags.
 
-Environment names are ``FLUXPORT_SECTION__KEY``; the names that the replaced services used still work (ALIASES). An
-unknown key is an error that names the nearest known one. Secrets are masked wherever a configuration is shown.
+Environment variables are named ``FLUXPORT_SECTION__KEY``; the names of the replaced services still work (ALIASES). An
+unknown key is an error that suggests the nearest known one. Secrets are masked wherever a configuration is shown.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ def _networks(words: list[str]) -> list[str]:
 def _mail_domains(words: list[str] | None) -> list[str] | None:
     for word in words or []:
         if not is_domain(word):
-            raise ValueError(f"{word!r} is no domain; one is like example.com or *.example.com")
+            raise ValueError(f"{word!r} is not a domain; write example.com or *.example.com")
     return words
 
 
@@ -110,7 +110,7 @@ def _broker(*schemes: str) -> AfterValidator:
         except ValueError:
             usable = False
         if not usable:
-            raise ValueError(f"the address of a broker is like {schemes[0]}://user:password@host or {schemes[1]}://...")
+            raise ValueError(f"a broker's URL is {schemes[0]}://user:password@host or {schemes[1]}://...")
         return value
 
     return AfterValidator(checked_url)
@@ -127,44 +127,44 @@ class Section(BaseModel):
 
 class SpoolConfig(Section):
     path: Path | None = Field(
-        None, description="the folder of its file, which has no name there; default: that of temporary files"
+        None, description="folder of the spool file, which is unnamed; default: the system's temporary folder"
     )
-    bytes_max: int = Field(1 << 30, gt=0, description="what it holds of one answer")
-    all_bytes_max: int = Field(4 << 30, ge=0, description="what it holds of all answers; 0 switches it off")
+    bytes_max: int = Field(1 << 30, gt=0, description="bytes spooled for one response")
+    all_bytes_max: int = Field(4 << 30, ge=0, description="bytes spooled for all responses; 0 disables the spool")
     least_bytes_s: int = Field(
-        64 << 10, ge=0, description="once it is full, a client that takes less while others wait is cut off"
+        64 << 10, ge=0, description="if the spool is full, a client that reads slower while others wait is disconnected"
     )
 
 
 class ServerConfig(Section):
-    host: str = Field("127.0.0.1", description="the address to listen on; 0.0.0.0 or :: for every one")
-    port: int = Field(8080, ge=0, le=65535, description="0 takes a free one")
-    public_url: WebAddress = Field(None, description="what links start with; default: the address of the request")
-    send_timeout_s: Seconds = Field(30.0, description="a client that takes next to nothing for so long is cut off")
-    body_max_bytes: int = Field(1 << 20, gt=0, description="a larger request is refused while it is read")
-    grace_s: Seconds = Field(10.0, description="what running exports get to finish on shutdown")
+    host: str = Field("127.0.0.1", description="address to listen on; 0.0.0.0 or :: for all")
+    port: int = Field(8080, ge=0, le=65535, description="port; 0 picks a free one")
+    public_url: WebAddress = Field(None, description="base URL of links; default: that of the request")
+    send_timeout_s: Seconds = Field(30.0, description="a client that reads next to nothing for so long is disconnected")
+    body_max_bytes: int = Field(1 << 20, gt=0, description="a larger request body is refused while it is read")
+    grace_s: Seconds = Field(10.0, description="time for running exports to finish on shutdown")
     header_timeout_s: Seconds = Field(
-        10.0, description="what the head of a request may take, and its body may pause; then its connection is closed"
+        10.0, description="longest time for a request's headers, and longest pause in its body; then it is disconnected"
     )
     connections_per_address: int = Field(
-        512, gt=0, description="connections of one address at once, those of trusted proxies aside; more are closed"
+        512, gt=0, description="connections of one address at once, except of trusted proxies; more are closed"
     )
     spool: SpoolConfig = SpoolConfig()
     metrics: Annotated[Literal["local", "on", "off"], BeforeValidator(_switch)] = Field(
-        "local", description="who may read /metrics: this machine, everybody, nobody"
+        "local", description="who may read /metrics: this machine, everyone (on), no one (off)"
     )
     details: Annotated[Literal["auto", "local", "on", "off"], BeforeValidator(_switch)] = Field(
         "auto",
         description="who may read /docs, /openapi.json, /api/health, the names in /health/ready, and gRPC's reflection "
-        "(with on alone): this machine, everybody, nobody; auto is on in development and local in production",
+        "(only with on): this machine, everyone (on), no one (off); auto is on in development and local in production",
     )
     trusted_proxies: Annotated[list[str], AfterValidator(_networks)] = Field(
         [],
-        description="networks of the proxies that say where a request came from; default: none, and the address is the "
-        "connection's",
+        description="networks of proxies whose header gives the client's address; default: none, the connection's address "
+        "counts",
     )
     proxy_header: Literal["x-forwarded-for", "forwarded"] = Field(
-        "x-forwarded-for", description="the header in which trusted proxies say it; the other one is not read"
+        "x-forwarded-for", description="the header that trusted proxies set; the other one is ignored"
     )
 
 
@@ -174,11 +174,13 @@ class ConnectionConfig(Section):
         "user:password@tcp(host:3306)/database"
     )
     tinyint1_bool: bool = Field(SourceOptions.tinyint1_bool, description="read TINYINT(1) as true and false")
-    connect_timeout_s: Seconds | None = Field(None, description="for connecting and login; default: 10 s, SQLite 5 s")
-    read_timeout_s: Seconds | None = Field(
-        None, description="how long the database may send nothing; default: 300 s, SQLite no limit"
+    connect_timeout_s: Seconds | None = Field(
+        None, description="timeout of connecting and login; default: 10 s, SQLite 5 s"
     )
-    queries_max: int = Field(QUERIES_MAX, gt=0, description="queries at once on this connection")
+    read_timeout_s: Seconds | None = Field(
+        None, description="longest time without data from the database; default: 300 s, SQLite no limit"
+    )
+    queries_max: int = Field(QUERIES_MAX, gt=0, description="concurrent queries on this connection")
     schemas: list[str] | None = Field(None, description="databases that queries may name; default: any but system ones")
     tables: list[str] | None = Field(None, description="tables that queries may read, as database.table; default: any")
     functions: list[str] = Field([], description="functions that queries may call beside the built-in list")
@@ -186,66 +188,70 @@ class ConnectionConfig(Section):
 
 class LimitsConfig(Section):
     rows_max: int | None = Field(None, gt=0, description="an export with more rows fails; default: no limit")
-    bytes_max: int | None = Field(None, gt=0, description="a larger file fails; default: no limit")
+    bytes_max: int | None = Field(None, gt=0, description="an export with a larger file fails; default: no limit")
     cell_bytes_max: int = Field(Limits.cell_bytes_max, gt=0, description="an export with a larger cell fails")
     export_s: Seconds = Field(900.0, description="longest time of one export")
-    active_max: int = Field(5, gt=0, description="exports that one caller may have waiting and running")
-    workers: int = Field(10, gt=0, le=64, description="stored exports that one worker carries at once")
-    queue_max: int = Field(100, gt=0, description="stored exports that may wait; more are answered 503")
-    connection_wait_s: Seconds = Field(60.0, description="how long an export waits for its turn on a connection")
-    keep_s: Seconds = Field(7 * 86400.0, description="how long a stored file is kept")
-    history_s: Seconds = Field(90 * 86400.0, description="how long an export that has ended can be looked at")
-    audit_s: Seconds = Field(400 * 86400.0, description="how long a line of the audit is kept")
-    requests_per_minute: int = Field(600, gt=0, description="requests of one key or user; more are answered 429")
+    active_max: int = Field(5, gt=0, description="exports that one caller may have queued and running")
+    workers: int = Field(10, gt=0, le=64, description="stored exports that one worker runs at once")
+    queue_max: int = Field(100, gt=0, description="stored exports in the queue; more get 503")
+    connection_wait_s: Seconds = Field(60.0, description="longest wait of a direct stream for a connection's slot")
+    keep_s: Seconds = Field(7 * 86400.0, description="retention of stored files")
+    history_s: Seconds = Field(90 * 86400.0, description="retention of the records of ended exports")
+    audit_s: Seconds = Field(400 * 86400.0, description="retention of audit lines")
+    requests_per_minute: int = Field(600, gt=0, description="requests of one key or user; more get 429")
 
 
 class KeyConfig(Section):
-    secrets: list[SecretStr] = Field(min_length=1, max_length=2, description="two while one replaces the other")
+    secrets: list[SecretStr] = Field(min_length=1, max_length=2, description="one secret; two during rotation")
     user: str | None = Field(
-        None, min_length=1, max_length=128, description="whose exports they are; default: the key's own"
+        None, min_length=1, max_length=128, description="owner of its exports; default: the key itself"
     )
     scopes: Annotated[list[str], AfterValidator(_scopes)] | None = Field(
-        None, description="what it may do, such as sql:main or dataset:*; default: everything"
+        None, description="what the key may do, such as sql:main or dataset:*; default: everything"
     )
     own_results: bool = Field(
-        False, description="it sees the exports that it made itself alone; default: all of its user's within its scopes"
+        False, description="the key sees only its own exports; default: all of its user's within its scopes"
     )
     mail_domains: MailDomains = Field(None, description="domains its mails may go to; default: email.domains")
 
 
 class AuthConfig(Section):
-    api_secret: SecretStr | None = Field(None, description="secret of the key 'default'; development: devsecret")
-    download_secret: SecretStr | None = Field(None, description="signs download links; default: one of its own")
+    api_secret: SecretStr | None = Field(
+        None, description="secret of the key 'default'; in development its default is devsecret"
+    )
+    download_secret: SecretStr | None = Field(
+        None, description="secret that signs download links; default: derived from a key's secret"
+    )
     keys: dict[str, KeyConfig] = {}
     link_s: Seconds = Field(3600.0, description="how long a download link works")
     development_user: bool = Field(
-        False, description="in development: who calls /api/exports from this machine without a key is the user dev"
+        False, description="in development, callers of /api/exports from this machine without a key are the user dev"
     )
 
 
 class ExportQueueConfig(Section):
-    enabled: bool = Field(True, description="answer at /api/exports, the door of the Export queue's clients")
-    persist: bool = Field(True, description="off: as database: memory, exports are forgotten when the service ends")
+    enabled: bool = Field(True, description="serve /api/exports, the API of the Export queue's clients")
+    persist: bool = Field(True, description="off: like database: memory, exports are lost when the service stops")
 
 
 class EmailConfig(Section):
-    host: str = Field("", description="the mail server; without one, mails are only logged")
-    port: int = Field(587, ge=1, le=65535, description="its port")
-    user: str = Field("", description="the account that sends")
-    password: SecretStr = Field(SecretStr(""), description="its password")
-    sender: str = Field("", description="who mails come from: exports@example.com; default: the user")
+    host: str = Field("", description="mail server; without one, mails are only logged")
+    port: int = Field(587, ge=1, le=65535, description="port of the mail server")
+    user: str = Field("", description="account for login")
+    password: SecretStr = Field(SecretStr(""), description="password of the account")
+    sender: str = Field("", description="sender of mails, such as exports@example.com; default: the user")
     security: Literal["auto", "starttls", "tls", "none"] = Field("auto", description="how the connection is encrypted")
     domains: MailDomains = Field(
         None, description="domains that mails may go to, such as example.com or *.example.com; default: any"
     )
-    attach: bool = Field(True, description="attach files that are small enough, else send a link")
+    attach: bool = Field(True, description="attach small files, send a link for larger ones")
     attachment_max_bytes: int = Field(10 << 20, ge=0, le=25 << 20, description="the largest mail with an attachment")
 
 
 class WebhooksConfig(Section):
-    secrets: list[SecretStr] = Field([], max_length=2, description="what signs webhooks; two during a change")
+    secrets: list[SecretStr] = Field([], max_length=2, description="secrets that sign webhooks; two during rotation")
     allow: list[str] = Field([], description="hosts and networks that may be reached although they are not public")
-    http_allowed: bool = Field(False, description="whether http targets are allowed beside https")
+    http_allowed: bool = Field(False, description="allow http targets beside https")
 
 
 def _cron(value: str) -> str:
@@ -280,11 +286,11 @@ class ScheduleConfig(Section):
     cron: Annotated[str, AfterValidator(_cron)] = Field(
         description="when: minute hour day month weekday, such as 0 6 * * 1-5; six fields begin with seconds"
     )
-    timezone: Annotated[str, AfterValidator(_zone)] = Field("UTC", description="the zone in which cron is read")
-    user: str = Field(min_length=1, max_length=128, description="whose exports they are")
+    timezone: Annotated[str, AfterValidator(_zone)] = Field("UTC", description="time zone of cron")
+    user: str = Field(min_length=1, max_length=128, description="owner of the exports")
     missed: Literal["tell", "run"] = Field(
         "tell",
-        description="of runs that could not begin for more than a minute: tell, or tell and run once for all of them",
+        description="for runs that are over a minute late: tell records one failed export, run also runs once for all",
     )
     export: Annotated[dict[str, Any], AfterValidator(_export_body)] = Field(
         description="what is exported: the body of POST /v1/exports"
@@ -292,81 +298,83 @@ class ScheduleConfig(Section):
 
 
 class RemoteSeriesConfig(Section):
-    table: str = Field("points", description="of series.connection: the table or view of points")
-    sensor: str = Field("sensor_id", description="its column that names the sensor")
-    time: str = Field("timestamp_ms", description="its column of milliseconds since 1970")
-    value: str = Field("value", description="its column of numbers")
-    quality: str = Field("quality", description="its column of 0 (bad) and 1 (good); empty if it has none")
-    sensors_table: str = Field("", description="a table with a row per sensor and its column of the same name")
-    name: str = Field("", description="the column there with the sensor's name; empty if it has none")
-    unit: str = Field("", description="the column there with its unit; empty if it has none")
+    table: str = Field("points", description="table or view of points on series.connection")
+    sensor: str = Field("sensor_id", description="column with the sensor's id")
+    time: str = Field("timestamp_ms", description="column with milliseconds since 1970")
+    value: str = Field("value", description="column with the numbers")
+    quality: str = Field("quality", description="column with 0 (bad) or 1 (good); empty if there is none")
+    sensors_table: str = Field("", description="table with one row per sensor, whose id column has the same name")
+    name: str = Field("", description="column of sensors_table with the sensor's name; empty if there is none")
+    unit: str = Field("", description="column of sensors_table with its unit; empty if there is none")
 
 
 class NatsConfig(Section):
     url: Annotated[SecretStr | None, _broker("nats", "tls", "ws", "wss")] = Field(
-        None, description="nats://user:password@host:4222; without one, nothing is read"
+        None, description="nats://user:password@host:4222; without one, NATS is off"
     )
-    stream: str = Field("SENSORS", description="the JetStream stream that holds the messages")
-    subject: str = Field("sensors.>", description="the subjects that are read; a stream that is not there is made")
-    durable: str = Field("fluxport", description="the name of the durable consumer; services that share it share work")
+    stream: str = Field("SENSORS", description="JetStream stream of the messages; created if it does not exist")
+    subject: str = Field("sensors.>", description="subjects to read")
+    durable: str = Field("fluxport", description="name of the durable consumer; services with the same name share work")
 
 
 class MqttConfig(Section):
     url: Annotated[SecretStr | None, _broker("mqtt", "mqtts")] = Field(
-        None, description="mqtt://user:password@host:1883 or mqtts://...; without one, off"
+        None, description="mqtt://user:password@host:1883 or mqtts://...; without one, MQTT is off"
     )
-    topic: str = Field("sensors/#", description="the topics that are read")
-    client_id: str = Field("fluxport", description="the session that the broker keeps for this service")
+    topic: str = Field("sensors/#", description="topics to read")
+    client_id: str = Field("fluxport", description="client id of this service's session at the broker")
 
 
 class SeriesConfig(Section):
-    path: Path | None = Field(None, description="the file of the embedded sensor store; made if it is not there")
+    path: Path | None = Field(None, description="file of the embedded sensor store; created if it does not exist")
     connection: str | None = Field(None, description="instead of a file: the connection whose table holds the points")
     remote: RemoteSeriesConfig = RemoteSeriesConfig()
-    keep_s: Seconds | None = Field(None, description="how long points are kept; default: for ever")
+    keep_s: Seconds | None = Field(None, description="retention of points; default: forever")
     sensors_max: int = Field(100_000, gt=0, description="sensors that the embedded store may hold")
-    exports_max: int = Field(64, gt=0, description="exports of the embedded store at once; more are answered 429")
-    body_max_bytes: int = Field(16 << 20, gt=0, description="the largest request or message of points")
+    exports_max: int = Field(64, gt=0, description="concurrent exports of the embedded store; more get 429")
+    body_max_bytes: int = Field(16 << 20, gt=0, description="largest request or message of points")
     open: Annotated[Literal["local", "on", "off"], BeforeValidator(_switch)] = Field(
         "local",
-        description="who may read /api/v1 without a key: in development this machine, everybody, nobody",
+        description="who may read /api/v1 without a key: this machine (in development), everyone (on), no one (off)",
     )
     nats: NatsConfig = NatsConfig()
     mqtt: MqttConfig = MqttConfig()
 
 
 class GrpcConfig(Section):
-    enabled: bool = Field(True, description="whether programs can push rows over gRPC")
-    host: str | None = Field(None, description="the address to listen on; default: server.host")
+    enabled: bool = Field(True, description="accept pushed rows over gRPC")
+    host: str | None = Field(None, description="address to listen on; default: server.host")
     port: int | None = Field(
-        None, ge=0, le=65535, description="default: 9090, or a free one where server.port is 0; 0 takes a free one"
+        None, ge=0, le=65535, description="port; 0 picks a free one; default: 9090, or a free one if server.port is 0"
     )
-    store: str = Field("local", description="where files of pushed rows rest")
-    tasks_max: int = Field(10, gt=0, le=100, description="pushes at once")
-    queue_max: int = Field(100, ge=0, le=10_000, description="pushes that may wait; more are RESOURCE_EXHAUSTED")
+    store: str = Field("local", description="store of the files of pushed rows")
+    tasks_max: int = Field(10, gt=0, le=100, description="concurrent pushes")
+    queue_max: int = Field(100, ge=0, le=10_000, description="pushes that may wait; more get RESOURCE_EXHAUSTED")
     queue_s: Seconds = Field(300.0, description="a push that waits longer fails with QUEUE_TIMEOUT")
     idle_s: Seconds = Field(30.0, description="a push that sends nothing for so long fails")
     message_max_bytes: int = Field(4 << 20, ge=1024, le=64 << 20, description="a larger message ends the call")
-    batch_rows_max: int = Field(65_536, gt=0, description="rows that one batch may have")
-    tls_certificate: Path | None = Field(None, description="the server's certificate chain (PEM); with it only TLS")
-    tls_key: Path | None = Field(None, description="the certificate's private key (PEM)")
+    batch_rows_max: int = Field(65_536, gt=0, description="largest number of rows in a batch")
+    tls_certificate: Path | None = Field(
+        None, description="server certificate chain (PEM); enables TLS and requires it"
+    )
+    tls_key: Path | None = Field(None, description="private key of the certificate (PEM)")
     tls_required: bool = Field(False, description="refuse to start without a certificate")
-    client_ca: Path | None = Field(None, description="clients must show a certificate that one of these has signed")
+    client_ca: Path | None = Field(None, description="clients must present a certificate signed by one of these (PEM)")
     keyless: Annotated[list[str], AfterValidator(_networks)] = Field(
-        [], description="networks whose programs need no key and push as the user push"
+        [], description="networks whose clients need no key and push as the user push"
     )
     one_answer_keys: list[str] = Field(
-        [], description="names or ids of keys whose programs take one answer only, at the end"
+        [], description="names or ids of keys whose clients expect a single response, at the end"
     )
 
 
 class FlightConfig(Section):
-    port: int | None = Field(None, ge=0, le=65535, description="the port of Arrow Flight; without one it is not served")
+    port: int | None = Field(None, ge=0, le=65535, description="port of Arrow Flight; without one it is not served")
 
 
 class LoggingConfig(Section):
-    level: Literal["debug", "info", "warning", "error"] = Field("info", description="what is logged at least")
-    format: Literal["json", "text"] = Field("json", description="one JSON object per line, or words")
+    level: Literal["debug", "info", "warning", "error"] = Field("info", description="lowest level to log")
+    format: Literal["json", "text"] = Field("json", description="one JSON object per line, or plain text")
 
 
 def _default_stores() -> dict[str, SinkOptions]:
@@ -375,21 +383,21 @@ def _default_stores() -> dict[str, SinkOptions]:
 
 class Config(Section):
     app_env: Literal["development", "production"] = Field(
-        "development", description="production refuses missing and weak secrets"
+        "development", description="production refuses missing or weak secrets"
     )
     database: Annotated[str, AfterValidator(_database), PlainSerializer(_without_password)] = Field(
         "sqlite:///fluxport.db",
         repr=False,
-        description="what must outlive a restart: a file of this machine, or postgresql://... for several machines; "
-        "memory keeps nothing",
+        description="the service's own database: a file on this machine, or postgresql://... for several machines; "
+        "memory loses everything on restart",
     )
     server: ServerConfig = ServerConfig()
     connections: dict[str, ConnectionConfig] = {}
     datasets: Annotated[dict[str, Any], AfterValidator(_datasets)] = Field(
-        {}, description="queries declared for export, by name: columns, filters, whose rows"
+        {}, description="queries declared for export, by name: columns, filters, row ownership"
     )
     sample: Literal["journal"] | None = Field(
-        None, description="journal: the trading journal's datasets too, on a connection of that name"
+        None, description="journal: add the trading journal's datasets, on a connection of that name"
     )
     stores: dict[str, SinkConfig] = Field(default_factory=_default_stores)
     schedules: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")], ScheduleConfig] = {}
@@ -397,18 +405,18 @@ class Config(Section):
     auth: AuthConfig = AuthConfig()
     compression: Annotated[str, AfterValidator(_compression)] = Field(
         ExportSpec.compression,
-        description="of FluxQuery's exports, which name none: " + ", ".join(COMPRESSIONS.built_in),
+        description="compression of FluxQuery's exports, which cannot choose one: " + ", ".join(COMPRESSIONS.built_in),
     )
-    export_queue: ExportQueueConfig = Field(ExportQueueConfig(), description="the door of the Export queue's clients")
+    export_queue: ExportQueueConfig = Field(ExportQueueConfig(), description="the API of the Export queue's clients")
     series: SeriesConfig = Field(SeriesConfig(), description="sensors")
     email: EmailConfig = Field(EmailConfig(), description="mail")
     webhooks: WebhooksConfig = Field(WebhooksConfig(), description="webhooks")
-    grpc: GrpcConfig = Field(GrpcConfig(), description="the door for pushed rows")
+    grpc: GrpcConfig = Field(GrpcConfig(), description="gRPC for pushed rows")
     flight: FlightConfig = Field(FlightConfig(), description="Arrow Flight, with the keys, TLS and limits of grpc")
     logging: LoggingConfig = LoggingConfig()
 
 
-# The names that FluxQuery's deployments set, and where they live now.
+# The variables of FluxQuery's deployments, and the settings that they set.
 ALIASES: dict[str, tuple[str, ...]] = {
     "APP_ENV": ("app_env",),
     "FLUXPORT_DATABASE": ("database",),
@@ -431,7 +439,7 @@ ALIASES: dict[str, tuple[str, ...]] = {
     "ENABLE_EXPORT_QUEUE": ("export_queue", "enabled"),
     "ENABLE_PERSIST_EXPORT": ("export_queue", "persist"),
 }
-_WORDS = frozenset({"LOG_LEVEL", "APP_ENV", "STORAGE_TYPE"})  # written in any case
+_WORDS = frozenset({"LOG_LEVEL", "APP_ENV", "STORAGE_TYPE"})  # case-insensitive
 _PREFIX = "FLUXPORT_"
 
 
@@ -442,10 +450,10 @@ def load(
     flags: Mapping[str, Any] | None = None,
     folder: Path | None = None,
 ) -> Config:
-    """The effective configuration; Refused with every problem found, one per line.
+    """The effective configuration; Refused with every problem, one per line.
 
-    ``path`` is the YAML file (default: ``fluxport.yaml`` in ``folder`` if it is there), ``flags`` maps dotted names to
-    values of the command line and wins over everything.
+    ``path`` is the YAML file (default: ``fluxport.yaml`` in ``folder`` if it exists). ``flags`` maps dotted names to
+    values of the command line and overrides everything else.
     """
     environ = os.environ if environ is None else environ
     folder = folder or Path()
@@ -473,7 +481,7 @@ def load(
 
 
 def checked(values: Mapping[str, Any]) -> Config:
-    """The configuration of these values; Refused with every problem, one per line, and no value."""
+    """The configuration of these values; Refused with every problem, one per line, without the values."""
     try:
         return Config.model_validate(values)
     except ValidationError as error:
@@ -481,7 +489,7 @@ def checked(values: Mapping[str, Any]) -> Config:
 
 
 def _names(where: Sequence[str], values: Mapping[str, Any]) -> Sequence[str]:
-    """The settings that exist at a place of the configuration."""
+    """The names of the settings at a place of the configuration."""
     model: Any = Config
     given: Any = values
     for part in where:
@@ -507,64 +515,59 @@ def _yaml(path: Path | None, environ: Mapping[str, str]) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not text in UTF-8"
         raise Refused(f"The configuration {path} cannot be read: {reason}.", code="bad_configuration") from None
-    found = _read_yaml(text, f"The configuration {path}")
-    if not isinstance(found, dict | None):
+    settings = _read_yaml(text, f"The configuration {path}")
+    if not isinstance(settings, dict | None):
         raise Refused(f"The configuration {path} must be a mapping of sections.", code="bad_configuration")
-    if found and is_middleware(found):
-        found, told = translated(found, environ)
-        if told:
-            log.warning("%s is of the export middleware; without meaning here: %s.", path, "; ".join(told))
-    return found or {}
+    if settings and is_middleware(settings):
+        settings, ignored = translated(settings, environ)
+        if ignored:
+            log.warning("%s is a file of the export middleware; ignored: %s.", path, "; ".join(ignored))
+    return settings or {}
 
 
 def _warn_of_foreign(written: Any, config: Config) -> None:
-    """Tell of settings that the file has for a store whose type has none of that name."""
+    """Log a warning for each setting in the file that its store's type does not have."""
     for name, given in written.items() if isinstance(written, dict) else ():
         if isinstance(given, dict) and name in config.stores:
             kind = config.stores[name].type
             for key in sorted(SINK.foreign({**given, "type": kind})):
-                log.warning("stores.%s.%s means nothing to a store of type %s.", name, key, kind)
+                log.warning("stores.%s.%s is ignored: a store of type %s has no such setting.", name, key, kind)
 
 
 def _store_type(environ: Mapping[str, str]) -> str:
-    """The default store's type; the Export middleware knew one type alone, and so no name for it."""
+    """The default store's type; the export middleware had only one type, and so no variable for it."""
     return environ.get("STORAGE_TYPE", "").lower() or ("oss" if environ.get("OSS_BUCKET") else "local")
 
 
 def _from_environment(environ: Mapping[str, str], kind: str) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    settings: dict[str, Any] = {}
     for name, where in ALIASES.items():
         if environ.get(name):
-            _put(
-                found,
-                where,
-                environ[name].lower() if name in _WORDS else environ[name],
-            )
+            _put(settings, where, environ[name].lower() if name in _WORDS else environ[name])
     for name, key in sink_environment(kind).items():
         if environ.get(name):
-            _put(found, ("stores", "local", "type"), kind)
-            _put(found, ("stores", "local", key), environ[name])
+            _put(settings, ("stores", "local", "type"), kind)
+            _put(settings, ("stores", "local", key), environ[name])
     for name, value in sorted(environ.items()):
         if name.startswith(_PREFIX) and "__" in name:
-            _put(
-                found, tuple(part.lower() for part in name.removeprefix(_PREFIX).split("__")), _structured(name, value)
-            )
-    return found
+            where = tuple(part.lower() for part in name.removeprefix(_PREFIX).split("__"))
+            _put(settings, where, _structured(name, value))
+    return settings
 
 
 def sink_environment(kind: str) -> Mapping[str, str]:
-    """The names that configure the default store if it is of this type: AWS_REGION is set on machines that keep their
-    files elsewhere, too."""
+    """The variables that configure the default store if it has this type; they may be set for other programs, such as
+    AWS_REGION, so that other types ignore them."""
     return sinks.options_class(kind).environ if kind in sinks.SINKS else {}
 
 
 def _structured(name: str, value: str) -> Any:
-    """Lists and mappings may be given as YAML flow text; everything else stays text for the model to read."""
+    """Lists and mappings may be written as YAML flow text; everything else stays text for the model to parse."""
     return _read_yaml(value, f"The environment's {name}") if value[:1] in ("[", "{") else value
 
 
 def _read_yaml(text: str, name: str) -> Any:
-    """What YAML says; Refused with the place, not with the parser's words: they quote what stands there."""
+    """The parsed YAML; Refused with the position, without the parser's message, which quotes the text."""
     try:
         return yaml.safe_load(text)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
@@ -607,7 +610,7 @@ def _check_production(config: Config) -> None:
             )
     if config.auth.development_user:
         raise Refused(
-            "Setting 'auth.development_user' lets callers in without a key; it must be off in production.",
+            "Setting 'auth.development_user' accepts callers without a key; turn it off in production.",
             code="bad_configuration",
         )
     download = config.auth.download_secret
@@ -620,8 +623,8 @@ def _check_production(config: Config) -> None:
 
 def shown(config: Config) -> dict[str, Any]:
     """The settings as plain values, secrets masked."""
-    found: dict[str, Any] = config.model_dump(mode="json")
-    return found
+    values: dict[str, Any] = config.model_dump(mode="json")
+    return values
 
 
 def schema() -> dict[str, Any]:

@@ -1,8 +1,8 @@
-"""The registry of error codes: to which families of :mod:`fluxport.errors` each belongs, and so what it means at every
-edge (HTTP and gRPC status, Flight error, exit code, whether to try again).
+"""The registry of error codes: the families of :mod:`fluxport.errors` that each code belongs to, which decide its HTTP
+and gRPC status, Flight error, exit code, and whether to retry.
 
-An error that was raised knows its family. One that was recorded, or came from another service, is known by its code and
-by whether it is retryable; :class:`Failure` is that form of it, and gives the error back.
+A raised error has its family. A recorded one, or one from another service, has only its code and whether it is
+retryable: :class:`Failure` is that form, and turns it back into the error.
 """
 
 from __future__ import annotations
@@ -108,20 +108,20 @@ def _families() -> dict[str, tuple[type[FluxportError], ...]]:
     return found
 
 
-# By code, in alphabetical order of the families. A code with several means the same, of which one may pass.
+# By code, in alphabetical order of the families. A code with several means the same in each; one may be retryable.
 FAMILIES = _families()
 
 
 def family_of(code: str, *, retryable: bool) -> type[FluxportError]:
-    """The family of an error of this code; of a code that is not registered, as a plug-in's may be, the one that
-    ``retryable`` tells."""
+    """The family of an error with this code. An unregistered code, such as a plug-in's, is Unavailable if
+    ``retryable``, else Refused."""
     known = FAMILIES.get(code, ())
     return next((f for f in known if f.retryable == retryable), Unavailable if retryable else Refused)
 
 
 @dataclass(frozen=True)
 class Failure:
-    """An error as it is recorded and answered."""
+    """An error as it is stored, and sent in responses."""
 
     code: str
     message: str
@@ -132,12 +132,12 @@ class Failure:
         return cls(error.code, error.message, error.retryable)
 
     @classmethod
-    def from_json(cls, told: Mapping[str, Any]) -> Failure:
-        return cls(str(told["code"]), str(told["message"]), bool(told["retryable"]))
+    def from_json(cls, value: Mapping[str, Any]) -> Failure:
+        return cls(str(value["code"]), str(value["message"]), bool(value["retryable"]))
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 
     def error(self) -> FluxportError:
-        """The error that this is the record of."""
+        """The recorded error, as an exception."""
         return family_of(self.code, retryable=self.retryable)(self.message, code=self.code)

@@ -1,31 +1,31 @@
-"""Every error that is raised on purpose.
+"""Every error that Fluxport raises deliberately.
 
-The family decides what happens next, the same at every edge; nothing ever branches on the text of a message::
+The family decides what happens next, the same in every API; no code branches on the text of a message::
 
     FluxportError
-    ├── Refused            what was asked cannot be done as asked; never retried       400  exit 2  INVALID_ARGUMENT
-    │   ├── QueryRefused   the guard will not run this statement                       400  exit 2
+    ├── Refused            the request is invalid; never retried                       400  exit 2  INVALID_ARGUMENT
+    │   ├── QueryRefused   the guard rejected the statement                            400  exit 2
     │   ├── QueryFailed    the database rejected the statement                         400  exit 1
     │   ├── Unauthorized   no or wrong credentials of the caller                       401  exit 1  UNAUTHENTICATED
-    │   ├── Forbidden      known, but not allowed                                      403  exit 1  PERMISSION_DENIED
-    │   ├── NotFound       no such thing, or not yours                                 404  exit 1  NOT_FOUND
-    │   ├── Conflict       not in this state                                           409  exit 1  FAILED_PRECONDITION
-    │   ├── Gone           existed, expired or used                                    410  exit 1  NOT_FOUND
-    │   ├── LimitExceeded  more rows, bytes or cell than allowed                       413  exit 1  RESOURCE_EXHAUSTED
-    │   ├── Unprocessable  understood, but it contradicts what was asked before        422  exit 1  ALREADY_EXISTS
+    │   ├── Forbidden      authenticated, but not allowed                              403  exit 1  PERMISSION_DENIED
+    │   ├── NotFound       does not exist, or belongs to someone else                  404  exit 1  NOT_FOUND
+    │   ├── Conflict       not possible in this state                                  409  exit 1  FAILED_PRECONDITION
+    │   ├── Gone           expired or used up                                          410  exit 1  NOT_FOUND
+    │   ├── LimitExceeded  more rows or bytes, or a larger cell, than allowed          413  exit 1  RESOURCE_EXHAUSTED
+    │   ├── Unprocessable  valid, but it contradicts an earlier request                422  exit 1  ALREADY_EXISTS
     │   ├── WarningsFound  the data had to be changed, and ``--strict`` forbids it     422  exit 3
     │   ├── Disabled       switched off by the operator                                501  exit 1  UNIMPLEMENTED
-    │   └── TooMany        come back later (``retry_after_s``)                         429  exit 1  RESOURCE_EXHAUSTED
-    ├── Unavailable        something outside is not there now; the only kind retried   503  exit 1  UNAVAILABLE
-    │   ├── TimedOut       it took longer than it may                                  503  exit 1  DEADLINE_EXCEEDED
-    │   └── StoreFull      the target has no room                                      507  exit 1
-    ├── Canceled           somebody asked for the end                                  499  exit 1  CANCELLED
-    └── Broken             a fault of ours or of a file; not retried                   500  exit 1  INTERNAL
+    │   └── TooMany        retry later (``retry_after_s``)                             429  exit 1  RESOURCE_EXHAUSTED
+    ├── Unavailable        an external system is unavailable; the only kind retried    503  exit 1  UNAVAILABLE
+    │   ├── TimedOut       it took longer than allowed                                 503  exit 1  DEADLINE_EXCEEDED
+    │   └── StoreFull      the target has no space left                                507  exit 1
+    ├── Canceled           canceled by the caller or a client that disconnected        499  exit 1  CANCELLED
+    └── Broken             a bug or a damaged file; not retried                        500  exit 1  INTERNAL
 
-``code`` is stable and machine-readable, the message one sentence for a person that says what was wrong, with what, and
-what to do. Neither ever holds a secret, a row value or SQL of somebody else. ``detail`` is what the outside said in its
-own words, which may: for the eyes of who wrote the query (the command line), never for logs or other callers. ``again``
-False: a stored export is not tried again by itself, for the attempt has taken all the time that it was given.
+``code`` is stable and machine-readable. The message is one sentence for a person: what was wrong, with what, and what
+to do. Neither ever contains a secret, a row value or SQL of another caller. ``detail`` is the external system's own
+message, which may contain them: only the author of the query sees it (the command line), never logs or other callers.
+``again`` False: a stored export is not retried automatically, as the attempt has used all its time.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ from typing import ClassVar
 
 
 class FluxportError(Exception):
-    """The root; catch it at an edge, raise one of its families."""
+    """The base class; raise one of the families, catch this one at an API's boundary."""
 
     status: ClassVar[int] = 500
     exit_code: ClassVar[int] = 1
     retryable: ClassVar[bool] = False
     default_code: ClassVar[str] = "failed"
-    grpc_status: ClassVar[str] = "INTERNAL"  # by its name in grpc.StatusCode
-    flight_error: ClassVar[str] = "FlightInternalError"  # by its name in pyarrow.flight
+    grpc_status: ClassVar[str] = "INTERNAL"  # a name of grpc.StatusCode
+    flight_error: ClassVar[str] = "FlightInternalError"  # a name of pyarrow.flight
 
     def __init__(
         self,

@@ -20,7 +20,7 @@ SENTENCES = {
     "no such user": "refused the login; check its user and password",
     "nobody listens": "cannot be reached; start it, or correct the setting",
     "no such host": "cannot be reached; start it, or correct the setting",
-    "no connection left": "lacks connections, memory or disk; ask again",
+    "no connection left": "lacks connections, memory or disk; retry",
     "no right to create tables": "may not create or change tables there; grant it",
     "no such folder": "does not exist; create it",
     "a folder": "names a folder; name a file",
