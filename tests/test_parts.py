@@ -169,7 +169,7 @@ NOWHERE = Connection("main", "sqlite:///nowhere.db")
 @pytest.mark.parametrize("options", [{"max_rows_per_file": 5}, {"max_bytes_per_file": 5}, {"on_row_limit": "new_file"}])
 def test_where_there_is_room_for_one_file_several_are_refused(options: dict[str, Any]) -> None:
     spec = ExportSpec(format="xlsx", options=options)
-    with pytest.raises(Refused, match="One stream holds one file"):
+    with pytest.raises(Refused, match="A stream holds one file"):
         check(spec, of_query(spec, NOWHERE, lambda: "SELECT 1"), limits=Limits())
 
 
@@ -287,7 +287,7 @@ def test_strict_counts_over_all_files(folder: Path) -> None:
 def test_a_stream_holds_one_file(folder: Path, target: str) -> None:
     done = fluxport(folder, "SELECT * FROM t", target, "--format", "csv", "-o", "max_rows_per_file=1000")
     assert done.returncode != 0
-    assert b"One stream holds one file" in done.stderr
+    assert b"A stream holds one file" in done.stderr
     assert done.stdout == b""
 
 

@@ -160,8 +160,8 @@ class ServerConfig(Section):
     )
     trusted_proxies: Annotated[list[str], AfterValidator(_networks)] = Field(
         [],
-        description="networks of proxies whose header gives the client's address; default: none, the connection's address "
-        "counts",
+        description="networks of proxies whose header gives the client's address; default: none, the address is the "
+        "connection's",
     )
     proxy_header: Literal["x-forwarded-for", "forwarded"] = Field(
         "x-forwarded-for", description="the header that trusted proxies set; the other one is ignored"

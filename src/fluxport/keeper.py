@@ -1,7 +1,7 @@
-"""The worker that lives beside ``fluxport serve``: a process of its own, started again whenever it dies.
+"""The worker beside ``fluxport serve``: a child process, which is restarted whenever it exits.
 
-It reads on its standard input what to do: ``end`` to stop within its grace, ``now`` to give everything back at once.
-When the input ends, however its service has ended, it stops within its grace, too.
+It reads commands from its standard input: ``end`` to stop within its grace period, ``now`` to requeue everything at
+once. At the end of the input, however the service has exited, it stops within its grace period, too.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from fluxport.loops import attempt, background
 
 log = logging.getLogger("fluxport.keeper")
 
-# A worker that ended is started again after this, and each time later that ends as soon.
+# The pause before a restart, doubled up to the maximum while the worker keeps exiting soon after its start.
 AGAIN_FIRST_S = 1.0
 AGAIN_MOST_S = 30.0
 LOOK_EVERY_S = 0.1
 
 
 class EmbeddedWorker:
-    """``words`` are what follows ``fluxport`` on its command line; none, no worker."""
+    """``words`` are the arguments of ``fluxport`` that start the worker; empty for no worker."""
 
     def __init__(self, words: Sequence[str] = (), environ: Mapping[str, str] | None = None) -> None:
         self._words = words
@@ -36,28 +36,28 @@ class EmbeddedWorker:
 
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:
-        """While this block runs, so does the worker; it has ended when the block has."""
+        """Run the worker during this block; it has exited when the block ends."""
         thread = background("fluxport-keeper", self._keep) if self._words else None
         try:
             yield
         finally:
             self.end()
             while thread is not None and thread.is_alive():
-                thread.join(LOOK_EVERY_S)  # so that signals are looked at meanwhile
+                thread.join(LOOK_EVERY_S)  # in short waits, so that signals are handled
 
     def end(self) -> None:
-        """Let it stop within its grace; it is not started again."""
+        """Stop it within its grace period, without a restart."""
         self._over.set()
         self._send(b"end\n")
 
     def end_now(self) -> None:
-        """Let it give back at once what it carries, after :meth:`end`. May be called by a signal's handler."""
+        """Let it requeue its jobs at once, after :meth:`end`. May be called from a signal handler."""
         self._send(b"now\n")
 
     def _send(self, word: bytes) -> None:
         process = self._process
         if process is not None and process.stdin is not None:
-            with contextlib.suppress(OSError, ValueError):  # it has ended
+            with contextlib.suppress(OSError, ValueError):  # it has exited
                 os.write(process.stdin.fileno(), word)
 
     def _keep(self) -> None:
@@ -70,12 +70,12 @@ class EmbeddedWorker:
             pause_s = min(2 * pause_s, AGAIN_MOST_S)
 
     def _run(self) -> None:
-        with subprocess.Popen(  # noqa: S603  our own program with our own words
+        with subprocess.Popen(  # noqa: S603  this program with arguments of our own
             [sys.executable, "-m", "fluxport", *self._words, "--attached"], stdin=subprocess.PIPE, env=self._environ
         ) as process:
             self._process = process
-            if self._over.is_set():  # meanwhile
+            if self._over.is_set():  # since before _process was set, so end() has not reached it
                 self._send(b"end\n")
             code = process.wait()
         if not self._over.is_set():
-            log.warning("the worker ended with code %d and is started again", code)
+            log.warning("the worker exited with code %d and will be restarted", code)

@@ -1,7 +1,7 @@
-"""Threads that work in the background: none of them ends by an exception.
+"""Background threads: none of them ends silently by an exception.
 
-A loop goes on after whatever went wrong in a round, or the process ends, so that its keeper (systemd, the container's
-runtime, ``fluxport serve`` for its worker) starts it anew. What is not caught anywhere ends the process, too.
+A loop goes on after an error in a round, or the process exits, so that its supervisor (systemd, the container runtime,
+``fluxport serve`` for its worker) restarts it. An uncaught exception ends the process, too.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def background(name: str, work: Callable[..., Any], *args: Any) -> threading.Thr
     def run() -> None:
         try:
             work(*args)
-        except BaseException as error:  # noqa: BLE001  nothing may end a thread that others rely on
+        except BaseException as error:  # noqa: BLE001  other threads rely on this one
             end_process(f"the thread {name} failed", error)
 
     thread = threading.Thread(target=run, name=name, daemon=True)
@@ -35,15 +35,15 @@ def background(name: str, work: Callable[..., Any], *args: Any) -> threading.Thr
 
 
 def keep_going(what: str, stopped: threading.Event, every_s: float, round_: Callable[[], object]) -> None:
-    """Call ``round_`` every ``every_s`` seconds until ``stopped`` is set, whatever it raises; ``what`` names it in the
-    log, once for each time in which it fails."""
+    """Call ``round_`` every ``every_s`` seconds until ``stopped`` is set, whatever it raises. ``what`` names it in the
+    log, which has one line for each period of failure."""
     failing = False
     while not stopped.wait(every_s):
         failing = not attempt(what, round_, quiet=failing)
 
 
 def attempt(what: str, do: Callable[[], object], *, quiet: bool = False) -> bool:
-    """Whether ``do`` went well; if not, the log has the reason, or is ``quiet`` of what is expected to pass."""
+    """Whether ``do`` succeeded. If not, the reason is logged; with ``quiet``, a FluxportError only at debug level."""
     try:
         do()
     except FluxportError as error:
@@ -57,7 +57,7 @@ def attempt(what: str, do: Callable[[], object], *, quiet: bool = False) -> bool
 
 
 def end_process(why: str, error: BaseException | None = None) -> NoReturn:
-    """End at once, so that what keeps this process starts it anew; its jobs are taken over."""
+    """Exit at once, so that the supervisor restarts this process and other workers take over its jobs."""
     log.critical("%s; the process ends", why, exc_info=error)
     for stream in (sys.stdout, sys.stderr):
         try:
@@ -68,7 +68,7 @@ def end_process(why: str, error: BaseException | None = None) -> NoReturn:
 
 
 def end_with_any_thread() -> None:
-    """From now on an exception that is caught in no thread, those of libraries included, ends the process."""
+    """From now on an uncaught exception in any thread, including those of libraries, ends the process."""
 
     def hook(args: threading.ExceptHookArgs) -> None:
         if args.exc_type is not SystemExit:

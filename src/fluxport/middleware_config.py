@@ -1,4 +1,4 @@
-"""The YAML file of the export middleware, read as it is: its keys as ours, and which of them mean nothing any more."""
+"""Reads the export middleware's YAML file unchanged: translates its keys into our settings and lists ignored ones."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from fluxport.errors import Refused
 
-# Sections that only its files have.
+# Sections that only the middleware's files have.
 MARKS = frozenset({"concurrency", "performance", "storage", "oss", "security", "monitoring"})
 _KEYS: dict[str, tuple[str, ...]] = {
     "server.port": ("grpc", "port"),
@@ -28,8 +28,8 @@ _KEYS: dict[str, tuple[str, ...]] = {
     "logging.format": ("logging", "format"),
     "monitoring.metrics_port": ("server", "port"),
 }
-# Why nothing is made of a key: told in one warning.
-_WITHOUT_MEANING = {
+# Keys that are ignored, and why; reported in one warning.
+_IGNORED = {
     "server.max_connections": "calls are bounded, by grpc.tasks_max and grpc.queue_max",
     "performance.buffer_size": "nothing is buffered",
     "storage.temp_directory": "there are no temporary files",
@@ -41,21 +41,21 @@ _WITHOUT_MEANING = {
 _FORMATS = {"json": "json", "text": "text", "console": "text"}
 
 
-def is_middleware(found: Mapping[str, Any]) -> bool:
-    return bool(MARKS & set(found))
+def is_middleware(content: Mapping[str, Any]) -> bool:
+    return bool(MARKS & set(content))
 
 
-def translated(found: Mapping[str, Any], environ: Mapping[str, str]) -> tuple[dict[str, Any], list[str]]:
-    """Our settings, and a sentence for each key that means nothing now; Refused for a key that the middleware did not
-    have. Variables of ``environ`` stand in for keys of ``oss``, as there."""
+def translated(content: Mapping[str, Any], environ: Mapping[str, str]) -> tuple[dict[str, Any], list[str]]:
+    """Our settings, and a sentence for each ignored key; Refused for a key that the middleware did not have. Variables
+    of ``environ`` override keys of ``oss``, as in the middleware."""
     settings: dict[str, Any] = {"grpc": {"host": "0.0.0.0"}}  # noqa: S104  where the middleware listened
-    told: list[str] = []
+    ignored: list[str] = []
     security: dict[str, Any] = {}
-    for name, value in _flat(_with_environment(found, environ)):
+    for name, value in _flat(_with_environment(content, environ)):
         if name.startswith("security."):
             security[name.removeprefix("security.")] = value
-        elif name in _WITHOUT_MEANING:
-            told.append(f"{name}: {_WITHOUT_MEANING[name]}")
+        elif name in _IGNORED:
+            ignored.append(f"{name}: {_IGNORED[name]}")
         elif name in _KEYS:
             if value not in (None, ""):
                 _put(settings, _KEYS[name], _read(name, value))
@@ -63,15 +63,15 @@ def translated(found: Mapping[str, Any], environ: Mapping[str, str]) -> tuple[di
             raise Refused(f"Unknown setting {name!r} in a file of the export middleware.", code="bad_configuration")
     if "local" in settings.get("stores", {}):
         settings["stores"]["local"]["type"] = "oss"
-    told += _secured(settings, security)
-    return settings, told
+    ignored += _secured(settings, security)
+    return settings, ignored
 
 
-def _with_environment(found: Mapping[str, Any], environ: Mapping[str, str]) -> Mapping[str, Any]:
+def _with_environment(content: Mapping[str, Any], environ: Mapping[str, str]) -> Mapping[str, Any]:
     names = ("endpoint", "bucket", "access_key_id", "access_key_secret")
     set_there = {name: environ[f"OSS_{name.upper()}"] for name in names if environ.get(f"OSS_{name.upper()}")}
-    oss = found.get("oss") or {}
-    return {**found, "oss": {**oss, **set_there}} if set_there and isinstance(oss, Mapping) else found
+    oss = content.get("oss") or {}
+    return {**content, "oss": {**oss, **set_there}} if set_there and isinstance(oss, Mapping) else content
 
 
 def _read(name: str, value: Any) -> Any:
@@ -94,19 +94,19 @@ def _secured(settings: dict[str, Any], security: Mapping[str, Any]) -> list[str]
         settings["grpc"]["tls_required"] = True
     clients = [str(client) for client in security.get("allowed_clients") or []]
     networks = [client for client in clients if _is_network(client)]
-    told = []
+    ignored = []
     if security.get("auth_enabled"):
         if clients:
-            told.append("security.allowed_clients: whoever has a key with the scope push may call, from anywhere")
+            ignored.append("security.allowed_clients: any client with a key of the scope push may call, from anywhere")
     elif networks:
         settings["grpc"]["keyless"] = networks
     else:
-        told.append(
-            "security.auth_enabled: programs need a key with the scope push, but for those of networks in grpc.keyless"
+        ignored.append(
+            "security.auth_enabled: clients need a key with the scope push, except in the networks of grpc.keyless"
         )
     if not security.get("auth_enabled") and (others := [client for client in clients if client not in networks]):
-        told.append(f"security.allowed_clients: {', '.join(others)}: only networks can be named")
-    return told
+        ignored.append(f"security.allowed_clients: {', '.join(others)}: only networks can be listed")
+    return ignored
 
 
 def _is_network(text: str) -> bool:
@@ -117,12 +117,12 @@ def _is_network(text: str) -> bool:
     return True
 
 
-def _flat(found: Mapping[str, Any]) -> list[tuple[str, Any]]:
+def _flat(content: Mapping[str, Any]) -> list[tuple[str, Any]]:
     pairs: list[tuple[str, Any]] = []
-    for section, content in found.items():
-        if not isinstance(content, Mapping | None):
+    for section, keys in content.items():
+        if not isinstance(keys, Mapping | None):
             raise Refused(f"Setting {section!r} must be a section.", code="bad_configuration")
-        pairs += [(f"{section}.{key}", value) for key, value in (content or {}).items()]
+        pairs += [(f"{section}.{key}", value) for key, value in (keys or {}).items()]
     return pairs
 
 

@@ -1,4 +1,4 @@
-"""One export as several files with a manifest that tells them, stored last; or all of them in one ZIP, streamed."""
+"""One export as several files with a manifest, which is stored last; or all of them in one streamed ZIP."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ JSON_TYPE = "application/json"
 
 
 class Planned(Protocol):
-    """What is used of a planned export."""
+    """The attributes of a planned export that are used here."""
 
     filename: str
     suffix: str
@@ -35,7 +35,7 @@ class Planned(Protocol):
 
 @dataclass(frozen=True)
 class PartFile:
-    """One stored file, as the manifest has it."""
+    """One stored file, as the manifest lists it."""
 
     name: str
     rows: int
@@ -51,7 +51,7 @@ def part_name(name: str, suffix: str, number: int) -> str:
 
 
 def whole_name(name: str, suffix: str, ending: str) -> str:
-    """The name of what stands for all of them, such as their manifest."""
+    """The name of a file that represents all of them, such as their manifest."""
     stem = re.sub(r"[-_. ]*\{part\}", "", _stem(name, suffix)).strip("-_. ")
     return f"{stem or 'export'}{ending}"
 
@@ -65,7 +65,7 @@ def _stem(name: str, suffix: str) -> str:
 
 
 def manifest(tally: Tally, findings: Findings, files: Iterable[PartFile]) -> bytes:
-    told = {
+    content = {
         "rows": tally.rows,
         "bytes": tally.size_bytes,
         "truncated": tally.truncated,
@@ -73,7 +73,7 @@ def manifest(tally: Tally, findings: Findings, files: Iterable[PartFile]) -> byt
         "warnings": [{"code": f.code, "column": f.column, "count": f.count} for f in findings],
         "files": [asdict(file) for file in files],
     }
-    return (json.dumps(told, ensure_ascii=False, indent=1) + "\n").encode()
+    return (json.dumps(content, ensure_ascii=False, indent=1) + "\n").encode()
 
 
 def once(data: bytes) -> Chunks:
@@ -83,11 +83,11 @@ def once(data: bytes) -> Chunks:
 def put_parts(
     sink: Sink, planned: Planned, parts: Generator[Part, None, None], name_of: Names
 ) -> tuple[Receipt, list[dict[str, Any]]]:
-    """The manifest's receipt, verified as the weakest of all is, and the files with their locations; if anything fails,
-    none of them is left."""
+    """Store all parts and their manifest. Returns the manifest's receipt, whose ``verified`` is the weakest of all, and
+    the files with their locations; if anything fails, all of them are removed."""
     stored: list[str] = []
     files: list[dict[str, Any]] = []
-    sink.remove(name_of.manifest)  # while files change, no manifest of theirs tells of older ones
+    sink.remove(name_of.manifest)  # so that no old manifest describes the new files
     try:
         with closing(parts):
             for part in parts:
@@ -96,31 +96,34 @@ def put_parts(
                 receipt = sink.put(name, part.chunks, About(planned.media_type, shown))
                 stored.append(receipt.location)
                 if receipt.size_bytes != part.tally.size_bytes:
-                    raise Broken("What the store holds is not what was sent.", code="store_differs")
+                    raise Broken(
+                        "The store received a different number of bytes than was sent; the export has failed.",
+                        code="store_differs",
+                    )
                 file = PartFile(PurePath(name).name, part.tally.rows, receipt.size_bytes, receipt.sha256)
-                told = {"location": receipt.location, "filename": shown, "media_type": planned.media_type}
-                files.append(told | asdict(file) | {"verified": receipt.verified})
-        kept = [PartFile(f["name"], f["rows"], f["bytes"], f["sha256"]) for f in files]
-        text = manifest(planned.tally, planned.findings, kept)
+                place = {"location": receipt.location, "filename": shown, "media_type": planned.media_type}
+                files.append(place | asdict(file) | {"verified": receipt.verified})
+        entries = [PartFile(f["name"], f["rows"], f["bytes"], f["sha256"]) for f in files]
+        text = manifest(planned.tally, planned.findings, entries)
         about = About(JSON_TYPE, manifest_name(planned.filename, planned.suffix))
         stored_text = sink.put(name_of.manifest, once(text), about)
         return replace(stored_text, verified=weakest([stored_text.verified, *(f["verified"] for f in files)])), files
     except BaseException:
         for location in stored:
-            _forget(sink, location)
+            _remove_quietly(sink, location)
         raise
 
 
-def _forget(sink: Sink, location: str) -> None:
+def _remove_quietly(sink: Sink, location: str) -> None:
     try:
         sink.remove(location)
     except FluxportError:
-        return  # what went wrong before is what counts; the next attempt removes it
+        return  # the first error is the one to raise; the next attempt removes the file
 
 
 @dataclass(frozen=True)
 class Names:
-    """How the files of one export are called in a store: ``folder`` with a slash, numbers, ``manifest``."""
+    """The names of one export's files in a store: ``folder`` ends with a slash; parts are numbered."""
 
     folder: str
     suffix: str
@@ -138,8 +141,8 @@ class Names:
 
 
 def remove_parts(sink: Sink, name_of: Names) -> None:
-    """Remove what an attempt may have left: parts in the order in which they are stored, up to one that is not there
-    but may have begun, and the manifest."""
+    """Remove an attempt's files: parts in order, up to the first that does not exist (but may be unfinished), and the
+    manifest."""
     number = 1
     while True:
         name = name_of.part(number)
@@ -162,11 +165,11 @@ def is_there(sink: Sink, name: str) -> bool:
 
 # -- ZIP -----------------------------------------------------------------------------------------------------------
 
-_MOMENT = (1980, 1, 1, 0, 0, 0)  # the same rows make the same bytes, whenever that is
+_MOMENT = (1980, 1, 1, 0, 0, 0)  # a fixed time, so that the same rows give the same bytes
 
 
 def zipped(members: Iterable[tuple[str, Chunks]]) -> Chunks:
-    """One ZIP of files, each pulled to its end before the next one is asked for; it grows as they come (ZIP64)."""
+    """A streamed ZIP (ZIP64) of the files, each pulled to its end before the next one is opened."""
     import zipfile
 
     out = _Out()
@@ -185,15 +188,15 @@ def zipped(members: Iterable[tuple[str, Chunks]]) -> Chunks:
 
 
 def _packed(name: str) -> bool:
-    """Whether a file is compressed already: deflating it once more takes time and saves nothing."""
-    found = by_suffix(name)
-    return compress.by_suffix(name) is not None or (found is not None and FORMATS[found].packed)
+    """Whether a file is compressed already: deflating it again takes time and saves nothing."""
+    format_name = by_suffix(name)
+    return compress.by_suffix(name) is not None or (format_name is not None and FORMATS[format_name].packed)
 
 
 def zip_of_parts(
     parts: Generator[Part, None, None], name_of: Callable[[int], str], inner: Tally, tally: Tally, findings: Findings
 ) -> Chunks:
-    """The parts and their manifest. ``inner`` counts what is in the parts, ``tally`` the bytes of the ZIP."""
+    """A ZIP of the parts and their manifest. ``inner`` counts what the parts hold, ``tally`` the bytes of the ZIP."""
 
     def members() -> Iterator[tuple[str, Chunks]]:
         files = []
@@ -211,7 +214,7 @@ def zip_of_parts(
 
 
 class _Out(io.RawIOBase):
-    """What the archive writes, until it is taken; it cannot seek, so sizes follow their files."""
+    """Buffers what the archive writes; unseekable, so that sizes follow their files."""
 
     def __init__(self) -> None:
         super().__init__()

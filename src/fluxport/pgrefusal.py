@@ -1,7 +1,12 @@
-"""Why a server refused a connection: libpq keeps the SQLSTATE to itself and has but words, in the server's language.
+"""The SQLSTATE of a refused connection. libpq does not expose it, only a message in the server's language.
 
-So the server is asked once more with the first packet of the protocol alone, without a password. What it refuses before
-it wants one (no such user here, no free connection) or where it wants none, it tells by its SQLSTATE.
+So this sends the protocol's startup message once more, without a password. The server answers with the SQLSTATE if it
+refuses before authentication (unknown user, no free connection) or without any:
+
+    -> | length | 3.0 | "user" 0 NAME 0 "database" 0 NAME 0 0 |
+    <- | 'E' | length | 'S' severity 0 'C' SQLSTATE 0 ... 0 |      refused
+    <- | 'R' | length | 0 = ok, else a password is requested |
+
 https://www.postgresql.org/docs/current/protocol-message-formats.html
 """
 
@@ -16,9 +21,9 @@ MESSAGE_MAX = 1 << 16
 
 
 def refusal_state(host: str, port: int, user: bytes, database: bytes, wait_s: float) -> str | None:
-    """The SQLSTATE of the refusal; None if the server asks for a password or lets in.
+    """The SQLSTATE of the refusal; None if the server requests a password or accepts the connection.
 
-    OSError if it is gone or is no PostgreSQL.
+    OSError if the server is unreachable or is not PostgreSQL.
     """
     with _connected(host, port, wait_s) as sock, sock.makefile("rb") as answers:
         body = struct.pack("!I", PROTOCOL_3) + b"user\0" + user + b"\0database\0" + database + b"\0\0"
@@ -49,5 +54,5 @@ def _message(answers: BinaryIO) -> tuple[bytes, bytes]:
     head = answers.read(5)
     size = int.from_bytes(head[1:], "big") - 4
     if len(head) < 5 or not 0 <= size <= MESSAGE_MAX:
-        raise ConnectionError("no message of the protocol")
+        raise ConnectionError("not a message of the PostgreSQL protocol")
     return head[:1], answers.read(size)

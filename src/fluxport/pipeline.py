@@ -1,9 +1,11 @@
 """The one way rows become bytes: ``stream(source, steps, encoder, compress, limits, tally)``, or ``parts`` where the
 rows of one source become several files.
 
-Two threads per export: the source is pulled in one, everything after it in the caller's, which pulls it too where a
-second thread would cost more than it gains. An encoder or a compressor may bring a helper of its own. Nothing but a few
-batches and one chunk is ever held.
+Two threads per export: one pulls the source, the caller's runs everything after it, and pulls the source too if a
+second thread would cost more than it gains. An encoder or a compressor may use a helper thread of its own. Only a few
+batches and one chunk are in memory at a time:
+
+    source ==batches==> ahead() (thread) ==> steps ==> encoder ==bytes==> compress ==> _cut() ==chunks==> sink or client
 """
 
 from __future__ import annotations
@@ -31,9 +33,9 @@ BATCHES_AHEAD = 1
 
 @dataclass
 class Tally:
-    """What has gone through so far; readable from any thread while the stream runs, final once ``complete``.
+    """Counts of a stream so far; readable from any thread while it runs, final once ``complete``.
 
-    ``hashed`` may be turned off before the stream begins where a sink hashes the same bytes anyway.
+    ``hashed`` may be turned off before the stream begins if a sink hashes the same bytes.
     """
 
     rows: int = 0
@@ -68,8 +70,8 @@ def stream(
 ) -> Chunks:
     """The bytes of one file, in chunks of 64 KiB to 1 MiB (the first one as early as possible).
 
-    The source is always closed, however this generator ends. It returns normally only if the source came to its own end
-    and the encoder closed the file; ``tally.complete`` is set then and only then.
+    The source is always closed, however this generator ends. It returns normally only if the source was exhausted and
+    the encoder closed the file; only then is ``tally.complete`` set.
     """
     limits = limits or Limits()
     tally = tally if tally is not None else Tally()
@@ -83,7 +85,7 @@ def stream(
 
 @contextmanager
 def _rows(source: Source, steps: Sequence[Step], limits: Limits, tally: Tally) -> Iterator[tuple[pa.Schema, Batches]]:
-    """What comes out of the last step; the source is closed in the end, however that comes."""
+    """Schema and batches after the last step; closes the source on every exit."""
     try:
         schema = source.schema
         applies = []
@@ -92,7 +94,7 @@ def _rows(source: Source, steps: Sequence[Step], limits: Limits, tally: Tally) -
             applies.append(apply)
         tally.columns = [(f.name, _type_name(f)) for f in schema]
         sent = getattr(source, "sent", False)
-        # Inwards from the last one: each generator gets its own close, then the query ends on the server.
+        # Closed from the last generator to the first, then the query ends on the server.
         with (
             closing(_pulled(source)) as pulled,
             closing(_counted(pulled, applies, limits, tally, to_the_end=sent)) as batches,
@@ -103,8 +105,8 @@ def _rows(source: Source, steps: Sequence[Step], limits: Limits, tally: Tally) -
 
 
 def _pulled(source: Source) -> Batches:
-    """The batches by a thread of their own, but for a served source on two processors: there its server and a helper of
-    the encoder have work for one, and threads that take turns on the other take a tenth of the time."""
+    """The batches, pulled by a thread of their own; except from a served source on two processors: its server and the
+    encoder's helper occupy one, and threads taking turns on the other would cost a tenth of the time."""
     batches = source.batches()
     if PROCESSORS <= 2 and getattr(source, "served", False):
         return batches
@@ -112,7 +114,7 @@ def _pulled(source: Source) -> Batches:
 
 
 def _file(encoder: Encoder, compress: Compress | None, schema: pa.Schema, batches: Batches) -> Chunks:
-    """One file of all ``batches``, packed and cut."""
+    """One file of all ``batches``, compressed and cut into chunks."""
     with closing(encoder.encode(schema, batches)) as encoded:
         if compress is None:
             yield from _cut(encoded)
@@ -124,18 +126,18 @@ def _file(encoder: Encoder, compress: Compress | None, schema: pa.Schema, batche
 def _check_bytes(tally: Tally, bytes_max: int | None) -> None:
     if bytes_max is not None and tally.size_bytes > bytes_max:
         raise LimitExceeded(
-            f"The file passes the limit of {bytes_max:,} bytes; ask for fewer rows or raise the limit.",
+            f"The file exceeds the limit of {bytes_max:,} bytes; export fewer rows or raise the limit.",
             code="too_many_bytes",
         )
 
 
 @dataclass(frozen=True)
 class Split:
-    """Where a file ends and the next one begins: after exactly ``rows``, or before it would pass ``size_bytes``.
+    """Where a file ends and the next one begins: after exactly ``rows``, or before it would exceed ``size_bytes``.
 
-    ``size_bytes`` counts what is stored, compressed if the file is. To know it before a row is written, each batch is
-    first encoded alone: the files of the pieces of a file are together no smaller than the file itself. FILLED of the
-    limit is used, because compressed pieces may be a little off; a file that passes it all the same ends the export.
+    ``size_bytes`` counts stored bytes, after compression. To know them before a row is written, each batch is first
+    encoded alone: the files of a file's pieces are together no smaller than the file itself. Only FILLED of the limit
+    is used, because compressed pieces may be a little off; a file that still exceeds the limit fails the export.
     """
 
     rows: int | None = None
@@ -147,7 +149,7 @@ FILLED = 63 / 64
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """One of several files, numbered from 1; ``chunks`` is pulled to its end before the next part is asked for."""
+    """One of several files, numbered from 1; pull ``chunks`` to its end before the next part."""
 
     number: int
     tally: Tally
@@ -165,11 +167,11 @@ def parts(
     limits: Limits | None = None,
     tally: Tally | None = None,
 ) -> Generator[Part, None, None]:
-    """The rows of one run of ``source`` as several files, each whole in itself; one file if there are no rows.
+    """The rows of one run of ``source`` as several files, each complete in itself; one file if there are no rows.
 
-    ``encoder`` makes a new encoder for each file, which tells ``findings`` what it changed. ``limits`` and ``tally``
-    are those of all files together. As in :func:`stream` the source is always closed, and ``tally.complete`` is set
-    after the last file and only then. A part that is not pulled to its end is the last one.
+    ``encoder`` returns a new encoder for each file, which reports its changes to ``findings``. ``limits`` and ``tally``
+    are those of all files together. As in :func:`stream`, the source is always closed, and ``tally.complete`` is set
+    only after the last file. A part that is not pulled to its end is the last one.
     """
     limits = limits or Limits()
     tally = tally if tally is not None else Tally()
@@ -182,28 +184,28 @@ def parts(
         rest = _Rest(batches)
         number = 1
         while number == 1 or rest.more():
-            told = Tally(columns=tally.columns, hashed=tally.hashed)
-            filling = _filling(rest, split, alone, told, tally)
+            file_tally = Tally(columns=tally.columns, hashed=tally.hashed)
+            filling = _filling(rest, split, alone, file_tally, tally)
             with closing(_file(encoder(findings), compress, schema, filling)) as chunks:
-                yield Part(number, told, _part(chunks, told, split, tally, limits))
-            if not told.complete:
+                yield Part(number, file_tally, _part(chunks, file_tally, split, tally, limits))
+            if not file_tally.complete:
                 return
             number += 1
         tally.complete = True
 
 
-def _part(chunks: Chunks, told: Tally, split: Split, tally: Tally, limits: Limits) -> Chunks:
+def _part(chunks: Chunks, file_tally: Tally, split: Split, tally: Tally, limits: Limits) -> Chunks:
     for chunk in chunks:
-        told.add(chunk)
+        file_tally.add(chunk)
         tally.size_bytes += len(chunk)
-        _check_bytes(told, split.size_bytes)
+        _check_bytes(file_tally, split.size_bytes)
         _check_bytes(tally, limits.bytes_max)
         yield chunk
-    told.complete = True
+    file_tally.complete = True
 
 
 class _Rest:
-    """Batches of which what does not fit one file is put back for the next."""
+    """The batches not yet written; rows that do not fit into one file are put back for the next."""
 
     def __init__(self, batches: Batches) -> None:
         self._batches = batches
@@ -222,30 +224,32 @@ class _Rest:
         return self._held is not None
 
 
-def _filling(rest: _Rest, split: Split, alone: Callable[[pa.RecordBatch], int], told: Tally, tally: Tally) -> Batches:
-    """The batches of one file; ``told.rows`` counts them."""
+def _filling(
+    rest: _Rest, split: Split, alone: Callable[[pa.RecordBatch], int], file_tally: Tally, tally: Tally
+) -> Batches:
+    """The batches of one file; ``file_tally.rows`` counts their rows."""
     room = None if split.size_bytes is None else int(split.size_bytes * FILLED)
     while (batch := rest.take()) is not None:
-        fits = batch if split.rows is None else batch.slice(0, split.rows - told.rows)
+        fits = batch if split.rows is None else batch.slice(0, split.rows - file_tally.rows)
         if room is not None:
             fits, size = _fitting(fits, room, alone)
             room -= size
         if fits.num_rows < batch.num_rows:
             rest.put_back(batch.slice(fits.num_rows))
         if fits.num_rows:
-            told.rows += fits.num_rows
+            file_tally.rows += fits.num_rows
             yield fits
-        elif not told.rows:
+        elif not file_tally.rows:
             raise LimitExceeded(
                 f"A file of one row is larger than 'max_bytes_per_file', {split.size_bytes:,}; raise it.",
                 code="row_too_large",
             )
-        if fits.num_rows < batch.num_rows or told.rows == split.rows:
+        if fits.num_rows < batch.num_rows or file_tally.rows == split.rows:
             return
 
 
 def _fitting(batch: pa.RecordBatch, room: int, alone: Callable[[pa.RecordBatch], int]) -> tuple[pa.RecordBatch, int]:
-    """The first rows of ``batch`` whose file fits into ``room`` bytes, about as many as do, and its size."""
+    """About as many of the first rows of ``batch`` as fit into a file of ``room`` bytes, and the file's size."""
     rows = batch.num_rows
     while rows:
         fits = batch.slice(0, rows)
@@ -270,28 +274,28 @@ def _counted(
     *,
     to_the_end: bool,
 ) -> Batches:
-    """The batches after all steps, counted before the encoder has them, within the limits. ``to_the_end``: what is
-    beyond ``limits.rows`` is read and left out."""
+    """The batches after all steps, counted before they are encoded, within the limits. ``to_the_end``: rows beyond
+    ``limits.rows`` are read and dropped."""
     for batch in batches:
         check_deadline(tally, limits)
         if tally.truncated:
             continue
         if batch.nbytes > limits.cell_bytes_max:
             _check_cells(batch, limits, tally.rows)
-        kept = batch
+        out = batch
         if limits.rows is not None and tally.rows + batch.num_rows > limits.rows:
-            kept = batch.slice(0, limits.rows - tally.rows)
+            out = batch.slice(0, limits.rows - tally.rows)
             tally.truncated = True
-        if limits.rows_max is not None and tally.rows + kept.num_rows > limits.rows_max:
+        if limits.rows_max is not None and tally.rows + out.num_rows > limits.rows_max:
             raise LimitExceeded(
                 f"The result has more than the {limits.rows_max:,} rows allowed; narrow the query or raise the limit.",
                 code="too_many_rows",
             )
         for apply in applies:
-            kept = apply(kept)
-        tally.rows += kept.num_rows
-        if kept.num_rows:
-            yield kept
+            out = apply(out)
+        tally.rows += out.num_rows
+        if out.num_rows:
+            yield out
         if tally.truncated and not to_the_end:
             return
 
@@ -299,7 +303,7 @@ def _counted(
 def check_deadline(tally: Tally, limits: Limits) -> None:
     if limits.deadline_s is not None and time.monotonic() > tally.started + limits.deadline_s:
         raise TimedOut(
-            f"The export took longer than its {limits.deadline_s:g} s and was ended; ask for fewer rows.",
+            f"The export exceeded its time limit of {limits.deadline_s:g} s and was aborted; export fewer rows.",
             code="deadline",
             again=False,
         )
@@ -331,10 +335,10 @@ _END = object()
 
 
 def ahead(batches: Batches, depth: int, cancel: Callable[[], None]) -> Batches:
-    """``batches``, pulled by a thread of its own, at most ``depth`` waiting.
+    """``batches``, pulled by a thread of its own, at most ``depth`` of them ahead.
 
-    ``cancel`` makes a pull that waits on the source come back; it is called when this generator is closed early. The
-    thread has ended when this generator has.
+    ``cancel`` makes a pending pull of the source return; it is called if this generator is closed early. The thread has
+    ended when this generator has.
     """
     slots = threading.Semaphore(depth)
     out: queue.SimpleQueue[object] = queue.SimpleQueue()
@@ -351,7 +355,7 @@ def ahead(batches: Batches, depth: int, cancel: Callable[[], None]) -> Batches:
             finally:
                 batches.close()
             out.put(_END)
-        except BaseException as error:  # noqa: BLE001  it is raised again where the batches are used
+        except BaseException as error:  # noqa: BLE001  raised again where the batches are used
             out.put(_Failed(error))
 
     thread = threading.Thread(target=pull, name="fluxport-source", daemon=True)
@@ -376,7 +380,7 @@ def ahead(batches: Batches, depth: int, cancel: Callable[[], None]) -> Batches:
 
 
 def _cut(chunks: Chunks) -> Chunks:
-    """Small chunks joined, large ones cut; the very first bytes go out at once."""
+    """Small chunks joined, large ones cut; the first bytes are yielded at once."""
     held = bytearray()
     first = True
     for chunk in chunks:
@@ -400,11 +404,11 @@ def _cut(chunks: Chunks) -> Chunks:
 
 
 def as_failure(error: BaseException) -> FluxportError:
-    """The error itself if it is one of ours, else Broken: what an edge may tell."""
+    """The error to show to callers: ``error`` itself if it is a FluxportError, else Broken."""
     from fluxport.errors import Broken
 
     if isinstance(error, FluxportError):
         return error
     if isinstance(error, MemoryError):
         return Broken("The process ran out of memory; ask for fewer columns or smaller cells.", code="out_of_memory")
-    return Broken("The export failed for a reason of ours; the log has it under this request's id.", code="internal")
+    return Broken("The export failed with an internal error; see the log under this request's id.", code="internal")

@@ -1,8 +1,10 @@
 """From a request to an export: everything that can be refused without a database is refused here.
 
 An :class:`Origin` says where the rows come from: a caller's query, a dataset, sensors, or rows that a client pushes.
-:func:`check` is the one way from a request and its origin to something :class:`Checked`, which is opened later with the
-export's id; nothing has been connected before the first chunk is pulled.
+:func:`check` is the only way from a request and its origin to a :class:`Checked`, which is opened later with the
+export's id; nothing is connected before the first chunk is pulled.
+
+    ExportSpec + Origin --check()--> Checked --open(id)--> Export --chunks() or parts()--> bytes
 """
 
 from __future__ import annotations
@@ -36,22 +38,22 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-COUNT_S = 2.0  # how long the number of rows to come may take to be counted
+COUNT_S = 2.0  # longest time for counting the rows
 
 
 @dataclass(frozen=True)
 class Connection:
-    """A database that exports may read, by the name callers use; without ``guard`` it serves datasets alone."""
+    """A database that exports may read, by the name callers use; without ``guard`` it serves only datasets."""
 
     name: str
     url: str = field(repr=False)
     guard: GuardPolicy | None = None
     queries_max: int = QUERIES_MAX
-    options: SourceOptions = field(default_factory=SourceOptions)  # of each of its queries
+    options: SourceOptions = field(default_factory=SourceOptions)  # for each query
 
 
 class Sensors(NamedTuple):
-    """Where sensors are read, by so many exports at once; ``connection`` is the one behind it, or a name of its own."""
+    """The sensor store, read by ``queries_max`` exports at once; ``connection`` is its database, or a reserved name."""
 
     store: SensorStore
     connection: str = "series"
@@ -62,12 +64,12 @@ class Sensors(NamedTuple):
 
 
 def uncounted() -> None:
-    """The number of rows to come where only reading them would show it."""
+    """The ``rows_to_come`` of sources that cannot count without reading: None."""
 
 
 class Rows(NamedTuple):
-    """Rows of one export, checked and not yet begun. ``rows_to_come`` asks how many there are, within COUNT_S, or None;
-    ``declared`` is their schema where that is known before the first of them; ``stem`` names a file that has no name.
+    """Rows of one export, checked and not yet begun. ``rows_to_come`` counts them within COUNT_S, or returns None;
+    ``declared`` is their schema if it is known before the first row; ``stem`` is the default file name.
     """
 
     source: Source
@@ -77,15 +79,15 @@ class Rows(NamedTuple):
 
 
 class Origin(NamedTuple):
-    """Where the rows of an export come from; ``rows`` checks it (Refused) and connects nothing."""
+    """Where the rows of an export come from; ``rows`` checks the request (Refused) without connecting."""
 
     rows: Callable[[Findings, Limits], Rows]
     dataset: Dataset | None = None
 
 
 def of_query(spec: ExportSpec, connection: Connection, guarded: Callable[[], str] | None = None) -> Origin:
-    """A caller's statement. ``guarded`` gives the one to run where the guard has its own process (the command line);
-    else the connection's guard is asked."""
+    """A caller's statement. ``guarded`` returns the statement to run if the guard has a process of its own (the command
+    line), else the connection's guard checks it."""
 
     def rows(findings: Findings, limits: Limits) -> Rows:
         statement = guarded() if guarded else _guard(spec, connection)
@@ -140,25 +142,25 @@ def of_arrow(rows: Any) -> Origin:
 def _queried(
     connection: Connection, options: SourceOptions, query: str, params: Any, findings: Findings, limits: Limits
 ) -> Rows:
-    # What has a deadline must be something that can be ended by it.
+    # A query with a deadline must run where the deadline can end it.
     opened = partial(open_source, connection.url, options=replace(options, separate=limits.deadline_s is not None))
 
     def count() -> int | None:
-        # What is counted is what will run: checked by the guard, or the operator's own.
+        # Counts the query that will run: checked by the guard, or the operator's own.
         counting = opened(f"SELECT COUNT(*) FROM (\n{query}\n) AS counted", params, limits=Limits(deadline_s=COUNT_S))  # noqa: S608  the guarded query, or the operator's own
         try:
-            (found,) = [int(batch.column(0)[0].as_py()) for batch in counting.batches()]
+            (total,) = [int(batch.column(0)[0].as_py()) for batch in counting.batches()]
         except (Unavailable, QueryFailed, LimitExceeded):
             return None
         finally:
             counting.close()
-        return found if limits.rows is None else min(found, limits.rows)
+        return total if limits.rows is None else min(total, limits.rows)
 
     return Rows(opened(query, params, findings=findings, limits=limits), count)
 
 
 def guard_dialect(url: str) -> Dialect:
-    """The dialect in which the guard reads queries of this database; QueryRefused if it knows none."""
+    """The dialect in which the guard parses queries of this database; QueryRefused if it supports none."""
     dialect = SOURCES[source_of(url)].guard
     if dialect is None:
         raise _unguarded()
@@ -167,7 +169,7 @@ def guard_dialect(url: str) -> Dialect:
 
 def _unguarded() -> QueryRefused:
     return QueryRefused(
-        "Queries of callers cannot be checked for this kind of database: export a dataset that is declared for it.",
+        "The guard cannot check queries for this kind of database: export a dataset that is declared for it.",
         code="query_unchecked",
     )
 
@@ -180,12 +182,12 @@ def _guard(spec: ExportSpec, connection: Connection) -> str:
     return check_query(spec.query, connection.guard)
 
 
-# -- what file they become ---------------------------------------------------------------------------------------------
+# -- the form of the file ----------------------------------------------------------------------------------------------
 
 
 class Form(NamedTuple):
-    """What the file is to be, checked. With ``split`` there are several; a compression that is an archive holds them,
-    or the one."""
+    """The checked form of the file. With ``split`` there are several; a compression that is an archive contains them,
+    or the single one."""
 
     format: str
     options: CommonOptions
@@ -197,7 +199,7 @@ class Form(NamedTuple):
         return formats.encoder(self.format, self.options, findings)
 
     def steps(self, findings: Findings) -> list[Step]:
-        """What is done to each batch before it is encoded."""
+        """The steps applied to each batch before it is encoded."""
         checked, steps = self.options, list[Step]()
         if self.dataset is not None:
             steps.append(self.dataset.typed())
@@ -220,15 +222,15 @@ class Form(NamedTuple):
         return self.compression.media_type or formats.media_type(self.format, self.options)
 
     def names(self, template: str | None, export_id: str) -> tuple[str, str]:
-        """The file's name for people, and the suffix of each file."""
+        """The download file name, and the suffix of each file."""
         packed, suffix = self.compression, formats.FORMATS[self.format].suffixes[0]
         suffix += "" if packed.archive else packed.suffix
         ending, numbered = (packed.suffix, False) if packed.archive else (suffix, self.split is not None)
         return file_name(template, ending, export_id=export_id, now=datetime.now(UTC), numbered=numbered), suffix
 
     def try_out(self, declared: pa.Schema) -> None:
-        """Refused for what columns of that schema cannot be in such a file, by one of no rows: widths, number formats,
-        names of sheets, encodings."""
+        """Refused if such a file cannot hold columns of that schema (widths, number formats, sheet names, encodings);
+        checked by encoding a file without rows."""
         for step in self.steps(Findings()):
             declared, _ = step(declared)
         for _ in self.encoder(Findings()).encode(declared, _no_batches()):
@@ -240,8 +242,8 @@ class Form(NamedTuple):
 
 
 def check_form(spec: ExportSpec, dataset: Dataset | None = None, *, may_split: bool = False) -> Form:
-    """Format, options and compression of a request; Refused if they cannot be, or make several files where the caller
-    does not say that they ``may_split``."""
+    """Format, options and compression of a request; Refused if they are invalid, or result in several files and
+    ``may_split`` is false."""
     name = formats.canonical(spec.format)
     checked = formats.options(name, spec.options)
     compression = _compression(name, spec)
@@ -251,7 +253,7 @@ def check_form(spec: ExportSpec, dataset: Dataset | None = None, *, may_split: b
     if dataset is not None:
         checked = replace(checked, columns=_columns(dataset, checked.columns))
     form = Form(name, checked, compression, split, dataset)
-    form.encoder(Findings())  # refuses some options itself, and loads what it needs while the guard is at work
+    form.encoder(Findings())  # may refuse options, and imports what it needs while the guard is at work
     form.names(spec.filename, "id")
     return form
 
@@ -259,17 +261,17 @@ def check_form(spec: ExportSpec, dataset: Dataset | None = None, *, may_split: b
 def _compression(name: str, spec: ExportSpec) -> Compression:
     from fluxport.formats import compress
 
-    written, found = formats.FORMATS[name], compress.COMPRESSIONS[compress.canonical(spec.compression)]
-    if written.compresses_inside and found.apply is not None:
+    written, compression = formats.FORMATS[name], compress.COMPRESSIONS[compress.canonical(spec.compression)]
+    if written.compresses_inside and compression.apply is not None:
         raise Refused(
             f"{written.label} compresses inside the file: use its option {written.compresses_inside!r} instead.",
             code="bad_compression",
         )
-    return found
+    return compression
 
 
 def _split(checked: CommonOptions, may_split: bool) -> Split | None:
-    """Where files end, if several are asked for."""
+    """Where files end, if several are requested."""
     for option in ("max_rows_per_file", "max_bytes_per_file"):
         if (value := getattr(checked, option)) is not None and value < 1:
             raise Refused(f"Option {option!r} cannot be {value}; it takes 1 or more.", code="bad_option")
@@ -277,24 +279,24 @@ def _split(checked: CommonOptions, may_split: bool) -> Split | None:
         return None
     if not may_split:
         raise Refused(
-            "One stream holds one file: with 'max_rows_per_file', 'max_bytes_per_file' or 'on_row_limit: new_file' ask "
-            "for compression zip, for a stored export without upload, or for 'fluxport export' to a folder.",
+            "A stream holds one file: with 'max_rows_per_file', 'max_bytes_per_file' or 'on_row_limit: new_file' use "
+            "compression zip, a stored export without upload, or 'fluxport export' to a folder.",
             code="one_file_only",
         )
     return Split(checked.file_rows_max, checked.max_bytes_per_file)
 
 
-def _columns(dataset: Dataset, asked: Sequence[ColumnChoice]) -> tuple[ColumnChoice, ...]:
-    """The columns asked for, or all of the dataset's; what a choice leaves open is as the dataset declares it."""
+def _columns(dataset: Dataset, choices: Sequence[ColumnChoice]) -> tuple[ColumnChoice, ...]:
+    """The chosen columns, or all of the dataset's; attributes that a choice omits are those the dataset declares."""
     from fluxport.formats.options import parse_columns
 
     declared = {choice.name: choice for choice in parse_columns(dataset.choices)}
-    for choice in asked:
+    for choice in choices:
         if choice.name not in declared:
             near = difflib.get_close_matches(choice.name, declared, 1, 0.5)
             hint = f"did you mean {near[0]!r}?" if near else f"it has: {', '.join(declared)}."
             raise Refused(f"Unknown column {choice.name!r} of dataset {dataset.name!r}; {hint}", code="unknown_column")
-    return tuple(_with_defaults(choice, declared[choice.name]) for choice in asked) or tuple(declared.values())
+    return tuple(_with_defaults(choice, declared[choice.name]) for choice in choices) or tuple(declared.values())
 
 
 def _with_defaults(choice: ColumnChoice, declared: ColumnChoice) -> ColumnChoice:
@@ -312,11 +314,11 @@ def _with_defaults(choice: ColumnChoice, declared: ColumnChoice) -> ColumnChoice
 
 @dataclass(eq=False)
 class Export:
-    """One export, planned; ``chunks()`` does the work when pulled and may be called once.
+    """One planned export; ``chunks()`` does the work when pulled and may be called once.
 
-    With ``parts`` it is asked for as several files: then that is called instead, and ``filename`` may hold ``{part}``.
-    ``rows_to_come`` asks the database how many rows the query gives, before they are read: None where the answer takes
-    longer than COUNT_S or cannot be had (two columns of one name). Others may add rows meanwhile.
+    If ``parts`` is set, the export is several files: call it instead; ``filename`` may then hold ``{part}``.
+    ``rows_to_come`` counts the query's rows in the database before they are read; None if that takes longer than
+    COUNT_S or is impossible (two columns of one name). Rows may still be added before they are read.
     """
 
     spec: ExportSpec
@@ -332,7 +334,7 @@ class Export:
 
 
 class Checked(NamedTuple):
-    """A request that can be carried out as far as can be known without its database; opened once."""
+    """A request that is valid as far as can be known without its database; opened once."""
 
     spec: ExportSpec
     form: Form
@@ -341,20 +343,20 @@ class Checked(NamedTuple):
     findings: Findings
 
     def open(self, export_id: str) -> Export:
-        """The export of that id; still, nothing is connected before its first pull."""
+        """The export with that id; nothing is connected before its first pull."""
         form, findings, tally, source = self.form, self.findings, Tally(), self.rows.source
         encoder = form.encoder(findings)
         steps, compress = form.steps(findings), form.compression.apply
         filename, suffix = form.names(self.spec.filename or self.rows.stem, export_id)
 
         def chunks() -> Chunks:
-            made = stream(source, steps, encoder, compress=compress, limits=self.limits, tally=tally)
-            return _finished(made, tally, findings)
+            file = stream(source, steps, encoder, compress=compress, limits=self.limits, tally=tally)
+            return _finished(file, tally, findings)
 
         def several(split: Split, tally: Tally = tally) -> Generator[Part, None, None]:
             shared: dict[str, Any] = {"limits": self.limits, "tally": tally, "findings": findings}
-            made = parts(source, steps, form.encoder, split, compress=compress, **shared)
-            return _finished(made, tally, findings)
+            files = parts(source, steps, form.encoder, split, compress=compress, **shared)
+            return _finished(files, tally, findings)
 
         def archive() -> Chunks:
             from fluxport.partfiles import part_name, zip_of_parts
@@ -382,7 +384,7 @@ class Checked(NamedTuple):
 
 
 def check(spec: ExportSpec, origin: Origin, *, limits: Limits, may_split: bool = False) -> Checked:
-    """What was asked for, checked as far as that goes without a database; Refused with one sentence otherwise."""
+    """The request, checked as far as possible without a database; Refused if it is invalid."""
     form = check_form(spec, origin.dataset, may_split=may_split)
     findings, limits = Findings(), form.limited(limits)
     rows = origin.rows(findings, limits)
@@ -395,7 +397,7 @@ def _no_batches() -> Batches:
     yield from ()
 
 
-def _finished(made: Generator[T, None, None], tally: Tally, findings: Findings) -> Generator[T, None, None]:
-    yield from made
+def _finished(items: Generator[T, None, None], tally: Tally, findings: Findings) -> Generator[T, None, None]:
+    yield from items
     if tally.truncated:
         findings.add("limit_reached")

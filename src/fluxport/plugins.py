@@ -1,15 +1,15 @@
 """Tables of components, which other packages can extend.
 
 A component is a row of a table: all that the rest of the program knows about it. Another package adds one by an entry
-point whose group is the table's, whose name is the component's, and whose object is its row::
+point in the table's group, named after the component, whose object is the row::
 
     [project.entry-points."fluxport.formats"]
     toml = "fluxport_toml:FORMAT"
 
-A built-in name is found without looking further, and none can be replaced. The entry points of the environment are read
-once per process, and only when a name is not built in or all are listed: that takes 10 to 100 ms. A package is imported
-when its row is read. One that cannot be, or whose object is no such row, is reported in one sentence: in the log when
-all are listed, as the error when it is asked for by its name. It never stops anything else.
+Built-in components cannot be replaced. The environment's entry points are read once per process, and only if a name is
+not built in or all are listed, as that takes 10 to 100 ms. A package is imported when its row is read. One that cannot
+be imported, or whose object is not such a row, is reported in one sentence: in the log when all are listed, as an error
+when it is requested by name. It never affects other components.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _NAME = re.compile(r"[a-z][a-z0-9+._-]{0,31}")
 
 
 class Row(Protocol):
-    """What every row has: ``aliases``, the other names by which the component is asked for."""
+    """What every row has: ``aliases``, other names of the component."""
 
     @property
     def aliases(self) -> tuple[str, ...]: ...
@@ -43,8 +43,8 @@ R = TypeVar("R", bound=Row)
 class Table(Mapping[str, R]):
     """Rows by name: the ``built_in`` ones in their order, then those of other packages by name.
 
-    ``kind`` is the component's noun, such as "format"; the group of its entry points is ``fluxport.<kind>s``. Reading a
-    row by the name of a package's component that cannot be loaded raises Broken; listing leaves it out.
+    ``kind`` is the component's noun, such as "format"; the entry point group is ``fluxport.<kind>s``. Reading the row
+    of another package's component that cannot be loaded raises Broken; listing omits it.
     """
 
     def __init__(self, kind: str, row: type[R], built_in: Mapping[str, R]) -> None:
@@ -52,16 +52,16 @@ class Table(Mapping[str, R]):
         self.group = f"fluxport.{kind}s"
         self.built_in = built_in
         self._row = row
-        self._built_in_aliases = {alias: name for name, found in built_in.items() for alias in found.aliases}
-        self._loaded: dict[str, R | str] = {}  # a row, or the sentence that says why there is none
+        self._built_in_aliases = {alias: name for name, row in built_in.items() for alias in row.aliases}
+        self._loaded: dict[str, R | str] = {}  # a row, or the sentence why it cannot be used
 
     def __getitem__(self, name: str) -> R:
         if name in self.built_in:
             return self.built_in[name]
-        found = self._load(name)
-        if isinstance(found, str):
-            raise Broken(found, code="broken_plugin")
-        return found
+        loaded = self._load(name)
+        if isinstance(loaded, str):
+            raise Broken(loaded, code="broken_plugin")
+        return loaded
 
     def __contains__(self, name: object) -> bool:
         return name in self.built_in or name in self._entries
@@ -74,8 +74,7 @@ class Table(Mapping[str, R]):
         return len(self.built_in) + len(self._others)
 
     def attribute(self, name: str, module: str, attribute: str) -> Any:
-        """What the row ``name`` calls ``module`` and ``attribute``, imported now; Broken where another package does
-        not have it."""
+        """Import ``attribute`` of ``module``, as the row ``name`` specifies; Broken if another package lacks it."""
         if name in self.built_in:
             return getattr(importlib.import_module(module), attribute)
         try:
@@ -85,7 +84,7 @@ class Table(Mapping[str, R]):
             raise Broken(self._cannot(self._entries[name], why), code="broken_plugin") from error
 
     def find(self, name: str) -> str | None:
-        """The name in this table that ``name`` or an alias stands for, in any case; None where there is none."""
+        """The component that ``name``, an alias or another case of either refers to; None if there is none."""
         name = name.lower()
         if name in self.built_in:
             return name
@@ -96,39 +95,39 @@ class Table(Mapping[str, R]):
         return next((other for other, row in self._others.items() if name in row.aliases), None)
 
     def package(self, name: str) -> str:
-        """The package that brings ``name``, with its version; empty for what is built in."""
+        """The package that provides ``name``, with its version; empty for a built-in component."""
         return "" if name in self.built_in else _package(self._entries[name])
 
     def broken(self) -> Mapping[str, str]:
-        """The sentence of each component of another package that cannot be loaded, by its name."""
+        """Why each component of another package that cannot be loaded cannot, by its name."""
         loaded = {name: self._load(name) for name in self._entries}
-        return {name: found for name, found in loaded.items() if isinstance(found, str)}
+        return {name: reason for name, reason in loaded.items() if isinstance(reason, str)}
 
     @cached_property
     def _entries(self) -> Mapping[str, EntryPoint]:
         from importlib.metadata import entry_points
 
-        found: dict[str, EntryPoint] = {}
+        entries: dict[str, EntryPoint] = {}
         for entry in sorted(entry_points(group=self.group), key=lambda e: (e.name, _package(e))):
             taken = "built in" if entry.name in self.built_in or entry.name in self._built_in_aliases else ""
-            if entry.name in found:
-                taken = f"that of {_package(found[entry.name])}"
+            if entry.name in entries:
+                taken = f"that of {_package(entries[entry.name])}"
             if taken:
                 _log().warning(
                     "The %s %r of %s is not used: this name is %s.", self.kind, entry.name, _package(entry), taken
                 )
             else:
-                found[entry.name] = entry
-        return found
+                entries[entry.name] = entry
+        return entries
 
     @cached_property
     def _others(self) -> Mapping[str, R]:
         for sentence in self.broken().values():
             _log().warning("%s", sentence)
-        return {name: found for name in self._entries if not isinstance(found := self._load(name), str)}
+        return {name: row for name in self._entries if not isinstance(row := self._load(name), str)}
 
     def _load(self, name: str) -> R | str:
-        """The row of another package, or why it cannot be used; KeyError for a name that none has."""
+        """The row of another package, or why it cannot be used; KeyError for an unknown name."""
         if name not in self._loaded:
             entry = self._entries[name]
             try:
@@ -159,7 +158,7 @@ def _package(entry: EntryPoint) -> str:
 
 
 def _log() -> logging.Logger:
-    """Loaded when something is to be said: the table itself is read at every start."""
+    """Imported only to log: every start reads this module."""
     import logging
 
     return logging.getLogger("fluxport.plugins")

@@ -1,4 +1,4 @@
-"""Files for the service's account alone."""
+"""Files that only the service's account can read."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def reserve(path: Path) -> None:
-    """Make the file, if it is not there, so that no other account can read what will be written to it; what SQLite
-    puts beside a database has the mode of the database. What cannot be made, its opener will say."""
+    """Create the file, if it does not exist, readable only by this account; SQLite gives the files beside a database
+    the same mode. Errors are ignored here: opening the file will raise them."""
     with contextlib.suppress(OSError):
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))

@@ -1,4 +1,4 @@
-"""The process of ``fluxport serve``: it listens, serves, supervises its worker, sweeps, and ends in order."""
+"""The process of ``fluxport serve``: listens, serves, supervises its worker, sweeps, and shuts down gracefully."""
 
 from __future__ import annotations
 
@@ -36,15 +36,15 @@ from fluxport import addresses, wiring
 log = logging.getLogger("fluxport.app")
 
 SWEEP_EVERY_S = 600.0
-STORES_SWEPT_EVERY = 36  # rounds: six hours, as listing a large bucket costs something
-# What the kernel holds for a client beyond what is on its way: megabytes by itself, which a slow client would have to
-# take a third of before anything more is seen to be taken.
+STORES_SWEPT_EVERY = 36  # rounds: six hours, as listing a large bucket is expensive
+# Unsent bytes that the kernel buffers for a client. Its default is megabytes, of which a slow client would have to read
+# a third before any progress is visible.
 UNSENT_BYTES = 128 << 10
 CALLS_END_S = 5.0
 
 
 class Ports(NamedTuple):
-    """Where each protocol is served; None where it is not."""
+    """The port of each protocol; None if it is not served."""
 
     http: int
     grpc: int | None
@@ -52,14 +52,14 @@ class Ports(NamedTuple):
 
 
 def serve(config: Config, ready: Callable[[Ports], None], *, worker: Sequence[str] = ()) -> bool:
-    """Serve until a signal ends it; ``ready`` is called with the ports once requests are answered. False if a second
-    signal ended it: what it was doing then may hold threads.
+    """Serve until a signal ends it; ``ready`` is called with the ports once requests are accepted. False if a second
+    signal forced the end: unfinished work may then hold threads.
 
-    ``worker`` are the words after ``fluxport`` that start a worker beside the service; none, no worker.
+    ``worker`` are the arguments of ``fluxport`` that start a worker beside the service; empty for no worker.
     """
     end_with_any_thread()
     check_accounts(config)
-    with kept_database(config) as kept, shared_stores(kept) as (settled, named):
+    with shared_database(config) as with_database, shared_stores(with_database) as (settled, named):
         bound = listen(settled)
         check_grpc(settled)
         running = wiring.service(settled)
@@ -70,8 +70,8 @@ def serve(config: Config, ready: Callable[[Ports], None], *, worker: Sequence[st
             http.should_exit = True
 
         for number in (signal.SIGTERM, signal.SIGINT):
-            # The server has handlers of its own while it runs. Then it raises the signal that ended it once more, and
-            # what follows must still happen.
+            # The server has handlers of its own while it runs. Afterwards it raises the signal that ended it again,
+            # which must not skip the rest of this function.
             signal.signal(number, end)
         terminating()
         announce(http, lambda: ready(Ports(bound.getsockname()[1], running.grpc_port, running.flight_port)))
@@ -85,7 +85,7 @@ def serve(config: Config, ready: Callable[[Ports], None], *, worker: Sequence[st
 
 
 def server(running: wiring.Service, port: int, beside: EmbeddedWorker | None = None) -> uvicorn.Server:
-    """The HTTP server around a service, not yet started, which listens on ``port``; the gRPC server lives with it."""
+    """The HTTP server of a service, not yet started, which listens on ``port``; it starts and stops gRPC and Flight."""
     import uvicorn
 
     from fluxport.http.connections import ConnectionLimits, protocol
@@ -124,7 +124,7 @@ def server(running: wiring.Service, port: int, beside: EmbeddedWorker | None = N
     )
     settings = uvicorn.Config(
         running.app,
-        http=protocol(limits),  # type: ignore[arg-type]  # called as the class that it would be
+        http=protocol(limits),  # type: ignore[arg-type]  # a factory instead of a class
         log_config=None,
         access_log=False,
         server_header=False,
@@ -147,30 +147,30 @@ def announce(http: uvicorn.Server, ready: Callable[[], None]) -> None:
 
 
 def end_flight(flight: FlightServer, most_s: float) -> None:
-    """Take no more calls and give those that run a moment; one whose client neither sends nor leaves cannot be ended
-    and holds nothing up."""
+    """Accept no more calls and let running ones finish for ``most_s`` seconds. A call whose client neither sends nor
+    disconnects cannot be ended, and does not delay the shutdown."""
     background("fluxport-flight-end", attempt, "ending Arrow Flight", flight.shutdown).join(most_s)
 
 
 def sweeper(exports: Exports) -> Callable[[], None]:
-    """What is done in each round of the sweep."""
+    """The function that runs in each round of the sweep."""
     rounds = itertools.count()
 
     def sweep() -> None:
         exports.expire()
         if next(rounds) % STORES_SWEPT_EVERY == 0:
             for name, store in exports.stores.items():
-                # No file is so old: only what killed workers left unfinished.
+                # No file is that old: removes only unfinished uploads of killed workers.
                 attempt(f"sweeping the store {name}", partial(store.sweep, math.inf, exports.store.clock()))
 
     return sweep
 
 
 def listen(config: Config) -> socket.socket:
-    """The listening socket; Refused if the address is taken or not ours."""
+    """The listening socket; Refused if the address is in use or not local."""
     bound = _bound(config.server.host, config.server.port, "", "choose another with --port")
-    # Its connections inherit both. asyncio sets the first on none of them, because a listening socket made so does not
-    # tell its protocol; without it, an answer of two writes waits 40 ms for the client's acknowledgement.
+    # Accepted connections inherit both options. asyncio does not set the first on them, because such a listening socket
+    # has no protocol number; without it, a response of two writes waits 40 ms for the client's acknowledgement.
     bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     if hasattr(socket, "TCP_NOTSENT_LOWAT"):
         bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
@@ -178,7 +178,7 @@ def listen(config: Config) -> socket.socket:
 
 
 def check_grpc(config: Config) -> None:
-    """Refused if gRPC or Arrow Flight cannot be served: what fails once the event loop runs only the log can say."""
+    """Refused if gRPC or Arrow Flight cannot be served: an error within the event loop would only reach the log."""
     if not config.grpc.enabled:
         return
     from fluxport.grpc.server import tls
@@ -186,8 +186,7 @@ def check_grpc(config: Config) -> None:
     credentials = tls(config.grpc.tls_certificate, config.grpc.tls_key, config.grpc.client_ca)
     if config.grpc.tls_required and credentials is None:
         raise Refused(
-            "The configuration asks for TLS of gRPC and names no certificate: set grpc.tls_certificate and "
-            "grpc.tls_key.",
+            "The setting grpc.tls_required needs a certificate: set grpc.tls_certificate and grpc.tls_key.",
             code="bad_configuration",
         )
     host, port = config.grpc.host or config.server.host, addresses.grpc_port(config)
@@ -197,7 +196,7 @@ def check_grpc(config: Config) -> None:
 
 
 def _bound(host: str, port: int, what: str, advice: str) -> socket.socket:
-    """A socket that listens there; Refused, with the reason and ``advice``, if none can."""
+    """A socket that listens on the address; Refused, with the reason and ``advice``, if that fails."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         return socket.create_server((host, port), family=family, backlog=256, reuse_port=False)
@@ -207,8 +206,8 @@ def _bound(host: str, port: int, what: str, advice: str) -> socket.socket:
 
 
 def check_accounts(config: Config) -> None:
-    """In production, Refused for a connection whose account may do more than read; one that cannot be asked now is
-    only told."""
+    """In production, Refused for a connection whose account may do more than read; if an account cannot be inspected, a
+    warning is logged."""
     if config.app_env != "production":
         return
     from fluxport.sources.accounts import look
@@ -217,7 +216,7 @@ def check_accounts(config: Config) -> None:
         try:
             account = look(entry.url.get_secret_value())
         except FluxportError as error:
-            log.warning("connection %s cannot be looked at: %s", name, error.message)
+            log.warning("connection %s could not be inspected: %s", name, error.message)
             continue
         if not account.checked:
             log.warning("connection %s: %s", name, account.sentence)
@@ -228,8 +227,8 @@ def check_accounts(config: Config) -> None:
 
 
 @contextlib.contextmanager
-def kept_database(config: Config) -> Iterator[Config]:
-    """The configuration with a database that several processes can reach: ``memory`` is a file that is gone after."""
+def shared_database(config: Config) -> Iterator[Config]:
+    """The configuration with a database that several processes can reach: ``memory`` becomes a temporary file."""
     if config.database != "memory" and config.export_queue.persist:
         yield config
         return
@@ -240,21 +239,21 @@ def kept_database(config: Config) -> Iterator[Config]:
 
 @contextlib.contextmanager
 def shared_stores(config: Config) -> Iterator[tuple[Config, dict[str, str]]]:
-    """The configuration with stores that service and worker can both reach, and the environment that tells a worker
-    where they are: ``memory`` is a folder of the memory file system, if there is one, that is gone after."""
+    """The configuration with stores that service and worker can both reach, and environment variables for a worker with
+    their paths: ``memory`` becomes a temporary folder, in the memory file system if there is one."""
     names = [name for name, entry in config.stores.items() if entry.type == "memory"]
     if not names:
         yield config, {}
         return
     from fluxport.sinks.local import LocalOptions
 
-    memory = Path("/dev/shm")  # noqa: S108  the folder made there is ours alone
+    memory = Path("/dev/shm")  # noqa: S108  only for a private temporary folder
     with tempfile.TemporaryDirectory(prefix="fluxport-", dir=memory if os.access(memory, os.W_OK) else None) as folder:
-        found = dict(config.stores)
-        told: dict[str, str] = {}
+        stores = dict(config.stores)
+        environment: dict[str, str] = {}
         for name in names:
             path = Path(folder, name)
-            found[name] = LocalOptions(path=path, links=found[name].links, link_s=found[name].link_s)
-            told |= {f"FLUXPORT_STORES__{name.upper()}__TYPE": "local"}
-            told |= {f"FLUXPORT_STORES__{name.upper()}__PATH": str(path)}
-        yield config.model_copy(update={"stores": found}), told
+            stores[name] = LocalOptions(path=path, links=stores[name].links, link_s=stores[name].link_s)
+            environment |= {f"FLUXPORT_STORES__{name.upper()}__TYPE": "local"}
+            environment |= {f"FLUXPORT_STORES__{name.upper()}__PATH": str(path)}
+        yield config.model_copy(update={"stores": stores}), environment

@@ -1,4 +1,4 @@
-"""Signals that end a command: what it has begun is ended or removed before it goes."""
+"""Signals that end a command, which first cancels or removes what it has begun."""
 
 from __future__ import annotations
 
