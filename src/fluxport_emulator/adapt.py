@@ -1,4 +1,4 @@
-"""Where MySQL and the DuckDB SQL that sqlglot prints disagree: changes of the tree that hold for every statement.
+"""Differences between MySQL and the DuckDB SQL that sqlglot prints: tree changes that apply to every statement.
 
 One row of ``_CHANGES`` per kind of node. Functions that only need another definition are macros (functions.py).
 """
@@ -15,7 +15,7 @@ _DATE_UNITS = frozenset({"DAY", "WEEK", "MONTH", "QUARTER", "YEAR"})
 
 
 def adapt(tree: exp.Expr) -> None:
-    """Change ``tree`` in place, innermost nodes first, so that what is replaced has been changed inside already."""
+    """Change ``tree`` in place, innermost nodes first, so that a replaced node has already been changed inside."""
     for node in reversed(list(tree.walk(bfs=True))):
         change = _CHANGES.get(type(node))
         new = change(node) if change else None
@@ -44,7 +44,7 @@ def _collation(node: exp.Expr) -> exp.Expr:
 
 
 def _like(node: exp.Expr) -> exp.Expr | None:
-    """DuckDB has no escape character unless told; MySQL's is the backslash."""
+    """DuckDB has no default escape character; MySQL's is the backslash."""
     if isinstance(node.parent, exp.Escape):
         return None
     return exp.Escape(this=node.copy(), expression=exp.Literal.string("\\"))
@@ -55,7 +55,7 @@ def _length(node: exp.Expr) -> exp.Expr | None:
 
 
 def _moment(node: exp.Expr) -> exp.Expr | None:
-    """Date arithmetic: MySQL keeps a date a date and whole seconds whole seconds, DuckDB makes microseconds of both."""
+    """Date arithmetic: MySQL preserves dates and whole seconds, DuckDB converts both to microseconds."""
     operands = [node.this, node.expression]
     interval = next((operand for operand in operands if isinstance(operand, exp.Interval)), None)
     if interval is None and isinstance(node, exp.Add | exp.Sub):
@@ -74,7 +74,7 @@ def _is_date(node: exp.Expr) -> bool:
 
 
 def _named(node: exp.Expr) -> exp.Expr | None:
-    """Functions sqlglot keeps by their name."""
+    """Functions that sqlglot leaves unparsed."""
     name, arguments = node.name.upper(), node.expressions
     if name in ("ADDDATE", "SUBDATE") and len(arguments) == 2:
         interval = arguments[1]
@@ -101,18 +101,18 @@ def _element(node: exp.Expr) -> exp.Expr:
 
 
 def _difference(node: exp.Expr) -> exp.Expr:
-    """TIMESTAMPDIFF counts whole units between two moments, not the borders crossed."""
+    """TIMESTAMPDIFF counts whole units between two timestamps, not the boundaries crossed."""
     unit = exp.Literal.string(node.text("unit").lower())
     return _call("date_sub", unit, _cast(node.expression, "TIMESTAMP"), _cast(node.this, "TIMESTAMP"))
 
 
 def _extracted(node: exp.Expr) -> exp.Expr | None:
-    """DuckDB 2.0.1 takes a year out of TIMESTAMP_S wrongly where a filter stands below: 52196 for 2020."""
+    """DuckDB 2.0.1 extracts a wrong year from TIMESTAMP_S above a filter: 52196 for 2020."""
     return _call("year", node.expression) if node.name.upper() == "YEAR" else None
 
 
 def _days(node: exp.Expr) -> exp.Expr | None:
-    """sqlglot prints TO_DAYS as a count from the year 0, whose length MySQL sees otherwise."""
+    """sqlglot prints TO_DAYS as a count from the year 0, whose length differs in MySQL."""
     inner = node.this
     if isinstance(inner, exp.Add) and isinstance(inner.this, exp.DateDiff):
         since = inner.this.expression
@@ -136,7 +136,7 @@ def _converted(node: exp.Expr) -> exp.Expr | None:
 
 
 def _from_seconds(node: exp.Expr) -> exp.Expr:
-    """FROM_UNIXTIME, with a format perhaps."""
+    """FROM_UNIXTIME, with an optional format."""
     moment = _cast(_call("to_timestamp", node.this), "TIMESTAMP")
     layout = node.args.get("format")
     if layout is None:

@@ -1,4 +1,4 @@
-"""The two login methods of MySQL, as pure functions over digests: the password itself is not kept.
+"""The two login methods of MySQL, as pure functions over digests: the password itself is not stored.
 
 ``mysql_native_password``: the client sends SHA1(password) XOR SHA1(nonce + SHA1(SHA1(password))).
 ``caching_sha2_password``: SHA256(password) XOR SHA256(SHA256(SHA256(password)) + nonce), and, until the server has
@@ -23,14 +23,14 @@ NONCE_BYTES = 20
 
 
 def nonce() -> bytes:
-    """Printable random bytes: a NUL or ``$`` inside would end it early in some clients."""
+    """Printable random bytes: some clients stop reading at a NUL or ``$``."""
     alphabet = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
     return bytes(secrets.choice(alphabet) for _ in range(NONCE_BYTES))
 
 
 @dataclass(frozen=True)
 class Account:
-    """One user and the digests that prove its password; an account without a password takes an empty answer only."""
+    """One user and the digests that prove its password; an account without a password accepts only an empty proof."""
 
     user: str
     plugin: AuthPlugin
@@ -65,11 +65,11 @@ class Account:
 
 
 class PasswordKey:
-    """The RSA key with which clients hide a password on a connection without TLS; made at its first use."""
+    """The RSA key with which clients encrypt a password on a connection without TLS; generated on first use."""
 
     def __init__(self) -> None:
         self._key: RSAPrivateKey | None = None
-        self._lock = threading.Lock()  # clients that come at once must get the same key
+        self._lock = threading.Lock()  # concurrent clients must get the same key
 
     def _private(self) -> RSAPrivateKey:
         from cryptography.hazmat.primitives.asymmetric import rsa
@@ -85,7 +85,7 @@ class PasswordKey:
         return self._private().public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
 
     def decrypt(self, sealed: bytes, salt: bytes) -> bytes | None:
-        """The password a client sealed, or None where it was not sealed with this key."""
+        """The decrypted password of a client; None if it was not encrypted with this key."""
         from cryptography.hazmat.primitives.asymmetric import padding
         from cryptography.hazmat.primitives.hashes import SHA1
 

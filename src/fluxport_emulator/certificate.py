@@ -1,4 +1,4 @@
-"""A certificate made at start, for servers that were given none: encrypted, not authenticated."""
+"""A certificate generated at start, for servers without one: connections are encrypted but not authenticated."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Packets over one connection: the asyncio side of the protocol.
 
-The first packets are read from the bare socket, byte for byte: a client that asks for TLS starts its handshake without
-waiting, and whatever a buffered reader had taken by then would be lost to the TLS layer.
+The first packets are read from the bare socket, exactly as many bytes as needed: a client that requests TLS starts its
+handshake without waiting, and bytes in a buffered reader would be lost to the TLS layer.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Callable
 from fluxport_emulator import faults, wire
 from fluxport_emulator.faults import SqlError
 
-WRITE_AHEAD_BYTES = 1 << 20  # how much may wait for a slow client before the query does
+WRITE_AHEAD_BYTES = 1 << 20  # buffered for a slow client before the query waits
 
 
 class Channel:
@@ -29,7 +29,7 @@ class Channel:
         self._writer: asyncio.StreamWriter | None = None
 
     async def open(self, on_gone: Callable[[], None], context: ssl.SSLContext | None) -> None:
-        """From here on through a buffered stream, encrypted if there is a ``context``."""
+        """Switch to a buffered stream, encrypted if there is a ``context``."""
         loop = asyncio.get_running_loop()
         reader = asyncio.StreamReader(loop=loop)
         protocol = _Protocol(reader, on_gone)
@@ -40,7 +40,7 @@ class Channel:
         self.cipher = cipher[0] if cipher else ""
 
     async def read(self) -> bytes:
-        """The payload of the next packet. Raises FatalError, or EOFError when the client has gone."""
+        """The payload of the next packet. Raises FatalError, or EOFError if the client has disconnected."""
         payload = b""
         while True:
             header = await self._exactly(4)
@@ -65,7 +65,7 @@ class Channel:
         await self.send(wire.error(fault))
 
     async def send_framed(self, data: bytes | bytearray | memoryview) -> None:
-        """Bytes that are packets already; returns when no more than WRITE_AHEAD_BYTES wait."""
+        """Send complete packets; returns when at most WRITE_AHEAD_BYTES are buffered."""
         if self._writer is None:
             await asyncio.get_running_loop().sock_sendall(self._sock, data)
         else:
@@ -84,14 +84,14 @@ class Channel:
         return data
 
     def abort(self) -> None:
-        """Cut the connection; what was not sent yet is lost."""
+        """Close the connection at once; unsent bytes are lost."""
         if self._writer is not None:
             self._writer.transport.abort()
         else:
             self._sock.close()
 
     async def close(self) -> None:
-        """End the connection after what has been written."""
+        """Close the connection once everything written has been sent."""
         if self._writer is None:
             self._sock.close()
             return
@@ -104,7 +104,7 @@ class Channel:
 
 
 class _Protocol(asyncio.StreamReaderProtocol):
-    """Tells at once when the client goes away, also while nobody reads: its query must not run on."""
+    """Reports a disconnect at once, even while nothing is being read, so that the client's query is stopped."""
 
     def __init__(self, reader: asyncio.StreamReader, on_gone: Callable[[], None]) -> None:
         super().__init__(reader)

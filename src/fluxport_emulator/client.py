@@ -93,14 +93,14 @@ class Client:
         except SqlError as fault:
             await self._farewell(fault)
         except (EOFError, OSError, TimeoutError):
-            pass  # gone, or silent for too long
+            pass  # disconnected, or idle for too long
         finally:
             try:
                 if self.session is not None:
                     await self._loop.run_in_executor(self._pool, self.session.close)
                 await self._channel.close()
             finally:
-                self._channel.abort()  # for the case that the farewell itself was cut short
+                self._channel.abort()  # in case the farewell itself was canceled
 
     async def _farewell(self, fault: SqlError) -> None:
         try:
@@ -119,7 +119,7 @@ class Client:
         await self._enter(login.database)
 
     async def _enter(self, database: str) -> None:
-        """The last step of a login: the database asked for, which closes the connection if it is not there."""
+        """The last step of a login: select the requested database; closes the connection if it does not exist."""
         if database:
             try:
                 self._logged_in().use(database)
@@ -130,14 +130,14 @@ class Client:
     # --- commands
 
     async def _next_command(self, limits: ClientLimits) -> bool:
-        """False after a goodbye."""
+        """Handle one command; False after COM_QUIT."""
         self._channel.sequence = 0
         async with asyncio.timeout(limits.idle_s):
             packet = Payload(await self._channel.read())
         command = packet.integer(1)
         if command == Command.QUIT:
             return False
-        if command == Command.STMT_SEND_LONG_DATA:  # has no answer, not even an error
+        if command == Command.STMT_SEND_LONG_DATA:  # has no response, not even an error
             self._long_data(packet, limits)
             return True
         if command == Command.STMT_CLOSE:
@@ -151,9 +151,9 @@ class Client:
         except SqlError as error:
             await self._channel.send_error(error)
         except Exception:
-            # A fault of the emulator's own: its client gets an error, as from any server, and other clients go on.
+            # A bug in the emulator: this client gets an error, as from any server; others are not affected.
             log.exception("a statement of connection %d failed in the emulator itself", self.number)
-            await self._channel.send_error(SqlError(1105, "HY000", "Internal error of the emulator; its log says more"))
+            await self._channel.send_error(SqlError(1105, "HY000", "Internal error of the emulator; see its log"))
         return True
 
     async def _answer(self, command: int, packet: Payload, limits: ClientLimits) -> None:
@@ -202,7 +202,7 @@ class Client:
             await self._ok()
             return
         user = decoded(packet.until_nul())
-        packet.take(packet.integer(1))  # the proof rests on the nonce of the greeting, which is spent
+        packet.take(packet.integer(1))  # a proof based on the nonce of the greeting, which is used up
         login = Login(self._capabilities, user, b"", decoded(packet.until_nul()), plugin="")
         await authenticate(self._channel, self._desk, login, self.host, b"", self._in_pool)
         session.reset()
@@ -211,7 +211,7 @@ class Client:
         await self._enter(login.database)
 
     async def _statement(self, text: str, execute: Callable[[], Result | Done]) -> None:
-        """Run, answer, and see to it that a stop reaches the statement whenever it comes."""
+        """Run a statement and respond; a stop reaches the statement whenever it arrives."""
         with self._occupied(text) as session:
             outcome = await self._in_pool(execute)
             if isinstance(outcome, Done):
@@ -225,7 +225,7 @@ class Client:
 
     @contextmanager
     def _occupied(self, text: str) -> Iterator[Session]:
-        """While a statement runs and may be stopped; its error becomes the reason of the stop, if there was one."""
+        """A context in which a statement can be stopped; its error becomes the reason of the stop, if any."""
         session = self._logged_in()
         session.begin(text)
         self._busy = True
@@ -282,7 +282,7 @@ class Client:
     async def _execute(self, packet: Payload) -> None:
         number = packet.integer(4)
         statement = self._known(number)
-        packet.take(5)  # the cursor wished for (rows are sent at once instead) and the iteration count
+        packet.take(5)  # the requested cursor type (ignored: rows are sent at once) and the iteration count
         prepared = statement.prepared
         values = parameters.read(packet, prepared.parameters, statement.types, statement.long_data)
         statement.long_data.clear()
@@ -308,7 +308,7 @@ class Client:
         session = self._logged_in()
         name = decoded(packet.until_nul()).replace("`", "``")
         prepared = await self._in_pool(lambda: session.prepare(f"SELECT * FROM `{name}`"))
-        default = b"\xfb"  # none is told
+        default = b"\xfb"  # no default value
         columns = [wire.column_definition(column) + default for column in prepared.columns]
         end = wire.ok(session.status, header=0xFE) if self._deprecates_eof else wire.eof(session.status)
         await self._channel.send(*columns, end)
@@ -319,7 +319,7 @@ class Client:
     # --- threads and interruption
 
     async def _in_pool(self, work: Callable[[], T]) -> T:
-        """``work`` in a worker thread; if this task is cancelled, the work is stopped and waited for first."""
+        """``work`` in a worker thread; if this task is cancelled, it first stops the work and waits for it."""
         future = self._loop.run_in_executor(self._pool, work)
         try:
             return await asyncio.shield(future)
@@ -332,7 +332,7 @@ class Client:
             raise
 
     def _stop(self, fault: SqlError) -> None:
-        """An interruption that comes before the query has begun is lost in DuckDB, so it is repeated to the end."""
+        """DuckDB ignores an interruption before the query has started, so it is repeated until the statement ends."""
         if self.session is not None and self._busy:
             self.session.stop(fault)
             if self._again is None:
@@ -355,7 +355,7 @@ class Client:
 
 
 class _Rows:
-    """The answer to a query in chunks of about CHUNK_BYTES, head included; pulled in a worker thread."""
+    """The response to a query in chunks of about CHUNK_BYTES, head included; pulled in a worker thread."""
 
     def __init__(self, result: Result, sequence: int, head: list[bytes]) -> None:
         self.sequence = sequence
@@ -364,7 +364,7 @@ class _Rows:
         self._parts: Iterator[tuple[bytes | memoryview, int]] | None = None
 
     def next_chunk(self) -> tuple[bytes | bytearray | memoryview, bool]:
-        """A chunk, and whether more may follow; small batches are gathered, a big one goes as it is."""
+        """A chunk, and whether more may follow; small batches are combined, a large one is sent unchanged."""
         gathered = bytearray()
         if self._parts is None:
             for payload in self._head:

@@ -1,8 +1,8 @@
 """MySQL statements to DuckDB SQL.
 
-Every rule of MySQL that DuckDB does not share is a change of the statement's tree (adapt.py those of every statement,
-here those that depend on the session); sqlglot prints the changed tree as DuckDB SQL. What is run is always the printed
-tree, never the client's text.
+Every MySQL rule that DuckDB does not share is a change of the statement's tree (in adapt.py for all statements, here if
+it depends on the session); sqlglot prints the changed tree as DuckDB SQL. Only the printed tree is executed, never the
+client's text.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from fluxport_emulator.values import Value, cast_text, constant
 
 @dataclass(frozen=True)
 class Scope:
-    """What a statement may refer to besides tables; the values are those at its start."""
+    """The values, as of its start, that a statement may refer to besides tables."""
 
     catalog: Catalog
     database: str | None
@@ -34,12 +34,12 @@ class Scope:
     user_variables: Mapping[str, Value]
     functions: Mapping[str, Value]
     processes: Callable[[], str]  # a DuckDB query of the process list
-    parameters: Sequence[Value] | None = None  # None: being prepared, every parameter is NULL
+    parameters: Sequence[Value] | None = None  # None: while preparing, every parameter is NULL
 
 
 @dataclass
 class Translated:
-    """DuckDB SQL, the headers (None: as DuckDB names it) and origins by position, seconds of SLEEP to spend first."""
+    """DuckDB SQL, the headers (None: DuckDB's name) and origins by position, and the seconds of SLEEP to wait first."""
 
     sql: str
     headers: list[str | None]
@@ -68,7 +68,7 @@ class _Translation:
     sleep_s: float = field(default=0.0)
 
     def replaced(self, node: exp.Expr) -> exp.Expr:
-        """What stands for ``node`` in DuckDB; sqlglot's transform calls it from the root down."""
+        """The DuckDB equivalent of ``node``; sqlglot's transform calls it from the root down."""
         rule = _RULES.get(type(node))
         return rule(self, node) if rule else node
 
@@ -87,10 +87,10 @@ class _Translation:
             raise faults.unsupported("table functions")
         for clause in ("hints", "partition", "sample", "version", "changes", "when"):
             node.set(clause, None)
-        found = self.resolve(node)
-        if found is None:
+        resolved = self.resolve(node)
+        if resolved is None:
             return node
-        database, table = found
+        database, table = resolved
         alias = node.alias or node.name
         if database == INFORMATION_SCHEMA and table.name == "PROCESSLIST":
             return sqlglot.parse_one(f"({self.scope.processes()})", dialect="duckdb").as_(alias, table=True)
@@ -100,7 +100,7 @@ class _Translation:
         )
 
     def resolve(self, node: exp.Expr) -> tuple[str, SampleTable] | None:
-        """The database and table a name in FROM means, or None for a common table expression."""
+        """The database and table of a name in FROM, or None for a common table expression."""
         if not node.text("db"):
             if _is_common_table(node):
                 return None
@@ -148,8 +148,8 @@ class _Translation:
         return constant(self.scope.functions[_FUNCTION_NODES[type(node)]])
 
     def now(self, node: exp.Expr) -> exp.Expr:
-        given = node.expressions[0] if isinstance(node, exp.Anonymous) and node.expressions else node.this
-        digits = int(given.name) if isinstance(given, exp.Literal) and given.name.isdigit() else 0
+        argument = node.expressions[0] if isinstance(node, exp.Anonymous) and node.expressions else node.this
+        digits = int(argument.name) if isinstance(argument, exp.Literal) and argument.name.isdigit() else 0
         return constant(self.scope.now if digits else self.scope.now.replace(microsecond=0))
 
     def today(self, node: exp.Expr) -> exp.Expr:
@@ -194,10 +194,10 @@ _FUNCTION_NODES: dict[type[exp.Expr], str] = {
 
 
 def _is_common_table(node: exp.Expr) -> bool:
-    """Whether a WITH in reach defines the name; a CTE sees those before it, and itself only if RECURSIVE."""
+    """Whether a WITH in scope defines the name; a CTE sees those before it, and itself only if RECURSIVE."""
     below: exp.Expr = node
     above = node.parent
-    inside: exp.Expr | None = None  # the CTE we come up from
+    inside: exp.Expr | None = None  # the CTE whose body contains the node
     while above is not None:
         if isinstance(above, exp.CTE):
             inside = above
@@ -216,7 +216,7 @@ def _is_common_table(node: exp.Expr) -> bool:
 
 
 def _named(item: exp.Expr) -> exp.Expr:
-    """An item of an inner select list under the name MySQL gives it, so that outer queries can refer to it."""
+    """An item of an inner select list with MySQL's name for it, so that outer queries can refer to it."""
     if isinstance(item, exp.Alias | exp.Column | exp.Star | exp.Subquery) or item.is_star:
         return item
     return exp.alias_(item, item.sql("mysql"), quoted=True)
@@ -224,7 +224,7 @@ def _named(item: exp.Expr) -> exp.Expr:
 
 def _row_count(value: Value) -> int | None:
     try:
-        return None if value is None else max(0, int(value))  # type: ignore[arg-type]  # text of a number is welcome
+        return None if value is None else max(0, int(value))  # type: ignore[arg-type]  # numeric text is accepted
     except (TypeError, ValueError):
         raise faults.SqlError(1210, "HY000", "Incorrect arguments to LIMIT") from None
 

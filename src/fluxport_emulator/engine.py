@@ -1,4 +1,4 @@
-"""The embedded database: made, filled and locked once, then read by one cursor per client."""
+"""The embedded database: created, filled and locked once, then read by one cursor per client."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from fluxport_emulator.functions import MACROS
 from fluxport_emulator.origins import Origin
 from fluxport_emulator.tables import Catalog
 
-BATCH_ROWS = 8_192  # as fast as more, and a reader that stands still holds a few batches
+BATCH_ROWS = 8_192  # more is not faster, and a stalled reader holds only a few batches
 
 
 class Engine:
-    """Nothing of the machine can be reached through it: no files, no network, no extensions, no settings."""
+    """Isolated from the machine: no files, no network, no extensions, no settings."""
 
     def __init__(self, catalog: Catalog, *, memory_limit: str, threads: int | None = None) -> None:
         self.catalog = catalog
@@ -32,12 +32,12 @@ class Engine:
             "autoload_known_extensions": "false",
             "error_on_division_by_zero": "false",
             "ieee_floating_point_ops": "false",
-            "python_enable_replacements": "false",  # or a name in FROM could mean a variable of this program
+            "python_enable_replacements": "false",  # else a name in FROM could refer to a Python variable
         }
         self._connection = duckdb.connect(config=config if threads is None else config | {"threads": str(threads)})
         for statement in (
             "SET GLOBAL TimeZone = 'UTC'",
-            "SET enable_progress_bar = false",  # it writes to standard output on a machine that is slow
+            "SET enable_progress_bar = false",  # it would write to standard output on slow machines
             "SET GLOBAL default_null_order = 'NULLS_FIRST'",
             *MACROS,
             *catalog.statements(),
@@ -55,7 +55,7 @@ class Engine:
 
 @dataclass(frozen=True)
 class Result:
-    """A running query: what its columns are, and its rows as packets of one of the two formats."""
+    """A running query: its columns, and its rows as packets of one of the two formats."""
 
     columns: tuple[wire.ColumnDefinition, ...]
     layouts: tuple[types.Layout, ...]
@@ -63,7 +63,7 @@ class Result:
     binary: bool
 
     def packets(self, sequence: int) -> Iterator[tuple[packets.Buffer, int]]:
-        """Parts of the rows with the sequence id that follows each; raises faults.SqlError."""
+        """Parts of the rows, each with the sequence id after it; raises faults.SqlError."""
         if self.reader is None:
             return
         for batch in _batches(self.reader):
@@ -91,7 +91,7 @@ def _batches(reader: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
 
 
 def run(cursor: duckdb.DuckDBPyConnection, query: Translated, *, binary: bool, describe_only: bool = False) -> Result:
-    """Start a query, or only learn its columns. Raises faults.SqlError."""
+    """Start a query, or only determine its columns. Raises faults.SqlError."""
     try:
         relation = cursor.sql(query.sql)
         if relation is None:
@@ -124,17 +124,17 @@ def rows_of(cursor: duckdb.DuckDBPyConnection, query: Translated) -> list[tuple[
     return rows
 
 
-def _fitted(query: Translated, found: Sequence[str]) -> tuple[list[str], list[Origin | None]]:
-    """Headers and origins for every column DuckDB found; its own names from where the translation knew no more."""
+def _fitted(query: Translated, names: Sequence[str]) -> tuple[list[str], list[Origin | None]]:
+    """Headers and origins of DuckDB's columns; DuckDB's own names where the translation has none."""
     known = len(query.headers)
-    if known > len(found):
-        return list(found), [None] * len(found)
-    headers = [header if header is not None else name for header, name in zip(query.headers, found, strict=False)]
-    return headers + list(found[known:]), query.origins + [None] * (len(found) - known)
+    if known > len(names):
+        return list(names), [None] * len(names)
+    headers = [header if header is not None else name for header, name in zip(query.headers, names, strict=False)]
+    return headers + list(names[known:]), query.origins + [None] * (len(names) - known)
 
 
-def _kind(origin: Origin | None, found: types.ColumnType) -> types.ColumnType:
-    return found if origin is None else origin.column.type
+def _kind(origin: Origin | None, kind: types.ColumnType) -> types.ColumnType:
+    return kind if origin is None else origin.column.type
 
 
 def _definition(header: str, kind: types.ColumnType, origin: Origin | None) -> wire.ColumnDefinition:
@@ -155,7 +155,7 @@ def _definition(header: str, kind: types.ColumnType, origin: Origin | None) -> w
     )
 
 
-# DuckDB says what was wrong in words only; MySQL's numbers are found by its kind of error and the words around a name.
+# DuckDB's errors have no codes; MySQL's numbers follow from the class of the error and the text around a name.
 _Known = tuple[type[Exception], str, int, str, str]
 _KNOWN: tuple[_Known, ...] = (
     (duckdb.InterruptException, "", 1317, "70100", "Query execution was interrupted"),
@@ -189,7 +189,7 @@ _KNOWN: tuple[_Known, ...] = (
 
 
 def sql_error(error: BaseException) -> SqlError:
-    """MySQL's error for one of DuckDB's; a plain 1105 with DuckDB's first line where MySQL has no such error."""
+    """MySQL's error for one of DuckDB's; 1105 with DuckDB's first line if MySQL has no equivalent."""
     text = str(error)
     if isinstance(error, pa.ArrowException | RuntimeError):  # a failing stream carries DuckDB's error as text
         kind: type[BaseException] | None = next((kind for prefix, kind in _STREAMED if prefix in text), None)

@@ -1,10 +1,10 @@
-"""MySQL's own errors: the number, SQLSTATE and words a client expects to see on the wire."""
+"""MySQL's errors: the number, SQLSTATE and message that clients expect."""
 
 from __future__ import annotations
 
 
 class SqlError(Exception):
-    """An error of one statement; the connection lives on."""
+    """An error of one statement; the connection stays open."""
 
     def __init__(self, number: int, state: str, message: str) -> None:
         super().__init__(message)
@@ -82,8 +82,8 @@ def statement_time_exceeded() -> SqlError:
 
 
 def access_denied(user: str, host: str, with_password: bool) -> FatalError:
-    given = "YES" if with_password else "NO"
-    return FatalError(1045, "28000", f"Access denied for user '{user}'@'{host}' (using password: {given})")
+    used = "YES" if with_password else "NO"
+    return FatalError(1045, "28000", f"Access denied for user '{user}'@'{host}' (using password: {used})")
 
 
 def too_many_connections() -> FatalError:

@@ -1,9 +1,9 @@
-"""MySQL functions that neither DuckDB nor the translation of sqlglot knows, as DuckDB macros."""
+"""MySQL functions that neither DuckDB nor sqlglot's translation supports, as DuckDB macros."""
 
 from __future__ import annotations
 
-# What one call may make, as max_allowed_packet does in MySQL, with NULL beyond: DuckDB's own limit of memory does not
-# count such text.
+# The limit for the text of one call, like MySQL's max_allowed_packet; longer results are NULL. DuckDB's own memory
+# limit does not count such text.
 TEXT_BYTES_MAX = 64 << 20
 
 MACROS: tuple[str, ...] = tuple(
@@ -13,7 +13,7 @@ MACROS: tuple[str, ...] = tuple(
            ELSE strlen(CAST(x AS VARCHAR)) END""",
         f"""mysql_repeat(s, n) AS CASE WHEN strlen(CAST(s AS VARCHAR)) * CAST(n AS HUGEINT) <= {TEXT_BYTES_MAX}
            THEN repeat(s, CAST(least(n, {TEXT_BYTES_MAX}) AS BIGINT)) END""",
-        # The optimizer computes calls of constants whatever CASE says: each is bounded by itself too.
+        # The optimizer evaluates calls of constants regardless of CASE, so each call is bounded as well.
         f"""mysql_lpad(s, n, p) AS CASE WHEN n <= {TEXT_BYTES_MAX}
            THEN lpad(s, CAST(least(n, {TEXT_BYTES_MAX}) AS INTEGER), p) END""",
         f"""mysql_rpad(s, n, p) AS CASE WHEN n <= {TEXT_BYTES_MAX}

@@ -1,4 +1,9 @@
-"""The handshake: greeting, TLS if the client wants it, and the proof of the password in one of two methods."""
+"""The handshake: greeting, TLS on request, and the proof of the password by one of two methods.
+
+server  greeting: version, connection id, nonce, capabilities, login method
+client  [SSL request, then TLS]  response: capabilities, user, proof of the password, database
+server  [switch to the other method -> client: proof]  [full login -> client: password]  OK or error
+"""
 
 from __future__ import annotations
 
@@ -34,7 +39,7 @@ OFFERED = (
 
 @dataclass
 class LoginDesk:
-    """What every login needs: the account, the keys, and whether its password has been proved in full before."""
+    """The shared state of all logins: the account, the keys, and whether a full login has succeeded before."""
 
     account: Account
     context: ssl.SSLContext | None
@@ -44,7 +49,7 @@ class LoginDesk:
 
 @dataclass(frozen=True)
 class Login:
-    """What a client asked for, and its first answer to the nonce."""
+    """A client's login request, and its first proof for the nonce."""
 
     capabilities: Capability
     user: str
@@ -54,7 +59,7 @@ class Login:
 
 
 async def greet(channel: Channel, desk: LoginDesk, number: int, salt: bytes, on_gone: Callable[[], None]) -> Login:
-    """The first packets, after which the channel is open, encrypted if the client asked for it. Raises FatalError."""
+    """Exchange the first packets; the channel is then open, encrypted if the client requested it. Raises FatalError."""
     offered = OFFERED | Capability.SSL if desk.context is not None else OFFERED
     await channel.send(wire.greeting(VERSION, number, salt, offered, desk.account.plugin))
     reply = await channel.read()
@@ -86,7 +91,7 @@ def _handshake_response(packet: Payload, offered: Capability) -> Login:
 async def authenticate(
     channel: Channel, desk: LoginDesk, login: Login, host: str, salt: bytes, in_pool: Callable[..., Awaitable[Any]]
 ) -> None:
-    """Raises FatalError 1045; an unknown user goes the same way to the same end."""
+    """Raises FatalError 1045; an unknown user takes the same steps and gets the same error."""
     account, proof = desk.account, login.proof
     if login.plugin != account.plugin:
         if not login.capabilities & Capability.PLUGIN_AUTH:
@@ -111,7 +116,7 @@ async def _sha2_login(
     if desk.proved and account.sha2_proof(salt, proof):
         await channel.send(b"\x01\x03")  # fast: proved by the nonce alone
         return True
-    await channel.send(b"\x01\x04")  # the whole password, please
+    await channel.send(b"\x01\x04")  # request full authentication
     answer = await channel.read()
     if channel.cipher:
         password: bytes | None = answer.removesuffix(b"\0")

@@ -1,4 +1,4 @@
-"""What the text alone tells of a result's columns: MySQL's headers, and the table columns shown unchanged."""
+"""Properties of a result's columns that follow from the text: MySQL's headers, and unchanged table columns."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from sqlglot import exp
 from fluxport_emulator.statement import Query
 from fluxport_emulator.tables import SampleColumn, SampleTable
 
-# The database and table a name in FROM means, or None for a common table expression; raises faults.SqlError.
+# Returns the database and table of a name in FROM, or None for a common table expression; raises faults.SqlError.
 Resolve: TypeAlias = "Callable[[exp.Expr], tuple[str, SampleTable] | None]"
 
 
 @dataclass(frozen=True)
 class Origin:
-    """The table column a result column shows unchanged; ``nullable`` also by an outer join."""
+    """The table column that a result column returns unchanged; ``nullable`` includes the effect of outer joins."""
 
     database: str
     table: str
@@ -27,7 +27,7 @@ class Origin:
 
 
 def describe(query: Query, resolve: Resolve) -> tuple[list[str | None], list[Origin | None]]:
-    """Headers and origins of the columns, up to the first item whose number of columns is not known here."""
+    """Headers and origins of the columns, up to the first item with an unknown number of columns."""
     select = query.tree
     plain = True
     while not isinstance(select, exp.Select):
@@ -66,22 +66,22 @@ _Sources: TypeAlias = "dict[str, tuple[str, SampleTable, bool] | None]"
 
 
 def _sources(select: exp.Select, resolve: Resolve) -> _Sources:
-    """Alias -> database, table, made nullable by an outer join; None for what is not a table of the catalogue."""
-    found: _Sources = {}
+    """Alias -> database, table, whether an outer join makes it nullable; None if it is not in the catalogue."""
+    sources: _Sources = {}
     source = select.args.get("from_")
     if source is None:
-        return found
+        return sources
     for node, join in [(source.this, None), *((join.this, join) for join in select.args.get("joins") or [])]:
         side = join.side.upper() if join is not None else ""
         if side in ("RIGHT", "FULL"):
-            found = {alias: entry and (entry[0], entry[1], True) for alias, entry in found.items()}
+            sources = {alias: entry and (entry[0], entry[1], True) for alias, entry in sources.items()}
         shared = join is not None and (join.args.get("using") or join.method.upper() == "NATURAL")
         known = isinstance(node, exp.Table) and isinstance(node.this, exp.Identifier) and node.name.lower() != "dual"
         table = resolve(node) if known and not shared and not node.args.get("joins") else None
-        found[node.alias_or_name.lower()] = table and (*table, side in ("LEFT", "FULL"))
-        if shared:  # the joined columns appear once, so that no star can be expanded by counting
-            found = dict.fromkeys(found, None)
-    return found
+        sources[node.alias_or_name.lower()] = table and (*table, side in ("LEFT", "FULL"))
+        if shared:  # USING merges columns, so a star cannot be expanded by counting
+            sources = dict.fromkeys(sources, None)
+    return sources
 
 
 def _expanded(item: exp.Expr, sources: _Sources) -> list[Origin] | None:

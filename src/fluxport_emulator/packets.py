@@ -1,8 +1,13 @@
 """Whole record batches as the row packets of MySQL's two formats, without a Python object per value or row.
 
-A row is a sequence of *pieces*: a piece is either a matrix of bytes, one fixed-width line per row, or an Arrow binary
-array. Neighbouring matrices are glued together, the frame header (length and sequence id) is the first of them, and
-one Arrow kernel joins what is left row by row.
+A row is a sequence of *pieces*: a piece is either a byte matrix, one fixed-width line per row, or an Arrow binary
+array. Adjacent matrices are merged, the frame header (length and sequence id) is the first of them, and one Arrow
+kernel joins the remaining pieces row by row:
+
+             matrix                          binary  matrix    binary
+             |length 3|seq 1|length of value|value  |length   |value   |
+    row 0    |0B 00 00|02   |05             |hello  |04       |2026    |
+    row 1    |07 00 00|03   |02             |hi     |03       |abc     |
 """
 
 from __future__ import annotations
@@ -24,12 +29,12 @@ Mask: TypeAlias = npt.NDArray[np.bool_]
 Piece: TypeAlias = "Matrix | pa.BinaryArray"
 Buffer: TypeAlias = "bytes | memoryview"
 
-CHUNK_BYTES = 2 << 20  # about how much is laid out at once, whatever the width of the rows
-NULL_MARK = 0xFB  # where the text format expects a length
+CHUNK_BYTES = 2 << 20  # approximate bytes laid out at once, whatever the width of the rows
+NULL_MARK = 0xFB  # in place of a length in the text format
 
 
 def slices(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
-    """The batch in parts of about CHUNK_BYTES, a row at least."""
+    """The batch in parts of about CHUNK_BYTES, at least one row each."""
     rows = max(1, batch.num_rows * CHUNK_BYTES // max(batch.nbytes, 1))
     for start in range(0, batch.num_rows, rows):
         yield batch.slice(start, rows)
@@ -104,7 +109,7 @@ def _ragged(data: npt.NDArray[np.uint8], widths: Integers) -> pa.BinaryArray:
 
 
 def _without(piece: Piece, nulls: Mask | None) -> Piece:
-    """The piece with nothing at all in the rows that are null."""
+    """The piece with empty values in the rows that are null."""
     if nulls is None:
         return piece
     if isinstance(piece, np.ndarray):

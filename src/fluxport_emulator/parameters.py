@@ -1,4 +1,4 @@
-"""Values of COM_STMT_EXECUTE: a bitmap of nulls, the types when they changed, then the values that are not null."""
+"""Values of COM_STMT_EXECUTE: a null bitmap, the types if they changed, then the values that are not null."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _UNSIGNED = 0x80
 
 
 def read(packet: Payload, count: int, known: list[int], long_data: Mapping[int, bytes]) -> list[Value]:
-    """The parameters; ``known`` holds the types of the last execution and is brought up to date."""
+    """The parameters; ``known`` holds the types of the last execution and is updated."""
     if not count:
         return []
     bitmap = packet.take((count + 7) // 8)
@@ -65,7 +65,7 @@ def _decimal(packet: Payload) -> Value:
 
 
 def _moment(packet: Payload) -> Value:
-    """A date or a date and time; a zero date is text, as no calendar has it."""
+    """A date or a date and time; a zero date is text, as Python cannot represent it."""
     width = packet.integer(1)
     if width not in (0, 4, 7, 11):
         raise malformed_packet()

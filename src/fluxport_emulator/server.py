@@ -1,7 +1,7 @@
-"""A MySQL server for development and tests: one account, sample tables in memory, nothing can be written.
+"""A MySQL server for development and tests: one account, sample tables in memory, read-only.
 
-``run`` blocks until SIGINT or SIGTERM, ``serve`` until it is cancelled. The event loop only moves bytes; parsing,
-queries and the laying out of rows happen in worker threads, one statement of a connection at a time.
+``run`` blocks until SIGINT or SIGTERM, ``serve`` until it is cancelled. The event loop only moves bytes; worker threads
+parse, execute queries and lay out rows, one statement per connection at a time.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ ACCEPT_AGAIN_S = 0.1
 
 @dataclass(frozen=True)
 class EmulatorOptions:
-    """``port`` 0 takes any free one. Without a certificate TLS is offered with one made at start.
+    """``port`` 0 selects a free one. Without a certificate, TLS uses one generated at start.
 
-    ``tables`` come beside ``users``. ``allow_remote`` must be set for a host that other machines can reach: the
-    emulator is made for development and its password is well known.
+    ``tables`` are added to ``users``. ``allow_remote`` must be set for a host that other machines can reach: the
+    emulator is for development and its password is well known.
     """
 
     host: str = "127.0.0.1"
@@ -68,7 +68,7 @@ class EmulatorOptions:
 
 
 def run(options: EmulatorOptions, ready: Callable[[int], None] = lambda port: None) -> None:
-    """Serve until SIGINT or SIGTERM; ``ready`` is called with the port once clients are answered."""
+    """Serve until SIGINT or SIGTERM; ``ready`` is called with the port once clients can connect."""
     asyncio.run(_until_signalled(options, ready))
 
 
@@ -84,7 +84,7 @@ async def _until_signalled(options: EmulatorOptions, ready: Callable[[int], None
 async def serve(options: EmulatorOptions, ready: Callable[[int], None] = lambda port: None) -> None:
     """Serve until cancelled, then end every connection.
 
-    Raises Refused for options that cannot be, Unavailable where the port is taken.
+    Raises Refused for invalid options, Unavailable if the port is in use.
     """
     _check(options)
     listener = _listen(options)
@@ -103,7 +103,7 @@ def _check(options: EmulatorOptions) -> None:
     if not re.fullmatch(r"[A-Za-z0-9_$]{1,64}", options.database) or options.database == "information_schema":
         raise Refused(f"The database name {options.database!r} must be letters, digits, _ or $.")
     if (options.certificate is None) != (options.private_key is None):
-        raise Refused("A certificate needs its private key, and a private key its certificate: give both or neither.")
+        raise Refused("A certificate needs its private key, and a private key its certificate: set both or neither.")
     if _is_loopback(options.host):
         return
     if not options.allow_remote:
@@ -117,10 +117,10 @@ def _check(options: EmulatorOptions) -> None:
 
 def _is_loopback(host: str) -> bool:
     try:
-        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+        addresses = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except OSError as error:
         raise Refused(f"The host {host!r} of the emulator has no address.") from error
-    return all(ipaddress.ip_address(str(address[0]).partition("%")[0]).is_loopback for *_, address in found)
+    return all(ipaddress.ip_address(str(address[0]).partition("%")[0]).is_loopback for *_, address in addresses)
 
 
 def _listen(options: EmulatorOptions) -> socket.socket:
@@ -144,18 +144,18 @@ def _tls_context(options: EmulatorOptions) -> ssl.SSLContext | None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     try:
         context.load_cert_chain(options.certificate, options.private_key)
-    except OSError as error:  # ssl.SSLError is one
+    except OSError as error:  # includes ssl.SSLError
         raise Refused(f"The certificate {options.certificate} and its key cannot be used.") from error
     return context
 
 
 def _let_go(connection: socket.socket, _: object) -> None:
-    """A task that was cancelled before it began has closed nothing."""
+    """Close the connection of a task that was cancelled before it started."""
     connection.close()
 
 
 class _Server:
-    """The connections and what they share; made in a worker thread, as filling the tables takes a moment."""
+    """The connections and their shared state; created in a worker thread, as filling the tables takes a moment."""
 
     def __init__(self, options: EmulatorOptions) -> None:
         self._options = options
@@ -175,7 +175,7 @@ class _Server:
         self._pause: asyncio.TimerHandle | None = None
 
     async def accept(self, listener: socket.socket) -> None:
-        """Until cancelled. In a callback, as an awaited accept that is cancelled just then loses its socket."""
+        """Accept until cancelled. Uses a callback, as cancelling an awaited accept may lose its socket."""
         self._loop = asyncio.get_running_loop()
         self._port = listener.getsockname()[1]
         self._loop.add_reader(listener, self._take, self._loop, listener)
@@ -190,8 +190,8 @@ class _Server:
         try:
             connection, address = listener.accept()
         except (BlockingIOError, ConnectionAbortedError):
-            return  # the client is gone already
-        except OSError as error:  # no file descriptor is left: look again when some may have been closed
+            return  # the client has already disconnected
+        except OSError as error:  # out of file descriptors: retry later
             log.warning("a connection could not be accepted: %s", error.strerror)
             loop.remove_reader(listener)
             self._pause = loop.call_later(ACCEPT_AGAIN_S, loop.add_reader, listener, self._take, loop, listener)
@@ -218,7 +218,7 @@ class _Server:
         try:
             await client.serve(self._limits)
         except Exception:
-            # A fault of the emulator's own ends this connection and no other.
+            # A bug in the emulator ends this connection and no other.
             log.exception("connection %d failed in the emulator itself", number)
         finally:
             del self._clients[number]
@@ -230,7 +230,7 @@ class _Server:
         self._pool.shutdown()
         self._engine.close()
 
-    # --- asked by sessions, from worker threads
+    # --- called by sessions, from worker threads
 
     def processes(self) -> Iterable[Process]:
         return [client.process() for client in list(self._clients.values())]

@@ -1,4 +1,4 @@
-"""One client's session: its database, variables and transaction state, and what each statement does.
+"""One client's session: its database, variables and transaction state, and the execution of statements.
 
 Everything here runs in a worker thread and may block; ``stop`` is the one method that other threads call.
 """
@@ -27,7 +27,7 @@ from fluxport_emulator.wire import ColumnDefinition, Status
 
 @dataclass(frozen=True)
 class Done:
-    """A statement without rows has been carried out."""
+    """The outcome of a statement without rows."""
 
 
 Outcome: TypeAlias = "Result | Done"
@@ -35,7 +35,7 @@ Outcome: TypeAlias = "Result | Done"
 
 @dataclass(frozen=True)
 class Identity:
-    """Who a session belongs to; ``cipher`` is empty without TLS."""
+    """The user of a session; ``cipher`` is empty without TLS."""
 
     connection_id: int
     user: str
@@ -57,22 +57,22 @@ class Process:
 
 
 class Server(Protocol):
-    """What a session may ask of the server around it; safe from any thread."""
+    """The server as seen by a session; safe to call from any thread."""
 
     def processes(self) -> Iterable[Process]: ...
 
     def kill(self, connection_id: int, *, query_only: bool) -> bool:
-        """False where there is no such connection."""
+        """False if there is no such connection."""
 
     def status(self) -> Iterable[tuple[str, str]]: ...
 
     def settings(self) -> Mapping[str, Setting]:
-        """System variables that tell how the server was started."""
+        """System variables that reflect how the server was started."""
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """A prepared statement; ``query`` is None for what is not a SELECT."""
+    """A prepared statement; ``query`` is None unless it is a SELECT."""
 
     text: str
     query: Query | None
@@ -81,7 +81,7 @@ class Prepared:
 
 
 class Session:
-    """``arm(seconds, fault)`` has the running statement stopped with ``fault`` when its time is over."""
+    """``arm(seconds, fault)`` schedules a stop of the running statement with ``fault`` after ``seconds``."""
 
     def __init__(
         self, engine: Engine, server: Server, arm: Callable[[float, SqlError], None], identity: Identity
@@ -108,24 +108,24 @@ class Session:
     # --- stopping, from any thread
 
     def stop(self, fault: SqlError) -> None:
-        """Make the running statement fail with ``fault``; call it again until the statement has ended."""
+        """Make the running statement fail with ``fault``; repeat until the statement has ended."""
         self._fault = self._fault or fault
         self._stopped.set()
         self._cursor.interrupt()
 
     def check(self) -> None:
-        """Raises the fault of a stop, if there was one."""
+        """Raise the fault of a stop, if there was one."""
         if self._fault is not None:
             raise self._fault
 
     def translated_error(self, error: SqlError) -> SqlError:
-        """The reason of the stop rather than the interruption it caused."""
+        """The reason of a stop instead of the interruption it caused."""
         fault = self._fault if self._fault is not None and error.number == 1317 else error
         self._last_error = fault
         return fault
 
     def begin(self, info: str) -> None:
-        """Before each statement: forget what stopped the one before."""
+        """Before each statement: clear the stop of the previous one."""
         self._fault = None
         self._stopped.clear()
         self.running = info
@@ -151,7 +151,7 @@ class Session:
         self.database = known
 
     def execute(self, text: str, *, binary: bool = False) -> Outcome:
-        """Carry out one statement. Raises faults.SqlError."""
+        """Execute one statement. Raises faults.SqlError."""
         plain = without_comments(text)
         self._take_limit(plain.max_execution_ms)
         if not plain.text:
@@ -169,7 +169,7 @@ class Session:
         if verb not in _STATEMENTS:
             raise _refusal(verb, plain)
         if verb in ("SHOW", "DESCRIBE", "DESC"):
-            described = run(self._cursor, self._shown(plain), binary=True, describe_only=True)
+            described = run(self._cursor, self._show_query(plain), binary=True, describe_only=True)
             return Prepared(plain, None, 0, described.columns)
         return Prepared(plain, None, 0, ())
 
@@ -240,9 +240,9 @@ class Session:
             self._arm(seconds, faults.statement_time_exceeded())
 
     def _show(self, text: str, binary: bool) -> Outcome:
-        return run(self._cursor, self._shown(text), binary=binary)
+        return run(self._cursor, self._show_query(text), binary=binary)
 
-    def _shown(self, text: str) -> Translated:
+    def _show_query(self, text: str) -> Translated:
         scope = self._scope(())
         if _verb(text) == "SHOW":
             facts = show.ServerFacts(self.variables.shown, self._status, self._warnings)
@@ -253,7 +253,7 @@ class Session:
         return Translated(sql, [], [])
 
     def _explain(self, text: str, binary: bool) -> Outcome:
-        """EXPLAIN of a table describes it; of a query it tells DuckDB's plan, as rows of one text column."""
+        """EXPLAIN of a table describes it; of a query it returns DuckDB's plan, as rows of one text column."""
         if show.describe(text, self._scope(())) is not None:
             return self._show(text, binary)
         match = _EXPLAIN.match(text)
@@ -288,7 +288,7 @@ class Session:
         return Done()
 
     def _nothing(self, text: str, binary: bool) -> Outcome:
-        """Locks, flushes and savepoints: nothing ever changes here."""
+        """Locks, flushes and savepoints have no effect: the data never changes."""
         return Done()
 
     def _kill(self, text: str, binary: bool) -> Outcome:
@@ -310,7 +310,7 @@ class Session:
         return Done()
 
     def _set_for_one(self, items: str, statement: str, binary: bool) -> Outcome:
-        """MariaDB's SET STATEMENT name=value FOR ...: the settings hold for that statement only."""
+        """MariaDB's SET STATEMENT name=value FOR ...: the settings apply to that statement only."""
         before = self.variables.copy()
         try:
             for item in _split(items):
@@ -342,7 +342,7 @@ class Session:
                 self.in_transaction = False
 
     def _value(self, text: str) -> Value:
-        """What stands right of the = of SET: a bare word is its own name, DEFAULT is None."""
+        """The value after the = of SET: a bare word is a string, DEFAULT is None."""
         if re.fullmatch(r"[A-Za-z_][\w-]*", text) and text.upper() not in ("NULL", "CURRENT_TIMESTAMP"):
             return None if text.upper() == "DEFAULT" else text
         if text.upper() == "NULL":
@@ -362,7 +362,7 @@ def _refusal(verb: str, text: str) -> SqlError:
 
 
 def _split(text: str) -> list[str]:
-    """The parts of a list between commas that are outside of quotes and parentheses."""
+    """Split a list at commas outside quotes and parentheses."""
     parts, depth, start = [], 0, 0
     for match in re.finditer(r"'(?:[^'\\]|\\.)*+'|\"(?:[^\"\\]|\\.)*+\"|`[^`]*+`|[(),]", text, re.DOTALL):
         sign = match[0]

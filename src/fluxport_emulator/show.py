@@ -30,7 +30,7 @@ _DESCRIBE = re.compile(
 
 @dataclass(frozen=True)
 class Request:
-    """What one SHOW asks for, names without their quotes."""
+    """A parsed SHOW, with names unquoted."""
 
     scope: Scope
     facts: ServerFacts
@@ -41,7 +41,7 @@ class Request:
 
 @dataclass(frozen=True)
 class ServerFacts:
-    """What SHOW tells of the server and the session."""
+    """The state of the server and the session that SHOW reports."""
 
     variables: Callable[[], Iterable[tuple[str, str]]]
     status: Callable[[], Iterable[tuple[str, str]]]
@@ -49,7 +49,7 @@ class ServerFacts:
 
 
 def query(text: str, scope: Scope, facts: ServerFacts) -> str:
-    """The DuckDB query that answers a SHOW statement. Raises faults.SqlError."""
+    """The DuckDB query for a SHOW statement. Raises faults.SqlError."""
     match = _matched(text)
     what = " ".join(match["what"].upper().split())
     entry = _SHOWS.get(what)
@@ -72,7 +72,7 @@ def query(text: str, scope: Scope, facts: ServerFacts) -> str:
 
 
 def describe(text: str, scope: Scope) -> str | None:
-    """The DuckDB query that answers DESCRIBE of a table, or None where the text is not one."""
+    """The DuckDB query for DESCRIBE of a table, or None if the text is not one."""
     match = _DESCRIBE.fullmatch(text)
     if match is None:
         return None
@@ -107,7 +107,7 @@ def _first_column(sql: str) -> str:
 
 
 def _values(columns: Sequence[str], rows: Iterable[Sequence[str | int | None]]) -> str:
-    """A literal table; the columns of one without rows are text."""
+    """A literal table; without rows its columns are text."""
     lines = [f"SELECT {', '.join(f'{literal(v)} AS {identifier(c)}' for c, v in _pairs(columns, row))}" for row in rows]
     if lines:
         return " UNION ALL ".join(lines)
@@ -137,7 +137,7 @@ def _table(request: Request) -> tuple[str, SampleTable]:
 
 
 def _from_catalog(view: str, columns: str, where: str = "true", order: str = "1") -> str:
-    """``columns``: ``COLUMN=Header`` separated by blanks, an underscore of a header standing for itself."""
+    """``columns``: ``COLUMN=Header`` separated by spaces; underscores in a header are literal."""
     pairs = [pair.partition("=") for pair in columns.split()]
     items = ", ".join(f"{identifier(column)} AS {identifier(header)}" for column, _, header in pairs)
     return f"SELECT {items} FROM {INFORMATION_SCHEMA_STORE}.{view} WHERE {where} ORDER BY {order}"
@@ -228,7 +228,7 @@ def _warnings(request: Request) -> str:
 
 @dataclass(frozen=True)
 class _Show:
-    """``of_table``: the name after FROM is a table, which may be followed by its database."""
+    """``of_table``: the name after FROM is a table, optionally followed by its database."""
 
     select: Callable[[Request], str]
     of_table: bool = False

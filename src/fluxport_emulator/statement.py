@@ -1,7 +1,7 @@
 """The text of a statement: its comments, its tokens, its tree.
 
-A statement is tokenised once: the tokens give MySQL's own header of unaliased columns (the text as written) and number
-the parameters, then sqlglot makes the tree of them.
+A statement is tokenised once: the tokens give MySQL's header of unaliased columns (the text as written) and number the
+parameters, then sqlglot parses them into the tree.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from sqlglot.tokenizer_core import Token, TokenType
 from fluxport_emulator import faults
 from fluxport_emulator.adapt import adapt
 
-VERSION_NUMBER = 80039  # executable comments of newer versions stay comments
+VERSION_NUMBER = 80039  # executable comments of newer versions are ignored
 STATEMENT_CHARS_MAX = 1 << 20
 
 _QUOTED_OR_COMMENT = re.compile(
@@ -50,7 +50,7 @@ _QUERY_ENDS = frozenset({
 
 @dataclass(frozen=True)
 class Plain:
-    """A statement without its comments; executable ones (``/*!50003 ... */``) are spelled out as MySQL does."""
+    """A statement without comments; executable ones (``/*!50003 ... */``) are replaced by their content."""
 
     text: str
     max_execution_ms: int | None
@@ -59,7 +59,7 @@ class Plain:
 def without_comments(text: str) -> Plain:
     hints: list[int] = []
 
-    def replaced(match: re.Match[str]) -> str:
+    def uncommented(match: re.Match[str]) -> str:
         if match["quoted"] is not None:
             return match["quoted"]
         if match["executable"] is not None:
@@ -68,7 +68,7 @@ def without_comments(text: str) -> Plain:
             hints.extend(int(ms) for ms in _TIME_HINT.findall(match["hint"]))
         return " "
 
-    plain = _QUOTED_OR_COMMENT.sub(replaced, text).strip()
+    plain = _QUOTED_OR_COMMENT.sub(uncommented, text).strip()
     return Plain(plain.rstrip("; \t\r\n"), hints[0] if hints else None)
 
 
@@ -103,20 +103,20 @@ def parse(text: str) -> Query:
 
 
 def _tree(text: str, tokens: Sequence[Token]) -> tuple[exp.Query, int]:
-    kept: list[Token] = []
+    parsed: list[Token] = []
     parameters = 0
     for index, token in enumerate(tokens):
         if token.token_type is TokenType.COLON:
             raise faults.syntax(text[token.start :])
         if token.token_type is TokenType.PLACEHOLDER:
             place = (token.line, token.col, token.start, token.end)
-            kept += (Token(TokenType.COLON, ":", *place), Token(TokenType.VAR, f"p{parameters}", *place))
+            parsed += (Token(TokenType.COLON, ":", *place), Token(TokenType.VAR, f"p{parameters}", *place))
             parameters += 1
         elif token.token_type is TokenType.INTO and _word(tokens, index + 1) in ("OUTFILE", "DUMPFILE"):
             raise faults.read_only()
         elif not (token.token_type is not TokenType.IDENTIFIER and token.text.upper() in _MODIFIERS):
-            kept.append(token)
-    trees = MySQL().parser().parse(kept, text)
+            parsed.append(token)
+    trees = MySQL().parser().parse(parsed, text)
     if len(trees) != 1:
         raise faults.syntax(trees[1].sql("mysql") if len(trees) > 1 and trees[1] else text)
     tree = trees[0]
@@ -135,7 +135,7 @@ def _word(tokens: Sequence[Token], index: int) -> str:
 
 
 def _select_items(text: str, tokens: Sequence[Token]) -> Iterator[str]:
-    """The source text of each item of the first select list that is not inside WITH; MySQL names columns by it."""
+    """The source text of each item of the first select list outside WITH, which MySQL uses as column names."""
     at = _first_select(tokens)
     if at is None:
         return

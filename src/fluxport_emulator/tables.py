@@ -1,4 +1,4 @@
-"""What the emulator holds: sample tables, and the catalogue (information_schema) that describes them."""
+"""The emulator's data: sample tables, and the catalogue (information_schema) that describes them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from fluxport_emulator.types import NO_DEFAULT, NOT_NULL, PRIMARY_KEY, ColumnType, column_type
 
 COLLATION = "utf8mb4_bin"  # text compares byte by byte
-# Above this many rows the users are computed as they are read: memory does not grow with their number.
+# Above this many rows the users are computed while being read: memory does not grow with their number.
 STORED_ROWS_MAX = 5_000_000
 
 
@@ -33,7 +33,7 @@ class SampleColumn:
 
 @dataclass(frozen=True)
 class SampleTable:
-    """A table and the DuckDB SELECT that makes its rows, columns in the same order; ``rows`` is told as an estimate."""
+    """A table and the DuckDB SELECT of its rows, columns in the same order; ``rows`` is reported as an estimate."""
 
     name: str
     columns: tuple[SampleColumn, ...]
@@ -49,7 +49,7 @@ class SampleTable:
         return f"CREATE {kind} {identifier(database)}.{identifier(self.name)} AS {self.select}"
 
     def mysql_ddl(self) -> str:
-        """The CREATE TABLE statement SHOW CREATE TABLE tells."""
+        """The CREATE TABLE statement for SHOW CREATE TABLE."""
         lines = [
             f"  `{column.name}` {column.declared}" + ("" if column.nullable else " NOT NULL") for column in self.columns
         ]
@@ -79,12 +79,12 @@ def users_table(rows: int) -> SampleTable:
 
 
 def identifier(name: str) -> str:
-    """A name as DuckDB quotes it."""
+    """A name quoted for DuckDB."""
     return '"' + name.replace('"', '""') + '"'
 
 
 def literal(value: str | int | float | None) -> str:
-    """A value as DuckDB writes it."""
+    """A value as a DuckDB literal."""
     if value is None:
         return "NULL"
     if isinstance(value, bool | int | float):
@@ -92,7 +92,7 @@ def literal(value: str | int | float | None) -> str:
     return "'" + value.replace("'", "''") + "'"
 
 
-# DuckDB has an information_schema of its own that cannot be replaced, so MySQL's rests in another schema.
+# DuckDB's own information_schema cannot be replaced, so MySQL's is stored in another schema.
 INFORMATION_SCHEMA = "information_schema"
 INFORMATION_SCHEMA_STORE = "mysql_information_schema"
 
@@ -145,7 +145,7 @@ Row = Mapping[str, "str | int | None"]
 
 @dataclass(frozen=True)
 class Catalog:
-    """Databases, their tables, and who may read them."""
+    """Databases, their tables, and the user who may read them."""
 
     databases: Mapping[str, Mapping[str, SampleTable]]
     user: str
@@ -168,7 +168,7 @@ class Catalog:
         return f"'{self.user}'@'%'"
 
     def statements(self) -> Iterator[str]:
-        """The DuckDB statements that make everything the catalogue tells of."""
+        """The DuckDB statements that create everything in the catalogue."""
         for database, tables in self.databases.items():
             store = INFORMATION_SCHEMA_STORE if database == INFORMATION_SCHEMA else database
             yield f"CREATE SCHEMA IF NOT EXISTS {identifier(store)}"

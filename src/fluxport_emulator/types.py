@@ -1,8 +1,8 @@
-"""MySQL's column types: what the wire says about each, and how DuckDB prepares its values for the two row formats.
+"""MySQL's column types: their codes in the protocol, and how DuckDB prepares values for the two row formats.
 
-A type is named by its MySQL declaration ("bigint unsigned", "varchar(255)", "datetime(3)"). In the text format every
-value but a blob leaves DuckDB as the text MySQL would print, which its own parallel kernels make faster than anything
-after them; in the binary format it leaves as the one Arrow type that ``Layout`` can lay out.
+A type is named by its MySQL declaration ("bigint unsigned", "varchar(255)", "datetime(3)"). For the text format DuckDB
+returns every value but a blob as MySQL's text, which its parallel kernels produce faster than any later step could; for
+the binary format it returns the one Arrow type that ``Layout`` supports.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ DOUBLE_AS_TEXT = (
 
 
 class Layout(Enum):
-    """How one value lies in a binary row."""
+    """The layout of a value in a binary row."""
 
     FIXED = "fixed"  # a number of the Arrow column's own width
     DATETIME = "datetime"  # timestamp('us')
@@ -36,7 +36,7 @@ class Layout(Enum):
 
 @dataclass(frozen=True)
 class ColumnType:
-    """``text`` and ``binary`` are DuckDB expressions over ``{0}``, the column they prepare."""
+    """``text`` and ``binary`` are DuckDB expressions that prepare the column ``{0}``."""
 
     declared: str
     code: int
@@ -50,7 +50,7 @@ class ColumnType:
 
     @property
     def data_type(self) -> str:
-        """The bare name, as information_schema gives it."""
+        """The bare name, as in information_schema."""
         return re.split(r"[ (]", self.declared, maxsplit=1)[0]
 
     @property
@@ -83,7 +83,7 @@ _DECLARATION = re.compile(r"(\w+)(?:\((\d+)(?:,\s*(\d+))?\))?( unsigned)?")
 
 
 def column_type(declared: str) -> ColumnType:
-    """The type a MySQL declaration names; ValueError for one the emulator does not know."""
+    """The type of a MySQL declaration; ValueError if the emulator does not support it."""
     match = _DECLARATION.fullmatch(declared.strip().lower())
     if match is None:
         raise ValueError(f"{declared!r} is not a MySQL column type")
@@ -202,7 +202,7 @@ _OF_DUCKDB = {
 
 
 def of_duckdb(name: str) -> ColumnType:
-    """The MySQL type of a DuckDB type by its printed name; text where MySQL has nothing like it (lists, intervals)."""
+    """The MySQL type of a DuckDB type by its printed name; text if MySQL has no equivalent (lists, intervals)."""
     lowered = name.lower().strip('"')
     if lowered.startswith("decimal("):
         return column_type(lowered.replace(" ", ""))

@@ -1,4 +1,4 @@
-"""System variables: what clients read at connect, and the few they may change."""
+"""System variables: those that clients read when they connect, and the few that they may change."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ class Variables:
         raise faults.unknown_variable(name)
 
     def set(self, name: str, value: object) -> None:
-        """``value`` None stands for DEFAULT. Raises faults.SqlError (1193, 1231, 1238)."""
+        """``value`` None means DEFAULT. Raises faults.SqlError (1193, 1231, 1238)."""
         key = name.lower()
         if key not in _CHANGEABLE:
             self.get(name)

@@ -1,4 +1,8 @@
-"""Bytes of the MySQL protocol: capabilities, length-encoded values, packet frames, the packets of every answer.
+"""Bytes of the MySQL protocol: capabilities, length-encoded values, packet frames, the packets of every response.
+
+    frame    length (3, little endian) | sequence id (1) | payload
+    lenenc   n < 251: n (1) | FC n (2) | FD n (3) | FE n (8); text is its length, then its bytes; FB is NULL
+    rows     column count | definition per column | [EOF] | row ... | EOF or OK
 
 Sources of the rules: the MySQL internals manual, "Client/Server Protocol", and the MariaDB knowledge base.
 """
@@ -11,8 +15,8 @@ from enum import IntEnum, IntFlag
 
 from fluxport_emulator.faults import SqlError, malformed_packet
 
-PAYLOAD_MAX = 0xFFFFFF  # bytes of one frame; a payload of this length or more goes on in the next frame
-UTF8MB4 = 45  # utf8mb4_general_ci, known to MySQL and MariaDB clients alike
+PAYLOAD_MAX = 0xFFFFFF  # bytes of one frame; a payload of this length or more continues in the next frame
+UTF8MB4 = 45  # utf8mb4_general_ci, supported by MySQL and MariaDB clients alike
 BINARY = 63
 
 
@@ -59,7 +63,7 @@ class Command(IntEnum):
 
 @dataclass(frozen=True)
 class ColumnDefinition:
-    """What a client is told about one column of a result, in the protocol's own terms."""
+    """The definition of a result's column, in the protocol's terms."""
 
     name: str
     code: int
@@ -134,7 +138,7 @@ def lenenc_text(text: str) -> bytes:
 
 
 def frames(payload: bytes | memoryview, sequence: int) -> tuple[bytes, int]:
-    """One payload as the frames that carry it, and the sequence id that follows them."""
+    """One payload as frames, and the sequence id after them."""
     out = bytearray()
     at = 0
     while True:
@@ -143,7 +147,7 @@ def frames(payload: bytes | memoryview, sequence: int) -> tuple[bytes, int]:
         out += part
         sequence += 1
         at += len(part)
-        if len(part) < PAYLOAD_MAX:  # a payload that ends on the border is closed by an empty frame
+        if len(part) < PAYLOAD_MAX:  # a payload that fills its last frame is closed by an empty frame
             return bytes(out), sequence & 0xFF
 
 
