@@ -16,7 +16,7 @@ import pytest
 from fluxport import errors
 from fluxport.error_codes import FAMILIES, Failure, family_of
 from fluxport.errors import FluxportError
-from fluxport.grpc.answers import status_of
+from fluxport.grpc.responses import status_of
 
 ROOT = Path(__file__).parent.parent
 

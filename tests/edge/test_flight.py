@@ -127,7 +127,7 @@ def test_an_error_is_a_code_and_a_sentence_and_no_stack(place: Place, key: str) 
                 call(client, place.options(key))
             said = str(raised.value)
             if isinstance(raised.value, OSError):  # what pyarrow makes of any error of GetSchema
-                assert "There is no such call here" in said
+                assert "This call is not supported" in said
             else:
                 failure = json.loads(raised.value.extra_info)
                 assert (failure["code"], failure["retryable"]) == (code, False)

@@ -47,7 +47,7 @@ from fluxport.telemetry import logs, metrics
 log = logging.getLogger("fluxport.flight")
 
 COMMAND_BYTES_MAX = 1 << 20
-# Other calls are refused before pyarrow has them: of an error in most of those it would send the stack.
+# Other calls are refused before pyarrow handles them: for an error in most of them it would send the stack trace.
 SERVED = (fl.FlightMethod.DO_GET, fl.FlightMethod.GET_FLIGHT_INFO, fl.FlightMethod.DO_PUT)
 PUT_KEYS = ("request_id", "format", "filename", "options", "compression", "expected_rows")
 
@@ -68,7 +68,7 @@ class FlightOptions:
 
 
 class FlightServer(fl.FlightServerBase):  # type: ignore[misc]  # pyarrow has no types
-    """Listens from the moment it is made. ``url`` makes the link to a record's file."""
+    """Listens once constructed. ``url`` returns the link to a record's file."""
 
     def __init__(
         self, pushes: Pushes, keys: Keys, rate: Rate, url: Callable[[Record], str], options: FlightOptions
@@ -89,52 +89,52 @@ class FlightServer(fl.FlightServerBase):  # type: ignore[misc]  # pyarrow has no
             root_certificates=None if options.client_ca is None else options.client_ca.read_bytes(),
         )
 
-    # -- what clients call -----------------------------------------------------------------------------------------
+    # -- calls of clients -----------------------------------------------------------------------------------------
 
     def do_get(self, context: fl.ServerCallContext, ticket: fl.Ticket) -> fl.FlightDataStream:
-        """The rows of a query or a dataset; the ticket is the body of POST /v1/stream, whose format is Arrow."""
-        with _told("DoGet"):
+        """The rows of a query or a dataset; the ticket is the body of POST /v1/stream; its format is always Arrow."""
+        with _translated("DoGet"):
             caller = _caller(context)
             spec = _spec(ticket.ticket)
             if not self._streams.acquire(blocking=False):
-                raise TooMany("As many streams as may be are on their way already; ask again in a moment.")
+                raise TooMany("Too many streams are running; try again in a moment.")
             try:
-                made = self._exports.stream(spec, caller)
-                reader = pa.ipc.open_stream(pa.PythonFile(_File(made.chunks), mode="r"))
+                stream = self._exports.stream(spec, caller)
+                reader = pa.ipc.open_stream(pa.PythonFile(_File(stream.chunks), mode="r"))
             except BaseException:
                 self._streams.release()
                 raise
-            batches = self._batches(made, reader)
+            batches = self._batches(stream, reader)
             next(batches)
             return fl.GeneratorStream(reader.schema, batches)
 
-    def _batches(self, made: Stream, reader: pa.RecordBatchReader) -> Iterator[pa.RecordBatch | None]:
-        """The batches, after a None: a generator that has begun ends what it holds, though its client has gone before
-        it asked for a batch."""
+    def _batches(self, stream: Stream, reader: pa.RecordBatchReader) -> Iterator[pa.RecordBatch | None]:
+        """The batches, after a None. Only a started generator runs its ``finally``, so the caller takes the None at
+        once, in case the client disconnects before it requests a batch."""
         try:
             yield None
-            with _told("DoGet"):
+            with _translated("DoGet"):
                 yield from reader
-                for _ in made.chunks:
-                    """Nothing follows Arrow's own end, but only the stream's is the end of the export."""
+                for _ in stream.chunks:
+                    """There are no bytes after Arrow's end, but exhausting the stream completes the export."""
         finally:
             try:
-                made.chunks.close()
+                stream.chunks.close()
             finally:
                 self._streams.release()
 
     def get_flight_info(self, context: fl.ServerCallContext, descriptor: fl.FlightDescriptor) -> fl.FlightInfo:
-        """The columns of what DoGet would give, and the ticket for it; the query is begun for them and ended."""
-        with _told("GetFlightInfo"):
+        """The columns that DoGet would return, and its ticket; the query is started for them and canceled."""
+        with _translated("GetFlightInfo"):
             caller = _caller(context)
             if not descriptor.command:
                 raise Refused("The descriptor must be a command: the body of POST /v1/stream.", code="bad_body")
-            made = self._exports.stream(_spec(descriptor.command), caller)
+            stream = self._exports.stream(_spec(descriptor.command), caller)
             try:
-                schema = pa.ipc.open_stream(pa.PythonFile(_File(made.chunks), mode="r")).schema
+                schema = pa.ipc.open_stream(pa.PythonFile(_File(stream.chunks), mode="r")).schema
             finally:
-                made.gone()
-                made.chunks.close()
+                stream.gone()
+                stream.chunks.close()
             return fl.FlightInfo(schema, descriptor, [fl.FlightEndpoint(descriptor.command, [])], -1, -1)
 
     def do_put(
@@ -144,14 +144,14 @@ class FlightServer(fl.FlightServerBase):  # type: ignore[misc]  # pyarrow has no
         reader: fl.MetadataRecordBatchReader,
         writer: fl.FlightMetadataWriter,
     ) -> None:
-        """Record batches to a stored file; the last metadata that is written tells of it."""
-        with _told("DoPut"):
+        """Record batches to a stored file; the last metadata message describes the file."""
+        with _translated("DoPut"):
             caller = _caller(context)
             with self._admission.admitted():
-                record = self._put(context, caller, _asked(descriptor, reader.schema), reader, writer)
+                record = self._put(context, caller, _push_request(descriptor, reader.schema), reader, writer)
             if record.status != "completed":
                 raise record.error.error() if record.error else Broken("The export failed.", code="internal")
-            writer.write(json.dumps(self._told(record)).encode())
+            writer.write(json.dumps(self._result(record)).encode())
 
     # -- one push --------------------------------------------------------------------------------------------------
 
@@ -159,7 +159,7 @@ class FlightServer(fl.FlightServerBase):  # type: ignore[misc]  # pyarrow has no
         self,
         context: fl.ServerCallContext,
         caller: Caller,
-        asked: PushRequest,
+        request: PushRequest,
         reader: fl.MetadataRecordBatchReader,
         writer: fl.FlightMetadataWriter,
     ) -> Record:
@@ -174,21 +174,21 @@ class FlightServer(fl.FlightServerBase):  # type: ignore[misc]  # pyarrow has no
                 confirm()
                 return None
             except (pa.ArrowException, OSError):
-                raise _gone() from None
+                raise _client_gone() from None
 
         def confirm() -> None:
-            """A connection that breaks ends the batches as well: nothing can be sent on it, or it says so itself."""
+            """A broken connection ends the batches as well: then a write fails, or the call is marked as cancelled."""
             try:
                 writer.write(b'{"status": "received"}')
             except (pa.ArrowException, OSError):
-                raise _gone() from None
+                raise _client_gone() from None
             if context.is_cancelled():
-                raise _gone()
+                raise _client_gone()
 
-        caller = named(caller, asked.request_id)
-        options = asked.source_options(self._options.batch_rows_max)
+        caller = named(caller, request.request_id)
+        options = request.source_options(self._options.batch_rows_max)
         source = ReadSource(reader.schema, read, stopped.set, options)
-        push = self._pushes.begin(asked, source, caller, door="flight")
+        push = self._pushes.begin(request, source, caller, door="flight")
         record = push.record
         logs.bind(task_id=record.id, request_id=caller.request_id)
         if not push.new:
@@ -207,11 +207,11 @@ class FlightServer(fl.FlightServerBase):  # type: ignore[misc]  # pyarrow has no
             except TimedOut as late:
                 return self._pushes.fail(record, late)
             try:
-                return self._pushes.carry(push, rows_expected=asked.rows_expected, planned=_ignored, confirm=confirm)
+                return self._pushes.carry(push, rows_expected=request.rows_expected, planned=_ignored, confirm=confirm)
             finally:
                 self._admission.leave()
 
-    def _told(self, record: Record) -> dict[str, Any]:
+    def _result(self, record: Record) -> dict[str, Any]:
         return {
             "status": "completed",
             "task_id": record.id,
@@ -223,7 +223,7 @@ class FlightServer(fl.FlightServerBase):  # type: ignore[misc]  # pyarrow has no
 
 
 class _File:
-    """Chunks as something to read from, for Arrow's reader."""
+    """Chunks as a file, for Arrow's reader."""
 
     def __init__(self, chunks: Chunks) -> None:
         self._chunks = chunks
@@ -245,7 +245,7 @@ class _File:
 
 
 class _Callers(fl.ServerMiddlewareFactory):  # type: ignore[misc]  # pyarrow has no types
-    """Looks at the key of each call, and whether it is one that is served, before anything else does."""
+    """Checks each call first: its key, and whether its method is served."""
 
     def __init__(self, keys: Keys, rate: Rate, proxies: Proxies) -> None:
         self._keys = keys
@@ -253,14 +253,14 @@ class _Callers(fl.ServerMiddlewareFactory):  # type: ignore[misc]  # pyarrow has
         self._proxies = proxies
 
     def start_call(self, info: fl.CallInfo, headers: Mapping[str, list[str]]) -> _Verified:
-        with _told(str(info.method)):
+        with _translated(str(info.method)):
             given = {name.lower(): values for name, values in headers.items()}
             key = self._keys.bearer(given.get("authorization", []))
             if key is None:
                 raise Unauthorized("This needs a key as header 'authorization: Bearer ...'.")
             self._rate.take(f"key {key.id}")
             if info.method not in SERVED:
-                raise Disabled("There is no such call here; use DoGet, GetFlightInfo or DoPut.", code="not_served")
+                raise Disabled("This call is not supported; use DoGet, GetFlightInfo or DoPut.", code="not_served")
             return _Verified(Caller.of_key(key), self._proxies, given.get(self._proxies.header, []))
 
 
@@ -276,8 +276,8 @@ class _Verified(fl.ServerMiddleware):  # type: ignore[misc]  # pyarrow has no ty
 
 
 def _caller(context: fl.ServerCallContext) -> Caller:
-    found: _Verified = context.get_middleware("caller")
-    return found.caller(str(context.peer()))
+    verified: _Verified = context.get_middleware("caller")
+    return verified.caller(str(context.peer()))
 
 
 def _json(content: bytes) -> Any:
@@ -290,20 +290,20 @@ def _spec(content: bytes) -> ExportSpec:
     return replace(ExportSpec.from_json(_json(content)), format="arrow", compression="none")
 
 
-def _asked(descriptor: fl.FlightDescriptor, schema: pa.Schema) -> PushRequest:
+def _push_request(descriptor: fl.FlightDescriptor, schema: pa.Schema) -> PushRequest:
     given = _json(descriptor.command or b"null")
     if not isinstance(given, dict) or set(given) - set(PUT_KEYS):
         raise Refused(f"The command of a push is a JSON object of: {', '.join(PUT_KEYS)}.", code="bad_metadata")
     request_id, filename, options = given.get("request_id"), given.get("filename", "export"), given.get("options", {})
     expected = given.get("expected_rows")
-    words = [
+    texts = [
         request_id,
         filename,
         given.get("format", ExportSpec.format),
         given.get("compression", ExportSpec.compression),
     ]
     whole = expected is None or (isinstance(expected, int) and expected >= 0)
-    if not all(isinstance(word, str) for word in words) or not isinstance(options, dict) or not whole:
+    if not all(isinstance(text, str) for text in texts) or not isinstance(options, dict) or not whole:
         raise Refused(
             "'request_id' (required), 'format' and 'filename' are text, 'options' an object.", code="bad_metadata"
         )
@@ -311,19 +311,19 @@ def _asked(descriptor: fl.FlightDescriptor, schema: pa.Schema) -> PushRequest:
         raise Refused("'request_id' has 1 to 200 characters; the same one is the same task.", code="bad_metadata")
     columns = tuple(PushedColumn(field.name, kind_of_type(field.type) or "string") for field in schema)
     digest = hashlib.sha256(descriptor.command + schema.serialize().to_pybytes()).hexdigest()
-    return PushRequest(request_id, digest, words[2], filename, columns, options, words[3], expected)
+    return PushRequest(request_id, digest, texts[2], filename, columns, options, texts[3], expected)
 
 
 def _still(record: Record) -> Record:
-    raise Unavailable("This task is being pushed already; ask for it in a moment.", code="in_progress")
+    raise Unavailable("This task is being pushed already; try again in a moment.", code="in_progress")
 
 
-def _gone() -> Canceled:
+def _client_gone() -> Canceled:
     return Canceled("The client disconnected before the end.", code="client_gone")
 
 
 def _ignored(export: Export) -> None:
-    """Nobody is told how far it is."""
+    """Flight reports no progress."""
 
 
 def _pair(options: FlightOptions) -> list[tuple[bytes, bytes]]:
@@ -333,8 +333,8 @@ def _pair(options: FlightOptions) -> list[tuple[bytes, bytes]]:
 
 
 @contextlib.contextmanager
-def _told(method: str) -> Iterator[None]:
-    """Errors as Flight's own, with our sentence."""
+def _translated(method: str) -> Iterator[None]:
+    """Translate errors to Flight's, with our message."""
     try:
         yield
     except fl.FlightError:
@@ -348,7 +348,9 @@ def _told(method: str) -> Iterator[None]:
 
 
 def _flight_error(error: FluxportError) -> Exception:
-    """The error as Flight has it: what pyarrow makes of any other would carry its stack. The sentence is its message,
-    ``extra_info`` is JSON of the code, the sentence and whether to try again."""
-    made: Exception = getattr(fl, error.flight_error)(error.message, json.dumps(Failure.of(error).to_json()).encode())
-    return made
+    """The error as a Flight error; pyarrow would send any other exception with its stack trace. ``extra_info`` is JSON
+    of the code, the message and whether to retry."""
+    flight_error: Exception = getattr(fl, error.flight_error)(
+        error.message, json.dumps(Failure.of(error).to_json()).encode()
+    )
+    return flight_error

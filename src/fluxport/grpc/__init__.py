@@ -1,5 +1,11 @@
-"""The gRPC door: rows pushed by programs. ``export_pb2*.py`` are made from ``export.proto`` when the package is built.
+"""The gRPC API: rows pushed by programs. The build generates ``export_pb2*.py`` from ``export.proto``.
 
-``service.py`` speaks the protocol, ``metadata.py`` reads what is asked for, ``answers.py`` words what is answered,
-``handover.py`` is the border between asyncio and the synchronous stream, ``server.py`` listens.
+``service.py`` implements the calls, ``metadata.py`` parses requests, ``responses.py`` builds responses, ``handover.py``
+connects asyncio to the synchronous stream, ``server.py`` listens.
+::
+
+    event loop                                          worker thread
+    context.read -> Handover (AHEAD_BYTES) -----------> PushedSource -> encoder -> sink
+    ResponseWriter <- progress, once per ANSWER_EVERY_S    |
+                   <- result, or an error's status <-------'
 """

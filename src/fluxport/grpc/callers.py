@@ -1,4 +1,4 @@
-"""Who is calling: a bearer key in the metadata, or a program of a network that needs none."""
+"""Authenticates callers: a bearer key in the metadata, or a trusted network that needs none."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Metadata = Sequence[tuple[str, str | bytes]]
 @dataclass(frozen=True)
 class PushCallers:
     """``keyless`` are networks whose programs push as ``keyless_owner`` without a key; ``one_answer`` the names or ids
-    of keys whose programs take one answer only."""
+    of keys whose programs accept only one response."""
 
     keys: Keys
     rate: Rate
@@ -28,7 +28,7 @@ class PushCallers:
     proxies: Proxies = field(default_factory=Proxies)
 
     def verified(self, metadata: Metadata, peer: str) -> tuple[Caller, bool]:
-        """The caller, and whether it takes one answer only. Unauthorized; TooMany. Reads the table of keys."""
+        """The caller, and whether it accepts only one response. Unauthorized; TooMany. Reads the table of keys."""
         headers = [str(value) for name, value in metadata if name == "authorization"]
         lines = [str(value) for name, value in metadata if name == self.proxies.header]
         address = self.proxies.origin(grpc_peer(peer), lines).address

@@ -1,5 +1,5 @@
-"""The border between asyncio and the synchronous stream: messages go over one by one, and whoever sends waits while the
-stream has enough of them to work on: AHEAD_BYTES, or one."""
+"""Passes messages from asyncio to the synchronous stream. Back-pressure: ``put`` waits while AHEAD_BYTES or more are
+queued, which may be a single message."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ AHEAD_BYTES = 1 << 20
 
 
 class Handover:
-    """``put``, ``end`` and ``fail`` are for the event loop it was made in, ``take`` and ``close`` for any thread."""
+    """``put``, ``end`` and ``fail`` are for the event loop that created it, ``take`` and ``close`` for any thread."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._items: queue.SimpleQueue[bytes | FluxportError | None] = queue.SimpleQueue()
         self._room = asyncio.Event()
-        self._held = 0  # bytes that wait; changed in the event loop alone
+        self._held = 0  # queued bytes; changed only in the event loop
         self._closed = False
 
     async def put(self, message: bytes) -> None:
-        """Hand a message over, once there is room."""
+        """Queue a message once there is room."""
         while self._held >= AHEAD_BYTES:
             self._room.clear()
             await self._room.wait()
@@ -31,11 +31,11 @@ class Handover:
         self._items.put(message)
 
     def end(self) -> None:
-        """The last message has been put."""
+        """Mark the end of the messages."""
         self._items.put(None)
 
     def fail(self, error: FluxportError) -> None:
-        """What ``take`` raises instead of another message."""
+        """Make ``take`` raise ``error`` instead of returning another message."""
         self._items.put(error)
 
     def take(self) -> bytes | None:
@@ -46,7 +46,7 @@ class Handover:
         if isinstance(item, FluxportError):
             raise item
         if item is not None:
-            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits for room any more
+            with contextlib.suppress(RuntimeError):  # the loop is closed, so nothing waits for room
                 self._loop.call_soon_threadsafe(self._taken, len(item))
         return item
 

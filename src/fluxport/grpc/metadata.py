@@ -1,4 +1,4 @@
-"""What a sender asks for, read from its first message; whatever is wrong with it is Refused with the field's name."""
+"""Parses the metadata, the first message of a push; Refused names the wrong field."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from fluxport.grpc import export_pb2 as pb
 from fluxport.jobs.pushes import PushRequest
 from fluxport.sources.pushed import Kind, PushedColumn
 
-# Names of formats by the numbers of the enumeration, whose words are FORMAT_<name or alias>.
+# Names of formats by the numbers of the enumeration, whose names are FORMAT_<name or alias>.
 FORMATS: dict[int, str] = {
-    number: formats.canonical(word.removeprefix("FORMAT_")) for word, number in pb.ExportFormat.items() if number
+    number: formats.canonical(name.removeprefix("FORMAT_")) for name, number in pb.ExportFormat.items() if number
 }
 KINDS: dict[int, Kind] = {
     pb.DATA_TYPE_STRING: "string",
@@ -74,7 +74,7 @@ def _options(name: str, sent: pb.FormatOptions) -> dict[str, Any]:
 
 
 def _plain(filename: str) -> str:
-    """A name in which braces stand for themselves, unlike in templates."""
+    """The name with braces replaced, which are placeholders in templates."""
     return filename.replace("{", "(").replace("}", ")")
 
 

@@ -1,7 +1,7 @@
 """``sensors.SensorService``: points of sensors, acknowledged once they are durable.
 
-Messages that come while others are written are written together. Nothing more is read while AHEAD of them wait: that is
-the back-pressure, which reaches the client through HTTP/2.
+Messages that arrive during a write are written together. While AHEAD of them are queued, nothing more is read: the
+back-pressure reaches the client through HTTP/2.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from google.protobuf.message import DecodeError
 
 from fluxport.errors import FluxportError, Refused
 from fluxport.grpc import sensors_pb2 as pb
-from fluxport.grpc.answers import status_of, trailers
 from fluxport.grpc.callers import PushCallers
+from fluxport.grpc.responses import status_of, trailers
 from fluxport.jobs.exports import Exports
 from fluxport.pipeline import as_failure
 from fluxport.series import Points, SensorStore
@@ -34,7 +34,7 @@ Context = Any  # grpc.aio.ServicerContext, whose types do not know raw requests
 
 
 class SensorService:
-    """Beside the service for pushed rows, in the same event loop and with the same callers."""
+    """Runs next to ExportService, in the same event loop and with the same callers."""
 
     def __init__(self, exports: Exports, callers: PushCallers) -> None:
         self._exports = exports
@@ -80,9 +80,9 @@ class SensorService:
                 bodies = [message for message in messages if message is not None]
                 if bodies:
                     written = asyncio.get_running_loop().run_in_executor(self._threads, _written, store, bodies)
-                    answers, error = await written
-                    for answer in answers:
-                        await context.write(answer)
+                    responses, error = await written
+                    for response in responses:
+                        await context.write(response)
                     if error is not None:
                         raise error
             await reading
@@ -91,7 +91,7 @@ class SensorService:
 
 
 async def _read(context: Context, waiting: asyncio.Queue[bytes | None]) -> None:
-    """Hand over every message, and None after the last, however the stream ended."""
+    """Queue every message, and None after the last, however the stream ends."""
     try:
         while (message := await context.read()) is not grpc.aio.EOF:
             await waiting.put(message)
@@ -100,9 +100,9 @@ async def _read(context: Context, waiting: asyncio.Queue[bytes | None]) -> None:
 
 
 def _written(store: SensorStore, bodies: list[bytes]) -> tuple[list[pb.Accepted], Refused | None]:
-    """Store all messages at once, or those before the first that is wrong; what each is answered, and what is wrong."""
+    """Store all messages, or those before the first wrong one, at once; returns the responses and the error."""
     points: list[tuple[str, Points]] = []
-    answers: list[pb.Accepted] = []
+    responses: list[pb.Accepted] = []
     wrong: Refused | None = None
     for body in bodies:
         try:
@@ -111,17 +111,17 @@ def _written(store: SensorStore, bodies: list[bytes]) -> tuple[list[pb.Accepted]
         except Refused as error:
             wrong = error
             break
-        answers.append(pb.Accepted(sequence=message.sequence, points=len(message.timestamp_ms)))
+        responses.append(pb.Accepted(sequence=message.sequence, points=len(message.timestamp_ms)))
     store.append(points)
-    metrics.points("grpc", sum(answer.points for answer in answers))
-    return answers, wrong
+    metrics.points("grpc", sum(response.points for response in responses))
+    return responses, wrong
 
 
 def _parsed(body: bytes) -> pb.Points:
     try:
         return pb.Points.FromString(body)
     except DecodeError:
-        raise Refused("A message is not one of sensors.proto.", code="bad_message") from None
+        raise Refused("A message is not a Points message of sensors.proto.", code="bad_message") from None
 
 
 def _points(message: pb.Points) -> Points:

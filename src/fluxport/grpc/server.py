@@ -32,20 +32,20 @@ class ServerOptions:
 
 
 class GrpcServer:
-    """To be made, started and stopped in one event loop. ``port`` is the one that is listened on."""
+    """Create, start and stop it in one event loop. ``port`` is the bound port."""
 
     def __init__(
         self, service: ExportService, sensors: SensorService, options: ServerOptions, *, calls_max: int
     ) -> None:
         self._health = health.aio.HealthServicer()
         self._service = service
-        # Messages that come compressed are refused: a few bytes of them can stand for gigabytes.
+        # Compressed messages are refused: a few bytes can expand to gigabytes.
         settings = [
             ("grpc.max_receive_message_length", options.message_max_bytes),
             ("grpc.max_concurrent_streams", STREAMS_PER_CONNECTION),
             ("grpc.compression_enabled_algorithms_bitset", 1),
             ("grpc.so_reuseport", 0),
-            # Windows of a fixed size: measured ones grow to megabytes per call, which only lie there.
+            # Fixed window sizes: measured ones grow to megabytes per call, mostly unused.
             ("grpc.http2.bdp_probe", 0),
             ("grpc.keepalive_time_ms", 30_000),
             ("grpc.keepalive_timeout_ms", 10_000),
@@ -70,7 +70,7 @@ class GrpcServer:
             await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
 
     async def drain(self) -> None:
-        """Tell whoever asks that no new work is taken."""
+        """Report NOT_SERVING to health checks: no new work is accepted."""
         await self._health.enter_graceful_shutdown()
 
     async def stop(self, grace_s: float) -> None:
@@ -97,7 +97,7 @@ def _listening(server: grpc.aio.Server, options: ServerOptions) -> int:
 
 
 def tls(certificate: Path | None, key: Path | None, client_ca: Path | None) -> grpc.ServerCredentials | None:
-    """What switches TLS on, if files are named; with ``client_ca`` clients must show a certificate of it."""
+    """The credentials that switch TLS on, if files are named; ``client_ca`` requires client certificates."""
     if certificate is None and key is None and client_ca is None:
         return None
     if certificate is None or key is None:
@@ -105,7 +105,7 @@ def tls(certificate: Path | None, key: Path | None, client_ca: Path | None) -> g
     try:
         pair = (key.read_bytes(), certificate.read_bytes())
         ca = None if client_ca is None else client_ca.read_bytes()
-        # gRPC itself would say what is wrong with them to its log alone, once the service has begun to start.
+        # gRPC itself would only log a problem with them, and only while the service starts.
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=None if client_ca is None else client_ca)
         context.load_cert_chain(certificate, key, password=_no_password)
     except ssl.SSLError:
@@ -124,5 +124,5 @@ def tls(certificate: Path | None, key: Path | None, client_ca: Path | None) -> g
 
 
 def _no_password() -> str:
-    """A key that has one is refused: a service cannot be asked for it."""
+    """A key with a password is refused: a service cannot prompt for it."""
     return ""

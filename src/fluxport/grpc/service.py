@@ -1,4 +1,4 @@
-"""``export.ExportService``: pushed rows become a stored file while they come in."""
+"""``export.ExportService``: pushed rows are encoded and stored as they arrive."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from fluxport.auth.caller import Caller
 from fluxport.errors import Canceled, FluxportError, Refused, TimedOut
 from fluxport.grpc import export_pb2 as pb
 from fluxport.grpc import wire
-from fluxport.grpc.answers import as_error, failed_response, response, status_of, status_response, trailers
 from fluxport.grpc.callers import PushCallers
 from fluxport.grpc.handover import Handover
 from fluxport.grpc.metadata import read_metadata
+from fluxport.grpc.responses import as_error, failed_response, response, status_of, status_response, trailers
 from fluxport.jobs.pushes import Admission, AdmissionOptions, Push, Pushes, PushRequest, named
 from fluxport.jobs.states import FINAL
 from fluxport.jobs.store import Record
@@ -49,7 +49,7 @@ class ServiceOptions:
 
 
 class ExportService:
-    """The three calls, in the event loop that the server runs in; ``url`` makes the link to a record's file."""
+    """The three calls, in the server's event loop; ``url`` returns the link to a record's file."""
 
     def __init__(
         self, pushes: Pushes, callers: PushCallers, url: Callable[[Record], str], options: ServiceOptions
@@ -60,13 +60,13 @@ class ExportService:
         self._url = url
         self._options = options
         self._admission = Admission(options.admission)
-        # Of each task: one that carries it, and one for what is asked of the database meanwhile.
+        # One per task. The calls' own database access runs in asyncio's default threads.
         self._threads = ThreadPoolExecutor(options.admission.tasks_max, thread_name_prefix="fluxport-push")
 
     def handlers(self) -> grpc.GenericRpcHandler:
-        """Requests of the stream stay bytes here: they are parsed in the thread that works on them."""
+        """Requests of the stream stay bytes here; the thread that processes them parses them."""
         serialize = pb.ExportResponse.SerializeToString
-        told = pb.TaskStatusResponse.SerializeToString
+        serialize_status = pb.TaskStatusResponse.SerializeToString
         unary = grpc.unary_unary_rpc_method_handler
         return grpc.method_handlers_generic_handler(
             NAME,
@@ -74,8 +74,8 @@ class ExportService:
                 "StreamExport": grpc.stream_stream_rpc_method_handler(
                     self.stream_export, request_deserializer=None, response_serializer=serialize
                 ),
-                "QueryTaskStatus": unary(self.query_task_status, pb.TaskStatusRequest.FromString, told),
-                "CancelTask": unary(self.cancel_task, pb.CancelTaskRequest.FromString, told),
+                "QueryTaskStatus": unary(self.query_task_status, pb.TaskStatusRequest.FromString, serialize_status),
+                "CancelTask": unary(self.cancel_task, pb.CancelTaskRequest.FromString, serialize_status),
             },
         )
 
@@ -85,14 +85,14 @@ class ExportService:
     # -- the three calls -----------------------------------------------------------------------------------------------
 
     async def stream_export(self, _: Any, context: Context) -> None:
-        answers = Answers(context)
-        async with self._answered("StreamExport", context, answers):
-            caller, answers.one = await self._verified(context)
+        responses = ResponseWriter(context)
+        async with self._translated("StreamExport", context, responses):
+            caller, responses.one = await self._verified(context)
             with self._admission.admitted():
-                await self._push(context, caller, answers)
+                await self._push(context, caller, responses)
 
     async def query_task_status(self, request: pb.TaskStatusRequest, context: Context) -> pb.TaskStatusResponse:
-        async with self._answered("QueryTaskStatus", context, None):
+        async with self._translated("QueryTaskStatus", context, None):
             caller, _ = await self._verified(context)
             caller.need("push")
             record = await asyncio.to_thread(self._exports.store.get, request.task_id, caller)
@@ -100,7 +100,7 @@ class ExportService:
         raise AssertionError
 
     async def cancel_task(self, request: pb.CancelTaskRequest, context: Context) -> pb.TaskStatusResponse:
-        async with self._answered("CancelTask", context, None):
+        async with self._translated("CancelTask", context, None):
             caller, _ = await self._verified(context)
             caller.need("push")
             record = await asyncio.to_thread(self._exports.cancel, request.task_id, caller)
@@ -112,8 +112,8 @@ class ExportService:
         return await asyncio.to_thread(self._callers.verified, metadata, context.peer())
 
     @contextlib.asynccontextmanager
-    async def _answered(self, method: str, context: Context, answers: Answers | None) -> AsyncIterator[None]:
-        """Errors as the status, code and sentence that callers know; every call is counted and logged with one line."""
+    async def _translated(self, method: str, context: Context, responses: ResponseWriter | None) -> AsyncIterator[None]:
+        """Translate errors to a status, a code and a message; count and log every call."""
         began = time.monotonic()
         status = grpc.StatusCode.OK
         try:
@@ -127,9 +127,9 @@ class ExportService:
             error = as_failure(raised)
             status = status_of(error)
             metrics.refusal(error.code)
-            task_id = answers.task_id if answers is not None else ""
-            if answers is not None:
-                await answers.last(failed_response(task_id, error), failed=True)
+            task_id = responses.task_id if responses is not None else ""
+            if responses is not None:
+                await responses.last(failed_response(task_id, error), failed=True)
             await context.abort(status, error.message, trailers(error, task_id))
         finally:
             metrics.call(method, status.name)
@@ -138,23 +138,23 @@ class ExportService:
 
     # -- one push ------------------------------------------------------------------------------------------------------
 
-    async def _push(self, context: Context, caller: Caller, answers: Answers) -> None:
-        asked = read_metadata(await self._metadata(context))
-        caller = named(caller, asked.request_id)
+    async def _push(self, context: Context, caller: Caller, responses: ResponseWriter) -> None:
+        request = read_metadata(await self._metadata(context))
+        caller = named(caller, request.request_id)
         logs.bind(request_id=caller.request_id, trace_id=caller.trace_id)
         handover = Handover()
         source = PushedSource(
-            asked.columns,
-            partial(_next_batch, handover, len(asked.columns)),
+            request.columns,
+            partial(_next_batch, handover, len(request.columns)),
             handover.close,
-            asked.source_options(self._options.batch_rows_max),
+            request.source_options(self._options.batch_rows_max),
         )
-        push = await self._begin(asked, source, caller)
+        push = await self._begin(request, source, caller)
         record = push.record
-        answers.task_id = record.id
+        responses.task_id = record.id
         logs.bind(task_id=record.id, request_id=caller.request_id, trace_id=caller.trace_id)
         if not push.new:
-            await self._follow(record, answers)
+            await self._follow(record, responses)
             return
         turn = self._admission.turn()
 
@@ -164,18 +164,18 @@ class ExportService:
 
         with self._exports.running(record.id, end):
             try:
-                await answers.progress(response(record, self._url))
-                await _given(turn)
+                await responses.progress(response(record, self._url))
+                await _wait_for(turn)
             except BaseException as error:
                 self._admission.cancel(turn)
                 await _uninterrupted(asyncio.to_thread(self._pushes.fail, record, _cause(error)))
                 raise
             try:
-                push = replace(push, record=replace(record, rows_total=asked.rows_expected))
-                record = await self._carry(context, push, source, handover, answers)
+                push = replace(push, record=replace(record, rows_total=request.rows_expected))
+                record = await self._carry(context, push, source, handover, responses)
             finally:
                 self._admission.leave()
-        await self._tell_end(record, answers)
+        await self._send_result(record, responses)
 
     async def _metadata(self, context: Context) -> pb.ExportMetadata:
         message = await self._read(context)
@@ -196,75 +196,75 @@ class ExportService:
         return None if message is grpc.aio.EOF else message
 
     async def _carry(
-        self, context: Context, push: Push, source: PushedSource, handover: Handover, answers: Answers
+        self, context: Context, push: Push, source: PushedSource, handover: Handover, responses: ResponseWriter
     ) -> Record:
-        """Messages go to the thread that works on them until it has ended; how far it is, is answered meanwhile."""
-        gone, record = threading.Event(), push.record
+        """Pass messages to the worker thread until it has finished; send its progress meanwhile."""
+        disconnected, record = threading.Event(), push.record
         planned: list[Export] = []
 
         def confirm() -> None:
-            if gone.is_set():
-                raise _gone()
+            if disconnected.is_set():
+                raise _client_gone()
 
         work = partial(
             self._pushes.carry, push, rows_expected=record.rows_total, planned=planned.append, confirm=confirm
         )
         carrying = asyncio.get_running_loop().run_in_executor(self._threads, work)
-        pumping = asyncio.ensure_future(self._pump(context, handover, answers, record))
+        pumping = asyncio.ensure_future(self._pump(context, handover, responses, record))
         try:
             while not carrying.done():
                 await asyncio.wait({carrying}, timeout=ANSWER_EVERY_S)
                 if planned and not carrying.done() and not source.ended:
-                    await answers.progress(_progress(record, planned[0]))
+                    await responses.progress(_progress(record, planned[0]))
             return carrying.result()
         except asyncio.CancelledError:
-            gone.set()
+            disconnected.set()
             raise
         finally:
             pumping.cancel()
-            handover.fail(_gone())
+            handover.fail(_client_gone())
             await _uninterrupted(carrying)
 
-    async def _pump(self, context: Context, handover: Handover, answers: Answers, record: Record) -> None:
+    async def _pump(self, context: Context, handover: Handover, responses: ResponseWriter, record: Record) -> None:
         try:
             while (message := await self._read(context)) is not None:
                 await handover.put(message)
-            # A connection that breaks ends the requests as well. Only what can still be answered was ended on purpose:
-            # nothing can be sent on a stream that is gone.
-            await answers.received(record)
+            # A broken connection ends the requests as well. Only if a response can still be sent did the client end
+            # them on purpose.
+            await responses.received(record)
         except FluxportError as error:
             handover.fail(error)
         except asyncio.CancelledError:
             raise
-        except Exception:  # noqa: BLE001  whatever gRPC raises of a call that is over
-            handover.fail(_gone())
+        except Exception:  # noqa: BLE001  gRPC's errors for a call that has ended
+            handover.fail(_client_gone())
         else:
             handover.end()
 
-    async def _follow(self, record: Record, answers: Answers) -> None:
-        """Another call pushes, or has pushed, the same: its end is answered here too."""
+    async def _follow(self, record: Record, responses: ResponseWriter) -> None:
+        """Another call pushes, or has pushed, the same task: send its result here too."""
         seq = 0
         while record.status not in FINAL:
             coming = asyncio.wrap_future(self._exports.watch.after(record.id, seq))
             try:
-                await answers.progress(response(record, self._url))
+                await responses.progress(response(record, self._url))
                 while not (await asyncio.wait({coming}, timeout=LOOK_EVERY_S))[0]:
-                    await answers.progress(response(record, self._url))
+                    await responses.progress(response(record, self._url))
                 seq = max([seq, *(event.seq for event in coming.result().events)])
             finally:
                 coming.cancel()
             record = await asyncio.to_thread(self._exports.store.get, record.id)
-        await self._tell_end(record, answers)
+        await self._send_result(record, responses)
 
-    async def _tell_end(self, record: Record, answers: Answers) -> None:
+    async def _send_result(self, record: Record, responses: ResponseWriter) -> None:
         if record.status not in ("completed", "expired"):
             raise as_error(record)
-        # In a thread: a store that signs its links may have to fetch credentials for it.
-        await answers.last(await asyncio.to_thread(response, record, self._url))
+        # In a thread: presigning a URL may have to fetch credentials.
+        await responses.last(await asyncio.to_thread(response, record, self._url))
 
-    async def _begin(self, asked: PushRequest, source: PushedSource, caller: Caller) -> Push:
-        """A task, and whether it is new; one that is begun for a client that leaves meanwhile is failed."""
-        beginning = asyncio.ensure_future(asyncio.to_thread(self._pushes.begin, asked, source, caller, door="grpc"))
+    async def _begin(self, request: PushRequest, source: PushedSource, caller: Caller) -> Push:
+        """Begin a task; if the client disconnects meanwhile, a new task is failed."""
+        beginning = asyncio.ensure_future(asyncio.to_thread(self._pushes.begin, request, source, caller, door="grpc"))
         try:
             return await asyncio.shield(beginning)
         except asyncio.CancelledError:
@@ -272,12 +272,12 @@ class ExportService:
             if beginning.exception() is None:
                 push = beginning.result()
                 if push.new:
-                    await asyncio.to_thread(self._pushes.fail, push.record, _gone())
+                    await asyncio.to_thread(self._pushes.fail, push.record, _client_gone())
             raise
 
 
-class Answers:
-    """Answers of one call, one at a time; ``one``: only the last is sent."""
+class ResponseWriter:
+    """Sends the responses of one call, one at a time; ``one``: only the last is sent."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
@@ -287,14 +287,14 @@ class Answers:
         self.task_id = ""
 
     async def progress(self, answer: pb.ExportResponse) -> None:
-        """Left out while the one before has not left: a client that does not read holds nothing up."""
+        """Skipped while the previous one is still being sent, so that a client that does not read blocks nothing."""
         if self.one or (self._sending is not None and not self._sending.done()):
             return
         self._sending = asyncio.ensure_future(self._send(answer))
         self._sending.add_done_callback(_observed)
 
     async def received(self, record: Record) -> None:
-        """Say that all has been received, by an answer or at least by the call's headers; raises once it is over."""
+        """Confirm the receipt of all requests, by a response or the call's headers; raises if the call has ended."""
         if self.one:
             async with asyncio.timeout(ANSWER_WAIT_S):
                 await self._context.send_initial_metadata(())
@@ -302,8 +302,8 @@ class Answers:
             await self._send(pb.ExportResponse(task_id=record.id, status=pb.TASK_STATUS_UPLOADING))
 
     async def last(self, answer: pb.ExportResponse, *, failed: bool = False) -> None:
-        """The last answer. With ``failed`` a status follows that says the same, so it is sent only where more than one
-        answer is expected, and as well as it can be."""
+        """The last response. With ``failed``, an error status with the same content follows, so it is sent only if more
+        than one response is expected, and its own failure is ignored."""
         if not failed:
             await self._send(answer)
         elif not self.one:
@@ -311,7 +311,7 @@ class Answers:
                 await self._send(answer)
 
     async def _send(self, answer: pb.ExportResponse) -> None:
-        """To its end, whatever becomes of who sends it: a write that is broken off takes the later ones with it."""
+        """Complete the write even if the sender is canceled: a canceled write breaks the later ones."""
         writing = asyncio.ensure_future(self._write(answer))
         writing.add_done_callback(_observed)
         await asyncio.shield(writing)
@@ -326,8 +326,8 @@ def _observed(task: asyncio.Future[None]) -> None:
         task.exception()
 
 
-async def _given(turn: Future[None]) -> None:
-    """Wait for a turn; Canceled if the task was canceled meanwhile, TimedOut if that took too long."""
+async def _wait_for(turn: Future[None]) -> None:
+    """Wait for a turn; Canceled if the task was canceled meanwhile, TimedOut if the wait took too long."""
     waiting = asyncio.wrap_future(turn)
     waiting.add_done_callback(_observed)
     await asyncio.wait({waiting})
@@ -337,7 +337,7 @@ async def _given(turn: Future[None]) -> None:
 
 
 async def _uninterrupted(work: Awaitable[Any]) -> None:
-    """Wait for ``work`` to its end, whatever is done to the caller meanwhile."""
+    """Wait until ``work`` has ended, even if the caller is canceled meanwhile."""
     future = asyncio.ensure_future(work)
     interrupted = False
     while not future.done():
@@ -352,10 +352,10 @@ async def _uninterrupted(work: Awaitable[Any]) -> None:
 
 
 def _cause(error: BaseException) -> BaseException:
-    return _gone() if isinstance(error, asyncio.CancelledError) else error
+    return _client_gone() if isinstance(error, asyncio.CancelledError) else error
 
 
-def _gone() -> Canceled:
+def _client_gone() -> Canceled:
     return Canceled(
         "The client disconnected before the end, or sent more than one message may hold.", code="client_gone"
     )
@@ -365,16 +365,16 @@ def _parsed(message: bytes) -> pb.ExportRequest:
     try:
         return pb.ExportRequest.FromString(message)
     except DecodeError:
-        raise Refused("A message is no ExportRequest.", code="bad_message") from None
+        raise Refused("A message is not an ExportRequest.", code="bad_message") from None
 
 
 def _next_batch(handover: Handover, width: int) -> PushedBatch | None:
-    """The next batch, parsed; called in the thread that works on it."""
+    """The next batch, parsed; runs in the worker thread."""
     message = handover.take()
     if message is None:
         return None
-    if (found := wire.columns(message, width)) is not None:
-        return PushedBatch(found[0], message, columns=found[1])
+    if (parsed := wire.columns(message, width)) is not None:
+        return PushedBatch(parsed[0], message, columns=parsed[1])
     request = _parsed(message)
     if request.WhichOneof("payload") != "batch":
         raise Refused("After the metadata every message is a batch.", code="bad_message")

@@ -1,8 +1,14 @@
-"""Batches of records read column by column, several times faster than message objects are made of them.
+"""Parses batches of records column by column, several times faster than building message objects.
 
-Where each record begins is found one after the other, for each tells where the next one is; then the values of a column
-are found in all records at once. Whatever is not the plain case (unknown fields, rows of another width, damage) is left
-to protobuf's own parser, which decides what it is.
+::
+
+    12 len | 0a len [0a n value 0a n value ..] | 0a len [0a n value ..] | .. | 10 sequence
+    batch    record  column 0   column 1         record                        batch_sequence
+                     ^at                                 ^at                   one position per record
+
+Records are located one by one, since each length gives the start of the next; then the values of a column are read in
+all records at once. Anything but this plain case (unknown fields, rows of another width, damage) is left to protobuf's
+own parser.
 """
 
 from __future__ import annotations
@@ -17,20 +23,20 @@ if TYPE_CHECKING:
 
 # Field number and wire type: ExportRequest.batch, DataBatch.records and Record.values, DataBatch.batch_sequence.
 BATCH, RECORD, VALUE, SEQUENCE = 0x12, 0x0A, 0x0A, 0x10
-LONG_BYTES = 64  # values that are longer on average are copied one by one
+LONG_BYTES = 64  # longer values, on average, are copied one by one
 
 
 def columns(message: bytes, width: int) -> tuple[int, list[pa.Array]] | None:
-    """``batch_sequence`` and ``width`` columns of text of an ExportRequest; None where it is not the plain case."""
+    """``batch_sequence`` and ``width`` columns of text of an ExportRequest; None if it is not the plain case."""
     try:
-        found = _records(message)
-        return None if found is None or not found[1] else _columns(message, width, *found)
+        records = _records(message)
+        return None if records is None or not records[1] else _columns(message, width, *records)
     except (IndexError, pa.ArrowInvalid):
         return None
 
 
 def _records(message: bytes) -> tuple[int, list[int], list[int]] | None:
-    """The sequence number, and where each record begins and ends."""
+    """The sequence number, and the start and end of each record."""
     if message[0] != BATCH:
         return None
     size, at = _varint(message, 1)
@@ -62,7 +68,7 @@ def _columns(
 ) -> tuple[int, list[pa.Array]] | None:
     data = np.frombuffer(message, np.uint8)
     at, end = np.array(begins), np.array(ends)
-    made = []
+    arrays = []
     for _ in range(width):
         if (at + 1 >= end).any() or (data[at] != VALUE).any():
             return None
@@ -73,8 +79,8 @@ def _columns(
         at = start + lengths
         if (at > end).any():
             return None
-        made.append(_texts(message, data, start, lengths))
-    return (sequence, made) if (at == end).all() else None
+        arrays.append(_texts(message, data, start, lengths))
+    return (sequence, arrays) if (at == end).all() else None
 
 
 def _texts(message: bytes, data: NDArray[np.uint8], start: NDArray[np.int64], lengths: NDArray[np.int64]) -> pa.Array:
@@ -86,13 +92,13 @@ def _texts(message: bytes, data: NDArray[np.uint8], start: NDArray[np.int64], le
         values = pa.py_buffer(joined)
     else:
         values = pa.py_buffer(data[np.repeat(start - offsets[:-1], lengths) + np.arange(total)])
-    made = pa.StringArray.from_buffers(len(start), pa.py_buffer(offsets), values)
-    made.validate(full=True)
-    return made
+    texts = pa.StringArray.from_buffers(len(start), pa.py_buffer(offsets), values)
+    texts.validate(full=True)
+    return texts
 
 
 def _varint(message: bytes, at: int) -> tuple[int, int]:
-    """The number at ``at`` and where it ends; IndexError if it has no end."""
+    """The number at ``at`` and the position after it; IndexError if it is cut off."""
     value = shift = 0
     while True:
         byte = message[at]

@@ -1,7 +1,7 @@
 """Points that arrive as messages: from NATS JetStream and from MQTT.
 
-A message is acknowledged once its points are durable, so one that comes again finds them there and changes nothing. One
-that can never be stored is told in the log and given up; while the store cannot write, messages wait where they are.
+A message is acknowledged once its points are durable (at least once); storing it again changes nothing. A message that
+can never be stored is logged and discarded; while the store cannot write, messages wait at the broker.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ RETRY_MOST_S = 10.0
 
 
 class Ingest(Protocol):
-    """Something that reads messages in threads of its own from ``start`` to ``stop``."""
+    """Reads messages in threads of its own from ``start`` to ``stop``."""
 
     def start(self) -> None: ...
 
@@ -32,67 +32,67 @@ class Ingest(Protocol):
 
 @dataclass(frozen=True)
 class Message:
-    """``sensor_id`` is whose points these are where the message itself does not say."""
+    """``sensor_id`` is the sensor of points whose message names none."""
 
     sensor_id: str
     media_type: str
     body: bytes
 
 
-def take(store: SensorStore, door: str, messages: Sequence[Message], body_max_bytes: int) -> list[bool]:
-    """Store the points of all messages at once; for each, False if it can never be stored.
+def take(store: SensorStore, protocol: str, messages: Sequence[Message], body_max_bytes: int) -> list[bool]:
+    """Store the points of all messages at once; returns, for each message, False if it can never be stored.
 
-    Raises what the store raises when it cannot write now; nothing may be acknowledged then.
+    Raises the store's errors if it cannot write now; no message may be acknowledged then.
     """
-    read = [_read(door, message, body_max_bytes) for message in messages]
+    read = [_read(protocol, message, body_max_bytes) for message in messages]
     good = [points for points in read if points is not None]
     try:
         store.append([pair for points in good for pair in points])
-        kept = [points is not None for points in read]
+        stored = [points is not None for points in read]
     except TooMany:
         raise
     except Refused:
-        # What is wrong with one of them must not hold the others up.
-        kept = [points is not None and _stored(store, door, points) for points in read]
-    metrics.points(door, sum(_count(p) for p, k in zip(read, kept, strict=True) if k and p is not None))
-    return kept
+        # One bad message must not block the others.
+        stored = [points is not None and _stored(store, protocol, points) for points in read]
+    metrics.points(protocol, sum(_count(p) for p, s in zip(read, stored, strict=True) if s and p is not None))
+    return stored
 
 
-def _read(door: str, message: Message, body_max_bytes: int) -> list[tuple[str, Points]] | None:
+def _read(protocol: str, message: Message, body_max_bytes: int) -> list[tuple[str, Points]] | None:
     try:
         if len(message.body) > body_max_bytes:
             raise LimitExceeded(f"The message is larger than {body_max_bytes:,} bytes.", code="body_too_large")
         return read_points(message.body, message.media_type, message.sensor_id, several=True)
     except Refused as error:
-        given_up(door, error)
+        discard(protocol, error)
         return None
     except Exception:
-        # A fault of ours that this message meets would be met each time it came again.
-        log.exception("a message of %s could not be read", door)
-        given_up(door, Broken("It could not be read.", code="internal"))
+        # A bug that this message triggers would be triggered by each redelivery.
+        log.exception("a message of %s could not be read", protocol)
+        discard(protocol, Broken("It could not be read.", code="internal"))
         return None
 
 
-def _stored(store: SensorStore, door: str, points: list[tuple[str, Points]]) -> bool:
+def _stored(store: SensorStore, protocol: str, points: list[tuple[str, Points]]) -> bool:
     try:
         store.append(points)
     except TooMany:
         raise
     except Refused as error:
-        given_up(door, error)
+        discard(protocol, error)
         return False
     return True
 
 
-def given_up(door: str, error: FluxportError) -> None:
+def discard(protocol: str, error: FluxportError) -> None:
     metrics.refusal(error.code)
-    log.warning("a message of %s was given up: %s", door, error.message, extra={"error_code": error.code})
+    log.warning("a message of %s was discarded: %s", protocol, error.message, extra={"error_code": error.code})
 
 
-def lost(door: str, what: str) -> None:
-    """Messages that are not sent again."""
+def report_loss(protocol: str, what: str) -> None:
+    """Report messages that will not be delivered again."""
     metrics.refusal("messages_lost")
-    log.warning("points of %s may be missing: %s", door, what, extra={"error_code": "messages_lost"})
+    log.warning("points of %s may be missing: %s", protocol, what, extra={"error_code": "messages_lost"})
 
 
 def _count(points: list[tuple[str, Points]]) -> int:
@@ -100,7 +100,7 @@ def _count(points: list[tuple[str, Points]]) -> int:
 
 
 def patiently(work: Callable[[], list[bool]], wait: Callable[[float], bool]) -> list[bool] | None:
-    """What ``work`` returns, tried again while the store cannot write; None once ``wait`` says that it is over."""
+    """Retry ``work`` while the store cannot write and return its result; None once ``wait`` returns True."""
     pause = RETRY_FIRST_S
     while True:
         try:
@@ -108,7 +108,7 @@ def patiently(work: Callable[[], list[bool]], wait: Callable[[float], bool]) -> 
         except FluxportError as error:
             log.warning("points wait: %s", error.message, extra={"error_code": error.code})
         except Exception:
-            # A fault of ours, perhaps of these very points: they are not lost by it, and the log says where it is.
+            # A bug, perhaps triggered by these points: they are not lost, and the log has the traceback.
             log.exception("points wait")
         if wait(pause):
             return None

@@ -1,4 +1,4 @@
-"""NATS JetStream: a durable pull consumer. Nothing is fetched before what came is stored: that is the back-pressure."""
+"""NATS JetStream: a durable pull consumer. Back-pressure: a batch is fetched after the last one is stored."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from fluxport.errors import FluxportError, Refused
-from fluxport.ingest import RETRY_MOST_S, Message, lost, take
+from fluxport.ingest import RETRY_MOST_S, Message, report_loss, take
 from fluxport.loops import background
 from fluxport.series import SensorStore
 
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 log = logging.getLogger("fluxport.ingest")
 
 BATCH_MAX = 512
-BATCH_BYTES = 8 << 20  # what one batch of messages like the last ones may hold
+BATCH_BYTES = 8 << 20  # of one batch, estimated from the size of the last messages
 FETCH_WAIT_S = 1.0
-ACK_WAIT_S = 15.0  # what a process that was killed had fetched comes again after this
-STILL_AT_WORK_S = 5.0
+ACK_WAIT_S = 15.0  # then the messages fetched by a killed process are redelivered
+IN_PROGRESS_EVERY_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class NatsIngest:
 
     def __init__(self, store: SensorStore, options: NatsOptions) -> None:
         try:
-            import nats  # noqa: F401  to see whether it is there
+            import nats  # noqa: F401  checks that it is installed
         except ImportError:
             raise Refused("Reading from NATS needs nats-py: pip install 'fluxport[nats]'.", code="no_nats") from None
         self._store = store
@@ -57,7 +57,7 @@ class NatsIngest:
             self._thread.join()
 
     async def _run(self) -> None:
-        """Until it is over: connect, read, and begin anew when the connection or the stream is gone."""
+        """Connect and read until stopped; reconnect when the connection or the stream is lost."""
         pause = 0.5
         while not self._over.is_set():
             try:
@@ -86,18 +86,18 @@ class NatsIngest:
             await client.close()
 
     async def _read(self, client: Client) -> None:
-        from nats.errors import TimeoutError as NothingCame
+        from nats.errors import TimeoutError as NoMessages
 
         subscription = await self._subscribed(client)
         batch = 64
         while not self._over.is_set() and not client.is_closed:
             try:
                 messages = await subscription.fetch(batch, timeout=FETCH_WAIT_S)
-            except NothingCame:
+            except NoMessages:
                 continue
             size = sum(len(message.data) for message in messages) // len(messages) + 1
             batch = max(1, min(BATCH_MAX, BATCH_BYTES // size))
-            await self._taken(messages)
+            await self._store_batch(messages)
 
     async def _subscribed(self, client: Client) -> Any:
         from nats.js.api import AckPolicy, ConsumerConfig
@@ -113,44 +113,46 @@ class NatsIngest:
         subscription = await stream.pull_subscribe(
             options.subject, durable=options.durable, stream=options.stream, config=config
         )
-        await self._look_for_gap(stream, subscription)
+        await self._check_for_gap(stream, subscription)
         return subscription
 
-    async def _look_for_gap(self, stream: Any, subscription: Any) -> None:
-        """Whether the stream's own limits have removed messages before they were read; where the stream has messages of
-        others too, their numbers do not say."""
+    async def _check_for_gap(self, stream: Any, subscription: Any) -> None:
+        """Report messages that the stream's limits removed before they were read; not for a stream with other subjects,
+        whose messages would count as gaps."""
         info, ours = await stream.stream_info(self._options.stream), await subscription.consumer_info()
         read_to = ours.ack_floor.stream_seq if ours.ack_floor else 0
         gap = info.state.first_seq - read_to - 1
         if read_to and gap > 0 and info.config.subjects == [self._options.subject]:
-            lost("nats", f"{gap:,} messages of the stream were removed by its limits before they were read; raise them")
+            report_loss(
+                "nats", f"{gap:,} messages of the stream were removed by its limits before they were read; raise them"
+            )
 
-    async def _taken(self, messages: list[Any]) -> None:
-        """Store a batch and answer for each message: done, never again, or later."""
+    async def _store_batch(self, messages: list[Any]) -> None:
+        """Store a batch and acknowledge each message: ack, term if it can never be stored, or nak to retry."""
         read = [self._message(message) for message in messages]
         try:
-            kept = await self._kept(messages, read)
+            results = await self._stored(messages, read)
         except FluxportError as error:
             log.warning("points wait: %s", error.message, extra={"error_code": error.code})
             for message in messages:
                 await message.nak(delay=1)
             await self._pause(0.5)
             return
-        for message, stored in zip(messages, kept, strict=True):
+        for message, stored in zip(messages, results, strict=True):
             await (message.ack() if stored else message.term())
 
-    async def _kept(self, messages: list[Any], read: list[Message]) -> list[bool]:
-        """Store what was read; the server is told in time that a slow disk is no reason to send it again."""
+    async def _stored(self, messages: list[Any], read: list[Message]) -> list[bool]:
+        """Store the messages, sending in-progress signals so that a slow disk causes no redelivery."""
         work = asyncio.get_running_loop().run_in_executor(
             None, partial(take, self._store, "nats", read, self._options.body_max_bytes)
         )
-        while not (await asyncio.wait({work}, timeout=STILL_AT_WORK_S))[0]:
+        while not (await asyncio.wait({work}, timeout=IN_PROGRESS_EVERY_S))[0]:
             for message in messages:
                 await message.in_progress()
         return work.result()
 
     def _message(self, message: Any) -> Message:
-        """The subject behind the fixed part of what is subscribed to names the sensor."""
+        """The subject without the fixed prefix of the subscription is the sensor's id."""
         fixed = self._options.subject.split("*")[0].split(">")[0]
         sensor = message.subject.removeprefix(fixed) or message.subject
         headers = {name.lower(): value for name, value in (message.headers or {}).items()}

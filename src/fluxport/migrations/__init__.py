@@ -1,17 +1,17 @@
-"""Changes of the service's own tables: numbered steps, each applied once.
+"""Migrations of the service's own tables: numbered steps, each applied once.
 
-The table ``schema_steps`` holds a row for every step that was applied. A program starts with one SELECT of its last
-row. Only if steps are missing, it imports and applies them, in one transaction and under a lock::
+The table ``schema_steps`` has a row for every applied step. At start, a program selects the last row. Only if steps are
+missing, it imports and applies them, in one transaction and under a lock::
 
     last row    missing              <= ours            > ours, we are            > ours, we are not
                 or table missing                        in compatible_from        in compatible_from
     start       apply what is missing   go on           go on                     Refused (other_version)
 
-A database that has tables and no ``schema_steps`` was written by a program from before the first step, which adopts it.
+A database with tables but without ``schema_steps`` was written by a program older than the first step, which adopts it.
 
 To change a table: change :mod:`fluxport.tables`, add a module here with ``apply(connection)`` and a row in ``STEPS``. A
-step is not changed once it has been released. It holds its statements as they are, without the tables of
-:mod:`fluxport.tables`, which later steps change.
+released step is never changed. It contains its statements literally and does not use :mod:`fluxport.tables`, which
+later steps change.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ from fluxport.version import __version__
 
 log = logging.getLogger("fluxport.migrations")
 
-WAIT_S = 600.0  # for another process that upgrades the same database
+WAIT_S = 600.0  # for another process that is upgrading the same database
 
 
 class Step(NamedTuple):
-    """A change of the tables by ``apply`` of ``module``; its number, from 1, is its place in ``STEPS``.
+    """A change of the tables by ``apply`` of ``module``; its number, from 1, is its position in ``STEPS``.
 
-    ``compatible_from`` is the number of the oldest step whose programs can go on using the tables after this one: they
-    may run beside newer ones while a deployment is upgraded. It does not fall from step to step.
+    ``compatible_from`` is the number of the oldest step whose programs can still use the tables after this one: they
+    may run next to newer ones during a rolling upgrade. It never decreases from step to step.
     """
 
     name: str
@@ -51,7 +51,7 @@ STEPS: tuple[Step, ...] = (Step("the tables of 0.1", "fluxport.migrations.step_0
 
 
 class Recorded(NamedTuple):
-    """The last step that was applied; ``program`` is the version of Fluxport that did it."""
+    """The last applied step; ``program`` is the version of Fluxport that applied it."""
 
     version: int
     compatible_from: int
@@ -76,16 +76,16 @@ _RECORD = sa.text(
 
 
 def recorded(engine: sa.Engine) -> Recorded:
-    """The last step that was applied, ``NONE`` if there is none. Raises as :func:`fluxport.tables.reading` does."""
+    """The last applied step, ``NONE`` if there is none. Raises the errors of :func:`fluxport.tables.reading`."""
     try:
         with reading(engine) as connection:
             return _last(connection)
     except (sa.exc.OperationalError, sa.exc.ProgrammingError):
-        return NONE  # what remains of these is a statement that cannot run, as its table is not there
+        return NONE  # the remaining cause of these errors is that the table does not exist
 
 
 def recorded_at(url: str) -> Recorded:
-    """The same of the database with this URL; an SQLite file that is not there is not created by this."""
+    """The last applied step of the database with this URL; does not create a missing SQLite file."""
     if url.startswith("sqlite:///") and not Path(url.removeprefix("sqlite:///")).exists():
         return NONE
     engine = connect(url)
@@ -100,25 +100,25 @@ def _last(connection: sa.Connection) -> Recorded:
     return NONE if row is None else Recorded(*row)
 
 
-def missing(found: Recorded, steps: Sequence[Step] = STEPS) -> list[tuple[int, Step]]:
-    """The steps that are yet to be applied, with their numbers. Refused (``other_version``) if the tables have been
-    changed by a newer program so that this one cannot use them."""
+def missing(last: Recorded, steps: Sequence[Step] = STEPS) -> list[tuple[int, Step]]:
+    """The steps not yet applied, with their numbers. Refused (``other_version``) if a newer program has changed the
+    tables so that this one cannot use them."""
     known = len(steps)
-    if found.version > known and found.compatible_from > known:
+    if last.version > known and last.compatible_from > known:
         raise Refused(
-            f"The service's database has tables of version {found.version}, written by fluxport {found.program}; this "
+            f"The service's database has tables of version {last.version}, written by fluxport {last.program}; this "
             f"is fluxport {__version__}, which knows versions up to {known}, and has changed nothing. Run fluxport "
-            f"{found.program} or a later one, or restore the backup from before the upgrade.",
+            f"{last.program} or a later one, or restore the backup from before the upgrade.",
             code="other_version",
         )
-    return list(enumerate(steps[found.version :], start=found.version + 1))
+    return list(enumerate(steps[last.version :], start=last.version + 1))
 
 
 def upgrade(engine: sa.Engine, steps: Sequence[Step] = STEPS) -> list[tuple[int, Step]]:
-    """Apply the steps that are missing, all or none of them; which they were, with their numbers.
+    """Apply the missing steps, all or none; returns them with their numbers.
 
-    A process that finds another one upgrading waits for it, at most ``WAIT_S``. Refused (``other_version``) as
-    :func:`missing` says; Broken (``upgrade_failed``) if a step fails, which leaves the database as it was.
+    Waits up to ``WAIT_S`` if another process is upgrading. Refused (``other_version``) as in :func:`missing`; Broken
+    (``upgrade_failed``) if a step fails, which leaves the database unchanged.
     """
     if not missing(recorded(engine), steps):
         return []
@@ -139,8 +139,8 @@ def _apply(connection: sa.Connection, number: int, step: Step) -> None:
         if meaning(error) is not None:
             raise
         raise Broken(
-            f"Step {number} ({step.name}) of the upgrade of the service's database failed, and the database is as it "
-            f"was. The version of fluxport that used it before can go on; report this with what the database said.",
+            f"Step {number} ({step.name}) of the upgrade of the service's database failed; the database is "
+            f"unchanged. Continue with the previous version of fluxport, and report this with the database's message.",
             code="upgrade_failed",
             detail=" ".join(str(getattr(error, "orig", error)).split()),
         ) from error

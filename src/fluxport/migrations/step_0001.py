@@ -1,7 +1,7 @@
-"""The tables of 0.1, and what databases from before there were versions lack of them.
+"""The tables of 0.1, and the columns that databases of unversioned programs lack.
 
-Each statement does nothing where what it makes is there already. So this step makes an empty database, records one that
-a program of 0.1 made, and completes one of an earlier commit.
+Each statement does nothing if its object exists. So this step creates the tables of an empty database, adopts a
+database that a program of 0.1 created, and completes one of an earlier commit.
 """
 
 from __future__ import annotations
@@ -183,7 +183,7 @@ CREATE UNIQUE INDEX IF NOT EXISTS keys_by_name ON keys (name) WHERE revoked_at I
 CREATE INDEX IF NOT EXISTS ix_sessions_owner ON sessions (owner);
 CREATE INDEX IF NOT EXISTS ix_login_attempts_next_at ON login_attempts (next_at);
 """
-# Columns that tables did not have from the beginning.
+# Columns that were added to existing tables before 0.1.
 _ADDED = {
     "exports": {"scope": "VARCHAR(128) NOT NULL DEFAULT ''", "key_id": "VARCHAR(64)"},
     "keys": {"own_results": "BOOLEAN NOT NULL DEFAULT false", "mail_domains": "JSON"},
@@ -203,12 +203,12 @@ _queue = sa.table(
 
 def apply(connection: sa.Connection) -> None:
     inspected = sa.inspect(connection)
-    there = {name: {c["name"] for c in inspected.get_columns(name)} for name in inspected.get_table_names()}
+    existing = {name: {c["name"] for c in inspected.get_columns(name)} for name in inspected.get_table_names()}
     for statement in _statements(_TABLES.format(**_TYPES[connection.dialect.name])):
-        _check_ours(statement, there)
+        _check_ours(statement, existing)
         connection.exec_driver_sql(statement)
-    if "exports" in there:
-        _complete(connection, there)
+    if "exports" in existing:
+        _complete(connection, existing)
     for statement in _statements(_INDEXES):
         connection.exec_driver_sql(statement)
 
@@ -217,10 +217,10 @@ def _statements(text: str) -> list[str]:
     return [statement.strip() for statement in text.split(";") if statement.strip()]
 
 
-def _check_ours(create: str, there: dict[str, set[str]]) -> None:
-    """Refused if there is a table of this name that is none of Fluxport's."""
+def _check_ours(create: str, existing: dict[str, set[str]]) -> None:
+    """Refused if a table of this name exists and belongs to another program."""
     name, *columns = re.findall(r"(?:^    |EXISTS )([a-z0-9_]+) ", create, re.MULTILINE)
-    lacking = set(columns) - there.get(name, set(columns)) - set(_ADDED.get(name, ()))
+    lacking = set(columns) - existing.get(name, set(columns)) - set(_ADDED.get(name, ()))
     if lacking:
         raise Refused(
             f"The database that the setting 'database' names has a table {name!r} of another program: it has no column "
@@ -229,23 +229,23 @@ def _check_ours(create: str, there: dict[str, set[str]]) -> None:
         )
 
 
-def _complete(connection: sa.Connection, there: dict[str, set[str]]) -> None:
-    """What programs before 0.1 did not write yet."""
+def _complete(connection: sa.Connection, existing: dict[str, set[str]]) -> None:
+    """Add the columns and queue rows that programs before 0.1 did not write."""
     for table, columns in _ADDED.items():
         for name, kind in columns.items():
-            if name not in there[table]:
+            if name not in existing[table]:
                 connection.exec_driver_sql(f"ALTER TABLE {table} ADD COLUMN {name} {kind}")
-                # SQLite cannot take a default away again; nothing is inserted without these columns.
+                # SQLite cannot drop a default; every INSERT sets these columns.
                 if "DEFAULT" in kind and connection.dialect.name == "postgresql":
                     connection.exec_driver_sql(f"ALTER TABLE {table} ALTER COLUMN {name} DROP DEFAULT")
-    if "scope" not in there["exports"]:
+    if "scope" not in existing["exports"]:
         connection.execute(sa.update(_exports).values(scope=_scope()))
-    if "queue" not in there:
+    if "queue" not in existing:
         connection.execute(sa.insert(_queue).from_select(list(_queue.c.keys()), _waiting()))
 
 
 def _scope() -> sa.ColumnElement[str]:
-    """What a caller must have been allowed to do to make the export."""
+    """The scope that a caller needed for the export."""
     spec = {name: _exports.c.spec[name].as_string() for name in ("series", "pushed", "dataset", "connection")}
     return sa.case(
         (spec["series"].is_not(None), "series"),
@@ -256,7 +256,7 @@ def _scope() -> sa.ColumnElement[str]:
 
 
 def _waiting() -> sa.Select[Any]:
-    """The exports to be carried out, as rows of the queue."""
+    """The unfinished exports as rows of the queue."""
     return sa.select(
         _exports.c.id,
         _exports.c.spec["connection"].as_string(),

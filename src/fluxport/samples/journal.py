@@ -17,7 +17,7 @@ TEN_THOUSANDTHS = 10_000
 _MOMENT = {"sqlite": "DATETIME", "mysql": "DATETIME(3)", "postgresql": "TIMESTAMP(3)"}
 _FIRST = datetime(2024, 1, 1, 6)
 _DAYS = 730
-# The first trades of everybody lie on both sides of a midnight, where filters by day are to be watched.
+# Every user's first trades are on both sides of a midnight, to exercise filters by day.
 _EDGES = (datetime(2024, 12, 31, 23, 59, 59, 999_000), datetime(2025, 1, 1))
 _INSTRUMENTS = (
     ("btc-usd", 42_000_0000, 1_0000), ("eth-usd", 2_300_0000, 10_0000), ("eur-usd", 1_0850, 100_000_0000),
@@ -29,7 +29,7 @@ _GOALS = (("PROFIT", "MONTH"), ("WIN_RATE", "QUARTER"), ("TRADES", "WEEK"), ("DR
 
 
 class Table(NamedTuple):
-    """``columns`` as ``name type`` with ``{moment}`` for the dialect's type of a date-time in milliseconds."""
+    """``columns`` as ``name type`` with ``{moment}`` for the dialect's type of a timestamp in milliseconds."""
 
     name: str
     columns: tuple[str, ...]
@@ -85,7 +85,7 @@ TABLES: tuple[Table, ...] = (
 
 
 def datasets() -> dict[str, Any]:
-    """The declarations of ``trades``, ``goals``, ``dailyPnl`` and ``tagPerformance``, as YAML has them."""
+    """The declarations of ``trades``, ``goals``, ``dailyPnl`` and ``tagPerformance``, from journal.yaml."""
     declared: dict[str, Any] = yaml.safe_load(files(__package__).joinpath("journal.yaml").read_text("utf-8"))
     return declared
 
@@ -104,25 +104,25 @@ def ddl(dialect: str) -> list[str]:
 
 
 def tables(trades: int, users: Sequence[str]) -> Iterator[tuple[Table, list[tuple[Any, ...]]]]:
-    """The rows of every table; ``trades`` is their number for each user."""
-    found: dict[str, list[tuple[Any, ...]]] = {table.name: [] for table in TABLES}
+    """The rows of every table; ``trades`` is the number of trades per user."""
+    rows_of: dict[str, list[tuple[Any, ...]]] = {table.name: [] for table in TABLES}
     for number, user in enumerate(users, 1):
-        _fill(found, number, user, trades)
+        _fill(rows_of, number, user, trades)
     for table in TABLES:
-        yield table, found[table.name]
+        yield table, rows_of[table.name]
 
 
-def _fill(found: dict[str, list[tuple[Any, ...]]], number: int, user: str, trades: int) -> None:
+def _fill(rows_of: dict[str, list[tuple[Any, ...]]], number: int, user: str, trades: int) -> None:
     chance = random.Random(number)  # noqa: S311  sample rows, the same every time
     tag_ids = [f"tag-{number:02}-{index:02}" for index in range(1, len(_TAGS) + 1)]
-    found["tags"] += [(tag_id, user, label) for tag_id, label in zip(tag_ids, _TAGS, strict=True)]
+    rows_of["tags"] += [(tag_id, user, label) for tag_id, label in zip(tag_ids, _TAGS, strict=True)]
     for index in range(1, trades + 1):
         trade_id = f"trade-{number:02}-{index:07}"
         edge = _EDGES[index - 1] if index <= len(_EDGES) else None
-        found["trades"].append(_trade(chance, trade_id, user, edge))
+        rows_of["trades"].append(_trade(chance, trade_id, user, edge))
         chosen = sorted(chance.sample(tag_ids, chance.choice((0, 0, 1, 1, 2, 3))))
-        found["trade_tags"] += [(trade_id, tag_id) for tag_id in chosen]
-    found["goals"] += [_goal(chance, f"goal-{number:02}-{index:03}", user) for index in range(1, 25)]
+        rows_of["trade_tags"] += [(trade_id, tag_id) for tag_id in chosen]
+    rows_of["goals"] += [_goal(chance, f"goal-{number:02}-{index:03}", user) for index in range(1, 25)]
 
 
 def _trade(chance: random.Random, trade_id: str, user: str, edge: datetime | None) -> tuple[Any, ...]:
@@ -153,7 +153,7 @@ def _goal(chance: random.Random, goal_id: str, user: str) -> tuple[Any, ...]:
 
 
 def create_sample(path: Path, trades: int = 5000, users: Sequence[str] = ("dev",)) -> None:
-    """An SQLite file with ``trades`` trades for each user in place of whatever ``path`` was; whole or not at all."""
+    """Create an SQLite file with ``trades`` trades per user, atomically replacing ``path``."""
     unfinished = path.with_name(f"{path.name}.{os.getpid()}.part")
     unfinished.unlink(missing_ok=True)
     try:
@@ -177,7 +177,7 @@ def create_sample(path: Path, trades: int = 5000, users: Sequence[str] = ("dev",
 
 
 def _stored(value: Any) -> Any:
-    """Dates and moments as SQLite's own functions write them, moments always with milliseconds."""
+    """Dates and timestamps as SQLite's own functions write them, timestamps always with milliseconds."""
     if isinstance(value, datetime):
         return value.isoformat(" ", "milliseconds")
     return value.isoformat() if isinstance(value, date) else value

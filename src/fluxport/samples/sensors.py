@@ -1,4 +1,4 @@
-"""Sample sensors of a small plant: a million seconds of each up to now, and new points as time goes on."""
+"""Sample sensors of a small plant: each has a million seconds of points up to now, and a new point every second."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PIECE = 100_000
 
 @dataclass(frozen=True)
 class SampleSensor:
-    """``level`` in the middle of the day's wave of ``swing``, ``noise`` around it, now and then a peak of ``peak``."""
+    """A daily wave of amplitude ``swing`` around ``level``, with ``noise`` and occasional peaks of ``peak``."""
 
     id: str
     name: str
@@ -46,18 +46,18 @@ SENSORS = (
 
 
 def seed(store: SensorStore, until_ms: int, points: int = POINTS) -> None:
-    """Give every sample sensor its points up to ``until_ms``."""
+    """Store every sample sensor's points up to ``until_ms``."""
     for number, sensor in enumerate(SENSORS):
         store.describe(sensor.id, name=sensor.name, unit=sensor.unit)
         ms = until_ms // STEP_MS * STEP_MS - STEP_MS * np.arange(points, dtype=np.int64)[::-1]
         random = np.random.default_rng(number)
-        whole = made(sensor, ms, random)
+        whole = simulated(sensor, ms, random)
         for start in range(0, points, PIECE):
             store.append([(sensor.id, whole[start : start + PIECE])])
 
 
-def made(sensor: SampleSensor, ms: NDArray[np.int64], random: np.random.Generator) -> Points:
-    """Points at these moments: a daily wave, noise, rare peaks of some minutes, and moments of bad quality."""
+def simulated(sensor: SampleSensor, ms: NDArray[np.int64], random: np.random.Generator) -> Points:
+    """Points at these times: a daily wave, noise, rare peaks of some minutes, and periods of bad quality."""
     wave = np.sin(2 * np.pi * (ms % DAY_MS) / DAY_MS - 2)
     slow = np.sin(2 * np.pi * (ms % (13 * 3_600_000)) / (13 * 3_600_000))
     values = sensor.level + sensor.swing * (wave + 0.3 * slow) + random.normal(0, sensor.noise, len(ms))
@@ -72,9 +72,9 @@ def made(sensor: SampleSensor, ms: NDArray[np.int64], random: np.random.Generato
 
 
 def keep_arriving(store: SensorStore, over: threading.Event, clock: Callable[[], float]) -> None:
-    """A point of every sample sensor each second until it is ``over``."""
+    """Append a point to every sample sensor each second until ``over`` is set."""
     random = np.random.default_rng()
     while not over.wait(1 - clock() % 1):
         now = np.array([round(clock()) * 1000], np.int64)
         with contextlib.suppress(Unavailable):
-            store.append([(sensor.id, made(sensor, now, random)) for sensor in SENSORS])
+            store.append([(sensor.id, simulated(sensor, now, random)) for sensor in SENSORS])

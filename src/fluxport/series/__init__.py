@@ -1,7 +1,7 @@
-"""Sensors: points over time, where they rest and what a chart needs of them.
+"""Sensors: points over time, their storage, and the reduced series that charts need.
 
-``SensorStore`` is what the doors know. The embedded one (embedded.py) keeps points in an SQLite file; a remote one
-(remote.py) reads them from a table of a database that something else fills.
+The APIs use ``SensorStore``. The embedded one (embedded.py) stores points in an SQLite file; the remote one (remote.py)
+reads them from a table of a database that another program fills.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Opened: TypeAlias = Callable[[Callable[[], None]], None]
 
 @dataclass(frozen=True)
 class Extent:
-    """First and last moment of a sensor's points, milliseconds since 1970."""
+    """First and last timestamp of a sensor's points, milliseconds since 1970."""
 
     first_ms: int
     last_ms: int
@@ -28,7 +28,7 @@ class Extent:
 
 @dataclass(frozen=True)
 class Sensor:
-    """``id`` is what callers name it by; ``extent`` None: it has no points."""
+    """``id`` is its name for callers; ``extent`` None: it has no points."""
 
     id: str
     name: str = ""
@@ -37,16 +37,16 @@ class Sensor:
 
 
 class SensorStore(Protocol):
-    """Any number of threads may use one. Unavailable when the engine behind it is away.
+    """Thread-safe. Unavailable if the engine behind it cannot be reached.
 
-    ``start`` begins what the store does by itself in the background, in one process of those that use it; ``close``
-    ends it. ``append`` returns when the points are durable, all of them or none; a point at a moment that the sensor
-    has one for takes its place. ``mark`` stores a number under a name for those that bring points, and returns the one
-    before. Disabled where points come another way. ``scan`` yields the points between two moments, both included, in
-    order of time, a few MiB at a time; closing it ends the query. ``opened`` is handed what ends the
-    query from another thread, where there is one. Each batch is as the store is when it is read: no point that was
-    there when the scan began is missing or doubled, a newer one may be there. ``outline`` gives at most ``most`` of a
-    range's points, all its peaks among them, and how many there are (downsample.py).
+    ``start`` begins the store's background work, in only one of the processes that use it; ``close`` ends it.
+    ``append`` returns when the points are durable, all or none; a point replaces the sensor's point with the same
+    timestamp. ``mark`` stores a number under a name, for ingests, and returns the previous one. Writes raise Disabled
+    if another program fills the store. ``scan`` yields the points between two timestamps, inclusive, in order of time,
+    a few MiB at a time; closing it ends the query, and ``opened`` receives a callable that ends it from another thread,
+    if there is one. Each batch is read from the store's current state: no point that existed when the scan began is
+    missing or duplicated, newer ones may appear. ``outline`` returns at most ``most`` points of a range, with all its
+    peaks, and the number of points in the range (downsample.py).
     """
 
     def start(self) -> None: ...

@@ -1,8 +1,12 @@
-"""One value for each interval of time: avg, min, max, first or last of its points.
+"""One value per interval of time: avg, min, max, first or last of its points.
 
-Intervals are whole multiples of their length since 1970 and are told by their beginning; one without points is left
-out. A point without a value counts for the interval's quality alone, which is the lowest of its points. The sum behind
-an average is added up in the order of time, so that it does not depend on how the points were cut into batches.
+Intervals start at multiples of their length since 1970 and have the timestamp of their start; empty ones are omitted. A
+point without a value affects only the interval's quality, which is the lowest of its points. The sum for an average is
+accumulated in order of time, so that the result does not depend on the batches.
+::
+
+    batch      | . . : . . . : . |     the last interval of a batch may continue in the next one: it stays open
+    intervals  |  a  :   b   : c...    and its state (start, value, count, quality) is carried over
 """
 
 from __future__ import annotations
@@ -25,7 +29,7 @@ AGGREGATES: tuple[str, ...] = get_args(Aggregate)
 
 
 def aggregated(batches: PointBatches, how: str, interval_ms: int) -> PointBatches:
-    """The intervals of sorted points; the last one of a batch is held until the next shows that it has ended."""
+    """The intervals of sorted points; the last one of a batch is held until a later interval starts."""
     open_ = _Open(how)
     try:
         for batch in batches:
@@ -33,9 +37,9 @@ def aggregated(batches: PointBatches, how: str, interval_ms: int) -> PointBatche
                 continue
             starts = batch.ms // interval_ms * interval_ms
             edges = np.flatnonzero(np.diff(starts, prepend=starts[0] - 1))
-            made = open_.add(starts[edges], edges, batch)
-            if len(made):
-                yield made
+            intervals = open_.add(starts[edges], edges, batch)
+            if len(intervals):
+                yield intervals
         if len(rest := open_.rest()):
             yield rest
     finally:
@@ -43,17 +47,17 @@ def aggregated(batches: PointBatches, how: str, interval_ms: int) -> PointBatche
 
 
 class _Open:
-    """The interval that is not over yet, as (begin, value, count of values, quality)."""
+    """The interval that has not ended yet, as (start, value, count of values, quality)."""
 
     def __init__(self, how: str) -> None:
         self._how = how
         self._held: tuple[int, float, int, int] | None = None
 
     def add(self, begins: NDArray[np.int64], edges: NDArray[np.intp], batch: Points) -> Points:
-        """The intervals that have ended; ``edges`` are where those that begin at ``begins`` have their first point."""
-        there = ~np.isnan(batch.values)
+        """The intervals that have ended; ``edges`` are the indices of the first points of the intervals ``begins``."""
+        present = ~np.isnan(batch.values)
         group = np.repeat(np.arange(len(edges)), np.diff(edges, append=len(batch)))
-        values, counts = self._reduced(batch.values[there], group[there], len(edges), int(begins[0]))
+        values, counts = self._reduced(batch.values[present], group[present], len(edges), int(begins[0]))
         quality = np.minimum.reduceat(batch.quality, edges)
         before = Points(np.empty(0, np.int64), np.empty(0), np.empty(0, np.uint8))
         if self._held is not None:
@@ -81,18 +85,18 @@ class _Open:
     def _reduced(
         self, values: NDArray[np.float64], group: NDArray[np.intp], groups: int, first: int
     ) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
-        """Sums (for avg) or values per group, and how many values each has; the held interval goes on in the first."""
+        """Sums (for avg) or values per group, and counts of values; the held interval continues in the first group."""
         counts = np.bincount(group, minlength=groups)
         if self._held is not None and self._held[0] == first and self._held[2]:
             values = np.concatenate([[self._held[1]], values])
             group = np.concatenate([np.zeros(1, np.intp), group])
         if self._how == "avg":
             return np.bincount(group, values, minlength=groups).astype(np.float64), counts
-        made = np.full(groups, np.nan)
+        reduced = np.full(groups, np.nan)
         if len(values):
             edges = np.flatnonzero(np.diff(group, prepend=-1))
-            made[group[edges]] = _KERNELS[self._how](values, edges)
-        return made, counts
+            reduced[group[edges]] = _KERNELS[self._how](values, edges)
+        return reduced, counts
 
     def _final(self, values: NDArray[np.float64], counts: NDArray[np.intp]) -> NDArray[np.float64]:
         if self._how != "avg":

@@ -1,7 +1,7 @@
-"""Points as programs send them: JSON, CSV or an Arrow stream, read whole and checked before one is stored.
+"""Parses messages of points: JSON, CSV or an Arrow stream, read completely and checked before any point is stored.
 
-Columns are ``timestamp_ms``, ``value`` and, where it is not 1 (good), ``quality``; ``sensor_id`` too, where a message
-may hold several sensors. Refused (``bad_points``) names what is wrong; never the value.
+Columns are ``timestamp_ms``, ``value`` and optionally ``quality`` (default 1, good); also ``sensor_id``, if a message
+may hold several sensors. Refused (``bad_points``) names the problem, never the value.
 """
 
 from __future__ import annotations
@@ -24,10 +24,12 @@ Columns = Mapping[str, Any]
 
 
 def read_points(body: bytes, media_type: str, sensor_id: str, *, several: bool = False) -> list[tuple[str, Points]]:
-    """The points of a message, by sensor: those of ``sensor_id``, unless ``several`` may be in it and it names them."""
+    """The points of a message by sensor: ``sensor_id``, or with ``several`` those that the message names."""
     reader = READERS.get(media_type.partition(";")[0].strip().lower() or JSON)
     if reader is None:
-        raise Refused(f"Points come as {', '.join(READERS)}; say which in Content-Type.", code="bad_points_type")
+        raise Refused(
+            f"The type of points must be one of {', '.join(READERS)}; set Content-Type.", code="bad_points_type"
+        )
     columns = reader(body)
     named = several and "sensor_id" in columns
     known = ("sensor_id", *COLUMNS) if named else COLUMNS
@@ -51,8 +53,8 @@ def _by_sensor(ids: Any, points: Points) -> list[tuple[str, Points]]:
     names = np.asarray(_list(ids), object)
     if len(names) != len(points) or not all(isinstance(name, str) for name in names):
         raise _bad("every point names its sensor as text")
-    found, index = np.unique(names.astype(str), return_inverse=True)
-    return [(str(name), checked(points[index == number])) for number, name in enumerate(found)]
+    sensors, index = np.unique(names.astype(str), return_inverse=True)
+    return [(str(name), checked(points[index == number])) for number, name in enumerate(sensors)]
 
 
 def _json(body: bytes) -> Columns:
@@ -67,10 +69,10 @@ def _json(body: bytes) -> Columns:
     if not isinstance(given, list) or not all(isinstance(point, dict) for point in given):
         raise _bad('JSON is {"points": [{"timestamp_ms": 1700000000000, "value": 21.5}]}')
     names = list(dict.fromkeys(name for point in given for name in point)) or [*COLUMNS, "sensor_id"]
-    made = {name: [point.get(name) for point in given] for name in names}
-    if "quality" in made:
-        made["quality"] = [GOOD if q is None else q for q in made["quality"]]
-    return made
+    columns = {name: [point.get(name) for point in given] for name in names}
+    if "quality" in columns:
+        columns["quality"] = [GOOD if q is None else q for q in columns["quality"]]
+    return columns
 
 
 _NO_VALUE = ["", "NaN", "nan"]
@@ -92,7 +94,7 @@ def _csv(body: bytes) -> Columns:
 
 
 def _check_infinities(body: bytes) -> None:
-    """Refused if one of them was a number that no double holds, such as 1e999, and not said to be infinite."""
+    """Refused if an infinite value was a number beyond doubles, such as 1e999, and not written as ``inf``."""
     import pyarrow as pa
     import pyarrow.compute as pc
     from pyarrow import csv
@@ -101,8 +103,8 @@ def _check_infinities(body: bytes) -> None:
         column_types={"value": pa.string()}, include_columns=["value"], null_values=_NO_VALUE, strings_can_be_null=True
     )
     texts = csv.read_csv(io.BytesIO(body), convert_options=options)["value"].combine_chunks()
-    said = pc.match_substring_regex(texts, r"^\s*[+-]?inf(inity)?\s*$", ignore_case=True)
-    numbers = pc.fill_null(pc.cast(pc.if_else(said, None, texts), pa.float64()), 0.0)
+    written_inf = pc.match_substring_regex(texts, r"^\s*[+-]?inf(inity)?\s*$", ignore_case=True)
+    numbers = pc.fill_null(pc.cast(pc.if_else(written_inf, None, texts), pa.float64()), 0.0)
     if pc.any(pc.is_inf(numbers)).as_py():
         raise _too_large()
 
@@ -139,7 +141,7 @@ def _list(column: Any) -> list[Any]:
 
 
 def _whole(column: Any) -> Any:
-    """Whole numbers as int64, no other type passing for one."""
+    """Whole numbers as int64; other types are refused."""
     if hasattr(column, "to_pylist"):
         import pyarrow as pa
 

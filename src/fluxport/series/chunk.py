@@ -1,8 +1,15 @@
-"""A chunk: some thousand points of one sensor as one compressed block.
+"""A chunk: some thousand points of one sensor as one compressed block, lossless.
 
-Times and the bits of values are stored as differences from the one before, split into planes of their bytes (all first
-bytes, all second bytes, ...), so that what changes little stands together; zstd does the rest. Every bit of every value
-comes back.
+Times, and values as 64-bit integers, are stored as differences from their predecessor, transposed to byte planes (all
+first bytes, all second bytes, ...), so that bytes that change little are adjacent; zstd compresses the rest.
+::
+
+    01 | zstd( times: plane 0 .. plane 7 | values: plane 0 .. plane 7 | quality )      17 bytes per point
+               n bytes each                n bytes each                 n bytes
+
+    deltas  e8 03 00 00 ..        plane 0  e8 e8 e9      little-endian: high planes are mostly 00 or ff
+            e8 03 00 00 ..   ->   plane 1  03 03 03
+            e9 03 00 00 ..        plane 2  00 00 00
 """
 
 from __future__ import annotations
@@ -20,7 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 POINTS = 8192
-# An outline: lowest and highest of each of so many parts of a chunk, enough for a chart of many chunks.
+# An outline: the lowest and highest of each of these parts of a chunk, enough for a chart of many chunks.
 OUTLINE_PARTS = 16
 OUTLINE_POINTS = 2 * OUTLINE_PARTS
 _VERSION = b"\x01"
@@ -29,12 +36,12 @@ _LEVEL = 1
 
 def pack(points: Points) -> bytes:
     planes = [_planes(points.ms), _planes(points.values.view(np.int64)), points.quality.tobytes()]
-    # One compressor per call: they are no threads' common good.
+    # One compressor per call: they are not thread-safe.
     return _VERSION + zstandard.ZstdCompressor(_LEVEL, write_checksum=True).compress(b"".join(planes))
 
 
 def unpack(data: bytes, count: int) -> Points:
-    """The ``count`` points that :func:`pack` was given; Broken if they are not what was stored."""
+    """The ``count`` points passed to :func:`pack`; Broken if the block is damaged."""
     try:
         if data[:1] != _VERSION:
             raise ValueError(data[:1])

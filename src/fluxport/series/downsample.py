@@ -1,5 +1,11 @@
-"""Few points that draw the same line as many: lowest and highest of each of as many spans of time as the chart has room
-for. No peak is lost, every point returned is one of the sensor's."""
+"""Reduces points to few that draw the same line: the lowest and the highest of each span of time. No peak is lost, and
+every returned point is one of the sensor's.
+
+::
+
+    points   . ' . : ' . | . . ' : , . | ' . . , : .      spans of equal duration
+    result   .   : ' ,   | .   ' : ,   | '     , : .      first, low and high of each span in order of time, last
+"""
 
 from __future__ import annotations
 
@@ -14,54 +20,54 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-# Points held before what has come so far is thinned out: bounds the memory of a chart over any range.
+# Points held before they are thinned: bounds the memory of a chart over any range.
 HELD_MAX = 1 << 20
 THINNED = 16
 
 
 def downsample(points: Points, most: int) -> Points:
-    """At most ``most`` (4 or more) of the sorted ``points``, all of them if they are not more.
+    """At most ``most`` (4 or more) of the sorted ``points``; all of them if there are no more.
 
-    The first and the last are kept, the rest of each span is its lowest and its highest. The quality of what stands for
-    others is the lowest of its span.
+    The result has the first and the last point, and the lowest and the highest of each span. The quality of a point is
+    the lowest of its span.
     """
     if len(points) <= most:
         return points
     edges = _edges(points.ms, (most - 2) // 2)
     values = points.values
     gaps = bool(np.isnan(values).any())
-    kept = np.empty(2 * len(edges) + 2, np.intp)
-    kept[0], kept[-1] = 0, len(points) - 1
+    indices = np.empty(2 * len(edges) + 2, np.intp)
+    indices[0], indices[-1] = 0, len(points) - 1
     stops = [*edges[1:].tolist(), len(points)]
     for i, (start, stop) in enumerate(zip(edges.tolist(), stops, strict=True)):
         span = values[start:stop]
         low, high = _extremes(span) if gaps else (int(span.argmin()), int(span.argmax()))
-        kept[2 * i + 1], kept[2 * i + 2] = start + min(low, high), start + max(low, high)
-    chosen = np.unique(kept)
+        indices[2 * i + 1], indices[2 * i + 2] = start + min(low, high), start + max(low, high)
+    chosen = np.unique(indices)
     worst = np.minimum.reduceat(points.quality, edges)
     quality = worst[np.searchsorted(edges, chosen, "right") - 1]
     return Points(points.ms[chosen], points.values[chosen], quality)
 
 
 def _edges(ms: NDArray[np.int64], spans: int) -> NDArray[np.intp]:
-    """Where each of ``spans`` equal spans of time that has points begins."""
+    """Start index of each nonempty one of ``spans`` spans of equal duration."""
     bounds = np.linspace(int(ms[0]), int(ms[-1]), spans, endpoint=False)
     return np.unique(np.searchsorted(ms, bounds.astype(np.int64)))
 
 
 def _extremes(span: NDArray[np.float64]) -> tuple[int, int]:
-    """Lowest and highest where values may be missing; a span without any is told by its first point."""
-    there = np.flatnonzero(~np.isnan(span))
-    if not len(there):
+    """Indices of lowest and highest where values may be missing; 0 and 0 for a span without values."""
+    present = np.flatnonzero(~np.isnan(span))
+    if not len(present):
         return 0, 0
-    return int(there[span[there].argmin()]), int(there[span[there].argmax()])
+    return int(present[span[present].argmin()]), int(present[span[present].argmax()])
 
 
 def downsampled(batches: Iterable[Points], most: int) -> tuple[Points, int]:
-    """:func:`downsample` of points that come in batches, and how many came; memory does not grow with them."""
+    """:func:`downsample` of points in batches, and the number of points; memory is bounded."""
     done: list[Points] = []
     held: list[Points] = []
-    count = waiting = kept = 0
+    count = waiting = thinned_count = 0
     each = THINNED
     for batch in batches:
         held.append(batch)
@@ -69,26 +75,26 @@ def downsampled(batches: Iterable[Points], most: int) -> tuple[Points, int]:
         waiting += len(batch)
         if waiting >= max(HELD_MAX, 4 * most):
             done.append(thinned(joined(held), each))
-            kept += len(done[-1])
+            thinned_count += len(done[-1])
             held, waiting = [], 0
-        if kept >= max(HELD_MAX, 4 * most):
-            # All that came so far is thinned as much as what comes from now on.
+        if thinned_count >= max(HELD_MAX, 4 * most):
+            # Thin the earlier points as much as later ones will be.
             done = [thinned(joined(done), THINNED)]
-            kept = len(done[0])
+            thinned_count = len(done[0])
             each *= THINNED // 2
     return downsample(joined(done + held), most), count
 
 
 def thinned(points: Points, each: int) -> Points:
-    """Lowest and highest of every ``each`` points: whatever span is looked at later, its peaks are still there."""
+    """Lowest and highest of every ``each`` points: later spans still have their peaks."""
     whole = len(points) // each * each
     values = points.values[:whole].reshape(-1, each)
-    there = ~np.isnan(values)
+    present = ~np.isnan(values)
     starts = np.arange(0, whole, each)
-    low = starts + np.where(there, values, np.inf).argmin(axis=1)
-    high = starts + np.where(there, values, -np.inf).argmax(axis=1)
-    # A span without any value is told by its first point.
-    empty = ~there.any(axis=1)
+    low = starts + np.where(present, values, np.inf).argmin(axis=1)
+    high = starts + np.where(present, values, -np.inf).argmax(axis=1)
+    # A span without values is represented by its first point.
+    empty = ~present.any(axis=1)
     low[empty] = high[empty] = starts[empty]
     chosen = np.unique(np.concatenate([[0], low, high, np.arange(whole, len(points)), [len(points) - 1]]))
     worst = np.minimum.reduceat(points.quality, np.append(starts, whole) if whole < len(points) else starts)

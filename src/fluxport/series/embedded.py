@@ -1,9 +1,15 @@
-"""The embedded store: one SQLite file in WAL mode, any number of threads and processes of one machine.
+"""The embedded store: one SQLite file in WAL mode, for any number of threads and processes on one machine.
 
-Fresh and late points are rows of ``hot``; in the background they are folded into ``chunks`` of some 8,192 points of one
-sensor (chunk.py), which never overlap. A point in ``hot`` is newer than one of the same moment in a chunk. Writers that
-wait for each other share a transaction and so its fsync. Readers take short snapshots, one step of the range each: they
-block nobody and never keep the WAL from being emptied.
+::
+
+    append --> hot (a row per point: fresh and late ones)
+                 |  compaction
+                 v
+    chunks:  [first ... last]   [first ... last]   [first ... last]     some 8,192 points of one sensor, no overlaps
+    hot:           . .                                        . . . .   newer than a chunk's point of the same time
+
+In the background, rows of ``hot`` are folded into ``chunks`` (chunk.py). Waiting writers share a transaction and so its
+fsync. Readers take short snapshots, one per step of the range: they block no writer and do not prevent WAL checkpoints.
 """
 
 from __future__ import annotations
@@ -38,7 +44,7 @@ CREATE TABLE IF NOT EXISTS sensors (
     unit TEXT NOT NULL DEFAULT ''
 );
 CREATE TABLE IF NOT EXISTS marks (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
--- value has no declared type: SQLite then keeps every float bit for bit; NULL is no value
+-- value has no declared type: SQLite then stores every float bit for bit; NULL is no value
 CREATE TABLE IF NOT EXISTS hot (
     sensor INTEGER NOT NULL, ms INTEGER NOT NULL, value, quality INTEGER NOT NULL, PRIMARY KEY (sensor, ms)
 ) WITHOUT ROWID;
@@ -50,7 +56,7 @@ CREATE TABLE IF NOT EXISTS chunks (
 _ADD = "INSERT OR REPLACE INTO hot VALUES (?, ?, ?, ?)"
 _HOT = "SELECT ms, value, quality FROM hot WHERE sensor = ? AND ms BETWEEN ? AND ? ORDER BY ms LIMIT ?"
 _HOT_DELETE = "DELETE FROM hot WHERE sensor = ? AND ms BETWEEN ? AND ?"
-# Chunks that have points between two moments: from the one that begins last before the range.
+# Chunks that overlap a range, from the one that starts last before it.
 _CHUNKS = """
 SELECT first_ms, last_ms, points, {column} FROM chunks
 WHERE sensor = ?1 AND last_ms >= ?2 AND first_ms <= ?3 AND first_ms >= coalesce(
@@ -72,14 +78,14 @@ SELECT min(low), max(high) FROM (
 """
 
 OUTLINES_AT_ONCE = 512
-CHUNKS_AT_ONCE = 4  # of one step of a scan, after a first step of one
-FOLDED_AT_ONCE = 4  # chunks of rows, in one transaction of the compaction: some 40 ms
+CHUNKS_AT_ONCE = 4  # per step of a scan, after a first step of one
+FOLDED_AT_ONCE = 4  # chunks' worth of rows per transaction of the compaction: some 40 ms
 BUSY_S = 10.0
 
 
 @dataclass(frozen=True)
 class EmbeddedOptions:
-    """``keep_s`` None keeps points for ever; ``waiting_max`` are points that writers may have waiting together."""
+    """``keep_s`` None: no retention limit; ``waiting_max`` bounds the points of all waiting writers together."""
 
     sensors_max: int = 100_000
     waiting_max: int = 2_000_000
@@ -91,7 +97,7 @@ class EmbeddedOptions:
 
 @dataclass(eq=False)
 class _Waiting:
-    """An append that waits for its turn: its points by sensor, and how it went."""
+    """An append that waits for its turn: its points by sensor, and its outcome."""
 
     points: Sequence[tuple[str, Points]]
     done: bool = False
@@ -114,13 +120,13 @@ class EmbeddedStore:
         self._idle: list[sqlite3.Connection] = []
         self._pool = threading.Lock()
         self._queue = threading.Lock()  # guards _waiting and _waiting_points
-        self._turn = threading.Lock()  # held by the one that writes for all who wait
+        self._turn = threading.Lock()  # held by the thread that writes for all that wait
         self._waiting: list[_Waiting] = []
         self._waiting_points = 0
         self._numbers: dict[str, int] = {}
-        self._fresh: Counter[int] = Counter()  # rows added to hot since the sensor was folded last
+        self._fresh: Counter[int] = Counter()  # rows added to hot since the sensor's last fold
         self._stopped = threading.Event()
-        self._keeper: threading.Thread | None = None
+        self._maintenance: threading.Thread | None = None
         with self._translated():
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with self._connection() as connection:
@@ -128,8 +134,8 @@ class EmbeddedStore:
 
     def close(self) -> None:
         self._stopped.set()
-        if self._keeper is not None:
-            self._keeper.join()
+        if self._maintenance is not None:
+            self._maintenance.join()
         with self._pool:
             while self._idle:
                 self._idle.pop().close()
@@ -137,14 +143,14 @@ class EmbeddedStore:
     # -- sensors ---------------------------------------------------------------------------------------------------
 
     def sensors(self, search: str = "", *, limit: int = 1000, after: str = "") -> list[Sensor]:
-        """Those whose id or name has ``search`` in it, by id, beginning behind ``after``."""
+        """The sensors with ``search`` in their id or name, ordered by id, after the id ``after``."""
         query = (
             "SELECT number, id, name, unit FROM sensors WHERE id > ? AND (instr(lower(id), ?) OR instr(lower(name), ?))"
             " ORDER BY id LIMIT ?"
         )
-        word = search.lower()
+        lower = search.lower()
         with self._reading() as connection:
-            rows = connection.execute(query, (after, word, word, limit)).fetchall()
+            rows = connection.execute(query, (after, lower, lower, limit)).fetchall()
             return [self._sensor(connection, row) for row in rows]
 
     def sensor(self, sensor_id: str) -> Sensor:
@@ -155,7 +161,7 @@ class EmbeddedStore:
             return self._sensor(connection, row)
 
     def describe(self, sensor_id: str, *, name: str | None = None, unit: str | None = None) -> Sensor:
-        """Give a sensor a name or a unit; it is made if it is not there."""
+        """Set a sensor's name or unit; creates the sensor if it does not exist."""
         check_sensor_id(sensor_id)
         with self._writing() as connection:
             number = self._number(connection, sensor_id)
@@ -171,31 +177,31 @@ class EmbeddedStore:
         return Sensor(*row[1:], extent=None if first is None else Extent(first, last))
 
     @staticmethod
-    def _known(connection: sqlite3.Connection, sensor_id: str) -> int:
-        found = connection.execute("SELECT number FROM sensors WHERE id = ?", (sensor_id,)).fetchone()
-        if found is None:
+    def _existing(connection: sqlite3.Connection, sensor_id: str) -> int:
+        row = connection.execute("SELECT number FROM sensors WHERE id = ?", (sensor_id,)).fetchone()
+        if row is None:
             raise no_such_sensor(sensor_id)
-        number: int = found[0]
+        number: int = row[0]
         return number
 
     def _number(self, connection: sqlite3.Connection, sensor_id: str) -> int:
-        """The sensor's row, made if it is not there."""
-        found = connection.execute("SELECT number FROM sensors WHERE id = ?", (sensor_id,)).fetchone()
-        if found is None:
+        """The number of the sensor's row, which is created if it does not exist."""
+        row = connection.execute("SELECT number FROM sensors WHERE id = ?", (sensor_id,)).fetchone()
+        if row is None:
             (count,) = connection.execute("SELECT count(*) FROM sensors").fetchone()
             if count >= self.options.sensors_max:
                 raise Refused(
-                    f"There are {count:,} sensors, as many as the store may hold; raise series.sensors_max.",
+                    f"There are {count:,} sensors, the maximum of the store; raise series.sensors_max.",
                     code="too_many_sensors",
                 )
-            found = connection.execute("INSERT INTO sensors (id) VALUES (?) RETURNING number", (sensor_id,)).fetchone()
-        number: int = found[0]
+            row = connection.execute("INSERT INTO sensors (id) VALUES (?) RETURNING number", (sensor_id,)).fetchone()
+        number: int = row[0]
         return number
 
     # -- writing ---------------------------------------------------------------------------------------------------
 
     def append(self, points: Sequence[tuple[str, Points]]) -> None:
-        """Durable when it returns. TooMany when more waits than may; nothing is stored then."""
+        """Durable on return. TooMany beyond ``waiting_max``; nothing is stored then."""
         for sensor_id, _ in points:
             check_sensor_id(sensor_id)
         waiting = _Waiting([(sensor_id, checked(p)) for sensor_id, p in points])
@@ -216,16 +222,16 @@ class EmbeddedStore:
 
     def mark(self, name: str, value: int) -> int | None:
         with self._writing() as connection:
-            found = connection.execute("SELECT value FROM marks WHERE name = ?", (name,)).fetchone()
+            before = connection.execute("SELECT value FROM marks WHERE name = ?", (name,)).fetchone()
             connection.execute("INSERT OR REPLACE INTO marks VALUES (?, ?)", (name, value))
-        return None if found is None else int(found[0])
+        return None if before is None else int(before[0])
 
     def _write_waiting(self) -> None:
         with self._queue:
             batch, self._waiting, self._waiting_points = self._waiting, [], 0
         error = self._written(batch)
         if error is not None and len(batch) > 1:
-            # What is wrong with one of them must not harm the others.
+            # One bad append must not fail the others.
             for one in batch:
                 one.error, one.done = self._written([one]), True
             return
@@ -233,7 +239,7 @@ class EmbeddedStore:
             one.error, one.done = error, True
 
     def _written(self, batch: list[_Waiting]) -> BaseException | None:
-        """One transaction of all; the error that kept it from being made."""
+        """Write all in one transaction; returns its error or None."""
         numbers: dict[str, int] = {}
         fresh: Counter[int] = Counter()
         try:
@@ -247,14 +253,14 @@ class EmbeddedStore:
                     elif len(points):
                         connection.executemany(_ADD, rows_of(number, points))
                         fresh[number] += len(points)
-        except BaseException as error:  # noqa: BLE001  it is raised again where it belongs
+        except BaseException as error:  # noqa: BLE001  raised again in the waiting thread
             return error
         self._numbers |= numbers
         self._fresh += fresh
         return None
 
     def _touches_few(self, connection: sqlite3.Connection, number: int, points: Points) -> bool:
-        """Whether points can be folded at once: what is there between the first and the last is no more than they."""
+        """Whether points can be folded right away: their range holds no more existing points than new ones."""
         first_ms, last_ms = int(points.ms[0]), int(points.ms[-1])
         bounds = (number, first_ms, last_ms)
         (chunks,) = connection.execute(_CHUNK_COUNT, bounds).fetchone()
@@ -269,7 +275,7 @@ class EmbeddedStore:
 
     def scan(self, sensor_id: str, start_ms: int, end_ms: int, opened: Opened = lambda end: None) -> PointBatches:
         with self._reading() as connection:
-            number = self._known(connection, sensor_id)
+            number = self._existing(connection, sensor_id)
         at_once = 1
         position: int | None = start_ms
         while position is not None and position <= end_ms:
@@ -282,7 +288,7 @@ class EmbeddedStore:
     def _step(
         self, connection: sqlite3.Connection, number: int, start_ms: int, end_ms: int, at_once: int
     ) -> tuple[Points, int | None]:
-        """The next points of a range, and where the ones after them begin; None at the end."""
+        """The next points of a range, and the start of the next step; None at the end."""
         packed = connection.execute(_CHUNKS, (number, start_ms, end_ms, at_once)).fetchall()
         until = min(packed[-1][1], end_ms) if len(packed) == at_once else end_ms
         rows_max = at_once * self.options.chunk_points
@@ -294,10 +300,10 @@ class EmbeddedStore:
         return points, until + 1 if until < end_ms else None
 
     def outline(self, sensor_id: str, start_ms: int, end_ms: int, most: int) -> tuple[Points, int]:
-        """From the outlines of chunks where these are fine enough: a chunk is unpacked only at the ends of the range
-        and where newer points stand over it."""
+        """Uses the outlines of chunks where they are fine enough: a chunk is unpacked only at the ends of the range and
+        where newer points overlap it."""
         with self._reading() as connection:
-            number = self._known(connection, sensor_id)
+            number = self._existing(connection, sensor_id)
             (chunks,) = connection.execute(_CHUNK_COUNT, (number, start_ms, end_ms)).fetchone()
         if chunks * chunk.OUTLINE_POINTS < most:
             return downsampled(self.scan(sensor_id, start_ms, end_ms), most)
@@ -317,7 +323,7 @@ class EmbeddedStore:
     def _outline_step(
         self, connection: sqlite3.Connection, number: int, start_ms: int, end_ms: int
     ) -> tuple[Points, int, int | None]:
-        """As :meth:`_step`, with outlines in place of chunks where they serve, and how many points these stand for."""
+        """Like :meth:`_step`, with outlines in place of chunks where possible, and the number of points in the step."""
         rows = connection.execute(_OUTLINES, (number, start_ms, end_ms, OUTLINES_AT_ONCE)).fetchall()
         until = min(rows[-1][1], end_ms) if len(rows) == OUTLINES_AT_ONCE else end_ms
         rows_max = CHUNKS_AT_ONCE * self.options.chunk_points
@@ -337,13 +343,13 @@ class EmbeddedStore:
         exact = merged(joined(unpacked).between(start_ms, until), hot)
         return settled(joined([exact, *outlined])), count + len(exact), until + 1 if until < end_ms else None
 
-    # -- keeping ---------------------------------------------------------------------------------------------------
+    # -- maintenance ---------------------------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Begin compaction and retention in a thread of their own, which ends with :meth:`close`."""
+        """Start compaction and retention in a background thread, which ends with :meth:`close`."""
         next_sweep = 0.0
 
-        def tidy() -> None:
+        def maintain() -> None:
             nonlocal next_sweep
             if time.monotonic() >= next_sweep:
                 next_sweep = time.monotonic() + self.options.sweep_every_s
@@ -352,15 +358,15 @@ class EmbeddedStore:
             self.compact()
 
         every_s = self.options.compact_every_s
-        self._keeper = background("fluxport-series", keep_going, "compaction", self._stopped, every_s, tidy)
+        self._maintenance = background("fluxport-series", keep_going, "compaction", self._stopped, every_s, maintain)
 
     def _recount(self) -> None:
-        """What other processes have added, and this one before its last end."""
+        """Count the rows of hot, including those of other processes and of earlier runs."""
         with self._turn, self._reading() as connection:
             self._fresh = Counter(dict(connection.execute("SELECT sensor, count(*) FROM hot GROUP BY sensor")))
 
     def compact(self) -> None:
-        """Fold the rows of every sensor that has a chunk's worth of them."""
+        """Fold the rows of every sensor that has at least a chunk's worth."""
         for number in [number for number, fresh in list(self._fresh.items()) if fresh >= self.options.chunk_points]:
             while self._fresh[number] >= self.options.chunk_points and not self._stopped.is_set():
                 with self._turn:
@@ -373,40 +379,40 @@ class EmbeddedStore:
                 (number, FOLDED_AT_ONCE * self.options.chunk_points),
             ).fetchall()
             whole = len(rows) // self.options.chunk_points * self.options.chunk_points
-            if not whole:  # some of what was added took the place of another
+            if not whole:  # some of the added points replaced others
                 self._fresh[number] = len(rows)
                 return
             folded = self._fold_first(connection, number, [ms for (ms,) in rows[:whole]])
         self._fresh[number] -= folded
 
-    def _fold_first(self, connection: sqlite3.Connection, number: int, moments: list[int]) -> int:
-        """Fold the first rows of a sensor, as many as concern a few chunks; how many there were."""
+    def _fold_first(self, connection: sqlite3.Connection, number: int, times: list[int]) -> int:
+        """Fold the first rows of a sensor that overlap at most CHUNKS_AT_ONCE chunks; returns their number."""
         touched = connection.execute(
             "SELECT last_ms FROM chunks WHERE sensor = ? AND last_ms >= ? AND first_ms <= ? ORDER BY first_ms LIMIT ?",
-            (number, moments[0], moments[-1], CHUNKS_AT_ONCE),
+            (number, times[0], times[-1], CHUNKS_AT_ONCE),
         ).fetchall()
-        last = moments[-1] if len(touched) < CHUNKS_AT_ONCE else max(touched[-1][0], moments[0])
-        count = int(np.searchsorted(moments, last, "right"))
-        self._fold(connection, number, moments[0], moments[count - 1], EMPTY)
+        last = times[-1] if len(touched) < CHUNKS_AT_ONCE else max(touched[-1][0], times[0])
+        count = int(np.searchsorted(times, last, "right"))
+        self._fold(connection, number, times[0], times[count - 1], EMPTY)
         return count
 
     def _fold(self, connection: sqlite3.Connection, number: int, first_ms: int, last_ms: int, points: Points) -> None:
-        """Make chunks of what a sensor has between two moments: chunks, over them its rows, over them ``points``."""
+        """Rewrite a sensor's range as chunks: its chunks, overridden by its rows, overridden by ``points``."""
         old = connection.execute(_CHUNKS, (number, first_ms, last_ms, -1)).fetchall()
         hot = points_of(connection.execute(_HOT, (number, first_ms, last_ms, -1)).fetchall())
-        made = merged(merged(joined([chunk.unpack(row[3], row[2]) for row in old]), hot), points)
+        points = merged(merged(joined([chunk.unpack(row[3], row[2]) for row in old]), hot), points)
         connection.executemany(_CHUNK_DELETE, [(number, row[0]) for row in old])
         connection.execute(_HOT_DELETE, (number, first_ms, last_ms))
-        pieces = max(1, round(len(made) / self.options.chunk_points))
-        bounds = np.linspace(0, len(made), pieces + 1).astype(np.intp)
+        pieces = max(1, round(len(points) / self.options.chunk_points))
+        bounds = np.linspace(0, len(points), pieces + 1).astype(np.intp)
         for start, stop in itertools.pairwise(bounds.tolist()):
-            piece = made[start:stop]
+            piece = points[start:stop]
             outline = chunk.pack_outline(piece)
             row = (number, int(piece.ms[0]), int(piece.ms[-1]), len(piece), outline, chunk.pack(piece))
             connection.execute(_CHUNK_ADD, row)
 
     def expire(self) -> None:
-        """Delete what is older than it may be; of a chunk only when all of it is."""
+        """Delete points beyond the retention; a chunk is deleted once all of it is beyond."""
         if self.options.keep_s is None:
             return
         before = int((self.clock() - self.options.keep_s) * 1000)
@@ -439,7 +445,7 @@ class EmbeddedStore:
         reserve(self.path)
         connection = sqlite3.connect(self.path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
         connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = FULL")  # what was acknowledged survives a loss of power, too
+        connection.execute("PRAGMA synchronous = FULL")  # acknowledged points survive a power loss, too
         connection.execute("PRAGMA journal_size_limit = 67108864")
         connection.execute("PRAGMA cache_size = -4096")
         return connection
@@ -480,7 +486,7 @@ class EmbeddedStore:
 
 
 def rows_of(number: int, points: Points) -> Iterator[tuple[int, int, float | None, int]]:
-    # SQLite's driver stores NaN as NULL, which is what it means here.
+    # SQLite's driver stores NaN as NULL, the form of a missing value here.
     return zip([number] * len(points), points.ms.tolist(), points.values.tolist(), points.quality.tolist(), strict=True)
 
 
@@ -492,4 +498,4 @@ def points_of(rows: list[tuple[int, float | None, int]]) -> Points:
 
 
 def no_such_sensor(sensor_id: str) -> NotFound:
-    return NotFound(f"There is no sensor {sensor_id!r}; GET /v1/sensors tells which there are.", code="no_such_sensor")
+    return NotFound(f"There is no sensor {sensor_id!r}; GET /v1/sensors lists them.", code="no_such_sensor")

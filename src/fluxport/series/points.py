@@ -12,7 +12,7 @@ from fluxport.errors import Refused
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-# Between the years 0001 and 9999, so that every moment is a date in every format.
+# The years 0001 to 9999, so that every timestamp is a date in every format.
 MS_MIN = -62_135_596_800_000
 MS_MAX = 253_402_300_799_999
 QUALITY_MAX = 255
@@ -22,7 +22,7 @@ SENSOR_ID_MAX = 200
 
 @dataclass(frozen=True, eq=False)
 class Points:
-    """``ms`` int64 since 1970, ``values`` float64 where NaN stands for no value, ``quality`` uint8: 0 bad, 1 good."""
+    """``ms`` int64 since 1970, ``values`` float64 with NaN for no value, ``quality`` uint8: 0 bad, 1 good."""
 
     ms: NDArray[np.int64]
     values: NDArray[np.float64]
@@ -35,7 +35,7 @@ class Points:
         return Points(self.ms[cut], self.values[cut], self.quality[cut])
 
     def between(self, start_ms: int, end_ms: int) -> Points:
-        """The points of sorted ones from ``start_ms`` to ``end_ms``, both included."""
+        """Those from ``start_ms`` to ``end_ms``, inclusive; the points must be sorted."""
         first, last = np.searchsorted(self.ms, [start_ms, end_ms + 1])
         return self[first:last]
 
@@ -60,7 +60,7 @@ def joined(parts: list[Points]) -> Points:
 
 
 def settled(points: Points) -> Points:
-    """In order of time, of several at one moment the last."""
+    """Sorted by time; of points with the same timestamp, the last."""
     rising = np.diff(points.ms) > 0
     if rising.all():
         return points
@@ -71,7 +71,7 @@ def settled(points: Points) -> Points:
 
 
 def merged(old: Points, new: Points) -> Points:
-    """Both, each sorted; where they have the same moment, the new one."""
+    """Both (each must be sorted); for equal timestamps, the new point."""
     if not len(new):
         return old
     if not len(old) or old.ms[-1] < new.ms[0]:
@@ -80,7 +80,7 @@ def merged(old: Points, new: Points) -> Points:
 
 
 def checked(points: Points) -> Points:
-    """Points as the store takes them; Refused for a moment outside the calendar."""
+    """Points as the store requires them; Refused for a timestamp outside the calendar."""
     if len(points) and (int(points.ms.min()) < MS_MIN or int(points.ms.max()) > MS_MAX):
         raise Refused("A timestamp is outside the years 1 to 9999; they are milliseconds since 1970.", code="bad_point")
     return settled(points)
@@ -89,6 +89,6 @@ def checked(points: Points) -> Points:
 def check_sensor_id(sensor_id: str) -> None:
     if not 1 <= len(sensor_id) <= SENSOR_ID_MAX or not sensor_id.isprintable() or sensor_id != sensor_id.strip():
         raise Refused(
-            f"A sensor is named with 1 to {SENSOR_ID_MAX} printable characters, no space at either end.",
+            f"A sensor's id must have 1 to {SENSOR_ID_MAX} printable characters, without a space at either end.",
             code="bad_sensor",
         )

@@ -1,7 +1,7 @@
-"""Sensors in a table of a database that something else fills: read by SQL, through a connection of the configuration.
+"""Sensors in a database table that another program fills, read by SQL through a configured connection.
 
-One portable statement per question, so that MySQL, MariaDB, PostgreSQL and what speaks like them (TimescaleDB) serve
-alike. Time is a column of whole milliseconds.
+The statements are portable, so that MySQL, MariaDB, PostgreSQL and compatible databases (TimescaleDB) all work. Time is
+a column of whole milliseconds.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)?")
 
 @dataclass(frozen=True)
 class RemoteOptions:
-    """The table and its columns; ``quality``, ``sensors_table``, ``name`` and ``unit`` may be empty: there is none.
+    """The table and its columns; ``quality``, ``sensors_table``, ``name`` and ``unit`` may be empty, if there is none.
 
-    ``sensors_table`` has a row per sensor with the column ``sensor`` of the same name as the points' table.
+    ``sensors_table`` has a row per sensor; its column ``sensor`` has the same name as in the points' table.
     """
 
     table: str = "points"
@@ -42,7 +42,7 @@ class RemoteOptions:
 
 
 class RemoteStore:
-    """See :class:`fluxport.series.SensorStore`. ``run`` makes a source of a statement and the values for its ``?``."""
+    """See :class:`fluxport.series.SensorStore`. ``run`` opens a source for a statement and the values of its ``?``."""
 
     def __init__(self, options: RemoteOptions, run: Callable[[str, Sequence[Any]], Source]) -> None:
         for what, name in vars(options).items():
@@ -56,11 +56,14 @@ class RemoteStore:
 
     def sensors(self, search: str = "", *, limit: int = 1000, after: str = "") -> list[Sensor]:
         o = self._options
-        words = [f"{o.sensor} > ?", f"(LOWER({o.sensor}) LIKE ?" + (f" OR LOWER({o.name}) LIKE ?)" if o.name else ")")]
+        conditions = [
+            f"{o.sensor} > ?",
+            f"(LOWER({o.sensor}) LIKE ?" + (f" OR LOWER({o.name}) LIKE ?)" if o.name else ")"),
+        ]
         like = "%" + re.sub(r"([\\%_])", r"\\\1", search.lower()) + "%"
         values: list[Any] = [after, like, *([like] if o.name else [])]
         rows = self._rows(
-            f"SELECT DISTINCT {self._described()} FROM {o.sensors_table or o.table} WHERE {' AND '.join(words)} "  # noqa: S608  names of the operator's own
+            f"SELECT DISTINCT {self._described()} FROM {o.sensors_table or o.table} WHERE {' AND '.join(conditions)} "  # noqa: S608  names of the operator's own
             f"ORDER BY {o.sensor} LIMIT {int(limit)}",
             values,
         )
@@ -73,9 +76,7 @@ class RemoteStore:
             [sensor_id],
         )
         if not rows:
-            raise NotFound(
-                f"There is no sensor {sensor_id!r}; GET /v1/sensors tells which there are.", code="no_such_sensor"
-            )
+            raise NotFound(f"There is no sensor {sensor_id!r}; GET /v1/sensors lists them.", code="no_such_sensor")
         low, high = self._rows(
             f"SELECT MIN({o.time}) AS low, MAX({o.time}) AS high FROM {o.table} WHERE {o.sensor} = ?",  # noqa: S608  names of the operator's own
             [sensor_id],
@@ -142,8 +143,8 @@ def _points(batch: Any) -> Points:
         quality = pc.fill_null(batch.column("quality").cast(pa.int64()), 0).to_numpy(zero_copy_only=False)
     except pa.ArrowInvalid:
         raise Broken(
-            "The table of sensors has another shape than its settings say: time in whole milliseconds, numbers as "
-            "values, whole numbers as quality.",
+            "The table of sensors does not have the types that series.remote requires: time in whole milliseconds, "
+            "numbers as values, whole numbers as quality.",
             code="series_shape",
         ) from None
     return Points(ms, values, np.clip(quality, 0, QUALITY_MAX).astype(np.uint8))
@@ -151,6 +152,6 @@ def _points(batch: Any) -> Points:
 
 def _elsewhere() -> Disabled:
     return Disabled(
-        "The points of these sensors rest in a database that something else fills; write them there.",
+        "The points of these sensors are in a database that another program fills; write them there.",
         code="series_read_only",
     )

@@ -1,4 +1,4 @@
-"""What is answered: tasks in the words of the protocol, and errors as a status, a code and a sentence."""
+"""Responses: tasks as messages of the protocol, and errors as a status, a code and a message."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from fluxport.grpc.metadata import FORMATS
 if TYPE_CHECKING:
     from fluxport.jobs.store import Record
 
-# The words that clients of the export middleware know, by our codes; others are our code in capitals.
-WORDS = {
+# Error codes that clients of the export middleware know, by our codes; other codes are sent in upper case.
+CLIENT_CODES = {
     "queue_timeout": "QUEUE_TIMEOUT",
     "unknown_format": "INVALID_FORMAT",
     "bad_metadata": "INVALID_METADATA",
@@ -51,16 +51,16 @@ WORDS = {
 
 
 def status_of(error: FluxportError) -> grpc.StatusCode:
-    found: grpc.StatusCode = grpc.StatusCode[error.grpc_status]
-    return found
+    status: grpc.StatusCode = grpc.StatusCode[error.grpc_status]
+    return status
 
 
-def word_of(code: str) -> str:
-    return WORDS.get(code, code.upper())
+def client_code(code: str) -> str:
+    return CLIENT_CODES.get(code, code.upper())
 
 
 def as_error(record: Record) -> FluxportError:
-    """Why a task has failed."""
+    """The error of a failed task."""
     return record.error.error() if record.error else Broken("The task failed.", code="internal")
 
 
@@ -76,14 +76,14 @@ def task_status(record: Record) -> pb.TaskStatus:
 
 
 def percent(record: Record, rows: int) -> float:
-    """From a total that is known, else 0; never invented."""
+    """The percentage of a known total, else 0; never estimated."""
     if record.status in ("completed", "expired"):
         return 100.0
     return min(round(100 * rows / record.rows_total, 1), 99.9) if record.rows_total else 0.0
 
 
 def response(record: Record, url: Url) -> pb.ExportResponse:
-    """A task as ``StreamExport`` answers it."""
+    """A task as a response of ``StreamExport``."""
     result, error = record.result, record.error
     return pb.ExportResponse(
         task_id=record.id,
@@ -94,44 +94,44 @@ def response(record: Record, url: Url) -> pb.ExportResponse:
         progress_percent=percent(record, record.rows),
         checksum_sha256=result.sha256 if result else "",
         error_message=error.message if error else "",
-        error_code=word_of(error.code) if error else "",
+        error_code=client_code(error.code) if error else "",
         start_time=_seconds(record.started_at),
         completion_time=_seconds(record.finished_at),
     )
 
 
 def status_response(record: Record, url: Url, now: float) -> pb.TaskStatusResponse:
-    """A task as ``QueryTaskStatus`` answers it."""
-    told = response(record, url)
+    """A task as the response of ``QueryTaskStatus``."""
+    task = response(record, url)
     format_names = {name: pb.ExportFormat.Name(number) for number, name in FORMATS.items()}
     left = 0
     if record.status == "running" and record.rows_total and record.rows and record.started_at is not None:
         left = round(max(record.rows_total - record.rows, 0) * (now - record.started_at) / record.rows)
     return pb.TaskStatusResponse(
-        task_id=told.task_id,
-        status=told.status,
+        task_id=task.task_id,
+        status=task.status,
         format=format_names.get(record.spec.format, "FORMAT_UNSPECIFIED"),
         filename=(record.result.filename if record.result else record.spec.filename) or "",
-        records_processed=told.record_count,
-        progress_percent=told.progress_percent,
-        oss_url=told.oss_url,
-        file_size_bytes=told.file_size_bytes,
-        error_message=told.error_message,
-        error_code=told.error_code,
-        start_time=told.start_time,
-        completion_time=told.completion_time,
+        records_processed=task.record_count,
+        progress_percent=task.progress_percent,
+        oss_url=task.oss_url,
+        file_size_bytes=task.file_size_bytes,
+        error_message=task.error_message,
+        error_code=task.error_code,
+        start_time=task.start_time,
+        completion_time=task.completion_time,
         estimated_time_remaining=left,
-        checksum_sha256=told.checksum_sha256,
+        checksum_sha256=task.checksum_sha256,
     )
 
 
 def failed_response(task_id: str, error: FluxportError) -> pb.ExportResponse:
-    """The last answer where there is no task to tell of, or none that has ended."""
+    """The last response if there is no task, or none that has ended."""
     return pb.ExportResponse(
         task_id=task_id,
         status=pb.TASK_STATUS_FAILED,
         error_message=error.message,
-        error_code=word_of(error.code),
+        error_code=client_code(error.code),
     )
 
 
@@ -140,8 +140,8 @@ def _seconds(moment: float | None) -> int:
 
 
 def trailers(error: FluxportError, task_id: str) -> tuple[tuple[str, str], ...]:
-    """What an error carries beside its status: the code for programs, and which task it was."""
-    found: list[tuple[str, Any]] = [("x-fluxport-error-code", word_of(error.code))]
+    """Trailing metadata of an error: its code and the task's id."""
+    pairs: list[tuple[str, Any]] = [("x-fluxport-error-code", client_code(error.code))]
     if task_id:
-        found.append(("x-fluxport-task-id", task_id))
-    return tuple(found)
+        pairs.append(("x-fluxport-task-id", task_id))
+    return tuple(pairs)
