@@ -151,7 +151,7 @@ def test_the_formats_are_those_of_the_table_with_their_options(ann: Client) -> N
     assert described["options"]["int64_as_string"] == {
         "type": "boolean",
         "default": False,
-        "description": "64-bit integers as strings, for readers that turn numbers into doubles",
+        "description": "64-bit integers as strings, for readers that parse numbers as doubles",
     }
     assert described["options"]["binary"]["enum"] == ["hex", "base64", None]
     assert described["options"]["limit"]["type"] == ["integer", "null"]
