@@ -1,4 +1,4 @@
-"""The parts of a MySQL URL. Apart, and light, for the start of a peer is part of its time."""
+"""The parts of a MySQL URL; a small module of its own, because a peer's start-up counts in its time."""
 
 from __future__ import annotations
 

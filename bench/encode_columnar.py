@@ -1,9 +1,9 @@
-"""Parquet, Arrow, gzip and zstd of rows in memory to a file in memory, beside others, in one run.
+"""Parquet, Arrow, gzip and zstd of rows in memory to a file in memory, compared with others in one run.
 
     python bench/encode_columnar.py [--runs 5] [--rows 1000000] [--save]
 
-Each line is a process of its own that builds its rows first; seconds are medians of the runs (wall, and CPU of all
-threads), memory is what the peak of the process grew by during the work, size is that of the file.
+Each line is a separate process that builds its rows first; seconds are medians of the runs (wall, and CPU of all
+threads), memory is the growth of the process's peak during the work, size is that of the file.
 """
 
 from __future__ import annotations
@@ -183,9 +183,9 @@ CONTENDERS: dict[str, dict[str, Work]] = {
 def csv_of(table: pa.Table) -> bytes:
     import pyarrow.csv
 
-    made = pa.BufferOutputStream()
-    pyarrow.csv.write_csv(table, made)
-    data: bytes = made.getvalue().to_pybytes()
+    buffer = pa.BufferOutputStream()
+    pyarrow.csv.write_csv(table, buffer)
+    data: bytes = buffer.getvalue().to_pybytes()
     return data
 
 
@@ -203,19 +203,19 @@ def peak_mb(field: str) -> float:
 
 
 def measure(work: str, peer: str, dataset: str, rows: int, runs: int) -> dict[str, float]:
-    """In this process, which does nothing else."""
-    given: Any = DATASETS[dataset](rows)
+    """Measure in this process, which does nothing else."""
+    source: Any = DATASETS[dataset](rows)
     if work in ("gzip", "zstd"):
-        given = csv_of(given)
+        source = csv_of(source)
     wall, cpu = [], []
     with tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as directory:
         path = Path(directory, "file")
-        Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
+        Path("/proc/self/clear_refs").write_text("5")  # resets the peak
         before = peak_mb("VmRSS")
         for _ in range(runs):
             path.unlink(missing_ok=True)
             start, used = time.perf_counter(), cpu_s()
-            CONTENDERS[work][peer](given, path)
+            CONTENDERS[work][peer](source, path)
             wall.append(time.perf_counter() - start)
             cpu.append(cpu_s() - used)
         grown = peak_mb("VmHWM") - before
@@ -229,14 +229,14 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--one", nargs=3, help=argparse.SUPPRESS)
     support.add_report_options(parser)
-    given = parser.parse_args()
-    if given.one:
-        work, peer, dataset = given.one
-        print(json.dumps(measure(work, peer, dataset, given.rows, given.runs)))
+    options = parser.parse_args()
+    if options.one:
+        work, peer, dataset = options.one
+        print(json.dumps(measure(work, peer, dataset, options.rows, options.runs)))
         return
-    sizes = ["--rows", str(given.rows), "--runs", str(given.runs)]
-    with support.reported("encode-columnar", given) as report:
-        report.line(f"{given.rows:,} rows (wide: a fifth), medians of {given.runs}\n")
+    sizes = ["--rows", str(options.rows), "--runs", str(options.runs)]
+    with support.reported("encode-columnar", options) as report:
+        report.line(f"{options.rows:,} rows (wide: a fifth), medians of {options.runs}\n")
         report.line(f"{'work':8} {'rows':7} {'by':14} {'wall s':>8} {'cpu s':>8} {'+MB':>6} {'file MB':>8}")
         for work, contenders in CONTENDERS.items():
             for dataset in DATASETS:

@@ -2,10 +2,10 @@
 
     python bench/encode_text.py [--rows 1000000] [--repeat 5] [--only SET] [--dir /dev/shm] [--save]
 
-Each contender runs in a process of its own: one run that is not counted, then ``--repeat`` runs of which the median is
-printed. CPU is user and system time of all its threads. Memory is the growth of the peak over what was resident with
-the data and the contender's modules loaded; Arrow allocates from the system, as in the command line. A peer that is
-not there, or cannot write a set, is named with the reason.
+Each contender runs in a separate process: one warm-up run, then ``--repeat`` runs of which the median is printed. CPU
+is user and system time of all threads. Memory is the growth of the peak over the resident set with the data and the
+contender's modules loaded; Arrow uses the system allocator, as in the command line. A peer that is missing, or cannot
+write a data set, is listed with the reason.
 """
 
 from __future__ import annotations
@@ -220,7 +220,7 @@ def reset_peak() -> None:
 
 
 def measure(form: str, data: str, contender: str, options: argparse.Namespace) -> dict[str, float]:
-    """In this process, which does nothing else."""
+    """Measure in this process, which does nothing else."""
     write = CONTENDERS[form][contender]()
     batches = SETS[data](options.rows).combine_chunks().to_batches(max_chunksize=BATCH_ROWS)
     path = os.path.join(options.dir, f"encode_text_{os.getpid()}")

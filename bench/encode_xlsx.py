@@ -1,10 +1,10 @@
-"""Rows in memory to an XLSX file in memory, beside other writers, in one run.
+"""Rows in memory to an XLSX file in memory, compared with other writers in one run.
 
     python bench/encode_xlsx.py [--runs 5] [--rows 1000000] [--only fluxport ...] [--save]
 
-Each line is a process of its own that builds its rows first, then takes the median of the runs (of one run where a
-run takes more than 10 s, marked by 1x): seconds of the clock, CPU seconds of all threads, how much the peak of the
-process grew, and the size of the file. A peer that is not there is named with the reason.
+Each line is a separate process that builds its rows first; figures are medians of the runs (of one run if it takes more
+than 10 s, marked 1x): wall seconds, CPU seconds of all threads, growth of the process's peak memory, and the size of
+the file. A missing peer is listed with the reason.
 """
 
 from __future__ import annotations
@@ -71,13 +71,13 @@ WRITERS: dict[str, Work] = OURS | PEERS
 
 
 def measure(writer: str, dataset: str, rows: int, runs: int) -> dict[str, float]:
-    """In this process, which does nothing else."""
+    """Measure in this process, which does nothing else."""
     table = DATASETS[dataset](rows)
     wall: list[float] = []
     cpu: list[float] = []
     with tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as directory:
         path = Path(directory, "book.xlsx")
-        Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
+        Path("/proc/self/clear_refs").write_text("5")  # resets the peak
         before = peak_mb("VmRSS")
         while len(wall) < runs and not (wall and wall[0] > SLOW_S):
             path.unlink(missing_ok=True)
@@ -98,9 +98,9 @@ def measure(writer: str, dataset: str, rows: int, runs: int) -> dict[str, float]
 
 def compared(dataset: str, writers: list[str], rows: int, runs: int) -> Iterator[str]:
     sizes = ["--rows", str(rows), "--runs", str(runs)]
-    found = {writer: support.alone(__file__, writer in OURS, writer, dataset, *sizes) for writer in writers}
-    peers = [m for writer, m in found.items() if isinstance(m, dict) and writer not in OURS]
-    for writer, m in found.items():
+    results = {writer: support.alone(__file__, writer in OURS, writer, dataset, *sizes) for writer in writers}
+    peers = [m for writer, m in results.items() if isinstance(m, dict) and writer not in OURS]
+    for writer, m in results.items():
         if isinstance(m, str):
             yield f"{dataset:7} {writer:29} {m}"
             continue
@@ -121,14 +121,14 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", default=[], help="writers whose name begins with one of these")
     parser.add_argument("--one", nargs=2, help=argparse.SUPPRESS)
     support.add_report_options(parser)
-    given = parser.parse_args()
-    if given.one:
-        print(json.dumps(measure(given.one[0], given.one[1], given.rows, given.runs)))
+    options = parser.parse_args()
+    if options.one:
+        print(json.dumps(measure(options.one[0], options.one[1], options.rows, options.runs)))
         return
-    writers = [name for name in WRITERS if not given.only or name.startswith(tuple(given.only))]
-    with support.reported("encode-xlsx", given) as report:
+    writers = [name for name in WRITERS if not options.only or name.startswith(tuple(options.only))]
+    with support.reported("encode-xlsx", options) as report:
         report.line(
-            f"{given.rows:,} rows (wide: a fifth), medians of {given.runs}; 1x: one run, as it took over {SLOW_S:g} s"
+            f"{options.rows:,} rows (wide: a fifth), medians of {options.runs}; 1x: one run, longer than {SLOW_S:g} s"
         )
         report.line("times faster: than the fastest peer, by the clock and by CPU seconds\n")
         report.line(
@@ -136,7 +136,7 @@ def main() -> None:
             f"{'cpu x':>7}"
         )
         for dataset in DATASETS:
-            for line in compared(dataset, writers, given.rows, given.runs):
+            for line in compared(dataset, writers, options.rows, options.runs):
                 report.line(line)
 
 

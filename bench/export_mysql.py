@@ -1,10 +1,10 @@
-"""A million users from MySQL to a CSV and an XLSX file: whole processes side by side, and ours when it runs already.
+"""A million users from MySQL to CSV and XLSX files: whole processes side by side, and ours in a running process.
 
     python bench/export_mysql.py [--rows 1000000] [--runs 5] [--only csv|xlsx] [--url mysql://...] [--save]
 
-Contenders take turns; what is slower than 10 s runs once. Every file is counted: one that lacks rows is no result. CPU
-is user and system time of the process and its children, without the server's. Peak memory is that of the largest
-process. ``fluxport export`` runs with its defaults, the SQL guard among them.
+Contenders take turns; those slower than 10 s run once. The rows of every file are counted: one that lacks rows does not
+count. CPU is user and system time of the process and its children, without the server. Peak memory is that of the
+largest process. ``fluxport export`` runs with its defaults, including the SQL guard.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import support
 from address import server_of
 from support import Command, Contender, Report, Result
 
-# What a peer must be beaten by: a limit on (ours / fastest peer).
+# Limits of (our time / the fastest peer's time).
 WHOLE_CSV_MAX, WARM_CSV_MAX, XLSX_MAX = 1.0, 1.0, 0.2
 
 
@@ -118,18 +118,18 @@ def xlsx_contenders(url: str, query: str) -> list[Contender]:
     ]
 
 
-# -- ours in a process that runs already -----------------------------------------------------------------------------
+# -- ours in a running process ---------------------------------------------------------------------------------------
 
 
 def warm(url: str, query: str, form: str, runs: int) -> Result:
-    """Planned, guarded and stored ``runs`` times in one process, after one that is not counted."""
+    """Plan, guard and store ``runs`` times in one process, after a warm-up."""
     command = [sys.executable, __file__, "--warm", form, query, "--url", url, "--runs", str(runs)]
-    made = subprocess.run(command, check=True, capture_output=True, text=True)
-    return Result(**json.loads(made.stdout))
+    figures = subprocess.run(command, check=True, capture_output=True, text=True)
+    return Result(**json.loads(figures.stdout))
 
 
 def run_warm(url: str, query: str, form: str, runs: int) -> None:
-    """In a process of its own: prints a Result as JSON."""
+    """Runs in a separate process; prints a Result as JSON."""
     from fluxport.plan import Connection, check, of_query
     from fluxport.policy.guard import GuardPolicy
     from fluxport.sinks.local import LocalSink
@@ -149,8 +149,8 @@ def run_warm(url: str, query: str, form: str, runs: int) -> None:
         result.wall.append(time.perf_counter() - began)
         result.cpu.append(time.process_time() - used)
     path.unlink()
-    made = {"wall": result.wall[1:], "cpu": result.cpu[1:], "size_mb": receipt.size_bytes / 1e6}
-    print(json.dumps(made | {"peak_mb": support.status_mb("self", "VmHWM")}))
+    figures = {"wall": result.wall[1:], "cpu": result.cpu[1:], "size_mb": receipt.size_bytes / 1e6}
+    print(json.dumps(figures | {"peak_mb": support.status_mb("self", "VmHWM")}))
 
 
 def over_http(port: int, pid: int, query: str, form: str, runs: int) -> Result:

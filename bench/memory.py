@@ -1,10 +1,10 @@
-"""Peak memory of whole processes at 1x and 20x rows, and what exports leave in a service.
+"""Peak memory of whole processes at 1x and 20x rows, and the memory that exports leave in a service.
 
     python bench/memory.py [--rows 1000000] [--times 20] [--runs 3] [--exports 20] [--no-peers] [--keep] [--save]
 
-The peak is the largest resident set of any process of the command as the kernel tells it (the guard's child is one of
-them); the table of the larger run takes 1.5 GB in the database and is dropped at the end unless ``--keep``. Peers that
-were slower than 10 s on the smaller table are left out on the larger one.
+The peak is the largest resident set of any process of the command, as reported by the kernel (including the guard's
+child); the table of the larger run takes 1.5 GB in the database and is dropped at the end unless ``--keep``. Peers that
+were slower than 10 s on the smaller table skip the larger one.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ def contenders(form: str, url: str, table: str) -> list[Contender]:
 def measured(report: Report, form: str, tables: dict[int, str], options: argparse.Namespace) -> None:
     report.line(f"\nMySQL -> {form.upper()}, whole process, peak MB (highest of {options.runs}; peers of one run)")
     report.line(f"  {'':36} " + " ".join(f"{rows:>14,}" for rows in tables) + "   seconds")
-    found: dict[str, list[Result]] = {}
+    by_name: dict[str, list[Result]] = {}
     for rows, table in tables.items():
         for contender in contenders(form, options.url, table):
-            before = found.setdefault(contender.name, [])
+            before = by_name.setdefault(contender.name, [])
             if contender.name != OURS and (options.no_peers or (before and slow(before[-1]))):
                 continue
             runs = options.runs if contender.name == OURS else 1
             before.append(support.race([contender], rows, runs)[contender.name])
-    for name, results in found.items():
+    for name, results in by_name.items():
         if not results:
             continue
         if not results[0].wall:
@@ -47,7 +47,7 @@ def measured(report: Report, form: str, tables: dict[int, str], options: argpars
         peaks = " ".join(f"{r.peak_mb:14.0f}" if r.wall else f"{'failed':>14}" for r in results)
         left_out = " " * 15 * (len(tables) - len(results))
         report.line(f"  {name:36} {peaks}{left_out}   " + ", ".join(f"{r.wall_s:.2f}" for r in results if r.wall))
-    ours = [result.peak_mb for result in found[OURS]]
+    ours = [result.peak_mb for result in by_name[OURS]]
     if form in ("csv", "xlsx"):
         report.line(support.verdict(f"{form}, peak of the whole process", max(ours), WHOLE_MAX_MB, "MB"))
         report.line(support.verdict(f"{form}, difference of the two", max(ours) - min(ours), FLAT_MAX_MB, "MB"))
@@ -58,7 +58,7 @@ def slow(result: Result) -> bool:
 
 
 def growth(report: Report, form: str, table: str, options: argparse.Namespace) -> None:
-    """Exports of one format by a fresh service: what one takes above what was resident before it, and what stays."""
+    """Exports of one format by a fresh service: the memory of one above the resident set, and what remains."""
     query = f"SELECT * FROM {table}"
     with support.serving(options.url) as (port, pid):
         idle = support.status_mb(pid, "VmRSS")
@@ -77,7 +77,7 @@ def growth(report: Report, form: str, table: str, options: argparse.Namespace) -
     if form in ("csv", "xlsx"):
         report.line(support.verdict(f"{form}, growth in one export", max(above[1:]), GROWTH_MAX_MB, "MB"))
         report.line(
-            support.verdict(f"{form}, kept after {options.exports}", resident[-1] - resident[0], FLAT_MAX_MB, "MB")
+            support.verdict(f"{form}, retained after {options.exports}", resident[-1] - resident[0], FLAT_MAX_MB, "MB")
         )
 
 

@@ -1,8 +1,8 @@
-"""Other people's ways from a MySQL query to a file, one function each; run by the peers' own interpreter.
+"""Other programs that export a MySQL query to a file, one function each; run by the peers' own interpreter.
 
     PYTHONPATH=bench build/bench-venv/bin/python -m peers NAME URL QUERY FILE
 
-Each takes the fastest reader that it can be fed from.
+Each uses its fastest reader.
 """
 
 from __future__ import annotations
@@ -62,10 +62,10 @@ def _duckdb_copy(url: str, query: str, path: str, form: str, *extensions: str) -
 
 
 def load_extension(connection: Any, name: str) -> None:
-    """One of DuckDB's, from its own package, for DuckDB itself would download it."""
-    found = find_spec(f"duckdb_extension_{name}")
-    folder = Path(found.origin or "").parent if found else Path()
-    connection.execute(f"LOAD '{next(folder.rglob('*.duckdb_extension'))}'" if found else f"LOAD {name}")
+    """Load a DuckDB extension from its Python package, because DuckDB itself would download it."""
+    spec = find_spec(f"duckdb_extension_{name}")
+    folder = Path(spec.origin or "").parent if spec else Path()
+    connection.execute(f"LOAD '{next(folder.rglob('*.duckdb_extension'))}'" if spec else f"LOAD {name}")
 
 
 def mysqlclient_csv(url: str, query: str, path: str) -> None:
@@ -155,5 +155,5 @@ NAMES: dict[str, Peer] = {
 if __name__ == "__main__":
     try:
         NAMES[sys.argv[1]](*sys.argv[2:])
-    except Exception as error:  # noqa: BLE001  the last line is what the bench tells
+    except Exception as error:  # noqa: BLE001  the bench prints the last line
         sys.exit(f"{type(error).__name__}: {' '.join(str(error).split())}")

@@ -1,10 +1,10 @@
-"""Rows pushed over gRPC: how fast, at what cost, and what they take in the server.
+"""Rows pushed over gRPC: speed, CPU cost, and memory of the server.
 
     python bench/push.py [--rows 1000000] [--times 20] [--runs 3] [--clients 10] [--save]
 
-A client of its own process pushes five columns (two numbers, two texts, a date) in batches of 1,000 rows of text or of
-16,384 rows of Arrow IPC, made beforehand: what is measured is the server and the protocol, not a client's own work.
-Time is from the call to its last answer, when the file is stored; memory is what the server has above its idle size.
+A client in a separate process pushes five columns (two numbers, two texts, a date) in batches of 1,000 rows of text or
+of 16,384 rows of Arrow IPC, prepared in advance: the server and the protocol are measured, not the client's work. Time
+is from the call to its last response, when the file is stored; memory is the server's growth above its idle size.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from support import Report
 
 COLUMNS = (("id", 2), ("name", 1), ("email", 1), ("created_at", 3), ("score", 2))
 PER_BATCH = {"strings": 1_000, "arrow": 16_384}
-DISTINCT = 8  # batches that are made, and sent over and over
+DISTINCT = 8  # prepared batches, sent repeatedly
 GROWTH_MAX_MB, FLAT_MAX_MB = 60.0, 8.0
 PROMISED = {"csv": 10_000, "excel": 5_000}
 
 
-# -- the client, a process of its own -------------------------------------------------------------------------------
+# -- the client, a separate process ----------------------------------------------------------------------------------
 
 
 def push(target: str, form: str, kind: str, rows: int) -> None:
@@ -93,11 +93,11 @@ def _batch(kind: str, number: int, rows: int | None = None) -> bytes:
 
 
 def _varint(number: int) -> bytes:
-    made = bytearray()
+    data = bytearray()
     while number > 127:
-        made.append(number & 127 | 128)
+        data.append(number & 127 | 128)
         number >>= 7
-    return bytes([*made, number])
+    return bytes([*data, number])
 
 
 def _cpu_s() -> float:
@@ -105,7 +105,7 @@ def _cpu_s() -> float:
     return used.ru_utime + used.ru_stime
 
 
-# -- what is measured ------------------------------------------------------------------------------------------------
+# -- measurements ----------------------------------------------------------------------------------------------------
 
 
 def client(target: str, form: str, kind: str, rows: int) -> tuple[float, float]:
@@ -119,7 +119,7 @@ def settings() -> dict[str, str]:
 
 
 def alone(report: Report, form: str, kind: str, options: argparse.Namespace) -> None:
-    """One client: a small push first, so that imports are not counted, then the sizes."""
+    """One client: a small push as a warm-up, then the sizes."""
     grown: list[float] = []
     with support.served(settings(), "--no-worker") as (said, pid):
         target = said["gRPC at"]
@@ -163,13 +163,13 @@ def together(report: Report, form: str, kind: str, options: argparse.Namespace) 
         support.reset_peak(pid)
         used, began = support.cpu_s(pid), time.perf_counter()
         with ThreadPoolExecutor(options.clients) as threads:
-            found = list(threads.map(lambda _: client(target, form, kind, rows), range(options.clients)))
+            figures = list(threads.map(lambda _: client(target, form, kind, rows), range(options.clients)))
         wall = time.perf_counter() - began
         grown = support.status_mb(pid, "VmHWM") - idle
         report.line(
             f"  {form:8} {kind:8} {options.clients} x {rows:,} in {wall:.2f} s with the clients' start: "
             f"{options.clients * rows / wall:,.0f} rows/s; "
-            f"server CPU {support.cpu_s(pid) - used:.2f} s, {grown:+.0f} MB; slowest call {max(found)[0]:.2f} s"
+            f"server CPU {support.cpu_s(pid) - used:.2f} s, {grown:+.0f} MB; slowest call {max(figures)[0]:.2f} s"
         )
 
 

@@ -1,8 +1,8 @@
-"""Other engines that hold the same points and write those of one sensor as CSV; run by the peers' own interpreter.
+"""Other engines that hold the same points and write one sensor's as CSV; run by the peers' own interpreter.
 
     python bench/series_peers.py duckdb|chdb|sqlite FOLDER SENSORS POINTS RUNS
 
-Prints one line of JSON: the median and the least seconds of a query to its file, peak memory above that before it.
+Prints one line of JSON: median and minimum seconds of a query to its file, and the growth of peak memory.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ def main() -> None:
     with path.open("rb") as file:
         rows = sum(1 for _ in file) - 1
     path.unlink()
-    told = {
+    figures = {
         "seconds": statistics.median(took[1:]),
         "least": min(took[1:]),
         "cpu": busy,
@@ -119,7 +119,7 @@ def main() -> None:
         "above_mb": above,
         "filled_s": filled,
     }
-    print(json.dumps(told))
+    print(json.dumps(figures))
 
 
 def resident_mb(key: str) -> float:

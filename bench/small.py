@@ -1,9 +1,9 @@
-"""What a direct stream of ten rows costs, beside a plain FastAPI + mysqlclient + csv in the same run.
+"""The cost of a direct stream of ten rows, compared with plain FastAPI + mysqlclient + csv in the same run.
 
     python bench/small.py [--url mysql://...] [--postgres postgresql://...] [--times 300] [--save]
 
-One after another over one connection, then by 16 clients at once for as long; every answer is read whole and compared.
-The service runs as it is started: signatures looked at, the guard, records, an embedded worker beside it.
+One after another over one connection, then by 16 clients at once for as long; every response is read completely and
+compared. The service runs with its defaults: signatures, the guard, records and an embedded worker.
 """
 
 from __future__ import annotations
@@ -46,22 +46,22 @@ class Client:
         nonce = secrets.token_urlsafe(18)
         headers = sign_v2(DEVELOPMENT_SECRET, "default", "POST", "/v1/stream", body, int(time.time()), nonce)
         self._connection.request("POST", "/v1/stream", body, headers | {"Content-Type": "application/json"})
-        answer = self._connection.getresponse()
-        found = answer.read()
-        if answer.status != 200:
-            raise SystemExit(f"POST /v1/stream answered {answer.status}: {found!r}")
-        return found
+        response = self._connection.getresponse()
+        content = response.read()
+        if response.status != 200:
+            raise SystemExit(f"POST /v1/stream returned {response.status}: {content!r}")
+        return content
 
 
 def one_by_one_ms(port: int, body: bytes, times: int) -> list[float]:
-    client, found = Client(port), []
+    client, latencies = Client(port), []
     whole = client.stream(body)
     for turn in range(times + 20):
         began = time.perf_counter()
         assert client.stream(body) == whole
         if turn >= 20:
-            found.append((time.perf_counter() - began) * 1000)
-    return found
+            latencies.append((time.perf_counter() - began) * 1000)
+    return latencies
 
 
 def at_once_per_s(port: int, body: bytes, times: int) -> float:
@@ -106,7 +106,7 @@ def measure(report: Report, name: str, port: int, body: bytes, times: int) -> tu
 
 
 def parts_ms(url: str, query: str, folder: Path) -> dict[str, float]:
-    """What each part of a stream costs, in milliseconds of CPU, without HTTP and threads."""
+    """The cost of each part of a stream, in milliseconds of CPU, without HTTP and threads."""
     from fluxport.auth.caller import Caller
     from fluxport.auth.scopes import EVERYTHING
     from fluxport.jobs.store import JobStore
@@ -142,11 +142,15 @@ def parts_ms(url: str, query: str, folder: Path) -> dict[str, float]:
         return (time.process_time() - before) / PARTS_TIMES * 1000
 
     plan, opening, whole = cost(planned), cost(opened), cost(lambda: sum(map(len, planned().chunks())))
-    found = {"plan, with the guard": plan, "connect, log in, query": opening - plan, "rows and file": whole - opening}
-    found["record and audit line of the beginning"] = cost(begin)
-    found["the same of the end"] = cost(lambda: store.move(begun.popleft(), "completed", fence=1, rows=10, bytes=500))
+    costs = {
+        "plan, with the guard": plan,
+        "connect, log in, query": opening - plan,
+        "rows and file": whole - opening,
+    }
+    costs["record and audit line of the beginning"] = cost(begin)
+    costs["the same of the end"] = cost(lambda: store.move(begun.popleft(), "completed", fence=1, rows=10, bytes=500))
     store.close()
-    return found
+    return costs
 
 
 def main() -> None:
@@ -167,8 +171,8 @@ def main() -> None:
         _, peer_per_s = measure(report, "FastAPI + mysqlclient + csv", port, body, options.times)
     with scratch_postgres(options.postgres) as database:
         kept_in: dict[str, dict[str, Any]] = {"SQLite": {}, "PostgreSQL": {"FLUXPORT_DATABASE": database}}
-        for name, kept in kept_in.items():
-            with support.serving(options.url, **(ROOM | kept)) as (port, pid):
+        for name, database_setting in kept_in.items():
+            with support.serving(options.url, **(ROOM | database_setting)) as (port, pid):
                 one_by_one_ms(port, body, 20)
                 before, done = support.cpu_s(pid), options.times * 5 + 20
                 p50, per_s = measure(report, f"fluxport, {name}", port, body, options.times)

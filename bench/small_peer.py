@@ -1,4 +1,4 @@
-"""A query as a CSV, as one would write it in an afternoon: FastAPI, mysqlclient and the csv module.
+"""A query as CSV, written the obvious way: FastAPI, mysqlclient and the csv module.
 
 PYTHONPATH=bench build/bench-venv/bin/python -m small_peer URL PORT
 """
@@ -27,8 +27,8 @@ def rows(url: str, query: str) -> Iterator[bytes]:
         out = io.StringIO()
         writer = csv.writer(out)
         writer.writerow([column[0] for column in cursor.description])
-        while found := cursor.fetchmany(1000):
-            writer.writerows(found)
+        while batch := cursor.fetchmany(1000):
+            writer.writerows(batch)
             yield out.getvalue().encode()
             out.seek(0)
             out.truncate()

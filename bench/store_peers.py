@@ -1,4 +1,4 @@
-"""What the peers of the store benches do, each in its own process:
+"""The peers of the store benches, each run in a separate process:
 
 python bench/store_peers.py LIBRARY ENDPOINT KEY SECRET BUCKET OBJECT MEGABYTES
 """
@@ -20,7 +20,7 @@ def chunks(count: int) -> Iterator[bytes]:
 
 
 class Reader(io.RawIOBase):
-    """A stream of unknown length, as a library that pulls wants it."""
+    """A stream of unknown length as a readable file."""
 
     def __init__(self, source: Iterator[bytes]) -> None:
         self._source = source

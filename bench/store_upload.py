@@ -1,9 +1,9 @@
-"""A stream of unknown length into a bucket of a real S3 server (Ceph) on this machine: ours beside the libraries.
+"""A stream of unknown length into a bucket of a real S3 server (Ceph) on this machine: ours and other libraries.
 
     python bench/store_upload.py [--megabytes 1000] [--runs 3] [--save]
 
-Whole processes take turns; every object is looked at afterwards, one of another size is no result. Ceph runs on the
-same cores, so rates are of both together: CPU seconds and memory are the client's alone.
+Whole processes take turns; the size of every object is checked, and a wrong one does not count. Ceph runs on the same
+cores, so rates include its work: CPU seconds and memory are the client's alone.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ def main() -> None:
     parser.add_argument("--megabytes", type=int, default=1000)
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--save", action="store_true")
-    asked = parser.parse_args()
+    options = parser.parse_args()
     report = support.Report()
     report.lines(support.machine("boto3"))
     with ceph_server() as ceph:
         client = bucket_of(ceph)
         results = {library: Result() for library in PEERS}
-        for turn in range(asked.runs):
+        for turn in range(options.runs):
             for library, result in results.items():
                 name = f"{library}-{turn}"
-                words = [ceph.endpoint, ceph.access_key, ceph.secret_key, BUCKET, name, str(asked.megabytes)]
+                words = [ceph.endpoint, ceph.access_key, ceph.secret_key, BUCKET, name, str(options.megabytes)]
                 python = sys.executable if library == "fluxport" else support.peers_python()
                 peer = [python, Path(__file__).with_name("store_peers.py"), library, *words]
                 try:
@@ -47,17 +47,17 @@ def main() -> None:
                 except Missing as why:
                     result.note = str(why)
                     continue
-                found = client.head_object(Bucket=BUCKET, Key=name)["ContentLength"]
+                stored = client.head_object(Bucket=BUCKET, Key=name)["ContentLength"]
                 client.delete_object(Bucket=BUCKET, Key=name)
-                if found != asked.megabytes << 20:
-                    result.note = f"{found:,} bytes arrived"
+                if stored != options.megabytes << 20:
+                    result.note = f"{stored:,} bytes arrived"
                     continue
                 result.wall.append(wall)
                 result.cpu.append(cpu)
                 result.peak_mb = max(result.peak_mb, peak)
     report.line(f"load after {os.getloadavg()[0]:.2f}")
-    report.lines(table(f"{asked.megabytes} MiB into a bucket", results, asked.megabytes))
-    if asked.save:
+    report.lines(table(f"{options.megabytes} MiB into a bucket", results, options.megabytes))
+    if options.save:
         report.save("store-upload")
 
 

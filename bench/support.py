@@ -1,7 +1,7 @@
-"""What the benches share: machine facts, runs of whole processes, the peers' environment, tables, results as text.
+"""Shared by the benches: machine facts, runs of whole processes, the peers' environment, tables, results as text.
 
-Standard library only, and nothing large is ever held: a child's peak memory as the kernel tells it is never below that
-of the process it was started from.
+Standard library only, and small in memory: the kernel reports a child's peak memory as at least that of the process
+that started it.
 """
 
 from __future__ import annotations
@@ -35,19 +35,19 @@ PEERS_INSTALLED, MISSING_PEERS = PEERS_HOME / ".installed", PEERS_HOME / "missin
 FLUXPORT = str(Path(sys.executable).with_name("fluxport"))
 DEFAULT_URL = "mysql://root@127.0.0.1:3306/fluxport_bench"
 SCRATCH = "/dev/shm" if Path("/dev/shm").is_dir() else "/tmp"
-SLOW_S = 10.0  # what takes longer is run once
+SLOW_S = 10.0  # contenders that take longer run once
 QUIET_LOAD = 0.5
 
 
 class Missing(Exception):
-    """A contender cannot take part; the text says why."""
+    """A contender cannot run; the text gives the reason."""
 
 
 # -- the machine -----------------------------------------------------------------------------------------------------
 
 
 def machine(*packages: str) -> list[str]:
-    """Facts that a figure means nothing without."""
+    """The machine and versions, without which figures are meaningless."""
     info = Path("/proc/cpuinfo")
     names = [line.split(":")[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
@@ -67,7 +67,7 @@ def machine(*packages: str) -> list[str]:
 
 
 def wait_until_quiet(most_s: float) -> None:
-    """Wait for the machine to have little else to do, at most so long; the load is part of the result anyway."""
+    """Wait, up to a limit, until the machine is quiet; the load is part of the result anyway."""
     until = time.monotonic() + most_s
     while os.getloadavg()[0] > QUIET_LOAD and time.monotonic() < until:
         time.sleep(5)
@@ -77,7 +77,7 @@ def wait_until_quiet(most_s: float) -> None:
 
 
 def seeded(url: str, rows: int) -> str:
-    """The name of a table of so many users, made if it is not there."""
+    """The name of a table of ``rows`` users, created if it does not exist."""
     subprocess.run([sys.executable, HERE / "seed.py", "--url", url, "--rows", str(rows)], check=True)
     return f"users_{rows}"
 
@@ -90,7 +90,7 @@ def unseeded(url: str, rows: int) -> None:
 
 
 def compiled() -> None:
-    """Our modules and the peers' scripts as an installation has them: compiled beforehand, not at every start."""
+    """Compile our modules and the peers' scripts in advance, as an installation does."""
     environ = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     for python in (sys.executable, str(peers_python())):
         command = [python, "-m", "compileall", "-q", str(HERE), str(HERE.parent / "src" / "fluxport")]
@@ -98,7 +98,7 @@ def compiled() -> None:
 
 
 def peers_python() -> Path:
-    """The interpreter of the environment the peers live in, so that they never enter ours; made if it is not there."""
+    """The interpreter of the peers' environment, which is separate from ours; created if it does not exist."""
     if not PEERS_INSTALLED.exists():
         subprocess.run([sys.executable, HERE / "install_peers.py"], check=True)
     return PEERS_HOME / "bin" / "python"
@@ -107,9 +107,11 @@ def peers_python() -> Path:
 def peers() -> list[str]:
     """The versions of the peers' packages, and a line for each peer that could not be installed, with the reason."""
     command = [str(peers_python()), "-m", "pip", "list", "--format=freeze", "--disable-pip-version-check"]
-    found = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    installed = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
     listed = re.findall(r"^[\w-]+", REQUIREMENTS.read_text().lower().replace("_", "-"), re.MULTILINE)
-    versions = [pin.replace("==", " ") for pin in found if pin.lower().replace("_", "-").partition("==")[0] in listed]
+    versions = [
+        pin.replace("==", " ") for pin in installed if pin.lower().replace("_", "-").partition("==")[0] in listed
+    ]
     return [f"peers: {', '.join(versions)}", *missing_peers()]
 
 
@@ -118,11 +120,11 @@ def missing_peers() -> list[str]:
 
 
 def program(name: str) -> Path:
-    """The path of a program of the peers' environment or of the machine, or Missing."""
-    found = shutil.which(name, path=f"{peers_python().parent}{os.pathsep}{os.environ['PATH']}")
-    if found is None:
+    """The path of a program in the peers' environment or on the machine, or Missing."""
+    path = shutil.which(name, path=f"{peers_python().parent}{os.pathsep}{os.environ['PATH']}")
+    if path is None:
         raise Missing(f"the program {name} is not installed")
-    return Path(found)
+    return Path(path)
 
 
 # -- runs ------------------------------------------------------------------------------------------------------------
@@ -130,7 +132,7 @@ def program(name: str) -> Path:
 
 @dataclass(frozen=True)
 class Command:
-    """A whole process to be measured; ``output`` is the file or folder it makes."""
+    """A whole process to measure; ``output`` is the file or folder it creates."""
 
     argv: Sequence[str | Path]
     output: Path
@@ -140,7 +142,7 @@ class Command:
 
 @dataclass
 class Contender:
-    """``rows_in`` counts the rows in what was made: a contender that loses some is told as failed."""
+    """``rows_in`` counts the rows in the output: a contender that loses some is reported as failed."""
 
     name: str
     command: Callable[[], Command]
@@ -149,7 +151,8 @@ class Contender:
 
 @dataclass
 class Result:
-    """Runs of one contender: seconds, CPU seconds, peak memory of its largest process; or why there are none."""
+    """Runs of one contender: seconds, CPU seconds, peak memory of its largest process; or the reason why there are
+    none."""
 
     wall: list[float] = field(default_factory=list)
     cpu: list[float] = field(default_factory=list)
@@ -167,7 +170,7 @@ class Result:
 
 
 def run(command: Command) -> tuple[float, float, float]:
-    """Wall seconds, CPU seconds with those of its own children, and peak resident MB; Missing if it fails."""
+    """Wall seconds, CPU seconds including its children's, and peak resident MB; Missing if it fails."""
     errors = command.output.parent / f"{command.output.name}.stderr"
     with contextlib.ExitStack() as files:
         err = files.enter_context(errors.open("wb"))
@@ -185,9 +188,9 @@ def run(command: Command) -> tuple[float, float, float]:
 
 
 def alone(script: str, ours: bool, *words: str) -> dict[str, Any] | str:
-    """The JSON that ``script --one words`` prints as its last line, or why it does not.
+    """The JSON that ``script --one words`` prints as its last line, or the reason why it does not.
 
-    It runs by itself: our own code by our interpreter, a peer's by the peers'.
+    It runs in a separate process: our own code in our interpreter, a peer's in the peers'.
     """
     command = [sys.executable if ours else peers_python(), script, "--one", *words]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -199,7 +202,7 @@ def alone(script: str, ours: bool, *words: str) -> dict[str, Any] | str:
 
 
 def race(contenders: Sequence[Contender], rows: int, runs: int) -> dict[str, Result]:
-    """Every contender ``runs`` times, in turns, so that a busier minute hits them all; the slow ones once."""
+    """Run every contender ``runs`` times, in turns, so that a busy minute affects all; slow ones once."""
     results = {c.name: Result() for c in contenders}
     for turn in range(runs):
         for contender in contenders:
@@ -220,8 +223,8 @@ def _one(contender: Contender, result: Result, rows: int, *, check: bool) -> Non
     command = contender.command()
     try:
         wall, cpu, peak = run(command)
-        if check and contender.rows_in is not None and (found := contender.rows_in(command.output)) != rows:
-            raise Missing(f"its file has {found:,} rows instead of {rows:,}")
+        if check and contender.rows_in is not None and (rows_written := contender.rows_in(command.output)) != rows:
+            raise Missing(f"its file has {rows_written:,} rows instead of {rows:,}")
         result.size_mb = size_of(command.output) / 1e6
     finally:
         remove(command.output)
@@ -243,7 +246,7 @@ def remove(path: Path) -> None:
 
 
 def scratch(name: str) -> Path:
-    """A path of our own for a contender's output."""
+    """A scratch path for a contender's output."""
     return Path(SCRATCH, f"fluxport-bench-{os.getpid()}-{name}")
 
 
@@ -254,7 +257,7 @@ def lines_in(path: Path, *, header: bool) -> int:
 
 
 def sheet_rows_in(path: Path) -> int:
-    """Rows over all sheets but their headers and our sheet of notes."""
+    """The rows of all sheets, without headers and our notes sheet."""
     count = 0
     with zipfile.ZipFile(path) as book:
         named = re.findall(rb'<sheet [^>]*?name="([^"]*)"', book.read("xl/workbook.xml"))
@@ -293,14 +296,14 @@ def cpu_s(pid: int) -> float:
 
 @contextlib.contextmanager
 def serving(url: str, *words: str, workers: int = 0, **settings: str) -> Iterator[tuple[int, int]]:
-    """``fluxport serve`` over the database, as (port, process id), with so many ``fluxport worker`` beside it."""
+    """``fluxport serve`` over the database, as (port, process id), with ``workers`` worker processes."""
     with served({"MYSQL_DSN": url} | settings, *words, workers=workers) as (said, pid):
         yield int(said["listening on"].rsplit(":", 1)[1]), pid
 
 
 @contextlib.contextmanager
 def served(settings: Mapping[str, str], *words: str, workers: int = 0) -> Iterator[tuple[dict[str, str], int]]:
-    """``fluxport serve``: where it says it is reached, by protocol (``listening on``, ``gRPC at``), and its process."""
+    """``fluxport serve``: its addresses by the words of its log (``listening on``, ``gRPC at``); its process."""
     environ = {k: v for k, v in os.environ.items() if not k.startswith("FLUXPORT_")}
     folder = scratch("service")
     folder.mkdir()
@@ -320,7 +323,7 @@ def served(settings: Mapping[str, str], *words: str, workers: int = 0) -> Iterat
 def started(
     words: list[str], folder: Path, environ: dict[str, str]
 ) -> Iterator[tuple[subprocess.Popen[str], dict[str, str]]]:
-    """``fluxport words`` and what it says until it is ready, the last word of each line by those before it."""
+    """``fluxport words`` and its log until it is ready, as the last word of each line by the words before it."""
     process = subprocess.Popen([FLUXPORT, *words], cwd=folder, env=environ, stderr=subprocess.PIPE, text=True)
     try:
         assert process.stderr is not None
@@ -338,7 +341,7 @@ def started(
 
 
 def stream_once(port: int, query: str, name: str) -> tuple[float, float, int]:
-    """POST /v1/stream: seconds to the first byte of the file and to its last, and its bytes."""
+    """POST /v1/stream: seconds to the first and to the last byte of the file, and its size."""
     from fluxport.auth.signing import sign_v2
     from fluxport.config import DEVELOPMENT_SECRET
 
@@ -349,23 +352,23 @@ def stream_once(port: int, query: str, name: str) -> tuple[float, float, int]:
     room = memoryview(bytearray(1 << 20))
     began = time.perf_counter()
     connection.request("POST", "/v1/stream", body, headers)
-    answer = connection.getresponse()
-    if answer.status != 200:
-        raise SystemExit(f"POST /v1/stream answered {answer.status}: {answer.read(500).decode(errors='replace')}")
-    size = len(answer.read1(1))
+    response = connection.getresponse()
+    if response.status != 200:
+        raise SystemExit(f"POST /v1/stream returned {response.status}: {response.read(500).decode(errors='replace')}")
+    size = len(response.read1(1))
     first = time.perf_counter() - began
-    while got := answer.readinto(room):
+    while got := response.readinto(room):
         size += got
     total = time.perf_counter() - began
     connection.close()
     return first, total, size
 
 
-# -- what is printed and kept ----------------------------------------------------------------------------------------
+# -- reports ---------------------------------------------------------------------------------------------------------
 
 
 class Report:
-    """Lines that are printed at once and kept."""
+    """Lines that are printed at once and collected."""
 
     def __init__(self) -> None:
         self._lines: list[str] = []
@@ -379,21 +382,21 @@ class Report:
             self.line(text)
 
     def save(self, name: str) -> None:
-        """As a dated file in ``bench/results``."""
+        """Save as a dated file in ``bench/results``."""
         path = HERE / "results" / f"{datetime.date.today()}-{name}.txt"
         path.parent.mkdir(exist_ok=True)
         path.write_text("\n".join(self._lines) + "\n")
-        print(f"kept as {path.relative_to(HERE.parent)}")
+        print(f"saved as {path.relative_to(HERE.parent)}")
 
 
 def add_report_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--wait", type=float, default=300.0, help="for a quiet machine, at most so long")
+    parser.add_argument("--wait", type=float, default=300.0, help="maximum seconds to wait for a quiet machine")
     parser.add_argument("--save", action="store_true", help="keep the output in bench/results")
 
 
 @contextlib.contextmanager
 def reported(name: str, options: argparse.Namespace) -> Iterator[Report]:
-    """A report of a comparison with the peers: the machine and their versions before it, the load after it."""
+    """A report of a comparison with the peers: first the machine and versions, last the load."""
     report = Report()
     compiled()
     wait_until_quiet(options.wait)
@@ -418,6 +421,6 @@ def table(results: Mapping[str, Result], rows: int) -> list[str]:
 
 
 def verdict(what: str, measured: float, target: float, unit: str) -> str:
-    """One line per promise: at most ``target`` is met."""
+    """One line per target: met if at most ``target``."""
     word = "met   " if measured <= target else "MISSED"
     return f"  {word} {what}: {measured:.3g} {unit}, at most {target:.3g} wanted"

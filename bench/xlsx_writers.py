@@ -1,7 +1,7 @@
-"""Other people's writers of XLSX: an Arrow table in memory to a file; run by the peers' interpreter.
+"""Other XLSX writers: an Arrow table in memory to a file; run by the peers' interpreter.
 
-Cells are typed: numbers, texts, booleans, real dates. Each peer is given the form that it takes fastest, and the way
-there is part of its time. What one of them alone needs is imported by it.
+Cells are typed: numbers, texts, booleans, real dates. Each peer gets its fastest input form, and the conversion counts
+in its time. Each function imports what only it needs.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import pyarrow as pa
 from peers import load_extension
 
 Work = Callable[[pa.Table, Path], None]
-BATCH_ROWS = 8_192  # as a source gives them
+BATCH_ROWS = 8_192  # the batch size of our sources
 NATIVE = Path(sys.prefix) / "native"  # of the peers' environment
 DATES = "yyyy-mm-dd hh:mm:ss"
 DAY_MS, EPOCH_DAYS = 86_400_000, 25_569  # 1970-01-01 as Excel counts days
@@ -55,7 +55,7 @@ def xlsxturbo(level: int | None) -> Work:
     def work(table: pa.Table, path: Path) -> None:
         polars, peer = importlib.import_module("polars"), importlib.import_module("xlsxturbo")
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # constant_memory says what it leaves out
+            warnings.simplefilter("ignore")  # constant_memory warns of what it does not support
             peer.df_to_xlsx(polars.DataFrame(table), str(path), constant_memory=True, compression_level=level)
 
     return work
@@ -115,7 +115,7 @@ def pyfastexcel(table: pa.Table, path: Path) -> None:
     writer = importlib.import_module("pyfastexcel").StreamWriter()
     writer.row_append_list(table.column_names, create_row=True)
     for row in rows_of(floats_for_decimals(table)):
-        writer.row_append_list(list(row), create_row=True)  # a date becomes text: it knows none
+        writer.row_append_list(list(row), create_row=True)  # dates become text: it does not support them
     path.write_bytes(writer.read_lib_and_create_excel())
 
 
@@ -135,15 +135,15 @@ class Column(ctypes.Structure):
 
 
 def native(name: str) -> Work:
-    """A library of ``native/``, which reads the columns where they lie."""
+    """A library of ``native/``, which reads the columns in place."""
 
     def work(table: pa.Table, path: Path) -> None:
         write = ctypes.CDLL(str(NATIVE / f"{name}.so")).write_columns
         write.argtypes = [ctypes.c_char_p, ctypes.POINTER(Column), ctypes.c_int, ctypes.c_int64, ctypes.c_char_p]
         write.restype = ctypes.c_char_p
         plain = [plainly(column) for column in table.columns]
-        given = (Column * len(plain))(*map(_column, table.column_names, plain))
-        error = write(str(path).encode(), given, len(plain), table.num_rows, DATES.encode())
+        described = (Column * len(plain))(*map(_column, table.column_names, plain))
+        error = write(str(path).encode(), described, len(plain), table.num_rows, DATES.encode())
         if error is not None:
             raise RuntimeError(error.decode())
 

@@ -1,4 +1,4 @@
-/* What native_writers.py gives a writer: the memory of Arrow arrays, as their format lays it out. */
+/* The input of a native writer: the memory of Arrow arrays in their columnar layout. */
 #include <stdint.h>
 
 typedef struct {

@@ -1,4 +1,4 @@
-/* Columns of Arrow to a workbook by libxlsxwriter, in its mode for constant memory. */
+/* Arrow columns to a workbook with libxlsxwriter in constant-memory mode. */
 #include <stdlib.h>
 #include <string.h>
 #include <xlsxwriter.h>
@@ -6,7 +6,7 @@
 #include "columns.h"
 
 typedef struct {
-    char *room;  /* libxlsxwriter takes texts that end with NUL, and Arrow's do not */
+    char *room;  /* libxlsxwriter requires NUL-terminated texts, Arrow's are not */
     size_t size;
 } buffer;
 

@@ -1,18 +1,18 @@
 #!/usr/bin/env bash
 # Export a query to a file and prove that it is complete. bash, curl 7.76 or later, awk, od, sed and sha256sum.
 #
-#     export FLUXPORT_URL=http://127.0.0.1:8080 FLUXPORT_SECRET=...   # and FLUXPORT_KEY_ID, if it is not "default"
-#     ./export.sh stream "SELECT * FROM users" users.csv     # POST /v1/stream: the answer is the file
+#     export FLUXPORT_URL=http://127.0.0.1:8080 FLUXPORT_SECRET=...   # and FLUXPORT_KEY_ID unless it is "default"
+#     ./export.sh stream "SELECT * FROM users" users.csv     # POST /v1/stream: the response is the file
 #     ./export.sh export "SELECT * FROM users" users.xlsx    # POST /export: a job, polled, then downloaded
 #     ./export.sh --selftest ../signing_vectors.json         # check the signatures against the vectors
 #
-# The format is the file's suffix. The file has its name only after rows, bytes and SHA-256 agree with the service.
+# The file's suffix is the format. The file gets its name only if rows, bytes and SHA-256 match the service's.
 set -euo pipefail
 export LC_ALL=C
 
 sha256() { if command -v sha256sum > /dev/null; then sha256sum; else shasum -a 256; fi | cut -c 1-64; }
 
-# hmac SECRET < message. By hand, because `openssl dgst -hmac` shows the secret to everybody who can call `ps`.
+# hmac SECRET < message. Computed here, because `openssl dgst -hmac` shows the secret to everyone who can run `ps`.
 hmac() {
   local key inner='' outer='' byte i
   key=$(printf %s "$1" | od -An -v -tx1 | tr -d ' \n')
@@ -39,7 +39,7 @@ sign_v2() {
 
 fail() { printf '%s\n' "$*" >&2; exit 1; }
 
-# call v1|v2|unsigned METHOD TARGET BODY FILE: send a request, write the answer to FILE, its head to $scratch/headers.
+# call v1|v2|unsigned METHOD TARGET BODY FILE: send a request, write the response to FILE, its head to $scratch/headers.
 call() {
   local url=$3 now nonce signature headers=(-H 'Content-Type: application/json')
   now=$(date +%s)
@@ -70,7 +70,7 @@ field() { # field NAME < object: the first value of that name, text or number; n
   tr -d '\n' | grep -o "\"$1\": *\(\"[^\"]*\"\|[0-9]*\)" | head -n 1 | sed 's/^[^:]*: *//; s/"//g' || true
 }
 
-# poll VERSION TARGET: ask until the export has ended; its description is in $scratch/job.
+# poll VERSION TARGET: poll until the export has ended; its description is in $scratch/job.
 poll() {
   while call "$1" GET "$2" '' "$scratch/job"; do
     case $(field status < "$scratch/job") in
@@ -88,22 +88,22 @@ stream() { # QUERY FORMAT
 
 export_job() { # QUERY FORMAT
   call v1 POST /export "{\"query\": $(json "$1"), \"format\": \"$2\"}" "$scratch/created"
-  poll v2 "/jobs?id=$(field job_id < "$scratch/created")" # v1 would be the same for every job
+  poll v2 "/jobs?id=$(field job_id < "$scratch/created")" # v1 signatures would be the same for every job
   call unsigned GET "$(field download_url < "$scratch/job")" '' "$part"
 }
 
-keep() { # FILE: give the part its name, if it is the file that the service made
-  local rows size digest told
+publish() { # FILE: give the part its name, if it matches the file the service stored
+  local rows size digest expected
   rows=$(field rows < "$scratch/job")
-  told="$rows rows, $(field bytes < "$scratch/job") bytes, sha256 $(field sha256 < "$scratch/job")"
+  expected="$rows rows, $(field bytes < "$scratch/job") bytes, sha256 $(field sha256 < "$scratch/job")"
   # The rows of a CSV are its line ends outside quotes, less the header.
   [[ $1 != *.csv ]] || rows=$(awk 'BEGIN { RS = "\"" } NR % 2 { n += gsub(/\n/, "") } END { print n - 1 }' "$part")
   size=$(wc -c < "$part" | tr -d ' ')
   digest=$(sha256 < "$part")
-  [[ "$rows rows, $size bytes, sha256 $digest" == "$told" ]] ||
-    fail "not the file the service made: $rows rows, $size bytes, sha256 $digest arrived; $told sent"
+  [[ "$rows rows, $size bytes, sha256 $digest" == "$expected" ]] ||
+    fail "this is not the file the service stored: $rows rows, $size bytes, sha256 $digest arrived; $expected sent"
   mv -f "$part" "$1"
-  printf '%s: %s\n' "$1" "$told"
+  printf '%s: %s\n' "$1" "$expected"
 }
 
 selftest() { # VECTORS
@@ -129,4 +129,4 @@ part=$3.part
 scratch=$(mktemp -d)
 trap 'rm -rf "$part" "$scratch"' EXIT
 case $1 in stream) stream "$2" "${3##*.}" ;; export) export_job "$2" "${3##*.}" ;; esac
-keep "$3"
+publish "$3"

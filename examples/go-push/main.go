@@ -7,7 +7,7 @@
 //	go run . orders.csv orders.xlsx
 //
 // A column's type may follow its name in the header: id:number, name, day:date, paid:boolean. The format is the suffix of
-// the second file: csv, xlsx, jsonl or parquet. It has its name only after rows, bytes and SHA-256 agree with the service.
+// the second file: csv, xlsx, jsonl or parquet. It gets its name only if rows, bytes and SHA-256 match the service's.
 package main
 
 import (
@@ -57,7 +57,7 @@ func main() {
 		filepath.Base(os.Args[2]), answer.RecordCount, answer.FileSizeBytes, answer.ChecksumSha256)
 }
 
-// push sends all rows and returns the last answer, which tells of the finished file.
+// push sends all rows and returns the last response, which describes the finished file.
 func push(source, target string) (*exportpb.ExportResponse, error) {
 	address := os.Getenv("FLUXPORT_GRPC")
 	if address == "" {
@@ -109,7 +109,7 @@ func send(stream exportpb.ExportService_StreamExportClient, source, target strin
 	}
 	defer file.Close()
 	rows := csv.NewReader(file)
-	rows.FieldsPerRecord = -1 // the service says which row has another number of values
+	rows.FieldsPerRecord = -1 // the service reports rows with another number of values
 	header, err := rows.Read()
 	if err != nil {
 		return err
@@ -128,7 +128,7 @@ func send(stream exportpb.ExportService_StreamExportClient, source, target strin
 		return err
 	}
 	err = stream.Send(&exportpb.ExportRequest{Payload: &exportpb.ExportRequest_Metadata{Metadata: &exportpb.ExportMetadata{
-		RequestId: hex.EncodeToString(id), // keep it and push again with the same one: it is the same task
+		RequestId: hex.EncodeToString(id), // store it: a retry with the same id is the same task
 		Format:    formats[filepath.Ext(target)],
 		Filename:  filepath.Base(target),
 		Columns:   columns,
@@ -154,7 +154,7 @@ func send(stream exportpb.ExportService_StreamExportClient, source, target strin
 	return stream.CloseSend()
 }
 
-// fetch gets the file; it has its name only if its bytes and SHA-256 are those that were told.
+// fetch gets the file; it has its name only if its size and SHA-256 match those the service reported.
 func fetch(answer *exportpb.ExportResponse, target string) error {
 	response, err := http.Get(answer.OssUrl)
 	if err != nil {
@@ -178,7 +178,7 @@ func fetch(answer *exportpb.ExportResponse, target string) error {
 		return err
 	}
 	if size != answer.FileSizeBytes || hex.EncodeToString(digest.Sum(nil)) != answer.ChecksumSha256 {
-		return errors.New("the file is not the one that the service told of")
+		return errors.New("the file differs from the one the service stored")
 	}
 	return os.Rename(target+".part", target)
 }

@@ -24,7 +24,7 @@ var (
 	client = newClient()
 )
 
-// answer is a job as either door describes it: /jobs puts the proof at the top, /v1/exports one in every file.
+// answer is a job as either API describes it: /jobs has the proof at the top, /v1/exports one in every file.
 type answer struct {
 	proof
 	JobID       string          `json:"job_id"`
@@ -77,7 +77,7 @@ func call(version, method, target string, data any) (*http.Response, error) {
 	return response, err
 }
 
-// ask is call for an answer in JSON.
+// ask is call for a response in JSON.
 func ask(version, method, target string, data any) (got answer, err error) {
 	response, err := call(version, method, target, data)
 	if err != nil {
@@ -87,7 +87,7 @@ func ask(version, method, target string, data any) (got answer, err error) {
 	return got, json.NewDecoder(response.Body).Decode(&got)
 }
 
-// poll asks until the export has ended.
+// poll polls until the export has ended.
 func poll(version, target string) (answer, error) {
 	for {
 		job, err := ask(version, "GET", target, nil)
@@ -108,7 +108,7 @@ func poll(version, target string) (answer, error) {
 func newClient() *http.Client {
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.ResponseHeaderTimeout = silence
-	transport.DisableCompression = true // the bytes as they were hashed
+	transport.DisableCompression = true // the bytes as hashed
 	return &http.Client{Transport: transport}
 }
 

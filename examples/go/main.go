@@ -1,11 +1,11 @@
 // Export a query to a file and prove that it is complete. Go 1.19 or later, standard library only.
 //
-//	export FLUXPORT_URL=http://127.0.0.1:8080 FLUXPORT_SECRET=...  # and FLUXPORT_KEY_ID, if it is not "default"
-//	go run . stream "SELECT * FROM users" users.csv    # POST /v1/stream: the answer is the file
+//	export FLUXPORT_URL=http://127.0.0.1:8080 FLUXPORT_SECRET=...  # and FLUXPORT_KEY_ID unless it is "default"
+//	go run . stream "SELECT * FROM users" users.csv    # POST /v1/stream: the response is the file
 //	go run . export "SELECT * FROM users" users.xlsx   # POST /export: a job, polled, then downloaded
 //	go run . --selftest ../signing_vectors.json        # check the signatures against the vectors
 //
-// The format is the file's suffix. The file has its name only after rows, bytes and SHA-256 agree with the service.
+// The file's suffix is the format. The file gets its name only if rows, bytes and SHA-256 match the service's.
 package main
 
 import (
@@ -35,58 +35,58 @@ func main() {
 	}
 }
 
-// transfer brings a query's result into the file part and returns what arrived and what the service sent.
-type transfer func(query, format, part string) (got, told proof, err error)
+// transfer fetches a query's result into the file part and returns what arrived and what the service sent.
+type transfer func(query, format, part string) (got, expected proof, err error)
 
-func stream(query, format, part string) (got, told proof, err error) {
+func stream(query, format, part string) (got, expected proof, err error) {
 	order := map[string]any{"source": map[string]string{"query": query}, "format": format}
 	response, err := call("v2", "POST", "/v1/stream", order)
 	if err != nil {
-		return got, told, err
+		return got, expected, err
 	}
 	if got, err = save(response, part, format); err != nil {
-		return got, told, err
+		return got, expected, err
 	}
 	answer, err := poll("v2", "/v1/exports/"+response.Header.Get("X-Export-Id"))
 	if err == nil && len(answer.Files) != 1 {
 		err = fmt.Errorf("one file arrived, the service tells of %d", len(answer.Files))
 	}
 	if err != nil {
-		return got, told, err
+		return got, expected, err
 	}
 	return got, answer.Files[0], nil
 }
 
-func export(query, format, part string) (got, told proof, err error) {
+func export(query, format, part string) (got, expected proof, err error) {
 	created, err := ask("v1", "POST", "/export", map[string]string{"query": query, "format": format})
 	if err != nil {
-		return got, told, err
+		return got, expected, err
 	}
-	answer, err := poll("v2", "/jobs?id="+created.JobID) // v1 would be the same for every job
+	answer, err := poll("v2", "/jobs?id="+created.JobID) // v1 signatures would be the same for every job
 	if err != nil {
-		return got, told, err
+		return got, expected, err
 	}
-	response, err := call("unsigned", "GET", answer.DownloadURL, nil) // the link holds its own token
+	response, err := call("unsigned", "GET", answer.DownloadURL, nil) // the link includes its token
 	if err != nil {
-		return got, told, err
+		return got, expected, err
 	}
 	got, err = save(response, part, format)
 	return got, answer.proof, err
 }
 
-// fetch gives the file its name, if it is the one the service made.
+// fetch gives the file its name, if it matches the file the service stored.
 func fetch(bring transfer, query, path string) error {
 	part := path + ".part"
 	defer os.Remove(part)
-	got, told, err := bring(query, strings.TrimPrefix(filepath.Ext(path), "."), part)
+	got, expected, err := bring(query, strings.TrimPrefix(filepath.Ext(path), "."), part)
 	if err != nil {
 		return err
 	}
 	if got.Rows == unknown {
-		got.Rows = told.Rows
+		got.Rows = expected.Rows
 	}
-	if got != told {
-		return fmt.Errorf("not the file the service made: %+v arrived, %+v was sent", got, told)
+	if got != expected {
+		return fmt.Errorf("this is not the file the service stored: %+v arrived, %+v was sent", got, expected)
 	}
 	if err := os.Rename(part, path); err != nil {
 		return err

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-const unknown = -1 // rows of a file that only the service can count
+const unknown = -1 // the row count of a file that only the service can count
 
 // proof is what identifies a finished file.
 type proof struct {
@@ -40,7 +40,7 @@ func save(response *http.Response, path, format string) (proof, error) {
 	return proof{rows, size, hex.EncodeToString(digest.Sum(nil))}, file.Close()
 }
 
-// lineCounter counts line ends outside quotes and notes that bytes keep coming.
+// lineCounter counts line ends outside quotes and resets the watchdog with every chunk.
 type lineCounter struct {
 	lines  int64
 	quoted bool

@@ -23,7 +23,7 @@ function headers(string $version, string $method, string $target, string $body):
     }];
 }
 
-/** Send a request, hand the body to $write(string $chunk) as it arrives; the answer's headers by lowercase name. */
+/** Send a request, hand the body to $write(string $chunk) as it arrives; the response's headers by lowercase name. */
 function call(string $version, string $method, string $target, ?array $data, callable $write): array
 {
     $body = $data === null ? '' : json_encode($data, JSON_THROW_ON_ERROR);

@@ -3,12 +3,12 @@
 /*
  * Export a query to a file and prove that it is complete. PHP 8.1 or later with its curl extension, nothing else.
  *
- *     export FLUXPORT_URL=http://127.0.0.1:8080 FLUXPORT_SECRET=...   # and FLUXPORT_KEY_ID, if it is not "default"
- *     php export.php stream "SELECT * FROM users" users.csv     # POST /v1/stream: the answer is the file
+ *     export FLUXPORT_URL=http://127.0.0.1:8080 FLUXPORT_SECRET=...   # and FLUXPORT_KEY_ID unless it is "default"
+ *     php export.php stream "SELECT * FROM users" users.csv     # POST /v1/stream: the response is the file
  *     php export.php export "SELECT * FROM users" users.xlsx    # POST /export: a job, polled, then downloaded
  *     php export.php --selftest ../signing_vectors.json         # check the signatures against the vectors
  *
- * The format is the file's suffix. The file has its name only after rows, bytes and SHA-256 agree with the service.
+ * The file's suffix is the format. The file gets its name only if rows, bytes and SHA-256 match the service's.
  */
 declare(strict_types=1);
 
@@ -16,7 +16,7 @@ require __DIR__ . '/client.php';
 
 set_error_handler(fn (int $level, string $message) => throw new ErrorException($message));
 
-/** Ask until the export has ended; its description. */
+/** Poll until the export has ended; its description. */
 function poll(string $version, string $target): array
 {
     while (true) {
@@ -32,11 +32,11 @@ function poll(string $version, string $target): array
     }
 }
 
-/** Write the answer to $part; what arrived, its rows only of a CSV (line ends outside quotes), and the headers. */
+/** Write the response to $part; returns size, digest and, of a CSV, rows (line ends outside quotes), and the headers. */
 function save(string $version, string $method, string $target, ?array $data, string $part, string $format): array
 {
     [$file, $digest, $size, $lines, $quoted] = [fopen($part, 'wb'), hash_init('sha256'), 0, 0, false];
-    $keep = function (string $chunk) use ($file, $digest, &$size, &$lines, &$quoted): void {
+    $write = function (string $chunk) use ($file, $digest, &$size, &$lines, &$quoted): void {
         if (fwrite($file, $chunk) !== strlen($chunk)) {
             throw new RuntimeException('the disk is full');
         }
@@ -47,7 +47,7 @@ function save(string $version, string $method, string $target, ?array $data, str
             $lines += $quoted ? 0 : substr_count($between, "\n");
         }
     };
-    $headers = call($version, $method, $target, $data, $keep);
+    $headers = call($version, $method, $target, $data, $write);
     if (!fclose($file)) {
         throw new RuntimeException("$part cannot be written");
     }
@@ -64,20 +64,20 @@ function stream(string $query, string $format, string $part): array
 function export(string $query, string $format, string $part): array
 {
     $job_id = ask('v1', 'POST', '/export', ['query' => $query, 'format' => $format])['job_id'];
-    $job = poll('v2', "/jobs?id=$job_id"); // v1 would be the same for every job
+    $job = poll('v2', "/jobs?id=$job_id"); // v1 signatures would be the same for every job
     return [save('unsigned', 'GET', $job['download_url'], null, $part, $format)[0], $job];
 }
 
-/** Bring the result and give the file its name, if it is the one the service made. */
+/** Fetch the result and give the file its name, if it matches the file the service stored. */
 function fetch(string $command, string $query, string $path): void
 {
     $part = "$path.part";
     try {
         [[$rows, $size, $sha256], $job] = $command($query, pathinfo($path, PATHINFO_EXTENSION), $part);
-        $told = "{$job['rows']} rows, {$job['bytes']} bytes, sha256 {$job['sha256']}";
+        $expected = "{$job['rows']} rows, {$job['bytes']} bytes, sha256 {$job['sha256']}";
         $got = ($rows ?? $job['rows']) . " rows, $size bytes, sha256 $sha256";
-        if ($got !== $told) {
-            throw new RuntimeException("not the file the service made: $got arrived; $told sent");
+        if ($got !== $expected) {
+            throw new RuntimeException("this is not the file the service stored: $got arrived; $expected sent");
         }
         rename($part, $path) ?: throw new RuntimeException("$path cannot be written");
         echo "$path: $got\n";

@@ -11,7 +11,7 @@
  *
  * A call of gRPC is one HTTP/2 request: messages with a length before each go up while curl asks for them, so that
  * nothing is held in memory, and with "x-fluxport-responses: final" one message comes down. This file writes and reads
- * those few messages itself; with the grpc extension take the classes that protoc makes from export.proto.
+ * those few messages itself; with the grpc extension use the classes that protoc generates from export.proto.
  */
 declare(strict_types=1);
 
@@ -19,15 +19,15 @@ const FORMATS = ['xlsx' => 1, 'csv' => 2, 'jsonl' => 3, 'parquet' => 4];
 const TYPES = ['string' => 1, 'number' => 2, 'date' => 3, 'boolean' => 4];
 const ROWS_PER_BATCH = 1000;
 
-/** A number as protobuf writes it. */
+/** A number as a protobuf varint. */
 function varint(int $number): string
 {
-    $made = '';
+    $bytes = '';
     while ($number > 127) {
-        $made .= chr($number & 127 | 128);
+        $bytes .= chr($number & 127 | 128);
         $number >>= 7;
     }
-    return $made . chr($number);
+    return $bytes . chr($number);
 }
 
 /** A field that holds a number, or nothing for 0. */
@@ -58,7 +58,7 @@ function messages(string $source, string $target): Generator
         $columns .= bytes(4, bytes(1, $name) . number(2, TYPES[$type] ?? throw new RuntimeException("no type $type")));
     }
     $format = FORMATS[pathinfo($target, PATHINFO_EXTENSION)];
-    // Keep the request id and push again with the same one: it is the same task.
+    // Store the request id: a retry with the same id is the same task.
     $metadata = bytes(1, bin2hex(random_bytes(16))) . number(2, $format) . bytes(3, basename($target)) . $columns;
     yield framed(bytes(1, $metadata));
     $sequence = $count = 0;
@@ -79,10 +79,10 @@ function messages(string $source, string $target): Generator
     }
 }
 
-/** The fields of a message by number: numbers and bytes; other kinds are passed over. */
+/** The fields of a message by number: numbers and bytes; other kinds are skipped. */
 function fields(string $message): array
 {
-    $found = [];
+    $fields = [];
     $at = 0;
     $read = function () use ($message, &$at): int {
         for ($value = $shift = 0; ; $shift += 7) {
@@ -97,21 +97,21 @@ function fields(string $message): array
         $key = $read();
         switch ($key & 7) {
             case 0:
-                $found[$key >> 3] = $read();
+                $fields[$key >> 3] = $read();
                 break;
             case 2:
                 $size = $read();
-                $found[$key >> 3] = substr($message, $at, $size);
+                $fields[$key >> 3] = substr($message, $at, $size);
                 $at += $size;
                 break;
             default:
                 $at += ($key & 7) === 1 ? 8 : 4;
         }
     }
-    return $found;
+    return $fields;
 }
 
-/** Push all rows; the fields of the one answer. */
+/** Push all rows; the fields of the one response. */
 function push(string $source, string $target): array
 {
     $host = getenv('FLUXPORT_GRPC') ?: '127.0.0.1:9090';
@@ -156,7 +156,7 @@ function push(string $source, string $target): array
     return fields(substr($body, 5));
 }
 
-/** Fetch the file; it gets its name if its bytes and SHA-256 are those that were told. */
+/** Fetch the file; it gets its name if its size and SHA-256 match those the service reported. */
 function fetch(array $answer, string $target): void
 {
     $file = fopen("$target.part", 'wb') ?: throw new RuntimeException("$target cannot be written");
@@ -168,7 +168,7 @@ function fetch(array $answer, string $target): void
         }
         fclose($file);
         if (filesize("$target.part") !== $answer[4] || hash_file('sha256', "$target.part") !== $answer[7]) {
-            throw new RuntimeException('the file is not the one that the service told of');
+            throw new RuntimeException('the file differs from the one the service stored');
         }
         rename("$target.part", $target);
     } finally {

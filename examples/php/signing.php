@@ -14,7 +14,7 @@ function sign_v2(string $secret, string $method, string $target, string $body, i
     return 'v2=' . hash_hmac('sha256', implode("\n", $lines), $secret);
 }
 
-/** Check both signatures against the vectors that the service is tested with; how many agree. */
+/** Check both signatures against the vectors of the service's own tests; returns how many agree. */
 function selftest(string $path): int
 {
     $vectors = json_decode(file_get_contents($path), true, flags: JSON_THROW_ON_ERROR);

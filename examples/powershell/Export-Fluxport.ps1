@@ -2,10 +2,10 @@
 .SYNOPSIS
     Export a query to a file and prove that it is complete. Windows PowerShell 5.1 or PowerShell 7, nothing else.
 .DESCRIPTION
-    The format is the file's suffix. The file has its name only after rows, bytes and SHA-256 agree with the service.
+    The file's suffix is the format. The file gets its name only if rows, bytes and SHA-256 match the service's.
     Set FLUXPORT_URL, FLUXPORT_SECRET and, if it is not "default", FLUXPORT_KEY_ID in the environment.
 .EXAMPLE
-    ./Export-Fluxport.ps1 stream "SELECT * FROM users" users.csv     # POST /v1/stream: the answer is the file
+    ./Export-Fluxport.ps1 stream "SELECT * FROM users" users.csv     # POST /v1/stream: the response is the file
 .EXAMPLE
     ./Export-Fluxport.ps1 export "SELECT * FROM users" users.xlsx    # POST /export: a job, polled, then downloaded
 .EXAMPLE
@@ -29,7 +29,7 @@ $KeyId = if ($env:FLUXPORT_KEY_ID) { $env:FLUXPORT_KEY_ID } else { 'default' }
 $Client = [System.Net.Http.HttpClient]::new()
 $Client.Timeout = [TimeSpan]::FromMinutes(5)
 
-# Send a request signed as v1, v2 or unsigned; the answer, whose body is not read yet.
+# Send a request signed as v1, v2 or unsigned; the response, whose body is not read yet.
 function Send-Request([string] $Version, [string] $Method, [string] $Target, $Data) {
     [byte[]] $body = @()
     if ($null -ne $Data) { $body = $Utf8.GetBytes((ConvertTo-Json $Data -Compress -Depth 9)) }
@@ -68,7 +68,7 @@ function Get-Answer([string] $Version, [string] $Method, [string] $Target, $Data
     }
 }
 
-# Ask until the export has ended.
+# Poll until the export has ended.
 function Wait-Export([string] $Version, [string] $Target) {
     while ($true) {
         $job = Get-Answer $Version 'GET' $Target
@@ -80,7 +80,7 @@ function Wait-Export([string] $Version, [string] $Target) {
     }
 }
 
-# Write the body of an answer to a file.
+# Write the body of a response to a file.
 function Save-Body($Response, [string] $File) {
     $stream = [System.IO.File]::Create($File)
     try {
@@ -113,17 +113,17 @@ function Export-Query([string] $Command, [string] $Query, [string] $File) {
             $response = Send-Request 'v2' 'POST' '/v1/stream' @{ source = @{ query = $Query }; format = $format }
             $id = @($response.Headers.GetValues('X-Export-Id'))[0]
             Save-Body $response $part
-            $told = @((Wait-Export 'v2' "/v1/exports/$id").files)[0]
+            $expected = @((Wait-Export 'v2' "/v1/exports/$id").files)[0]
         } else {
             $created = Get-Answer 'v1' 'POST' '/export' @{ query = $Query; format = $format }
-            $told = Wait-Export 'v2' "/jobs?id=$($created.job_id)"   # v1 would be the same for every job
-            Save-Body (Send-Request 'unsigned' 'GET' $told.download_url) $part
+            $expected = Wait-Export 'v2' "/jobs?id=$($created.job_id)"   # v1 signatures would be the same for every job
+            Save-Body (Send-Request 'unsigned' 'GET' $expected.download_url) $part
         }
-        $rows = if ($format -eq 'csv') { Measure-CsvRow $part } else { $told.rows }
+        $rows = if ($format -eq 'csv') { Measure-CsvRow $part } else { $expected.rows }
         $got = "$rows rows, $((Get-Item -LiteralPath $part).Length) bytes, sha256 " +
             (Get-FileHash -LiteralPath $part -Algorithm SHA256).Hash.ToLowerInvariant()
-        $sent = "$($told.rows) rows, $($told.bytes) bytes, sha256 $($told.sha256)"
-        if ($got -cne $sent) { throw "not the file the service made: $got arrived; $sent sent" }
+        $sent = "$($expected.rows) rows, $($expected.bytes) bytes, sha256 $($expected.sha256)"
+        if ($got -cne $sent) { throw "this is not the file the service stored: $got arrived; $sent sent" }
         Move-Item -LiteralPath $part -Destination $File -Force
         "${Path}: $got"
     } finally {

@@ -29,7 +29,7 @@ function Get-SignatureV2(
     'v2=' + (Get-Hmac $Secret $Utf8.GetBytes($lines -join "`n"))
 }
 
-# Check both signatures against the vectors that the service is tested with.
+# Check both signatures against the vectors of the service's own tests.
 function Test-Signature([string] $File) {
     $vectors = [System.IO.File]::ReadAllText($File, $Utf8) | ConvertFrom-Json
     foreach ($version in 'v1', 'v2') {

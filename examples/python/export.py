@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
 """Export a query to a file and prove that it is complete. Python 3.9 or later, standard library only.
 
-    export FLUXPORT_URL=http://127.0.0.1:8080 FLUXPORT_SECRET=...   # and FLUXPORT_KEY_ID, if it is not "default"
-    python3 export.py stream "SELECT * FROM users" users.csv     # POST /v1/stream: the answer is the file
+    export FLUXPORT_URL=http://127.0.0.1:8080 FLUXPORT_SECRET=...   # and FLUXPORT_KEY_ID unless it is "default"
+    python3 export.py stream "SELECT * FROM users" users.csv     # POST /v1/stream: the response is the file
     python3 export.py export "SELECT * FROM users" users.xlsx    # POST /export: a job, polled, then downloaded
     python3 export.py --selftest ../signing_vectors.json         # check the signatures against the vectors
 
-The format is the file's suffix. The file has its name only after rows, bytes and SHA-256 agree with the service.
+The file's suffix is the format. The file gets its name only if rows, bytes and SHA-256 match the service's.
 """
 
 import base64
@@ -47,7 +47,7 @@ def sign_v2(secret, method, target, body, timestamp, key_id, nonce):
 
 
 def call(version, method, target, data=None):
-    """Send a signed request (``version`` "v1", "v2" or "" for none) and return the answer, an open response."""
+    """Send a signed request (``version`` "v1", "v2" or "" for none) and return the open response."""
     body = b"" if data is None else json.dumps(data).encode()
     headers = {"Content-Type": "application/json"} if body else {}
     if version == "v1":
@@ -99,18 +99,18 @@ def stream(query, path, part):
 def export(query, path, part):
     with call("v1", "POST", "/export", {"query": query, "format": path.suffix[1:]}) as answer:
         job_id = json.load(answer)["job_id"]
-    job = poll("v2", f"/jobs?id={job_id}", "COMPLETED", ("FAILED",))  # v1 would be the same for every job
+    job = poll("v2", f"/jobs?id={job_id}", "COMPLETED", ("FAILED",))  # v1 signatures would be the same for every job
     return save(call("", "GET", job["download_url"]), part), job
 
 
-def keep(part, path, saved, told):
-    """Give the file its name, if it is the one the service made."""
+def publish(part, path, saved, expected):
+    """Give the file its name, if it matches the file the service stored."""
     size, sha256, lines = saved
-    rows = lines - 1 if path.suffix == ".csv" else told["rows"]
-    if (rows, size, sha256) != (told["rows"], told["bytes"], told["sha256"]):
+    rows = lines - 1 if path.suffix == ".csv" else expected["rows"]
+    if (rows, size, sha256) != (expected["rows"], expected["bytes"], expected["sha256"]):
         raise SystemExit(
-            f"not the file the service made: {rows} rows, {size} bytes, sha256 {sha256} arrived; "
-            f"{told['rows']} rows, {told['bytes']} bytes, sha256 {told['sha256']} were sent"
+            f"this is not the file the service stored: {rows} rows, {size} bytes, sha256 {sha256} arrived; "
+            f"{expected['rows']} rows, {expected['bytes']} bytes, sha256 {expected['sha256']} were sent"
         )
     part.replace(path)
     print(f"{path}: {rows} rows, {size} bytes, sha256 {sha256}")
@@ -135,8 +135,8 @@ def main(arguments):
     command, query, path = arguments[0], arguments[1], Path(arguments[2])
     part = path.with_name(path.name + ".part")
     try:
-        saved, told = (stream if command == "stream" else export)(query, path, part)
-        keep(part, path, saved, told)
+        saved, expected = (stream if command == "stream" else export)(query, path, part)
+        publish(part, path, saved, expected)
     except (OSError, http.client.HTTPException) as error:
         raise SystemExit(f"{command} failed: {error!r}") from None
     finally:

@@ -5,7 +5,7 @@
     python3 push.py orders.csv orders.xlsx
 
 A column's type may follow its name in the header: id:number, name, day:date, paid:boolean. The format is the suffix of
-the second file: csv, xlsx, jsonl or parquet. It has its name only after rows, bytes and SHA-256 agree with the service.
+the second file: csv, xlsx, jsonl or parquet. It gets its name only if rows, bytes and SHA-256 match the service's.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from pathlib import Path
 import grpc
 
 HERE = Path(__file__).resolve().parent
-# export.proto lies here, or where the package has it; its Python is made from it now.
+# export.proto is here, or in the installed package; its Python code is generated now.
 sys.path += [str(HERE), str(HERE.parents[1] / "src" / "fluxport" / "grpc")]
 messages, services = grpc.protos_and_services("export.proto")
 
@@ -40,7 +40,7 @@ def requests(source: Path, target: Path) -> Iterator[object]:
             columns.append(messages.ColumnDefinition(name=name, data_type=f"DATA_TYPE_{(kind or 'string').upper()}"))
         yield messages.ExportRequest(
             metadata=messages.ExportMetadata(
-                request_id=str(uuid.uuid4()),  # keep it and push again with the same one: it is the same task
+                request_id=str(uuid.uuid4()),  # store it: a retry with the same id is the same task
                 format=FORMATS[target.suffix],
                 filename=target.name,
                 columns=columns,
@@ -57,7 +57,7 @@ def requests(source: Path, target: Path) -> Iterator[object]:
 
 
 def push(source: Path, target: Path) -> object:
-    """The last answer, which tells of the finished file."""
+    """The last response, which describes the finished file."""
     metadata = [("authorization", f"Bearer {os.environ['FLUXPORT_KEY']}")]
     with grpc.insecure_channel(os.environ.get("FLUXPORT_GRPC", "127.0.0.1:9090")) as channel:
         answer = None
@@ -76,7 +76,7 @@ def fetch(answer: object, target: Path) -> None:
                 size += len(chunk)
                 file.write(chunk)
         if (size, digest.hexdigest()) != (answer.file_size_bytes, answer.checksum_sha256):
-            raise OSError("the file is not the one that the service told of")
+            raise OSError("the file differs from the one the service stored")
         part.replace(target)
     finally:
         part.unlink(missing_ok=True)

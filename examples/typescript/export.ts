@@ -1,13 +1,13 @@
 /**
  * Export a query to a file and prove that it is complete. Node 20 or later, no dependency at run time.
  *
- *     npm ci && npm run build        # Node 22.18 and later run export.ts as it is
- *     export FLUXPORT_URL=http://127.0.0.1:8080 FLUXPORT_SECRET=...        # and FLUXPORT_KEY_ID, if not "default"
- *     node dist/export.js stream "SELECT * FROM users" users.csv     # POST /v1/stream: the answer is the file
+ *     npm ci && npm run build        # Node 22.18 and later run export.ts directly
+ *     export FLUXPORT_URL=http://127.0.0.1:8080 FLUXPORT_SECRET=...        # and FLUXPORT_KEY_ID unless it is "default"
+ *     node dist/export.js stream "SELECT * FROM users" users.csv     # POST /v1/stream: the response is the file
  *     node dist/export.js export "SELECT * FROM users" users.xlsx    # POST /export: a job, polled, then downloaded
  *     node dist/export.js --selftest ../signing_vectors.json         # check the signatures against the vectors
  *
- * The format is the file's suffix. The file has its name only after rows, bytes and SHA-256 agree with the service.
+ * The file's suffix is the format. The file gets its name only if rows, bytes and SHA-256 match the service's.
  */
 import { createHash, randomUUID } from "node:crypto";
 import { createWriteStream } from "node:fs";
@@ -28,7 +28,7 @@ interface Proof {
   sha256: string;
 }
 
-/** A job as either door describes it: /jobs puts the proof at the top, /v1/exports one in every file. */
+/** A job as either API describes it: /jobs has the proof at the top, /v1/exports one in every file. */
 interface Job extends Proof {
   status: string;
   error?: unknown;
@@ -64,7 +64,7 @@ async function ask(version: Version, method: string, target: string, data?: unkn
   return (await (await call(version, method, target, data)).json()) as Job;
 }
 
-/** Ask until the export has ended. */
+/** Poll until the export has ended. */
 async function poll(version: Version, target: string): Promise<Job> {
   for (;;) {
     const job = await ask(version, "GET", target);
@@ -77,7 +77,7 @@ async function poll(version: Version, target: string): Promise<Job> {
   }
 }
 
-/** Write the body to `part`; what arrived. The rows of a CSV are its line ends outside quotes, less the header. */
+/** Write the body to `part` and return its proof. A CSV has as many rows as line ends outside quotes, less the header. */
 async function save(response: Response, part: string, format: string): Promise<Proof> {
   const digest = createHash("sha256");
   let bytes = 0;
@@ -94,36 +94,36 @@ async function save(response: Response, part: string, format: string): Promise<P
       yield chunk;
     }
   }
-  if (response.body === null) throw new Error("the answer has no body");
+  if (response.body === null) throw new Error("the response has no body");
   await pipeline(response.body, watched, createWriteStream(part));
   return { rows: format === "csv" ? lines - 1 : null, bytes, sha256: digest.digest("hex") };
 }
 
-type Transfer = (query: string, format: string, part: string) => Promise<{ got: Proof; told: Proof | undefined }>;
+type Transfer = (query: string, format: string, part: string) => Promise<{ got: Proof; expected: Proof | undefined }>;
 
 const transfers: Record<string, Transfer> = {
   async stream(query, format, part) {
     const response = await call("v2", "POST", "/v1/stream", { source: { query }, format });
     const got = await save(response, part, format);
     const job = await poll("v2", `/v1/exports/${response.headers.get("X-Export-Id")}`);
-    return { got, told: job.files[0] };
+    return { got, expected: job.files[0] };
   },
   async export(query, format, part) {
     const { job_id } = await ask("v1", "POST", "/export", { query, format });
-    const told = await poll("v2", `/jobs?id=${job_id}`); // v1 would be the same for every job
-    const response = await call("unsigned", "GET", told.download_url); // the link holds its own token
-    return { got: await save(response, part, format), told };
+    const expected = await poll("v2", `/jobs?id=${job_id}`); // v1 signatures would be the same for every job
+    const response = await call("unsigned", "GET", expected.download_url); // the link includes its token
+    return { got: await save(response, part, format), expected };
   },
 };
 
-/** Bring the result and give the file its name, if it is the one the service made. */
+/** Fetch the result and give the file its name, if it matches the file the service stored. */
 async function run(transfer: Transfer, query: string, path: string): Promise<string> {
   const part = `${path}.part`;
   try {
-    const { got, told } = await transfer(query, extname(path).slice(1), part);
-    const text = (proof: Proof) => `${proof.rows ?? told?.rows} rows, ${proof.bytes} bytes, sha256 ${proof.sha256}`;
-    if (told === undefined || text(got) !== text(told)) {
-      throw new Error(`not the file the service made: ${text(got)} arrived; ${told && text(told)} sent`);
+    const { got, expected } = await transfer(query, extname(path).slice(1), part);
+    const text = (proof: Proof) => `${proof.rows ?? expected?.rows} rows, ${proof.bytes} bytes, sha256 ${proof.sha256}`;
+    if (expected === undefined || text(got) !== text(expected)) {
+      throw new Error(`this is not the file the service stored: ${text(got)} arrived; ${expected && text(expected)} sent`);
     }
     await rename(part, path);
     return `${path}: ${text(got)}`;

@@ -38,7 +38,7 @@ interface Vector {
   signature: string;
 }
 
-/** Check both signatures against the vectors that the service is tested with; how many agree. */
+/** Check both signatures against the vectors of the service's own tests; returns how many agree. */
 export function selftest(path: URL | string): number {
   const vectors: { v1: Vector[]; v2: Vector[] } = JSON.parse(readFileSync(path, "utf-8"));
   for (const [version, sign] of [["v1", signV1], ["v2", signV2]] as const) {

@@ -1,4 +1,4 @@
-// Columns of Arrow to a workbook by excelize's StreamWriter, as a library that other programs load.
+// Arrow columns to a workbook with excelize's StreamWriter, built as a shared library.
 package main
 
 // #cgo CFLAGS: -I${SRCDIR}/..
