@@ -88,8 +88,8 @@ def failure(*command: str | Path) -> str:
     if done.returncode == 0:
         return ""
     said = [line.strip() for line in (done.stdout + done.stderr).splitlines() if line.strip()]
-    telling = [line for line in said if REASON.search(line)] or said or [f"code {done.returncode}"]
-    return telling[-1][:REASON_MAX]
+    relevant = [line for line in said if REASON.search(line)] or said or [f"code {done.returncode}"]
+    return relevant[-1][:REASON_MAX]
 
 
 if __name__ == "__main__":

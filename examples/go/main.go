@@ -49,7 +49,7 @@ func stream(query, format, part string) (got, expected proof, err error) {
 	}
 	answer, err := poll("v2", "/v1/exports/"+response.Header.Get("X-Export-Id"))
 	if err == nil && len(answer.Files) != 1 {
-		err = fmt.Errorf("one file arrived, the service tells of %d", len(answer.Files))
+		err = fmt.Errorf("one file arrived, the service reports %d", len(answer.Files))
 	}
 	if err != nil {
 		return got, expected, err

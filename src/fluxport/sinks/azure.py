@@ -242,11 +242,11 @@ class AzureApi:
         response = self._http.request("POST", target, lambda: self._signed("POST", path, query, {}, len(body)), body)
         if response.status != 200:
             raise refused(self._http.host, response)
-        answer_xml = ElementTree.fromstring(response.body)  # noqa: S314  from the configured store
+        document = ElementTree.fromstring(response.body)  # noqa: S314  from the configured store
         names = {"skoid": "SignedOid", "sktid": "SignedTid", "skt": "SignedStart", "ske": "SignedExpiry",
                  "sks": "SignedService", "skv": "SignedVersion"}  # fmt: skip
-        fields = {short: answer_xml.findtext(name) or "" for short, name in names.items()}
-        return DelegationKey(fields, answer_xml.findtext("Value") or "", until)
+        fields = {short: document.findtext(name) or "" for short, name in names.items()}
+        return DelegationKey(fields, document.findtext("Value") or "", until)
 
     # -- requests --------------------------------------------------------------------------------------------------
 

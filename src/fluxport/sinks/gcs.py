@@ -30,7 +30,7 @@ IAM_SCOPE = "https://www.googleapis.com/auth/iam"
 
 @dataclass(frozen=True, kw_only=True)
 class GcsOptions(KeyedOptions):
-    """``endpoint`` with http is an emulator's, which needs no credentials."""
+    """``endpoint`` with http is an emulator's; without credentials, its requests are unsigned."""
 
     environ: ClassVar[Mapping[str, str]] = {
         "GCS_BUCKET": "bucket",

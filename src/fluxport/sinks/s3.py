@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 CHECKSUM = "x-amz-checksum-sha256"
 ALGORITHM = "x-amz-checksum-algorithm"
-# Statuses for an unknown header; Amazon itself requires kms:Decrypt to report a checksum.
+# Error codes for an unknown header; Amazon itself requires kms:Decrypt to report a checksum.
 _NOT_KNOWN = ("store_refused", "store_denied")
 
 

@@ -1,12 +1,12 @@
 """The contracts of formats, sources and sinks as test classes of pytest, for components of other packages.
 
-A test file subclasses a contract and gives a fixture ``subject`` that says what is tested; Fluxport's own components
-are tested by the same classes. Needs pytest: ``pip install 'fluxport[testing]'``.
+A test file subclasses a contract and defines a fixture ``subject``, the component under test; Fluxport's own components
+are tested by the same classes. Requires pytest: ``pip install 'fluxport[testing]'``.
 """
 
 import pytest
 
-# Before they are imported: a failed assertion then shows both sides, as in a test file.
+# Must precede the imports: a failed assertion then shows both sides, as in a test file.
 pytest.register_assert_rewrite("fluxport.testing.formats", "fluxport.testing.sinks", "fluxport.testing.sources")
 
 from fluxport.testing.formats import FormatCase, FormatContract, ReadBack  # noqa: E402

@@ -1,4 +1,4 @@
-"""The contract of a format: whole files, the same bytes, nothing pulled ahead, nothing left behind."""
+"""The contract of a format: complete files, deterministic bytes, bounded reading ahead, complete cleanup."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from fluxport.formats import FORMATS
 from fluxport.formats.options import CommonOptions
 from fluxport.stages import FIELD_KIND, Batches, Encoder
 
-ROWS_AHEAD_MAX = 300_000  # what an encoder may have pulled when its first bytes come: a few slices
+ROWS_AHEAD_MAX = 300_000  # rows that an encoder may have pulled before its first bytes: a few slices
 
 
 class ReadBack(NamedTuple):
-    """What a program that is not ours finds in a file; ``names`` is None where the file cannot say."""
+    """The content of a file as read by another program; ``names`` is None if the file does not store them."""
 
     names: list[str] | None
     rows: int
@@ -36,9 +36,9 @@ class ReadBack(NamedTuple):
 
 @dataclass(frozen=True)
 class FormatCase:
-    """The format that is tested: its ``name`` in the table, and ``read``, a reader that is not its author's.
+    """The format under test: its ``name`` in the table, and ``read``, an independent reader.
 
-    ``names_without_rows``: a file of no rows has the names of the columns. ``repeated_names``: columns may have the
+    ``names_without_rows``: a file without rows has the column names. ``repeated_names``: columns may have the
     same name; else the encoder numbers them and reports it.
     """
 
@@ -53,7 +53,7 @@ def encoder(name: str, findings: Findings | None = None, **given: Any) -> Encode
 
 
 def cut(batch: pa.RecordBatch, sizes: Iterable[int]) -> Batches:
-    """``batch`` in pieces of ``sizes`` rows, then the rest; every second one in buffers of its own."""
+    """``batch`` in pieces of ``sizes`` rows, then the rest; every second one is a copy."""
     start = 0
     for number, size in enumerate(itertools.chain(sizes, (batch.num_rows,))):
         part = batch.slice(start, size)
@@ -68,7 +68,7 @@ def encoded(name: str, batch: pa.RecordBatch, sizes: Iterable[int] = (), **given
 
 @functools.cache
 def mixed(rows: int = 400) -> pa.RecordBatch:
-    """Every kind of column a query gives, with nulls."""
+    """Every kind of column that a query returns, with nulls."""
     chance = random.Random(7)
 
     def some(make: Callable[[], Any], kind: pa.DataType) -> pa.Array:
@@ -101,7 +101,7 @@ def long(rows: int = 150_000) -> pa.RecordBatch:
 
 
 class Endless:
-    """Batches of long() for ever, or until ``error`` after some; counts what is pulled and knows its end."""
+    """Endless batches of long(), or ``error`` after some; records the rows pulled and whether it was closed."""
 
     def __init__(self, error_after: int | None = None) -> None:
         self.error = Unavailable("the database went away")
@@ -163,7 +163,7 @@ def every_array(kind: pa.DataType, value: Any) -> pa.Array:
 
 
 class FormatContract:
-    """What every format must do. Subclass it in a test file of your own, beside a fixture ``subject``::
+    """The requirements for every format. Subclass it in a test file, with a fixture ``subject``::
 
     class TestToml(FormatContract):
         @pytest.fixture
@@ -173,34 +173,34 @@ class FormatContract:
 
     @pytest.mark.parametrize("rows", [0, 1, 400])
     def test_a_file_of_any_number_of_rows_is_read_by_others(self, subject: FormatCase, rows: int) -> None:
-        """None included: the header is there where the format has one."""
-        found = subject.read(encoded(subject.name, mixed().slice(0, rows)))
-        assert found.rows == rows
-        shown = rows > 0 or subject.names_without_rows
-        assert found.names == (mixed().schema.names if shown else None)
+        """Including zero: the header is present if the format has one."""
+        content = subject.read(encoded(subject.name, mixed().slice(0, rows)))
+        assert content.rows == rows
+        has_names = rows > 0 or subject.names_without_rows
+        assert content.names == (mixed().schema.names if has_names else None)
 
     @pytest.mark.parametrize("seed", range(10))
     def test_bytes_do_not_depend_on_how_rows_were_cut(self, subject: FormatCase, seed: int) -> None:
-        """Slices of large batches and batches of their own, empty ones too."""
+        """Slices of large batches, and separate batches, including empty ones."""
         chance = random.Random(seed)
         sizes = [chance.choice([0, 1, chance.randint(0, 200)]) for _ in range(chance.randint(1, 12))]
         assert encoded(subject.name, mixed(), sizes) == encoded(subject.name, mixed())
 
     @pytest.mark.parametrize("size", [999, 8_192, 70_000])
     def test_bytes_of_many_slices_do_not_depend_on_how_rows_were_cut(self, subject: FormatCase, size: int) -> None:
-        """Where an encoder's own slices end is its affair alone."""
+        """An encoder's slices do not depend on the input batches."""
         assert encoded(subject.name, long(), [size] * (long().num_rows // size)) == encoded(subject.name, long())
 
     def test_the_same_rows_make_the_same_file_on_any_day(
         self, subject: FormatCase, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """No clock reaches the bytes."""
+        """The bytes do not depend on the clock."""
         today = encoded(subject.name, mixed())
         monkeypatch.setattr("time.time", lambda: 2_000_000_000.0)
         assert encoded(subject.name, mixed()) == today
 
     def test_nothing_is_pulled_before_it_is_asked_for_and_little_ahead(self, subject: FormatCase) -> None:
-        """Calling encode pulls nothing; what is written comes soon after what was read."""
+        """Calling encode pulls nothing; output follows input with a bounded delay."""
         source = Endless()
         chunks = encoder(subject.name).encode(long().schema, source.batches())
         assert source.pulled == 0
@@ -212,7 +212,7 @@ class FormatContract:
 
     @pytest.mark.parametrize("taken", [1, 2, 10])
     def test_closing_half_way_closes_the_batches_and_leaves_no_thread(self, subject: FormatCase, taken: int) -> None:
-        """The query ends on the server by this."""
+        """This is what aborts the query on the server."""
         threads = set(threading.enumerate())
         source = Endless()
         chunks = encoder(subject.name).encode(long().schema, source.batches())
@@ -224,7 +224,7 @@ class FormatContract:
 
     @pytest.mark.parametrize("after", [0, 1, 30])
     def test_an_error_of_the_source_comes_up_as_itself(self, subject: FormatCase, after: int) -> None:
-        """The same object, and no end of file is written after it: what came out cannot pass for whole."""
+        """The same object, and no end of file follows it: the output cannot be mistaken for a complete file."""
         threads = set(threading.enumerate())
         source = Endless(after)
         chunks = encoder(subject.name).encode(long().schema, source.batches())
@@ -236,13 +236,13 @@ class FormatContract:
         assert set(threading.enumerate()) == threads
 
     def test_an_unknown_option_is_refused_with_those_that_exist(self, subject: FormatCase) -> None:
-        """For every format by the same table."""
+        """All formats use the same check."""
         with pytest.raises(Refused, match=r"this format knows: .*columns.*timezone") as caught:
             formats.options(subject.name, {"colour": "red"})
         assert caught.value.code == "unknown_option"
 
     def test_the_format_keeps_its_word(self, subject: FormatCase) -> None:
-        """Options are of the family, each with its description; each suffix leads to it, and its media type is one."""
+        """Options extend CommonOptions and are described; each suffix resolves to the format; a valid media type."""
         assert isinstance(formats.options(subject.name, {}), CommonOptions)
         fields = {field.name: field for field in dataclasses.fields(formats.options_class(subject.name))}
         assert all(field.metadata["description"] for field in fields.values())
@@ -253,7 +253,7 @@ class FormatContract:
         assert re.fullmatch(r"[a-z]+/[a-z0-9.+-]+", row.media_type)
 
     def test_repeated_names_are_kept_apart_where_the_format_needs_it(self, subject: FormatCase) -> None:
-        """Or are repeated, where the format allows it; what was renamed is reported."""
+        """Or repeated, if the format allows it; renamed columns are reported."""
         batch = pa.RecordBatch.from_arrays([pa.array([1]), pa.array([2]), pa.array([3])], names=["a", "b", "a"])
         findings = Findings()
         data = b"".join(encoder(subject.name, findings).encode(batch.schema, cut(batch, ())))
@@ -266,7 +266,7 @@ class FormatContract:
 
     @pytest.mark.parametrize("case", EVERY_TYPE)
     def test_every_arrow_type_is_accepted(self, subject: FormatCase, case: str) -> None:
-        """Three rows of it beside a number, one null, are read by others; and so is none of it."""
+        """Three rows of the type, one null, beside a number are readable by others; so is a file without rows."""
         kind, value = EVERY_TYPE[case]
         batch = pa.record_batch({"x": every_array(kind, value), "n": pa.array([1, 2, 3])})
         assert subject.read(encoded(subject.name, batch)).rows == 3
@@ -285,7 +285,7 @@ class FormatContract:
         ids=["json", "wkb", "time", "run ends", "json extension"],
     )
     def test_every_kind_of_column_is_accepted(self, subject: FormatCase, kind: bytes | None, array: pa.Array) -> None:
-        """What sources tell beyond the Arrow type."""
+        """Field metadata of sources, beyond the Arrow type."""
         field = pa.field("x", array.type, metadata={FIELD_KIND: kind} if kind else None)
         batch = pa.RecordBatch.from_arrays(
             [array, pa.array([1, 2, 3])], schema=pa.schema([field, pa.field("n", pa.int64())])

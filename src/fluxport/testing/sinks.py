@@ -1,4 +1,4 @@
-"""The contract of a sink: all of a file or nothing."""
+"""The contract of a sink: a file is stored completely or not at all."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from fluxport.errors import Conflict, NotFound, Refused, Unavailable
 from fluxport.stages import About, Chunks, Sink
 
 PART = bytes(range(256)) * 512
-PART_BYTES = 5 << 20  # of uploads in several parts, where a sink has such and it can be set
+PART_BYTES = 5 << 20  # of multipart uploads, if a sink has them and the size is configurable
 
 
-BIG = PART * 80 + b"the end"  # two parts and a bit
+BIG = PART * 80 + b"the end"  # slightly more than two parts
 
 
 def big() -> Iterator[bytes]:
@@ -30,11 +30,11 @@ def big() -> Iterator[bytes]:
 
 @dataclass(frozen=True)
 class SinkCase:
-    """The sink that is tested, over a place that is empty at first, and how somebody else looks at it.
+    """The sink under test, over an empty store, and independent access to that store.
 
-    ``make(overwrite)``: the sink. ``content(sink, location)``: the bytes that are stored there, not read by the sink's
-    ``open``. ``names(sink)``: the names of all files, sorted. ``unfinished()``: how many uploads were left behind.
-    ``links``: it has signed URLs.
+    ``make(overwrite)``: the sink. ``content(sink, location)``: the stored bytes, read without the sink's ``open``.
+    ``names(sink)``: the names of all files, sorted. ``unfinished()``: the number of unfinished uploads. ``links``: the
+    sink has presigned URLs.
     """
 
     make: Callable[[bool], Sink]
@@ -45,7 +45,7 @@ class SinkCase:
 
 
 class Parts:
-    """Chunks that tell whether they were closed, and may fail after ``fail_after`` of them."""
+    """Chunks that record whether they were closed, and may fail after ``fail_after`` of them."""
 
     def __init__(self, parts: list[bytes | memoryview], fail_after: int | None = None) -> None:
         self.error = Unavailable("the source went away")
@@ -66,8 +66,8 @@ class Parts:
 
 
 class SinkContract:
-    """What every sink must do. Subclass it in a test file of your own, beside a fixture ``subject`` that gives a
-    ``SinkCase``, a new one for each test."""
+    """The requirements for every sink. Subclass it in a test file, with a fixture ``subject`` that returns a new
+    ``SinkCase`` for each test."""
 
     @pytest.fixture(autouse=True)
     def _nothing_is_left(self, subject: SinkCase) -> Iterator[None]:
@@ -80,7 +80,7 @@ class SinkContract:
         ids=["nothing", "empty chunk", "one byte", "views", "5 MiB"],
     )
     def test_the_receipt_equals_the_content(self, subject: SinkCase, parts: list[bytes | memoryview]) -> None:
-        """Size and SHA-256 of the receipt are those of what the store holds."""
+        """Size and SHA-256 of the receipt match the stored bytes."""
         sink = subject.make(False)
         source = Parts(parts)
         receipt = sink.put("dir/file.csv", source.chunks())
@@ -95,7 +95,7 @@ class SinkContract:
     def test_an_error_of_the_chunks_comes_up_as_itself_and_leaves_nothing(
         self, subject: SinkCase, fail_after: int
     ) -> None:
-        """The same error object, an empty store, a closed generator, and the name is free again."""
+        """The same error object, an empty store, a closed generator, and the name is available again."""
         sink = subject.make(False)
         source = Parts([PART, PART, PART], fail_after)
         with pytest.raises(Unavailable) as caught:
@@ -107,7 +107,7 @@ class SinkContract:
         assert subject.names(sink) == ["file.csv"]
 
     def test_an_interrupt_leaves_nothing(self, subject: SinkCase) -> None:
-        """Ctrl-C is no Exception, and is cleaned after all the same."""
+        """KeyboardInterrupt is not an Exception, but the cleanup must run too."""
 
         def interrupted() -> Chunks:
             yield PART
@@ -119,7 +119,7 @@ class SinkContract:
         assert subject.names(sink) == []
 
     def test_an_os_error_of_the_chunks_is_not_taken_for_one_of_the_store(self, subject: SinkCase) -> None:
-        """Only what the store itself was told by its disk becomes an error of the store."""
+        """Only errors of the store's own disk become errors of the store."""
         error = OSError(28, "No space left on device")
 
         def failing() -> Chunks:
@@ -133,7 +133,7 @@ class SinkContract:
         assert subject.names(sink) == []
 
     def test_a_taken_name_is_a_conflict_before_anything_is_pulled(self, subject: SinkCase) -> None:
-        """The first file stays as it was, and the query behind the second never runs."""
+        """The first file is unchanged, and the second one's query never runs."""
         sink = subject.make(False)
         first = sink.put("file.csv", Parts([b"first"]).chunks())
         second = Parts([b"second"])
@@ -144,7 +144,7 @@ class SinkContract:
         assert subject.content(sink, first.location) == b"first"
 
     def test_overwriting_replaces_the_whole_file_at_once(self, subject: SinkCase) -> None:
-        """Until the second file is complete, the first one is there."""
+        """The first file stays until the second one is complete."""
         sink = subject.make(True)
         first = sink.put("file.csv", Parts([b"first, longer"]).chunks())
 
@@ -158,7 +158,7 @@ class SinkContract:
         assert subject.names(sink) == ["file.csv"]
 
     def test_a_failed_overwriting_keeps_the_old_file(self, subject: SinkCase) -> None:
-        """Nothing is lost by an export that does not come to its end."""
+        """An export that fails loses nothing."""
         sink = subject.make(True)
         first = sink.put("file.csv", Parts([b"first"]).chunks())
         with pytest.raises(Unavailable):
@@ -167,7 +167,7 @@ class SinkContract:
         assert subject.names(sink) == ["file.csv"]
 
     def test_concurrent_files_do_not_meet(self, subject: SinkCase) -> None:
-        """Eight files written at the same time are each whole."""
+        """Eight files written at the same time are all complete."""
         sink = subject.make(False)
         barrier = threading.Barrier(8)
 
@@ -184,7 +184,7 @@ class SinkContract:
                 assert subject.content(sink, location) == b"".join(b"%d/%d " % (number, p) * 1000 for p in range(8))
 
     def test_of_concurrent_files_of_one_name_one_wins(self, subject: SinkCase) -> None:
-        """Both start while the name is free; one is stored whole, the other is a Conflict and leaves nothing."""
+        """Both start while the name is free; one is stored completely, the other is a Conflict and leaves nothing."""
         sink = subject.make(False)
         barrier = threading.Barrier(2)
 
@@ -207,7 +207,7 @@ class SinkContract:
         assert subject.names(sink) == ["file.csv"]
 
     def test_a_file_of_several_parts_is_whole(self, subject: SinkCase) -> None:
-        """However the chunks and the parts lie over each other."""
+        """Whatever the boundaries of chunks and parts."""
         assert len(BIG) > 2 * PART_BYTES
         sink = subject.make(False)
         receipt = sink.put("dir/big file ü+&.bin", (chunk for chunk in big()))
@@ -216,13 +216,13 @@ class SinkContract:
 
     @pytest.mark.parametrize("size", [PART_BYTES - 1, PART_BYTES, PART_BYTES + 1, 2 * PART_BYTES])
     def test_files_about_as_large_as_a_part(self, subject: SinkCase, size: int) -> None:
-        """No byte is lost or doubled where one part ends and the next begins."""
+        """No byte is lost or duplicated at a part boundary."""
         sink = subject.make(False)
         receipt = sink.put("file.bin", (part for part in (BIG[:size],)))
         assert subject.content(sink, receipt.location) == BIG[:size]
 
     def test_a_source_that_fails_after_two_parts_leaves_nothing(self, subject: SinkCase) -> None:
-        """The error is the source's own, no object is there, and no part waits for its upload to go on."""
+        """The error is the source's own, no object exists, and no part of the upload is left."""
         sink = subject.make(False)
         source = Parts([PART] * 100, 90)
         with pytest.raises(Unavailable) as caught:
@@ -234,19 +234,19 @@ class SinkContract:
         ("start", "end"), [(0, None), (0, 1), (5, 99), (1_000_000, 9_000_000), (len(BIG) - 1, None)]
     )
     def test_any_range_can_be_read_back(self, subject: SinkCase, start: int, end: int | None) -> None:
-        """From ``start`` up to ``end``, which is not included."""
+        """From ``start`` up to ``end``, exclusive."""
         sink = subject.make(False)
         receipt = sink.put("file.bin", (chunk for chunk in big()))
         assert b"".join(bytes(chunk) for chunk in sink.open(receipt.location, start, end)) == BIG[start:end]
 
     def test_an_empty_file_can_be_read_back(self, subject: SinkCase) -> None:
-        """It has no bytes, and that is no error."""
+        """It has no bytes, and that is not an error."""
         sink = subject.make(False)
         receipt = sink.put("file.csv", Parts([]).chunks())
         assert b"".join(sink.open(receipt.location)) == b""
 
     def test_what_is_gone_cannot_be_read(self, subject: SinkCase) -> None:
-        """NotFound, and removing it twice is no error."""
+        """NotFound, and removing it twice is not an error."""
         sink = subject.make(False)
         receipt = sink.put("file.csv", Parts([PART]).chunks())
         sink.remove(receipt.location)
@@ -256,7 +256,7 @@ class SinkContract:
         assert subject.names(sink) == []
 
     def test_removing_by_name_is_the_same(self, subject: SinkCase) -> None:
-        """What an attempt may have left is known by its name alone."""
+        """Leftovers of an attempt are known only by name."""
         sink = subject.make(False)
         sink.put("dir/file.csv", Parts([PART]).chunks())
         sink.put("dir/file.csv.gz", Parts([PART]).chunks())
@@ -264,7 +264,7 @@ class SinkContract:
         assert subject.names(sink) == ["dir/file.csv.gz"]
 
     def test_a_sweep_deletes_what_is_old_enough(self, subject: SinkCase) -> None:
-        """Nothing younger, and everything once the time has come."""
+        """No newer file, and every file once it is old enough."""
         sink = subject.make(False)
         sink.put("dir/file.csv", Parts([PART]).chunks())
         assert sink.sweep(3600, time.time()) == []
@@ -273,7 +273,7 @@ class SinkContract:
 
     @pytest.mark.parametrize("name", ["", "/etc/passwd", "../up", "a//b", "a/./b", "a/../../b"])
     def test_no_name_leads_out_of_the_store(self, subject: SinkCase, name: str) -> None:
-        """Caller text never becomes a path, and if it did, it would be refused."""
+        """Callers' text never becomes a path, and if it did, it would be refused."""
         sink = subject.make(False)
         with pytest.raises(Refused):
             sink.put(name, Parts([b"x"]).chunks())
@@ -281,7 +281,7 @@ class SinkContract:
 
     @pytest.mark.parametrize("content", [b"small\n", BIG], ids=["one request", "parts"])
     def test_a_signed_url_gives_anybody_the_file_under_its_name(self, subject: SinkCase, content: bytes) -> None:
-        """Media type and file name are what a browser needs; a changed URL opens nothing."""
+        """Media type and file name are as a browser needs them; a changed URL is rejected."""
         sink = subject.make(False)
         about = About("text/csv; charset=utf-8", 'Zahlen "Köln" 2026.csv')
         receipt = sink.put("file.csv", (part for part in (content,)), about)
@@ -301,7 +301,7 @@ class SinkContract:
         assert caught.value.code in (403, 404)
 
     def test_the_headers_of_an_object_tell_what_it_is(self, subject: SinkCase) -> None:
-        """A plain signed URL, without anything said about the file, answers as the object was stored."""
+        """A presigned URL without a file description responds with the stored headers."""
         sink = subject.make(False)
         receipt = sink.put("file.csv", Parts([b"a\n"]).chunks(), About("text/csv; charset=utf-8", "n.csv"))
         signed = sink.url(receipt.location, 60)

@@ -1,4 +1,4 @@
-"""The contract of a source: schema, batches, a proved end, and close() at any moment."""
+"""The contract of a source: schema, batches, a verified end, and close() at any time."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from fluxport.stages import Source
 
 @dataclass
 class SourceCase:
-    """The source that is tested: how to open a query, queries of a known result, the connections that the server has.
+    """The source under test: how to open a query, queries with known results, the number of connections on the server.
 
-    ``numbers(n)``: n rows with ``id`` from 1 and ``label`` "row <id>". ``endless``: a query that gives no row for long.
-    ``many``: rows that no batch or buffer holds. SQLite has one error code for everything that it cannot prepare.
+    ``numbers(n)``: n rows with ``id`` from 1 and ``label`` "row <id>". ``endless``: a query without a row for a long
+    time. ``many``: more rows than any batch or buffer holds. SQLite has one error code for all preparation errors.
     """
 
     open: Callable[[str], Source]
@@ -36,7 +36,7 @@ def rows_of(source: Source) -> list[dict[str, object]]:
 
 
 def wait_until(condition: Callable[..., Any], seconds: float = 30.0) -> bool:
-    """Whether ``condition()`` became true within ``seconds``; for what only a server knows and does not announce."""
+    """Whether ``condition()`` became true within ``seconds``; polls state that a server does not announce."""
     until = time.monotonic() + seconds
     tick = threading.Event()
     while not condition():
@@ -47,7 +47,7 @@ def wait_until(condition: Callable[..., Any], seconds: float = 30.0) -> bool:
 
 
 class SourceContract:
-    """What every source must do. Subclass it in a test file of your own, beside a fixture ``subject``."""
+    """The requirements for every source. Subclass it in a test file, with a fixture ``subject``."""
 
     def test_the_schema_comes_before_the_rows_and_is_that_of_every_batch(self, subject: SourceCase) -> None:
         source = subject.open(subject.numbers(20_000))
@@ -69,7 +69,7 @@ class SourceContract:
         assert len(sizes) > 3
 
     def test_batches_do_not_share_memory_that_is_written_over(self, subject: SourceCase) -> None:
-        """A batch kept is still itself when the last one has come."""
+        """A batch is unchanged after later ones have been read."""
         held = list(subject.open(subject.numbers(100_000)).batches())
         ids = pa.Table.from_batches(held)["id"].to_pylist()
         assert ids == list(range(1, 100_001))
@@ -80,7 +80,7 @@ class SourceContract:
         assert rows_of(source) == []
 
     def test_nothing_is_connected_before_the_schema_is_read(self, subject: SourceCase) -> None:
-        assert wait_until(lambda: subject.running() == 0)  # what the tests before it had
+        assert wait_until(lambda: subject.running() == 0)  # those of earlier tests
         source = subject.open(subject.numbers(10))
         assert subject.running() == 0
         source.close()
