@@ -195,7 +195,7 @@ def test_a_table_of_another_program_is_left_alone(kind: str, tmp_path: Path) -> 
 def test_a_step_that_fails_leaves_the_database_as_it_was(kind: str, tmp_path: Path) -> None:
     with older(kind, BEFORE_VERSIONS, tmp_path) as engine:
         before = schema(engine), contents(engine)
-        with pytest.raises(Broken, match=r"Step 2 .* failed, and the database is as it was") as error:
+        with pytest.raises(Broken, match=r"Step 2 .* failed; the database is unchanged") as error:
             upgrade(engine, more("failing_step"))
         assert error.value.code == "upgrade_failed"
         assert "no_such_table" in (error.value.detail or "")
