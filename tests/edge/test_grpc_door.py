@@ -210,8 +210,8 @@ def test_arrow_batches_keep_their_own_types(shop: Door) -> None:
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (ipc(ARROW)[:-40], "whole Arrow IPC stream"),
-        (b"nonsense", "whole Arrow IPC stream"),
+        (ipc(ARROW)[:-40], "complete Arrow IPC stream"),
+        (b"nonsense", "complete Arrow IPC stream"),
         (ipc(ARROW, compression="zstd"), "without compression"),
         (ipc(ARROW.set_column(1, "name", ARROW["name"].dictionary_encode())), "plain columns"),
         (ipc(ARROW.rename_columns(["id", "who", "day", "ok"])), "declared"),
