@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from fluxport.database_errors import AWAY, UNUSABLE, translated
 from fluxport.errors import Broken, FluxportError, Refused, Unavailable
-from fluxport.tables import ASKED_AFTER_S, connect, transaction
+from fluxport.tables import PING_AFTER_S, connect, transaction
 from postgres_support import POSTGRES_URL, PostgresDatabase, scratch_postgres
 
 PASSING = ["25006", "08006", "53100", "53300", "55006", "55P03", "57014", "57P01", "58030", "40001", "40P01", "72000"]
@@ -87,7 +87,7 @@ def test_an_idle_session_that_the_server_has_ended_is_replaced_before_it_is_used
     with transaction(other) as connection:
         connection.execute(sa.text("SELECT pg_terminate_backend(:pid)"), {"pid": ended})
     other.dispose()
-    time.sleep(ASKED_AFTER_S)  # so long a session is idle before it is asked
+    time.sleep(PING_AFTER_S)  # so long a session is idle before it is asked
     with transaction(engine) as connection:
         assert connection.execute(mine).scalar_one() != ended
     engine.dispose()

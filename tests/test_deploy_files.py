@@ -227,7 +227,7 @@ def test_a_worker_of_its_own_refuses_a_database_that_nobody_else_can_reach(tmp_p
         check=False,
     )
     assert done.returncode == 2
-    assert done.stderr.startswith("fluxport: The database 'memory' is one service's own")
+    assert done.stderr.startswith("fluxport: The database 'memory' cannot be shared")
 
 
 # -- the databases -----------------------------------------------------------------------------------------------------

@@ -141,7 +141,7 @@ def test_a_word_that_is_no_scope_is_refused_by_name(word: str) -> None:
         read_scopes(["series", word])
     assert refused.value.code == "bad_scope"
     assert refused.value.message == (
-        f"There is no scope {word!r}; one is sql:CONNECTION, sql:*, dataset:NAME, dataset:*, series, push or admin."
+        f"There is no scope {word!r}; use sql:CONNECTION, sql:*, dataset:NAME, dataset:*, series, push or admin."
     )
 
 

@@ -251,7 +251,7 @@ def test_an_idempotency_key_is_no_way_to_what_another_key_made(store: JobStore) 
     first = Caller("ann", key_id="k1", scopes=frozenset({"sql:*"}), own_results=True)
     made = created(store, first, idempotency=("once", "0" * 64))
     assert created(store, first, idempotency=("once", "0" * 64)).id == made.id
-    with pytest.raises(Unprocessable, match="another key"):
+    with pytest.raises(Unprocessable, match="another API key"):
         created(store, replace(first, key_id="k2"), idempotency=("once", "0" * 64))
 
 

@@ -118,7 +118,7 @@ def test_any_answer_of_2xx_takes_the_event(code: int) -> None:
 @pytest.mark.parametrize("code", [400, 401, 404, 409, 429, 500, 502, 503, 504])
 def test_any_other_answer_is_tried_again(code: int) -> None:
     with receiving(status(code)) as receiver:
-        with pytest.raises(Unavailable, match=rf"hooks\.example\.com answered {code}") as caught:
+        with pytest.raises(Unavailable, match=rf"hooks\.example\.com responded with {code}") as caught:
             send(receiver)
     assert caught.value.retry_after_s is None
 
@@ -176,7 +176,7 @@ def test_a_receiver_without_an_answer_in_time_is_given_up(answer: Answer) -> Non
 
 def test_the_status_decides_however_slowly_the_rest_drips() -> None:
     with receiving(drip(ENDLESS_BODY)) as receiver:
-        with pytest.raises(Unavailable, match="answered 500"):
+        with pytest.raises(Unavailable, match="responded with 500"):
             send(receiver, IMPATIENT)
     with receiving(drip(ENDLESS_BODY.replace(b"500 Oh", b"200 OK"))) as receiver:
         send(receiver, IMPATIENT)

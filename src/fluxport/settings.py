@@ -1,8 +1,8 @@
-"""How a room declares its settings: a frozen dataclass whose fields are made by :func:`setting`.
+"""How a package declares its settings: a frozen dataclass whose fields are created by :func:`setting`.
 
 The dataclass is both the configuration that pydantic reads from YAML and the environment, and the options object that
-the code receives. Pydantic is imported only where values are checked: a command that reads no configuration does not
-pay for it.
+the code receives. Pydantic is imported only to validate values, so that a command without a configuration does not load
+it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ S = TypeVar("S")
 
 
 def setting(default: Any = dataclasses.MISSING, *, description: str, **bounds: Any) -> Any:
-    """A field of a settings dataclass; required without ``default``. ``bounds`` are those of ``pydantic.Field``."""
+    """A field of a settings dataclass; required without ``default``. ``bounds`` are passed to ``pydantic.Field``."""
     metadata = {"description": description, **bounds}
     if isinstance(default, dict):
         return dataclasses.field(default_factory=lambda: default, metadata=metadata)
@@ -67,9 +67,9 @@ class Secret:
 
 
 class Read:
-    """Metadata of an annotation: ``convert`` is applied to a value before its type is checked, ``check`` after.
+    """Metadata of an annotation: ``convert`` is applied to a value before its type is validated, ``check`` after.
 
-    ``name`` is that of the type in the reference, where it says more.
+    ``name`` is the type's name in the reference, if that is clearer than its own.
     """
 
     def __init__(
@@ -97,12 +97,12 @@ def _duration(value: Any) -> Any:
 
 def _web_address(value: str | None) -> str | None:
     if value is not None and web_address(value) is None:
-        raise ValueError("an address is like https://exports.example.com or http://10.0.0.1:8080")
+        raise ValueError("an address is written https://exports.example.com or http://10.0.0.1:8080")
     return value
 
 
 def _endpoint(value: str | None) -> str | None:
-    """That of an OSS store may come without a scheme."""
+    """A web address; that of an OSS store may omit the scheme."""
     _web_address(value if value is None or "://" in value else f"https://{value}")
     return value
 
@@ -121,15 +121,15 @@ def _adapter(cls: type[Any]) -> TypeAdapter[Any]:
 
 
 def adapter(cls: type[S]) -> TypeAdapter[S]:
-    """Pydantic's reader and writer of a class of settings, made once."""
+    """Pydantic's validator and serializer of a settings class, built once."""
     return _adapter(cls)  # type: ignore[arg-type]  # a class can be hashed
 
 
 class ByType:
-    """Metadata of an annotation: a mapping whose ``type`` names the settings dataclass that it is read as.
+    """Metadata of an annotation: a mapping whose ``type`` selects the settings dataclass that it is parsed as.
 
-    ``what`` is the mapping for people. A class is loaded when a configuration names its type. A key that only other
-    types have is ignored, as it always was: the environment of a machine may hold settings of several.
+    ``what`` names the mapping in messages. A class is loaded when a configuration uses its type. A key that only other
+    types have is ignored, as it always was: a machine's environment may contain settings of several.
     """
 
     def __init__(self, what: str, default: str, table: Table[Any], load: Callable[[str], type[Any]]) -> None:
@@ -140,20 +140,20 @@ class ByType:
             if dataclasses.is_dataclass(value):
                 return value
             raise ValueError(f"{self.what} is a mapping of settings")
-        given = {"type": self.default, **value}
-        if given["type"] not in self.table:
+        settings = {"type": self.default, **value}
+        if settings["type"] not in self.table:
             raise ValueError(f"the type of {self.what} is one of: {', '.join(self.table)}")
-        cls = self.load(given["type"])
+        cls = self.load(settings["type"])
         fields = {field.name: field for field in dataclasses.fields(cls)}
-        missing = [name for name, field in fields.items() if _required(field) and given.get(name) in (None, "")]
+        missing = [name for name, field in fields.items() if _required(field) and settings.get(name) in (None, "")]
         if missing:
-            raise ValueError(f"{self.what} of type {given['type']} needs {_listed(missing)}")
-        if foreign := self.foreign(given):
-            given = {name: content for name, content in given.items() if name not in foreign}
-        return adapter(cls).validate_python(given)
+            raise ValueError(f"{self.what} of type {settings['type']} needs {_listed(missing)}")
+        if foreign := self.foreign(settings):
+            settings = {name: content for name, content in settings.items() if name not in foreign}
+        return adapter(cls).validate_python(settings)
 
     def foreign(self, given: Mapping[str, Any]) -> set[str]:
-        """Keys that the type has not, but another built-in one has."""
+        """Keys that this type lacks and another built-in type has."""
         own = _names_of(self.load(given.get("type", self.default)))
         unknown = set(given) - own
         return (
@@ -189,10 +189,10 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def refused(error: ValidationError, known: Callable[[Sequence[str]], Sequence[str]], name: str = "") -> Refused:
-    """Every problem, one per line, and no value. ``known`` gives the settings at a place; ``name`` is what the values
-    are of, where that is not the configuration."""
-    found = error.errors(include_url=False, include_context=False, include_input=False)
-    return Refused("\n".join(_sentence(one, known, name) for one in found), code="bad_configuration")
+    """Every problem, one per line, without the values. ``known`` returns the settings at a place; ``name`` says what
+    the values belong to, if not to the configuration."""
+    problems = error.errors(include_url=False, include_context=False, include_input=False)
+    return Refused("\n".join(_sentence(one, known, name) for one in problems), code="bad_configuration")
 
 
 def _sentence(error: Any, known: Callable[[Sequence[str]], Sequence[str]], of: str) -> str:

@@ -7,21 +7,21 @@ from types import FrameType
 
 
 def ending() -> list[signal.Signals]:
-    """The signals that end a command; not SIGHUP where nohup has it ignored."""
+    """The signals that end a command; without SIGHUP if nohup ignores it."""
     numbers = [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT]
     return numbers if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN else [*numbers, signal.SIGHUP]
 
 
 def interruptible() -> None:
-    """Let the signals that would end this process unwind it instead, as Ctrl-C does; one that is ignored, as by a shell
-    that runs it in the background, stays so."""
+    """Let the signals that would kill this process raise KeyboardInterrupt instead, as Ctrl-C does. Ignored signals,
+    such as those of a shell's background jobs, stay ignored."""
     for number in ending():
         if signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, _interrupt)
 
 
 def terminating() -> None:
-    """Let the other signals that end a command do what SIGTERM does, for a server that answers that one itself."""
+    """Let the other signals that end a command act like SIGTERM, for a server that handles only SIGTERM and SIGINT."""
     for number in ending():
         if number not in (signal.SIGTERM, signal.SIGINT) and signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, _terminate)

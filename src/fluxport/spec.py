@@ -1,4 +1,4 @@
-"""What somebody asks for, checked for shape alone."""
+"""The request for an export, checked only for its shape."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from fluxport.errors import Refused
 
 @dataclass(frozen=True)
 class ExportSpec:
-    """What somebody asked for; the body of ``POST /v1/exports`` and ``/v1/stream``, checked for shape.
+    """What to export; the body of ``POST /v1/exports`` and ``/v1/stream``, checked only for its shape.
 
-    With ``dataset`` there is no ``query``, ``params`` are its filters, and ``connection`` is what the dataset says.
+    With ``dataset`` there is no ``query``, ``params`` are its filters, and ``connection`` is the dataset's.
     With ``series`` there is neither: it is the object ``source`` of sensors (sources/series.py).
     With ``pushed``, the names and types of columns, the caller sends the rows and no connection is read.
     """
@@ -33,7 +33,7 @@ class ExportSpec:
 
     @property
     def scope(self) -> str:
-        """What a caller must be allowed to do to ask for this."""
+        """The scope that a caller needs for this export."""
         if self.series is not None:
             return "series"
         if self.pushed is not None:
@@ -56,14 +56,14 @@ class ExportSpec:
         kind = kinds[0]
         _known(source, SOURCE_KEYS[kind], "source")
         series = dict(source) if kind == "sensor_id" else None
-        given = ({} if series is not None else {kind: source[kind]}) | {
+        values = ({} if series is not None else {kind: source[kind]}) | {
             "connection": source.get("connection", cls.connection),
             "format": body.get("format", cls.format),
             "compression": body.get("compression", cls.compression),
             "filename": body.get("filename"),
             "store": body.get("store", cls.store),
         }
-        for key, value in given.items():
+        for key, value in values.items():
             if not isinstance(value, str) and not (key == "filename" and value is None):
                 raise Refused(f"{key!r} must be text.", code="bad_body")
         options = body.get("options", {})
@@ -74,7 +74,7 @@ class ExportSpec:
             raise Refused("'params' must be an object of filters and their values.", code="bad_body")
         if not isinstance(params, Mapping | list | tuple):
             raise Refused("'params' must be a list or an object of values to bind.", code="bad_body")
-        return cls(**given, options=options, params=params, series=series)
+        return cls(**values, options=options, params=params, series=series)
 
 
 SOURCE_KEYS: dict[str, tuple[str, ...]] = {

@@ -1,7 +1,7 @@
-"""The three interfaces of the stream, and the few words they share.
+"""The three interfaces of a stream (Source, Encoder, Sink), and the types they share.
 
-Everything is a pulled, synchronous generator that holds one record batch and one chunk at a time; closing a generator
-is part of its contract and must reach the source, whose query then ends on the server.
+Everything is a pulled, synchronous generator that holds one record batch and one chunk at a time. Closing a generator
+is part of its contract and must reach the source, which then cancels its query on the server.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
 
 Batches: TypeAlias = "Generator[pa.RecordBatch, None, None]"
 Chunks: TypeAlias = Generator[bytes | memoryview, None, None]
-# A step sees the schema once and returns the schema it makes of it, with the function for each batch.
+# A step receives the schema once and returns the resulting schema with the function to apply to each batch.
 Apply: TypeAlias = "Callable[[pa.RecordBatch], pa.RecordBatch]"
 Step: TypeAlias = "Callable[[pa.Schema], tuple[pa.Schema, Apply]]"
 
-# How many threads of ours can run at the same moment.
+# How many threads can run in parallel.
 PROCESSORS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
-# Keys of Arrow field metadata by which rooms tell each other about a column (values are UTF-8 bytes).
-FIELD_TYPE = b"fluxport:type"  # the database's own name of the type: "bigint unsigned"
+# Keys of Arrow field metadata that describe a column (values are UTF-8 bytes).
+FIELD_TYPE = b"fluxport:type"  # the database's name of the type: "bigint unsigned"
 FIELD_KIND = b"fluxport:kind"  # what a value means beyond its Arrow type: "json", "time", "wkb", "number", "date"
 FIELD_WIDTH = b"fluxport:width"  # column width for spreadsheets, in characters
 FIELD_FORMAT = b"fluxport:format"  # number or date format for spreadsheets
@@ -35,7 +35,8 @@ FIELD_AS_TEXT = b"fluxport:as_text"  # b"1": numbers of this column are text cel
 
 @dataclass(frozen=True)
 class Limits:
-    """Bounds of one export; passing one is LimitExceeded. ``rows`` is a wish, not a bound: the stream ends there."""
+    """Limits of one export. ``rows`` truncates the result; exceeding ``deadline_s`` raises TimedOut, any other limit
+    raises LimitExceeded."""
 
     rows: int | None = None
     rows_max: int | None = None
@@ -45,20 +46,20 @@ class Limits:
 
 
 # How a stored file was compared with what was sent, from the strongest to the weakest: by a digest that the store
-# itself told, or by its size alone.
+# reported, or only by its size.
 SIZE = "size"
 VERIFIED = ("sha256", "md5", "crc64", "crc32c", SIZE)
 
 
 def weakest(verified: Iterable[str]) -> str:
-    """What holds for several files, or parts, together."""
+    """The weakest verification of several files or parts."""
     return max(verified, key=VERIFIED.index, default=SIZE)
 
 
 @dataclass(frozen=True)
 class Receipt:
-    """Proof of a stored file: where, how long, what SHA-256 (lowercase hex) was sent, and by which of VERIFIED the
-    store confirmed that it holds that."""
+    """Proof of a stored file: its location, size, the SHA-256 (lowercase hex) of what was sent, and by which of
+    VERIFIED the store confirmed it."""
 
     location: str
     size_bytes: int
@@ -68,7 +69,7 @@ class Receipt:
 
 @dataclass(frozen=True)
 class About:
-    """What a browser is told of a file: its media type, and the name under which people save it."""
+    """Content-Type and download file name of a stored file."""
 
     media_type: str = "application/octet-stream"
     filename: str | None = None
@@ -76,7 +77,7 @@ class About:
 
 @dataclass(frozen=True)
 class SignedUrl:
-    """A link to a stored file for whoever holds it; ``expires_s`` may be less than was asked for."""
+    """A presigned URL of a stored file; ``expires_s`` may be less than requested."""
 
     url: str = field(repr=False)
     expires_s: float
@@ -87,14 +88,14 @@ class Source(Protocol):
 
     Reading ``schema`` connects and starts the query (nothing happens before); ``batches()`` is called at most once and
     yields batches of at most a few MiB in the order of the source, the first one early. ``close()`` may be called from
-    any thread, any number of times, at any moment: it ends the query on the server and makes a pending pull raise
+    any thread, any number of times, at any moment: it cancels the query on the server and makes a pending pull raise
     Canceled. The generator ends normally only after the source's own explicit end of rows; anything else raises
-    Unavailable (connection, time) or Refused (rejected). Refused by the server on connect or prepare comes from
+    Unavailable (connection, time) or Refused (rejected). A refusal by the server on connect or prepare is raised by
     ``schema``.
 
-    A source may say ``sent = True``: a client sends its rows and waits for the answer to all of them, so those beyond
-    a limit are read all the same. One may say ``served = True``: another process makes its rows and reading them costs
-    little, so that a thread of its own pays only where there are processors for all.
+    A source may set ``sent = True``: a client sends its rows and waits for the response to all of them, so rows beyond
+    a limit are still read. It may set ``served = True``: another process produces its rows and reading them is cheap,
+    so that a separate thread pays off only if there are processors for all.
     """
 
     @property
@@ -108,25 +109,24 @@ class Source(Protocol):
 class Encoder(Protocol):
     """Record batches to the bytes of one file.
 
-    ``encode`` yields the whole file from first byte to last, pulls no batch before it needs it, and makes a valid file
-    of no rows. The bytes joined do not depend on how the rows were cut into batches, nor on the time of day. Closing
-    the generator before its end leaves nothing behind. What had to be changed is counted in the ``findings`` given to
-    the constructor.
+    ``encode`` yields the whole file from first byte to last, pulls no batch before it needs it, and yields a valid file
+    even without rows. The joined bytes depend neither on how the rows are split into batches nor on the time of day.
+    Closing the generator early leaves nothing behind. Changes to the data are counted in the ``findings`` passed to the
+    constructor.
     """
 
     def encode(self, schema: pa.Schema, batches: Batches) -> Chunks: ...
 
 
 class Sink(Protocol):
-    """A place where files rest.
+    """A store of files.
 
     ``put`` either stores all of ``chunks`` under ``name`` and returns the receipt, or leaves nothing and raises; if
-    ``chunks`` raises, what was written is removed and that same error goes up. ``open`` reads what is stored at a
-    receipt's location, from ``start`` up to ``end`` (not included; None: the last byte); NotFound if it is not there.
-    ``url`` is a link of the store's own, None where it has none. ``remove`` deletes what is stored under a name or a
-    receipt's location, if it is there, and what a killed process left unfinished under it. ``sweep`` deletes what was
-    stored more than ``older_than_s`` before ``now`` (Unix time), and what killed processes left unfinished, and tells
-    their names.
+    ``chunks`` raises, what was written is removed and the same error propagates. ``open`` reads the file at a receipt's
+    location, from ``start`` up to ``end`` (exclusive; None: to the last byte); NotFound if it does not exist. ``url``
+    returns a presigned URL, None if the store has none. ``remove`` deletes the file with a name or at a receipt's
+    location, if it exists, and what a killed process left unfinished under it. ``sweep`` deletes files stored more than
+    ``older_than_s`` before ``now`` (Unix time) and what killed processes left unfinished, and returns their names.
     """
 
     def put(self, name: str, chunks: Chunks, about: About | None = None) -> Receipt: ...

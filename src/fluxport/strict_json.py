@@ -1,5 +1,5 @@
-"""JSON that callers send, as all readers understand it alike: in UTF-8, no key twice, no NaN, no number that no
-double holds, no lone surrogate."""
+"""JSON of callers, restricted to what all parsers read alike: UTF-8, no duplicate key, no NaN, no number beyond a
+double, no lone surrogate."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from fluxport.errors import Refused
 
 
 def read_json(body: bytes, what: str = "The body", *, code: str = "bad_json") -> Any:
-    """What ``body`` says; Refused, beginning with ``what``, for what is not JSON, for an object that has a key twice
-    (one reader takes the first value, another the last), for a number that no double holds (to some it is Infinity),
+    """The value of ``body``; Refused, with a message about ``what``, for invalid JSON, for an object with a duplicate
+    key (some parsers take the first value, others the last), for a number that no double holds (some read Infinity),
     and for text that no file can hold: half of a surrogate pair.
     """
     try:
         text = body.decode("utf-8-sig")
-        found = json.loads(text, object_pairs_hook=_object, parse_float=_finite, parse_constant=_no_constant)
+        value = json.loads(text, object_pairs_hook=_object, parse_float=_finite, parse_constant=_no_constant)
         if "\\u" in text:
-            json.dumps(found, ensure_ascii=False).encode()
+            json.dumps(value, ensure_ascii=False).encode()
     except UnicodeEncodeError:
         raise Refused(
             f"{what} holds a lone surrogate (\\ud800 to \\udfff), which is no character.", code=code
@@ -30,7 +30,7 @@ def read_json(body: bytes, what: str = "The body", *, code: str = "bad_json") ->
         raise Refused(f"{what} holds a number that no double holds, such as 1e999.", code=code) from None
     except (ValueError, RecursionError):
         raise Refused(f"{what} is not valid JSON.", code=code) from None
-    return found
+    return value
 
 
 class _RepeatedKeyError(Exception):
@@ -42,17 +42,17 @@ class _NotFiniteError(Exception):
 
 
 def _finite(text: str) -> float:
-    found = float(text)
-    if not math.isfinite(found):
+    value = float(text)
+    if not math.isfinite(value):
         raise _NotFiniteError
-    return found
+    return value
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
+    value = dict(pairs)
+    if len(value) != len(pairs):
         raise _RepeatedKeyError
-    return found
+    return value
 
 
 def _no_constant(name: str) -> Any:

@@ -1,4 +1,4 @@
-"""Our own tables, and the one way to reach them: SQLite for one machine, PostgreSQL for several.
+"""The tables of the service's own database, and access to them: SQLite for one machine, PostgreSQL for several.
 
 Times are Unix seconds (UTC) in double precision; structured values are JSON text.
 """
@@ -29,9 +29,9 @@ log = logging.getLogger("fluxport.tables")
 
 CLOCKS_DIFFER_S = 30.0
 _ALONE_LOCK = 0x666C757A
-_READ, _WRITE = "BEGIN", "BEGIN IMMEDIATE"  # of SQLite
+_READ, _WRITE = "BEGIN", "BEGIN IMMEDIATE"  # SQLite
 SQLITE_WAIT_S = 15.0  # for other writers
-ASKED_AFTER_S = 1.0  # idle sessions of PostgreSQL, whether they live
+PING_AFTER_S = 1.0  # PostgreSQL sessions that were idle for so long are pinged before use
 
 metadata = sa.MetaData()
 
@@ -42,7 +42,7 @@ exports = sa.Table(
     sa.Column("owner", sa.String(128), nullable=False),
     sa.Column("door", sa.String(16), nullable=False),
     sa.Column("scope", sa.String(128), nullable=False),
-    sa.Column("key_id", sa.String(64)),  # of the key that asked; a person has none
+    sa.Column("key_id", sa.String(64)),  # the caller's key; a person has none
     sa.Column("stored", sa.Boolean, nullable=False),
     sa.Column("status", sa.String(16), nullable=False),
     sa.Column("phase", sa.String(16)),
@@ -50,9 +50,9 @@ exports = sa.Table(
     sa.Column("idempotency_key", sa.String(255)),
     sa.Column("body_sha256", sa.String(64)),
     sa.Column("priority", sa.Integer, nullable=False, default=2),  # jobs.request.PRIORITIES: normal
-    # Whether the rows are to be counted before they are read.
+    # Whether to count the rows before reading them.
     sa.Column("counted", sa.Boolean, nullable=False, default=False),
-    # Rises with each attempt; a worker that was paused past its lease holds an old one and changes nothing.
+    # Rises with each attempt; a worker that was paused beyond its lease has an old fence and changes nothing.
     sa.Column("fence", sa.Integer, nullable=False, default=0),
     sa.Column("rows", sa.BigInteger, nullable=False, default=0),
     sa.Column("rows_total", sa.BigInteger),
@@ -84,7 +84,7 @@ events = sa.Table(
     sa.Column("at", sa.Double, nullable=False),
 )
 
-# Exports whose rows come through a connection of one process: it says again and again that it still holds it.
+# Exports whose rows arrive through a connection of one process, which renews the lease ``held_until``.
 pushes = sa.Table(
     "pushes",
     metadata,
@@ -114,7 +114,7 @@ audit = sa.Table(
     sa.Column("detail", sa.JSON, nullable=False),
 )
 
-# Stored exports that have not ended. ``worker`` is who has taken it, ``due_at`` when its next attempt may begin.
+# Stored exports that have not ended. ``worker`` has taken it, ``due_at`` is when its next attempt may begin.
 queue = sa.Table(
     "queue",
     metadata,
@@ -129,7 +129,7 @@ queue = sa.Table(
     sa.Index("queue_by_worker", "worker", "due_at"),
 )
 
-# Notifications of ended exports that are still to be sent.
+# Pending notifications of ended exports.
 notifications = sa.Table(
     "tells",
     metadata,
@@ -148,7 +148,7 @@ executors = sa.Table(
     sa.Column("seen_at", sa.Double, nullable=False),
 )
 
-# What readiness writes, to see whether anything can be written.
+# Written by the readiness check, to test whether the database can be written.
 probes = sa.Table(
     "probes",
     metadata,
@@ -157,7 +157,7 @@ probes = sa.Table(
     sa.Column("filling", sa.Text, nullable=False),
 )
 
-# How far back each schedule's runs have been looked for; ``definition`` is the cron expression and its zone.
+# Up to when the runs of each schedule have been handled; ``definition`` is the cron expression and its time zone.
 schedules = sa.Table(
     "schedules",
     metadata,
@@ -166,7 +166,7 @@ schedules = sa.Table(
     sa.Column("looked_at", sa.Double, nullable=False),
 )
 
-# Totals of all workers since the first export; telemetry.measures says what is counted.
+# Totals of all workers since the first export; see telemetry.measures.
 counters = sa.Table(
     "counters",
     metadata,
@@ -175,7 +175,7 @@ counters = sa.Table(
     sa.Column("value", sa.Double, nullable=False),
 )
 
-# On PostgreSQL, where several machines let signatures in; on SQLite they have a file of their own (auth.replay).
+# Used only on PostgreSQL, which machines share; with SQLite, signatures are in a file of their own (auth.replay).
 used_signatures = sa.Table(
     "used_signatures",
     metadata,
@@ -199,7 +199,7 @@ keys = sa.Table(
     sa.Column("last_used_at", sa.Double),
     sa.Column("revoked_at", sa.Double),
 )
-# A name can be given again once its key is revoked.
+# A name can be reused once its key is revoked.
 _LIVE = keys.c.revoked_at.is_(None)
 sa.Index("keys_by_name", keys.c.name, unique=True, sqlite_where=_LIVE, postgresql_where=_LIVE)
 
@@ -233,9 +233,8 @@ login_attempts = sa.Table(
 
 
 def connect(url: str, *, pool_size: int = 5, patient: bool = False) -> sa.Engine:
-    """An engine for ``sqlite:///FILE`` or ``postgresql://...``; Refused for anything else. A ``patient`` caller tries
-    again whatever fails: it waits for one of its ``pool_size`` sessions of PostgreSQL, and does not ask whether an idle
-    one still lives."""
+    """An engine for ``sqlite:///FILE`` or ``postgresql://...``; Refused for anything else. A ``patient`` caller retries
+    all failures: it waits for one of its ``pool_size`` PostgreSQL sessions, and idle ones are not pinged before use."""
     parsed = _parsed(url)
     if parsed.drivername.startswith("postgres"):
         engine = sa.create_engine(
@@ -244,11 +243,11 @@ def connect(url: str, *, pool_size: int = 5, patient: bool = False) -> sa.Engine
             max_overflow=0 if patient else 10,
             pool_timeout=60 if patient else 5,
             connect_args={"connect_timeout": 5},
-            hide_parameters=True,  # an error that is logged or kept must not quote what was asked for
+            hide_parameters=True,  # a logged or stored error must not quote callers' values
         )
         sa.event.listen(engine, "handle_error", discard_connection)
         if not patient:
-            _ask_after_idling(engine)
+            _ping_idle(engine)
         return engine
     if parsed.database and not parsed.database.startswith((":", "file:")):
         reserve(Path(parsed.database))
@@ -256,7 +255,7 @@ def connect(url: str, *, pool_size: int = 5, patient: bool = False) -> sa.Engine
         parsed,
         connect_args={"timeout": SQLITE_WAIT_S, "check_same_thread": False},
         hide_parameters=True,
-        # Writers of one process take turns by this: SQLite lets those who wait sleep, for longer and longer.
+        # Serializes the writers of one process: SQLite makes waiting writers sleep for ever longer intervals.
         execution_options={"turn": threading.Lock()},
     )
 
@@ -270,9 +269,9 @@ def connect(url: str, *, pool_size: int = 5, patient: bool = False) -> sa.Engine
 
     @sa.event.listens_for(engine, "begin")
     def _begin(connection: sa.Connection) -> None:
-        # A transaction that will write takes its turn at once: a later upgrade could fail in the middle.
+        # A transaction that will write takes the write lock at once: a later upgrade could fail halfway.
         begin = connection.get_execution_options().get("begin", _WRITE)
-        if connection.info.get("begin", _WRITE) != begin:  # most sessions begin as they did before
+        if connection.info.get("begin", _WRITE) != begin:  # set only when it changes
             connection.exec_driver_sql(f"PRAGMA query_only = {int(begin == _READ)}")
             connection.info["begin"] = begin
         connection.exec_driver_sql(begin)
@@ -281,9 +280,9 @@ def connect(url: str, *, pool_size: int = 5, patient: bool = False) -> sa.Engine
 
 
 def write_ahead(session: sqlite3.Connection, wait_s: float) -> None:
-    """Let readers and writers of an SQLite file pass each other, without a sync at every commit: a transaction outlives
-    its process all the same; only power loss can undo it. SQLite does not wait for other processes while it changes the
-    journal's mode, so the wait is ours."""
+    """Set an SQLite file to WAL mode, in which readers and writers do not block each other, without a sync at every
+    commit: a crash of the process loses no transaction, only a power loss can. SQLite does not wait for other processes
+    when it changes the journal mode, so this function does."""
     deadline = time.monotonic() + wait_s
     while True:
         try:
@@ -296,8 +295,8 @@ def write_ahead(session: sqlite3.Connection, wait_s: float) -> None:
     session.execute("PRAGMA synchronous = NORMAL")
 
 
-def _ask_after_idling(engine: sa.Engine) -> None:
-    """Ask a session that was idle for a while whether it lives; each question costs as much as a small statement."""
+def _ping_idle(engine: sa.Engine) -> None:
+    """Ping a session that was idle for a while before it is used; a ping costs as much as a small statement."""
 
     @sa.event.listens_for(engine, "checkin")
     def _left(_: Any, record: Any) -> None:
@@ -305,12 +304,12 @@ def _ask_after_idling(engine: sa.Engine) -> None:
 
     @sa.event.listens_for(engine, "checkout")
     def _taken(session: Any, record: Any, _: Any) -> None:
-        if time.monotonic() - record.info.get("idle_since", math.inf) < ASKED_AFTER_S:
+        if time.monotonic() - record.info.get("idle_since", math.inf) < PING_AFTER_S:
             return
         try:
             engine.dialect.do_ping(session)
         except engine.dialect.loaded_dbapi.Error as error:
-            raise sa.exc.InvalidatePoolError from error  # the pool makes new ones
+            raise sa.exc.InvalidatePoolError from error  # the pool opens new sessions
 
 
 def _parsed(url: str) -> sa.URL:
@@ -318,15 +317,15 @@ def _parsed(url: str) -> sa.URL:
     try:
         parsed = sa.make_url(url)
     except (sa.exc.ArgumentError, ValueError):
-        raise Refused(f"The setting 'database' is no URL; write {example}.", code="bad_configuration") from None
+        raise Refused(f"The setting 'database' is not a URL; write {example}.", code="bad_configuration") from None
     if parsed.drivername != "sqlite" and parsed.drivername.partition("+")[0] not in ("postgres", "postgresql"):
         raise Refused(
-            f"The setting 'database' names {parsed.drivername!r}, which cannot carry jobs; write {example}.",
+            f"The setting 'database' names {parsed.drivername!r}, which is not supported; write {example}.",
             code="bad_configuration",
         )
     if parsed.drivername != "sqlite" and importlib.util.find_spec("psycopg") is None:
         raise Refused(
-            "A database on PostgreSQL needs psycopg: pip install 'fluxport[postgres]'.", code="bad_configuration"
+            "A PostgreSQL database needs psycopg: pip install 'fluxport[postgres]'.", code="bad_configuration"
         )
     if parsed.drivername != "sqlite":
         _check_options(parsed)
@@ -334,22 +333,22 @@ def _parsed(url: str) -> sa.URL:
 
 
 def _check_options(parsed: sa.URL) -> None:
-    """Refused for an option behind ``?`` that libpq does not have."""
+    """Refused for an option after ``?`` that libpq does not have."""
     from psycopg import ProgrammingError, conninfo
 
     try:
         conninfo.make_conninfo("", **{name: str(value) for name, value in parsed.query.items()})
     except ProgrammingError:
         raise Refused(
-            "The setting 'database' has an option that PostgreSQL does not know, behind the '?' of its URL.",
+            "The setting 'database' has an option that PostgreSQL does not know, after the '?' of its URL.",
             code="bad_configuration",
         ) from None
 
 
 @contextlib.contextmanager
 def transaction(engine: sa.Engine, *, wait_s: float = SQLITE_WAIT_S) -> Iterator[sa.Connection]:
-    """One transaction, which on SQLite waits up to ``wait_s`` for other writers. Unavailable (``database_away``) if the
-    database cannot be used now, Broken (``database_unusable``) if somebody must mend something first."""
+    """A write transaction; on SQLite it waits up to ``wait_s`` for other writers. Unavailable (``database_away``) if
+    the database cannot be used now, Broken (``database_unusable``) if an operator must act first."""
     with (
         translated(engine),
         _turn(engine, wait_s),
@@ -362,7 +361,7 @@ def transaction(engine: sa.Engine, *, wait_s: float = SQLITE_WAIT_S) -> Iterator
 
 @contextlib.contextmanager
 def _turn(engine: sa.Engine, wait_s: float) -> Iterator[None]:
-    """The turn of a writer of SQLite among those of this process, waited for as long as SQLite would wait."""
+    """Hold this process's write lock of an SQLite database, waiting for it as long as SQLite would wait."""
     lock: threading.Lock | None = engine.get_execution_options().get("turn")
     if lock is None:
         yield
@@ -377,7 +376,7 @@ def _turn(engine: sa.Engine, wait_s: float) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _waiting(connection: sa.Connection, wait_s: float) -> Iterator[None]:
-    """With this time limit for the writers of other processes, if it is another than usual."""
+    """Set how long SQLite waits for writers of other processes, if it differs from the default."""
     if connection.dialect.name != "sqlite" or wait_s == SQLITE_WAIT_S:
         yield
         return
@@ -392,9 +391,8 @@ def _waiting(connection: sa.Connection, wait_s: float) -> Iterator[None]:
 
 @contextlib.contextmanager
 def alone(engine: sa.Engine, wait_s: float) -> Iterator[sa.Connection]:
-    """A transaction that may change the tables themselves, one at a time over all processes; another one is waited for
-    up to ``wait_s``. Both databases undo changes of tables, too, if it does not end well or the process dies. Raises as
-    :func:`transaction` does."""
+    """A transaction that may change the schema, one at a time across all processes; waits up to ``wait_s`` for another.
+    Both databases roll back schema changes, too, if it fails or the process exits. Raises as :func:`transaction`."""
     if engine.dialect.name == "sqlite":
         with transaction(engine, wait_s=wait_s) as connection:
             yield connection
@@ -402,15 +400,15 @@ def alone(engine: sa.Engine, wait_s: float) -> Iterator[sa.Connection]:
     with transaction(engine.execution_options(isolation_level="READ COMMITTED")) as connection:
         connection.exec_driver_sql(f"SET LOCAL lock_timeout = {wait_s * 1000:.0f}")
         connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_ALONE_LOCK})")
-        # A table that somebody holds for long, as pg_dump does, must not make all others wait behind this one.
+        # A long lock on a table, as pg_dump's, must not make all other transactions queue behind this one.
         connection.exec_driver_sql(f"SET LOCAL lock_timeout = {SQLITE_WAIT_S * 1000:.0f}")
         yield connection
 
 
 @contextlib.contextmanager
 def reading(engine: sa.Engine) -> Iterator[sa.Connection]:
-    """A transaction that can change nothing; it waits for no writer. Raises as :func:`transaction` does, a write in it
-    as one on a database that takes none."""
+    """A read-only transaction, which waits for no writer. Raises as :func:`transaction`; a write in it fails as on a
+    read-only database."""
     with (
         translated(engine),
         engine.connect().execution_options(begin=_READ) as connection,
@@ -422,7 +420,7 @@ def reading(engine: sa.Engine) -> Iterator[sa.Connection]:
 
 @contextlib.contextmanager
 def _read_only(connection: sa.Connection) -> Iterator[None]:
-    """Transactions of PostgreSQL that change nothing; those of SQLite see to that where they begin."""
+    """Make PostgreSQL transactions read-only; on SQLite, the ``begin`` hook of :func:`connect` does."""
     if connection.dialect.name != "postgresql":
         yield
         return
@@ -432,33 +430,33 @@ def _read_only(connection: sa.Connection) -> Iterator[None]:
         yield
     finally:
         if not session.closed:
-            session.read_only = None  # not False, which would write where the server's default forbids it
+            session.read_only = None  # not False, which would override a read-only default of the server
 
 
 def record_use(engine: sa.Engine, statement: sa.Update) -> None:
-    """Execute what need not be exact, such as when a key was last used, unless that would have to wait for another
-    writer or the database takes no writes now: then the next use records it."""
+    """Execute an update that need not be exact, such as when a key was last used. If it would have to wait for another
+    writer, or the database is read-only now, it is skipped: the next use records it."""
     with contextlib.suppress(Unavailable), transaction(engine, wait_s=0.0) as connection:
         connection.execute(statement)
 
 
 def insert_into(connection: sa.Connection, table: sa.Table) -> Any:
-    """An INSERT that can say what follows a conflict."""
+    """An INSERT of the database's dialect, which supports ``on_conflict_do_update``."""
     return (postgresql if connection.dialect.name == "postgresql" else sqlite).insert(table)
 
 
 def database_now(connection: sa.Connection) -> float:
-    """The database's clock (Unix seconds): the one that all workers share, whatever their own say."""
+    """The time by the database's clock (Unix seconds), which all workers share."""
     here = "SELECT (julianday('now') - 2440587.5) * 86400.0"
     there = "SELECT extract(epoch FROM clock_timestamp())"
     return float(connection.execute(sa.text(here if connection.dialect.name == "sqlite" else there)).scalar_one())
 
 
 class DatabaseClock:
-    """The database's clock as this process saw it last, carried on by a clock of its own that cannot be set.
+    """The database's clock as this process last read it, extrapolated by a monotonic clock.
 
-    What is written down takes the time from here, without asking; what deletes or ends something reads the database's
-    in its own transaction. Before the first reading it is this process's clock.
+    Recorded times come from here, without a query; what deletes or expires something reads the database's clock in its
+    own transaction. Before the first reading this is the process's own clock.
     """
 
     def __init__(self) -> None:
@@ -470,14 +468,14 @@ class DatabaseClock:
         return time.time() if self._ahead_of_steady_s is None else _steady() + self._ahead_of_steady_s
 
     def read(self, connection: sa.Connection) -> float:
-        """Ask the database (Unix seconds), and say in the log when the two begin to differ, or cease to."""
+        """Read the database's clock (Unix seconds), and log when the two clocks begin to differ, or agree again."""
         now = database_now(connection)
         self._ahead_of_steady_s = now - _steady()
         differed, self.differs_s = self.differ, time.time() - now
         if self.differ and not differed:
-            log.error("%s Set it right, by NTP.", self.sentence)
+            log.error("%s Synchronize it, by NTP.", self.sentence)
         elif differed and not self.differ:
-            log.info("the clock of this process is right again")
+            log.info("the clock of this process agrees with the database's again")
         return now
 
     @property
@@ -491,14 +489,14 @@ class DatabaseClock:
 
 
 def _steady() -> float:
-    """Seconds on a clock that cannot be set and that goes on while the machine sleeps."""
+    """Seconds on a monotonic clock that also runs while the machine sleeps."""
     return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 def patiently(do: Callable[[], T], ended: threading.Event, *, staying: bool = False) -> T:
-    """What ``do`` gives, tried again as long as the service's own database is away: work that is done must be recorded,
-    however long that takes. ``staying`` tries again what somebody must mend first, too. Raises what ``do`` raised last
-    once ``ended`` is set."""
+    """The result of ``do``, retried while the service's own database is unavailable: finished work must be recorded,
+    however long that takes. With ``staying``, errors that an operator must fix are retried, too. Once ``ended`` is set,
+    raises the last error of ``do``."""
     again = (AWAY, UNUSABLE) if staying else (AWAY,)
     wait_s = 0.2
     while True:

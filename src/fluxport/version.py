@@ -1,3 +1,3 @@
-"""The version, which the package's own modules read here: the package itself names all of them."""
+"""The version, in a module of its own: the package's modules read it here without importing the whole package."""
 
 __version__ = "0.1.0"

@@ -1,4 +1,4 @@
-"""The composition root: the only place that picks implementations and hands them to each other; it starts nothing."""
+"""The composition root: the only place that selects implementations and connects them; it starts nothing."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def connections(config: Config) -> dict[str, Connection]:
     from fluxport.policy.guard import GuardPolicy
     from fluxport.sources import SourceOptions
 
-    found = {}
+    by_name = {}
     for name, entry in config.connections.items():
         url = entry.url.get_secret_value()
         try:
@@ -61,7 +61,7 @@ def connections(config: Config) -> dict[str, Connection]:
             )
         except QueryRefused:
             guard = None
-        found[name] = Connection(
+        by_name[name] = Connection(
             name,
             url,
             guard,
@@ -73,28 +73,27 @@ def connections(config: Config) -> dict[str, Connection]:
                 read_timeout_s=entry.read_timeout_s,
             ),
         )
-    return found
+    return by_name
 
 
 def datasets(config: Config) -> dict[str, Dataset]:
-    """The declared datasets and those of the sample; Refused if one reads a connection that is not there."""
+    """The declared datasets and those of the sample; Refused if one reads an unknown connection."""
     from fluxport.datasets import parse_datasets
     from fluxport.samples import datasets as sample_datasets
 
     sample = sample_datasets() if config.sample == "journal" else {}
-    found = parse_datasets(sample | config.datasets)
-    for dataset in found.values():
+    declared = parse_datasets(sample | config.datasets)
+    for dataset in declared.values():
         if dataset.connection not in config.connections:
             raise Refused(
                 f"Dataset {dataset.name!r} reads the connection {dataset.connection!r}, which is not configured.",
                 code="bad_configuration",
             )
-    return found
+    return declared
 
 
 def sensors(config: Config, clock: Callable[[], float] = time.time) -> Sensors | None:
-    """The store of sensors that the configuration names; nothing has been asked of it yet. ``clock`` (Unix seconds)
-    says which points are too old."""
+    """The configured sensor store, not yet opened. ``clock`` (Unix seconds) decides which points are too old."""
     series = config.series
     if series.connection is not None:
         return _remote_sensors(config)
@@ -102,7 +101,8 @@ def sensors(config: Config, clock: Callable[[], float] = time.time) -> Sensors |
         return None
     if "series" in config.connections:
         raise Refused(
-            "The name 'series' is the sensor store's own; give the connection another.", code="bad_configuration"
+            "The connection name 'series' is reserved for the sensor store; rename the connection.",
+            code="bad_configuration",
         )
     from fluxport.series.embedded import EmbeddedOptions, EmbeddedStore
 
@@ -118,7 +118,7 @@ def _remote_sensors(config: Config) -> Sensors:
     connection = connections(config).get(series.connection or "")
     if connection is None or series.path is not None:
         raise Refused(
-            "Setting 'series.connection' names a connection of the configuration, and then there is no 'series.path'.",
+            "Setting 'series.connection' must name a configured connection, and excludes 'series.path'.",
             code="bad_configuration",
         )
     limits = Limits(deadline_s=config.limits.export_s)
@@ -132,8 +132,8 @@ def _remote_sensors(config: Config) -> Sensors:
 
 @dataclass
 class Service:
-    """What answers requests, and what that needs. ``start`` begins its own work, ``close`` ends it and what streams.
-    ``grpc_port`` and ``flight_port`` are known once those listen."""
+    """The service's application and its parts. ``start`` begins background work, ``close`` ends it and all streams.
+    ``grpc_port`` and ``flight_port`` are set once those listen."""
 
     app: FastAPI
     exports: Exports
@@ -148,11 +148,11 @@ class Service:
     flight_port: int | None = None
 
     def file_url(self, http_port: int) -> Callable[[Record], str]:
-        """What makes links to files, for an HTTP server on that port."""
+        """A function that returns links to files, for an HTTP server on that port."""
         return addresses.file_url(self.links, self.exports.store.clock, addresses.base_url(self.config, http_port))
 
     def start(self) -> None:
-        """Begin to take points in."""
+        """Start the sensor store and the ingestion of points."""
         if self.exports.sensors is not None:
             self.exports.sensors.store.start()
         for ingest in self._ingests:
@@ -172,12 +172,12 @@ class Service:
 
 
 def database(config: Config, **pool: Any) -> JobStore:
-    """The store of exports, its tables made; ``pool`` as :func:`fluxport.tables.connect` takes it."""
+    """The job store, its tables created or upgraded; ``pool`` is passed to :func:`fluxport.tables.connect`."""
     from fluxport.jobs.store import JobStore
 
     if config.database == "memory":
         raise Refused(
-            "The database 'memory' is one service's own: set 'database' to sqlite:///FILE or postgresql://... instead.",
+            "The database 'memory' cannot be shared: set 'database' to sqlite:///FILE or postgresql://... instead.",
             code="not_shared",
         )
     store = JobStore(config.database, **pool)
@@ -216,7 +216,7 @@ def exports_of(config: Config, store: JobStore) -> Exports:
 
 
 def service(config: Config) -> Service:
-    """Everything put together; Refused if the configuration cannot work."""
+    """The whole service, not yet started; Refused if the configuration is invalid."""
     from fluxport.http.historian import HistorianOptions
     from fluxport.http.queue import QueueOptions
     from fluxport.http.readiness import Readiness
@@ -231,11 +231,11 @@ def service(config: Config) -> Service:
         )
     folder = config.server.spool.path
     if folder is not None and not (folder.is_dir() and os.access(folder, os.W_OK)):
-        raise Refused("Setting 'server.spool.path' must name a folder that can be written.", code="bad_configuration")
+        raise Refused("Setting 'server.spool.path' must name a writable folder.", code="bad_configuration")
     store = database(config)
     exports = exports_of(config, store)
-    clockwork = schedules(config)
-    for schedule in clockwork.values():
+    by_name = schedules(config)
+    for schedule in by_name.values():
         _check_schedule(exports, schedule)
     sign_in, callers = identity(config, store)
     links = addresses.links_of(config, exports.stores)
@@ -255,7 +255,7 @@ def service(config: Config) -> Service:
             health_for=addresses.details_for(config),
         ),
         send_timeout_s=config.server.send_timeout_s,
-        schedules=clockwork,
+        schedules=by_name,
         ready=Readiness(exports, callers),
         metrics_for=config.server.metrics,
         details_for=addresses.details_for(config),
@@ -267,22 +267,24 @@ def service(config: Config) -> Service:
 
 
 def ingests(config: Config, exports: Exports) -> list[Ingest]:
-    """What reads points from elsewhere, not yet started."""
-    found: list[Ingest] = []
+    """The readers of points from NATS and MQTT, not yet started."""
+    readers: list[Ingest] = []
     nats, mqtt, most = config.series.nats, config.series.mqtt, config.series.body_max_bytes
     if (nats.url or mqtt.url) and config.series.path is None:
-        raise Refused("Points from NATS and MQTT need a store of ours: set series.path.", code="bad_configuration")
+        raise Refused(
+            "Points from NATS and MQTT need the embedded sensor store: set series.path.", code="bad_configuration"
+        )
     if nats.url is not None:
         from fluxport.ingest.nats import NatsIngest, NatsOptions
 
         options = NatsOptions(nats.url.get_secret_value(), nats.stream, nats.subject, nats.durable, most)
-        found.append(NatsIngest(exports.sensor_store(), options))
+        readers.append(NatsIngest(exports.sensor_store(), options))
     if mqtt.url is not None:
         from fluxport.ingest.mqtt import MqttIngest, MqttOptions
 
-        wanted = MqttOptions(mqtt.url.get_secret_value(), mqtt.topic, mqtt.client_id, most)
-        found.append(MqttIngest(exports.sensor_store(), wanted))
-    return found
+        mqtt_options = MqttOptions(mqtt.url.get_secret_value(), mqtt.topic, mqtt.client_id, most)
+        readers.append(MqttIngest(exports.sensor_store(), mqtt_options))
+    return readers
 
 
 def pushes_of(config: Config, exports: Exports) -> Pushes:
@@ -297,15 +299,15 @@ def pushes_of(config: Config, exports: Exports) -> Pushes:
 
 
 def admission_of(config: Config) -> AdmissionOptions:
-    """Of each protocol by which rows are pushed."""
+    """The admission options of each push protocol."""
     from fluxport.jobs.pushes import AdmissionOptions
 
     return AdmissionOptions(config.grpc.tasks_max, config.grpc.queue_max, config.grpc.queue_s)
 
 
 def grpc_server(running: Service, http_port: int) -> GrpcServer:
-    """The server for pushed rows, not yet started; to be called in the event loop that it will run in. Its links lead
-    to the HTTP server."""
+    """The gRPC server, not yet started; call this in the event loop that will run it. Its links lead to the HTTP
+    server."""
     from fluxport.auth.proxies import networks
     from fluxport.grpc.callers import PushCallers
     from fluxport.grpc.sensors import SensorService
@@ -346,7 +348,7 @@ def grpc_server(running: Service, http_port: int) -> GrpcServer:
 
 
 def flight_server(running: Service, http_port: int) -> FlightServer:
-    """The Flight server, which listens and serves at once."""
+    """The Flight server, which serves as soon as it is created."""
     from pyarrow import ArrowException
 
     from fluxport.flight.server import FlightOptions, FlightServer
@@ -371,23 +373,23 @@ def flight_server(running: Service, http_port: int) -> FlightServer:
                 proxies=addresses.proxies(config),
             ),
         )
-    except ArrowException:  # of which only gRPC's own log says more
+    except ArrowException:  # it has no reason; gRPC logs one itself
         raise Refused(
             f"Cannot listen on {host}:{port} for Arrow Flight; set another flight.port.", code="address_in_use"
         ) from None
 
 
 def _check_schedule(exports: Exports, schedule: Schedule) -> None:
-    """Refused at the start rather than at night."""
+    """Refused if the schedule's export would be: better at the start than when its first run is due."""
     try:
-        asked = exports.checked(schedule.request, schedule.caller)
-        exports.check(asked.spec, schedule.owner, may_split=asked.may_split)
+        request = exports.checked(schedule.request, schedule.caller)
+        exports.check(request.spec, schedule.owner, may_split=request.may_split)
     except Refused as error:
         raise Refused(f"Schedule {schedule.name!r}: {error.message}", code="bad_configuration") from None
 
 
 def identity(config: Config, store: JobStore) -> tuple[SignIn, Callers]:
-    """Who may sign in, and who may call."""
+    """Sign-in of people, and authentication of callers."""
     from fluxport.auth.keys import Keys
     from fluxport.auth.rate import Rate
     from fluxport.auth.sessions import Sessions
@@ -412,7 +414,7 @@ def identity(config: Config, store: JobStore) -> tuple[SignIn, Callers]:
 
 
 def worker(config: Config) -> Worker:
-    """What carries out stored exports, not yet started."""
+    """The worker that runs stored exports, not yet started."""
     from fluxport.jobs.carry import Carrier, CarryOptions
     from fluxport.jobs.engine import SESSIONS, Worker
     from fluxport.jobs.schedule import Scheduler
@@ -453,7 +455,7 @@ def schedules(config: Config) -> dict[str, Schedule]:
 
 
 def notifier(config: Config, store: JobStore, stores: Mapping[str, Sink], draining: threading.Event) -> Notifier:
-    """What tells that exports have ended: the mail server, the webhooks' secrets, links that work as long as files."""
+    """The notifier of ended exports, with the mail server, webhook secrets and links that work until files expire."""
     from fluxport.jobs.notify import Notifier
 
     links = addresses.links_of(config, stores)
@@ -492,8 +494,8 @@ def webhook_options(config: Config) -> WebhookOptions:
 
 
 def _replays(config: Config, store: JobStore) -> Replays | SharedReplays:
-    """Beside an SQLite file: used signatures are many small writes that nothing else should wait for. In PostgreSQL
-    they are in the database, as other machines must know of them."""
+    """The store of used signatures. With SQLite it is a file beside the database, as many small writes must not block
+    others; with PostgreSQL it is in the database, which all machines share."""
     from fluxport.auth.replay import Replays, SharedReplays
 
     if not config.database.startswith("sqlite:///"):

@@ -202,7 +202,7 @@ def test_a_stream_cut_off_by_its_database_has_no_final_chunk_and_one_line_in_the
     assert "Traceback" not in text
     assert '"exception"' not in text
     broken = [line for line in lines(tmp_path) if line["component"] == "uvicorn.error" and line["level"] == "warning"]
-    assert [line["event"] for line in broken] == ["an answer was broken off before its end"]
+    assert [line["event"] for line in broken] == ["a response was aborted before its end"]
     assert broken[0]["error_code"] == "source_lost"
     assert [line["level"] for line in lines(tmp_path) if line["level"] == "error"] == []
 

@@ -1,1 +1,1 @@
-"""Who is calling: signatures of requests, the cache that lets each one through once, and what a secret must be."""
+"""Authentication: signed requests and their replay store, bearer keys, users and sessions, scopes, secrets, proxies."""

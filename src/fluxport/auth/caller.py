@@ -1,4 +1,4 @@
-"""Who makes a request, and what of the exports is there for them."""
+"""The caller of a request, and which exports it may see."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from fluxport.errors import Forbidden
 
 @dataclass(frozen=True)
 class Caller:
-    """Who asks: exports belong to ``owner``; ``active_max`` and ``mail_domains`` None mean the service's own.
+    """An authenticated caller. Its exports belong to ``owner``; ``active_max`` and ``mail_domains`` None: as the service.
 
-    A ``person``, known by a session, sees every export of theirs. Anyone else sees of their owner's those that their
-    scopes would let them make, with ``own_results`` those made with the same key alone.
+    A ``person``, authenticated by a session, sees all exports of the owner. A key sees those that its scopes allow it
+    to create; with ``own_results`` only those created with the same key.
     """
 
     owner: str
@@ -41,8 +41,8 @@ class Caller:
         )
 
     def sees(self, owner: str, scope: str, key_id: str | None) -> bool:
-        """Whether an export of ``owner`` that needed ``scope`` and was made with a key is there for this caller;
-        :func:`visible` is the same as a condition."""
+        """Whether this caller may see an export of ``owner`` that needed ``scope`` and was created with ``key_id``;
+        :func:`fluxport.jobs.store.visible` is the same as an SQL condition."""
         within = allows(self.scopes, scope) and (not self.own_results or key_id == self.key_id)
         return owner == self.owner and (self.person or within)
 
@@ -51,7 +51,7 @@ class Caller:
         return "admin" in self.scopes
 
     def need(self, scope: str) -> None:
-        """Forbidden if the caller may not do what ``scope`` names."""
+        """Forbidden if the caller lacks ``scope``."""
         if not allows(self.scopes, scope):
             raise Forbidden(
                 f"This needs the scope {scope}, which this key or user does not have; ask an administrator for it.",

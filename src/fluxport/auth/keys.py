@@ -1,7 +1,7 @@
-"""Bearer keys: made for a program, shown once, kept as a hash.
+"""Bearer keys: created for a program, shown once, stored as a hash.
 
-A key is ``fxp_ID_SECRET``. The id finds its row, the secret's 256 random bits prove it; so one SHA-256 is enough where
-a password needs a slow hash.
+A key is ``fxp_ID_SECRET``. The id selects its row, the secret's 256 random bits authenticate it; so one SHA-256 is
+enough, while a password needs a slow hash.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ from fluxport.auth.secrets import new_secret
 from fluxport.errors import Conflict, NotFound, Refused
 from fluxport.tables import keys, reading, record_use, transaction
 
-USED_EVERY_S = 60.0  # how exact the time of the last use is, so that few requests write
+USED_EVERY_S = 60.0  # precision of the time of the last use, so that few requests write
 
 _SHAPE = re.compile(r"fxp_([a-z2-7]{12})_[A-Za-z0-9_-]{43}")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@ -]{0,127}")
 _ID_LETTERS = "abcdefghijklmnopqrstuvwxyz234567"
-_NOBODY = "0" * 64
+_UNKNOWN_SHA256 = "0" * 64  # compared for unknown keys, so that they take as long
 
 
 @dataclass(frozen=True)
 class Key:
-    """A key as it is kept. Times are Unix seconds; ``expires_at`` None is never. With ``own_results`` it sees what it
-    made itself alone; ``mail_domains`` are those its mails may go to (None: as the service's)."""
+    """A stored key. Times are Unix seconds; ``expires_at`` None: never. With ``own_results`` it sees only exports that
+    it created; ``mail_domains`` are those its mails may go to (None: as the service's)."""
 
     id: str
     name: str
@@ -71,13 +71,15 @@ class Keys:
         own_results: bool = False,
         mail_domains: Sequence[str] | None = None,
     ) -> tuple[Key, str]:
-        """A new key and what its holder must send, which nobody can read again."""
+        """A new key and its token, which is not stored and cannot be shown again."""
         granted = read_scopes(scopes)
         for what, word in (("key", name), ("user", owner)):
             if not _NAME.fullmatch(word):
-                raise Refused(f"A {what} is named with 1 to 128 letters, digits, spaces and . _ @ -.", code="bad_name")
+                raise Refused(
+                    f"The name of a {what} has 1 to 128 letters, digits, spaces and . _ @ -.", code="bad_name"
+                )
         if not granted:
-            raise Refused("A key without a scope can do nothing; give it one, such as dataset:*.", code="bad_scope")
+            raise Refused("A key needs at least one scope, such as dataset:*.", code="bad_scope")
         now = self._clock()
         key_id = "".join(secrets.choice(_ID_LETTERS) for _ in range(12))
         token = f"fxp_{key_id}_{new_secret()}"
@@ -103,18 +105,18 @@ class Keys:
             ) from None
 
     def bearer(self, headers: Sequence[str]) -> Key | None:
-        """The key that the one header ``Authorization: Bearer ...`` shows; None for anything else."""
+        """The key of a single header ``Authorization: Bearer ...``; None for anything else."""
         scheme, _, token = headers[0].partition(" ") if len(headers) == 1 else ("", "", "")
         return self.find(token.strip()) if scheme.lower() == "bearer" else None
 
     def find(self, token: str) -> Key | None:
-        """The key that ``token`` is; None whatever is wrong with it: unknown, altered, expired or revoked."""
+        """The key of ``token``; None if it is unknown, altered, expired or revoked."""
         shape = _SHAPE.fullmatch(token)
         now = self._clock()
         query = sa.select(keys).where(keys.c.id == (shape[1] if shape else ""))
         with reading(self._engine) as connection:
             row = connection.execute(query).one_or_none()
-        same = hmac.compare_digest(_digest(token), row.secret_sha256 if row else _NOBODY)
+        same = hmac.compare_digest(_digest(token), row.secret_sha256 if row else _UNKNOWN_SHA256)
         if row is None or not same or (key := _key(row)).state(now) != "active":
             return None
         if key.last_used_at is None or key.last_used_at <= now - USED_EVERY_S:
@@ -122,26 +124,26 @@ class Keys:
         return key
 
     def list(self) -> list[Key]:
-        """Every key there was, oldest first."""
+        """All keys, including revoked ones, oldest first."""
         with reading(self._engine) as connection:
             return [_key(row) for row in connection.execute(sa.select(keys).order_by(keys.c.created_at))]
 
     def revoke(self, name: str) -> Key:
-        """End the key of this name or id for good."""
+        """Revoke the key with this name or id permanently."""
         live = keys.c.revoked_at.is_(None)
         with transaction(self._engine) as connection:
             query = sa.select(keys).where(sa.or_(keys.c.id == name, keys.c.name == name), live)
-            found = connection.execute(query).first()
-            if found is None:
+            row = connection.execute(query).first()
+            if row is None:
                 raise NotFound(f"There is no key {name!r} that could be revoked.", code="no_such_key")
-            connection.execute(sa.update(keys).where(keys.c.id == found.id).values(revoked_at=self._clock()))
-            return _key(found)
+            connection.execute(sa.update(keys).where(keys.c.id == row.id).values(revoked_at=self._clock()))
+            return _key(row)
 
     def revoke_all(self, owner: str) -> int:
-        """End every key of a user; how many there were."""
-        ended = sa.update(keys).where(keys.c.owner == owner, keys.c.revoked_at.is_(None))
+        """Revoke every key of a user; returns how many."""
+        active = sa.update(keys).where(keys.c.owner == owner, keys.c.revoked_at.is_(None))
         with transaction(self._engine) as connection:
-            return connection.execute(ended.values(revoked_at=self._clock())).rowcount
+            return connection.execute(active.values(revoked_at=self._clock())).rowcount
 
 
 def _digest(token: str) -> str:

@@ -1,8 +1,12 @@
-"""From which address a request came: that of the connection, or what the proxies that the configuration trusts add.
+"""The client's address: that of the connection, or the one that trusted proxies forward.
 
-Each proxy appends the address that it was reached from, so the list is read from its end: an entry counts if everything
-behind it is a trusted proxy. What a client writes into the header itself stands further to the left and is not reached.
-One header alone is read, as a proxy that appends to one passes the other on as it came.
+Each proxy appends the address that connected to it, so the list is read from its end: an entry counts if everything
+after it is a trusted proxy. Entries that the client itself sent are further left and never reached. Only one header is
+read, as a proxy that appends to one passes the other on unchanged:
+
+    X-Forwarded-For: 6.6.6.6, 203.0.113.9, 10.0.0.2      connection from 10.0.0.3
+                     forged   the client   trusted        trusted
+                              <----------- read from the right
 """
 
 from __future__ import annotations
@@ -25,7 +29,7 @@ _PAIR = re.compile(r'\s*([A-Za-z]+)=("(?:[^"\\]|\\.)*"|[^\s;,"]*)\s*')
 
 @dataclass(frozen=True)
 class Hop:
-    """One entry of the header: whom the proxy was reached by, and over which scheme, where it says so."""
+    """One entry of the header: the address that connected to the proxy, and the scheme, if given."""
 
     address: Address | None
     scheme: str = ""
@@ -33,7 +37,7 @@ class Hop:
 
 @dataclass(frozen=True)
 class Proxies:
-    """``networks`` are those of the trusted proxies, ``header`` is where they write."""
+    """``networks`` are those of the trusted proxies, ``header`` is the one that they append to."""
 
     networks: tuple[Network, ...] = ()
     header: Header = "x-forwarded-for"
@@ -42,55 +46,55 @@ class Proxies:
         return address is not None and any(address in network for network in self.networks)
 
     def origin(self, peer: Address | None, lines: Sequence[str]) -> Hop:
-        """Where the request came from, by the connection's ``peer`` and the header's ``lines`` in their order; without
-        an address where nothing trusted knows one."""
-        found = Hop(peer)
+        """The origin of a request, from the connection's ``peer`` and the header's ``lines`` in order; its address is
+        None if the peer's is."""
+        origin = Hop(peer)
         if not self.trusts(peer):
-            return found
+            return origin
         hops = _forwarded if self.header == "forwarded" else _addresses
         for hop in reversed(hops(",".join(lines)[-TEXT_MAX:])):
             if hop.address is None:
                 break
-            found = hop
+            origin = hop
             if not self.trusts(hop.address):
                 break
-        return found
+        return origin
 
 
 def networks(words: Sequence[str]) -> tuple[Network, ...]:
-    """ValueError, with a sentence, for what is no network."""
-    found = []
+    """The parsed networks; ValueError with a sentence for an invalid one."""
+    parsed = []
     for word in words:
         try:
-            found.append(ipaddress.ip_network(word))
+            parsed.append(ipaddress.ip_network(word))
         except ValueError:
-            raise ValueError(f"{word!r} is no network; one is like 10.1.0.0/16 or 127.0.0.1") from None
-    return tuple(found)
+            raise ValueError(f"{word!r} is not a network; write 10.1.0.0/16 or 127.0.0.1") from None
+    return tuple(parsed)
 
 
 def address(text: str) -> Address | None:
-    """An address, perhaps with a port; one of IPv4 within IPv6 is that of IPv4."""
+    """The address of a text with or without a port; an IPv4-mapped IPv6 address becomes IPv4. None if it is invalid."""
     host = text.strip()
     if host.startswith("["):
         host = host[1:].partition("]")[0]
     elif host.count(":") == 1:
         host = host.partition(":")[0]
     try:
-        found = ipaddress.ip_address(host.partition("%")[0])
+        parsed = ipaddress.ip_address(host.partition("%")[0])
     except ValueError:
         return None
-    return (found.ipv4_mapped or found) if isinstance(found, ipaddress.IPv6Address) else found
+    return (parsed.ipv4_mapped or parsed) if isinstance(parsed, ipaddress.IPv6Address) else parsed
 
 
 def grpc_peer(peer: str) -> Address | None:
-    """The address in gRPC's words for a peer: ``ipv4:127.0.0.1:50000``, ``ipv6:[::1]:50000`` (percent-encoded)."""
+    """The address in gRPC's name of a peer: ``ipv4:127.0.0.1:50000``, ``ipv6:[::1]:50000`` (percent-encoded)."""
     return address(unquote(peer).partition(":")[2])
 
 
 def neighbourhood(host: str) -> str:
-    """What one client can take addresses from at will: itself, or its network of IPv6."""
-    found = address(host)
-    return str(ipaddress.ip_network((found, 64), strict=False)) if isinstance(found, ipaddress.IPv6Address) else host
+    """The range of addresses that one client can use at will: its IPv4 address, or its IPv6 /64 network."""
+    parsed = address(host)
+    return str(ipaddress.ip_network((parsed, 64), strict=False)) if isinstance(parsed, ipaddress.IPv6Address) else host
 
 
 def _addresses(text: str) -> list[Hop]:
@@ -98,12 +102,12 @@ def _addresses(text: str) -> list[Hop]:
 
 
 def _forwarded(text: str) -> list[Hop]:
-    """RFC 7239: elements between commas, of pairs between semicolons; an element that is none is an unknown hop."""
+    """RFC 7239: elements between commas, of pairs between semicolons; an invalid element is an unknown hop."""
     hops = []
     for element in re.findall(r'(?:"(?:[^"\\]|\\.)*"|[^,"]|")+', text):
         pairs: dict[str, str] = {}
         for part in re.findall(r'(?:"(?:[^"\\]|\\.)*"|[^;"]|")+', element):
-            if found := _PAIR.fullmatch(part):
-                pairs[found[1].lower()] = re.sub(r"\\(.)", r"\1", found[2].strip('"'))
+            if pair := _PAIR.fullmatch(part):
+                pairs[pair[1].lower()] = re.sub(r"\\(.)", r"\1", pair[2].strip('"'))
         hops.append(Hop(address(pairs.get("for", "")), pairs.get("proto", "").lower()))
     return hops

@@ -1,4 +1,4 @@
-"""How often one caller may ask: a bucket of tokens for each, refilled evenly, in the memory of this process."""
+"""Rate limit of requests: a token bucket for each caller, in the memory of this process."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from fluxport.errors import TooMany
 
 
 class Rate:
-    """Lets each caller through ``per_minute`` times at once and as often in every minute after; shared by threads.
+    """Allows each caller a burst of ``per_minute`` requests, and as many in each further minute; thread-safe.
 
-    Only callers who proved who they are have a bucket, so there are as many buckets as keys and users.
+    Only authenticated callers have a bucket, so there are at most as many buckets as keys and users.
     """
 
     def __init__(self, per_minute: int, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._per_minute = per_minute
         self._clock = clock
         self._lock = threading.Lock()
-        self._buckets: dict[str, tuple[float, float]] = {}  # tokens left, and when that was
+        self._buckets: dict[str, tuple[float, float]] = {}  # tokens left, and at which time
 
     def take(self, who: str) -> None:
-        """Count one request of ``who``; TooMany if it has none left."""
+        """Take one token of ``who``; TooMany if none is left."""
         per_s = self._per_minute / 60
         with self._lock:
             now = self._clock()
@@ -31,7 +31,7 @@ class Rate:
             self._buckets[who] = (left - 1 if left >= 1 else left, now)
         if left < 1:
             raise TooMany(
-                f"This caller has made its {self._per_minute} requests a minute; ask again in a moment.",
+                f"This caller has exceeded {self._per_minute} requests a minute; retry in a moment.",
                 code="too_many_requests",
                 retry_after_s=(1 - left) / per_s,
             )

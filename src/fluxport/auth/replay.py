@@ -1,9 +1,13 @@
-"""Each signature is let through once.
+"""Replay protection: each signature is accepted once.
 
-A valid signature can be sent again by whoever saw it until its timestamp leaves the window. It can have been signed at
-most one window ahead of our clock, so remembering it for two windows is enough. The memory is an SQLite file, shared by
-the processes of one machine and kept over restarts; without a path the same table lives in this process. Where several
-machines let signatures in, it is a table of the database that they share.
+Anyone who has seen a valid signature could resend it until its timestamp leaves the window. It may be dated at most one
+window ahead of our clock, so storing it for two windows is enough. The store is an SQLite file, shared by the processes
+of one machine and persistent; without a path it is in memory. If several machines accept signatures, it is a table of
+the database that they share.
+
+              now             now + WINDOW_S      now + 2 WINDOW_S
+    ----------|-------------------|-------------------|
+              signature accepted  latest timestamp    until then it would be valid: stored until then
 """
 
 from __future__ import annotations
@@ -20,22 +24,22 @@ from fluxport.errors import Unauthorized, Unavailable
 from fluxport.private import reserve
 from fluxport.tables import transaction, write_ahead
 
-KEPT_S = 2 * WINDOW_S
-_SHARED_KEPT_S = KEPT_S + WINDOW_S  # the clocks of machines may differ by so much
+RETENTION_S = 2 * WINDOW_S
+_SHARED_RETENTION_S = RETENTION_S + WINDOW_S  # machines' clocks may differ by up to WINDOW_S
 _BUSY_S = 5.0  # how long a writer waits for another process
 
 _CREATE = """
 CREATE TABLE IF NOT EXISTS used_signatures (signature BLOB PRIMARY KEY, expires_at REAL NOT NULL) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS used_signatures_by_expiry ON used_signatures (expires_at);
 """
-# One statement claims a signature: no row changes if somebody has used it and it has not expired.
+# One statement claims a signature: it changes no row if the signature was used and has not expired.
 _CLAIM = """
 INSERT INTO used_signatures (signature, expires_at) VALUES (?1, ?2)
 ON CONFLICT (signature) DO UPDATE SET expires_at = ?2 WHERE expires_at <= ?3
 """
 _NO_SIGNATURE = b""
 _PRUNE = "DELETE FROM used_signatures WHERE expires_at <= ?"
-# As with the file, no claim waits for the disk, so that a crash of the database can undo it.
+# As with the file, no claim waits for the disk; so a crash of the database can lose it.
 _SHARED_CLAIM = sa.text("""
 WITH unsynced AS MATERIALIZED (SELECT set_config('synchronous_commit', 'off', true))
 INSERT INTO used_signatures (signature, expires_at) SELECT :signature, :expires_at FROM unsynced
@@ -45,7 +49,7 @@ _SHARED_PRUNE = sa.text("DELETE FROM used_signatures WHERE expires_at <= :now")
 
 
 class Replays:
-    """The signatures used lately; may be shared by threads. Raises Unavailable where its file cannot be used."""
+    """Recently used signatures in an SQLite file; thread-safe. Raises Unavailable if the file cannot be used."""
 
     def __init__(self, path: Path | None = None) -> None:
         self._lock = threading.Lock()
@@ -63,7 +67,7 @@ class Replays:
 
     def use(self, signed: Signed, now: float) -> None:
         """Note that ``signed`` was used at ``now`` (Unix time); raise Unauthorized ``replayed`` if it was before."""
-        claim = (bytes.fromhex(signed.signature), now + KEPT_S, now)
+        claim = (bytes.fromhex(signed.signature), now + RETENTION_S, now)
         try:
             with self._lock:
                 fresh = self._db.execute(_CLAIM, claim).rowcount == 1
@@ -76,7 +80,7 @@ class Replays:
             raise _replayed()
 
     def probe(self) -> None:
-        """Write something small; Unavailable if that is not possible now."""
+        """Write one small row; Unavailable if that fails."""
         try:
             with self._lock:
                 self._db.execute(_CLAIM, (_NO_SIGNATURE, time.time(), float("inf")))
@@ -84,7 +88,7 @@ class Replays:
             raise _unusable() from error
 
     def __len__(self) -> int:
-        """How many signatures are remembered."""
+        """How many signatures are stored."""
         with self._lock:
             return int(self._db.execute("SELECT count(*) FROM used_signatures").fetchone()[0])
 
@@ -94,18 +98,18 @@ class Replays:
 
 
 class SharedReplays:
-    """The same in the service's own database, for several machines; raises Unavailable while that is away."""
+    """The same in the service's own database, for several machines; raises Unavailable while that is unavailable."""
 
     def __init__(self, engine: sa.Engine) -> None:
         self._engine = engine.execution_options(isolation_level="AUTOCOMMIT")  # each statement is one transaction
         self._prune_at = 0.0
 
     def probe(self) -> None:
-        """Nothing: the database that it is in is looked at by itself."""
+        """Nothing: the database has a check of its own."""
 
     def use(self, signed: Signed, now: float) -> None:
         """Note that ``signed`` was used at ``now`` (Unix time); raise Unauthorized ``replayed`` if it was before."""
-        claim = {"signature": bytes.fromhex(signed.signature), "expires_at": now + _SHARED_KEPT_S, "now": now}
+        claim = {"signature": bytes.fromhex(signed.signature), "expires_at": now + _SHARED_RETENTION_S, "now": now}
         with transaction(self._engine) as connection:
             fresh = connection.execute(_SHARED_CLAIM, claim).rowcount == 1
             if now >= self._prune_at:
@@ -121,7 +125,7 @@ def _replayed() -> Unauthorized:
 
 def _unusable() -> Unavailable:
     return Unavailable(
-        "The file of used signatures cannot be read or written, so no signed request is let in: check its directory, "
+        "The file of used signatures cannot be read or written, so no signed request is accepted: check its directory, "
         "permissions and free space.",
         code="replay_store_unavailable",
     )

@@ -1,4 +1,4 @@
-"""What a secret must be: made at random, and recognised where it was not."""
+"""Generates secrets, and detects weak ones."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import secrets
 from itertools import pairwise
 
 BYTES_MIN = 32
-_DISTINCT_MIN = 8  # of 32 random hex digits fewer are different about once in 20 million
+_DISTINCT_MIN = 8  # 32 random hex digits have fewer distinct ones about once in 20 million
 _PLACEHOLDERS = ("devsecret", "changeme", "change-me", "change_me", "your-secret", "your_secret", "password", "example")
 
 
@@ -18,7 +18,7 @@ def new_secret() -> str:
 def weakness(secret: str) -> str | None:
     """Why production must not start with ``secret``, as the end of the sentence "the secret ..."; None if it may.
 
-    It finds what people type and leave in place; no test can show that a secret is random.
+    This detects typed and placeholder secrets; no test can show that a secret is random.
     """
     if any(word in secret.lower() for word in _PLACEHOLDERS):
         return "holds a placeholder word"

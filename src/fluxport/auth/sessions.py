@@ -1,4 +1,4 @@
-"""Sessions of the pages: a random token in a cookie, its hash in a table."""
+"""Sessions of the web pages: a random token in a cookie, its hash in a table."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from fluxport.tables import reading, record_use, sessions, transaction, users
 
 IDLE_S = 12 * 3600.0
 WHOLE_S = 7 * 86400.0
-USED_EVERY_S = 60.0  # how exact the time of the last use is, so that few requests write
+USED_EVERY_S = 60.0  # precision of the time of the last use, so that few requests write
 DEVELOPER = "dev"
 
 
 class Sessions:
-    """The table of sessions; those made without a password hold in ``development`` alone."""
+    """The table of sessions; those started without a password are valid only in ``development``."""
 
     def __init__(self, engine: sa.Engine, *, development: bool, clock: Callable[[], float] = time.time) -> None:
         self.development = development
@@ -29,7 +29,8 @@ class Sessions:
         self._clock = clock
 
     def start(self, owner: str, how: Literal["password", "development"], *, instead_of: str | None = None) -> str:
-        """The token of a new session. The one a client came with ends: nobody goes on under a token it was given."""
+        """The token of a new session. The session ``instead_of`` ends, so that a planted token is worthless (session
+        fixation)."""
         now = self._clock()
         token = new_secret()
         row = {"token_sha256": _digest(token), "owner": owner, "how": how, "created_at": now, "used_at": now}
@@ -42,7 +43,7 @@ class Sessions:
         return token
 
     def find(self, token: str) -> User | None:
-        """Whose session this is, with what that user may do now; None if there is none (any more)."""
+        """The user of a session, with current scopes; None if the session does not exist or has expired."""
         now = self._clock()
         query = (
             sa.select(sessions, users.c.scopes, users.c.created_at.label("user_since"))

@@ -1,4 +1,4 @@
-"""Signing in with a password, so slowed down that guessing leads nowhere."""
+"""Sign-in with a password, with growing pauses after failures against guessing."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from fluxport.errors import TooMany, Unauthorized
 from fluxport.tables import login_attempts as attempts
 from fluxport.tables import transaction
 
-# The pause after a failure doubles with each: the fifth is followed by one second, the fifteenth by the longest.
+# The pause doubles with each failure: one second after the fifth, the longest after the fifteenth.
 FIRST_PAUSE_S = 1 / 16
 LONGEST_PAUSE_S = 900.0
 FORGOTTEN_S = 86400.0
-# The same for one name from everywhere and for one address with every name, where others may be behind the failures:
-# the first ten count and stop nothing yet, the eleventh is followed by one second, none by more than a minute.
+# The same per name over all addresses, and per address over all names, where others may have caused the failures: no
+# pause after the first ten, one second after the eleventh, never more than a minute.
 ALONE_FIRST_PAUSE_S = 1 / 1024
 ALONE_LEAST_PAUSE_S = 1.0
 ALONE_LONGEST_PAUSE_S = 60.0
 ALONE_FORGOTTEN_S = 900.0
-KNOWN_S = 0.0  # the pause of a name at an address from where it signed in lately
-ANY = "*"  # in the table: every name, every address
+KNOWN_S = 0.0  # the pause of a name at an address from which it has signed in recently
+ANY = "*"  # in the table: all names, all addresses
 
 
 class Note(Protocol):
@@ -37,7 +37,7 @@ class Note(Protocol):
 
 
 class SignIn:
-    """From a password to a session."""
+    """Checks passwords and starts sessions."""
 
     def __init__(
         self, engine: sa.Engine, users: Users, sessions: Sessions, note: Note, *, clock: Callable[[], float] = time.time
@@ -49,14 +49,14 @@ class SignIn:
         self._clock = clock
 
     def with_password(self, name: str, password: str, address: str, *, instead_of: str | None) -> tuple[User, str]:
-        """The user and the token of a new session; Unauthorized, or TooMany before the password is looked at."""
-        name = name if USER_NAME.fullmatch(name) else ""  # nobody's; what no table could hold goes no further
+        """The user and the token of a new session; Unauthorized, or TooMany before the password is checked."""
+        name = name if USER_NAME.fullmatch(name) else ""  # no user has it; an invalid name must not reach the table
         self._begin(name, address)
         user = self._users.check(name, password)
         if user is None:
-            # A name nobody has may be a password in the wrong field: it is not written down.
+            # An unknown name may be a password in the wrong field: it is not recorded.
             self._note("login", name if self._users.exists(name) else "unknown", "refused", address=address)
-            raise Unauthorized("User and password do not fit together.", code="wrong_password")
+            raise Unauthorized("Wrong user or password.", code="wrong_password")
         self._succeeded(name, address)
         self._note("login", user.name, "ok", address=address)
         return user, self.sessions.start(user.name, "password", instead_of=instead_of)
@@ -69,8 +69,8 @@ class SignIn:
         return user, token
 
     def _begin(self, name: str, address: str) -> None:
-        """Count the attempt as failed before it is tried, so that many at once are not one; TooMany in a pause, which
-        counts nothing. Where somebody signed in before, a pause that others brought upon the name does not count."""
+        """Count the attempt as failed before the check, so that concurrent attempts all count; TooMany during a pause,
+        which counts nothing. At an address where the user has signed in, pauses of the name elsewhere are ignored."""
         now = self._clock()
         place = neighbourhood(address)
         alone = sa.or_(attempts.c.owner == ANY, attempts.c.address == ANY)
@@ -78,7 +78,7 @@ class SignIn:
             connection.execute(sa.delete(attempts).where(attempts.c.next_at <= now - FORGOTTEN_S))
             connection.execute(sa.delete(attempts).where(alone, attempts.c.next_at <= now - ALONE_FORGOTTEN_S))
             known = connection.execute(sa.select(attempts.c.pause_s).where(_of(name, place))).scalar() == KNOWN_S
-            # In this order everywhere: two who sign in at once wait for each other in no circle.
+            # Always in this order, so that concurrent sign-ins do not deadlock.
             counted = [(ANY, place), (name, place)] if known else [(name, ANY), (ANY, place), (name, place)]
             pauses = sa.select(sa.func.max(attempts.c.next_at)).where(sa.or_(*(_of(*row) for row in counted)))
             if (until := connection.execute(pauses).scalar() or now) > now:
@@ -88,7 +88,7 @@ class SignIn:
                     raise _too_many(FIRST_PAUSE_S)
 
     def _count(self, connection: sa.Connection, name: str, place: str, now: float) -> bool:
-        """Whether the attempt counts: another one that was counted meanwhile has begun a pause."""
+        """Count a failure and double the pause; False if a concurrent attempt has begun a pause."""
         insert = postgresql.insert if self._engine.dialect.name == "postgresql" else sqlite.insert
         first, longest, least = FIRST_PAUSE_S, LONGEST_PAUSE_S, 0.0
         if ANY in (name, place):
@@ -108,8 +108,8 @@ class SignIn:
         return connection.execute(counted).first() is not None
 
     def _succeeded(self, name: str, address: str) -> None:
-        """The attempt was none of a guesser: what :meth:`_begin` counted for it is taken back, of the name everything;
-        of the address only this one, or who has a name of their own could guess others' between."""
+        """Undo what :meth:`_begin` counted: for the name everything; for the address only this attempt, or a user could
+        reset the pauses of guesses at other names by signing in between."""
         now = self._clock()
         place = neighbourhood(address)
         before = {"pause_s": attempts.c.pause_s / 2, "next_at": now}

@@ -1,17 +1,20 @@
-"""Signed requests: a caller proves that it knows a secret without sending it.
+"""Signed requests: the caller proves knowledge of a secret without sending it.
 
 Both versions are HMAC-SHA256 with the secret's UTF-8 bytes, in lowercase hex:
 
-- v1, FluxQuery's: METHOD + PATH + BODY + TIMESTAMP with nothing between them, PATH without its query. It binds neither
-  query nor nonce, so it is for the old doors alone (``accept`` of ``verify``).
+- v1, FluxQuery's: METHOD + PATH + BODY + TIMESTAMP without delimiters, PATH without its query. It covers neither query
+  nor nonce, so only the old APIs accept it (``accept`` of ``verify``).
 - v2: the lines ``v2``, METHOD, path with query, timestamp, nonce, hex SHA-256 of the body, joined by LF; sent as
   ``X-Signature: v2=<hex>``.
 
-v1 has no delimiters, so the headers are read strictly: within the window every timestamp has the same number of digits
-and no leading zero, hence body and timestamp cannot trade characters under one signature.
+    v1   POST/jobs{"query":"SELECT 1"}1735689600
+    v2   v2 LF POST LF /v1/stream?x=1 LF 1735689600 LF nonce LF sha256(body) in hex
 
-A valid signature is not yet a fresh one: ``replay.Replays.use`` lets each through once. This module and every client
-agree on ``examples/signing_vectors.json``.
+As v1 has no delimiters, headers are parsed strictly: within the window every timestamp has the same number of digits
+and no leading zero, so no characters can move between body and timestamp under one signature.
+
+A valid signature may be a replay: ``replay.Replays.use`` accepts each one once. This module and every client are tested
+with ``examples/signing_vectors.json``.
 """
 
 from __future__ import annotations
@@ -38,14 +41,14 @@ _SHAPES = {
     b"x-nonce": re.compile(rb"[A-Za-z0-9_-]{16,64}"),
     b"x-signature": re.compile(rb"(?:v2=)?[0-9a-f]{64}"),
 }
-_NOBODY = (b"a secret for callers nobody knows, so that an unknown key takes as long as a known one",)
+_UNKNOWN = (b"the secret of unknown keys, so that checking them takes as long as known ones",)
 
 
 @dataclass(frozen=True)
 class SigningKey:
-    """A key and its secrets: usually one, two while it is rotated; its exports are its own, or the user's it acts for.
+    """A key and its secrets: usually one, two during rotation. Its exports belong to ``user``, else to the key itself.
 
-    Raises Refused for one that protects nothing.
+    Raises Refused for an invalid id or an empty secret.
     """
 
     id: str
@@ -69,7 +72,7 @@ class SigningKey:
 
 @dataclass(frozen=True)
 class Signed:
-    """A request whose signature is valid. ``signature`` is its 64 hex digits, by which a replay is known."""
+    """A request whose signature is valid. ``signature`` is its 64 hex digits, which identify a replay."""
 
     key_id: str
     version: Version
@@ -80,7 +83,7 @@ class Signed:
 def sign_v1(
     secret: str, method: str, target: str, body: bytes, timestamp: int, key_id: str | None = None
 ) -> dict[str, str]:
-    """The headers of a v1 request; of ``target`` (path, perhaps with a query) the path is signed."""
+    """The headers of a v1 request; only the path of ``target`` is signed, without its query."""
     headers = {"X-Key-Id": key_id} if key_id is not None else {}
     signature = _hex(_key(secret), _message_v1(method, target.encode(), body, str(timestamp)))
     return headers | {"X-Timestamp": str(timestamp), "X-Signature": signature}
@@ -100,7 +103,7 @@ def sign_v2(
 
 
 def is_signed(headers: RawHeaders) -> bool:
-    """Whether the caller means to be known by a signature, valid or not."""
+    """Whether the request carries a signature, valid or not."""
     return any(name.lower() == b"x-signature" for name, _ in headers)
 
 
@@ -113,9 +116,9 @@ def verify(
     now: float,
     accept: Collection[Version] = ("v1", "v2"),
 ) -> Signed:
-    """Who signed this request, from its bytes as received: ``target`` is path and query undecoded, ``now`` Unix time.
+    """Verify the signature of a request as received: ``target`` is path and query undecoded, ``now`` Unix time.
 
-    Raises Unauthorized, the same one whatever is wrong.
+    Raises the same Unauthorized for every reason.
     """
     sent = _read(headers)
     timestamp = sent["x-timestamp"]
@@ -129,8 +132,8 @@ def verify(
     signature = sent["x-signature"].removeprefix("v2=")
     key_id = sent.get("x-key-id", DEFAULT_KEY_ID)
     key = keys.get(key_id)
-    secrets = tuple(map(_key, key.secrets)) if key else _NOBODY
-    # Every secret is tried, so that the time taken does not tell which one fits.
+    secrets = tuple(map(_key, key.secrets)) if key else _UNKNOWN
+    # Every secret is tried, so that the time taken does not reveal which one matches.
     matches = [hmac.compare_digest(_hex(secret, message), signature) for secret in secrets]
     in_window = abs(int(now) - int(timestamp)) <= WINDOW_S
     if not (any(matches) and key and complete and in_window and version in accept):
@@ -139,7 +142,7 @@ def verify(
 
 
 def _read(headers: RawHeaders) -> dict[str, str]:
-    """The headers that matter, by lowercase name, each at most once and well-formed."""
+    """The signature headers by lowercase name, each at most once and well-formed."""
     sent: dict[str, str] = {}
     for raw_name, value in headers:
         shape = _SHAPES.get(raw_name.lower())

@@ -1,4 +1,4 @@
-"""Download tokens: who holds one may fetch one file until it expires. Nothing is stored; the clock is an argument."""
+"""Download tokens: the bearer of one may fetch one file until it expires. Stateless; the clock is an argument."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ def download_token(secret: bytes, export_id: str, file_name: str, expires_at: in
 
 
 def check_download_token(secret: bytes, token: str, export_id: str, file_name: str, now: float) -> str:
-    """The token's purpose; Forbidden if it is not one for this file, Gone if it was one and its time is over."""
+    """The token's purpose; Forbidden if it is not valid for this file, Gone if it has expired."""
     expires, purpose, mac = (*token.split(".", 2), "", "")[:3]
     if not (expires.isascii() and expires.isdigit() and len(expires) <= 12):
         raise Forbidden("This download link is not valid.", code="bad_token")
     if not hmac.compare_digest(mac.encode(), _mac(secret, purpose, export_id, file_name, int(expires)).encode()):
         raise Forbidden("This download link is not valid.", code="bad_token")
     if int(expires) <= now:
-        raise Gone("This download link has expired; ask for a new one.", code="link_expired")
+        raise Gone("This download link has expired; request a new one.", code="link_expired")
     return purpose
 
 

@@ -1,4 +1,4 @@
-"""People who sign in with a password, which is kept as argon2id."""
+"""Users who sign in with a password, which is stored as an argon2id hash."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ class Users:
     def __init__(self, engine: sa.Engine, *, clock: Callable[[], float] = time.time) -> None:
         self._engine = engine
         self._clock = clock
-        # 19 MiB and two passes, one of the equally strong choices that OWASP gives: the one that takes least memory.
+        # 19 MiB and two passes: of OWASP's equally strong choices the one with little memory.
         self._hasher = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
-        self._nobody = self._hasher.hash("a password that nobody has")
+        self._unknown = self._hasher.hash("the password of unknown users")
 
     def add(self, name: str, password: str, scopes: Iterable[str]) -> User:
         if not USER_NAME.fullmatch(name):
-            raise Refused("A user is named with 1 to 128 letters, digits and . _ @ -.", code="bad_name")
+            raise Refused("The name of a user has 1 to 128 letters, digits and . _ @ -.", code="bad_name")
         user = User(name, read_scopes(scopes), self._clock())
         row = {
             "name": name,
@@ -57,7 +57,7 @@ class Users:
         return user
 
     def set_password(self, name: str, password: str) -> None:
-        """Give a user another password, and end what was signed in with the old one."""
+        """Change a user's password, and end all sessions."""
         hashed = self._hashed(password)
         with transaction(self._engine) as connection:
             changed = connection.execute(sa.update(users).where(users.c.name == name).values(password_hash=hashed))
@@ -66,7 +66,7 @@ class Users:
             connection.execute(sa.delete(sessions).where(sessions.c.owner == name))
 
     def remove(self, name: str) -> None:
-        """Forget a user and end the sessions; exports and keys stay."""
+        """Delete a user and end all sessions; exports and keys stay."""
         with transaction(self._engine) as connection:
             if not connection.execute(sa.delete(users).where(users.c.name == name)).rowcount:
                 raise _no_such_user(name)
@@ -74,18 +74,18 @@ class Users:
 
     def list(self) -> list[User]:
         with reading(self._engine) as connection:
-            found = connection.execute(sa.select(users).order_by(users.c.name))
-            return [User(row.name, frozenset(row.scopes), row.created_at) for row in found]
+            rows = connection.execute(sa.select(users).order_by(users.c.name))
+            return [User(row.name, frozenset(row.scopes), row.created_at) for row in rows]
 
     def exists(self, name: str) -> bool:
         with reading(self._engine) as connection:
             return connection.execute(sa.select(users.c.name).where(users.c.name == name)).first() is not None
 
     def check(self, name: str, password: str) -> User | None:
-        """The user if the password is right; None, after the same work, for a wrong one and for an unknown name."""
+        """The user if the password is right; None, after the same work, for a wrong password or an unknown name."""
         with reading(self._engine) as connection:
             row = connection.execute(sa.select(users).where(users.c.name == name)).one_or_none()
-        hashed = self._nobody if row is None else row.password_hash
+        hashed = self._unknown if row is None else row.password_hash
         try:
             self._hasher.verify(hashed, _normal(password))
         except (VerificationError, InvalidHashError):
@@ -102,7 +102,7 @@ class Users:
 
 
 def _normal(password: str) -> bytes:
-    """The same bytes whichever way a keyboard composes an accent."""
+    """The same bytes however a keyboard composes an accent."""
     return unicodedata.normalize("NFKC", password).encode("utf-8", "surrogatepass")
 
 

@@ -1,5 +1,5 @@
-"""Telling somebody that a file is there, or that there is none: mail and webhooks.
+"""Delivery of notifications: mail, webhooks, and uploads of the file.
 
-Plain functions that send once: Unavailable means "try again later", Refused "never". When and how often is decided by
-who calls them; what they send carries an id that stays the same however often it is sent.
+Plain functions that send once: Unavailable means "retry later", Refused "never". The caller decides when and how often;
+mails and webhooks carry an id that is the same in every try.
 """

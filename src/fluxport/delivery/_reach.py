@@ -1,4 +1,4 @@
-"""Receivers that somebody else named: looked up once, every address checked, and reached at a checked one."""
+"""Connections to receivers that a caller named: resolved once, every address checked, connected to a checked one."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ _ADDRESSES_MAX = 4  # tried one after the other
 _RETRY_AFTER_MAX_S = 86400.0
 
 Resolve: TypeAlias = Callable[..., Sequence[tuple[Any, ...]]]
-"""``socket.getaddrinfo`` or one that is called and answers like it."""
+"""``socket.getaddrinfo`` or a function with its signature."""
 
 
 @contextmanager
 def reached(
     target: Target, allow: AllowList, ca_file: str | None, resolve: Resolve, *, connect_s: float, late: str
 ) -> Iterator[Exchange]:
-    """A connection for one request; ``connect_s`` is the time for look-up and connection together.
+    """A connection for one request; ``connect_s`` limits DNS resolution and connection together.
 
-    Refused unless every address may be reached. Unavailable without an answer, here and in the block; ``late`` says
-    what the receiver did not do in time.
+    Refused unless every address may be reached. Unavailable if there is no response, here and in the block; ``late``
+    is the message's verb phrase for a timeout.
     """
     deadline = time.monotonic() + connect_s
     try:
@@ -45,37 +45,37 @@ def reached(
         ) as exchange:
             yield exchange
     except socket.gaierror as error:
-        raise _unavailable(target, "cannot be found in the DNS", "unresolved") from error
+        raise _unavailable(target, "cannot be resolved in the DNS", "unresolved") from error
     except Failure as error:
         what, code = {
             "timeout": (late, "timeout"),
             "certificate": (f"has no valid certificate ({error})", "tls"),
-            "connection": ("cannot be reached or broke off", "unreachable"),
+            "connection": ("cannot be reached or closed the connection", "unreachable"),
         }[error.kind]
         raise _unavailable(target, what, code, str(error)) from error
 
 
-def told_to_wait_s(answer: Response, now: float) -> float | None:
-    """The answer's ``Retry-After`` in seconds, a day at most."""
-    return retry_after_s(answer.headers.get("retry-after"), now, most_s=_RETRY_AFTER_MAX_S)
+def requested_wait_s(response: Response, now: float) -> float | None:
+    """The response's ``Retry-After`` in seconds, at most one day."""
+    return retry_after_s(response.headers.get("retry-after"), now, most_s=_RETRY_AFTER_MAX_S)
 
 
 def _resolved(target: Target, resolve: Resolve, wait_s: float) -> list[tuple[str, int]]:
-    """Address and port of each answer, from one look-up, which has no time limit of its own."""
+    """Address and port of each result of one DNS resolution, which has no time limit of its own."""
     answer: Future[Sequence[tuple[Any, ...]]] = Future()
 
     def ask() -> None:
         try:
             answer.set_result(resolve(target.host, target.port, type=socket.SOCK_STREAM))
-        except BaseException as error:  # noqa: BLE001  raised where the answer is waited for
+        except BaseException as error:  # noqa: BLE001  raised again by answer.result()
             answer.set_exception(error)
 
     threading.Thread(target=ask, name="fluxport-resolve", daemon=True).start()
     try:
-        found = answer.result(wait_s)
+        infos = answer.result(wait_s)
     except TimeoutError as error:
         raise Failure("timeout", "no answer from the DNS") from error
-    addresses = [info[4][:2] for info in found if info[0] in (socket.AF_INET, socket.AF_INET6)]
+    addresses = [info[4][:2] for info in infos if info[0] in (socket.AF_INET, socket.AF_INET6)]
     if not addresses:
         raise socket.gaierror(socket.EAI_NONAME, "no address")
     return addresses

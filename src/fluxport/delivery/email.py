@@ -1,8 +1,8 @@
-"""Mail over SMTP, with the standard library's synchronous client: a step of an export has a thread of its own.
+"""Mail over SMTP, with the standard library's synchronous client, as each notification has a thread of its own.
 
-A temporary answer (4xx), no answer or no connection is Unavailable, a permanent one (5xx, a wrong password, a
-certificate that does not fit) Refused. SMTP cannot tell whether a mail was taken when the connection ends just before
-the answer: then it is sent again, with the same Message-ID.
+A temporary reply (4xx), no reply or no connection is Unavailable; a permanent one (5xx, a wrong password, an invalid
+certificate) is Refused. If the connection breaks just before the final reply, SMTP leaves open whether the mail was
+accepted: it is sent again with the same Message-ID.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from fluxport.outbound import tls_context
 
 __all__ = ["EmailOptions", "Mail", "SentFile", "check_recipient", "send_email", "try_server"]
 
-ATTACHMENT_BYTES_LIMIT = 25 << 20  # what large mail providers take, encoded
+ATTACHMENT_BYTES_LIMIT = 25 << 20  # the limit of large mail providers, encoded
 
 _TOO_LARGE = 552
 _log = logging.getLogger(__name__)
@@ -34,12 +34,12 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class EmailOptions:
-    """The mail server; without a ``host`` mails are only logged.
+    """The mail server; without a ``host``, mails are only logged.
 
-    ``security``: ``tls`` from the first byte, ``starttls`` or nothing, ``none``; ``auto`` is ``tls`` on port 465, else
-    STARTTLS where the server offers it, and then no password goes over a connection in the clear.
-    ``attachment_max_bytes`` bounds the whole encoded mail; a larger one is sent with a link. ``timeout_s`` is for each
-    single answer of the server.
+    ``security``: ``tls`` from the first byte, ``starttls`` required, ``none``; ``auto`` is ``tls`` on port 465, else
+    STARTTLS if the server offers it, and never sends a password over an unencrypted connection.
+    ``attachment_max_bytes`` limits the whole encoded mail; a larger one is sent with a link instead. ``timeout_s`` is
+    for each reply of the server.
     """
 
     host: str = ""
@@ -51,11 +51,13 @@ class EmailOptions:
     timeout_s: float = 30.0
     attachment_max_bytes: int = 10 << 20
     ca_file: str | None = None  # authorities to trust beside the system's
-    helo_name: str | None = None  # what this machine calls itself; default: its name
+    helo_name: str | None = None  # the name in the greeting; default: the host name
 
     def __post_init__(self) -> None:
         if not 0 <= self.attachment_max_bytes <= ATTACHMENT_BYTES_LIMIT:
-            raise Refused(f"`attachment_max_bytes` is 0 to {ATTACHMENT_BYTES_LIMIT:,} bytes; many servers take less.")
+            raise Refused(
+                f"`attachment_max_bytes` must be 0 to {ATTACHMENT_BYTES_LIMIT:,} bytes; many servers accept less."
+            )
         if not (self.user + self.password).isascii():
             raise Refused("The mail server's user and password must be ASCII: SMTP logins carry nothing else safely.")
         if self.host:
@@ -65,14 +67,14 @@ class EmailOptions:
 def send_email(
     options: EmailOptions, mail: Mail, *, domains: Collection[str] | None = None
 ) -> Literal["sent", "logged"]:
-    """Send ``mail`` once; without a mail server it is only logged. ``domains`` are those its sender may write to (None:
+    """Send ``mail`` once; without a mail server it is only logged. ``domains`` are the allowed recipient domains (None:
     any), as in ``check_recipient``.
 
-    The file is attached if all of the mail stays within the limit and the server takes so much, else a link is sent.
+    The file is attached if the whole mail is within the limit and the server accepts its size, else a link is sent.
     """
     recipient = check_recipient(mail.recipient, domains)
     if not options.host:
-        _log.info("no mail server is set: a mail to %s is only logged", masked(recipient), extra=_about(mail))
+        _log.info("no mail server is configured: the mail to %s is only logged", masked(recipient), extra=_about(mail))
         return "logged"
     sender = _sender(options.sender or options.user)
     with _translated(options.host), closing(_connect(options)) as smtp:
@@ -81,19 +83,19 @@ def send_email(
             if _fits(smtp, letter) and _taken(smtp, sender.addr_spec, recipient, letter):
                 break
         with suppress(smtplib.SMTPException, OSError):
-            smtp.quit()  # the mail was taken; whatever happens now does not change that
+            smtp.quit()  # the mail has been accepted, whatever happens now
     _log.info("mail sent to %s", masked(recipient), extra=_about(mail))
     return "sent"
 
 
 def try_server(options: EmailOptions) -> None:
-    """Connect, encrypt and log in as for a mail, and leave; raises as :func:`send_email`."""
+    """Connect, encrypt and log in as for a mail, then disconnect; raises as :func:`send_email`."""
     with _translated(options.host), closing(_connect(options)) as smtp:
         smtp.quit()
 
 
 def _letters(options: EmailOptions, mail: Mail, sender: Address, recipient: str) -> Iterator[Letter]:
-    """What to try, the best first."""
+    """The letters to try, the best first."""
     if isinstance(mail.outcome, SentFile) and mail.outcome.chunks is not None:
         letter = compose(mail, sender, recipient, attach=True)
         if letter.size_bytes <= options.attachment_max_bytes:
@@ -102,13 +104,13 @@ def _letters(options: EmailOptions, mail: Mail, sender: Address, recipient: str)
 
 
 def _fits(smtp: smtplib.SMTP, letter: Letter) -> bool:
-    """Whether the server takes mails of such a size (RFC 1870; 0 or nothing is no limit); small ones are just tried."""
+    """Whether the server accepts a mail of this size (RFC 1870; 0 or none is no limit); without a file, always."""
     limit = smtp.esmtp_features.get("size", "")
     return letter.file is None or not limit.isdigit() or int(limit) == 0 or letter.size_bytes <= int(limit)
 
 
 def _taken(smtp: smtplib.SMTP, sender: str, recipient: str, letter: Letter) -> bool:
-    """Send one letter; False if it is too large for the server and there is a smaller one."""
+    """Send one letter; False if it is too large for the server and a smaller one exists."""
     options = [f"SIZE={letter.size_bytes}"] if smtp.has_extn("size") else []
     if not recipient.isascii():
         options += ["SMTPUTF8", "BODY=8BITMIME"]
@@ -116,7 +118,7 @@ def _taken(smtp: smtplib.SMTP, sender: str, recipient: str, letter: Letter) -> b
         _expect(smtp.mail(sender, options), 250)
         _expect_recipient(smtp.rcpt(recipient))
         _expect(smtp.docmd("DATA"), 354)
-        # From here to the final dot an error must end the connection, or the server would take half a mail for a whole.
+        # From here to the final dot an error must close the connection, or the server would accept a truncated mail.
         for piece in letter.pieces():
             smtp.send(re.sub(rb"(?m)^\.", b"..", piece))
         smtp.send(b".\r\n")
@@ -138,7 +140,7 @@ def _expect_recipient(reply: tuple[int, bytes]) -> None:
     code, text = reply
     if 500 <= code <= 599 and code != _TOO_LARGE:
         raise Refused(
-            f"The mail server does not deliver to this recipient (answer {code}): check the address.",
+            f"The mail server does not deliver to this recipient (reply {code}): check the address.",
             code="bad_recipient",
             detail=text.decode("utf-8", "replace"),
         )
@@ -192,49 +194,49 @@ def _no_tls(host: str) -> Refused:
 def _check_international(smtp: smtplib.SMTP, recipient: str) -> None:
     if not recipient.isascii() and not smtp.has_extn("smtputf8"):
         raise Refused(
-            "The mail server does not take addresses beyond ASCII (SMTPUTF8): use another address of the recipient.",
+            "The mail server does not accept non-ASCII addresses (SMTPUTF8): use another address of the recipient.",
             code="bad_recipient",
         )
 
 
 @contextmanager
 def _translated(host: str) -> Iterator[None]:
-    """What SMTP and the network raise, as ours; the server's words go to ``detail``, they may hold an address."""
+    """Translate errors of SMTP and the network; the server's text goes to ``detail``, as it may contain an address."""
     try:
         yield
     except smtplib.SMTPResponseException as error:
         words = error.smtp_error.decode("utf-8", "replace") if isinstance(error.smtp_error, bytes) else error.smtp_error
         if isinstance(error, smtplib.SMTPAuthenticationError) and error.smtp_code >= 500:
             raise Refused(
-                f"The mail server {host} refused the login (answer {error.smtp_code}): check user and password.",
+                f"The mail server {host} refused the login (reply {error.smtp_code}): check user and password.",
                 code="mail_auth",
                 detail=words,
             ) from error
         if 500 <= error.smtp_code <= 599:
             raise Refused(
-                f"The mail server {host} refused the mail (answer {error.smtp_code}).",
+                f"The mail server {host} refused the mail (reply {error.smtp_code}).",
                 code="mail_refused",
                 detail=words,
             ) from error
         raise Unavailable(
-            f"The mail server {host} does not take the mail now (answer {error.smtp_code}).",
+            f"The mail server {host} does not accept the mail now (reply {error.smtp_code}).",
             code="mail_unavailable",
             detail=words,
         ) from error
     except smtplib.SMTPNotSupportedError as error:
         raise Refused(
-            f"The mail server {host} offers no login: leave the user empty, or use its submission port.",
+            f"The mail server {host} does not support login: leave the user empty, or use its submission port.",
             code="mail_auth",
         ) from error
     except ssl.SSLCertVerificationError as error:
         raise Refused(
-            f"The certificate of the mail server {host} is not trusted ({error.verify_message}): check the host's "
-            "name, or give the authority's certificate as ca_file.",
+            f"The certificate of the mail server {host} is not trusted ({error.verify_message}): check the host "
+            "name, or set ca_file to the authority's certificate.",
             code="mail_tls",
         ) from error
     except (smtplib.SMTPException, OSError) as error:
         raise Unavailable(
-            f"The mail server {host} cannot be reached or broke off: {type(error).__name__}.",
+            f"The mail server {host} cannot be reached or closed the connection: {type(error).__name__}.",
             code="mail_unavailable",
             detail=str(error),
         ) from error
@@ -255,7 +257,7 @@ def _sender(text: str) -> Address:
 
 
 def _own_name() -> str:
-    """For the greeting; the library's own default asks the DNS, which may take long."""
+    """The name in the greeting; the library's default queries the DNS, which may be slow."""
     name = socket.gethostname()
     return name if "." in name else "[127.0.0.1]"
 

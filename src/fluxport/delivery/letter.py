@@ -1,8 +1,11 @@
-"""What a mail about an export says, and its bytes.
+"""The text of a mail about an export, and its bytes.
 
-A letter is plain text with an HTML alternative of the same words; nothing in it is fetched from elsewhere. The stored
-file is its last part and never in memory: the library makes the message with an empty attachment, whose place is just
-before the closing boundary, and the file is encoded into that place while the letter is sent.
+A letter is plain text with an HTML alternative of the same text, without external content. The stored file is its last
+part and never in memory as a whole: the library writes the message with an empty attachment, and the file is encoded
+into its place, just before the closing boundary, while the letter is sent:
+
+    head | text, HTML, header of the attachment |   base64 of the file   | tail: closing boundary |
+           written by the library                  encoded while sent
 """
 
 from __future__ import annotations
@@ -31,7 +34,7 @@ _LINK = re.compile(r"https?://[!-~]{1,2000}")
 
 @dataclass(frozen=True)
 class SentFile:
-    """A stored file. ``link`` opens it in a browser; ``chunks`` opens it for an attachment, None to send none."""
+    """A stored file. ``link`` opens it in a browser; ``chunks`` opens it for an attachment, None for no attachment."""
 
     name: str
     media_type: str
@@ -45,7 +48,7 @@ class SentFile:
 
     def __post_init__(self) -> None:
         if self.link is not None and not _LINK.fullmatch(self.link):
-            raise Refused("A link in a mail must be an http(s) URL that its reader can open.", code="bad_link")
+            raise Refused("A link in a mail must be an http(s) URL that its recipient can open.", code="bad_link")
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,7 @@ class Mail:
 
 @dataclass(frozen=True)
 class Letter:
-    """The bytes of a mail, of which those of the attached file are still in the store."""
+    """The bytes of a mail, except those of the attached file, which are read from the store while it is sent."""
 
     head: bytes
     file: SentFile | None
@@ -71,7 +74,7 @@ class Letter:
     size_bytes: int  # of the whole, encoded
 
     def pieces(self) -> Iterator[bytes]:
-        """The whole letter in order; Broken before its last piece if the file is not the one that was promised."""
+        """The whole letter in order; Broken before its last piece if the file's size or SHA-256 differs."""
         yield self.head
         if self.file is not None:
             yield from _encoded(self.file)
@@ -79,7 +82,7 @@ class Letter:
 
 
 def compose(mail: Mail, sender: Address, recipient: str, *, attach: bool) -> Letter:
-    """The letter of ``mail``, of the same words and Message-ID for each attempt; ``recipient`` is a checked address."""
+    """The letter of ``mail``, with the same text and Message-ID in every try; ``recipient`` is a checked address."""
     name, _, domain = recipient.rpartition("@")
     rules = policy.SMTP if recipient.isascii() else policy.SMTPUTF8
     message = EmailMessage(rules)
@@ -88,7 +91,7 @@ def compose(mail: Mail, sender: Address, recipient: str, *, attach: bool) -> Let
     message["Subject"] = _subject(mail.outcome, attach=attach)
     message["Date"] = datetime.fromtimestamp(int(mail.finished_at), UTC)
     message["Message-ID"] = message_id(mail, sender.domain)
-    # Out-of-office notes and mailing lists leave such mail alone (RFC 3834; the second is Exchange's).
+    # Prevents replies by out-of-office notes and mailing lists (RFC 3834; the second header is Exchange's).
     message["Auto-Submitted"] = "auto-generated"
     message["X-Auto-Response-Suppress"] = "All"
     lead, facts = _lead(mail.outcome, attach=attach), _facts(mail)
@@ -108,7 +111,7 @@ def compose(mail: Mail, sender: Address, recipient: str, *, attach: bool) -> Let
 
 
 def message_id(mail: Mail, domain: str) -> str:
-    """The same for every attempt at the same news to the same person, by which a mail store knows a repeated one."""
+    """The same id for every try of a notification to one recipient, by which mail stores drop duplicates."""
     event = "failed" if isinstance(mail.outcome, Failure) else "completed"
     digest = hashlib.sha256(
         "\n".join([mail.export_id, event, mail.recipient]).encode("utf-8", "surrogatepass")
@@ -117,13 +120,13 @@ def message_id(mail: Mail, domain: str) -> str:
 
 
 def encoded_size(size_bytes: int) -> int:
-    """How long a file becomes as base64 in lines."""
+    """The size of a file as lines of base64."""
     lines, rest = divmod(size_bytes, _LINE_BYTES)
     return lines * 78 + (-(-rest // 3) * 4 + 2 if rest else 0)
 
 
 def duration_words(seconds: float) -> str:
-    """``0.4 seconds``, ``1 minute 12 seconds``, ``2 days 3 hours``: the two largest units, zero ones left out."""
+    """``0.4 seconds``, ``1 minute 12 seconds``, ``2 days 3 hours``: the two largest units, without zeros."""
     if seconds < 9.95:
         tenths = round(max(seconds, 0.0), 1)
         if tenths < 0.1:
@@ -219,9 +222,9 @@ def _empty_part(file: SentFile, rules: policy.EmailPolicy[EmailMessage]) -> Emai
 
 
 def _encoded(file: SentFile) -> Iterator[bytes]:
-    """The file as base64 lines, some at a time; what follows it is never reached if it is not the file told of."""
+    """The file as base64 lines, some at a time; raises Broken at the end if its size or SHA-256 differs."""
     if file.chunks is None:
-        raise Broken("A letter without a file has none to attach.")
+        raise Broken("This letter has no file to attach.")
     digest, size, rest = hashlib.sha256(), 0, b""
     try:
         with closing(file.chunks()) as chunks:
@@ -248,7 +251,7 @@ def _lines(data: bytes) -> bytes:
 
 
 def file_name(name: str) -> str:
-    """A name to save under: no folder, nothing invisible."""
+    """A safe file name: without folders and invisible characters."""
     return one_line(name).replace("/", "_").replace("\\", "_")
 
 

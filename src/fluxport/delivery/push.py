@@ -1,8 +1,8 @@
-"""A stored file sent to a URL of the caller's own that takes one PUT: a presigned one of S3, OSS, GCS or Azure.
+"""Uploads of a stored file by one PUT to a URL of the caller: a presigned URL of S3, OSS, GCS or Azure.
 
-The same rules hold as for webhooks (targets.py): public addresses alone, the connection to the checked one, no
-redirect, no proxy. The length is told before the first byte, as presigned URLs want; a file that cannot be read to its
-end breaks the connection, so that no receiver takes a part for the whole.
+The rules of webhooks apply (targets.py): only public addresses, a connection to a checked one, no redirect, no proxy.
+Content-Length is sent first, as presigned URLs require. If the file cannot be read to its end, the connection is
+broken, so that no receiver accepts a truncated file.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 
-from fluxport.delivery._reach import Resolve, reached, told_to_wait_s
+from fluxport.delivery._reach import Resolve, reached, requested_wait_s
 from fluxport.delivery.targets import AllowList, Target, check_name, read_target
 from fluxport.delivery.webhook import WebhookOptions
 from fluxport.errors import Broken, Refused, Unavailable
@@ -26,7 +26,7 @@ CONNECT_S = 15.0
 STALL_S = 60.0  # for one write, and for the answer
 
 _OF = "upload"
-# What presigned URLs may want to be sent with them; nothing that steers the connection or proves who somebody is.
+# Headers that presigned URLs may require; none that control the connection or authenticate a caller.
 _HEADER = re.compile(
     r"content-(type|disposition|encoding|language|md5)|cache-control|if-none-match|x-(amz|oss|goog|ms)-[a-z0-9-]{1,64}"
 )
@@ -35,20 +35,20 @@ _VALUE = re.compile(r"[ -~]{1,1024}")
 
 @dataclass(frozen=True)
 class Upload:
-    """Where a file goes, and the headers that its URL was signed with."""
+    """The URL to upload a file to, and the headers that it was signed with."""
 
     url: str = field(repr=False)
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 def check_upload(options: WebhookOptions, upload: Upload) -> None:
-    """Refused if it can be seen to be no target, without asking the DNS."""
+    """Refused if URL or headers are invalid, without resolving the name."""
     check_name(read_target(upload.url, http_allowed=options.http_allowed, of=_OF), AllowList(options.allow))
     if len(upload.headers) > HEADERS_MAX:
         raise Refused(f"An upload has at most {HEADERS_MAX} headers.", code="bad_upload")
     for name, value in upload.headers.items():
         if not _HEADER.fullmatch(name.lower()) or not _VALUE.fullmatch(value):
-            raise Refused(f"The upload's header {name[:80]!r} is none that a signed URL needs.", code="bad_upload")
+            raise Refused(f"The upload's header {name[:80]!r} is not one that presigned URLs use.", code="bad_upload")
 
 
 def send_file(
@@ -62,35 +62,35 @@ def send_file(
     now: float,
     resolve: Resolve = socket.getaddrinfo,
 ) -> None:
-    """Send the file once. Refused if the other side will not have it, Unavailable for what time can mend."""
+    """Send the file once. Refused if the receiver rejects it, Unavailable for temporary errors."""
     target = read_target(upload.url, http_allowed=options.http_allowed, of=_OF)
     cancel = Cancel()
     with closing(chunks), closing(cancel):
         body = _body(chunks, size_bytes, sha256, cancel)
         lines = _head(target, upload, size_bytes, media_type)
-        late = "did not take the file in time"
+        late = "did not accept the file in time"
         allow = AllowList(options.allow)
         with reached(target, allow, options.ca_file, resolve, connect_s=CONNECT_S, late=late) as receiver:
             answer = receiver.request("PUT", target.path, lines, body, stall_s=STALL_S, cancel=cancel)
-    _judge(target, answer.status, told_to_wait_s(answer, now))
+    _judge(target, answer.status, requested_wait_s(answer, now))
 
 
 def _head(target: Target, upload: Upload, size_bytes: int, media_type: str) -> dict[str, str]:
-    given = {name.lower(): value for name, value in upload.headers.items()}
-    # Azure takes no blob without it, and no signature covers it.
+    signed = {name.lower(): value for name, value in upload.headers.items()}
+    # Azure requires this header, and no signature covers it.
     azure = {"x-ms-blob-type": "BlockBlob"} if target.host.endswith(".blob.core.windows.net") else {}
     return {
         "host": target.authority,
         "user-agent": "Fluxport",
         "content-type": media_type,
         **azure,
-        **given,
+        **signed,
         "content-length": str(size_bytes),
     }
 
 
 def _body(chunks: Chunks, size_bytes: int, sha256: str, cancel: Cancel) -> Iterator[memoryview]:
-    """All of the file; the last bytes go out only if it is the one that was promised. Then the answer has STALL_S."""
+    """The whole file; its last chunk is sent only if size and SHA-256 match. Then a response is due within STALL_S."""
     digest, sent = hashlib.sha256(), 0
     held: bytes | memoryview = b""
     for chunk in chunks:
@@ -99,7 +99,7 @@ def _body(chunks: Chunks, size_bytes: int, sha256: str, cancel: Cancel) -> Itera
         yield memoryview(held)
         held = chunk
     if (sent, digest.hexdigest()) != (size_bytes, sha256):
-        raise Broken("The stored file is not the one that was made; it was not sent on.", code="store_differs")
+        raise Broken("The stored file is not the one that was written, so it was not sent.", code="store_differs")
     yield memoryview(held)
     cancel.after(STALL_S)
 

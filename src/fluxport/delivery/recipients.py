@@ -1,8 +1,8 @@
-"""Addresses of people, read strictly: one plain ``name@domain``, nothing that a mail server could take for more.
+"""Mail addresses, parsed strictly: one plain ``name@domain``, nothing that a mail server could read as several.
 
-Quoted names, comments, address literals and lists are refused: nobody is reached only by them. A domain in its own
-script becomes its ``xn--`` form if both mean the same in every version of the rules (``straße.de`` does not); a name
-in its own script stays and needs a mail server that takes it (SMTPUTF8).
+Quoted names, comments, address literals and lists are refused: no recipient needs them. An international domain becomes
+its ``xn--`` form if every version of the rules agrees on it (not so for ``straße.de``); an international name stays and
+needs a mail server with SMTPUTF8.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ _DOMAIN = re.compile(rf"(?:{_LABEL}\.)*(?!\d+$){_LABEL}")  # ends in a name: 127
 
 
 def check_recipient(address: str, domains: Collection[str] | None = None) -> str:
-    """The address with its domain in lowercase ASCII; Refused if it is none, Forbidden if its domain is not allowed.
+    """The address with its domain in lowercase ASCII; Refused if it is invalid, Forbidden if its domain is not allowed.
 
-    ``domains`` are those that may be written to (None: any): ``example.com``, or ``*.example.com`` for all below it.
+    ``domains`` are the allowed ones (None: any): ``example.com``, or ``*.example.com`` for all its subdomains.
     """
     name, _, domain = address.rpartition("@")
     host = _ascii_domain(domain)
@@ -42,7 +42,7 @@ def check_recipient(address: str, domains: Collection[str] | None = None) -> str
 
 
 def masked(address: str) -> str:
-    """For logs: enough to recognise, too little to write to."""
+    """The address for logs: recognisable, but not usable."""
     name, _, domain = address.rpartition("@")
     return f"{name[:1]}***@{domain}"
 

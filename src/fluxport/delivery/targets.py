@@ -1,8 +1,8 @@
-"""Where a request may go when somebody else names the URL.
+"""Which URLs of callers a request may go to: protection against requests to internal addresses (SSRF).
 
-The rule is about addresses, not names: every address that a name resolves to must be a public one, in whatever form it
-is written, and the connection is then made to a checked address itself, so that a second, different answer of the DNS
-is never asked for. Names are only looked at to refuse early and clearly.
+The rule is about addresses, not names: every address that a name resolves to must be public, in whatever form it is
+written, and the connection is opened to a checked address itself, so that a second, different DNS answer cannot matter
+(DNS rebinding). Names are only checked to refuse early with a clear message.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ Address: TypeAlias = IPv4Address | IPv6Address
 
 _URL_BYTES_MAX = 2048
 _HOST_NAME = re.compile(r"(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.)*[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
-_NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")  # as a last label it makes the whole an IPv4 address in some reader's eyes
+_NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")  # with such a last label, some parsers read the host as an IPv4 address
 _LOCAL_SUFFIXES = frozenset(
     {"localhost", "localdomain", "local", "internal", "intranet", "lan", "home", "corp", "arpa"}
 )
 
-# IANA's special-purpose registries, by hand because Python's own list differs between its versions; besides,
-# 168.63.129.16 is the metadata address of Azure's machines (those of other clouds lie in the networks here).
+# IANA's special-purpose registries, listed here because Python's own list differs between its versions; and
+# 168.63.129.16, the metadata address of Azure's machines (those of other clouds are in these networks).
 _SPECIAL_IPV4 = tuple(
     map(
         IPv4Network,
@@ -38,11 +38,13 @@ _SPECIAL_IPV4 = tuple(
         ),
     )
 )
-_GLOBAL_IPV6 = IPv6Network("2000::/3")  # all that is given out for use; loopback, local and multicast lie outside
+_GLOBAL_IPV6 = IPv6Network("2000::/3")  # all allocated unicast; loopback, local and multicast are outside
 _SPECIAL_IPV6 = tuple(map(IPv6Network, ("2001::/23", "2001:db8::/32", "3fff::/20")))
 
-# Forms of IPv6 that end at an IPv4 address, and how far from the right it stands: compatible, mapped, translated,
-# NAT64, 6to4.
+# IPv6 forms that embed an IPv4 address, and its distance from the right in bits: compatible, mapped, translated, NAT64,
+# 6to4.
+#   64:ff9b::10.0.0.1   | prefix, 96 bits | IPv4, 32 bits |            shift 0
+#   2002:0a00:0001::    | 2002 | IPv4, 32 bits | 80 bits |             shift 80
 _EMBEDDED = (
     (IPv6Network("::/96"), 0),
     (IPv6Network("::ffff:0:0/96"), 0),
@@ -56,14 +58,14 @@ _ISATAP = 0x0000_5EFE  # upper half of the interface id; 0x0200_5efe for global 
 
 @dataclass(frozen=True)
 class Target:
-    """A URL taken apart; ``authority`` and ``path`` (with its query) are as they go into the request."""
+    """A parsed URL; ``authority`` and ``path`` (with its query) are as sent in the request."""
 
     encrypted: bool
     host: str
     port: int
     authority: str
     path: str
-    of: str = "webhook"  # what it is, for people
+    of: str = "webhook"  # its noun in messages
 
     @property
     def literal(self) -> Address | None:
@@ -99,8 +101,8 @@ class AllowList:
 
 
 def read_target(url: str, *, http_allowed: bool, of: str = "webhook") -> Target:
-    """The parts of an absolute URL; Refused for one that could be read in two ways, or without TLS."""
-    # urlsplit drops tabs and line ends in silence, and readers differ about backslashes: look before it does.
+    """The parts of an absolute URL; Refused if it is ambiguous, or without TLS."""
+    # Checked first: urlsplit silently drops tabs and line ends, and parsers disagree about backslashes.
     if not re.fullmatch(rf"[!-~]{{1,{_URL_BYTES_MAX}}}", url) or "\\" in url:
         raise _bad_url(
             of, f"must be at most {_URL_BYTES_MAX} ASCII characters without spaces (a host in its xn-- form)"
@@ -115,22 +117,22 @@ def read_target(url: str, *, http_allowed: bool, of: str = "webhook") -> Target:
     if parts.scheme == "http" and not http_allowed:
         raise _bad_url(of, "must start with https://; http is not allowed here")
     if "@" in parts.netloc:
-        raise _bad_url(of, "must not hold a user or password")
+        raise _bad_url(of, "must not contain a user or password")
     host = (parts.hostname or "").removesuffix(".")
     address = _address(host)
     if address is None and (not _HOST_NAME.fullmatch(host) or len(host) > 253 or _NUMBER.fullmatch(_last_label(host))):
-        raise _bad_url(of, "names no valid host")
+        raise _bad_url(of, "has no valid host")
     default = 443 if parts.scheme == "https" else 80
     port = default if port is None else port
     if port == 0:
-        raise _bad_url(of, "names no valid port")
+        raise _bad_url(of, "has no valid port")
     shown = f"[{host}]" if isinstance(address, IPv6Address) else host
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     return Target(parts.scheme == "https", host, port, shown if port == default else f"{shown}:{port}", path, of)
 
 
 def check_name(target: Target, allow: AllowList) -> None:
-    """Refused if the name alone, or a literal address, shows that the target is not a public one."""
+    """Refused if the name, or a literal address, already shows that the target is not public."""
     if allow.names(target.host):
         return
     if target.literal is not None:
@@ -140,7 +142,7 @@ def check_name(target: Target, allow: AllowList) -> None:
 
 
 def check_addresses(target: Target, addresses: Sequence[Address], allow: AllowList) -> None:
-    """Refused unless every one is public, or allowed by its network or by the target's name."""
+    """Refused unless every address is public, or allowed by its network or by the target's name."""
     if allow.names(target.host):
         return
     for address in addresses:
@@ -150,12 +152,12 @@ def check_addresses(target: Target, addresses: Sequence[Address], allow: AllowLi
 
 
 def endpoints(address: Address) -> tuple[Address, ...]:
-    """Where packets to ``address`` may end: itself, or the IPv4 addresses that its form carries."""
+    """The addresses that packets to ``address`` may reach: itself, or the IPv4 addresses embedded in it."""
     if isinstance(address, IPv4Address):
         return (address,)
     number = int(address)
     if address in _TEREDO:
-        return _ipv4(number >> 64), _ipv4(~number)  # the relay's, and the client's, which is written inverted
+        return _ipv4(number >> 64), _ipv4(~number)  # the relay's, and the client's, whose bits are inverted
     for network, shift in _EMBEDDED:
         if address in network:
             return (_ipv4(number >> shift),)
@@ -165,7 +167,7 @@ def endpoints(address: Address) -> tuple[Address, ...]:
 
 
 def is_public(address: Address) -> bool:
-    """Whether anybody on the internet has this address; no form that carries another one is."""
+    """Whether this is a public address; forms that embed another address are not."""
     if isinstance(address, IPv4Address):
         return not any(address in network for network in _SPECIAL_IPV4)
     return address in _GLOBAL_IPV6 and not any(address in network for network in _SPECIAL_IPV6)
@@ -192,7 +194,7 @@ def _bad_url(of: str, why: str) -> Refused:
 
 def _not_public(target: Target) -> Refused:
     return Refused(
-        f"The {target.of}'s host {target.host} is not on the public internet: use one that is, or have it allowed by "
-        "name in the configuration (webhooks.allow).",
+        f"The {target.of}'s host {target.host} is not on the public internet: use a public host, or add this one to "
+        "the setting webhooks.allow.",
         code=f"{target.of}_not_public",
     )

@@ -1,7 +1,9 @@
 """Webhooks as Standard Webhooks (standardwebhooks.com): one signed POST to a URL that a caller named.
 
-It goes to the very address that was checked (targets.py), with the host's name in SNI, certificate and Host, through
-no proxy, following no redirect, within one deadline for all of it, however slowly the other side answers.
+It is sent to the address that was checked (targets.py), with the host's name in SNI, certificate and Host; without
+a proxy, following no redirect, within one deadline for everything, however slowly the receiver responds:
+
+    webhook-signature: v1,BASE64(HMAC-SHA256(key, id "." timestamp "." body))     one per secret, separated by spaces
 """
 
 from __future__ import annotations
@@ -19,13 +21,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from fluxport.delivery._reach import Resolve, reached, told_to_wait_s
+from fluxport.delivery._reach import Resolve, reached, requested_wait_s
 from fluxport.delivery.targets import AllowList, Target, check_name, read_target
 from fluxport.errors import Gone, Refused, Unavailable
 from fluxport.outbound import Cancel
 
 EVENT_TYPES = ("export.completed", "export.failed", "export.canceled", "export.expired")
-SECRET_BYTES_MIN = 24  # the standard's own bound
+SECRET_BYTES_MIN = 24  # the standard's minimum
 
 # 5 s, 5 min, 30 min, 2 h, 5 h, 8 h, 8 h: as the standard suggests, all within a day.
 _DELAYS_S = (5, 300, 1800, 7200, 18000, 28800, 28800)
@@ -35,7 +37,7 @@ _DELAYS_S = (5, 300, 1800, 7200, 18000, 28800, 28800)
 class WebhookOptions:
     """``allow`` names hosts and networks that may be reached although they are not public (``AllowList``).
 
-    Any port may be named. ``timeout_s`` is for all of one delivery, from the name's look-up to the answer's end.
+    Any port is allowed. ``timeout_s`` is for one whole delivery, from DNS resolution to the end of the response.
     """
 
     allow: tuple[str, ...] = ()
@@ -44,12 +46,12 @@ class WebhookOptions:
     ca_file: str | None = None  # authorities to trust beside the system's
 
     def __post_init__(self) -> None:
-        AllowList(self.allow)  # what is wrong with it is told at start
+        AllowList(self.allow)  # raises at the start if an entry is invalid
 
 
 @dataclass(frozen=True)
 class WebhookEvent:
-    """What happened, the same in every attempt to tell it; ``id`` is by which a receiver knows a repeated one."""
+    """An event, the same in every try; receivers detect duplicates by ``id``."""
 
     id: str
     type: str
@@ -58,7 +60,7 @@ class WebhookEvent:
 
     def __post_init__(self) -> None:
         if self.type not in EVENT_TYPES:
-            raise ValueError(f"no such event: {self.type!r}")
+            raise ValueError(f"not an event type: {self.type!r}")
         # A dot would let id and timestamp trade places under one signature.
         if not re.fullmatch(r"[A-Za-z0-9_-]{1,128}", self.id):
             raise ValueError(f"not an event id: {self.id!r}")
@@ -78,11 +80,11 @@ def send_webhook(
     *,
     resolve: Resolve = socket.getaddrinfo,
 ) -> None:
-    """Deliver ``event`` once; ``secrets`` is usually one, two while it is rotated, ``now`` the attempt's Unix time.
+    """Deliver ``event`` once; ``secrets`` is usually one, two during rotation, ``now`` the try's Unix time.
 
-    Returns after an answer of 2xx (what follows its head is read for politeness and decides nothing). Gone after 410:
-    the receiver wants no more. Refused for a URL that may not be used and for a redirect. Unavailable for everything
-    else that time can mend: other answers (with their ``Retry-After``), no connection, no name, a bad certificate.
+    Returns after a 2xx response (its body is read and ignored). Gone after 410: the receiver wants no more events.
+    Refused for a forbidden URL and for a redirect. Unavailable for everything temporary: other statuses (with their
+    ``Retry-After``), no connection, an unresolved name, a bad certificate.
     """
     target = read_target(url, http_allowed=options.http_allowed)
     body = event.body()
@@ -102,11 +104,11 @@ def send_webhook(
         reached(target, allow, options.ca_file, resolve, connect_s=options.timeout_s, late=limit) as receiver,
     ):
         answer = receiver.request("POST", target.path, lines, (body,), stall_s=options.timeout_s, cancel=cancel)
-    _judge(target, answer.status, told_to_wait_s(answer, now))
+    _judge(target, answer.status, requested_wait_s(answer, now))
 
 
 def check_url(options: WebhookOptions, url: str) -> None:
-    """Refused if ``url`` can be seen to be no target, without asking the DNS; what it resolves to is checked later."""
+    """Refused if ``url`` is invalid, without resolving its name; the addresses are checked later."""
     check_name(read_target(url, http_allowed=options.http_allowed), AllowList(options.allow))
 
 
@@ -116,9 +118,9 @@ def check_secret(secret: str) -> None:
 
 
 def retry_delays(random: Callable[[], float]) -> tuple[float, ...]:
-    """Seconds to wait before each further attempt, within 24 hours in all.
+    """Seconds to wait before each retry, 24 hours in all at most.
 
-    ``random`` gives numbers from 0 to 1; each wait is shortened by up to a tenth, so that many do not come at once.
+    ``random`` returns numbers from 0 to 1; each wait is shortened by up to a tenth, so that retries spread out.
     """
     return tuple(delay * (1 - 0.1 * random()) for delay in _DELAYS_S)
 
@@ -136,7 +138,7 @@ def signed_headers(secrets: tuple[str, ...], event_id: str, body: bytes, now: fl
 
 
 def _key(secret: str) -> bytes:
-    """``whsec_`` and base64, or the secret's own bytes."""
+    """The key of a secret: decoded base64 after ``whsec_``, else the secret's own bytes."""
     encoded = secret.removeprefix("whsec_")
     try:
         key = base64.b64decode(encoded, validate=True) if encoded != secret else secret.encode()
@@ -144,7 +146,7 @@ def _key(secret: str) -> bytes:
         key = b""
     if len(key) < SECRET_BYTES_MIN:
         raise Refused(
-            f"A webhook's secret must be whsec_ and base64, or plain text, of {SECRET_BYTES_MIN} bytes at least.",
+            f"A webhook secret must be whsec_ and base64, or plain text, of at least {SECRET_BYTES_MIN} bytes.",
             code="bad_webhook_secret",
         )
     return key
@@ -154,15 +156,15 @@ def _judge(target: Target, status: int, retry_after_s: float | None) -> None:
     if 200 <= status <= 299:
         return
     if status == 410:
-        raise Gone(f"The webhook's receiver {target.host} wants no more events (answer 410).")
+        raise Gone(f"The webhook's receiver {target.host} wants no more events (status 410).")
     if 300 <= status <= 399:
         raise Refused(
-            f"The webhook's receiver {target.host} redirects (answer {status}); redirects are not followed: name the "
+            f"The webhook's receiver {target.host} redirects (status {status}); redirects are not followed: use the "
             "final URL.",
             code="webhook_redirect",
         )
     raise Unavailable(
-        f"The webhook's receiver {target.host} answered {status}; 2xx would take the event.",
+        f"The webhook's receiver {target.host} responded with {status} instead of 2xx.",
         code="webhook_rejected",
         retry_after_s=retry_after_s,
     )

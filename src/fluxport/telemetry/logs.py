@@ -1,7 +1,7 @@
 """Logs as one JSON object per line (or as text), on standard error.
 
-No secret, token, signed URL, row value or SQL of a caller is ever written: messages are ours, and of an exception that
-is not ours only its type and the places it came through are told, as its message may quote whatever it stumbled over.
+No secret, token, presigned URL, row value or SQL of a caller is ever logged: of a foreign exception only its type and
+stack are, as its message may quote any of these.
 """
 
 from __future__ import annotations
@@ -29,20 +29,20 @@ _ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None] | tup
 
 
 def bind(**fields: str) -> None:
-    """The fields of every line that the current task (or thread) logs from here on; empty ones are left out."""
+    """Set the fields of every line that the current task (or thread) logs from now on; empty ones are omitted."""
     _bound.set({name: value for name, value in fields.items() if value})
 
 
 def bound(field: str) -> str:
-    """A field that was bound to the current task, or nothing."""
+    """A field bound to the current task, or an empty string."""
     return _bound.get().get(field, "")
 
 
 def trace_id(traceparent: str) -> str:
-    """The trace id of a W3C ``traceparent``; nothing if it is not valid."""
-    found = _TRACEPARENT.fullmatch(traceparent)
-    # Version 00 ends with the flags; what a later version may add is not ours to read.
-    return found[1] if found and not (traceparent.startswith("00-") and found[2]) else ""
+    """The trace id of a W3C ``traceparent``; empty if it is invalid."""
+    match = _TRACEPARENT.fullmatch(traceparent)
+    # Version 00 ends with the flags; later versions may append fields, which are ignored.
+    return match[1] if match and not (traceparent.startswith("00-") and match[2]) else ""
 
 
 class _Discreet(logging.Formatter):
@@ -51,7 +51,8 @@ class _Discreet(logging.Formatter):
 
 
 def places(error: BaseException | None) -> Iterator[str]:
-    """The exceptions from the first cause on, each as its frames, its type and, if it is ours, its message."""
+    """The chain of exceptions from the first cause on, each as its frames, its type and, of a FluxportError, its
+    message."""
     if error is None:
         return
     before = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
@@ -63,7 +64,7 @@ def places(error: BaseException | None) -> Iterator[str]:
 
 
 class JsonLines(_Discreet):
-    """timestamp, level, component, event, and whichever of the known fields a record carries or are bound."""
+    """timestamp, level, component, event, and the known fields that a record has or that are bound."""
 
     def format(self, record: logging.LogRecord) -> str:
         moment = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
@@ -73,27 +74,27 @@ class JsonLines(_Discreet):
             "component": record.name,
             "event": record.getMessage(),
         }
-        given = _bound.get() | vars(record)
-        line |= {name: value for name in _FIELDS if (value := given.get(name)) not in (None, "")}
+        fields = _bound.get() | vars(record)
+        line |= {name: value for name in _FIELDS if (value := fields.get(name)) not in (None, "")}
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
         return json.dumps(line, ensure_ascii=False)
 
 
 class TextLines(_Discreet):
-    """The same for people; what comes from outside cannot begin a line of its own."""
+    """Plain text lines; control characters are escaped, so that no input can begin a line."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  the name that logging calls
         return _CONTROL.sub(lambda m: repr(m[0])[1:-1], super().formatMessage(record))
 
 
 def one_line(record: logging.LogRecord) -> bool:
-    """A stream that cannot be completed is broken on purpose, by an error that the server must see; what the server
-    logs of it becomes one line without its stack."""
+    """A logging filter. A stream that cannot be completed is broken by an error that the server must see; the server's
+    log record of it becomes one line without a stack."""
     error = record.exc_info[1] if record.exc_info and record.name == "uvicorn.error" else None
     for cause in (error, error.__cause__ if error is not None else None):
         if isinstance(cause, FluxportError):
-            record.msg, record.args = "an answer was broken off before its end", ()
+            record.msg, record.args = "a response was aborted before its end", ()
             record.exc_info = record.exc_text = None
             record.levelno = logging.INFO if isinstance(cause, Canceled) else logging.WARNING
             record.levelname = logging.getLevelName(record.levelno)

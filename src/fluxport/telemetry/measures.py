@@ -1,8 +1,8 @@
-"""What is counted of exports, whichever process carries them out.
+"""Metrics of exports, over all processes that run them.
 
-These counts live in the service's own database and rise in the transaction that ends an export: a killed worker loses
-nothing and counts nothing twice, a restart begins nothing anew, and every service tells those of all workers. A
-histogram is kept as one counter per bucket (not cumulative) and one for the sum.
+The counters are in the service's own database and rise in the transaction that ends an export: a killed worker loses
+nothing and counts nothing twice, a restart resets nothing, and every service exposes those of all workers. A histogram
+is stored as one counter per bucket (not cumulative) and one for the sum.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Counted:
 
     @property
     def bounds(self) -> list[str]:
-        """The upper bounds as the label ``le`` says them."""
+        """The upper bounds as values of the label ``le``."""
         return [*(str(float(bound)) for bound in self.buckets), "+Inf"]
 
 
@@ -46,7 +46,7 @@ COUNTED: dict[str, Counted] = {
 
 
 class Rise(NamedTuple):
-    """A stored counter and how much it rises, or how high it is: ``labels`` is JSON text with sorted keys."""
+    """A stored counter and its increase, or its value; ``labels`` is JSON text with sorted keys."""
 
     name: str
     labels: str
@@ -66,8 +66,8 @@ def observed(name: str, value: float, **labels: str) -> list[Rise]:
 
 @dataclass(frozen=True)
 class Ended:
-    """What an export that has ended is counted by; ``error_code`` is that of a failed one, ``upload_s`` is None where
-    no store was written to."""
+    """The measurements of an ended export; ``error_code`` is that of a failed one, ``upload_s`` is None if no store was
+    written."""
 
     canceled: bool
     error_code: str | None
@@ -80,7 +80,7 @@ class Ended:
 
 
 def ended(export: Ended) -> list[Rise]:
-    """What rises when an export ends, each counter once."""
+    """The counters that rise when an export ends, each once."""
     if export.canceled:
         return []
     rises = observed("export_duration_seconds", export.duration_s)

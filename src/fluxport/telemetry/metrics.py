@@ -1,4 +1,4 @@
-"""``/metrics``: what this process counts of requests, and what the database holds of exports."""
+"""``/metrics``: counters of this process's requests, and those of exports from the database."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from fluxport.telemetry.measures import COUNTED, Counted, Rise
 disable_created_metrics()  # type: ignore[no-untyped-call]  # the library has no types there
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
-# Anything may be sent as a method; a label must come from a list.
+# A client may send any method; label values must be bounded.
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 _OF_PROCESS = CollectorRegistry()
@@ -37,7 +37,7 @@ _REFUSALS = Counter(
     "fluxport_refusals_total", "Requests that this process refused, by error code", ["code"], registry=_OF_PROCESS
 )
 _POINTS = Counter(
-    "fluxport_points_total", "Points of sensors that this process stored, by the door", ["door"], registry=_OF_PROCESS
+    "fluxport_points_total", "Points of sensors that this process stored, by API", ["door"], registry=_OF_PROCESS
 )
 _FIRST_BYTE = Histogram(
     "fluxport_first_byte_seconds",
@@ -50,12 +50,12 @@ Measured = tuple[Mapping[str, int], Iterable[Rise]]
 
 
 def request(method: str, route: str | None, status: int) -> None:
-    """Count an answered request; ``route`` is its template, None where no route took it."""
+    """Count a request; ``route`` is its template, None if no route matched."""
     _REQUESTS.labels(method if method in _METHODS else "other", route or "none", str(status)).inc()
 
 
 def call(method: str, status: str) -> None:
-    """Count a gRPC call that is over."""
+    """Count a gRPC call that has ended."""
     _CALLS.labels(method, status).inc()
 
 
@@ -73,9 +73,9 @@ def first_byte(seconds: float) -> None:
 
 
 def exposition(measured: Callable[[], Measured]) -> bytes:
-    """The text that Prometheus reads; ``measured`` gives how many exports are in each state and the stored counters.
+    """Prometheus' text format; ``measured`` returns the number of exports in each state and the stored counters.
 
-    Where ``measured`` raises FluxportError, the process still tells its own and that the database is away.
+    If ``measured`` raises FluxportError, only the process's metrics and ``fluxport_database_up 0`` are exposed.
     """
     return generate_latest(_OF_PROCESS) + generate_latest(_OfDatabase(measured))
 
@@ -85,35 +85,35 @@ class _OfDatabase(Collector):
         self._measured = measured
 
     def collect(self) -> Iterator[Metric]:
-        about = "Whether the service's own database answers; without it, nothing of exports is told"
+        about = "Whether the service's own database is available; without it, metrics of exports are missing"
         try:
             states, counters = self._measured()
         except FluxportError:
             yield GaugeMetricFamily("fluxport_database_up", about, 0)
             return
         yield GaugeMetricFamily("fluxport_database_up", about, 1)
-        yield GaugeMetricFamily("export_active_tasks", "Stored exports that a worker carries", states.get("running", 0))
-        yield GaugeMetricFamily("export_queued_tasks", "Stored exports that wait", states.get("queued", 0))
-        found: dict[str, dict[str, float]] = defaultdict(dict)
+        yield GaugeMetricFamily("export_active_tasks", "Stored exports that are running", states.get("running", 0))
+        yield GaugeMetricFamily("export_queued_tasks", "Stored exports in the queue", states.get("queued", 0))
+        stored: dict[str, dict[str, float]] = defaultdict(dict)
         for row in counters:
-            found[row.name][row.labels] = row.value
+            stored[row.name][row.labels] = row.value
         for name, counted in COUNTED.items():
-            yield _histogram(name, counted, found) if counted.buckets else _counter(name, counted, found[name])
+            yield _histogram(name, counted, stored) if counted.buckets else _counter(name, counted, stored[name])
 
 
-def _counter(name: str, counted: Counted, found: Mapping[str, float]) -> Metric:
+def _counter(name: str, counted: Counted, stored: Mapping[str, float]) -> Metric:
     family = CounterMetricFamily(name, counted.about, labels=counted.labels)
-    values = {_values(counted, labels): value for labels, value in found.items()}
+    values = {_values(counted, labels): value for labels, value in stored.items()}
     for label_values, value in (values or _zero(counted)).items():
         family.add_metric(label_values, value)
     return family
 
 
-def _histogram(name: str, counted: Counted, found: Mapping[str, Mapping[str, float]]) -> Metric:
+def _histogram(name: str, counted: Counted, stored: Mapping[str, Mapping[str, float]]) -> Metric:
     bounds = counted.bounds
-    sums = {_values(counted, labels): value for labels, value in found.get(f"{name}_sum", {}).items()}
+    sums = {_values(counted, labels): value for labels, value in stored.get(f"{name}_sum", {}).items()}
     counts: dict[tuple[str, ...], dict[str, float]] = defaultdict(dict)
-    for labels, value in found.get(f"{name}_bucket", {}).items():
+    for labels, value in stored.get(f"{name}_bucket", {}).items():
         counts[_values(counted, labels)][json.loads(labels)["le"]] = value
     family = HistogramMetricFamily(name, counted.about, labels=counted.labels)
     for label_values, total in (sums or _zero(counted)).items():
@@ -123,10 +123,10 @@ def _histogram(name: str, counted: Counted, found: Mapping[str, Mapping[str, flo
 
 
 def _values(counted: Counted, labels: str) -> tuple[str, ...]:
-    given = json.loads(labels)
-    return tuple(given[name] for name in counted.labels)
+    values = json.loads(labels)
+    return tuple(values[name] for name in counted.labels)
 
 
 def _zero(counted: Counted) -> dict[tuple[str, ...], float]:
-    """What has never risen is told as 0 where no label must be known for it."""
+    """A counter that has never risen is 0 if it has no labels, else absent."""
     return {} if counted.labels else {(): 0.0}
