@@ -12,7 +12,7 @@ from fluxport.errors import Forbidden
 
 @dataclass(frozen=True)
 class Caller:
-    """An authenticated caller. Its exports belong to ``owner``; ``active_max`` and ``mail_domains`` None: as the service.
+    """An authenticated caller. Its exports belong to ``owner``; ``active_max`` and ``mail_domains`` None: the defaults.
 
     A ``person``, authenticated by a session, sees all exports of the owner. A key sees those that its scopes allow it
     to create; with ``own_results`` only those created with the same key.
