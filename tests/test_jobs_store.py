@@ -268,4 +268,4 @@ def test_an_expired_file_that_cannot_be_deleted_keeps_no_other_from_being(
         store.move(record.id, "completed", result=result, expires_at=0.0)
     Exports({}, {"local": sink}, store, ExportsOptions()).expire()
     assert sink.names() == ["gone"]
-    assert any("'gone' is not configured" in line.getMessage() for line in caplog.records)
+    assert any("'gone' is no longer configured" in line.getMessage() for line in caplog.records)
