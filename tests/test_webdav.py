@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler
 from typing import Any
@@ -97,13 +98,18 @@ def dav() -> Iterator[tuple[Dav, str]]:
                     return 404, b""
                 found.files[target] = found.files.pop(path)
                 return 201, b""
-            if method == "PROPFIND" and path in found.files:
-                size = len(found.files[path])
-                return 207, (
-                    f'<d:multistatus xmlns:d="DAV:"><d:response><d:href>{path}</d:href><d:propstat><d:prop>'
-                    f"<d:getcontentlength>{size}</d:getcontentlength><d:getetag>e</d:getetag>"
-                    "</d:prop></d:propstat></d:response></d:multistatus>"
-                ).encode()
+            if method == "PROPFIND":
+                inside = [
+                    name for name in found.files if name == path or (path.endswith("/") and name.startswith(path))
+                ]
+                listed = "".join(
+                    f"<d:response><d:href>{name}</d:href><d:propstat><d:prop>"
+                    f"<d:getcontentlength>{len(found.files[name])}</d:getcontentlength><d:getetag>e</d:getetag>"
+                    "</d:prop></d:propstat></d:response>"
+                    for name in inside
+                )
+                found_some = f'<d:multistatus xmlns:d="DAV:">{listed}</d:multistatus>'.encode()
+                return (207, found_some) if inside else (404, b"")
             if method == "DELETE":
                 return (204 if found.files.pop(path, None) is not None else 404), b""
             return (201 if method == "MKCOL" else 404), b""
@@ -129,6 +135,14 @@ def test_a_bearer_token_goes_with_every_request(dav: tuple[Dav, str]) -> None:
     sink(url, token=Secret("a-token")).put("file.csv", (chunk for chunk in once()))
     assert found.files == {"/dav/file.csv": b"a,b\n1,2\n"}
     assert found.accounts == {"Bearer a-token"}
+
+
+def test_a_sweep_leaves_a_file_whose_time_the_server_does_not_say(dav: tuple[Dav, str]) -> None:
+    server, url = dav
+    store = sink(url)
+    store.put("file.csv", (chunk for chunk in once()))
+    assert store.sweep(3600, time.time() + 86400) == []
+    assert list(server.files) == ["/dav/file.csv"]
 
 
 @pytest.mark.parametrize("after", [None, 503], ids=["no answer", "503"])

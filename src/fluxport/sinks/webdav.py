@@ -228,12 +228,7 @@ class WebdavSink:
             raise Unavailable("The response of the WebDAV server is not XML.", code="store_failed") from error
         for one in listing.iter("{DAV:}response"):
             where = quote(unquote(urlsplit(one.findtext("{DAV:}href") or "").path))
-            said = {
-                name: one.findtext(f".//{{DAV:}}{name}") for name in ("getcontentlength", "getlastmodified", "getetag")
-            }
-            written = parsedate_to_datetime(said["getlastmodified"] or "Thu, 01 Jan 1970 00:00:00 GMT").timestamp()
-            held = _Entry(int(said["getcontentlength"] or "0"), said["getetag"] or "", written)
-            yield where, None if one.find(".//{DAV:}collection") is not None else held
+            yield where, None if one.find(".//{DAV:}collection") is not None else _entry(one)
 
     def _refused(self, response: Response) -> FluxportError:
         if response.status in (404, 409):
@@ -254,8 +249,8 @@ class WebdavSink:
                 yield from self._walk(path.rstrip("/") + "/")
 
 
-def _held(response: ElementTree.Element) -> _Entry:
-    """The file in one response of a PROPFIND; without a time it counts as new."""
+def _entry(response: ElementTree.Element) -> _Entry:
+    """The file in one response of a PROPFIND; without a time it counts as new, so that no sweep deletes it."""
     size, etag, written = (response.findtext(f".//{{DAV:}}get{name}") for name in _PROPERTIES)
     moment = parsedate_to_datetime(written).timestamp() if written else math.inf
     return _Entry(int(size or "-1"), etag or "", moment)
