@@ -12,6 +12,8 @@ demo: .venv/.installed
 
 # Tests wait for other processes half of their time, so that two of them keep a processor busy.
 export PYTEST_XDIST_AUTO_NUM_WORKERS ?= $(shell echo $$((2 * $$($(PYTHON) -c 'import os; print(os.cpu_count())'))))
+# Each worker of the tests, and each process that they start, would compile its modules again.
+unexport PYTHONDONTWRITEBYTECODE
 PYTEST := $(BIN)/pytest -n auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 
 test: .venv/.installed-dev openapi/node_modules/.package-lock.json

@@ -6,6 +6,7 @@ import functools
 import inspect
 import subprocess
 import sys
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
@@ -27,15 +28,28 @@ def reaches_out(item: pytest.Function) -> bool:
     for that.
     """
     params = item.callspec.params.values() if hasattr(item, "callspec") else ()
-    todo = [item.obj, *params, *_fixtures(item, item.fixturenames)]
-    seen: set[int] = set()
+    known = _known[item.path]
+    starts = (*_fixtures(item, item.fixturenames), item.cls, item.function, *params)
+    return any(_reaches(start, item, known) for start in starts)
+
+
+# By the file of a test, since its fixtures are those of its file: what was looked through, by id (which is its own only
+# while it is there), and whether it leads beyond this process.
+_known: defaultdict[Path, dict[int, tuple[Any, bool]]] = defaultdict(dict)
+
+
+def _reaches(start: Any, item: pytest.Function, known: dict[int, tuple[Any, bool]]) -> bool:
+    todo = [start]
+    seen: dict[int, Any] = {}
     while todo:
         found = todo.pop()
-        if any(found is it for it in BEYOND):
+        if any(found is it for it in BEYOND) or known.get(id(found), (found, False))[1]:
+            known[id(start)] = (start, True)
             return True
-        if id(found) not in seen:
-            seen.add(id(found))
+        if id(found) not in seen and id(found) not in known:
+            seen[id(found)] = found
             todo += _leads_to(found, item)
+    known.update((number, (found, False)) for number, found in seen.items())
     return False
 
 
