@@ -52,6 +52,69 @@ def test_a_statement_beyond_the_caps_is_too_large(sql: str) -> None:
     assert refusal(sql).code == "query_too_large"
 
 
+@pytest.mark.parametrize(
+    ("just_within", "just_beyond", "code"),
+    [
+        (f"SELECT '{'a' * 65_527}'", f"SELECT '{'a' * 65_528}'", "query_too_large"),  # 65,536 bytes
+        (f"SELECT 'a{'é' * 32_763}'", f"SELECT 'a{'é' * 32_763}b'", "query_too_large"),  # the same in UTF-8
+        ("SELECT " + ",".join(["1"] * 2_500), "SELECT DISTINCT " + ",".join(["1"] * 2_500), "query_too_large"),
+        (
+            "SELECT 1 FROM " + ", ".join(f"t{i}" for i in range(64)),
+            "SELECT 1 FROM " + ", ".join(f"t{i}" for i in range(65)),
+            "query_too_large",
+        ),
+        (f"SELECT {'(' * 50}1{')' * 50}", f"SELECT {'(' * 51}1{')' * 51}", "query_too_deep"),
+        ("SELECT 1 FROM a" + " JOIN b" * 6, "SELECT 1 FROM a" + " JOIN b" * 7, "query_too_deep"),
+    ],
+    ids=["bytes", "bytes of UTF-8", "tokens", "tables", "depth", "joins"],
+)
+def test_a_cap_allows_its_number_and_not_one_more(just_within: str, just_beyond: str, code: str) -> None:
+    check(just_within, POLICY)
+    assert refusal(just_beyond).code == code
+
+
+@pytest.mark.parametrize(
+    ("dialect", "just_within", "just_beyond"),
+    [
+        ("mysql", "SPACE(10000)", "SPACE(10001)"),
+        ("mysql", "RPAD(a, 10000, 'x')", "RPAD(a, 10001, 'x')"),
+        ("mysql", "CAST(a AS BINARY(10000))", "CAST(a AS BINARY(10001))"),
+        ("mysql", "REPEAT('x', 1000)", "REPEAT('x', 1001)"),  # 1,000,000 characters from a literal as long as the count
+        ("sqlite", "zeroblob(10000)", "zeroblob(10001)"),
+        ("sqlite", "printf('%10000d', a)", "printf('%10001d', a)"),
+        ("sqlite", "printf('%.10000f', a)", "printf('%.10001f', a)"),
+        ("sqlite", "printf('%-010000d', a)", "printf('%-0100000d', a)"),
+        ("sqlite", "printf('%*d', 10000, a)", "printf('%*d', 10001, a)"),
+        ("duckdb", "format('{:10000}', a)", "format('{:10001}', a)"),
+    ],
+)
+def test_a_length_in_a_call_may_reach_its_bound_and_not_exceed_it(
+    dialect: Any, just_within: str, just_beyond: str
+) -> None:
+    check(f"SELECT {just_within} FROM t", GuardPolicy(dialect))
+    assert refusal(f"SELECT {just_beyond} FROM t", GuardPolicy(dialect)).code == "query_amplifier"
+
+
+@pytest.mark.parametrize(
+    ("dialect", "just_within", "just_beyond", "code"),
+    [
+        ("mysql", "seq_1_to_1000000", "seq_1_to_1000001", "query_table"),
+        ("mysql", "seq_1000000_to_1", "seq_1000000_to_0", "query_table"),
+        ("mysql", "seq_0_to_1999999_step_2", "seq_0_to_2000000_step_2", "query_table"),
+        ("sqlite", "generate_series(1, 1000000)", "generate_series(1, 1000001)", "query_amplifier"),
+        ("sqlite", "generate_series(0, 1999999, 2)", "generate_series(0, 2000000, 2)", "query_amplifier"),
+        ("duckdb", "generate_series(1, 1000000)", "generate_series(1, 1000001)", "query_amplifier"),
+        ("duckdb", "range(1000000)", "range(1000001)", "query_amplifier"),  # without its end
+        ("duckdb", "range(0, 2000000, 2)", "range(0, 2000001, 2)", "query_amplifier"),
+    ],
+)
+def test_a_generator_may_produce_a_million_rows_and_not_one_more(
+    dialect: Any, just_within: str, just_beyond: str, code: str
+) -> None:
+    check(f"SELECT * FROM {just_within}", GuardPolicy(dialect))
+    assert refusal(f"SELECT * FROM {just_beyond}", GuardPolicy(dialect)).code == code
+
+
 def test_the_caps_are_for_the_text_given_and_not_for_what_is_made_of_it() -> None:
     assert len(check("SELECT " + ",".join(["a+1"] * 1_200) + " FROM t", POLICY)) > 20_000
 

@@ -306,7 +306,7 @@ class _Walk:
     def _check_table_name(self, name: str) -> None:
         folded = fold(name)
         if self._policy.dialect == "mysql" and (sequence := SEQUENCE_TABLE.fullmatch(folded)):
-            if abs(int(sequence[2]) - int(sequence[1])) // max(1, int(sequence[3] or 1)) > SEQUENCE_ROWS_MAX:
+            if abs(int(sequence[2]) - int(sequence[1])) // max(1, int(sequence[3] or 1)) + 1 > SEQUENCE_ROWS_MAX:
                 refuse("query_table", f"A sequence may have at most {SEQUENCE_ROWS_MAX:,} numbers; use a shorter one.")
         elif SYSTEM_TABLES[self._policy.dialect].match(folded):
             refuse("query_table", f"The table {name[:64]} belongs to the database system and cannot be exported.")

@@ -31,7 +31,7 @@ from fluxport.policy.guard.words import (
 _LENGTH_MAX = 10_000  # characters that one call may request
 _GROWTH_MAX = 1_000_000  # characters that all calls of a statement together may build from one character or literal
 _ROWS_MAX = 1_000_000  # rows that one generator may produce
-_WIDTH = re.compile(r"[%{][^a-zA-Z%{}]*[0-9]{5}")  # in a format: 10,000 and more
+_WIDTHS = re.compile(r"[%{][^a-zA-Z%{}]*")  # the part of a format that holds widths and precisions
 _CONVERSION = re.compile(r"%[-+ 0#,!]*(\*|[0-9]*)(?:\.(\*|[0-9]*))?[lh]*([a-zA-Z%])")
 _OPEN_JOINS_MAX = 6  # joins without ON: each doubles the parser's time
 _BEFORE_CALL = word_set("""
@@ -206,7 +206,8 @@ def _number(token: Token) -> float:
 def _check_widths(name: str, arguments: Sequence[Sequence[Token]]) -> None:
     """Bound the widths and precisions in the format, and those that ``*`` takes from later arguments."""
     text = arguments[0][0].text if arguments and arguments[0] else ""
-    if _WIDTH.search(text):
+    numbers = (float(number) for part in _WIDTHS.findall(text) for number in re.findall("[0-9]+", part))
+    if any(number > _LENGTH_MAX for number in numbers):
         refuse("query_amplifier", f"The widths in {name} must be at most {_LENGTH_MAX:,}.")
     position = 1
     for width, precision, kind in _CONVERSION.findall(text):
@@ -222,10 +223,11 @@ def _check_rows(name: str, arguments: Sequence[Sequence[Token]]) -> None:
     numbers = [[_number(token) for token in argument if token.kind == "number"] for argument in arguments]
     if all(len(argument) == 1 and values for argument, values in zip(arguments, numbers, strict=True)):
         first, last, step = [*([0.0] if len(numbers) == 1 else []), *(values[0] for values in numbers), 1.0][:3]
-        rows = (last - first) / max(step, 1e-9) + 1
+        steps = (last - first) / max(step, 1e-9)
+        beyond = steps > _ROWS_MAX if name == "RANGE" else steps >= _ROWS_MAX  # RANGE excludes its end
     else:
-        rows = math.prod(max(1.0, number) for values in numbers for number in values)
-    if rows > _ROWS_MAX:
+        beyond = math.prod(max(1.0, number) for values in numbers for number in values) > _ROWS_MAX
+    if beyond:
         refuse("query_amplifier", f"{name} may produce at most {_ROWS_MAX:,} rows; use a smaller range.")
 
 
