@@ -66,3 +66,11 @@ def test_a_name_that_occurs_twice_is_ambiguous() -> None:
     assert caught.value.code == "ambiguous_column"
     picked, _ = pick([ColumnChoice("b")])(schema)
     assert picked.names == ["b"]
+
+
+@pytest.mark.parametrize(("count", "listed"), [(50, "c48, c49."), (51, "c48, c49, ....")])
+def test_up_to_50_names_are_listed(count: int, listed: str) -> None:
+    schema = pa.schema([(f"c{number}", pa.int8()) for number in range(count)])
+    with pytest.raises(Refused) as caught:
+        pick([ColumnChoice("zzz")])(schema)
+    assert caught.value.message.endswith(listed)

@@ -46,6 +46,38 @@ def test_nothing_is_registered_that_the_source_does_not_raise() -> None:
     assert not {code for code in unknown if not dynamic.fullmatch(code)}
 
 
+# Status, exit code, whether it is retried, gRPC status and Flight error of each family, written once more.
+MEANINGS = {
+    "Refused": (400, 2, False, "INVALID_ARGUMENT", "FlightServerError"),
+    "QueryRefused": (400, 2, False, "INVALID_ARGUMENT", "FlightServerError"),
+    "QueryFailed": (400, 1, False, "INVALID_ARGUMENT", "FlightServerError"),
+    "Unauthorized": (401, 1, False, "UNAUTHENTICATED", "FlightUnauthenticatedError"),
+    "Forbidden": (403, 1, False, "PERMISSION_DENIED", "FlightUnauthorizedError"),
+    "NotFound": (404, 1, False, "NOT_FOUND", "FlightServerError"),
+    "Conflict": (409, 1, False, "FAILED_PRECONDITION", "FlightServerError"),
+    "Gone": (410, 1, False, "NOT_FOUND", "FlightServerError"),
+    "LimitExceeded": (413, 1, False, "RESOURCE_EXHAUSTED", "FlightServerError"),
+    "Unprocessable": (422, 1, False, "ALREADY_EXISTS", "FlightServerError"),
+    "WarningsFound": (422, 3, False, "INVALID_ARGUMENT", "FlightServerError"),
+    "Disabled": (501, 1, False, "UNIMPLEMENTED", "FlightServerError"),
+    "TooMany": (429, 1, False, "RESOURCE_EXHAUSTED", "FlightUnavailableError"),
+    "Unavailable": (503, 1, True, "UNAVAILABLE", "FlightUnavailableError"),
+    "TimedOut": (503, 1, True, "DEADLINE_EXCEEDED", "FlightTimedOutError"),
+    "StoreFull": (507, 1, True, "UNAVAILABLE", "FlightUnavailableError"),
+    "Canceled": (499, 1, False, "CANCELLED", "FlightCancelledError"),
+    "Broken": (500, 1, False, "INTERNAL", "FlightInternalError"),
+}
+
+
+def test_each_family_means_at_every_edge_what_clients_rely_on() -> None:
+    found = [value for value in vars(errors).values() if isinstance(value, type) and issubclass(value, FluxportError)]
+    assert {
+        family.__name__: (family.status, family.exit_code, family.retryable, family.grpc_status, family.flight_error)
+        for family in found
+        if family is not FluxportError
+    } == MEANINGS
+
+
 ALL = sorted({family for families in FAMILIES.values() for family in families}, key=lambda family: family.__name__)
 
 

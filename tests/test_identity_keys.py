@@ -132,6 +132,25 @@ def test_a_key_without_name_user_or_scope_is_refused(keys: Keys, name: str, owne
         keys.create(name, owner, scopes, expires_s=None)
 
 
+def test_names_have_up_to_128_characters(keys: Keys) -> None:
+    made, _ = keys.create("k" * 128, "u" * 128, ["series"], expires_s=None)
+    assert (made.name, made.owner) == ("k" * 128, "u" * 128)
+    for name, owner, what in (("k" * 129, "alice", "key"), ("a", "u" * 129, "user")):
+        with pytest.raises(Refused, match=f"name of a {what} has 1 to 128") as refused:
+            keys.create(name, owner, ["series"], expires_s=None)
+        assert refused.value.code == "bad_name"
+
+
+def test_a_revoked_key_is_not_counted_nor_revoked_again(keys: Keys, clock: Clock) -> None:
+    keys.create("first", "alice", ["series"], expires_s=None)
+    keys.create("second", "alice", ["series"], expires_s=None)
+    keys.revoke("first")
+    revoked_at = clock.now
+    clock.now += 10
+    assert keys.revoke_all("alice") == 1
+    assert {key.name: key.revoked_at for key in keys.list()} == {"first": revoked_at, "second": revoked_at + 10}
+
+
 # -- scopes ------------------------------------------------------------------------------------------------------------
 
 
@@ -143,6 +162,13 @@ def test_a_word_that_is_no_scope_is_refused_by_name(word: str) -> None:
     assert refused.value.message == (
         f"There is no scope {word!r}; use sql:CONNECTION, sql:*, dataset:NAME, dataset:*, series, push or admin."
     )
+
+
+def test_a_scope_names_a_connection_or_dataset_of_up_to_64_characters() -> None:
+    assert read_scopes([f"sql:{'a' * 64}"]) == {f"sql:{'a' * 64}"}
+    for word in (f"sql:{'a' * 65}", f"dataset:{'a' * 65}"):
+        with pytest.raises(Refused):
+            read_scopes([word])
 
 
 def test_what_everybody_and_who_signs_in_may_do_is_what_the_documentation_says() -> None:
@@ -178,6 +204,26 @@ def test_a_caller_is_told_which_scope_is_missing_and_may_nothing_unless_it_is_sa
     Caller("alice", scopes=EVERYTHING).need("sql:main")
     assert Caller("alice", scopes=EVERYTHING).admin
     assert not Caller("alice", scopes=EVERYTHING - {"admin"}).admin
+
+
+@pytest.mark.parametrize(
+    ("caller", "seen"),
+    [
+        (Caller("alice", "k", frozenset({"sql:main"})), {"own", "another key's"}),
+        (Caller("alice", "k", frozenset({"sql:main"}), own_results=True), {"own"}),
+        (Caller("alice", "k", frozenset({"series"})), set()),
+        (Caller("alice", person=True), {"own", "another key's", "another scope's"}),
+        (Caller("bob", "k", EVERYTHING), set()),
+        (Caller("bob", person=True), set()),
+    ],
+)
+def test_a_caller_sees_the_exports_of_its_owner_within_its_scopes(caller: Caller, seen: set[str]) -> None:
+    exports = {
+        "own": ("alice", "sql:main", "k"),
+        "another key's": ("alice", "sql:main", "other"),
+        "another scope's": ("alice", "dataset:trades", None),
+    }
+    assert {name for name, export in exports.items() if caller.sees(*export)} == seen
 
 
 # -- rate --------------------------------------------------------------------------------------------------------------

@@ -10,15 +10,7 @@ import sqlalchemy as sa
 
 from fluxport.auth.scopes import EVERYTHING, USUAL
 from fluxport.auth.sessions import Sessions
-from fluxport.auth.signin import (
-    ALONE_FORGOTTEN_S,
-    ALONE_LONGEST_PAUSE_S,
-    ANY,
-    FIRST_PAUSE_S,
-    FORGOTTEN_S,
-    LONGEST_PAUSE_S,
-    SignIn,
-)
+from fluxport.auth.signin import ANY, SignIn
 from fluxport.auth.users import Users
 from fluxport.errors import Conflict, FluxportError, NotFound, Refused, TooMany, Unauthorized
 from fluxport.jobs.store import JobStore
@@ -28,6 +20,9 @@ from identity_support import Clock
 
 IDLE_S, WHOLE_S = 12 * 3600, 7 * 86400  # a session without requests, and any
 PASSWORD_MAX = 1024
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.0625, 900  # after failures of one name at one address
+FORGOTTEN_S = 24 * 3600  # how long after its pause a failure counts
+ALONE_LONGEST_PAUSE_S, ALONE_FORGOTTEN_S = 60, 900  # of a name over all addresses, or an address over all names
 
 PASSWORD = "correct horse battery"
 
@@ -82,6 +77,12 @@ def test_a_password_is_neither_short_nor_endless_and_nothing_is_cut_off(users: U
     users.add("bob", "x" * PASSWORD_MAX, USUAL)
     assert users.check("bob", "x" * PASSWORD_MAX) is not None
     assert users.check("bob", "x" * (PASSWORD_MAX + 1)) is None
+
+
+def test_a_password_of_12_characters_and_a_name_of_128_are_enough_and_not_too_much(users: Users) -> None:
+    users.add("b" * 128, "twelvechars!", USUAL)
+    assert users.check("b" * 128, "twelvechars!") is not None
+    users.add("b", "é" * 1024, USUAL)  # counted in characters, not in bytes
 
 
 @pytest.mark.parametrize("name", ["", "a b", "a\n", "é", "-a", "x" * 129, "a/b"])
@@ -142,6 +143,16 @@ def test_a_session_ends_after_a_week_however_much_it_is_used(sign_in: SignIn, cl
         assert sign_in.sessions.find(token) is not None
     clock.now = ends
     assert sign_in.sessions.find(token) is None
+
+
+def test_the_last_use_of_a_session_is_written_once_a_minute(sign_in: SignIn, clock: Clock, store: JobStore) -> None:
+    token = enter(sign_in)
+    began = clock.now
+    for moment, written in ((0, 0), (59, 0), (60, 60), (119, 60), (120, 120)):
+        clock.now = began + moment
+        assert sign_in.sessions.find(token) is not None
+        with store.engine.begin() as connection:
+            assert connection.execute(sa.select(sessions.c.used_at)).scalar_one() == began + written
 
 
 def test_sessions_that_are_over_leave_the_table(sign_in: SignIn, clock: Clock, store: JobStore) -> None:
@@ -234,6 +245,16 @@ def test_a_success_ends_the_pauses_and_a_day_forgets_them(sign_in: SignIn, clock
     refusal(sign_in, "alice", "wrong password")
     with store.engine.begin() as connection:
         assert set(connection.execute(sa.select(login_attempts.c.owner)).scalars()) == {"alice", ANY}
+
+
+def test_a_failure_is_forgotten_a_day_after_its_pause_and_not_before(sign_in: SignIn, clock: Clock) -> None:
+    """A forgotten failure no longer doubles the next pause."""
+    for waited, pause in ((FORGOTTEN_S - 1, 2 * FIRST_PAUSE_S), (FORGOTTEN_S, FIRST_PAUSE_S)):
+        address = f"192.0.2.{waited % 200}"
+        refusal(sign_in, "alice", "wrong password", address)
+        clock.now += FIRST_PAUSE_S + waited
+        refusal(sign_in, "alice", "wrong password", address)
+        assert refusal(sign_in, "alice", PASSWORD, address).retry_after_s == pytest.approx(pause)
 
 
 def test_a_guesser_elsewhere_does_not_lock_a_user_out(sign_in: SignIn) -> None:

@@ -31,7 +31,7 @@ from fluxport.partfiles import manifest_name, part_name
 from fluxport.pipeline import Part, Split, Tally, parts
 from fluxport.plan import Connection, check, of_query
 from fluxport.spec import ExportSpec
-from fluxport.stages import Encoder, Limits
+from fluxport.stages import Batches, Chunks, Encoder, Limits
 from rows_source import RowsSource
 
 ROWS = 2500
@@ -116,6 +116,30 @@ def test_a_row_that_no_file_can_hold_ends_the_export_in_a_sentence() -> None:
         cut(RowsSource(numbers(10)), Split(size_bytes=50))
 
 
+class Growing:
+    """Bytes that a file of several batches has more of than its batches have alone."""
+
+    def encode(self, schema: pa.Schema, batches: Batches) -> Chunks:
+        for number, _ in enumerate(batches):
+            yield b"x" * (10 + 20 * number)
+
+
+def test_a_file_that_outgrows_its_measured_batches_ends_the_export_instead_of_exceeding_the_size() -> None:
+    files = parts(RowsSource(numbers(4), 1), (), lambda findings: Growing(), Split(size_bytes=64), findings=Findings())
+    with pytest.raises(LimitExceeded, match="limit of 64 bytes") as raised:
+        for part in files:
+            for _ in part.chunks:
+                pass
+    assert raised.value.code == "too_many_bytes"
+
+
+def test_the_bytes_of_all_files_may_reach_the_limit_and_not_exceed_it() -> None:
+    size = sum(map(len, cut(RowsSource(numbers(100)), Split(rows=10))))
+    assert len(cut(RowsSource(numbers(100)), Split(rows=10), limits=Limits(bytes_max=size))) == 10
+    with pytest.raises(LimitExceeded):
+        cut(RowsSource(numbers(100)), Split(rows=10), limits=Limits(bytes_max=size - 1))
+
+
 def test_limits_are_those_of_all_files_together() -> None:
     tally = Tally()
     assert len(cut(RowsSource(numbers(100)), Split(rows=10), limits=Limits(rows=25), tally=tally)) == 3
@@ -169,15 +193,30 @@ NOWHERE = Connection("main", "sqlite:///nowhere.db")
 @pytest.mark.parametrize("options", [{"max_rows_per_file": 5}, {"max_bytes_per_file": 5}, {"on_row_limit": "new_file"}])
 def test_where_there_is_room_for_one_file_several_are_refused(options: dict[str, Any]) -> None:
     spec = ExportSpec(format="xlsx", options=options)
-    with pytest.raises(Refused, match="A stream holds one file"):
+    with pytest.raises(Refused, match="A stream holds one file") as raised:
         check(spec, of_query(spec, NOWHERE, lambda: "SELECT 1"), limits=Limits())
+    assert raised.value.code == "one_file_only"
+    archive = ExportSpec(format="xlsx", options=options, compression="zip")
+    assert check(archive, of_query(archive, NOWHERE, lambda: "SELECT 1"), limits=Limits()).form.split
 
 
 @pytest.mark.parametrize("option", ["max_rows_per_file", "max_bytes_per_file"])
 def test_a_file_of_nothing_is_refused(option: str) -> None:
-    spec = ExportSpec(options={option: 0})
-    with pytest.raises(Refused, match="takes 1 or more"):
-        check(spec, of_query(spec, NOWHERE, lambda: "SELECT 1"), limits=Limits(), may_split=True)
+    for rows in (0, -1):
+        spec = ExportSpec(options={option: rows})
+        with pytest.raises(Refused, match="takes 1 or more"):
+            check(spec, of_query(spec, NOWHERE, lambda: "SELECT 1"), limits=Limits(), may_split=True)
+    spec = ExportSpec(options={option: 1})
+    assert check(spec, of_query(spec, NOWHERE, lambda: "SELECT 1"), limits=Limits(), may_split=True).form.split
+
+
+def test_a_limit_of_no_rows_is_one_and_less_is_refused() -> None:
+    spec = ExportSpec(options={"limit": 0})
+    assert check(spec, of_query(spec, NOWHERE, lambda: "SELECT 1"), limits=Limits()).limits.rows == 0
+    spec = ExportSpec(options={"limit": -1})
+    with pytest.raises(Refused, match="cannot be negative") as raised:
+        check(spec, of_query(spec, NOWHERE, lambda: "SELECT 1"), limits=Limits())
+    assert raised.value.code == "bad_option"
 
 
 def test_names_get_the_number_before_the_suffix_or_in_place_of_part() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import threading
 from dataclasses import replace
 from typing import Any
@@ -11,10 +12,10 @@ import pyarrow as pa
 import pytest
 
 from fluxport import formats
-from fluxport.errors import LimitExceeded, Unavailable
+from fluxport.errors import Broken, LimitExceeded, Unavailable
 from fluxport.findings import Findings
-from fluxport.pipeline import Tally, stream
-from fluxport.stages import Encoder, Limits
+from fluxport.pipeline import Tally, as_failure, stream
+from fluxport.stages import Batches, Encoder, Limits, weakest
 from rows_source import RowsSource
 
 
@@ -118,10 +119,68 @@ def test_a_bound_that_is_just_reached_is_not_passed() -> None:
         run(RowsSource(numbers(100)), limits=replace(limits, bytes_max=size - 1))
 
 
-def test_a_deadline_ends_the_export() -> None:
+def test_each_bound_by_itself_allows_its_number_and_not_one_more() -> None:
+    """100 rows of 50 bytes; the bounds hold over several batches."""
+    for limits in (Limits(rows_max=100), Limits(rows=100), Limits(cell_bytes_max=50)):
+        _, tally = run(RowsSource(numbers(100), 10), limits=limits)
+        assert (tally.rows, tally.truncated, tally.complete) == (100, False, True)
+    with pytest.raises(LimitExceeded, match="more than the 99 rows"):
+        run(RowsSource(numbers(100), 10), limits=Limits(rows_max=99))
+    _, tally = run(RowsSource(numbers(100), 10), limits=Limits(rows=99, rows_max=99))
+    assert (tally.rows, tally.truncated) == (99, True)
+
+
+def test_a_cell_that_is_too_large_is_reported_with_its_row() -> None:
+    table = pa.table({"a": ["x" * 60] * 14 + ["y" * 71] + ["x" * 60] * 5})
+    with pytest.raises(LimitExceeded, match=r"\b15\b") as raised:
+        run(RowsSource(table, 10), limits=Limits(cell_bytes_max=70))
+    assert raised.value.code == "cell_too_large"
+
+
+def test_a_cell_has_64_mib_unless_another_limit_is_set() -> None:
+    assert Limits() == Limits(None, None, None, 67_108_864, None)
+
+
+def test_a_deadline_ends_the_export_and_it_is_not_tried_again() -> None:
     with pytest.raises(Unavailable) as raised:
         run(RowsSource(numbers(100)), limits=Limits(deadline_s=0.0))
-    assert raised.value.code == "deadline"
+    assert (raised.value.code, raised.value.again) == ("deadline", False)
+
+
+@pytest.mark.parametrize("served", [False, True])
+def test_a_source_has_a_thread_of_its_own_unless_it_is_served_and_processors_are_few(served: bool) -> None:
+    class Noting(RowsSource):
+        def __init__(self) -> None:
+            super().__init__(numbers(10))
+            self.served = served
+            self.threads = set[threading.Thread]()
+
+        def batches(self) -> Batches:
+            for batch in super().batches():
+                self.threads.add(threading.current_thread())
+                yield batch
+
+    source = Noting()
+    run(source)
+    processors = len(os.sched_getaffinity(0))
+    assert (source.threads == {threading.current_thread()}) is (served and processors <= 2)
+
+
+def test_what_callers_see_of_a_failure_is_the_error_or_that_there_was_one() -> None:
+    lost = Unavailable("the database went away")
+    assert as_failure(lost) is lost
+    for error, code in ((MemoryError("secret"), "out_of_memory"), (KeyError("secret"), "internal")):
+        failure = as_failure(error)
+        assert (type(failure), failure.code, failure.retryable) == (Broken, code, False)
+        assert "secret" not in failure.message
+
+
+def test_a_file_was_confirmed_as_weakly_as_its_weakest_part() -> None:
+    strongest_first = ["sha256", "md5", "crc64", "crc32c", "size"]
+    for place, name in enumerate(strongest_first):
+        assert weakest(strongest_first[: place + 1]) == name
+        assert weakest(reversed(strongest_first[: place + 1])) == name
+    assert weakest([]) == "size"
 
 
 def test_steps_change_schema_and_batches_in_order() -> None:

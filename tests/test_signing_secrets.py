@@ -42,6 +42,14 @@ def test_secrets_that_people_leave_in_place_are_weak(secret: str, because: str) 
     assert because in (weakness(secret) or "")
 
 
+def test_32_bytes_of_8_different_characters_are_enough() -> None:
+    eight = "aQ7xZ3mK"
+    assert weakness(eight * 3 + "KaxQ3Zm7") is None
+    assert weakness(eight * 3 + "KaxQ3Zm") == "is 31 bytes long, and 32 is the least"
+    seven = "aQ7xZ3m"
+    assert weakness(seven * 4 + "axQ3Z") == "has fewer than 8 different characters"
+
+
 def test_length_is_counted_in_bytes() -> None:
     assert weakness("žluťoučkýkůňúpěl") is not None
     assert weakness("žluťoučkýkůňúpělďábelské") is None

@@ -150,6 +150,21 @@ BAD_V2 = [
 ]
 
 
+@pytest.mark.parametrize("nonce", ["n" * 16, "n" * 64])
+def test_a_nonce_of_16_to_64_characters_is_accepted(nonce: str) -> None:
+    assert verify(KEYS, "POST", b"/v1/stream?a=1", v2(nonce=nonce), BODY, NOW)
+
+
+@pytest.mark.parametrize("nonce", ["n" * 15, "n" * 65])
+def test_a_shorter_or_longer_nonce_is_refused_though_it_is_signed(nonce: str) -> None:
+    refusal(v2(nonce=nonce), b"/v1/stream?a=1")
+
+
+def test_a_key_id_has_up_to_64_characters() -> None:
+    keys = {"k" * 64: SigningKey("k" * 64, (SECRET,))}
+    assert verify(keys, "POST", b"/export", v1(key_id="k" * 64), BODY, NOW).key_id == "k" * 64
+
+
 def test_every_cause_of_a_refusal_gives_the_same_answer() -> None:
     """Nobody learns from the answer whether a key exists, a clock is off or a secret was nearly right."""
     stream = b"/v1/stream?a=1"
