@@ -11,11 +11,13 @@ import subprocess
 import sys
 import threading
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 import polars
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -26,6 +28,8 @@ from starlette.routing import Route
 
 import fluxport
 from fault_proxy import FaultProxy
+from fluxport.series import Points
+from fluxport.series.embedded import EmbeddedStore
 from fluxport.testing.sources import wait_until
 from mysql_support import Database, scratch_database
 
@@ -372,3 +376,148 @@ def test_an_asynchronous_iterator_gives_the_same_bytes(url: str) -> None:
 
     data = asyncio.run(read(aiter(fluxport.stream("SELECT * FROM t", source=url))))
     assert data == b"".join(fluxport.stream("SELECT * FROM t", source=url))
+
+
+# -- names of the configuration ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def configured(url: str, tmp_path: Path) -> Path:
+    """A configuration file with a connection, a dataset, sensors and a store."""
+    database = {"url": url, "tables": ["t"]}
+    dataset = {
+        "connection": "shop",
+        "query": "SELECT id, name, :user AS owner FROM t WHERE {filters}",
+        "order": "id",
+        "columns": {"id": "integer", "name": "text", "owner": "text"},
+        "filters": {"id": {"type": "number_range", "min": "least", "max": "most",
+                           "where_min": "id >= :least", "where_max": "id <= :most"}},
+    }  # fmt: skip
+    path = tmp_path / "shop.yaml"
+    path.write_text(
+        json.dumps(
+            {
+                "connections": {"shop": database},
+                "datasets": {"people": dataset},
+                "series": {"path": str(tmp_path / "sensors.db")},
+                "stores": {"archive": {"type": "local", "path": str(tmp_path / "archive")}},
+                "limits": {"rows_max": 900},
+            }
+        )
+    )
+    store = EmbeddedStore(tmp_path / "sensors.db")
+    store.append([("t1", Points(np.array([1000, 2000, 3000]), np.array([1.5, 2.5, 3.5]), np.ones(3, np.uint8)))])
+    store.close()
+    return path
+
+
+def test_a_connection_is_used_by_its_name(configured: Path, folder: Path) -> None:
+    done = fluxport.export("SELECT * FROM t LIMIT 5", source="shop", to=folder / "t.csv", config=configured)
+    assert done.rows == 5
+    with fluxport.stream("SELECT * FROM t LIMIT 5", source="shop", config=configured) as stream:
+        assert b"".join(stream) == (folder / "t.csv").read_bytes()
+
+
+def test_a_connection_may_come_from_the_environment(url: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("FLUXPORT_CONNECTIONS__ELSEWHERE__URL", url)
+    assert fluxport.export("SELECT * FROM t", source="elsewhere", to="t.csv").rows == 1000
+
+
+def test_the_usual_file_is_read_where_the_program_runs(
+    configured: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    configured.rename(tmp_path / "fluxport.yaml")
+    monkeypatch.chdir(tmp_path)
+    assert fluxport.export("SELECT 1 AS n", source="shop", to="n.csv").rows == 1
+
+
+def test_the_limits_of_the_configuration_hold_for_its_sources_alone(configured: Path, url: str, folder: Path) -> None:
+    with pytest.raises(fluxport.LimitExceeded):
+        fluxport.export("SELECT * FROM t", source="shop", to=folder / "t.csv", config=configured)
+    own = fluxport.Limits(rows_max=1000)
+    for source, limits in (("shop", own), (url, None)):
+        done = fluxport.export("SELECT * FROM t", source=source, to=folder / "t.csv", limits=limits, config=configured)
+        assert done.rows == 1000
+
+
+def test_the_guard_of_a_named_connection_holds_its_tables(configured: Path, folder: Path) -> None:
+    query = "SELECT name FROM sqlite_master"
+    with pytest.raises(fluxport.QueryRefused):
+        fluxport.export(query, source="shop", to=folder / "t.csv", guard=True, config=configured)
+    assert fluxport.export(query, source="shop", to=folder / "t.csv", config=configured).rows == 1
+
+
+def test_a_dataset_is_a_source_with_its_filters_and_its_user(configured: Path, folder: Path) -> None:
+    source = fluxport.Dataset("people", user="ann")
+    fluxport.export(source=source, params={"least": 3, "most": 4}, to=folder / "p.jsonl", config=configured)
+    rows = [json.loads(line) for line in (folder / "p.jsonl").read_text().splitlines()]
+    assert rows == [{"id": n, "name": f"name {n}", "owner": "ann"} for n in (3, 4)]
+
+
+def test_sensors_are_a_source_with_their_range(configured: Path, folder: Path) -> None:
+    source = fluxport.Sensors("t1", start=2000, end="1970-01-01T00:00:03Z")
+    for form, expected in (({}, [[2000, 2.5], [3000, 3.5]]), ({"aggregate": "avg", "interval": "1h"}, [[0, 3.0]])):
+        with fluxport.stream(source=source, params=form, format="jsonl", config=configured) as stream:
+            lines = b"".join(stream).decode().splitlines()
+        assert [list(json.loads(line).values())[:2] for line in lines] == expected
+
+
+def test_a_store_is_a_target_by_its_name(configured: Path, url: str, tmp_path: Path) -> None:
+    for to, name in (("store://archive/2026/t.csv.gz", "2026/t.csv.gz"), ("store://archive/2026/", "2026/all.csv")):
+        done = fluxport.export("SELECT * FROM t", source=url, to=to, filename="all", config=configured)
+        assert (done.rows, (tmp_path / "archive" / name).stat().st_size) == (1000, done.bytes)
+
+
+UNKNOWN: dict[str, tuple[dict[str, Any], str]] = {
+    "connection": ({"query": "SELECT 1", "source": "nothing"}, "unknown_connection"),
+    "dataset": ({"source": fluxport.Dataset("nothing")}, "unknown_dataset"),
+    "filter": ({"source": fluxport.Dataset("people"), "params": {"nothing": 1}}, "unknown_filter"),
+    "positional filters": ({"source": fluxport.Dataset("people"), "params": [1]}, "bad_source"),
+    "form of sensors": ({"source": fluxport.Sensors("t1"), "params": {"nothing": 1}}, "unknown_key"),
+    "store": ({"source": TABLE, "to": "store://nothing/t.csv"}, "unknown_store"),
+    "key": ({"source": TABLE, "to": "store://archive/../t.csv"}, "bad_name"),
+    "no key": ({"source": TABLE, "to": "store://archive"}, "bad_target"),
+    "query for sensors": ({"query": "SELECT 1", "source": fluxport.Sensors("t1")}, "bad_source"),
+}
+
+
+@pytest.mark.parametrize("case", UNKNOWN)
+def test_a_name_that_the_configuration_lacks_is_refused(case: str, configured: Path, folder: Path) -> None:
+    arguments, code = UNKNOWN[case]
+    with pytest.raises(fluxport.Refused) as refused:
+        fluxport.export(**({"to": folder / "t.csv", "config": configured} | arguments))
+    assert refused.value.code == code
+    assert list(folder.iterdir()) == []
+
+
+def test_sensors_without_a_store_are_refused(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty.yaml").write_text("{}")
+    with pytest.raises(fluxport.Refused) as refused:
+        fluxport.export(source=fluxport.Sensors("t1"), to=folder / "t.csv", config=tmp_path / "empty.yaml")
+    assert refused.value.code == "no_series"
+
+
+def test_the_sensor_store_is_closed_with_the_export(configured: Path, folder: Path, tmp_path: Path) -> None:
+    """SQLite removes the log beside the file when its last connection closes."""
+    for to in (folder / "t.csv", folder / "missing" / "t.csv"):
+        with suppress(fluxport.Refused):
+            fluxport.export(source=fluxport.Sensors("t1"), to=to, config=configured)
+        assert not (tmp_path / "sensors.db-wal").exists()
+
+
+def test_the_command_exports_the_same_bytes(configured: Path, folder: Path) -> None:
+    query = "SELECT * FROM t LIMIT 9"
+    sources: dict[str, tuple[list[str], dict[str, Any]]] = {
+        "connection": ([query, "--from", "shop"], {"query": query, "source": "shop"}),
+        "dataset": (["--dataset", "people", "--user", "ann", "-p", "most=4"],
+                    {"source": fluxport.Dataset("people", "ann"), "params": {"most": "4"}}),
+        "sensors": (["--sensor", "t1", "--sensor", "t1", "--start", "2000", "-p", "layout=wide"],
+                    {"source": fluxport.Sensors(["t1"], start=2000), "params": {"layout": "wide"}}),
+    }  # fmt: skip
+    for name, (words, arguments) in sources.items():
+        command = [sys.executable, "-m", "fluxport", "export", *words, "--config", str(configured), "-q"]
+        subprocess.run([*command, "--to", f"store://archive/{name}.csv"], check=True)
+        fluxport.export(**arguments, to=folder / f"{name}.csv", config=configured)
+        stored = configured.parent / "archive" / f"{name}.csv"
+        assert stored.read_bytes() == (folder / f"{name}.csv").read_bytes()

@@ -242,6 +242,13 @@ def test_a_closed_source_is_canceled_not_ended(store: EmbeddedStore) -> None:
         next(rows)
 
 
+def exported(spec: ExportSpec, store: EmbeddedStore) -> bytes:
+    export = check(spec, of_sensors(spec, lambda: store), limits=Limits()).open("export")
+    data = b"".join(export.chunks())
+    assert export.tally.complete
+    return data
+
+
 @pytest.mark.parametrize("name", ["csv", "jsonl", "xlsx", "parquet"])
 @pytest.mark.parametrize("layout", ["long", "wide"])
 def test_the_bytes_do_not_depend_on_compaction(tmp_path: Path, name: str, layout: str) -> None:
@@ -250,9 +257,7 @@ def test_the_bytes_do_not_depend_on_compaction(tmp_path: Path, name: str, layout
         store = EmbeddedStore(tmp_path / f"{size}.db", EmbeddedOptions(chunk_points=size))
         store.append([("a", walk(5000)), ("b", walk(4000, seed=4))])
         spec = ExportSpec(series={"sensor_id": ["a", "b"], "layout": layout}, format=name)
-        export = check(spec, of_sensors(spec, store), limits=Limits()).open("export")
-        made.append(b"".join(export.chunks()))
-        assert export.tally.complete
+        made.append(exported(spec, store))
         store.close()
     assert made[0] == made[1]
 
@@ -267,7 +272,7 @@ def test_the_bytes_do_not_depend_on_compaction(tmp_path: Path, name: str, layout
 )
 def test_the_file_is_named_for_sensor_and_range(store: EmbeddedStore, series: dict[str, Any], expected: str) -> None:
     spec = ExportSpec(series=series)
-    assert check(spec, of_sensors(spec, store), limits=Limits()).open("export").filename == expected
+    assert check(spec, of_sensors(spec, lambda: store), limits=Limits()).open("export").filename == expected
 
 
 def test_a_body_asks_for_sensors() -> None:

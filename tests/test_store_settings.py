@@ -183,6 +183,7 @@ def test_urls_that_name_no_object_are_refused(url: str) -> None:
 def test_a_bucket_of_the_configuration_lends_its_settings() -> None:
     known = {"stores": {"local": {}, "a": {"type": "s3", "bucket": "b", "endpoint": "http://h:1", "prefix": "p/"}}}
     entry, key = at_url("s3://b/folder/file.csv", Config.model_validate(known).stores)
+    assert isinstance(entry, ObjectOptions)
     assert (entry.endpoint, entry.prefix, key) == ("http://h:1", "", "folder/file.csv")
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from fluxport.version import __version__
 
 if TYPE_CHECKING:
-    from fluxport.api import Stream, export, stream
+    from fluxport.api import Dataset, Sensors, Stream, export, stream
     from fluxport.client.asynchronous import AsyncClient
     from fluxport.client.blocking import Client
     from fluxport.client.models import Job, JobEvent, JobFile, Link
@@ -52,6 +52,7 @@ __all__ = [
     "Client",
     "Column",
     "Conflict",
+    "Dataset",
     "Disabled",
     "ExportResult",
     "ExportedFile",
@@ -70,6 +71,7 @@ __all__ = [
     "QueryFailed",
     "QueryRefused",
     "Refused",
+    "Sensors",
     "StoreFull",
     "Stream",
     "TimedOut",
@@ -90,6 +92,7 @@ _MODULES = {
     "Column": "targets",
     "ExportResult": "targets",
     "ExportedFile": "targets",
+    "Dataset": "api",
     "Failure": "error_codes",
     "Finding": "findings",
     "Job": "client.models",
@@ -97,6 +100,7 @@ _MODULES = {
     "JobFile": "client.models",
     "Limits": "stages",
     "Link": "client.models",
+    "Sensors": "api",
     "Stream": "api",
     "export": "api",
     "stream": "api",

@@ -1,13 +1,14 @@
-"""Exports in the calling process: ``fluxport.export`` and ``fluxport.stream``.
+"""Exports in the calling process: ``fluxport.export``, ``fluxport.stream``, and what the command shares with them.
 
-Both plan as the command line and the service do (``plan.check``). The calling program writes the query, so the guard
-checks it only if ``guard`` is true; the transaction is always read-only.
+All plan as the service does (``plan.check``). The calling program writes the query, so the guard checks it only if
+``guard`` is true; the transaction is always read-only.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
 
 from fluxport.errors import Refused
@@ -19,13 +20,47 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-    from fluxport.plan import Export, Origin
+    from fluxport.config import Config
+    from fluxport.datasets import Dataset as DeclaredDataset
+    from fluxport.plan import Connection, Export, Origin
+    from fluxport.policy.guard import GuardPolicy
+    from fluxport.series import SensorStore
     from fluxport.sinks.options import SinkOptions
     from fluxport.spec import ExportSpec
 
-# A database's URL, or Arrow data. Any object with ``__arrow_c_stream__`` is accepted, too.
-Rows: TypeAlias = "str | pa.Table | pa.RecordBatch | pa.RecordBatchReader | Iterator[pa.RecordBatch]"
 Params: TypeAlias = Sequence[Any] | Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A dataset of the configuration, as a source: the rows that ``user`` may see (default: the login name).
+
+    ``connection`` is a database's URL, or the name of a connection; default: the dataset's own.
+    """
+
+    name: str
+    user: str | None = None
+    connection: str | None = None
+
+
+@dataclass(frozen=True)
+class Sensors:
+    """Points of one or several sensors of the configuration's sensor store, as a source.
+
+    ``start`` and ``end`` (both inclusive; default: open) are milliseconds since 1970, or RFC 3339 such as
+    2026-01-31T23:59:59Z.
+    """
+
+    ids: str | Sequence[str]
+    start: int | str | None = None
+    end: int | str | None = None
+
+
+# A database's URL or the name of a connection; a dataset or sensors; or Arrow data: any object with
+# ``__arrow_c_stream__`` is accepted, too.
+Rows: TypeAlias = (
+    "str | Dataset | Sensors | pa.Table | pa.RecordBatch | pa.RecordBatchReader | Iterator[pa.RecordBatch]"
+)
 
 
 def export(  # noqa: PLR0913  keyword-only
@@ -46,21 +81,26 @@ def export(  # noqa: PLR0913  keyword-only
     """Export the rows of ``query``, or Arrow data, into a file: complete or not at all.
 
     Args:
-        query: The statement. None if ``source`` is Arrow data, which is exported as it is.
-        source: A database's URL (``mysql://user:password@host:3306/db``, ``postgresql://``, ``sqlite:///file.db``); or
-            an Arrow table, a RecordBatchReader, an iterator of record batches, a data frame.
-        to: A path, a folder, a URL of a store (``s3://bucket/key``), ``-`` for standard output, or an open binary file.
-            An existing file is replaced when the new one is complete. An open file stays open; bytes written to it
-            before an error remain.
+        query: The statement, if ``source`` is a database; None for all other sources.
+        source: A database's URL (``mysql://user:password@host:3306/db``, ``postgresql://``, ``sqlite:///file.db``) or
+            the name of a connection; a :class:`Dataset` or :class:`Sensors`; or an Arrow table, a RecordBatchReader, an
+            iterator of record batches, a data frame.
+        to: A path, a folder, a URL of a store (``s3://bucket/key``, or ``store://name/key`` for a store of the
+            configuration), ``-`` for standard output, or an open binary file. An existing file is replaced when the new
+            one is complete. An open file stays open; bytes written to it before an error remain.
         format: csv, tsv, json, jsonl, xlsx, parquet, ...; default: from the suffix of ``to``, else CSV.
         options: Options of the format, such as ``{"profile": "excel-eu", "limit": 1000}``.
         compression: none, gzip, zstd or zip; default: from the suffix of ``to``.
-        params: Values bound by the database: a sequence for ``?``, a mapping for ``:name``.
+        params: Values bound by the database: a sequence for ``?``, a mapping for ``:name``. For a dataset its filters,
+            for sensors ``layout``, ``aggregate``, ``interval`` and ``time``.
         filename: The name in a folder, with ``{date}``, ``{time}`` and, for several files, ``{part}``.
-        limits: Limits of rows, of the bytes of the file and of a cell, and ``deadline_s``, the longest time in seconds.
+        limits: Limits of rows, of the bytes of the file and of a cell, and ``deadline_s``, the longest time in seconds;
+            default: those of the configuration if the source is named there, else no limit but that of a cell.
         strict: Raise WarningsFound, and leave no file, if any value had to be changed.
-        guard: Check that the statement only reads, before it is sent. For statements written by others.
-        config: A configuration file whose stores provide settings for URLs; default: only the environment.
+        guard: Check that the statement only reads, and only tables that the connection allows, before it is sent. For
+            statements written by others.
+        config: The configuration file, read if a name or the URL of a store is used; default: ``fluxport.yaml``, if
+            there is one. ``.env`` and the environment override it, as for the command line.
 
     Returns:
         The file's location, rows, bytes, SHA-256 and columns, and the changes that had to be made.
@@ -71,11 +111,15 @@ def export(  # noqa: PLR0913  keyword-only
         LimitExceeded, WarningsFound: See ``limits`` and ``strict``.
         Unavailable: The database or the store is unavailable, or the connection broke; retrying may help.
     """
-    destination = target(to, lambda: _stores(config))
+    configured = Configured(config)
+    destination = target(to, configured.stores)
     chosen, packed = form_of(destination, format, compression)
-    spec = _spec(query, params, chosen, options, packed, filename)
-    origin = _origin(spec, query, source, guard)
-    return deliver(_planned(spec, origin, limits, may_split=destination.may_split), destination, strict=strict)
+    spec = spec_of(query, source, params, chosen, options, packed, filename)
+    export = planned(spec, source, configured, limits=limits, guard=guard, may_split=destination.may_split)
+    try:
+        return deliver(export, destination, strict=strict)
+    finally:
+        export.source.close()
 
 
 def stream(  # noqa: PLR0913  keyword-only
@@ -90,6 +134,7 @@ def stream(  # noqa: PLR0913  keyword-only
     limits: Limits | None = None,
     strict: bool = False,
     guard: bool = False,
+    config: str | os.PathLike[str] | None = None,
 ) -> Stream:
     """The file as chunks of bytes, for the streaming response of a web framework.
 
@@ -101,8 +146,8 @@ def stream(  # noqa: PLR0913  keyword-only
     Raises:
         FluxportError: As :func:`export`.
     """
-    spec = _spec(query, params, format, options, compression, filename)
-    return Stream(_planned(spec, _origin(spec, query, source, guard), limits, may_split=False), strict=strict)
+    spec = spec_of(query, source, params, format, options, compression, filename)
+    return Stream(planned(spec, source, Configured(config), limits=limits, guard=guard), strict=strict)
 
 
 class Stream:
@@ -173,19 +218,113 @@ class Stream:
         self.close()
 
 
-def _spec(
+# -- planning, as the command line does, too ---------------------------------------------------------------------------
+
+
+class Configured:
+    """What the configuration names; it is read when something is first looked up. Every method raises Refused for an
+    unknown name or an invalid configuration."""
+
+    def __init__(self, path: str | os.PathLike[str] | None = None) -> None:
+        self._path = path
+
+    @cached_property
+    def _config(self) -> Config:
+        from pathlib import Path
+
+        from fluxport.config import load
+
+        return load(None if self._path is None else Path(self._path))
+
+    def stores(self) -> Mapping[str, SinkOptions]:
+        return self._config.stores
+
+    def connection(self, source: str) -> Connection:
+        """The connection with that name, or to that URL; the latter has no guard."""
+        if _is_url(source):
+            from fluxport.plan import Connection
+
+            return Connection("url", source)
+        from fluxport.wiring import connections
+
+        known = connections(self._config)
+        if source not in known:
+            names = ", ".join(sorted(known)) or "none"
+            raise Refused(
+                f"{source!r} is neither a database URL nor a connection of the configuration (which has: {names}).",
+                code="unknown_connection",
+            )
+        return known[source]
+
+    def guard(self, source: str) -> GuardPolicy:
+        """The guard of the named connection; for a URL, one that accepts any statement that only reads."""
+        connection = self.connection(source)
+        if connection.guard is not None:
+            return connection.guard
+        from fluxport.plan import guard_dialect
+        from fluxport.policy.guard import GuardPolicy
+
+        return GuardPolicy(dialect=guard_dialect(connection.url), params=True)
+
+    def dataset(self, name: str) -> DeclaredDataset:
+        from fluxport.wiring import datasets
+
+        known = datasets(self._config)
+        if name not in known:
+            names = ", ".join(sorted(known)) or "none"
+            raise Refused(f"Unknown dataset {name!r}; the configuration has: {names}.", code="unknown_dataset")
+        return known[name]
+
+    def sensor_store(self) -> SensorStore:
+        """The sensor store; the caller closes it."""
+        from fluxport.wiring import sensors
+
+        configured = sensors(self._config)
+        if configured is None:
+            raise Refused(
+                "The configuration has no sensor store: set series.path or series.connection.", code="no_series"
+            )
+        return configured.store
+
+    def limits(self, source: Rows) -> Limits:
+        """The limits of the configuration if the source is named there, else the default ones."""
+        database = source.connection or "" if isinstance(source, Dataset) else source
+        if isinstance(database, Sensors) or (isinstance(database, str) and not _is_url(database)):
+            from fluxport.wiring import limits
+
+            return limits(self._config)
+        return Limits()
+
+
+def _is_url(source: str) -> bool:
+    return "://" in source or "@" in source or "(" in source
+
+
+def spec_of(
     query: str | None,
+    source: Rows,
     params: Params,
     format: str,
     options: Mapping[str, Any] | None,
     compression: str,
     filename: str | None,
 ) -> ExportSpec:
+    """The request for an export of ``source``; Refused if query and source do not go together."""
     from fluxport.spec import ExportSpec
 
+    if isinstance(source, str):
+        if query is None:
+            raise Refused("A database source needs a query; pass one.", code="no_query")
+    elif query is not None:
+        raise Refused("Only a database takes a query; for this source omit the query.", code="bad_source")
+    if isinstance(source, Dataset | Sensors) and not isinstance(params, Mapping) and len(params):
+        raise Refused("The params of a dataset or of sensors are a mapping of names to values.", code="bad_source")
+    series = _series(source, params) if isinstance(source, Sensors) else None
     return ExportSpec(
         query=query or "",
-        params=params,
+        dataset=source.name if isinstance(source, Dataset) else None,
+        series=series,
+        params=params if series is None else (),
         format=format,
         options=options or {},
         compression=compression,
@@ -193,36 +332,50 @@ def _spec(
     )
 
 
-def _origin(spec: ExportSpec, query: str | None, source: Rows, guard: bool) -> Origin:
-    from fluxport.plan import Connection, guard_dialect, of_arrow, of_query
-
-    if not isinstance(source, str):
-        if query is not None:
-            raise Refused("Arrow data is exported as it is; omit the query.", code="bad_source")
-        return of_arrow(source)
-    if query is None:
-        raise Refused("A database source needs a query; pass one.", code="no_query")
-    connection = Connection("python", source)
-    if not guard:
-        return of_query(spec, connection, lambda: query)
-    from fluxport.policy.guard import GuardPolicy
-
-    return of_query(spec, replace(connection, guard=GuardPolicy(dialect=guard_dialect(source), params=True)))
+def _series(source: Sensors, params: Params) -> dict[str, Any]:
+    """The sensor source in the form of the HTTP API."""
+    bounds = {"start_ts": source.start, "end_ts": source.end}
+    ids = source.ids if isinstance(source.ids, str) else list(source.ids)
+    return {"sensor_id": ids} | {name: value for name, value in bounds.items() if value is not None} | dict(params)
 
 
-def _planned(spec: ExportSpec, origin: Origin, limits: Limits | None, *, may_split: bool) -> Export:
+def planned(
+    spec: ExportSpec,
+    source: Rows,
+    configured: Configured,
+    *,
+    limits: Limits | None = None,
+    guard: bool = False,
+    guarded: Callable[[], str] | None = None,
+    may_split: bool = False,
+) -> Export:
+    """The export, not yet connected. ``guarded`` returns the statement to run, if the guard has a process of its own.
+    Refused if the request is invalid."""
     from fluxport.plan import check
 
-    return check(spec, origin, limits=limits or Limits(), may_split=may_split).open("export")
+    origin = _origin(spec, source, configured, guard, guarded)
+    bounds = limits or configured.limits(source)
+    return check(spec, origin, limits=bounds, may_split=may_split).open("export")
 
 
-def _stores(config: str | os.PathLike[str] | None) -> Mapping[str, SinkOptions]:
-    if config is None:
-        from fluxport.sinks.local import LocalOptions
+def _origin(
+    spec: ExportSpec, source: Rows, configured: Configured, guard: bool, guarded: Callable[[], str] | None
+) -> Origin:
+    from fluxport.plan import of_arrow, of_dataset, of_query, of_sensors
 
-        return {"local": LocalOptions()}
-    from pathlib import Path
+    if isinstance(source, Sensors):
+        return of_sensors(spec, configured.sensor_store, owned=True)
+    if isinstance(source, Dataset):
+        import getpass
 
-    from fluxport.config import load
-
-    return load(Path(config)).stores
+        dataset = configured.dataset(source.name)
+        connection = configured.connection(source.connection or dataset.connection)
+        return of_dataset(spec, connection, dataset, source.user or getpass.getuser())
+    if not isinstance(source, str):
+        return of_arrow(source)
+    connection = configured.connection(source)
+    if guarded is not None:
+        return of_query(spec, connection, guarded)
+    if guard:
+        return of_query(spec, replace(connection, guard=configured.guard(source)))
+    return of_query(spec, replace(connection, guard=None), lambda: spec.query)

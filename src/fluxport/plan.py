@@ -109,15 +109,15 @@ def of_dataset(spec: ExportSpec, connection: Connection, dataset: Dataset, owner
     return Origin(rows, dataset)
 
 
-def of_sensors(spec: ExportSpec, store: SensorStore) -> Origin:
-    """The points of sensors."""
+def of_sensors(spec: ExportSpec, store: Callable[[], SensorStore], *, owned: bool = False) -> Origin:
+    """The points of sensors. ``store`` is called once the request is valid; if ``owned``, the rows close it."""
 
     def rows(findings: Findings, limits: Limits) -> Rows:
         from fluxport.sources.series import Selection, SeriesSource
 
         assert spec.series is not None
         selection = Selection.from_json(spec.series)
-        return Rows(SeriesSource(store, selection), stem=selection.stem)
+        return Rows(SeriesSource(store(), selection, owned=owned), stem=selection.stem)
 
     return Origin(rows)
 

@@ -130,6 +130,17 @@ def _remote_sensors(config: Config) -> Sensors:
     return Sensors(store, connection.name, connection.queries_max)
 
 
+def limits(config: Config) -> Limits:
+    """The limits of every export."""
+    configured = config.limits
+    return Limits(
+        rows_max=configured.rows_max,
+        bytes_max=configured.bytes_max,
+        cell_bytes_max=configured.cell_bytes_max,
+        deadline_s=configured.export_s,
+    )
+
+
 @dataclass
 class Service:
     """The service's application and its parts. ``start`` begins background work, ``close`` ends it and all streams.
@@ -189,25 +200,20 @@ def exports_of(config: Config, store: JobStore) -> Exports:
     from fluxport.jobs.exports import Exports, ExportsOptions
     from fluxport.jobs.spool import SpoolOptions
 
-    limits, spool = config.limits, config.server.spool
+    bounds, spool = config.limits, config.server.spool
     return Exports(
         connections(config),
         {name: sink(entry) for name, entry in config.stores.items()},
         store,
         ExportsOptions(
-            active_max=limits.active_max,
-            queue_max=limits.queue_max,
-            connection_wait_s=limits.connection_wait_s,
-            history_s=limits.history_s,
-            audit_s=limits.audit_s,
+            active_max=bounds.active_max,
+            queue_max=bounds.queue_max,
+            connection_wait_s=bounds.connection_wait_s,
+            history_s=bounds.history_s,
+            audit_s=bounds.audit_s,
             webhooks=webhook_options(config),
             mail_domains=None if config.email.domains is None else tuple(config.email.domains),
-            limits=Limits(
-                rows_max=limits.rows_max,
-                bytes_max=limits.bytes_max,
-                cell_bytes_max=limits.cell_bytes_max,
-                deadline_s=limits.export_s,
-            ),
+            limits=limits(config),
             spool=SpoolOptions(spool.bytes_max, spool.all_bytes_max, spool.least_bytes_s, spool.path),
         ),
         datasets(config),

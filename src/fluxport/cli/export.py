@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import sys
-from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,14 +17,8 @@ from fluxport.signals import interruptible
 from fluxport.targets import REMOTE, THROUGH, deliver, form_of, target
 
 if TYPE_CHECKING:
-    from fluxport.config import Config
-    from fluxport.datasets import Dataset
-    from fluxport.plan import Connection, Export, Origin
-    from fluxport.policy.guard import GuardPolicy
-    from fluxport.sinks.options import SinkOptions
-    from fluxport.spec import ExportSpec
-    from fluxport.stages import Limits
-    from fluxport.targets import ExportResult, Target
+    from fluxport.api import Dataset, Sensors
+    from fluxport.targets import ExportResult
 
 
 @click.command()
@@ -55,8 +48,8 @@ if TYPE_CHECKING:
     "target",
     required=True,
     metavar="FILE|-|URL",
-    help=f"Where to write the file; - is standard output; {', '.join(REMOTE)} with a bucket and key are object stores. "
-    "In a folder, --filename names the file.",
+    help=f"Where to write the file; - is standard output; {', '.join(REMOTE)} with a bucket and key are object stores, "
+    "store://NAME/KEY is a store of the configuration. In a folder, --filename names the file.",
 )
 @click.option(
     "--format",
@@ -166,36 +159,37 @@ class Arguments:
 
 def run(arguments: Arguments) -> None:
     gc.disable()  # imports create no garbage, and collections among them take a tenth of the start-up time
+    from fluxport import api
     from fluxport.cli import guarded
     from fluxport.cli.progress import watched
 
-    to = target(arguments.target, lambda: _stores(arguments))
+    configured = api.Configured(arguments.config_path)
+    to = target(arguments.target, configured.stores)
+    source, query = _source(arguments), arguments.query
     statement = None
-    if [arguments.query is None, arguments.dataset is None, not arguments.sensors].count(False) != 1:
-        raise click.UsageError("Give one of QUERY, --dataset NAME or --sensor ID.")
-    if arguments.query is not None and arguments.source is None:
-        raise click.UsageError("Missing option '--from': the database to query.")
-    if arguments.query is not None and arguments.guard:
-        statement = guarded.start(arguments.query, lambda: _policy(arguments))
+    if isinstance(source, str) and query is not None and arguments.guard:
+        statement = guarded.start(query, lambda: configured.guard(source))
 
     frugal_malloc()
-    from fluxport.spec import ExportSpec
-
     format_name, packed = form_of(to, arguments.format_, arguments.compression)
-    chosen = dict(_pairs(arguments.options, "--option"))
+    options = dict(_pairs(arguments.options, "--option"))
     if arguments.columns is not None:
-        chosen["columns"] = arguments.columns
-    spec = ExportSpec(
-        query=arguments.query or "",
-        dataset=arguments.dataset,
-        series=_series(arguments),
-        params={} if arguments.sensors else dict(_pairs(arguments.params, "--param")),
-        format=format_name,
-        options=chosen,
-        compression=packed,
-        filename=arguments.filename,
+        options["columns"] = arguments.columns
+    params = dict(_pairs(arguments.params, "--param"))
+    spec = api.spec_of(query, source, params, format_name, options, packed, arguments.filename)
+    limits = configured.limits(source)
+    planned = api.planned(
+        spec,
+        source,
+        configured,
+        limits=replace(
+            limits,
+            deadline_s=arguments.timeout or limits.deadline_s,
+            cell_bytes_max=arguments.cell_bytes_max or limits.cell_bytes_max,
+        ),
+        guarded=statement,
+        may_split=to.may_split,
     )
-    planned = _planned(arguments, spec, to, statement)
     interruptible()
     gc.freeze()
     gc.enable()
@@ -206,89 +200,20 @@ def run(arguments: Arguments) -> None:
         _show(result, arguments.as_json)
 
 
-def _stores(arguments: Arguments) -> Mapping[str, SinkOptions]:
-    from fluxport.config import load
+def _source(arguments: Arguments) -> str | Dataset | Sensors:
+    """The source of the Python API that the arguments name."""
+    from fluxport import api
 
-    return load(arguments.config_path).stores
-
-
-def _planned(arguments: Arguments, spec: ExportSpec, to: Target, statement: Callable[[], str] | None) -> Export:
-    from fluxport.plan import check
-
-    origin, limits = _sensors(arguments, spec) if spec.series is not None else _queried(arguments, spec, statement)
-    return check(spec, origin, limits=limits, may_split=to.may_split).open("export")
-
-
-def _queried(arguments: Arguments, spec: ExportSpec, statement: Callable[[], str] | None) -> tuple[Origin, Limits]:
-    from fluxport.plan import of_dataset, of_query
-
-    dataset = None if arguments.dataset is None else _dataset(arguments.dataset, arguments.config_path)
-    source = arguments.source or (dataset.connection if dataset is not None else "")
-    connection, limits = _connection(source, arguments.config_path, arguments.timeout, arguments.cell_bytes_max)
-    if dataset is not None:
-        import getpass
-
-        owner = arguments.user or getpass.getuser()
-        return of_dataset(spec, connection, dataset, owner), limits
-    if statement is None:
-        connection, statement = replace(connection, guard=None), lambda: spec.query
-    return of_query(spec, connection, statement), limits
-
-
-def _series(arguments: Arguments) -> dict[str, Any] | None:
-    """The sensor source in the form of the API, or None."""
-    if not arguments.sensors:
-        return None
-    one = len(arguments.sensors) == 1
-    source: dict[str, Any] = {"sensor_id": arguments.sensors[0] if one else list(arguments.sensors)}
-    source |= {
-        name: value for name, value in (("start_ts", arguments.start), ("end_ts", arguments.end)) if value is not None
-    }
-    return source | dict(_pairs(arguments.params, "--param"))
-
-
-def _sensors(arguments: Arguments, spec: ExportSpec) -> tuple[Origin, Limits]:
-    from fluxport.config import load
-    from fluxport.plan import of_sensors
-    from fluxport.wiring import sensors
-
-    config = load(arguments.config_path)
-    configured = sensors(config)
-    if configured is None:
-        raise Refused("The configuration has no sensor store: set series.path or series.connection.", code="no_series")
-    limits = _limits(config, arguments.timeout, arguments.cell_bytes_max)
-    return of_sensors(spec, configured.store), limits
-
-
-def _dataset(name: str, config_path: Path | None) -> Dataset:
-    from fluxport.config import load
-    from fluxport.wiring import datasets
-
-    known = datasets(load(config_path))
-    if name not in known:
-        names = ", ".join(sorted(known)) or "none"
-        raise Refused(f"Unknown dataset {name!r}; the configuration has: {names}.", code="unknown_dataset")
-    return known[name]
-
-
-def _policy(arguments: Arguments) -> GuardPolicy:
-    """The guard's policy: that of the named connection, else any statement that only reads."""
-    source = arguments.source or ""
-    if not _is_url(source):
-        from fluxport.config import load
-        from fluxport.wiring import connections
-
-        named = connections(load(arguments.config_path)).get(source)
-        if named is not None and named.guard is not None:
-            return named.guard
-    from fluxport.plan import guard_dialect
-    from fluxport.policy.guard import GuardPolicy
-
-    return GuardPolicy(dialect=guard_dialect(source), params=True)
-
-
-def _is_url(source: str) -> bool:
-    return "://" in source or "@" in source or "(" in source
+    if [arguments.query is None, arguments.dataset is None, not arguments.sensors].count(False) != 1:
+        raise click.UsageError("Give one of QUERY, --dataset NAME or --sensor ID.")
+    if arguments.dataset is not None:
+        return api.Dataset(arguments.dataset, arguments.user, arguments.source)
+    if arguments.sensors:
+        ids = arguments.sensors
+        return api.Sensors(ids[0] if len(ids) == 1 else ids, arguments.start, arguments.end)
+    if arguments.source is None:
+        raise click.UsageError("Missing option '--from': the database to query.")
+    return arguments.source
 
 
 def _pairs(items: tuple[str, ...], name: str) -> list[tuple[str, str]]:
@@ -296,41 +221,6 @@ def _pairs(items: tuple[str, ...], name: str) -> list[tuple[str, str]]:
         if "=" not in item:
             raise click.UsageError(f"{name} takes NAME=VALUE, not {item!r}.")
     return [(item.split("=", 1)[0], item.split("=", 1)[1]) for item in items]
-
-
-def _connection(
-    source: str, config_path: Path | None, timeout: float | None, cell_bytes_max: int | None
-) -> tuple[Connection, Limits]:
-    from fluxport.plan import Connection
-    from fluxport.stages import Limits
-
-    cell = cell_bytes_max or Limits.cell_bytes_max
-    if _is_url(source):
-        return Connection("cli", source), Limits(deadline_s=timeout, cell_bytes_max=cell)
-    from fluxport.config import load
-    from fluxport.wiring import connections
-
-    config = load(config_path)
-    known = connections(config)
-    if source not in known:
-        names = ", ".join(sorted(known)) or "none"
-        raise Refused(
-            f"{source!r} is neither a database URL nor a connection of the configuration (which has: {names}).",
-            code="unknown_connection",
-        )
-    return known[source], _limits(config, timeout, cell_bytes_max)
-
-
-def _limits(config: Config, timeout: float | None, cell_bytes_max: int | None) -> Limits:
-    """The limits of the configuration, overridden by those of the command line."""
-    from fluxport.stages import Limits
-
-    return Limits(
-        rows_max=config.limits.rows_max,
-        bytes_max=config.limits.bytes_max,
-        cell_bytes_max=cell_bytes_max or config.limits.cell_bytes_max,
-        deadline_s=timeout or config.limits.export_s,
-    )
 
 
 def _show(result: ExportResult, as_json: bool) -> None:

@@ -157,7 +157,7 @@ class Exports:
 
     def _origin(self, spec: ExportSpec, owner: str) -> Origin:
         if spec.series is not None:
-            return of_sensors(spec, self.sensor_store())
+            return of_sensors(spec, self.sensor_store)
         connection = self.connections.get(spec.connection)
         if connection is None:
             raise Refused(

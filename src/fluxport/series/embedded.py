@@ -439,7 +439,10 @@ class EmbeddedStore:
             connection.close()
             raise
         with self._pool:
-            self._idle.append(connection)
+            if not self._stopped.is_set():
+                self._idle.append(connection)
+                return
+        connection.close()
 
     def _opened(self) -> sqlite3.Connection:
         reserve(self.path)

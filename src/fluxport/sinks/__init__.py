@@ -45,6 +45,7 @@ SINKS = Table(
         "webdav": SinkEntry(".webdav", "WebdavSink", "WebdavOptions", "a WebDAV server (Nextcloud and others)"),
     },
 )
+NAMED = "store"  # the scheme of URLs with the name of a configured store: store://name/key
 SCHEMES = {scheme: name for name, entry in SINKS.built_in.items() for scheme in entry.schemes}
 
 

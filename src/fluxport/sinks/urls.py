@@ -1,4 +1,4 @@
-"""Stores addressed by a URL such as ``s3://bucket/key``."""
+"""Stores addressed by a URL: ``s3://bucket/key``, or ``store://name/key`` for a store of the configuration."""
 
 from __future__ import annotations
 
@@ -10,23 +10,30 @@ from urllib.parse import urlsplit
 
 from fluxport.errors import Refused
 from fluxport.settings import adapter, refused
-from fluxport.sinks import options_class, type_at
+from fluxport.sinks import NAMED, options_class, type_at
 from fluxport.sinks.object_options import ObjectOptions
 from fluxport.sinks.options import SinkOptions
 
 
 def at_url(
     url: str, stores: Mapping[str, SinkOptions], environ: Mapping[str, str] | None = None
-) -> tuple[ObjectOptions, str]:
+) -> tuple[SinkOptions, str]:
     """The store and the key of a URL.
 
-    The settings are those of a configured store with this bucket, preferably the default one; for any other bucket they
-    come from the environment.
+    The settings are those of the named store, or of a configured store with this bucket, preferably the default one;
+    for any other bucket they come from the environment.
     """
     parts = urlsplit(url)
     kind, bucket, key = type_at(parts.scheme), parts.netloc, parts.path.lstrip("/")
-    if kind is None or not bucket or not key or parts.query or parts.fragment:
-        raise Refused(f"{url!r} is not like s3://bucket/folder/file.csv.", code="bad_target")
+    named = parts.scheme == NAMED
+    if not (kind or named) or not bucket or not key or parts.query or parts.fragment:
+        example = f"{NAMED}://name" if named else "s3://bucket"
+        raise Refused(f"{url!r} is not like {example}/folder/file.csv.", code="bad_target")
+    if named or kind is None:
+        if bucket not in stores:
+            choices = ", ".join(sorted(stores))
+            raise Refused(f"Unknown store {bucket!r}; choose one of: {choices}.", code="unknown_store")
+        return stores[bucket], key
     for entry in stores.values():
         if isinstance(entry, ObjectOptions) and (entry.type, entry.bucket) == (kind, bucket):
             return dataclasses.replace(entry, prefix=""), key

@@ -140,10 +140,11 @@ def _aggregate(given: Mapping[str, Any]) -> tuple[str | None, int]:
 
 
 class SeriesSource:
-    """See :class:`fluxport.stages.Source`."""
+    """See :class:`fluxport.stages.Source`. An ``owned`` store is closed with it."""
 
-    def __init__(self, store: SensorStore, selection: Selection) -> None:
+    def __init__(self, store: SensorStore, selection: Selection, *, owned: bool = False) -> None:
         self._store = store
+        self._owned = owned
         self._selection = selection
         self._schema: pa.Schema | None = None
         self._closed = threading.Event()
@@ -178,6 +179,8 @@ class SeriesSource:
         self._closed.set()
         for end in list(self._cancels):
             end()
+        if self._owned:
+            self._store.close()
 
     def _opened(self, end: Callable[[], None]) -> None:
         self._cancels.append(end)

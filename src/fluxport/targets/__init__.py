@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, TypeAlias, TypeVar
 
 from fluxport.errors import Refused, Unavailable, WarningsFound
-from fluxport.sinks import SCHEMES, type_at
+from fluxport.sinks import NAMED, SCHEMES, type_at
 
 if TYPE_CHECKING:
     from fluxport.findings import Finding
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# The configured stores, whose settings apply to a URL's bucket; called only if the target is a URL.
+# The configured stores, whose settings apply to a URL; called only if the target is one.
 Stores: TypeAlias = "Callable[[], Mapping[str, SinkOptions]]"
 
 THROUGH = "-"  # the location of an export without a path or URL
@@ -187,7 +187,7 @@ class Local(Target):
 
 
 class Remote(Target):
-    """A key in a bucket of an object store, with the settings of ``stores`` or the environment."""
+    """A key in a bucket of an object store, with the settings of ``stores`` or the environment, or in a named store."""
 
     may_split = True
 
@@ -217,7 +217,8 @@ class Remote(Target):
 
 def target(to: str | os.PathLike[str] | BinaryIO, stores: Stores) -> Target:
     """The target ``to``: a path or ``file://`` URL of a file, a folder or a device, ``-`` for standard output, a URL of
-    a store such as ``s3://bucket/key``, or an open binary file. Refused (``bad_target``) for anything else."""
+    a store (``s3://bucket/key``, ``store://name/key``), or an open binary file. Refused (``bad_target``) for anything
+    else."""
     if isinstance(to, os.PathLike):
         return _local(Path(to), ends=False)
     if not isinstance(to, str):
@@ -225,10 +226,10 @@ def target(to: str | os.PathLike[str] | BinaryIO, stores: Stores) -> Target:
             raise Refused("The target is not a binary file; open it with mode 'wb'.", code="bad_target")
         return OpenFile(to)
     scheme, colon, _ = to.partition("://")
-    if colon and type_at(scheme) is not None:
+    if colon and (scheme == NAMED or type_at(scheme) is not None):
         return Remote(to, stores)
     if not to or (colon and scheme != "file"):
-        known = ", ".join(REMOTE)
+        known = ", ".join([*REMOTE, f"{NAMED}://"])
         raise Refused(f"{to!r} is not a file: use a path, a folder, - or {known}.", code="bad_target")
     if to == THROUGH:
         return Through()
