@@ -168,7 +168,7 @@ def sweeper(exports: Exports) -> Callable[[], None]:
 
 def listen(config: Config) -> socket.socket:
     """The listening socket; Refused if the address is in use or not local."""
-    bound = _bound(config.server.host, config.server.port, "", "choose another with --port")
+    bound = _bound(config.server.host, config.server.port, "", "choose another with --host or --port")
     # Accepted connections inherit both options. asyncio does not set the first on them, because such a listening socket
     # has no protocol number; without it, a response of two writes waits 40 ms for the client's acknowledgement.
     bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -199,6 +199,7 @@ def _bound(host: str, port: int, what: str, advice: str) -> socket.socket:
     """A socket that listens on the address; Refused, with the reason and ``advice``, if that fails."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
+        socket.getaddrinfo(host, port, family)  # create_server would report an unknown host without the reason
         return socket.create_server((host, port), family=family, backlog=256, reuse_port=False)
     except OSError as error:
         reason = "no such host" if isinstance(error, socket.gaierror) else os.strerror(error.errno or 0)

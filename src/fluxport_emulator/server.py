@@ -108,8 +108,7 @@ def _check(options: EmulatorOptions) -> None:
         return
     if not options.allow_remote:
         raise Refused(
-            f"The emulator would be reachable from other machines on {options.host}; listen on 127.0.0.1 or allow it "
-            "explicitly.",
+            f"The emulator would be reachable from other machines on {options.host}; listen on 127.0.0.1.",
             code="not_loopback",
         )
     log.warning("the emulator listens on %s: anyone who reaches this machine can try its password", options.host)

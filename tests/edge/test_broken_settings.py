@@ -246,6 +246,8 @@ ALONE: dict[str, tuple[list[str], dict[str, str]]] = {
     "emulate, no host": (["emulate", "mysql", "--rows", "1", "--host", "no.such.host.invalid"], {}),
     "emulate, no name": (["emulate", "mysql", "--rows", "1", "--database", "a b;"], {}),
     "demo, a port of others": (["demo", "--rows", "1", "--port", "TAKEN"], {}),
+    "serve, no host": (["serve", "--host", "no.such.host.invalid"], {}),
+    "serve, a host of others": (["serve", "--host", "192.0.2.1"], {}),
     "serve, a port of others": (["serve", "--port", "TAKEN", "--grpc-port", "0"], {}),
     "serve, a port of others for gRPC": (["serve", "--port", "0", "--grpc-port", "TAKEN"], {}),
     "serve, a port of others for Flight": (COMMANDS["serve"], {"FLUXPORT_FLIGHT__PORT": "TAKEN"}),
@@ -298,8 +300,11 @@ def check(code: int, said: str, case: str) -> None:
         CANARY,
         CANARY[:8],
         FAULT,
+        "Unknown error",
     ):
         assert word not in said, (case, said)
+    ours = [line for line in said.splitlines() if not line.startswith("fluxport: details: ")]
+    assert not [line for line in ours if "Errno" in line], (case, said)
     assert len(said.splitlines()) <= 12, (case, said)
 
 

@@ -121,7 +121,9 @@ def failing(cancel: Cancel) -> Iterator[None]:
             if isinstance(cause, ssl.SSLCertVerificationError):
                 raise Failure("certificate", cause.verify_message) from error
         late = cancel.late or any(map(_is_late, causes))
-        raise Failure("timeout" if late else "connection", str(causes[-1])) from error
+        last = causes[-1]
+        reason = last.strerror if isinstance(last, OSError) and last.strerror else str(last)
+        raise Failure("timeout" if late else "connection", reason) from error
 
 
 def _is_late(error: BaseException) -> bool:

@@ -65,9 +65,9 @@ def _index(names: list[str], name: str) -> int:
             code="ambiguous_column",
         )
     near = difflib.get_close_matches(name, names, 1, 0.5)
-    hint = f"did you mean {near[0]!r}? " if near else ""
+    hint = f"did you mean {near[0]!r}? The" if near else "the"
     shown = ", ".join(names[:SHOWN_MAX]) + (", ..." if len(names) > SHOWN_MAX else "")
-    raise Refused(f"Unknown column {name!r}; {hint}The result has: {shown or 'none'}.", code="unknown_column")
+    raise Refused(f"Unknown column {name!r}; {hint} result has: {shown or 'none'}.", code="unknown_column")
 
 
 def _field(field: pa.Field, choice: ColumnChoice) -> pa.Field:
