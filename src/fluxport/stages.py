@@ -9,12 +9,11 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from fluxport.findings import Findings
 
 Batches: TypeAlias = "Generator[pa.RecordBatch, None, None]"
 Chunks: TypeAlias = Generator[bytes | memoryview, None, None]
@@ -141,4 +140,3 @@ class Sink(Protocol):
 
 
 Compress: TypeAlias = Callable[[Chunks], Chunks]
-EncoderFactory: TypeAlias = "Callable[[Any, Findings], Encoder]"

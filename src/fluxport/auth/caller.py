@@ -47,6 +47,11 @@ class Caller:
         return owner == self.owner and (self.person or within)
 
     @property
+    def rated(self) -> str:
+        """The name by which its requests are counted: that of its key, or of the user if it has none."""
+        return f"key {self.key_id}" if self.key_id else f"user {self.owner}"
+
+    @property
     def admin(self) -> bool:
         return "admin" in self.scopes
 

@@ -7,14 +7,13 @@ from collections.abc import Callable
 from typing import Protocol
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from fluxport.auth.proxies import neighbourhood
 from fluxport.auth.sessions import DEVELOPER, Sessions
 from fluxport.auth.users import USER_NAME, User, Users
 from fluxport.errors import TooMany, Unauthorized
+from fluxport.tables import insert_into, transaction
 from fluxport.tables import login_attempts as attempts
-from fluxport.tables import transaction
 
 # The pause doubles with each failure: one second after the fifth, the longest after the fifteenth.
 FIRST_PAUSE_S = 1 / 16
@@ -89,14 +88,13 @@ class SignIn:
 
     def _count(self, connection: sa.Connection, name: str, place: str, now: float) -> bool:
         """Count a failure and double the pause; False if a concurrent attempt has begun a pause."""
-        insert = postgresql.insert if self._engine.dialect.name == "postgresql" else sqlite.insert
         first, longest, least = FIRST_PAUSE_S, LONGEST_PAUSE_S, 0.0
         if ANY in (name, place):
             first, longest, least = ALONE_FIRST_PAUSE_S, ALONE_LONGEST_PAUSE_S, ALONE_LEAST_PAUSE_S
         doubled = attempts.c.pause_s * 2
         longer = sa.case((doubled < first, first), (doubled < longest, doubled), else_=longest)
         counted = (
-            insert(attempts)
+            insert_into(connection, attempts)
             .values(owner=name, address=place, pause_s=first, next_at=now + (first if first >= least else 0.0))
             .on_conflict_do_update(
                 index_elements=[attempts.c.owner, attempts.c.address],

@@ -10,6 +10,7 @@ import grpc
 from fluxport.errors import Broken, FluxportError
 from fluxport.grpc import export_pb2 as pb
 from fluxport.grpc.metadata import FORMATS
+from fluxport.jobs.view import eta_s
 
 if TYPE_CHECKING:
     from fluxport.jobs.store import Record
@@ -104,9 +105,6 @@ def status_response(record: Record, url: Url, now: float) -> pb.TaskStatusRespon
     """A task as the response of ``QueryTaskStatus``."""
     task = response(record, url)
     format_names = {name: pb.ExportFormat.Name(number) for number, name in FORMATS.items()}
-    left = 0
-    if record.status == "running" and record.rows_total and record.rows and record.started_at is not None:
-        left = round(max(record.rows_total - record.rows, 0) * (now - record.started_at) / record.rows)
     return pb.TaskStatusResponse(
         task_id=task.task_id,
         status=task.status,
@@ -120,7 +118,7 @@ def status_response(record: Record, url: Url, now: float) -> pb.TaskStatusRespon
         error_code=task.error_code,
         start_time=task.start_time,
         completion_time=task.completion_time,
-        estimated_time_remaining=left,
+        estimated_time_remaining=round(eta_s(record, now) or 0.0),
         checksum_sha256=task.checksum_sha256,
     )
 

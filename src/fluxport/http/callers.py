@@ -65,7 +65,7 @@ class Callers:
         else:
             caller = await run_in_threadpool(self._by_session, request)
             body = await self.body(request, body_max_bytes)
-        self.rate.take(f"key {caller.key_id}" if caller.key_id else f"user {caller.owner}")
+        self.rate.take(caller.rated)
         return caller, body
 
     @staticmethod

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -32,7 +33,7 @@ def job_json(record: Record, download: dict[str, Any] | None = None) -> dict[str
         "rows_total": total,
         "bytes": record.bytes,
         "percent": percent,
-        "eta_s": _eta(record),
+        "eta_s": eta_s(record, time.time()),
         "files": files,
         "columns": list(result.columns) if result else [],
         "warnings": list(result.warnings) if result else [],
@@ -74,12 +75,11 @@ def _source(spec: ExportSpec) -> dict[str, Any]:
     return {"query": spec.query, "connection": spec.connection} | ({"params": spec.params} if spec.params else {})
 
 
-def _eta(record: Record) -> float | None:
+def eta_s(record: Record, now: float) -> float | None:
     """Seconds left at the average rate; None if total or rate is unknown."""
     if record.status != "running" or not record.rows_total or not record.rows or record.started_at is None:
         return None
-    elapsed = datetime.now(UTC).timestamp() - record.started_at
-    return round(max(record.rows_total - record.rows, 0) * elapsed / record.rows, 1)
+    return round(max(record.rows_total - record.rows, 0) * (now - record.started_at) / record.rows, 1)
 
 
 def audit_json(line: Mapping[str, Any]) -> dict[str, Any]:

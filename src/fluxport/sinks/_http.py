@@ -12,6 +12,7 @@ import re
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from xml.etree import ElementTree
 
 from fluxport import outbound
 from fluxport.errors import Refused, Unavailable
@@ -40,6 +41,13 @@ class Response(outbound.Response):
         """The store's error code; empty if there is none."""
         match = re.search(rb"<Code>([\w.-]{1,80})</Code>", self.body)
         return match[1].decode() if match else self.headers.get("x-ms-error-code", "")
+
+    def xml(self) -> ElementTree.Element:
+        """The body as XML; Unavailable if it is none."""
+        try:
+            return ElementTree.fromstring(self.body)  # noqa: S314  from the configured store, at most 8 MiB; expat bounds entities
+        except ElementTree.ParseError as error:
+            raise Unavailable("The store's response is not XML.", code="store_failed") from error
 
 
 def settled(response: Response) -> bool:

@@ -144,7 +144,7 @@ class RestApi:
     def begin(self, key: str, about: About, marks: Marks) -> str:
         began = self._clock()
         response = self._call("POST", key, [("uploads", "")], self._described(about, marks) | self.promised())
-        upload = _text(_xml(response), "UploadId")
+        upload = _text(response.xml(), "UploadId")
         self.begun(upload, response)
         if response.tries > 1:
             # A lost response has left another upload, whose id is unknown.
@@ -244,7 +244,7 @@ class RestApi:
     def unfinished(self, prefix: str) -> Iterator[Unfinished]:
         query: list[tuple[str, str]] = [("uploads", ""), ("prefix", prefix), ("max-uploads", "1000")]
         while True:
-            listing = _xml(self._call("GET", "", query))
+            listing = self._call("GET", "", query).xml()
             for one in listing.iter(_tag_name(listing, "Upload")):
                 yield Unfinished(_text(one, "Key"), _text(one, "UploadId"), _unix(_text(one, "Initiated")))
             if _text(listing, "IsTruncated") != "true":
@@ -258,7 +258,7 @@ class RestApi:
     def older(self, prefix: str, before: float) -> Iterator[str]:
         query: list[tuple[str, str]] = [("list-type", "2"), ("prefix", prefix)]
         while True:
-            listing = _xml(self._call("GET", "", query))
+            listing = self._call("GET", "", query).xml()
             for one in listing.iter(_tag_name(listing, "Contents")):
                 if _unix(_text(one, "LastModified")) < before:
                     yield _text(one, "Key")
@@ -305,13 +305,6 @@ class RestApi:
         if response.status not in known:
             raise refused(self._http.host, response)
         return response
-
-
-def _xml(response: Response) -> ElementTree.Element:
-    try:
-        return ElementTree.fromstring(response.body)  # noqa: S314  from the configured store, at most 8 MiB; expat bounds entities
-    except ElementTree.ParseError as error:
-        raise Unavailable("The store's response is not XML.", code="store_failed") from error
 
 
 def _is_error(response: Response) -> bool:

@@ -19,7 +19,7 @@ from typing import Any, ClassVar, Literal
 from urllib.parse import quote, urlencode
 from xml.etree import ElementTree
 
-from fluxport.errors import Broken, NotFound, Refused, Unavailable
+from fluxport.errors import Broken, NotFound, Refused
 from fluxport.headers import content_disposition
 from fluxport.outbound import Cancel
 from fluxport.settings import Secret, setting
@@ -120,7 +120,7 @@ class AzureApi:
         headers = {"content-type": "application/xml", **self._described(about, marks, new)}
         self._call("PUT", key, [("comp", "blocklist")], headers, body, known=(201,))
         known = {(part.tag, str(part.size_bytes)): part.digests["md5"] for part in parts}
-        stored = _xml(self._call("GET", key, [("blocklisttype", "committed"), ("comp", "blocklist")])).iter("Block")
+        stored = self._call("GET", key, [("blocklisttype", "committed"), ("comp", "blocklist")]).xml().iter("Block")
         listed = [known.get((one.findtext("Name") or "", one.findtext("Size") or ""), b"") for one in stored]
         return Claim("md5", of_parts("md5", listed), parts=True)
 
@@ -175,7 +175,7 @@ class AzureApi:
         marker = ""
         while True:
             query = [("comp", "list"), ("marker", marker), ("prefix", prefix), ("restype", "container")]
-            listing = _xml(self._call("GET", None, [(k, v) for k, v in query if v]))
+            listing = self._call("GET", None, [(k, v) for k, v in query if v]).xml()
             for blob in listing.iter("Blob"):
                 changed = parsedate_to_datetime(blob.findtext("Properties/Last-Modified") or "").timestamp()
                 if changed < before:
@@ -343,13 +343,6 @@ def _decoded(key: str) -> bytes:
 def _claim(response: Response) -> Claim | None:
     """Azure computes the MD5 of every body; its ETags do not depend on the bytes."""
     return from_base64("md5", response.headers.get("content-md5"))
-
-
-def _xml(response: Response) -> ElementTree.Element:
-    try:
-        return ElementTree.fromstring(response.body)  # noqa: S314  from the configured store, at most 8 MiB
-    except ElementTree.ParseError as error:
-        raise Unavailable("The store's response is not XML.", code="store_failed") from error
 
 
 def _moment(unix: float) -> str:

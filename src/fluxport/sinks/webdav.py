@@ -222,11 +222,7 @@ class WebdavSink:
         response = self._call("PROPFIND", path, how, _PROPFIND, known=(207, 404))
         if response.status == 404:
             return
-        try:
-            listing = ElementTree.fromstring(response.body)  # noqa: S314  from the configured store, at most 8 MiB
-        except ElementTree.ParseError as error:
-            raise Unavailable("The response of the WebDAV server is not XML.", code="store_failed") from error
-        for one in listing.iter("{DAV:}response"):
+        for one in response.xml().iter("{DAV:}response"):
             where = quote(unquote(urlsplit(one.findtext("{DAV:}href") or "").path))
             yield where, None if one.find(".//{DAV:}collection") is not None else _entry(one)
 
