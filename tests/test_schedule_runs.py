@@ -47,6 +47,9 @@ def test_missed_runs_are_those_between_the_last_one_and_now() -> None:
     [
         ("cron", "every day", "five fields"),
         ("cron", "61 * * * *", "five fields"),
+        ("cron", "@daily", "five fields"),
+        ("cron", "0 0 0 1 1 * 2020", "five fields"),
+        ("cron", "0 0 30 2 *", "on some day"),
         ("timezone", "Mars/Olympus", "IANA name"),
         ("export", {"source": {"query": "SELECT 1"}, "fromat": "csv"}, "did you mean 'format'"),
         ("export", {"source": {"query": "SELECT 1"}, "priority": "urgent"}, "high, normal, low"),

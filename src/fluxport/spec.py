@@ -42,6 +42,15 @@ class ExportSpec:
             return f"dataset:{self.dataset}"
         return f"sql:{self.connection}"
 
+    @property
+    def source(self) -> dict[str, Any]:
+        """Where the rows come from, as the audit records it."""
+        if self.series is not None:
+            return dict(self.series)
+        if self.pushed is not None:
+            return {"pushed": list(self.pushed)}
+        return {name: getattr(self, name) for name in ("query", "dataset", "connection", "params")}
+
     @classmethod
     def from_json(cls, body: Any) -> ExportSpec:
         if not isinstance(body, Mapping):

@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import pytest
@@ -120,6 +121,13 @@ def test_head_of_several_files_has_no_length_that_is_not_the_zip_s(whole: Whole)
     assert head.headers["content-type"] == "application/zip"
     assert "content-length" not in head.headers
     assert int(httpx.head(f"{url}&part=1").headers["content-length"]) == several["files"][0]["bytes"]
+
+
+def test_a_number_that_no_file_has_is_not_found(whole: Whole) -> None:
+    several = whole.export(options={"max_rows_per_file": 200})
+    for number in ("0", str(len(several["files"]) + 1), "0000000019", "1" * 5000, "\u0661", "x", ""):
+        answer = httpx.get(f"{whole.link(several['id'])}&part={quote(number)}")
+        assert (answer.status_code, answer.json()["code"]) == (404, "no_such_part"), number
 
 
 def test_programs_of_load_balancers_are_answered(whole: Whole) -> None:

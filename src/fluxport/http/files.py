@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from starlette.requests import Request
 from starlette.responses import Response
 
-from fluxport.errors import Conflict, Gone, NotFound
+from fluxport.errors import Conflict, NotFound
 from fluxport.http.answers import file_headers
 from fluxport.http.bridge import StreamedFile, is_blind
 from fluxport.http.routing import HeadersOnly, is_head
-from fluxport.jobs.outcome import Result, StoredFile
+from fluxport.jobs.outcome import Result, StoredFile, expired
 from fluxport.jobs.spool import Spool, Spooled, whole
 from fluxport.jobs.store import Record
 from fluxport.partfiles import MANIFEST, zipped
@@ -40,7 +40,7 @@ class Files:
         if number is None:
             return self._zip(record, result, request) if result.files else self._file(record, result, request)
         parts = result.parts
-        if not number.isascii() or not number.isdigit() or not 1 <= int(number[:9]) <= len(parts):
+        if not re.fullmatch(r"[0-9]{1,9}", number) or not 1 <= int(number) <= len(parts):
             raise NotFound(f"This export has {len(parts)} files; 'part' is the number of one.", code="no_such_part")
         return self._file(record, parts[int(number) - 1], request)
 
@@ -125,7 +125,7 @@ def file_of(record: Record) -> Result:
     if record.status == "completed" and record.result is not None and record.result.location is not None:
         return record.result
     if record.status == "expired":
-        raise Gone("This file has expired and was deleted.", code="file_expired")
+        raise expired()
     if not record.stored:
         raise Conflict("A stream is not stored; it has no file.", code="not_stored")
     raise Conflict(f"This export is {record.status}; it has no file.", code="not_ready")

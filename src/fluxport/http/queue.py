@@ -32,6 +32,7 @@ from fluxport.http.routing import Router
 from fluxport.http.session import Audience, among, is_local
 from fluxport.jobs.exports import Exports
 from fluxport.jobs.links import Links
+from fluxport.jobs.outcome import expired
 from fluxport.jobs.request import ExportRequest
 from fluxport.jobs.states import Status
 from fluxport.jobs.store import Record
@@ -58,10 +59,10 @@ class QueueOptions:
     """``persistent``: exports survive a restart; ``developer``: a local caller without credentials is the user ``dev``;
     ``health_for``: the audience of the counts of all users' exports."""
 
-    enabled: bool = True
-    persistent: bool = True
-    developer: bool = False
-    health_for: Audience = "on"
+    enabled: bool
+    persistent: bool
+    developer: bool
+    health_for: Audience
 
 
 @dataclass(frozen=True)
@@ -266,7 +267,7 @@ def digest(token: str) -> str:
 
 def no_file(record: Record) -> Conflict | Gone:
     if record.status == "expired":
-        return Gone("This file has expired and was deleted.", code="file_expired")
+        return expired()
     return Conflict(f"This export is {STATUS_NAMES[record.status]}; it has no file.", code="not_ready")
 
 

@@ -301,11 +301,8 @@ class Exports:
         with self._slots[spec.connection].held():
             text = b"".join(export.chunks()).decode()
         tally = export.tally
-        source = {"query": spec.query, "dataset": spec.dataset, "connection": spec.connection, "params": spec.params}
-        if spec.series is not None:
-            source = dict(spec.series)
-        detail: dict[str, Any] = {"source": source, "columns": [name for name, _ in tally.columns], "rows": tally.rows}
-        self.store.note("preview", caller.owner, "completed", address=caller.address, **detail)
+        detail: dict[str, Any] = {"columns": [name for name, _ in tally.columns], "rows": tally.rows}
+        self.store.note("preview", caller.owner, "completed", address=caller.address, source=spec.source, **detail)
         keys = unique_names([name for name, _ in tally.columns], Findings())
         columns = [(name, kind, key) for (name, kind), key in zip(tally.columns, keys, strict=True)]
         return Preview(columns, text, tally.truncated)

@@ -19,7 +19,7 @@ from fluxport.delivery.push import Upload, check_upload, send_file
 from fluxport.delivery.webhook import WebhookEvent, WebhookOptions, check_url, retry_delays, send_webhook
 from fluxport.error_codes import Failure
 from fluxport.errors import FluxportError, Refused
-from fluxport.jobs.outcome import Result
+from fluxport.jobs.outcome import Result, expired
 from fluxport.jobs.store import JobStore, Record
 from fluxport.jobs.view import job_json, unix
 from fluxport.pipeline import as_failure
@@ -143,6 +143,8 @@ class Notifier:
 
     def _mail(self, record: Record, recipient: str, sent: FileBytes) -> Mail:
         outcome: SentFile | Failure
+        if record.status == "expired":
+            raise expired()
         if record.status == "completed" and record.result is not None:
             outcome = self._file(record, record.result, sent)
         else:

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Self, TypedDict
 
 from fluxport.error_codes import Failure
+from fluxport.errors import Gone
 from fluxport.plan import Export
 
 
@@ -114,3 +115,8 @@ class Result(StoredFile):
     def locations(self) -> list[str]:
         """The location of everything that was stored."""
         return [file.location for file in (*self.files, self) if file.location is not None]
+
+
+def expired() -> Gone:
+    """The error for the file of an export that has expired."""
+    return Gone("This file has expired and was deleted.", code="file_expired")

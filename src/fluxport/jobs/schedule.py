@@ -39,10 +39,16 @@ MISSED_MAX = 10_000  # missed runs that are counted; if there are more, this num
 
 
 def is_cron(text: str) -> bool:
-    """Whether ``text`` is a cron expression of five fields, or of six with seconds first."""
-    from croniter import croniter
+    """Whether ``text`` is a cron expression of five fields, or of six with seconds first, that is due on some day."""
+    from croniter import CroniterError, croniter
 
-    return bool(croniter.is_valid(text, second_at_beginning=True))
+    if len(text.split()) not in (5, 6):  # croniter also accepts @daily, and a seventh field for years
+        return False
+    try:
+        croniter(text, second_at_beginning=True).get_next()
+    except CroniterError:
+        return False
+    return True
 
 
 @dataclass(frozen=True)

@@ -393,11 +393,7 @@ class JobStore:
         _, own, queued = connection.execute(_ACTIVE, {"owner": caller.owner}).one()
         limit = active_max if caller.active_max is None else caller.active_max
         if own >= limit:
-            raise TooMany(
-                f"{limit} of your exports are active already; wait until one ends or cancel one.",
-                code="too_many_active",
-                retry_after_s=5,
-            )
+            raise _too_many_active(limit)
         if queued >= queue_max:
             raise Unavailable(
                 f"The queue is full ({queue_max} exports); retry in a moment.", code="queue_full", retry_after_s=10
@@ -500,11 +496,7 @@ class JobStore:
     def _check_active(self, connection: sa.Connection, caller: Caller, limit: int) -> None:
         active = sa.select(sa.func.count()).where(exports.c.owner == caller.owner, exports.c.status.in_(ACTIVE))
         if connection.execute(active).scalar_one() >= limit:
-            raise TooMany(
-                f"{limit} of your exports are active already; wait until one ends or cancel one.",
-                code="too_many_active",
-                retry_after_s=5,
-            )
+            raise _too_many_active(limit)
 
     def hold_pushes(self, export_ids: Sequence[str], until: float) -> None:
         """Extend the lease by which this process holds the connections of these exports."""
@@ -735,14 +727,13 @@ class JobStore:
         with transaction(self.engine) as connection:
             now = self.now(connection)
             self.check_clock()
-            due = connection.execute(
-                sa.select(*_FIELDS).where(exports.c.status == "completed", exports.c.expires_at <= now)
-            ).all()
-            ids = [row.id for row in due]
-            connection.execute(sa.update(exports).where(exports.c.id.in_(ids)).values(status="expired"))
-            connection.execute(sa.delete(events).where(events.c.export_id.in_(ids)))
+            due = sa.update(exports).where(exports.c.status.in_(leading_to("expired")), exports.c.expires_at <= now)
+            expired = [_record(row) for row in connection.execute(due.values(status="expired").returning(*_FIELDS))]
+            for first in range(0, len(expired), PURGE_AT_ONCE):  # databases limit the parameters of a statement
+                ids = [record.id for record in expired[first : first + PURGE_AT_ONCE]]
+                connection.execute(sa.delete(events).where(events.c.export_id.in_(ids)))
             connection.execute(sa.delete(links).where(links.c.expires_at <= now))
-        return [_record(row) for row in due]
+        return expired
 
     def lost_streams(self, running_s: float) -> list[str]:
         """Direct streams that have been running for more than ``running_s``: their process must have exited."""
@@ -803,7 +794,7 @@ class JobStore:
         """Write one line of the audit: user, source and filters, columns, amount, sink, client address, outcome."""
         detail = {
             "door": record.door,
-            "source": {name: getattr(record.spec, name) for name in ("query", "dataset", "connection", "params")},
+            "source": record.spec.source,
             "format": record.spec.format,
             "store": record.spec.store if record.stored else None,
             "columns": [column["name"] for column in record.result.columns] if record.result else [],
@@ -842,6 +833,14 @@ class JobStore:
         with reading(self.engine) as connection:
             lines: Sequence[Any] = connection.execute(query.order_by(audit.c.id.desc()).limit(limit)).mappings().all()
             return list(lines)
+
+
+def _too_many_active(limit: int) -> TooMany:
+    return TooMany(
+        f"{limit} of your exports are active already; wait until one ends or cancel one.",
+        code="too_many_active",
+        retry_after_s=5,
+    )
 
 
 def _measured(record: Record) -> measures.Ended:
