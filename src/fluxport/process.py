@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
 
     from fluxport.flight.server import FlightServer
+    from fluxport.grpc.server import GrpcServer
     from fluxport.jobs.exports import Exports
 
 from fluxport import addresses, wiring
@@ -91,11 +92,20 @@ def server(running: wiring.Service, port: int, beside: EmbeddedWorker | None = N
     from fluxport.http.connections import ConnectionLimits, protocol
     from fluxport.http.draining import DrainingServer
 
+    beside = beside or EmbeddedWorker()
+    grpc: GrpcServer | None = None
+
+    async def drained() -> None:
+        beside.end()
+        if grpc is not None:
+            await grpc.drain()
+
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         import asyncio
 
-        grpc = flight = None
+        nonlocal grpc
+        flight = None
         try:
             running.start()
             background(
@@ -130,8 +140,7 @@ def server(running: wiring.Service, port: int, beside: EmbeddedWorker | None = N
         server_header=False,
         proxy_headers=False,
     )
-    beside = beside or EmbeddedWorker()
-    http = DrainingServer(settings, running.exports, running.config.server.grace_s, beside.end, beside.end_now)
+    http = DrainingServer(settings, running.exports, running.config.server.grace_s, drained, beside.end_now)
     return http
 
 

@@ -198,6 +198,11 @@ def test_what_cannot_be_read_is_refused_with_our_sentence(place: Place, key: str
     ("given", "said"),
     [
         ({}, "request_id"),
+        ({"request_id": ""}, "1 to 200 characters"),
+        ({"request_id": "x" * 201}, "1 to 200 characters"),
+        ({"request_id": "x", "expected_rows": -1}, "0 to 9,223,372,036,854,775,807"),
+        ({"request_id": "x", "expected_rows": 1 << 63}, "0 to 9,223,372,036,854,775,807"),
+        ({"request_id": "x", "expected_rows": True}, "a whole number"),
         ({"request_id": "x", "colour": 1}, "JSON object of"),
         ({"request_id": "x", "format": "pdf"}, "pdf"),
         ({"request_id": "short", "expected_rows": 6_000}, "5,000 rows came of the 6,000"),
@@ -295,7 +300,7 @@ for _ in range(int(sys.argv[4])):
 
 def test_clients_that_leave_before_their_first_batch_take_no_place_of_others(tmp_path: Path) -> None:
     """As many as may stream at once ask and leave; the next one gets its rows."""
-    most = FlightOptions("", 0).streams_max
+    most = FlightOptions.streams_max
     settings = {"FLUXPORT_FLIGHT__PORT": "0", "FLUXPORT_CONNECTIONS__MAIN__QUERIES_MAX": str(most + 1)}
     settings |= {"FLUXPORT_LIMITS__REQUESTS_PER_MINUTE": "1000"}
     with (

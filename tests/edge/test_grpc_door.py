@@ -276,6 +276,7 @@ WRONG: dict[str, tuple[list[pb.ExportRequest], str, str]] = {
     "back": ([metadata(), batch(1, ROW), batch(2, ROW), batch(1, ROW)], "STREAM_ERROR", "batch 1 came after batch 2"),
     "late start": ([metadata(), batch(2, ROW)], "STREAM_ERROR", "0 or 1"),
     "same number, other rows": ([metadata(), batch(1, ROW), batch(1, ROW, ROW)], "STREAM_ERROR", "two different"),
+    "less than no rows": ([metadata(expected_rows=-1)], "INVALID_METADATA", "'expected_rows' is 0 to"),
     "fewer rows": ([metadata(expected_rows=3), batch(1, ROW)], "VALIDATION_ERROR", "1 rows came of the 3"),
     "text and Arrow": ([metadata(), batch(1, ROW), batch(2, arrow=ipc(ARROW))], "VALIDATION_ERROR", "Batch 2"),
 }  # fmt: skip
@@ -665,6 +666,10 @@ def test_a_service_that_ends_lets_what_runs_finish_and_fails_what_does_not(tmp_p
         wait_until(lambda: found.status(ids[0]).status == pb.TASK_STATUS_PROCESSING)
         os.kill(found.http.pid, signal.SIGTERM)
         wait_until(lambda: _refused(found))
+        with found.channel() as channel:
+            health: Any = health_pb2_grpc.HealthStub(channel)
+            told = health.Check(health_pb2.HealthCheckRequest(service="export.ExportService"), timeout=10)
+            assert told.status == health_pb2.HealthCheckResponse.NOT_SERVING
         finishing.send(batch(2, ROW))
         finishing.end()
         assert outcome(finishing.call).last.record_count == 2

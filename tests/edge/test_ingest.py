@@ -30,6 +30,7 @@ from paho.mqtt.properties import Properties
 from brokers import mosquitto, nats_server
 from fluxport.errors import Refused, Unavailable
 from fluxport.ingest import Message, patiently, take
+from fluxport.ingest.mqtt import MqttIngest, MqttOptions
 from fluxport.series import Points
 from fluxport.series.embedded import EmbeddedOptions, EmbeddedStore
 from own_servers import free_port
@@ -314,6 +315,32 @@ def test_messages_wait_while_the_store_is_away_and_are_left_when_it_is_over() ->
     assert pauses == [0.2, 0.4]
     left.append(Unavailable("away"))
     assert patiently(work, lambda _: True) is None
+
+
+def test_reading_from_mqtt_stops_although_more_waits_than_the_store_takes(tmp_path: Path) -> None:
+    store = EmbeddedStore(tmp_path / "series.db", EmbeddedOptions())
+    _, body, _ = message("plant.a", walk(1), "")
+    with mosquitto(tmp_path) as url, contextlib.closing(sqlite3.connect(store.path)) as other:
+        other.execute("BEGIN IMMEDIATE")  # the store can write nothing
+        ingest = MqttIngest(store, MqttOptions(url, "sensors/#", "fluxport", 1 << 20))
+        ingest.start()
+        parts = urlsplit(url)
+        client = Mqtt(CallbackAPIVersion.VERSION2, protocol=MQTTv5)
+        client.connect(parts.hostname or "", parts.port or 0)
+        client.loop_start()
+
+        def full() -> bool:
+            for _ in range(100):
+                client.publish("sensors/plant.a", body, qos=0)
+            return ingest._received.full()
+
+        until(full, "too few messages arrived")
+        client.disconnect()
+        client.loop_stop()
+        stopping = threading.Thread(target=ingest.stop, daemon=True)
+        stopping.start()
+        stopping.join(60)
+        assert not stopping.is_alive()
 
 
 def test_points_from_elsewhere_need_a_store_of_ours(tmp_path: Path) -> None:

@@ -58,9 +58,9 @@ class FlightOptions:
 
     host: str
     port: int
+    admission: AdmissionOptions
+    batch_rows_max: int
     streams_max: int = 64
-    admission: AdmissionOptions = field(default_factory=AdmissionOptions)
-    batch_rows_max: int = 65_536
     certificate: Path | None = None
     key: Path | None = None
     client_ca: Path | None = None
@@ -302,16 +302,16 @@ def _push_request(descriptor: fl.FlightDescriptor, schema: pa.Schema) -> PushReq
         given.get("format", ExportSpec.format),
         given.get("compression", ExportSpec.compression),
     ]
-    whole = expected is None or (isinstance(expected, int) and expected >= 0)
+    whole = expected is None or (isinstance(expected, int) and not isinstance(expected, bool))
     if not all(isinstance(text, str) for text in texts) or not isinstance(options, dict) or not whole:
         raise Refused(
-            "'request_id' (required), 'format' and 'filename' are text, 'options' an object.", code="bad_metadata"
+            "'request_id' (required), 'format', 'compression' and 'filename' are text, 'options' is an object, "
+            "'expected_rows' a whole number.",
+            code="bad_metadata",
         )
-    if not request_id or len(request_id) > 200:
-        raise Refused("'request_id' has 1 to 200 characters; the same one is the same task.", code="bad_metadata")
     columns = tuple(PushedColumn(field.name, kind_of_type(field.type) or "string") for field in schema)
     digest = hashlib.sha256(descriptor.command + schema.serialize().to_pybytes()).hexdigest()
-    return PushRequest(request_id, digest, texts[2], filename, columns, options, texts[3], expected)
+    return PushRequest(texts[0], digest, texts[2], filename, columns, options, texts[3], expected)
 
 
 def _still(record: Record) -> Record:

@@ -21,13 +21,10 @@ KINDS: dict[int, Kind] = {
     pb.DATA_TYPE_DATE: "date",
     pb.DATA_TYPE_BOOLEAN: "boolean",
 }
-REQUEST_ID_CHARS_MAX = 200
 COLUMNS_MAX = 16_384
 
 
 def read_metadata(sent: pb.ExportMetadata) -> PushRequest:
-    if not sent.request_id or len(sent.request_id) > REQUEST_ID_CHARS_MAX:
-        raise _wrong(f"'request_id' has 1 to {REQUEST_ID_CHARS_MAX} characters; the same one is the same task.")
     if sent.format not in FORMATS:
         raise Refused(
             f"'format' must be one of: {', '.join(pb.ExportFormat.Name(number) for number in FORMATS)}.",
@@ -37,8 +34,6 @@ def read_metadata(sent: pb.ExportMetadata) -> PushRequest:
         raise _wrong("'filename' must not be empty.")
     if not 1 <= len(sent.columns) <= COLUMNS_MAX:
         raise _wrong(f"'columns' has 1 to {COLUMNS_MAX:,} entries.")
-    if sent.expected_rows < 0:
-        raise _wrong("'expected_rows' cannot be negative.")
     name = FORMATS[sent.format]
     packed = sent.options.compression_enabled and not formats.FORMATS[name].packed
     return PushRequest(

@@ -91,12 +91,15 @@ class SensorService:
 
 
 async def _read(context: Context, waiting: asyncio.Queue[bytes | None]) -> None:
-    """Queue every message, and None after the last, however the stream ends."""
+    """Queue every message, and None after the last, even if the connection fails; not if canceled, as then nothing
+    takes from the queue any more."""
     try:
         while (message := await context.read()) is not grpc.aio.EOF:
             await waiting.put(message)
-    finally:
+    except Exception:
         await waiting.put(None)
+        raise
+    await waiting.put(None)
 
 
 def _written(store: SensorStore, bodies: list[bytes]) -> tuple[list[pb.Accepted], Refused | None]:

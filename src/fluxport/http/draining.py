@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from types import FrameType
 
 import uvicorn
@@ -26,7 +26,7 @@ class DrainingServer(uvicorn.Server):
         config: uvicorn.Config,
         exports: Exports,
         grace_s: float,
-        drained: Callable[[], None],
+        drained: Callable[[], Awaitable[None]],
         hurried: Callable[[], None],
     ) -> None:
         super().__init__(config)
@@ -51,7 +51,7 @@ class DrainingServer(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._until = time.monotonic() + self._grace_s
         self._exports.drain()
-        self._drained()
+        await self._drained()
         while self._exports.streaming and time.monotonic() < self._until and not self.force_exit:
             await asyncio.sleep(LOOK_EVERY_S)
         # Streams are aborted here: a task that the server cancels would look like a client that disconnected.

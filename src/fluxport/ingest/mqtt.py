@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import queue
 import threading
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -35,9 +36,9 @@ DROPPED = "$SYS/broker/publish/messages/dropped"
 @dataclass(frozen=True)
 class MqttOptions:
     url: str = field(repr=False)
-    topic: str = "sensors/#"
-    client_id: str = "fluxport"
-    body_max_bytes: int = 16 << 20
+    topic: str
+    client_id: str
+    body_max_bytes: int
 
 
 class MqttIngest:
@@ -51,7 +52,7 @@ class MqttIngest:
         self._store = store
         self._options = options
         self._over = threading.Event()
-        # Never full: the broker sends no more than UNACKNOWLEDGED_MAX.
+        # The broker sends at most UNACKNOWLEDGED_MAX messages that await an acknowledgement, but any number of QoS 0.
         self._received: queue.Queue[MQTTMessage] = queue.Queue(UNACKNOWLEDGED_MAX + 1)
         self._client = self._create_client()
         self._thread: threading.Thread | None = None
@@ -88,7 +89,7 @@ class MqttIngest:
         if url.scheme == "mqtts":
             client.tls_set()
         client.on_connect = self._on_connect
-        client.on_message = lambda _client, _data, message: self._received.put(message)
+        client.on_message = self._on_message
         client.message_callback_add(DROPPED, self._on_dropped)
         return client
 
@@ -114,6 +115,13 @@ class MqttIngest:
             )
         client.subscribe(self._options.topic, qos=1)
         client.subscribe(DROPPED, qos=0)  # a broker may refuse it, or lack the topic
+
+    def _on_message(self, _client: Client, _data: Any, message: MQTTMessage) -> None:
+        """Queue a message. While the queue is full nothing more is read, until :meth:`stop`, which ends this thread."""
+        while not self._over.is_set():
+            with suppress(queue.Full):
+                self._received.put(message, timeout=0.2)
+                return
 
     def _on_dropped(self, _client: Client, _data: Any, message: MQTTMessage) -> None:
         if message.payload.isdigit():

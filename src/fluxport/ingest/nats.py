@@ -29,10 +29,10 @@ IN_PROGRESS_EVERY_S = 5.0
 @dataclass(frozen=True)
 class NatsOptions:
     url: str = field(repr=False)
-    stream: str = "SENSORS"
-    subject: str = "sensors.>"
-    durable: str = "fluxport"
-    body_max_bytes: int = 16 << 20
+    stream: str
+    subject: str
+    durable: str
+    body_max_bytes: int
 
 
 class NatsIngest:

@@ -22,7 +22,7 @@ from typing import Any, Unpack
 from fluxport import formats
 from fluxport.auth.caller import Caller
 from fluxport.error_codes import Failure
-from fluxport.errors import Broken, Canceled, Conflict, TimedOut, TooMany, Unavailable
+from fluxport.errors import Broken, Canceled, Conflict, Refused, TimedOut, TooMany, Unavailable
 from fluxport.jobs.carry import completed, put, watch
 from fluxport.jobs.exports import Exports
 from fluxport.jobs.outcome import Changes
@@ -40,12 +40,14 @@ log = logging.getLogger("fluxport.pushes")
 
 HOLD_EVERY_S = 10.0
 HELD_S = 60.0
+REQUEST_ID_CHARS_MAX = 200
+ROWS_EXPECTED_MAX = (1 << 63) - 1  # what the table of exports holds
 
 
 @dataclass(frozen=True)
 class PushRequest:
-    """A sender's request before the first row. ``request_id`` and ``digest``, the SHA-256 of the whole request, are the
-    idempotency key."""
+    """A sender's request before the first row; Refused (``bad_metadata``) if it is invalid for every API.
+    ``request_id`` and ``digest``, the SHA-256 of the whole request, are the idempotency key."""
 
     request_id: str
     digest: str
@@ -55,6 +57,15 @@ class PushRequest:
     options: dict[str, Any] = field(default_factory=dict)
     compression: str = "none"
     rows_expected: int | None = None
+
+    def __post_init__(self) -> None:
+        if not 1 <= len(self.request_id) <= REQUEST_ID_CHARS_MAX:
+            raise Refused(
+                f"'request_id' has 1 to {REQUEST_ID_CHARS_MAX} characters; the same one is the same task.",
+                code="bad_metadata",
+            )
+        if self.rows_expected is not None and not 0 <= self.rows_expected <= ROWS_EXPECTED_MAX:
+            raise Refused(f"'expected_rows' is 0 to {ROWS_EXPECTED_MAX:,}.", code="bad_metadata")
 
     def spec(self, store: str) -> ExportSpec:
         return ExportSpec(
@@ -94,9 +105,9 @@ class Push:
 class AdmissionOptions:
     """How many pushes run at once, how many more may wait, and for how long (seconds)."""
 
-    tasks_max: int = 10
-    queue_max: int = 100
-    queue_s: float = 300.0
+    tasks_max: int
+    queue_max: int
+    queue_s: float
 
 
 class Admission:
