@@ -42,8 +42,13 @@ def server() -> Iterator[MailServer]:
         yield made
 
 
+def options_at(host: str, port: int, sender: str, **changes: Any) -> EmailOptions:
+    plain = EmailOptions(host, port, sender=sender, security="auto", attachment_max_bytes=10 << 20)
+    return replace(plain, **changes)
+
+
 def options(server: MailServer, **changes: Any) -> EmailOptions:
-    plain = EmailOptions("127.0.0.1", server.port, sender="Exports <exports@example.com>", timeout_s=10)
+    plain = options_at("127.0.0.1", server.port, "Exports <exports@example.com>", timeout_s=10)
     return replace(plain, **changes)
 
 
@@ -347,16 +352,16 @@ def test_temporary_answers_are_tried_again_and_permanent_ones_not(
 def test_the_greeting_is_an_answer_too(greeting: bytes, family: type[FluxportError]) -> None:
     with answering(greeting) as port:
         with pytest.raises(family):
-            send_email(EmailOptions("127.0.0.1", port, sender="a@b.example"), mail(sent_file()))
+            send_email(options_at("127.0.0.1", port, "a@b.example"), mail(sent_file()))
 
 
 def test_a_server_that_says_nothing_is_given_up() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
         with pytest.raises(Unavailable) as caught:
-            send_email(EmailOptions("127.0.0.1", port, sender="a@b.example", timeout_s=0.2), mail(sent_file()))
+            send_email(options_at("127.0.0.1", port, "a@b.example", timeout_s=0.2), mail(sent_file()))
     with pytest.raises(Unavailable):
-        send_email(EmailOptions("127.0.0.1", port, sender="a@b.example"), mail(sent_file()))
+        send_email(options_at("127.0.0.1", port, "a@b.example"), mail(sent_file()))
     assert caught.value.code == "mail_unavailable"
 
 
@@ -389,14 +394,14 @@ def test_only_allowed_domains_are_written_to(server: MailServer) -> None:
 
 def test_without_a_host_a_mail_is_logged_without_address_or_link(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO):
-        send_email(EmailOptions(), mail(sent_file()))
+        send_email(options_at("", 0, ""), mail(sent_file()))
     (record,) = caplog.records
     assert "only logged" in record.getMessage()
     assert record.__dict__["task_id"] == "0b5c"
     assert "ann@" not in record.getMessage()
     assert "https" not in record.getMessage()
     with pytest.raises(Refused):
-        send_email(EmailOptions(), mail(sent_file(), recipient="nobody"))
+        send_email(options_at("", 0, ""), mail(sent_file(), recipient="nobody"))
 
 
 @pytest.mark.parametrize(
@@ -414,4 +419,4 @@ def test_without_a_host_a_mail_is_logged_without_address_or_link(caplog: pytest.
 )
 def test_settings_that_cannot_work_are_refused_at_start(changes: dict[str, Any]) -> None:
     with pytest.raises(Refused):
-        EmailOptions(**({"host": "mail.example.com", "sender": "a@b.example"} | changes))
+        options_at("mail.example.com", 25, "a@b.example", **changes)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from fluxport.auth.caller import Caller
-from fluxport.jobs.carry import Carrier
+from fluxport.jobs.carry import Carrier, CarryOptions
 from fluxport.jobs.request import ExportRequest
 from fluxport.jobs.store import JobStore, Record
 from fluxport.plan import Connection, check, of_query
@@ -30,7 +30,7 @@ def carrier(store: JobStore, connection: Connection) -> Carrier:
     def plan(spec: ExportSpec, export_id: str, owner: str) -> object:
         return check(spec, of_query(spec, connection, lambda: spec.query), limits=Limits()).open(export_id)
 
-    return Carrier(store, {"local": MemorySink()}, plan)  # type: ignore[arg-type]  # a plan of the test
+    return Carrier(store, {"local": MemorySink()}, plan, CarryOptions(keep_s=3600))  # type: ignore[arg-type]  # a plan of the test
 
 
 def queued(store: JobStore, query: str = "SELECT 1") -> Record:

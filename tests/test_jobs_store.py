@@ -18,9 +18,12 @@ import sqlalchemy as sa
 
 from export_states import FOLLOWS
 from fluxport.auth.caller import Caller
+from fluxport.delivery.email import EmailOptions
+from fluxport.delivery.webhook import WebhookOptions
 from fluxport.error_codes import Failure
 from fluxport.errors import Conflict, FluxportError, NotFound, TooMany, Unavailable, Unprocessable
 from fluxport.jobs.exports import Exports, ExportsOptions
+from fluxport.jobs.notify import Notifier
 from fluxport.jobs.outcome import Result
 from fluxport.jobs.request import ExportRequest
 from fluxport.jobs.states import Status
@@ -201,6 +204,49 @@ def test_files_past_their_time_expire_once(store: JobStore, clock: Clock) -> Non
     assert [expired.id for expired in store.expire()] == [record.id]
     assert store.expire() == []
     assert store.get(record.id).status == "expired"
+
+
+def test_no_mail_offers_a_file_that_has_expired_or_says_that_its_export_failed(store: JobStore, clock: Clock) -> None:
+    request = replace(asked(), notify={"email": ["ann@example.com"]})
+    record = store.create(request, ANN, door="native", active_max=9, queue_max=9)[0]
+    store.move(record.id, "running")
+    result = Result("rows.csv", "text/csv", 1, 4, "0" * 64, "rows.csv")
+    store.move(record.id, "completed", result=result, expires_at=clock.now - 1)
+    store.expire()
+    email = EmailOptions(security="auto", attachment_max_bytes=1 << 20)
+    notifier = Notifier(store, email, WebhookOptions(), (), lambda record: None, {"local": MemorySink()})
+    assert notifier.notify(record.id, "email:0", 3) is None
+    assert store.audit_page(action="email")[0]["outcome"] == "file_expired"
+
+
+def test_any_number_of_files_expire_at_once(store: JobStore, clock: Clock) -> None:
+    record = created(store)
+    store.move(record.id, "running")
+    store.move(record.id, "completed", expires_at=clock.now - 1)
+    columns = ", ".join(column.name for column in exports.c if column.name != "id")
+    copies = f"""
+        WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < 33000)
+        INSERT INTO exports (id, {columns}) SELECT CAST(n AS VARCHAR), {columns} FROM numbers, exports
+    """
+    with transaction(store.engine) as connection:
+        connection.execute(sa.text(copies))
+    assert len(store.expire()) == 33_001
+    assert store.expire() == []
+
+
+@pytest.mark.parametrize(
+    ("spec", "source"),
+    [
+        (ExportSpec("SELECT 1", params=[7]), {"query": "SELECT 1", "connection": "main", "params": [7]}),
+        (ExportSpec(dataset="trades", params={"side": "buy"}), {"dataset": "trades", "params": {"side": "buy"}}),
+        (ExportSpec(series={"sensor_id": "A", "start_ts": 1}), {"sensor_id": "A", "start_ts": 1}),
+        (ExportSpec(pushed=[{"name": "id", "type": "number"}]), {"pushed": [{"name": "id", "type": "number"}]}),
+    ],
+)
+def test_the_audit_says_where_the_rows_come_from(store: JobStore, spec: ExportSpec, source: dict[str, Any]) -> None:
+    stream = store.create_stream(str(uuid.uuid4()), spec, ANN)
+    (line,) = store.audit_page(export_id=stream.id)
+    assert line["detail"]["source"] == line["detail"]["source"] | source
 
 
 SPECS = (

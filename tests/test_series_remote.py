@@ -138,7 +138,7 @@ def test_exports_of_them_count_as_queries_of_the_connection(url: str, tmp_path: 
 @pytest.mark.parametrize("name", ["points; DROP TABLE x", "a b", "1a", "a.b.c", '"x"'])
 def test_a_setting_that_is_no_name_is_refused(name: str) -> None:
     with pytest.raises(Refused):
-        RemoteStore(RemoteOptions(table=name), lambda statement, values: pytest.fail("nothing is run"))
+        RemoteStore(replace(OPTIONS, table=name), lambda statement, values: pytest.fail("nothing is run"))
 
 
 def test_a_connection_that_is_not_there_is_refused(tmp_path: Path) -> None:

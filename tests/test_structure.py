@@ -1,9 +1,11 @@
-"""What keeps the source easy to change: no module imports itself by way of others, and no function is long."""
+"""What keeps the source easy to change: no module imports itself by way of others, no function is long, and no default
+of a setting is stated twice."""
 
 from __future__ import annotations
 
 import ast
 import re
+from collections.abc import Iterator
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -42,3 +44,39 @@ def test_no_function_is_long() -> None:
         and (node.end_lineno or node.lineno) - node.lineno >= LINES_MAX
     ]
     assert not long
+
+
+ROOTS = ("wiring.py", "process.py", "addresses.py")
+NEUTRAL = {"None", "False", "()", "frozenset()", "''", "0", "math.inf", "sys.maxsize"}  # off, or no limit
+
+
+def test_what_a_setting_sets_has_its_default_in_the_configuration_alone() -> None:
+    """A field of an options class, or the configuration names it: ``Field(Limits.cell_bytes_max, ...)``."""
+    classes = {
+        node.name: [each for each in node.body if isinstance(each, ast.AnnAssign)]
+        for path in (SOURCE / "fluxport").rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ClassDef)
+        and re.search("((?<!Exports)Options|Limits|Sensors|Proxies|Callers)$", node.name)
+    }
+    settings = (SOURCE / "fluxport" / "config.py").read_text()
+    twice = [
+        f"{name}.{ast.unparse(field.target)}"
+        for name, field in _set(classes)
+        if field.value is not None
+        and ast.unparse(field.value) not in NEUTRAL
+        and not ast.unparse(field.value).startswith(("field(", "setting("))
+        and f"{name}.{ast.unparse(field.target)}" not in settings
+    ]
+    assert not twice
+
+
+def _set(classes: dict[str, list[ast.AnnAssign]]) -> Iterator[tuple[str, ast.AnnAssign]]:
+    """The fields that the composition root sets, with their classes."""
+    for root in ROOTS:
+        for node in ast.walk(ast.parse((SOURCE / "fluxport" / root).read_text())):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in classes:
+                fields, named = classes[node.func.id], {each.arg for each in node.keywords}
+                positional = zip(fields, node.args, strict=False)
+                yield from ((node.func.id, field) for field, _ in positional)
+                yield from ((node.func.id, field) for field in fields if ast.unparse(field.target) in named)

@@ -18,6 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from standardwebhooks import Webhook, WebhookVerificationError
 
+from fluxport.config import load
 from fluxport.delivery.webhook import (
     WebhookEvent,
     WebhookOptions,
@@ -100,6 +101,12 @@ def test_a_secret_that_protects_nothing_is_refused(secret: str) -> None:
         check_secret(secret)
     assert caught.value.code == "bad_webhook_secret"
     assert len(secret) < 10 or secret not in caught.value.message
+
+
+def test_such_a_secret_is_refused_when_the_configuration_is_read(tmp_path: Path) -> None:
+    with pytest.raises(Refused, match=r"webhooks\.secrets.*at least 24 bytes"):
+        load(environ={}, folder=tmp_path, flags={"webhooks.secrets": ["whsec_AAAA"]})
+    assert load(environ={}, folder=tmp_path, flags={"webhooks.secrets": [SECRET]}).webhooks.secrets
 
 
 @pytest.mark.parametrize("kind", [{"id": "a.b"}, {"id": "a\r\nb"}, {"id": ""}, {"type": "export.exploded"}])

@@ -29,12 +29,13 @@ from pydantic import (
 )
 
 from fluxport import sinks
-from fluxport.auth.proxies import networks
+from fluxport.auth.proxies import Proxies, networks
 from fluxport.auth.scopes import read_scopes
 from fluxport.datasets import parse_datasets
 from fluxport.delivery.recipients import is_domain
 from fluxport.errors import Refused
 from fluxport.formats.compress import COMPRESSIONS, canonical
+from fluxport.jobs.spool import SpoolOptions
 from fluxport.middleware_config import is_middleware, translated
 from fluxport.settings import ByType, Duration, WebAddress, refused
 from fluxport.sinks.local import LocalOptions
@@ -129,10 +130,14 @@ class SpoolConfig(Section):
     path: Path | None = Field(
         None, description="folder of the spool file, which is unnamed; default: the system's temporary folder"
     )
-    bytes_max: int = Field(1 << 30, gt=0, description="bytes spooled for one response")
-    all_bytes_max: int = Field(4 << 30, ge=0, description="bytes spooled for all responses; 0 disables the spool")
+    bytes_max: int = Field(SpoolOptions.bytes_max, gt=0, description="bytes spooled for one response")
+    all_bytes_max: int = Field(
+        SpoolOptions.all_bytes_max, ge=0, description="bytes spooled for all responses; 0 disables the spool"
+    )
     least_bytes_s: int = Field(
-        64 << 10, ge=0, description="if the spool is full, a client that reads slower while others wait is disconnected"
+        SpoolOptions.least_bytes_s,
+        ge=0,
+        description="if the spool is full, a client that reads slower while others wait is disconnected",
     )
 
 
@@ -164,7 +169,7 @@ class ServerConfig(Section):
         "connection's",
     )
     proxy_header: Literal["x-forwarded-for", "forwarded"] = Field(
-        "x-forwarded-for", description="the header that trusted proxies set; the other one is ignored"
+        Proxies.header, description="the header that trusted proxies set; the other one is ignored"
     )
 
 
@@ -248,8 +253,21 @@ class EmailConfig(Section):
     attachment_max_bytes: int = Field(10 << 20, ge=0, le=25 << 20, description="the largest mail with an attachment")
 
 
+def _webhook_secrets(secrets: list[SecretStr]) -> list[SecretStr]:
+    try:
+        for secret in secrets:
+            from fluxport.delivery.webhook import check_secret
+
+            check_secret(secret.get_secret_value())
+    except Refused as error:
+        raise ValueError(error.message.rstrip(".")) from None
+    return secrets
+
+
 class WebhooksConfig(Section):
-    secrets: list[SecretStr] = Field([], max_length=2, description="secrets that sign webhooks; two during rotation")
+    secrets: Annotated[list[SecretStr], AfterValidator(_webhook_secrets)] = Field(
+        [], max_length=2, description="secrets that sign webhooks; two during rotation"
+    )
     allow: list[str] = Field([], description="hosts and networks that may be reached although they are not public")
     http_allowed: bool = Field(False, description="allow http targets beside https")
 
@@ -258,7 +276,10 @@ def _cron(value: str) -> str:
     from fluxport.jobs.schedule import is_cron
 
     if not is_cron(value):
-        raise ValueError("a cron expression has five fields, minute hour day month weekday, such as 0 6 * * 1-5")
+        raise ValueError(
+            "a cron expression has five fields, minute hour day month weekday, such as 0 6 * * 1-5, "
+            "and is due on some day"
+        )
     return value
 
 

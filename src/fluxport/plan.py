@@ -56,8 +56,8 @@ class Sensors(NamedTuple):
     """The sensor store, read by ``queries_max`` exports at once; ``connection`` is its database, or a reserved name."""
 
     store: SensorStore
-    connection: str = "series"
-    queries_max: int = 64
+    queries_max: int
+    connection: str
 
 
 # -- where rows come from ----------------------------------------------------------------------------------------------

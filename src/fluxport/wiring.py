@@ -107,7 +107,7 @@ def sensors(config: Config, clock: Callable[[], float] = time.time) -> Sensors |
     from fluxport.series.embedded import EmbeddedOptions, EmbeddedStore
 
     options = EmbeddedOptions(sensors_max=series.sensors_max, keep_s=series.keep_s)
-    return Sensors(EmbeddedStore(series.path, options, clock), queries_max=series.exports_max)
+    return Sensors(EmbeddedStore(series.path, options, clock), series.exports_max, "series")
 
 
 def _remote_sensors(config: Config) -> Sensors:
@@ -127,7 +127,7 @@ def _remote_sensors(config: Config) -> Sensors:
         return open_source(connection.url, statement, values, options=connection.options, limits=limits)
 
     store = RemoteStore(RemoteOptions(**series.remote.model_dump()), run)
-    return Sensors(store, connection.name, connection.queries_max)
+    return Sensors(store, connection.queries_max, connection.name)
 
 
 def limits(config: Config) -> Limits:

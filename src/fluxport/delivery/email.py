@@ -43,13 +43,13 @@ class EmailOptions:
     """
 
     host: str = ""
-    port: int = 587
+    port: int = 0  # 0: the protocol's
     user: str = ""
     password: str = field(default="", repr=False)
     sender: str = ""  # exports@example.com, or with a name: Exports <exports@example.com>
-    security: Literal["auto", "starttls", "tls", "none"] = "auto"
+    security: Literal["auto", "starttls", "tls", "none"] = field(kw_only=True)
+    attachment_max_bytes: int = field(kw_only=True)
     timeout_s: float = 30.0
-    attachment_max_bytes: int = 10 << 20
     ca_file: str | None = None  # authorities to trust beside the system's
     helo_name: str | None = None  # the name in the greeting; default: the host name
 

@@ -22,8 +22,8 @@ class PushCallers:
 
     keys: Keys
     rate: Rate
+    keyless_owner: str
     keyless: tuple[Network, ...] = ()
-    keyless_owner: str = "push"
     one_answer: frozenset[str] = frozenset()
     proxies: Proxies = field(default_factory=Proxies)
 
@@ -40,7 +40,7 @@ class PushCallers:
                 raise Unauthorized("This needs a key with the scope push as metadata 'authorization: Bearer ...'.")
             caller = Caller.of_key(key)
             named = key.name
-        self.rate.take(f"key {caller.key_id}" if caller.key_id else f"user {caller.owner}")
+        self.rate.take(caller.rated)
         given = {name: str(value) for name, value in metadata}
         one = given.get("x-fluxport-responses") == "final" or bool({named, caller.key_id} & self.one_answer)
         trace = logs.trace_id(given.get("traceparent", ""))

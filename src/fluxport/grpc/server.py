@@ -26,9 +26,9 @@ class ServerOptions:
 
     host: str
     port: int
-    message_max_bytes: int = 4 << 20
-    credentials: grpc.ServerCredentials | None = None
-    reflection: bool = True
+    message_max_bytes: int
+    credentials: grpc.ServerCredentials | None
+    reflection: bool
 
 
 class GrpcServer:
@@ -38,7 +38,6 @@ class GrpcServer:
         self, service: ExportService, sensors: SensorService, options: ServerOptions, *, calls_max: int
     ) -> None:
         self._health = health.aio.HealthServicer()
-        self._service = service
         # Compressed messages are refused: a few bytes can expand to gigabytes.
         settings = [
             ("grpc.max_receive_message_length", options.message_max_bytes),
@@ -70,7 +69,7 @@ class GrpcServer:
             await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
 
     async def drain(self) -> None:
-        """Report NOT_SERVING to health checks: no new work is accepted."""
+        """Report NOT_SERVING to health checks: no new push is accepted."""
         await self._health.enter_graceful_shutdown()
 
     async def stop(self, grace_s: float) -> None:

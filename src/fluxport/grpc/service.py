@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -23,7 +23,7 @@ from fluxport.grpc import wire
 from fluxport.grpc.callers import PushCallers
 from fluxport.grpc.handover import Handover
 from fluxport.grpc.metadata import read_metadata
-from fluxport.grpc.responses import as_error, failed_response, response, status_of, status_response, trailers
+from fluxport.grpc.responses import as_error, failed_response, percent, response, status_of, status_response, trailers
 from fluxport.jobs.pushes import Admission, AdmissionOptions, Push, Pushes, PushRequest, named
 from fluxport.jobs.states import FINAL
 from fluxport.jobs.store import Record
@@ -43,9 +43,9 @@ Context = Any  # grpc.aio.ServicerContext, whose types do not know raw requests
 
 @dataclass(frozen=True)
 class ServiceOptions:
-    admission: AdmissionOptions = field(default_factory=AdmissionOptions)
-    idle_s: float = 30.0
-    batch_rows_max: int = 65_536
+    admission: AdmissionOptions
+    idle_s: float
+    batch_rows_max: int
 
 
 class ExportService:
@@ -78,9 +78,6 @@ class ExportService:
                 "CancelTask": unary(self.cancel_task, pb.CancelTaskRequest.FromString, serialize_status),
             },
         )
-
-    def close(self) -> None:
-        self._threads.shutdown(wait=True)
 
     # -- the three calls -----------------------------------------------------------------------------------------------
 
@@ -384,11 +381,10 @@ def _next_batch(handover: Handover, width: int) -> PushedBatch | None:
 
 
 def _progress(record: Record, export: Export) -> pb.ExportResponse:
-    rows = export.tally.rows
     return pb.ExportResponse(
         task_id=record.id,
         status=pb.TASK_STATUS_PROCESSING,
-        record_count=rows,
+        record_count=export.tally.rows,
         file_size_bytes=export.tally.size_bytes,
-        progress_percent=min(round(100 * rows / record.rows_total, 1), 99.9) if record.rows_total else 0.0,
+        progress_percent=percent(record, export.tally.rows),
     )

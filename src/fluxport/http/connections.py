@@ -7,7 +7,7 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import h11
@@ -23,9 +23,9 @@ class ConnectionLimits:
     """``header_s`` limits the time for the head of a request and each pause in its body; ``per_address`` limits the
     connections of one address other than a trusted proxy."""
 
-    header_s: float = 10.0
-    per_address: int = 512
-    proxies: Proxies = field(default_factory=Proxies)
+    header_s: float
+    per_address: int
+    proxies: Proxies
 
 
 def protocol(limits: ConnectionLimits) -> Callable[..., asyncio.Protocol]:

@@ -46,8 +46,8 @@ OPTIONS = ("profile", "timezone", "locale")
 class HistorianOptions:
     """``open_to``: who may read sensors without a key: callers on this machine, everybody, or no one."""
 
-    open_to: Literal["local", "on", "off"] = "off"
-    body_max_bytes: int = 16 << 20
+    open_to: Literal["local", "on", "off"]
+    body_max_bytes: int
 
 
 @dataclass(frozen=True)

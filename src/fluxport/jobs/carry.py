@@ -44,13 +44,14 @@ WATCH_EVERY_S = 0.5
 
 @dataclass(frozen=True)
 class CarryOptions:
-    """``tries_max`` bounds attempts that source or sink ended; ``attempts_max`` also counts those of lost workers."""
+    """``keep_s`` is how long files are retained. ``tries_max`` bounds attempts that source or sink ended;
+    ``attempts_max`` also counts those of lost workers."""
 
+    keep_s: float
     tries_max: int = 3
     attempts_max: int = 10
     retry_first_s: float = 0.5
     retry_most_s: float = 30.0
-    keep_s: float = 7 * 86400.0
 
 
 @dataclass
@@ -60,7 +61,7 @@ class Carrier:
     store: JobStore
     stores: Mapping[str, Sink]
     plan: Callable[[ExportSpec, str, str], Export]
-    options: CarryOptions = field(default_factory=CarryOptions)
+    options: CarryOptions
     draining: threading.Event = field(default_factory=threading.Event)
     _running: set[Export] = field(default_factory=set)
     _attempted: dict[tuple[str, int], Record] = field(default_factory=dict)

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import math
 import sqlite3
 import threading
 import time
@@ -87,7 +88,7 @@ BUSY_S = 10.0
 class EmbeddedOptions:
     """``keep_s`` None: no retention limit; ``waiting_max`` bounds the points of all waiting writers together."""
 
-    sensors_max: int = 100_000
+    sensors_max: float = math.inf
     waiting_max: int = 2_000_000
     keep_s: float | None = None
     chunk_points: int = chunk.POINTS

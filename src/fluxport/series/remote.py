@@ -31,14 +31,14 @@ class RemoteOptions:
     ``sensors_table`` has a row per sensor; its column ``sensor`` has the same name as in the points' table.
     """
 
-    table: str = "points"
-    sensor: str = "sensor_id"
-    time: str = "timestamp_ms"
-    value: str = "value"
-    quality: str = "quality"
-    sensors_table: str = ""
-    name: str = ""
-    unit: str = ""
+    table: str
+    sensor: str
+    time: str
+    value: str
+    quality: str
+    sensors_table: str
+    name: str
+    unit: str
 
 
 class RemoteStore:

@@ -11,6 +11,7 @@ a double. A date is a timestamp without a zone; text files contain it as it was 
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -59,7 +60,7 @@ class PushedOptions:
 
     exact_text: bool = False
     exact_numbers: bool = True
-    batch_rows_max: int = 65_536
+    batch_rows_max: int = sys.maxsize
     rows_expected: int | None = None
 
 
