@@ -366,7 +366,7 @@ FAMILIES: dict[str, type[errors.FluxportError]] = {
 }
 # Responses without an error class of ours: http/answers.py builds them.
 HTTP_CODES: dict[str, tuple[int, str]] = {
-    "internal": (500, "The service failed internally; see its log for this request's id."),
+    "internal": (500, "The service failed with an internal error; see its log for this request's id."),
     "method_not_allowed": (405, "This address does not support this method."),
     "http_error": (400, "The request failed before it reached an API."),
 }

@@ -329,7 +329,7 @@ def test_notes_tell_what_was_changed_and_only_then() -> None:
     assert book(changed).sheetnames == ["Sheet1", "Notes"]
     assert [row[0] for row in openpyxl_rows(changed, 1)] == [
         "What was changed in the data",
-        "column 'b': line ends inside cells were changed to LF (1)",
+        "column 'b': line breaks inside cells were changed to LF (1)",
         "column 'a': NaN or infinity was written as empty (1)",
     ]
     assert book(workbook(table(a=[1]))).sheetnames == ["Sheet1"]

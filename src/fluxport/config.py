@@ -145,7 +145,7 @@ class ServerConfig(Section):
     host: str = Field("127.0.0.1", description="address to listen on; 0.0.0.0 or :: for all")
     port: int = Field(8080, ge=0, le=65535, description="port; 0 picks a free one")
     public_url: WebAddress = Field(None, description="base URL of links; default: that of the request")
-    send_timeout_s: Seconds = Field(30.0, description="a client that reads next to nothing for so long is disconnected")
+    send_timeout_s: Seconds = Field(30.0, description="client that reads almost nothing for this long is disconnected")
     body_max_bytes: int = Field(1 << 20, gt=0, description="a larger request body is refused while it is read")
     grace_s: Seconds = Field(10.0, description="time for running exports to finish on shutdown")
     header_timeout_s: Seconds = Field(
@@ -372,7 +372,7 @@ class GrpcConfig(Section):
     tasks_max: int = Field(10, gt=0, le=100, description="concurrent pushes")
     queue_max: int = Field(100, ge=0, le=10_000, description="pushes that may wait; more get RESOURCE_EXHAUSTED")
     queue_s: Seconds = Field(300.0, description="a push that waits longer fails with QUEUE_TIMEOUT")
-    idle_s: Seconds = Field(30.0, description="a push that sends nothing for so long fails")
+    idle_s: Seconds = Field(30.0, description="a push that sends nothing for this long fails")
     message_max_bytes: int = Field(4 << 20, ge=1024, le=64 << 20, description="a larger message ends the call")
     batch_rows_max: int = Field(65_536, gt=0, description="largest number of rows in a batch")
     tls_certificate: Path | None = Field(

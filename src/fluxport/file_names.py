@@ -25,7 +25,7 @@ def file_name(template: str | None, suffix: str, *, export_id: str, now: datetim
     for key in re.findall(r"\{([^{}]*)\}", name):
         if key not in values:
             raise Refused(
-                f"Unknown field {{{key}}} in 'filename'; it knows: {', '.join('{' + k + '}' for k in values)}.",
+                f"Unknown field {{{key}}} in 'filename'; valid are: {', '.join('{' + k + '}' for k in values)}.",
                 code="bad_filename",
             )
         name = name.replace("{" + key + "}", values[key])

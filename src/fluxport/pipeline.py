@@ -410,5 +410,5 @@ def as_failure(error: BaseException) -> FluxportError:
     if isinstance(error, FluxportError):
         return error
     if isinstance(error, MemoryError):
-        return Broken("The process ran out of memory; ask for fewer columns or smaller cells.", code="out_of_memory")
+        return Broken("The process ran out of memory; select fewer columns or smaller cells.", code="out_of_memory")
     return Broken("The export failed with an internal error; see the log under this request's id.", code="internal")

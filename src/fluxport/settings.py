@@ -206,4 +206,4 @@ def _sentence(error: Any, known: Callable[[Sequence[str]], Sequence[str]], of: s
         hint = f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(names)}."
         return f"Unknown setting {name!r}{hint}"
     what = error["msg"].removeprefix("Value error, ")
-    return f"{f'Setting {name!r}' if where else of} is not right: {what[:1].lower()}{what[1:]}."
+    return f"{f'Setting {name!r}' if where else of} is invalid: {what[:1].lower()}{what[1:]}."

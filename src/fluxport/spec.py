@@ -97,5 +97,5 @@ def _known(given: Mapping[str, Any], names: tuple[str, ...], where: str) -> None
     for key in given:
         if key not in names:
             near = difflib.get_close_matches(str(key), names, 1)
-            hint = f"; did you mean {near[0]!r}?" if near else f"; it knows: {', '.join(names)}."
+            hint = f"; did you mean {near[0]!r}?" if near else f"; valid are: {', '.join(names)}."
             raise Refused(f"Unknown key {key!r} in {where}{hint}", code="unknown_key")

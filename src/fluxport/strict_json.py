@@ -22,7 +22,7 @@ def read_json(body: bytes, what: str = "The body", *, code: str = "bad_json") ->
             json.dumps(value, ensure_ascii=False).encode()
     except UnicodeEncodeError:
         raise Refused(
-            f"{what} holds a lone surrogate (\\ud800 to \\udfff), which is no character.", code=code
+            f"{what} holds a lone surrogate (\\ud800 to \\udfff), which is not a character.", code=code
         ) from None
     except _RepeatedKeyError:
         raise Refused(f"{what} has an object with the same key twice; write each once.", code=code) from None

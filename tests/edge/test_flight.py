@@ -205,7 +205,7 @@ def test_what_cannot_be_read_is_refused_with_our_sentence(place: Place, key: str
         ({"request_id": "x", "expected_rows": True}, "a whole number"),
         ({"request_id": "x", "colour": 1}, "JSON object of"),
         ({"request_id": "x", "format": "pdf"}, "pdf"),
-        ({"request_id": "short", "expected_rows": 6_000}, "5,000 rows came of the 6,000"),
+        ({"request_id": "short", "expected_rows": 6_000}, "5,000 of the 6,000 announced"),
     ],
 )
 def test_what_cannot_be_stored_is_refused_and_leaves_nothing(

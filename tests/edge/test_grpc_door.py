@@ -277,7 +277,7 @@ WRONG: dict[str, tuple[list[pb.ExportRequest], str, str]] = {
     "late start": ([metadata(), batch(2, ROW)], "STREAM_ERROR", "0 or 1"),
     "same number, other rows": ([metadata(), batch(1, ROW), batch(1, ROW, ROW)], "STREAM_ERROR", "two different"),
     "less than no rows": ([metadata(expected_rows=-1)], "INVALID_METADATA", "'expected_rows' is 0 to"),
-    "fewer rows": ([metadata(expected_rows=3), batch(1, ROW)], "VALIDATION_ERROR", "1 rows came of the 3"),
+    "fewer rows": ([metadata(expected_rows=3), batch(1, ROW)], "VALIDATION_ERROR", "1 of the 3 announced"),
     "text and Arrow": ([metadata(), batch(1, ROW), batch(2, arrow=ipc(ARROW))], "VALIDATION_ERROR", "Batch 2"),
 }  # fmt: skip
 

@@ -135,7 +135,7 @@ class Keys:
             query = sa.select(keys).where(sa.or_(keys.c.id == name, keys.c.name == name), live)
             row = connection.execute(query).first()
             if row is None:
-                raise NotFound(f"There is no key {name!r} that could be revoked.", code="no_such_key")
+                raise NotFound(f"There is no key {name!r} to revoke.", code="no_such_key")
             connection.execute(sa.update(keys).where(keys.c.id == row.id).values(revoked_at=self._clock()))
             return _key(row)
 

@@ -21,14 +21,14 @@ def weakness(secret: str) -> str | None:
     This detects typed and placeholder secrets; no test can show that a secret is random.
     """
     if any(word in secret.lower() for word in _PLACEHOLDERS):
-        return "holds a placeholder word"
+        return "contains a placeholder word"
     if (size := len(secret.encode())) < BYTES_MIN:
-        return f"is {size} bytes long, and {BYTES_MIN} is the least"
+        return f"is {size} bytes long; the minimum is {BYTES_MIN}"
     if len(set(secret)) < _DISTINCT_MIN:
         return f"has fewer than {_DISTINCT_MIN} different characters"
     if any(secret[period:] == secret[:-period] for period in range(1, len(secret) // 2 + 1)):
         return "repeats itself"
     steps = [abs(ord(b) - ord(a)) <= 1 for a, b in pairwise(secret)]
     if sum(steps) > len(steps) // 2:
-        return "is a run of neighbouring characters"
+        return "is a sequence of adjacent characters"
     return None

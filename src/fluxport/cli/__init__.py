@@ -91,7 +91,7 @@ def _report_bug(error: Exception) -> None:
     """Report an unexpected exception by its type alone, as its message may quote a secret."""
     click.echo(
         f"fluxport: this failed because of a bug ({type(error).__name__}); run it with FLUXPORT_TRACE=1 and report the "
-        "places that it prints.",
+        "source locations that it prints.",
         err=True,
     )
     if os.environ.get("FLUXPORT_TRACE"):

@@ -44,7 +44,7 @@ def start(query: str, policy: Callable[[], GuardPolicy]) -> Callable[[], str]:
             raise Refused(result["refused"], code=result["code"])
         if "query_refused" in result:
             # A hint for the user of the command line alone: callers of the service cannot bypass the guard.
-            hint = "--no-guard leaves it to the rights of the account."
+            hint = "--no-guard relies on the account's privileges instead."
             raise QueryRefused(f"{result['query_refused']} {hint}", code=result["code"])
         checked: str = result["statement"]
         return checked

@@ -137,4 +137,4 @@ def revoke(name: str, config_path: Path | None) -> None:
     with persistent_store(config_path) as store:
         key = Keys(store.engine, clock=store.clock).revoke(name)
         store.note("key revoke", key.owner, "ok", key=key.id, name=key.name)
-    click.echo(f"fluxport: key {key.name!r} of user {key.owner!r} is revoked.", err=True)
+    click.echo(f"fluxport: key {key.name!r} of user {key.owner!r} was revoked.", err=True)

@@ -70,7 +70,7 @@ def add(name: str, admin: bool, scopes: tuple[str, ...], from_stdin: bool, confi
     with persistent_store(config_path) as store:
         user = Users(store.engine, clock=store.clock).add(name, read_password(from_stdin), granted)
         store.note("user add", name, "ok", scopes=sorted(user.scopes))
-    click.echo(f"fluxport: user {name!r} may {' '.join(sorted(user.scopes))}.", err=True)
+    click.echo(f"fluxport: user {name!r} has the scopes {' '.join(sorted(user.scopes))}.", err=True)
 
 
 @users.command()
@@ -117,4 +117,4 @@ def remove(name: str, config_path: Path | None) -> None:
         Users(store.engine, clock=store.clock).remove(name)
         keys = Keys(store.engine, clock=store.clock).revoke_all(name)
         store.note("user remove", name, "ok", keys_revoked=keys)
-    click.echo(f"fluxport: user {name!r} is removed, with {keys} keys.", err=True)
+    click.echo(f"fluxport: user {name!r} was removed, with {keys} keys.", err=True)

@@ -109,8 +109,8 @@ def tls(certificate: Path | None, key: Path | None, client_ca: Path | None) -> g
         context.load_cert_chain(certificate, key, password=_no_password)
     except ssl.SSLError:
         raise Refused(
-            "The files of gRPC's TLS are not right: grpc.tls_certificate, its key grpc.tls_key and grpc.client_ca are "
-            "PEM, and the key belongs to the certificate and has no password.",
+            "The TLS files of gRPC are not valid: grpc.tls_certificate, its key grpc.tls_key and grpc.client_ca must "
+            "be PEM, and the key must belong to the certificate and have no password.",
             code="bad_configuration",
         ) from None
     except OSError as error:

@@ -104,7 +104,8 @@ async def http_answer(request: Request, error: Exception) -> Response:
 
 
 async def crash_answer(request: Request, error: Exception) -> Response:
-    return problem(request, 500, "internal", "The service failed internally; see its log for this request's id.")
+    message = "The service failed with an internal error; see its log for this request's id."
+    return problem(request, 500, "internal", message)
 
 
 def file_headers(filename: str, media_type: str, job_id: str | None = None) -> dict[str, str]:

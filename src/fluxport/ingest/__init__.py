@@ -106,7 +106,7 @@ def patiently(work: Callable[[], list[bool]], wait: Callable[[float], bool]) -> 
         try:
             return work()
         except FluxportError as error:
-            log.warning("points wait: %s", error.message, extra={"error_code": error.code})
+            log.warning("points are waiting: %s", error.message, extra={"error_code": error.code})
         except Exception:
             # A bug, perhaps triggered by these points: they are not lost, and the log has the traceback.
             log.exception("points wait")

@@ -133,7 +133,7 @@ class NatsIngest:
         try:
             results = await self._stored(messages, read)
         except FluxportError as error:
-            log.warning("points wait: %s", error.message, extra={"error_code": error.code})
+            log.warning("points are waiting: %s", error.message, extra={"error_code": error.code})
             for message in messages:
                 await message.nak(delay=1)
             await self._pause(0.5)

@@ -210,7 +210,7 @@ class JobStore:
     def check_clock(self) -> None:
         """Unavailable if this process's clock differs from the database's: then nothing is swept."""
         if isinstance(self.clock, DatabaseClock) and self.clock.differ:
-            raise Unavailable(f"{self.clock.sentence} Nothing is swept until it is right.", code="clock_differs")
+            raise Unavailable(f"{self.clock.sentence} Nothing is swept until it is corrected.", code="clock_differs")
 
     def create_tables(self) -> None:
         """Bring the tables to this program's version. Raises as :func:`fluxport.migrations.upgrade` does."""

@@ -483,7 +483,7 @@ class EmbeddedStore:
         except (sqlite3.Error, OSError) as error:
             log.warning("the sensor store failed: %s", error)
             if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
-                raise StoreFull("The disk of the sensor store is full; make room.", code="series_full") from error
+                raise StoreFull("The disk of the sensor store is full; free some space.", code="series_full") from error
             raise Unavailable(
                 "The sensor store cannot be read or written now; the log has the reason.", code="series_away"
             ) from error

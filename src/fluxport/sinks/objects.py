@@ -467,7 +467,7 @@ def refused(host: str, response: Response) -> FluxportError:
     code = response.code()
     reason = f"{response.status} {code}".strip()
     if response.status == 507 or code in _FULL:
-        return StoreFull(f"The store {host} has no room for the file ({reason}); free some or raise its quota.")
+        return StoreFull(f"The store {host} has no space for the file ({reason}); free some or raise its quota.")
     if response.status in (401, 403):
         return Refused(
             f"The store {host} denied access with these credentials ({reason}); check the keys, their permissions and "

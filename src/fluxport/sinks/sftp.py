@@ -140,7 +140,7 @@ class SftpSink:
             ) from error
         except (OSError, EOFError) as error:
             if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise StoreFull(f"The SFTP server {host} has no room for the file.") from error
+                raise StoreFull(f"The SFTP server {host} has no space for the file.") from error
             raise _unreachable(host, error) from error
 
     # -- the server ------------------------------------------------------------------------------------------------

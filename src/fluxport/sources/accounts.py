@@ -11,7 +11,7 @@ from fluxport.sources.table import SOURCES, source_of
 from fluxport.stages import Limits
 
 LOOK_S = 10.0
-OWN_ACCOUNT = "give exports an account of their own"
+OWN_ACCOUNT = "give exports a separate account"
 
 
 class Look(NamedTuple):

@@ -271,7 +271,7 @@ class ReadSource:
 
 def _check_count(rows: int, expected: int | None) -> None:
     if expected is not None and expected != rows:
-        raise Refused(f"{rows:,} rows came of the {expected:,} that were announced.", code="rows_missing")
+        raise Refused(f"{rows:,} of the {expected:,} announced rows were received.", code="rows_missing")
 
 
 def checked_fields(sent: pa.Schema, columns: Sequence[PushedColumn]) -> list[pa.Field]:
@@ -316,4 +316,4 @@ def _field(column: PushedColumn, kind: pa.DataType, meaning: str | None) -> pa.F
 
 
 def _gap(what: str) -> Refused:
-    return Refused(f"Batches are numbered one after the other: {what}; rows may be missing.", code="batch_gap")
+    return Refused(f"Batch numbers must be consecutive: {what}; rows may be missing.", code="batch_gap")

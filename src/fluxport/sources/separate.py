@@ -104,7 +104,7 @@ class SeparateSource:
 
         with self._lock:
             if self._closed:
-                raise Canceled("The export was ended.")
+                raise Canceled("The export was aborted.")
             process = self._process = Process()
         rows = self._rows = process.socket.makefile("rb")
         request = pickle.dumps(self._request)
@@ -123,7 +123,7 @@ class SeparateSource:
     def _next(self) -> pa.RecordBatch | None:
         with self._busy:
             if self._closed:
-                raise Canceled("The export was ended.")
+                raise Canceled("The export was aborted.")
             assert self._reader is not None
             assert self._rows is not None
             with self._ended_by(self._until):
@@ -166,9 +166,9 @@ class SeparateSource:
 
     def _lost(self) -> FluxportError:
         if self._closed:
-            return Canceled("The export was ended.")
+            return Canceled("The export was aborted.")
         return Unavailable(
-            "The process that ran the statement ended before its rows did; ask for fewer rows, or try again.",
+            "The process that ran the statement ended before its rows did; export fewer rows, or try again.",
             code="source_lost",
         )
 

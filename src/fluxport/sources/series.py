@@ -189,7 +189,7 @@ class SeriesSource:
 
     def _refuse_if_closed(self) -> None:
         if self._closed.is_set():
-            raise Canceled("The export was ended.")
+            raise Canceled("The export was aborted.")
 
 
 def _schema(selection: Selection) -> pa.Schema:

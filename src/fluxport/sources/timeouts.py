@@ -38,5 +38,5 @@ def refused(option: str) -> str:
 def late() -> TimedOut:
     """The error of a query that has reached its deadline."""
     return TimedOut(
-        "The query did not end within its time limit; ask for fewer rows or more time.", code="deadline", again=False
+        "The query did not end within its time limit; export fewer rows or raise it.", code="deadline", again=False
     )

@@ -207,8 +207,8 @@ class _Workbook:
         wanted = self._options.on_row_limit
         if wanted != "new_sheet":
             hint = {
-                "new_file": "take a smaller 'max_rows_per_file'",
-                "fail": "take 'on_row_limit: new_sheet', fewer rows, or another format",
+                "new_file": "use a smaller 'max_rows_per_file'",
+                "fail": "use 'on_row_limit: new_sheet', fewer rows, or another format",
             }
             raise LimitExceeded(f"A sheet is full after {self._rows:,} records; {hint[wanted]}.", code="sheet_full")
         yield from self._end()

@@ -72,7 +72,7 @@ def from_strftime(pattern: str, option: str) -> str:
     if unknown := [code for code in codes if code not in _CODES]:
         raise Refused(f"Option {option!r}: a spreadsheet cannot show %{unknown[0]}.", code="bad_option")
     if ("p" in codes) != any(code in ("I", "-I") for code in codes):
-        raise Refused(f"Option {option!r}: in a spreadsheet %I and %p need each other.", code="bad_option")
+        raise Refused(f"Option {option!r}: a spreadsheet needs %I and %p together.", code="bad_option")
     _check_minutes(codes, option)
     _check_fraction(tokens, option)
     return check("".join(_CODES[code] if code else _literal(char) for code, char in tokens), option)
@@ -100,7 +100,7 @@ def _check_minutes(codes: list[str], option: str) -> None:
         as_minutes = before in ("H", "I") or after == "S"
         if (code == "M" and not as_minutes) or (code == "m" and as_minutes):
             raise Refused(
-                f"Option {option!r}: in a spreadsheet %M stands beside %H or %S, and %m does not.", code="bad_option"
+                f"Option {option!r}: in a spreadsheet %M must be next to %H or %S, and %m must not.", code="bad_option"
             )
 
 

@@ -53,13 +53,13 @@ def _checked(sql: str, policy: GuardPolicy) -> str:
         statement = _rewrite(sql, policy)
         # The rewritten text may be longer than the caller's (quotes, schemas, names); the caps are for the caller's.
         if _rewrite(statement, replace(policy, tokens_max=4 * policy.tokens_max)) != statement:
-            refuse("query_syntax", "The statement cannot be written in one sure way; simplify it.")
+            refuse("query_syntax", "The statement cannot be rewritten unambiguously; simplify it.")
     except QueryRefused:
         raise
     except RecursionError as error:
         raise QueryRefused("The statement is nested too deeply; simplify it.", code="query_too_deep") from error
     except Exception as error:
-        raise QueryRefused("The statement could not be understood; simplify it.", code="query_syntax") from error
+        raise QueryRefused("The statement could not be parsed; simplify it.", code="query_syntax") from error
     return statement
 
 

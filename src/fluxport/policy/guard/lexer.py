@@ -136,7 +136,7 @@ def lex(sql: str, dialect: Dialect, *, params: bool = False) -> list[Token]:
     if hidden := _HIDDEN.search(sql):
         refuse(
             "query_character",
-            f"The statement holds an invisible or control character (U+{ord(hidden[0]):04X}); remove it.",
+            f"The statement contains an invisible or control character (U+{ord(hidden[0]):04X}); remove it.",
         )
     tokens = list(_cut(sql, dialect, params))
     _refuse_prefixed_literals(tokens, sql)

@@ -91,11 +91,11 @@ def _aligned(ours: Sequence[Token], theirs: Sequence[ParserToken]) -> Iterator[t
             pieces += 1
         agree = other.start == mine.start and theirs[j + pieces - 1].end + 1 == ours[i + words - 1].end
         if not agree or _QUOTED.get(mine.kind) != _PARSER_QUOTED.get(other.token_type):
-            refuse("query_syntax", "The statement can be read in two ways; write spaces around signs and words.")
+            refuse("query_syntax", "The statement is ambiguous; write spaces around signs and words.")
         yield i, words, theirs[j : j + pieces]
         i, j = i + words, j + pieces
     if i < len(ours) or j < len(theirs):
-        refuse("query_syntax", "The statement can be read in two ways; simplify it.")
+        refuse("query_syntax", "The statement is ambiguous; simplify it.")
 
 
 def _shown(ours: Sequence[Token], index: int, other: ParserToken, dialect: Dialect) -> list[ParserToken]:

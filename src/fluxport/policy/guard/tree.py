@@ -207,7 +207,7 @@ class _Walk:
         start = _start(node)
         token = self._tokens.get(start)
         if token is None or token.kind not in {"word", "quoted", "string"}:
-            refuse("query_syntax", "A name stands where it is not expected; quote names that are also keywords.")
+            refuse("query_syntax", "A name appears where none is expected; quote names that are also keywords.")
         parent = node.parent
         if token.upper in NILADIC[self._policy.dialect] and isinstance(parent, exp.Column) and not parent.table:
             return
@@ -217,7 +217,7 @@ class _Walk:
             return
         after_dot = isinstance(parent, exp.Column) and parent.table and parent.this is node
         if token.upper in RESERVED[self._policy.dialect] and not after_dot:
-            refuse("query_syntax", f"The word {token.upper} stands where a name is expected; quote it if it is one.")
+            refuse("query_syntax", f"The word {token.upper} appears where a name is expected; quote it if it is one.")
         self._names.add(start)
 
     def _is_keyword_argument(self, token: Token, parent: exp.Expr | None) -> bool:
@@ -266,7 +266,7 @@ class _Walk:
         if field is None or self._policy.dialect == "duckdb":  # where it is a list column in scope
             return
         if self._policy.dialect != "sqlite" or not isinstance(field, exp.Column) or field.args.get("db"):
-            refuse("query_table", "After IN stands a list or a query in parentheses; add them.")
+            refuse("query_table", "IN must be followed by a list or a query in parentheses; add one.")
         token = self._tokens.get(_start(field.this)) if isinstance(field.this, exp.Identifier) else None
         self._check_reading(field, token, field.args.get("table"))
         self._after_in.add(_start(field.args.get("table") or field.this))
@@ -278,13 +278,13 @@ class _Walk:
         for token, after in pairwise(self._tokens.values()):
             named = after.is_op("(") or after.start in self._after_in
             if token.upper == "IN" and token.start not in self._names and not named:
-                refuse("query_table", "After IN stands a list, a query in parentheses or a table; write one of them.")
+                refuse("query_table", "IN must be followed by a list, a query in parentheses or a table; add one.")
 
     def _check_lateral(self, node: exp.Lateral) -> None:
         if isinstance(node.this, exp.Anonymous):
             self._check_table_function(node.this)
         elif not isinstance(node.this, (exp.Subquery, exp.Unnest)):
-            refuse("query_table", "After LATERAL stands a query in parentheses; write one, or remove the word.")
+            refuse("query_table", "LATERAL must be followed by a query in parentheses; add one, or remove the word.")
 
     def _check_reading(self, node: exp.Expr, token: Token | None, schema_name: exp.Expr | None) -> None:
         """Check that ``node`` reads an allowed table: ``token``, in the schema ``schema_name``."""
@@ -318,9 +318,9 @@ class _Walk:
     def _check_allowed(self, schema: str | None, name: str) -> None:
         policy = self._policy
         if schema is not None and policy.schemas is not None and schema not in {*policy.schemas, policy.default_schema}:
-            refuse("query_schema", f"The schema {schema[:64]} is not open to this connection; use one that is.")
+            refuse("query_schema", f"The schema {schema[:64]} is not available on this connection; use another.")
         if not policy.opens(schema, name):
-            refuse("query_table", f"The table {name[:64]} is not open to this connection; use one that is.")
+            refuse("query_table", f"The table {name[:64]} is not available on this connection; use another.")
 
     def _check_cte(self, node: exp.CTE) -> None:
         alias = node.args["alias"]

@@ -255,7 +255,7 @@ def check_words(
             if called and token.start not in column_lists:
                 refuse_function(token.text, policy.dialect)
         elif token.kind == "quoted":
-            refuse("query_syntax", f"The quoted name {token.text[:64]!r} stands where no name is expected; remove it.")
+            refuse("query_syntax", f"The quoted name {token.text[:64]!r} appears where no name is expected; remove it.")
         elif (token.upper in functions and called) or (index in placed and token.upper in HIDDEN_WORDS[policy.dialect]):
             continue
         elif token.upper not in keywords and not is_charset(tokens, index):

@@ -89,7 +89,7 @@ def parse_dsn(text: str, defaults: Dsn | None = None) -> Dsn:
 
 
 def _refused(what: str) -> Refused:
-    return Refused(f"The MySQL data source is not right: {what}.", code="bad_dsn")
+    return Refused(f"The MySQL data source is invalid: {what}.", code="bad_dsn")
 
 
 def _parse_url(text: str) -> tuple[dict[str, Any], str]:

@@ -134,7 +134,7 @@ def _encoded_text(value: str) -> tuple[int, bytes]:
     try:
         return VAR_STRING, _sized(value.encode())
     except UnicodeEncodeError:
-        raise _Unusable("text with a lone surrogate, which is no character") from None
+        raise _Unusable("text with a lone surrogate, which is not a character") from None
 
 
 def _encoded_datetime(value: datetime) -> tuple[int, bytes]:

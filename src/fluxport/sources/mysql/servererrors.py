@@ -15,8 +15,8 @@ _REJECTED: dict[int, tuple[str, str]] = {
     1862: ("login_refused", "The database account's password has expired"),
     3118: ("login_refused", "The database account is locked"),
     4151: ("login_refused", "The database account is locked"),
-    1130: ("login_refused", "The database does not take connections from this host"),
-    3159: ("login_refused", "The database takes only TLS connections from this account; set ssl-mode=required"),
+    1130: ("login_refused", "The database does not accept connections from this host"),
+    3159: ("login_refused", "The database accepts only TLS connections from this account; set ssl-mode=required"),
     1049: ("unknown_database", "There is no such database"),
     1046: ("no_database", "No database is chosen; name one in the URL or before the table"),
     1146: ("unknown_table", "The query names a table that does not exist"),
@@ -56,7 +56,7 @@ _PASSING: dict[int, tuple[str, str]] = {
     3169: ("source_lost", "The connection was killed on the database"),
     4031: ("source_lost", "The database closed the connection as idle"),
     1205: ("source_locked", "The query waited too long for a lock"),
-    1213: ("source_locked", "The query was chosen to end a deadlock"),
+    1213: ("source_locked", "The query was aborted to resolve a deadlock"),
     1206: ("source_locked", "The query needs more locks than the database has"),
     1047: ("source_busy", "The database is not ready for queries"),
     1021: ("source_busy", "The database's disk is full"),
@@ -66,8 +66,8 @@ _PASSING: dict[int, tuple[str, str]] = {
     1114: ("source_busy", "A temporary table of the database is full"),
     1412: ("source_changed", "A table of the query was altered while it ran"),
     1615: ("source_changed", "A table of the query was altered while it ran"),
-    1969: ("deadline", "The database ended the query at its time limit; ask for fewer rows or more time"),
-    3024: ("deadline", "The database ended the query at its time limit; ask for fewer rows or more time"),
+    1969: ("deadline", "The database ended the query at its time limit; export fewer rows or raise the limit"),
+    3024: ("deadline", "The database ended the query at its time limit; export fewer rows or raise the limit"),
 }
 
 

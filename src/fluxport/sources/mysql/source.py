@@ -192,7 +192,7 @@ class MySqlSource:
         if head[:1] == b"\x00":
             raise _no_rows()
         if head[:1] == b"\xfb":
-            raise QueryFailed("The statement asks for a local file, which is never sent.", code="local_infile")
+            raise QueryFailed("The statement requests a local file, which is never sent.", code="local_infile")
         count, _ = read_lenenc(head, 0)
         return _parsed(self._definitions(wire, server, count), server)
 
@@ -247,7 +247,7 @@ class MySqlSource:
             yield
         except (FluxportError, ServerError, Malformed, IndexError, struct.error) as error:
             if self._closed:
-                raise Canceled("The export was ended.") from None
+                raise Canceled("The export was aborted.") from None
             if isinstance(error, ServerError):
                 self._take_running()  # the server has already ended the query
                 raise error.translated() from None
@@ -267,7 +267,7 @@ class MySqlSource:
 
     def _refuse_if_closed(self) -> None:
         if self._closed:
-            raise Canceled("The export was ended.")
+            raise Canceled("The export was aborted.")
 
     def _leave(self) -> None:
         """After the terminal packet: no query is left to kill; send QUIT."""

@@ -109,7 +109,7 @@ class Wire:
 
     def _failed(self, sentence: str) -> Canceled | Unavailable:
         if self._aborted:
-            return Canceled("The export was ended before the database answered.")
+            return Canceled("The export was aborted before the database answered.")
         return Unavailable(f"{sentence}; check host, port and network.", code="source_unreachable")
 
     def start_tls(self, context: ssl.SSLContext) -> None:
@@ -227,7 +227,7 @@ class Wire:
 
     def _bounded_wait_s(self) -> float:
         if self._aborted:
-            raise Canceled("The export was ended.")
+            raise Canceled("The export was aborted.")
         if self._deadline is None:
             return self._wait_s
         left = self._deadline - time.monotonic()
@@ -237,7 +237,7 @@ class Wire:
 
     def _lost(self, error: OSError | None) -> Canceled | Unavailable:
         if self._aborted:
-            return Canceled("The export was ended.")
+            return Canceled("The export was aborted.")
         if isinstance(error, TimeoutError):
             if self._deadline is not None and time.monotonic() >= self._deadline:
                 return timeouts.late()

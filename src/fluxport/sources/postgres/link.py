@@ -257,7 +257,7 @@ class Link:
 
     def _refuse_if_ended(self) -> None:
         if self._ended():
-            raise Canceled("The export was ended.")
+            raise Canceled("The export was aborted.")
         if self.deadline is not None and time.monotonic() >= self.deadline:
             raise timeouts.late()
 
@@ -301,7 +301,7 @@ def conninfo(url: str, defaults: Mapping[str, float]) -> tuple[bytes, float, flo
         parameters = libpq.make_conninfo("", **(own | given | {"client_encoding": "UTF8"})).encode()
     except errors.Error:
         raise Refused(
-            "The PostgreSQL data source is not right: write postgresql://user:password@host:5432/database "
+            "The PostgreSQL data source is invalid: write postgresql://user:password@host:5432/database "
             "(percent-encode '/', '@', ':', '#', '?' of a password; options are libpq's, such as sslmode=require, "
             "and connect-timeout and read-timeout).",
             code="bad_dsn",
@@ -322,7 +322,5 @@ def _without_timeouts(url: str) -> tuple[str, dict[str, float]]:
         elif (seconds := timeouts.timeout(unquote(value))) is not None:
             given[field] = seconds
         else:
-            raise Refused(
-                f"The PostgreSQL data source is not right: {timeouts.refused(unquote(name))}.", code="bad_dsn"
-            )
+            raise Refused(f"The PostgreSQL data source is invalid: {timeouts.refused(unquote(name))}.", code="bad_dsn")
     return place + (mark + "&".join(own) if any(own) else ""), given

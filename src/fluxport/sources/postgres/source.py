@@ -152,7 +152,7 @@ class PostgresSource:
 
         with self._busy:
             if self._closed.is_set():
-                raise Canceled("The export was ended.")
+                raise Canceled("The export was aborted.")
             assert self._decoder is not None
             rows = self._pull()
             if not rows:

@@ -24,7 +24,7 @@ _REJECTED: dict[str, tuple[str, str]] = {
 _PASSING: dict[str, tuple[str, str]] = {
     "08": ("source_lost", "The database lost the connection"),
     "25P03": ("source_lost", "The database closed the connection as idle"),
-    "40": ("source_locked", "The query was chosen to end a conflict"),
+    "40": ("source_locked", "The query was aborted to resolve a conflict"),
     "53": ("source_busy", "The database lacks connections, memory or disk"),
     "55P03": ("source_locked", "The query waited too long for a lock"),
     "57014": ("source_lost", "The query was killed on the database"),

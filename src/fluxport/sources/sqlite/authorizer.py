@@ -69,7 +69,7 @@ class Authorizer:
                 raise
         if self._denied:
             raise QueryRefused(
-                f"The table {self._denied[:64]} is not open to this connection; use one that is.", code="query_table"
+                f"The table {self._denied[:64]} is not available on this connection; use another.", code="query_table"
             )
 
     def _read_by_views(self, statement: str) -> set[Read]:

@@ -48,4 +48,4 @@ def parse_dsn(text: str, defaults: Dsn | None = None) -> Dsn:
 
 
 def _refused(what: str) -> Refused:
-    return Refused(f"The SQLite data source is not right: {what}.", code="bad_dsn")
+    return Refused(f"The SQLite data source is invalid: {what}.", code="bad_dsn")

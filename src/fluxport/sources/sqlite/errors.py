@@ -42,7 +42,7 @@ def translated(error: Exception) -> FluxportError:
     primary = code & 0xFF  # the higher bits extend it
     detail = f"{detail} (error {code})"
     if primary == sqlite3.SQLITE_INTERRUPT:
-        return Canceled("The export was ended.")
+        return Canceled("The export was aborted.")
     if primary == sqlite3.SQLITE_TOOBIG:
         return LimitExceeded(
             "The query builds a value, or sorts a row, far larger than the cell limit; shorten it, or raise "

@@ -294,10 +294,10 @@ class SqliteSource:
 
     def _refuse_if_ended(self) -> None:
         if self._closed:
-            raise Canceled("The export was ended.")
+            raise Canceled("The export was aborted.")
         if self._disk_is_low:
             raise Unavailable(
-                "The disk where SQLite sorts is nearly full; sort fewer rows, or make room.", code="source_busy"
+                "The disk where SQLite sorts is nearly full; sort fewer rows, or free some space.", code="source_busy"
             )
         if self._late():
             raise late()
