@@ -48,7 +48,7 @@ def damaging_proxy(
             self.end_headers()
             self.wfile.write(content)
 
-        do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = _any  # noqa: N815  the names that http.server calls
+        do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = _any
 
         def log_message(self, *args: Any) -> None: ...
 

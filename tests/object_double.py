@@ -123,7 +123,7 @@ class ObjectDouble:
                 if self.command != "HEAD":
                     self.wfile.write(content)
 
-            do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = do_PATCH = _any  # noqa: N815  the names that http.server calls
+            do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = do_PATCH = _any
 
             def log_message(self, *args: Any) -> None: ...
 

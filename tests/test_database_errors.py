@@ -99,7 +99,7 @@ def failing(pragma: str, folder: Path) -> FluxportError:
         connection.exec_driver_sql("CREATE TABLE filled (content BLOB)")
     with pytest.raises(FluxportError) as found, translated(engine), engine.connect() as connection:
         connection.commit()
-        connection.connection.driver_connection.execute(pragma)  # type: ignore[union-attr]
+        connection.connection.driver_connection.execute(pragma)  # type: ignore[union-attr]  # it is connected
         connection.exec_driver_sql("INSERT INTO filled VALUES (zeroblob(1000000))")
     engine.dispose()
     return found.value

@@ -145,10 +145,11 @@ def cases(draw: st.DrawFn) -> tuple[list[tuple[int, int]], list[list[str | None]
 
 def shown(array: pa.Array) -> list[Any]:
     if pa.types.is_date(array.type):
-        return array.cast(pa.int32()).to_pylist()  # type: ignore[no-any-return]
-    if pa.types.is_temporal(array.type):
-        return array.cast(pa.int64()).to_pylist()  # type: ignore[no-any-return]
-    return array.to_pylist()  # type: ignore[no-any-return]
+        array = array.cast(pa.int32())
+    elif pa.types.is_temporal(array.type):
+        array = array.cast(pa.int64())
+    values: list[Any] = array.to_pylist()
+    return values
 
 
 @settings(max_examples=400, deadline=None)

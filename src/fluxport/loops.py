@@ -50,7 +50,7 @@ def attempt(what: str, do: Callable[[], object], *, quiet: bool = False) -> bool
         level = logging.DEBUG if quiet else logging.WARNING
         log.log(level, "%s failed: %s", what, error.message, extra={"error_code": error.code})
         return False
-    except Exception:
+    except Exception:  # a bug must not end the loop
         log.exception("%s failed", what)
         return False
     return True

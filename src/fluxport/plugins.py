@@ -79,7 +79,7 @@ class Table(Mapping[str, R]):
             return getattr(importlib.import_module(module), attribute)
         try:
             return getattr(importlib.import_module(module), attribute)
-        except Exception as error:
+        except Exception as error:  # whatever the other package raises
             why = f"importing {module}:{attribute} raised {type(error).__name__}"
             raise Broken(self._cannot(self._entries[name], why), code="broken_plugin") from error
 

@@ -196,7 +196,7 @@ def test_headers_and_bodies_with_what_they_are_not_for(client: tuple[Client, dic
             for name in HEADERS:
                 for value in values:
                     headers = {**key, name: value.encode("latin-1")}
-                    looked_at(asked.request(method, filled(path), headers=headers), path, (name, value))  # type: ignore[arg-type]
+                    looked_at(asked.request(method, filled(path), headers=headers), path, (name, value))  # type: ignore[arg-type]  # header values as bytes
             if method in ("POST", "PUT"):
                 for body in BODIES:
                     answer = asked.request(method, filled(path), headers=key, content=body)

@@ -32,7 +32,7 @@ def run_checks(base: str, rows: int, folder: Path) -> None:
         label = name if compression == "none" else f"{name}+{compression}"
         body: dict[str, object] = {"source": {"query": _QUERY}, "format": name, "compression": compression}
         reader, read = _READERS[name]
-        _check(label, base, body, folder, reader, lambda path, read=read, c=compression: read(path, c), rows)  # type: ignore[misc]  # mypy knows no lambda with defaults
+        _check(label, base, body, folder, reader, lambda path, read=read, c=compression: read(path, c), rows)  # type: ignore[misc]  # mypy infers no lambda with defaults
     sensor: dict[str, object] = {"source": {"sensor_id": SENSORS[0].id}, "format": "csv"}
     _check("sensor csv", base, sensor, folder, "DuckDB", _points_by_duckdb, POINTS)
     click.echo("Every file is complete: rows, bytes and SHA-256 agree with what the service reported.")

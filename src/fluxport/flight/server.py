@@ -339,7 +339,7 @@ def _translated(method: str) -> Iterator[None]:
         yield
     except fl.FlightError:
         raise
-    except Exception as raised:
+    except Exception as raised:  # Flight would send the traceback
         error = as_failure(raised)
         if not isinstance(raised, FluxportError):
             log.exception("%s failed", method)

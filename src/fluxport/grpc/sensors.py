@@ -57,7 +57,7 @@ class SensorService:
         except asyncio.CancelledError:
             status = grpc.StatusCode.CANCELLED
             raise
-        except Exception as raised:
+        except Exception as raised:  # whatever it is, the status reports it
             if not isinstance(raised, FluxportError):
                 log.exception("call failed")
             error = as_failure(raised)

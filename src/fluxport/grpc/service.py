@@ -118,7 +118,7 @@ class ExportService:
         except asyncio.CancelledError:
             status = grpc.StatusCode.CANCELLED
             raise
-        except Exception as raised:
+        except Exception as raised:  # whatever it is, the response reports it
             if not isinstance(raised, FluxportError):
                 log.exception("call failed")
             error = as_failure(raised)

@@ -75,7 +75,7 @@ class Carrier:
             self._carry(record)
         except FluxportError as error:
             return self._failed(record, error)
-        except Exception as error:
+        except Exception as error:  # a bug fails this export only
             log.exception("export failed")
             return self._failed(record, as_failure(error))
         finally:

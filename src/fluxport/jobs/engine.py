@@ -194,7 +194,7 @@ class Worker:
             except Unavailable as error:
                 log.warning("heartbeat failed: %s", error.message)
                 continue
-            except Exception as error:
+            except Exception as error:  # the next heartbeat may succeed
                 log.exception("heartbeat failed")
                 if time.monotonic() - self._beaten > UNUSABLE_MAX_S:
                     end_process("the service's own database stays unusable", error)

@@ -114,7 +114,7 @@ class Notifier:
             self._lasting(lambda: self.store.note(kind, record.owner, "begun", **lines))
         try:
             outcome = self._send(record, kind, int(number), sent)
-        except Exception as raised:
+        except Exception as raised:  # recorded in the audit, whatever it is
             error = as_failure(raised)
             log.warning(
                 "notification failed: %s",

@@ -63,7 +63,7 @@ class RemoteStore:
         like = "%" + re.sub(r"([\\%_])", r"\\\1", search.lower()) + "%"
         values: list[Any] = [after, like, *([like] if o.name else [])]
         rows = self._rows(
-            f"SELECT DISTINCT {self._described()} FROM {o.sensors_table or o.table} WHERE {' AND '.join(conditions)} "  # noqa: S608  names of the operator's own
+            f"SELECT DISTINCT {self._described()} FROM {o.sensors_table or o.table} WHERE {' AND '.join(conditions)} "
             f"ORDER BY {o.sensor} LIMIT {int(limit)}",
             values,
         )
@@ -72,13 +72,13 @@ class RemoteStore:
     def sensor(self, sensor_id: str) -> Sensor:
         o = self._options
         rows = self._rows(
-            f"SELECT {self._described()} FROM {o.sensors_table or o.table} WHERE {o.sensor} = ? LIMIT 1",  # noqa: S608  names of the operator's own
+            f"SELECT {self._described()} FROM {o.sensors_table or o.table} WHERE {o.sensor} = ? LIMIT 1",
             [sensor_id],
         )
         if not rows:
             raise NotFound(f"There is no sensor {sensor_id!r}; GET /v1/sensors lists them.", code="no_such_sensor")
         low, high = self._rows(
-            f"SELECT MIN({o.time}) AS low, MAX({o.time}) AS high FROM {o.table} WHERE {o.sensor} = ?",  # noqa: S608  names of the operator's own
+            f"SELECT MIN({o.time}) AS low, MAX({o.time}) AS high FROM {o.table} WHERE {o.sensor} = ?",
             [sensor_id],
         )[0].values()
         return self._sensor(rows[0], None if low is None else Extent(low, high))
@@ -104,7 +104,7 @@ class RemoteStore:
         o = self._options
         quality = f", {o.quality} AS quality" if o.quality else ""
         source = self._run(
-            f"SELECT {o.time} AS ms, {o.value} AS value{quality} FROM {o.table} "  # noqa: S608  names of the operator's own
+            f"SELECT {o.time} AS ms, {o.value} AS value{quality} FROM {o.table} "
             f"WHERE {o.sensor} = ? AND {o.time} >= ? AND {o.time} <= ? ORDER BY {o.time}",
             [sensor_id, start_ms, end_ms],
         )

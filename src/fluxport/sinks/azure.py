@@ -242,7 +242,7 @@ class AzureApi:
         response = self._http.request("POST", target, lambda: self._signed("POST", path, query, {}, len(body)), body)
         if response.status != 200:
             raise refused(self._http.host, response)
-        document = ElementTree.fromstring(response.body)  # noqa: S314  from the configured store
+        document = ElementTree.fromstring(response.body)
         names = {"skoid": "SignedOid", "sktid": "SignedTid", "skt": "SignedStart", "ske": "SignedExpiry",
                  "sks": "SignedService", "skv": "SignedVersion"}  # fmt: skip
         fields = {short: document.findtext(name) or "" for short, name in names.items()}

@@ -46,7 +46,7 @@ def trace_id(traceparent: str) -> str:
 
 
 class _Discreet(logging.Formatter):
-    def formatException(self, ei: _ExcInfo) -> str:  # noqa: N802  the name that logging calls
+    def formatException(self, ei: _ExcInfo) -> str:
         return "\n".join(places(ei[1]))
 
 
@@ -84,7 +84,7 @@ class JsonLines(_Discreet):
 class TextLines(_Discreet):
     """Plain text lines; control characters are escaped, so that no input can begin a line."""
 
-    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  the name that logging calls
+    def formatMessage(self, record: logging.LogRecord) -> str:
         return _CONTROL.sub(lambda m: repr(m[0])[1:-1], super().formatMessage(record))
 
 

@@ -9,8 +9,8 @@ import pytest
 # Must precede the imports: a failed assertion then shows both sides, as in a test file.
 pytest.register_assert_rewrite("fluxport.testing.formats", "fluxport.testing.sinks", "fluxport.testing.sources")
 
-from fluxport.testing.formats import FormatCase, FormatContract, ReadBack  # noqa: E402
-from fluxport.testing.sinks import SinkCase, SinkContract  # noqa: E402
-from fluxport.testing.sources import SourceCase, SourceContract  # noqa: E402
+from fluxport.testing.formats import FormatCase, FormatContract, ReadBack
+from fluxport.testing.sinks import SinkCase, SinkContract
+from fluxport.testing.sources import SourceCase, SourceContract
 
 __all__ = ["FormatCase", "FormatContract", "ReadBack", "SinkCase", "SinkContract", "SourceCase", "SourceContract"]

@@ -61,7 +61,7 @@ class Failure(Answer):
 def options_models() -> list[type[BaseModel]]:
     """The options of every format, one model for each class of options."""
     column = _model_of(ColumnChoice, "A column of the file.", name=(str, Field(min_length=1)))
-    columns = (str | list[str | column], Field((), description="pick, order and rename: names, or objects"))  # type: ignore[valid-type]
+    columns = (str | list[str | column], Field((), description="pick, order and rename: names, or objects"))  # type: ignore[valid-type]  # a model made at run time
     names_by_class: dict[type, list[str]] = {}
     for name in formats.FORMATS:
         names_by_class.setdefault(formats.options_class(name), []).append(name)

@@ -122,8 +122,8 @@ class QueueRequest(Body):
     type: str = Field(description="the name of a dataset")
     format: Format = Format(ExportSpec.format)
     params: dict[str, Any] | None = Field(None, description="filters; one with an empty value is ignored")
-    selectedColumns: list[Any] | str | None = Field(None, description="columns of the file; all unless set")  # noqa: N815
-    requestId: str | None = Field(None, pattern=r"^[A-Za-z0-9._-]{1,64}$")  # noqa: N815
+    selectedColumns: list[Any] | str | None = Field(None, description="columns of the file; all unless set")
+    requestId: str | None = Field(None, pattern=r"^[A-Za-z0-9._-]{1,64}$")
 
 
 class QueueJob(Answer):
@@ -133,16 +133,16 @@ class QueueJob(Answer):
     type: str
     format: Format
     status: QueueStatus
-    createdAt: int  # noqa: N815
-    startedAt: int | None  # noqa: N815
-    completedAt: int | None  # noqa: N815
+    createdAt: int
+    startedAt: int | None
+    completedAt: int | None
     error: str | None
     filename: str | None
-    downloadToken: str | None  # noqa: N815
-    tokenExpiresAt: int | None  # noqa: N815
-    tokenConsumed: bool  # noqa: N815
-    requestId: str  # noqa: N815
-    attemptCount: int  # noqa: N815
+    downloadToken: str | None
+    tokenExpiresAt: int | None
+    tokenConsumed: bool
+    requestId: str
+    attemptCount: int
     rows: int
 
 
@@ -186,7 +186,7 @@ class QueueMeasures(Answer):
     processed: int
     failed: int
     retried: int
-    avgDurationMs: int  # noqa: N815
+    avgDurationMs: int
 
 
 class QueueMetrics(Answer):

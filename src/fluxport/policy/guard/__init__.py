@@ -58,7 +58,7 @@ def _checked(sql: str, policy: GuardPolicy) -> str:
         raise
     except RecursionError as error:
         raise QueryRefused("The statement is nested too deeply; simplify it.", code="query_too_deep") from error
-    except Exception as error:
+    except Exception as error:  # what the parser cannot handle is refused, even if by a bug
         raise QueryRefused("The statement could not be parsed; simplify it.", code="query_syntax") from error
     return statement
 
