@@ -1,7 +1,7 @@
-"""The service's own description of its API, and whether an answer is as it says.
+"""The service's description of its API, and whether responses conform to it.
 
-:func:`watching` holds it against every answer that httpx gets while a test runs: an answer, a status, a media type, an
-error code or a key that the description does not have fails the test that saw it.
+:func:`watching` compares it with every response that httpx gets while a test runs: a response, a status, a media type,
+an error code or a key that the description does not have fails that test.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ PROBLEM = "application/problem+json"
 
 @cache
 def document() -> dict[str, Any]:
-    """What ``/openapi.json`` says; nothing is listened on, and no database is connected to."""
+    """The content of ``/openapi.json``, built without listening or connecting to a database."""
     found: dict[str, Any] = script("docs/generate.py").openapi()
     return found
 
@@ -40,7 +40,7 @@ def operations() -> Iterator[tuple[str, str, dict[str, Any]]]:
 
 @cache
 def _patterns() -> list[tuple[re.Pattern[str], str, dict[str, Any]]]:
-    """What the paths of each operation look like; a sensor's id may hold slashes."""
+    """Patterns of the paths of each operation; a sensor's id may contain slashes."""
     made = []
     for path, method, operation in operations():
         parts = re.split(r"({\w+})", path)
@@ -51,7 +51,7 @@ def _patterns() -> list[tuple[re.Pattern[str], str, dict[str, Any]]]:
 
 
 def operation_of(method: str, path: str) -> dict[str, Any] | None:
-    """The operation that answers, None for an address or method that nothing is described for."""
+    """The operation of a request, None if no operation is described for its path or method."""
     wanted = "GET" if method == "HEAD" else method
     found = [o for pattern, taken, o in _patterns() if taken == wanted and pattern.fullmatch(path)]
     return found[0] if found else None
@@ -87,13 +87,13 @@ def _validator(schema: str) -> Draft202012Validator:
 
 
 def complain(schema: dict[str, Any], body: Any) -> list[str]:
-    """What is wrong with ``body``."""
+    """AssertionError with what is wrong with ``body``."""
     errors = _validator(json.dumps(schema)).iter_errors(body)
     return [f"{'/'.join(map(str, error.absolute_path))}: {error.message}" for error in errors]
 
 
 def check(answer: httpx.Response, *, streamed: bool = False) -> None:
-    """AssertionError if the answer is not as described. Of one that is ``streamed`` the body is not looked at."""
+    """AssertionError if the response is not as described; the body of a ``streamed`` one is not checked."""
     request, status = answer.request, answer.status_code
     if "x-request-id" not in answer.headers or status == 405:
         return  # not from the service, or what the server itself refuses
@@ -128,7 +128,7 @@ def check(answer: httpx.Response, *, streamed: bool = False) -> None:
 
 @contextmanager
 def watching() -> Iterator[None]:
-    """Every answer that a client of httpx gets is checked."""
+    """Check every response that an httpx client gets."""
     send = httpx.Client.send
 
     def checked(client: httpx.Client, request: httpx.Request, **given: Any) -> httpx.Response:

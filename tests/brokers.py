@@ -1,4 +1,4 @@
-"""Brokers of the tests' own, on free ports, gone afterwards."""
+"""Private brokers on free ports, removed afterwards."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def nats_server(folder: Path, port: int | None = None) -> Iterator[str]:
 
 @contextlib.contextmanager
 def mosquitto(folder: Path, *lines: str, port: int | None = None) -> Iterator[str]:
-    """``lines`` are more of its settings; without any its queues have no limit."""
+    """``lines`` are further settings; by default its queues have no limit."""
     port = port or free_port()
     program = require_program("mosquitto", "/usr/sbin/mosquitto")
     settings = folder / "mosquitto.conf"

@@ -1,5 +1,5 @@
-"""A real S3 server of the tests' own: Ceph's object gateway over one monitor and one object store in memory, on free
-ports of 127.0.0.1. It verifies every signature and keeps what it was sent; Debian has it (radosgw, ceph-mon, ceph-osd).
+"""A private, real S3 server: Ceph's object gateway over one monitor and one object store in memory, on free ports of
+127.0.0.1. It verifies every signature and stores what it is sent; Debian packages it (radosgw, ceph-mon, ceph-osd).
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class Ceph:
 
 @contextlib.contextmanager
 def ceph_server() -> Iterator[Ceph]:
-    """Runs while entered. Half a minute to start, so once for all tests."""
+    """Runs while entered. It takes half a minute to start, so it is shared by all tests."""
     for program in ("ceph-mon", "ceph-osd", "radosgw", "radosgw-admin", "ceph", "monmaptool", "ceph-authtool"):
         require_program(program)
     folder = Path(tempfile.mkdtemp(prefix="fluxport-ceph-"))  # short: socket names have 107 characters

@@ -1,4 +1,4 @@
-"""A process that claims every export it can: ``python claiming.py DATABASE``; prints the ids that it got."""
+"""A process that claims every export that it can: ``python claiming.py DATABASE``; prints their ids."""
 
 from __future__ import annotations
 

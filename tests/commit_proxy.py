@@ -1,5 +1,5 @@
-"""A TCP proxy before PostgreSQL that loses the answer to one COMMIT: the server has done what was asked, and the client
-does not know."""
+"""A TCP proxy before PostgreSQL that loses the response to one COMMIT: the server has committed, and the client does
+not know."""
 
 from __future__ import annotations
 

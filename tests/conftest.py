@@ -1,5 +1,5 @@
-"""Servers that are slow to start, once for all tests that ask for them, or once for those of a module; property tests
-without a clock; signals that mean what they mean on a terminal."""
+"""Fixtures: servers that are slow to start, shared by all tests or by those of a module; property tests without a
+deadline; signals handled as on a terminal."""
 
 from __future__ import annotations
 

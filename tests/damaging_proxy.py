@@ -1,5 +1,5 @@
-"""An HTTP proxy before a real server that changes what requests bring, and the checksums that would show it: behind it
-stands a store that holds other bytes than it was sent, and says so."""
+"""An HTTP proxy before a real server that changes the bodies of requests, and the checksums that would reveal it: the
+store behind it holds other bytes than it was sent, and reports their digest."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ Change = Callable[[str, str, dict[str, str], bytes], bytes]
 def damaging_proxy(
     url: str, change: Change, tells: Callable[[str, bytes], dict[str, str]] = lambda target, body: {}
 ) -> Iterator[str]:
-    """The URL under which the server at ``url`` is found while entered; ``tells`` are headers that it should answer
-    to a target and the body that it got, and does not."""
+    """The URL of the proxy of the server at ``url`` while entered; ``tells`` returns headers that the server should
+    send for a target and a body, and does not."""
     target = urlsplit(url)
 
     class Handler(BaseHTTPRequestHandler):

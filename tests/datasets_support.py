@@ -1,4 +1,5 @@
-"""The trading journal in each database, its raw rows, and what its exports hold by a computation of their own."""
+"""The trading journal in each database, its raw rows, and the expected content of its exports, computed
+independently."""
 
 from __future__ import annotations
 

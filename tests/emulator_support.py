@@ -1,4 +1,4 @@
-"""The emulator in a thread or in a process of its own, and a bare client that speaks the protocol byte by byte."""
+"""The emulator in a thread or in a separate process, and a minimal client that speaks the protocol byte by byte."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ class _Faults(logging.Handler):
 
 @contextmanager
 def emulator(**options: Any) -> Iterator[Running]:
-    """An emulator in a thread; it must end when cancelled and never fail within itself."""
+    """An emulator in a thread; it must end when cancelled and have no internal error."""
     settings = EmulatorOptions(**({"port": 0, "rows": 1} | options))
     log = logging.getLogger("fluxport_emulator")
     watch = _Faults(logging.ERROR)
@@ -146,7 +146,7 @@ run(EmulatorOptions(**json.loads(sys.argv[1])), lambda port: print(port, flush=T
 
 @contextmanager
 def emulator_process(**options: Any) -> Iterator[RunningProcess]:
-    """An emulator as the command line runs it; it must end by SIGTERM without a word."""
+    """An emulator as the command line runs it; it must end by SIGTERM without output."""
     process = subprocess.Popen(
         [sys.executable, "-c", _PROGRAM, json.dumps({"port": 0} | options)],
         stdout=subprocess.PIPE,
@@ -171,7 +171,7 @@ def login_response(proof: bytes, *, plugin: bytes = b"mysql_native_password", da
 
 
 class Bare:
-    """A client that sends exactly the bytes it is told to; ``receive`` gives the payload of one packet."""
+    """A client that sends exactly the given bytes; ``receive`` returns the payload of one packet."""
 
     def __init__(self, port: int) -> None:
         self.socket = socket.create_connection(("127.0.0.1", port), timeout=10)

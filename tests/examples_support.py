@@ -1,4 +1,4 @@
-"""How each example is built and run, and a stand-in for the service that lies about its files on demand."""
+"""How each example is built and run, and a stand-in for the service that sends wrong files on demand."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Program:
     def run(
         self, *arguments: str, folder: Path = ROOT, environ: Mapping[str, str] = EMPTY
     ) -> subprocess.CompletedProcess[str]:
-        """Run to the end and return the outcome. The caller's own FLUXPORT_ and API_ settings stay outside."""
+        """Run to the end and return the outcome. The FLUXPORT_ and API_ variables of the environment are removed."""
         clean = {k: v for k, v in os.environ.items() if not k.startswith(("FLUXPORT_", "API_"))}
         return subprocess.run(
             [*self.command, *arguments],
@@ -140,7 +140,7 @@ LIES: dict[str, dict[str, Any]] = {
 
 
 class StandIn(ThreadingHTTPServer):
-    """Both doors with one file behind them; the word in the query says which fault to show."""
+    """Both APIs with one file behind them; the word in the query selects the fault."""
 
     daemon_threads = True
 
@@ -194,13 +194,13 @@ class _Desk(BaseHTTPRequestHandler):
             self._job(rest.removeprefix("id=") or path.rpartition("/")[2], old=path == "/jobs")
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Tests speak for themselves."""
+        """No log."""
 
     def _fault(self, query: str) -> str:
         return next(word for word in LIES if word in query)
 
     def _signed_body(self) -> bytes | None:
-        """The body of a request that is signed and new; None once 401 was answered."""
+        """The body of a request with a new, valid signature; None after a 401 response."""
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         headers = [(name.encode(), value.encode()) for name, value in self.headers.items()]
         try:
@@ -234,7 +234,7 @@ class _Desk(BaseHTTPRequestHandler):
         self.wfile.write(content)
 
     def _file(self, fault: str) -> None:
-        """The file in chunks; a cut one ends in the middle, without the last chunk."""
+        """The file in chunks; a truncated one ends in the middle, without the last chunk."""
         self.send_response(200)
         self.send_header("Transfer-Encoding", "chunked")
         self.send_header("X-Export-Id", fault)

@@ -1,4 +1,4 @@
-"""Whole exports by a service and a worker over kinds of databases, stores and formats, looked at from outside."""
+"""Exports by a service and a worker over kinds of databases, stores and formats, observed from outside."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ STORES = ["local", "s3"]
 
 @dataclass(frozen=True)
 class Files:
-    """A store as its owner sees it: the files of an export, and how many an attempt has left ``unfinished``."""
+    """A store as its owner sees it: the files of an export, and the number of ``unfinished`` ones."""
 
     of: Callable[[str], list[bytes]]
     unfinished: Callable[[], int]
@@ -109,7 +109,7 @@ class Place:
         assert left == (0, 0), left
 
     def take_workers_for_dead(self) -> None:
-        """What some seconds without a sign of life do."""
+        """The effect of some seconds without a heartbeat."""
         engine = connect(self.database)
         with engine.begin() as connection:
             connection.execute(sa.update(executors).values(seen_at=0.0))

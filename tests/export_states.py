@@ -1,4 +1,4 @@
-"""Which state of an export may follow which, written down here once more: what the product says is compared with it."""
+"""Which state of an export may follow which: a second copy, with which the product's table is compared."""
 
 from __future__ import annotations
 

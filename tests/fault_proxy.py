@@ -1,4 +1,4 @@
-"""A TCP proxy that goes wrong on purpose: after so many bytes from the server it ends, resets, stalls or slows down."""
+"""A TCP proxy with faults: after a number of bytes from the server it ends, resets, stalls or slows down."""
 
 from __future__ import annotations
 
@@ -74,9 +74,9 @@ class Proxy:
 
 class FaultProxy(Proxy):
     """Every connection passes ``after_bytes`` bytes from the server and then has the ``fault``: ``fin`` an orderly end
-    (a stream cut off), ``rst`` a reset, ``stall`` silence on an open socket, ``slow`` so many bytes a second on.
+    (a stream cut off), ``rst`` a reset, ``stall`` silence on an open socket, ``slow`` a limited rate from then on.
     ``faulted`` is set when that has happened. A fault of "none" passes everything and counts ``passed_bytes``.
-    ``upward`` counts and breaks what the client sends instead; only the first ``connections`` go wrong, if it is given.
+    ``upward`` applies it to what the client sends; if given, only the first ``connections`` fail.
     """
 
     def __init__(
@@ -124,7 +124,8 @@ class FaultProxy(Proxy):
 
     @staticmethod
     def _close(client: socket.socket) -> None:
-        """So that a client that goes on sending is reset; one that is only shut would let it wait for room."""
+        """Reset, so that a client that continues to send gets an error; after a shutdown it would wait for buffer
+        space."""
         with contextlib.suppress(OSError):
             client.shutdown(socket.SHUT_RDWR)
         client.close()

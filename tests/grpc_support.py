@@ -1,4 +1,4 @@
-"""A service with the gRPC door, a key for it, and the words in which tests push."""
+"""A service with the gRPC API, a key for it, and messages to push."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ ROW = ("1", "Ada", "2026-01-31", "true")
 
 @dataclass
 class Door:
-    """The gRPC door of a running service, seen by a program with a key."""
+    """The gRPC API of a running service, and a key for it."""
 
     target: str
     http: Client
@@ -51,11 +51,11 @@ class Door:
         return (("authorization", f"Bearer {self.key}"),)
 
     def files(self) -> list[Path]:
-        """Everything that the store holds, finished or not."""
+        """All files of the store, finished or not."""
         return sorted(path for path in (self.folder / "exports").rglob("*") if path.is_file())
 
     def push(self, requests: Iterable[pb.ExportRequest], *extra: tuple[str, str], key: str | None = None) -> Outcome:
-        """Push to the end; everything that was answered."""
+        """Push to the end; returns all responses."""
         shown = self.key if key is None else key
         metadata = ((("authorization", f"Bearer {shown}"),) if shown else ()) + extra
         with self.channel() as channel:
@@ -87,7 +87,7 @@ class Door:
 
 @dataclass
 class Outcome:
-    """What a call answered, and how it ended."""
+    """The responses of a call, and how it ended."""
 
     answers: list[pb.ExportResponse]
     code: grpc.StatusCode
@@ -103,7 +103,7 @@ class Outcome:
         return self.trailers.get("x-fluxport-error-code", "")
 
     def file(self) -> bytes:
-        """The stored file, fetched by its link and compared with what was told of it."""
+        """The stored file, fetched by its link and compared with its recorded size and digest."""
         assert self.code is grpc.StatusCode.OK, (self.code, self.details)
         content = httpx.get(self.last.oss_url, timeout=30).raise_for_status().content
         assert len(content) == self.last.file_size_bytes
@@ -149,7 +149,7 @@ def batch(sequence: int, *rows: Sequence[str], arrow: bytes = b"") -> pb.ExportR
 
 
 def people(count: int, per_batch: int = 1000) -> Iterator[pb.ExportRequest]:
-    """Batches of so many rows of COLUMNS."""
+    """Batches of ``count`` rows of COLUMNS."""
     for number, start in enumerate(range(0, count, per_batch), 1):
         yield batch(
             number,
@@ -171,7 +171,7 @@ def new_key(folder: Path, name: str = "pusher", *scopes: str, user: str = "shop"
 
 @contextlib.contextmanager
 def door(folder: Path, *words: str, port: str = "0", **environ: str) -> Iterator[Door]:
-    """A service that only takes pushed rows, storing below ``folder``."""
+    """A service for pushed rows alone, which stores below ``folder``."""
     settings = {"API_SECRET": SECRET, "LOCAL_STORAGE_PATH": str(folder / "exports"), "FLUXPORT_GRPC__ENABLED": "true"}
     with process(
         "serve",

@@ -1,7 +1,7 @@
-"""The statements and attacks of ``guard_corpus/``, and the texts that the guard makes of them.
+"""The statements and attacks of ``guard_corpus/``, and their rewritten texts.
 
 ``python tests/guard_corpora.py`` writes golden.json and the lists of refusals anew: look at every line that changes,
-for each is a statement that will reach databases in other words than before, or not at all.
+for each is a statement that will reach databases with another text than before, or not at all.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def _line(line: str) -> str:
 
 
 class Legitimate(NamedTuple):
-    """A statement that somebody has good reason to send. ``runs`` on the database at hand; ``varies`` in its values."""
+    """A legitimate statement. ``runs``: on the tests' database; ``varies``: in its values."""
 
     sql: str
     runs: bool
@@ -85,7 +85,7 @@ def _apart(line: str) -> list[str]:
 
 
 def refused_as_listed(dialect: Dialect) -> list[str]:
-    """The legitimate statements that are refused all the same, each with the code and the reason."""
+    """The legitimate statements that are refused, each with the code and the reason."""
     found = []
     for sql in dict.fromkeys(one.sql for one in legitimate(dialect)):
         try:
@@ -96,7 +96,7 @@ def refused_as_listed(dialect: Dialect) -> list[str]:
 
 
 def accepted() -> Iterator[tuple[str, str, GuardPolicy]]:
-    """Every statement that must pass: a unique title, its SQL, and the policy it passes under."""
+    """Every statement that must be accepted: a unique title, its SQL, and its policy."""
     for name in ("tpch", "tpcds", "imdb", "sakila", "clickbench", "tricky", "mysql8", "sqlite", "duckdb"):
         policy = GuardPolicy(DIALECTS.get(name, "mysql"), default_schema="main" if name in DIALECTS else "shop")
         for title, sql in statements(name):

@@ -2,8 +2,8 @@
 
     python killed_worker.py MODULE QUALNAME call|return [words of the command line...]
 
-Nothing is changed in what runs: the interpreter tells of every call and return, and the first one at the point is the
-last thing that the process sees.
+The code that runs is unchanged: the interpreter reports every call and return, and the first one at the point kills the
+process.
 """
 
 from __future__ import annotations

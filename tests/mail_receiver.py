@@ -1,4 +1,4 @@
-"""A real SMTP server that keeps what it takes, and answers as a test tells it."""
+"""A real SMTP server that stores mails, and replies as a test configures it."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Taken:
 
 @dataclass
 class MailServer:
-    """``answers`` maps MAIL, RCPT, DATA and QUIT to what is answered instead of yes, in turn."""
+    """``answers`` maps MAIL, RCPT, DATA and QUIT to the replies that replace acceptance, in turn."""
 
     answers: dict[str, list[str]]
     port: int = 0
@@ -97,7 +97,7 @@ class MailServer:
 
 @contextmanager
 def mail_server(answers: Mapping[str, list[str]] | None = None, /, **settings: Any) -> Iterator[MailServer]:
-    """A server on 127.0.0.1; ``settings`` are those of aiosmtpd's Controller and SMTP, ``login=True`` asks for one."""
+    """A server on 127.0.0.1; ``settings`` are those of aiosmtpd's Controller and SMTP, ``login=True`` requires one."""
     server = MailServer({command: list(texts) for command, texts in (answers or {}).items()})
     if settings.pop("login", False):
         settings |= {"authenticator": server.authenticate, "auth_required": True}

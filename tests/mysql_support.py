@@ -1,4 +1,4 @@
-"""What the MySQL tests share: a database of their own, reading a query whole, looking at the process list."""
+"""Shared by the MySQL tests: a private database, reading a whole query, the process list."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _NUMBERS = itertools.count()
 
 
 class Database:
-    """A database on a server of the tests, and a connection of PyMySQL's to it: the peer that ours is compared with."""
+    """A database on a server of the tests, and a PyMySQL connection to it, with which ours is compared."""
 
     def __init__(self, url: str, name: str) -> None:
         parts = urlsplit(url)
@@ -79,7 +79,7 @@ def scratch_database(url: str | None = None) -> Iterator[Database]:
 def read_all(
     url: str, query: str, params: Any = (), *, limits: Limits | None = None, text_protocol: bool = False
 ) -> tuple[pa.Table, list[Finding]]:
-    """The whole result as a table, and what was found on the way."""
+    """The whole result as a table, and its findings."""
     findings = Findings()
     if text_protocol:
         url += ("&" if "?" in url else "?") + "prepared=false"

@@ -1,6 +1,6 @@
-"""A small object store for tests, with the calls that OSS and Google's XML API share with S3. Who signs is looked at
-with the clouds' own libraries, not with ours: :func:`oss_verifier` and :class:`GoogleIdentity`. What each tells of the
-bytes that it holds is computed from those bytes, so that a double that holds others than it was sent says so."""
+"""A small object store for tests, with the calls that OSS and Google's XML API share with S3. Signatures
+are verified with the clouds' own libraries: :func:`oss_verifier` and :class:`GoogleIdentity`. Digests are computed from
+the stored bytes, so that a double that holds others than it was sent reports it."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ CRC64 = crcmod.mkCrcFun(0x142F0E1EBA9EA3693, initCrc=0, xorOut=0xFFFFFFFFFFFFFFF
 
 @dataclass
 class Asked:
-    """One request as the server got it; ``body`` is whole."""
+    """One request as the server received it; ``body`` is complete."""
 
     method: str
     target: str
@@ -78,9 +78,9 @@ class Upload:
 
 
 class ObjectDouble:
-    """Buckets are made by naming them. ``answers`` are given to the next requests that ``fails`` picks, before they are
-    looked at; ``asked`` counts requests by method. Of what the requests that ``damages`` picks bring one bit is stored
-    turned round. As S3 it knows checksums, ignores or refuses them (``sums``); ETags that are no MD5s are ``random``.
+    """Buckets exist once named. ``answers`` are sent to the next requests that ``fails`` picks, before they are
+    handled; ``asked`` counts requests by method. Requests that ``damages`` picks are stored with one inverted bit. As
+    S3 it supports checksums, ignores or refuses them (``sums``); ETags that are no MD5s are ``random``.
     """
 
     def __init__(self, prefix: str, verify: Verify) -> None:
@@ -206,7 +206,7 @@ class ObjectDouble:
         return self.sums == "known" and any(name.startswith("x-amz-checksum-") for name in headers)
 
     def _told(self, stored: Stored) -> dict[str, str]:
-        """What an answer says of the bytes."""
+        """The digests of the bytes in a response."""
         whole, parts = stored.data, stored.parts
         md5, sha256 = hashlib.md5(whole).digest(), hashlib.sha256(whole).digest()
         if self.prefix == "x-oss-":
@@ -280,7 +280,7 @@ class ObjectDouble:
 
 
 def _damaged(data: bytes) -> bytes:
-    """The same with one bit turned round."""
+    """The same with one inverted bit."""
     return data[:-1] + bytes([data[-1] ^ 1])
 
 
@@ -349,8 +349,8 @@ def oss_verifier(key_id: str, secret: str, region: str, token: str | None = None
 
 
 class GoogleIdentity:
-    """A service account whose key is made here: its token endpoint takes what Google's library signs, and buckets are
-    open to the tokens that it gave, and to URLs that Google's library would sign the same."""
+    """A service account with a generated key: its token endpoint accepts what Google's library signs, and buckets
+    accept the tokens that it issued, and URLs that Google's library would sign the same."""
 
     def __init__(self) -> None:
         from cryptography.hazmat.primitives.asymmetric import rsa

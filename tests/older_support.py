@@ -1,4 +1,4 @@
-"""Databases that older commits made, loaded from the SQL text of ``older_databases``."""
+"""Databases of older commits, loaded from the SQL text of ``older_databases``."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ROWS = (HERE / BEFORE_VERSIONS / "completed.csv").read_bytes()
 
 @contextmanager
 def older_database(kind: str, commit: str, folder: Path, *, webhook: str = "https://example.com/") -> Iterator[str]:
-    """The URL of such a database, whose service kept its files in ``folder``."""
+    """The URL of such a database, whose service stored its files in ``folder``."""
     text = (HERE / commit / f"{kind}.sql").read_text()
     text = text.replace("@FOLDER@", str(folder)).replace("@WEBHOOK@", webhook)
     if kind == "sqlite":

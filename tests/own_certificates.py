@@ -1,4 +1,4 @@
-"""A certificate authority of the tests' own, and server certificates for any names."""
+"""A private certificate authority, and server certificates for any names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Servers of the tests' own on free ports of 127.0.0.1: programs, and handlers of HTTP in a thread."""
+"""Private servers on free ports of 127.0.0.1: programs, and HTTP handlers in a thread."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ STARTS_S = 60
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on now."""
+    """Ports that are free now."""
     with contextlib.ExitStack() as held:
         return [held.enter_context(socket.create_server(("127.0.0.1", 0))).getsockname()[1] for _ in range(count)]
 
@@ -43,7 +43,7 @@ def listening(command: Sequence[str], port: int, folder: Path | None = None) -> 
 
 
 def listens(port: int, processes: Sequence[subprocess.Popen[Any]]) -> bool:
-    """Whether somebody listens on the port, within a minute and as long as all the processes run."""
+    """Whether the port accepts connections within a minute, while all the processes run."""
     deadline = time.monotonic() + STARTS_S
     while True:
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
@@ -55,7 +55,7 @@ def listens(port: int, processes: Sequence[subprocess.Popen[Any]]) -> bool:
 
 @contextlib.contextmanager
 def http_server(handler: type[BaseHTTPRequestHandler], tls: ssl.SSLContext | None = None) -> Iterator[int]:
-    """The port of a server of this handler, each request in a thread of its own; with TLS if there is a context."""
+    """The port of a server of this handler, each request in its own thread; with TLS if there is a context."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     server.daemon_threads = True
     if tls is not None:

@@ -1,4 +1,4 @@
-"""What the PostgreSQL tests share: a database of their own, and psycopg, the peer that ours is compared with."""
+"""Shared by the PostgreSQL tests: a private database, and psycopg, with which ours is compared."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A MariaDB server of the tests' own: TLS, accounts of every kind, global settings, packets of any size."""
+"""A private MariaDB server: TLS, accounts of every kind, global settings, packets of any size."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""File systems that one process alone sees, in a mount namespace of its own: small enough to be full, or read-only."""
+"""File systems in a private mount namespace: small enough to fill, or read-only."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from services import require_program, unavailable
 
 
 def on_tmpfs(folder: Path, size: str, *command: str) -> list[str]:
-    """``command`` in a namespace where a new file system of so much room (as ``mount`` writes it) is at ``folder``; the
-    process keeps its id. Skips where that is not allowed."""
+    """``command`` in a namespace where a new file system of that size (as ``mount`` writes it) is at ``folder``; the
+    process retains its id. Skips where that is not allowed."""
     enter = [require_program("unshare"), "-rm", "sh", "-c"]
     mount = 'mount -t tmpfs -o "size=$1" none "$0" && shift && exec "$@"'
     tried = subprocess.run([*enter, mount, str(folder), size, "true"], capture_output=True, text=True, check=False)

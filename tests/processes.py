@@ -1,4 +1,4 @@
-"""What the system knows of processes, ours and others."""
+"""The system's information about processes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which tests reach beyond this process, to a server or another program: seen from what their code names."""
+"""Which tests reach beyond this process, to a server or another program, by the names in their code."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ BEYOND = (subprocess, services.unavailable)
 
 
 def reaches_out(item: pytest.Function) -> bool:
-    """Whether a test can start a program or ask for a server, by itself, a fixture or a parameter of it.
+    """Whether a test can start a program or require a server, by itself, a fixture or a parameter of it.
 
     Nothing is called: every function and class below ``tests/`` that its code names is looked through, and so on.
     What reaches out by other means (a connection to a fixed address) is overlooked; ``services.require_port`` is there

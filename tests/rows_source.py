@@ -1,4 +1,4 @@
-"""A source of rows that lie in memory, with every way in which a source can end."""
+"""A source of rows in memory that can end in every way."""
 
 from __future__ import annotations
 

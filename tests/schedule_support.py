@@ -1,4 +1,4 @@
-"""What became of each run of a schedule, as the service's own database tells it."""
+"""The outcome of each run of a schedule, from the service's own database."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _SPAN = re.compile(r"(\S+) to (\S+)\.$|: (\S+)\.$")
 
 
 def unaccounted(database: str, name: str, before: datetime) -> list[datetime]:
-    """Seconds, from the first run of an every-second schedule on, that were neither run nor told of."""
+    """Seconds, from the first run of an every-second schedule on, that were neither run nor reported."""
     run: set[datetime] = set()
     engine = connect(database)
     prefix = f"schedule:{name}:"
@@ -33,7 +33,7 @@ def unaccounted(database: str, name: str, before: datetime) -> list[datetime]:
 
 
 def has_looked(database: str, name: str) -> bool:
-    """Whether a worker has looked for runs at all: those before that are nobody's."""
+    """Whether a worker has looked for runs at all: earlier ones do not count."""
     engine = connect(database)
     with engine.begin() as connection:
         found = connection.execute(sa.select(schedules.c.looked_at).where(schedules.c.name == name)).first()
@@ -51,7 +51,7 @@ def looked_back(database: str, name: str) -> datetime:
 
 
 def put_back(database: str, name: str, seconds: float) -> None:
-    """As if nobody had looked for so long."""
+    """As if no worker had looked for that long."""
     engine = connect(database)
     with engine.begin() as connection:
         earlier = schedules.c.looked_at - seconds

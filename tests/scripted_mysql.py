@@ -1,4 +1,4 @@
-"""A server that says what a test tells it to: the parts of the protocol that no real server shows on demand."""
+"""A scripted server: the parts of the protocol that no real server shows on demand."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Raw:
 
 @dataclass
 class Result:
-    """Column definitions, then row payloads, then the end (None for the one that the capabilities ask for)."""
+    """Column definitions, then row payloads, then the end (None: the one that the capabilities require)."""
 
     columns: list[bytes]
     rows: list[bytes | Raw]
@@ -108,8 +108,8 @@ class Peer:
 class ScriptedServer:
     """Answers every SET and START TRANSACTION with OK and every query with ``result`` (or an error packet).
 
-    ``answer`` may answer a statement of the text protocol otherwise. ``login`` takes over after the greeting, up to and
-    including the final OK. ``statements`` are those it was sent.
+    ``answer`` may answer a statement of the text protocol otherwise. ``login`` handles everything after the greeting,
+    up to and including the final OK. ``statements`` are those received.
     """
 
     result: Result | bytes = b""

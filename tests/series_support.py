@@ -40,7 +40,7 @@ def same(a: Points, b: Points) -> bool:
 
 
 def csv_of(found: Points) -> bytes:
-    """The points as the Historian's file has them, written by somebody else: Python's own shortest floats."""
+    """The points as the Historian's file has them, with Python's shortest floats."""
     lines = ["timestamp_ms,value,quality"]
     for ms, value, quality in zip(found.ms.tolist(), found.values.tolist(), found.quality.tolist(), strict=True):
         lines.append(f"{ms},{'' if value != value else number(value)},{quality}")

@@ -1,4 +1,4 @@
-"""The real service and the real emulator as processes of their own, and a signed client, for tests at the edge."""
+"""The real service and the real emulator as processes, and a signing client, for tests at the edge."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def process(
     until: str,
     under: Callable[..., list[str]] | None = None,
 ) -> Iterator[tuple[Any, str]]:
-    """``fluxport words...`` running in ``folder``, by the command that ``under`` makes of its own; yields it and the
-    line that told it was ready."""
+    """``fluxport words...`` running in ``folder``, by the command that ``under`` returns for it; yields it and the
+    line that reports that it is ready."""
     log = (folder / f"{words[0]}-{secrets.token_hex(4)}.log").open("w+")
     command = [sys.executable, "-m", "fluxport", *words]
     if under is not None:
@@ -61,7 +61,7 @@ def process(
 
 @contextlib.contextmanager
 def emulator(folder: Path, rows: int = 20_000) -> Iterator[str]:
-    """The URL of an emulator with so many users."""
+    """The URL of an emulator with that many users."""
     with process("emulate", "mysql", "--rows", str(rows), "--port", "0", folder=folder, until="listening on") as (
         _,
         line,
@@ -97,7 +97,7 @@ class Client:
         return httpx.get(url, headers=headers, timeout=60)
 
     def finished(self, job_id: str) -> dict[str, Any]:
-        """FluxQuery's full answer once the job has ended."""
+        """FluxQuery's full response once the job has ended."""
         while True:
             told: dict[str, Any] = self.get(f"/jobs?id={job_id}").json()
             if told["status"] in ("COMPLETED", "FAILED"):
@@ -110,7 +110,7 @@ class Client:
 
 
 def children(pid: int) -> list[int]:
-    """The processes that a process has started, whichever of its threads did: the worker beside a service."""
+    """The children of a process, whichever thread started them: the worker of a service."""
     found = [Path(path).read_text().split() for path in Path(f"/proc/{pid}/task").glob("*/children")]
     assert any(found)
     return [int(child) for some in found for child in some]

@@ -13,7 +13,7 @@ MARIADB_URL = os.environ.get("FLUXPORT_TEST_MARIADB", "mysql://root@127.0.0.1:33
 
 
 def unavailable(what: str) -> None:
-    """Skip (or fail in CI) because ``what`` is not there."""
+    """Skip (or fail in CI) because ``what`` is missing."""
     if os.environ.get("CI") == "true":
         pytest.fail(f"{what} must be there when CI=true")
     pytest.skip(f"{what} is not there")

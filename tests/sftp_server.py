@@ -1,5 +1,5 @@
-"""SFTP servers over a folder, each with its own key and a file in which that is known: asyncssh, which tells no digest,
-as OpenSSH does, and ProFTPD, which hashes."""
+"""SFTP servers over a folder, each with its own key and known_hosts file: asyncssh, which like OpenSSH has no digests,
+and ProFTPD, which has."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every kind of store with a sink over it and the eyes of somebody else: the clouds' own libraries and servers."""
+"""Every kind of store with a sink over it, and the clouds' own libraries to inspect it."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def objects(more: dict[str, Any]) -> dict[str, Any]:
 
 
 def boto(ceph: Ceph) -> Any:
-    """Amazon's library at the server, with the bucket made."""
+    """Amazon's library at the server, with the bucket created."""
     import boto3
     from botocore.config import Config
 
@@ -100,7 +100,7 @@ def s3_options(ceph: Ceph, prefix: str = "", **more: Any) -> S3Options:
 
 
 def s3_double(**how: Any) -> ObjectDouble:
-    """As S3 of one kind or another; its signatures are for Ceph to look at."""
+    """A double of S3; signatures are verified by the tests with Ceph."""
     double = ObjectDouble("x-amz-", lambda asked, bucket, key: None)
     for name, value in how.items():
         setattr(double, name, value)

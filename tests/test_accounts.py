@@ -1,4 +1,5 @@
-"""What an account may do beyond reading, as real servers tell it; and that production does not start with one."""
+"""What an account may do beyond reading, as real servers report it; production does not start with excess
+privileges."""
 
 from __future__ import annotations
 
@@ -59,7 +60,7 @@ def test_an_account_that_can_only_read_has_nothing_in_excess(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_an_account_that_can_write_is_told_what_it_can_and_refused_in_production(kind: str, tmp_path: Path) -> None:
+def test_an_account_that_can_write_is_reported_and_refused_in_production(kind: str, tmp_path: Path) -> None:
     flags = {"auth.api_secret": "kX3vQ9w-72LmTzR0aYbN8uJdPf5hGsEc1oViWq6ClZk", "stores.local.path": tmp_path}
     with KINDS[kind]("SELECT, INSERT, DELETE") as url:
         assert look(url).excess == ("DELETE", "INSERT")

@@ -72,7 +72,7 @@ def test_importing_it_imports_nothing_heavy() -> None:
 
 
 @pytest.mark.parametrize("name", fluxport.__all__)
-def test_every_name_is_there_and_says_what_it_is(name: str) -> None:
+def test_every_name_exists_and_has_a_docstring(name: str) -> None:
     found = getattr(fluxport, name)
     assert name in dir(fluxport)
     assert name == "__version__" or found.__module__.startswith("fluxport.")
@@ -103,7 +103,7 @@ def test_a_query_becomes_a_file_that_its_result_describes(url: str, folder: Path
     assert len(list(csv.DictReader(io.StringIO(data.decode())))) == 10
 
 
-def test_the_suffix_or_the_format_tells_what_is_made(url: str, folder: Path) -> None:
+def test_the_suffix_or_the_format_decides_the_format(url: str, folder: Path) -> None:
     fluxport.export("SELECT * FROM t", source=url, to=folder / "a.parquet")
     fluxport.export("SELECT * FROM t", source=url, to=str(folder / "b"), format="parquet")
     assert pq.read_table(folder / "a.parquet").num_rows == pq.read_table(folder / "b").num_rows == 1000
@@ -138,7 +138,7 @@ def test_an_open_file_is_written_and_stays_open(url: str, folder: Path, bufferin
     assert (done.location, done.path) == ("-", None)
 
 
-def test_a_file_that_holds_text_is_no_target(url: str) -> None:
+def test_a_file_open_for_text_is_refused_as_a_target(url: str) -> None:
     with pytest.raises(fluxport.Refused, match="mode 'wb'"):
         fluxport.export("SELECT 1", source=url, to=io.StringIO())  # type: ignore[arg-type]  # that is the point
 
@@ -149,7 +149,7 @@ def test_a_full_disk_behind_an_open_file_is_one_of_our_errors(url: str) -> None:
 
 
 @pytest.mark.parametrize("to", ["", "ftp://host/file.csv", "http://host/file.csv"])
-def test_what_is_no_target_is_refused(url: str, to: str) -> None:
+def test_an_invalid_target_is_refused(url: str, to: str) -> None:
     with pytest.raises(fluxport.Refused) as refused:
         fluxport.export("SELECT 1", source=url, to=to)
     assert refused.value.code == "bad_target"
@@ -171,7 +171,7 @@ def test_strict_leaves_no_file_where_a_value_had_to_be_changed(folder: Path) -> 
     assert [(found.code, found.column, found.count) for found in done.warnings] == [("formula_defused", "name", 1)]
 
 
-def test_the_transaction_reads_only_and_the_guard_is_asked_where_it_is_wanted(url: str, folder: Path) -> None:
+def test_the_transaction_is_read_only_and_the_guard_runs_if_requested(url: str, folder: Path) -> None:
     for guard, error in ((False, fluxport.QueryFailed), (True, fluxport.QueryRefused)):
         with pytest.raises(error):
             fluxport.export("DELETE FROM t RETURNING id", source=url, to=folder / "t.csv", guard=guard)
@@ -180,7 +180,7 @@ def test_the_transaction_reads_only_and_the_guard_is_asked_where_it_is_wanted(ur
 
 
 def test_the_umask_of_the_program_is_not_touched(url: str, folder: Path) -> None:
-    """Another thread that creates files meanwhile gets the rights that it asks for."""
+    """Files that another thread creates meanwhile get their requested mode."""
     ended = threading.Event()
     modes = set()
 
@@ -270,7 +270,7 @@ WRONG: dict[str, tuple[Any, str]] = {
 
 
 @pytest.mark.parametrize("wrong", WRONG)
-def test_what_is_no_arrow_data_is_refused(wrong: str, folder: Path) -> None:
+def test_other_data_than_arrow_is_refused(wrong: str, folder: Path) -> None:
     source, sentence = WRONG[wrong]
     with pytest.raises(fluxport.Refused, match=sentence):
         fluxport.export(source=source, to=folder / "t.csv")
@@ -308,7 +308,7 @@ def test_what_the_database_refuses_is_raised_before_the_first_chunk(url: str) ->
         fluxport.stream("SELECT 1", source=url, format="nothing")
 
 
-def test_a_source_that_dies_half_way_breaks_the_stream(mariadb: Database) -> None:
+def test_a_source_that_fails_half_way_breaks_the_stream(mariadb: Database) -> None:
     with FaultProxy(mariadb.url, "fin", 1 << 20) as proxy:
         stream = fluxport.stream("SELECT * FROM numbers", source=proxy.url)
         with pytest.raises(fluxport.Unavailable):

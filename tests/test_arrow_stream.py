@@ -29,7 +29,7 @@ def numbers(rows: int) -> pa.RecordBatch:
 
 
 def test_batches_have_one_size() -> None:
-    """Whatever the source cut; large cells end one before."""
+    """However the source cuts them; large cells end one earlier."""
     found = [b.num_rows for b in pa.ipc.open_stream(encoded(numbers(40_000)))]
     assert found == [BATCH_ROWS, BATCH_ROWS, 40_000 - 2 * BATCH_ROWS]
     cells = pa.record_batch({"x": pa.array(["x" * (BATCH_BYTES // 2)] * 5)})
@@ -52,7 +52,7 @@ def test_an_unknown_codec_is_refused() -> None:
 
 
 def test_a_stream_ends_with_its_mark_and_fails_when_cut_inside_a_batch() -> None:
-    """Cut between batches only the mark is missing, which readers do not ask for: hence rows and SHA-256."""
+    """Cut between batches, only the end mark is missing, which readers do not require: hence rows and SHA-256."""
     data = encoded(numbers(20_000))
     assert data.endswith(b"\xff\xff\xff\xff\x00\x00\x00\x00")
     with pytest.raises((pa.ArrowInvalid, OSError)):
@@ -60,7 +60,7 @@ def test_a_stream_ends_with_its_mark_and_fails_when_cut_inside_a_batch() -> None
     assert pa.ipc.open_stream(data[:-8]).read_all().num_rows == 20_000
 
 
-def test_what_rooms_tell_each_other_stays_inside() -> None:
+def test_internal_metadata_is_not_written() -> None:
     """JSON columns are plain text to every reader."""
     field = pa.field("x", pa.string(), metadata={FIELD_KIND: b"json", b"unit": b"m"})
     schema = pa.ipc.open_stream(
@@ -69,15 +69,15 @@ def test_what_rooms_tell_each_other_stays_inside() -> None:
     assert schema == pa.schema([pa.field("x", pa.string(), metadata={b"unit": b"m"})])
 
 
-def test_rows_without_columns_keep_their_number() -> None:
-    """A query may give no column."""
+def test_rows_without_columns_retain_their_number() -> None:
+    """A query may return no columns."""
     batch = pa.RecordBatch.from_struct_array(pa.array([{}] * 3, pa.struct([])))
     read = pa.ipc.open_stream(encoded(batch))
     assert sum(b.num_rows for b in read) == 3
 
 
 def test_runs_inside_lists_are_refused_before_the_first_byte() -> None:
-    """The one layout that has no plain form here says so with its column's type."""
+    """The error of the one unsupported layout names its column's type."""
     schema = pa.schema([("x", pa.list_(pa.run_end_encoded(pa.int32(), pa.string())))])
     encoder = formats.encoder("arrow", formats.options("arrow", {}), Findings())
     with pytest.raises(Refused, match="run_end_encoded"):

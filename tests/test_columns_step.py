@@ -16,8 +16,8 @@ SCHEMA = pa.schema(
 BATCH = pa.record_batch([[1, 2], ["a", "b"], [0.5, None]], schema=SCHEMA)
 
 
-def test_columns_come_in_the_order_and_under_the_labels_asked_for() -> None:
-    """One may come twice; what is not asked for is left out."""
+def test_columns_have_the_requested_order_and_labels() -> None:
+    """One may be picked twice; others are omitted."""
     schema, apply = pick([ColumnChoice("score"), ColumnChoice("id", label="No."), ColumnChoice("id")])(SCHEMA)
     batch = apply(BATCH)
     assert batch.schema == schema
@@ -25,7 +25,7 @@ def test_columns_come_in_the_order_and_under_the_labels_asked_for() -> None:
 
 
 def test_what_a_spreadsheet_needs_to_know_goes_with_the_field() -> None:
-    """Width, format and as_text join what the source said."""
+    """Width, format and as_text are added to the source's metadata."""
     schema, _ = pick([ColumnChoice("id", width=12.5, format="#,##0", as_text=True), ColumnChoice("name")])(SCHEMA)
     assert schema.field(0).metadata == {
         FIELD_TYPE: b"bigint",
@@ -44,7 +44,7 @@ def test_no_choice_is_all_columns() -> None:
 
 
 def test_an_unknown_column_is_refused_with_the_nearest_and_the_list() -> None:
-    """A slip of the finger is seen at once."""
+    """A typing error gets a suggestion."""
     with pytest.raises(Refused, match=r"'nmae'; did you mean 'name'.* id, name, score") as caught:
         pick([ColumnChoice("nmae")])(SCHEMA)
     assert caught.value.code == "unknown_column"
@@ -59,7 +59,7 @@ def test_a_list_of_thousands_of_columns_is_not_recited() -> None:
 
 
 def test_a_name_that_occurs_twice_is_ambiguous() -> None:
-    """Which one is meant can only be said in the query."""
+    """Only the query can resolve it."""
     schema = pa.schema([("a", pa.int8()), ("b", pa.int8()), ("a", pa.int8())])
     with pytest.raises(Refused, match="occurs 2 times") as caught:
         pick([ColumnChoice("a")])(schema)

@@ -40,7 +40,7 @@ def compressed(name: str, data: bytes, size: int = 65_536) -> bytes:
 
 
 def decompressed(name: str, data: bytes) -> bytes:
-    """By a program that is not ours."""
+    """By a third-party program."""
     program = require_program(name)
     return subprocess.run([program, "-dc"], input=data, capture_output=True, check=True, timeout=30).stdout
 
@@ -75,7 +75,7 @@ def test_views_and_empty_chunks_count_as_their_bytes(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_cut_or_flipped_file_is_noticed(name: str) -> None:
-    """Every end that is missing, and any bit that is wrong, fails in the system's program."""
+    """Every truncation and every wrong bit fails in the system's program."""
     whole = compressed(name, TEXT)
     broken = [whole[:-1], whole[:-8], whole[: len(whole) // 2]]
     for place in (len(whole) // 3, len(whole) - 2):
@@ -107,7 +107,7 @@ def test_zstd_carries_a_checksum_in_one_frame() -> None:
 
 
 def test_gzip_works_where_isal_is_missing() -> None:
-    """zlib takes over; the file is a gzip file all the same."""
+    """zlib replaces it; the file is a gzip file all the same."""
     program = """
 import sys
 sys.modules["isal"] = None
@@ -119,7 +119,7 @@ sys.stdout.buffer.write(b"".join(COMPRESSIONS["gzip"].apply(c for c in [b"abc" *
 
 
 class Watched:
-    """Endless chunks that count themselves and know their end."""
+    """Endless chunks that count themselves and record when they are closed."""
 
     def __init__(self, error_after: int | None = None) -> None:
         self.error = Unavailable("gone")
@@ -140,7 +140,7 @@ class Watched:
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("after", [0, 1, 20])
 def test_an_error_of_the_encoder_comes_up_as_itself(name: str, after: int) -> None:
-    """The same object; before the first chunk nothing at all has been yielded, so a refusal can still be answered."""
+    """The same object; before the first chunk nothing has been yielded, so a refusal can still be sent."""
     source = Watched(after)
     made = apply_of(name)(source.chunks())
     got: list[bytes | memoryview] = []
@@ -177,7 +177,7 @@ def test_the_gzip_header_comes_with_the_first_chunk() -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_little_is_held(name: str) -> None:
+def test_little_memory_is_used(name: str) -> None:
     """A hundred megabytes go through within a few blocks."""
 
     def chunks() -> Iterator[bytes]:
@@ -196,12 +196,12 @@ def test_little_is_held(name: str) -> None:
 
 @pytest.mark.parametrize(("name", "found"), [("gzip", "gzip"), ("GZ", "gzip"), ("zst", "zstd"), ("none", "none")])
 def test_names_and_aliases(name: str, found: str) -> None:
-    """A compression has one name of its own."""
+    """A compression has one canonical name."""
     assert canonical(name) == found
 
 
 def test_an_unknown_compression_names_those_that_exist() -> None:
-    """The sentence says what may be asked for."""
+    """The sentence lists the valid ones."""
     with pytest.raises(Refused, match="none, gzip, zstd") as caught:
         canonical("lzma")
     assert caught.value.code == "unknown_compression"

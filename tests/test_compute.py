@@ -1,4 +1,4 @@
-"""The compute functions are Arrow's own, and an export imports none of what makes those slow to import."""
+"""The compute functions are Arrow's own, and an export imports none of their slow dependencies."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ def test_a_value_that_reads_like_the_null_text_is_quoted() -> None:
     assert numbers.text == 'a,n\n0,"0"\n"0",1\n1,2\n'
 
 
-def test_a_lone_null_is_no_blank_line_and_told() -> None:
+def test_a_lone_null_is_quoted_and_reported() -> None:
     made = written("csv", pa.table({"a": ["x", None, "", None]}))
     assert made.text == 'a\nx\n""\n""\n""\n'
     assert made.told == {("lone_null_quoted", "a"): 2}
@@ -83,7 +83,7 @@ def test_quoting_nonnumeric_leaves_numbers_bare() -> None:
     )
 
 
-def test_line_ends_are_those_asked_for_and_cells_keep_theirs() -> None:
+def test_line_ends_are_those_requested_and_cells_retain_theirs() -> None:
     made = written("csv", column("a\nb", "x"), line_ending="crlf")
     assert made.data == b'a,n\r\n"a\nb",0\r\nx,1\r\n'
 
@@ -153,7 +153,7 @@ def test_profiles_are_sets_of_options(profile: str, text: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["csv", "jsonl"])
-def test_a_fraction_of_a_second_that_is_left_out_is_told(name: str) -> None:
+def test_an_omitted_fraction_of_a_second_is_reported(name: str) -> None:
     moments = [dt.datetime(2026, 1, 31), dt.datetime(2026, 1, 31, 23, 59, 59, 1), dt.datetime(1969, 1, 1, 0, 0, 0, 9)]
     table = column(*moments, None, kind=pa.timestamp("us"))
     hiding: list[dict[str, Any]] = [{"profile": "excel"}, {"locale": "de-DE"}, {"datetime_format": "%H%%f"}]
@@ -217,7 +217,7 @@ def test_replaced_characters_are_counted_by_column() -> None:
     assert made.told == {("characters_replaced", "name"): 3}
 
 
-def test_media_types_tell_the_encoding() -> None:
+def test_media_types_have_the_encoding() -> None:
     made = [formats.media_type(n, formats.options(n, {})) for n in ("csv", "tsv")]
     assert made == ["text/csv; charset=utf-8", "text/tab-separated-values; charset=utf-8"]
     assert formats.media_type("csv", CsvOptions(encoding="latin1")) == "text/csv; charset=iso-8859-1"

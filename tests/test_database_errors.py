@@ -1,4 +1,4 @@
-"""The service's own database: which errors pass, which stay until somebody mends something, and what each says."""
+"""The service's own database: which errors are temporary, which need a repair, and their messages."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_every_sqlstate_that_can_pass_is_a_database_that_is_away(postgres: Postg
 
 
 @pytest.mark.parametrize("state", STAYING)
-def test_what_somebody_must_mend_is_not_away(postgres: PostgresDatabase, state: str) -> None:
+def test_a_database_that_needs_repair_is_not_reported_as_away(postgres: PostgresDatabase, state: str) -> None:
     error = raised(postgres.url, raise_state(state))
     assert isinstance(error, Broken)
     assert error.code == UNUSABLE
@@ -59,7 +59,7 @@ def test_an_error_of_ours_goes_up_as_it_is(postgres: PostgresDatabase) -> None:
 
 
 @pytest.mark.parametrize(("state", "kept"), [("25006", False), ("57P01", False), ("40001", True), ("55P03", True)])
-def test_a_connection_to_a_server_that_is_not_the_right_one_any_more_is_given_up(
+def test_a_connection_to_a_server_that_is_no_longer_the_right_one_is_closed(
     postgres: PostgresDatabase, state: str, kept: bool
 ) -> None:
     engine = connect(postgres.url, pool_size=1)
@@ -127,7 +127,7 @@ def test_a_file_that_another_holds_too_long_is_away(tmp_path: Path) -> None:
     assert found.value.code == AWAY
 
 
-def test_a_folder_that_is_not_there_and_a_file_that_is_no_database_say_so(tmp_path: Path) -> None:
+def test_a_missing_folder_and_a_file_that_is_not_a_database_are_reported(tmp_path: Path) -> None:
     (tmp_path / "note.txt").write_text("This is no database at all, whatever its name may say.")
     folder = raised(f"sqlite:///{tmp_path}/nowhere/own.db", "SELECT 1")
     garbage = raised(f"sqlite:///{tmp_path}/note.txt", "SELECT 1")
@@ -146,7 +146,7 @@ def test_a_folder_that_is_not_there_and_a_file_that_is_no_database_say_so(tmp_pa
         ({"netloc": "postgres@no-such-host.invalid"}, Unavailable, "cannot be reached; start it"),
     ],
 )
-def test_a_server_that_lets_nobody_in_says_which_of_the_reasons_it_is(
+def test_a_server_that_refuses_connections_is_reported_with_its_reason(
     postgres: PostgresDatabase, change: dict[str, str], error: type[FluxportError], words: str
 ) -> None:
     found = raised(urlsplit(postgres.url)._replace(**change).geturl(), "SELECT 1")
@@ -155,6 +155,6 @@ def test_a_server_that_lets_nobody_in_says_which_of_the_reasons_it_is(
 
 
 @pytest.mark.parametrize("url", ["nonsense", "mysql://root@127.0.0.1/test", "postgresql://postgres@127.0.0.1:x/y"])
-def test_what_is_no_url_of_a_database_for_jobs_is_refused(url: str) -> None:
+def test_an_invalid_url_of_the_job_store_is_refused(url: str) -> None:
     with pytest.raises(Refused, match="The setting 'database'"):
         connect(url)

@@ -90,7 +90,7 @@ def test_every_wrong_dataset_is_named_at_once() -> None:
     ]
 
 
-def test_what_is_left_out_has_a_default() -> None:
+def test_omitted_settings_have_a_default() -> None:
     made = parse_datasets({"d": {"scope": "all", "query": "SELECT 1 AS a", "columns": {"a": "integer"}}})["d"]
     assert (made.title, made.connection, made.filters) == ("d", "main", ())
     assert made.compile("sqlite", {}, "dev") == ("SELECT 1 AS a", {})

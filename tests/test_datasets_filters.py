@@ -1,4 +1,4 @@
-"""Filters: what each takes, what it binds, where days begin and end, and what is said about a wrong value."""
+"""Filters: what each accepts, what it binds, where days begin and end, and the errors of wrong values."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def bound(made: Dataset, **params: Any) -> dict[str, Any]:
     return values
 
 
-def test_no_filter_is_no_condition() -> None:
+def test_no_filter_adds_no_condition() -> None:
     made = dataset(at={"type": "date_range", **WHERE})
     sql, values = made.compile("mysql", {"atFrom": None}, "dev")
     assert sql == "SELECT a FROM t WHERE u = :user AND 1 = 1\nORDER BY a"
@@ -63,7 +63,7 @@ def test_a_list_binds_a_parameter_for_each_value() -> None:
     assert values == {"user": "dev", "ids_1": 3, "ids_2": 1, "ids_3": 3}
 
 
-def test_any_of_no_value_is_no_row() -> None:
+def test_any_of_no_values_matches_no_row() -> None:
     made = dataset(ids={"type": "any_of", "where": "id IN (:ids)"})
     assert "AND (1 = 0)" in made.compile("mysql", {"ids": []}, "dev")[0]
 
@@ -242,7 +242,7 @@ def test_whatever_is_given_is_bound_or_refused_and_never_text_of_the_statement(p
     assert set(re.findall(r"\W|\w+", sql)) <= known
 
 
-def test_a_description_can_be_json_and_tells_no_sql() -> None:
+def test_a_description_can_be_json_and_shows_no_sql() -> None:
     told = json.dumps(EVERYTHING.describe())
     assert "SELECT" not in told
     assert "main" not in told

@@ -1,4 +1,4 @@
-"""Declared types: the rows get exactly them from whatever the database gives, or the export ends."""
+"""Declared types: the rows get exactly these from whatever the database returns, or the export fails."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def test_what_is_not_exactly_of_the_type_ends_the_export(array: pa.Array, kind: 
     assert caught.value.code == "dataset_type"
 
 
-def test_columns_come_in_the_declared_order_with_what_spreadsheets_are_told() -> None:
+def test_columns_come_in_the_declared_order_with_metadata_for_spreadsheets() -> None:
     batch = pa.record_batch([pa.array([1]), pa.array(["{}"])], ["b", "a"])
     schema, apply = typed("t", [Column("a", "json"), Column("b", "integer", width=9, format="0")])(batch.schema)
     assert apply(batch).to_pylist() == [{"a": "{}", "b": 1}]

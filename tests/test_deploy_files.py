@@ -1,4 +1,4 @@
-"""The container files: what they name exists, what they set is known, and what they start carries out an export."""
+"""The container files: what they name exists, what they set is a known setting, and what they start runs an export."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def test_what_the_image_copies_is_there_is_let_in_and_is_enough_to_build_the_whe
 
 
 @pytest.mark.parametrize("name", ["package.json", "package-lock.json", "tsconfig.json", "vite.config.ts", "src/api.ts"])
-def test_the_pages_are_built_anew_when_what_they_are_made_of_has_changed(tmp_path: Path, name: str) -> None:
+def test_the_pages_are_rebuilt_when_their_sources_have_changed(tmp_path: Path, name: str) -> None:
     shutil.copytree(ROOT / "web", tmp_path / "web", ignore=shutil.ignore_patterns("node_modules"))
     loaded = importlib.util.spec_from_file_location("hatch_build", ROOT / "hatch_build.py")
     assert loaded is not None
@@ -217,7 +217,7 @@ def test_a_database_url_is_shown_without_its_password(url: str, shown: str, tmp_
     assert (loaded.database, config.shown(loaded)["database"]) == (url, shown)
 
 
-def test_a_worker_of_its_own_refuses_a_database_that_nobody_else_can_reach(tmp_path: Path) -> None:
+def test_a_separate_worker_refuses_a_database_that_cannot_be_shared(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "fluxport", "worker"],
         cwd=tmp_path,
@@ -235,7 +235,7 @@ def test_a_worker_of_its_own_refuses_a_database_that_nobody_else_can_reach(tmp_p
 
 @pytest.fixture
 def shop() -> Iterator[str]:
-    """The MariaDB of the composition: its tables and its account, made as its container makes them."""
+    """The MariaDB of the composition: its tables and its account, created as in its container."""
     script = (DEPLOY / "mariadb" / "20-reader.sh").read_text()
     tables = re.sub(r"^--.*\n", "", (DEPLOY / "mariadb" / "10-tables.sql").read_text(), flags=re.MULTILINE)
     with scratch_database() as database:
@@ -299,7 +299,7 @@ def machines(tmp_path_factory: pytest.TempPathFactory, database: PostgresDatabas
             assert [p.name for p in folder.iterdir() if p.suffix != ".log"] == [], "nothing is written beside the store"
 
 
-def test_an_export_asked_of_one_machine_is_carried_by_another_and_fetched_from_a_third(machines: list[Client]) -> None:
+def test_an_export_requested_on_one_machine_runs_on_another_and_is_fetched_from_a_third(machines: list[Client]) -> None:
     first, second = machines
     export_id = first.post("/v1/exports", USERS).json()["id"]
     while (job := second.get(f"/v1/exports/{export_id}").json())["status"] in ("queued", "running"):
@@ -317,7 +317,7 @@ def test_a_signature_used_at_one_machine_is_used_at_all(machines: list[Client]) 
     assert answers[1].json()["code"] == "replayed"
 
 
-def test_every_machine_tells_the_same_of_exports(machines: list[Client]) -> None:
+def test_every_machine_reports_the_same_of_exports(machines: list[Client]) -> None:
     def told(machine: Client) -> list[str]:
         text = machine.plain_get("/metrics").text
         return [line for line in text.splitlines() if line.startswith("export_")]

@@ -1,4 +1,4 @@
-"""What mails say: words, names, and nothing that a reader's program would run or fetch."""
+"""The text of mails: words, names, and nothing that a mail program would run or fetch."""
 
 from __future__ import annotations
 
@@ -74,12 +74,12 @@ class Tags(HTMLParser):
         (86400 * 400, "400 days"),
     ],
 )
-def test_durations_are_told_in_words(seconds: float, words: str) -> None:
+def test_durations_are_written_in_words(seconds: float, words: str) -> None:
     assert duration_words(seconds) == words
 
 
 @given(st.floats(0, 1e8))
-def test_durations_tell_their_length_but_for_the_units_left_out(seconds: float) -> None:
+def test_durations_show_their_length_but_for_omitted_units(seconds: float) -> None:
     lengths = {"day": 86400, "hour": 3600, "minute": 60, "second": 1}
     told = sum(float(n) * lengths[unit] for n, unit in re.findall(r"([\d.]+) (\w+?)s?\b", duration_words(seconds)))
     assert told == pytest.approx(seconds, rel=1 / 24, abs=0.51)
@@ -92,7 +92,7 @@ def test_the_encoded_size_is_that_of_base64_with_crlf(size: int) -> None:
 
 @pytest.mark.slow
 @given(ANY_TEXT, ANY_TEXT)
-def test_whatever_a_file_or_a_failure_is_called_the_mail_keeps_its_form(one: str, other: str) -> None:
+def test_no_name_of_a_file_or_failure_breaks_the_mail(one: str, other: str) -> None:
     file = replace(FILE, name=one, warnings=(other,))
     for outcome in (file, Failure(one, other)):
         mail = replace(MAIL, outcome=outcome, export_id=one)
@@ -149,13 +149,13 @@ def test_links_and_addresses_are_not_shown_by_repr() -> None:
     assert "ann@" not in repr(MAIL)
 
 
-def test_without_a_link_the_mail_says_how_to_get_the_file() -> None:
+def test_without_a_link_the_mail_explains_how_to_get_the_file() -> None:
     plain = body(replace(MAIL, outcome=replace(FILE, link=None)), "plain")
     assert "Ask the service for the file by the job id below." in plain
     assert "link" not in plain
 
 
-def test_what_was_changed_in_the_data_is_told_and_bounded() -> None:
+def test_changes_of_the_data_are_listed_up_to_a_limit() -> None:
     warnings = tuple(f"column 'c{number}': cut (1)" for number in range(50))
     plain = body(replace(MAIL, outcome=replace(FILE, warnings=warnings)), "plain")
     assert "column 'c19': cut (1)" in plain

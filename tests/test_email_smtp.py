@@ -1,4 +1,4 @@
-"""Mails on their way: a real SMTP server takes, refuses or fails, and what it took is read by the standard library."""
+"""Sending mails: a real SMTP server accepts, refuses or fails; accepted mails are parsed by the standard library."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def bodies(message: EmailMessage) -> tuple[str, str]:
 
 @contextmanager
 def answering(greeting: bytes) -> Iterator[int]:
-    """The port of a server whose only words are these."""
+    """The port of a server that sends only these lines."""
 
     def answer() -> None:
         connection, _ = listener.accept()
@@ -140,7 +140,7 @@ def test_the_attached_file_arrives_byte_for_byte(server: MailServer) -> None:
 
 
 @pytest.mark.parametrize("size", [0, 1, 56, 57, 58, 114, 10_007])
-def test_a_file_of_any_length_arrives_and_the_encoded_size_is_foretold(server: MailServer, size: int) -> None:
+def test_a_file_of_any_length_arrives_with_the_predicted_encoded_size(server: MailServer, size: int) -> None:
     file = sent_file(DATA[:size])
     letter = compose(mail(file), SENDER, "ann@example.org", attach=True)
     assert len(b"".join(letter.pieces())) == letter.size_bytes
@@ -196,7 +196,7 @@ def test_a_letter_is_sent_without_the_file_ever_being_in_memory() -> None:
 @pytest.mark.parametrize(
     "data", [DATA[:-1], DATA + b"x", DATA.replace(b"19999", b"29999")], ids=["short", "long", "other"]
 )
-def test_a_file_that_is_not_the_one_told_of_makes_no_mail(server: MailServer, data: bytes) -> None:
+def test_a_file_that_differs_from_the_recorded_one_is_not_mailed(server: MailServer, data: bytes) -> None:
     closed = []
 
     def chunks() -> Chunks:
@@ -227,7 +227,7 @@ def test_a_store_that_fails_half_way_makes_no_mail(server: MailServer) -> None:
     assert server.mails == []
 
 
-def test_a_failed_export_is_told_with_its_sentence(server: MailServer) -> None:
+def test_a_failed_export_is_reported_with_its_sentence(server: MailServer) -> None:
     failure = Failure("query_failed", ".The database\r\nrejected <the> query.")
     send_email(options(server), mail(failure, started_at=None, query_s=None))
     message = server.mails[0].message()
@@ -297,7 +297,7 @@ def test_no_password_goes_over_a_connection_in_the_clear(security: str) -> None:
     assert server.logins == []
 
 
-def test_a_password_goes_in_the_clear_where_the_configuration_says_none() -> None:
+def test_a_password_is_sent_in_clear_text_only_with_security_none() -> None:
     with mail_server(login=True, auth_require_tls=False) as server:
         send_email(options(server, security="none", user=USER, password=PASSWORD), mail(sent_file()))
     assert server.mails[0].authenticated
@@ -332,7 +332,7 @@ def test_a_login_that_the_server_does_not_offer_is_refused(server: MailServer) -
         (CLOSE, Unavailable),
     ],
 )
-def test_temporary_answers_are_tried_again_and_permanent_ones_not(
+def test_temporary_replies_are_retried_and_permanent_ones_not(
     command: str, answer: str, family: type[FluxportError]
 ) -> None:
     with mail_server({command: [answer]}) as server:
@@ -355,7 +355,7 @@ def test_the_greeting_is_an_answer_too(greeting: bytes, family: type[FluxportErr
             send_email(options_at("127.0.0.1", port, "a@b.example"), mail(sent_file()))
 
 
-def test_a_server_that_says_nothing_is_given_up() -> None:
+def test_a_server_that_sends_nothing_times_out() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
         with pytest.raises(Unavailable) as caught:
@@ -417,6 +417,6 @@ def test_without_a_host_a_mail_is_logged_without_address_or_link(caplog: pytest.
         {"password": "pässword"},
     ],
 )
-def test_settings_that_cannot_work_are_refused_at_start(changes: dict[str, Any]) -> None:
+def test_invalid_settings_are_refused_at_start(changes: dict[str, Any]) -> None:
     with pytest.raises(Refused):
         options_at("mail.example.com", 25, "a@b.example", **changes)

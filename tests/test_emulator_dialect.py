@@ -142,7 +142,7 @@ def test_parameters_are_bound_in_the_order_they_are_written(cursor: duckdb.DuckD
     assert rows_of(cursor, _translated(text, ("a", 10, "1", 2.0))) == [(12, "a"), (13, "a")]
 
 
-def test_columns_of_a_table_keep_their_declared_types(cursor: duckdb.DuckDBPyConnection) -> None:
+def test_columns_of_a_table_retain_their_declared_types(cursor: duckdb.DuckDBPyConnection) -> None:
     text = "SELECT u.id, v.id, u.name, id + 1 FROM users u LEFT JOIN users v USING (id)"
     described = run(cursor, _translated("SELECT * FROM users"), binary=False, describe_only=True).columns
     facts = [(c.code, c.length, c.decimals, c.flags & types.NOT_NULL, c.table, c.schema) for c in described]
@@ -216,7 +216,7 @@ def test_the_database_itself_reaches_nothing_outside(cursor: duckdb.DuckDBPyConn
         "SHOW COLLATION", "SHOW CHARACTER SET", "SHOW ENGINES",
     ],
 )  # fmt: skip
-def test_show_finds_what_clients_ask_for(cursor: duckdb.DuckDBPyConnection, text: str) -> None:
+def test_show_has_what_clients_request(cursor: duckdb.DuckDBPyConnection, text: str) -> None:
     facts = show.ServerFacts(lambda: [("version", "8")], lambda: [("Uptime", "1")], lambda: [])
     assert rows_of(cursor, Translated(show.query(text, _scope(), facts), [], []))
 

@@ -111,7 +111,7 @@ def test_an_unknown_database_is_refused_at_login_and_by_use(server: Running) -> 
     assert server.rows("SELECT DATABASE()", database=None) == ((None,),)
 
 
-def test_changing_the_user_asks_for_the_password_again(server: Running) -> None:
+def test_changing_the_user_requires_the_password_again(server: Running) -> None:
     with _logged_in(server) as bare:
         bare.command(b"\x11" + USER.encode() + b"\0\0app\0")
         assert bare.receive().startswith(b"\xfemysql_native_password\0")
@@ -197,7 +197,7 @@ def test_what_clients_send_around_their_queries_is_accepted(server: Running, sql
         ("SHOW PROCESSLIST", None),
     ],
 )
-def test_the_catalogue_is_told(server: Running, sql: str, rows: tuple[tuple[Any, ...], ...] | None) -> None:
+def test_the_catalogue_is_listed(server: Running, sql: str, rows: tuple[tuple[Any, ...], ...] | None) -> None:
     found = server.rows(sql)
     assert found == rows if rows is not None else found
 
@@ -214,14 +214,14 @@ def test_variables_hold_for_their_session_until_it_is_reset(server: Running) -> 
         assert cursor.fetchall() == ((None, 1),)
 
 
-def test_the_status_tells_transactions_and_autocommit(server: Running) -> None:
+def test_the_status_has_transactions_and_autocommit(server: Running) -> None:
     with server.connect(autocommit=True) as connection:
         for sql, flags in (("BEGIN", 3), ("COMMIT", 2), ("SET autocommit = 0", 0), ("SET autocommit = 1", 2)):
             connection.query(sql)
             assert connection.server_status & 3 == flags
 
 
-def test_warnings_tell_the_last_error(server: Running) -> None:
+def test_warnings_show_the_last_error(server: Running) -> None:
     with server.connect() as connection, connection.cursor() as cursor:
         with pytest.raises(pymysql.MySQLError):
             cursor.execute("SELECT * FROM nope")
@@ -229,7 +229,7 @@ def test_warnings_tell_the_last_error(server: Running) -> None:
         assert cursor.fetchall() == (("Error", 1146, "Table 'app.nope' doesn't exist"),)
 
 
-def test_rows_come_in_the_order_asked_for(server: Running) -> None:
+def test_rows_come_in_the_requested_order(server: Running) -> None:
     found = [row[0] for row in server.rows("SELECT id FROM users ORDER BY name DESC")]
     assert found == [int(name[4:]) for name in sorted((f"User{i}" for i in range(1, 10_001)), reverse=True)]
 
@@ -319,7 +319,7 @@ def test_long_data_comes_in_parts_and_is_used_once(server: Running) -> None:
         assert [bare.receive() for _ in range(5)][3][2:] == struct.pack("<q", 2)
 
 
-def test_statements_of_a_connection_are_bounded_and_closing_makes_room(server: Running) -> None:
+def test_statements_of_a_connection_are_limited_and_closing_frees_one(server: Running) -> None:
     with _logged_in(server) as bare:
         numbers = [_prepared(bare, b"SELECT 1") for _ in range(5)]
         bare.command(b"\x16SELECT 1")
@@ -398,7 +398,7 @@ def test_a_time_limit_ends_the_statement(server: Running, before: str, sql: str,
         assert cursor.fetchall() == ((1,),)
 
 
-def test_a_client_that_goes_away_takes_its_query_along(server: Running) -> None:
+def test_a_client_that_disconnects_ends_its_query(server: Running) -> None:
     with _logged_in(server) as bare:
         bare.command(b"\x03" + FOREVER.encode() + b" /* left */")
         number = _running(server, "users c")
@@ -486,13 +486,13 @@ def test_nonsense_never_brings_the_server_down(server: Running) -> None:
     assert server.rows("SELECT 1") == ((1,),)
 
 
-def test_a_silent_client_is_sent_away() -> None:
+def test_a_silent_client_is_disconnected() -> None:
     with emulator(rows=1, handshake_s=0.2) as running, Bare(running.port) as bare:
         bare.receive()
         assert bare.ended()
 
 
-def test_half_a_tls_handshake_is_given_up() -> None:
+def test_half_a_tls_handshake_times_out() -> None:
     with emulator(rows=1, handshake_s=0.5) as running, Bare(running.port) as bare:
         bare.receive()
         bare.send(struct.pack("<IIB23x", 0x800 | 0x8200, 1 << 24, 45))
@@ -559,7 +559,7 @@ def test_a_host_that_others_reach_is_refused_unless_allowed(caplog: pytest.LogCa
     assert "anyone who reaches this machine" in caplog.text
 
 
-def test_a_taken_port_is_told() -> None:
+def test_a_port_in_use_is_refused_with_its_reason() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(Unavailable, match="another port"):
         run(EmulatorOptions(port=taken.getsockname()[1], rows=1))
 
@@ -574,7 +574,7 @@ def test_the_password_is_not_shown() -> None:
     assert PASSWORD not in repr(EmulatorOptions(user="someone", database="d"))
 
 
-def test_the_module_needs_no_other_room() -> None:
+def test_the_emulator_imports_nothing_else_of_the_product() -> None:
     code = "import sys, fluxport_emulator.server; print([m for m in sys.modules if m.startswith('fluxport.')])"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     own = ("fluxport.errors", "fluxport.version")  # the package itself names its version

@@ -76,7 +76,7 @@ def test_only_the_right_password_proves_itself(right: str, other: str) -> None:
 
 
 @pytest.mark.parametrize("answer", [b"", b"\0", b"x", bytes(20), bytes(32), bytes(33)])
-def test_answers_of_any_length_prove_nothing(answer: bytes) -> None:
+def test_login_responses_of_any_length_are_not_a_proof(answer: bytes) -> None:
     account = Account.of("user", "secret", "caching_sha2_password")
     assert not account.native_proof(nonce(), answer)
     assert not account.sha2_proof(nonce(), answer)

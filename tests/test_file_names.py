@@ -1,4 +1,4 @@
-"""Names of files as people see them: what is not seen has no place in them."""
+"""Names of files as people see them, without invisible characters."""
 
 from __future__ import annotations
 

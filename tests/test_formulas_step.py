@@ -1,4 +1,4 @@
-"""Formulas in text are defused; nothing else is touched."""
+"""Formulas in text are escaped; nothing else is changed."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_a_cell_that_begins_like_a_formula_gets_a_quote(kind: pa.DataType) -> No
 
 @pytest.mark.parametrize("kind", TEXT_TYPES[:5], ids=str)
 def test_slices_are_looked_at_where_they_begin(kind: pa.DataType) -> None:
-    """Neither a neighbour's bytes nor those under a null count."""
+    """Neither a neighbour's bytes nor those of a null count."""
     batch, findings = through(text_array(["=1", "a", None, "", "=2", "-5", "=3"], kind).slice(1, 5))
     assert batch.column(0).to_pylist() == ["a", None, "", "'=2", "-5"]
     assert [f.count for f in findings] == [1]
@@ -73,7 +73,7 @@ def test_slices_are_looked_at_where_they_begin(kind: pa.DataType) -> None:
     st.integers(0, 3),
 )
 def test_the_rule_cell_by_cell(values: list[str | None], start: int) -> None:
-    """The kernels do what the rule says of a single cell."""
+    """The kernels do what the rule states for a single cell."""
     number = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
     seen = [None if v is None else v.lstrip("\x00\ufeff\u200b\xad") for v in values]
     dangerous = [s is not None and s[:1] in tuple("=+-@\t\r＝＋－＠") and not number.fullmatch(s) for s in seen]
@@ -97,7 +97,7 @@ def test_columns_that_are_not_text_are_never_touched(array: pa.Array) -> None:
 
 @pytest.mark.parametrize("kind", [b"json", b"wkb"])
 def test_json_and_geometry_are_not_text_of_people(kind: bytes) -> None:
-    """A quote would make invalid JSON of it, and JSON never begins with a sign but a number's."""
+    """A quote would make the JSON invalid, and JSON begins with no sign but a number's."""
     batch, findings = through(pa.array(["-5", "\t[1]"]), kind=kind)
     assert batch.column(0).to_pylist() == ["-5", "\t[1]"]
     assert findings == []
@@ -120,8 +120,8 @@ def test_a_batch_without_columns_passes() -> None:
     assert apply(batch).num_rows == 2
 
 
-def test_a_spreadsheet_finds_no_formula_in_what_was_defused(tmp_path: Path) -> None:
-    """LibreOffice counts formulas in a CSV of every dangerous beginning: some before, none after."""
+def test_a_spreadsheet_sees_no_formula_in_escaped_text(tmp_path: Path) -> None:
+    """LibreOffice counts the formulas in a CSV of every dangerous prefix: some before, none after."""
     soffice = require_program("soffice")
     texts: list[str | None] = [*FORMULAS, *HARMLESS, "=cmd|' /C calc'!A0", '=HYPERLINK("x")', "\n=1+1", "\xa0=1+1"]
     for name, values in (("before", texts), ("after", through(pa.array(texts))[0].column(0).to_pylist())):

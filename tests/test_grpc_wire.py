@@ -1,4 +1,4 @@
-"""The fast reading of batches gives what protobuf's own parser gives, or nothing."""
+"""The fast parser of batches returns what protobuf's parser returns, or nothing."""
 
 from __future__ import annotations
 

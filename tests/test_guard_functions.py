@@ -1,4 +1,4 @@
-"""Every function that a database itself offers is decided: allowed, or refused with a reason."""
+"""Every function that a database offers is either allowed or refused with a reason."""
 
 from __future__ import annotations
 

@@ -115,7 +115,7 @@ def test_a_generator_may_produce_a_million_rows_and_not_one_more(
     assert refusal(f"SELECT * FROM {just_beyond}", GuardPolicy(dialect)).code == code
 
 
-def test_the_caps_are_for_the_text_given_and_not_for_what_is_made_of_it() -> None:
+def test_the_caps_apply_to_the_given_text_and_not_to_the_rewritten_one() -> None:
     assert len(check("SELECT " + ",".join(["a+1"] * 1_200) + " FROM t", POLICY)) > 20_000
 
 
@@ -140,8 +140,8 @@ def test_nesting_up_to_the_cap_passes_and_beyond_it_is_refused(before: str, afte
     assert refusal(f"SELECT {before * 51}1{after * 51}").code == "query_too_deep"
 
 
-def test_the_caps_count_what_stands_below_a_deep_caller() -> None:
-    """The depth that passes does not depend on how deep the stack of the caller is."""
+def test_the_depth_cap_does_not_depend_on_the_callers_stack() -> None:
+    """The accepted depth does not depend on the depth of the caller's stack."""
 
     def at_depth(frames: int) -> str:
         return at_depth(frames - 1) if frames else check(f"SELECT {'(' * 48}1{')' * 48}", POLICY)
@@ -226,7 +226,7 @@ def test_no_refusal_quotes_a_literal_in_its_message_or_its_causes() -> None:
 
 
 def test_nothing_is_logged(caplog: pytest.LogCaptureFixture) -> None:
-    """The parser logs what it cannot read; a statement is not for logs."""
+    """The parser would log what it cannot parse; statements must not be logged."""
     for _, _, sql in ATTACKS:
         with contextlib.suppress(QueryRefused):
             check(sql, POLICY)
@@ -279,7 +279,7 @@ KNOWN = {
 
 
 def assert_harmless(sql: str, policy: GuardPolicy) -> None:
-    """A refusal, or a statement that comes out again unchanged and holds no word outside of the lists."""
+    """A refusal, or a statement that passes again unchanged and has no word outside of the lists."""
     try:
         statement = check(sql, policy)
     except QueryRefused:
@@ -325,7 +325,7 @@ PRINTED = st.characters(exclude_categories=["Cs", "Cc", "Cf", "Zl", "Zp", "Cn", 
 @given(st.text(PRINTED, max_size=40))
 @settings(max_examples=200, deadline=None)
 def test_a_string_keeps_its_value(value: str) -> None:
-    """Whatever stands between the quotes is there again when a reader of the same rules undoes the escapes."""
+    """Unescaping by the same rules yields the original text."""
     statement = check("SELECT '" + value.replace("\\", "\\\\").replace("'", "''") + "'", POLICY)
     body = statement.removeprefix("SELECT '").removesuffix("'").replace("''", "'")
     assert json.loads('"' + body.replace('"', '\\"').replace("\t", "\\t") + '"') == value

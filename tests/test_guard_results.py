@@ -1,4 +1,4 @@
-"""Statements that analysts write pass the guard, and what they give is what the original gives: rows and headers."""
+"""Statements that analysts write pass the guard, and return the same rows and headers as the original."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_embedded_databases_give_the_same_rows_and_headers(dialect: Any) -> None
         connection.close()
 
 
-def test_a_name_that_is_no_column_is_an_error_in_sqlite_and_not_a_string() -> None:
+def test_an_unknown_column_is_an_error_in_sqlite_and_not_a_string() -> None:
     """SQLite takes ``"x"`` for a string when no column is called x; the guard quotes names so that it cannot."""
     connection = sqlite3.connect(":memory:")
     try:
@@ -94,7 +94,7 @@ def test_the_corpus_is_as_large_as_promised() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("dialect", DIALECTS)
 def test_less_than_two_in_a_hundred_legitimate_statements_are_refused_and_those_are_listed(dialect: Dialect) -> None:
-    """``python tests/guard_corpora.py`` writes the list anew: a line that comes or goes is a change for callers."""
+    """``python tests/guard_corpora.py`` rewrites the list: an added or removed line is a change for callers."""
     refused = refused_as_listed(dialect)
     asked = len({one.sql for one in legitimate(dialect)})
     assert asked >= 1_000
@@ -104,7 +104,7 @@ def test_less_than_two_in_a_hundred_legitimate_statements_are_refused_and_those_
 
 
 def differences(cursor: Any, dialect: Dialect, schema: str | None) -> list[str]:
-    """Legitimate statements that do not run, or that give other headers or other rows when they are written anew."""
+    """Legitimate statements that fail, or return other headers or rows, when rewritten."""
     found = []
     for one in legitimate(dialect):
         if not one.runs:
@@ -120,14 +120,14 @@ def differences(cursor: Any, dialect: Dialect, schema: str | None) -> list[str]:
     return found
 
 
-def test_legitimate_statements_give_the_same_in_mariadb_when_they_are_written_anew(
+def test_rewritten_legitimate_statements_give_the_same_in_mariadb(
     mariadb: pymysql.cursors.Cursor,
 ) -> None:
     assert differences(mariadb, "mysql", SCHEMA) == []
 
 
 def test_a_length_that_only_the_rows_know_is_bounded_by_the_server(mariadb: pymysql.cursors.Cursor) -> None:
-    """REPEAT and its like give NULL and a warning beyond max_allowed_packet, in the midst of an expression too."""
+    """REPEAT and the like return NULL and a warning beyond max_allowed_packet, also inside an expression."""
     for call in ("REPEAT(REPEAT('a', n), n)", "LPAD('a', n * n, 'b')", "RPAD('a', POW(n, 3), 'b')", "SPACE(n * n)"):
         statement = check(f"SELECT LENGTH({call}) FROM (SELECT 60000 AS n) AS q", GuardPolicy())
         mariadb.execute(statement)

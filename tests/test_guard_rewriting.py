@@ -1,4 +1,4 @@
-"""How the guard writes a statement anew."""
+"""How the guard rewrites a statement."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PLAIN = GuardPolicy()
 
 
 def test_every_accepted_statement_is_written_as_the_golden_file_has_it() -> None:
-    """A new parser version that reads one of them otherwise shows here (tests/guard_corpora.py writes the file)."""
+    """A parser version that reads one of them differently is detected here (tests/guard_corpora.py writes the file)."""
     assert {title: check(sql, policy) for title, sql, policy in accepted()} == json.loads(GOLDEN.read_text("utf-8"))
 
 
@@ -83,12 +83,12 @@ def test_names_are_quoted_as_each_database_does() -> None:
         "> CAST(? AS CHAR)",
     ],
 )
-def test_bound_parameters_keep_their_names_and_places(dialect: Any, condition: str) -> None:
+def test_bound_parameters_retain_their_names_and_positions(dialect: Any, condition: str) -> None:
     statement = check(f"SELECT 1 FROM t WHERE id {condition}", GuardPolicy(dialect, params=True))
     assert statement.split(" WHERE ")[1].partition(" ")[2] == condition
 
 
-def test_a_parameter_in_a_result_column_keeps_the_header() -> None:
+def test_a_parameter_in_a_result_column_does_not_change_the_header() -> None:
     policy = GuardPolicy(params=True)
     assert check("SELECT ?, :a, ? +1", policy) == "SELECT ?, :a, ? + 1 AS `? +1`"
 

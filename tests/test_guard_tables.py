@@ -1,4 +1,4 @@
-"""A table that is not open cannot be read, whatever the grammar reads tables by: seen by its effect on real engines.
+"""A table that is not allowed cannot be read by any clause of the grammar, as its effect on real engines shows.
 
 Every statement of ``guard_corpus/reads_*.txt`` runs over a table ``pins`` (and ``pairs``) without rows and again with
 one. Where the two results differ, the statement read the table.

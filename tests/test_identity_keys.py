@@ -29,7 +29,7 @@ def keys(store: JobStore, clock: Clock) -> Keys:
     return Keys(store.engine, clock=clock)
 
 
-def test_a_key_is_found_by_what_was_shown_with_all_that_it_was_given(keys: Keys, clock: Clock) -> None:
+def test_a_key_is_identified_by_its_token_with_all_its_settings(keys: Keys, clock: Clock) -> None:
     made, token = keys.create("nightly", "alice", ["sql:main", "series"], expires_s=60, active_max=2)
     assert token.startswith(f"fxp_{made.id}_")
     assert (made.owner, made.active_max) == ("alice", 2)
@@ -39,7 +39,7 @@ def test_a_key_is_found_by_what_was_shown_with_all_that_it_was_given(keys: Keys,
     assert found == made
 
 
-def test_who_is_known_already_waits_for_no_writer(keys: Keys, store: JobStore, clock: Clock) -> None:
+def test_authenticating_a_known_caller_waits_for_no_writer(keys: Keys, store: JobStore, clock: Clock) -> None:
     made, token = keys.create("nightly", "alice", ["series"], expires_s=None)
     users, sessions = Users(store.engine, clock=clock), Sessions(store.engine, development=False, clock=clock)
     users.add("alice", "a password of some length", frozenset({"series"}))
@@ -155,7 +155,7 @@ def test_a_revoked_key_is_not_counted_nor_revoked_again(keys: Keys, clock: Clock
 
 
 @pytest.mark.parametrize("word", ["sql", "sql:", "sql:*x", "dataset:a b", "Series", "admin:*", "*", "", "sql:main\n"])
-def test_a_word_that_is_no_scope_is_refused_by_name(word: str) -> None:
+def test_an_unknown_scope_is_refused_by_name(word: str) -> None:
     with pytest.raises(Refused) as refused:
         read_scopes(["series", word])
     assert refused.value.code == "bad_scope"
@@ -171,7 +171,7 @@ def test_a_scope_names_a_connection_or_dataset_of_up_to_64_characters() -> None:
             read_scopes([word])
 
 
-def test_what_everybody_and_who_signs_in_may_do_is_what_the_documentation_says() -> None:
+def test_public_and_signed_in_access_is_as_documented() -> None:
     assert set(EVERYTHING) == {"sql:*", "dataset:*", "series", "push", "admin"}
     assert set(USUAL) == {"dataset:*", "series"}
 
@@ -197,7 +197,7 @@ def test_a_scope_allows_what_it_names_and_nothing_else(scopes: list[str], needed
     assert allows(scopes, needed) is allowed
 
 
-def test_a_caller_is_told_which_scope_is_missing_and_may_nothing_unless_it_is_said() -> None:
+def test_an_error_names_the_missing_scope_and_no_scope_is_implied() -> None:
     with pytest.raises(Forbidden, match="sql:main") as refused:
         Caller("alice").need("sql:main")
     assert refused.value.code == "missing_scope"
@@ -229,7 +229,7 @@ def test_a_caller_sees_the_exports_of_its_owner_within_its_scopes(caller: Caller
 # -- rate --------------------------------------------------------------------------------------------------------------
 
 
-def test_a_caller_is_let_through_so_often_a_minute_and_others_do_not_mind() -> None:
+def test_the_rate_limit_is_per_caller() -> None:
     clock = Clock(0.0)
     rate = Rate(60, clock=clock)
     for _ in range(60):
@@ -244,7 +244,7 @@ def test_a_caller_is_let_through_so_often_a_minute_and_others_do_not_mind() -> N
         rate.take("alice")
 
 
-def test_a_long_silence_saves_nothing_up() -> None:
+def test_a_long_pause_accumulates_no_tokens() -> None:
     clock = Clock(0.0)
     rate = Rate(3, clock=clock)
     rate.take("alice")
@@ -257,7 +257,7 @@ def test_a_long_silence_saves_nothing_up() -> None:
 
 @given(st.integers(1, 20), st.lists(st.floats(0, 20), max_size=200))
 def test_no_minute_sees_more_than_twice_the_rate(per_minute: int, waits: list[float]) -> None:
-    """A full bucket and what drips in while it is emptied; never more."""
+    """A full bucket and what is refilled while it is emptied; never more."""
     clock = Clock(0.0)
     rate = Rate(per_minute, clock=clock)
     passed = []

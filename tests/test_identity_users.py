@@ -53,7 +53,7 @@ def refusal(sign_in: SignIn, name: str, password: str, address: str = "192.0.2.1
 # -- users -------------------------------------------------------------------------------------------------------------
 
 
-def test_a_password_is_kept_as_argon2id_and_checked(users: Users, store: JobStore) -> None:
+def test_a_password_is_stored_as_argon2id_and_checked(users: Users, store: JobStore) -> None:
     with store.engine.begin() as connection:
         kept = connection.execute(sa.select(users_table.c.password_hash)).scalar_one()
     assert kept.startswith("$argon2id$v=19$m=19456,t=2,p=1$")
@@ -86,7 +86,7 @@ def test_a_password_of_12_characters_and_a_name_of_128_are_enough_and_not_too_mu
 
 
 @pytest.mark.parametrize("name", ["", "a b", "a\n", "é", "-a", "x" * 129, "a/b"])
-def test_a_name_that_is_none_is_refused(users: Users, name: str) -> None:
+def test_an_invalid_name_is_refused(users: Users, name: str) -> None:
     with pytest.raises(Refused):
         users.add(name, PASSWORD, USUAL)
 
@@ -115,7 +115,7 @@ def test_another_password_and_removal_end_every_session(users: Users, sign_in: S
 # -- sessions ----------------------------------------------------------------------------------------------------------
 
 
-def test_a_session_tells_its_user_and_only_its_hash_is_kept(sign_in: SignIn, store: JobStore) -> None:
+def test_a_session_yields_its_user_and_only_its_hash_is_stored(sign_in: SignIn, store: JobStore) -> None:
     token = enter(sign_in)
     found = sign_in.sessions.find(token)
     assert found is not None
@@ -126,7 +126,7 @@ def test_a_session_tells_its_user_and_only_its_hash_is_kept(sign_in: SignIn, sto
         assert sign_in.sessions.find(other) is None
 
 
-def test_a_session_ends_when_nobody_uses_it(sign_in: SignIn, clock: Clock) -> None:
+def test_an_unused_session_ends(sign_in: SignIn, clock: Clock) -> None:
     token = enter(sign_in)
     for _ in range(3):
         clock.now += IDLE_S - 1
@@ -174,7 +174,7 @@ def test_signing_in_makes_a_new_token_and_ends_the_one_that_came(sign_in: SignIn
     assert sign_in.sessions.find(token) is None
 
 
-def test_a_token_that_was_made_up_is_never_taken_over(sign_in: SignIn) -> None:
+def test_an_invented_token_is_never_adopted(sign_in: SignIn) -> None:
     _, token = sign_in.with_password("alice", PASSWORD, "192.0.2.1", instead_of="chosen-by-somebody")
     assert token != "chosen-by-somebody"
     assert sign_in.sessions.find("chosen-by-somebody") is None
@@ -194,7 +194,7 @@ def test_a_session_without_a_password_holds_in_development_alone(store: JobStore
 # -- signing in --------------------------------------------------------------------------------------------------------
 
 
-def test_an_unknown_user_and_a_wrong_password_are_told_the_same(sign_in: SignIn) -> None:
+def test_an_unknown_user_and_a_wrong_password_get_the_same_response(sign_in: SignIn) -> None:
     names = ("alice", "mallory", "", "a\x00b", "x" * 4000)
     told = [refusal(sign_in, name, "wrong password", f"192.0.2.{n}") for n, name in enumerate(names)]
     assert {type(error) for error in told} == {Unauthorized}
@@ -202,7 +202,7 @@ def test_an_unknown_user_and_a_wrong_password_are_told_the_same(sign_in: SignIn)
 
 
 def test_an_unknown_user_costs_the_same_work(users: Users, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Counted, not timed: one hash of the same cost is computed whoever it is."""
+    """Counted, not timed: one hash of the same cost is computed for every name."""
     from argon2 import PasswordHasher, extract_parameters
 
     verified = []
@@ -257,13 +257,13 @@ def test_a_failure_is_forgotten_a_day_after_its_pause_and_not_before(sign_in: Si
         assert refusal(sign_in, "alice", PASSWORD, address).retry_after_s == pytest.approx(pause)
 
 
-def test_a_guesser_elsewhere_does_not_lock_a_user_out(sign_in: SignIn) -> None:
+def test_guesses_from_another_address_do_not_lock_a_user_out(sign_in: SignIn) -> None:
     refusal(sign_in, "alice", "wrong password", "198.51.100.7")
     enter(sign_in, address="192.0.2.1")
 
 
 def test_a_name_that_is_guessed_from_ever_new_addresses_gets_pauses_too(sign_in: SignIn, clock: Clock) -> None:
-    """But none where the user signed in before, and none of more than a minute."""
+    """But not at addresses where the user has signed in, and none longer than a minute."""
     enter(sign_in, address="192.0.2.1")
     tried = 0
     for host in range(1000):
@@ -284,7 +284,7 @@ def test_a_name_that_is_guessed_from_ever_new_addresses_gets_pauses_too(sign_in:
 
 @pytest.mark.parametrize("network", ["192.0.2.1", "2001:db8:1:2::{}"])
 def test_an_address_that_tries_ever_new_names_gets_pauses_too(sign_in: SignIn, clock: Clock, network: str) -> None:
-    """An address of IPv6 is one of a network that its holder chooses from; signing in with one's own name ends none."""
+    """IPv6 addresses count by network; signing in with one's own name ends no pause."""
     told = [refusal(sign_in, f"user{n}", "wrong password", network.format(n)) for n in range(30)]
     assert [type(error) for error in told] == [Unauthorized] * 11 + [TooMany] * 19
     clock.now += 1
@@ -296,13 +296,13 @@ def test_an_address_that_tries_ever_new_names_gets_pauses_too(sign_in: SignIn, c
     assert isinstance(refusal(sign_in, "trent", "wrong password", network.format(80)), Unauthorized)
 
 
-def test_many_who_sign_in_from_one_address_stop_nobody(sign_in: SignIn, users: Users) -> None:
+def test_many_sign_ins_from_one_address_delay_no_one_else(sign_in: SignIn, users: Users) -> None:
     for number in range(30):
         users.add(f"user{number}", PASSWORD, USUAL)
         enter(sign_in, f"user{number}")
 
 
-def test_of_many_guesses_at_once_one_is_tried(sign_in: SignIn) -> None:
+def test_of_many_concurrent_guesses_one_is_checked(sign_in: SignIn) -> None:
     with ThreadPoolExecutor(20) as pool:
         told = list(pool.map(lambda n: refusal(sign_in, "alice", f"wrong password {n}"), range(20)))
     assert sorted(type(error).__name__ for error in told) == ["TooMany"] * 19 + ["Unauthorized"]

@@ -1,4 +1,4 @@
-"""What follows an attempt that failed: only what may pass is tried again, after waits that grow."""
+"""After a failed attempt: only temporary errors are retried, after growing waits."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def attempt(store: JobStore, carrying: Carrier, record: Record) -> float | None:
     return carrying.attempt(begun)
 
 
-def test_a_database_that_is_not_there_is_tried_three_times_after_waits_that_double(store: JobStore) -> None:
+def test_an_unreachable_database_is_tried_three_times_with_doubling_waits(store: JobStore) -> None:
     record, carrying = queued(store), carrier(store, NOWHERE)
     waits = [attempt(store, carrying, record) for _ in range(3)]
     first, second, last = waits
@@ -81,7 +81,7 @@ def test_an_export_canceled_before_its_attempt_is_not_begun(store: JobStore) -> 
     assert (store.get(record.id).status, store.get(record.id).attempts) == ("canceled", 0)
 
 
-def test_attempts_that_workers_lost_have_a_reason_and_use_up_no_try(store: JobStore) -> None:
+def test_attempts_of_lost_workers_have_a_reason_and_do_not_count(store: JobStore) -> None:
     record, carrying = queued(store), carrier(store, NOWHERE)
     for _ in range(4):  # of workers that were killed
         assert store.claim(record.id, attempts_max=10) is not None
@@ -93,7 +93,7 @@ def test_attempts_that_workers_lost_have_a_reason_and_use_up_no_try(store: JobSt
     assert store.get(record.id).attempts == 7
 
 
-def test_an_export_over_which_every_worker_died_says_so_for_each(store: JobStore) -> None:
+def test_an_export_whose_workers_all_crashed_records_each_crash(store: JobStore) -> None:
     record = queued(store)
     for _ in range(10):
         assert store.claim(record.id, attempts_max=10) is not None

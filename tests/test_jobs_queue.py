@@ -1,4 +1,4 @@
-"""The queue: who is next, what a worker that is lost gives back, and what wakes one, on SQLite and PostgreSQL."""
+"""The queue: order, requeueing after a lost worker, and wake-ups, on SQLite and PostgreSQL."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_owners_take_turns_and_priority_decides_among_ones_own(store: JobStore, 
     assert order == [urgent, bobs, first, second]
 
 
-def test_an_export_that_ended_has_no_place_and_its_targets_wait_to_be_told(store: JobStore) -> None:
+def test_an_ended_export_leaves_the_queue_and_its_notifications_wait(store: JobStore) -> None:
     notify = {"email": ["a@example.com", "b@example.com"], "webhook": "https://example.com/"}
     done, stopped = asked(store, notify=notify), asked(store, notify=notify)
     taken(store, "worker", {"main": 2})
@@ -97,7 +97,7 @@ def test_an_export_that_ended_has_no_place_and_its_targets_wait_to_be_told(store
     assert A_MINUTE_S <= tell_s < A_MINUTE_S + 60
 
 
-def test_what_a_worker_without_a_heartbeat_had_is_given_back(store: JobStore) -> None:
+def test_jobs_of_a_worker_without_a_heartbeat_are_requeued(store: JobStore) -> None:
     told, export = asked(store, notify={"webhook": "https://example.com/"}), asked(store)
     with store.engine.begin() as connection:
         now = database_now(connection)
@@ -120,7 +120,7 @@ def test_what_a_worker_without_a_heartbeat_had_is_given_back(store: JobStore) ->
     assert taken(store, "silent", {"main": 1}) == {export.id}
 
 
-def test_what_a_worker_took_without_knowing_it_is_given_back_and_the_rest_is_not(store: JobStore) -> None:
+def test_jobs_claimed_without_confirmation_are_requeued_and_the_rest_are_not(store: JobStore) -> None:
     ended = asked(store, notify={"email": ["a@example.com", "b@example.com"]})
     store.move(ended.id, "failed")
     for _ in range(3):
@@ -173,8 +173,8 @@ def test_wakes_from_before_it_sleeps_are_not_lost(store: JobStore) -> None:
             threads.submit(wake.wait, 600.0).result(timeout=60)
 
 
-def test_a_file_is_woken_by_whoever_may_write_it(tmp_path: Path) -> None:
-    """Nothing beside the database is needed, and nothing is left."""
+def test_any_user_who_may_write_the_file_wakes_its_workers(tmp_path: Path) -> None:
+    """Nothing beside the database is needed, and nothing remains."""
     with empty_store(f"sqlite:///{tmp_path}/fluxport.db", Clock()) as store:
         with closing(Wake(store.engine)) as wake:
             before = sorted(path.name for path in tmp_path.iterdir())

@@ -1,4 +1,4 @@
-"""The states of an export: which may follow which, and which are the end."""
+"""The states of an export: which may follow which, and which are final."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The table of exports, on SQLite and PostgreSQL: its states, its limits, and who may change what."""
+"""The table of exports, on SQLite and PostgreSQL: states, limits, and who may change what."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def test_two_workers_never_share_one_of_ten_thousand_exports(store: JobStore, ur
 @pytest.mark.parametrize(
     ("limits", "accepted", "error"), [({"active_max": 5}, 5, TooMany), ({"queue_max": 7}, 7, Unavailable)]
 )
-def test_fifty_that_ask_at_once_never_get_more_than_the_limit(
+def test_fifty_concurrent_requests_never_exceed_the_limit(
     store: JobStore, limits: dict[str, Any], accepted: int, error: type[FluxportError]
 ) -> None:
     def ask(_: int) -> FluxportError | None:
@@ -150,7 +150,7 @@ def test_a_limit_is_of_one_user_and_of_what_has_not_ended(store: JobStore) -> No
         created(store, active_max=1)
 
 
-def test_whoever_only_reads_waits_for_no_writer(store: JobStore) -> None:
+def test_a_read_waits_for_no_writer(store: JobStore) -> None:
     record = created(store)
     with transaction(store.engine) as writing:
         writing.execute(sa.update(exports).values(rows=7))
@@ -160,7 +160,7 @@ def test_whoever_only_reads_waits_for_no_writer(store: JobStore) -> None:
     assert store.get(record.id).rows == 7
 
 
-def test_one_key_is_one_export_however_many_ask_at_once(store: JobStore) -> None:
+def test_one_key_is_one_export_however_many_concurrent_requests(store: JobStore) -> None:
     with ThreadPoolExecutor(20) as callers:
         records = list(callers.map(lambda _: created(store, idempotency=("key", "digest")), range(20)))
     assert len({record.id for record in records}) == 1
@@ -169,7 +169,7 @@ def test_one_key_is_one_export_however_many_ask_at_once(store: JobStore) -> None
     assert created(store, BOB, idempotency=("key", "digest")).id != records[0].id
 
 
-def test_what_ended_long_ago_is_forgotten_and_what_has_a_file_is_not(store: JobStore, clock: Clock) -> None:
+def test_old_records_are_purged_unless_they_have_a_file(store: JobStore, clock: Clock) -> None:
     kept = brought_to(store, "completed")
     gone = [brought_to(store, status) for status in ("failed", "canceled", "expired")]
     clock.now += 10 * DAY_S
@@ -186,7 +186,7 @@ def test_what_ended_long_ago_is_forgotten_and_what_has_a_file_is_not(store: JobS
     assert {line["export_id"] for line in store.audit_page()} == {recent.id}
 
 
-def test_a_stream_whose_process_died_is_found_by_its_age(store: JobStore, clock: Clock) -> None:
+def test_a_stream_of_a_lost_process_is_failed_by_its_age(store: JobStore, clock: Clock) -> None:
     lost = store.create_stream(str(uuid.uuid4()), ExportSpec("SELECT 1"), ANN)
     clock.now += 100
     running = store.create_stream(str(uuid.uuid4()), ExportSpec("SELECT 1"), ANN)
@@ -195,7 +195,7 @@ def test_a_stream_whose_process_died_is_found_by_its_age(store: JobStore, clock:
     assert running.id not in store.lost_streams(0)
 
 
-def test_files_past_their_time_expire_once(store: JobStore, clock: Clock) -> None:
+def test_expired_files_are_deleted_once(store: JobStore, clock: Clock) -> None:
     record = created(store)
     store.move(record.id, "running")
     store.move(record.id, "completed", expires_at=clock.now + 60)
@@ -293,7 +293,7 @@ def test_a_key_sees_of_its_user_what_its_scopes_would_let_it_make(
                     store.page(caller, starting_after=record.id)
 
 
-def test_an_idempotency_key_is_no_way_to_what_another_key_made(store: JobStore) -> None:
+def test_an_idempotency_key_gives_no_access_to_exports_of_another_key(store: JobStore) -> None:
     first = Caller("ann", key_id="k1", scopes=frozenset({"sql:*"}), own_results=True)
     made = created(store, first, idempotency=("once", "0" * 64))
     assert created(store, first, idempotency=("once", "0" * 64)).id == made.id
@@ -301,7 +301,7 @@ def test_an_idempotency_key_is_no_way_to_what_another_key_made(store: JobStore) 
         created(store, replace(first, key_id="k2"), idempotency=("once", "0" * 64))
 
 
-def test_an_expired_file_that_cannot_be_deleted_keeps_no_other_from_being(
+def test_an_expired_file_that_cannot_be_deleted_does_not_block_others(
     store: JobStore, caplog: pytest.LogCaptureFixture
 ) -> None:
     sink = MemorySink()

@@ -24,7 +24,7 @@ def lines(table: pa.Table, **given: Any) -> list[Any]:
 
 
 def strict(text: str) -> Any:
-    """As RFC 8259 has it: no NaN, no control characters, and decimals as they are written."""
+    """By RFC 8259: no NaN, no control characters, and decimals as they are written."""
 
     def refuse(constant: str) -> None:
         pytest.fail(constant)
@@ -63,7 +63,7 @@ def test_null_booleans_and_numbers_are_those_of_json_whatever_the_words() -> Non
     assert made.text == '{"b":true,"f":0.5,"n":null}\n{"b":null,"f":null,"n":null}\n{"b":false,"f":1e+300,"n":null}\n'
 
 
-def test_what_is_no_number_is_null_and_told() -> None:
+def test_nan_and_infinities_are_null_and_reported() -> None:
     made = written("jsonl", pa.table({"f": [math.nan, -math.inf, 1.0, None], "l": [[math.inf], [1.0], None, []]}))
     assert made.text == '{"f":null,"l":[null]}\n{"f":null,"l":[1]}\n{"f":1,"l":null}\n{"f":null,"l":[]}\n'
     assert made.told == {("not_a_number", "f"): 2, ("not_a_number", "l"): 1}
@@ -103,7 +103,7 @@ def test_times_are_the_same_text_as_in_csv_and_follow_their_patterns() -> None:
     assert lines(column(-5, kind=pa.duration("s"), metadata=TIME))[0]["a"] == "-00:00:05"
 
 
-def test_binary_is_base64_unless_hex_is_asked_for() -> None:
+def test_binary_is_base64_unless_hex_is_requested() -> None:
     assert lines(column(b"\xff\x00", None))[0]["a"] == "/wA="
     assert lines(column(b"\xff\x00", None), binary="hex")[0]["a"] == "ff00"
 
@@ -156,7 +156,7 @@ def test_no_text_of_a_json_column_breaks_the_file(name: str, values: list[str | 
             assert row["a"] == value
 
 
-def test_duplicate_names_are_numbered_and_told() -> None:
+def test_duplicate_names_are_numbered_and_reported() -> None:
     table = pa.table([pa.array([i]) for i in range(4)], names=["a", "a", "a_1", 'q"'])
     made = written("jsonl", table)
     assert made.text == '{"a":0,"a_2":1,"a_1":2,"q\\"":3}\n'

@@ -1,4 +1,4 @@
-"""What the local sink promises beyond the contract: the disk's failures, names, death, retention."""
+"""The local sink beyond the contract: failures of the disk, names, crashes, retention."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def names(root: Path) -> list[str]:
 @pytest.mark.parametrize(
     "name", ["", "/etc/x", "../x", "a/../../x", "a//b", "a/", ".", "a/./b", "x\0y", ".fluxport-0123456789abcdef.part"]
 )
-def test_a_name_that_leads_astray_is_refused(tmp_path: Path, name: str) -> None:
+def test_a_name_that_leads_out_of_the_store_is_refused(tmp_path: Path, name: str) -> None:
     """No absolute path, no way up, no empty part, no NUL, no name of a temporary file."""
     with pytest.raises(Refused) as caught:
         LocalSink(tmp_path).put(name, chunks(b"x"))
@@ -43,7 +43,7 @@ def test_a_name_that_leads_astray_is_refused(tmp_path: Path, name: str) -> None:
 
 
 def test_a_directory_that_is_a_link_out_of_the_store_is_refused(tmp_path: Path) -> None:
-    """Names are followed to where they really lead."""
+    """Links are resolved."""
     root, outside = tmp_path / "root", tmp_path / "outside"
     root.mkdir()
     outside.mkdir()
@@ -54,8 +54,8 @@ def test_a_directory_that_is_a_link_out_of_the_store_is_refused(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("name", ["Umsätze 2026.csv", "a b'\"$;.csv", ".hidden", "-rf", "x" * 200, "a\\b"])
-def test_any_other_name_is_kept_as_it_is(tmp_path: Path, name: str) -> None:
-    """What a file system takes, the sink takes."""
+def test_any_other_name_is_unchanged(tmp_path: Path, name: str) -> None:
+    """The sink accepts what the file system accepts."""
     location = LocalSink(tmp_path).put(name, chunks(b"x")).location
     assert names(tmp_path) == [name]
     assert Path(location) == tmp_path / name
@@ -63,7 +63,7 @@ def test_any_other_name_is_kept_as_it_is(tmp_path: Path, name: str) -> None:
 
 @pytest.mark.parametrize(("root", "name"), [("missing", "x"), ("file", "x"), ("dir", "x" * 300)])
 def test_what_cannot_be_written_is_refused_in_one_sentence(tmp_path: Path, root: str, name: str) -> None:
-    """No directory, a file in its place, a name too long: told before anything is pulled."""
+    """No directory, a file in its place, a name too long: reported before anything is pulled."""
     (tmp_path / "file").write_bytes(b"")
     (tmp_path / "dir").mkdir()
     pulled = []
@@ -86,7 +86,7 @@ def test_a_directory_in_the_place_of_the_file_is_a_conflict(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("mode", [0o600, 0o640, 0o644])
-def test_the_mode_is_the_one_asked_for_whatever_the_umask(tmp_path: Path, mode: int) -> None:
+def test_the_mode_is_the_requested_one_whatever_the_umask(tmp_path: Path, mode: int) -> None:
     """A service's umask does not decide who may read exports."""
     before = os.umask(0o077)
     try:
@@ -109,15 +109,15 @@ def test_an_unfinished_file_can_be_read_by_its_owner_alone(tmp_path: Path) -> No
     LocalSink(tmp_path, mode=0o644).put("x", watching())
 
 
-def test_too_little_free_room_is_told_before_anything_is_pulled(tmp_path: Path) -> None:
-    """``free_bytes_min`` is looked at first."""
+def test_too_little_free_space_is_reported_before_anything_is_pulled(tmp_path: Path) -> None:
+    """``free_bytes_min`` is checked first."""
     with pytest.raises(StoreFull):
         LocalSink(tmp_path, free_bytes_min=1 << 60).put("x", chunks(b"x"))
     assert names(tmp_path) == []
 
 
-def test_free_room_is_looked_at_while_writing(tmp_path: Path) -> None:
-    """Room that goes while a file grows ends it before the disk is full."""
+def test_free_space_is_checked_while_writing(tmp_path: Path) -> None:
+    """Free space that shrinks while a file grows aborts it before the disk is full."""
     status = os.statvfs(tmp_path)
     least = status.f_bavail * status.f_frsize - (64 << 20)
     endless = (bytes(1 << 20) for _ in range(1000))
@@ -161,7 +161,7 @@ else:
 
 
 def stored_on_tmpfs(tmp_path: Path, parts: int) -> str:
-    """What a child prints that stores ``parts`` x 64 KiB on a file system of 1 MiB that only it sees."""
+    """The output of a child that stores ``parts`` x 64 KiB on a private file system of 1 MiB."""
     command = on_tmpfs(tmp_path, "1m", sys.executable, "-c", CHILD, str(tmp_path), str(parts))
     run = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
     assert run.returncode == 0, run.stderr
@@ -185,7 +185,7 @@ def test_a_full_disk_is_store_full_and_leaves_nothing(tmp_path: Path) -> None:
     ],
 )
 def test_an_error_as_late_as_the_last_step_leaves_nothing(tmp_path: Path, call: str, error: str, raised: str) -> None:
-    """What a disk tells only at fsync, or when the name is given, is still in time."""
+    """Errors at fsync or rename are still in time."""
     strace = require_program("strace")
     command = [strace, "-f", "-qq", "-o", "/dev/null", "-e", f"inject={call}:error={error}"]
     command += [sys.executable, "-c", CHILD, str(tmp_path), "4"]
@@ -209,7 +209,7 @@ LocalSink(sys.argv[1]).put("file.csv", chunks())
 
 
 def test_kill_9_leaves_a_temporary_name_that_only_a_later_sweep_removes(tmp_path: Path) -> None:
-    """While the writer lives a sweep leaves its file alone, however old; once it is dead the next one takes it."""
+    """A sweep leaves the file of a running writer, however old; once that has exited, it removes the file."""
     sink = LocalSink(tmp_path)
     command = [sys.executable, "-c", KILLED, str(tmp_path)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
@@ -226,7 +226,7 @@ def test_kill_9_leaves_a_temporary_name_that_only_a_later_sweep_removes(tmp_path
     assert names(tmp_path) == []
 
 
-def test_a_sweep_deletes_what_is_past_its_time_and_keeps_the_rest(tmp_path: Path) -> None:
+def test_a_sweep_deletes_expired_files_and_no_others(tmp_path: Path) -> None:
     """Age is counted from the last write to the moment given."""
     sink = LocalSink(tmp_path)
     old, new = (Path(sink.put(name, chunks(b"x")).location) for name in ("a/old.csv", "a/new.csv"))

@@ -36,7 +36,7 @@ from services import require_program
     ],
 )
 def test_signs_and_order_are_those_of_the_locale(tag: str, decimal: str, delimiter: str, date: str) -> None:
-    """Decimal sign, delimiter, and a numeric date with four-digit year; times are 24 h."""
+    """Decimal sign, delimiter, and a numeric date with a four-digit year; times have 24 hours."""
     options = locale_options(tag)
     moment = datetime.datetime(2026, 1, 31, 23, 59, 58)
     assert options["decimal_separator"] == decimal
@@ -59,14 +59,14 @@ def test_no_locale_makes_a_delimiter_of_its_decimal_sign_or_a_date_that_cannot_b
 
 @pytest.mark.parametrize("tag", ["", "de_DE", "xx-YY", "german", "de-DE-u-nu-arab", "../de", "de-XX"])
 def test_an_unknown_tag_is_refused_with_the_form(tag: str) -> None:
-    """Nothing is guessed from what is near."""
+    """No similar tag is used instead."""
     with pytest.raises(Refused, match="such as de-DE, pt-BR or zh-Hans-CN") as caught:
         locale_options(tag)
     assert caught.value.code == "unknown_locale"
 
 
 def test_a_spreadsheet_in_the_locale_reads_numbers_and_dates_back_as_such(tmp_path: Path) -> None:
-    """LibreOffice set to each language takes every cell for the number, date or moment it was."""
+    """LibreOffice in each language reads every cell as the number, date or timestamp that it was."""
     soffice = require_program("soffice")
     moment = datetime.datetime(2026, 1, 31, 23, 59, 58)
     batch = pa.record_batch(

@@ -1,4 +1,4 @@
-"""No thread in the background ends by an exception: it goes on, or the process ends."""
+"""No background thread ends by an exception: it continues, or the process ends."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ PROGRAMS = {
 
 
 @pytest.mark.parametrize("program", PROGRAMS.values(), ids=PROGRAMS)
-def test_a_thread_that_fails_ends_the_process_which_says_why(program: str) -> None:
+def test_a_failed_thread_ends_the_process_and_is_logged(program: str) -> None:
     code = f"import threading, time; from fluxport import loops; {program}; time.sleep(60)"
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
     assert ended.returncode == EXIT_CODE

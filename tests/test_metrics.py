@@ -1,4 +1,4 @@
-"""What is counted of exports, where it is kept, and how it is told."""
+"""Metrics: what is counted of exports, where it is stored, and how it is exposed."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ RESULT = Result("rows.csv", "text/csv", rows=1, bytes=1, sha256="")
 
 
 class Clock:
-    """A clock that is told the time."""
+    """A clock that the test sets."""
 
     def __init__(self) -> None:
         self.now = 1_767_225_600.0
@@ -85,7 +85,7 @@ def told(store: JobStore) -> dict[tuple[str, tuple[tuple[str, str], ...]], float
     return {(s.name, tuple(sorted(s.labels.items()))): s.value for family in families for s in family.samples}
 
 
-def test_what_rises_when_an_export_ends() -> None:
+def test_metrics_that_increase_when_an_export_ends() -> None:
     assert ended(DONE) == [
         rise("export_duration_seconds_bucket", le="0.5"),
         rise("export_duration_seconds_sum", 0.5),
@@ -113,7 +113,7 @@ def test_an_observation_is_in_the_first_bucket_that_holds_it(value: float) -> No
     assert bucket == rise("export_duration_seconds_bucket", le="+Inf" if first == float("inf") else str(float(first)))
 
 
-def test_every_promised_name_is_told_from_the_start(store: JobStore) -> None:
+def test_every_documented_metric_is_present_from_the_start(store: JobStore) -> None:
     names = {family.name for family in text_string_to_metric_families(metrics.exposition(store.measured).decode())}
     assert names >= NAMES
     assert told(store)["export_records_processed_total", ()] == 0
@@ -192,7 +192,7 @@ def test_exports_that_end_at_once_are_all_counted(store: JobStore) -> None:
     assert found["export_duration_seconds_count", ()] == 40
 
 
-def test_without_its_database_the_service_tells_its_own_and_that_it_is_alone() -> None:
+def test_without_its_database_the_service_has_its_own_metrics_and_reports_the_loss() -> None:
     def away() -> tuple[dict[str, int], list[Rise]]:
         raise Unavailable("The database is away.")
 

@@ -1,4 +1,4 @@
-"""The export middleware's YAML file is read as it is."""
+"""The export middleware's YAML file is read unchanged."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_every_key_is_ours_now_or_is_named_with_what_became_of_it() -> None:
     ]
 
 
-def test_the_file_is_recognised_loaded_and_told_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_file_is_recognized_loaded_and_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "old.yaml").write_text(OLD)
     environ = {"LOG_LEVEL": "ERROR", "FLUXPORT_GRPC__QUEUE_MAX": "3", "OSS_ACCESS_KEY_SECRET": "from-outside"}
     with caplog.at_level(logging.WARNING):
@@ -98,13 +98,13 @@ def test_our_own_file_is_not_taken_for_one() -> None:
     assert not is_middleware({"server": {"port": 1}, "grpc": {}, "logging": {}, "stores": {}})
 
 
-def test_without_authentication_and_networks_it_is_told_that_keys_are_needed_now() -> None:
+def test_without_authentication_and_networks_a_warning_says_that_keys_are_required() -> None:
     settings, told = translated(old(security={"auth_enabled": False}), {})
     assert "keyless" not in settings["grpc"]
     assert any(sentence.startswith("security.auth_enabled") for sentence in told)
 
 
-def test_tls_that_was_asked_for_is_never_left_out() -> None:
+def test_requested_tls_is_never_omitted() -> None:
     settings, _ = translated(old(security={"auth_enabled": True, "tls_enabled": True}), {})
     assert settings["grpc"]["tls_required"] is True
 

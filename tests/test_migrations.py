@@ -1,4 +1,5 @@
-"""The service's own tables change by steps: databases of older programs are upgraded, whatever happens meanwhile."""
+"""The service's own tables change by steps: databases of older programs are upgraded, also during crashes and
+concurrent starts."""
 
 from __future__ import annotations
 
@@ -115,7 +116,7 @@ def test_the_steps_make_the_tables_that_the_program_declares(kind: str, tmp_path
 
 
 @each_database
-def test_a_database_from_before_versions_keeps_every_row(kind: str, tmp_path: Path) -> None:
+def test_a_database_without_a_version_retains_every_row(kind: str, tmp_path: Path) -> None:
     with older(kind, BEFORE_VERSIONS, tmp_path) as engine:
         before = contents(engine)
         assert {name for name, rows in before.items() if not rows} <= {"used_signatures"}
@@ -151,7 +152,7 @@ def test_the_oldest_database_is_completed(kind: str, tmp_path: Path) -> None:
 
 
 @each_database
-def test_an_older_program_says_so_and_changes_nothing(kind: str, tmp_path: Path) -> None:
+def test_an_older_program_refuses_newer_tables_and_changes_nothing(kind: str, tmp_path: Path) -> None:
     with empty(kind, tmp_path) as engine:
         upgrade(engine, more(compatible_from=VERSION))
         with engine.begin() as connection:
@@ -205,7 +206,7 @@ def test_a_step_that_fails_leaves_the_database_as_it_was(kind: str, tmp_path: Pa
 
 
 def upgrading(url: str, folder: Path) -> subprocess.Popen[str]:
-    """A process that upgrades by one step more, and waits in its middle."""
+    """A process that applies one further step, and waits in its middle."""
     environ = os.environ | {"STEPS_FOLDER": str(folder)}
     command = [sys.executable, str(HERE / "steps_support.py"), url]
     return subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, text=True)
@@ -249,7 +250,7 @@ def test_of_two_that_start_at_once_one_upgrades_and_the_other_waits(kind: str, t
 
 
 @each_database
-def test_many_that_start_at_once_on_an_empty_database_all_start(kind: str, tmp_path: Path) -> None:
+def test_many_concurrent_starts_on_an_empty_database_succeed(kind: str, tmp_path: Path) -> None:
     with database_url(kind, tmp_path) as url:
         command = [sys.executable, "-m", "fluxport", "keys", "list"]
         environ = os.environ | {"FLUXPORT_DATABASE": url}
@@ -259,7 +260,7 @@ def test_many_that_start_at_once_on_an_empty_database_all_start(kind: str, tmp_p
 
 
 @each_database
-def test_a_start_with_current_tables_asks_one_question(kind: str, tmp_path: Path) -> None:
+def test_a_start_with_current_tables_runs_one_query(kind: str, tmp_path: Path) -> None:
     asked: list[str] = []
     with database_url(kind, tmp_path) as url:
         with closing(JobStore(url, clock=time.time)) as store:
@@ -279,7 +280,7 @@ def test_a_start_with_current_tables_asks_one_question(kind: str, tmp_path: Path
     assert STEPS[0].module not in modules
 
 
-def test_what_is_missing_of_a_database_that_is_not_there_does_not_make_it(tmp_path: Path) -> None:
+def test_a_missing_database_file_is_not_created(tmp_path: Path) -> None:
     path = tmp_path / "fluxport.db"
     assert len(missing(recorded_at(f"sqlite:///{path}"))) == len(STEPS)
     assert not path.exists()

@@ -67,7 +67,7 @@ def test_integers_are_those_that_the_server_computes(database: Database, express
         "SELECT 10 DIV 0.00000000001 AS v FROM n GROUP BY v",
     ],
 )
-def test_what_lies_between_an_expression_and_its_column_changes_nothing(database: Database, query: str) -> None:
+def test_text_between_an_expression_and_its_column_changes_nothing(database: Database, query: str) -> None:
     assert read_all(database.url, query)[0]["v"].to_pylist() == [1_000_000_000_000]
 
 
@@ -89,7 +89,7 @@ def test_values_are_bound_all_the_same(database: Database, value: Any) -> None:
     ],
 )
 def test_a_float_beside_such_an_integer_is_refused_with_what_to_do(database: Database, query: str) -> None:
-    """Each is exact in one of the two protocols alone."""
+    """Each is exact in one of the two protocols only."""
     with pytest.raises(QueryFailed) as caught:
         read_all(database.url, query)
     assert caught.value.code == "ambiguous_type"
@@ -108,7 +108,7 @@ def test_a_float_beside_an_ordinary_integer_of_an_expression_is_exact(database: 
     assert table["v"].to_pylist() == [value for _, value in database.run(query)]
 
 
-def test_columns_of_tables_keep_their_types_and_the_binary_protocol(database: Database) -> None:
+def test_columns_of_tables_retain_their_types_and_the_binary_protocol(database: Database) -> None:
     table, _ = read_all(database.url, "SELECT t, y, i, f FROM n")
     assert table.schema.types == [pa.uint8(), pa.uint16(), pa.int32(), pa.float32()]
     assert table["f"].to_pylist() == [0.10000000149011612]

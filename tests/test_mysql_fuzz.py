@@ -1,4 +1,4 @@
-"""Any bytes of a row become the values that a plain decoder reads in them, one cell after the other, or an error."""
+"""Any bytes of a row become the values that a simple decoder reads, cell by cell, or an error."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6}
 
 
 class Wrong(Exception):
-    """The bytes are no row of these columns."""
+    """The bytes are not a row of these columns."""
 
 
 # --- the plain decoder: values as Python has them, moments and times as counts of the column's unit

@@ -1,4 +1,4 @@
-"""Bound parameters: names become positions without touching text, and every value arrives as it was."""
+"""Bound parameters: names become positions without changing string literals, and every value arrives unchanged."""
 
 from __future__ import annotations
 
@@ -113,14 +113,14 @@ EXACT: list[tuple[str, Any, Any]] = [
 @pytest.mark.parametrize("beside", ["", ", 10 DIV 0.00000000001 AS wide"], ids=["prepared", "immediate"])
 @pytest.mark.parametrize(("expression", "value", "expected"), EXACT, ids=lambda v: repr(v)[:40])
 def test_values_arrive_exactly(database: Database, expression: str, value: Any, expected: Any, beside: str) -> None:
-    """In both ways that a value can go; beside an integer that needs the text protocol it is the second."""
+    """By both protocols; an integer that needs the text protocol selects the second."""
     table, _ = read_all(database.url, f"SELECT {expression} AS v{beside}", [value])
     assert table["v"].to_pylist() == [expected]
 
 
 @settings(max_examples=40, deadline=None)
 @given(values=st.lists(st.none() | st.integers(-(2**63), 2**64 - 1) | st.text() | st.binary(), min_size=1, max_size=20))
-def test_many_values_of_many_kinds_keep_their_places(database: Database, values: list[Any]) -> None:
+def test_many_values_of_many_kinds_retain_their_positions(database: Database, values: list[Any]) -> None:
     shown = ", ".join(f"HEX(CAST(? AS BINARY)) AS c{n}" for n in range(len(values)))
     raw = [v.encode() if isinstance(v, str) else str(v).encode() if isinstance(v, int) else v for v in values]
     for beside in ("0e0", "0"):  # a double; an integer, which may go by the text protocol

@@ -1,4 +1,5 @@
-"""The wire protocol where real servers do not go on demand: both ends of rows, broken packets, odd capabilities."""
+"""Parts of the wire protocol that real servers do not show on demand: both row endings, broken packets, odd
+capabilities."""
 
 from __future__ import annotations
 
@@ -138,8 +139,8 @@ def test_json_vector_and_negative_zero() -> None:
     assert str(table.to_pylist()) == str([{"j": "{}", "w": "00ff", "d": -0.0}])
 
 
-def test_a_fraction_finer_than_declared_is_told() -> None:
-    """No server should send it; if one does, nothing is lost in silence."""
+def test_a_fraction_finer_than_declared_is_reported() -> None:
+    """No server should send it; if one does, the loss is reported."""
     row = b"\0\0\x0b" + struct.pack("<HBBBBBI", 2024, 1, 2, 3, 4, 5, 600_000)
     with ScriptedServer(Result([definition("t", Type.DATETIME, charset=63, length=19)], [row])) as server:
         _, found = read_all(server.url, "SELECT t")
@@ -187,7 +188,7 @@ def test_a_row_over_several_packets_and_every_width_of_length() -> None:
 
 @pytest.mark.parametrize("prepared", ["true", "false"])
 def test_a_cell_too_large_is_refused_by_name_before_it_is_held(prepared: str) -> None:
-    """The server falls silent 1 MiB into a cell of 200: the refusal does not wait for the rest."""
+    """The server stalls 1 MiB into a cell of 200: the refusal does not wait for the rest."""
     head = b"" if prepared == "false" else b"\0\0"
     begun = head + sized(b"c") + b"\xfe" + struct.pack("<Q", 200 << 20) + bytes(1 << 20)
     columns = [definition("small", Type.VAR_STRING), definition("large", Type.LONG_BLOB)]
@@ -216,7 +217,7 @@ GREETINGS: dict[str, tuple[bytes, type[FluxportError], str]] = {
 
 
 @pytest.mark.parametrize(("greeting", "kind", "code"), GREETINGS.values(), ids=GREETINGS)
-def test_a_greeting_that_is_none(greeting: bytes, kind: type[FluxportError], code: str) -> None:
+def test_an_invalid_greeting_is_refused(greeting: bytes, kind: type[FluxportError], code: str) -> None:
     with ScriptedServer(greeting=greeting) as server, pytest.raises(kind) as caught:
         read_all(server.url, "SELECT 1")
     assert caught.value.code == code

@@ -1,4 +1,4 @@
-"""Against a server of our own: TLS in every mode, accounts of every kind, cells of many megabytes, global settings."""
+"""Against a private server: TLS in every mode, accounts of every kind, cells of many megabytes, global settings."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def test_tls_by_default_is_for_the_network(host: str, expected: bool) -> None:
     assert wants_tls(parse_dsn(f"mysql://u@{host}/d"), offered=True) is expected
 
 
-def test_an_account_that_must_use_tls_is_told_how(database: Database) -> None:
+def test_the_error_of_an_account_that_requires_tls_names_the_setting(database: Database) -> None:
     database.run("CREATE OR REPLACE USER strict@'%' IDENTIFIED BY 'x' REQUIRE SSL")
     with pytest.raises(QueryFailed, match="set ssl-mode=required"):
         read_all(database.url.replace("root@", "strict:x@"), "SELECT 1")
@@ -217,7 +217,7 @@ def test_too_many_connections_may_be_tried_again(database: Database) -> None:
 
 
 def test_native_proof_is_what_the_server_checks() -> None:
-    """The server knows SHA1(SHA1(password)); the proof gives it SHA1(password) back."""
+    """The server stores SHA1(SHA1(password)); it recovers SHA1(password) from the proof."""
     once = hashlib.sha1(b"secret").digest()
     mask = hashlib.sha1(NONCE + hashlib.sha1(once).digest()).digest()
     assert bytes(a ^ b for a, b in zip(auth.native(b"secret", NONCE), mask, strict=True)) == once
@@ -240,7 +240,7 @@ def test_ed25519_is_that_of_rfc_8032(seed: bytes, message: bytes) -> None:
 def caching_sha2(
     steps: Callable[[Peer], bool],
 ) -> Callable[[Peer], None]:
-    """A server's side of the login that asks for the proof, then goes on with ``steps``."""
+    """A server's side of the login that requests the proof, then continues with ``steps``."""
 
     def login(peer: Peer) -> None:
         assert auth.caching_sha2(b"secret", NONCE) in peer.receive()
@@ -281,7 +281,7 @@ def test_caching_sha2_password(steps: Callable[[Peer], bool]) -> None:
 
 
 @pytest.mark.parametrize("sent", [b"\x01not a key", b"\x01\x04", b"\x07"])
-def test_a_public_key_that_is_none_is_refused(sent: bytes) -> None:
+def test_an_invalid_public_key_is_refused(sent: bytes) -> None:
     def steps(peer: Peer) -> bool:
         peer.send(b"\x01\x04")
         peer.receive()

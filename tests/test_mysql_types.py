@@ -27,7 +27,7 @@ def database() -> Iterator[Database]:
 
 
 class Case(NamedTuple):
-    """A column declaration, its Arrow type, the name told, literals of SQL and the values they must become."""
+    """A column declaration, its Arrow type, the reported type name, SQL literals and their expected values."""
 
     declared: str
     arrow: pa.DataType
@@ -107,7 +107,7 @@ CASES = [
 @pytest.mark.parametrize("text_protocol", [False, True], ids=["binary", "text"])
 @pytest.mark.parametrize("case", CASES, ids=[c.declared for c in CASES])
 def test_type(database: Database, case: Case, text_protocol: bool) -> None:
-    """Values, nulls between them, Arrow type and told type are right, and PyMySQL reads the same."""
+    """Values, nulls between them, Arrow type and reported type are right, and PyMySQL reads the same."""
     database.run(f"CREATE OR REPLACE TABLE t (id INT PRIMARY KEY, v {case.declared})")
     literals = ["NULL", *case.literals, "NULL"]
     for number, literal in enumerate(literals):
@@ -139,7 +139,7 @@ KINDS = {"JSON": b"json", "TIME(3)": b"time", "GEOMETRY": b"wkb", "INT": None, "
 
 
 @pytest.mark.parametrize(("declared", "kind"), KINDS.items())
-def test_kinds_are_told_to_the_formats(database: Database, declared: str, kind: bytes | None) -> None:
+def test_kinds_are_passed_to_the_formats(database: Database, declared: str, kind: bytes | None) -> None:
     database.run(f"CREATE OR REPLACE TABLE t (v {declared})")
     table, _ = read_all(database.url, "SELECT v FROM t")
     assert table.schema.field("v").metadata.get(FIELD_KIND) == kind
@@ -156,7 +156,7 @@ def test_float_is_the_float_that_the_server_holds(database: Database) -> None:
     assert text["v"].drop_null().to_pylist() == pytest.approx(table["v"].drop_null().to_pylist(), rel=1e-5)
 
 
-def test_tinyint1_is_a_boolean_only_if_the_connection_says_so(database: Database) -> None:
+def test_tinyint1_is_a_boolean_only_if_the_connection_is_configured_so(database: Database) -> None:
     database.run("CREATE OR REPLACE TABLE t (a TINYINT(1), b TINYINT)")
     database.run("INSERT INTO t VALUES (1, 1), (0, 0), (NULL, NULL), (-3, 3)")
     for text_protocol in (False, True):
@@ -181,9 +181,7 @@ def test_bits_of_expressions_are_right_or_refused(database: Database, text_proto
 
 @pytest.mark.parametrize("text_protocol", [False, True], ids=["binary", "text"])
 @pytest.mark.parametrize("declared", ["DATE", "DATETIME", "DATETIME(6)", "TIMESTAMP(3) NULL"])
-def test_dates_that_are_none_become_null_and_are_counted(
-    database: Database, declared: str, text_protocol: bool
-) -> None:
+def test_impossible_dates_become_null_and_are_counted(database: Database, declared: str, text_protocol: bool) -> None:
     database.run(f"CREATE OR REPLACE TABLE t (v {declared})")
     literals = ["'0000-00-00'", "'2024-05-01'", "NULL"]
     if "TIMESTAMP" not in declared:
@@ -271,7 +269,7 @@ def test_the_transaction_is_read_only(database: Database) -> None:
 
 
 def test_rows_are_of_one_moment(database: Database) -> None:
-    """What is committed after the snapshot is not seen."""
+    """Rows committed after the snapshot are not visible."""
     database.run("CREATE OR REPLACE TABLE s (v INT)")
     database.run("INSERT INTO s VALUES (1)")
     source = open_source(database.url, "SELECT v FROM s UNION ALL SELECT v FROM s WHERE SLEEP(0) = 0")

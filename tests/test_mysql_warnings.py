@@ -1,4 +1,4 @@
-"""A result of which the server says that it is not what was asked for is never passed on as if it were."""
+"""A result that the server warns about is never passed on without that warning."""
 
 from __future__ import annotations
 
@@ -114,13 +114,13 @@ def test_what_is_counted_of_five_warnings(answer: Result | bytes, expected: list
     assert found == expected
 
 
-def test_nothing_is_asked_where_the_server_counts_no_warning() -> None:
+def test_no_warnings_are_queried_where_the_server_counts_none() -> None:
     with ScriptedServer(Result(VALUE, [b"\0\0" + sized(b"a")])) as server:
         read_all(server.url, "SELECT v")
     assert "SHOW WARNINGS" not in server.statements
 
 
-def test_a_limit_of_rows_that_the_server_sets_for_everybody_cuts_no_result() -> None:
+def test_a_global_row_limit_of_the_server_truncates_no_result() -> None:
     """``sql_select_limit`` comes without a warning."""
     with private_mariadb() as server, scratch_database(server.url) as database:
         database.run("SET GLOBAL sql_select_limit = 5")

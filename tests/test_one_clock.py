@@ -1,4 +1,4 @@
-"""What is deleted or ended by time is decided by the database's clock, whatever the clock of a process says."""
+"""Expiry is decided by the database's clock, whatever the clock of a process shows."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ DAY_S = 86_400.0
 
 @contextlib.contextmanager
 def database_of_another_time(ahead_s: float) -> Iterator[PostgresDatabase]:
-    """A database whose clock is so far ahead of this process's, which is thus so far behind."""
+    """A database whose clock is ahead of this process's by that much."""
     with scratch_postgres() as made:
         made.run("CREATE SCHEMA shifted")
         made.run(
@@ -53,7 +53,7 @@ def completed(store: JobStore, keep_s: float) -> Record:
 
 
 @pytest.mark.parametrize("ahead_s", [-8 * DAY_S, 8 * DAY_S, 31.0])
-def test_a_process_whose_clock_differs_sweeps_nothing_and_says_so(
+def test_a_process_whose_clock_differs_sweeps_nothing_and_reports_it(
     ahead_s: float, caplog: pytest.LogCaptureFixture
 ) -> None:
     with database_of_another_time(ahead_s) as database:
@@ -91,7 +91,7 @@ def test_what_a_process_writes_down_has_the_times_of_the_database(ahead_s: float
     assert record.created_at <= record.finished_at + 1
 
 
-def test_a_clock_that_is_right_sweeps_what_is_due(tmp_path: Path) -> None:
+def test_a_synchronized_clock_sweeps_what_is_due(tmp_path: Path) -> None:
     store = opened(f"sqlite:///{tmp_path}/fluxport.db")
     due, kept = completed(store, keep_s=-1.0), completed(store, keep_s=3600.0)
     assert [record.id for record in store.expire()] == [due.id]

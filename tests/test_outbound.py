@@ -16,7 +16,7 @@ from own_servers import http_server
 
 
 class Proxy:
-    """A proxy that answers for every host, and knows by which words it was asked."""
+    """A proxy that responds for every host, and records the request lines."""
 
     def __init__(self) -> None:
         self.asked: list[str] = []
@@ -57,22 +57,22 @@ def client(url: str) -> Client:
 
 
 def test_a_host_is_reached_through_the_proxy_of_the_environment(proxy: Proxy) -> None:
-    """Which is sent the whole address, and the account that its own one has."""
+    """The proxy gets the absolute URL, and the credentials of its own URL."""
     answer = client("http://store.invalid:8080").request("GET", "/bucket/key?x=1", {"host": "store.invalid:8080"})
     assert answer.body == b"proxy"
     assert proxy.asked == ["GET http://store.invalid:8080/bucket/key?x=1"]
     assert proxy.accounts == ["Basic dXNlcjpwYXNz"]
 
 
-def test_with_tls_the_proxy_is_asked_for_a_tunnel(proxy: Proxy) -> None:
-    """One that gives none is a failure, not an answer of the store."""
+def test_with_tls_the_proxy_provides_a_tunnel(proxy: Proxy) -> None:
+    """A refused tunnel is a failure, not a response of the store."""
     with pytest.raises(Failure) as caught:
         client("https://store.invalid").request("GET", "/", {})
     assert caught.value.kind == "connection"
     assert proxy.asked == ["CONNECT store.invalid:443"]
 
 
-def test_no_proxy_is_asked_for_what_the_environment_excludes(proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_proxy_is_used_for_hosts_in_no_proxy(proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("no_proxy", ".invalid")
     with pytest.raises(Failure):
         client("http://store.invalid").request("GET", "/", {})
@@ -86,7 +86,7 @@ def test_this_machine_is_reached_without_a_proxy(proxy: Proxy) -> None:
 
 
 def test_a_connection_is_used_again_and_replaced_once_the_other_side_has_ended_it() -> None:
-    """Without an error that a caller would see."""
+    """Without an error for the caller."""
     peers: list[Any] = []
 
     class Handler(BaseHTTPRequestHandler):

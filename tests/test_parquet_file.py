@@ -1,4 +1,4 @@
-"""Parquet: row groups, codecs, dictionaries, metadata, what is told."""
+"""Parquet: row groups, codecs, dictionaries, metadata, findings."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def numbers(rows: int) -> pa.RecordBatch:
     return pa.record_batch({"x": pa.array(range(rows), pa.int64())})
 
 
-def test_row_groups_have_the_size_asked_for() -> None:
+def test_row_groups_have_the_requested_size() -> None:
     """64k rows by default, the last one shorter."""
     assert group_rows(encoded(numbers(150_000))) == [65_536, 65_536, 18_928]
     assert group_rows(encoded(numbers(150_000), row_group_size=100_000)) == [100_000, 50_000]
@@ -48,7 +48,7 @@ def test_row_groups_have_the_size_asked_for() -> None:
 
 
 def test_large_cells_end_a_row_group_before_its_rows() -> None:
-    """So memory is bounded by bytes too, at the same rows however they were cut."""
+    """Memory is limited by bytes too, at the same rows however they were cut."""
     cell = "x" * (GROUP_BYTES // 4)
     assert group_rows(encoded(pa.record_batch({"x": pa.array([cell] * 10)}))) == [4, 4, 2]
 
@@ -73,8 +73,8 @@ def test_a_group_is_written_before_the_next_is_read() -> None:
 
 
 @pytest.mark.parametrize(("codec", "found"), [("zstd", "ZSTD"), ("snappy", "SNAPPY"), ("none", "UNCOMPRESSED")])
-def test_the_codec_is_the_one_asked_for(codec: str, found: str) -> None:
-    """zstd where nothing is asked."""
+def test_the_codec_is_the_requested_one(codec: str, found: str) -> None:
+    """zstd is the default."""
     column = metadata(encoded(numbers(10), codec=codec)).row_group(0).column(0)
     assert column.compression == found
     assert metadata(encoded(numbers(10))).row_group(0).column(0).compression == "ZSTD"
@@ -113,8 +113,8 @@ def test_a_file_that_is_cut_off_anywhere_cannot_be_read() -> None:
             pq.read_table(io.BytesIO(data[:end]))
 
 
-def test_what_rooms_tell_each_other_stays_inside() -> None:
-    """Foreign metadata of fields and schema is kept, ours is not."""
+def test_internal_metadata_is_not_written() -> None:
+    """Foreign metadata of fields and schema is written, ours is not."""
     field = pa.field("x", pa.int64(), metadata={FIELD_TYPE: b"bigint unsigned", b"unit": b"m"})
     schema = pa.schema([field], metadata={b"fluxport:x": b"1", b"owner": b"me"})
     data = encoded(pa.RecordBatch.from_arrays([pa.array([1])], schema=schema))
@@ -124,7 +124,7 @@ def test_what_rooms_tell_each_other_stays_inside() -> None:
     assert b"fluxport" not in data
 
 
-def test_a_zone_is_kept_for_readers_that_know_it() -> None:
+def test_a_zone_is_stored_for_readers_that_support_it() -> None:
     """The moment is UTC in the file, the zone is in Arrow's part of the footer."""
     kind = pa.timestamp("us", "Europe/Berlin")
     data = encoded(pa.record_batch({"x": pa.array([1], kind)}))
@@ -132,7 +132,7 @@ def test_a_zone_is_kept_for_readers_that_know_it() -> None:
 
 
 def test_json_has_its_logical_type() -> None:
-    """Of the kind that a source told, in the words of Parquet."""
+    """From the kind that the source reported."""
     field = pa.field("x", pa.string(), metadata={FIELD_KIND: b"json"})
     data = encoded(pa.RecordBatch.from_arrays([pa.array(["{}"])], schema=pa.schema([field])))
     assert str(pq.ParquetFile(io.BytesIO(data)).schema.column(0).logical_type) == "JSON"
@@ -143,7 +143,7 @@ def test_json_has_its_logical_type() -> None:
     [pa.duration("us"), pa.decimal256(39, 0), pa.month_day_nano_interval(), pa.list_(pa.duration("s"))],
     ids=str,
 )
-def test_a_type_that_becomes_text_is_told(kind: pa.DataType) -> None:
+def test_a_type_that_becomes_text_is_reported(kind: pa.DataType) -> None:
     """With the number of values, nulls not counted."""
     findings = Findings()
     value = pa.MonthDayNano([1, 2, 3]) if pa.types.is_interval(kind) else [1] if pa.types.is_list(kind) else 1
@@ -153,12 +153,12 @@ def test_a_type_that_becomes_text_is_told(kind: pa.DataType) -> None:
 
 
 def test_rows_without_columns_are_a_file() -> None:
-    """A query may give no column."""
+    """A query may return no columns."""
     batch = pa.RecordBatch.from_struct_array(pa.array([{}] * 3, pa.struct([])))
     assert pq.read_schema(io.BytesIO(encoded(batch))).names == []
 
 
-def test_five_thousand_columns_are_a_file() -> None:
+def test_five_thousand_columns_are_written() -> None:
     """Wide results are not special."""
     batch = pa.record_batch({f"c{i}": pa.array([i]) for i in range(5000)})
     assert metadata(encoded(batch)).num_columns == 5000

@@ -1,4 +1,4 @@
-"""One run as several files: where they are cut, what each holds, and that there are all of them or none."""
+"""One run as several files: where they are split, what each contains, and that all or none are stored."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def read(data: bytes) -> list[int]:
     ("rows", "each", "counts"),
     [(0, 10, [0]), (9, 10, [9]), (10, 10, [10]), (20, 10, [10, 10]), (21, 10, [10, 10, 1]), (3, 1, [1, 1, 1])],
 )
-def test_every_file_but_the_last_has_exactly_so_many_rows(rows: int, each: int, counts: list[int]) -> None:
+def test_every_file_but_the_last_has_exactly_that_many_rows(rows: int, each: int, counts: list[int]) -> None:
     tally = Tally()
     files = cut(RowsSource(numbers(rows), 7), Split(rows=each), tally=tally)
     assert [len(read(data)) for data in files] == counts
@@ -92,7 +92,7 @@ def test_the_files_hold_all_rows_in_order_within_both_bounds(
 
 @pytest.mark.parametrize("packed", ["none", "gzip", "zstd"])
 @pytest.mark.parametrize("name", ["csv", "tsv", "jsonl", "json", "xlsx", "parquet", "arrow"])
-def test_no_file_is_larger_than_the_bytes_asked_for_and_most_are_nearly_so(name: str, packed: str) -> None:
+def test_no_file_exceeds_the_requested_bytes_and_most_nearly_reach_them(name: str, packed: str) -> None:
     size = 150_000
     files = cut(RowsSource(numbers(10_000), 250), Split(size_bytes=size), name, packed)
     assert len(files) > 2
@@ -191,7 +191,7 @@ NOWHERE = Connection("main", "sqlite:///nowhere.db")
 
 
 @pytest.mark.parametrize("options", [{"max_rows_per_file": 5}, {"max_bytes_per_file": 5}, {"on_row_limit": "new_file"}])
-def test_where_there_is_room_for_one_file_several_are_refused(options: dict[str, Any]) -> None:
+def test_where_only_one_file_fits_several_are_refused(options: dict[str, Any]) -> None:
     spec = ExportSpec(format="xlsx", options=options)
     with pytest.raises(Refused, match="A stream holds one file") as raised:
         check(spec, of_query(spec, NOWHERE, lambda: "SELECT 1"), limits=Limits())
@@ -262,7 +262,7 @@ def left_in(folder: Path) -> list[str]:
     return sorted(p.name for p in (folder / "out").iterdir())
 
 
-def test_the_manifest_and_the_result_tell_the_files_as_they_are(folder: Path) -> None:
+def test_the_manifest_and_the_result_describe_the_files(folder: Path) -> None:
     done = fluxport(folder, "SELECT * FROM t ORDER BY n", "a.csv", "-o", "max_rows_per_file=1000", "--json")
     assert done.returncode == 0, done.stderr
     assert left_in(folder) == ["a-1.csv", "a-2.csv", "a-3.csv", "a.manifest.json"]

@@ -1,4 +1,4 @@
-"""The stream as a whole: counted, cut, bounded, and ended in every way it can end."""
+"""The stream as a whole: counting, truncation, limits, and every way to end."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def run(source: RowsSource, **given: Any) -> tuple[bytes, Tally]:
     return data, tally
 
 
-def test_a_whole_stream_tells_rows_bytes_and_sha256_of_what_it_yielded() -> None:
+def test_a_complete_stream_has_the_rows_bytes_and_sha256_of_what_it_yielded() -> None:
     data, tally = run(RowsSource(numbers(5000)))
     assert (tally.rows, tally.size_bytes, tally.complete) == (5000, len(data), True)
     assert tally.sha256 == hashlib.sha256(data).hexdigest()
@@ -90,7 +90,7 @@ def test_the_source_is_never_more_than_a_few_slices_ahead() -> None:
 @pytest.mark.parametrize(
     ("limit", "rows", "truncated"), [(0, 0, True), (10, 10, True), (50, 50, False), (90, 50, False)]
 )
-def test_a_limit_cuts_the_rows_and_says_so_only_if_there_were_more(limit: int, rows: int, truncated: bool) -> None:
+def test_a_limit_truncates_the_rows_and_is_reported_if_there_were_more(limit: int, rows: int, truncated: bool) -> None:
     data, tally = run(RowsSource(numbers(50), 20), limits=Limits(rows=limit))
     assert (tally.rows, tally.truncated, tally.complete) == (rows, truncated, True)
     assert len(data.splitlines()) == rows + 1

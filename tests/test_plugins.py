@@ -1,4 +1,4 @@
-"""Tables of components with rows of other packages, whose metadata lie in a folder of the test."""
+"""Tables of components with rows of other packages, whose metadata are in a folder of the test."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_a_row_of_another_package_follows_the_built_in_ones(packages: Packages) 
     assert [shapes.package(name) for name in ("hexagon", "circle")] == ["hexagons 1.0", ""]
 
 
-def test_a_name_that_none_has_is_missing(packages: Packages) -> None:
+def test_an_unused_name_is_missing(packages: Packages) -> None:
     shapes = table()
     assert "star" not in shapes
     assert shapes.get("star") is None
@@ -122,7 +122,7 @@ def test_a_name_that_could_not_be_written_everywhere_is_refused(packages: Packag
 
 
 def test_a_built_in_name_costs_no_look_at_the_installed_packages() -> None:
-    """Start-up time: not even the library for that is imported."""
+    """Start-up time: not even importlib.metadata is imported."""
     code = (
         "import sys; from fluxport.formats import FORMATS, canonical; assert canonical('NDJSON') == 'jsonl'; "
         "assert FORMATS['csv'].suffixes; print('importlib.metadata' in sys.modules)"

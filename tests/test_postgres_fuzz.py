@@ -1,4 +1,4 @@
-"""Any line of COPY becomes the values that a plain decoder reads in it, or an error."""
+"""Any line of COPY becomes the values that a simple decoder reads, or an error."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ EMPTIED = {"infinity", "-infinity", "Infinity", "-Infinity", "NaN"}  # what Arro
 
 
 class Wrong(Exception):
-    """The text is no value of the type."""
+    """The text is not a value of the type."""
 
 
 def plain(text: str, oid: int, made: Column) -> Any:
@@ -171,7 +171,7 @@ def test_lines_of_copy(case: tuple[list[tuple[int, int]], list[list[str | None]]
         assert all(a == b or (a != a and b != b) for a, b in zip(found, expected, strict=True)), (found, expected)
 
 
-def test_columns_without_a_value_are_no_error() -> None:
+def test_columns_without_a_value_are_accepted() -> None:
     columns = [column(f"c{n}", oid, modifier, "type") for n, (oid, modifier) in enumerate(KINDS)]
     batch = Decoder(columns, Findings()).batch(b"," * (len(KINDS) - 1) + b"\n")
     assert [batch.column(n).null_count for n in range(len(KINDS))] == [1] * len(KINDS)

@@ -1,4 +1,4 @@
-"""PostgreSQL as it is in life: refused logins, killed backends, stalls, deadlines, writers, large results."""
+"""PostgreSQL in practice: refused logins, killed backends, stalls, deadlines, writers, large results."""
 
 from __future__ import annotations
 
@@ -70,17 +70,17 @@ def test_what_a_read_only_transaction_lets_through_is_rolled_back(database: Post
     assert database.run("SELECT count(*) FROM pg_largeobject_metadata") == [(0,)]
 
 
-def test_comments_and_a_semicolon_at_the_end_are_no_harm(database: PostgresDatabase) -> None:
+def test_comments_and_a_semicolon_at_the_end_are_accepted(database: PostgresDatabase) -> None:
     assert read_all(database.url, "SELECT 1 AS v ; \n")[0].to_pylist() == [{"v": 1}]
     assert read_all(database.url, "SELECT 1 AS v -- the end")[0].to_pylist() == [{"v": 1}]
 
 
-def test_the_order_of_the_query_is_kept(database: PostgresDatabase) -> None:
+def test_the_order_of_the_query_is_preserved(database: PostgresDatabase) -> None:
     table, _ = read_all(database.url, "SELECT g FROM generate_series(1, 200000) g ORDER BY g DESC")
     assert table["g"].to_pylist() == list(range(200_000, 0, -1))
 
 
-def test_a_refused_connection_is_told_by_its_sqlstate(database: PostgresDatabase) -> None:
+def test_a_refused_connection_is_recognized_by_its_sqlstate(database: PostgresDatabase) -> None:
     parts = urlsplit(database.url)
     place = f"{parts.hostname}:{parts.port}"
     full = f"{database.name}_full"
@@ -104,8 +104,8 @@ def test_a_refused_connection_is_told_by_its_sqlstate(database: PostgresDatabase
         (b"junk", (Unavailable, "source_unreachable")),
     ],
 )
-def test_what_a_server_says_before_the_login(answer: bytes, expected: tuple[type, str]) -> None:
-    """A server that answers every connection with ``answer`` and leaves; libpq gives up, then it is asked why."""
+def test_the_error_of_a_server_before_the_login_is_reported(answer: bytes, expected: tuple[type, str]) -> None:
+    """A server that sends ``answer`` on every connection and closes it; libpq fails, then the cause is determined."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def serve() -> None:
@@ -123,7 +123,7 @@ def test_what_a_server_says_before_the_login(answer: bytes, expected: tuple[type
         thread.join(5)
 
 
-def test_a_server_that_is_not_there_may_come_back() -> None:
+def test_an_unreachable_server_may_recover() -> None:
     assert code_of("postgresql://u:sensitive@127.0.0.1:1/d", "SELECT 1") == (Unavailable, "source_unreachable")
 
 

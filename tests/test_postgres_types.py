@@ -1,4 +1,4 @@
-"""PostgreSQL's types: what arrives is what psycopg, or the server's own text, says."""
+"""PostgreSQL's types: values are compared with psycopg's, or with the server's text."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_every_type_arrives_as_psycopg_reads_it(
 
 
 def plain(value: Any) -> Any:
-    """Moments without the class of their zone, decimals with the digits that Arrow's type gives them."""
+    """Timestamps without their zone's class, decimals with the digits of Arrow's type."""
     if isinstance(value, datetime) and value.tzinfo:
         return value.astimezone(UTC).replace(tzinfo=None)
     return value.normalize() if isinstance(value, Decimal) else value
@@ -110,7 +110,7 @@ def test_composites_enums_and_domains_arrive(database: PostgresDatabase) -> None
     assert table.to_pylist() == [{"m": "happy", "c": Decimal("1.50"), "r": "(1,a)"}]
 
 
-def test_columns_tell_the_servers_type_and_their_kind(database: PostgresDatabase) -> None:
+def test_columns_have_the_servers_type_and_their_kind(database: PostgresDatabase) -> None:
     query = "SELECT 1::numeric(10,2) AS a, 'x'::varchar(7) AS b, '{}'::jsonb AS c, '10:00'::time(3) AS d"
     schema = read_all(database.url, query)[0].schema
     assert [f.metadata[FIELD_TYPE] for f in schema] == [
@@ -178,7 +178,7 @@ def test_a_timestamp_beyond_64_bits_is_refused_by_its_column_and_not_tried_again
     assert table["t"].cast(pa.int64()).to_pylist() == [9_223_372_036_854_776]
 
 
-def test_a_byte_order_mark_at_the_start_of_the_rows_is_kept(database: PostgresDatabase) -> None:
+def test_a_byte_order_mark_at_the_start_of_the_rows_is_preserved(database: PostgresDatabase) -> None:
     table, _ = read_all(database.url, "SELECT U&'\\FEFFx' AS v FROM generate_series(1, 3)")
     assert table["v"].to_pylist() == ["\ufeffx"] * 3
 

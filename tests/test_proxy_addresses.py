@@ -1,4 +1,4 @@
-"""Where a request came from: what trusted proxies say, and nothing that a client writes itself."""
+"""The address of a client: as trusted proxies forward it, never as the client itself claims."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_the_list_is_read_from_its_end_through_trusted_proxies_alone(peer: str, 
 
 
 @pytest.mark.parametrize(("peer", "lines", "origin"), CASES)
-def test_forwarded_says_the_same_in_its_own_form(peer: str, lines: list[str], origin: str) -> None:
+def test_the_header_forwarded_is_read_as_well(peer: str, lines: list[str], origin: str) -> None:
     said = [", ".join(f'for="{word.strip()}";proto=HTTPS;by=_proxy' for word in line.split(",")) for line in lines]
     assert str(Proxies(TRUSTED, "forwarded").origin(address(peer), said).address) == origin
 
@@ -65,7 +65,7 @@ def test_forwarded_is_read_as_its_rfc_says(line: str, origin: str, scheme: str) 
 
 
 @pytest.mark.parametrize("header", ["x-forwarded-for", "forwarded"])
-def test_nobody_is_trusted_unless_named(header: Header) -> None:
+def test_no_proxy_is_trusted_unless_named(header: Header) -> None:
     assert str(Proxies(header=header).origin(address("127.0.0.1"), [CLIENT, f"for={CLIENT}"]).address) == "127.0.0.1"
     with pytest.raises(ValueError, match="is not a network"):
         networks(["proxy.example.com"])

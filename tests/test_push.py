@@ -1,4 +1,4 @@
-"""Files pushed to a caller's URL: one PUT with its length, under the rules of every URL that somebody else names."""
+"""Files uploaded to a caller's URL: one PUT with its length, under the rules for callers' URLs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ HERE = WebhookOptions(allow=("127.0.0.1",), http_allowed=True)
 
 @dataclass
 class Taken:
-    """What the receiver was sent, and what it answers."""
+    """What the receiver got, and how it responds."""
 
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict)
@@ -76,7 +76,7 @@ def push(url: str, options: WebhookOptions = HERE, data: bytes = FILE, **headers
 
 
 def test_the_file_arrives_whole_by_one_put(taken: Taken) -> None:
-    """Path and query are as they were signed, the length is told, the caller's headers go with it."""
+    """Path and query are as signed, the length is sent, and so are the caller's headers."""
     push(taken.url, x_amz_acl="private", Content_Type="text/plain")
     assert taken.bodies == [FILE]
     (head,) = taken.heads
@@ -92,7 +92,7 @@ def test_an_empty_file_arrives_too(taken: Taken) -> None:
 
 
 def test_a_file_that_is_not_the_promised_one_never_arrives_whole(taken: Taken) -> None:
-    """Its last bytes stay here, and the connection breaks."""
+    """Its last bytes are not sent, and the connection breaks."""
     with pytest.raises(Broken):
         push(taken.url, data=FILE[:-1] + b"X")
     assert FILE not in taken.bodies
@@ -101,8 +101,8 @@ def test_a_file_that_is_not_the_promised_one_never_arrives_whole(taken: Taken) -
 @pytest.mark.parametrize(
     ("status", "kind"), [(403, Refused), (404, Refused), (307, Refused), (500, Unavailable), (429, Unavailable)]
 )
-def test_the_answer_decides_whether_it_is_tried_again(taken: Taken, status: int, kind: type[FluxportError]) -> None:
-    """An expired URL is not; a receiver that fails is, as late as it says. No redirect is followed."""
+def test_the_response_decides_whether_it_is_retried(taken: Taken, status: int, kind: type[FluxportError]) -> None:
+    """An expired URL is not; a failing receiver is, after its Retry-After. No redirect is followed."""
     taken.status, taken.headers = status, {"Retry-After": "7", "Location": "http://127.0.0.1/elsewhere"}
     with pytest.raises(kind) as caught:
         push(taken.url)
@@ -120,8 +120,8 @@ def test_urls_that_may_not_be_reached_are_refused_when_they_are_named(url: str) 
         check_upload(WebhookOptions(), Upload(url))
 
 
-def test_a_name_that_leads_into_the_house_is_refused(taken: Taken) -> None:
-    """Whatever the name is, its addresses are looked at."""
+def test_a_name_that_resolves_to_an_internal_address_is_refused(taken: Taken) -> None:
+    """Its addresses are checked, whatever the name."""
     with pytest.raises(Refused, match="upload's host") as caught:
         send_file(
             WebhookOptions(http_allowed=True),

@@ -1,4 +1,4 @@
-"""What becomes of pushes whose process has died, on SQLite and PostgreSQL."""
+"""Pushes of lost processes, on SQLite and PostgreSQL."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def pushes(store: JobStore) -> Pushes:
     return Pushes(exports, store="local", keep_s=60)
 
 
-def test_a_push_that_no_process_holds_any_more_is_failed_by_whoever_looks_next(store: JobStore) -> None:
+def test_a_push_of_a_lost_process_is_failed_by_the_next_process_that_checks(store: JobStore) -> None:
     record, _ = begun(store)
     assert store.claim(record.id, attempts_max=1) is not None
     looking = pushes(store)

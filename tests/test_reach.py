@@ -1,4 +1,4 @@
-"""What ``make test-fast`` leaves out is seen in the code of a test, however far away the program is that it starts."""
+"""What ``make test-fast`` omits is derived from the code of a test, however indirectly it starts a program."""
 
 from __future__ import annotations
 
@@ -67,6 +67,6 @@ def test_a_program_started_by_a_fixture_marks(request: pytest.FixtureRequest, st
     assert marked(request)
 
 
-def test_a_program_started_by_a_fixture_that_is_asked_for_by_name_marks(request: pytest.FixtureRequest) -> None:
+def test_a_program_started_by_a_fixture_requested_by_name_marks_the_test(request: pytest.FixtureRequest) -> None:
     assert request.getfixturevalue("started") == 0
     assert marked(request)

@@ -1,4 +1,4 @@
-"""Used signatures in PostgreSQL: each passes once over all machines, and is forgotten in time."""
+"""Used signatures in PostgreSQL: each is accepted once over all machines, and is removed in time."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_a_signature_passes_once_over_all_machines(machines: list[SharedReplays]
     assert passes(machines[1], 2)
 
 
-def test_of_many_who_race_with_the_same_signatures_one_wins_each(machines: list[SharedReplays]) -> None:
+def test_of_many_concurrent_uses_of_a_signature_one_succeeds(machines: list[SharedReplays]) -> None:
     with ThreadPoolExecutor(4) as threads:
         won = list(threads.map(lambda machine: sum(passes(machine, n) for n in range(50)), machines))
     assert sum(won) == 50
@@ -65,13 +65,13 @@ def test_a_signature_is_remembered_while_any_clock_within_a_window_lets_it_in(ma
     assert not passes(machines[2], 1, NOW + KEPT_S + WINDOW_S - 1)
 
 
-def test_what_has_expired_is_forgotten(machines: list[SharedReplays], database: PostgresDatabase) -> None:
+def test_expired_signatures_are_removed(machines: list[SharedReplays], database: PostgresDatabase) -> None:
     assert passes(machines[0], 1)
     assert passes(machines[1], 2, NOW + KEPT_S + WINDOW_S)
     assert database.run("SELECT count(*) FROM used_signatures") == [(1,)]
 
 
-def test_without_the_database_nobody_is_let_in() -> None:
+def test_without_the_database_no_request_is_admitted() -> None:
     engine = connect("postgresql://postgres@127.0.0.1:1/nothing")
     with pytest.raises(Unavailable):
         passes(SharedReplays(engine), 1)

@@ -1,4 +1,4 @@
-"""Used signatures: each passes once, over threads, processes and restarts, and is forgotten in time."""
+"""Used signatures: each is accepted once, over threads, processes and restarts, and is removed in time."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def test_one_of_several_processes_passes(tmp_path: Path) -> None:
 
 
 def test_a_restart_forgets_nothing(tmp_path: Path) -> None:
-    """Not even if the process dies without closing its file."""
+    """Not even if the process crashes without closing its file."""
     path = tmp_path / "replays.sqlite"
     script = RACE + "import os; os.kill(os.getpid(), 9)"
     command = [sys.executable, "-c", script, str(path)]
@@ -121,7 +121,7 @@ def test_a_restart_forgets_nothing(tmp_path: Path) -> None:
     store.close()
 
 
-def test_where_the_file_cannot_be_used_nobody_is_let_in(tmp_path: Path) -> None:
+def test_without_a_usable_file_no_request_is_admitted(tmp_path: Path) -> None:
     with pytest.raises(Unavailable, match="used signatures"):
         Replays(tmp_path / "missing" / "replays.sqlite")
     broken = tmp_path / "broken.sqlite"

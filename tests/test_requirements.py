@@ -1,5 +1,5 @@
-"""The lock: everything that pyproject.toml asks for is pinned in a version that it allows, with digests and without the
-address of an index."""
+"""The lock: every requirement of pyproject.toml is pinned in an allowed version, with digests and without the address
+of an index."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def asked(lock: str) -> list[str]:
 
 
 @pytest.mark.parametrize("lock", LOCKS)
-def test_everything_that_is_asked_for_is_pinned_in_a_version_that_is_allowed(lock: str) -> None:
+def test_every_requirement_is_pinned_in_an_allowed_version(lock: str) -> None:
     pinned = pins(lock)
     for requirement in map(Requirement, asked(lock)):
         versions = pinned.get(canonicalize_name(requirement.name))
@@ -56,7 +56,7 @@ def test_everything_that_is_asked_for_is_pinned_in_a_version_that_is_allowed(loc
 
 
 @pytest.mark.parametrize("lock", LOCKS)
-def test_every_file_is_known_by_its_digest_and_by_no_address(lock: str) -> None:
+def test_every_file_is_pinned_by_its_digest_and_no_address(lock: str) -> None:
     for block in re.split(r"\n(?=[\w.-]+(?:\[|==))", text(lock))[1:]:
         assert "--hash=sha256:" in block, block
     assert not re.search(r"://|--index|--extra-index|--find-links", text(lock))

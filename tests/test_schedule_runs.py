@@ -1,4 +1,4 @@
-"""When schedules run, and what is made of runs that were missed."""
+"""When schedules run, and how missed runs are handled."""
 
 from __future__ import annotations
 

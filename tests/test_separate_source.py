@@ -1,4 +1,4 @@
-"""Statements of an embedded engine in processes of their own: they end with who asks, whatever they do at that time."""
+"""Statements of an embedded engine in separate processes: they end with their caller, whatever they do at that time."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_closing_ends_a_step_that_nothing_interrupts(file: Path) -> None:
     assert wait_until(lambda: not is_running(file))
 
 
-def test_the_end_of_who_asks_ends_the_step(file: Path) -> None:
+def test_the_end_of_the_caller_ends_the_step(file: Path) -> None:
     program = "import sys; from fluxport.sources import SourceOptions, open_source; "
     program += "open_source(sys.argv[1], sys.argv[2], options=SourceOptions(separate=True)).schema"
     asking = subprocess.Popen([sys.executable, "-c", program, f"sqlite:///{file}", LONG_STEPS["instr"]])
@@ -93,7 +93,7 @@ def test_the_end_of_who_asks_ends_the_step(file: Path) -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends processes with the one that forked them")
 def test_the_end_of_the_server_ends_its_processes_and_another_serves_the_next(file: Path) -> None:
-    """As a system without memory does it: the rows that were to come are lost, and said to be."""
+    """As the kernel does when out of memory: the remaining rows are lost, and an error says so."""
     source = opened(file, LONG_STEPS["instr"])
     errors: list[FluxportError] = []
     thread = threading.Thread(target=lambda: errors.append(ended(source)))
@@ -111,7 +111,7 @@ def parent(process: int) -> int:
     return int(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[1])
 
 
-def test_a_process_that_is_killed_among_its_rows_is_no_end_of_them(file: Path) -> None:
+def test_a_process_killed_among_its_rows_does_not_end_them(file: Path) -> None:
     numbers = "WITH RECURSIVE s (g) AS (SELECT 1 UNION ALL SELECT g + 1 FROM s WHERE g < 500000) SELECT g FROM s"
     batches = opened(file, numbers).batches()
     next(batches)
@@ -136,7 +136,7 @@ def test_a_process_that_is_killed_among_its_rows_is_no_end_of_them(file: Path) -
     ],
 )
 def test_errors_are_the_same_as_in_this_process(file: Path, query: str, family: type, code: str | None) -> None:
-    """To every part, among them what the database said itself."""
+    """In every part, including the database's own message."""
     opens = GuardPolicy(dialect="sqlite", tables=frozenset({"t"})).opens
     here, there = (
         ended(opened(file, query, SourceOptions(may_read=opens, separate=separate), cell_bytes_max=1000))

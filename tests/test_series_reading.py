@@ -1,4 +1,4 @@
-"""What is made of points on the way out: downsampling, intervals, the source of exports; and points as they come in."""
+"""Reading points: downsampling, intervals, the source of exports; and parsing of incoming points."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_few_points_stay_as_they_are() -> None:
 
 
 @pytest.mark.parametrize("most", [4, 5, 100, 1000, 1999])
-def test_downsampling_keeps_ends_and_every_peak_within_the_bound(most: int) -> None:
+def test_downsampling_preserves_ends_and_every_peak_within_the_bound(most: int) -> None:
     whole = walk(50_000)
     whole.values[1234] = 1e9
     whole.values[40_000] = -1e9
@@ -54,7 +54,7 @@ def test_downsampling_keeps_ends_and_every_peak_within_the_bound(most: int) -> N
     assert few.values.view(np.int64).tolist() == whole.values[index].view(np.int64).tolist(), "no point is made up"
 
 
-def test_a_bad_point_shows_although_others_stand_for_it() -> None:
+def test_a_bad_point_is_shown_although_downsampled() -> None:
     whole = points(range(10_000), np.sin(np.arange(10_000) / 500), 1)
     whole.quality[5003] = 0
     few = downsample(whole, 100)
@@ -275,7 +275,7 @@ def test_the_file_is_named_for_sensor_and_range(store: EmbeddedStore, series: di
     assert check(spec, of_sensors(spec, lambda: store), limits=Limits()).open("export").filename == expected
 
 
-def test_a_body_asks_for_sensors() -> None:
+def test_a_body_requests_sensors() -> None:
     spec = ExportSpec.from_json({"source": {"sensor_id": "a", "start_ts": 1, "end_ts": 2}, "format": "xlsx"})
     assert spec.scope == "series"
     assert spec.series == {"sensor_id": "a", "start_ts": 1, "end_ts": 2}
@@ -332,7 +332,7 @@ def test_points_are_read_from_every_form(media_type: str, body: bytes) -> None:
     assert same(found, WANTED)
 
 
-def test_infinity_that_is_said_is_a_value() -> None:
+def test_an_explicit_infinity_is_a_value() -> None:
     ((_, found),) = read_points(b"timestamp_ms,value\n1,inf\n2,-inf\n3,1\n4,\n", CSV, "a")
     assert found.values[:3].tolist() == [float("inf"), float("-inf"), 1.0]
 
@@ -375,7 +375,7 @@ def test_infinity_that_is_said_is_a_value() -> None:
         ("application/xml", b"<a/>"),
     ],
 )
-def test_what_are_no_points_is_refused(media_type: str, body: bytes) -> None:
+def test_a_body_that_is_not_points_is_refused(media_type: str, body: bytes) -> None:
     with pytest.raises(Refused) as refused:
         read_points(body, media_type, "a")
     assert refused.value.code in ("bad_points", "bad_points_type")

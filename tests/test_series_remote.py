@@ -1,4 +1,4 @@
-"""Sensors in a table that something else fills: from MariaDB and PostgreSQL the same points as from our store."""
+"""Sensors in a table that another program fills: the same points from MariaDB and PostgreSQL as from our store."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def url(request: pytest.FixtureRequest) -> Iterator[str]:
 
 
 def sensors_of(url: str, tmp_path: Path, options: RemoteOptions = OPTIONS) -> Sensors:
-    """As a configuration makes it."""
+    """As configured."""
     flags = {"connections.plant.url": url, "series.connection": "plant"}
     flags |= {f"series.remote.{name}": value for name, value in vars(options).items()}
     made = wiring.sensors(load(environ={}, folder=tmp_path, flags=flags))
@@ -106,7 +106,7 @@ def test_sensors_are_listed_searched_and_described(url: str, tmp_path: Path) -> 
         store.sensor("nobody")
 
 
-def test_without_a_table_of_sensors_the_points_tell_them(url: str, tmp_path: Path) -> None:
+def test_without_a_table_of_sensors_they_are_derived_from_the_points(url: str, tmp_path: Path) -> None:
     bare = replace(OPTIONS, quality="", sensors_table="", name="", unit="")
     store = sensors_of(url, tmp_path, bare).store
     assert [s.id for s in store.sensors()] == sorted(WHOLE)
@@ -136,7 +136,7 @@ def test_exports_of_them_count_as_queries_of_the_connection(url: str, tmp_path: 
 
 
 @pytest.mark.parametrize("name", ["points; DROP TABLE x", "a b", "1a", "a.b.c", '"x"'])
-def test_a_setting_that_is_no_name_is_refused(name: str) -> None:
+def test_a_setting_that_is_not_a_name_is_refused(name: str) -> None:
     with pytest.raises(Refused):
         RemoteStore(replace(OPTIONS, table=name), lambda statement, values: pytest.fail("nothing is run"))
 

@@ -1,4 +1,4 @@
-"""The embedded sensor store: what was appended comes back, whatever happened in between."""
+"""The embedded sensor store: appended points come back, whatever happened in between."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_points_come_back_bit_for_bit_before_and_after_compaction(store: Embedde
     assert same(stored(store, "a"), whole)
 
 
-def test_floats_keep_every_bit(store: EmbeddedStore) -> None:
+def test_floats_retain_every_bit(store: EmbeddedStore) -> None:
     odd = [0.1, -0.0, 5e-324, 1.7976931348623157e308, float("inf"), float("-inf"), 2.0**53 + 2, None, 1e22, 1 / 3]
     store.append([("a", points(range(len(odd)), odd))])
     assert same(stored(store, "a"), points(range(len(odd)), odd))
@@ -94,7 +94,7 @@ def test_the_last_write_of_a_moment_wins_wherever_the_others_rest(store: Embedde
     assert same(stored(store, "a"), expected)
 
 
-def test_late_points_all_over_the_past_are_folded_in(store: EmbeddedStore) -> None:
+def test_late_points_are_merged_wherever_they_belong(store: EmbeddedStore) -> None:
     whole = walk(100_000)
     even, odd = whole[np.arange(0, 100_000, 2)], whole[np.arange(1, 100_000, 2)]
     store.append([("a", even)])
@@ -122,7 +122,7 @@ pieces = st.lists(
 def test_any_order_of_writes_and_compactions_is_a_dictionary(
     tmp_path: Path, steps: list[tuple[int, list[tuple[int, float]], bool]]
 ) -> None:
-    """With small chunks, so that every way of folding happens."""
+    """With small chunks, so that every kind of merge happens."""
     (tmp_path / "series.db").unlink(missing_ok=True)
     store = EmbeddedStore(tmp_path / "series.db", EmbeddedOptions(chunk_points=16))
     model: dict[int, float] = {}
@@ -209,7 +209,7 @@ def test_many_writers_and_readers_at_once_lose_nothing(store: EmbeddedStore) -> 
     assert all(same(stored(store, sensor), expected) for sensor, expected in whole.items())
 
 
-def test_a_reader_that_pauses_keeps_no_writer_waiting(store: EmbeddedStore) -> None:
+def test_a_reader_that_pauses_blocks_no_writer(store: EmbeddedStore) -> None:
     store.append([("a", walk(100_000))])
     scan = store.scan("a", T0, T0 + 10**12)
     first = next(scan)
@@ -323,7 +323,7 @@ def test_one_sensor_too_many_harms_no_other_writer(tmp_path: Path) -> None:
     store.close()
 
 
-def test_writers_beyond_the_bound_are_sent_away(tmp_path: Path) -> None:
+def test_writers_beyond_the_limit_are_refused(tmp_path: Path) -> None:
     store = EmbeddedStore(tmp_path / "series.db", EmbeddedOptions(waiting_max=100))
     blocker = sqlite3.connect(store.path, isolation_level=None)
     blocker.execute("BEGIN IMMEDIATE")
@@ -342,7 +342,7 @@ def test_writers_beyond_the_bound_are_sent_away(tmp_path: Path) -> None:
     store.close()
 
 
-def test_a_damaged_chunk_is_told_and_never_read_as_points(store: EmbeddedStore) -> None:
+def test_a_damaged_chunk_is_reported_and_never_read_as_points(store: EmbeddedStore) -> None:
     store.append([("a", walk(chunk.POINTS))])
     with sqlite3.connect(store.path) as connection:
         data = bytearray(connection.execute("SELECT data FROM chunks").fetchone()[0])
@@ -353,7 +353,7 @@ def test_a_damaged_chunk_is_told_and_never_read_as_points(store: EmbeddedStore) 
     assert broken.value.code == "series_damaged"
 
 
-def test_a_store_that_is_no_database_is_told(tmp_path: Path) -> None:
+def test_a_sensor_store_that_is_not_a_database_is_reported(tmp_path: Path) -> None:
     (tmp_path / "series.db").write_bytes(b"this is not a database, but long enough to be looked at" * 100)
     with pytest.raises(Unavailable):
         EmbeddedStore(tmp_path / "series.db")
@@ -381,7 +381,7 @@ except StoreFull as error:
 """
 
 
-def test_a_full_disk_is_told_and_what_was_answered_for_stays(tmp_path: Path) -> None:
+def test_a_full_disk_is_reported_and_acknowledged_points_remain(tmp_path: Path) -> None:
     command = on_tmpfs(tmp_path, "4m", sys.executable, "-c", FULL, str(tmp_path))
     run = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert run.stdout == "series_full True\n", run.stderr

@@ -1,4 +1,4 @@
-"""Secrets: made well, and recognised where they were not."""
+"""Secrets: generation, and detection of weak ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Signatures: what is let in, and that everything else gets one and the same answer."""
+"""Signatures: what is accepted, and that everything else gets the same response."""
 
 from __future__ import annotations
 
@@ -166,7 +166,7 @@ def test_a_key_id_has_up_to_64_characters() -> None:
 
 
 def test_every_cause_of_a_refusal_gives_the_same_answer() -> None:
-    """Nobody learns from the answer whether a key exists, a clock is off or a secret was nearly right."""
+    """The response does not reveal whether a key exists, a clock differs or a secret was nearly right."""
     stream = b"/v1/stream?a=1"
     upper = [(n, v.upper() if n == b"x-signature" else v) for n, v in v1()]
     answers = {
@@ -224,7 +224,7 @@ def test_one_changed_byte_of_the_body_is_noticed(body: bytes, at: int, flip: int
     refusal(v2(body=body or b"x"), b"/v1/stream?a=1", body=bytes(altered))
 
 
-def test_whether_a_request_is_signed_is_told_by_the_signature_header_alone() -> None:
+def test_only_the_signature_header_decides_whether_a_request_is_signed() -> None:
     assert is_signed(v1())
     assert is_signed([(b"X-Signature", b"nonsense")])
     assert not is_signed([(b"x-timestamp", b"1"), (b"accept", b"*/*")])

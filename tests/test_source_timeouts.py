@@ -71,7 +71,7 @@ def test_silence_is_as_long_as_the_url_says(url: str, option: str) -> None:
     assert "raise read-timeout" in error.message
 
 
-def test_silence_is_as_long_as_the_connection_says_and_the_url_wins(url: str) -> None:
+def test_the_timeout_is_that_of_the_connection_and_the_url_wins(url: str) -> None:
     short = SourceOptions(read_timeout_s=0.3)
     assert ended(url, SILENT[kind_of(url)], short).code == "source_timeout"
     source = open_source(with_option(url, "read-timeout=2m"), SORTED[kind_of(url)], options=short)
@@ -80,7 +80,7 @@ def test_silence_is_as_long_as_the_connection_says_and_the_url_wins(url: str) ->
 
 
 @pytest.mark.parametrize("option", ["connect-timeout=soon", "read-timeout=0", "read-timeout=-5", "read_timeout="])
-def test_a_time_that_is_none_is_refused_in_one_sentence(url: str, option: str) -> None:
+def test_an_invalid_time_is_refused_in_one_sentence(url: str, option: str) -> None:
     with pytest.raises(Refused, match=r"takes a time such as 10s, 500ms or 1m30s\.$") as caught:
         open_source(with_option(url, option), "SELECT 1")
     assert caught.value.code == "bad_dsn"
@@ -119,8 +119,8 @@ def test_connections_of_the_configuration_have_both(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["mysql", "postgresql"])
-def test_a_database_that_falls_silent_holds_its_slot_for_one_read_timeout(scheme: str, tmp_path: Path) -> None:
-    """Another attempt would wait as long again; a peer that is gone is found by TCP before."""
+def test_a_silent_database_holds_its_slot_for_one_read_timeout(scheme: str, tmp_path: Path) -> None:
+    """Another attempt would wait as long again; TCP detects a lost peer earlier."""
     with (
         scratch_database() if scheme == "mysql" else scratch_postgres() as database,
         FaultProxy(database.url, "stall", 20_000) as proxy,

@@ -1,4 +1,4 @@
-"""The spool: in order and whole, within its bounds, in a file that nobody can see."""
+"""The spool: in order and complete, within its limits, in an unnamed file."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def read(spooled: Spooled) -> bytes:
 
 
 def test_what_goes_in_comes_out_in_order_while_it_is_written(spool: Spool) -> None:
-    """Ten times as much as there is room for: the writer waits for the reader."""
+    """Ten times the capacity: the writer waits for the reader."""
     data, spooled = pieces(100), Spooled(spool)
 
     def write() -> None:
@@ -48,7 +48,7 @@ def test_what_goes_in_comes_out_in_order_while_it_is_written(spool: Spool) -> No
     writer.join()
 
 
-def test_several_answers_share_the_file_and_keep_apart(spool: Spool) -> None:
+def test_several_responses_share_the_file_without_mixing(spool: Spool) -> None:
     first, second = Spooled(spool), Spooled(spool)
     for number in range(8):
         first.write(b"a" * BLOCK_BYTES, wait=False)
@@ -67,14 +67,14 @@ def test_whole_gives_nothing_before_all_of_it_is_there(spool: Spool) -> None:
     assert spooled.size_bytes == sum(map(len, data))
 
 
-def test_more_than_one_answer_may_have_is_refused_and_leaves_room(spool: Spool) -> None:
+def test_a_response_over_its_share_is_refused_and_frees_its_space(spool: Spool) -> None:
     for _ in range(5):
         with pytest.raises(LimitExceeded) as refused:
             list(whole(chunks(pieces(20)), Spooled(spool)))
         assert refused.value.code == "spool_too_small"
 
 
-def test_where_others_have_the_room_it_is_for_later(spool: Spool) -> None:
+def test_where_others_use_the_space_it_is_retried_later(spool: Spool) -> None:
     others = [Spooled(spool) for _ in range(2)]
     for other in others:
         for _ in range(16):
@@ -97,7 +97,7 @@ def test_an_error_reaches_reader_and_writer_before_what_is_left(spool: Spool) ->
     spooled.close()
 
 
-def test_a_folder_that_is_not_there_is_a_failure_in_one_sentence(tmp_path: Path) -> None:
+def test_a_missing_folder_fails_with_one_sentence(tmp_path: Path) -> None:
     spooled = Spooled(Spool(SpoolOptions(folder=tmp_path / "nowhere")))
     with pytest.raises(Unavailable) as failed:
         spooled.write(b"a", wait=False)

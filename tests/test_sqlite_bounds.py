@@ -1,4 +1,4 @@
-"""SQLite: what one statement may take, in time, memory and room on disk, whatever it does with them."""
+"""SQLite: limits of one statement in time, memory and disk space."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def url(tmp_path: Path) -> str:
 
 
 def in_child(url: str, query: str, deadline_s: float = 30.0) -> tuple[str, int]:
-    """How the query ends in a process of its own, and the KiB that it takes; it ends by itself or is hung."""
+    """How the query ends in a separate process, and its memory in KiB."""
     done = subprocess.run(
         [sys.executable, "-c", CHILD, url, query, str(deadline_s)],
         capture_output=True,
@@ -105,7 +105,7 @@ def test_the_deadline_ends_a_query_in_every_phase(url: str, query: str) -> None:
 
 
 def test_the_deadline_ends_a_query_whose_steps_are_few_and_long(url: str) -> None:
-    """Each row takes a tenth of a second in one step; the handler of steps would be asked after hundreds of them."""
+    """Each row takes a tenth of a second in one step; the progress handler would be called after hundreds of them."""
     text = "(SELECT s FROM (WITH RECURSIVE r (n, s) AS (SELECT 1, 'aaaaaaaaaaaaaaaa' UNION ALL SELECT n + 1, s || s "
     text += "FROM r WHERE n < 15) SELECT s FROM r ORDER BY n DESC LIMIT 1))"
     query = f"{ENDLESS} SELECT instr({text}, substr({text}, 1, 100000) || g) AS n FROM s"
@@ -134,7 +134,7 @@ def test_a_row_of_many_large_cells_is_refused_by_its_number(url: str) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="temporary files are looked for in /proc")
-def test_temporary_files_that_take_the_last_room_are_seen(url: str) -> None:
+def test_temporary_files_that_fill_the_disk_are_detected(url: str) -> None:
     everything = 1 << 62
     assert not disk_is_low(everything)
     connection = sqlite3.connect(":memory:", check_same_thread=False)

@@ -1,4 +1,4 @@
-"""SQLite: what a statement may read, as SQLite itself sees it, and that virtual tables may do what they need."""
+"""SQLite: which tables a statement may read, by its authorizer, and what virtual tables need."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def built_in(module: str) -> bool:
 
 
 def read(url: str, query: str, tables: set[str] | None = None, **limits: Any) -> list[tuple[Any, ...]]:
-    """All rows of ``query``, which was not seen by the guard; ``tables`` are those that are open."""
+    """All rows of ``query``, without the guard; ``tables`` are the allowed ones."""
     opens = GuardPolicy("sqlite", tables=frozenset(tables)).opens if tables is not None else None
     source = open_source(url, query, options=SourceOptions(may_read=opens), limits=Limits(**limits))
     try:
@@ -155,7 +155,7 @@ def outcome(url: str, query: str, tables: set[str] | None) -> str:
 
 
 def test_sqlite_itself_refuses_what_the_guard_would_have_let_through(tmp_path: Path) -> None:
-    """The corpus of reads that are not open, none of which the guard has seen here."""
+    """The corpus of disallowed reads, without the guard."""
     empty = make(tmp_path / "empty.db", *CANARY)
     full = make(
         tmp_path / "full.db", *CANARY, "INSERT INTO pins VALUES ('canary')", "INSERT INTO pairs VALUES ('canary', 1)"
@@ -224,7 +224,7 @@ def test_names_of_tables_are_compared_as_sqlite_does(tmp_path: Path) -> None:
         read(url, "SELECT id FROM orders", {"order"})
 
 
-def test_an_export_asks_sqlite_for_the_tables_of_its_connection(tmp_path: Path) -> None:
+def test_an_export_restricts_sqlite_to_the_tables_of_its_connection(tmp_path: Path) -> None:
     """Even where a statement comes from a guard that did not see what it reads; a dataset's query is the operator's."""
     url = make(tmp_path / "t.db", *CANARY, "INSERT INTO pins VALUES ('canary')")
     connection = Connection("files", url, GuardPolicy("sqlite", tables=frozenset({"t"})))

@@ -75,7 +75,7 @@ TYPES: list[tuple[str, list[Any], pa.DataType]] = [
 
 
 @pytest.mark.parametrize(("declared", "values", "arrow"), TYPES, ids=lambda v: v if isinstance(v, str) else "")
-def test_cells_of_one_class_keep_their_type(file: Path, declared: str, values: list[Any], arrow: pa.DataType) -> None:
+def test_cells_of_one_class_retain_their_type(file: Path, declared: str, values: list[Any], arrow: pa.DataType) -> None:
     fill(file, declared, values)
     kind, found, findings = cells(file)
     assert kind == arrow
@@ -158,7 +158,7 @@ def test_bytes_that_are_not_utf8_are_replaced_and_counted(file: Path) -> None:
     assert cells(file)[1:] == (["a\ufffdb", "é"], {"invalid_text_replaced": 1})
 
 
-def test_columns_tell_the_declared_type(file: Path) -> None:
+def test_columns_have_the_declared_type(file: Path) -> None:
     run(file, "CREATE TABLE t (a DECIMAL(10, 2), b VARCHAR(5), c)")
     query = "WITH x AS (SELECT * FROM t WHERE a > ?) SELECT a, b, c, a + 1 AS d, ':x' AS e FROM x;"
     schema = read_all(url(file), query, [1])[0].schema
@@ -168,7 +168,7 @@ def test_columns_tell_the_declared_type(file: Path) -> None:
 
 @pytest.mark.slow
 def test_a_query_whose_types_are_chance_ends_rather_than_guess(file: Path) -> None:
-    """Rows beyond the first batch, which the probe finds to be integers in one run and text in the next."""
+    """Rows beyond the first batch that are integers in one run and text in the next."""
     fill(file, "INTEGER", range(MANY))
     query = "SELECT CASE WHEN v > 19000 AND random() % 2 = 0 THEN 'text' || v ELSE v END AS v FROM t"
     # Some cell of a thousand is text in the probe, in all likelihood of 1 - 2**-999, and the column with it.
@@ -269,7 +269,7 @@ def test_only_reading_is_let_through(file: Path, query: str, code: str) -> None:
     assert sorted(file.parent.iterdir()) == [file]
 
 
-def test_a_file_that_is_not_there_is_said_and_not_made(file: Path) -> None:
+def test_a_missing_file_is_reported_and_not_created(file: Path) -> None:
     with pytest.raises(QueryFailed) as caught:
         read_all(url(file), "SELECT 1")
     assert caught.value.code == "unknown_database"
@@ -277,7 +277,7 @@ def test_a_file_that_is_not_there_is_said_and_not_made(file: Path) -> None:
     assert not file.exists()
 
 
-def test_a_file_that_is_no_database_is_said(file: Path) -> None:
+def test_a_file_that_is_not_a_database_is_reported(file: Path) -> None:
     file.write_bytes(b"no database" * 1000)
     with pytest.raises(QueryFailed) as caught:
         read_all(url(file), "SELECT * FROM t")

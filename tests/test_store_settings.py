@@ -1,4 +1,4 @@
-"""What the configuration and the environment say of stores, and where credentials come from."""
+"""Stores in the configuration and the environment, and the origin of credentials."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def loaded(folder: Path, **environ: str) -> Config:
 def test_the_old_names_configure_the_default_store(
     tmp_path: Path, environ: dict[str, str], expected: dict[str, Any]
 ) -> None:
-    """Each of the systems that were replaced set its own; those of another type say nothing."""
+    """Each replaced system had its own names; those of another type are ignored."""
     entry = shown(loaded(tmp_path, **environ))["stores"]["local"]
     assert {name: entry[name] for name in expected} == expected
 
@@ -88,17 +88,15 @@ def test_names_in_a_file_and_in_the_environment_go_together(tmp_path: Path) -> N
         ({"type": "s3", "bucket": "b", "bukket": "x"}, "did you mean 'bucket'"),
     ],
 )
-def test_what_a_store_lacks_is_told(tmp_path: Path, given: dict[str, Any], sentence: str) -> None:
+def test_missing_settings_of_a_store_are_reported(tmp_path: Path, given: dict[str, Any], sentence: str) -> None:
     (tmp_path / "fluxport.yaml").write_text(json.dumps({"stores": {"local": given}}))
     with pytest.raises(Refused) as caught:
         loaded(tmp_path)
     assert sentence in caught.value.message
 
 
-def test_a_setting_that_only_other_types_have_is_ignored_and_told(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    """An old file may have it, and an environment holds those of several systems: of these nothing is said."""
+def test_a_setting_of_another_type_is_ignored_with_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """An older file may have one; variables of other types in the environment cause no warning."""
     given = {"type": "s3", "bucket": "b", "port": 22, "free_bytes_min": 1}
     (tmp_path / "fluxport.yaml").write_text(json.dumps({"stores": {"local": given}}))
     config = loaded(tmp_path, LOCAL_STORAGE_PATH="/somewhere", FLUXPORT_STORES__LOCAL__HOST="h")
@@ -112,7 +110,7 @@ def test_a_setting_that_only_other_types_have_is_ignored_and_told(
 
 
 def test_the_schema_has_the_settings_of_every_type() -> None:
-    """By which an editor completes the file."""
+    """It lets an editor complete the file."""
     described = schema()
     kinds = {one["properties"]["type"]["const"]: one for one in described["properties"]["stores"]
              ["additionalProperties"]["oneOf"]}  # fmt: skip
@@ -123,8 +121,8 @@ def test_the_schema_has_the_settings_of_every_type() -> None:
     assert kinds["s3"]["properties"]["part_bytes"]["minimum"] == 5 << 20
 
 
-def test_what_a_row_says_of_a_sink_is_true() -> None:
-    """Its settings are of its name, its package's extra exists, and no URL or variable is of two types."""
+def test_the_row_of_a_sink_is_true() -> None:
+    """Its settings have its name, its extra exists, and no URL scheme or variable belongs to two types."""
     project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"]
     schemes = [scheme for entry in SINKS.built_in.values() for scheme in entry.schemes]
     assert len(schemes) == len(set(schemes))
@@ -157,7 +155,7 @@ def test_secrets_of_stores_are_masked(tmp_path: Path) -> None:
 
 
 def test_every_type_makes_its_sink_without_reaching_anything(tmp_path: Path) -> None:
-    """Nothing is asked over the network before a file is stored."""
+    """Nothing is sent over the network before a file is stored."""
     given = {
         "local": {"path": str(tmp_path / "files")},
         "m": {"type": "memory"},
@@ -198,7 +196,7 @@ def s3_url(entry: dict[str, Any], expires_s: float = 1e9, **environ: str) -> tup
 
 
 def test_signed_urls_work_seven_days_at_most() -> None:
-    """S3 refuses more; the time that is told is the one that holds."""
+    """S3 refuses more; the reported time is the actual one."""
     keys = {"access_key_id": "AKIA", "secret_access_key": "secret"}
     url, works_s = s3_url(keys)
     assert works_s == 604_800
@@ -224,7 +222,7 @@ def test_credentials_of_a_profile_are_read_by_amazons_library(tmp_path: Path, mo
 
 @contextmanager
 def answering(answers: dict[str, Any]) -> Iterator[str]:
-    """A metadata service that knows these paths."""
+    """A metadata service with these paths."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -248,7 +246,7 @@ def answering(answers: dict[str, Any]) -> Iterator[str]:
 
 
 def test_a_role_of_the_container_signs_urls_no_longer_than_it_lasts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its credentials end within the hour, and every URL with them: that is the time that is told."""
+    """Its credentials end within the hour, and every URL with them: that time is reported."""
     until = datetime.now(UTC) + timedelta(hours=1)
     role = {
         "AccessKeyId": "ASIAROLE",
@@ -272,7 +270,7 @@ def test_keys_of_the_environment_need_no_library() -> None:
     assert "bucket.s3.eu-central-1" in url
 
 
-def test_a_machine_without_credentials_is_told_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_credentials_of_a_machine_are_reported_with_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("AWS_SHARED_CREDENTIALS_FILE", "AWS_CONFIG_FILE"):
         monkeypatch.setenv(name, "/nowhere")
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
@@ -282,7 +280,7 @@ def test_a_machine_without_credentials_is_told_what_to_set(monkeypatch: pytest.M
 
 
 def test_encryption_class_and_tags_are_headers_of_the_object() -> None:
-    """As S3 names them; the bucket's own where nothing is said."""
+    """By S3's names; default: the bucket's own."""
     keys = {"access_key_id": "AKIA", "secret_access_key": "secret"}
     more = {"storage_class": "STANDARD_IA", "encryption": "aws:kms", "kms_key_id": "k", "tags": {"team": "a b"}}
     found = sink(SINK.read({"type": "s3", "bucket": "bucket", **keys, **more}))
@@ -327,7 +325,7 @@ def test_every_form_of_signature_is_alibabas_own(signature: str, token: str | No
 
 
 def test_an_authority_of_ones_own_is_trusted_where_it_is_named(tmp_path: Path) -> None:
-    """And nowhere else: without ca_file the certificate is refused, and the sentence says why."""
+    """And nowhere else: without ca_file the certificate is refused, with the reason."""
     own = make_certificates(tmp_path / "own", "127.0.0.1")
     with stores.oss_double().running(own.server_context) as double:
         options = oss_options(double)
@@ -339,8 +337,8 @@ def test_an_authority_of_ones_own_is_trusted_where_it_is_named(tmp_path: Path) -
     assert sorted(double.objects) == ["file.csv"]
 
 
-def test_a_ram_role_of_the_machine_is_asked(tmp_path: Path) -> None:
-    """And asked again before its credentials end."""
+def test_credentials_come_from_the_machines_ram_role(tmp_path: Path) -> None:
+    """They are renewed before they expire."""
     until = datetime.now(UTC) + timedelta(hours=1)
     role = {"AccessKeyId": "STS.role", "AccessKeySecret": "s", "SecurityToken": "t", "Code": "Success",
             "Expiration": until.strftime("%Y-%m-%dT%H:%M:%SZ")}  # fmt: skip
@@ -356,7 +354,7 @@ def test_a_ram_role_of_the_machine_is_asked(tmp_path: Path) -> None:
 
 
 def test_a_store_with_a_shared_access_signature_gives_no_links() -> None:
-    """Its whole power would go with them; recipients get a link to the service instead."""
+    """They would contain all its permissions; recipients get a link to the service instead."""
     assert AzureSink(AzureOptions(bucket="c", account="a", sas_token=Secret("?sv=1&sig=x"))).url("file.csv", 60) is None
 
 

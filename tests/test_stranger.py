@@ -1,5 +1,5 @@
 """A format of another package, installed beside Fluxport by pip: listed everywhere, used, tested by the same contract;
-and a package that cannot be loaded, which disturbs nothing."""
+and a package that cannot be loaded, which breaks nothing else."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_the_command_line_lists_it_and_writes_it_by_its_suffix(folder: Path, env
 
 
 def test_a_format_that_cannot_be_loaded_is_one_sentence(folder: Path, environ: dict[str, str]) -> None:
-    """And only for who asks for it."""
+    """And only for those who request it."""
     asked = export("out.ods", "--format", "ods", folder=folder, **environ)
     assert (asked.returncode, asked.stderr) == (1, f"fluxport: {BROKEN}\n")
     other = export("out.csv", folder=folder, **environ)
@@ -89,8 +89,8 @@ def client(folder: Path, environ: dict[str, str]) -> Iterator[Client]:
 
 
 def ask(client: Client, target: str, body: Any = None) -> tuple[int, str, bytes]:
-    """Status, media type and body. Not by httpx, whose answers are held against the description of the API as this
-    process has it: without the package."""
+    """Status, media type and body. Not by httpx, whose responses are compared with the description of the API in this
+    process: without the package."""
     data = None if body is None else json.dumps(body).encode()
     headers = client.headers("POST" if data else "GET", target, data or b"")
     try:
@@ -123,7 +123,7 @@ def test_the_check_names_what_cannot_be_loaded(folder: Path, environ: dict[str, 
     assert f"FAIL  format ods: {BROKEN}" in shown
 
 
-def test_the_service_writes_it_and_answers_for_what_cannot_be_loaded(client: Client) -> None:
+def test_the_service_writes_it_and_reports_what_cannot_be_loaded(client: Client) -> None:
     body = {"source": {"query": "SELECT n FROM t"}, "format": "toml"}
     status, kind, data = ask(client, "/v1/stream", body)
     assert (status, kind) == (200, "application/toml")
@@ -133,7 +133,7 @@ def test_the_service_writes_it_and_answers_for_what_cannot_be_loaded(client: Cli
     assert (status, problem["code"], problem["detail"]) == (500, "broken_plugin", BROKEN)
 
 
-def test_it_keeps_the_contract_of_formats(folder: Path, environ: dict[str, str]) -> None:
+def test_it_fulfils_the_contract_of_formats(folder: Path, environ: dict[str, str]) -> None:
     tested = run("pytest", "-q", "-p", "no:cacheprovider", "test_toml.py", folder=folder / "source", **environ)
     assert tested.returncode == 0, tested.stdout[-3000:]
     found = re.search(r"(\d+) passed in", tested.stdout)

@@ -1,4 +1,4 @@
-"""A sink of another package: configured, described, used and tested as those that are built in."""
+"""A sink of another package: configured, described, used and tested like built-in ones."""
 
 from __future__ import annotations
 
@@ -93,12 +93,12 @@ def test_the_schema_has_it(folder: Path) -> None:
     assert "drop" in [kind["properties"]["type"]["const"] for kind in kinds]
 
 
-def test_it_is_tried_by_check(folder: Path, tmp_path: Path) -> None:
+def test_check_tries_it(folder: Path, tmp_path: Path) -> None:
     checked = run(folder, "fluxport", "check", folder=str(tmp_path))
     assert f"ok    store other: can be written to, as {tmp_path}/." in checked.stdout
 
 
-def test_it_keeps_the_contract_of_sinks(folder: Path) -> None:
+def test_it_fulfils_the_contract_of_sinks(folder: Path) -> None:
     tested = run(folder, "pytest", "-q", "-p", "no:cacheprovider", "test_drop.py")
     assert tested.returncode == 0, tested.stdout[-3000:]
     assert "passed" in tested.stdout

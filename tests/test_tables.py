@@ -1,4 +1,4 @@
-"""Transactions on the service's own database: those that read change nothing and wait for nobody."""
+"""Transactions on the service's own database: reads change nothing and wait for no one."""
 
 from __future__ import annotations
 

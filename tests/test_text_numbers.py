@@ -1,4 +1,4 @@
-"""Numbers as text: exact, shortest, never with an exponent where a person would not write one."""
+"""Numbers as text: exact, shortest, with an exponent only where a person would write one."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def test_doubles_have_no_exponent_between_a_millionth_and_ten_thousand_billions(
     ]
 
 
-def test_what_is_no_number_has_one_name_each() -> None:
+def test_nan_and_infinities_have_one_name_each() -> None:
     for kind in (pa.float16(), pa.float32(), pa.float64()):
         values = pa.array([math.nan, math.inf, -math.inf, None, 1.5], pa.float64()).cast(kind)
         assert texts(values) == ["NaN", "Infinity", "-Infinity", None, "1.5"]

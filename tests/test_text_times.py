@@ -66,12 +66,12 @@ def test_a_zoned_timestamp_is_rfc_3339_in_its_own_zone(values: list[dt.datetime 
         assert back.utcoffset() == value.astimezone(zoneinfo.ZoneInfo(zone)).utcoffset() or value.year < 1973
 
 
-def test_a_fixed_offset_is_kept() -> None:
+def test_a_fixed_offset_is_preserved() -> None:
     assert texts(pa.array([0], pa.timestamp("ms", "+05:30"))) == ["1970-01-01T05:30:00.000+05:30"]
     assert texts(pa.array([0], pa.timestamp("s", "-00:30"))) == ["1969-12-31T23:30:00-00:30"]
 
 
-def test_an_offset_with_seconds_is_rounded_and_the_instant_kept() -> None:
+def test_an_offset_with_seconds_is_rounded_and_the_instant_unchanged() -> None:
     before_zones = pa.array([dt.datetime(1850, 1, 1, tzinfo=dt.UTC)], pa.timestamp("s", "Europe/Berlin"))
     [text] = texts(before_zones)
     assert text == "1850-01-01T00:53:00+00:53"
@@ -167,7 +167,7 @@ def test_a_duration_is_iso_8601() -> None:
     ]
 
 
-def test_an_interval_keeps_months_days_and_nanoseconds_apart() -> None:
+def test_an_interval_separates_months_days_and_nanoseconds() -> None:
     array = pa.array([(14, -3, -1_500_000_000), None, (0, 0, 0)], pa.month_day_nano_interval())
     assert texts(array) == ["P14M-3DT-1.500000000S", None, "P0M0DT0.000000000S"]
 

@@ -1,4 +1,4 @@
-"""Text of what is neither a number nor a time, and of values inside others."""
+"""Text of values that are neither numbers nor times, and of nested values."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def texts(array: pa.Array, style: TextStyle | None = None) -> list[str | None]:
     return found
 
 
-def test_booleans_have_the_words_asked_for() -> None:
+def test_booleans_have_the_requested_texts() -> None:
     assert texts(pa.array([True, None, False])) == ["true", None, "false"]
     assert texts(pa.array([True, None, False]), TextStyle(true_value="ja", false_value="")) == ["ja", None, ""]
 

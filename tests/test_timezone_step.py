@@ -1,4 +1,4 @@
-"""Moments shown in a zone."""
+"""Timestamps shown in a zone."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def through(array: pa.Array, zone: str) -> pa.Array:
 
 
 def test_a_zoned_timestamp_is_the_same_moment_in_the_zone() -> None:
-    """Only the type changes; summer time included."""
+    """Only the type changes, also in summer time."""
     made = through(pa.array([MOMENT, None], UTC), "Europe/Berlin")
     assert made.type == pa.timestamp("us", "Europe/Berlin")
     assert made.to_pylist() == [MOMENT, None]
@@ -32,7 +32,7 @@ def test_a_zoned_timestamp_is_the_same_moment_in_the_zone() -> None:
 
 
 def test_a_naive_timestamp_stays_as_it_is() -> None:
-    """It names no moment, so there is nothing to move."""
+    """It has no instant to convert."""
     naive = pa.array([MOMENT.replace(tzinfo=None)], pa.timestamp("us"))
     assert through(naive, "Asia/Tokyo").equals(naive)
 

@@ -1,4 +1,4 @@
-"""Columns of text as numbers, dates and booleans: what is taken, as what, and which value is the first that is not."""
+"""Columns of text as numbers, dates and booleans: what is accepted, as which value, and the first value that is not."""
 
 from __future__ import annotations
 
@@ -58,12 +58,12 @@ def test_a_number_that_people_write_otherwise_is_written_as_json_has_it(text: st
         "1" * (NUMBER_CHARS_MAX + 1),
     ],
 )
-def test_the_first_text_that_is_no_number_is_told(text: str) -> None:
+def test_the_first_text_that_is_not_a_number_is_reported(text: str) -> None:
     assert parsed("number", ["1", "", text, "also not"])[1] == 2
 
 
 @given(st.lists(st.decimals(allow_nan=False, allow_infinity=False, min_value=-(10**30), max_value=10**30)))
-def test_numbers_keep_every_digit(values: list[Decimal]) -> None:
+def test_numbers_retain_every_digit(values: list[Decimal]) -> None:
     made, wrong = parsed("number", [str(value) for value in values])
     assert wrong is None
     assert [Decimal(text) for text in made] == values
@@ -76,13 +76,13 @@ def test_doubles_come_back_to_the_bit(values: list[float]) -> None:
     assert [math.copysign(1, one) * one for one in made] == [math.copysign(1, one) * one for one in values]
 
 
-def test_a_number_that_a_double_does_not_hold_is_told_where_it_must_be_one() -> None:
+def test_a_number_that_a_double_cannot_hold_is_reported_where_a_double_is_required() -> None:
     assert parsed("number", ["1", "9007199254740993"], exact_numbers=False)[1] == 1
     assert parsed("number", ["1", "9007199254740992"], exact_numbers=False)[1] is None
 
 
 @given(st.lists(st.text(max_size=8)))
-def test_any_text_is_either_a_number_or_told(values: list[str]) -> None:
+def test_any_text_is_either_a_number_or_reported(values: list[str]) -> None:
     made, wrong = parsed("number", values)
     if wrong is None:
         assert all(text is None or math.isfinite(json.loads(text)) for text in made)
@@ -126,7 +126,7 @@ def test_dates_are_iso_8601_or_written_like_the_columns_format(
         ("today", '"on" d'),
     ],
 )
-def test_the_first_text_that_is_no_date_is_told(text: str, pattern: str | None) -> None:
+def test_the_first_text_that_is_not_a_date_is_reported(text: str, pattern: str | None) -> None:
     for exact in (True, False):
         assert parsed("date", ["2026-01-31", text], pattern, exact_text=exact)[1] == 1
 

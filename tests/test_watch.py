@@ -1,4 +1,4 @@
-"""Listeners to exports: one question to the database for all of them, each gets what it does not have yet."""
+"""Listeners to exports: one query for all of them, and each gets the events that it does not have yet."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ WAIT_S = 30
 
 
 class Looks:
-    """What a store was asked, in order; fails while ``away`` is set."""
+    """The queries to a store, in order; fails while ``away`` is set."""
 
     def __init__(self, store: JobStore) -> None:
         self.asked: list[dict[str, int]] = []
@@ -40,7 +40,7 @@ class Looks:
                 self._looked.notify_all()
 
     def wait(self, more: int) -> None:
-        """Until so many more looks were begun and ended."""
+        """Until ``more`` further looks have begun and ended."""
         with self._looked:
             enough = len(self.asked) + more
             assert self._looked.wait_for(lambda: len(self.asked) >= enough, WAIT_S)
@@ -82,7 +82,7 @@ def test_each_listener_gets_the_events_that_it_does_not_have(store: JobStore, wa
     assert not waits.done()
 
 
-def test_the_end_is_the_last_news(store: JobStore, watch: Watch) -> None:
+def test_the_end_is_the_last_event(store: JobStore, watch: Watch) -> None:
     export_id = running(store)
     store.progress(export_id, 1, "reading", 1, 0)
     assert watch.after(export_id, 0).result(WAIT_S).over is False
@@ -94,7 +94,7 @@ def test_the_end_is_the_last_news(store: JobStore, watch: Watch) -> None:
     assert watch.now(export_id, 0).over
 
 
-def test_an_export_that_was_forgotten_has_no_more_news(store: JobStore, watch: Watch) -> None:
+def test_a_purged_export_has_no_more_events(store: JobStore, watch: Watch) -> None:
     assert watch.after("none", 5).result(WAIT_S) == News([], True)
     assert watch.now("none", 0) == News([], True)
 
@@ -145,7 +145,7 @@ def test_more_events_than_one_look_takes_come_in_parts(store: JobStore) -> None:
     watch.close(Unavailable("The test is over."))
 
 
-def test_whoever_listens_when_it_is_closed_gets_the_reason(store: JobStore, watch: Watch) -> None:
+def test_listeners_get_the_reason_when_it_is_closed(store: JobStore, watch: Watch) -> None:
     before = watch.after(running(store), 0)
     watch.close(Unavailable("It ends.", code="closing"))
     for news in (before, watch.after("none", 0)):

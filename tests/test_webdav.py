@@ -1,4 +1,4 @@
-"""A WebDAV server that says no, ends early or loses answers; what every sink does is in tests/contract/."""
+"""A WebDAV server that refuses, ends early or loses responses; what every sink does is in tests/contract/."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_what_the_server_does_not_allow_is_refused(
 
 
 class Dav:
-    """A server that knows its files, and answers a method once with what a test says."""
+    """A server with files, and for each method a response to send once."""
 
     def __init__(self) -> None:
         self.files: dict[str, bytes] = {}
@@ -147,7 +147,7 @@ def test_a_sweep_leaves_a_file_whose_time_the_server_does_not_say(dav: tuple[Dav
 
 @pytest.mark.parametrize("after", [None, 503], ids=["no answer", "503"])
 def test_a_move_whose_answer_is_lost_has_happened(dav: tuple[Dav, str], after: int | None) -> None:
-    """The second try finds nothing to move, and the file under its name."""
+    """The second attempt sees nothing to move, and the file under its name."""
     found, url = dav
     found.after["MOVE"] = after
     receipt = sink(url).put("file.csv", (chunk for chunk in once()))
@@ -167,7 +167,7 @@ def test_what_fails_leaves_nothing(dav: tuple[Dav, str], method: str, status: in
     assert found.files == {}
 
 
-def test_a_server_that_keeps_less_than_it_was_sent_is_found_out(dav: tuple[Dav, str]) -> None:
+def test_a_server_that_stores_less_than_it_was_sent_is_detected(dav: tuple[Dav, str]) -> None:
     """As some do with bodies that have no length."""
     found, url = dav
     found.lost = 3

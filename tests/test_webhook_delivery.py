@@ -1,4 +1,4 @@
-"""Webhooks on their way: what arrives, and what every kind of receiver makes of it."""
+"""Delivery of webhooks: what arrives, and the effect of every kind of receiver."""
 
 from __future__ import annotations
 
@@ -116,14 +116,14 @@ def test_an_event_that_no_receiver_could_trust_is_not_made(kind: dict[str, str])
 
 
 @pytest.mark.parametrize("code", [200, 201, 202, 204, 299])
-def test_any_answer_of_2xx_takes_the_event(code: int) -> None:
+def test_any_2xx_response_accepts_the_event(code: int) -> None:
     with receiving(status(code, body=b"")) as receiver:
         send(receiver)
     assert len(receiver.requests) == 1
 
 
 @pytest.mark.parametrize("code", [400, 401, 404, 409, 429, 500, 502, 503, 504])
-def test_any_other_answer_is_tried_again(code: int) -> None:
+def test_any_other_response_is_retried(code: int) -> None:
     with receiving(status(code)) as receiver:
         with pytest.raises(Unavailable, match=rf"hooks\.example\.com responded with {code}") as caught:
             send(receiver)
@@ -174,7 +174,7 @@ ENDLESS_BODY = b"HTTP/1.1 500 Oh\r\nContent-Length: 1000000\r\n\r\n"
 
 
 @pytest.mark.parametrize("answer", [hang, drip(b""), drip(b"HTTP/1.1 2"), drip(ENDLESS_HEAD)])
-def test_a_receiver_without_an_answer_in_time_is_given_up(answer: Answer) -> None:
+def test_a_receiver_that_does_not_respond_in_time_times_out(answer: Answer) -> None:
     with receiving(answer) as receiver:
         with pytest.raises(Unavailable) as caught:
             send(receiver, IMPATIENT)
@@ -197,7 +197,7 @@ def test_of_a_gigabyte_of_answer_no_more_than_the_limit_is_read() -> None:
 
 
 @pytest.mark.parametrize("block", [b"x" * 65536, b"X-Line: x\r\n" * 5000])
-def test_endless_headers_are_no_answer(block: bytes) -> None:
+def test_endless_headers_are_not_a_response(block: bytes) -> None:
     with receiving(flood(b"HTTP/1.1 200 OK\r\nX-Line: ", block)) as receiver:
         with pytest.raises(Unavailable) as caught:
             send(receiver)
@@ -208,13 +208,13 @@ def test_endless_headers_are_no_answer(block: bytes) -> None:
 @pytest.mark.parametrize(
     "text", [b"", b"SSH-2.0-OpenSSH_9.2\r\n", b"HTTP/1.1", b"HTTP/1.1 abc OK\r\n\r\n", b"\0" * 100]
 )
-def test_what_is_no_http_is_tried_again(text: bytes) -> None:
+def test_a_response_that_is_not_http_is_retried(text: bytes) -> None:
     with receiving(broken(text)) as receiver:
         with pytest.raises(Unavailable):
             send(receiver)
 
 
-def test_nobody_listening_is_tried_again(receiver: Receiver) -> None:
+def test_a_refused_connection_is_retried(receiver: Receiver) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     with pytest.raises(Unavailable) as caught:
@@ -262,7 +262,7 @@ def test_a_public_name_of_a_private_address_is_refused_before_any_connection(rec
     assert receiver.requests == []
 
 
-def test_a_name_that_changes_its_address_is_asked_once_and_called_at_the_first(receiver: Receiver) -> None:
+def test_a_name_is_resolved_once_and_connected_to_at_that_address(receiver: Receiver) -> None:
     answers = iter([resolved("127.0.0.1", receiver.port), resolved("127.0.0.2", receiver.port)])
     with receiving(status(200), address="127.0.0.2", port=receiver.port) as other:
         send(receiver, resolve=lambda *_, **__: next(answers))
@@ -288,7 +288,7 @@ def test_a_proxy_of_the_environment_is_not_used(receiver: Receiver, monkeypatch:
     assert (len(receiver.requests), len(proxy.requests)) == (1, 0)
 
 
-def test_over_tls_the_name_is_asked_for_and_checked_at_the_checked_address(certificates: Certificates) -> None:
+def test_over_tls_the_name_is_sent_and_verified_at_the_checked_address(certificates: Certificates) -> None:
     options = WebhookOptions(allow=("hooks.example.com",), ca_file=certificates.ca_file)
     with receiving(status(200), certificates.server_context) as receiver:
         url = f"https://hooks.example.com:{receiver.port}/"
@@ -305,7 +305,9 @@ def test_over_tls_an_address_is_checked_against_the_certificate_too(certificates
 
 
 @pytest.mark.parametrize("case", ["another name", "unknown authority"])
-def test_a_certificate_that_does_not_fit_gets_nothing(certificates: Certificates, tmp_path: Path, case: str) -> None:
+def test_a_receiver_with_an_invalid_certificate_gets_nothing(
+    certificates: Certificates, tmp_path: Path, case: str
+) -> None:
     ca_file = certificates.ca_file if case == "another name" else make_certificates(tmp_path, "x.example").ca_file
     host = "other.example.com" if case == "another name" else "hooks.example.com"
     options = WebhookOptions(allow=("*.example.com",), ca_file=ca_file)
@@ -317,7 +319,7 @@ def test_a_certificate_that_does_not_fit_gets_nothing(certificates: Certificates
     assert receiver.requests == []
 
 
-def test_a_receiver_that_hangs_in_the_tls_handshake_is_given_up(receiver: Receiver) -> None:
+def test_a_receiver_that_hangs_in_the_tls_handshake_times_out(receiver: Receiver) -> None:
     options = WebhookOptions(allow=("127.0.0.0/8",), timeout_s=0.3)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
@@ -326,7 +328,7 @@ def test_a_receiver_that_hangs_in_the_tls_handshake_is_given_up(receiver: Receiv
     assert caught.value.code == "webhook_timeout"
 
 
-def test_what_goes_wrong_tells_the_host_and_neither_path_nor_secret() -> None:
+def test_an_error_names_the_host_and_neither_path_nor_secret() -> None:
     with receiving(status(500, body=b"internal words")) as receiver:
         with pytest.raises(Unavailable) as caught:
             send(receiver, path="/services/T0/token-in-the-path?key=value")

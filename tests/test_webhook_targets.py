@@ -66,7 +66,7 @@ def test_public_https_urls_are_let_through(url: str) -> None:
         "https://" + "a." * 127 + "example.com/",
     ],
 )
-def test_urls_that_are_none_or_can_be_read_in_two_ways_are_refused(url: str) -> None:
+def test_invalid_and_ambiguous_urls_are_refused(url: str) -> None:
     with pytest.raises(Refused) as caught:
         check_url(PUBLIC, url)
     assert caught.value.code == "bad_url"
@@ -84,7 +84,7 @@ def test_numbers_that_some_readers_take_for_an_address_are_refused(host: str) ->
     "host",
     ["localhost", "LOCALHOST.", "a.localhost", "printer", "db.internal", "nas.local", "metadata.google.internal"],
 )
-def test_names_of_the_house_are_refused_before_any_look_up(host: str) -> None:
+def test_internal_names_are_refused_before_any_resolution(host: str) -> None:
     with pytest.raises(Refused, match="not on the public internet"):
         check_url(PUBLIC, f"https://{host}/")
 

@@ -1,4 +1,4 @@
-"""Values of every type as cells: what Excel can hold is that, what it cannot hold is text or empty, and told."""
+"""Values of every type as cells: what Excel supports is typed, the rest is text or empty, and reported."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_numbers_of_more_than_15_digits_are_text_on_the_right_and_counted(value:
     ],
 )
 def test_decimals_of_at_most_15_significant_digits_are_numbers(value: Decimal, kind: pa.DataType) -> None:
-    """Shown with the digits after the point that the column declares."""
+    """With the column's declared number of decimals."""
     cell = one(value, kind)
     assert cell is not None
     code = f"0.{'0' * kind.scale}" if kind.scale else "0"
@@ -91,14 +91,14 @@ def test_decimals_of_at_most_15_significant_digits_are_numbers(value: Decimal, k
 
 
 def test_only_the_cells_that_need_it_become_text() -> None:
-    """One long number does not change its neighbours, nor the empty cell between them."""
+    """One long number changes neither its neighbours nor the empty cell between them."""
     made = workbook(column([1, None, 10**17, 2], pa.int64()))
     assert openpyxl_rows(made)[1:] == [[1], [None], [str(10**17)], [2]]
     assert "A3" not in cells(made)
 
 
 @pytest.mark.parametrize("kind", [pa.int64(), pa.decimal128(30, 10), pa.float64(), pa.date32()])
-def test_a_column_asked_to_be_text_is_text_and_not_counted(kind: pa.DataType) -> None:
+def test_a_column_requested_as_text_is_text_and_not_counted(kind: pa.DataType) -> None:
     array = pa.array([1], pa.int32()).cast(kind)
     made = workbook(column(array, kind, metadata={FIELD_AS_TEXT: b"1"}))
     assert cells(made)["A2"].kind == "inlineStr"
@@ -206,9 +206,7 @@ def test_finer_fractions_are_left_out_and_counted_only_where_something_is_lost()
         ("Europe/Berlin", "2024-03-31 00:59:59.999999", "2024-03-31 01:59:59.999"),
     ],
 )
-def test_no_moment_is_moved_into_another_day_or_an_hour_that_never_was(
-    zone: str | None, moment: str, shown: str
-) -> None:
+def test_no_timestamp_is_moved_into_another_day_or_a_skipped_hour(zone: str | None, moment: str, shown: str) -> None:
     array = (
         pa.array([moment])
         .cast(pa.timestamp("us"))
@@ -329,7 +327,7 @@ def test_long_text_is_cut_at_a_character_by_utf16_units(text: str, kept: int) ->
     assert made.told == ({("cell_cut", "x"): 1} if kept < len(text) else {})
 
 
-def test_long_text_can_be_refused_and_the_message_says_where() -> None:
+def test_long_text_can_be_refused_and_the_message_names_the_cell() -> None:
     with pytest.raises(LimitExceeded, match="Row 3, column 'x'"):
         workbook(column(["", None, "y" * 40_000], pa.string()), on_long_text="fail")
 
@@ -337,7 +335,7 @@ def test_long_text_can_be_refused_and_the_message_says_where() -> None:
 @pytest.mark.parametrize(
     "text", ["=1+1", "+cmd", "-x", "@a", "\tx", "\rx", "＝1", "＋1", "－1", "＠1", "-1-1", "=", "--5"]
 )
-def test_text_that_looks_like_a_formula_keeps_its_value_and_gets_quote_prefix(text: str) -> None:
+def test_text_that_looks_like_a_formula_is_unchanged_and_gets_quote_prefix(text: str) -> None:
     made = workbook(column([text, "plain"], pa.string()))
     assert decoded(cells(made)["A2"].text) == text
     assert cells(made)["A2"].style == QUOTED
@@ -393,7 +391,7 @@ def test_an_all_null_column_is_empty() -> None:
 
 
 @pytest.mark.parametrize("text", ["1", "-0.50", "1e300", "123456789012345", "1" + "0" * 30, "0.30000000000000004"])
-def test_numbers_that_are_text_are_number_cells_where_excel_keeps_their_digits(text: str) -> None:
+def test_numbers_in_text_are_number_cells_where_excel_preserves_their_digits(text: str) -> None:
     assert one(text, pa.string(), {FIELD_KIND: b"number"}) == RawCell(None, text, PLAIN)
 
 

@@ -31,7 +31,7 @@ HELPER = "xlsx-deflate"
 
 
 def mixed(rows: int) -> pa.RecordBatch:
-    """Columns that take every path: fixed and varying widths, nulls, texts to escape, numbers that become text."""
+    """Columns that cover every path: fixed and varying widths, nulls, texts to escape, numbers that become text."""
     r = np.random.default_rng(7)
     numbers = r.integers(-(10**16), 10**16, rows)
     missing = r.random(rows) < 0.3
@@ -200,12 +200,12 @@ def test_the_zip_is_of_version_2_with_short_descriptors_and_one_date() -> None:
                 assert struct.unpack_from("<4sLLL", made.data, end) == sizes
 
 
-def test_the_first_members_tell_what_the_file_is() -> None:
+def test_the_first_members_identify_the_file() -> None:
     assert workbook(mixed(1)).parts()[:3] == ["_rels/.rels", "docProps/app.xml", "xl/styles.xml"]
 
 
 class Sparse(io.RawIOBase):
-    """``data`` after ``hole`` zeros that take no room."""
+    """``data`` after ``hole`` zeros that take no space."""
 
     def __init__(self, hole: int, data: bytes) -> None:
         self._hole, self._data, self._at = hole, data, 0
@@ -259,7 +259,7 @@ def test_the_file_is_the_same_format_without_isal(monkeypatch: pytest.MonkeyPatc
 
 
 def peak_bytes(rows: int, make: Any) -> int:
-    """The most Arrow memory beyond what the batches had, while a workbook of ``rows`` is made."""
+    """The peak of Arrow memory beyond that of the batches while a workbook of ``rows`` is encoded."""
     before = pa.total_allocated_bytes()
     peak = 0
 

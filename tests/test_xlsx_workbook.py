@@ -1,4 +1,4 @@
-"""What a workbook is made of: sheets, names, header, widths, formats, tables, notes, in parts that Excel accepts."""
+"""The parts of a workbook: sheets, names, header, widths, formats, tables, notes."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def test_start_row_leaves_rows_above_empty(compact: bool, header: bool) -> None:
 
 
 @pytest.mark.parametrize("row", [0, -1, ROWS_MAX, ROWS_MAX + 5])
-def test_a_start_row_without_room_is_refused(row: int) -> None:
+def test_a_start_row_without_space_for_data_is_refused(row: int) -> None:
     with pytest.raises(Refused, match="start_row"):
         workbook(table(a=[1]), start_row=row)
 
@@ -129,7 +129,7 @@ def test_data_rows_max_counts_what_stands_above() -> None:
     assert data_rows_max(XlsxOptions(start_row=11)) == ROWS_MAX - 11
 
 
-def test_repeated_and_empty_names_are_renamed_and_told() -> None:
+def test_repeated_and_empty_names_are_renamed_and_reported() -> None:
     made = workbook(names("a", "a", "", "A"))
     assert openpyxl_rows(made)[0] == ["a", "a_1", "column_3", "A"]
     assert made.told == {("column_renamed", "a_1"): 1, ("column_renamed", "column_3"): 1}
@@ -167,7 +167,7 @@ def test_as_many_columns_as_a_sheet_has_are_written() -> None:
         ('<&">', '<&">'),
     ],
 )
-def test_sheet_names_are_mended_and_told(wanted: str, name: str) -> None:
+def test_sheet_names_are_corrected_and_reported(wanted: str, name: str) -> None:
     made = workbook(table(a=[1]), sheet_name=wanted, notes_sheet="never")
     assert book(made).sheetnames == [name]
     assert made.told == ({} if wanted == name else {("sheet_renamed", None): 1})
@@ -265,7 +265,7 @@ def test_names_stand_where_their_values_do() -> None:
 
 
 def test_a_number_written_as_text_shrinks_before_it_is_cut() -> None:
-    """Cut on the left it would read as another number, whatever width a person gives the column."""
+    """Truncated on the left it would read as another number."""
     made = workbook(column([2**64 - 1], pa.uint64()))
     root = ElementTree.fromstring(made.part("xl/styles.xml"))
     aligned = [node.attrib for node in root.iter(f"{NS}alignment")]
@@ -324,7 +324,7 @@ def test_a_locale_gives_the_order_of_the_date() -> None:
     assert code.replace("\\", "") in ("dd.mm.yyyy", "dd.mm.yy")
 
 
-def test_notes_tell_what_was_changed_and_only_then() -> None:
+def test_the_notes_sheet_lists_changes_if_there_are_any() -> None:
     changed = workbook(table(a=[1.5, float("nan")], b=["x\r\ny", ""]))
     assert book(changed).sheetnames == ["Sheet1", "Notes"]
     assert [row[0] for row in openpyxl_rows(changed, 1)] == [

@@ -1,4 +1,4 @@
-"""The clocks of time zones, against the standard library's own."""
+"""Offsets of time zones, compared with the standard library's."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MOMENTS = st.one_of(st.integers(-3 * 10**9, 5 * 10**9), st.integers(*SPAN))
 
 
 def by_the_standard_library(seconds: int, zone: str) -> tuple[int, str, bool]:
-    """Offset, name, and whether the clock shows the same time at another moment."""
+    """Offset, name, and whether the clock shows the same time at another instant."""
     rules = zoneinfo.ZoneInfo(zone)
     moment = (EPOCH + dt.timedelta(seconds=seconds)).astimezone(rules)
     shown = moment.replace(tzinfo=None)
@@ -46,7 +46,7 @@ def test_any_moments_in_any_zone(zone: str, seconds: list[int]) -> None:
 
 @pytest.mark.parametrize("zone", ZONES)
 def test_the_second_at_which_a_clock_is_set(zone: str) -> None:
-    """Every hour of a century is looked at for a change, each change to the second, and the hours around it."""
+    """Every hour of a century is checked for a change, and each change to the second with the hours around it."""
     hours = np.arange(-30 * 8766, 70 * 8766) * 3600
     offsets = clock_of(hours, zone).offsets
     near = [
@@ -60,20 +60,20 @@ def test_the_second_at_which_a_clock_is_set(zone: str) -> None:
 
 
 def test_years_that_no_datetime_has_follow_the_calendar() -> None:
-    """Ten thousand years on, summer is summer; long before any rule, the sun's time of the place."""
+    """In ten thousand years, summer time still applies; before all rules, local mean time does."""
     july = int((dt.datetime(2000, 7, 1, 12, tzinfo=dt.UTC) - EPOCH).total_seconds())
     found = clock_of(np.array([july + 146_097 * 86_400 * 25, -(2**40)]), "Europe/Berlin")
     assert found.offsets.tolist() == [7200, 3208]
 
 
-def test_zones_that_are_none() -> None:
+def test_an_invalid_zone_is_refused() -> None:
     with pytest.raises(Refused) as refused:
         clock_of(np.array([0]), "Europe/Nowhere")
     assert refused.value.code == "unknown_timezone"
 
 
 def test_text_in_a_zone_after_2037_and_in_the_hour_that_comes_twice() -> None:
-    """The offset tells the two apart; a pattern without it is counted."""
+    """The offset distinguishes the two; a pattern without it is counted."""
     moments = ["2050-07-01 12:00:00", "2024-10-27 00:30:00", "2024-10-27 01:30:00"]
     array = pa.array(moments).cast(pa.timestamp("s")).cast(pa.timestamp("s", "Europe/Berlin"))
     table = pa.table({"t": array})

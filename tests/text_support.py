@@ -1,4 +1,4 @@
-"""Files made by the text encoders, and values whose text the tests work out on their own."""
+"""Files of the text encoders, and values whose text the tests compute independently."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ JSON = {FIELD_KIND: b"json"}
 
 
 class Made(NamedTuple):
-    """A file's bytes and what was told about it, as ``(code, column): count``."""
+    """A file's bytes and its findings, as ``(code, column): count``."""
 
     data: bytes
     told: dict[tuple[str, str | None], int]

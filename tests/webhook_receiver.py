@@ -1,4 +1,4 @@
-"""A receiver of webhooks that a test tells how to behave, over HTTP or HTTPS."""
+"""A configurable receiver of webhooks, over HTTP or HTTPS."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Received:
 
 @dataclass
 class Receiver:
-    """What came, and by which name; ``ended`` stops answers that would go on for ever."""
+    """The requests received, and their host names; ``ended`` stops endless responses."""
 
     port: int
     requests: list[Received] = field(default_factory=list)
@@ -64,7 +64,7 @@ def hang(receiver: Receiver, _: http.server.BaseHTTPRequestHandler) -> None:
 
 
 def drip(head: bytes) -> Answer:
-    """``head`` at once, then one byte after the other, for ever."""
+    """``head`` at once, then one byte after the other, endlessly."""
 
     def answer(receiver: Receiver, request: http.server.BaseHTTPRequestHandler) -> None:
         with suppress(OSError):
@@ -76,7 +76,7 @@ def drip(head: bytes) -> Answer:
 
 
 def flood(head: bytes, block: bytes, size_bytes: int = 1 << 30) -> Answer:
-    """``head`` and as many ``block`` as are taken, up to ``size_bytes``."""
+    """``head`` and as many ``block`` as are read, up to ``size_bytes``."""
 
     def answer(receiver: Receiver, request: http.server.BaseHTTPRequestHandler) -> None:
         with suppress(OSError):
@@ -101,7 +101,7 @@ def broken(text: bytes) -> Answer:
 def receiving(
     answer: Answer, context: ssl.SSLContext | None = None, address: str = "127.0.0.1", port: int = 0
 ) -> Iterator[Receiver]:
-    """A receiver on ``address`` that gives every request the same answer."""
+    """A receiver on ``address`` that sends every request the same response."""
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_POST(self) -> None:
@@ -143,4 +143,4 @@ class _Server(http.server.ThreadingHTTPServer):
                 super().finish_request(encrypted, client_address)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that goes away is part of the tests."""
+        """Clients that disconnect are part of the tests."""

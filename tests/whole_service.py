@@ -1,5 +1,5 @@
-"""One service with everything that an API can be called for: a database, datasets, sensors, schedules, a worker, and a
-caller who may do all of it."""
+"""One service with everything that an API offers: a database, datasets, sensors, schedules, a worker, and a caller with
+every scope."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def routes(folder: Path, **flags: Any) -> list[tuple[str, set[str]]]:
 
 
 def get_targets(whole: Whole, job: dict[str, Any], folder: Path) -> dict[str, str]:
-    """A request that is answered 200 for every route that takes GET, by its path; ``job`` is an export that ended."""
+    """A request with a 200 response for every GET route, by its path; ``job`` is an ended export."""
     queued = whole.http.post("/api/exports/jobs", json={"type": "trades"}).json()["data"]["id"]
     whole.ended(queued)
     token = whole.http.get(f"/api/exports/jobs/{queued}").json()["data"]["downloadToken"]

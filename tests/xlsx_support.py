@@ -1,4 +1,4 @@
-"""Workbooks made by the encoder, and how the tests look into them."""
+"""Workbooks of the encoder, and how the tests read them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ NS = "{http://schemas.openxmlformats.org/spreadsheetml/2006/main}"
 
 
 class Made(NamedTuple):
-    """A workbook's bytes and what was told about it, as ``(code, column): count``."""
+    """A workbook's bytes and its findings, as ``(code, column): count``."""
 
     data: bytes
     told: dict[tuple[str, str | None], int]
@@ -53,7 +53,7 @@ def batches_of(batch: pa.RecordBatch, sizes: Iterable[int] = ()) -> Batches:
 
 
 def workbook(batch: pa.RecordBatch, sizes: Iterable[int] = (), threads: int = 2, /, **given: Any) -> Made:
-    """``batch`` as a workbook, given to the encoder in pieces of ``sizes`` rows and the rest."""
+    """``batch`` as a workbook, encoded in batches of ``sizes`` rows and the rest."""
     findings = Findings()
     options = formats.options("xlsx", given)
     assert isinstance(options, XlsxOptions)

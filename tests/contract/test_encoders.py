@@ -1,4 +1,4 @@
-"""The contract of formats, run on every built-in one with a reader that is not ours."""
+"""The contract of formats, run on every built-in one with a third-party reader."""
 
 from __future__ import annotations
 

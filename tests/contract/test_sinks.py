@@ -33,7 +33,7 @@ def google_identity() -> GoogleIdentity:
 
 @contextlib.contextmanager
 def running(name: str, tmp_path: Path, request: Any) -> Iterator[SinkCase]:
-    """The store with whatever it needs."""
+    """The store and the server that it needs."""
     match name:
         case "local":
             yield stores.local(tmp_path)
@@ -71,7 +71,7 @@ def once(data: bytes) -> Chunks:
 
 
 def test_the_memory_sink_is_bounded_over_all_its_files() -> None:
-    """StoreFull when all files together pass the bound; an end gives its room back."""
+    """StoreFull when all files together exceed the limit; deleted files free their space."""
     sink = MemorySink(MemoryOptions(bytes_max=1000))
     sink.put("a", once(b"x" * 600))
     with pytest.raises(StoreFull):
@@ -82,8 +82,8 @@ def test_the_memory_sink_is_bounded_over_all_its_files() -> None:
     sink.put("d", once(b"x" * 1000))
 
 
-def test_overwriting_in_memory_gives_the_room_of_the_old_file_back() -> None:
-    """The bound counts what is held, not what was ever held."""
+def test_overwriting_in_memory_frees_the_space_of_the_old_file() -> None:
+    """The limit counts what is stored now."""
     sink = MemorySink(MemoryOptions(bytes_max=1000), overwrite=True)
     for _ in range(10):
         sink.put("a", once(b"x" * 400))

@@ -1,4 +1,5 @@
-"""The audit of a running service: whatever leaves has a line before its first byte, and one with what was sent."""
+"""The audit of a running service: each file that leaves it has an entry before its first byte, and one with what was
+sent."""
 
 from __future__ import annotations
 
@@ -35,7 +36,7 @@ def until(condition: Callable[[], object]) -> None:
 
 
 def lines(folder: Path, export_id: str, action: str | None = None) -> list[dict[str, Any]]:
-    """What ``fluxport audit`` has of an export, oldest first."""
+    """The entries of ``fluxport audit`` about an export, oldest first."""
     words = [sys.executable, "-m", "fluxport", "audit", "--json", "--export", export_id]
     words += ["--action", action] if action else []
     environ = {k: v for k, v in os.environ.items() if not k.startswith(("FLUXPORT_", "API_", "MYSQL_"))}
@@ -44,7 +45,7 @@ def lines(folder: Path, export_id: str, action: str | None = None) -> list[dict[
 
 
 def ended_lines(folder: Path, export_id: str, action: str, count: int) -> list[dict[str, Any]]:
-    """The lines once there are so many: the last one is written behind the last byte."""
+    """The lines once there are ``count``: the last one is written after the last byte."""
     until(lambda: len(lines(folder, export_id, action)) == count)
     return lines(folder, export_id, action)
 
@@ -109,7 +110,7 @@ def test_a_download_that_breaks_off_is_recorded_with_what_was_sent(
     assert 0 < broken["sent_bytes"] < job["bytes"]
 
 
-def test_looking_at_a_file_without_its_bytes_is_no_download(client: Client, folder: Path, job: dict[str, Any]) -> None:
+def test_a_head_request_does_not_count_as_a_download(client: Client, folder: Path, job: dict[str, Any]) -> None:
     before = len(lines(folder, job["id"], "download"))
     link = job["download"]["url"]
     assert httpx.head(link).status_code == 200

@@ -1,4 +1,4 @@
-"""Every command that needs the service's own database says in one sentence what is wrong with it, and ends."""
+"""Every command that needs the service's own database reports in one sentence what is wrong with it, and exits."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def broken(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]
 
 
 def told(command: str, url: str, folder: Path) -> list[str]:
-    """What the command says outside of its log, ending with 1."""
+    """The command's output except its log; it must exit with 1."""
     environ = {name: value for name, value in os.environ.items() if not name.startswith(("FLUXPORT_", "MYSQL_"))}
     done = subprocess.run(
         [sys.executable, "-m", "fluxport", *command.split()],
@@ -79,7 +79,7 @@ def told(command: str, url: str, folder: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("what", SENTENCES)
-def test_a_worker_says_what_is_wrong_with_its_database(broken: dict[str, str], what: str, tmp_path: Path) -> None:
+def test_a_worker_reports_what_is_wrong_with_its_database(broken: dict[str, str], what: str, tmp_path: Path) -> None:
     first, *more = told("worker", broken[what], tmp_path)
     assert SENTENCES[what] in first
     assert all(line.startswith("fluxport: details: ") for line in more)
@@ -87,6 +87,6 @@ def test_a_worker_says_what_is_wrong_with_its_database(broken: dict[str, str], w
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_says_it(broken: dict[str, str], command: str, tmp_path: Path) -> None:
+def test_every_command_reports_it(broken: dict[str, str], command: str, tmp_path: Path) -> None:
     for what in ("no such database", "no database file"):
         assert SENTENCES[what] in told(command, broken[what], tmp_path)[0]

@@ -1,5 +1,5 @@
-"""Settings that cannot work, of every kind, with every command: a sentence that says what is wrong, and never a stack
-trace, a place in our own code, or a secret.
+"""Invalid settings of every kind, with every command: a sentence about what is wrong, and never a stack trace, a
+location in our code, or a secret.
 
 The commands run in children of one process that has loaded the program, which takes a hundredth of the time.
 """
@@ -60,7 +60,7 @@ for line in sys.stdin:
 
 
 class Runner:
-    """Runs commands in a folder with rows, a file that is no database, and configurations."""
+    """Runs commands in a folder with rows, a file that is not a database, and configurations."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -309,7 +309,7 @@ def check(code: int, said: str, case: str) -> None:
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_a_configuration_that_cannot_be_read(runner: Runner, name: str) -> None:
+def test_an_unreadable_configuration_is_one_sentence(runner: Runner, name: str) -> None:
     content = FILES[name]
     path = runner.folder / f"{name}.yaml"
     if content is not None:
@@ -320,7 +320,7 @@ def test_a_configuration_that_cannot_be_read(runner: Runner, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", APART)
-def test_parts_of_a_configuration_that_do_not_fit(runner: Runner, name: str) -> None:
+def test_contradictory_settings_are_one_sentence(runner: Runner, name: str) -> None:
     content, commands = APART[name]
     path = runner.folder / f"{name}.yaml"
     path.write_text(content)
@@ -330,7 +330,7 @@ def test_parts_of_a_configuration_that_do_not_fit(runner: Runner, name: str) -> 
 
 
 @pytest.mark.parametrize("name", ENVIRONS)
-def test_a_setting_that_cannot_work(runner: Runner, name: str) -> None:
+def test_an_invalid_setting_is_one_sentence(runner: Runner, name: str) -> None:
     environ, commands = ENVIRONS[name]
     for command in commands:
         code, said = runner.run(COMMANDS[command], environ)
@@ -338,7 +338,7 @@ def test_a_setting_that_cannot_work(runner: Runner, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", DATABASES)
-def test_a_database_of_the_service_that_cannot_be_used(runner: Runner, name: str) -> None:
+def test_an_unusable_database_of_the_service_is_one_sentence(runner: Runner, name: str) -> None:
     for command in STORED:
         code, said = runner.run(COMMANDS[command], {"FLUXPORT_DATABASE": DATABASES[name]})
         check(code, said, command)
@@ -360,14 +360,14 @@ def test_a_database_of_the_service_that_cannot_be_used(runner: Runner, name: str
         ("gs", {"GOOGLE_APPLICATION_CREDENTIALS": "nowhere.json"}),
     ],
 )
-def test_a_store_at_a_url_that_is_configured_by_half(runner: Runner, scheme: str, environ: dict[str, str]) -> None:
+def test_a_half_configured_store_at_a_url_is_one_sentence(runner: Runner, scheme: str, environ: dict[str, str]) -> None:
     words = [word.replace("{rows}", runner.rows) for word in TO[scheme]]
     code, said = runner.run(words, environ)
     check(code, said, scheme)
 
 
 @pytest.mark.parametrize("name", ALONE)
-def test_a_command_that_cannot_work_by_itself(runner: Runner, name: str) -> None:
+def test_an_invalid_command_is_one_sentence(runner: Runner, name: str) -> None:
     words, environ = ALONE[name]
     with socket.create_server(("127.0.0.1", 0)) as taken, socket.create_server(("127.0.0.1", 0)) as free:
         ports = {"TAKEN": str(taken.getsockname()[1]), "FREE": str(free.getsockname()[1])}
@@ -381,7 +381,7 @@ def test_a_command_that_cannot_work_by_itself(runner: Runner, name: str) -> None
 
 
 @pytest.mark.parametrize("name", STRANGERS)
-def test_a_service_that_is_none(runner: Runner, name: str) -> None:
+def test_a_url_of_another_service_is_one_sentence(runner: Runner, name: str) -> None:
     def answer() -> None:
         connection, _ = listener.accept()
         with connection:
@@ -397,7 +397,7 @@ def test_a_service_that_is_none(runner: Runner, name: str) -> None:
         check(code, said, words[0])
 
 
-def test_a_password_that_nobody_could_sign_in_with(runner: Runner) -> None:
+def test_a_password_that_cannot_be_typed_is_refused(runner: Runner) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "fluxport", *COMMANDS["users add"]],
         input=f"{CANARY} ".encode() + b"\xff",

@@ -1,4 +1,4 @@
-"""The command as a shell knows it: files, streams of bytes, exit codes, sentences, signals."""
+"""The command in a shell: files, standard streams, exit codes, messages, signals."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def test_bad_input_is_one_sentence_an_exit_code_and_no_file(
         ("unnamed", 2, "unnamed"),
     ],
 )
-def test_a_bad_source_is_told_without_its_password(url: str, tmp_path: Path, source: str, code: int, says: str) -> None:
+def test_the_error_of_a_bad_source_has_no_password(url: str, tmp_path: Path, source: str, code: int, says: str) -> None:
     port = url.rsplit(":", 1)[1].split("/", maxsplit=1)[0]
     done = fluxport("export", "SELECT 1", "--from", source.format(port=port), "--to", "a.csv", cwd=tmp_path)
     message = done.stderr.decode()
@@ -211,7 +211,7 @@ def test_secret_prints_a_new_strong_secret_each_time(tmp_path: Path) -> None:
     assert len(first) >= 43
 
 
-def test_check_tells_what_works_and_what_does_not(url: str, tmp_path: Path) -> None:
+def test_check_reports_what_works_and_what_does_not(url: str, tmp_path: Path) -> None:
     good = fluxport("check", cwd=tmp_path, MYSQL_DSN=url)
     assert good.returncode == 0, good.stderr + good.stdout
     bad = fluxport("check", cwd=tmp_path, MYSQL_DSN="mysql://a:b@127.0.0.1:1/x")

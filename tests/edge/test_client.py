@@ -54,7 +54,7 @@ class Blocking:
 
 
 class Asynchronous:
-    """Calls an AsyncClient in an event loop of its own."""
+    """Calls an AsyncClient in a separate event loop."""
 
     def __init__(self, url: str, **given: Any) -> None:
         self.runner = asyncio.Runner()
@@ -174,7 +174,7 @@ def test_errors_have_the_family_that_they_have_in_the_service(call: Caller, kind
     stranger.close()
 
 
-def test_a_service_that_is_not_there_is_unavailable(kind: Any) -> None:
+def test_an_unreachable_service_is_unavailable(kind: Any) -> None:
     call = kind("http://127.0.0.1:1", retries=1)
     with pytest.raises(fluxport.Unavailable, match="cannot be reached"):
         call("list")
@@ -199,7 +199,7 @@ def test_what_cannot_be_an_address_or_a_key_is_refused(kind: Any, wrong: str) ->
     assert "u:p" not in str(refused.value)
 
 
-def test_the_client_of_asyncio_says_which_library_it_needs() -> None:
+def test_the_asynchronous_client_names_the_library_it_needs() -> None:
     code = """
 import sys
 sys.modules["httpx"] = None
@@ -257,7 +257,7 @@ def test_events_are_given_once_over_a_connection_that_breaks(call: Caller, kind:
     assert again == told
 
 
-def test_another_file_than_the_service_tells_of_is_not_left(
+def test_a_file_that_differs_from_the_services_record_is_removed(
     call: Caller, running: tuple[Client, Path], tmp_path: Path
 ) -> None:
     job = call("wait", call("create", ALL).id)

@@ -1,4 +1,4 @@
-"""What a client may hold of the service without asking for anything, by sockets of our own."""
+"""Limits of connections that send no complete request, tested by plain sockets."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def connected(client: Client, sockets: contextlib.ExitStack) -> socket.socket:
 
 
 def said(connection: socket.socket) -> bytes:
-    """All that comes until the service closes the connection."""
+    """Everything received until the service closes the connection."""
     found = b""
     with contextlib.suppress(ConnectionResetError):
         while part := connection.recv(65536):
@@ -111,7 +111,7 @@ def test_a_body_of_two_lengths_is_refused_and_its_connection_closed(
     assert answer.count(b"HTTP/1.1 ") == 1, "what stands behind it is no request"
 
 
-def test_an_address_holds_so_many_connections_and_what_it_gives_up_is_free_again(tmp_path: Path) -> None:
+def test_an_address_has_a_limit_of_connections_and_closed_ones_are_free_again(tmp_path: Path) -> None:
     settings = {"FLUXPORT_SERVER__CONNECTIONS_PER_ADDRESS": "20", "FLUXPORT_SERVER__HEADER_TIMEOUT_S": "300"}
     with service(tmp_path, database(tmp_path), "--no-worker", **settings) as client, contextlib.ExitStack() as sockets:
         first = [connected(client, sockets) for _ in range(20)]

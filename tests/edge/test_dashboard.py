@@ -1,4 +1,4 @@
-"""The dashboard in Chromium: what the browser saved is what the store holds for the range that was dragged."""
+"""The dashboard in Chromium: the saved file has the points of the dragged range."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ END = int(A.ms[-1])
 
 @pytest.fixture(scope="module")
 def driver(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the programs of a person and what they need."""
+    """A folder with the scripts of the scenarios and their dependencies."""
     folder = tmp_path_factory.mktemp("browser")
     for file in ("package.json", "dashboard.mjs"):
         shutil.copy(BROWSER / file, folder)
@@ -71,7 +71,7 @@ def own(tmp_path: Path) -> Iterator[Client]:
 def played(
     driver: Path, client: Client, folder: Path, scenario: str, part: Callable[[], None] | None = None
 ) -> dict[str, Any]:
-    """What a person saw in a scenario of dashboard.mjs; ``part`` is done when it is ready for that."""
+    """The result of a scenario of dashboard.mjs; ``part`` is called when the scenario is ready for it."""
     chromium = require_program("chromium", "chromium-browser", "google-chrome")
     command = [require_program("node"), "dashboard.mjs", scenario, client.base, str(folder), chromium]
     process = subprocess.Popen(
@@ -127,7 +127,7 @@ def test_several_sensors_and_intervals_are_saved_as_chosen(driver: Path, client:
     assert saved.count(b"\n") > 100
 
 
-def test_typed_bounds_are_kept_to_the_millisecond(driver: Path, client: Client, tmp_path: Path) -> None:
+def test_typed_bounds_are_exact_to_the_millisecond(driver: Path, client: Client, tmp_path: Path) -> None:
     seen = played(driver, client, tmp_path, "exact")
     assert seen["asked"] == {"start": T0 + 1000, "end": T0 + 3000}
     assert (tmp_path / seen["csv"]).read_bytes() == csv_of(A[1:4])
@@ -149,7 +149,7 @@ def test_a_finger_selects_and_nothing_is_wider_than_a_phone(driver: Path, client
     assert (tmp_path / seen["csv"]).read_bytes() == csv_of(between(A, asked))
 
 
-def test_sensors_are_found_by_search(driver: Path, client: Client, tmp_path: Path) -> None:
+def test_sensors_can_be_searched(driver: Path, client: Client, tmp_path: Path) -> None:
     seen = played(driver, client, tmp_path, "search")
     assert seen["all"] >= 3
     assert len(seen["found"]) == 1
@@ -165,7 +165,7 @@ def test_the_view_zooms_and_stands_in_the_address(driver: Path, client: Client, 
     assert seen["all"] == {"start": T0, "end": END}
 
 
-def test_failures_are_told_and_nothing_is_saved(driver: Path, own: Client, tmp_path: Path) -> None:
+def test_failures_are_reported_and_nothing_is_saved(driver: Path, own: Client, tmp_path: Path) -> None:
     seen = played(driver, own, tmp_path, "failures", lambda: os.kill(own.pid, signal.SIGKILL))
     assert "no sensor 'nobody'" in seen["unknown"]
     assert "no points in this range" in seen["empty"]
@@ -199,5 +199,5 @@ def test_where_sensors_are_closed_people_sign_in_first(driver: Path, tmp_path: P
     assert (tmp_path / seen["csv"]).read_bytes() == csv_of(between(A, seen["asked"]))
 
 
-def test_nothing_keeps_people_with_aids_out(driver: Path, client: Client, tmp_path: Path) -> None:
+def test_the_page_is_accessible(driver: Path, client: Client, tmp_path: Path) -> None:
     assert played(driver, client, tmp_path, "accessible")["found"] == []

@@ -1,4 +1,4 @@
-"""Datasets at the native doors and on the command line: what is told of them, previews, and whose rows they are."""
+"""Datasets in the native API and on the command line: their descriptions, previews, and the owner's rows."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def problem(answer: Any) -> tuple[int, str]:
     return answer.status_code, answer.json()["code"]
 
 
-def test_datasets_are_told_with_the_types_of_columns_and_filters_and_no_sql(ann: Client) -> None:
+def test_datasets_are_listed_with_the_types_of_columns_and_filters_and_no_sql(ann: Client) -> None:
     answer = ann.get("/v1/datasets")
     assert [d["name"] for d in answer.json()["data"]] == ["trades", "goals", "dailyPnl", "tagPerformance", "labelled"]
     assert "SELECT" not in answer.text
@@ -65,7 +65,7 @@ def test_datasets_are_told_with_the_types_of_columns_and_filters_and_no_sql(ann:
     assert {f["name"]: f["type"] for f in one["filters"]}["entry"] == "date_range"
 
 
-def test_who_may_not_export_a_dataset_is_not_told_of_it(ann: Client) -> None:
+def test_a_dataset_is_hidden_from_callers_who_may_not_export_it(ann: Client) -> None:
     eve = calling_as(ann, "eve")
     assert eve.get("/v1/datasets").json() == {"data": []}
     assert problem(eve.get("/v1/datasets/trades")) == problem(ann.get("/v1/datasets/none")) == (404, "no_such_dataset")
@@ -73,7 +73,7 @@ def test_who_may_not_export_a_dataset_is_not_told_of_it(ann: Client) -> None:
         assert problem(eve.post(route, {"source": {"dataset": "trades"}})) == (403, "missing_scope")
 
 
-def test_an_export_of_a_dataset_is_stored_and_its_source_is_told(ann: Client) -> None:
+def test_an_export_of_a_dataset_is_stored_and_its_source_is_recorded(ann: Client) -> None:
     source = {"dataset": "trades", "params": {"status": "CLOSED"}}
     job = ann.post("/v1/exports", {"source": source, "format": "json"}).json()
     while job["status"] in ("queued", "running"):
@@ -85,7 +85,7 @@ def test_an_export_of_a_dataset_is_stored_and_its_source_is_told(ann: Client) ->
     assert {c["name"]: c["type"] for c in job["columns"]}["realizedPnl"] == "decimal(24,8)"
 
 
-def test_a_stream_has_the_rows_of_who_asks(ann: Client) -> None:
+def test_a_stream_has_the_rows_of_its_caller(ann: Client) -> None:
     body = {"source": {"dataset": "trades"}, "options": {"columns": "id"}}
     mine, theirs = (
         set(caller.post("/v1/stream", body).text.splitlines()[1:]) for caller in (ann, calling_as(ann, "bob"))
@@ -129,7 +129,7 @@ def test_what_a_dataset_does_not_take_is_refused_before_anything_runs(
     assert problem(ann.post(route, {"source": source, "options": options})) == (400, code)
 
 
-def test_the_connections_that_one_may_query_are_told(ann: Client, folder: Path) -> None:
+def test_the_connections_that_a_caller_may_query_are_listed(ann: Client, folder: Path) -> None:
     def names(client: Client) -> Any:
         return client.get("/v1/connections").json()
 
@@ -158,7 +158,7 @@ def test_the_formats_are_those_of_the_table_with_their_options(ann: Client) -> N
     assert problem(ann.get("/v1/formats/pdf")) == (404, "no_such_format")
 
 
-def test_a_preview_is_the_first_fifty_rows_with_the_columns_asked_for(ann: Client) -> None:
+def test_a_preview_is_the_first_fifty_rows_with_the_requested_columns(ann: Client) -> None:
     body = {
         "source": {"dataset": "trades"},
         "format": "xlsx",
@@ -172,7 +172,7 @@ def test_a_preview_is_the_first_fifty_rows_with_the_columns_asked_for(ann: Clien
     assert [row["id"] for row in shown["rows"]] == [row["id"] for row in whole[:50]]
 
 
-def test_a_preview_tells_the_keys_of_columns_without_a_name_of_their_own(ann: Client) -> None:
+def test_a_preview_has_keys_for_columns_without_a_unique_name(ann: Client) -> None:
     query = 'SELECT id AS a, id AS a, id AS "2" FROM trades'
     shown = ann.post("/v1/preview", {"source": {"query": query, "connection": "journal"}}).json()
     assert [(c["name"], c["key"]) for c in shown["columns"]] == [("a", "a"), ("a", "a_1"), ("2", "2")]
@@ -194,7 +194,7 @@ def test_a_preview_leaves_no_export_behind(ann: Client) -> None:
     assert ann.get("/v1/exports?limit=1").json()["data"] == before
 
 
-def test_a_dataset_on_a_connection_that_is_not_there_is_told_at_the_start(tmp_path: Path) -> None:
+def test_a_dataset_on_an_unknown_connection_is_reported_at_the_start(tmp_path: Path) -> None:
     with pytest.raises(AssertionError, match="reads the connection 'elsewhere'"):
         with journal_service(tmp_path, 1, datasets={"lost": PNL | {"connection": "elsewhere"}}):
             pass
@@ -236,7 +236,7 @@ def test_the_command_line_exports_a_dataset_with_filters_for_a_user(shell: Path)
         (["--dataset", "trades", "--param", "status=WON"], "takes one of OPEN, CLOSED, CANCELLED"),
     ],
 )
-def test_the_command_line_says_what_is_wrong_with_a_dataset(shell: Path, words: list[str], sentence: str) -> None:
+def test_the_command_line_reports_what_is_wrong_with_a_dataset(shell: Path, words: list[str], sentence: str) -> None:
     done = fluxport("export", *words, "--to", "out.csv", cwd=shell)
     assert done.returncode == 2
     assert sentence in done.stderr

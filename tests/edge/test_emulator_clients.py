@@ -1,4 +1,4 @@
-"""Foreign clients read the emulator: the mysql program, PyMySQL, mysqlclient, mysql2, Go's driver, PHP's two."""
+"""Third-party clients read the emulator: the mysql program, PyMySQL, mysqlclient, mysql2, Go's driver, PHP's two."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def _run(*command: str, env: dict[str, str] | None = None, cwd: Path | None = No
 
 
 def _check(answer: dict[str, Any], server: Server, tls: str) -> None:
-    """What every program of emulator_clients/ answers; sums of doubles differ in their last digits by the order."""
+    """The output of every program of emulator_clients/; the last digits of sums of doubles depend on the order."""
     expected = {
         "rows": server.rows_held,
         "ids": server.ids,
@@ -199,7 +199,7 @@ def test_mysqli_finds_the_same_values_in_both_formats(server: Server) -> None:
 
 
 def test_dump_programs_read_a_whole_table(server: Server) -> None:
-    """mysqldump asks for locks, a snapshot, the table's definition and its rows, all in its own words."""
+    """mysqldump requests locks, a snapshot, the table's definition and its rows, each by its own statements."""
     program = require_program("mysqldump", "mariadb-dump")
     command = [program, "--no-defaults", "-h127.0.0.1", f"-P{server.port}", f"-u{USER}", "--skip-ssl"]
     command += ["--single-transaction", "--quick", "--where=id<=1000", "--skip-extended-insert", "app", "users"]

@@ -1,4 +1,4 @@
-"""Listeners to the events of an export: what becomes of them when the database or the service goes away."""
+"""Listeners to the events of an export while the database or the service becomes unavailable."""
 
 from __future__ import annotations
 

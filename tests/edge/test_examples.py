@@ -1,4 +1,5 @@
-"""The examples and the old clients, each in its own runtime, against a service that lies and against the real one."""
+"""The examples and the older clients, each in its runtime, against a stand-in that sends wrong files and the real
+service."""
 
 from __future__ import annotations
 
@@ -76,7 +77,7 @@ def test_every_client_signs_as_the_vectors_say(program: Program) -> None:
 
 @pytest.mark.parametrize("version", ["v1", "v2"])
 def test_a_wrong_vector_is_named(program: Program, version: str, tmp_path: Path) -> None:
-    """A self-test that could not fail would prove nothing."""
+    """The self-test must be able to fail."""
     text = VECTORS.read_text("utf-8")
     vector = json.loads(text)[version][3]
     altered = tmp_path / "vectors.json"
@@ -99,10 +100,11 @@ def test_a_file_arrives_whole_under_its_name(program: Program, liar: StandIn, co
 
 @pytest.mark.parametrize("command", ["stream", "export"])
 @pytest.mark.parametrize("fault", [fault for fault in LIES if fault != "good"])
-def test_a_file_that_cannot_be_proved_is_not_kept(
+def test_a_file_that_cannot_be_verified_is_not_saved(
     program: Program, liar: StandIn, command: str, fault: str, tmp_path: Path
 ) -> None:
-    """Wrong rows, bytes or SHA-256, a cut body, a failed export: told, exit 1, and yesterday's file stays."""
+    """Wrong rows, bytes or SHA-256, a truncated body, a failed export: reported, exit 1, and the previous file
+    stays."""
     (tmp_path / "out.csv").write_text("yesterday's")
     outcome = program.run(command, fault, "out.csv", folder=tmp_path, environ=liar.environ)
     assert (outcome.returncode, outcome.stdout) == (1, "")
@@ -124,7 +126,7 @@ def test_a_refusal_is_shown_as_the_service_words_it(
     assert not list(tmp_path.iterdir())
 
 
-def test_a_service_that_is_not_there_is_told(program: Program, tmp_path: Path) -> None:
+def test_an_unreachable_service_is_reported(program: Program, tmp_path: Path) -> None:
     nowhere = {"FLUXPORT_URL": "http://127.0.0.1:9", "FLUXPORT_SECRET": "s"}
     outcome = program.run("stream", "SELECT 1", "out.csv", folder=tmp_path, environ=nowhere)
     assert outcome.returncode == 1
@@ -163,7 +165,8 @@ def test_the_real_services_refusal_reaches_the_user(program: Program, running: C
 
 @pytest.mark.parametrize("format", ["", "json", "excel"])
 def test_old_clients_work_unchanged(old_program: Program, running: Client, format: str) -> None:
-    """They sign v1, send the body as their language writes it, poll without a signature, read the status word."""
+    """They sign by v1, send the body as their language serializes it, poll without a signature, read the status
+    word."""
     arguments = [QUERY, format] if format else [QUERY]
     outcome = old_program.run(*arguments, environ=old_environ(running))
     assert outcome.returncode == 0, outcome.stderr
@@ -173,14 +176,14 @@ def test_old_clients_work_unchanged(old_program: Program, running: Client, forma
     assert told["filename"].endswith({"": ".csv", "json": ".jsonl", "excel": ".xlsx"}[format])
 
 
-def test_old_clients_are_told_what_is_wrong(old_program: Program, running: Client) -> None:
+def test_older_clients_get_an_error_with_its_reason(old_program: Program, running: Client) -> None:
     right = old_environ(running)
     assert "401" in old_program.run("SELECT 1", environ=right | {"API_SECRET": "wrong"}).stderr
     assert "400" in old_program.run("DROP TABLE users", environ=right).stderr
 
 
 def test_the_powershell_example_parses() -> None:
-    """No registry offers PowerShell to run it in; a grammar of it reads the scripts without an error."""
+    """PowerShell is not installable from a registry; a grammar must parse the scripts without errors."""
     parser = tree_sitter.Parser(tree_sitter.Language(tree_sitter_powershell.language()))
     scripts = sorted((EXAMPLES / "powershell").glob("*.ps1"))
     assert [script.name for script in scripts] == ["Export-Fluxport.ps1", "Signing.ps1"]

@@ -1,4 +1,4 @@
-"""The native API of stored exports: asked for, followed, canceled, fetched."""
+"""The native API of stored exports: creation, events, cancellation, download."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def ended(client: Client, export_id: str) -> dict[str, Any]:
 
 
 def running(client: Client, export_id: str) -> dict[str, Any]:
-    """The job object once rows have come."""
+    """The job object once it has rows."""
     deadline = time.monotonic() + 60
     while not (job := client.get(f"/v1/exports/{export_id}").json())["rows"]:
         assert time.monotonic() < deadline, job
@@ -109,7 +109,7 @@ def test_a_canceled_export_ends_its_query_and_leaves_nothing(client: Client) -> 
     assert ended(client, client.post("/v1/exports", USERS).json()["id"])["status"] == "completed"
 
 
-def test_a_percentage_is_told_where_the_rows_were_counted_and_only_there(client: Client) -> None:
+def test_a_percentage_is_shown_only_if_the_rows_were_counted(client: Client) -> None:
     slow = ENDLESS["source"]["query"]
     counted = {"source": {"query": f"{slow} WHERE a.id <= 2000"}, "options": {"limit": 30_000_000}, "count": True}
     asked = {True: client.post("/v1/exports", counted), False: client.post("/v1/exports", ENDLESS)}
@@ -168,7 +168,7 @@ def test_fifty_requests_at_once_never_give_a_sixth_active_export(client: Client)
             cancel(client, export_id)
 
 
-def test_a_refused_export_is_told_before_it_is_queued(client: Client) -> None:
+def test_a_refused_export_is_reported_before_it_is_queued(client: Client) -> None:
     answer = client.post("/v1/exports", {"source": {"query": "SELECT SLEEP(1)"}})
     assert (answer.status_code, answer.headers["content-type"]) == (400, "application/problem+json")
 

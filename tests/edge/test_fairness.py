@@ -1,4 +1,4 @@
-"""Many exports of one user do not keep another's from being carried, and none is carried twice or by nobody."""
+"""Many exports of one user do not block another's, and each is run exactly once."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ FEW = {"source": {"query": "SELECT id, name FROM users ORDER BY id LIMIT 10"}}
 
 
 @pytest.mark.parametrize("kind", DATABASES)
-def test_two_workers_carry_everything_once_and_one_users_many_do_not_starve_anothers_one(
+def test_two_workers_run_everything_once_and_one_users_many_exports_do_not_starve_another_users(
     tmp_path: Path, kind: str
 ) -> None:
     with emulator(tmp_path, 100) as url, database_url(kind, tmp_path) as database:

@@ -104,7 +104,7 @@ def test_a_query_comes_as_record_batches(place: Place, key: str) -> None:
 
 
 def test_an_error_is_a_code_and_a_sentence_and_no_stack(place: Place, key: str) -> None:
-    """Of every call that the protocol has, whether this server answers it or not."""
+    """For every call of the protocol, implemented or not."""
     command = fl.FlightDescriptor.for_command(b"{}")
     failing = fl.FlightDescriptor.for_command(ticket("SELECT nothing FROM users").ticket)
     calls: list[tuple[str, Callable[[fl.FlightClient, fl.FlightCallOptions], Any]]] = [
@@ -147,7 +147,7 @@ def test_a_dataset_comes_as_the_callers_own_rows(place: Place, key: str) -> None
     assert set(table["status"].to_pylist()) == {"CLOSED"}
 
 
-def test_flight_info_tells_the_columns_and_the_ticket(place: Place, key: str) -> None:
+def test_flight_info_has_the_columns_and_the_ticket(place: Place, key: str) -> None:
     descriptor = fl.FlightDescriptor.for_command(ticket(options={"columns": ["score"]}).ticket)
     with place.client() as client:
         info = client.get_flight_info(descriptor, place.options(key))
@@ -165,7 +165,7 @@ def test_record_batches_become_a_stored_file(place: Place, key: str) -> None:
     assert again["task_id"] == told["task_id"]
 
 
-def test_a_push_of_another_key_is_not_answered_to_one_that_sees_its_own_alone(place: Place, key: str) -> None:
+def test_a_key_limited_to_its_own_results_gets_no_push_of_another_key(place: Place, key: str) -> None:
     engine = connect(f"sqlite:///{place.folder}/fluxport.db")
     modest = Keys(engine).create("modest", "shop", ["push"], expires_s=None, own_results=True)[1]
     engine.dispose()
@@ -217,7 +217,7 @@ def test_what_cannot_be_stored_is_refused_and_leaves_nothing(
     assert place.files() == before
 
 
-def test_callers_are_known_by_their_keys_and_held_to_their_scopes(place: Place, key: str) -> None:
+def test_callers_are_identified_by_keys_and_limited_to_their_scopes(place: Place, key: str) -> None:
     with place.client() as client:
         for wrong in ("", "nonsense"):
             with pytest.raises(fl.FlightUnauthenticatedError):
@@ -228,7 +228,7 @@ def test_callers_are_known_by_their_keys_and_held_to_their_scopes(place: Place, 
         put(place, new_key(place.folder, "read-only", "sql:main"), TABLE, request_id="y")
 
 
-def test_a_stream_is_an_export_that_can_be_asked_for(place: Place, key: str) -> None:
+def test_a_stream_is_an_export_with_a_record(place: Place, key: str) -> None:
     with place.client() as client:
         client.do_get(ticket(), place.options(key)).read_all()
     headers = {"Authorization": f"Bearer {key}"}
@@ -251,7 +251,7 @@ sys.stdin.read()
 
 
 @pytest.mark.parametrize("number", range(5))
-def test_a_client_that_dies_leaves_a_failed_task_and_nothing_stored(place: Place, key: str, number: int) -> None:
+def test_a_client_that_crashes_leaves_a_failed_task_and_nothing_stored(place: Place, key: str, number: int) -> None:
     before = place.files()
     headers = {"Authorization": f"Bearer {key}"}
 
@@ -270,7 +270,7 @@ def test_a_client_that_dies_leaves_a_failed_task_and_nothing_stored(place: Place
     assert place.files() == before
 
 
-def test_a_client_that_neither_sends_nor_leaves_does_not_keep_the_service_from_ending(tmp_path: Path) -> None:
+def test_a_client_that_neither_sends_nor_disconnects_does_not_delay_shutdown(tmp_path: Path) -> None:
     settings = {"FLUXPORT_FLIGHT__PORT": "0", "FLUXPORT_SERVER__GRACE_S": "1"}
     with emulator(tmp_path, 10) as url, service(tmp_path, url, **settings) as client:
         found = re.search(r"Arrow Flight at (\S+)", next(tmp_path.glob("serve-*.log")).read_text())
@@ -298,8 +298,8 @@ for _ in range(int(sys.argv[4])):
 """
 
 
-def test_clients_that_leave_before_their_first_batch_take_no_place_of_others(tmp_path: Path) -> None:
-    """As many as may stream at once ask and leave; the next one gets its rows."""
+def test_clients_that_disconnect_before_their_first_batch_release_their_slot(tmp_path: Path) -> None:
+    """As many clients as may stream at once disconnect; the next one gets its rows."""
     most = FlightOptions.streams_max
     settings = {"FLUXPORT_FLIGHT__PORT": "0", "FLUXPORT_CONNECTIONS__MAIN__QUERIES_MAX": str(most + 1)}
     settings |= {"FLUXPORT_LIMITS__REQUESTS_PER_MINUTE": "1000"}
@@ -351,7 +351,7 @@ def test_a_port_that_is_taken_is_one_sentence(tmp_path: Path) -> None:
 
 
 def test_pushes_wait_for_their_turn_and_can_be_canceled_there(tmp_path: Path) -> None:
-    """One runs and one waits: a third is refused, and the one that waits ends as soon as it is canceled."""
+    """One runs and one waits: a third is refused, and the waiting one ends as soon as it is canceled."""
     one = {"FLUXPORT_GRPC__TASKS_MAX": "1", "FLUXPORT_GRPC__QUEUE_MAX": "1"}
     with emulator(tmp_path, 10) as url, service(tmp_path, url, FLUXPORT_FLIGHT__PORT="0", **one) as http:
         found = re.search(r"Arrow Flight at (\S+)", next(tmp_path.glob("serve-*.log")).read_text())

@@ -1,5 +1,5 @@
-"""What generators make of the description of the API works: the pages' types are current, and a client in TypeScript
-and one in Python, made of nothing but the description, queue an export, follow it, fetch the file and check its digest.
+"""Code generated from the description of the API works: the pages' types are current, and generated clients in
+TypeScript and Python queue an export, follow it, fetch the file and check its digest.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def test_the_types_of_the_pages_are_those_of_the_document(tmp_path: Path) -> Non
 
 
 def test_the_types_change_with_the_document(tmp_path: Path) -> None:
-    """So that the test above can fail."""
+    """The test above must be able to fail."""
     generate = generator()
     other = json.loads(json.dumps(generate.bodies(document())))
     other["components"]["schemas"]["Format"]["enum"].append("orc")

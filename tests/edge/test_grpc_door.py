@@ -1,4 +1,4 @@
-"""Rows pushed over gRPC by real clients to a real service: what is stored, and what is refused with which words."""
+"""Rows pushed over gRPC by real clients to a real service: what is stored, and what is refused with which message."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def wait_until(reached: Any) -> None:
 
 
 class Sender:
-    """Requests that a test hands over one by one, to a call whose answers it reads when it wants to."""
+    """Requests that a test sends one by one in a call; it reads the responses when it likes."""
 
     def __init__(self, to: Door, *requests: pb.ExportRequest) -> None:
         self._more = threading.Condition()
@@ -87,7 +87,7 @@ class Sender:
             self._more.notify()
 
     def queued(self) -> str:
-        """The task's id, from the first answer."""
+        """The task's id, from the first response."""
         return str(next(self.call).task_id)
 
     def leave(self) -> None:
@@ -114,7 +114,7 @@ def test_rows_become_a_csv_file_whose_proof_is_in_the_last_answer(shop: Door) ->
     assert done.last.completion_time >= done.last.start_time
 
 
-def test_no_rows_make_a_file_of_its_header(shop: Door) -> None:
+def test_no_rows_result_in_a_file_with_a_header(shop: Door) -> None:
     done = shop.push([metadata()])
     assert (done.file(), done.last.record_count) == (b"id,name,day,ok\n", 0)
 
@@ -200,7 +200,7 @@ ARROW = pa.table(
 )
 
 
-def test_arrow_batches_keep_their_own_types(shop: Door) -> None:
+def test_arrow_batches_retain_their_types(shop: Door) -> None:
     requests = [metadata(format="FORMAT_PARQUET"), batch(1, arrow=ipc(ARROW)), batch(2, arrow=ipc(ARROW))]
     table = pq.read_table(io.BytesIO(shop.push(requests).file()))
     assert table.cast(ARROW.schema).equals(pa.concat_tables([ARROW, ARROW]))
@@ -283,7 +283,7 @@ WRONG: dict[str, tuple[list[pb.ExportRequest], str, str]] = {
 
 
 @pytest.mark.parametrize("name", WRONG)
-def test_what_is_wrong_is_invalid_argument_with_its_word_and_place_and_leaves_nothing(shop: Door, name: str) -> None:
+def test_an_invalid_push_is_invalid_argument_with_its_code_and_place_and_leaves_nothing(shop: Door, name: str) -> None:
     requests, word, said = WRONG[name]
     before = shop.files()
     done = shop.push(requests)
@@ -372,7 +372,7 @@ def test_a_message_over_the_limit_ends_the_call_and_leaves_nothing(shop: Door) -
 
 
 def test_compressed_messages_are_refused_before_they_are_unpacked(shop: Door) -> None:
-    """A few kilobytes that would be half a gigabyte."""
+    """A few kilobytes that would expand to half a gigabyte."""
     bomb = batch(1, ("1", "x" * (512 << 20), "", ""))
     with grpc.insecure_channel(shop.target, options=[("grpc.max_send_message_length", -1)]) as channel:
         peak = _peak_mb(shop.http.pid)
@@ -393,7 +393,7 @@ def _peak_mb(pid: int) -> float:
 
 
 def one_answer(to: Door, requests: list[pb.ExportRequest], *extra: tuple[str, str], key: str | None = None) -> Any:
-    """As a client does whose proto has ``returns (ExportResponse)`` without ``stream``."""
+    """Call as a client whose proto has ``returns (ExportResponse)`` without ``stream``."""
     headers = (("authorization", f"Bearer {key or to.key}"), *extra)
     with to.channel() as channel:
         call = channel.stream_unary(
@@ -453,7 +453,7 @@ def test_a_task_that_failed_can_be_tried_again_under_its_request_id(shop: Door) 
     assert done.last.task_id != failed.last.task_id
 
 
-def test_progress_is_told_from_a_known_total_and_never_invented(shop: Door) -> None:
+def test_progress_has_a_percentage_only_with_a_known_total(shop: Door) -> None:
     known, unknown = Sender(shop, metadata(expected_rows=4)), Sender(shop, metadata())
     for sender, percent in ((known, 50.0), (unknown, 0.0)):
         task_id = sender.queued()
@@ -515,8 +515,8 @@ def test_a_client_that_is_killed_leaves_a_failed_task_and_nothing_stored(shop: D
     wait_until(lambda: shop.files() == before)
 
 
-def test_a_connection_that_breaks_right_after_the_last_row_is_no_end_of_rows(shop: Door) -> None:
-    """Killed in the middle, many times over: none of them may count as complete."""
+def test_a_connection_that_breaks_right_after_the_last_row_does_not_end_the_rows(shop: Door) -> None:
+    """Killed in the middle many times: none may count as complete."""
     for number in range(25):
         sender = Sender(shop, metadata(), batch(1, ROW))
         task_id = sender.queued()
@@ -605,7 +605,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
         yield found
 
 
-def test_so_many_run_so_many_wait_and_more_are_refused(small: Door) -> None:
+def test_running_and_waiting_pushes_are_limited_and_more_are_refused(small: Door) -> None:
     running = [Sender(small, metadata(), batch(1, ROW)) for _ in range(2)]
     for sender in running:
         task_id = sender.queued()
@@ -680,7 +680,7 @@ def test_a_service_that_ends_lets_what_runs_finish_and_fails_what_does_not(tmp_p
 
 
 def _refused(to: Door) -> bool:
-    """Asked by a push that fails in any case."""
+    """The status of a push that fails in any case."""
     return to.push([metadata(expected_rows=9)]).code is StatusCode.UNAVAILABLE
 
 
@@ -728,7 +728,7 @@ def test_only_clients_with_a_certificate_of_the_right_authority_get_in(tmp_path:
         ({"KEYLESS": '["everybody"]'}, "everybody"),
     ],
 )
-def test_a_configuration_that_cannot_work_is_told_at_the_start(
+def test_an_unusable_configuration_is_reported_at_the_start(
     settings: dict[str, str], said: str, tmp_path: Path
 ) -> None:
     environ = {"API_SECRET": SECRET} | {f"FLUXPORT_GRPC__{name}": value for name, value in settings.items()}
@@ -739,7 +739,7 @@ def test_a_configuration_that_cannot_work_is_told_at_the_start(
     assert "Traceback" not in done.stderr
 
 
-def test_a_port_that_is_taken_is_told(shop: Door, tmp_path: Path) -> None:
+def test_a_port_in_use_is_reported(shop: Door, tmp_path: Path) -> None:
     port = shop.target.rpartition(":")[2]
     command = [sys.executable, "-m", "fluxport", "serve", "--port", "0", "--grpc-port", port, "--no-worker"]
     environ = os.environ | {"FLUXPORT_GRPC__ENABLED": "true"}

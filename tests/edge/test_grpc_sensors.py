@@ -1,4 +1,4 @@
-"""Points over gRPC from a real client to a running service: acknowledged when they are on the disk."""
+"""Points over gRPC from a real client to a running service: acknowledged when they are durable."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def messages(sensor: str, whole: Points, size: int) -> Iterator[pb.Points]:
 
 
 def append(to: Door, sent: Iterator[pb.Points], key: str | None = None) -> tuple[list[pb.Accepted], Any]:
-    """The answers, and the call, which has ended."""
+    """The responses, and the ended call."""
     metadata = (("authorization", f"Bearer {to.key if key is None else key}"),)
     answers: list[pb.Accepted] = []
     with grpc.insecure_channel(to.target) as channel:
@@ -104,7 +104,7 @@ def test_keys_need_the_scope(plant: Door) -> None:
     assert file_of(plant, "a").startswith(b'{"type"'), "there is no such sensor"
 
 
-def test_a_killed_service_has_what_it_answered_for(plant: Door) -> None:
+def test_a_killed_service_has_what_it_acknowledged(plant: Door) -> None:
     answered = 0
     metadata = (("authorization", f"Bearer {plant.key}"),)
     with grpc.insecure_channel(plant.target) as channel:
@@ -128,7 +128,7 @@ def test_without_a_store_it_is_unimplemented(tmp_path: Path) -> None:
         assert call.code() is grpc.StatusCode.UNIMPLEMENTED
 
 
-def test_the_service_tells_that_it_is_well(plant: Door) -> None:
+def test_the_service_reports_that_it_is_healthy(plant: Door) -> None:
     with grpc.insecure_channel(plant.target) as channel:
         health: Any = health_pb2_grpc.HealthStub(channel)
         told = health.Check(health_pb2.HealthCheckRequest(service="sensors.SensorService"), timeout=10)

@@ -1,5 +1,5 @@
-"""HEAD: every route that answers GET answers it with the same status and headers and without a body, and it begins,
-uses up and records nothing."""
+"""HEAD: every GET route answers it with the same status and headers and without a body, and it starts, redeems and
+records nothing."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_head_is_refused_as_get_is(whole: Whole) -> None:
 
 
 def listed(whole: Whole) -> list[dict[str, Any]]:
-    """The exports without their links, which each answer makes anew."""
+    """The exports without their links, which differ in each response."""
     found: list[dict[str, Any]] = whole.http.get("/v1/exports").json()["data"]
     return [export | {"download": None} for export in found]
 
@@ -89,7 +89,7 @@ def test_head_of_a_stream_begins_no_export(whole: Whole, target: str) -> None:
 
 
 def test_head_of_events_ends_at_once_while_the_export_runs(whole: Whole) -> None:
-    """Of an export that waits: GET would not end before it has."""
+    """For a queued export, GET would wait until it ends."""
     body = {"source": {"query": "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT i FROM n"}}
     body["source"]["connection"] = "journal"
     waiting = whole.http.post("/v1/exports", json=body)

@@ -1,4 +1,4 @@
-"""The Historian's door and the native routes of sensors, at a running service, by a client of HTTP."""
+"""The Historian's API and the native routes of sensors, at a running service."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def put(client: Client, sensor: str, body: Any) -> httpx.Response:
 
 
 def export(client: Client, **query: Any) -> httpx.Response:
-    """As the old dashboard asks: without a key, from this machine."""
+    """Request an export as the older dashboard does: without a key, from this machine."""
     return httpx.get(f"{client.base}/api/v1/export", params=query, timeout=60)
 
 
@@ -90,7 +90,7 @@ def test_an_empty_range_is_the_header_alone(client: Client) -> None:
         ({"sensor_id": ["A", "nobody"], "start_ts": 1, "end_ts": 2}, 404, "no_such_sensor"),
     ],
 )
-def test_what_cannot_be_exported_is_told_before_the_first_byte(
+def test_what_cannot_be_exported_is_reported_before_the_first_byte(
     client: Client, query: dict[str, Any], status: int, code: str
 ) -> None:
     answer = export(client, **query)
@@ -152,7 +152,7 @@ def test_the_chart_gets_points_with_every_peak(client: Client) -> None:
         assert httpx.get(f"{client.base}/api/v1/query?{query}").status_code == 400
 
 
-def test_the_native_points_are_columns_and_say_whether_they_are_all(client: Client) -> None:
+def test_the_native_points_are_columns_and_show_whether_they_are_all(client: Client) -> None:
     told = httpx.get(f"{client.base}/v1/sensors/plant/line%201/points").json()
     assert (told["count"], told["downsampled"]) == (300, False)
     assert told["timestamp_ms"] == B.ms.tolist()
@@ -239,7 +239,7 @@ def test_keys_read_and_write_sensors_by_their_scopes(tmp_path: Path) -> None:
         assert [status("GET", path, k) for k in (reader, writer, other)] == [200, 403, 403]
 
 
-def test_without_a_store_the_routes_say_what_is_missing(tmp_path: Path) -> None:
+def test_without_a_store_the_routes_report_what_is_missing(tmp_path: Path) -> None:
     with service(tmp_path, f"sqlite:///{tmp_path}/some.db") as running:
         answer = httpx.get(f"{running.base}/v1/sensors")
         assert (answer.status_code, answer.json()["code"]) == (501, "no_series")
@@ -284,7 +284,7 @@ def test_twenty_exports_at_once_while_points_arrive(client: Client) -> None:
     assert sent > 0
 
 
-def test_a_killed_service_has_every_point_that_it_answered_for(tmp_path: Path) -> None:
+def test_a_killed_service_has_every_point_that_it_acknowledged(tmp_path: Path) -> None:
     settings = {"API_SECRET": SECRET, "FLUXPORT_SERIES__PATH": str(tmp_path / "series.db")}
     with process("serve", "--port", "0", "--no-worker", folder=tmp_path, environ=settings, until="listening on") as (
         started,

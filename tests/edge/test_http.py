@@ -52,7 +52,7 @@ def client(folder: Path, database: str) -> Iterator[Client]:
         if packed in ("none", "zip") or not entry.compresses_inside
     ],
 )
-def test_a_stream_is_the_file_and_the_export_tells_its_proof(client: Client, name: str, compression: str) -> None:
+def test_a_stream_is_the_file_and_its_record_has_the_proof(client: Client, name: str, compression: str) -> None:
     answer = client.post("/v1/stream", USERS | {"format": name, "compression": compression})
     assert answer.status_code == 200, answer.text
     told = client.get(f"/v1/exports/{answer.headers['x-export-id']}").json()
@@ -69,7 +69,7 @@ def test_a_stream_is_the_file_and_the_export_tells_its_proof(client: Client, nam
     assert told["files"][0]["name"] in answer.headers["content-disposition"]
 
 
-def test_an_export_of_the_old_door_is_stored_and_downloaded_with_its_proof(client: Client) -> None:
+def test_an_export_of_the_older_api_is_stored_and_downloaded_with_its_proof(client: Client) -> None:
     answer = client.post(
         "/export", {"query": "SELECT * FROM users", "email": "a@example.com", "format": "json"}, version=1
     )
@@ -87,7 +87,7 @@ def test_an_export_of_the_old_door_is_stored_and_downloaded_with_its_proof(clien
     assert (part.status_code, part.content) == (206, file.content[10:20])
 
 
-def test_the_status_word_needs_no_signature_and_says_nothing_else(client: Client) -> None:
+def test_the_status_word_needs_no_signature_and_reveals_nothing_else(client: Client) -> None:
     job_id = client.post("/export", {"query": "SELECT 1 AS a"}, version=1).json()["job_id"]
     client.finished(job_id)
     assert client.plain_get(f"/jobs?id={job_id}").json() == {"status": "COMPLETED"}
@@ -106,7 +106,7 @@ def test_the_status_word_needs_no_signature_and_says_nothing_else(client: Client
         b"{",
     ],
 )
-def test_a_bad_request_of_the_old_door_is_400_with_a_sentence(client: Client, body: object) -> None:
+def test_a_bad_request_of_the_older_api_is_400_with_a_sentence(client: Client, body: object) -> None:
     answer = client.post("/export", body, version=1)
     assert answer.status_code == 400
     assert answer.json()["error"].endswith(".") or answer.json()["error"]
@@ -187,8 +187,8 @@ def test_twenty_streams_at_once_are_all_whole(client: Client) -> None:
     assert len({hashlib.sha256(a.content).hexdigest() for a in answers}) == 1
 
 
-def test_a_database_that_dies_half_way_breaks_the_connection_and_fails_the_export(tmp_path: Path) -> None:
-    """Many rows, so that most of them are still to come when the database is killed."""
+def test_a_database_that_crashes_half_way_breaks_the_connection_and_fails_the_export(tmp_path: Path) -> None:
+    """Many rows, so that most of them are outstanding when the database is killed."""
     from fault_proxy import FaultProxy
 
     with emulator(tmp_path, 500_000) as url, FaultProxy(url, "rst", 5_000_000) as through:
@@ -231,7 +231,7 @@ def test_a_client_that_leaves_ends_the_query(tmp_path: Path) -> None:
         assert told["error"]["code"] == "client_gone"
 
 
-def test_health_tells_what_is_there(client: Client) -> None:
+def test_health_reports_what_exists(client: Client) -> None:
     assert client.plain_get("/health/live").json() == {"status": "ok"}
     ready = client.plain_get("/health/ready")
     assert (ready.status_code, ready.json()["connection main"]) == (200, "ok")
@@ -243,7 +243,7 @@ def test_the_api_describes_itself(client: Client) -> None:
 
 
 def test_an_answer_in_two_writes_does_not_wait_for_an_acknowledgement() -> None:
-    """What is accepted has TCP_NODELAY, which asyncio does not set on sockets that do not tell their protocol."""
+    """Accepted sockets need TCP_NODELAY, which asyncio does not set on sockets without a protocol number."""
     config = load(environ={}, flags={"server.port": 0})
     with process.listen(config) as bound, socket.create_connection(bound.getsockname()):
         accepted, _ = bound.accept()

@@ -1,5 +1,5 @@
-"""Who is calling, at the running service: keys and users made by the command line, sessions, and that nobody reaches
-what belongs to somebody else, on any route there is."""
+"""Authentication at the running service: keys and users created by the command line, sessions, and that no route gives
+access to what belongs to another user."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ NO_EXPORT = "00000000-0000-4000-8000-000000000000"
 
 
 def fluxport(folder: Path, *words: str, typed: str = "") -> str:
-    """What the command printed on the service's database; it must succeed."""
+    """The output of the command on the service's database; it must succeed."""
     environ = {"FLUXPORT_DATABASE": f"sqlite:///{folder}/fluxport.db"}
     ended = CliRunner().invoke(root, words, input=typed, env=environ, catch_exceptions=False)
     assert ended.exit_code == 0, ended.output
@@ -55,7 +55,7 @@ def fluxport(folder: Path, *words: str, typed: str = "") -> str:
 
 @dataclass
 class Caller:
-    """Sends a bearer key, or whatever ``headers`` are."""
+    """Sends a bearer key, or ``headers``."""
 
     base: str
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -108,14 +108,14 @@ def alice(client: Client, folder: Path) -> Caller:
 
 @pytest.fixture(scope="module")
 def bob(client: Client, folder: Path) -> Caller:
-    """He may do everything, with what is his."""
+    """Bob has every scope, for his own exports."""
     token = new_key(folder, "of bob", "bob", "sql:*", "dataset:*", "series", "push", "admin")
     return Caller(client.base, {"Authorization": f"bearer {token}"})
 
 
 @pytest.fixture(scope="module")
 def strict(tmp_path_factory: pytest.TempPathFactory, database: str) -> Iterator[tuple[Client, Path]]:
-    """A service in production behind a proxy with TLS, with low limits and nobody who carries exports out."""
+    """A service in production behind a proxy with TLS, with low limits and no worker."""
     folder = tmp_path_factory.mktemp("strict")
     settings = {
         "APP_ENV": "production",
@@ -130,7 +130,7 @@ def strict(tmp_path_factory: pytest.TempPathFactory, database: str) -> Iterator[
 # -- keys --------------------------------------------------------------------------------------------------------------
 
 
-def test_a_key_exports_and_says_whose_it_is(alice: Caller) -> None:
+def test_a_key_exports_and_names_its_owner(alice: Caller) -> None:
     streamed = alice.ask("POST", "/v1/stream", QUERY)
     assert streamed.status_code == 200, streamed.text
     assert streamed.text.splitlines()[0] == "id,name"
@@ -162,7 +162,7 @@ def test_a_configured_key_acts_for_its_user_within_its_scopes(client: Client, al
     assert lone.post("/v1/exports", QUERY).status_code == 202
 
 
-def test_nothing_tells_why_somebody_is_not_let_in(client: Client, folder: Path, alice: Caller) -> None:
+def test_a_refusal_does_not_reveal_its_cause(client: Client, folder: Path, alice: Caller) -> None:
     good = alice.headers["Authorization"]
     revoked = new_key(folder, "revoked", "alice", "series")
     fluxport(folder, "keys", "revoke", "revoked")
@@ -203,7 +203,7 @@ def test_a_key_has_its_own_number_of_active_exports(strict: tuple[Client, Path])
     assert answers[2].json()["code"] == "too_many_active"
 
 
-def test_each_key_asks_so_often_a_minute_and_then_waits(strict: tuple[Client, Path]) -> None:
+def test_each_key_has_a_rate_limit_per_minute(strict: tuple[Client, Path]) -> None:
     running, folder = strict
     callers = [
         Caller(running.base, {"Authorization": "Bearer " + new_key(folder, f"fast {n}", "frank", "series")})
@@ -236,7 +236,7 @@ def sign_in(base: str, user: str = "alice", password: str = PASSWORD, **headers:
 
 
 def cookie_of(answer: httpx.Response) -> Any:
-    """The one cookie of the answer, as a browser would read it."""
+    """The one cookie of the response, as a browser would parse it."""
     found = SimpleCookie(answer.headers["set-cookie"])
     assert len(answer.headers.get_list("set-cookie")) == len(found) == 1
     return next(iter(found.values()))
@@ -244,7 +244,7 @@ def cookie_of(answer: httpx.Response) -> Any:
 
 @pytest.fixture(scope="module")
 def page(client: Client) -> Caller:
-    """A browser in which alice has signed in."""
+    """A browser page with alice signed in."""
     cookie = cookie_of(sign_in(client.base))
     return Caller(client.base, {"Cookie": f"{cookie.key}={cookie.value}"})
 
@@ -337,7 +337,7 @@ def test_signing_in_again_ends_the_session_that_came_and_signing_out_ends_the_la
     assert asked.ask("DELETE", "/session", **OURS).status_code == 204
 
 
-def test_a_token_of_one_s_own_choice_becomes_no_session(client: Client) -> None:
+def test_a_chosen_token_does_not_become_a_session(client: Client) -> None:
     chosen = "b" * 43
     given = cookie_of(sign_in(client.base, **OURS, Cookie=f"fluxport={chosen}"))
     assert given.value != chosen
@@ -360,7 +360,7 @@ def test_an_unknown_user_and_a_wrong_password_are_answered_alike(client: Client)
 @pytest.mark.parametrize(
     "body", [[], {}, {"user": "a"}, {"user": 1, "password": "b"}, {"user": "a", "password": "b", "c": 1}]
 )
-def test_a_body_that_is_no_sign_in_is_400(client: Client, body: object) -> None:
+def test_a_body_that_is_not_a_sign_in_is_400(client: Client, body: object) -> None:
     answer = httpx.post(client.base + "/session", json=body, headers=OURS)
     assert (answer.status_code, answer.json()["code"]) == (400, "bad_body")
 
@@ -397,9 +397,7 @@ def test_what_came_through_a_proxy_or_a_foreign_name_is_not_this_machine(
     assert (state.status_code, state.json()) == (200, {"user": None, "ways": ["password"]})
 
 
-def test_the_state_of_a_session_and_the_ways_in_are_told_to_everybody(
-    client: Client, strict: tuple[Client, Path]
-) -> None:
+def test_the_state_of_a_session_and_the_ways_to_sign_in_are_public(client: Client, strict: tuple[Client, Path]) -> None:
     def state(base: str, headers: Mapping[str, str] | None = None) -> Any:
         answer = httpx.get(base + "/session/state", headers=headers)
         assert (answer.status_code, answer.headers["cache-control"]) == (200, "no-store")
@@ -432,7 +430,7 @@ def test_a_removed_user_is_out_at_once_with_the_keys(client: Client, folder: Pat
 # -- the audit ---------------------------------------------------------------------------------------------------------
 
 
-def test_the_audit_tells_an_admin_who_exported_and_fetched_what(client: Client, alice: Caller, bob: Caller) -> None:
+def test_the_audit_shows_an_admin_who_exported_and_fetched_what(client: Client, alice: Caller, bob: Caller) -> None:
     job = alice.done(alice.ask("POST", "/v1/exports", QUERY).json()["id"])
     assert httpx.get(job["download"]["url"]).is_success
     target = f"/v1/audit?export_id={job['id']}"
@@ -471,13 +469,13 @@ METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 
 def words(answer: httpx.Response, export_id: str) -> tuple[int, str]:
-    """What an answer says, but for what differs from request to request and the id that was asked for."""
+    """The content of a response, except what differs from request to request, and the requested id."""
     text = re.sub(r'"(request_id|requestId)": ?"[^"]*"', "", answer.text)
     return answer.status_code, text.replace(export_id, "ID")
 
 
 def alike(bob: Caller, method: str, target: str, theirs: str, body: Any = None) -> httpx.Response:
-    """Bob's answer about alice's export, having seen that it is the one about an export that nobody has."""
+    """Bob's response about alice's export, which must equal the one about an unknown export."""
     answers = [bob.ask(method, target.replace("ID", export_id), body) for export_id in (theirs, NO_EXPORT)]
     assert words(answers[0], theirs) == words(answers[1], NO_EXPORT), (method, target)
     return answers[0]
@@ -493,7 +491,7 @@ def old_door_hides_it(bob: Caller, theirs: str) -> None:
 
 
 def same_key_is_another_export(bob: Caller, theirs: str) -> None:
-    """Alice's export was made with this Idempotency-Key."""
+    """Alice's export was created with this Idempotency-Key."""
     answer = bob.ask("POST", "/v1/exports", QUERY, **{"Idempotency-Key": NAMED})
     assert answer.is_success
     assert answer.json()["id"] != theirs
@@ -525,13 +523,13 @@ def other_door_s_list_is_empty(bob: Caller, theirs: str) -> None:
 
 
 def only_for_admins(bob: Caller, theirs: str) -> None:
-    """Bob is one, and sees what everybody did; alice is none."""
+    """Bob is an admin and sees every user's entries; alice is not."""
     lines = bob.ask("GET", f"/v1/audit?export_id={theirs}").json()["data"]
     assert {line["user"] for line in lines} == {"alice"}
 
 
 def tells_nothing(method: str, target: str) -> Callable[[Caller, str], None]:
-    """It is the same for everybody."""
+    """The response is the same for every user."""
 
     def check(bob: Caller, theirs: str) -> None:
         assert theirs not in bob.ask(method, target).text
@@ -578,9 +576,9 @@ OTHERS: dict[tuple[str, str], Callable[[Caller, str], None]] = {
 }
 
 
-def test_every_route_keeps_users_apart(client: Client, alice: Caller, bob: Caller) -> None:
-    """Every route of the description: one with an export's id answers bob about alice's export as about none at all,
-    on every method; any other must be in OTHERS."""
+def test_every_route_separates_users(client: Client, alice: Caller, bob: Caller) -> None:
+    """For every route with an export's id and every method, bob's response about alice's export equals the one about an
+    unknown export; any other route must be in OTHERS."""
     theirs = {
         "/v1": alice.ask("POST", "/v1/exports", QUERY, **{"Idempotency-Key": NAMED}).json()["id"],
         "/api": alice.ask("POST", "/api/exports/jobs", PEOPLE | {"requestId": NAMED}).json()["data"]["id"],
@@ -615,7 +613,7 @@ def test_every_route_keeps_users_apart(client: Client, alice: Caller, bob: Calle
 def test_every_route_hides_what_a_key_s_scopes_would_not_let_it_make(
     client: Client, alice: Caller, page: Caller, folder: Path
 ) -> None:
-    """A key for pushing only, of the user whose exports they are: on every route with an id, as if there were none."""
+    """For a key with the scope push alone, every route with an id treats its user's exports as unknown."""
     theirs = {
         "/v1": alice.ask("POST", "/v1/exports", QUERY).json()["id"],
         "/api": alice.ask("POST", "/api/exports/jobs", PEOPLE).json()["data"]["id"],
@@ -673,7 +671,7 @@ def test_mails_of_a_key_go_to_its_domains_alone(client: Client, folder: Path, al
         alice.done(sent.json()["id"])
 
 
-def test_a_link_of_one_s_own_opens_no_file_of_somebody_else(alice: Caller, bob: Caller) -> None:
+def test_a_link_opens_no_file_of_another_user(alice: Caller, bob: Caller) -> None:
     ids = []
     for caller in (alice, bob):
         made = caller.ask("POST", "/v1/exports", QUERY).json()["id"]

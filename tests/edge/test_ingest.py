@@ -1,4 +1,4 @@
-"""Points that arrive over NATS JetStream and MQTT, from real brokers into a running service that may be killed."""
+"""Points over NATS JetStream and MQTT, from real brokers into a running service that may be killed."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def file_of(client: Client, sensor: str) -> bytes:
 
 
 def subscribed(client: Client, url: str, first: Send) -> bool:
-    """Whether a message arrives: a broker keeps them only for a session that it knows."""
+    """Whether a message arrives: a broker queues messages only for a session that it has."""
     publish_mqtt(url, [first])
     return count_of(client, first[0]) > 0
 
@@ -123,7 +123,7 @@ def settings_of(folder: Path, **more: str) -> dict[str, str]:
     return {"FLUXPORT_SERIES__PATH": str(folder / "series.db"), **more}
 
 
-def test_messages_of_nats_are_stored_then_acknowledged_and_bad_ones_given_up(tmp_path: Path) -> None:
+def test_messages_of_nats_are_stored_then_acknowledged_and_bad_ones_discarded(tmp_path: Path) -> None:
     sent = messages(60)
     with (
         nats_server(tmp_path) as url,
@@ -154,7 +154,7 @@ def nats_stream(url: str) -> list[str]:
 
 
 @pytest.mark.parametrize("door", ["nats", "mqtt"])
-def test_a_killed_service_goes_on_where_it_was(tmp_path: Path, door: str) -> None:
+def test_a_killed_service_resumes_where_it_was(tmp_path: Path, door: str) -> None:
     sent = messages(600, size=20)
     broker, publish = (nats_server, publish_nats) if door == "nats" else (mosquitto, publish_mqtt)
     with broker(tmp_path) as url:
@@ -218,8 +218,8 @@ def warned(folder: Path, words: str) -> bool:
     return any(words in log.read_text() for log in folder.glob("serve-*.log"))
 
 
-def test_messages_that_the_brokers_own_limit_drops_are_warned_of(tmp_path: Path) -> None:
-    """Thirty wait for a session that may have ten: what the broker dropped is said when the service is back."""
+def test_messages_dropped_by_a_limit_of_the_broker_cause_a_warning(tmp_path: Path) -> None:
+    """Thirty messages wait for a session limited to ten: the service logs what the broker dropped."""
     settings = settings_of(tmp_path)
     with mosquitto(tmp_path, "max_queued_messages 10") as url:
         settings["FLUXPORT_SERIES__MQTT__URL"] = url
@@ -235,8 +235,8 @@ def test_messages_that_the_brokers_own_limit_drops_are_warned_of(tmp_path: Path)
     assert not warned(tmp_path, "may be missing")
 
 
-def test_a_session_that_the_broker_has_forgotten_is_warned_of(tmp_path: Path) -> None:
-    """A broker that keeps nothing on disk, started anew while the service runs."""
+def test_a_session_lost_by_the_broker_causes_a_warning(tmp_path: Path) -> None:
+    """A broker without persistence is restarted while the service runs."""
     port = free_port()
     with mosquitto(tmp_path, port=port) as url:
         with service(tmp_path, "", "--no-worker", **settings_of(tmp_path, FLUXPORT_SERIES__MQTT__URL=url)) as client:
@@ -249,8 +249,8 @@ def test_a_session_that_the_broker_has_forgotten_is_warned_of(tmp_path: Path) ->
             until(lambda: warned(tmp_path / "second", "no longer has the session of 'fluxport'"), "nothing was said")
 
 
-def test_messages_that_a_stream_of_nats_removes_unread_are_warned_of(tmp_path: Path) -> None:
-    """A stream of at most ten messages, by whoever made it: thirty come while the service is down."""
+def test_messages_that_a_nats_stream_removes_unread_cause_a_warning(tmp_path: Path) -> None:
+    """A stream limited to ten messages gets thirty while the service is down."""
 
     async def made(url: str) -> None:
         client = await nats.connect(url)
@@ -273,7 +273,7 @@ def test_messages_that_a_stream_of_nats_removes_unread_are_warned_of(tmp_path: P
 
 
 def dropped(folder: Path) -> list[int]:
-    """How many messages each warning said that the broker has dropped."""
+    """The number of dropped messages in each warning."""
     (log,) = folder.glob("serve-*.log")
     return [int(number) for number in re.findall(r"the broker has dropped (\d+) messages", log.read_text())]
 
@@ -297,7 +297,7 @@ def test_a_message_that_the_store_refuses_harms_no_other(tmp_path: Path) -> None
     store.close()
 
 
-def test_messages_wait_while_the_store_is_away_and_are_left_when_it_is_over() -> None:
+def test_messages_wait_while_the_store_is_unavailable() -> None:
     left = [Unavailable("away"), Unavailable("away")]
 
     def work() -> list[bool]:

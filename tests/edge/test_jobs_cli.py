@@ -25,7 +25,7 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
 
 
 def jobs(client: Client, *words: str, cwd: Path, code: int = 0) -> str:
-    """What ``fluxport jobs words...`` prints; its exit code is ``code``."""
+    """The output of ``fluxport jobs words...``, which must exit with ``code``."""
     environ = os.environ | {"FLUXPORT_URL": client.base, "API_SECRET": SECRET}
     command = [sys.executable, "-m", "fluxport", "jobs", *words]
     done = subprocess.run(command, cwd=cwd, env=environ, capture_output=True, text=True, timeout=60, check=False)
@@ -45,14 +45,14 @@ def test_an_export_is_listed_shown_and_downloaded_with_its_proof(client: Client,
     assert "1,000 rows" in line
 
 
-def test_an_ended_export_cannot_be_canceled_and_an_unknown_one_is_told(client: Client, tmp_path: Path) -> None:
+def test_an_ended_export_cannot_be_canceled_and_an_unknown_one_is_reported(client: Client, tmp_path: Path) -> None:
     export_id = client.post("/v1/exports", USERS).json()["id"]
     client.finished(export_id)
     assert "completed" in jobs(client, "cancel", export_id, cwd=tmp_path, code=2)
     assert "no such export" in jobs(client, "show", "nothing", cwd=tmp_path, code=2)
 
 
-def test_a_service_that_is_not_there_is_told_in_a_sentence(client: Client, tmp_path: Path) -> None:
+def test_an_unreachable_service_is_reported_in_a_sentence(client: Client, tmp_path: Path) -> None:
     told = jobs(client, "list", "--url", "http://127.0.0.1:1", cwd=tmp_path, code=1)
     assert "cannot be reached" in told
     assert "Traceback" not in told

@@ -1,5 +1,5 @@
-"""How many bytes of a file count as sent, and when it counts as fetched: its last byte was sent while the client was
-there, whatever it did afterwards."""
+"""How many bytes of a file count as sent, and when the file counts as fetched: its last byte was sent while the client
+was connected, whatever it did afterwards."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PLAIN = {"content-length": str(len(BODY))}
 
 
 class Answer(Response):
-    """The body in two messages, then the empty one that ends it, which a stored file leaves out if the client left."""
+    """The body in two messages, then the empty last one, which a stored file omits if the client has disconnected."""
 
     def __init__(self, status: int, headers: dict[str, str], left: asyncio.Event | None) -> None:
         super().__init__()
@@ -46,8 +46,8 @@ def sent(
     stops: bool = False,
     waits: bool = False,
 ) -> Sending | None:
-    """What a client got that leaves once it has had so many messages; with ``waits`` it takes no more than that, and
-    leaves while the server waits to write the next one, which the server then drops."""
+    """What a client received that disconnects after ``taken`` messages; with ``waits`` it reads no more, and
+    disconnects while the server waits to write the next one, which the server then drops."""
     noted: list[Sending] = []
 
     async def run() -> None:
@@ -91,7 +91,7 @@ def test_a_client_that_has_all_bytes_may_leave(leaves_after: int, is_fetched: bo
 
 @pytest.mark.parametrize("stops", [False, True], ids=["sent on", "ended"])
 @pytest.mark.parametrize(("taken", "is_fetched"), [(3, True), (2, False), (1, False)])
-def test_bytes_that_wait_for_a_client_that_leaves_are_not_sent(taken: int, is_fetched: bool, stops: bool) -> None:
+def test_bytes_buffered_for_a_client_that_leaves_are_not_sent(taken: int, is_fetched: bool, stops: bool) -> None:
     assert fetched(taken, waits=True, stops=stops) is is_fetched
 
 
@@ -118,7 +118,7 @@ def test_what_carries_no_byte_of_a_file_is_not_recorded() -> None:
     assert sent(0, status=416, headers=PLAIN | {"content-range": f"bytes */{len(BODY)}"}) is None
 
 
-def test_a_beginning_that_cannot_be_recorded_sends_nothing() -> None:
+def test_a_download_that_cannot_be_recorded_sends_nothing() -> None:
     messages: list[Message] = []
 
     async def send(message: Message) -> None:

@@ -1,4 +1,4 @@
-"""The export middleware's whole life: its own YAML file, its objects in OSS, its signed URLs."""
+"""A replacement of the export middleware: its YAML file, its objects in OSS, its signed URLs."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def shop(oss: ObjectDouble, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
 
 def test_a_push_ends_in_oss_with_a_signed_url_that_works(shop: Door, oss: ObjectDouble) -> None:
-    """A large one in parts; the URL is the store's own, and no log has it."""
+    """A large one in parts; the URL is the store's presigned one, and no log has it."""
     done = shop.push([metadata(), *people(200_000)], key="")
     answer = done.last
     assert answer.status == pb.TASK_STATUS_COMPLETED, done.details

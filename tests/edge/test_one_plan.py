@@ -1,4 +1,4 @@
-"""A request means the same wherever it comes in: a stream, a job, Flight both ways, the command line."""
+"""A request means the same in every API: a stream, a job, Flight in both directions, the command line."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ TABLE = pa.table({"id": pa.array(range(1, 11), pa.int64()), "name": [f"name {i}"
 
 @dataclass
 class Place:
-    """A running service by each of its ways in, and the database that it reads."""
+    """A running service with all its APIs, and the database that it reads."""
 
     http: httpx.Client
     flight: str
@@ -169,8 +169,8 @@ def test_a_zip_holds_the_files_and_their_manifest(place: Place, way: Way) -> Non
     assert [file["rows"] for file in manifest["files"]] == [5, 5]
 
 
-def test_a_push_beyond_its_limit_says_so(place: Place) -> None:
-    """Its sender has every row taken; the file has the first ones, and a warning."""
+def test_a_push_beyond_its_limit_is_reported(place: Place) -> None:
+    """All its rows are accepted; the file has the first ones, and a warning."""
     pushed(place, {"format": "csv", "options": {"limit": 4}})
     (job,) = place.http.get("/v1/exports?limit=1").json()["data"]
     assert (job["rows"], job["truncated"]) == (4, True)

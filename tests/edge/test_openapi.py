@@ -1,5 +1,5 @@
-"""The description of the API is the truth: every operation, body, error and list of names in it; models and parsers
-agree; no answer's bytes depend on it. ``api_document.py`` holds it against every other test's answers, too."""
+"""The description of the API is correct: every operation, body, error and list of names; models and parsers agree; no
+response depends on it. ``api_document.py`` also compares it with the responses of every other test."""
 
 from __future__ import annotations
 
@@ -53,8 +53,8 @@ def test_every_route_is_described_and_every_description_is_of_a_route() -> None:
     assert {operation["operationId"] for _, _, operation in operations()} == set(OPERATIONS)
 
 
-def test_the_document_is_made_when_it_is_first_asked_for(tmp_path: Path) -> None:
-    """Starting costs nothing of it: no model is imported."""
+def test_the_document_is_built_when_first_requested(tmp_path: Path) -> None:
+    """No model is imported at the start."""
     script = (
         "import sys; from pathlib import Path; from fluxport import config, wiring\n"
         "flags = {'connections.main.url': 'mysql://nobody@127.0.0.1/x', 'database': 'sqlite:///fluxport.db'}\n"
@@ -81,7 +81,7 @@ def test_names_in_the_document_are_those_of_the_tables() -> None:
 
 
 def bodies() -> Iterator[tuple[str, dict[str, Any]]]:
-    """Where, and the schema of each JSON body that is sent or answered."""
+    """The place and the schema of each JSON body of a request or response."""
     for path, method, operation in operations():
         for kind, content in operation.get("requestBody", {}).get("content", {}).items():
             if kind == JSON:
@@ -129,7 +129,7 @@ def test_codes_in_the_document_are_registered_with_their_status() -> None:
 
 
 def test_types_of_files_are_those_of_formats_and_compressions(whole: Whole) -> None:
-    """Each of them is answered with one that is described: the check of every answer sees to it."""
+    """Each is sent with a described type, which the check of every response ensures."""
     for name in formats.FORMATS:
         for compression in compress.COMPRESSIONS:
             body = {"source": {"query": "SELECT 1 AS a", "connection": "journal"}, "format": name}
@@ -143,7 +143,7 @@ def test_types_of_files_are_those_of_formats_and_compressions(whole: Whole) -> N
 
 
 def test_every_operation_answers_as_it_is_described(whole: Whole, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A success of each: ``check`` holds it against the document."""
+    """``check`` compares a success of each with the document."""
     seen: set[str] = set()
     send = httpx.Client.send
 
@@ -219,7 +219,7 @@ def test_every_operation_answers_as_it_is_described(whole: Whole, monkeypatch: p
     assert set(OPERATIONS) - seen == {"sign_in"}  # of test_identity.py
 
 
-def test_the_check_of_answers_sees_what_is_not_described(whole: Whole) -> None:
+def test_the_check_of_responses_detects_what_is_not_described(whole: Whole) -> None:
     schema = {"$ref": "#/components/schemas/Export"}
     job = whole.export()
     assert complain(schema, job) == []
@@ -241,7 +241,7 @@ GOLDEN_PROBLEM = """\
 
 
 def test_the_bytes_of_answers_are_as_they_were(whole: Whole) -> None:
-    """Order of keys, nulls and spaces, with what differs each time left out."""
+    """Order of keys, nulls and spaces, without what differs each time."""
     job = whole.export(source={"query": "SELECT 1 AS a", "connection": "journal"})
     shown = whole.http.get(f"/v1/exports/{job['id']}").text
     changing = r'"(id|name|sha256|url|request_id|\w+_at)":"[^"]*"'
@@ -271,7 +271,7 @@ def invalid(model: type[BaseModel], body: Any) -> bool:
 
 
 def parse_spec(spec: ExportSpec) -> None:
-    """What is looked at before a database is."""
+    """The checks that need no database."""
     name = formats.canonical(spec.format)
     formats.options(name, spec.options)
     compress.canonical(spec.compression)

@@ -1,4 +1,4 @@
-"""What operators see of the running service: metrics, health, logs, the page of the API, how it ends."""
+"""What operators see of the running service: metrics, health, logs, the page of the API, shutdown."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def samples(client: Client) -> dict[tuple[str, tuple[tuple[str, str], ...]], flo
 
 
 def lines(folder: Path, words: str = "serve") -> list[dict[str, Any]]:
-    """What the service (and the worker beside it, which writes to the same place) has logged."""
+    """The log of the service and of its worker."""
     text = "".join(file.read_text() for file in sorted(folder.glob(f"{words}-*.log")))
     return [json.loads(line) for line in text.splitlines() if line.startswith("{")]
 
@@ -74,7 +74,7 @@ def lines(folder: Path, words: str = "serve") -> list[dict[str, Any]]:
 # -- metrics -----------------------------------------------------------------------------------------------------------
 
 
-def test_metrics_tell_what_workers_have_done_and_what_the_service_has_refused(client: Client) -> None:
+def test_metrics_count_what_workers_did_and_what_the_service_refused(client: Client) -> None:
     before = samples(client)
     job = ended(client, client.post("/v1/exports", USERS | {"format": "xlsx"}).json()["id"])
     assert client.post("/v1/stream", USERS).status_code == 200
@@ -111,13 +111,13 @@ def test_no_metric_has_an_id_or_anything_that_a_caller_chose(client: Client) -> 
 
 
 @pytest.mark.parametrize("headers", [{"X-Forwarded-For": "203.0.113.9"}, {"Host": "fluxport.example.com"}])
-def test_metrics_are_for_this_machine_alone_unless_it_is_said(client: Client, headers: dict[str, str]) -> None:
+def test_metrics_are_local_unless_configured(client: Client, headers: dict[str, str]) -> None:
     assert client.plain_get("/metrics").status_code == 200
     assert client.plain_get("/metrics", headers).status_code == 404
 
 
 @pytest.mark.parametrize(("setting", "status"), [("on", 200), ("off", 404)])
-def test_metrics_can_be_for_everybody_or_nobody(tmp_path: Path, database: str, setting: str, status: int) -> None:
+def test_metrics_can_be_for_everyone_or_no_one(tmp_path: Path, database: str, setting: str, status: int) -> None:
     (tmp_path / "fluxport.yaml").write_text(f"server: {{metrics: {setting}}}\n")
     with service(tmp_path, database, "--no-worker") as client:
         assert client.plain_get("/metrics", {"X-Forwarded-For": "203.0.113.9"}).status_code == status
@@ -126,7 +126,7 @@ def test_metrics_can_be_for_everybody_or_nobody(tmp_path: Path, database: str, s
 # -- health ------------------------------------------------------------------------------------------------------------
 
 
-def test_readiness_names_what_cannot_be_used_and_only_the_log_says_why(tmp_path: Path) -> None:
+def test_readiness_names_what_cannot_be_used_and_only_the_log_has_the_reason(tmp_path: Path) -> None:
     with service(tmp_path, "mysql://somebody:hidden@127.0.0.1:1/shop", "--no-worker") as client:
         answer = client.plain_get("/health/ready")
         assert client.plain_get("/health/live").json() == {"status": "ok"}
@@ -175,7 +175,7 @@ def test_while_it_drains_a_stream_goes_on_and_new_work_is_refused(tmp_path: Path
 
 
 def raw_answer(client: Client, body: dict[str, Any]) -> bytes:
-    """Everything that the service sends to one request until it closes the connection."""
+    """Everything that the service sends for one request until it closes the connection."""
     data = json.dumps(body).encode()
     headers = client.headers("POST", "/v1/stream", data) | {"Host": "127.0.0.1", "Content-Length": str(len(data))}
     head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
@@ -239,7 +239,7 @@ def test_every_line_of_one_request_has_its_ids_the_worker_s_included(client: Cli
         'x"}\n{"level":"forged"',
     ],
 )
-def test_a_traceparent_that_is_not_valid_is_no_trace(traceparent: str) -> None:
+def test_an_invalid_traceparent_is_ignored(traceparent: str) -> None:
     from fluxport.telemetry.logs import trace_id
 
     assert trace_id(traceparent) == ""
@@ -318,7 +318,7 @@ def test_the_page_of_the_api_has_every_route_and_needs_nothing_from_anywhere(cli
         ({"APP_ENV": "production", "FLUXPORT_SERVER__DETAILS": "on"}, True, True),
     ],
 )
-def test_what_the_service_is_made_of_is_for_whom_the_setting_names(
+def test_details_of_the_service_are_visible_as_configured(
     tmp_path: Path, given: dict[str, str], local: bool, elsewhere: bool
 ) -> None:
     """The description of the API, counts of all users' exports, names of connections and stores, gRPC's reflection."""

@@ -1,4 +1,4 @@
-"""The pages in a real Chromium, over the real service with its worker: by mouse, by keys alone, on a phone."""
+"""The pages in Chromium, over the real service with its worker: by mouse, by keyboard alone, on a phone."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def watched(context: BrowserContext, told: list[str]) -> Page:
 
 @pytest.fixture
 def stranger(client: Client, browser: Browser) -> Iterator[Page]:
-    """A page that nobody has signed in on; whatever its console tells fails the test."""
+    """A page without a session; any message on its console fails the test."""
     told: list[str] = []
     with browser.new_context(base_url=client.base) as context:
         yield watched(context, told)
@@ -145,7 +145,7 @@ def test_a_stranger_signs_in_exports_trades_and_saves_the_file_that_the_api_give
 
 @pytest.fixture
 def unwatched(client: Client, browser: Browser, session: dict[str, str]) -> Iterator[Page]:
-    """The exports of ann, where something is refused: a browser writes every answer of 4xx to its console."""
+    """The exports of ann, in a test with refusals: a browser writes every 4xx response to its console."""
     with browser.new_context(base_url=client.base) as context:
         context.add_cookies([{"name": name, "value": value, "url": client.base} for name, value in session.items()])
         page = context.new_page()
@@ -154,7 +154,7 @@ def unwatched(client: Client, browser: Browser, session: dict[str, str]) -> Iter
         yield page
 
 
-def test_a_wrong_password_is_told_and_can_be_mended(client: Client, browser: Browser) -> None:
+def test_a_wrong_password_is_reported_and_can_be_corrected(client: Client, browser: Browser) -> None:
     with browser.new_context(base_url=client.base) as context:
         page = context.new_page()
         page.goto("/sign-in?next=%2Fdashboard%23sensor%3DA")
@@ -183,7 +183,7 @@ def test_in_development_one_signs_in_as_dev_where_that_works(client: Client, str
     expect(stranger.get_by_role("button", name="sign in as dev")).to_have_count(0)
 
 
-def test_who_signs_in_again_over_the_page_goes_on_where_the_session_ended(unwatched: Page) -> None:
+def test_signing_in_again_over_the_page_continues_where_the_session_ended(unwatched: Page) -> None:
     unwatched.get_by_label("Row limit").fill("3")
     unwatched.context.clear_cookies()
     unwatched.get_by_role("button", name="Preview").click()
@@ -226,7 +226,7 @@ def test_a_preview_shows_every_digit_and_each_value_below_its_name(page: Page) -
     assert page.get_by_role("cell").all_inner_texts() == ["9007199254740993", "1", "12", 'a "7" \\', "empty"]
 
 
-def test_what_the_api_refuses_is_told_at_the_form_with_what_to_do(unwatched: Page) -> None:
+def test_a_refusal_of_the_api_is_shown_at_the_form_with_what_to_do(unwatched: Page) -> None:
     unwatched.get_by_label("Date from").fill("2025-09-30")
     unwatched.get_by_label("Date to").fill("2025-03-01")
     unwatched.get_by_role("button", name="Create Export").click()
@@ -240,7 +240,7 @@ def sql(page: Page, query: str) -> None:
     expect(page.get_by_role("combobox", name="Connection")).to_have_value("journal")
 
 
-def test_every_field_of_the_form_is_asked_for_as_it_was_filled(client: Client, page: Page, tmp_path: Path) -> None:
+def test_every_field_of_the_form_is_sent_as_it_was_filled(client: Client, page: Page, tmp_path: Path) -> None:
     page.get_by_label("Date from").fill("2025-03-01")
     page.get_by_label("Start time, in UTC").fill("09:30")
     page.get_by_label("Date to").fill("2025-09-30")
@@ -287,7 +287,7 @@ def test_every_field_of_the_form_is_asked_for_as_it_was_filled(client: Client, p
     ],
 )
 def test_a_time_is_one_of_the_filter_s_own_zone(page: Page, day: str, time: str, zone: str, moment: str) -> None:
-    """With a dataset that says it filters by days of this zone."""
+    """With a dataset that filters by days of this zone."""
 
     def declared(route: Route) -> None:
         told = route.fetch().json()
@@ -318,7 +318,7 @@ def test_a_stream_is_listed_and_can_be_repeated_but_has_no_file_to_fetch(client:
     expect(job).not_to_contain_text("link")
 
 
-def test_one_sees_how_far_an_export_is_and_when_it_will_be_done(browser: Browser, tmp_path: Path) -> None:
+def test_progress_and_remaining_time_are_shown(browser: Browser, tmp_path: Path) -> None:
     with (
         emulator(tmp_path, 300_000) as database,
         FaultProxy(database, "slow", after_bytes=8_000_000, slow_bytes_s=200_000) as slow,
@@ -345,7 +345,7 @@ def test_one_sees_how_far_an_export_is_and_when_it_will_be_done(browser: Browser
         newest(page, "canceled")
 
 
-def test_an_export_that_fails_says_why_and_one_that_is_canceled_ends(page: Page) -> None:
+def test_a_failed_export_has_its_reason_and_a_canceled_one_ends(page: Page) -> None:
     sql(page, "SELECT nothing FROM trades")
     created(page)
     failure = newest(page, "failed").locator(".failure")
@@ -384,7 +384,7 @@ def test_an_export_is_repeated_and_its_one_time_link_opens_a_page_that_redeems_i
     assert client.plain_get(link).json()["code"] == "link_used"
 
 
-def test_a_link_s_time_runs_down_and_then_a_new_one_is_asked_for(page: Page) -> None:
+def test_a_link_expires_and_a_new_one_is_requested(page: Page) -> None:
     page.clock.install()
     page.get_by_label("Row limit").fill("1")
     created(page)
@@ -443,7 +443,7 @@ def test_a_phone_shows_every_page_without_scrolling_sideways(page: Page, path: s
     assert (background == "rgb(16, 22, 29)") is (scheme == "dark")
 
 
-def test_every_field_and_button_has_a_name_for_who_cannot_see_it(page: Page) -> None:
+def test_every_field_and_button_has_an_accessible_name(page: Page) -> None:
     page.get_by_text("More options").click()
     page.get_by_role("combobox", name="Format").select_option("xlsx")
     fields = page.locator("input, select, textarea, button, a").all()

@@ -1,5 +1,5 @@
-"""Every parameter of every route, given what it is not for: an answer below 500, and each refusal in the service's own
-form, with a code, the id of the request, and nothing of ours in it."""
+"""Every parameter of every route with unsuitable values: a status below 500, and each refusal in the service's error
+format, with a code, the id of the request, and no internals."""
 
 from __future__ import annotations
 
@@ -255,15 +255,15 @@ def test_a_number_in_json_that_no_double_holds_is_400_and_not_infinity(
     "body",
     [b"timestamp_ms,value,\xff\n1,2,3\n", b"\xfftimestamp_ms,value\n1,2\n", b"timestamp_ms,value,value\n1,2,3\n"],
 )
-def test_points_whose_header_is_none_are_400(client: tuple[Client, dict[str, str]], body: bytes) -> None:
+def test_points_with_an_invalid_header_are_400(client: tuple[Client, dict[str, str]], body: bytes) -> None:
     running, key = client
     headers = key | {"Content-Type": "text/csv"}
     answer = httpx.post(running.base + "/v1/sensors/A/points", headers=headers, content=body)
     assert (answer.status_code, answer.json()["code"]) == (400, "bad_points")
 
 
-def test_no_route_tells_why_a_connection_a_store_or_the_service_s_own_database_cannot_be_used(tmp_path: Path) -> None:
-    """Neither a password nor a path nor a stack: a code and a sentence."""
+def test_no_route_reveals_why_a_connection_a_store_or_the_service_s_own_database_fails(tmp_path: Path) -> None:
+    """A code and a sentence, without a password, a path or a stack trace."""
     (tmp_path / "exports").write_text("no folder any more")
     settings = {
         "FLUXPORT_STORES__LOCAL__TYPE": "memory",

@@ -1,4 +1,4 @@
-"""The address of a caller at the running service: in the throttle of signing in, in the audit, over HTTP, gRPC and
+"""The address of a caller at the running service: in the pauses of sign-in, in the audit, over HTTP, gRPC and
 Flight, with and without trusted proxies."""
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ CLIENT = "203.0.113.7"
 
 
 def audited(folder: Path, action: str) -> list[str]:
-    """The addresses of the audit's lines, newest first."""
+    """The addresses of the audit's entries, newest first."""
     store = JobStore(f"sqlite:///{folder}/fluxport.db")
     try:
         return [line["address"] for line in store.audit_page(action=action)]
@@ -52,7 +52,7 @@ def test_a_new_address_on_each_try_changes_nothing_without_a_trusted_proxy(tmp_p
     assert set(audited(tmp_path, "login")) == {"127.0.0.1"}
 
 
-def test_a_trusted_proxy_says_where_a_request_came_from(tmp_path: Path) -> None:
+def test_a_trusted_proxy_forwards_the_clients_address(tmp_path: Path) -> None:
     settings = {"FLUXPORT_SERVER__TRUSTED_PROXIES": "[127.0.0.1, 10.0.0.0/8]", "FLUXPORT_AUTH__LINK_S": "60"}
     with service(tmp_path, database(tmp_path), "--no-worker", **settings) as client:
         for number in range(40):
@@ -68,8 +68,8 @@ def test_a_trusted_proxy_says_where_a_request_came_from(tmp_path: Path) -> None:
         assert shown.status_code == 404, "what came through a proxy is not this machine"
 
 
-def test_a_proxy_of_this_machine_that_adds_no_header_passes_nobody_off_as_this_machine(tmp_path: Path) -> None:
-    """nginx with its defaults: it puts its own name for the service into ``Host`` and speaks HTTP/1.0."""
+def test_clients_of_a_local_proxy_without_a_header_do_not_count_as_local(tmp_path: Path) -> None:
+    """nginx with its defaults: it sets ``Host`` to its upstream's name and speaks HTTP/1.0."""
     settings = {"FLUXPORT_SERVER__DETAILS": "local"}
     with (
         service(tmp_path, database(tmp_path), "--no-worker", **settings) as client,
@@ -83,7 +83,7 @@ def test_a_proxy_of_this_machine_that_adds_no_header_passes_nobody_off_as_this_m
 
 
 def test_grpc_and_flight_see_the_same_addresses(tmp_path: Path) -> None:
-    """A network that needs no key is that of the client, not that of the proxy."""
+    """The client's network decides whether it needs a key, not the proxy's."""
     settings = {
         "FLUXPORT_SERVER__TRUSTED_PROXIES": "[127.0.0.1]",
         "FLUXPORT_GRPC__KEYLESS": "[203.0.113.0/24]",

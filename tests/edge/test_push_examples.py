@@ -35,7 +35,7 @@ def _php(build: Path) -> Program:
 
 
 def _go(build: Path) -> Program:
-    """Built from Debian's sources of the libraries, beside which the generated code and the example are laid."""
+    """Build the example and the generated code with Debian's sources of the libraries."""
     protoc, go = require_program("protoc"), require_program("go")
     for plugin in ("protoc-gen-go", "protoc-gen-go-grpc"):
         require_program(plugin)
@@ -116,7 +116,7 @@ def test_the_services_words_reach_the_user(
     assert [path.name for path in tmp_path.iterdir()] == ["rows.csv"]
 
 
-def test_a_wrong_key_and_a_service_that_is_not_there_are_told(
+def test_a_wrong_key_and_an_unreachable_service_are_reported(
     program: Program, running: Door, rows: list[list[str]], tmp_path: Path
 ) -> None:
     assert "key" in program.run("rows.csv", "out.csv", folder=tmp_path, environ=environ(running, "wrong")).stderr

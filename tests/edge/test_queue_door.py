@@ -1,4 +1,4 @@
-"""The Export queue's door: its clients' routes, envelope, words and numbers, and none of its faults."""
+"""The API of the Export queue's clients: routes, envelope, words and numbers."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def ann(folder: Path) -> Iterator[Client]:
 
 @pytest.fixture(scope="module")
 def done(ann: Client) -> dict[str, Any]:
-    """A job of all trades that is complete, whose token nobody has used."""
+    """A completed job of all trades, whose token is unused."""
     return finished_job(ann, queued_job(ann, {"type": "trades", "format": "csv"})["id"])
 
 
@@ -59,7 +59,7 @@ def sql(folder: Path, statement: str, *values: Any) -> list[Any]:
 
 
 def table(content: bytes, form: str) -> list[dict[str, Any]]:
-    """The rows of a file, read by somebody else."""
+    """The rows of a file, by a third-party reader."""
     if form == "csv":
         return list(csv.DictReader(io.StringIO(content.decode())))
     if form == "json":
@@ -148,7 +148,7 @@ def test_filters_are_joined_by_and(ann: Client, folder: Path, query: str, where:
     assert 0 < len(rows) == count < TRADES
 
 
-def test_columns_are_picked_in_the_order_asked_for(ann: Client) -> None:
+def test_columns_are_picked_in_the_requested_order(ann: Client) -> None:
     answer = ann.get("/api/exports/stream?type=trades&format=csv&limit=2&selectedColumns=status,id")
     assert [list(row) for row in table(answer.content, "csv")] == [["status", "id"]] * 2
     body = {"type": "dailyPnl", "format": "json", "params": {"limit": 1, "selectedColumns": ["pnl"]}}
@@ -184,7 +184,7 @@ def test_the_stream_refuses_as_the_queue_does(ann: Client) -> None:
     assert error_of(ann.get("/api/exports/stream?type=trades&type=goals")) == (400, "INVALID_TYPE")
 
 
-def test_nobody_gets_anything_without_a_key(ann: Client, done: dict[str, Any]) -> None:
+def test_no_request_without_a_key_succeeds(ann: Client, done: dict[str, Any]) -> None:
     one = f"{JOBS}/{done['id']}"
     for target in (JOBS, one, f"{one}/download?token={done['downloadToken']}", "/api/exports/stream?type=trades"):
         assert error_of(ann.plain_get(target)) == (401, "UNAUTHORIZED")
@@ -215,7 +215,7 @@ def test_jobs_of_others_are_404_everywhere_and_rows_are_ones_own(ann: Client, do
     assert not mine & theirs
 
 
-def test_what_was_asked_for_at_another_door_is_not_a_job_here(ann: Client) -> None:
+def test_exports_of_another_api_are_not_jobs_here(ann: Client) -> None:
     export_id = ann.post("/v1/exports", {"source": {"dataset": "goals"}}).json()["id"]
     assert error_of(ann.get(f"{JOBS}/{export_id}")) == (404, "NOT_FOUND")
     while ann.get(f"/v1/exports/{export_id}").json()["status"] in ("queued", "running"):
@@ -259,7 +259,7 @@ def test_a_part_of_the_file_does_not_use_the_token_up(ann: Client) -> None:
     assert download(ann, job).status_code == 200
 
 
-def test_the_list_is_newest_first_and_can_be_asked_for_one_request(ann: Client) -> None:
+def test_the_list_is_newest_first_and_can_be_filtered_by_request(ann: Client) -> None:
     first = queued_job(ann, {"type": "goals", "format": "csv", "requestId": "one.request"})
     second = queued_job(ann, {"type": "goals", "format": "json"})
     finished_job(ann, second["id"])
@@ -270,7 +270,7 @@ def test_the_list_is_newest_first_and_can_be_asked_for_one_request(ann: Client) 
     assert ann.get(f"{JOBS}?requestId=another").json()["data"] == []
 
 
-def test_health_tells_the_measures_in_the_envelope(ann: Client, done: dict[str, Any]) -> None:
+def test_health_has_the_measures_in_the_envelope(ann: Client, done: dict[str, Any]) -> None:
     answer = ann.plain_get("/api/health")
     told = answer.json()["data"]["metrics"]["export"]
     assert answer.status_code == 200
@@ -281,7 +281,7 @@ def test_health_tells_the_measures_in_the_envelope(ann: Client, done: dict[str, 
 
 
 def test_a_sixth_active_job_is_429_a_file_before_its_end_409_and_an_expired_token_410(tmp_path: Path) -> None:
-    """A database that somebody has locked keeps its exports waiting."""
+    """Exports wait while the database is locked."""
     with journal_service(tmp_path, 10, limits={"keep_s": 3600}, server={"grace_s": 1}) as ann:
         done = finished_job(ann, queued_job(ann, {"type": "goals", "format": "csv"})["id"])
         old = expired_token(tmp_path, done)
@@ -302,7 +302,7 @@ def test_a_sixth_active_job_is_429_a_file_before_its_end_409_and_an_expired_toke
 
 
 def expired_token(folder: Path, job: dict[str, Any]) -> str:
-    """The token that this job would have had an hour ago."""
+    """A token of this job that has expired."""
     from fluxport.auth.tokens import download_token
     from fluxport.config import load
 
@@ -311,7 +311,7 @@ def expired_token(folder: Path, job: dict[str, Any]) -> str:
     return download_token(secret.get_secret_value().encode(), job["id"], job["filename"], int(time.time()) - 1, "once")
 
 
-def test_switched_off_the_door_is_501_and_health_says_so(tmp_path: Path) -> None:
+def test_the_disabled_api_is_501_and_health_reports_it(tmp_path: Path) -> None:
     with journal_service(tmp_path, 1, export_queue={"enabled": False}) as ann:
         for method, target in (("POST", JOBS), ("GET", f"{JOBS}/x"), ("GET", "/api/exports/stream")):
             assert error_of(httpx.request(method, ann.base + target)) == (501, "DISABLED")
@@ -319,7 +319,7 @@ def test_switched_off_the_door_is_501_and_health_says_so(tmp_path: Path) -> None
         assert ann.get("/v1/datasets").status_code == 200
 
 
-def test_without_persistence_the_mode_is_memory_and_nothing_is_kept(tmp_path: Path) -> None:
+def test_without_persistence_the_mode_is_memory_and_nothing_is_stored(tmp_path: Path) -> None:
     with journal_service(tmp_path, 10, export_queue={"persist": False}) as ann:
         assert ann.plain_get("/api/health").json()["data"]["metrics"]["export"]["mode"] == "memory"
         job = finished_job(ann, queued_job(ann, {"type": "trades", "format": "csv"})["id"])
@@ -327,7 +327,7 @@ def test_without_persistence_the_mode_is_memory_and_nothing_is_kept(tmp_path: Pa
     assert not (tmp_path / "fluxport.db").exists()
 
 
-def test_in_development_a_caller_of_this_machine_is_dev_if_the_settings_say_so(tmp_path: Path) -> None:
+def test_in_development_a_local_caller_is_dev_if_configured(tmp_path: Path) -> None:
     with journal_service(tmp_path, 10, auth={"development_user": True}) as ann:
         plain = httpx.Client(base_url=ann.base)
         with plain:

@@ -1,4 +1,4 @@
-"""Whoever reads the service's own database waits for nobody who writes or reads it."""
+"""Reads of the service's own database wait for no writer and no reader."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Exports by the clock, at the running service: asked for once each, never piled up, and told of when missed."""
+"""Scheduled exports at the running service: each run happens once, runs do not accumulate, missed ones are reported."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_a_schedule_exports_every_time_it_is_time(tmp_path: Path) -> None:
     assert told[0]["next_at"] > told[0]["last"]["created_at"]
 
 
-def test_a_run_is_left_out_and_told_while_the_one_before_goes_on(tmp_path: Path) -> None:
+def test_a_run_is_skipped_and_reported_while_the_previous_one_is_active(tmp_path: Path) -> None:
     declare(tmp_path, ENDLESS)
     with emulator(tmp_path, 20_000) as url, service(tmp_path, url) as client:
         until(lambda: len(ended(client, "schedule_overlap")) >= 2)
@@ -66,7 +66,7 @@ def test_a_run_is_left_out_and_told_while_the_one_before_goes_on(tmp_path: Path)
         assert active[0]["id"] in ended(client, "schedule_overlap")[0]["error"]["message"]
 
 
-def test_a_schedule_whose_source_cannot_be_reached_holds_no_other_up(tmp_path: Path) -> None:
+def test_a_schedule_with_an_unreachable_source_delays_no_other(tmp_path: Path) -> None:
     def entry(source: dict[str, str]) -> dict[str, Any]:
         return {"cron": EVERY_SECOND, "user": "default", "export": {"source": source}}
 
@@ -85,7 +85,7 @@ def test_a_schedule_whose_source_cannot_be_reached_holds_no_other_up(tmp_path: P
 
 @pytest.mark.parametrize("missed", ["tell", "run"])
 @pytest.mark.parametrize("kind", DATABASES)
-def test_runs_that_nobody_was_there_for_are_told_once_and_made_up_for_once_if_asked(
+def test_missed_runs_are_reported_once_and_made_up_for_once_if_configured(
     tmp_path: Path, kind: str, missed: str
 ) -> None:
     minute = datetime.now(UTC).minute

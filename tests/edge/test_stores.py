@@ -1,4 +1,4 @@
-"""The service and the command line with their files in object stores, as users set them up."""
+"""The service and the command line with object stores, configured as users do."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def keys(s3: Any, prefix: str) -> list[str]:
 
 
 def test_the_old_names_put_files_where_fluxquery_did(client: Client, s3: Any) -> None:
-    """exports/<job_id>.<ext> in the bucket, the media type and the name with it, and the SHA-256 as metadata."""
+    """exports/<job_id>.<ext> in the bucket, with its media type and name, and the SHA-256 as metadata."""
     job = ended(client, USERS | {"filename": "people"})
     stored = s3.get_object(Bucket=BUCKET, Key=f"exports/{job['id']}.csv")
     data = stored["Body"].read()
@@ -77,7 +77,7 @@ def test_the_old_names_put_files_where_fluxquery_did(client: Client, s3: Any) ->
 
 
 def test_a_file_in_a_bucket_is_downloaded_through_the_service_with_ranges(client: Client) -> None:
-    """Everything that proves a file is there, and a download goes on where it broke off."""
+    """With the digests, and a download can be resumed."""
     job = ended(client, USERS)
     link = job["download"]["url"]
     whole = client.plain_get(link)
@@ -98,7 +98,7 @@ def test_a_file_in_a_bucket_is_downloaded_through_the_service_with_ranges(client
 
 
 def test_fluxquery_answers_with_the_stores_own_link(client: Client, ceph: Ceph) -> None:
-    """Which works without the service, for seven days; no log has it."""
+    """The presigned URL works without the service for seven days; no log has it."""
     job_id = client.post("/export", {"query": "SELECT id FROM users"}, version=1).json()["job_id"]
     told = client.finished(job_id)
     link = told["download_url"]
@@ -128,7 +128,7 @@ def test_a_mail_carries_that_link_and_attaches_the_file(url: str, ceph: Ceph, s3
 
 
 def test_a_stored_export_of_several_files_has_a_manifest(client: Client, s3: Any) -> None:
-    """Each file is valid alone; the manifest, stored last, tells names, rows, bytes and SHA-256."""
+    """Each file is valid alone; the manifest, stored last, lists names, rows, bytes and SHA-256."""
     job = ended(client, SPLIT | {"filename": "people"})
     assert [file["rows"] for file in job["files"]] == [8000, 8000, 4000]
     assert [file["name"] for file in job["files"]] == ["people-1.csv", "people-2.csv", "people-3.csv"]
@@ -175,7 +175,7 @@ def test_a_direct_stream_can_be_a_zip(client: Client) -> None:
 
 
 def test_a_file_is_pushed_to_the_callers_own_bucket(url: str, ceph: Ceph, s3: Any, tmp_path: Path) -> None:
-    """By a presigned URL for PUT, made by somebody else's library."""
+    """By a presigned URL for PUT from a third-party library."""
     key = f"pushed/{secrets.token_hex(4)}.csv"
     presigned = s3.generate_presigned_url(
         "put_object", Params={"Bucket": BUCKET, "Key": key, "ContentType": "text/csv"}
@@ -196,7 +196,7 @@ def test_a_file_is_pushed_to_the_callers_own_bucket(url: str, ceph: Ceph, s3: An
 
 
 def test_a_cancelled_export_leaves_no_object(client: Client, s3: Any) -> None:
-    """Neither a whole one nor parts of one."""
+    """No object and no parts."""
     endless = {"source": {"query": "SELECT a.id, b.email FROM users a CROSS JOIN users b"}}
     export_id = client.post("/v1/exports", endless).json()["id"]
     while not client.get(f"/v1/exports/{export_id}").json()["rows"]:
@@ -222,7 +222,7 @@ def fluxport(*words: str, cwd: Path, environ: dict[str, str]) -> subprocess.Comp
 
 
 def aws(ceph: Ceph) -> dict[str, str]:
-    """What AWS's own tools read."""
+    """The bucket's content, read by AWS's tools."""
     return {
         "AWS_ENDPOINT_URL_S3": ceph.endpoint,
         "AWS_REGION": ceph.region,
@@ -232,7 +232,7 @@ def aws(ceph: Ceph) -> dict[str, str]:
 
 
 def test_the_command_line_exports_into_a_bucket(url: str, ceph: Ceph, s3: Any, tmp_path: Path) -> None:
-    """By the environment alone; the second time it replaces the first."""
+    """Configured by the environment alone; the second export replaces the first."""
     key = f"cli/{secrets.token_hex(4)}/people.csv.gz"
     words = ("export", "SELECT * FROM users", "--from", url, "--to", f"s3://{BUCKET}/{key}", "--json")
     for _ in range(2):
@@ -266,7 +266,7 @@ def test_the_command_line_splits_into_a_bucket(url: str, ceph: Ceph, s3: Any, tm
 
 
 def test_a_bucket_of_the_configuration_lends_its_settings(url: str, tmp_path: Path) -> None:
-    """oss://bucket/key finds the store with that bucket."""
+    """oss://bucket/key uses the store with that bucket."""
     with oss_double().running() as double:
         settings = {
             "stores": {
@@ -292,8 +292,8 @@ def test_a_bucket_of_the_configuration_lends_its_settings(url: str, tmp_path: Pa
 
 
 def test_a_store_that_holds_other_bytes_once_gets_them_again(url: str, tmp_path: Path) -> None:
-    """The first attempt fails and leaves nothing, the second is whole, and both are on record; on the command line the
-    same is exit 1 and nothing in the bucket."""
+    """The first attempt fails and leaves nothing, the second is complete, and both are recorded; on the command line
+    the same is exit 1 and an empty bucket."""
     damaged: list[Asked] = []
 
     def once(asked: Asked) -> bool:
@@ -321,7 +321,7 @@ def test_a_store_that_holds_other_bytes_once_gets_them_again(url: str, tmp_path:
     assert done.stdout.endswith(b", verified by sha256\n"), done.stderr
 
 
-def test_check_says_what_is_wrong_with_a_store(ceph: Ceph, tmp_path: Path) -> None:
+def test_check_reports_what_is_wrong_with_a_store(ceph: Ceph, tmp_path: Path) -> None:
     """In one sentence, without the secret."""
     wrong = s3_environ(ceph) | {"AWS_SECRET_ACCESS_KEY": "not-the-secret"}
     done = fluxport("check", cwd=tmp_path, environ=wrong)
@@ -351,7 +351,7 @@ def test_the_command_line_exports_into_azure(url: str, azurite: Azurite, tmp_pat
     assert store.content(store.make(False), target).count(b"\n") == ROWS + 1
 
 
-def test_missing_credentials_are_told_before_a_query_runs(url: str, tmp_path: Path) -> None:
+def test_missing_credentials_are_reported_before_a_query_runs(url: str, tmp_path: Path) -> None:
     """One sentence with what to set."""
     words = ("export", "SELECT * FROM users", "--from", url, "--to", f"s3://{BUCKET}/a.csv", "--quiet")
     nothing = {"AWS_EC2_METADATA_DISABLED": "true", "AWS_CONFIG_FILE": "/nowhere"}
@@ -369,14 +369,14 @@ def test_missing_credentials_are_told_before_a_query_runs(url: str, tmp_path: Pa
         (("--to", "s3://bucket/file.xyz"), "has no known suffix"),
     ],
 )
-def test_targets_that_can_be_none_are_refused(words: tuple[str, ...], sentence: str, url: str, tmp_path: Path) -> None:
+def test_unusable_targets_are_refused(words: tuple[str, ...], sentence: str, url: str, tmp_path: Path) -> None:
     done = fluxport("export", "SELECT 1", "--from", url, *words, cwd=tmp_path, environ={})
     assert done.returncode == 2
     assert sentence in done.stderr.decode()
 
 
 def test_a_bucket_that_hangs_makes_the_service_not_ready_in_time(url: str, ceph: Ceph, s3: Any, tmp_path: Path) -> None:
-    """The answer comes although the store's does not."""
+    """The response comes although the store does not respond."""
     with FaultProxy(ceph.endpoint, "stall", 0) as proxy:
         with service(tmp_path, url, **s3_environ(ceph) | {"S3_ENDPOINT": proxy.url}) as running:
             answer = httpx.get(f"{running.base}/health/ready", timeout=40)
@@ -385,7 +385,7 @@ def test_a_bucket_that_hangs_makes_the_service_not_ready_in_time(url: str, ceph:
 
 
 def test_a_store_in_memory_serves_what_its_worker_made(url: str, tmp_path: Path) -> None:
-    """Both reach it, and nothing of it is left."""
+    """Both processes reach it, and nothing of it remains."""
     with service(tmp_path, url, STORAGE_TYPE="memory") as running:
         job = ended(running, USERS)
         data = running.plain_get(job["download"]["url"]).content
@@ -393,8 +393,8 @@ def test_a_store_in_memory_serves_what_its_worker_made(url: str, tmp_path: Path)
     assert not (tmp_path / "exports").exists()
 
 
-def test_rows_that_are_pushed_over_grpc_rest_in_oss_under_the_s3_environ(tmp_path: Path) -> None:
-    """As the Export middleware did: its variables, its object's name, and an ``oss_url`` that a recipient can open."""
+def test_rows_pushed_over_grpc_are_stored_in_oss_as_configured_by_s3_variables(tmp_path: Path) -> None:
+    """As the Export middleware did: its variables, its object names, and an ``oss_url`` that a recipient can open."""
     from grpc_support import door, metadata, people
 
     with oss_double().running() as double:

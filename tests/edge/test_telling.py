@@ -1,4 +1,4 @@
-"""People and machines are told that an export has ended: by a real mail server and a webhook receiver."""
+"""Notifications that an export has ended: by a real mail server and a webhook receiver."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_a_mail_brings_the_file_and_a_failure_is_mailed_too(tmp_path: Path) -> N
     assert "Ready" not in failed["Subject"]
 
 
-def test_a_webhook_is_signed_and_told_again_under_the_same_id_until_it_is_taken(tmp_path: Path) -> None:
+def test_a_webhook_is_signed_and_retried_with_the_same_id_until_accepted(tmp_path: Path) -> None:
     def fail_once(receiver: Receiver, request: Any) -> None:
         status(503 if len(receiver.requests) == 1 else 200)(receiver, request)
 
@@ -68,7 +68,7 @@ def test_a_webhook_is_signed_and_told_again_under_the_same_id_until_it_is_taken(
             assert (event["data"]["id"], event["data"]["rows"]) == (answer.json()["id"], 100)
 
 
-def test_a_webhook_to_an_address_of_ours_is_refused_when_it_is_asked_for(tmp_path: Path) -> None:
+def test_a_webhook_to_an_internal_address_is_refused_when_requested(tmp_path: Path) -> None:
     with emulator(tmp_path, 10) as url, service(tmp_path, url) as client:
         for target in ("http://127.0.0.1/x", "https://169.254.169.254/latest", "https://[::1]/", "ftp://example.com/"):
             answer = client.post("/v1/exports", USERS | {"notify": {"webhook": target}})

@@ -1,4 +1,4 @@
-"""A newer program takes over what an older one left: its database, its queue, its keys, links, sessions and files."""
+"""An upgrade preserves the older program's database, queue, keys, links, sessions and files."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def ended(client: Client, export_id: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("key", ["queued", "running", "waits for its next attempt"])
-def test_what_was_queued_or_running_is_carried_out(upgraded: Upgraded, key: str) -> None:
+def test_queued_and_running_exports_are_completed(upgraded: Upgraded, key: str) -> None:
     job = ended(upgraded.client, upgraded.ids[key])
     assert job["status"] == "completed", job
     assert upgraded.client.plain_get(job["download"]["url"]).content == ROWS

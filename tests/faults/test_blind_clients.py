@@ -1,5 +1,5 @@
-"""Clients and proxies of HTTP/1.0, and PHP, which take the break of an answer without length for its end: what they
-get is the whole file or an error, never a part with success. The programs are the real ones."""
+"""Clients and proxies of HTTP/1.0, and PHP, which take a broken response without a length for a complete one: they
+get the whole file or an error, never a part with success. The programs are the real ones."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def stored_parts(client: Client, folder: Path) -> tuple[str, list[Path]]:
 
 
 def asked(connection: str, name: str, zip_target: str) -> dict[str, Asked]:
-    """One request of every kind whose answer has no length."""
+    """One request of every kind whose response has no length."""
     body = json.dumps({"source": {"query": ALL, "connection": connection}, "format": name}).encode()
     found = {"stream": Asked("POST", "/v1/stream", body)}
     if name in ("csv", "xlsx"):
@@ -192,7 +192,7 @@ def base(request: pytest.FixtureRequest, client: Client, tmp_path_factory: pytes
 def sound(
     urls: dict[str, str], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[Client, dict[str, Asked], dict[str, bytes]]]:
-    """A service where nothing breaks, what is asked of it, and the files that it answers with."""
+    """A service without faults, requests to it, and the files that it returns."""
     folder = tmp_path_factory.mktemp("sound")
     with running(folder, urls, "sound") as made:
         wanted = asked("sound", "csv", stored_parts(made, folder)[0])

@@ -1,4 +1,4 @@
-"""The connection to the service's own database ends between a COMMIT and its answer: what was done is done."""
+"""The connection to the service's own database ends between a COMMIT and its response: the change is not repeated."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from service_support import emulator, process, service
 BODY = {"source": {"query": "SELECT id FROM users ORDER BY id"}, "format": "csv"}
 
 
-def test_an_export_that_a_worker_took_without_an_answer_is_carried_out(tmp_path: Path) -> None:
+def test_an_export_claimed_without_confirmation_is_run(tmp_path: Path) -> None:
     with (
         scratch_postgres() as postgres,
         emulator(tmp_path, 10) as url,
@@ -42,7 +42,7 @@ def test_an_export_that_a_worker_took_without_an_answer_is_carried_out(tmp_path:
             assert (job()["rows"], job()["attempts"]) == (10, 2)
 
 
-def test_a_push_that_was_begun_without_an_answer_is_failed_and_can_be_sent_again() -> None:
+def test_a_push_whose_start_was_not_confirmed_fails_and_can_be_sent_again() -> None:
     batches = [pa.record_batch({"a": ["x"]})]
     with scratch_postgres() as postgres, CommitProxy(postgres.url, "UPDATE exports SET status") as proxy:
         store = JobStore(proxy.url)

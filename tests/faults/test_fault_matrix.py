@@ -1,5 +1,5 @@
 """Faults of workers, of the source and of the service's database over kinds of databases, stores and formats: an export
-completes once, with one file that holds every row, and each attempt before has its reason, or it leaves nothing."""
+completes once, with one file of all rows and a reason for each earlier attempt, or it leaves nothing."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def test_an_export_that_is_canceled_half_way_leaves_nothing(place: Place, source
 
 @contextlib.contextmanager
 def no_writes(database: str) -> Iterator[None]:
-    """While this runs, writing fails: a PostgreSQL as after a failover to a standby, an SQLite that another holds."""
+    """While entered, writes fail: PostgreSQL as after a failover to a standby, SQLite locked by another process."""
     if database.startswith("sqlite"):
         with contextlib.closing(sqlite3.connect(database.removeprefix("sqlite:///"), isolation_level=None)) as held:
             held.execute("BEGIN IMMEDIATE")

@@ -1,4 +1,4 @@
-"""The service's own database goes away: requests are told so, exports wait, and nothing is lost or done twice."""
+"""The service's own database is unavailable: requests get an error, exports wait, and nothing is lost or done twice."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ BODY = {"source": {"query": "SELECT id, name, email FROM users ORDER BY id"}, "f
 AWAY_S = 12.0  # longer than a worker may be silent before its exports are taken over
 
 
-def test_what_runs_and_what_waits_outlives_a_database_that_is_away(tmp_path: Path) -> None:
+def test_running_and_queued_exports_survive_an_unavailable_database(tmp_path: Path) -> None:
     with scratch_postgres() as postgres, emulator(tmp_path, ROWS) as url:
         between = FaultProxy(postgres.url)
         slow = FaultProxy(url, "slow", 3_000_000, slow_bytes_s=1_000_000)
@@ -53,7 +53,7 @@ def test_what_runs_and_what_waits_outlives_a_database_that_is_away(tmp_path: Pat
     assert sorted(name[:36] for name in stored if name[:36] in ids) == sorted(ids)
 
 
-def test_runs_that_were_due_while_the_database_was_away_are_made_up_for_or_told(tmp_path: Path) -> None:
+def test_runs_missed_while_the_database_was_away_are_made_up_for_or_reported(tmp_path: Path) -> None:
     export = {"source": {"query": "SELECT id, name FROM users ORDER BY id LIMIT 10"}}
     entry = {"cron": "* * * * * *", "user": "default", "export": export}
     (tmp_path / "fluxport.yaml").write_text(json.dumps({"schedules": {"tick": entry}}))

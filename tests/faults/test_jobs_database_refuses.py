@@ -1,4 +1,4 @@
-"""The service's own database answers, but with errors: what passes is waited out, what stays is said in a sentence."""
+"""The service's own database returns errors: temporary ones are retried, permanent ones are reported in a sentence."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_exports_that_end_while_the_database_takes_no_writes_are_completed_after
     assert [(job["rows"], job["attempts"]) for job in jobs] == [(ROWS, 1)] * 3
 
 
-def test_a_service_whose_disk_is_full_says_so_and_goes_on_when_there_is_room(tmp_path: Path) -> None:
+def test_a_service_whose_disk_is_full_reports_it_and_continues_when_there_is_space(tmp_path: Path) -> None:
     with emulator(tmp_path, 10) as url, service(tmp_path, url, "--no-worker") as client:
         assert client.plain_get("/health/ready").status_code == 200
         # No room at all: a log that SQLite begins anew would have what the one before took.
@@ -99,7 +99,7 @@ def test_a_service_one_of_whose_files_takes_no_writes_is_not_ready(tmp_path: Pat
     assert [name for name, found in unready.items() if found == "unavailable"] == ["status", part]
 
 
-def test_a_service_whose_worker_gives_no_sign_of_life_is_not_ready(tmp_path: Path) -> None:
+def test_a_service_whose_worker_sends_no_heartbeat_is_not_ready(tmp_path: Path) -> None:
     with emulator(tmp_path, 10) as url, service(tmp_path, url, "--no-worker") as client:
         assert client.plain_get("/health/ready").status_code == 200  # workers may come later
         environ = {"MYSQL_DSN": url, "LOCAL_STORAGE_PATH": str(tmp_path / "exports")}

@@ -1,4 +1,4 @@
-"""kill -9 at every step of an export: another worker completes it once, with one file, and whoever waits is told."""
+"""kill -9 at every step of an export: another worker completes it once, with one file, and sends the notifications."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ BODY = {"source": {"query": "SELECT id, name, email FROM users ORDER BY id"}, "f
 
 
 class Point(NamedTuple):
-    """Where a worker dies, how many ``attempts`` are begun in all, and how often the receiver hears of the end."""
+    """Where a worker crashes, the number of ``attempts`` in all, and of notifications of the end."""
 
     module: str
     qualname: str
@@ -77,7 +77,7 @@ def client(folder: Path, environ: dict[str, str]) -> Iterator[Client]:
 
 
 def take_for_dead(folder: Path) -> None:
-    """What eight seconds without a sign of life do."""
+    """The effect of eight seconds without a heartbeat."""
     engine = connect(f"sqlite:///{folder}/fluxport.db")
     with engine.begin() as connection:
         connection.execute(sa.update(executors).values(seen_at=0.0))

@@ -34,7 +34,7 @@ def worker(folder: Path, url: str) -> Iterator[Any]:
 
 @contextlib.contextmanager
 def door(folder: Path, url: str, **environ: str) -> Iterator[Client]:
-    """The service without a worker of its own."""
+    """The service without a worker."""
     with service(folder, url, "--no-worker", **environ) as client:
         yield client
 
@@ -96,7 +96,7 @@ def test_a_worker_paused_past_its_lease_changes_nothing_when_it_comes_back(tmp_p
         assert files(tmp_path) == [f"{export_id}-2.csv"]
 
 
-def test_a_worker_told_to_end_gives_its_export_back_and_a_restart_resumes_it(tmp_path: Path, database: str) -> None:
+def test_a_stopped_worker_requeues_its_export_and_a_restart_resumes_it(tmp_path: Path, database: str) -> None:
     from fault_proxy import FaultProxy
 
     environ = {"FLUXPORT_SERVER__GRACE_S": "1"}
@@ -112,7 +112,7 @@ def test_a_worker_told_to_end_gives_its_export_back_and_a_restart_resumes_it(tmp
     assert len(files(tmp_path)) == 1
 
 
-def test_the_embedded_worker_is_started_again_when_it_dies(tmp_path: Path, database: str) -> None:
+def test_the_embedded_worker_is_restarted_when_it_exits(tmp_path: Path, database: str) -> None:
     with service(tmp_path, database) as client:
         first = client.post("/v1/exports", SLOW).json()["id"]
         until(client, first, ended)
@@ -122,7 +122,7 @@ def test_the_embedded_worker_is_started_again_when_it_dies(tmp_path: Path, datab
         assert until(client, second, ended)["status"] == "completed"
 
 
-def test_a_database_that_comes_back_is_tried_again_and_every_reason_is_kept(tmp_path: Path, database: str) -> None:
+def test_a_database_that_recovers_is_retried_and_every_reason_is_recorded(tmp_path: Path, database: str) -> None:
     nowhere = "mysql://fluxport:fluxport@127.0.0.1:1/app"
     with service(tmp_path, nowhere) as client:
         export_id = client.post("/v1/exports", SLOW).json()["id"]

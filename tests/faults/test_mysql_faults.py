@@ -1,4 +1,4 @@
-"""A MySQL connection that fails, at half of 300,000 rows and at other moments: never an end that looks like one."""
+"""A MySQL connection that fails, at half of 300,000 rows and at other times: the result never seems complete."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ PROTOCOLS = ("prepared=true", "prepared=false")
 
 @pytest.fixture(scope="module")
 def result_bytes(database: Database) -> dict[str, int]:
-    """What the whole exchange has from the server's side, by protocol."""
+    """The bytes of the whole exchange from the server, by protocol."""
     found = {}
     for protocol in PROTOCOLS:
         with FaultProxy(database.url) as proxy:
@@ -75,7 +75,7 @@ def test_every_byte_up_to_the_last_one_matters(database: Database, missing: int)
 
 
 @pytest.mark.parametrize("kill", ["KILL QUERY", "KILL CONNECTION"])
-def test_a_query_that_somebody_kills_is_never_the_end(database: Database, kill: str) -> None:
+def test_a_killed_query_never_counts_as_complete(database: Database, kill: str) -> None:
     source = open_source(database.url, QUERY)
     batches = source.batches()
     rows = next(batches).num_rows
@@ -94,7 +94,7 @@ def test_a_slow_server_is_waited_for(database: Database, result_bytes: dict[str,
 
 
 def test_the_deadline_holds_while_the_server_trickles(database: Database, result_bytes: dict[str, int]) -> None:
-    """Every read brings something, so only a clock over the whole query can end it."""
+    """Every read returns something, so only a limit on the whole query can end it."""
     with FaultProxy(database.url, "slow", result_bytes[PROTOCOLS[0]] // 2, slow_bytes_s=2000) as proxy:
         with pytest.raises(Unavailable) as caught:
             drain(open_source(proxy.url, QUERY, limits=Limits(deadline_s=1.5)))
@@ -119,7 +119,7 @@ def test_a_query_that_is_not_waited_for_any_longer_ends_on_the_server(database: 
     assert wait_until(lambda: database.running("seq_1_to_") == [], 2)
 
 
-def test_a_server_that_accepts_and_says_nothing_is_unreachable() -> None:
+def test_a_server_that_accepts_and_sends_nothing_is_unreachable() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(Unavailable) as caught:
         read_all(f"mysql://u@127.0.0.1:{silent.getsockname()[1]}/d?connect-timeout=200ms", "SELECT 1")
     assert caught.value.code == "source_timeout"
@@ -156,8 +156,8 @@ REJECTED: dict[str, tuple[str, str]] = {
 
 
 @pytest.mark.parametrize(("query", "code"), REJECTED.values(), ids=REJECTED)
-def test_a_rejected_query_says_what_and_nothing_of_the_text(database: Database, query: str, code: str) -> None:
-    """The server's own words are in ``detail``; nothing was written and nothing is left."""
+def test_the_error_of_a_rejected_query_does_not_quote_it(database: Database, query: str, code: str) -> None:
+    """The server's message is in ``detail``; nothing was written and nothing remains."""
     database.run("CREATE TABLE IF NOT EXISTS t (v INT)")
     source = open_source(database.url, query)
     with pytest.raises(Refused) as caught:

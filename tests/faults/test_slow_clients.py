@@ -1,4 +1,4 @@
-"""Clients that take their file slowly, or not at all, beside one that does not."""
+"""Clients that read their file slowly, or not at all, beside a fast one."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @contextmanager
 def stream(client: Client, asked: object = ENDLESS) -> Iterator[tuple[socket.socket, str]]:
-    """A connection that has asked for a stream and read the head of the answer, and the export's id."""
+    """A connection that has requested a stream and read the head of the response, and the export's id."""
     body = json.dumps(asked).encode()
     with socket.socket() as connection:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -53,7 +53,7 @@ def stream(client: Client, asked: object = ENDLESS) -> Iterator[tuple[socket.soc
 
 
 def queries(url: str) -> int:
-    """How many are at work in the emulator."""
+    """The number of running queries in the emulator."""
     port = int(url.rsplit(":", 1)[1].split("/", maxsplit=1)[0])
     with pymysql.connect(host="127.0.0.1", port=port, user="fluxport", password="fluxport") as connection:
         cursor = connection.cursor()
@@ -113,7 +113,7 @@ def test_slow_clients_cost_others_nothing(tmp_path: Path, database: str) -> None
 
 
 def rest_of(connection: socket.socket) -> tuple[bytes, bool]:
-    """What is still to come of an answer in chunks, read quickly, and whether it came to its end."""
+    """The rest of a response in chunks, read quickly, and whether it was complete."""
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
     answer = http.client.HTTPResponse(connection)
     answer.fp = connection.makefile("rb")
@@ -126,8 +126,9 @@ def rest_of(connection: socket.socket) -> tuple[bytes, bool]:
         return b"", False
 
 
-def test_a_slow_reader_does_not_keep_the_database_from_others(tmp_path: Path, database: str) -> None:
-    """Three hold all the queries of the connection; what they do not take goes to disk, and is whole in the end."""
+def test_a_slow_reader_does_not_block_the_database_for_others(tmp_path: Path, database: str) -> None:
+    """Three use all the queries of the connection; what they do not read is spooled to disk and is complete in the
+    end."""
     disk = tmp_path / "disk"
     disk.mkdir()
     with service(tmp_path, database, FLUXPORT_SERVER__SPOOL__PATH=str(disk)) as client, ExitStack() as opened:
@@ -165,13 +166,13 @@ def test_past_the_disks_bound_a_slow_reader_is_cut_off_while_others_wait(tmp_pat
 
 
 def ended(client: Client, exports: Iterable[str]) -> dict[str, str]:
-    """Why, by export, those have ended that did."""
+    """The error codes of ended exports, by id."""
     errors = {export: client.get(f"/v1/exports/{export}").json()["error"] for export in exports}
     return {export: error["code"] for export, error in errors.items() if error}
 
 
 def test_a_reader_who_leaves_gives_its_part_of_the_disk_back(tmp_path: Path, database: str) -> None:
-    """All of the disk is one answer's; the next one finds room."""
+    """One response fills the spool; the next one has space."""
     settings = {"FLUXPORT_SERVER__SPOOL__ALL_BYTES_MAX": "60000000", "FLUXPORT_CONNECTIONS__MAIN__QUERIES_MAX": "1"}
     with service(tmp_path, database, **settings) as client:
         for _ in range(3):
@@ -181,8 +182,8 @@ def test_a_reader_who_leaves_gives_its_part_of_the_disk_back(tmp_path: Path, dat
             assert client.get(f"/v1/exports/{export}").json()["error"]["code"] == "client_gone"
 
 
-def test_many_in_line_do_not_keep_those_before_them_from_going_on(tmp_path: Path, database: str) -> None:
-    """More callers wait for a connection than there are threads, and a query is at work all the same."""
+def test_many_waiting_callers_do_not_block_running_exports(tmp_path: Path, database: str) -> None:
+    """More callers wait for a connection than there are threads, and a query runs all the same."""
     settings = {"FLUXPORT_CONNECTIONS__MAIN__QUERIES_MAX": "1", "FLUXPORT_LIMITS__REQUESTS_PER_MINUTE": "10000"}
     with service(tmp_path, database, **settings) as client, ThreadPoolExecutor(100) as pool:
         answers = list(pool.map(lambda _: client.post("/v1/stream", ALL), range(100)))

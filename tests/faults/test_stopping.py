@@ -1,4 +1,4 @@
-"""A signal ends service and worker within the grace, a second one at once; what was running goes back to the queue."""
+"""A signal ends service and worker within the grace period, a second one at once; running exports are requeued."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_a_service_and_its_worker_end_and_the_export_is_queued_again(
 
 @pytest.mark.parametrize(("grace_s", "signals"), [(2, 1), (LONG_GRACE_S, 2)], ids=["after its grace", "at once"])
 @pytest.mark.parametrize("slow", ["source", "reader"])
-def test_a_stream_that_a_service_breaks_off_says_that_it_was_the_service(
+def test_a_stream_that_the_service_aborts_is_recorded_as_such(
     tmp_path: Path, slow: str, grace_s: float, signals: int
 ) -> None:
     after_bytes = 2_000_000 if slow == "source" else 1 << 40
@@ -124,8 +124,8 @@ def test_a_worker_beside_a_service_ends_while_it_is_still_being_loaded(tmp_path:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
 @pytest.mark.parametrize("until", ["", "Fluxport is ready"], ids=["while it starts", "while it runs"])
-def test_a_demo_leaves_no_process_and_no_file(tmp_path: Path, until: str, number: signal.Signals) -> None:
-    """SIGHUP: its terminal is closed. What is killed leaves its files."""
+def test_a_stopped_demo_leaves_no_process_and_no_file(tmp_path: Path, until: str, number: signal.Signals) -> None:
+    """SIGHUP: its terminal is closed. (SIGKILL leaves its files.)"""
     folder = tmp_path / "temporary"
     folder.mkdir()
     words = ("demo", "--rows", "1000", "--port", "0")
@@ -140,7 +140,7 @@ def test_a_demo_leaves_no_process_and_no_file(tmp_path: Path, until: str, number
 
 @contextmanager
 def starting(*words: str, folder: Path, environ: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
-    """``fluxport words...`` in ``folder``, not waited for; :func:`said` is its output."""
+    """``fluxport words...`` started in ``folder``; :func:`said` is its output."""
     command = [sys.executable, "-m", "fluxport", *words]
     with (folder / "output").open("w") as output:
         started = subprocess.Popen(command, cwd=folder, env=os.environ | environ, stdout=output, stderr=output)
@@ -156,7 +156,7 @@ def said(folder: Path) -> str:
 
 
 def end(started: Any, signals: int, number: signal.Signals = signal.SIGTERM) -> None:
-    """Send so many signals, the second when the first has been taken; it ends long before ``LONG_GRACE_S``."""
+    """Send the signals, the second when the first has been handled; it must end long before ``LONG_GRACE_S``."""
     for nth in range(signals):
         if nth:
             with pytest.raises(TimeoutError):  # it waits for the export

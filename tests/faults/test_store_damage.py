@@ -1,4 +1,4 @@
-"""Stores that hold other bytes than they were sent: what they answer of them is compared, and nothing is left."""
+"""Stores that hold other bytes than they were sent: the digest that they report is compared, and nothing remains."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def is_complete(asked: Asked) -> bool:
 
 
 class Kind(NamedTuple):
-    """A double, the sink over it, and by what it confirms a file of one request and one of several."""
+    """A double, the sink over it, and how it confirms a file of one request and one of several."""
 
     double: Callable[[], ObjectDouble]
     sink: Callable[[ObjectDouble], Sink]
@@ -84,8 +84,8 @@ def kind(request: Any) -> Kind:
 
 
 @pytest.mark.parametrize("large", [False, True], ids=["one request", "parts"])
-def test_the_receipt_says_by_what_the_store_confirmed_the_bytes(kind: Kind, large: bool) -> None:
-    """The strongest digest that the store itself tells."""
+def test_the_receipt_names_how_the_store_confirmed_the_bytes(kind: Kind, large: bool) -> None:
+    """The strongest digest that the store reports."""
     with kind.double().running() as double:
         receipt = kind.sink(double).put("file.bin", once(LARGE if large else SMALL))
     assert receipt.verified == (kind.large if large else kind.small)
@@ -100,7 +100,7 @@ def test_the_receipt_says_by_what_the_store_confirmed_the_bytes(kind: Kind, larg
 def test_one_wrong_bit_in_the_store_is_a_failure_that_leaves_nothing(
     kind: Kind, data: bytes, damages: Callable[[Asked], bool]
 ) -> None:
-    """Worth another try: then all is well."""
+    """It is retried, and the second attempt succeeds."""
     with kind.double().running() as double:
         double.damages = damages
         sink = kind.sink(double)
@@ -114,8 +114,8 @@ def test_one_wrong_bit_in_the_store_is_a_failure_that_leaves_nothing(
 
 
 @pytest.mark.parametrize("data", [SMALL, LARGE], ids=["one request", "parts"])
-def test_etags_that_are_no_md5_are_looked_behind_once(data: bytes) -> None:
-    """The first file is read back and so is confirmed by its SHA-256, later ones by their size alone."""
+def test_a_file_with_an_etag_that_is_not_an_md5_is_read_back_once(data: bytes) -> None:
+    """The first file is read back and confirmed by its SHA-256, later ones by their size alone."""
     with stores.s3_double(sums="ignored", random_etags=True).running() as double:
         sink = stores.s3_at(double)
         assert sink.put("1.bin", once(data)).verified == "sha256"
@@ -124,8 +124,8 @@ def test_etags_that_are_no_md5_are_looked_behind_once(data: bytes) -> None:
         assert sum(asked.method == "GET" for asked in double.log) == read == 1
 
 
-def test_a_wrong_bit_behind_an_etag_that_is_no_md5_is_found(tmp_path: Path) -> None:
-    """What is read back decides."""
+def test_a_wrong_bit_behind_an_etag_that_is_not_an_md5_is_detected(tmp_path: Path) -> None:
+    """The content that was read back decides."""
     with stores.s3_double(sums="ignored", random_etags=True).running() as double:
         double.damages = is_complete
         with pytest.raises(Unavailable) as caught:
@@ -134,15 +134,15 @@ def test_a_wrong_bit_behind_an_etag_that_is_no_md5_is_found(tmp_path: Path) -> N
         assert not double.objects
 
 
-def test_the_etag_of_what_a_kms_key_encrypts_says_nothing() -> None:
-    """It is no MD5 and the store says why: nothing is read back."""
+def test_the_etag_of_a_kms_encrypted_object_is_ignored() -> None:
+    """It is not an MD5 and the store's headers show why: nothing is read back."""
     with stores.s3_double(sums="ignored", random_etags=True).running() as double:
         sink = stores.s3_at(double, encryption="aws:kms")
         assert sink.put("file.bin", once(SMALL)).verified == "size"
         assert not any(asked.method == "GET" for asked in double.log)
 
 
-def test_a_server_that_refuses_checksums_is_asked_once(caplog: pytest.LogCaptureFixture) -> None:
+def test_checksums_are_offered_once_to_a_server_that_refuses_them(caplog: pytest.LogCaptureFixture) -> None:
     """Then it is known."""
     with stores.s3_double(sums="refused").running() as double:
         sink = stores.s3_at(double)
@@ -152,8 +152,8 @@ def test_a_server_that_refuses_checksums_is_asked_once(caplog: pytest.LogCapture
     assert len(refused) == 1
 
 
-def test_a_body_that_arrived_as_another_is_sent_again() -> None:
-    """The store has refused it by its MD5; chance does not strike twice."""
+def test_a_body_damaged_in_transit_is_sent_again() -> None:
+    """The store has refused it by its MD5, and the second upload succeeds."""
     with stores.oss_double().running() as double:
         double.fails = is_second_part
         double.answers.append((400, {}, b"<Error><Code>InvalidDigest</Code></Error>"))
@@ -162,8 +162,8 @@ def test_a_body_that_arrived_as_another_is_sent_again() -> None:
     assert receipt.sha256 == hashlib.sha256(double.objects["file.bin"].data).hexdigest()
 
 
-def test_a_byte_that_changes_on_its_way_to_a_real_server_is_mended(ceph: Ceph) -> None:
-    """Ceph finds by the signature that the body is another, and the part is sent again."""
+def test_a_byte_that_changes_on_its_way_to_a_real_server_is_sent_again(ceph: Ceph) -> None:
+    """Ceph detects the changed body by the signature, and the part is sent again."""
     stores.boto(ceph)
     changed: list[str] = []
 
@@ -183,7 +183,7 @@ def test_a_byte_that_changes_on_its_way_to_a_real_server_is_mended(ceph: Ceph) -
 
 
 def with_sas(azurite: Azurite, url: str) -> AzureSink:
-    """A sink whose requests are not signed, so that what stands between may change them."""
+    """A sink whose requests are not signed, so that a proxy can change them."""
     from azure.storage.blob import AccountSasPermissions, ResourceTypes, generate_account_sas
 
     token = generate_account_sas(
@@ -205,7 +205,7 @@ def second_block(method: str, target: str) -> bool:
 
 
 def tells(target: str, body: bytes) -> dict[str, str]:
-    """What Azure answers to a block and the emulator leaves out."""
+    """Headers that Azure sends for a block and the emulator omits."""
     return {"Content-MD5": md5(body)} if "comp=block&" in f"{target}&" else {}
 
 
@@ -223,7 +223,7 @@ def one_request(method: str, target: str) -> bool:
 def test_one_wrong_bit_in_azure_is_a_failure_that_leaves_nothing(
     azurite: Azurite, data: bytes, picked: Callable[[str, str], bool]
 ) -> None:
-    """By the MD5 of each body that it answers."""
+    """Detected by the MD5 of each body in Azure's response."""
     store = stores.azure(azurite)
 
     def change(method: str, target: str, headers: dict[str, str], body: bytes) -> bytes:
@@ -242,7 +242,7 @@ def test_one_wrong_bit_in_azure_is_a_failure_that_leaves_nothing(
 
 
 def test_a_blob_of_other_blocks_is_a_failure_that_leaves_nothing(azurite: Azurite) -> None:
-    """Azure lists the blocks of a blob: none is lost at the end, and each has its place."""
+    """Detected by Azure's list of the blob's blocks."""
 
     def change(method: str, target: str, headers: dict[str, str], body: bytes) -> bytes:
         if method == "PUT" and "comp=blocklist" in target:
@@ -263,7 +263,7 @@ def test_a_blob_of_other_blocks_is_a_failure_that_leaves_nothing(azurite: Azurit
 
 
 def while_stored(folder: Path, data: bytes) -> Chunks:
-    """The data; the file that grows in ``folder`` gets one wrong bit while more is pulled."""
+    """The data; the growing file in ``folder`` gets one wrong bit while more is pulled."""
     half = len(data) // 2
     yield data[:half]
     deadline = time.monotonic() + 60
@@ -288,8 +288,8 @@ def test_one_wrong_bit_on_an_sftp_server_that_hashes_is_a_failure_that_leaves_no
     assert (proftpd.folder / "damage" / "file.bin").read_bytes() == LARGE
 
 
-def test_stores_that_tell_no_digest_say_that_only_the_size_was_compared(sftp: Sftp, tmp_path: Path) -> None:
-    """No more is promised than was looked at."""
+def test_stores_without_digests_report_that_only_the_size_was_compared(sftp: Sftp, tmp_path: Path) -> None:
+    """The receipt promises no more than was checked."""
     (sftp.folder / "told").mkdir()
     assert SftpSink(stores.sftp_options(sftp, "told")).put("file.bin", once(SMALL)).verified == "size"
     assert LocalSink(tmp_path).put("file.bin", once(SMALL)).verified == "size"
@@ -298,7 +298,8 @@ def test_stores_that_tell_no_digest_say_that_only_the_size_was_compared(sftp: Sf
 
 @pytest.mark.parametrize("data", [SMALL, LARGE], ids=["one request", "parts"])
 def test_real_servers_confirm_by_md5(ceph: Ceph, azurite: Azurite, data: bytes) -> None:
-    """Ceph by its ETags, Azure by the MD5 of each body and the list of blocks; its emulator tells no MD5 of a block."""
+    """Ceph by its ETags, Azure by the MD5 of each body and the list of blocks; its emulator reports no MD5 of a
+    block."""
     assert stores.s3(ceph).make(False).put("file.bin", once(data)).verified == "md5"
     told = stores.azure(azurite).make(False).put("file.bin", once(data)).verified
     assert told == ("size" if data is LARGE else "md5")

@@ -1,7 +1,7 @@
 """Faults of the store over kinds of databases, stores and formats: an export completes once, with one file that holds
 every row, and each attempt before has its reason, or it leaves nothing.
 
-Each scenario meets every format and every database; a file goes to S3 by one request, or in parts of 5 MiB."""
+Each scenario covers every format and every database; a file goes to S3 by one request, or in parts of 5 MiB."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ IN_ONE_REQUEST, IN_PARTS = (QUERY, 5_000), (WIDE_QUERY, 2_000_000)  # and after 
 
 
 def meets(store: str, first: int, **by_format: Any) -> pytest.MarkDecorator:
-    """Each format over that kind of store, with what it has in ``by_format``, on databases that take turns."""
+    """Each format over that kind of store, with its value of ``by_format``, on alternating databases."""
     cases = []
     for number, format_ in enumerate(FORMATS):
         database = DATABASES[(first + number) % len(DATABASES)]
@@ -47,7 +47,7 @@ def meets(store: str, first: int, **by_format: Any) -> pytest.MarkDecorator:
 
 
 @meets("s3", 0, fault=["fin", "rst", "stall", "fin"])
-def test_connections_that_break_while_a_file_is_sent_are_mended(
+def test_connections_that_break_while_a_file_is_sent_are_retried(
     place: Place, ceph: Ceph, format_: str, fault: Fault
 ) -> None:
     query, after_bytes = IN_ONE_REQUEST
@@ -58,7 +58,7 @@ def test_connections_that_break_while_a_file_is_sent_are_mended(
 
 
 @meets("s3", 1, fault=["rst", "stall", "fin", "rst"])
-def test_connections_that_break_while_parts_are_sent_are_mended(
+def test_connections_that_break_while_parts_are_sent_are_retried(
     place: Place, ceph: Ceph, format_: str, fault: Fault
 ) -> None:
     query, after_bytes = IN_PARTS
@@ -132,7 +132,7 @@ def in_double(double: ObjectDouble) -> Files:
 def stalled_upload(
     place: Place, ceph: Ceph, format_: str, sent: tuple[str, int], **settings: str
 ) -> Iterator[tuple[str, Any]]:
-    """The export that a worker is sending to a store that takes no more of it, and the worker."""
+    """An export whose upload stalls because the store reads no more of it, and its worker."""
     query, after_bytes = sent
     with FaultProxy(ceph.endpoint, "stall", after_bytes, upward=True) as stalling:
         with place.worker(S3_ENDPOINT=stalling.url, **PART_BYTES, **settings) as worker:
@@ -199,7 +199,7 @@ def test_a_full_disk_ends_an_export_that_leaves_nothing(place: Place, format_: s
 
 
 @meets("local", 1)
-def test_an_export_for_which_room_is_made_after_an_attempt(place: Place, format_: str) -> None:
+def test_an_export_completes_once_space_is_freed(place: Place, format_: str) -> None:
     with worker_on_disk(place, "1m") as (place, folder, _):
         (folder / "others").write_bytes(bytes((1 << 20) - 4096))
         export_id = place.asked(format_)
@@ -210,7 +210,7 @@ def test_an_export_for_which_room_is_made_after_an_attempt(place: Place, format_
 
 @meets("local", 0)
 def test_a_disk_that_is_read_only_for_a_time(place: Place, format_: str) -> None:
-    """An operator has to mend it, so nothing is tried again by itself; the worker goes on."""
+    """An operator must repair it, so there is no automatic retry; the worker continues."""
     with worker_on_disk(place, "1m") as (place, _, pid):
         remount(pid, place.folder / "exports", "ro")
         place.failed_and_left_nothing(place.asked(format_), ["not_writable"])
@@ -220,7 +220,7 @@ def test_a_disk_that_is_read_only_for_a_time(place: Place, format_: str) -> None
 
 @meets("local", 1)
 def test_a_folder_that_is_away_for_a_time(place: Place, source: str, format_: str) -> None:
-    """Also while a file grows in it: what is left of that in the folder is for a sweep."""
+    """Also while a file grows in it: a sweep removes what remains of it."""
     exports, elsewhere = place.folder / "exports", place.folder / "elsewhere"
     slow = FaultProxy(source, "slow", 20_000, slow_bytes_s=200_000, connections=1)
     with slow, place.worker(MYSQL_DSN=slow.url):

@@ -1,4 +1,4 @@
-"""Object stores that go wrong: every failure leaves no object and no part, or is mended by another try."""
+"""Object stores with faults: every failure leaves no object and no part, or is retried with success."""
 
 from __future__ import annotations
 
@@ -71,8 +71,8 @@ ERROR_IN_200: Any = (200, {}, b"<?xml version='1.0'?><Error><Code>InternalError<
     ],
     ids=["500 part", "503 part", "429 part", "503 complete", "error in 200", "502 begin", "503 head"],
 )
-def test_two_failures_of_a_request_are_mended(double: ObjectDouble, fails: Any, answer: Any) -> None:
-    """Each request is tried again, and the file is whole."""
+def test_two_failures_of_a_request_are_retried(double: ObjectDouble, fails: Any, answer: Any) -> None:
+    """Each request is retried, and the file is complete."""
     double.fails = fails
     double.answers.extend([answer, answer])
     receipt = OssSink(oss_options(double)).put("file.bin", chunks())
@@ -82,8 +82,8 @@ def test_two_failures_of_a_request_are_mended(double: ObjectDouble, fails: Any, 
 
 
 @pytest.mark.parametrize("fails", [is_part, is_complete], ids=["parts", "complete"])
-def test_a_store_that_never_recovers_is_given_up(double: ObjectDouble, fails: Any) -> None:
-    """Unavailable, which a job tries again later, and nothing is left in the store."""
+def test_a_store_that_never_recovers_fails_the_export(double: ObjectDouble, fails: Any) -> None:
+    """Unavailable, which a job retries later, and nothing remains in the store."""
     double.fails = fails
     double.answers.extend([(503, {}, b"<Error><Code>ServiceUnavailable</Code></Error>")] * 100)
     with pytest.raises(Unavailable) as caught:
@@ -93,8 +93,8 @@ def test_a_store_that_never_recovers_is_given_up(double: ObjectDouble, fails: An
     assert not double.uploads
 
 
-def test_a_lost_answer_to_the_last_request_is_no_failure(double: ObjectDouble) -> None:
-    """The store has put the parts together; what the answer was does not matter."""
+def test_a_lost_response_to_the_last_request_is_not_a_failure(double: ObjectDouble) -> None:
+    """The store has assembled the parts; the response does not matter."""
     kept = double.answer
 
     def losing(asked: Asked) -> Any:
@@ -107,7 +107,7 @@ def test_a_lost_answer_to_the_last_request_is_no_failure(double: ObjectDouble) -
 
 
 def test_the_wait_is_as_long_as_the_store_says(double: ObjectDouble) -> None:
-    """Retry-After wins over our own waits, which would be a tenth of a second at most."""
+    """Retry-After overrides our own waits, which would be a tenth of a second at most."""
     double.fails = is_part
     double.answers.append((503, {"Retry-After": "1"}, b""))
     began = time.monotonic()
@@ -116,7 +116,7 @@ def test_the_wait_is_as_long_as_the_store_says(double: ObjectDouble) -> None:
 
 
 def test_a_wrong_key_is_refused_before_anything_is_pulled(double: ObjectDouble) -> None:
-    """Not tried again: what the operator has to mend is told, without the secret."""
+    """It is not retried; the error names what the operator must correct, without the secret."""
     pulled: list[int] = []
 
     def counting() -> Chunks:
@@ -131,8 +131,8 @@ def test_a_wrong_key_is_refused_before_anything_is_pulled(double: ObjectDouble) 
     assert len(double.log) == 1
 
 
-def test_a_missing_bucket_is_told(ceph: Ceph) -> None:
-    """By its own code, not as a missing file."""
+def test_a_missing_bucket_is_reported(ceph: Ceph) -> None:
+    """With its own code, not as a missing file."""
     boto(ceph)
     with pytest.raises(Refused) as caught:
         S3Sink(s3_options(ceph, bucket="no-such-bucket-here")).put("file.csv", chunks(1))
@@ -140,8 +140,8 @@ def test_a_missing_bucket_is_told(ceph: Ceph) -> None:
 
 
 @pytest.mark.parametrize("fault", ["fin", "rst", "stall"])
-def test_connections_that_break_while_parts_are_sent_are_mended(ceph: Ceph, fault: Any) -> None:
-    """The first four connections end in the middle of a part; other ones carry it again."""
+def test_connections_that_break_while_parts_are_sent_are_retried(ceph: Ceph, fault: Any) -> None:
+    """The first four connections end in the middle of a part, which is sent again on others."""
     client = boto(ceph)
     prefix = f"broken-{fault}/"
     with FaultProxy(ceph.endpoint, fault, 2_000_000, upward=True, connections=4) as proxy:
@@ -157,7 +157,7 @@ def test_connections_that_break_while_parts_are_sent_are_mended(ceph: Ceph, faul
 
 @pytest.mark.parametrize("fault", ["fin", "rst", "stall"])
 def test_reading_goes_on_where_a_connection_broke(ceph: Ceph, fault: Any) -> None:
-    """Every connection gives three megabytes and then breaks; the file that comes out is whole all the same."""
+    """Every connection yields three megabytes and then breaks; the file is complete all the same."""
     boto(ceph)
     prefix = f"reading-{fault}/"
     receipt = S3Sink(s3_options(ceph, prefix)).put("file.bin", chunks(8))
@@ -171,7 +171,7 @@ def test_reading_goes_on_where_a_connection_broke(ceph: Ceph, fault: Any) -> Non
 
 
 def test_a_slow_store_holds_the_source_back(ceph: Ceph) -> None:
-    """What has been pulled is never more than is held and sent: back-pressure, not memory."""
+    """No more is pulled than is buffered and sent."""
     boto(ceph)
     pulled = 0
     stop = threading.Event()
@@ -207,7 +207,7 @@ def test_a_slow_store_holds_the_source_back(ceph: Ceph) -> None:
 
 
 def test_an_error_of_the_source_ends_parts_that_hang(ceph: Ceph) -> None:
-    """A store that takes nothing does not keep the source's error from going up at once."""
+    """The source's error is raised at once although the store reads nothing."""
     boto(ceph)
     error = Unavailable("the source went away")
 
@@ -258,7 +258,7 @@ def killed_upload(ceph: Ceph) -> None:
 
 
 def test_what_a_killed_process_left_is_swept(ceph: Ceph) -> None:
-    """Not while its worker may be alive; then the upload ends and its parts are gone."""
+    """Not while its worker may still run; then the upload is aborted and its parts are removed."""
     client = boto(ceph)
     killed_upload(ceph)
 
@@ -274,7 +274,7 @@ def test_what_a_killed_process_left_is_swept(ceph: Ceph) -> None:
 
 
 def test_removing_a_name_ends_the_upload_that_was_never_finished(ceph: Ceph) -> None:
-    """So the attempt that follows a killed one leaves nothing of it, without waiting for a sweep."""
+    """The attempt that follows a killed one removes its upload without waiting for a sweep."""
     client = boto(ceph)
     killed_upload(ceph)
     S3Sink(s3_options(ceph, "killed/")).remove("file.bin")
@@ -282,7 +282,7 @@ def test_removing_a_name_ends_the_upload_that_was_never_finished(ceph: Ceph) -> 
 
 
 def test_ten_thousand_parts_hold_five_tebibytes() -> None:
-    """Parts grow so that they are never too many, and not before fourteen gigabytes."""
+    """Parts grow, only beyond fourteen gigabytes, so that there are never too many."""
     for parts_max in (10_000, 50_000):
         sent = count = 0
         while sent < 5 << 40:
@@ -296,7 +296,7 @@ def test_ten_thousand_parts_hold_five_tebibytes() -> None:
 
 
 def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
-    """Twenty times the bytes, the same growth of the process: the parts that are on their way."""
+    """Twenty times the bytes, the same growth of the process: the parts in flight."""
     program = tmp_path / "grow.py"
     program.write_text(GROWTH)
     grown = []
@@ -325,7 +325,7 @@ print(used() - before)
 
 
 def swallow(double: ObjectDouble) -> Any:
-    """Answers that take parts and keep nothing of them but their size."""
+    """Responses that accept parts and store only their size."""
     kept = double.answer
     sizes: list[int] = []
 

@@ -1,4 +1,4 @@
-"""Make the databases of a commit, as SQL text that tests load and upgrade.
+"""Create the databases of a commit, as SQL text that tests load and upgrade.
 
     git worktree add /tmp/older COMMIT && make -C /tmp/older .venv/.installed-dev
     /tmp/older/.venv/bin/python tests/older_databases/make.py tests/older_databases/COMMIT

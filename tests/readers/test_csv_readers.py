@@ -1,4 +1,4 @@
-"""CSV and TSV files read back by programs that are not ours."""
+"""CSV and TSV files read back by third-party programs."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_duckdb_reads_every_value_back(tmp_path: Path, delimiter: str, line_endi
 
 
 @pytest.mark.parametrize("profile", [None, "excel", "rfc4180", "machine"])
-def test_polars_reads_every_value_back_and_tells_null_from_empty(profile: str | None) -> None:
+def test_polars_reads_every_value_back_and_distinguishes_null_from_empty(profile: str | None) -> None:
     data = written("csv", TABLE, profile=profile).data
     read = polars.read_csv(io.BytesIO(data), schema_overrides={"d": polars.Decimal(12, 2)}, try_parse_dates=True)
     assert read.columns == list(KINDS)
@@ -75,7 +75,7 @@ def test_polars_reads_every_value_back_and_tells_null_from_empty(profile: str | 
     assert read["day"].cast(polars.Date).to_list() == TABLE["day"].to_pylist()
 
 
-def test_arrow_reads_every_value_back_and_tells_null_from_empty() -> None:
+def test_arrow_reads_every_value_back_and_distinguishes_null_from_empty() -> None:
     read = arrow_csv.read_csv(
         io.BytesIO(written("csv", TABLE).data),
         parse_options=arrow_csv.ParseOptions(newlines_in_values=True),
@@ -113,12 +113,12 @@ def test_python_csv_reads_any_text_back(
 
 
 def run_as_formula(text: str | None) -> bool:
-    """What a spreadsheet may run once it has left out what nobody sees."""
+    """What a spreadsheet may run once it has dropped invisible characters."""
     seen = "".join(c for c in text or "" if c in "\t\r\n" or unicodedata.category(c) not in ("Cc", "Cf"))
     return seen[:1] in tuple("=+-@\t\r＝＋－＠") and not re.fullmatch(r"[+-][0-9]+", seen)
 
 
-def test_no_reader_finds_a_formula_behind_characters_that_are_left_out() -> None:
+def test_no_reader_sees_a_formula_behind_omitted_characters() -> None:
     """In cells and in the header, whatever byte of a cell a reader drops, the first of the file among them."""
     before = ["", "\0", "\0\0", "\x01", "\x1f", "\x7f", "\ufeff", "\u200b", "\u202e", "\u2066", "\ufeff\0\u200f"]
     values = [[b + sign + "1+1" for sign in "=+-@＝"] + [b + "-5"] for b in before]

@@ -1,4 +1,4 @@
-"""JSON and JSON Lines files read back by programs that are not ours."""
+"""JSON and JSON Lines files read back by third-party programs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Workbooks read back, every cell, by programs that are not ours: openpyxl, calamine and LibreOffice."""
+"""Workbooks read back, every cell, by third-party programs: openpyxl, calamine and LibreOffice."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def shown(value: Any) -> Any:
 
 
 def normal(value: Any) -> Any:
-    """A reader's value without the reader's habits: dates of midnights, times of day, empty texts and floats."""
+    """A reader's value in a common form: dates of midnights, times of day, empty texts and floats."""
     if value == "":
         return None
     if isinstance(value, dt.datetime):
@@ -85,7 +85,7 @@ def found_rows(rows: list[list[Any]]) -> list[list[Any]]:
 
 
 def without_empty_end(rows: list[list[Any]]) -> list[list[Any]]:
-    """Nothing tells a reader of rows without cells."""
+    """Rows without cells are not in the file."""
     last = max((index for index, row in enumerate(rows) if any(value is not None for value in row)), default=-1)
     return rows[: last + 1]
 

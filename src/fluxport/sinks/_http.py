@@ -45,7 +45,7 @@ class Response(outbound.Response):
     def xml(self) -> ElementTree.Element:
         """The body as XML; Unavailable if it is none."""
         try:
-            return ElementTree.fromstring(self.body)  # noqa: S314  from the configured store, at most 8 MiB; expat bounds entities
+            return ElementTree.fromstring(self.body)
         except ElementTree.ParseError as error:
             raise Unavailable("The store's response is not XML.", code="store_failed") from error
 
