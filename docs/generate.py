@@ -364,7 +364,7 @@ class Raised(NamedTuple):
 FAMILIES: dict[str, type[errors.FluxportError]] = {
     name: cls for name, cls in vars(errors).items() if isinstance(cls, type) and issubclass(cls, errors.FluxportError)
 }
-# Responses without an error class of ours: http/answers.py builds them.
+# Responses without an error class of ours: http/responses.py builds them.
 HTTP_CODES: dict[str, tuple[int, str]] = {
     "internal": (500, "The service failed with an internal error; see its log for this request's id."),
     "method_not_allowed": (405, "This address does not support this method."),

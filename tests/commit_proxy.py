@@ -26,11 +26,11 @@ class CommitProxy(Proxy):
         self._start(self._down, client, server, losing)
 
     def _up(self, client: socket.socket, server: socket.socket, losing: threading.Event) -> None:
-        asked = False
+        matched = False
         with contextlib.suppress(OSError):
             while data := client.recv(1 << 20):
-                asked = asked or (self.armed.is_set() and not self.lost.is_set() and self._statement in data)
-                if asked and b"COMMIT\0" in data:
+                matched = matched or (self.armed.is_set() and not self.lost.is_set() and self._statement in data)
+                if matched and b"COMMIT\0" in data:
                     losing.set()
                 server.sendall(data)
         with contextlib.suppress(OSError):

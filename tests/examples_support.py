@@ -148,7 +148,7 @@ class StandIn(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Desk)
         self.replays = Replays()
         self.keys = {DEFAULT_KEY_ID: SigningKey(DEFAULT_KEY_ID, (SECRET,))}
-        self.asked: set[str] = set()
+        self.requested: set[str] = set()
 
     @property
     def url(self) -> str:
@@ -180,11 +180,11 @@ class _Desk(BaseHTTPRequestHandler):
         body = self._signed_body()
         if body is None:
             return
-        asked = json.loads(body)
+        request = json.loads(body)
         if self.path == "/export":
-            self._json(202, {"job_id": self._fault(asked["query"])})
+            self._json(202, {"job_id": self._fault(request["query"])})
         else:
-            self._file(self._fault(asked["source"]["query"]))
+            self._file(self._fault(request["source"]["query"]))
 
     def do_GET(self) -> None:
         path, _, rest = self.path.partition("?")
@@ -212,18 +212,18 @@ class _Desk(BaseHTTPRequestHandler):
         return body
 
     def _job(self, fault: str, *, old: bool) -> None:
-        told = TRUTH | LIES[fault]
+        reported = TRUTH | LIES[fault]
         status = "failed" if fault == "failed" else "completed"
-        if old and fault == "good" and fault not in self.server.asked:
-            self.server.asked.add(fault)
+        if old and fault == "good" and fault not in self.server.requested:
+            self.server.requested.add(fault)
             status = "processing"
         error = {"code": "query_failed", "message": "the database ended the query"} if status == "failed" else None
         if old:
             link = f"{self.server.url}/file?{fault}" if fault == "good" else f"/file?{fault}"
-            self._json(200, {"status": status.upper(), "download_url": link, "error": error, **told})
+            self._json(200, {"status": status.upper(), "download_url": link, "error": error, **reported})
         else:
-            files = [{"name": "f.csv", **told}]
-            self._json(200, {"status": status, "rows": told["rows"], "files": files, "error": error})
+            files = [{"name": "f.csv", **reported}]
+            self._json(200, {"status": status, "rows": reported["rows"], "files": files, "error": error})
 
     def _json(self, status: int, answer: dict[str, Any]) -> None:
         content = json.dumps(answer).encode()

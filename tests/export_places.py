@@ -72,7 +72,7 @@ class Place:
         with process("worker", folder=self.folder, environ=environ, until="worker ready", under=under) as (started, _):
             yield started
 
-    def asked(self, format_: str, query: str = QUERY) -> str:
+    def submitted(self, format_: str, query: str = QUERY) -> str:
         body = {"source": {"query": query}} | FORMATS[format_][0]
         export_id: str = self.client.post("/v1/exports", body).json()["id"]
         return export_id

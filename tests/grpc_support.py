@@ -32,7 +32,7 @@ ROW = ("1", "Ada", "2026-01-31", "true")
 
 
 @dataclass
-class Door:
+class GrpcApi:
     """The gRPC API of a running service, and a key for it."""
 
     target: str
@@ -65,24 +65,24 @@ class Door:
     def status(self, task_id: str) -> pb.TaskStatusResponse:
         with self.channel() as channel:
             stub: Any = pb_grpc.ExportServiceStub(channel)
-            asked = pb.TaskStatusRequest(task_id=task_id)
-            told: pb.TaskStatusResponse = stub.QueryTaskStatus(asked, metadata=self.metadata, timeout=30)
-            return told
+            request = pb.TaskStatusRequest(task_id=task_id)
+            reported: pb.TaskStatusResponse = stub.QueryTaskStatus(request, metadata=self.metadata, timeout=30)
+            return reported
 
     def cancel(self, task_id: str) -> pb.TaskStatusResponse:
         with self.channel() as channel:
             stub: Any = pb_grpc.ExportServiceStub(channel)
-            asked = pb.CancelTaskRequest(task_id=task_id)
-            told: pb.TaskStatusResponse = stub.CancelTask(asked, metadata=self.metadata, timeout=30)
-            return told
+            request = pb.CancelTaskRequest(task_id=task_id)
+            reported: pb.TaskStatusResponse = stub.CancelTask(request, metadata=self.metadata, timeout=30)
+            return reported
 
     def ended(self, task_id: str) -> pb.TaskStatusResponse:
         """The task once it has ended."""
         deadline = time.monotonic() + 60
-        while (told := self.status(task_id)).status not in (pb.TASK_STATUS_COMPLETED, pb.TASK_STATUS_FAILED):
-            assert time.monotonic() < deadline, told
+        while (reported := self.status(task_id)).status not in (pb.TASK_STATUS_COMPLETED, pb.TASK_STATUS_FAILED):
+            assert time.monotonic() < deadline, reported
             time.sleep(0.05)
-        return told
+        return reported
 
 
 @dataclass
@@ -170,7 +170,7 @@ def new_key(folder: Path, name: str = "pusher", *scopes: str, user: str = "shop"
 
 
 @contextlib.contextmanager
-def door(folder: Path, *words: str, port: str = "0", **environ: str) -> Iterator[Door]:
+def grpc_api(folder: Path, *words: str, port: str = "0", **environ: str) -> Iterator[GrpcApi]:
     """A service for pushed rows alone, which stores below ``folder``."""
     settings = {"API_SECRET": SECRET, "LOCAL_STORAGE_PATH": str(folder / "exports"), "FLUXPORT_GRPC__ENABLED": "true"}
     with process(
@@ -187,4 +187,4 @@ def door(folder: Path, *words: str, port: str = "0", **environ: str) -> Iterator
         target = re.search(r"gRPC at (\S+)", logs[-1].read_text())
         assert target
         client = Client(line.split("listening on ")[1].strip(), started.pid)
-        yield Door(target[1], client, folder, new_key(folder, f"pusher-{secrets.token_hex(4)}"))
+        yield GrpcApi(target[1], client, folder, new_key(folder, f"pusher-{secrets.token_hex(4)}"))

@@ -38,7 +38,7 @@ CRC64 = crcmod.mkCrcFun(0x142F0E1EBA9EA3693, initCrc=0, xorOut=0xFFFFFFFFFFFFFFF
 
 
 @dataclass
-class Asked:
+class Request:
     """One request as the server received it; ``body`` is complete."""
 
     method: str
@@ -55,7 +55,7 @@ class Asked:
         return unquote(urlsplit(self.target).path)
 
 
-Verify = Callable[[Asked, str, str], str | None]
+Verify = Callable[[Request, str, str], str | None]
 """The store's own code for what is wrong with a request's credentials (request, bucket, key), or None."""
 
 
@@ -89,12 +89,12 @@ class ObjectDouble:
         self.objects: dict[str, Stored] = {}
         self.uploads: dict[str, Upload] = {}
         self.answers: deque[tuple[int, dict[str, str], bytes]] = deque()
-        self.fails: Callable[[Asked], bool] = lambda asked: True
-        self.damages: Callable[[Asked], bool] = lambda asked: False
+        self.fails: Callable[[Request], bool] = lambda request: True
+        self.damages: Callable[[Request], bool] = lambda request: False
         self.sums: Literal["known", "ignored", "refused"] = "known"
         self.random_etags = False
         self.takes_unsigned = True  # bodies whose SHA-256 is not in the signature
-        self.log: list[Asked] = []
+        self.log: list[Request] = []
         self.lock = threading.Lock()
         self.endpoint = ""
 
@@ -113,7 +113,7 @@ class ObjectDouble:
             def _any(self) -> None:
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
                 given = {name.lower(): value for name, value in self.headers.items()}
-                status, headers, content = double.answer(Asked(self.command, self.path, given, body))
+                status, headers, content = double.answer(Request(self.command, self.path, given, body))
                 self.send_response(status)
                 for name, value in headers.items():
                     self.send_header(name, value)
@@ -133,66 +133,66 @@ class ObjectDouble:
 
     # -- answers ---------------------------------------------------------------------------------------------------
 
-    def answer(self, asked: Asked) -> tuple[int, dict[str, str], bytes]:
+    def answer(self, request: Request) -> tuple[int, dict[str, str], bytes]:
         with self.lock:
-            self.log.append(asked)
-            if self.answers and self.fails(asked):
+            self.log.append(request)
+            if self.answers and self.fails(request):
                 return self.answers.popleft()
-            _, _, rest = asked.path.partition("/")
+            _, _, rest = request.path.partition("/")
             bucket, _, key = rest.partition("/")
-            if code := self.verify(asked, bucket, key):
+            if code := self.verify(request, bucket, key):
                 return _error(403, code)
-            md5 = base64.b64encode(hashlib.md5(asked.body).digest()).decode()
-            if asked.headers.get("content-md5", md5) != md5:
+            md5 = base64.b64encode(hashlib.md5(request.body).digest()).decode()
+            if request.headers.get("content-md5", md5) != md5:
                 return _error(400, "InvalidDigest")
-            told = asked.headers.get("x-amz-content-sha256", "")
-            if told == "UNSIGNED-PAYLOAD" and asked.body and not self.takes_unsigned:
+            reported = request.headers.get("x-amz-content-sha256", "")
+            if reported == "UNSIGNED-PAYLOAD" and request.body and not self.takes_unsigned:
                 return _error(400, "InvalidRequest")
-            if len(told) == 64 and told != hashlib.sha256(asked.body).hexdigest():
+            if len(reported) == 64 and reported != hashlib.sha256(request.body).hexdigest():
                 return _error(400, "XAmzContentSHA256Mismatch")
-            if self.sums == "refused" and any(name.startswith("x-amz-checksum-") for name in asked.headers):
+            if self.sums == "refused" and any(name.startswith("x-amz-checksum-") for name in request.headers):
                 return _error(501, "NotImplemented")
             if rest.startswith("storage/v1/b/"):
-                return self._patched(asked, unquote(rest.rpartition("/o/")[2]))
+                return self._patched(request, unquote(rest.rpartition("/o/")[2]))
             if not key:
-                return self._listed(asked.query)
-            return self._object(asked, key)
+                return self._listed(request.query)
+            return self._object(request, key)
 
-    def _object(self, asked: Asked, key: str) -> tuple[int, dict[str, str], bytes]:
-        query = asked.query
-        match asked.method:
+    def _object(self, request: Request, key: str) -> tuple[int, dict[str, str], bytes]:
+        query = request.query
+        match request.method:
             case "PUT" if "partNumber" in query:
                 if (upload := self.uploads.get(query["uploadId"])) is None:
                     return _error(404, "NoSuchUpload")
-                part = _damaged(asked.body) if self.damages(asked) else asked.body
+                part = _damaged(request.body) if self.damages(request) else request.body
                 upload.parts[int(query["partNumber"])] = part
-                return 200, self._told(Stored(part, {}, summed=self._summed(asked.headers))), b""
+                return 200, self._told(Stored(part, {}, summed=self._summed(request.headers))), b""
             case "PUT" if "tagging" in query:
-                self.objects[key].tags = asked.body
+                self.objects[key].tags = request.body
                 return 200, {}, b""
             case "PUT":
-                data = _damaged(asked.body) if self.damages(asked) else asked.body
-                return self._kept(asked, key, Stored(data, asked.headers, summed=self._summed(asked.headers)))
+                data = _damaged(request.body) if self.damages(request) else request.body
+                return self._kept(request, key, Stored(data, request.headers, summed=self._summed(request.headers)))
             case "POST" if "uploads" in query:
                 name = secrets.token_hex(16)
-                self.uploads[name] = Upload(key, asked.headers, time.time())
-                promised = {k: v for k, v in asked.headers.items() if k == "x-amz-checksum-algorithm"}
+                self.uploads[name] = Upload(key, request.headers, time.time())
+                promised = {k: v for k, v in request.headers.items() if k == "x-amz-checksum-algorithm"}
                 return 200, promised if self._summed(promised) else {}, _xml("Initiated", UploadId=name)
             case "POST":
                 if (upload := self.uploads.get(query["uploadId"])) is None:
                     return _error(404, "NoSuchUpload")
-                named = [int(e.text or 0) for e in ElementTree.fromstring(asked.body).iter("PartNumber")]
+                named = [int(e.text or 0) for e in ElementTree.fromstring(request.body).iter("PartNumber")]
                 parts = [upload.parts[n] for n in named]
-                if self.damages(asked):
+                if self.damages(request):
                     parts[0] = _damaged(parts[0])
                 summed = self._summed(upload.headers)
-                if summed != (b"<ChecksumSHA256>" in asked.body):
+                if summed != (b"<ChecksumSHA256>" in request.body):
                     return _error(400, "InvalidPart")
-                answer = self._kept(asked, key, Stored(b"".join(parts), upload.headers, parts, summed))
+                answer = self._kept(request, key, Stored(b"".join(parts), upload.headers, parts, summed))
                 if answer[0] == 200:
                     del self.uploads[query["uploadId"]]
-                    told = answer[1] if self.prefix != "x-amz-" else {}  # S3 has it in the body
-                    return 200, told, _xml("CompleteMultipartUploadResult", Key=key)
+                    reported = answer[1] if self.prefix != "x-amz-" else {}  # S3 has it in the body
+                    return 200, reported, _xml("CompleteMultipartUploadResult", Key=key)
                 return answer
             case "DELETE" if "uploadId" in query:
                 gone = self.uploads.pop(query["uploadId"], None)
@@ -200,7 +200,7 @@ class ObjectDouble:
             case "DELETE":
                 self.objects.pop(key, None)
                 return 204, {}, b""
-        return self._read(asked, key)
+        return self._read(request, key)
 
     def _summed(self, headers: Mapping[str, str]) -> bool:
         return self.sums == "known" and any(name.startswith("x-amz-checksum-") for name in headers)
@@ -221,38 +221,38 @@ class ObjectDouble:
             sha256 = hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts)).digest()
         if self.random_etags:
             md5 = hashlib.md5(b"salt" + md5).digest()
-        told = {k: v for k, v in stored.headers.items() if k == "x-amz-server-side-encryption"}
-        told["ETag"] = f'"{md5.hex()}{tail}"'
-        return told | ({"x-amz-checksum-sha256": base64.b64encode(sha256).decode() + tail} if stored.summed else {})
+        reported = {k: v for k, v in stored.headers.items() if k == "x-amz-server-side-encryption"}
+        reported["ETag"] = f'"{md5.hex()}{tail}"'
+        return reported | ({"x-amz-checksum-sha256": base64.b64encode(sha256).decode() + tail} if stored.summed else {})
 
-    def _kept(self, asked: Asked, key: str, stored: Stored) -> tuple[int, dict[str, str], bytes]:
-        new = asked.headers.get("x-oss-forbid-overwrite") == "true"
-        if key in self.objects and (new or asked.headers.get("x-goog-if-generation-match") == "0"):
+    def _kept(self, request: Request, key: str, stored: Stored) -> tuple[int, dict[str, str], bytes]:
+        new = request.headers.get("x-oss-forbid-overwrite") == "true"
+        if key in self.objects and (new or request.headers.get("x-goog-if-generation-match") == "0"):
             return _error(409 if new else 412, "FileAlreadyExists" if new else "PreconditionFailed")
         self.objects[key] = stored
         return 200, self._told(stored), b""
 
-    def _read(self, asked: Asked, key: str) -> tuple[int, dict[str, str], bytes]:
+    def _read(self, request: Request, key: str) -> tuple[int, dict[str, str], bytes]:
         if (found := self.objects.get(key)) is None:
             return _error(404, "NoSuchKey")
         marks = {k: v for k, v in found.headers.items() if k.startswith(f"{self.prefix}meta-")}
         headers = marks | {
-            "Content-Type": asked.query.get("response-content-type", found.headers.get("content-type", "")),
-            "Content-Disposition": asked.query.get(
+            "Content-Type": request.query.get("response-content-type", found.headers.get("content-type", "")),
+            "Content-Disposition": request.query.get(
                 "response-content-disposition", found.headers.get("content-disposition", "")
             ),
             "Last-Modified": formatdate(found.changed, usegmt=True),
             **self._told(found),
         }
-        if asked.headers.get("x-amz-checksum-mode") != "ENABLED":
+        if request.headers.get("x-amz-checksum-mode") != "ENABLED":
             headers.pop("x-amz-checksum-sha256", None)
-        if asked.headers.get("if-match", headers["ETag"]) != headers["ETag"]:
+        if request.headers.get("if-match", headers["ETag"]) != headers["ETag"]:
             return _error(412, "PreconditionFailed")
         data, status = found.data, 200
-        if wanted := re.fullmatch(r"bytes=(\d+)-(\d+)", asked.headers.get("range", "")):
+        if wanted := re.fullmatch(r"bytes=(\d+)-(\d+)", request.headers.get("range", "")):
             data, status = data[int(wanted[1]) : int(wanted[2]) + 1], 206
             headers["Content-Range"] = f"bytes {wanted[1]}-{wanted[2]}/{len(found.data)}"
-        if asked.method == "HEAD":
+        if request.method == "HEAD":
             headers["Content-Length"] = str(len(data))
         return status, headers, data
 
@@ -273,8 +273,8 @@ class ObjectDouble:
         )
         return 200, {}, _wrapped("ListBucketResult", found)
 
-    def _patched(self, asked: Asked, key: str) -> tuple[int, dict[str, str], bytes]:
-        for name, value in json.loads(asked.body)["metadata"].items():
+    def _patched(self, request: Request, key: str) -> tuple[int, dict[str, str], bytes]:
+        for name, value in json.loads(request.body)["metadata"].items():
             self.objects[key].headers[f"{self.prefix}meta-{name}"] = value
         return 200, {}, b"{}"
 
@@ -307,22 +307,24 @@ def oss_verifier(key_id: str, secret: str, region: str, token: str | None = None
     """Signs each request once more with Alibaba's library, as its time and form say, and compares."""
     provider = StaticCredentialsProvider(key_id, secret, token)
 
-    def verify(asked: Asked, bucket: str, key: str) -> str | None:
-        query = asked.query
+    def verify(request: Request, bucket: str, key: str) -> str | None:
+        query = request.query
         in_query = "x-oss-signature" in query or "Signature" in query
-        v4 = "x-oss-signature" in query or asked.headers.get("authorization", "").startswith("OSS4")
+        v4 = "x-oss-signature" in query or request.headers.get("authorization", "").startswith("OSS4")
         context = SigningContext(product="oss", region=region, bucket=bucket, key=key)
         context.credentials = provider.get_credentials()
         context.sub_resource = [name for name in query if name.startswith("response-")]
         context.auth_method_query = in_query
-        given = urlsplit(asked.target)
-        kept = [p for p in given.query.split("&") if p.partition("=")[0] not in ("x-oss-signature", "Signature")]
-        headers = {k: v for k, v in asked.headers.items() if k.startswith("x-oss-") or k.startswith("content-")}
-        context.request = HttpRequest(asked.method, given._replace(query="&".join(kept)).geturl(), headers=headers)
+        given = urlsplit(request.target)
+        retained = [p for p in given.query.split("&") if p.partition("=")[0] not in ("x-oss-signature", "Signature")]
+        headers = {k: v for k, v in request.headers.items() if k.startswith("x-oss-") or k.startswith("content-")}
+        context.request = HttpRequest(
+            request.method, given._replace(query="&".join(retained)).geturl(), headers=headers
+        )
         try:
             now = datetime.now(UTC)
             if v4:
-                moment = query.get("x-oss-date") or asked.headers["x-oss-date"]
+                moment = query.get("x-oss-date") or request.headers["x-oss-date"]
                 context.signing_time = datetime.strptime(moment, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
                 lasts = int(query.get("x-oss-expires", "900"))
                 context.expiration_time = context.signing_time + timedelta(seconds=lasts)
@@ -332,7 +334,7 @@ def oss_verifier(key_id: str, secret: str, region: str, token: str | None = None
                 context.signing_time = now
                 context.expiration_time = datetime.fromtimestamp(int(query["Expires"]), UTC)
             else:
-                context.signing_time = parsedate_to_datetime(asked.headers["date"])
+                context.signing_time = parsedate_to_datetime(request.headers["date"])
             if in_query and context.expiration_time < now:
                 return "AccessDenied"
         except (KeyError, ValueError):
@@ -343,7 +345,7 @@ def oss_verifier(key_id: str, secret: str, region: str, token: str | None = None
             right = dict(parse_qsl(urlsplit(context.request.url).query))[name]
             return None if query[name] == right else "SignatureDoesNotMatch"
         right = context.request.headers["Authorization"]
-        return None if asked.headers.get("authorization") == right else "SignatureDoesNotMatch"
+        return None if request.headers.get("authorization") == right else "SignatureDoesNotMatch"
 
     return verify
 
@@ -373,26 +375,26 @@ class GoogleIdentity:
             "token_uri": token_url,
         }
 
-    def verify(self, asked: Asked, bucket: str, key: str) -> str | None:
-        if "X-Goog-Signature" in asked.query:
-            return None if asked.query["X-Goog-Signature"] == self._signature(asked) else "SignatureDoesNotMatch"
-        kind, _, token = asked.headers.get("authorization", "").partition(" ")
+    def verify(self, request: Request, bucket: str, key: str) -> str | None:
+        if "X-Goog-Signature" in request.query:
+            return None if request.query["X-Goog-Signature"] == self._signature(request) else "SignatureDoesNotMatch"
+        kind, _, token = request.headers.get("authorization", "").partition(" ")
         return None if kind == "Bearer" and token in self.tokens else "AccessDenied"
 
-    def _signature(self, asked: Asked) -> str:
+    def _signature(self, request: Request) -> str:
         from google.cloud.storage import _signing
         from google.oauth2 import service_account
 
-        query = asked.query
+        query = request.query
         with_key = service_account.Credentials.from_service_account_info(  # type: ignore[no-untyped-call]  # the library has no types there
             self.account("http://unused")
         )
         own = {k: v for k, v in query.items() if not k.startswith("X-Goog-")}
         url = _signing.generate_signed_url_v4(
             with_key,
-            resource=urlsplit(asked.target).path,
+            resource=urlsplit(request.target).path,
             expiration=int(query["X-Goog-Expires"]),
-            api_access_endpoint=f"http://{asked.headers['host']}",
+            api_access_endpoint=f"http://{request.headers['host']}",
             query_parameters=own,
             _request_timestamp=query["X-Goog-Date"],
         )

@@ -16,8 +16,8 @@ EVER = (-(10**14), 10**14)
 def points(ms: Iterable[int], values: Iterable[float | None], quality: Iterable[int] | int = 1) -> Points:
     moments = np.array(list(ms), np.int64)
     numbers = np.array([np.nan if v is None else v for v in values], np.float64)
-    kept = np.full(len(moments), quality) if isinstance(quality, int) else np.array(list(quality))
-    return Points(moments, numbers, kept.astype(np.uint8))
+    retained = np.full(len(moments), quality) if isinstance(quality, int) else np.array(list(quality))
+    return Points(moments, numbers, retained.astype(np.uint8))
 
 
 def walk(count: int, *, start: int = T0, step: int = 1000, seed: int = 1) -> Points:

@@ -99,9 +99,9 @@ class Client:
     def finished(self, job_id: str) -> dict[str, Any]:
         """FluxQuery's full response once the job has ended."""
         while True:
-            told: dict[str, Any] = self.get(f"/jobs?id={job_id}").json()
-            if told["status"] in ("COMPLETED", "FAILED"):
-                return told
+            reported: dict[str, Any] = self.get(f"/jobs?id={job_id}").json()
+            if reported["status"] in ("COMPLETED", "FAILED"):
+                return reported
             time.sleep(0.05)
 
     @property

@@ -101,7 +101,7 @@ def s3_options(ceph: Ceph, prefix: str = "", **more: Any) -> S3Options:
 
 def s3_double(**how: Any) -> ObjectDouble:
     """A double of S3; signatures are verified by the tests with Ceph."""
-    double = ObjectDouble("x-amz-", lambda asked, bucket, key: None)
+    double = ObjectDouble("x-amz-", lambda request, bucket, key: None)
     for name, value in how.items():
         setattr(double, name, value)
     return double

@@ -120,8 +120,8 @@ def test_several_files_have_a_manifest(url: str, folder: Path) -> None:
     done = fluxport.export("SELECT * FROM t", source=url, to=folder / "t.csv", options={"max_rows_per_file": 400})
     assert [file.rows for file in done.files] == [400, 400, 200]
     assert (done.rows, done.sha256) == (1000, None)
-    told = json.loads(Path(done.location).read_text())
-    assert [file["sha256"] for file in told["files"]] == [file.sha256 for file in done.files]
+    reported = json.loads(Path(done.location).read_text())
+    assert [file["sha256"] for file in reported["files"]] == [file.sha256 for file in done.files]
     for file in done.files:
         assert sha256(Path(file.location).read_bytes()).hexdigest() == file.sha256
 

@@ -94,9 +94,9 @@ def test_an_export_imports_nothing_that_is_slow_to_import_or_to_look_for(tmp_pat
     program += "print({'pyarrow.compute', 'numpy.ma', 'dateutil', 'pandas', 'encodings.idna'} & tried)"
     with emulator(tmp_path, 100) as url:
         for suffix in ("csv", "jsonl", "xlsx", "parquet"):
-            asked = ["SELECT * FROM users", "--from", url, "--to", f"{tmp_path}/out.{suffix}", "--quiet"]
+            arguments = ["SELECT * FROM users", "--from", url, "--to", f"{tmp_path}/out.{suffix}", "--quiet"]
             ran = subprocess.run(
-                [sys.executable, "-c", program, "export", *asked], capture_output=True, text=True, check=True
+                [sys.executable, "-c", program, "export", *arguments], capture_output=True, text=True, check=True
             )
             assert ran.stdout == "set()\n", suffix
             assert (tmp_path / f"out.{suffix}").stat().st_size

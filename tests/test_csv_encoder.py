@@ -38,7 +38,7 @@ def test_a_value_that_reads_like_the_null_text_is_quoted() -> None:
 def test_a_lone_null_is_quoted_and_reported() -> None:
     made = written("csv", pa.table({"a": ["x", None, "", None]}))
     assert made.text == 'a\nx\n""\n""\n""\n'
-    assert made.told == {("lone_null_quoted", "a"): 2}
+    assert made.reported == {("lone_null_quoted", "a"): 2}
     assert written("csv", pa.table({"a": ["x", None]}), null_value="NULL") == (b"a\nx\nNULL\n", {})
     assert written("csv", pa.table({"a": pa.array([None, 1])}), quoting="all").text == '"a"\n""\n"1"\n'
 
@@ -158,12 +158,12 @@ def test_an_omitted_fraction_of_a_second_is_reported(name: str) -> None:
     table = column(*moments, None, kind=pa.timestamp("us"))
     hiding: list[dict[str, Any]] = [{"profile": "excel"}, {"locale": "de-DE"}, {"datetime_format": "%H%%f"}]
     for options in hiding:
-        assert written(name, table, [1], **options).told == {("fraction_left_out", "a"): 2}
+        assert written(name, table, [1], **options).reported == {("fraction_left_out", "a"): 2}
     showing: list[dict[str, Any]] = [{}, {"profile": "machine"}, {"datetime_format": "%H:%M:%S.%f"}]
     for options in showing:
-        assert written(name, table, **options).told == {}
+        assert written(name, table, **options).reported == {}
     whole = column(dt.datetime(2026, 1, 31, 23, 59, 59), kind=pa.timestamp("s"))
-    assert written(name, whole, profile="excel").told == {}
+    assert written(name, whole, profile="excel").reported == {}
 
 
 def test_tsv_is_separated_by_tabs_whatever_the_profile() -> None:
@@ -214,7 +214,7 @@ def test_replaced_characters_are_counted_by_column() -> None:
     table = pa.table({"ok": ["ä", "b"], "name": ["łł", "ś€"]})
     made = written("csv", table, encoding="cp1252", encoding_errors="replace")
     assert made.data == b"ok,name\n\xe4,??\nb,?\x80\n"
-    assert made.told == {("characters_replaced", "name"): 3}
+    assert made.reported == {("characters_replaced", "name"): 3}
 
 
 def test_media_types_have_the_encoding() -> None:

@@ -58,9 +58,9 @@ def test_an_error_of_ours_goes_up_as_it_is(postgres: PostgresDatabase) -> None:
     assert isinstance(raised(postgres.url, "SELECT * FROM no_such_table"), sa.exc.ProgrammingError)
 
 
-@pytest.mark.parametrize(("state", "kept"), [("25006", False), ("57P01", False), ("40001", True), ("55P03", True)])
+@pytest.mark.parametrize(("state", "retained"), [("25006", False), ("57P01", False), ("40001", True), ("55P03", True)])
 def test_a_connection_to_a_server_that_is_no_longer_the_right_one_is_closed(
-    postgres: PostgresDatabase, state: str, kept: bool
+    postgres: PostgresDatabase, state: str, retained: bool
 ) -> None:
     engine = connect(postgres.url, pool_size=1)
 
@@ -73,7 +73,7 @@ def test_a_connection_to_a_server_that_is_no_longer_the_right_one_is_closed(
         connection.execute(sa.text(raise_state(state)))
     after = session()
     engine.dispose()
-    assert (after == before) is kept
+    assert (after == before) is retained
 
 
 def test_an_idle_session_that_the_server_has_ended_is_replaced_before_it_is_used(postgres: PostgresDatabase) -> None:

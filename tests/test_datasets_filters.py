@@ -243,9 +243,9 @@ def test_whatever_is_given_is_bound_or_refused_and_never_text_of_the_statement(p
 
 
 def test_a_description_can_be_json_and_shows_no_sql() -> None:
-    told = json.dumps(EVERYTHING.describe())
-    assert "SELECT" not in told
-    assert "main" not in told
+    reported = json.dumps(EVERYTHING.describe())
+    assert "SELECT" not in reported
+    assert "main" not in reported
     assert EVERYTHING.describe() == {
         "name": "things",
         "title": "Things",

@@ -186,17 +186,17 @@ def test_the_grace_ends_before_the_container_is_killed() -> None:
 
 
 def test_every_variable_of_the_composition_is_in_the_example() -> None:
-    asked = set(re.findall(r"\$\{([A-Z_]+)", (DEPLOY / "compose.yaml").read_text()))
+    used = set(re.findall(r"\$\{([A-Z_]+)", (DEPLOY / "compose.yaml").read_text()))
     given = set(re.findall(r"^([A-Z_]+)=", (DEPLOY / ".env.example").read_text(), re.MULTILINE))
-    assert asked == given
+    assert used == given
     assert not re.search(r"^(?!PUBLIC_URL)[A-Z_]+=.", (DEPLOY / ".env.example").read_text(), re.MULTILINE)
 
 
 def test_no_password_of_the_database_is_shown(tmp_path: Path) -> None:
     loaded = config.load(environ=environment("service"), folder=tmp_path)
-    told = yaml.safe_dump(config.shown(loaded)) + repr(loaded)
-    assert "postgresql://fluxport:***@postgres:5432/fluxport" in told
-    assert not [value for value in VALUES.values() if value in told]
+    reported = yaml.safe_dump(config.shown(loaded)) + repr(loaded)
+    assert "postgresql://fluxport:***@postgres:5432/fluxport" in reported
+    assert not [value for value in VALUES.values() if value in reported]
 
 
 @pytest.mark.parametrize(
@@ -318,12 +318,12 @@ def test_a_signature_used_at_one_machine_is_used_at_all(machines: list[Client]) 
 
 
 def test_every_machine_reports_the_same_of_exports(machines: list[Client]) -> None:
-    def told(machine: Client) -> list[str]:
+    def reported(machine: Client) -> list[str]:
         text = machine.plain_get("/metrics").text
         return [line for line in text.splitlines() if line.startswith("export_")]
 
-    assert told(machines[0]) == told(machines[1])
-    assert f"export_records_processed_total {float(ROWS)}" in told(machines[0])
+    assert reported(machines[0]) == reported(machines[1])
+    assert f"export_records_processed_total {float(ROWS)}" in reported(machines[0])
 
 
 def test_every_machine_is_ready(machines: list[Client]) -> None:

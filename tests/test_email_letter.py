@@ -81,8 +81,8 @@ def test_durations_are_written_in_words(seconds: float, words: str) -> None:
 @given(st.floats(0, 1e8))
 def test_durations_show_their_length_but_for_omitted_units(seconds: float) -> None:
     lengths = {"day": 86400, "hour": 3600, "minute": 60, "second": 1}
-    told = sum(float(n) * lengths[unit] for n, unit in re.findall(r"([\d.]+) (\w+?)s?\b", duration_words(seconds)))
-    assert told == pytest.approx(seconds, rel=1 / 24, abs=0.51)
+    reported = sum(float(n) * lengths[unit] for n, unit in re.findall(r"([\d.]+) (\w+?)s?\b", duration_words(seconds)))
+    assert reported == pytest.approx(seconds, rel=1 / 24, abs=0.51)
 
 
 @given(st.integers(0, 5000))

@@ -592,9 +592,9 @@ def test_a_missing_extra_is_named_before_anything_starts(words: list[str]) -> No
 def test_clients_that_come_at_once_get_the_same_key_for_their_passwords() -> None:
     key, together = PasswordKey(), threading.Barrier(8)
 
-    def asked(_: int) -> bytes:
+    def public_key(_: int) -> bytes:
         together.wait()
         return key.public_pem()
 
     with ThreadPoolExecutor(8) as clients:
-        assert len(set(clients.map(asked, range(8)))) == 1
+        assert len(set(clients.map(public_key, range(8)))) == 1

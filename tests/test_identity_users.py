@@ -55,8 +55,8 @@ def refusal(sign_in: SignIn, name: str, password: str, address: str = "192.0.2.1
 
 def test_a_password_is_stored_as_argon2id_and_checked(users: Users, store: JobStore) -> None:
     with store.engine.begin() as connection:
-        kept = connection.execute(sa.select(users_table.c.password_hash)).scalar_one()
-    assert kept.startswith("$argon2id$v=19$m=19456,t=2,p=1$")
+        retained = connection.execute(sa.select(users_table.c.password_hash)).scalar_one()
+    assert retained.startswith("$argon2id$v=19$m=19456,t=2,p=1$")
     found = users.check("alice", PASSWORD)
     assert found is not None
     assert (found.name, found.scopes) == ("alice", USUAL)
@@ -196,9 +196,9 @@ def test_a_session_without_a_password_holds_in_development_alone(store: JobStore
 
 def test_an_unknown_user_and_a_wrong_password_get_the_same_response(sign_in: SignIn) -> None:
     names = ("alice", "mallory", "", "a\x00b", "x" * 4000)
-    told = [refusal(sign_in, name, "wrong password", f"192.0.2.{n}") for n, name in enumerate(names)]
-    assert {type(error) for error in told} == {Unauthorized}
-    assert len({(error.code, error.message, error.retry_after_s) for error in told}) == 1
+    reported = [refusal(sign_in, name, "wrong password", f"192.0.2.{n}") for n, name in enumerate(names)]
+    assert {type(error) for error in reported} == {Unauthorized}
+    assert len({(error.code, error.message, error.retry_after_s) for error in reported}) == 1
 
 
 def test_an_unknown_user_costs_the_same_work(users: Users, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -285,8 +285,8 @@ def test_a_name_that_is_guessed_from_ever_new_addresses_gets_pauses_too(sign_in:
 @pytest.mark.parametrize("network", ["192.0.2.1", "2001:db8:1:2::{}"])
 def test_an_address_that_tries_ever_new_names_gets_pauses_too(sign_in: SignIn, clock: Clock, network: str) -> None:
     """IPv6 addresses count by network; signing in with one's own name ends no pause."""
-    told = [refusal(sign_in, f"user{n}", "wrong password", network.format(n)) for n in range(30)]
-    assert [type(error) for error in told] == [Unauthorized] * 11 + [TooMany] * 19
+    reported = [refusal(sign_in, f"user{n}", "wrong password", network.format(n)) for n in range(30)]
+    assert [type(error) for error in reported] == [Unauthorized] * 11 + [TooMany] * 19
     clock.now += 1
     enter(sign_in, "alice", PASSWORD, network.format(77))
     refusal(sign_in, "mallory", "wrong password", network.format(78))
@@ -304,8 +304,8 @@ def test_many_sign_ins_from_one_address_delay_no_one_else(sign_in: SignIn, users
 
 def test_of_many_concurrent_guesses_one_is_checked(sign_in: SignIn) -> None:
     with ThreadPoolExecutor(20) as pool:
-        told = list(pool.map(lambda n: refusal(sign_in, "alice", f"wrong password {n}"), range(20)))
-    assert sorted(type(error).__name__ for error in told) == ["TooMany"] * 19 + ["Unauthorized"]
+        reported = list(pool.map(lambda n: refusal(sign_in, "alice", f"wrong password {n}"), range(20)))
+    assert sorted(type(error).__name__ for error in reported) == ["TooMany"] * 19 + ["Unauthorized"]
 
 
 def test_every_sign_in_that_was_tried_is_in_the_audit_without_what_was_typed(sign_in: SignIn, store: JobStore) -> None:

@@ -34,8 +34,8 @@ def carrier(store: JobStore, connection: Connection) -> Carrier:
 
 
 def queued(store: JobStore, query: str = "SELECT 1") -> Record:
-    asked = ExportRequest(ExportSpec(query))
-    return store.create(asked, Caller("ann"), door="native", active_max=5, queue_max=5)[0]
+    requested = ExportRequest(ExportSpec(query))
+    return store.create(requested, Caller("ann"), api="native", active_max=5, queue_max=5)[0]
 
 
 def attempt(store: JobStore, carrying: Carrier, record: Record) -> float | None:

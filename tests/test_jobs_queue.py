@@ -32,14 +32,14 @@ from fluxport.jobs.store import JobStore
 from fluxport.spec import ExportSpec
 sys.stdin.readline()
 JobStore(sys.argv[1]).create(
-    ExportRequest(ExportSpec("SELECT 1")), Caller("ann"), door="native", active_max=9, queue_max=9
+    ExportRequest(ExportSpec("SELECT 1")), Caller("ann"), api="native", active_max=9, queue_max=9
 )
 """
 
 
-def asked(store: JobStore, caller: Caller = ANN, *, connection: str = "main", **given: Any) -> Record:
+def submitted(store: JobStore, caller: Caller = ANN, *, connection: str = "main", **given: Any) -> Record:
     request = ExportRequest(ExportSpec("SELECT 1", connection=connection), **given)
-    return store.create(request, caller, door="native", active_max=99, queue_max=99)[0]
+    return store.create(request, caller, api="native", active_max=99, queue_max=99)[0]
 
 
 def taken(store: JobStore, worker: str, queries_max: dict[str, int], most: int = 99) -> set[str]:
@@ -49,8 +49,8 @@ def taken(store: JobStore, worker: str, queries_max: dict[str, int], most: int =
 
 
 def test_a_connection_is_read_by_no_more_than_it_may_be_over_all_workers(store: JobStore) -> None:
-    main = [asked(store).id for _ in range(5)]
-    other = asked(store, connection="other").id
+    main = [submitted(store).id for _ in range(5)]
+    other = submitted(store, connection="other").id
     assert taken(store, "one", {"main": 3, "other": 1}, most=2) < {*main, other}
     assert len(taken(store, "two", {"main": 3, "other": 1})) == 2
     assert taken(store, "three", {"main": 3, "other": 1}) == set()
@@ -60,7 +60,7 @@ def test_a_connection_is_read_by_no_more_than_it_may_be_over_all_workers(store: 
 def test_owners_take_turns_and_priority_decides_among_ones_own(store: JobStore, clock: Clock) -> None:
     def later(caller: Caller, **given: Any) -> str:
         clock.now += 1
-        return asked(store, caller, **given).id
+        return submitted(store, caller, **given).id
 
     first, second, urgent = later(ANN), later(ANN), later(ANN, priority=1)
     bobs = later(BOB)
@@ -70,7 +70,7 @@ def test_owners_take_turns_and_priority_decides_among_ones_own(store: JobStore, 
 
 def test_an_ended_export_leaves_the_queue_and_its_notifications_wait(store: JobStore) -> None:
     notify = {"email": ["a@example.com", "b@example.com"], "webhook": "https://example.com/"}
-    done, stopped = asked(store, notify=notify), asked(store, notify=notify)
+    done, stopped = submitted(store, notify=notify), submitted(store, notify=notify)
     taken(store, "worker", {"main": 2})
     store.move(done.id, "completed")
     store.move(stopped.id, "canceled")
@@ -98,12 +98,12 @@ def test_an_ended_export_leaves_the_queue_and_its_notifications_wait(store: JobS
 
 
 def test_jobs_of_a_worker_without_a_heartbeat_are_requeued(store: JobStore) -> None:
-    told, export = asked(store, notify={"webhook": "https://example.com/"}), asked(store)
+    reported, export = submitted(store, notify={"webhook": "https://example.com/"}), submitted(store)
     with store.engine.begin() as connection:
         now = database_now(connection)
         for worker in ("silent", "alive"):
             assert queue.beat(connection, worker, now) == (0, True)
-    store.move(told.id, "canceled")
+    store.move(reported.id, "canceled")
     assert taken(store, "silent", {"main": 1}) == {export.id}
     with store.engine.begin() as connection:
         assert len(queue.take_notifications(connection, "silent", 9, now)) == 1
@@ -121,10 +121,10 @@ def test_jobs_of_a_worker_without_a_heartbeat_are_requeued(store: JobStore) -> N
 
 
 def test_jobs_claimed_without_confirmation_are_requeued_and_the_rest_are_not(store: JobStore) -> None:
-    ended = asked(store, notify={"email": ["a@example.com", "b@example.com"]})
+    ended = submitted(store, notify={"email": ["a@example.com", "b@example.com"]})
     store.move(ended.id, "failed")
     for _ in range(3):
-        asked(store)
+        submitted(store)
     workers = ("worker", "worker", "another")
     known, unknown, _ = (taken(store, worker, {"main": n}) for n, worker in enumerate(workers, start=1))
     with store.engine.begin() as connection:
@@ -168,7 +168,7 @@ def test_a_session_that_was_lost_before_it_listens_is_tried_again() -> None:
 def test_wakes_from_before_it_sleeps_are_not_lost(store: JobStore) -> None:
     with closing(Wake(store.engine)) as wake, ThreadPoolExecutor(1) as threads:
         wake.wait(0.0)
-        for cause in (wake.wake, lambda: asked(store)):
+        for cause in (wake.wake, lambda: submitted(store)):
             cause()
             threads.submit(wake.wait, 600.0).result(timeout=60)
 
@@ -178,6 +178,6 @@ def test_any_user_who_may_write_the_file_wakes_its_workers(tmp_path: Path) -> No
     with empty_store(f"sqlite:///{tmp_path}/fluxport.db", Clock()) as store:
         with closing(Wake(store.engine)) as wake:
             before = sorted(path.name for path in tmp_path.iterdir())
-            asked(store)
+            submitted(store)
             wake.wait(600.0)
             assert sorted(path.name for path in tmp_path.iterdir()) == before

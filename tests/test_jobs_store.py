@@ -46,14 +46,14 @@ WAYS: dict[Status, tuple[Status, ...]] = {
 }
 
 
-def asked(**given: Any) -> ExportRequest:
+def requested(**given: Any) -> ExportRequest:
     return ExportRequest(ExportSpec("SELECT 1", **given))
 
 
 def created(
     store: JobStore, caller: Caller = ANN, *, active_max: int = 100, queue_max: int = 100, **given: Any
 ) -> Record:
-    record, _ = store.create(asked(), caller, door="native", active_max=active_max, queue_max=queue_max, **given)
+    record, _ = store.create(requested(), caller, api="native", active_max=active_max, queue_max=queue_max, **given)
     return record
 
 
@@ -170,13 +170,13 @@ def test_one_key_is_one_export_however_many_concurrent_requests(store: JobStore)
 
 
 def test_old_records_are_purged_unless_they_have_a_file(store: JobStore, clock: Clock) -> None:
-    kept = brought_to(store, "completed")
+    retained = brought_to(store, "completed")
     gone = [brought_to(store, status) for status in ("failed", "canceled", "expired")]
     clock.now += 10 * DAY_S
     recent = brought_to(store, "failed")
     while store.purge_history(5 * DAY_S):
         pass
-    assert {record.id for record in store.page(ANN)} == {kept.id, recent.id}
+    assert {record.id for record in store.page(ANN)} == {retained.id, recent.id}
     assert store.happened({gone[0].id: 0})[gone[0].id].events == []
     for record in gone:
         with pytest.raises(NotFound):
@@ -275,7 +275,7 @@ def test_a_key_sees_of_its_user_what_its_scopes_would_let_it_make(
     for owner, key_id in itertools.product((ANN, BOB), ("k1", "k2", None)):
         for spec in SPECS:
             maker = replace(owner, key_id=key_id)
-            store.create(ExportRequest(spec), maker, door="native", active_max=99, queue_max=99)
+            store.create(ExportRequest(spec), maker, api="native", active_max=99, queue_max=99)
     everything = store.page(ANN, limit=100) + store.page(BOB, limit=100)
     assert len(everything) == 30
     key = Caller("ann", key_id="k1", scopes=frozenset(scopes))
@@ -307,7 +307,7 @@ def test_an_expired_file_that_cannot_be_deleted_does_not_block_others(
     sink = MemorySink()
     for name in ("gone", "local"):
         request = ExportRequest(ExportSpec("SELECT 1", store=name))
-        record = store.create(request, ANN, door="native", active_max=9, queue_max=9)[0]
+        record = store.create(request, ANN, api="native", active_max=9, queue_max=9)[0]
         store.claim(record.id, attempts_max=1)
         receipt = sink.put(name, (part for part in (b"rows",)))
         result = Result("rows.csv", "text/csv", 1, 4, receipt.sha256, receipt.location)

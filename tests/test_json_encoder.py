@@ -66,7 +66,7 @@ def test_null_booleans_and_numbers_are_those_of_json_whatever_the_words() -> Non
 def test_nan_and_infinities_are_null_and_reported() -> None:
     made = written("jsonl", pa.table({"f": [math.nan, -math.inf, 1.0, None], "l": [[math.inf], [1.0], None, []]}))
     assert made.text == '{"f":null,"l":[null]}\n{"f":null,"l":[1]}\n{"f":1,"l":null}\n{"f":null,"l":[]}\n'
-    assert made.told == {("not_a_number", "f"): 2, ("not_a_number", "l"): 1}
+    assert made.reported == {("not_a_number", "f"): 2, ("not_a_number", "l"): 1}
 
 
 def test_integers_and_decimals_are_exact_numbers_or_strings() -> None:
@@ -160,7 +160,7 @@ def test_duplicate_names_are_numbered_and_reported() -> None:
     table = pa.table([pa.array([i]) for i in range(4)], names=["a", "a", "a_1", 'q"'])
     made = written("jsonl", table)
     assert made.text == '{"a":0,"a_2":1,"a_1":2,"q\\"":3}\n'
-    assert made.told == {("column_renamed", "a_2"): 1}
+    assert made.reported == {("column_renamed", "a_2"): 1}
 
 
 def test_an_array_begins_before_any_row_is_read() -> None:

@@ -71,14 +71,14 @@ def created(store: JobStore, **given: Any) -> Record:
     record, _ = store.create(
         ExportRequest(ExportSpec("SELECT 1", **given)),
         Caller("ann"),
-        door="native",
+        api="native",
         active_max=10_000,
         queue_max=10_000,
     )
     return record
 
 
-def told(store: JobStore) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
+def reported(store: JobStore) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
     """Every sample of the stored metrics, by name and labels."""
     text = metrics.exposition(store.measured).decode()
     families = text_string_to_metric_families(text)
@@ -116,24 +116,24 @@ def test_an_observation_is_in_the_first_bucket_that_holds_it(value: float) -> No
 def test_every_documented_metric_is_present_from_the_start(store: JobStore) -> None:
     names = {family.name for family in text_string_to_metric_families(metrics.exposition(store.measured).decode())}
     assert names >= NAMES
-    assert told(store)["export_records_processed_total", ()] == 0
+    assert reported(store)["export_records_processed_total", ()] == 0
 
 
 def test_every_metric_of_ours_is_on_the_page_for_operators() -> None:
     text = metrics.exposition(lambda: ({}, [])).decode()
-    told = set(re.findall(r"^# TYPE (\S+)", text, re.MULTILINE))
+    reported = set(re.findall(r"^# TYPE (\S+)", text, re.MULTILINE))
     page = (Path(__file__).parent.parent / "docs" / "how-to" / "operate.md").read_text()
     written = set(re.findall(r"^\| `(\w+)` \| (?:gauge|counter|histogram)", page, re.MULTILINE))
-    assert {name for name in told if not name.startswith("process_")} == written
+    assert {name for name in reported if not name.startswith("process_")} == written
 
 
 def test_the_gauges_are_the_exports_that_wait_and_run_now(store: JobStore) -> None:
     first, _ = created(store), created(store)
     store.claim(first.id, attempts_max=10)
-    assert told(store)["export_queued_tasks", ()] == 1
-    assert told(store)["export_active_tasks", ()] == 1
+    assert reported(store)["export_queued_tasks", ()] == 1
+    assert reported(store)["export_active_tasks", ()] == 1
     store.move(first.id, "canceled", error=Failure("canceled", ""))
-    assert told(store)["export_active_tasks", ()] == 0
+    assert reported(store)["export_active_tasks", ()] == 0
 
 
 def test_exports_are_counted_as_they_end_and_attempts_as_they_begin_again(store: JobStore) -> None:
@@ -152,7 +152,7 @@ def test_exports_are_counted_as_they_end_and_attempts_as_they_begin_again(store:
         result=replace(RESULT, upload_s=0.2),
     )
     store.move(bad.id, "failed", fence=1, error=Failure("no_such_table", ""))
-    found = told(store)
+    found = reported(store)
     assert found["fluxport_retries_total", ()] == 1
     assert found["export_records_processed_total", ()] == 40_000
     assert found["fluxport_bytes_total", ()] == 123
@@ -187,7 +187,7 @@ def test_exports_that_end_at_once_are_all_counted(store: JobStore) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    found = told(store)
+    found = reported(store)
     assert found["export_records_processed_total", ()] == 400
     assert found["export_duration_seconds_count", ()] == 40
 

@@ -40,7 +40,7 @@ def old(**changed: object) -> dict[str, object]:
 
 
 def test_every_key_is_ours_now_or_is_named_with_what_became_of_it() -> None:
-    settings, told = translated(old(), {})
+    settings, reported = translated(old(), {})
     assert settings == {
         "grpc": {
             "host": "0.0.0.0",
@@ -67,7 +67,7 @@ def test_every_key_is_ours_now_or_is_named_with_what_became_of_it() -> None:
         "logging": {"level": "warning", "format": "text"},
         "server": {"port": 8181},
     }
-    assert [sentence.split(":")[0] for sentence in told] == [
+    assert [sentence.split(":")[0] for sentence in reported] == [
         "server.max_connections",
         "performance.buffer_size",
         "storage.temp_directory",
@@ -99,9 +99,9 @@ def test_our_own_file_is_not_taken_for_one() -> None:
 
 
 def test_without_authentication_and_networks_a_warning_says_that_keys_are_required() -> None:
-    settings, told = translated(old(security={"auth_enabled": False}), {})
+    settings, reported = translated(old(security={"auth_enabled": False}), {})
     assert "keyless" not in settings["grpc"]
-    assert any(sentence.startswith("security.auth_enabled") for sentence in told)
+    assert any(sentence.startswith("security.auth_enabled") for sentence in reported)
 
 
 def test_requested_tls_is_never_omitted() -> None:

@@ -261,19 +261,19 @@ def test_many_concurrent_starts_on_an_empty_database_succeed(kind: str, tmp_path
 
 @each_database
 def test_a_start_with_current_tables_runs_one_query(kind: str, tmp_path: Path) -> None:
-    asked: list[str] = []
+    executed: list[str] = []
     with database_url(kind, tmp_path) as url:
         with closing(JobStore(url, clock=time.time)) as store:
             store.create_tables()
         with closing(JobStore(url, clock=time.time)) as store:
             with store.engine.connect():
                 pass  # what SQLAlchemy asks of each new server
-            sa.event.listen(store.engine, "before_cursor_execute", lambda *given: asked.append(given[2]))
+            sa.event.listen(store.engine, "before_cursor_execute", lambda *given: executed.append(given[2]))
             store.create_tables()
         environ = os.environ | {"FLUXPORT_DATABASE": url}
         done = subprocess.run([sys.executable, "-c", OPEN], env=environ, capture_output=True, text=True, check=True)
     modules = done.stdout.split()
-    assert [statement for statement in asked if not statement.startswith(("BEGIN", "PRAGMA"))] == [
+    assert [statement for statement in executed if not statement.startswith(("BEGIN", "PRAGMA"))] == [
         str(migrations._LAST)
     ]
     assert "fluxport.migrations" in modules

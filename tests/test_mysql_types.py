@@ -31,7 +31,7 @@ class Case(NamedTuple):
 
     declared: str
     arrow: pa.DataType
-    told: str
+    reported: str
     literals: list[str]
     values: list[Any]
 
@@ -116,7 +116,7 @@ def test_type(database: Database, case: Case, text_protocol: bool) -> None:
     table, found = read_all(database.url, query, text_protocol=text_protocol)
     field = table.schema.field("v")
     assert field.type == case.arrow
-    assert field.metadata[FIELD_TYPE].decode() == case.told
+    assert field.metadata[FIELD_TYPE].decode() == case.reported
     assert table["v"].to_pylist() == [None, *case.values, None]
     assert table["id"].to_pylist() == list(range(len(literals)))
     assert found == []

@@ -44,7 +44,7 @@ def completed(store: JobStore, keep_s: float) -> Record:
     record, _ = store.create(
         ExportRequest(ExportSpec("SELECT 1")),
         Caller("ann"),
-        door="native",
+        api="native",
         active_max=9,
         queue_max=9,
     )
@@ -79,7 +79,7 @@ def test_what_a_process_writes_down_has_the_times_of_the_database(ahead_s: float
         store.create_push(
             ExportSpec(connection="push", pushed=[{"name": "a", "type": "string"}]),
             Caller("ann"),
-            door="grpc",
+            api="grpc",
             key=("push:1", "1"),
             held_until=store.clock() + 60.0,
         )
@@ -93,9 +93,9 @@ def test_what_a_process_writes_down_has_the_times_of_the_database(ahead_s: float
 
 def test_a_synchronized_clock_sweeps_what_is_due(tmp_path: Path) -> None:
     store = opened(f"sqlite:///{tmp_path}/fluxport.db")
-    due, kept = completed(store, keep_s=-1.0), completed(store, keep_s=3600.0)
+    due, retained = completed(store, keep_s=-1.0), completed(store, keep_s=3600.0)
     assert [record.id for record in store.expire()] == [due.id]
-    assert store.get(kept.id).status == "completed"
+    assert store.get(retained.id).status == "completed"
     store.close()
 
 

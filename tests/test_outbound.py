@@ -19,7 +19,7 @@ class Proxy:
     """A proxy that responds for every host, and records the request lines."""
 
     def __init__(self) -> None:
-        self.asked: list[str] = []
+        self.request_lines: list[str] = []
         self.accounts: list[str | None] = []
         self.port = 0
 
@@ -30,7 +30,7 @@ def proxy(monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            found.asked.append(f"{self.command} {self.path}")
+            found.request_lines.append(f"{self.command} {self.path}")
             found.accounts.append(self.headers.get("Proxy-Authorization"))
             self.send_response(200 if self.command == "GET" else 403)
             self.send_header("Content-Length", "5")
@@ -60,7 +60,7 @@ def test_a_host_is_reached_through_the_proxy_of_the_environment(proxy: Proxy) ->
     """The proxy gets the absolute URL, and the credentials of its own URL."""
     answer = client("http://store.invalid:8080").request("GET", "/bucket/key?x=1", {"host": "store.invalid:8080"})
     assert answer.body == b"proxy"
-    assert proxy.asked == ["GET http://store.invalid:8080/bucket/key?x=1"]
+    assert proxy.request_lines == ["GET http://store.invalid:8080/bucket/key?x=1"]
     assert proxy.accounts == ["Basic dXNlcjpwYXNz"]
 
 
@@ -69,20 +69,20 @@ def test_with_tls_the_proxy_provides_a_tunnel(proxy: Proxy) -> None:
     with pytest.raises(Failure) as caught:
         client("https://store.invalid").request("GET", "/", {})
     assert caught.value.kind == "connection"
-    assert proxy.asked == ["CONNECT store.invalid:443"]
+    assert proxy.request_lines == ["CONNECT store.invalid:443"]
 
 
 def test_no_proxy_is_used_for_hosts_in_no_proxy(proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("no_proxy", ".invalid")
     with pytest.raises(Failure):
         client("http://store.invalid").request("GET", "/", {})
-    assert proxy.asked == []
+    assert proxy.request_lines == []
 
 
 def test_this_machine_is_reached_without_a_proxy(proxy: Proxy) -> None:
     answer = client(f"http://127.0.0.1:{proxy.port}").request("GET", "/here", {})
     assert answer.status == 200
-    assert proxy.asked == ["GET /here"]
+    assert proxy.request_lines == ["GET /here"]
 
 
 def test_a_connection_is_used_again_and_replaced_once_the_other_side_has_ended_it() -> None:

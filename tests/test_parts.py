@@ -276,10 +276,10 @@ def test_the_manifest_and_the_result_describe_the_files(folder: Path) -> None:
         numbers_read += [int(row["n"]) for row in rows]
     assert numbers_read == list(range(ROWS))
     assert (manifest["rows"], [c["name"] for c in manifest["columns"]]) == (ROWS, ["n", "x"])
-    told = json.loads(done.stdout)
-    assert told["location"] == str(folder / "out/a.manifest.json")
-    assert (told["rows"], told["bytes"]) == (ROWS, sum(file["bytes"] for file in manifest["files"]))
-    assert [Path(file["location"]).name for file in told["files"]] == [file["name"] for file in manifest["files"]]
+    reported = json.loads(done.stdout)
+    assert reported["location"] == str(folder / "out/a.manifest.json")
+    assert (reported["rows"], reported["bytes"]) == (ROWS, sum(file["bytes"] for file in manifest["files"]))
+    assert [Path(file["location"]).name for file in reported["files"]] == [file["name"] for file in manifest["files"]]
 
 
 def test_a_template_in_a_folder_places_the_number(folder: Path) -> None:

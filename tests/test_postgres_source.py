@@ -86,8 +86,8 @@ def test_a_refused_connection_is_recognized_by_its_sqlstate(database: PostgresDa
     full = f"{database.name}_full"
     database.run(f"CREATE ROLE {full} LOGIN CONNECTION LIMIT 0")
     try:
-        nobody = parts._replace(netloc=f"no_such_role:sensitive@{place}").geturl()
-        assert code_of(nobody, "SELECT 1") == (QueryFailed, "login_refused")
+        no_one = parts._replace(netloc=f"no_such_role:sensitive@{place}").geturl()
+        assert code_of(no_one, "SELECT 1") == (QueryFailed, "login_refused")
         nowhere = parts._replace(path="/no_such_database").geturl()
         assert code_of(nowhere, "SELECT 1") == (QueryFailed, "unknown_database")
         crowded = parts._replace(netloc=f"{full}@{place}").geturl()

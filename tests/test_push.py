@@ -38,14 +38,14 @@ class Taken:
 
 @pytest.fixture
 def taken() -> Iterator[Taken]:
-    told = Taken()
+    reported = Taken()
 
     class Handler(BaseHTTPRequestHandler):
         def do_PUT(self) -> None:
-            told.heads.append({name.lower(): value for name, value in self.headers.items()} | {"path": self.path})
-            told.bodies.append(self.rfile.read(int(self.headers["Content-Length"])))
-            self.send_response(told.status)
-            for name, value in told.headers.items():
+            reported.heads.append({name.lower(): value for name, value in self.headers.items()} | {"path": self.path})
+            reported.bodies.append(self.rfile.read(int(self.headers["Content-Length"])))
+            self.send_response(reported.status)
+            for name, value in reported.headers.items():
                 self.send_header(name, value)
             self.send_header("Content-Length", "0")
             with contextlib.suppress(OSError):
@@ -54,8 +54,8 @@ def taken() -> Iterator[Taken]:
         def log_message(self, *args: Any) -> None: ...
 
     with http_server(Handler) as port:
-        told.port = port
-        yield told
+        reported.port = port
+        yield reported
 
 
 def pieces(data: bytes = FILE) -> Chunks:

@@ -31,7 +31,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[JobStore]:
 
 
 def begun(store: JobStore, key: tuple[str, str] = ("push:a", "1"), caller: Caller = CALLER) -> tuple[Record, bool]:
-    return store.create_push(SPEC, caller, door="grpc", key=key, held_until=store.clock() + HELD_S)
+    return store.create_push(SPEC, caller, api="grpc", key=key, held_until=store.clock() + HELD_S)
 
 
 def pushes(store: JobStore) -> Pushes:

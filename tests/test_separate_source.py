@@ -165,10 +165,10 @@ def test_the_service_ends_a_step_by_its_limit(client: Client, file: Path) -> Non
     with closing(sqlite3.connect(file)) as connection, connection:
         connection.execute("INSERT INTO t VALUES (?)", ["0" * 12_000_000])
     query = "SELECT instr(v, substr(v, 1, 4000000) || '1') AS n FROM t WHERE length(v) > 10"
-    asked = {"source": {"query": query}, "format": "csv"}
-    answer = client.post("/v1/stream", asked)
+    request = {"source": {"query": query}, "format": "csv"}
+    answer = client.post("/v1/stream", request)
     assert (answer.status_code, answer.json()["code"]) == (503, "deadline")
-    target = f"/v1/exports/{client.post('/v1/exports', asked).json()['id']}"
+    target = f"/v1/exports/{client.post('/v1/exports', request).json()['id']}"
     assert wait_until(lambda: client.get(target).json()["status"] == "failed", 60)
     assert [reason["code"] for reason in client.get(target).json()["attempt_errors"]] == ["deadline"]
     assert wait_until(lambda: not is_running(file))

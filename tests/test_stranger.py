@@ -70,16 +70,16 @@ def test_the_command_line_lists_it_and_writes_it_by_its_suffix(folder: Path, env
 
 def test_a_format_that_cannot_be_loaded_is_one_sentence(folder: Path, environ: dict[str, str]) -> None:
     """And only for those who request it."""
-    asked = export("out.ods", "--format", "ods", folder=folder, **environ)
-    assert (asked.returncode, asked.stderr) == (1, f"fluxport: {BROKEN}\n")
+    done = export("out.ods", "--format", "ods", folder=folder, **environ)
+    assert (done.returncode, done.stderr) == (1, f"fluxport: {BROKEN}\n")
     other = export("out.csv", folder=folder, **environ)
     assert (other.returncode, "ods" in other.stderr) == (0, False)
 
 
 def test_without_the_package_the_name_is_unknown(folder: Path) -> None:
-    asked = export("out.toml", folder=folder)
-    assert asked.returncode == 2
-    assert "has no known suffix" in asked.stderr
+    done = export("out.toml", folder=folder)
+    assert done.returncode == 2
+    assert "has no known suffix" in done.stderr
 
 
 @pytest.fixture(scope="module")

@@ -24,7 +24,7 @@ class Looks:
     """The queries to a store, in order; fails while ``away`` is set."""
 
     def __init__(self, store: JobStore) -> None:
-        self.asked: list[dict[str, int]] = []
+        self.queries: list[dict[str, int]] = []
         self.away = threading.Event()
         self._store = store
         self._looked = threading.Condition()
@@ -36,14 +36,14 @@ class Looks:
             return self._store.happened(since)
         finally:
             with self._looked:
-                self.asked.append(dict(since))
+                self.queries.append(dict(since))
                 self._looked.notify_all()
 
     def wait(self, more: int) -> None:
         """Until ``more`` further looks have begun and ended."""
         with self._looked:
-            enough = len(self.asked) + more
-            assert self._looked.wait_for(lambda: len(self.asked) >= enough, WAIT_S)
+            enough = len(self.queries) + more
+            assert self._looked.wait_for(lambda: len(self.queries) >= enough, WAIT_S)
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ def watch(looks: Looks) -> Iterator[Watch]:
 
 def running(store: JobStore) -> str:
     request = ExportRequest(ExportSpec("SELECT 1"))
-    record = store.create(request, ANN, door="native", active_max=999, queue_max=999)[0]
+    record = store.create(request, ANN, api="native", active_max=999, queue_max=999)[0]
     store.claim(record.id, attempts_max=3)
     return record.id
 
@@ -103,17 +103,17 @@ def test_many_listeners_are_one_question_and_none_is_none(store: JobStore, watch
     ids = [running(store) for _ in range(3)]
     listeners = [watch.after(export_id, seq) for seq in (0, 1, 2) for export_id in ids for _ in range(20)]
     looks.wait(2)
-    assert looks.asked[-1] == dict.fromkeys(ids, 0)
+    assert looks.queries[-1] == dict.fromkeys(ids, 0)
     for listener in listeners:
         listener.cancel()
     alone = watch.after(ids[0], 0)
     looks.wait(2)
-    assert looks.asked[-1] == {ids[0]: 0}
+    assert looks.queries[-1] == {ids[0]: 0}
     store.progress(ids[0], 1, "reading", 1, 0)
     assert seqs(alone) == [1]
-    seen = len(looks.asked)
+    seen = len(looks.queries)
     assert watch.now(ids[0], 1) == News([], False)
-    assert len(looks.asked) == seen + 1
+    assert len(looks.queries) == seen + 1
 
 
 def test_listeners_wait_while_the_database_is_away(store: JobStore, watch: Watch, looks: Looks) -> None:

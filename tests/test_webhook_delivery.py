@@ -332,10 +332,10 @@ def test_an_error_names_the_host_and_neither_path_nor_secret() -> None:
     with receiving(status(500, body=b"internal words")) as receiver:
         with pytest.raises(Unavailable) as caught:
             send(receiver, path="/services/T0/token-in-the-path?key=value")
-    told = f"{caught.value.message} {caught.value.detail}"
-    assert "hooks.example.com" in told
+    reported = f"{caught.value.message} {caught.value.detail}"
+    assert "hooks.example.com" in reported
     for hidden in ("token-in-the-path", "key=value", SECRET, "internal words"):
-        assert hidden not in told
+        assert hidden not in reported
     assert SECRET not in repr(EVENT)
 
 

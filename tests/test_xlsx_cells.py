@@ -27,8 +27,8 @@ def one(value: Any, kind: pa.DataType, metadata: dict[bytes, bytes] | None = Non
     return cells(workbook(column([value], kind, metadata=metadata), header=False, **given)).get("A1")
 
 
-def told(value: Any, kind: pa.DataType, **given: Any) -> dict[str, int]:
-    return {code: count for (code, _), count in workbook(column([value], kind), **given).told.items()}
+def reported(value: Any, kind: pa.DataType, **given: Any) -> dict[str, int]:
+    return {code: count for (code, _), count in workbook(column([value], kind), **given).reported.items()}
 
 
 @pytest.mark.parametrize(
@@ -48,7 +48,7 @@ def told(value: Any, kind: pa.DataType, **given: Any) -> dict[str, int]:
 def test_numbers_that_excel_can_hold_are_number_cells(value: Any, kind: pa.DataType, text: str) -> None:
     style = WHOLE if kind == pa.int64() and len(text) > 11 else PLAIN
     assert one(value, kind) == RawCell(None, text, style)
-    assert not told(value, kind)
+    assert not reported(value, kind)
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ def test_numbers_that_excel_can_hold_are_number_cells(value: Any, kind: pa.DataT
 )
 def test_numbers_of_more_than_15_digits_are_text_on_the_right_and_counted(value: Any, kind: pa.DataType) -> None:
     assert one(value, kind) == RawCell("inlineStr", str(value), RIGHT)
-    assert told(value, kind) == {"number_as_text": 1}
+    assert reported(value, kind) == {"number_as_text": 1}
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ def test_decimals_of_at_most_15_significant_digits_are_numbers(value: Decimal, k
     assert cell is not None
     code = f"0.{'0' * kind.scale}" if kind.scale else "0"
     assert (cell.kind, Decimal(cell.text), cell.style) == (None, value, (code, False, None))
-    assert not told(value, kind)
+    assert not reported(value, kind)
 
 
 def test_only_the_cells_that_need_it_become_text() -> None:
@@ -103,7 +103,7 @@ def test_a_column_requested_as_text_is_text_and_not_counted(kind: pa.DataType) -
     made = workbook(column(array, kind, metadata={FIELD_AS_TEXT: b"1"}))
     assert cells(made)["A2"].kind == "inlineStr"
     assert cells(made)["A2"].style == RIGHT
-    assert not made.told
+    assert not made.reported
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
@@ -111,7 +111,7 @@ def test_a_column_requested_as_text_is_text_and_not_counted(kind: pa.DataType) -
 def test_not_a_number_is_an_empty_cell_and_counted(value: float, kind: pa.DataType) -> None:
     made = workbook(column([value, 1.5, None], kind))
     assert cells(made).keys() == {"A1", "A3"}
-    assert made.told == {("not_a_number", "x"): 1}
+    assert made.reported == {("not_a_number", "x"): 1}
 
 
 @given(st.lists(st.floats(allow_nan=False, allow_infinity=False) | st.none(), min_size=1))
@@ -170,13 +170,13 @@ def test_dates_are_serials_of_the_1900_system_with_its_leap_day_that_never_was(
 def test_times_outside_of_excels_calendar_are_text_and_counted(array: pa.Array, text: str) -> None:
     made = workbook(column(array, array.type))
     assert cells(made)["A2"] == RawCell("inlineStr", text, RIGHT)
-    assert made.told == {("date_as_text", "x"): 1}
+    assert made.reported == {("date_as_text", "x"): 1}
 
 
 def test_a_day_after_9999_is_text() -> None:
     made = workbook(column(pa.array([2_932_896, 2_932_897], pa.int32()).cast(pa.date32()), pa.date32()))
     assert [cell.kind for cell in cells(made).values()] == ["inlineStr", None, "inlineStr"]
-    assert made.told == {("date_as_text", "x"): 1}
+    assert made.reported == {("date_as_text", "x"): 1}
 
 
 @given(st.datetimes(dt.datetime(1900, 3, 1), dt.datetime(9999, 12, 31, 23, 59, 59)), st.sampled_from(["s", "ms", "us"]))
@@ -186,14 +186,14 @@ def test_timestamps_read_back_to_the_millisecond(moment: dt.datetime, unit: str)
     made = workbook(column([moment], pa.timestamp(unit)))
     assert openpyxl_rows(made)[1] == [moment]
     assert calamine_rows(made)[1] == [moment if moment.time() != dt.time() else moment.date()]
-    assert not made.told
+    assert not made.reported
 
 
 def test_finer_fractions_are_left_out_and_counted_only_where_something_is_lost() -> None:
     moments = [dt.datetime(2024, 1, 1, 0, 0, 0, us) for us in (0, 123_000, 123_499, 123_500, 123_999)]
     made = workbook(column([*moments, None], pa.timestamp("us")))
     assert [row[0].microsecond for row in openpyxl_rows(made)[1:6]] == [0, *[123_000] * 4]
-    assert made.told == {("precision_reduced", "x"): 3}
+    assert made.reported == {("precision_reduced", "x"): 3}
 
 
 @pytest.mark.parametrize(
@@ -216,7 +216,7 @@ def test_no_timestamp_is_moved_into_another_day_or_a_skipped_hour(zone: str | No
     made = workbook(column(array, array.type))
     assert openpyxl_rows(made)[1] == [dt.datetime.fromisoformat(shown)]
     assert calamine_rows(made)[1] == [dt.datetime.fromisoformat(shown)]
-    assert made.told == {("precision_reduced", "x"): 1}
+    assert made.reported == {("precision_reduced", "x"): 1}
 
 
 def test_moments_of_the_hour_that_comes_twice_are_counted() -> None:
@@ -225,8 +225,8 @@ def test_moments_of_the_hour_that_comes_twice_are_counted() -> None:
     array = pa.array(moments, pa.timestamp("us")).cast(pa.timestamp("us", "Europe/Berlin"))
     made = workbook(column(array, array.type))
     assert [row[0] and row[0].hour for row in openpyxl_rows(made)[1:4]] == [1, 2, 2]
-    assert made.told == {("ambiguous_time", "x"): 2}
-    assert not workbook(column(array.cast(pa.timestamp("us", "UTC")), pa.timestamp("us", "UTC"))).told
+    assert made.reported == {("ambiguous_time", "x"): 2}
+    assert not workbook(column(array.cast(pa.timestamp("us", "UTC")), pa.timestamp("us", "UTC"))).reported
 
 
 @pytest.mark.parametrize(("unit", "fraction"), [("s", ""), ("ms", ".000"), ("us", ".000"), ("ns", ".000")])
@@ -263,7 +263,7 @@ def test_times_of_day_are_fractions_of_a_day(kind: pa.DataType) -> None:
 def test_a_negative_time_is_text_as_mysql_writes_it_and_counted() -> None:
     made = workbook(column([dt.timedelta(hours=-30)], pa.duration("s"), metadata={FIELD_KIND: b"time"}))
     assert cells(made)["A2"] == RawCell("inlineStr", "-30:00:00", RIGHT)
-    assert made.told == {("date_as_text", "x"): 1}
+    assert made.reported == {("date_as_text", "x"): 1}
 
 
 @pytest.mark.parametrize(
@@ -275,7 +275,7 @@ def test_text_comes_back_as_it_was(text: str) -> None:
     cell = one(text, pa.string())
     assert cell is not None
     assert (cell.kind, decoded(cell.text)) == ("inlineStr", text)
-    assert not told(text, pa.string())
+    assert not reported(text, pa.string())
 
 
 @pytest.mark.slow
@@ -293,7 +293,7 @@ def test_any_text_comes_back_as_it_was_but_for_line_ends(values: list[str | None
 def test_line_ends_become_lf_and_the_cells_are_counted() -> None:
     made = workbook(column(["a\r\nb\r\nc", "a\nb", "a\rb"], pa.string()))
     assert [decoded(cell.text) for cell in cells(made).values()] == ["x", "a\nb\nc", "a\nb", "a\rb"]
-    assert made.told == {("line_ends_changed", "x"): 1}
+    assert made.reported == {("line_ends_changed", "x"): 1}
 
 
 def test_a_lone_surrogate_is_escaped() -> None:
@@ -309,7 +309,7 @@ def test_bytes_that_are_not_utf8_break_the_export_instead_of_the_file() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "kept"),
+    ("text", "retained"),
     [
         ("a" * 32_767, 32_767),
         ("a" * 32_768, 32_767),
@@ -321,10 +321,10 @@ def test_bytes_that_are_not_utf8_break_the_export_instead_of_the_file() -> None:
     ],
     ids=["fits", "one more", "two bytes", "half a pair", "whole pair", "pairs", "escaped"],
 )
-def test_long_text_is_cut_at_a_character_by_utf16_units(text: str, kept: int) -> None:
+def test_long_text_is_cut_at_a_character_by_utf16_units(text: str, retained: int) -> None:
     made = workbook(column(["short", text], pa.string()))
-    assert cells(made)["A3"].text == text[:kept]
-    assert made.told == ({("cell_cut", "x"): 1} if kept < len(text) else {})
+    assert cells(made)["A3"].text == text[:retained]
+    assert made.reported == ({("cell_cut", "x"): 1} if retained < len(text) else {})
 
 
 def test_long_text_can_be_refused_and_the_message_names_the_cell() -> None:
@@ -341,7 +341,7 @@ def test_text_that_looks_like_a_formula_is_unchanged_and_gets_quote_prefix(text:
     assert cells(made)["A2"].style == QUOTED
     assert cells(made)["A3"].style == PLAIN
     assert "<f" not in made.part("xl/worksheets/sheet1.xml")
-    assert not made.told
+    assert not made.reported
 
 
 @pytest.mark.parametrize("text", ["-5", "+1.5e3", "-.5", "+5.", "a=1", "", " =1", "5-"])
@@ -399,7 +399,7 @@ def test_numbers_in_text_are_number_cells_where_excel_preserves_their_digits(tex
 def test_numbers_that_are_text_stay_text_where_excel_would_lose_digits(text: str) -> None:
     made = workbook(column([text, "1"], pa.string(), metadata={FIELD_KIND: b"number"}), header=False)
     assert cells(made)["A1"] == RawCell("inlineStr", text, RIGHT)
-    assert made.told == {("number_as_text", "x"): 1}
+    assert made.reported == {("number_as_text", "x"): 1}
 
 
 def test_moments_of_a_date_column_show_their_time_only_where_they_have_one() -> None:
@@ -410,4 +410,4 @@ def test_moments_of_a_date_column_show_their_time_only_where_they_have_one() -> 
         formats = [cell.style[0] for _, cell in sorted(cells(made).items())]
         wanted = [r"yyyy\-mm\-dd", r"yyyy\-mm\-dd\ hh:mm:ss", "General"]
         assert formats == [w for v, w in zip([values[0], values[1], values[3]], wanted, strict=True) if v in shown]
-        assert made.told == ({("date_as_text", "x"): 1} if values[3] in shown else {})
+        assert made.reported == ({("date_as_text", "x"): 1} if values[3] in shown else {})

@@ -159,7 +159,7 @@ def test_rows_beyond_a_sheet_go_to_the_next_with_a_header_of_its_own() -> None:
     assert len(first) == ROWS_MAX
     assert (first[0], first[1], first[-1]) == (["x"], [0], [ROWS_MAX - 2])
     assert second == [["x"], *([number] for number in range(ROWS_MAX - 1, rows))]
-    assert made.told == {("rows_on_new_sheet", None): 6}
+    assert made.reported == {("rows_on_new_sheet", None): 6}
     assert 'ref="A1:A7"' in made.part("xl/tables/table2.xml")
 
 

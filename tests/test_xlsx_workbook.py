@@ -132,7 +132,7 @@ def test_data_rows_max_counts_what_stands_above() -> None:
 def test_repeated_and_empty_names_are_renamed_and_reported() -> None:
     made = workbook(names("a", "a", "", "A"))
     assert openpyxl_rows(made)[0] == ["a", "a_1", "column_3", "A"]
-    assert made.told == {("column_renamed", "a_1"): 1, ("column_renamed", "column_3"): 1}
+    assert made.reported == {("column_renamed", "a_1"): 1, ("column_renamed", "column_3"): 1}
 
 
 def test_more_columns_than_a_sheet_has_are_refused_before_the_first_row() -> None:
@@ -170,7 +170,7 @@ def test_as_many_columns_as_a_sheet_has_are_written() -> None:
 def test_sheet_names_are_corrected_and_reported(wanted: str, name: str) -> None:
     made = workbook(table(a=[1]), sheet_name=wanted, notes_sheet="never")
     assert book(made).sheetnames == [name]
-    assert made.told == ({} if wanted == name else {("sheet_renamed", None): 1})
+    assert made.reported == ({} if wanted == name else {("sheet_renamed", None): 1})
 
 
 def test_autofilter_covers_header_and_rows() -> None:

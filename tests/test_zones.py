@@ -85,6 +85,6 @@ def test_text_in_a_zone_after_2037_and_in_the_hour_that_comes_twice() -> None:
     ]
     named = written("csv", table, datetime_format="%H:%M %Z")
     assert named.text.splitlines()[1:] == ["14:00 CEST", "02:30 CEST", "02:30 CET"]
-    assert not named.told
+    assert not named.reported
     bare = written("jsonl", table, datetime_format="%H:%M")
-    assert bare.told == {("ambiguous_time", "t"): 2}
+    assert bare.reported == {("ambiguous_time", "t"): 2}

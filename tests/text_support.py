@@ -20,7 +20,7 @@ class Made(NamedTuple):
     """A file's bytes and its findings, as ``(code, column): count``."""
 
     data: bytes
-    told: dict[tuple[str, str | None], int]
+    reported: dict[tuple[str, str | None], int]
 
     @property
     def text(self) -> str:

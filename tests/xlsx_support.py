@@ -25,7 +25,7 @@ class Made(NamedTuple):
     """A workbook's bytes and its findings, as ``(code, column): count``."""
 
     data: bytes
-    told: dict[tuple[str, str | None], int]
+    reported: dict[tuple[str, str | None], int]
 
     def part(self, name: str) -> str:
         with zipfile.ZipFile(io.BytesIO(self.data)) as archive:

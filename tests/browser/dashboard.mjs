@@ -104,11 +104,11 @@ const scenarios = {
     await choose("Boiler");
     const seen = await viewAfter(click("All"));
     await drag(0.31, 0.62);
-    const asked = await range();
+    const requested = await range();
     const csv = await save(click("Export CSV"));
     const status = await page.getByRole("status").innerText();
     const xlsx = await save(click("Export XLSX"));
-    return { seen, asked, csv, xlsx, status, width: (await plot()).width };
+    return { seen, requested, csv, xlsx, status, width: (await plot()).width };
   },
 
   async several() {
@@ -118,7 +118,7 @@ const scenarios = {
     await page.getByRole("combobox", { name: "Sensors" }).selectOption("side by side");
     await page.getByRole("combobox", { name: "Values" }).selectOption("highest");
     await page.getByRole("combobox", { name: "of each" }).selectOption("5m");
-    return { asked: await range(), csv: await save(click("Export CSV")) };
+    return { requested: await range(), csv: await save(click("Export CSV")) };
   },
 
   async search() {
@@ -165,10 +165,10 @@ const scenarios = {
     const zoomed = await viewAfter(() => page.keyboard.press("+"));
     for (const key of ["Shift+ArrowRight", "Shift+ArrowRight", "Alt+ArrowLeft"]) await page.keyboard.press(key);
     await page.getByRole("heading", { name: "Selected range" }).waitFor();
-    const asked = await range();
+    const requested = await range();
     const text = () => page.evaluate(() => document.activeElement.textContent);
     for (let n = 0; n < 40 && (await text()) !== "Export CSV"; n++) await page.keyboard.press("Tab");
-    return { before, zoomed, asked, csv: await save(() => page.keyboard.press("Enter")) };
+    return { before, zoomed, requested, csv: await save(() => page.keyboard.press("Enter")) };
   },
 
   async exact() {
@@ -177,7 +177,7 @@ const scenarios = {
     await page.getByLabel("From", { exact: true }).fill("2023-11-14T23:13:21.000"); // Berlin
     await page.getByLabel("To", { exact: true }).fill("2023-11-14T23:13:23.000");
     await page.getByText("3 points").waitFor();
-    return { asked: await range(), csv: await save(click("Export CSV")) };
+    return { requested: await range(), csv: await save(click("Export CSV")) };
   },
 
   async failures() {
@@ -236,7 +236,7 @@ const scenarios = {
     await touch.send("Input.dispatchTouchEvent", { type: "touchEnd", touchPoints: [] });
     await page.getByRole("heading", { name: "Selected range" }).waitFor();
     const wide = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
-    return { seen: await view(), asked: await range(), wide, csv: await save(click("Export CSV")) };
+    return { seen: await view(), requested: await range(), wide, csv: await save(click("Export CSV")) };
   },
 
   async signin() {
@@ -245,7 +245,7 @@ const scenarios = {
     await page.getByRole("button", { name: "sign in as dev" }).click();
     await page.getByLabel("Search sensors").waitFor();
     await choose("Boiler");
-    return { asked: await range(), csv: await save(click("Export CSV")) };
+    return { requested: await range(), csv: await save(click("Export CSV")) };
   },
 
   async accessible() {
@@ -258,8 +258,8 @@ const scenarios = {
       await page.emulateMedia({ colorScheme });
       await page.waitForTimeout(300);
       await page.evaluate(axe);
-      const told = await page.evaluate(() => globalThis.axe.run());
-      found.push(...told.violations.map((v) => `${colorScheme} ${v.id}: ${v.nodes.map((n) => n.html).join(" ").slice(0, 300)}`));
+      const result = await page.evaluate(() => globalThis.axe.run());
+      found.push(...result.violations.map((v) => `${colorScheme} ${v.id}: ${v.nodes.map((n) => n.html).join(" ").slice(0, 300)}`));
     }
     return { found };
   },

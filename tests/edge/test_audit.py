@@ -192,8 +192,8 @@ def test_each_try_of_a_webhook_is_recorded_and_its_url_only_by_its_host(url: str
             target = f"http://127.0.0.1:{receiver.port}/hook?token=a-secret"
             few = {"source": {"query": "SELECT id FROM users LIMIT 100"}, "notify": {"webhook": target}}
             job = ended(own, few)
-            told = ended_lines(tmp_path, job["id"], "webhook", 4)
-    outcomes = [(line["outcome"], line["try"]) for line in told]
+            reported = ended_lines(tmp_path, job["id"], "webhook", 4)
+    outcomes = [(line["outcome"], line["try"]) for line in reported]
     assert outcomes == [("begun", 1), ("webhook_rejected", 1), ("begun", 2), ("sent", 2)]
-    assert {line["to"] for line in told} == {f"http://127.0.0.1:{receiver.port}"}
-    assert "a-secret" not in json.dumps(told)
+    assert {line["to"] for line in reported} == {f"http://127.0.0.1:{receiver.port}"}
+    assert "a-secret" not in json.dumps(reported)

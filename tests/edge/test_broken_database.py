@@ -59,7 +59,7 @@ def broken(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]
             postgres.run(f"DROP ROLE {role}, {role}_full")
 
 
-def told(command: str, url: str, folder: Path) -> list[str]:
+def reported(command: str, url: str, folder: Path) -> list[str]:
     """The command's output except its log; it must exit with 1."""
     environ = {name: value for name, value in os.environ.items() if not name.startswith(("FLUXPORT_", "MYSQL_"))}
     done = subprocess.run(
@@ -80,7 +80,7 @@ def told(command: str, url: str, folder: Path) -> list[str]:
 
 @pytest.mark.parametrize("what", SENTENCES)
 def test_a_worker_reports_what_is_wrong_with_its_database(broken: dict[str, str], what: str, tmp_path: Path) -> None:
-    first, *more = told("worker", broken[what], tmp_path)
+    first, *more = reported("worker", broken[what], tmp_path)
     assert SENTENCES[what] in first
     assert all(line.startswith("fluxport: details: ") for line in more)
     assert len(more) <= 1
@@ -89,4 +89,4 @@ def test_a_worker_reports_what_is_wrong_with_its_database(broken: dict[str, str]
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_reports_it(broken: dict[str, str], command: str, tmp_path: Path) -> None:
     for what in ("no such database", "no database file"):
-        assert SENTENCES[what] in told(command, broken[what], tmp_path)[0]
+        assert SENTENCES[what] in reported(command, broken[what], tmp_path)[0]

@@ -80,8 +80,8 @@ class Runner:
         assert self._process.stdout is not None
         case = {"words": words, "environ": environ, "folder": str(self.folder)}
         print(json.dumps(case), file=self._process.stdin, flush=True)
-        told: dict[str, Any] = json.loads(self._process.stdout.readline())
-        return told["code"], told["said"]
+        reported: dict[str, Any] = json.loads(self._process.stdout.readline())
+        return reported["code"], reported["said"]
 
     def close(self) -> None:
         assert self._process.stdin is not None

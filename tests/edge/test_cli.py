@@ -44,10 +44,10 @@ def left_in(folder: Path) -> list[str]:
 def test_the_suffix_names_the_format_and_the_result_line_proves_the_file(url: str, tmp_path: Path, name: str) -> None:
     done = fluxport("export", "SELECT * FROM users", "--from", url, "--to", name, "--json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout)
+    reported = json.loads(done.stdout)
     data = (tmp_path / name).read_bytes()
-    assert (told["rows"], told["bytes"]) == (ROWS, len(data))
-    assert told["sha256"] == hashlib.sha256(data).hexdigest()
+    assert (reported["rows"], reported["bytes"]) == (ROWS, len(data))
+    assert reported["sha256"] == hashlib.sha256(data).hexdigest()
     assert left_in(tmp_path) == [name]
 
 
@@ -248,10 +248,10 @@ def test_check_tries_every_kind_of_database_and_the_mail_server(tmp_path: Path) 
         }
         good = fluxport("check", cwd=tmp_path, SMTP_PORT=str(mail.port), **environ)
     assert good.returncode == 0, good.stdout
-    told = good.stdout.decode()
+    reported = good.stdout.decode()
     for line in ("connection lite: SQLite", "connection pg: PostgreSQL", "connection lite account: it can only read"):
-        assert f"ok    {line}" in told
-    assert "accepts the login" in told
+        assert f"ok    {line}" in reported
+    assert "accepts the login" in reported
     bad = fluxport("check", cwd=tmp_path, SMTP_PORT=str(mail.port), **environ)  # neither is there any more
     assert bad.returncode == 1
     assert "FAIL  connection pg" in bad.stdout.decode()

@@ -248,13 +248,13 @@ def test_a_download_that_brings_nothing_new_ends_and_leaves_no_file(
 
 def test_events_are_given_once_over_a_connection_that_breaks(call: Caller, kind: Any, base: str) -> None:
     job = call("wait", call("create", ALL).id)
-    told = call.every("follow", job.id)
+    reported = call.every("follow", job.id)
     with FaultProxy(base, "fin", 250, connections=1) as proxy:
         through = kind(proxy.url)
         again = through.every("follow", job.id)
         through.close()
         assert proxy.faulted.is_set()
-    assert again == told
+    assert again == reported
 
 
 def test_a_file_that_differs_from_the_services_record_is_removed(

@@ -90,19 +90,19 @@ def played(
     return seen
 
 
-def between(whole: Points, asked: dict[str, int]) -> Points:
-    return whole.between(asked["start"], asked["end"])
+def between(whole: Points, requested: dict[str, int]) -> Points:
+    return whole.between(requested["start"], requested["end"])
 
 
 def test_the_saved_file_is_the_dragged_range_byte_for_byte(driver: Path, client: Client, tmp_path: Path) -> None:
     seen = played(driver, client, tmp_path, "drag")
-    asked, shown = seen["asked"], seen["seen"]
+    requested, shown = seen["requested"], seen["seen"]
     assert (shown["start"], shown["end"]) == (T0, END)
     pixel = (END - T0) / seen["width"]
-    assert asked["start"] == pytest.approx(T0 + 0.31 * (END - T0), abs=1.5 * pixel)
-    assert asked["end"] == pytest.approx(T0 + 0.62 * (END - T0), abs=1.5 * pixel)
-    assert seen["csv"] == f"A_{asked['start']}_{asked['end']}.csv"
-    expected = between(A, asked)
+    assert requested["start"] == pytest.approx(T0 + 0.31 * (END - T0), abs=1.5 * pixel)
+    assert requested["end"] == pytest.approx(T0 + 0.62 * (END - T0), abs=1.5 * pixel)
+    assert seen["csv"] == f"A_{requested['start']}_{requested['end']}.csv"
+    expected = between(A, requested)
     assert 50_000 < len(expected) < 70_000
     assert (tmp_path / seen["csv"]).read_bytes() == csv_of(expected)
     assert f"{len(expected):,} rows" in seen["status"]
@@ -115,8 +115,8 @@ def test_several_sensors_and_intervals_are_saved_as_chosen(driver: Path, client:
     seen = played(driver, client, tmp_path, "several")
     query = {
         "sensor_id": ["A", "plant/line 1"],
-        "start_ts": seen["asked"]["start"],
-        "end_ts": seen["asked"]["end"],
+        "start_ts": seen["requested"]["start"],
+        "end_ts": seen["requested"]["end"],
         "layout": "wide",
         "aggregate": "max",
         "interval": "5m",
@@ -129,7 +129,7 @@ def test_several_sensors_and_intervals_are_saved_as_chosen(driver: Path, client:
 
 def test_typed_bounds_are_exact_to_the_millisecond(driver: Path, client: Client, tmp_path: Path) -> None:
     seen = played(driver, client, tmp_path, "exact")
-    assert seen["asked"] == {"start": T0 + 1000, "end": T0 + 3000}
+    assert seen["requested"] == {"start": T0 + 1000, "end": T0 + 3000}
     assert (tmp_path / seen["csv"]).read_bytes() == csv_of(A[1:4])
 
 
@@ -137,16 +137,16 @@ def test_everything_works_by_keyboard(driver: Path, client: Client, tmp_path: Pa
     seen = played(driver, client, tmp_path, "keyboard")
     span = seen["before"]["end"] - seen["before"]["start"]
     assert seen["zoomed"]["end"] - seen["zoomed"]["start"] == pytest.approx(span / 2, rel=0.01)
-    assert (tmp_path / seen["csv"]).read_bytes() == csv_of(between(A, seen["asked"]))
+    assert (tmp_path / seen["csv"]).read_bytes() == csv_of(between(A, seen["requested"]))
 
 
 def test_a_finger_selects_and_nothing_is_wider_than_a_phone(driver: Path, client: Client, tmp_path: Path) -> None:
     seen = played(driver, client, tmp_path, "phone")
     assert seen["wide"] <= 0
-    shown, asked = seen["seen"], seen["asked"]
-    part = (asked["end"] - asked["start"]) / (shown["end"] - shown["start"])
+    shown, requested = seen["seen"], seen["requested"]
+    part = (requested["end"] - requested["start"]) / (shown["end"] - shown["start"])
     assert part == pytest.approx(0.4, abs=0.05)
-    assert (tmp_path / seen["csv"]).read_bytes() == csv_of(between(A, asked))
+    assert (tmp_path / seen["csv"]).read_bytes() == csv_of(between(A, requested))
 
 
 def test_sensors_can_be_searched(driver: Path, client: Client, tmp_path: Path) -> None:
@@ -196,7 +196,7 @@ def test_new_points_show_while_live(driver: Path, own: Client, tmp_path: Path) -
 def test_where_sensors_are_closed_people_sign_in_first(driver: Path, tmp_path: Path) -> None:
     with dashboard(tmp_path, FLUXPORT_SERIES__OPEN="off") as closed:
         seen = played(driver, closed, tmp_path, "signin")
-    assert (tmp_path / seen["csv"]).read_bytes() == csv_of(between(A, seen["asked"]))
+    assert (tmp_path / seen["csv"]).read_bytes() == csv_of(between(A, seen["requested"]))
 
 
 def test_the_page_is_accessible(driver: Path, client: Client, tmp_path: Path) -> None:

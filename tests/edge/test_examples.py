@@ -90,7 +90,7 @@ def test_a_wrong_vector_is_named(program: Program, version: str, tmp_path: Path)
 
 @pytest.mark.parametrize("command", ["stream", "export"])
 def test_a_file_arrives_whole_under_its_name(program: Program, liar: StandIn, command: str, tmp_path: Path) -> None:
-    liar.asked.clear()
+    liar.requested.clear()
     outcome = program.run(command, "good", "out.csv", folder=tmp_path, environ=liar.environ)
     proof = f"{TRUTH['rows']} rows, {TRUTH['bytes']} bytes, sha256 {TRUTH['sha256']}"
     assert (outcome.stdout, outcome.stderr) == (f"out.csv: {proof}\n", "")
@@ -171,9 +171,9 @@ def test_old_clients_work_unchanged(old_program: Program, running: Client, forma
     outcome = old_program.run(*arguments, environ=old_environ(running))
     assert outcome.returncode == 0, outcome.stderr
     words = dict(line.split(" ", 1) for line in io.StringIO(outcome.stdout.strip()))
-    told = running.finished(words["job"].strip())
-    assert (words["status"], told["status"], told["rows"]) == ("COMPLETED", "COMPLETED", ROWS)
-    assert told["filename"].endswith({"": ".csv", "json": ".jsonl", "excel": ".xlsx"}[format])
+    reported = running.finished(words["job"].strip())
+    assert (words["status"], reported["status"], reported["rows"]) == ("COMPLETED", "COMPLETED", ROWS)
+    assert reported["filename"].endswith({"": ".csv", "json": ".jsonl", "excel": ".xlsx"}[format])
 
 
 def test_older_clients_get_an_error_with_its_reason(old_program: Program, running: Client) -> None:

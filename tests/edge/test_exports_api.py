@@ -112,9 +112,9 @@ def test_a_canceled_export_ends_its_query_and_leaves_nothing(client: Client) -> 
 def test_a_percentage_is_shown_only_if_the_rows_were_counted(client: Client) -> None:
     slow = ENDLESS["source"]["query"]
     counted = {"source": {"query": f"{slow} WHERE a.id <= 2000"}, "options": {"limit": 30_000_000}, "count": True}
-    asked = {True: client.post("/v1/exports", counted), False: client.post("/v1/exports", ENDLESS)}
-    found = {known: running(client, answer.json()["id"]) for known, answer in asked.items()}
-    for answer in asked.values():
+    request = {True: client.post("/v1/exports", counted), False: client.post("/v1/exports", ENDLESS)}
+    found = {known: running(client, answer.json()["id"]) for known, answer in request.items()}
+    for answer in request.values():
         cancel(client, answer.json()["id"])
     assert found[True]["rows_total"] == 30_000_000
     assert 0 < found[True]["percent"] < 100

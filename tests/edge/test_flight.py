@@ -87,11 +87,11 @@ def put(place: Place, key: str, table: pa.Table, **given: Any) -> dict[str, Any]
         with writer:
             writer.write_table(table, 1_000)
             writer.done_writing()
-            told = []
+            reported = []
             while (buffer := metadata.read()) is not None:
-                told.append(json.loads(buffer.to_pybytes()))
-    assert [answer["status"] for answer in told][-1] == "completed"
-    last: dict[str, Any] = told[-1]
+                reported.append(json.loads(buffer.to_pybytes()))
+    assert [answer["status"] for answer in reported][-1] == "completed"
+    last: dict[str, Any] = reported[-1]
     return last
 
 
@@ -140,9 +140,9 @@ def test_an_error_is_a_code_and_a_sentence_and_no_stack(place: Place, key: str) 
 
 
 def test_a_dataset_comes_as_the_callers_own_rows(place: Place, key: str) -> None:
-    asked = {"source": {"dataset": "trades", "params": {"status": "CLOSED"}}}
+    request = {"source": {"dataset": "trades", "params": {"status": "CLOSED"}}}
     with place.client() as client:
-        table = client.do_get(fl.Ticket(json.dumps(asked).encode()), place.options(key)).read_all()
+        table = client.do_get(fl.Ticket(json.dumps(request).encode()), place.options(key)).read_all()
     assert 0 < table.num_rows < 500
     assert set(table["status"].to_pylist()) == {"CLOSED"}
 
@@ -157,31 +157,31 @@ def test_flight_info_has_the_columns_and_the_ticket(place: Place, key: str) -> N
 
 
 def test_record_batches_become_a_stored_file(place: Place, key: str) -> None:
-    told = put(place, key, TABLE, request_id="flight-1", format="parquet", filename="orders", expected_rows=5_000)
-    content = httpx.get(told["url"]).raise_for_status().content
+    reported = put(place, key, TABLE, request_id="flight-1", format="parquet", filename="orders", expected_rows=5_000)
+    content = httpx.get(reported["url"]).raise_for_status().content
     assert pq.read_table(pa.BufferReader(content)).cast(TABLE.schema).equals(TABLE)
-    assert (told["rows"], told["bytes"]) == (5_000, len(content))
+    assert (reported["rows"], reported["bytes"]) == (5_000, len(content))
     again = put(place, key, TABLE, request_id="flight-1", format="parquet", filename="orders", expected_rows=5_000)
-    assert again["task_id"] == told["task_id"]
+    assert again["task_id"] == reported["task_id"]
 
 
 def test_a_key_limited_to_its_own_results_gets_no_push_of_another_key(place: Place, key: str) -> None:
     engine = connect(f"sqlite:///{place.folder}/fluxport.db")
     modest = Keys(engine).create("modest", "shop", ["push"], expires_s=None, own_results=True)[1]
     engine.dispose()
-    told = put(place, key, TABLE, request_id="once")
-    assert put(place, key, TABLE, request_id="once") == told
+    reported = put(place, key, TABLE, request_id="once")
+    assert put(place, key, TABLE, request_id="once") == reported
     with pytest.raises(fl.FlightServerError, match="Idempotency-Key was used"):
         put(place, modest, TABLE, request_id="once")
 
 
 def test_options_of_the_format_are_honoured(place: Place, key: str) -> None:
-    told = put(place, key, TABLE.slice(0, 1), request_id="flight-2", options={"delimiter": ";"}, compression="none")
-    assert httpx.get(told["url"]).content == b"id;name\n0;name 0\n"
+    reported = put(place, key, TABLE.slice(0, 1), request_id="flight-2", options={"delimiter": ";"}, compression="none")
+    assert httpx.get(reported["url"]).content == b"id;name\n0;name 0\n"
 
 
 @pytest.mark.parametrize(
-    ("asked", "said"),
+    ("request", "said"),
     [
         (ticket("DELETE FROM users"), "SELECT"),
         (fl.Ticket(b"not json"), "JSON"),
@@ -189,9 +189,11 @@ def test_options_of_the_format_are_honoured(place: Place, key: str) -> None:
         (ticket(options={"colour": "red"}), "colour"),
     ],
 )
-def test_what_cannot_be_read_is_refused_with_our_sentence(place: Place, key: str, asked: fl.Ticket, said: str) -> None:
+def test_what_cannot_be_read_is_refused_with_our_sentence(
+    place: Place, key: str, request: fl.Ticket, said: str
+) -> None:
     with place.client() as client, pytest.raises((fl.FlightServerError, fl.FlightUnauthorizedError), match=said):
-        client.do_get(asked, place.options(key)).read_all()
+        client.do_get(request, place.options(key)).read_all()
 
 
 @pytest.mark.parametrize(

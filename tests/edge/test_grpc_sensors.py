@@ -17,15 +17,15 @@ from fluxport.grpc import sensors_pb2 as pb
 from fluxport.grpc import sensors_pb2_grpc as pb_grpc
 from fluxport.series import Points
 from fluxport.series.embedded import EmbeddedStore
-from grpc_support import Door, door, new_key
+from grpc_support import GrpcApi, grpc_api, new_key
 from series_support import T0, csv_of, stored, walk
 
 A = walk(50_000)
 
 
 @pytest.fixture
-def plant(tmp_path: Path) -> Iterator[Door]:
-    with door(tmp_path, FLUXPORT_SERIES__PATH=str(tmp_path / "series.db")) as found:
+def plant(tmp_path: Path) -> Iterator[GrpcApi]:
+    with grpc_api(tmp_path, FLUXPORT_SERIES__PATH=str(tmp_path / "series.db")) as found:
         yield found
 
 
@@ -41,7 +41,7 @@ def messages(sensor: str, whole: Points, size: int) -> Iterator[pb.Points]:
         )
 
 
-def append(to: Door, sent: Iterator[pb.Points], key: str | None = None) -> tuple[list[pb.Accepted], Any]:
+def append(to: GrpcApi, sent: Iterator[pb.Points], key: str | None = None) -> tuple[list[pb.Accepted], Any]:
     """The responses, and the ended call."""
     metadata = (("authorization", f"Bearer {to.key if key is None else key}"),)
     answers: list[pb.Accepted] = []
@@ -56,12 +56,12 @@ def append(to: Door, sent: Iterator[pb.Points], key: str | None = None) -> tuple
     return answers, call
 
 
-def file_of(to: Door, sensor: str) -> bytes:
+def file_of(to: GrpcApi, sensor: str) -> bytes:
     target = f"/api/v1/export?sensor_id={sensor}&start_ts=0&end_ts={T0 + 10**12}"
     return httpx.get(to.http.base + target).content
 
 
-def test_every_message_is_answered_in_order_and_stored(plant: Door) -> None:
+def test_every_message_is_answered_in_order_and_stored(plant: GrpcApi) -> None:
     answers, call = append(plant, messages("a", A, 500))
     assert call.code() is grpc.StatusCode.OK
     assert [answer.sequence for answer in answers] == list(range(1, 101))
@@ -69,10 +69,10 @@ def test_every_message_is_answered_in_order_and_stored(plant: Door) -> None:
     assert file_of(plant, "a") == csv_of(A)
     append(plant, messages("a", A, 1000))
     assert file_of(plant, "a") == csv_of(A), "what is sent again changes nothing"
-    assert 'fluxport_points_total{door="grpc"} 100000.0' in httpx.get(f"{plant.http.base}/metrics").text
+    assert 'fluxport_points_total{api="grpc"} 100000.0' in httpx.get(f"{plant.http.base}/metrics").text
 
 
-def test_without_quality_points_are_good(plant: Door) -> None:
+def test_without_quality_points_are_good(plant: GrpcApi) -> None:
     append(plant, iter([pb.Points(sensor_id="a", timestamp_ms=[T0], value=[2.5])]))
     assert file_of(plant, "a") == b"timestamp_ms,value,quality\n%d,2.5,1\n" % T0
 
@@ -86,7 +86,7 @@ def test_without_quality_points_are_good(plant: Door) -> None:
         (pb.Points(sensor_id="a", timestamp_ms=[10**17], value=[1.0]), "BAD_POINT"),
     ],
 )
-def test_a_message_that_is_wrong_ends_the_call_after_those_before_it(plant: Door, wrong: pb.Points, code: str) -> None:
+def test_an_invalid_message_ends_the_call_after_those_before_it(plant: GrpcApi, wrong: pb.Points, code: str) -> None:
     good = next(messages("good", A, 10))
     answers, call = append(plant, iter([good, wrong, good]))
     assert call.code() is grpc.StatusCode.INVALID_ARGUMENT
@@ -95,7 +95,7 @@ def test_a_message_that_is_wrong_ends_the_call_after_those_before_it(plant: Door
     assert file_of(plant, "good") == csv_of(A[:10])
 
 
-def test_keys_need_the_scope(plant: Door) -> None:
+def test_keys_need_the_scope(plant: GrpcApi) -> None:
     one = pb.Points(sensor_id="a", timestamp_ms=[1], value=[1.0])
     _, unknown = append(plant, iter([one]), key="nothing")
     assert unknown.code() is grpc.StatusCode.UNAUTHENTICATED
@@ -104,7 +104,7 @@ def test_keys_need_the_scope(plant: Door) -> None:
     assert file_of(plant, "a").startswith(b'{"type"'), "there is no such sensor"
 
 
-def test_a_killed_service_has_what_it_acknowledged(plant: Door) -> None:
+def test_a_killed_service_has_what_it_acknowledged(plant: GrpcApi) -> None:
     answered = 0
     metadata = (("authorization", f"Bearer {plant.key}"),)
     with grpc.insecure_channel(plant.target) as channel:
@@ -123,13 +123,13 @@ def test_a_killed_service_has_what_it_acknowledged(plant: Door) -> None:
 
 
 def test_without_a_store_it_is_unimplemented(tmp_path: Path) -> None:
-    with door(tmp_path) as bare:
+    with grpc_api(tmp_path) as bare:
         _, call = append(bare, iter([pb.Points(sensor_id="a", timestamp_ms=[1], value=[1.0])]))
         assert call.code() is grpc.StatusCode.UNIMPLEMENTED
 
 
-def test_the_service_reports_that_it_is_healthy(plant: Door) -> None:
+def test_the_service_reports_that_it_is_healthy(plant: GrpcApi) -> None:
     with grpc.insecure_channel(plant.target) as channel:
         health: Any = health_pb2_grpc.HealthStub(channel)
-        told = health.Check(health_pb2.HealthCheckRequest(service="sensors.SensorService"), timeout=10)
-    assert told.status == health_pb2.HealthCheckResponse.SERVING
+        reported = health.Check(health_pb2.HealthCheckRequest(service="sensors.SensorService"), timeout=10)
+    assert reported.status == health_pb2.HealthCheckResponse.SERVING

@@ -153,16 +153,16 @@ def test_the_chart_gets_points_with_every_peak(client: Client) -> None:
 
 
 def test_the_native_points_are_columns_and_show_whether_they_are_all(client: Client) -> None:
-    told = httpx.get(f"{client.base}/v1/sensors/plant/line%201/points").json()
-    assert (told["count"], told["downsampled"]) == (300, False)
-    assert told["timestamp_ms"] == B.ms.tolist()
-    assert told["value"] == [None if value != value else value for value in B.values.tolist()]
-    assert told["quality"] == B.quality.tolist()
+    reported = httpx.get(f"{client.base}/v1/sensors/plant/line%201/points").json()
+    assert (reported["count"], reported["downsampled"]) == (300, False)
+    assert reported["timestamp_ms"] == B.ms.tolist()
+    assert reported["value"] == [None if value != value else value for value in B.values.tolist()]
+    assert reported["quality"] == B.quality.tolist()
 
 
 def test_sensors_are_listed_with_name_unit_and_range(client: Client) -> None:
-    told = httpx.get(f"{client.base}/v1/sensors", params={"search": "boil"}).json()
-    assert told["data"] == [{"id": "A", "name": "Boiler", "unit": "°C", "first_ms": T0, "last_ms": END}]
+    reported = httpx.get(f"{client.base}/v1/sensors", params={"search": "boil"}).json()
+    assert reported["data"] == [{"id": "A", "name": "Boiler", "unit": "°C", "first_ms": T0, "last_ms": END}]
     first = httpx.get(f"{client.base}/v1/sensors", params={"limit": 1}).json()
     assert first["has_more"] is True
     assert httpx.get(f"{client.base}/v1/sensors/A").json()["unit"] == "°C"
@@ -254,9 +254,9 @@ def test_a_client_that_leaves_ends_the_export(client: Client) -> None:
         connection.sendall(f"GET {target} HTTP/1.1\r\nHost: 127.0.0.1\r\n{signed}\r\n".encode())
         head = connection.recv(2000)
     export_id = head.split(b"x-export-id: ")[1].split(b"\r\n")[0].decode()
-    while (told := client.get(f"/v1/exports/{export_id}").json())["status"] == "running":
+    while (reported := client.get(f"/v1/exports/{export_id}").json())["status"] == "running":
         time.sleep(0.02)
-    assert (told["status"], told["error"]["code"]) == ("failed", "client_gone")
+    assert (reported["status"], reported["error"]["code"]) == ("failed", "client_gone")
     assert export(client, sensor_id="A", start_ts=T0, end_ts=T0).status_code == 200
 
 

@@ -55,18 +55,18 @@ def client(folder: Path, database: str) -> Iterator[Client]:
 def test_a_stream_is_the_file_and_its_record_has_the_proof(client: Client, name: str, compression: str) -> None:
     answer = client.post("/v1/stream", USERS | {"format": name, "compression": compression})
     assert answer.status_code == 200, answer.text
-    told = client.get(f"/v1/exports/{answer.headers['x-export-id']}").json()
-    assert told["status"] == "completed"
-    assert told["files"] == [
+    reported = client.get(f"/v1/exports/{answer.headers['x-export-id']}").json()
+    assert reported["status"] == "completed"
+    assert reported["files"] == [
         {
-            "name": told["files"][0]["name"],
+            "name": reported["files"][0]["name"],
             "rows": ROWS,
             "bytes": len(answer.content),
             "sha256": hashlib.sha256(answer.content).hexdigest(),
             "verified": None,
         }
     ]
-    assert told["files"][0]["name"] in answer.headers["content-disposition"]
+    assert reported["files"][0]["name"] in answer.headers["content-disposition"]
 
 
 def test_an_export_of_the_older_api_is_stored_and_downloaded_with_its_proof(client: Client) -> None:
@@ -75,15 +75,15 @@ def test_an_export_of_the_older_api_is_stored_and_downloaded_with_its_proof(clie
     )
     assert answer.status_code == 202
     job_id = answer.json()["job_id"]
-    told = client.finished(job_id)
-    assert (told["status"], told["rows"]) == ("COMPLETED", ROWS)
-    file = client.plain_get(told["download_url"])
+    reported = client.finished(job_id)
+    assert (reported["status"], reported["rows"]) == ("COMPLETED", ROWS)
+    file = client.plain_get(reported["download_url"])
     assert file.status_code == 200
-    assert hashlib.sha256(file.content).hexdigest() == told["sha256"]
-    assert file.headers["etag"] == f'"{told["sha256"]}"'
-    assert file.headers["repr-digest"] == f"sha-256=:{base64.b64encode(bytes.fromhex(told['sha256'])).decode()}:"
+    assert hashlib.sha256(file.content).hexdigest() == reported["sha256"]
+    assert file.headers["etag"] == f'"{reported["sha256"]}"'
+    assert file.headers["repr-digest"] == f"sha-256=:{base64.b64encode(bytes.fromhex(reported['sha256'])).decode()}:"
     assert file.headers["x-export-rows"] == str(ROWS)
-    part = client.plain_get(told["download_url"], {"Range": "bytes=10-19"})
+    part = client.plain_get(reported["download_url"], {"Range": "bytes=10-19"})
     assert (part.status_code, part.content) == (206, file.content[10:20])
 
 
@@ -160,9 +160,9 @@ def test_a_refusal_is_a_problem_before_the_first_byte(
     answer = client.post("/v1/stream", body)
     assert answer.status_code == status, answer.text
     assert answer.headers["content-type"] == "application/problem+json"
-    told = answer.json()
-    assert code in (None, told["code"])
-    assert told["request_id"] == answer.headers["x-request-id"]
+    reported = answer.json()
+    assert code in (None, reported["code"])
+    assert reported["request_id"] == answer.headers["x-request-id"]
 
 
 def test_unknown_addresses_and_ids_are_404_problems(client: Client) -> None:
@@ -204,9 +204,9 @@ def test_a_database_that_crashes_half_way_breaks_the_connection_and_fails_the_ex
             export_id = answer.headers["X-Export-Id"]
             answer.close()
             connection.close()
-            told = client.get(f"/v1/exports/{export_id}").json()
-            assert told["status"] == "failed"
-            assert told["error"]["code"] == "source_lost"
+            reported = client.get(f"/v1/exports/{export_id}").json()
+            assert reported["status"] == "failed"
+            assert reported["error"]["code"] == "source_lost"
             job_id = client.post("/export", {"query": USERS["source"]["query"]}, version=1).json()["job_id"]
             stored = client.finished(job_id)
             assert (stored["status"], stored["error_code"]) == ("FAILED", "source_lost")
@@ -222,13 +222,13 @@ def test_a_client_that_leaves_ends_the_query(tmp_path: Path) -> None:
             next(answer.iter_raw())
         ended = threading.Event()
         for _ in range(100):
-            told = client.get(f"/v1/exports/{export_id}").json()
-            if told["status"] == "failed":
+            reported = client.get(f"/v1/exports/{export_id}").json()
+            if reported["status"] == "failed":
                 ended.set()
                 break
             time.sleep(0.05)
         assert ended.is_set()
-        assert told["error"]["code"] == "client_gone"
+        assert reported["error"]["code"] == "client_gone"
 
 
 def test_health_reports_what_exists(client: Client) -> None:

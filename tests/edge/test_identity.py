@@ -68,9 +68,9 @@ class Caller:
 
     def done(self, export_id: str) -> dict[str, Any]:
         while True:
-            told: dict[str, Any] = self.ask("GET", f"/v1/exports/{export_id}").json()
-            if told["status"] not in ("queued", "running"):
-                return told
+            reported: dict[str, Any] = self.ask("GET", f"/v1/exports/{export_id}").json()
+            if reported["status"] not in ("queued", "running"):
+                return reported
             time.sleep(0.05)
 
 
@@ -134,8 +134,8 @@ def test_a_key_exports_and_names_its_owner(alice: Caller) -> None:
     streamed = alice.ask("POST", "/v1/stream", QUERY)
     assert streamed.status_code == 200, streamed.text
     assert streamed.text.splitlines()[0] == "id,name"
-    told = alice.ask("GET", "/session").json()
-    assert told == {"user": "alice", "scopes": ["dataset:*", "push", "series", "sql:*"], "admin": False}
+    reported = alice.ask("GET", "/session").json()
+    assert reported == {"user": "alice", "scopes": ["dataset:*", "push", "series", "sql:*"], "admin": False}
 
 
 def test_what_a_key_may_not_do_is_403_with_the_scope_that_is_missing(client: Client, folder: Path) -> None:
@@ -180,13 +180,13 @@ def test_a_refusal_does_not_reveal_its_cause(client: Client, folder: Path, alice
         [("Authorization", f"Bearer {expired}")],
         [("Cookie", "fluxport=" + "a" * 43)],
     ]
-    told = set()
+    reported = set()
     for headers in wrong:
         answer = httpx.get(client.base + "/v1/exports", headers=headers)
         assert answer.status_code == 401, headers
         assert answer.headers["www-authenticate"] == "Bearer"
-        told.add(json.dumps({k: v for k, v in answer.json().items() if k != "request_id"}))
-    assert len(told) == 1
+        reported.add(json.dumps({k: v for k, v in answer.json().items() if k != "request_id"}))
+    assert len(reported) == 1
 
 
 def test_a_wrong_key_is_refused_before_a_body_is_read(client: Client) -> None:
@@ -268,9 +268,9 @@ def test_behind_tls_the_cookie_is_secure_and_bound_to_its_host(strict: tuple[Cli
     cookie = cookie_of(answer)
     assert (cookie.key, cookie["secure"], cookie["path"], cookie["domain"]) == ("__Host-fluxport", True, "/", "")
     assert answer.json()["admin"] is True
-    asked = Caller(running.base)
-    assert asked.ask("GET", "/session", Cookie=f"__Host-fluxport={cookie.value}").status_code == 200
-    assert asked.ask("GET", "/session", Cookie=f"fluxport={cookie.value}").status_code == 401
+    browser = Caller(running.base)
+    assert browser.ask("GET", "/session", Cookie=f"__Host-fluxport={cookie.value}").status_code == 200
+    assert browser.ask("GET", "/session", Cookie=f"fluxport={cookie.value}").status_code == 401
 
 
 def test_a_session_sees_what_its_user_s_keys_made_and_may_what_the_user_may(page: Caller, alice: Caller) -> None:
@@ -326,15 +326,15 @@ def test_signing_in_again_ends_the_session_that_came_and_signing_out_ends_the_la
     first = cookie_of(sign_in(client.base))
     second = cookie_of(sign_in(client.base, **OURS, Cookie=f"fluxport={first.value}"))
     assert second.value != first.value
-    asked = Caller(client.base)
-    assert asked.ask("GET", "/session", Cookie=f"fluxport={first.value}").status_code == 401
-    assert asked.ask("GET", "/session", Cookie=f"fluxport={second.value}").status_code == 200
-    assert asked.ask("DELETE", "/session", Cookie=f"fluxport={second.value}").status_code == 403
-    left = asked.ask("DELETE", "/session", Cookie=f"fluxport={second.value}", **OURS)
+    browser = Caller(client.base)
+    assert browser.ask("GET", "/session", Cookie=f"fluxport={first.value}").status_code == 401
+    assert browser.ask("GET", "/session", Cookie=f"fluxport={second.value}").status_code == 200
+    assert browser.ask("DELETE", "/session", Cookie=f"fluxport={second.value}").status_code == 403
+    left = browser.ask("DELETE", "/session", Cookie=f"fluxport={second.value}", **OURS)
     assert left.status_code == 204
     assert cookie_of(left)["max-age"] == "0"
-    assert asked.ask("GET", "/session", Cookie=f"fluxport={second.value}").status_code == 401
-    assert asked.ask("DELETE", "/session", **OURS).status_code == 204
+    assert browser.ask("GET", "/session", Cookie=f"fluxport={second.value}").status_code == 401
+    assert browser.ask("DELETE", "/session", **OURS).status_code == 204
 
 
 def test_a_chosen_token_does_not_become_a_session(client: Client) -> None:
@@ -347,8 +347,8 @@ def test_a_chosen_token_does_not_become_a_session(client: Client) -> None:
 def test_an_unknown_user_and_a_wrong_password_are_answered_alike(client: Client) -> None:
     answers = [sign_in(client.base, user, "a wrong password") for user in ("alice", "mallory")]
     assert {answer.status_code for answer in answers} == {401}
-    told = [{k: v for k, v in answer.json().items() if k != "request_id"} for answer in answers]
-    assert told[0] == told[1]
+    reported = [{k: v for k, v in answer.json().items() if k != "request_id"} for answer in answers]
+    assert reported[0] == reported[1]
     assert "set-cookie" not in answers[0].headers
     again = sign_in(client.base, "mallory", "a wrong password")
     while again.status_code == 401:  # the first pauses are shorter than a slow machine's request
@@ -370,8 +370,8 @@ def test_in_development_this_machine_signs_in_as_dev(client: Client) -> None:
     assert answer.status_code == 201
     assert answer.json() == {"user": "dev", "scopes": ["admin", "dataset:*", "push", "series", "sql:*"], "admin": True}
     cookie = cookie_of(answer)
-    told = Caller(client.base).ask("GET", "/session", Cookie=f"{cookie.key}={cookie.value}")
-    assert told.json()["user"] == "dev"
+    reported = Caller(client.base).ask("GET", "/session", Cookie=f"{cookie.key}={cookie.value}")
+    assert reported.json()["user"] == "dev"
 
 
 @pytest.mark.parametrize(
@@ -407,8 +407,8 @@ def test_the_state_of_a_session_and_the_ways_to_sign_in_are_public(client: Clien
     assert state(strict[0].base) == {"user": None, "ways": ["password"]}
     assert state(client.base, {"Cookie": "fluxport=" + "a" * 43})["user"] is None
     cookie = cookie_of(httpx.post(client.base + "/session/dev", headers=OURS))
-    asked = Caller(client.base, {"Cookie": f"{cookie.key}={cookie.value}"})
-    assert state(client.base, asked.headers)["user"] == asked.ask("GET", "/session").json()
+    browser = Caller(client.base, {"Cookie": f"{cookie.key}={cookie.value}"})
+    assert state(client.base, browser.headers)["user"] == browser.ask("GET", "/session").json()
 
 
 def test_production_has_no_such_sign_in(strict: tuple[Client, Path]) -> None:
@@ -420,11 +420,11 @@ def test_a_removed_user_is_out_at_once_with_the_keys(client: Client, folder: Pat
     fluxport(folder, "users", "add", "grace", "--password-stdin", typed=PASSWORD)
     token = new_key(folder, "of grace", "grace", "series")
     cookie = cookie_of(sign_in(client.base, "grace"))
-    asked = Caller(client.base)
+    browser = Caller(client.base)
     ways = ({"Cookie": f"fluxport={cookie.value}"}, {"Authorization": f"Bearer {token}"})
-    assert [asked.ask("GET", "/session", **way).status_code for way in ways] == [200, 200]
+    assert [browser.ask("GET", "/session", **way).status_code for way in ways] == [200, 200]
     fluxport(folder, "users", "remove", "grace")
-    assert [asked.ask("GET", "/session", **way).status_code for way in ways] == [401, 401]
+    assert [browser.ask("GET", "/session", **way).status_code for way in ways] == [401, 401]
 
 
 # -- the audit ---------------------------------------------------------------------------------------------------------
@@ -486,7 +486,7 @@ def list_is_empty(bob: Caller, theirs: str) -> None:
     alike(bob, "GET", "/v1/exports?starting_after=ID", theirs)
 
 
-def old_door_hides_it(bob: Caller, theirs: str) -> None:
+def older_api_hides_it(bob: Caller, theirs: str) -> None:
     assert alike(bob, "GET", "/jobs?id=ID", theirs).status_code == 404
 
 
@@ -515,7 +515,7 @@ def knows_nobody_else_either(bob: Caller, theirs: str) -> None:
     assert bob.ask("GET", "/session/state").json()["user"]["user"] == "bob"
 
 
-def other_door_s_list_is_empty(bob: Caller, theirs: str) -> None:
+def other_api_s_list_is_empty(bob: Caller, theirs: str) -> None:
     assert (
         theirs
         not in bob.ask("GET", "/api/exports/jobs").text + bob.ask("GET", f"/api/exports/jobs?requestId={NAMED}").text
@@ -543,7 +543,7 @@ OTHERS: dict[tuple[str, str], Callable[[Caller, str], None]] = {
     ("POST", "/v1/exports"): same_key_is_another_export,
     ("POST", "/v1/stream"): makes_his_own("POST", "/v1/stream", QUERY),
     ("POST", "/export"): makes_his_own("POST", "/export", {"query": "SELECT 1 AS a"}),
-    ("GET", "/jobs"): old_door_hides_it,
+    ("GET", "/jobs"): older_api_hides_it,
     ("POST", "/session"): tells_nothing("POST", "/session"),
     ("POST", "/session/dev"): tells_nothing("POST", "/session/dev"),
     ("DELETE", "/session"): tells_nothing("DELETE", "/session"),
@@ -554,7 +554,7 @@ OTHERS: dict[tuple[str, str], Callable[[Caller, str], None]] = {
     ("GET", "/v1/datasets"): tells_nothing("GET", "/v1/datasets"),
     ("GET", "/v1/datasets/{name}"): tells_nothing("GET", "/v1/datasets/people"),
     ("POST", "/v1/preview"): makes_his_own("POST", "/v1/preview", QUERY),
-    ("GET", "/api/exports/jobs"): other_door_s_list_is_empty,
+    ("GET", "/api/exports/jobs"): other_api_s_list_is_empty,
     ("POST", "/api/exports/jobs"): makes_his_own("POST", "/api/exports/jobs", PEOPLE | {"requestId": NAMED}),
     ("GET", "/api/exports/stream"): makes_his_own("GET", "/api/exports/stream?type=people&limit=10", None),
     ("GET", "/api/health"): tells_nothing("GET", "/api/health"),
@@ -584,7 +584,7 @@ def test_every_route_separates_users(client: Client, alice: Caller, bob: Caller)
         "/api": alice.ask("POST", "/api/exports/jobs", PEOPLE | {"requestId": NAMED}).json()["data"]["id"],
     }
     before = [alice.done(export_id) for export_id in theirs.values()]
-    assert [told["status"] for told in before] == ["completed", "completed"]
+    assert [reported["status"] for reported in before] == ["completed", "completed"]
     paths = httpx.get(client.base + "/openapi.json").json()["paths"]
     routes = {(method.upper(), path) for path, methods in paths.items() for method in methods}
     of_exports = {(method, path) for method, path in routes if AN_ID.search(path)}
@@ -603,10 +603,10 @@ def test_every_route_separates_users(client: Client, alice: Caller, bob: Caller)
         assert (method, path) in routes, "there is no such route any more"
         for export_id in theirs.values():
             check(bob, export_id)
-    for told in before:
-        after = alice.ask("GET", f"/v1/exports/{told['id']}").json()
+    for reported in before:
+        after = alice.ask("GET", f"/v1/exports/{reported['id']}").json()
         unchanging = ("status", "rows", "bytes", "files", "finished_at")
-        assert [after[key] for key in unchanging] == [told[key] for key in unchanging]
+        assert [after[key] for key in unchanging] == [reported[key] for key in unchanging]
         assert httpx.get(after["download"]["url"]).status_code == 200
 
 

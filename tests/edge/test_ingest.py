@@ -72,8 +72,8 @@ def nats_consumer(url: str) -> ConsumerInfo:
     async def run() -> ConsumerInfo:
         client = await nats.connect(url)
         try:
-            told: ConsumerInfo = await client.jetstream().consumer_info("SENSORS", "fluxport")
-            return told
+            reported: ConsumerInfo = await client.jetstream().consumer_info("SENSORS", "fluxport")
+            return reported
         finally:
             await client.close()
 
@@ -153,16 +153,18 @@ def nats_stream(url: str) -> list[str]:
     return asyncio.run(run())
 
 
-@pytest.mark.parametrize("door", ["nats", "mqtt"])
-def test_a_killed_service_resumes_where_it_was(tmp_path: Path, door: str) -> None:
+@pytest.mark.parametrize("protocol", ["nats", "mqtt"])
+def test_a_killed_service_resumes_where_it_was(tmp_path: Path, protocol: str) -> None:
     sent = messages(600, size=20)
-    broker, publish = (nats_server, publish_nats) if door == "nats" else (mosquitto, publish_mqtt)
+    broker, publish = (nats_server, publish_nats) if protocol == "nats" else (mosquitto, publish_mqtt)
     with broker(tmp_path) as url:
-        settings = settings_of(tmp_path, **{f"FLUXPORT_SERIES__{door.upper()}__URL": url})
+        settings = settings_of(tmp_path, **{f"FLUXPORT_SERIES__{protocol.upper()}__URL": url})
         words = ("serve", "--port", "0", "--no-worker")
         with process(*words, folder=tmp_path, environ=settings, until="listening on") as (started, line):
             client = Client(line.split("listening on ")[1].strip(), started.pid)
-            ready = (lambda: bool(nats_stream(url))) if door == "nats" else (lambda: subscribed(client, url, sent[0]))
+            ready = (
+                (lambda: bool(nats_stream(url))) if protocol == "nats" else (lambda: subscribed(client, url, sent[0]))
+            )
             until(ready, "it does not read")
             publishing = threading.Thread(target=publish, args=(url, sent))
             publishing.start()
@@ -173,7 +175,7 @@ def test_a_killed_service_resumes_where_it_was(tmp_path: Path, door: str) -> Non
         with service(tmp_path, "", "--no-worker", **settings) as client:
             until(lambda: count_of(client, "plant.a") == 12_000, "not all points arrived")
             assert file_of(client, "plant.a") == csv_of(walk(12_000))
-            if door == "nats":
+            if protocol == "nats":
                 until(lambda: nats_consumer(url).num_ack_pending == 0, "not everything was answered for")
     store = EmbeddedStore(tmp_path / "series.db")
     assert same(stored(store, "plant.a"), walk(12_000))
@@ -289,8 +291,8 @@ def marks(folder: Path) -> dict[str, int]:
 def test_a_message_that_the_store_refuses_harms_no_other(tmp_path: Path) -> None:
     store = EmbeddedStore(tmp_path / "series.db", EmbeddedOptions(sensors_max=1))
     body = b'{"timestamp_ms": [1], "value": [1]}'
-    kept = take(store, "test", [Message("a", "", body), Message("b", "", body), Message("a", "", b"?")], 1 << 20)
-    assert kept == [True, False, False]
+    retained = take(store, "test", [Message("a", "", body), Message("b", "", body), Message("a", "", b"?")], 1 << 20)
+    assert retained == [True, False, False]
     assert [sensor.id for sensor in store.sensors()] == ["a"]
     large = take(store, "test", [Message("a", "", body), Message("a", "", b" " * 200)], 100)
     assert large == [True, False]

@@ -38,10 +38,10 @@ def test_an_export_is_listed_shown_and_downloaded_with_its_proof(client: Client,
     client.finished(export_id)
     assert export_id in jobs(client, "list", cwd=tmp_path)
     assert json.loads(jobs(client, "list", "--json", "--status", "completed", cwd=tmp_path))["id"] == export_id
-    told = json.loads(jobs(client, "show", export_id, cwd=tmp_path))
+    reported = json.loads(jobs(client, "show", export_id, cwd=tmp_path))
     line = jobs(client, "download", export_id, cwd=tmp_path)
     data = (tmp_path / "users.csv").read_bytes()
-    assert hashlib.sha256(data).hexdigest() == told["files"][0]["sha256"]
+    assert hashlib.sha256(data).hexdigest() == reported["files"][0]["sha256"]
     assert "1,000 rows" in line
 
 
@@ -53,6 +53,6 @@ def test_an_ended_export_cannot_be_canceled_and_an_unknown_one_is_reported(clien
 
 
 def test_an_unreachable_service_is_reported_in_a_sentence(client: Client, tmp_path: Path) -> None:
-    told = jobs(client, "list", "--url", "http://127.0.0.1:1", cwd=tmp_path, code=1)
-    assert "cannot be reached" in told
-    assert "Traceback" not in told
+    reported = jobs(client, "list", "--url", "http://127.0.0.1:1", cwd=tmp_path, code=1)
+    assert "cannot be reached" in reported
+    assert "Traceback" not in reported

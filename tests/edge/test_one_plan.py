@@ -59,13 +59,13 @@ class Result:
     refused: str = ""
 
 
-def streamed(place: Place, asked: dict[str, Any]) -> Result:
-    answer = place.http.post("/v1/stream", json={"source": {"query": QUERY}} | asked)
+def streamed(place: Place, request: dict[str, Any]) -> Result:
+    answer = place.http.post("/v1/stream", json={"source": {"query": QUERY}} | request)
     return Result([answer.content]) if answer.status_code == 200 else Result([], answer.json()["code"])
 
 
-def stored(place: Place, asked: dict[str, Any]) -> Result:
-    answer = place.http.post("/v1/exports", json={"source": {"query": QUERY}} | asked)
+def stored(place: Place, request: dict[str, Any]) -> Result:
+    answer = place.http.post("/v1/exports", json={"source": {"query": QUERY}} | request)
     if answer.status_code != 202:
         return Result([], answer.json()["code"])
     path = f"/v1/exports/{answer.json()['id']}"
@@ -77,9 +77,9 @@ def stored(place: Place, asked: dict[str, Any]) -> Result:
     return Result([httpx.get(f"{link}&part={number + 1}").content for number in range(len(job["files"]))])
 
 
-def pushed(place: Place, asked: dict[str, Any]) -> Result:
-    name = json.dumps(asked, sort_keys=True)
-    command = fl.FlightDescriptor.for_command(json.dumps({"request_id": name} | asked).encode())
+def pushed(place: Place, request: dict[str, Any]) -> Result:
+    name = json.dumps(request, sort_keys=True)
+    command = fl.FlightDescriptor.for_command(json.dumps({"request_id": name} | request).encode())
     try:
         with fl.connect(place.flight) as client:
             writer, metadata = client.do_put(command, TABLE.schema, place.options())
@@ -87,17 +87,17 @@ def pushed(place: Place, asked: dict[str, Any]) -> Result:
                 for _ in range(200):  # far more than what is read ahead
                     writer.write_table(TABLE)
                 writer.done_writing()
-                told = []
+                reported = []
                 while (buffer := metadata.read()) is not None:
-                    told.append(json.loads(buffer.to_pybytes()))
+                    reported.append(json.loads(buffer.to_pybytes()))
     except pa.ArrowException as error:
         return Result([], str(error))
-    files = place.http.get(f"/v1/exports/{told[-1]['task_id']}").json()["files"]
-    return Result([httpx.get(f"{told[-1]['url']}&part={number + 1}").content for number in range(len(files))])
+    files = place.http.get(f"/v1/exports/{reported[-1]['task_id']}").json()["files"]
+    return Result([httpx.get(f"{reported[-1]['url']}&part={number + 1}").content for number in range(len(files))])
 
 
-def fetched(place: Place, asked: dict[str, Any]) -> Result:
-    ticket = fl.Ticket(json.dumps({"source": {"query": QUERY}} | asked).encode())
+def fetched(place: Place, request: dict[str, Any]) -> Result:
+    ticket = fl.Ticket(json.dumps({"source": {"query": QUERY}} | request).encode())
     try:
         with fl.connect(place.flight) as client:
             table = client.do_get(ticket, place.options()).read_all()
@@ -106,11 +106,11 @@ def fetched(place: Place, asked: dict[str, Any]) -> Result:
     return Result([f"{table.num_rows} rows".encode()])
 
 
-def on_the_command_line(place: Place, asked: dict[str, Any]) -> Result:
+def on_the_command_line(place: Place, request: dict[str, Any]) -> Result:
     folder = place.folder / f"cli-{len(list(place.folder.glob('cli-*')))}"
     folder.mkdir()
-    given = [f"--option={name}={value}" for name, value in asked.get("options", {}).items()]
-    given += [f"--{name}={asked[name]}" for name in ("format", "compression") if name in asked]
+    given = [f"--option={name}={value}" for name, value in request.get("options", {}).items()]
+    given += [f"--{name}={request[name]}" for name in ("format", "compression") if name in request]
     command = [sys.executable, "-m", "fluxport", "export", QUERY, "--from", place.database, "--to", f"{folder}/"]
     done = subprocess.run([*command, "--json", *given], capture_output=True, text=True, timeout=60, check=False)
     if done.returncode:
@@ -161,8 +161,8 @@ def test_parquet_in_gzip_is_refused(place: Place, way: Way) -> None:
 
 @pytest.mark.parametrize("way", WRITING)
 def test_a_zip_holds_the_files_and_their_manifest(place: Place, way: Way) -> None:
-    asked = {"format": "csv", "compression": "zip", "options": {"limit": 10, "max_rows_per_file": 5}}
-    (content,) = way(place, asked).files
+    request = {"format": "csv", "compression": "zip", "options": {"limit": 10, "max_rows_per_file": 5}}
+    (content,) = way(place, request).files
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         assert [archive.read(name) for name in archive.namelist()[:-1]] == [_csv(range(1, 6)), _csv(range(6, 11))]
         manifest = json.loads(archive.read("manifest.json"))

@@ -116,7 +116,7 @@ def test_every_error_of_every_operation_has_a_schema_and_codes() -> None:
         assert {"400", "500"} <= set(operation["responses"]), (method, path)
 
 
-# Of no family: http/answers.py makes them itself.
+# Of no family: http/responses.py builds them.
 OF_HTTP = {("bad_parameter", 400)}
 
 
@@ -245,8 +245,8 @@ def test_the_bytes_of_answers_are_as_they_were(whole: Whole) -> None:
     job = whole.export(source={"query": "SELECT 1 AS a", "connection": "journal"})
     shown = whole.http.get(f"/v1/exports/{job['id']}").text
     changing = r'"(id|name|sha256|url|request_id|\w+_at)":"[^"]*"'
-    kept = re.sub(changing, r'"\1":"…"', shown).replace('{"name":"…","type"', '{"name":"a","type"')
-    assert kept == GOLDEN
+    retained = re.sub(changing, r'"\1":"…"', shown).replace('{"name":"…","type"', '{"name":"a","type"')
+    assert retained == GOLDEN
     missing = whole.http.get("/v1/exports/none").text
     assert re.sub(changing, r'"\1":"…"', missing) == GOLDEN_PROBLEM
 
@@ -284,9 +284,9 @@ def parse_stream(body: Any) -> None:
 
 
 def parse_export(body: Any) -> None:
-    asked = ExportRequest.from_json(body)
-    parse_spec(asked.spec)
-    check_notify(asked.notify, WebhookOptions())
+    requested = ExportRequest.from_json(body)
+    parse_spec(requested.spec)
+    check_notify(requested.notify, WebhookOptions())
 
 
 SOURCES: list[Any] = [

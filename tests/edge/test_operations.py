@@ -334,9 +334,9 @@ def test_details_of_the_service_are_visible_as_configured(
         target = re.search(r"gRPC at (\S+)", next(tmp_path.glob("serve-*.log")).read_text())
         assert target
         with grpc.insecure_channel(target[1]) as channel:
-            asked = reflection_pb2.ServerReflectionRequest(list_services="")
+            requested = reflection_pb2.ServerReflectionRequest(list_services="")
             stub: Any = reflection_pb2_grpc.ServerReflectionStub(channel)
-            answers = stub.ServerReflectionInfo(iter([asked]), timeout=60)
+            answers = stub.ServerReflectionInfo(iter([requested]), timeout=60)
             if elsewhere:
                 assert next(answers).list_services_response.service
             else:

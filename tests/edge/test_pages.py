@@ -60,34 +60,34 @@ def session(client: Client) -> dict[str, str]:
     return dict(answer.cookies)
 
 
-def watched(context: BrowserContext, told: list[str]) -> Page:
+def watched(context: BrowserContext, reported: list[str]) -> Page:
     page = context.new_page()
-    page.on("console", lambda message: told.append(message.text) if message.type in ("error", "warning") else None)
-    page.on("pageerror", lambda error: told.append(str(error)))
+    page.on("console", lambda message: reported.append(message.text) if message.type in ("error", "warning") else None)
+    page.on("pageerror", lambda error: reported.append(str(error)))
     return page
 
 
 @pytest.fixture
 def stranger(client: Client, browser: Browser) -> Iterator[Page]:
     """A page without a session; any message on its console fails the test."""
-    told: list[str] = []
+    reported: list[str] = []
     with browser.new_context(base_url=client.base) as context:
-        yield watched(context, told)
-    assert told == []
+        yield watched(context, reported)
+    assert reported == []
 
 
 @pytest.fixture
 def page(client: Client, browser: Browser, session: dict[str, str]) -> Iterator[Page]:
     """The exports of ann, signed in."""
-    told: list[str] = []
+    reported: list[str] = []
     with browser.new_context(base_url=client.base) as context:
         context.add_cookies([{"name": name, "value": value, "url": client.base} for name, value in session.items()])
-        page = watched(context, told)
+        page = watched(context, reported)
         page.goto("/exports")
         expect(page.get_by_role("button", name="Create Export")).to_be_visible()
         expect(page.get_by_role("heading", name="Your exports")).to_be_visible()
         yield page
-    assert told == []
+    assert reported == []
 
 
 def newest(page: Page, status: str) -> Locator:
@@ -254,9 +254,9 @@ def test_every_field_of_the_form_is_sent_as_it_was_filled(client: Client, page: 
     page.get_by_label("Priority").select_option("low")
     page.get_by_label("Sheet name").fill("March to September")
     page.get_by_label("Filter buttons").check()
-    with page.expect_request(lambda r: r.url.endswith("/v1/exports") and r.method == "POST") as asked:
+    with page.expect_request(lambda r: r.url.endswith("/v1/exports") and r.method == "POST") as sent:
         created(page)
-    body: Any = asked.value.post_data_json
+    body: Any = sent.value.post_data_json
     assert body["source"]["params"] == {
         "dateFrom": "2025-03-01T09:30:00+00:00",
         "dateTo": "2025-09-30",
@@ -290,9 +290,9 @@ def test_a_time_is_one_of_the_filter_s_own_zone(page: Page, day: str, time: str,
     """With a dataset that filters by days of this zone."""
 
     def declared(route: Route) -> None:
-        told = route.fetch().json()
-        told["data"][0]["filters"][0]["zone"] = zone
-        route.fulfill(json=told)
+        reported = route.fetch().json()
+        reported["data"][0]["filters"][0]["zone"] = zone
+        route.fulfill(json=reported)
 
     page.route("**/v1/datasets", declared)
     page.reload()
@@ -300,9 +300,9 @@ def test_a_time_is_one_of_the_filter_s_own_zone(page: Page, day: str, time: str,
     field = page.get_by_label(f"Start time, in {zone}")
     field.fill(time)
     field.blur()
-    with page.expect_request("**/v1/preview") as asked:
+    with page.expect_request("**/v1/preview") as sent:
         page.get_by_role("button", name="Preview").click()
-    asked_for: Any = asked.value.post_data_json
+    asked_for: Any = sent.value.post_data_json
     assert asked_for["source"]["params"]["dateFrom"] == moment
     expect(page.get_by_role("status").filter(has_text=re.compile("row"))).to_be_visible()
 

@@ -134,18 +134,18 @@ def looked_at(answer: httpx.Response, path: str, case: object) -> None:
     if answer.status_code < 400 or answer.request.method == "HEAD":
         return
     assert answer.headers["x-request-id"], (path, case)
-    told: Any = answer.json()
+    reported: Any = answer.json()
     if path in ("/export", "/jobs"):
-        assert set(told) == {"error", "code"}, (path, case, told)
+        assert set(reported) == {"error", "code"}, (path, case, reported)
     elif path == "/api/health" or path.startswith("/api/exports/"):
-        assert told["data"] is None, (path, case, told)
-        assert set(told["error"]) == {"code", "message"}, (path, case, told)
+        assert reported["data"] is None, (path, case, reported)
+        assert set(reported["error"]) == {"code", "message"}, (path, case, reported)
     else:
         assert answer.headers["content-type"] == "application/problem+json", (path, case)
-        assert told["status"] == answer.status_code
-        assert told["request_id"] == answer.headers["x-request-id"]
-        assert told["code"]
-        assert told["detail"].endswith("."), (path, case, told)
+        assert reported["status"] == answer.status_code
+        assert reported["request_id"] == answer.headers["x-request-id"]
+        assert reported["code"]
+        assert reported["detail"].endswith("."), (path, case, reported)
 
 
 def routes(client: Client) -> list[tuple[str, str, dict[str, Any]]]:
@@ -161,7 +161,7 @@ def filled(path: str, value: str = "A") -> str:
 
 def test_every_parameter_of_every_route_with_what_it_is_not_for(client: tuple[Client, dict[str, str]]) -> None:
     running, key = client
-    with httpx.Client(base_url=running.base, headers=key, timeout=60) as asked:
+    with httpx.Client(base_url=running.base, headers=key, timeout=60) as http:
         for path, method, operation in routes(running):
             assert "ValidationError" not in json.dumps(operation)  # FastAPI's own answer, which we do not give
             declared = [p["name"] for p in operation.get("parameters", []) if p["in"] == "query"]
@@ -173,7 +173,7 @@ def test_every_parameter_of_every_route_with_what_it_is_not_for(client: tuple[Cl
             if "{" in path:
                 targets += [filled(path, value) for value in VALUES if value]
             for target in targets:
-                looked_at(asked.request(method, target), path, target[:200])
+                looked_at(http.request(method, target), path, target[:200])
 
 
 def test_typed_parameters_are_refused_by_name(client: tuple[Client, dict[str, str]]) -> None:
@@ -191,15 +191,15 @@ def test_typed_parameters_are_refused_by_name(client: tuple[Client, dict[str, st
 def test_headers_and_bodies_with_what_they_are_not_for(client: tuple[Client, dict[str, str]]) -> None:
     running, key = client
     values = ("", "abc", "-1", "9" * 400, "\xff", 'a,b;c="', "bytes=9-1", "bytes=0-0,2-3", "Bearer fxp_x")
-    with httpx.Client(base_url=running.base, timeout=60) as asked:
+    with httpx.Client(base_url=running.base, timeout=60) as http:
         for path, method, _ in routes(running):
             for name in HEADERS:
                 for value in values:
                     headers = {**key, name: value.encode("latin-1")}
-                    looked_at(asked.request(method, filled(path), headers=headers), path, (name, value))  # type: ignore[arg-type]  # header values as bytes
+                    looked_at(http.request(method, filled(path), headers=headers), path, (name, value))  # type: ignore[arg-type]  # header values as bytes
             if method in ("POST", "PUT"):
                 for body in BODIES:
-                    answer = asked.request(method, filled(path), headers=key, content=body)
+                    answer = http.request(method, filled(path), headers=key, content=body)
                     looked_at(answer, path, body[:80])
 
 

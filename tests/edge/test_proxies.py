@@ -15,7 +15,7 @@ import pytest
 
 from fluxport.jobs.store import JobStore
 from fluxport.samples import create_sample
-from grpc_support import door, metadata, people
+from grpc_support import grpc_api, metadata, people
 from proxies import nginx
 from service_support import service
 
@@ -89,7 +89,7 @@ def test_grpc_and_flight_see_the_same_addresses(tmp_path: Path) -> None:
         "FLUXPORT_GRPC__KEYLESS": "[203.0.113.0/24]",
         "FLUXPORT_FLIGHT__PORT": "0",
     }
-    with door(tmp_path, **settings) as place:
+    with grpc_api(tmp_path, **settings) as place:
         requests = [metadata(), *people(10)]
         assert place.push(requests, ("x-forwarded-for", f"192.0.2.1, {CLIENT}"), key="").file()
         stranger = place.push(requests, ("x-forwarded-for", f"{CLIENT}, 192.0.2.1"), key="")
@@ -102,12 +102,12 @@ def test_grpc_and_flight_see_the_same_addresses(tmp_path: Path) -> None:
         command = json.dumps({"request_id": "flight", "format": "csv", "filename": "a"}).encode()
         table = pa.table({"id": [1, 2, 3]})
         with fl.connect(f"grpc://{found[1]}") as flight:
-            writer, told = flight.do_put(
+            writer, reported = flight.do_put(
                 fl.FlightDescriptor.for_command(command), table.schema, fl.FlightCallOptions(timeout=60, headers=sent)
             )
             with writer:
                 writer.write_table(table)
                 writer.done_writing()
-                while told.read() is not None:
+                while reported.read() is not None:
                     pass
         assert audited(tmp_path, "export") == ["192.0.2.44", CLIENT]

@@ -15,7 +15,7 @@ import openpyxl
 import pytest
 
 from examples_support import EXAMPLES, ROOT, Program
-from grpc_support import Door, door
+from grpc_support import GrpcApi, grpc_api
 from services import require_program, unavailable
 
 ROWS = 4_321
@@ -70,8 +70,8 @@ def program(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 
 
 @pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
-    with door(tmp_path_factory.mktemp("service")) as found:
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GrpcApi]:
+    with grpc_api(tmp_path_factory.mktemp("service")) as found:
         yield found
 
 
@@ -83,12 +83,12 @@ def rows(tmp_path: Path) -> list[list[str]]:
     return made
 
 
-def environ(to: Door, key: str | None = None) -> dict[str, str]:
+def environ(to: GrpcApi, key: str | None = None) -> dict[str, str]:
     return {"FLUXPORT_GRPC": to.target, "FLUXPORT_KEY": to.key if key is None else key}
 
 
 def test_rows_arrive_whole_under_the_files_name(
-    program: Program, running: Door, rows: list[list[str]], tmp_path: Path
+    program: Program, running: GrpcApi, rows: list[list[str]], tmp_path: Path
 ) -> None:
     done = program.run("rows.csv", "out.csv", folder=tmp_path, environ=environ(running))
     assert re.fullmatch(rf"out\.csv: {ROWS} rows, \d+ bytes, sha256 [0-9a-f]{{64}}\n", done.stdout), done.stderr
@@ -97,7 +97,7 @@ def test_rows_arrive_whole_under_the_files_name(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out.csv", "rows.csv"]
 
 
-def test_a_workbook_has_typed_cells(program: Program, running: Door, rows: list[list[str]], tmp_path: Path) -> None:
+def test_a_workbook_has_typed_cells(program: Program, running: GrpcApi, rows: list[list[str]], tmp_path: Path) -> None:
     done = program.run("rows.csv", "out.xlsx", folder=tmp_path, environ=environ(running))
     assert done.returncode == 0, done.stderr
     sheet = openpyxl.load_workbook(tmp_path / "out.xlsx").active
@@ -107,7 +107,7 @@ def test_a_workbook_has_typed_cells(program: Program, running: Door, rows: list[
 
 @pytest.mark.parametrize(("wrong", "said"), [("x,Ada,,\n", "Row 2, column 'id'"), ("1,Ada\n", "Row 2 has 2 values")])
 def test_the_services_words_reach_the_user(
-    program: Program, running: Door, wrong: str, said: str, tmp_path: Path
+    program: Program, running: GrpcApi, wrong: str, said: str, tmp_path: Path
 ) -> None:
     (tmp_path / "rows.csv").write_text("id:number,name,day:date,paid:boolean\n1,Ada,,\n" + wrong)
     done = program.run("rows.csv", "out.csv", folder=tmp_path, environ=environ(running))
@@ -117,7 +117,7 @@ def test_the_services_words_reach_the_user(
 
 
 def test_a_wrong_key_and_an_unreachable_service_are_reported(
-    program: Program, running: Door, rows: list[list[str]], tmp_path: Path
+    program: Program, running: GrpcApi, rows: list[list[str]], tmp_path: Path
 ) -> None:
     assert "key" in program.run("rows.csv", "out.csv", folder=tmp_path, environ=environ(running, "wrong")).stderr
     nowhere = environ(running) | {"FLUXPORT_GRPC": "127.0.0.1:9"}

@@ -51,10 +51,10 @@ def test_a_schedule_exports_every_time_it_is_time(tmp_path: Path) -> None:
     declare(tmp_path, FEW)
     with emulator(tmp_path, 100) as url, service(tmp_path, url) as client:
         jobs = until(lambda: len(found := ended(client)) >= 3 and found)
-        told = client.get("/v1/schedules").json()["data"]
+        reported = client.get("/v1/schedules").json()["data"]
     assert {(job["rows"], job["files"][0]["name"]) for job in jobs} == {(10, "tick.csv")}
-    assert [(entry["name"], entry["cron"], entry["user"]) for entry in told] == [("tick", EVERY_SECOND, "default")]
-    assert told[0]["next_at"] > told[0]["last"]["created_at"]
+    assert [(entry["name"], entry["cron"], entry["user"]) for entry in reported] == [("tick", EVERY_SECOND, "default")]
+    assert reported[0]["next_at"] > reported[0]["last"]["created_at"]
 
 
 def test_a_run_is_skipped_and_reported_while_the_previous_one_is_active(tmp_path: Path) -> None:
@@ -103,15 +103,15 @@ def test_missed_runs_are_reported_once_and_made_up_for_once_if_configured(
             service(tmp_path, url, **settings) as client,
             process("worker", folder=tmp_path, environ=environ, until="worker ready"),
         ):
-            (told,) = until(lambda: ended(client, "schedule_missed"))
+            (reported,) = until(lambda: ended(client, "schedule_missed"))
             until(lambda: len(mail.mails) >= (2 if missed == "run" else 1))
             time.sleep(5)  # two more looks back of each worker
             (told_still,) = ended(client, "schedule_missed")
             made_up = ended(client)
         subjects = [str(taken.message()["Subject"]) for taken in mail.mails]
-    assert told_still["id"] == told["id"]
-    assert "2 runs were missed because no worker or no database was available: " in told["error"]["message"]
-    assert told["files"] == []
+    assert told_still["id"] == reported["id"]
+    assert "2 runs were missed because no worker or no database was available: " in reported["error"]["message"]
+    assert reported["files"] == []
     assert [job["rows"] for job in made_up] == ([10] if missed == "run" else [])
     assert len(subjects) == 1 + len(made_up), subjects
 

@@ -24,7 +24,7 @@ from azurite_server import Azurite
 from ceph_server import Ceph
 from fault_proxy import FaultProxy
 from mail_receiver import mail_server
-from object_double import Asked
+from object_double import Request
 from service_support import Client, emulator, service
 from store_support import BUCKET, OSS_KEY, OSS_REGION, OSS_SECRET, azure, boto, oss_double, s3_double, s3_environ
 
@@ -100,13 +100,13 @@ def test_a_file_in_a_bucket_is_downloaded_through_the_service_with_ranges(client
 def test_fluxquery_answers_with_the_stores_own_link(client: Client, ceph: Ceph) -> None:
     """The presigned URL works without the service for seven days; no log has it."""
     job_id = client.post("/export", {"query": "SELECT id FROM users"}, version=1).json()["job_id"]
-    told = client.finished(job_id)
-    link = told["download_url"]
+    reported = client.finished(job_id)
+    link = reported["download_url"]
     assert link.startswith(ceph.endpoint)
     assert "X-Amz-Expires=604800" in link or int(link.split("X-Amz-Expires=")[1].split("&")[0]) > 604_000
     answer = httpx.get(link)
-    assert hashlib.sha256(answer.content).hexdigest() == told["sha256"]
-    assert told["filename"] in urllib.parse.unquote(answer.headers["Content-Disposition"])
+    assert hashlib.sha256(answer.content).hexdigest() == reported["sha256"]
+    assert reported["filename"] in urllib.parse.unquote(answer.headers["Content-Disposition"])
 
 
 def test_a_mail_carries_that_link_and_attaches_the_file(url: str, ceph: Ceph, s3: Any, tmp_path: Path) -> None:
@@ -115,14 +115,14 @@ def test_a_mail_carries_that_link_and_attaches_the_file(url: str, ceph: Ceph, s3
         settings = {"SMTP_HOST": "127.0.0.1", "SMTP_PORT": str(mail.port), "SMTP_FROM": "exports@example.com"}
         with service(tmp_path, url, **s3_environ(ceph), **settings) as running:
             body = {"query": "SELECT id FROM users LIMIT 100", "email": "a@example.com"}
-            told = running.finished(running.post("/export", body, version=1).json()["job_id"])
+            reported = running.finished(running.post("/export", body, version=1).json()["job_id"])
             deadline = time.monotonic() + 60
             while not mail.mails:
                 assert time.monotonic() < deadline
                 time.sleep(0.05)
     message = mail.mails[0].message()
     attachment: Any = next(message.iter_attachments())
-    assert hashlib.sha256(attachment.get_payload(decode=True)).hexdigest() == told["sha256"]
+    assert hashlib.sha256(attachment.get_payload(decode=True)).hexdigest() == reported["sha256"]
     text: Any = message.get_body(("plain",))
     assert f"{ceph.endpoint}/{BUCKET}/exports/" in text.get_content()
 
@@ -238,11 +238,11 @@ def test_the_command_line_exports_into_a_bucket(url: str, ceph: Ceph, s3: Any, t
     for _ in range(2):
         done = fluxport(*words, cwd=tmp_path, environ=aws(ceph))
         assert done.returncode == 0, done.stderr
-        told = json.loads(done.stdout)
+        reported = json.loads(done.stdout)
         data = s3.get_object(Bucket=BUCKET, Key=key)["Body"].read()
-        assert told["location"] == f"s3://{BUCKET}/{key}"
-        assert (told["rows"], told["bytes"]) == (ROWS, len(data))
-        assert told["sha256"] == hashlib.sha256(data).hexdigest()
+        assert reported["location"] == f"s3://{BUCKET}/{key}"
+        assert (reported["rows"], reported["bytes"]) == (ROWS, len(data))
+        assert reported["sha256"] == hashlib.sha256(data).hexdigest()
 
 
 def test_the_command_line_splits_into_a_bucket(url: str, ceph: Ceph, s3: Any, tmp_path: Path) -> None:
@@ -255,8 +255,8 @@ def test_the_command_line_splits_into_a_bucket(url: str, ceph: Ceph, s3: Any, tm
     assert done.returncode == 0, done.stderr
     names = ["people-1.csv", "people-2.csv", "people-3.csv", "people.manifest.json"]
     assert keys(s3, folder) == [folder + name for name in names]
-    told = json.loads(done.stdout)
-    assert [file["name"] for file in told["files"]] == names[:3]
+    reported = json.loads(done.stdout)
+    assert [file["name"] for file in reported["files"]] == names[:3]
     failing = f"cli/{secrets.token_hex(4)}/"
     target = f"s3://{BUCKET}/{failing}people.csv"
     strict = fluxport("export", "SELECT '=1+1' AS a, id FROM users", "--from", url, "--to", target, "--strict",
@@ -294,11 +294,11 @@ def test_a_bucket_of_the_configuration_lends_its_settings(url: str, tmp_path: Pa
 def test_a_store_that_holds_other_bytes_once_gets_them_again(url: str, tmp_path: Path) -> None:
     """The first attempt fails and leaves nothing, the second is complete, and both are recorded; on the command line
     the same is exit 1 and an empty bucket."""
-    damaged: list[Asked] = []
+    damaged: list[Request] = []
 
-    def once(asked: Asked) -> bool:
-        if asked.method == "PUT" and ".csv" in asked.path and not damaged:
-            damaged.append(asked)
+    def once(request: Request) -> bool:
+        if request.method == "PUT" and ".csv" in request.path and not damaged:
+            damaged.append(request)
             return True
         return False
 
@@ -395,7 +395,7 @@ def test_a_store_in_memory_serves_what_its_worker_made(url: str, tmp_path: Path)
 
 def test_rows_pushed_over_grpc_are_stored_in_oss_as_configured_by_s3_variables(tmp_path: Path) -> None:
     """As the Export middleware did: its variables, its object names, and an ``oss_url`` that a recipient can open."""
-    from grpc_support import door, metadata, people
+    from grpc_support import grpc_api, metadata, people
 
     with oss_double().running() as double:
         old = {
@@ -405,7 +405,7 @@ def test_rows_pushed_over_grpc_are_stored_in_oss_as_configured_by_s3_variables(t
             "OSS_ACCESS_KEY_SECRET": OSS_SECRET,
             "OSS_REGION": OSS_REGION,
         }
-        with door(tmp_path, **old) as shop:
+        with grpc_api(tmp_path, **old) as shop:
             pushed = shop.push([metadata(filename="people"), *people(1500)])
             content = pushed.file()
             assert pushed.last.oss_url.startswith(f"{double.endpoint}/{BUCKET}/exports/")

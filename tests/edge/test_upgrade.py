@@ -170,12 +170,12 @@ def test_a_database_that_takes_no_writes_is_one_sentence(tmp_path: Path) -> None
 
 
 def test_a_file_that_takes_no_writes_is_one_sentence(tmp_path: Path) -> None:
-    kept, seen = tmp_path / "kept", tmp_path / "seen"
-    kept.mkdir()
+    retained, seen = tmp_path / "kept", tmp_path / "seen"
+    retained.mkdir()
     seen.mkdir()
-    with older_database("sqlite", BEFORE_VERSIONS, kept):
+    with older_database("sqlite", BEFORE_VERSIONS, retained):
         upgrade = f"{sys.executable} -m fluxport database upgrade"
-        command = f"cp {kept}/fluxport.db {seen} && mount -o remount,ro {seen} && exec {upgrade}"
+        command = f"cp {retained}/fluxport.db {seen} && mount -o remount,ro {seen} && exec {upgrade}"
         done = subprocess.run(
             on_tmpfs(seen, "10m", "sh", "-c", command),
             cwd=tmp_path,

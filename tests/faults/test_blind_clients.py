@@ -27,7 +27,7 @@ FORMATS = ("csv", "xlsx", "parquet")
 
 
 @dataclass(frozen=True)
-class Asked:
+class Request:
     """One request."""
 
     method: str
@@ -93,16 +93,16 @@ def stored_parts(client: Client, folder: Path) -> tuple[str, list[Path]]:
     return link.removeprefix(client.base), sorted((folder / "exports").rglob("*.csv"))
 
 
-def asked(connection: str, name: str, zip_target: str) -> dict[str, Asked]:
+def requests_of(connection: str, name: str, zip_target: str) -> dict[str, Request]:
     """One request of every kind whose response has no length."""
     body = json.dumps({"source": {"query": ALL, "connection": connection}, "format": name}).encode()
-    found = {"stream": Asked("POST", "/v1/stream", body)}
+    found = {"stream": Request("POST", "/v1/stream", body)}
     if name in ("csv", "xlsx"):
-        found["queue"] = Asked("GET", f"/api/exports/stream?type={connection}&format={name}")
+        found["queue"] = Request("GET", f"/api/exports/stream?type={connection}&format={name}")
     range_of_sensor = f"sensor_id=a&start_ts=0&end_ts={ROWS * 1000}"
-    found["sensor"] = Asked("GET", f"/api/v1/export?{range_of_sensor}&format={name}")
+    found["sensor"] = Request("GET", f"/api/v1/export?{range_of_sensor}&format={name}")
     if name == "csv":
-        found["zip"] = Asked("GET", zip_target, signed=False)
+        found["zip"] = Request("GET", zip_target, signed=False)
     return found
 
 
@@ -111,12 +111,12 @@ def asked(connection: str, name: str, zip_target: str) -> dict[str, Asked]:
 Got = tuple[bool, bytes]
 
 
-def headers(client: Client, wanted: Asked) -> dict[str, str]:
+def headers(client: Client, wanted: Request) -> dict[str, str]:
     return client.headers(wanted.method, wanted.target, wanted.body) if wanted.signed else {}
 
 
-def curl(version: str) -> Callable[[Client, str, Asked, Path], Got]:
-    def ask(client: Client, base: str, wanted: Asked, folder: Path) -> Got:
+def curl(version: str) -> Callable[[Client, str, Request, Path], Got]:
+    def ask(client: Client, base: str, wanted: Request, folder: Path) -> Got:
         out = folder / "out"
         lines = [word for name, value in headers(client, wanted).items() for word in ("-H", f"{name}: {value}")]
         sent = ["--data-binary", "@-"] if wanted.body else []
@@ -139,11 +139,11 @@ exit($found === false ? 1 : 0);
 """
 
 
-def php(version: str) -> Callable[[Client, str, Asked, Path], Got]:
-    def ask(client: Client, base: str, wanted: Asked, folder: Path) -> Got:
+def php(version: str) -> Callable[[Client, str, Request, Path], Got]:
+    def ask(client: Client, base: str, wanted: Request, folder: Path) -> Got:
         out = folder / "out"
-        told = {} if base == client.base else {"Via": "1.0 php"}
-        lines = "\r\n".join(f"{name}: {value}" for name, value in (headers(client, wanted) | told).items())
+        reported = {} if base == client.base else {"Via": "1.0 php"}
+        lines = "\r\n".join(f"{name}: {value}" for name, value in (headers(client, wanted) | reported).items())
         words = [base + wanted.target, wanted.method, wanted.body.decode(), lines, version, str(out)]
         done = subprocess.run([require_program("php"), "-r", PHP, "--", *words], timeout=120, check=False)
         return done.returncode == 0, out.read_bytes() if out.exists() else b""
@@ -151,7 +151,7 @@ def php(version: str) -> Callable[[Client, str, Asked, Path], Got]:
     return ask
 
 
-def ab(client: Client, base: str, wanted: Asked, folder: Path) -> Got:
+def ab(client: Client, base: str, wanted: Request, folder: Path) -> Got:
     lines = [word for name, value in headers(client, wanted).items() for word in ("-H", f"{name}: {value}")]
     sent = []
     if wanted.body:
@@ -191,11 +191,11 @@ def base(request: pytest.FixtureRequest, client: Client, tmp_path_factory: pytes
 @pytest.fixture(scope="module")
 def sound(
     urls: dict[str, str], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[Client, dict[str, Asked], dict[str, bytes]]]:
+) -> Iterator[tuple[Client, dict[str, Request], dict[str, bytes]]]:
     """A service without faults, requests to it, and the files that it returns."""
     folder = tmp_path_factory.mktemp("sound")
     with running(folder, urls, "sound") as made:
-        wanted = asked("sound", "csv", stored_parts(made, folder)[0])
+        wanted = requests_of("sound", "csv", stored_parts(made, folder)[0])
         files = {}
         for what, one in wanted.items():
             success, files[what] = curl("1.1")(made, made.base, one, folder)
@@ -215,14 +215,14 @@ def proxied(
 @pytest.mark.parametrize("kind", CLIENTS)
 def test_half_a_file_is_never_a_success(client: Client, base: str, zip_target: str, kind: str, tmp_path: Path) -> None:
     for name in FORMATS:
-        for what, wanted in asked("broken", name, zip_target).items():
+        for what, wanted in requests_of("broken", name, zip_target).items():
             success, data = CLIENTS[kind](client, base, wanted, tmp_path)
             assert not success, (what, name, len(data))
 
 
 @pytest.mark.parametrize("kind", CLIENTS)
 def test_the_whole_file_is_one(
-    sound: tuple[Client, dict[str, Asked], dict[str, bytes]], proxied: str, kind: str, tmp_path: Path
+    sound: tuple[Client, dict[str, Request], dict[str, bytes]], proxied: str, kind: str, tmp_path: Path
 ) -> None:
     client, wanted, files = sound
     for what, one in wanted.items():

@@ -50,12 +50,12 @@ def test_a_push_whose_start_was_not_confirmed_fails_and_can_be_sent_again() -> N
         exports = Exports({}, {"local": MemorySink()}, store, ExportsOptions())
         pushes = Pushes(exports, store="local", keep_s=60)
         caller = Caller("shop", scopes=frozenset({"push"}))
-        asked = PushRequest("one", "digest", "csv", "rows", (PushedColumn("a", "string"),))
+        request = PushRequest("one", "digest", "csv", "rows", (PushedColumn("a", "string"),))
 
         def sent() -> str:
             left = list(batches)
             source = ReadSource(left[0].schema, lambda: left.pop() if left else None, lambda: None, PushedOptions())
-            push = pushes.begin(asked, source, caller, door="flight")
+            push = pushes.begin(request, source, caller, api="flight")
             assert push.new
             ended = pushes.carry(push, rows_expected=None, planned=lambda _: None, confirm=lambda: None)
             return f"{ended.status} {ended.error and ended.error.code}"

@@ -35,7 +35,7 @@ DEATHS = {"csv": FIRST_BYTES, "gzip": STORED, "xlsx": FIRST_BYTES, "parquet": ST
 
 
 def test_an_export_whose_worker_is_killed(place: Place, format_: str) -> None:
-    export_id = place.asked(format_)
+    export_id = place.submitted(format_)
     script = Path(__file__).parent.parent / "killed_worker.py"
     dead = subprocess.run(
         [sys.executable, str(script), *DEATHS[format_], "worker"],
@@ -54,7 +54,7 @@ def test_an_export_whose_worker_is_killed(place: Place, format_: str) -> None:
 def test_an_export_whose_worker_is_stopped_at_once(place: Place, source: str, format_: str) -> None:
     with FaultProxy(source, "stall", 20_000) as stalling:
         with place.worker(MYSQL_DSN=stalling.url, FLUXPORT_SERVER__GRACE_S="600") as worker:
-            export_id = place.asked(format_)
+            export_id = place.submitted(format_)
             assert stalling.faulted.wait(60)
             place.runs(export_id)
             worker.send_signal(signal.SIGTERM)
@@ -67,7 +67,7 @@ def test_an_export_whose_worker_is_stopped_at_once(place: Place, source: str, fo
 
 def test_an_export_that_ends_while_the_database_takes_no_writes(place: Place, source: str, format_: str) -> None:
     with FaultProxy(source, "slow", 20_000, slow_bytes_s=100_000) as slow, place.worker(MYSQL_DSN=slow.url):
-        export_id = place.asked(format_)
+        export_id = place.submitted(format_)
         assert slow.faulted.wait(60)
         place.runs(export_id)
         with no_writes(place.database):
@@ -81,19 +81,19 @@ BREAKS: dict[str, Fault] = {"csv": "fin", "gzip": "rst", "xlsx": "rst", "parquet
 
 def test_an_export_whose_source_breaks_off_half_way(place: Place, source: str, format_: str) -> None:
     with FaultProxy(source, BREAKS[format_], HALF, connections=1) as broken, place.worker(MYSQL_DSN=broken.url):
-        export_id = place.asked(format_)
+        export_id = place.submitted(format_)
         place.completed_once(export_id, format_, ["source_lost"])
 
 
 def test_an_export_whose_source_never_gets_further_leaves_nothing(place: Place, source: str, format_: str) -> None:
     with FaultProxy(source, "fin", HALF) as broken, place.worker(MYSQL_DSN=broken.url):
-        export_id = place.asked(format_)
+        export_id = place.submitted(format_)
         place.failed_and_left_nothing(export_id, ["source_lost"] * 3)
 
 
 def test_an_export_that_is_canceled_half_way_leaves_nothing(place: Place, source: str, format_: str) -> None:
     with FaultProxy(source, "stall", HALF) as stalling, place.worker(MYSQL_DSN=stalling.url):
-        export_id = place.asked(format_)
+        export_id = place.submitted(format_)
         assert stalling.faulted.wait(60)
         place.runs(export_id)
         place.cancel(export_id)

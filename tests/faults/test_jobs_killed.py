@@ -89,8 +89,8 @@ def test_an_export_survives_a_worker_killed_when(
     folder: Path, environ: dict[str, str], client: Client, point: Point
 ) -> None:
     with receiving(status(204)) as receiver:
-        asked = client.post("/v1/exports", BODY | {"notify": {"webhook": f"http://127.0.0.1:{receiver.port}/"}})
-        export_id = asked.json()["id"]
+        requested = client.post("/v1/exports", BODY | {"notify": {"webhook": f"http://127.0.0.1:{receiver.port}/"}})
+        export_id = requested.json()["id"]
         script = Path(__file__).parent.parent / "killed_worker.py"
         dead = subprocess.run(
             [sys.executable, str(script), *point[:3], "worker"],

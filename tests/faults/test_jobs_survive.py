@@ -33,7 +33,7 @@ def worker(folder: Path, url: str) -> Iterator[Any]:
 
 
 @contextlib.contextmanager
-def door(folder: Path, url: str, **environ: str) -> Iterator[Client]:
+def api(folder: Path, url: str, **environ: str) -> Iterator[Client]:
     """The service without a worker."""
     with service(folder, url, "--no-worker", **environ) as client:
         yield client
@@ -64,7 +64,7 @@ def test_a_killed_worker_is_replaced_and_the_export_completes_once(
 ) -> None:
     from fault_proxy import FaultProxy
 
-    with door(tmp_path, database) as client, FaultProxy(database, "stall", bytes_before + 20_000) as stalling:
+    with api(tmp_path, database) as client, FaultProxy(database, "stall", bytes_before + 20_000) as stalling:
         with worker(tmp_path, stalling.url) as first:
             export_id = client.post("/v1/exports", SLOW).json()["id"]
             assert stalling.faulted.wait(60)
@@ -81,7 +81,7 @@ def test_a_killed_worker_is_replaced_and_the_export_completes_once(
 def test_a_worker_paused_past_its_lease_changes_nothing_when_it_comes_back(tmp_path: Path, database: str) -> None:
     from fault_proxy import FaultProxy
 
-    with door(tmp_path, database) as client, FaultProxy(database, "slow", 5_000_000, slow_bytes_s=4_000_000) as slow:
+    with api(tmp_path, database) as client, FaultProxy(database, "slow", 5_000_000, slow_bytes_s=4_000_000) as slow:
         with worker(tmp_path, slow.url) as paused:
             export_id = client.post("/v1/exports", SLOW).json()["id"]
             assert slow.faulted.wait(60)

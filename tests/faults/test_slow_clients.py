@@ -35,9 +35,9 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @contextmanager
-def stream(client: Client, asked: object = ENDLESS) -> Iterator[tuple[socket.socket, str]]:
+def stream(client: Client, request: object = ENDLESS) -> Iterator[tuple[socket.socket, str]]:
     """A connection that has requested a stream and read the head of the response, and the export's id."""
-    body = json.dumps(asked).encode()
+    body = json.dumps(request).encode()
     with socket.socket() as connection:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         connection.settimeout(60)
@@ -145,8 +145,8 @@ def test_a_slow_reader_does_not_block_the_database_for_others(tmp_path: Path, da
             assert client.get(f"/v1/exports/{export}").json()["status"] == "running"
             assert rest_of(connection) == (whole, True)
             assert wait_until(lambda export=export: client.get(f"/v1/exports/{export}").json()["status"] == "completed")
-            told = client.get(f"/v1/exports/{export}").json()
-            assert told["files"][0]["sha256"] == hashlib.sha256(whole).hexdigest()
+            reported = client.get(f"/v1/exports/{export}").json()
+            assert reported["files"][0]["sha256"] == hashlib.sha256(whole).hexdigest()
 
 
 def open_files(pid: int) -> str:
@@ -159,9 +159,9 @@ def test_past_the_disks_bound_a_slow_reader_is_cut_off_while_others_wait(tmp_pat
         slow = {export: taken for taken, export in (opened.enter_context(stream(client)) for _ in range(3))}
         assert client.post("/v1/stream", ALL).status_code == 200
         assert wait_until(lambda: ended(client, slow))
-        told = ended(client, slow)
-        assert set(told.values()) == {"client_slow"}
-        _, complete = rest_of(slow[next(iter(told))])
+        reported = ended(client, slow)
+        assert set(reported.values()) == {"client_slow"}
+        _, complete = rest_of(slow[next(iter(reported))])
         assert not complete
 
 

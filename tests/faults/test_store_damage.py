@@ -30,7 +30,7 @@ from fluxport.sinks.s3 import S3Sink
 from fluxport.sinks.sftp import SftpSink
 from fluxport.stages import Chunks, Sink
 from fluxport.testing.sinks import PART_BYTES
-from object_double import Asked, ObjectDouble
+from object_double import ObjectDouble, Request
 from sftp_server import Sftp
 
 SMALL = os.urandom(300_000)
@@ -41,16 +41,16 @@ def once(data: bytes) -> Chunks:
     yield data
 
 
-def is_small(asked: Asked) -> bool:
-    return asked.method == "PUT" and not asked.query
+def is_small(requested: Request) -> bool:
+    return requested.method == "PUT" and not requested.query
 
 
-def is_second_part(asked: Asked) -> bool:
-    return asked.query.get("partNumber") == "2"
+def is_second_part(requested: Request) -> bool:
+    return requested.query.get("partNumber") == "2"
 
 
-def is_complete(asked: Asked) -> bool:
-    return asked.method == "POST" and "uploadId" in asked.query
+def is_complete(requested: Request) -> bool:
+    return requested.method == "POST" and "uploadId" in requested.query
 
 
 class Kind(NamedTuple):
@@ -74,7 +74,7 @@ KINDS = {
         lambda: stores.s3_double(sums="ignored", takes_unsigned=False), stores.s3_at, "md5", "md5"
     ),
     "oss": Kind(stores.oss_double, lambda double: OssSink(stores.oss_options(double)), "crc64", "crc64"),
-    "gcs": Kind(lambda: ObjectDouble("x-goog-", lambda asked, bucket, key: None), gcs_at, "md5", "crc32c"),
+    "gcs": Kind(lambda: ObjectDouble("x-goog-", lambda requested, bucket, key: None), gcs_at, "md5", "crc32c"),
 }
 
 
@@ -98,7 +98,7 @@ def test_the_receipt_names_how_the_store_confirmed_the_bytes(kind: Kind, large: 
     ids=["one request", "a part", "at completion"],
 )
 def test_one_wrong_bit_in_the_store_is_a_failure_that_leaves_nothing(
-    kind: Kind, data: bytes, damages: Callable[[Asked], bool]
+    kind: Kind, data: bytes, damages: Callable[[Request], bool]
 ) -> None:
     """It is retried, and the second attempt succeeds."""
     with kind.double().running() as double:
@@ -109,7 +109,7 @@ def test_one_wrong_bit_in_the_store_is_a_failure_that_leaves_nothing(
         assert caught.value.code == "store_differs"
         assert not double.objects
         assert not double.uploads
-        double.damages = lambda asked: False
+        double.damages = lambda requested: False
         assert sink.put("file.bin", once(data)).sha256 == hashlib.sha256(data).hexdigest()
 
 
@@ -119,9 +119,9 @@ def test_a_file_with_an_etag_that_is_not_an_md5_is_read_back_once(data: bytes) -
     with stores.s3_double(sums="ignored", random_etags=True).running() as double:
         sink = stores.s3_at(double)
         assert sink.put("1.bin", once(data)).verified == "sha256"
-        read = sum(asked.method == "GET" for asked in double.log)
+        read = sum(requested.method == "GET" for requested in double.log)
         assert sink.put("2.bin", once(data)).verified == "size"
-        assert sum(asked.method == "GET" for asked in double.log) == read == 1
+        assert sum(requested.method == "GET" for requested in double.log) == read == 1
 
 
 def test_a_wrong_bit_behind_an_etag_that_is_not_an_md5_is_detected(tmp_path: Path) -> None:
@@ -139,7 +139,7 @@ def test_the_etag_of_a_kms_encrypted_object_is_ignored() -> None:
     with stores.s3_double(sums="ignored", random_etags=True).running() as double:
         sink = stores.s3_at(double, encryption="aws:kms")
         assert sink.put("file.bin", once(SMALL)).verified == "size"
-        assert not any(asked.method == "GET" for asked in double.log)
+        assert not any(requested.method == "GET" for requested in double.log)
 
 
 def test_checksums_are_offered_once_to_a_server_that_refuses_them(caplog: pytest.LogCaptureFixture) -> None:
@@ -148,7 +148,11 @@ def test_checksums_are_offered_once_to_a_server_that_refuses_them(caplog: pytest
         sink = stores.s3_at(double)
         for number in range(3):
             sink.put(f"{number}.bin", once(SMALL))
-        refused = [asked for asked in double.log if any(name.startswith("x-amz-checksum") for name in asked.headers)]
+        refused = [
+            requested
+            for requested in double.log
+            if any(name.startswith("x-amz-checksum") for name in requested.headers)
+        ]
     assert len(refused) == 1
 
 
@@ -301,5 +305,5 @@ def test_real_servers_confirm_by_md5(ceph: Ceph, azurite: Azurite, data: bytes) 
     """Ceph by its ETags, Azure by the MD5 of each body and the list of blocks; its emulator reports no MD5 of a
     block."""
     assert stores.s3(ceph).make(False).put("file.bin", once(data)).verified == "md5"
-    told = stores.azure(azurite).make(False).put("file.bin", once(data)).verified
-    assert told == ("size" if data is LARGE else "md5")
+    reported = stores.azure(azurite).make(False).put("file.bin", once(data)).verified
+    assert reported == ("size" if data is LARGE else "md5")

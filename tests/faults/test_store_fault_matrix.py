@@ -22,7 +22,7 @@ from fault_proxy import Fault, FaultProxy
 from fluxport.sinks.local import LocalSink
 from identity_support import DATABASES
 from mysql_support import wait_until
-from object_double import Asked, ObjectDouble
+from object_double import ObjectDouble, Request
 from own_servers import free_port
 from private_mounts import on_tmpfs, remount, seen_by
 from store_support import s3_double
@@ -53,7 +53,7 @@ def test_connections_that_break_while_a_file_is_sent_are_retried(
     query, after_bytes = IN_ONE_REQUEST
     with FaultProxy(ceph.endpoint, fault, after_bytes, upward=True, connections=2) as broken:
         with place.worker(S3_ENDPOINT=broken.url, **IMPATIENT):
-            place.completed_once(place.asked(format_, query), format_, [])
+            place.completed_once(place.submitted(format_, query), format_, [])
         assert broken.faulted.is_set()
 
 
@@ -64,14 +64,14 @@ def test_connections_that_break_while_parts_are_sent_are_retried(
     query, after_bytes = IN_PARTS
     with FaultProxy(ceph.endpoint, fault, after_bytes, upward=True, connections=2) as broken:
         with place.worker(S3_ENDPOINT=broken.url, **IMPATIENT, **PART_BYTES):
-            place.completed_once(place.asked(format_, query), format_, [])
+            place.completed_once(place.submitted(format_, query), format_, [])
         assert broken.faulted.is_set()
 
 
 @meets("s3", 0)
 def test_a_store_that_cannot_be_reached_ends_an_export_that_leaves_nothing(place: Place, format_: str) -> None:
     with place.worker(S3_ENDPOINT=f"http://127.0.0.1:{free_port()}", **FEW_TRIES):
-        place.failed_and_left_nothing(place.asked(format_), ["store_unreachable"] * 3)
+        place.failed_and_left_nothing(place.submitted(format_), ["store_unreachable"] * 3)
 
 
 @meets("s3", 1, sent=[IN_PARTS, IN_ONE_REQUEST, IN_ONE_REQUEST, IN_PARTS])
@@ -81,7 +81,7 @@ def test_a_store_that_always_breaks_off_ends_an_export_that_leaves_nothing(
     query, after_bytes = sent
     with FaultProxy(ceph.endpoint, "fin", after_bytes, upward=True) as broken:
         with place.worker(S3_ENDPOINT=broken.url, **FEW_TRIES, **PART_BYTES):
-            place.failed_and_left_nothing(place.asked(format_, query), ["store_unreachable"] * 3)
+            place.failed_and_left_nothing(place.submitted(format_, query), ["store_unreachable"] * 3)
         assert broken.faulted.is_set()
 
 
@@ -93,31 +93,31 @@ def test_an_export_whose_store_comes_back_after_the_first_attempt(
     tries = {"FLUXPORT_STORES__LOCAL__TRIES_MAX": "1", "FLUXPORT_STORES__LOCAL__PARTS_AT_ONCE": "1"}
     with FaultProxy(ceph.endpoint, "rst", after_bytes, upward=True, connections=1) as broken:
         with place.worker(S3_ENDPOINT=broken.url, **PART_BYTES, **tries):
-            place.completed_once(place.asked(format_, query), format_, ["store_unreachable"])
+            place.completed_once(place.submitted(format_, query), format_, ["store_unreachable"])
         assert broken.faulted.is_set()
 
 
-def put(asked: Asked) -> bool:
-    return asked.method == "PUT" and not asked.query
+def put(request: Request) -> bool:
+    return request.method == "PUT" and not request.query
 
 
-def second_part(asked: Asked) -> bool:
-    return asked.query.get("partNumber") == "2"
+def second_part(request: Request) -> bool:
+    return request.query.get("partNumber") == "2"
 
 
-def completion(asked: Asked) -> bool:
-    return asked.method == "POST" and "uploadId" in asked.query
+def completion(request: Request) -> bool:
+    return request.method == "POST" and "uploadId" in request.query
 
 
 @meets("s3", 1, query=[QUERY, WIDE_QUERY, WIDE_QUERY, QUERY], damaged=[put, second_part, completion, put])
 def test_an_export_of_which_the_store_holds_another_byte_at_first(
-    place: Place, format_: str, query: str, damaged: Callable[[Asked], bool]
+    place: Place, format_: str, query: str, damaged: Callable[[Request], bool]
 ) -> None:
     with s3_double().running() as double:
         place = replace(place, files=in_double(double))
         with place.worker(S3_ENDPOINT=double.endpoint, **PART_BYTES):
-            export_id = place.asked(format_, query)
-            double.damages = lambda asked: damaged(asked) and f"{export_id}." in asked.path
+            export_id = place.submitted(format_, query)
+            double.damages = lambda request: damaged(request) and f"{export_id}." in request.path
             place.completed_once(export_id, format_, ["store_differs"])
 
 
@@ -136,7 +136,7 @@ def stalled_upload(
     query, after_bytes = sent
     with FaultProxy(ceph.endpoint, "stall", after_bytes, upward=True) as stalling:
         with place.worker(S3_ENDPOINT=stalling.url, **PART_BYTES, **settings) as worker:
-            export_id = place.asked(format_, query)
+            export_id = place.submitted(format_, query)
             assert stalling.faulted.wait(60)
             place.runs(export_id)
             yield export_id, worker
@@ -195,14 +195,14 @@ def worker_on_disk(place: Place, size: str) -> Iterator[tuple[Place, Path, int]]
 @meets("local", 0)
 def test_a_full_disk_ends_an_export_that_leaves_nothing(place: Place, format_: str) -> None:
     with worker_on_disk(place, "8k") as (place, _, _):
-        place.failed_and_left_nothing(place.asked(format_), ["store_full"] * 3)
+        place.failed_and_left_nothing(place.submitted(format_), ["store_full"] * 3)
 
 
 @meets("local", 1)
 def test_an_export_completes_once_space_is_freed(place: Place, format_: str) -> None:
     with worker_on_disk(place, "1m") as (place, folder, _):
         (folder / "others").write_bytes(bytes((1 << 20) - 4096))
-        export_id = place.asked(format_)
+        export_id = place.submitted(format_)
         assert wait_until(lambda: place.reasons(export_id), 60)
         (folder / "others").unlink()
         place.completed_once(export_id, format_, ["store_full"])
@@ -213,9 +213,9 @@ def test_a_disk_that_is_read_only_for_a_time(place: Place, format_: str) -> None
     """An operator must repair it, so there is no automatic retry; the worker continues."""
     with worker_on_disk(place, "1m") as (place, _, pid):
         remount(pid, place.folder / "exports", "ro")
-        place.failed_and_left_nothing(place.asked(format_), ["not_writable"])
+        place.failed_and_left_nothing(place.submitted(format_), ["not_writable"])
         remount(pid, place.folder / "exports", "rw")
-        place.completed_once(place.asked(format_), format_, [])
+        place.completed_once(place.submitted(format_), format_, [])
 
 
 @meets("local", 1)
@@ -224,12 +224,12 @@ def test_a_folder_that_is_away_for_a_time(place: Place, source: str, format_: st
     exports, elsewhere = place.folder / "exports", place.folder / "elsewhere"
     slow = FaultProxy(source, "slow", 20_000, slow_bytes_s=200_000, connections=1)
     with slow, place.worker(MYSQL_DSN=slow.url):
-        export_id = place.asked(format_)
+        export_id = place.submitted(format_)
         assert slow.faulted.wait(60)
         assert wait_until(place.files.unfinished, 60)
         exports.rename(elsewhere)
-        for found in (export_id, place.asked(format_)):
+        for found in (export_id, place.submitted(format_)):
             place.failed_and_left_nothing(found, ["not_writable"])
         elsewhere.rename(exports)
         assert len(LocalSink(exports).sweep(math.inf, 0.0)) == 1
-        place.completed_once(place.asked(format_), format_, [])
+        place.completed_once(place.submitted(format_), format_, [])

@@ -25,7 +25,7 @@ from fluxport.sinks.oss import OssSink
 from fluxport.sinks.s3 import S3Sink
 from fluxport.stages import Chunks
 from fluxport.testing.sinks import PART_BYTES
-from object_double import Asked, ObjectDouble
+from object_double import ObjectDouble, Request
 from store_support import boto, oss_options, s3_options
 
 CHUNK = os.urandom(1 << 20)
@@ -47,12 +47,12 @@ def double() -> Iterator[ObjectDouble]:
         yield running
 
 
-def is_part(asked: Asked) -> bool:
-    return "partNumber" in asked.query
+def is_part(request: Request) -> bool:
+    return "partNumber" in request.query
 
 
-def is_complete(asked: Asked) -> bool:
-    return asked.method == "POST" and "uploadId" in asked.query
+def is_complete(request: Request) -> bool:
+    return request.method == "POST" and "uploadId" in request.query
 
 
 ERROR_IN_200: Any = (200, {}, b"<?xml version='1.0'?><Error><Code>InternalError</Code></Error>")
@@ -66,8 +66,8 @@ ERROR_IN_200: Any = (200, {}, b"<?xml version='1.0'?><Error><Code>InternalError<
         (is_part, (429, {"Retry-After": "0"}, b"")),
         (is_complete, (503, {}, b"")),
         (is_complete, ERROR_IN_200),
-        (lambda asked: "uploads" in asked.query, (502, {}, b"")),
-        (lambda asked: asked.method == "HEAD", (503, {}, b"")),
+        (lambda request: "uploads" in request.query, (502, {}, b"")),
+        (lambda request: request.method == "HEAD", (503, {}, b"")),
     ],
     ids=["500 part", "503 part", "429 part", "503 complete", "error in 200", "502 begin", "503 head"],
 )
@@ -95,11 +95,11 @@ def test_a_store_that_never_recovers_fails_the_export(double: ObjectDouble, fail
 
 def test_a_lost_response_to_the_last_request_is_not_a_failure(double: ObjectDouble) -> None:
     """The store has assembled the parts; the response does not matter."""
-    kept = double.answer
+    retained = double.answer
 
-    def losing(asked: Asked) -> Any:
-        answer = kept(asked)
-        return (500, {}, b"") if is_complete(asked) else answer
+    def losing(request: Request) -> Any:
+        answer = retained(request)
+        return (500, {}, b"") if is_complete(request) else answer
 
     double.answer = losing  # type: ignore[method-assign]  # what the double answers is the fault
     receipt = OssSink(oss_options(double)).put("file.bin", chunks())
@@ -304,8 +304,8 @@ def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
         double.answer = swallow(double)  # type: ignore[method-assign]  # what the double answers is the fault
         for count in (60, 1200):
             words = [sys.executable, str(program), double.endpoint, str(count)]
-            told = subprocess.run(words, check=True, capture_output=True, timeout=300).stdout
-            grown.append(int(told))
+            reported = subprocess.run(words, check=True, capture_output=True, timeout=300).stdout
+            grown.append(int(reported))
     assert grown[1] - grown[0] < 12 << 20
     assert grown[1] < 70 << 20
 
@@ -326,19 +326,19 @@ print(used() - before)
 
 def swallow(double: ObjectDouble) -> Any:
     """Responses that accept parts and store only their size."""
-    kept = double.answer
+    retained = double.answer
     sizes: list[int] = []
 
-    def answer(asked: Asked) -> Any:
-        if is_part(asked):
-            sizes.append(len(asked.body))
+    def answer(request: Request) -> Any:
+        if is_part(request):
+            sizes.append(len(request.body))
             return 200, {"ETag": '"x"'}, b""
-        if is_complete(asked):
+        if is_complete(request):
             return 200, {}, b"<CompleteMultipartUploadResult/>"
-        if asked.method == "HEAD" and sizes:
+        if request.method == "HEAD" and sizes:
             length = str(sum(sizes))
             sizes.clear()
             return 200, {"Content-Length": length}, b""
-        return kept(asked)
+        return retained(request)
 
     return answer

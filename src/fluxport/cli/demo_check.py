@@ -78,7 +78,7 @@ def _export(base: str, body: dict[str, object], path: Path) -> dict[str, Any]:
     connection.request("POST", "/v1/stream", payload, _signed("POST", "/v1/stream", payload))
     answer = connection.getresponse()
     if answer.status != 200:
-        raise Broken(f"POST /v1/stream answered {answer.status}: {answer.read(2000).decode(errors='replace')}.")
+        raise Broken(f"POST /v1/stream responded with {answer.status}: {answer.read(2000).decode(errors='replace')}.")
     digest = hashlib.sha256()
     with path.open("wb") as file:
         while chunk := answer.read1(1 << 20):

@@ -192,16 +192,16 @@ class _Connection:
         await self.close()
         self._host = urlsplit(step.url).netloc
         request = self._http.build_request(step.method, step.url, headers=dict(step.headers), content=step.body or None)
-        self._open = answer = await self._http.send(request, stream=True, follow_redirects=False)
-        headers = {name.lower(): value for name, value in answer.headers.items()}
-        if step.streamed and answer.status_code < 300:
-            self._body = answer.aiter_raw()
-            return Reply(answer.status_code, headers)
-        body = await answer.aread()
+        self._open = response = await self._http.send(request, stream=True, follow_redirects=False)
+        headers = {name.lower(): value for name, value in response.headers.items()}
+        if step.streamed and response.status_code < 300:
+            self._body = response.aiter_raw()
+            return Reply(response.status_code, headers)
+        body = await response.aread()
         await self.close()
-        return Reply(answer.status_code, headers, body)
+        return Reply(response.status_code, headers, body)
 
     async def close(self) -> None:
-        answer, self._open, self._body = self._open, None, None
-        if answer is not None:
-            await answer.aclose()
+        response, self._open, self._body = self._open, None, None
+        if response is not None:
+            await response.aclose()

@@ -338,11 +338,11 @@ class Events:
 def problem(reply: Reply) -> FluxportError:
     """The error in a response, in its family."""
     try:
-        answer = json.loads(reply.body)
+        error = json.loads(reply.body)
     except ValueError:
-        answer = None
-    answer = answer if isinstance(answer, dict) else {}
-    code = str(answer.get("code", "http_error"))
+        error = None
+    error = error if isinstance(error, dict) else {}
+    code = str(error.get("code", "http_error"))
     families: list[type[FluxportError]] = [
         *FAMILIES.get(code, ()),
         Refused,
@@ -352,7 +352,8 @@ def problem(reply: Reply) -> FluxportError:
     wanted = 503 if reply.status in (502, 504) else reply.status  # a proxy without the service behind it
     family = next((f for f in families if f.status == wanted), Refused)
     pause_s = retry_after_s(reply.headers.get("retry-after"), time.time(), most_s=WAIT_MAX_S)
-    return family(str(answer.get("detail", f"The service answered {reply.status}.")), code=code, retry_after_s=pause_s)
+    sentence = str(error.get("detail", f"The service responded with status {reply.status}."))
+    return family(sentence, code=code, retry_after_s=pause_s)
 
 
 def _ended(job: Job) -> Job:

@@ -82,7 +82,7 @@ class Letter:
 
 
 def compose(mail: Mail, sender: Address, recipient: str, *, attach: bool) -> Letter:
-    """The letter of ``mail``, with the same text and Message-ID in every try; ``recipient`` is a checked address."""
+    """The letter of ``mail``, with the same text and Message-ID in every attempt. ``recipient`` is checked."""
     name, _, domain = recipient.rpartition("@")
     rules = policy.SMTP if recipient.isascii() else policy.SMTPUTF8
     message = EmailMessage(rules)
@@ -111,7 +111,7 @@ def compose(mail: Mail, sender: Address, recipient: str, *, attach: bool) -> Let
 
 
 def message_id(mail: Mail, domain: str) -> str:
-    """The same id for every try of a notification to one recipient, by which mail stores drop duplicates."""
+    """The same id for every attempt of a notification to one recipient, by which mail stores drop duplicates."""
     event = "failed" if isinstance(mail.outcome, Failure) else "completed"
     digest = hashlib.sha256(
         "\n".join([mail.export_id, event, mail.recipient]).encode("utf-8", "surrogatepass")

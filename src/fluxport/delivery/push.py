@@ -109,7 +109,9 @@ def _judge(target: Target, status: int, retry_after: float | None) -> None:
         return
     if status in (408, 425, 429) or status >= 500:
         raise Unavailable(
-            f"The upload's receiver {target.host} answered {status}.", code="upload_rejected", retry_after_s=retry_after
+            f"The upload's receiver {target.host} responded with {status}.",
+            code="upload_rejected",
+            retry_after_s=retry_after,
         )
     hint = "redirects are not followed" if status < 400 else "the URL may have expired, or was signed for other headers"
-    raise Refused(f"The upload's receiver {target.host} answered {status}: {hint}.", code="upload_rejected")
+    raise Refused(f"The upload's receiver {target.host} responded with {status}: {hint}.", code="upload_rejected")

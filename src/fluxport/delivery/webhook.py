@@ -51,7 +51,7 @@ class WebhookOptions:
 
 @dataclass(frozen=True)
 class WebhookEvent:
-    """An event, the same in every try; receivers detect duplicates by ``id``."""
+    """An event, the same in every attempt; receivers detect duplicates by ``id``."""
 
     id: str
     type: str
@@ -80,7 +80,7 @@ def send_webhook(
     *,
     resolve: Resolve = socket.getaddrinfo,
 ) -> None:
-    """Deliver ``event`` once; ``secrets`` is usually one, two during rotation, ``now`` the try's Unix time.
+    """Deliver ``event`` once; ``secrets`` is usually one, two during rotation, ``now`` the attempt's Unix time.
 
     Returns after a 2xx response (its body is read and ignored). Gone after 410: the receiver wants no more events.
     Refused for a forbidden URL and for a redirect. Unavailable for everything temporary: other statuses (with their
@@ -96,7 +96,7 @@ def send_webhook(
         "Content-Length": str(len(body)),
         **headers,
     }
-    limit = f"did not answer within {options.timeout_s:g} seconds"
+    limit = f"did not respond within {options.timeout_s:g} seconds"
     allow, cancel = AllowList(options.allow), Cancel()
     cancel.after(options.timeout_s)
     with (

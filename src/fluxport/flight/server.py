@@ -188,7 +188,7 @@ class FlightServer(fl.FlightServerBase):  # type: ignore[misc]  # pyarrow has no
         caller = named(caller, request.request_id)
         options = request.source_options(self._options.batch_rows_max)
         source = ReadSource(reader.schema, read, stopped.set, options)
-        push = self._pushes.begin(request, source, caller, door="flight")
+        push = self._pushes.begin(request, source, caller, api="flight")
         record = push.record
         logs.bind(task_id=record.id, request_id=caller.request_id)
         if not push.new:

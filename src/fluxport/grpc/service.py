@@ -261,7 +261,7 @@ class ExportService:
 
     async def _begin(self, request: PushRequest, source: PushedSource, caller: Caller) -> Push:
         """Begin a task; if the client disconnects meanwhile, a new task is failed."""
-        beginning = asyncio.ensure_future(asyncio.to_thread(self._pushes.begin, request, source, caller, door="grpc"))
+        beginning = asyncio.ensure_future(asyncio.to_thread(self._pushes.begin, request, source, caller, api="grpc"))
         try:
             return await asyncio.shield(beginning)
         except asyncio.CancelledError:

@@ -54,7 +54,7 @@ def _operation(method: str, path: str, operation: Mapping[str, Any]) -> str:
         parts.append(f"<ul>{parameters}</ul>")
     if body := operation.get("requestBody", {}).get("content"):
         parts.append(f"<p>Body: {_content(body)}</p>")
-    parts.append(f"<ul>{''.join(_answer(*answer) for answer in operation['responses'].items())}</ul>")
+    parts.append(f"<ul>{''.join(_response(*response) for response in operation['responses'].items())}</ul>")
     return "".join([*parts, "</article>"])
 
 
@@ -65,9 +65,9 @@ def _parameter(parameter: Mapping[str, Any]) -> str:
     return f"<li><code>{escape(parameter['name'])}</code> ({escape(about)}): {escape(parameter['description'])}</li>"
 
 
-def _answer(status: str, answer: Mapping[str, Any]) -> str:
-    content = _content(answer.get("content", {}))
-    return f"<li>{escape(status)}: {escape(answer['description'])} {content}</li>"
+def _response(status: str, response: Mapping[str, Any]) -> str:
+    content = _content(response.get("content", {}))
+    return f"<li>{escape(status)}: {escape(response['description'])} {content}</li>"
 
 
 def _content(content: Mapping[str, Any]) -> str:

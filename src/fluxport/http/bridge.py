@@ -30,7 +30,7 @@ from starlette.types import Receive, Scope, Send
 
 from fluxport.auth.caller import Caller
 from fluxport.errors import Canceled, FluxportError, Unavailable
-from fluxport.http.answers import file_headers
+from fluxport.http.responses import file_headers
 from fluxport.http.routing import HeadersOnly, is_head
 from fluxport.jobs.exports import Exports
 from fluxport.jobs.slots import Reading

@@ -16,8 +16,8 @@ from fluxport.auth.replay import Replays, SharedReplays
 from fluxport.auth.sessions import Sessions
 from fluxport.auth.signing import SigningKey, Version, is_signed, verify
 from fluxport.errors import LimitExceeded, Unauthorized
-from fluxport.http.answers import request_id, trace_id
 from fluxport.http.cookies import SAFE, Cookies, check_same_origin
+from fluxport.http.responses import request_id, trace_id
 
 ANONYMOUS = "anonymous"  # the owner of exports that were requested without credentials
 NEW: tuple[Version, ...] = ("v2",)  # only FluxQuery's API accepts version 1

@@ -11,8 +11,8 @@ from fastapi.responses import JSONResponse, Response
 
 from fluxport.auth.scopes import allows
 from fluxport.errors import NotFound
-from fluxport.http.answers import NO_STORE
 from fluxport.http.callers import Callers
+from fluxport.http.responses import NO_STORE
 from fluxport.http.routing import Router
 from fluxport.jobs.exports import Exports
 from fluxport.sources import scheme_of

@@ -17,10 +17,10 @@ from starlette.types import Message, Receive, Scope, Send
 from fluxport.auth.tokens import check_download_token
 from fluxport.errors import Canceled, Gone, NotFound, Refused
 from fluxport.http import redeem
-from fluxport.http.answers import NO_STORE
 from fluxport.http.bridge import disconnect
 from fluxport.http.callers import Callers, address_of
 from fluxport.http.files import Files, file_of
+from fluxport.http.responses import NO_STORE
 from fluxport.http.routing import Router
 from fluxport.jobs.exports import Exports
 from fluxport.jobs.links import Links
@@ -66,17 +66,17 @@ def router(exports: Exports, callers: Callers, links: Links, files: Files) -> Ro
 
     def sending(request: Request, record: Record, purpose: str, token: str) -> Response:
         once = _digest(token) if purpose == "once" else None
-        return watched(files.answer(record, request), exports, record, address_of(request), once=once)
+        return watched(files.response(record, request), exports, record, address_of(request), once=once)
 
     @routes.get(
         "/exports/{export_id}/file", operation_id="download_file", summary="The file, for holders of a link to it"
     )
     async def file(request: Request, export_id: str, token: str = "") -> Response:
         record, purpose = await checked(export_id, token)
-        answer = sending(request, record, purpose, token)
+        response = sending(request, record, purpose, token)
         if purpose == "once" and wants_page(request):
             return redeem.page(file_of(record))
-        return answer
+        return response
 
     @routes.post(
         "/exports/{export_id}/file",
@@ -132,9 +132,9 @@ class Watched(Response):
     """A response that carries a file. ``begun`` is called before the first byte is sent and may refuse the response by
     raising; ``ended`` is called when no more bytes will be sent, for whatever reason."""
 
-    def __init__(self, answer: Response, begun: Note, ended: Note) -> None:
+    def __init__(self, response: Response, begun: Note, ended: Note) -> None:
         super().__init__()
-        self._answer = answer
+        self._response = response
         self._begun = begun
         self._ended = ended
 
@@ -162,7 +162,7 @@ class Watched(Response):
                 current.took(message)
 
         try:
-            await self._answer(scope, receive, sending)
+            await self._response(scope, receive, sending)
         except Canceled:
             if current is None or not current.whole:
                 raise
@@ -173,7 +173,7 @@ class Watched(Response):
                 await asyncio.shield(run_in_threadpool(self._ended, current))
 
 
-def watched(answer: Response, exports: Exports, record: Record, address: str, *, once: str | None = None) -> Watched:
+def watched(response: Response, exports: Exports, record: Record, address: str, *, once: str | None = None) -> Watched:
     """The response with two audit entries: one before the first byte, one at the end with the bytes that were sent.
 
     ``once`` is the digest of a one-time token, which is marked as used when the file's last byte has been sent.
@@ -195,4 +195,4 @@ def watched(answer: Response, exports: Exports, record: Record, address: str, *,
 
         exports.record("a download", recorded)
 
-    return Watched(answer, begun, ended)
+    return Watched(response, begun, ended)

@@ -13,8 +13,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from fluxport.errors import Conflict, NotFound
-from fluxport.http.answers import file_headers
 from fluxport.http.bridge import StreamedFile, is_blind
+from fluxport.http.responses import file_headers
 from fluxport.http.routing import HeadersOnly, is_head
 from fluxport.jobs.outcome import Result, StoredFile, expired
 from fluxport.jobs.spool import Spool, Spooled, whole
@@ -32,7 +32,7 @@ class Files:
     threads: Executor
     send_timeout_s: float
 
-    def answer(self, record: Record, request: Request) -> Response:
+    def response(self, record: Record, request: Request) -> Response:
         """The export's file or the requested range of it; Conflict or Gone if there is none. For an export of several
         files, the one that ``part`` in the query numbers, else all of them as a ZIP that is built while it is sent."""
         result = file_of(record)

@@ -45,7 +45,7 @@ def router(exports: Exports, callers: Callers, links: Links, *, compression: str
         caller, body = await callers.verified(request, BOTH)
         spec, email = read_request(read_json(body), compression)
         notify = {"email": [email]} if email else {}
-        record, _ = await run_in_threadpool(exports.submit, ExportRequest(spec, notify), caller, door="fluxquery")
+        record, _ = await run_in_threadpool(exports.submit, ExportRequest(spec, notify), caller, api="fluxquery")
         return JSONResponse({"job_id": record.id}, 202)
 
     @routes.get("/jobs", operation_id="fluxquery_job", summary="The status; for a signed request, all details")

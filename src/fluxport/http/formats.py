@@ -13,8 +13,8 @@ from fluxport.errors import NotFound
 from fluxport.formats import FORMATS, options_class
 from fluxport.formats.compress import COMPRESSIONS
 from fluxport.formats.options import json_schema
-from fluxport.http.answers import NO_STORE
 from fluxport.http.callers import Callers
+from fluxport.http.responses import NO_STORE
 from fluxport.http.routing import Router
 
 

@@ -15,9 +15,9 @@ from fastapi.responses import JSONResponse, Response
 from fluxport import formats
 from fluxport.auth.caller import Caller
 from fluxport.errors import Refused
-from fluxport.http.answers import NO_STORE
 from fluxport.http.bridge import streamed
 from fluxport.http.callers import Callers
+from fluxport.http.responses import NO_STORE
 from fluxport.http.routing import Router
 from fluxport.http.session import is_local
 from fluxport.jobs.exports import Exports

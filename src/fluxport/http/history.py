@@ -11,8 +11,8 @@ from fastapi.responses import JSONResponse, Response
 from starlette.concurrency import run_in_threadpool
 
 from fluxport.errors import Refused
-from fluxport.http.answers import NO_STORE
 from fluxport.http.callers import Callers
+from fluxport.http.responses import NO_STORE
 from fluxport.http.routing import Router
 from fluxport.jobs.exports import Exports
 from fluxport.jobs.schedule import Schedule, described, key_prefix

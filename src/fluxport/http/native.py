@@ -11,10 +11,10 @@ from fastapi.responses import JSONResponse, Response, StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
 from fluxport.errors import Refused
-from fluxport.http.answers import NO_STORE
 from fluxport.http.bridge import streamed
 from fluxport.http.callers import Callers
 from fluxport.http.events import event_lines
+from fluxport.http.responses import NO_STORE
 from fluxport.http.routing import HeadersOnly, Router, is_head
 from fluxport.jobs.exports import Exports
 from fluxport.jobs.links import Links
@@ -61,7 +61,7 @@ def add_exports(routes: Router, exports: Exports, callers: Callers, links: Links
             exports.submit,
             export_request,
             caller,
-            door="native",
+            api="native",
             idempotency=(key, hashlib.sha256(body).hexdigest()) if key else None,
         )
         headers = {"Location": f"/v1/exports/{record.id}", "Retry-After": "1"}

@@ -22,12 +22,12 @@ from fluxport.auth.scopes import EVERYTHING
 from fluxport.auth.sessions import DEVELOPER
 from fluxport.auth.tokens import check_download_token, download_token
 from fluxport.errors import Conflict, Disabled, Gone, NotFound, Refused
-from fluxport.http.answers import NO_STORE, REQUEST_ID
 from fluxport.http.bridge import streamed
 from fluxport.http.callers import Callers, address_of, with_request
 from fluxport.http.cookies import SAFE, check_same_origin
 from fluxport.http.downloads import watched
 from fluxport.http.files import Files
+from fluxport.http.responses import NO_STORE, REQUEST_ID
 from fluxport.http.routing import Router
 from fluxport.http.session import Audience, among, is_local
 from fluxport.jobs.exports import Exports
@@ -146,7 +146,7 @@ def add_jobs(routes: Router, api: QueueApi) -> None:
         spec, name = read_request(read_json(body))
         if name is not None:
             caller = replace(caller, request_id=name)
-        record, _ = await run_in_threadpool(api.exports.submit, ExportRequest(spec), caller, door=API)
+        record, _ = await run_in_threadpool(api.exports.submit, ExportRequest(spec), caller, api=API)
         return enveloped(job_json(record, None, set()), 202)
 
     @routes.get("/exports/jobs", operation_id="queue_jobs", summary="Your newest 100 exports of this API")
@@ -154,7 +154,7 @@ def add_jobs(routes: Router, api: QueueApi) -> None:
         caller, _ = await api.caller(request)
         wanted = request.query_params.get("requestId") or None
         jobs = await run_in_threadpool(
-            lambda: api.jobs(store.page(caller, door=API, request_id=wanted, limit=LISTED_MAX))
+            lambda: api.jobs(store.page(caller, api=API, request_id=wanted, limit=LISTED_MAX))
         )
         return enveloped(jobs)
 
@@ -191,7 +191,7 @@ def add_files(routes: Router, api: QueueApi, files: Files, threads: Executor, se
         check_download_token(api.links.secret, token, record.id, record.result.filename, api.exports.store.clock())
         if await run_in_threadpool(store.link_used, digest(token)):
             raise Gone("This download token has been used or replaced; request a new one.", code="link_used")
-        return watched(files.answer(record, request), api.exports, record, address_of(request), once=digest(token))
+        return watched(files.response(record, request), api.exports, record, address_of(request), once=digest(token))
 
     @routes.get("/exports/stream", operation_id="queue_stream", summary="Export a dataset as a direct stream")
     async def stream(request: Request) -> Response:

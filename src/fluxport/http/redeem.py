@@ -6,7 +6,7 @@ from html import escape
 
 from fastapi.responses import HTMLResponse
 
-from fluxport.http.answers import NO_STORE
+from fluxport.http.responses import NO_STORE
 from fluxport.http.secured import html_headers
 from fluxport.jobs.outcome import Result
 

@@ -15,12 +15,12 @@ from fluxport.auth.proxies import Proxies
 from fluxport.auth.signin import SignIn
 from fluxport.errors import FluxportError
 from fluxport.http import datasets, downloads, fluxquery, formats, history, native, operations, queue, session
-from fluxport.http.answers import RequestIds, crash_answer, failure_answer, http_answer, parameter_answer
 from fluxport.http.callers import Callers
 from fluxport.http.files import Files
 from fluxport.http.forwarded import Origins
 from fluxport.http.historian import HistorianOptions
 from fluxport.http.historian import router as historian_router
+from fluxport.http.responses import RequestIds, crash_response, failure_response, http_response, parameter_response
 from fluxport.jobs.exports import Exports
 from fluxport.jobs.links import Links
 from fluxport.jobs.schedule import Schedule
@@ -72,10 +72,10 @@ def build(  # noqa: PLR0913  everything that the routers need
     app.include_router(
         operations.router(ready, exports.store.measured, app.openapi, metrics_for=metrics_for, details_for=details_for)
     )
-    app.add_exception_handler(FluxportError, failure_answer)
-    app.add_exception_handler(HTTPException, http_answer)
-    app.add_exception_handler(RequestValidationError, parameter_answer)
-    app.add_exception_handler(Exception, crash_answer)
+    app.add_exception_handler(FluxportError, failure_response)
+    app.add_exception_handler(HTTPException, http_response)
+    app.add_exception_handler(RequestValidationError, parameter_response)
+    app.add_exception_handler(Exception, crash_response)
     app.add_middleware(RequestIds)
     app.add_middleware(Origins, proxies=proxies)
     return app

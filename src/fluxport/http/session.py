@@ -14,9 +14,9 @@ from starlette.concurrency import run_in_threadpool
 from fluxport.auth.signin import SignIn
 from fluxport.auth.users import User
 from fluxport.errors import NotFound, Refused, Unauthorized, Unavailable
-from fluxport.http.answers import NO_STORE
 from fluxport.http.callers import Callers, address_of
 from fluxport.http.cookies import check_same_origin
+from fluxport.http.responses import NO_STORE
 from fluxport.http.routing import Router
 from fluxport.strict_json import read_json
 
@@ -33,9 +33,9 @@ def router(callers: Callers, sign_in: SignIn) -> Router:
     cookies = callers.cookies
 
     def signed_in(request: Request, user: User, token: str) -> Response:
-        answer = JSONResponse(who(user.name, user.scopes), 201, NO_STORE)
-        cookies.set(request, answer, token)
-        return answer
+        response = JSONResponse(who(user.name, user.scopes), 201, NO_STORE)
+        cookies.set(request, response, token)
+        return response
 
     def may_develop(request: Request) -> bool:
         return sign_in.sessions.development and is_local(request)
@@ -87,9 +87,9 @@ def router(callers: Callers, sign_in: SignIn) -> Router:
         check_same_origin(request)
         if (token := cookies.session(request)) is not None:
             await run_in_threadpool(sign_in.sessions.end, token)
-        answer = Response(status_code=204, headers=NO_STORE)
-        cookies.delete(request, answer)
-        return answer
+        response = Response(status_code=204, headers=NO_STORE)
+        cookies.delete(request, response)
+        return response
 
     return routes
 

@@ -207,7 +207,7 @@ class Exports:
         request: ExportRequest,
         caller: Caller,
         *,
-        door: str,
+        api: str,
         idempotency: tuple[str, str] | None = None,
         unless_active: str | None = None,
     ) -> tuple[Record, bool]:
@@ -216,7 +216,7 @@ class Exports:
         return self.store.create(
             self.checked(request, caller),
             caller,
-            door=door,
+            api=api,
             active_max=self.options.active_max,
             queue_max=self.options.queue_max,
             idempotency=idempotency,

@@ -69,7 +69,7 @@ def _checked_upload(given: Any, webhooks: WebhookOptions) -> dict[str, Any]:
 
 
 class FileBytes:
-    """Counts the bytes of a file that one try has read to send."""
+    """Counts the bytes of a file that one attempt has read to send."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -82,7 +82,7 @@ class FileBytes:
 
 
 def _destination(record: Record, kind: str, number: int) -> str:
-    """The target of a try, for the audit: a mail address, or only the host of a URL, as the rest may be secret."""
+    """The target of an attempt, for the audit: a mail address, or only the host of a URL, as the rest may be secret."""
     if kind == "email":
         return str(record.notify["email"][number])
     url = urlsplit(record.notify["webhook"] if kind == "webhook" else record.notify["upload"]["url"])
@@ -103,7 +103,7 @@ class Notifier:
     draining: threading.Event = field(default_factory=threading.Event)
 
     def notify(self, export_id: str, target: str, tries: int) -> float | None:
-        """Notify one target once; returns the seconds until the next try, None if there is none. Each try has two
+        """Notify one target once; returns the seconds until the next attempt, None if there is none. Each has two
         lines in the audit: one before anything is sent, one with the number of the file's bytes that were."""
         record = self._lasting(lambda: self.store.get(export_id))
         kind, number = target.split(":")
@@ -191,7 +191,7 @@ class Notifier:
 
     def _send_webhook(self, record: Record) -> None:
         kind = f"export.{record.status}"
-        # The id is the same in every worker and every try, so that receivers can drop duplicates.
+        # The id is the same in every worker and every attempt, so that receivers can drop duplicates.
         event_id = "evt_" + hashlib.sha256(f"{record.id} {kind}".encode()).hexdigest()[:32]
         data = job_json(record, self.link(record))
         event = WebhookEvent(event_id, kind, record.finished_at or record.created_at, data)

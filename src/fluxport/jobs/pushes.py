@@ -170,14 +170,14 @@ class Pushes:
             "fluxport-pushes", keep_going, "holding pushes", self._stopped, HOLD_EVERY_S, self._hold
         )
 
-    def begin(self, request: PushRequest, source: DeclaredSource, caller: Caller, *, door: str) -> Push:
+    def begin(self, request: PushRequest, source: DeclaredSource, caller: Caller, *, api: str) -> Push:
         """Create a queued export; a bad request is refused before anything is written."""
         spec = request.spec(self.store_name)
         checked = self.exports.allowed(spec, caller, origin=of_push(source), may_split=True)
         record, new = self._store.create_push(
             spec,
             caller,
-            door=door,
+            api=api,
             key=(f"push:{request.request_id}", request.digest),
             held_until=self._store.clock() + HELD_S,
         )

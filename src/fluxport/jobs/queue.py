@@ -162,7 +162,7 @@ def give_back_unknown(
 
 
 def take_notifications(connection: sa.Connection, worker: str, most: int, now: float) -> list[Notification]:
-    """Take at most ``most`` targets whose next try is due."""
+    """Take at most ``most`` targets whose next attempt is due."""
     found = [tuple(row) for row in connection.execute(_DUE_NOTIFICATIONS, {"now": now, "most": most})]
     if not found:
         return []
@@ -178,7 +178,7 @@ def take_notifications(connection: sa.Connection, worker: str, most: int, now: f
 
 
 def notified(connection: sa.Connection, notification: Notification, worker: str, again_s: float | None) -> None:
-    """Record that a try has ended: no other follows (None), or one in ``again_s`` seconds."""
+    """Record that an attempt has ended: no other follows (None), or one in ``again_s`` seconds."""
     mine = (
         notifications.c.export_id == notification.export_id,
         notifications.c.target == notification.target,

@@ -1,7 +1,7 @@
 """Scheduled exports: what happens when a run is due. :mod:`fluxport.jobs.clock` decides when.
 
 A run submits its export under an idempotency key made of the schedule's name and the run time, so that it is created
-once, whatever the number of workers and tries. A run that cannot start (the previous one is still active, a limit is
+once, whatever the number of workers and attempts. A run that cannot start (the previous one is still active, a limit is
 reached, no worker was available) is recorded as a failed export with the reason: its owner sees it in the list and is
 notified of it as of any other failure.
 """
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("fluxport.schedules")
 
-DOOR = "schedule"
+API = "schedule"
 NO_WORKER = "no worker or no database was available"
 MISSED_MAX = 10_000  # missed runs that are counted; if there are more, this number is reported
 
@@ -97,13 +97,13 @@ class Scheduler:
 
     def run(self, schedule: Schedule, moment: datetime, *, last_try: bool) -> None:
         """Submit the export of the run at ``moment``, once however often this is called. A refused one is recorded as a
-        failed export; a retryable error is raised instead, except at the last try."""
+        failed export; a retryable error is raised instead, except at the last attempt."""
         key = f"{key_prefix(schedule.name)}{_utc(moment)}"
         try:
             self._exports.submit(
                 schedule.request,
                 schedule.caller,
-                door=DOOR,
+                api=API,
                 idempotency=(key, _digest(key)),
                 unless_active=key_prefix(schedule.name),
             )
@@ -136,7 +136,7 @@ class Scheduler:
         return self._exports.store.create_failed(
             self._exports.checked(schedule.request, caller),
             caller,
-            door=DOOR,
+            api=API,
             key=(key, _digest(key)),
             error=replace(Failure.of(error), retryable=False),  # this run is not retried
             unless=unless,

@@ -4,7 +4,7 @@ A stream holds a slot only as long as its source is read. If others wait and its
 written to the spool, and the slot is free as soon as the source is exhausted. If the spool is full too, the client must
 read at a minimum rate while others wait, or its stream is aborted.
 
-    source -> reader -> client                 a fast client, or nobody waits
+    source -> reader -> client                 a fast client, or no one waits
     source -> filler thread -> spool -> client    a slow client while others wait: the slot is free at the source's end
 """
 

@@ -54,7 +54,7 @@ _CREATE_LOCK = 0x666C7578
 PURGE_AT_ONCE = 500
 HAPPENED_MAX = 5000
 PROBE_BYTES = 1024
-# Attempts that ended for these reasons do not count as tries: neither source nor sink failed.
+# Attempts that ended for these reasons do not count towards the limit: neither source nor sink failed.
 WORKER_LOST = Failure.of(
     Unavailable("The worker that ran this attempt exited or sent no heartbeat.", code="worker_lost")
 )
@@ -243,7 +243,7 @@ class JobStore:
         request: ExportRequest,
         caller: Caller,
         *,
-        door: str,
+        api: str,
         active_max: int,
         queue_max: int,
         idempotency: tuple[str, str] | None = None,
@@ -263,7 +263,7 @@ class JobStore:
             self._check_room(connection, caller, active_max, queue_max)
             if unless_active is not None:
                 self._check_alone(connection, caller.owner, unless_active)
-            record = self._insert(connection, request, caller, door, idempotency)
+            record = self._insert(connection, request, caller, api, idempotency)
             queue.put(
                 connection,
                 export_id=record.id,
@@ -279,7 +279,7 @@ class JobStore:
         request: ExportRequest,
         caller: Caller,
         *,
-        door: str,
+        api: str,
         key: tuple[str, str],
         error: Failure,
         unless: Callable[[sa.Connection], bool] = lambda _: False,
@@ -292,7 +292,7 @@ class JobStore:
                 return None
             if (known := self._by_key(connection, caller, *key)) is not None:
                 return known
-            record = self._insert(connection, request, caller, door, key)
+            record = self._insert(connection, request, caller, api, key)
             record = self._move(connection, record.id, "failed", error=error)
         log_end(record)
         return record
@@ -302,14 +302,14 @@ class JobStore:
         connection: sa.Connection,
         request: ExportRequest,
         caller: Caller,
-        door: str,
+        api: str,
         idempotency: tuple[str, str] | None,
     ) -> Record:
         key, digest = idempotency or (None, None)
         row: dict[str, Any] = {
             "id": str(uuid.uuid4()),
             "owner": caller.owner,
-            "door": door,
+            "door": api,
             "scope": request.spec.scope,
             "key_id": caller.key_id,
             "stored": True,
@@ -335,7 +335,7 @@ class JobStore:
         record = Record(
             id=export_id,
             owner=caller.owner,
-            door="native",
+            api="native",
             scope=spec.scope,
             key_id=caller.key_id,
             stored=False,
@@ -428,7 +428,7 @@ class JobStore:
         caller: Caller,
         *,
         status: Status | None = None,
-        door: str | None = None,
+        api: str | None = None,
         request_id: str | None = None,
         starting_after: str | None = None,
         limit: int = 20,
@@ -437,8 +437,8 @@ class JobStore:
         query = sa.select(*_FIELDS).where(visible(caller))
         if status is not None:
             query = query.where(exports.c.status == status)
-        if door is not None:
-            query = query.where(exports.c.door == door)
+        if api is not None:
+            query = query.where(exports.c.door == api)
         if request_id is not None:
             query = query.where(exports.c.request_id == request_id)
         with reading(self.engine) as connection:
@@ -469,7 +469,7 @@ class JobStore:
         spec: ExportSpec,
         caller: Caller,
         *,
-        door: str,
+        api: str,
         key: tuple[str, str],
         held_until: float,
     ) -> tuple[Record, bool]:
@@ -489,7 +489,7 @@ class JobStore:
                 return known, False
             if caller.active_max is not None:
                 self._check_active(connection, caller, caller.active_max)
-            record = self._insert(connection, ExportRequest(spec), caller, door, key)
+            record = self._insert(connection, ExportRequest(spec), caller, api, key)
             connection.execute(sa.insert(pushes).values(export_id=record.id, held_until=held_until))
             return record, True
 

@@ -63,9 +63,9 @@ def refusal(code: str) -> None:
     _REFUSALS.labels(code).inc()
 
 
-def points(door: str, count: int) -> None:
+def points(api: str, count: int) -> None:
     """Count points that are durable."""
-    _POINTS.labels(door).inc(count)
+    _POINTS.labels(api).inc(count)
 
 
 def first_byte(seconds: float) -> None:

@@ -13,11 +13,11 @@ from pydantic.json_schema import GenerateJsonSchema, models_json_schema
 
 from fluxport.formats import FORMATS
 from fluxport.formats.compress import COMPRESSIONS
-from fluxport.http.answers import queue_code
 from fluxport.http.native import EVENTS
 from fluxport.http.openapi import older
 from fluxport.http.openapi.base import Problem
 from fluxport.http.openapi.operations import BINARY, OPERATIONS, TEXT, Access, Operation, Parameter, Reply
+from fluxport.http.responses import queue_code
 
 REF = "#/components/schemas/"
 JSON = "application/json"

@@ -37,7 +37,7 @@ from fluxport.grpc import export_pb2_grpc as pb_grpc
 from fluxport.jobs.request import ExportRequest
 from fluxport.jobs.store import JobStore
 from fluxport.spec import ExportSpec
-from grpc_support import COLUMNS, ROW, SECRET, Door, batch, door, metadata, new_key, outcome, people
+from grpc_support import COLUMNS, ROW, SECRET, GrpcApi, batch, grpc_api, metadata, new_key, outcome, people
 from own_certificates import make_certificates
 
 TEXT, NUMBER = "DATA_TYPE_STRING", "DATA_TYPE_NUMBER"
@@ -45,8 +45,8 @@ STATES = ["TASK_STATUS_QUEUED", "TASK_STATUS_UPLOADING", "TASK_STATUS_COMPLETED"
 
 
 @pytest.fixture(scope="module")
-def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
-    with door(tmp_path_factory.mktemp("grpc"), FLUXPORT_GRPC__IDLE_S="2") as found:
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GrpcApi]:
+    with grpc_api(tmp_path_factory.mktemp("grpc"), FLUXPORT_GRPC__IDLE_S="2") as found:
         yield found
 
 
@@ -60,7 +60,7 @@ def wait_until(reached: Any) -> None:
 class Sender:
     """Requests that a test sends one by one in a call; it reads the responses when it likes."""
 
-    def __init__(self, to: Door, *requests: pb.ExportRequest) -> None:
+    def __init__(self, to: GrpcApi, *requests: pb.ExportRequest) -> None:
         self._more = threading.Condition()
         self._requests = list(requests)
         self._ended = False
@@ -99,10 +99,10 @@ class Sender:
 # -- what is stored ----------------------------------------------------------------------------------------------------
 
 
-def test_rows_become_a_csv_file_whose_proof_is_in_the_last_answer(shop: Door) -> None:
+def test_rows_become_a_csv_file_whose_proof_is_in_the_last_answer(shop: GrpcApi) -> None:
     done = shop.push([metadata(), *people(2_500)])
-    told = [pb.TaskStatus.Name(answer.status) for answer in done.answers]
-    assert [state for state in told if state != "TASK_STATUS_PROCESSING"] == STATES
+    reported = [pb.TaskStatus.Name(answer.status) for answer in done.answers]
+    assert [state for state in reported if state != "TASK_STATUS_PROCESSING"] == STATES
     assert len({answer.task_id for answer in done.answers}) == 1
     rows = list(csv.reader(io.StringIO(done.file().decode())))
     assert rows[0] == ["id", "name", "day", "ok"]
@@ -114,12 +114,12 @@ def test_rows_become_a_csv_file_whose_proof_is_in_the_last_answer(shop: Door) ->
     assert done.last.completion_time >= done.last.start_time
 
 
-def test_no_rows_result_in_a_file_with_a_header(shop: Door) -> None:
+def test_no_rows_result_in_a_file_with_a_header(shop: GrpcApi) -> None:
     done = shop.push([metadata()])
     assert (done.file(), done.last.record_count) == (b"id,name,day,ok\n", 0)
 
 
-def test_cells_of_a_workbook_have_the_types_that_were_declared(shop: Door, tmp_path: Path) -> None:
+def test_cells_of_a_workbook_have_the_types_that_were_declared(shop: GrpcApi, tmp_path: Path) -> None:
     columns = [
         pb.ColumnDefinition(name="n", data_type="DATA_TYPE_NUMBER", format="#,##0.00", width=31),
         pb.ColumnDefinition(name="text", data_type="DATA_TYPE_STRING"),
@@ -133,8 +133,8 @@ def test_cells_of_a_workbook_have_the_types_that_were_declared(shop: Door, tmp_p
         ("", "", "", "", ""),
         ("12345678901234567890", "-5", "1999-12-31 01:02:03", "01.03.2026", "false"),
     ]
-    asked = metadata(format="FORMAT_EXCEL", columns=columns, excel_sheet_name="Orders", excel_start_row=3)
-    (tmp_path / "book.xlsx").write_bytes(shop.push([asked, batch(1, *rows)]).file())
+    requested = metadata(format="FORMAT_EXCEL", columns=columns, excel_sheet_name="Orders", excel_start_row=3)
+    (tmp_path / "book.xlsx").write_bytes(shop.push([requested, batch(1, *rows)]).file())
     book = openpyxl.load_workbook(tmp_path / "book.xlsx")
     sheet = book["Orders"]
     found = [[cell.value for cell in row] for row in sheet.iter_rows(min_row=4, max_row=7)]
@@ -152,15 +152,15 @@ def test_cells_of_a_workbook_have_the_types_that_were_declared(shop: Door, tmp_p
     assert sheet.column_dimensions["A"].width == 31
 
 
-def test_delimiter_encoding_and_compression_are_honoured(shop: Door) -> None:
+def test_delimiter_encoding_and_compression_are_honoured(shop: GrpcApi) -> None:
     columns = [pb.ColumnDefinition(name="größe", data_type="DATA_TYPE_STRING"), COLUMNS[0]]
-    asked = metadata(columns=columns, csv_delimiter=";", csv_encoding="iso-8859-1", compression_enabled=True)
-    done = shop.push([asked, batch(1, ("süß; sauer", "1"))])
+    requested = metadata(columns=columns, csv_delimiter=";", csv_encoding="iso-8859-1", compression_enabled=True)
+    done = shop.push([requested, batch(1, ("süß; sauer", "1"))])
     assert gzip.decompress(done.file()) == 'größe;id\n"süß; sauer";1\n'.encode("iso-8859-1")
     assert shop.status(done.last.task_id).filename == "people.csv.gz"
 
 
-def test_json_lines_and_parquet_hold_typed_values(shop: Door) -> None:
+def test_json_lines_and_parquet_hold_typed_values(shop: GrpcApi) -> None:
     rows = [("12345678901234567890.50", "Ada", "2026-01-31", "t"), ("+007", "", "", "n")]
     lines = shop.push([metadata(format="FORMAT_JSONL"), batch(1, *rows)]).file().decode().splitlines()
     assert lines[0] == '{"id":12345678901234567890.50,"name":"Ada","day":"2026-01-31","ok":true}'
@@ -173,7 +173,7 @@ def test_json_lines_and_parquet_hold_typed_values(shop: Door) -> None:
     ]
 
 
-def test_the_bytes_do_not_depend_on_how_rows_were_cut_into_batches(shop: Door) -> None:
+def test_the_bytes_do_not_depend_on_how_rows_were_cut_into_batches(shop: GrpcApi) -> None:
     for name in ("FORMAT_CSV", "FORMAT_EXCEL", "FORMAT_PARQUET"):
         sums = {
             shop.push([metadata(format=name), *people(3_000, per_batch)]).last.checksum_sha256
@@ -200,7 +200,7 @@ ARROW = pa.table(
 )
 
 
-def test_arrow_batches_retain_their_types(shop: Door) -> None:
+def test_arrow_batches_retain_their_types(shop: GrpcApi) -> None:
     requests = [metadata(format="FORMAT_PARQUET"), batch(1, arrow=ipc(ARROW)), batch(2, arrow=ipc(ARROW))]
     table = pq.read_table(io.BytesIO(shop.push(requests).file()))
     assert table.cast(ARROW.schema).equals(pa.concat_tables([ARROW, ARROW]))
@@ -218,13 +218,13 @@ def test_arrow_batches_retain_their_types(shop: Door) -> None:
         (ipc(ARROW.set_column(3, "ok", pa.array([1, 0]))), "declared boolean"),
     ],
 )
-def test_arrow_batches_that_are_not_what_was_declared_are_refused(shop: Door, content: bytes, said: str) -> None:
+def test_arrow_batches_that_are_not_what_was_declared_are_refused(shop: GrpcApi, content: bytes, said: str) -> None:
     done = shop.push([metadata(), batch(1, arrow=content)])
     assert (done.code, done.word) == (StatusCode.INVALID_ARGUMENT, "VALIDATION_ERROR")
     assert said in done.details
 
 
-def test_the_name_of_the_stored_object_is_as_the_middleware_made_it(shop: Door) -> None:
+def test_the_name_of_the_stored_object_is_as_the_middleware_made_it(shop: GrpcApi) -> None:
     done = shop.push([metadata(filename="../Bericht für {Q1}.csv"), batch(1, ROW)])
     (path,) = [path for path in shop.files() if done.last.task_id in path.name]
     assert re.fullmatch(r"\d{4}/\d\d/\d\d", str(path.parent.relative_to(shop.folder / "exports")))
@@ -283,7 +283,7 @@ WRONG: dict[str, tuple[list[pb.ExportRequest], str, str]] = {
 
 
 @pytest.mark.parametrize("name", WRONG)
-def test_an_invalid_push_is_invalid_argument_with_its_code_and_place_and_leaves_nothing(shop: Door, name: str) -> None:
+def test_an_invalid_push_is_refused_with_its_code_and_place_and_leaves_nothing(shop: GrpcApi, name: str) -> None:
     requests, word, said = WRONG[name]
     before = shop.files()
     done = shop.push(requests)
@@ -294,34 +294,37 @@ def test_an_invalid_push_is_invalid_argument_with_its_code_and_place_and_leaves_
     assert not done.last.oss_url
     assert shop.files() == before
     if done.last.task_id:
-        told = shop.status(done.last.task_id)
-        assert (told.status, told.error_code, told.oss_url) == (pb.TASK_STATUS_FAILED, word, "")
+        reported = shop.status(done.last.task_id)
+        assert (reported.status, reported.error_code, reported.oss_url) == (pb.TASK_STATUS_FAILED, word, "")
 
 
-def test_a_repeated_batch_is_ignored(shop: Door) -> None:
+def test_a_repeated_batch_is_ignored(shop: GrpcApi) -> None:
     done = shop.push([metadata(), batch(0, ROW), batch(0, ROW), batch(1, ROW), batch(1, ROW)])
     assert done.last.record_count == 2
 
 
-def test_a_caller_without_a_key_or_with_a_wrong_one_is_unauthenticated(shop: Door) -> None:
+def test_a_caller_without_a_key_or_with_a_wrong_one_is_unauthenticated(shop: GrpcApi) -> None:
     for key in ("", "fxp_aaaaaaaaaaaa_" + "A" * 43):
         done = shop.push([metadata()], key=key)
         assert done.code is StatusCode.UNAUTHENTICATED
     with shop.channel() as channel:
         stub: Any = pb_grpc.ExportServiceStub(channel)
-        for call, asked in ((stub.QueryTaskStatus, pb.TaskStatusRequest()), (stub.CancelTask, pb.CancelTaskRequest())):
+        for call, requested in (
+            (stub.QueryTaskStatus, pb.TaskStatusRequest()),
+            (stub.CancelTask, pb.CancelTaskRequest()),
+        ):
             with pytest.raises(grpc.RpcError) as raised:
-                call(asked)
+                call(requested)
             assert raised.value.code() is StatusCode.UNAUTHENTICATED
 
 
-def test_a_key_without_the_scope_push_is_not_enough(shop: Door) -> None:
+def test_a_key_without_the_scope_push_is_not_enough(shop: GrpcApi) -> None:
     key = new_key(shop.folder, "reader", "dataset:*")
     done = shop.push([metadata(), batch(1, ROW)], key=key)
     assert (done.code, "push" in done.details) == (StatusCode.PERMISSION_DENIED, True)
 
 
-def test_tasks_of_others_and_tasks_that_never_were_are_not_found(shop: Door) -> None:
+def test_tasks_of_others_and_tasks_that_never_were_are_not_found(shop: GrpcApi) -> None:
     done = shop.push([metadata()], key=new_key(shop.folder, "other", user="another shop"))
     for task_id in (done.last.task_id, "no-such-task", ""):
         for ask in (shop.status, shop.cancel):
@@ -330,10 +333,10 @@ def test_tasks_of_others_and_tasks_that_never_were_are_not_found(shop: Door) -> 
             assert raised.value.code() is StatusCode.NOT_FOUND
 
 
-def test_a_key_sees_and_cancels_no_export_that_its_scopes_and_settings_hide(shop: Door) -> None:
+def test_a_key_sees_and_cancels_no_export_that_its_scopes_and_settings_hide(shop: GrpcApi) -> None:
     store = JobStore(f"sqlite:///{shop.folder}/fluxport.db")
-    asked, ann = ExportRequest(ExportSpec("SELECT 1")), Caller("shop", scopes=EVERYTHING)
-    of_sql = store.create(asked, ann, door="native", active_max=9, queue_max=9)[0].id
+    requested, ann = ExportRequest(ExportSpec("SELECT 1")), Caller("shop", scopes=EVERYTHING)
+    of_sql = store.create(requested, ann, api="native", active_max=9, queue_max=9)[0].id
     key = Keys(store.engine).create("modest", "shop", ["push"], expires_s=None, own_results=True)[1]
     requests = [metadata("seen by one"), batch(1, ROW)]
     modest, others = replace(shop, key=key), shop.push(requests).last.task_id
@@ -351,7 +354,7 @@ def test_a_key_sees_and_cancels_no_export_that_its_scopes_and_settings_hide(shop
     assert again.code is StatusCode.ALREADY_EXISTS
 
 
-def test_a_client_that_sends_nothing_is_ended(shop: Door) -> None:
+def test_a_client_that_sends_nothing_is_ended(shop: GrpcApi) -> None:
     sender = Sender(shop, metadata(), batch(1, ROW))
     done = outcome(sender.call)
     assert (done.code, done.word) == (StatusCode.DEADLINE_EXCEEDED, "STREAM_ERROR")
@@ -360,7 +363,7 @@ def test_a_client_that_sends_nothing_is_ended(shop: Door) -> None:
     sender.leave()
 
 
-def test_a_message_over_the_limit_ends_the_call_and_leaves_nothing(shop: Door) -> None:
+def test_a_message_over_the_limit_ends_the_call_and_leaves_nothing(shop: GrpcApi) -> None:
     before = shop.files()
     sender = Sender(shop, metadata())
     task_id = sender.queued()
@@ -371,7 +374,7 @@ def test_a_message_over_the_limit_ends_the_call_and_leaves_nothing(shop: Door) -
     sender.leave()
 
 
-def test_compressed_messages_are_refused_before_they_are_unpacked(shop: Door) -> None:
+def test_compressed_messages_are_refused_before_they_are_unpacked(shop: GrpcApi) -> None:
     """A few kilobytes that would expand to half a gigabyte."""
     bomb = batch(1, ("1", "x" * (512 << 20), "", ""))
     with grpc.insecure_channel(shop.target, options=[("grpc.max_send_message_length", -1)]) as channel:
@@ -392,7 +395,7 @@ def _peak_mb(pid: int) -> float:
 # -- one answer, one task ----------------------------------------------------------------------------------------------
 
 
-def one_answer(to: Door, requests: list[pb.ExportRequest], *extra: tuple[str, str], key: str | None = None) -> Any:
+def one_answer(to: GrpcApi, requests: list[pb.ExportRequest], *extra: tuple[str, str], key: str | None = None) -> Any:
     """Call as a client whose proto has ``returns (ExportResponse)`` without ``stream``."""
     headers = (("authorization", f"Bearer {key or to.key}"), *extra)
     with to.channel() as channel:
@@ -404,13 +407,13 @@ def one_answer(to: Door, requests: list[pb.ExportRequest], *extra: tuple[str, st
         return call(iter(requests), metadata=headers, timeout=60)
 
 
-def test_a_client_of_the_old_proto_gets_one_answer(shop: Door) -> None:
+def test_a_client_of_the_old_proto_gets_one_answer(shop: GrpcApi) -> None:
     answer = one_answer(shop, [metadata(), *people(1_500)], ("x-fluxport-responses", "final"))
     assert (answer.status, answer.record_count) == (pb.TASK_STATUS_COMPLETED, 1_500)
     assert httpx.get(answer.oss_url).content.count(b"\n") == 1_501
 
 
-def test_a_client_of_the_old_proto_gets_errors_as_a_status(shop: Door) -> None:
+def test_a_client_of_the_old_proto_gets_errors_as_a_status(shop: GrpcApi) -> None:
     with pytest.raises(grpc.RpcError) as raised:
         one_answer(shop, [metadata(), batch(1, ROW[:2])], ("x-fluxport-responses", "final"))
     error: Any = raised.value
@@ -419,24 +422,24 @@ def test_a_client_of_the_old_proto_gets_errors_as_a_status(shop: Door) -> None:
     assert shop.status(trailers["x-fluxport-task-id"]).status == pb.TASK_STATUS_FAILED
 
 
-def test_the_same_request_id_with_the_same_metadata_is_the_same_task(shop: Door) -> None:
-    asked = metadata("order-export-17")
-    first = shop.push([asked, batch(1, ROW)])
-    again = shop.push([asked, batch(1, ROW)])
+def test_the_same_request_id_with_the_same_metadata_is_the_same_task(shop: GrpcApi) -> None:
+    requested = metadata("order-export-17")
+    first = shop.push([requested, batch(1, ROW)])
+    again = shop.push([requested, batch(1, ROW)])
     assert (again.last.task_id, again.last.checksum_sha256) == (first.last.task_id, first.last.checksum_sha256)
     assert again.file() == first.file()
     assert len([path for path in shop.files() if first.last.task_id in path.name]) == 1
     other = shop.push([metadata("order-export-17", filename="another"), batch(1, ROW)])
     assert other.code is StatusCode.ALREADY_EXISTS
-    elsewhere = shop.push([asked], key=new_key(shop.folder, "third", user="a third shop"))
+    elsewhere = shop.push([requested], key=new_key(shop.folder, "third", user="a third shop"))
     assert elsewhere.last.task_id != first.last.task_id
 
 
-def test_two_that_push_the_same_at_once_get_the_same_result(shop: Door) -> None:
-    asked = metadata("twice-at-once")
-    sender = Sender(shop, asked, batch(1, ROW))
+def test_two_that_push_the_same_at_once_get_the_same_result(shop: GrpcApi) -> None:
+    requested = metadata("twice-at-once")
+    sender = Sender(shop, requested, batch(1, ROW))
     task_id = sender.queued()
-    follower = Sender(shop, asked)
+    follower = Sender(shop, requested)
     assert follower.queued() == task_id
     sender.end()
     ends = [outcome(each.call).last for each in (sender, follower)]
@@ -444,16 +447,16 @@ def test_two_that_push_the_same_at_once_get_the_same_result(shop: Door) -> None:
     follower.leave()
 
 
-def test_a_task_that_failed_can_be_tried_again_under_its_request_id(shop: Door) -> None:
-    asked = metadata("second-try")
-    failed = shop.push([asked, batch(1, ROW[:1])])
+def test_a_task_that_failed_can_be_tried_again_under_its_request_id(shop: GrpcApi) -> None:
+    requested = metadata("second-try")
+    failed = shop.push([requested, batch(1, ROW[:1])])
     assert failed.code is StatusCode.INVALID_ARGUMENT
-    done = shop.push([asked, batch(1, ROW)])
+    done = shop.push([requested, batch(1, ROW)])
     assert done.last.status == pb.TASK_STATUS_COMPLETED
     assert done.last.task_id != failed.last.task_id
 
 
-def test_progress_has_a_percentage_only_with_a_known_total(shop: Door) -> None:
+def test_progress_has_a_percentage_only_with_a_known_total(shop: GrpcApi) -> None:
     known, unknown = Sender(shop, metadata(expected_rows=4)), Sender(shop, metadata())
     for sender, percent in ((known, 50.0), (unknown, 0.0)):
         task_id = sender.queued()
@@ -461,8 +464,8 @@ def test_progress_has_a_percentage_only_with_a_known_total(shop: Door) -> None:
         reached = next(answer for answer in sender.call if answer.record_count == 2)
         assert (reached.status, reached.progress_percent) == (pb.TASK_STATUS_PROCESSING, percent)
         wait_until(lambda task_id=task_id: shop.status(task_id).records_processed == 2)
-        told = shop.status(task_id)
-        assert (told.progress_percent, told.format, told.filename) == (percent, pb.FORMAT_CSV, "people")
+        reported = shop.status(task_id)
+        assert (reported.progress_percent, reported.format, reported.filename) == (percent, pb.FORMAT_CSV, "people")
         sender.send(batch(2, ROW, ROW))
         sender.end()
         assert outcome(sender.call).last.status == pb.TASK_STATUS_COMPLETED
@@ -471,13 +474,13 @@ def test_progress_has_a_percentage_only_with_a_known_total(shop: Door) -> None:
 # -- ends --------------------------------------------------------------------------------------------------------------
 
 
-def test_a_client_that_cancels_leaves_a_failed_task_and_nothing_stored(shop: Door) -> None:
+def test_a_client_that_cancels_leaves_a_failed_task_and_nothing_stored(shop: GrpcApi) -> None:
     before = shop.files()
     sender = Sender(shop, metadata(), *people(3_000))
     task_id = sender.queued()
     sender.leave()
-    told = shop.ended(task_id)
-    assert (told.status, told.error_code, told.oss_url) == (pb.TASK_STATUS_FAILED, "STREAM_ERROR", "")
+    reported = shop.ended(task_id)
+    assert (reported.status, reported.error_code, reported.oss_url) == (pb.TASK_STATUS_FAILED, "STREAM_ERROR", "")
     wait_until(lambda: shop.files() == before)
 
 
@@ -500,7 +503,7 @@ for answer in call:
 
 
 @pytest.mark.parametrize("rows", [0, 1, 50_000])
-def test_a_client_that_is_killed_leaves_a_failed_task_and_nothing_stored(shop: Door, rows: int) -> None:
+def test_a_client_that_is_killed_leaves_a_failed_task_and_nothing_stored(shop: GrpcApi, rows: int) -> None:
     before = shop.files()
     command = [sys.executable, "-c", KILLED, shop.target, shop.key, str(Path(__file__).parents[1])]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as client:
@@ -510,12 +513,12 @@ def test_a_client_that_is_killed_leaves_a_failed_task_and_nothing_stored(shop: D
             if int(counted) >= rows:
                 break
         client.kill()
-    told = shop.ended(task_id)
-    assert (told.status, told.error_code) == (pb.TASK_STATUS_FAILED, "STREAM_ERROR")
+    reported = shop.ended(task_id)
+    assert (reported.status, reported.error_code) == (pb.TASK_STATUS_FAILED, "STREAM_ERROR")
     wait_until(lambda: shop.files() == before)
 
 
-def test_a_connection_that_breaks_right_after_the_last_row_does_not_end_the_rows(shop: Door) -> None:
+def test_a_connection_that_breaks_right_after_the_last_row_does_not_end_the_rows(shop: GrpcApi) -> None:
     """Killed in the middle many times: none may count as complete."""
     for number in range(25):
         sender = Sender(shop, metadata(), batch(1, ROW))
@@ -525,12 +528,12 @@ def test_a_connection_that_breaks_right_after_the_last_row_does_not_end_the_rows
         assert shop.ended(task_id).status == pb.TASK_STATUS_FAILED
 
 
-def test_a_running_task_can_be_canceled(shop: Door) -> None:
+def test_a_running_task_can_be_canceled(shop: GrpcApi) -> None:
     before = shop.files()
     sender = Sender(shop, metadata(), batch(1, ROW))
     task_id = sender.queued()
-    told = shop.cancel(task_id)
-    assert (told.status, told.error_code) == (pb.TASK_STATUS_FAILED, "CANCELED")
+    reported = shop.cancel(task_id)
+    assert (reported.status, reported.error_code) == (pb.TASK_STATUS_FAILED, "CANCELED")
     done = outcome(sender.call)
     assert (done.code, done.word) == (StatusCode.CANCELLED, "CANCELED")
     wait_until(lambda: shop.files() == before)
@@ -540,14 +543,14 @@ def test_a_running_task_can_be_canceled(shop: Door) -> None:
     sender.leave()
 
 
-# -- beside the other doors --------------------------------------------------------------------------------------------
+# -- beside the other APIs ---------------------------------------------------------------------------------------------
 
 
-def bearer(to: Door, key: str, target: str, method: str = "GET") -> httpx.Response:
+def bearer(to: GrpcApi, key: str, target: str, method: str = "GET") -> httpx.Response:
     return httpx.request(method, to.http.base + target, headers={"Authorization": f"Bearer {key}"}, timeout=30)
 
 
-def test_a_push_is_an_export_like_others(shop: Door) -> None:
+def test_a_push_is_an_export_like_others(shop: GrpcApi) -> None:
     done = shop.push([metadata(), batch(1, ROW)])
     job = bearer(shop, shop.key, f"/v1/exports/{done.last.task_id}").json()
     assert (job["status"], job["rows"], job["format"]) == ("completed", 1, "csv")
@@ -567,14 +570,14 @@ def test_a_push_is_an_export_like_others(shop: Door) -> None:
     assert re.search(r"^export_records_processed_total [1-9]", measured, re.MULTILINE)
 
 
-def test_a_push_can_be_canceled_over_http(shop: Door) -> None:
+def test_a_push_can_be_canceled_over_http(shop: GrpcApi) -> None:
     sender = Sender(shop, metadata(), batch(1, ROW))
     assert bearer(shop, shop.key, f"/v1/exports/{sender.queued()}", "DELETE").status_code == 200
     assert outcome(sender.call).code is StatusCode.CANCELLED
     sender.leave()
 
 
-def test_no_link_key_or_value_is_logged(shop: Door) -> None:
+def test_no_link_key_or_value_is_logged(shop: GrpcApi) -> None:
     done = shop.push([metadata(), batch(1, ("1", "very private", "", ""), ("x-marks", *ROW[1:]))])
     assert done.code is StatusCode.INVALID_ARGUMENT
     shop.push([metadata(), batch(1, ("1", "very private", "", ""))]).file()
@@ -583,12 +586,12 @@ def test_no_link_key_or_value_is_logged(shop: Door) -> None:
     assert not re.search(r"token=|fxp_|very private|x-marks", logs)
 
 
-def test_health_and_reflection_are_served(shop: Door) -> None:
+def test_health_and_reflection_are_served(shop: GrpcApi) -> None:
     with shop.channel() as channel:
         health: Any = health_pb2_grpc.HealthStub(channel)
         for name in ("", "export.ExportService"):
-            told = health.Check(health_pb2.HealthCheckRequest(service=name), timeout=10)
-            assert told.status == health_pb2.HealthCheckResponse.SERVING
+            reported = health.Check(health_pb2.HealthCheckRequest(service=name), timeout=10)
+            assert reported.status == health_pb2.HealthCheckResponse.SERVING
         database = ProtoReflectionDescriptorDatabase(channel)
         assert "export.ExportService" in database.get_services()
         assert b"StreamExport" in database.FindFileContainingSymbol("export.ExportService").SerializeToString()
@@ -598,14 +601,14 @@ def test_health_and_reflection_are_served(shop: Door) -> None:
 
 
 @pytest.fixture(scope="module")
-def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
+def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GrpcApi]:
     settings = {"TASKS_MAX": "2", "QUEUE_MAX": "1", "QUEUE_S": "2", "BATCH_ROWS_MAX": "10"}
     environ = {f"FLUXPORT_GRPC__{name}": value for name, value in settings.items()}
-    with door(tmp_path_factory.mktemp("small"), **environ) as found:
+    with grpc_api(tmp_path_factory.mktemp("small"), **environ) as found:
         yield found
 
 
-def test_running_and_waiting_pushes_are_limited_and_more_are_refused(small: Door) -> None:
+def test_running_and_waiting_pushes_are_limited_and_more_are_refused(small: GrpcApi) -> None:
     running = [Sender(small, metadata(), batch(1, ROW)) for _ in range(2)]
     for sender in running:
         task_id = sender.queued()
@@ -623,7 +626,7 @@ def test_running_and_waiting_pushes_are_limited_and_more_are_refused(small: Door
     assert outcome(running[1].call).last.status == pb.TASK_STATUS_COMPLETED
 
 
-def test_a_task_that_waits_too_long_fails_with_queue_timeout(small: Door) -> None:
+def test_a_task_that_waits_too_long_fails_with_queue_timeout(small: GrpcApi) -> None:
     running = [Sender(small, metadata(), batch(1, ROW)) for _ in range(2)]
     for sender in running:
         sender.queued()
@@ -635,7 +638,7 @@ def test_a_task_that_waits_too_long_fails_with_queue_timeout(small: Door) -> Non
         assert outcome(sender.call).last.status == pb.TASK_STATUS_COMPLETED
 
 
-def test_a_waiting_task_can_be_canceled_and_can_lose_its_client(small: Door) -> None:
+def test_a_waiting_task_can_be_canceled_and_can_lose_its_client(small: GrpcApi) -> None:
     running = [Sender(small, metadata(), batch(1, ROW)) for _ in range(2)]
     for sender in running:
         sender.queued()
@@ -651,7 +654,7 @@ def test_a_waiting_task_can_be_canceled_and_can_lose_its_client(small: Door) -> 
         assert outcome(sender.call).last.status == pb.TASK_STATUS_COMPLETED
 
 
-def test_a_batch_of_too_many_rows_is_refused(small: Door) -> None:
+def test_a_batch_of_too_many_rows_is_refused(small: GrpcApi) -> None:
     done = small.push([metadata(), batch(1, *[ROW] * 11)])
     assert (done.code, done.word) == (StatusCode.INVALID_ARGUMENT, "VALIDATION_ERROR")
 
@@ -660,7 +663,7 @@ def test_a_batch_of_too_many_rows_is_refused(small: Door) -> None:
 
 
 def test_a_service_that_ends_lets_what_runs_finish_and_fails_what_does_not(tmp_path: Path) -> None:
-    with door(tmp_path, FLUXPORT_SERVER__GRACE_S="3") as found:
+    with grpc_api(tmp_path, FLUXPORT_SERVER__GRACE_S="3") as found:
         finishing, stuck = Sender(found, metadata(), batch(1, ROW)), Sender(found, metadata(), batch(1, ROW))
         ids = [finishing.queued(), stuck.queued()]
         wait_until(lambda: found.status(ids[0]).status == pb.TASK_STATUS_PROCESSING)
@@ -679,7 +682,7 @@ def test_a_service_that_ends_lets_what_runs_finish_and_fails_what_does_not(tmp_p
     assert len(found.files()) == 1
 
 
-def _refused(to: Door) -> bool:
+def _refused(to: GrpcApi) -> bool:
     """The status of a push that fails in any case."""
     return to.push([metadata(expected_rows=9)]).code is StatusCode.UNAVAILABLE
 
@@ -689,7 +692,7 @@ def _refused(to: Door) -> bool:
 
 def test_programs_of_named_networks_need_no_key_and_named_keys_get_one_answer(tmp_path: Path) -> None:
     settings = {"FLUXPORT_GRPC__KEYLESS": '["127.0.0.0/8"]', "FLUXPORT_GRPC__ONE_ANSWER_KEYS": '["old-shop"]'}
-    with door(tmp_path, **settings) as found:
+    with grpc_api(tmp_path, **settings) as found:
         with found.channel() as channel:
             call = pb_grpc.ExportServiceStub(channel).StreamExport(iter([metadata(), batch(1, ROW)]), timeout=30)
             assert outcome(call).last.status == pb.TASK_STATUS_COMPLETED
@@ -707,7 +710,7 @@ def test_only_clients_with_a_certificate_of_the_right_authority_get_in(tmp_path:
         "TLS_KEY": tmp_path / "server" / "server.key",
         "CLIENT_CA": tmp_path / "client" / "ca.pem",
     }
-    with door(tmp_path, **{f"FLUXPORT_GRPC__{name}": str(path) for name, path in settings.items()}) as found:
+    with grpc_api(tmp_path, **{f"FLUXPORT_GRPC__{name}": str(path) for name, path in settings.items()}) as found:
         assert found.push([metadata()]).code is StatusCode.UNAVAILABLE
         for name, code in (("stranger", StatusCode.UNAVAILABLE), ("client", StatusCode.OK)):
             found.credentials = grpc.ssl_channel_credentials(
@@ -739,7 +742,7 @@ def test_an_unusable_configuration_is_reported_at_the_start(
     assert "Traceback" not in done.stderr
 
 
-def test_a_port_in_use_is_reported(shop: Door, tmp_path: Path) -> None:
+def test_a_port_in_use_is_reported(shop: GrpcApi, tmp_path: Path) -> None:
     port = shop.target.rpartition(":")[2]
     command = [sys.executable, "-m", "fluxport", "serve", "--port", "0", "--grpc-port", port, "--no-worker"]
     environ = os.environ | {"FLUXPORT_GRPC__ENABLED": "true"}

@@ -272,12 +272,12 @@ def test_the_list_is_newest_first_and_can_be_filtered_by_request(ann: Client) ->
 
 def test_health_has_the_measures_in_the_envelope(ann: Client, done: dict[str, Any]) -> None:
     answer = ann.plain_get("/api/health")
-    told = answer.json()["data"]["metrics"]["export"]
+    reported = answer.json()["data"]["metrics"]["export"]
     assert answer.status_code == 200
-    assert told.keys() == {"mode", "queued", "processed", "failed", "running", "retried", "avgDurationMs"}
-    assert told["mode"] == "persistent"
-    assert told["processed"] > 0
-    assert told["avgDurationMs"] > 0
+    assert reported.keys() == {"mode", "queued", "processed", "failed", "running", "retried", "avgDurationMs"}
+    assert reported["mode"] == "persistent"
+    assert reported["processed"] > 0
+    assert reported["avgDurationMs"] > 0
 
 
 def test_a_sixth_active_job_is_429_a_file_before_its_end_409_and_an_expired_token_410(tmp_path: Path) -> None:

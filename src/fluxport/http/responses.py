@@ -74,13 +74,13 @@ def problem(request: Request, status: int, code: str, detail: str, retry_after_s
     return JSONResponse(body | {"request_id": request_id(request)}, status, headers, "application/problem+json")
 
 
-async def failure_answer(request: Request, error: Exception) -> Response:
+async def failure_response(request: Request, error: Exception) -> Response:
     assert isinstance(error, FluxportError)
     metrics.refusal(error.code)
     return problem(request, error.status, error.code, error.message, error.retry_after_s)
 
 
-async def parameter_answer(request: Request, error: Exception) -> Response:
+async def parameter_response(request: Request, error: Exception) -> Response:
     """The response to a parameter of the query or the path with a wrong type; it names the parameter but does not
     repeat its value."""
     assert isinstance(error, RequestValidationError)
@@ -94,16 +94,16 @@ def _lower(sentence: str) -> str:
     return sentence[:1].lower() + sentence[1:]
 
 
-async def http_answer(request: Request, error: Exception) -> Response:
+async def http_response(request: Request, error: Exception) -> Response:
     status = getattr(error, "status_code", 500)
     detail = {404: "There is nothing at this address.", 405: "This address does not support this method."}
     code = {404: "not_found", 405: "method_not_allowed"}.get(status, "http_error")
-    answer = problem(request, status, code, detail.get(status, str(getattr(error, "detail", "The request failed."))))
-    answer.headers.update(getattr(error, "headers", None) or {})  # for example Allow
-    return answer
+    response = problem(request, status, code, detail.get(status, str(getattr(error, "detail", "The request failed."))))
+    response.headers.update(getattr(error, "headers", None) or {})  # for example Allow
+    return response
 
 
-async def crash_answer(request: Request, error: Exception) -> Response:
+async def crash_response(request: Request, error: Exception) -> Response:
     message = "The service failed with an internal error; see its log for this request's id."
     return problem(request, 500, "internal", message)
 

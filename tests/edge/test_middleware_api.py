@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from fluxport.grpc import export_pb2 as pb
-from grpc_support import ROW, Door, batch, door, metadata, people
+from grpc_support import ROW, GrpcApi, batch, grpc_api, metadata, people
 from object_double import ObjectDouble
 from own_servers import free_ports
 from store_support import BUCKET, OSS_KEY, OSS_REGION, OSS_SECRET, oss_double
@@ -28,7 +28,7 @@ def oss() -> Iterator[ObjectDouble]:
 
 
 @pytest.fixture(scope="module")
-def shop(oss: ObjectDouble, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
+def shop(oss: ObjectDouble, tmp_path_factory: pytest.TempPathFactory) -> Iterator[GrpcApi]:
     folder = tmp_path_factory.mktemp("middleware")
     grpc_port, http_port = free_ports(2)
     old: dict[str, Any] = {
@@ -56,13 +56,13 @@ def shop(oss: ObjectDouble, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         "OSS_ACCESS_KEY_SECRET": OSS_SECRET,
         "FLUXPORT_STORES__LOCAL__REGION": OSS_REGION,
     }
-    with door(folder, "--config", "old.yaml", port=str(http_port), **outside) as found:
+    with grpc_api(folder, "--config", "old.yaml", port=str(http_port), **outside) as found:
         assert found.target.endswith(f":{grpc_port}")
         found.target = f"127.0.0.1:{grpc_port}"
         yield found
 
 
-def test_a_push_ends_in_oss_with_a_signed_url_that_works(shop: Door, oss: ObjectDouble) -> None:
+def test_a_push_ends_in_oss_with_a_signed_url_that_works(shop: GrpcApi, oss: ObjectDouble) -> None:
     """A large one in parts; the URL is the store's presigned one, and no log has it."""
     done = shop.push([metadata(), *people(200_000)], key="")
     answer = done.last
@@ -81,7 +81,7 @@ def test_a_push_ends_in_oss_with_a_signed_url_that_works(shop: Door, oss: Object
     assert "ignature=" not in logs
 
 
-def test_what_fails_leaves_no_object_and_no_part_of_one(shop: Door, oss: ObjectDouble) -> None:
+def test_what_fails_leaves_no_object_and_no_part_of_one(shop: GrpcApi, oss: ObjectDouble) -> None:
     before = set(oss.objects)
     wrong = [metadata(), *people(200_000), batch(201, ROW[:1])]
     done = shop.push(wrong, key="")
@@ -91,5 +91,5 @@ def test_what_fails_leaves_no_object_and_no_part_of_one(shop: Door, oss: ObjectD
     assert not oss.uploads
 
 
-def test_a_batch_above_the_old_files_limit_is_refused(shop: Door) -> None:
+def test_a_batch_above_the_old_files_limit_is_refused(shop: GrpcApi) -> None:
     assert "1,000 in one" in shop.push([metadata(), batch(1, *[ROW] * 1_001)], key="").details

@@ -35,8 +35,8 @@ def test_a_mail_brings_the_file_and_a_failure_is_mailed_too(tmp_path: Path) -> N
             bad = {"query": "SELECT nowhere FROM users", "email": "b@example.com"}
             client.post("/export", bad, version=1)
             until(lambda: len(mail.mails) == 2)
-            told = client.finished(job_id)
-            file = client.plain_get(told["download_url"]).content
+            reported = client.finished(job_id)
+            file = client.plain_get(reported["download_url"]).content
     ready, failed = (taken.message() for taken in mail.mails)
     assert ready["Subject"] == "Your Database Export is Ready (Attached)"
     attachment = next(ready.iter_attachments())
