@@ -69,7 +69,7 @@ def test_every_message_is_answered_in_order_and_stored(plant: GrpcApi) -> None:
     assert file_of(plant, "a") == csv_of(A)
     append(plant, messages("a", A, 1000))
     assert file_of(plant, "a") == csv_of(A), "what is sent again changes nothing"
-    assert 'fluxport_points_total{api="grpc"} 100000.0' in httpx.get(f"{plant.http.base}/metrics").text
+    assert 'fluxport_points_total{door="grpc"} 100000.0' in httpx.get(f"{plant.http.base}/metrics").text
 
 
 def test_without_quality_points_are_good(plant: GrpcApi) -> None:

@@ -335,7 +335,7 @@ class JobStore:
         record = Record(
             id=export_id,
             owner=caller.owner,
-            api="native",
+            door="native",
             scope=spec.scope,
             key_id=caller.key_id,
             stored=False,
