@@ -181,7 +181,7 @@ def test_options_of_the_format_are_honoured(place: Place, key: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("request", "said"),
+    ("sent", "said"),
     [
         (ticket("DELETE FROM users"), "SELECT"),
         (fl.Ticket(b"not json"), "JSON"),
@@ -189,11 +189,9 @@ def test_options_of_the_format_are_honoured(place: Place, key: str) -> None:
         (ticket(options={"colour": "red"}), "colour"),
     ],
 )
-def test_what_cannot_be_read_is_refused_with_our_sentence(
-    place: Place, key: str, request: fl.Ticket, said: str
-) -> None:
+def test_what_cannot_be_read_is_refused_with_our_sentence(place: Place, key: str, sent: fl.Ticket, said: str) -> None:
     with place.client() as client, pytest.raises((fl.FlightServerError, fl.FlightUnauthorizedError), match=said):
-        client.do_get(request, place.options(key)).read_all()
+        client.do_get(sent, place.options(key)).read_all()
 
 
 @pytest.mark.parametrize(
