@@ -207,8 +207,8 @@ def test_expired_files_are_deleted_once(store: JobStore, clock: Clock) -> None:
 
 
 def test_no_mail_offers_a_file_that_has_expired_or_says_that_its_export_failed(store: JobStore, clock: Clock) -> None:
-    request = replace(asked(), notify={"email": ["ann@example.com"]})
-    record = store.create(request, ANN, door="native", active_max=9, queue_max=9)[0]
+    request = replace(requested(), notify={"email": ["ann@example.com"]})
+    record = store.create(request, ANN, api="native", active_max=9, queue_max=9)[0]
     store.move(record.id, "running")
     result = Result("rows.csv", "text/csv", 1, 4, "0" * 64, "rows.csv")
     store.move(record.id, "completed", result=result, expires_at=clock.now - 1)
