@@ -23,13 +23,10 @@ test: .venv/.installed-dev openapi/node_modules/.package-lock.json
 test-fast: .venv/.installed-dev
 	$(PYTEST) -m "not service and not slow" $(ARGS)
 
-# Changes of the code that no test notices, among the modules of [tool.mutmut]; MODULE=fluxport.auth.rate tries those of
-# one. It ends after MUTANTS_S seconds, and goes on from there the next time.
-MODULE ?= fluxport
-MUTANTS_S ?= 1800
+# Changes of the code that no test notices, of the modules that tests/mutants.py lists, or of one:
+# make mutants MODULE=fluxport.auth.rate TESTS=tests/test_identity_keys.py
 mutants: .venv/.installed-dev
-	timeout --signal=INT --kill-after=60 $(MUTANTS_S) $(BIN)/mutmut run "$(MODULE)*" || test $$? -eq 124
-	$(BIN)/mutmut results
+	$(BIN)/python tests/mutants.py $(MODULE) --tests $(TESTS)
 
 lint: .venv/.installed-dev
 	$(BIN)/ruff check .
@@ -117,4 +114,4 @@ check: lint types layers api test wheel
 	@touch $@
 
 clean:
-	rm -rf .venv build dist mutants .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
