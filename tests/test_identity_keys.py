@@ -14,6 +14,7 @@ from fluxport.auth.keys import Keys
 from fluxport.auth.rate import Rate
 from fluxport.auth.scopes import EVERYTHING, USUAL, allows, read_scopes
 from fluxport.auth.sessions import Sessions
+from fluxport.auth.signing import SigningKey
 from fluxport.auth.users import Users
 from fluxport.errors import Conflict, Forbidden, NotFound, Refused, TooMany
 from fluxport.jobs.store import JobStore
@@ -206,6 +207,14 @@ def test_an_error_names_the_missing_scope_and_no_scope_is_implied() -> None:
     assert not Caller("alice", scopes=EVERYTHING - {"admin"}).admin
 
 
+def test_a_caller_has_what_its_key_has() -> None:
+    key = SigningKey("billing", ("x" * 32,), "alice", frozenset({"series"}), 3, True, ("example.com",))
+    assert Caller.of_key(key) == Caller(
+        "alice", "billing", frozenset({"series"}), False, 3, own_results=True, mail_domains=("example.com",)
+    )
+    assert Caller.of_key(SigningKey("billing", ("x" * 32,))).owner == "billing"
+
+
 @pytest.mark.parametrize(
     ("caller", "seen"),
     [
@@ -242,6 +251,22 @@ def test_the_rate_limit_is_per_caller() -> None:
     rate.take("alice")
     with pytest.raises(TooMany):
         rate.take("alice")
+
+
+def test_a_caller_learns_when_its_next_request_will_pass() -> None:
+    """30 a minute: one in two seconds."""
+    clock = Clock(0.0)
+    rate = Rate(30, clock=clock)
+    for _ in range(30):
+        rate.take("alice")
+    for now, wait in ((0.0, 2.0), (0.5, 1.5), (1.75, 0.25)):
+        clock.now = now
+        with pytest.raises(TooMany) as refused:
+            rate.take("alice")
+        assert refused.value.code == "too_many_requests"
+        assert refused.value.retry_after_s == pytest.approx(wait)
+    clock.now = 2.0
+    rate.take("alice")
 
 
 def test_a_long_pause_accumulates_no_tokens() -> None:

@@ -1,0 +1,70 @@
+"""Download tokens: each is valid for one file and purpose, until its second."""
+
+from __future__ import annotations
+
+import pytest
+
+from fluxport.auth.tokens import check_download_token, download_token
+from fluxport.errors import FluxportError, Forbidden, Gone
+
+SECRET, EXPORT, FILE = b"0123456789abcdef", "20170028-9e85", "a b.csv"
+EXPIRES = 1_800_000_000
+# HMAC-SHA256 of "fluxport link v1", purpose, export, file and second, one a line: links that were sent stay valid.
+DOWNLOAD = "1800000000.download.c47AoVgb4xWqYdadaVxzmLtvX2LQMZW0Ik0yQSE5lSs"
+MAIL = "1800000000.mail.ZGgA5JmOD-eZuedvtZLUXhT8bkYYeMrlq4wdkJ1N3t4"
+
+
+def refusal(token: str, now: float = 0.0, secret: bytes = SECRET, file: str = FILE) -> FluxportError:
+    with pytest.raises(FluxportError) as refused:
+        check_download_token(secret, token, EXPORT, file, now)
+    return refused.value
+
+
+def test_a_token_is_its_second_its_purpose_and_a_mac() -> None:
+    assert download_token(SECRET, EXPORT, FILE, EXPIRES) == DOWNLOAD
+    assert download_token(SECRET, EXPORT, FILE, EXPIRES, "mail") == MAIL
+    assert check_download_token(SECRET, DOWNLOAD, EXPORT, FILE, 0.0) == "download"
+    assert check_download_token(SECRET, MAIL, EXPORT, FILE, 0.0) == "mail"
+
+
+def test_a_token_is_valid_until_its_second_and_then_gone() -> None:
+    assert check_download_token(SECRET, DOWNLOAD, EXPORT, FILE, 1_799_999_999.9) == "download"
+    for now in (1_800_000_000.0, 1_800_000_000.1):
+        error = refusal(DOWNLOAD, now)
+        assert (type(error), error.code) == (Gone, "link_expired")
+
+
+@pytest.mark.parametrize(
+    "token",
+    [
+        "",
+        ".",
+        "..",
+        "1800000000",
+        "1800000000.download",
+        "1800000000.download.",
+        DOWNLOAD[:-1],
+        DOWNLOAD + "A",
+        DOWNLOAD + ".x",
+        DOWNLOAD.replace("download", "mail"),
+        DOWNLOAD.replace("1800000000", "1800000001"),
+        DOWNLOAD.replace("1800000000", "9" * 12),
+        DOWNLOAD.replace("1800000000", "9" * 13),
+        DOWNLOAD.replace("1800000000", "9" * 5000),
+        DOWNLOAD.replace("1800000000", "-1800000000"),
+        DOWNLOAD.replace("1800000000", "٣"),
+        DOWNLOAD.replace("1800000000", "²"),
+        DOWNLOAD[:-1] + "é",
+    ],
+)
+def test_any_other_text_is_forbidden_whether_expired_or_not(token: str) -> None:
+    for now in (0.0, 2e9):
+        error = refusal(token, now)
+        assert (type(error), error.code) == (Forbidden, "bad_token")
+
+
+def test_a_token_is_for_one_file_of_one_secret() -> None:
+    assert refusal(DOWNLOAD, file="other.csv").code == "bad_token"
+    assert refusal(DOWNLOAD, secret=b"another secret..").code == "bad_token"
+    with pytest.raises(Forbidden):
+        check_download_token(SECRET, DOWNLOAD, "another", FILE, 0.0)
