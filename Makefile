@@ -26,7 +26,7 @@ test-fast: .venv/.installed-dev
 # Changes of the code that no test notices, of the modules that tests/mutants.py lists, or of one:
 # make mutants MODULE=fluxport.auth.rate TESTS=tests/test_identity_keys.py
 mutants: .venv/.installed-dev
-	$(BIN)/python tests/mutants.py $(MODULE) --tests $(TESTS)
+	$(BIN)/python tests/mutants.py $(MODULE) --tests $(TESTS) $(ARGS)
 
 lint: .venv/.installed-dev
 	$(BIN)/ruff check .

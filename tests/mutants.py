@@ -44,7 +44,7 @@ MODULES = (
     "fluxport.policy",
     "fluxport.formats",
 )
-PYTEST = ["-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-W", "default", "-m", "not service and not slow"]
+PYTEST = ["-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-W", "default"]
 IDLE_S = 30.0  # a fork that uses no processor for so long hangs
 TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -369,11 +369,15 @@ def _files(module: str) -> list[str]:
 def main() -> int:
     parser = argparse.ArgumentParser(description="Which changes of the code does no test notice?")
     parser.add_argument("--tests", nargs="*", default=[], help="files of tests (default: those of make test-fast)")
+    parser.add_argument("-m", default="not service and not slow", help="which tests, by their marks")
+    parser.add_argument("-k", default="", help="which tests, by their names")
     parser.add_argument("--at-once", type=int, default=os.cpu_count() or 1, help="changes that are tried at a time")
     parser.add_argument("modules", nargs="*", help=f"modules or packages (default: {' '.join(MODULES)})")
     given = parser.parse_args()
     paths = [path for module in given.modules or MODULES for path in _files(module)]
-    return int(pytest.main([*PYTEST, *given.tests], plugins=[Mutants(paths, given.at_once)]))
+    return int(
+        pytest.main([*PYTEST, "-m", given.m, "-k", given.k, *given.tests], plugins=[Mutants(paths, given.at_once)])
+    )
 
 
 if __name__ == "__main__":

@@ -238,6 +238,14 @@ def test_a_sweep_deletes_expired_files_and_no_others(tmp_path: Path) -> None:
     assert (tmp_path / "link").is_symlink()
 
 
+def test_a_file_expires_only_when_it_is_older_than_the_time_given(tmp_path: Path) -> None:
+    sink = LocalSink(tmp_path)
+    file = Path(sink.put("x", chunks(b"x")).location)
+    os.utime(file, (1000, 1000))
+    assert sink.sweep(100, 1100) == []
+    assert sink.sweep(100, 1101) == [file]
+
+
 def test_a_sweep_during_a_write_does_not_disturb_it(tmp_path: Path) -> None:
     """The same process, another sink object: the lock belongs to the open file."""
 

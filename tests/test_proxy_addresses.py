@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fluxport.auth.proxies import Header, Proxies, address, grpc_peer, networks
+from fluxport.auth.proxies import Header, Proxies, address, grpc_peer, neighbourhood, networks
 
 TRUSTED = networks(["10.0.0.0/8", "fd00::/8"])
 CLIENT = "203.0.113.7"
@@ -62,6 +62,27 @@ def test_the_header_forwarded_is_read_as_well(peer: str, lines: list[str], origi
 def test_forwarded_is_read_as_its_rfc_says(line: str, origin: str, scheme: str) -> None:
     found = Proxies(TRUSTED, "forwarded").origin(address("10.0.0.1"), [line])
     assert (str(found.address), found.scheme) == (origin, scheme)
+
+
+def test_the_last_2048_characters_of_the_header_count() -> None:
+    line = f"{CLIENT}:12345,  " + ", ".join(["10.0.0.2"] * 203)
+    assert len(line) == 2048
+    assert str(Proxies(TRUSTED).origin(address("10.0.0.1"), [line]).address) == CLIENT
+    assert str(Proxies(TRUSTED).origin(address("10.0.0.1"), [line + " "]).address) == "10.0.0.2"
+
+
+@pytest.mark.parametrize(
+    ("host", "reach"),
+    [
+        ("192.0.2.1", "192.0.2.1"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("2001:db8:1:2::", "2001:db8:1:2::/64"),
+        ("2001:db8:1:3::1", "2001:db8:1:3::/64"),
+        ("no address", "no address"),
+    ],
+)
+def test_a_client_of_ipv6_has_a_network_of_64_bits(host: str, reach: str) -> None:
+    assert neighbourhood(host) == reach
 
 
 @pytest.mark.parametrize("header", ["x-forwarded-for", "forwarded"])

@@ -165,6 +165,12 @@ def test_a_key_id_has_up_to_64_characters() -> None:
     assert verify(keys, "POST", b"/export", v1(key_id="k" * 64), BODY, NOW).key_id == "k" * 64
 
 
+def test_other_headers_may_stand_anywhere() -> None:
+    others = [(b"host", b"example.com"), (b"x-request-id", b"1"), (b"accept", b"*/*")]
+    one, two = v1()
+    assert verify(KEYS, "POST", b"/export", [others[0], one, others[1], two, others[2]], BODY, NOW).version == "v1"
+
+
 def test_every_cause_of_a_refusal_gives_the_same_answer() -> None:
     """The response does not reveal whether a key exists, a clock differs or a secret was nearly right."""
     stream = b"/v1/stream?a=1"
