@@ -11,7 +11,8 @@ demo: .venv/.installed
 	@$(BIN)/fluxport demo $(ARGS)
 
 # Tests wait for other processes half of their time, so that two of them keep a processor busy.
-export PYTEST_XDIST_AUTO_NUM_WORKERS ?= $(shell echo $$((2 * $$($(PYTHON) -c 'import os; print(os.cpu_count())'))))
+CPUS := $(shell $(PYTHON) -c 'import os; print(os.cpu_count())')
+export PYTEST_XDIST_AUTO_NUM_WORKERS ?= $(shell echo $$((2 * $(CPUS))))
 # Each worker of the tests, and each process that they start, would compile its modules again.
 unexport PYTHONDONTWRITEBYTECODE
 PYTEST := $(BIN)/pytest -n auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder
@@ -19,9 +20,10 @@ PYTEST := $(BIN)/pytest -n auto --maxprocesses 8 --dist loadfile --no-loadscope-
 test: .venv/.installed-dev openapi/node_modules/.package-lock.json
 	$(PYTEST) $(ARGS)
 
-# tests/conftest.py marks by itself what needs a service.
+# tests/conftest.py marks by itself what needs a service. What is left waits for nothing, and each worker takes seconds
+# to collect it.
 test-fast: .venv/.installed-dev
-	$(PYTEST) -m "not service and not slow" $(ARGS)
+	$(PYTEST) -n $(CPUS) -m "not service and not slow" $(ARGS)
 
 # Changes of the code that no test notices, of the modules that tests/mutants.py lists, or of one:
 # make mutants MODULE=fluxport.auth.rate TESTS=tests/test_identity_keys.py
