@@ -6,8 +6,6 @@ import contextlib
 import hashlib
 import re
 import secrets
-import subprocess
-import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -17,6 +15,7 @@ from typing import Any
 import grpc
 import httpx
 
+import identity_support
 from fluxport.grpc import export_pb2 as pb
 from fluxport.grpc import export_pb2_grpc as pb_grpc
 from service_support import Client, process
@@ -162,11 +161,7 @@ def people(count: int, per_batch: int = 1000) -> Iterator[pb.ExportRequest]:
 
 def new_key(folder: Path, name: str = "pusher", *scopes: str, user: str = "shop") -> str:
     """A bearer key of the service whose database is in ``folder``."""
-    words = ["keys", "create", name, "--user", user]
-    for scope in scopes or ("push",):
-        words += ["--scope", scope]
-    command = [sys.executable, "-m", "fluxport", *words]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True).stdout.strip()
+    return identity_support.new_key(folder, name, user, *(scopes or ("push",)))
 
 
 @contextlib.contextmanager
