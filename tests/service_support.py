@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
+import fork_server
 from fluxport.auth.signing import sign_v1, sign_v2
 
 SECRET = "a-test-secret-of-the-right-length-0123456789"
@@ -33,13 +34,18 @@ def process(
     """``fluxport words...`` running in ``folder``, by the command that ``under`` returns for it; yields it and the
     line that reports that it is ready."""
     log = (folder / f"{words[0]}-{secrets.token_hex(4)}.log").open("w+")
-    command = [sys.executable, "-m", "fluxport", *words]
-    if under is not None:
-        command = under(*command)
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("FLUXPORT_", "API_", "MYSQL_"))}
-    started = subprocess.Popen(command, cwd=folder, env=environment | dict(environ or {}), stdout=log, stderr=log)
+    environment |= environ or {}
+    command = ["fluxport", *words]
+    started: fork_server.Started | subprocess.Popen[bytes]
+    if under is None and not any(name.startswith("PYTHON") for name in environ or ()):
+        started = fork_server.start(words, folder, environment, log)
+    else:
+        command = [sys.executable, "-m", *command]
+        command = command if under is None else under(*command)
+        started = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log)
     try:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 180  # on a machine with much else to do
         while True:
             lines = Path(log.name).read_text().splitlines()
             ready = [line for line in lines if until in line]

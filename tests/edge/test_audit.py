@@ -8,8 +8,6 @@ import os
 import re
 import signal
 import socket
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,6 +16,7 @@ from typing import Any
 import httpx
 import pytest
 
+from fork_server import run
 from journal_service import download, finished_job, journal_service, queued_job
 from mail_receiver import mail_server
 from service_support import Client, emulator, service
@@ -37,10 +36,11 @@ def until(condition: Callable[[], object]) -> None:
 
 def lines(folder: Path, export_id: str, action: str | None = None) -> list[dict[str, Any]]:
     """The entries of ``fluxport audit`` about an export, oldest first."""
-    words = [sys.executable, "-m", "fluxport", "audit", "--json", "--export", export_id]
+    words = ["audit", "--json", "--export", export_id]
     words += ["--action", action] if action else []
     environ = {k: v for k, v in os.environ.items() if not k.startswith(("FLUXPORT_", "API_", "MYSQL_"))}
-    done = subprocess.run(words, cwd=folder, env=environ, capture_output=True, check=True, timeout=120)
+    done = run(*words, folder=folder, environ=environ)
+    assert done.returncode == 0, done.stderr
     return [json.loads(line) for line in done.stdout.splitlines()][::-1]
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 import pymysql
 import pytest
 
+from fork_server import run
 from mail_receiver import mail_server
 from postgres_support import scratch_postgres
 from service_support import emulator
@@ -32,8 +33,7 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 def fluxport(*words: str, cwd: Path, **environ: str) -> subprocess.CompletedProcess[bytes]:
-    command = [sys.executable, "-m", "fluxport", *words]
-    return subprocess.run(command, cwd=cwd, env=os.environ | environ, capture_output=True, timeout=120, check=False)
+    return run(*words, folder=cwd, environ=os.environ | environ)
 
 
 def left_in(folder: Path) -> list[str]:

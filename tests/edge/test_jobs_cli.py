@@ -5,13 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from fork_server import run
 from service_support import SECRET, Client, emulator, service
 
 USERS = {"source": {"query": "SELECT id, name FROM users ORDER BY id"}, "filename": "users"}
@@ -27,10 +26,9 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
 def jobs(client: Client, *words: str, cwd: Path, code: int = 0) -> str:
     """The output of ``fluxport jobs words...``, which must exit with ``code``."""
     environ = os.environ | {"FLUXPORT_URL": client.base, "API_SECRET": SECRET}
-    command = [sys.executable, "-m", "fluxport", "jobs", *words]
-    done = subprocess.run(command, cwd=cwd, env=environ, capture_output=True, text=True, timeout=60, check=False)
+    done = run("jobs", *words, folder=cwd, environ=environ)
     assert done.returncode == code, done.stderr
-    return done.stdout if code == 0 else done.stderr
+    return (done.stdout if code == 0 else done.stderr).decode()
 
 
 def test_an_export_is_listed_shown_and_downloaded_with_its_proof(client: Client, tmp_path: Path) -> None:

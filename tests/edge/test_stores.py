@@ -9,7 +9,6 @@ import os
 import re
 import secrets
 import subprocess
-import sys
 import time
 import urllib.parse
 import zipfile
@@ -23,6 +22,7 @@ import pytest
 from azurite_server import Azurite
 from ceph_server import Ceph
 from fault_proxy import FaultProxy
+from fork_server import run
 from mail_receiver import mail_server
 from object_double import Request
 from service_support import Client, emulator, service
@@ -217,8 +217,7 @@ def test_readiness_tries_the_bucket(client: Client) -> None:
 
 
 def fluxport(*words: str, cwd: Path, environ: dict[str, str]) -> subprocess.CompletedProcess[bytes]:
-    command = [sys.executable, "-m", "fluxport", *words]
-    return subprocess.run(command, cwd=cwd, env=os.environ | environ, capture_output=True, timeout=120, check=False)
+    return run(*words, folder=cwd, environ=os.environ | environ)
 
 
 def aws(ceph: Ceph) -> dict[str, str]:
