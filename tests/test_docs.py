@@ -136,6 +136,13 @@ def test_the_picture_of_the_packages_shows_them_in_the_order_of_their_layers() -
     assert all(max(above) < min(below) for above, below in itertools.pairwise(rows.values()))
 
 
+def test_the_picture_shows_the_packages_that_the_page_describes() -> None:
+    described = set(re.findall(r"\*\*`(\w+)`\*\*", (DOCS / "architecture.md").read_text()))
+    shown = set(re.findall(r' font-weight="600"[^>]*>(\w+)<', (DOCS / "packages.svg").read_text()))
+    assert {"api", "client", "targets"} <= described
+    assert described - {"addresses"} <= shown  # it is small
+
+
 # -- links and commands ------------------------------------------------------------------------------------------------
 
 FENCE = re.compile(r"^```.*?^```$", re.DOTALL | re.MULTILINE)

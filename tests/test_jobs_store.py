@@ -22,12 +22,12 @@ from fluxport.delivery.email import EmailOptions
 from fluxport.delivery.webhook import WebhookOptions
 from fluxport.error_codes import Failure
 from fluxport.errors import Conflict, FluxportError, NotFound, TooMany, Unavailable, Unprocessable
-from fluxport.jobs.exports import Exports, ExportsOptions
 from fluxport.jobs.notify import Notifier
 from fluxport.jobs.outcome import Result
 from fluxport.jobs.request import ExportRequest
 from fluxport.jobs.states import Status
 from fluxport.jobs.store import JobStore, Record
+from fluxport.jobs.sweep import expire
 from fluxport.sinks.memory import MemorySink
 from fluxport.spec import ExportSpec
 from fluxport.tables import exports, transaction
@@ -312,6 +312,6 @@ def test_an_expired_file_that_cannot_be_deleted_does_not_block_others(
         receipt = sink.put(name, (part for part in (b"rows",)))
         result = Result("rows.csv", "text/csv", 1, 4, receipt.sha256, receipt.location)
         store.move(record.id, "completed", result=result, expires_at=0.0)
-    Exports({}, {"local": sink}, store, ExportsOptions()).expire()
+    expire(store, {"local": sink})
     assert sink.names() == ["gone"]
     assert any("'gone' is no longer configured" in line.getMessage() for line in caplog.records)

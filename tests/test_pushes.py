@@ -11,11 +11,13 @@ import pytest
 from fluxport.auth.caller import Caller
 from fluxport.error_codes import Failure
 from fluxport.errors import Conflict, TooMany, Unprocessable
-from fluxport.jobs.exports import Exports, ExportsOptions
+from fluxport.jobs.catalog import Catalog
 from fluxport.jobs.pushes import Pushes
 from fluxport.jobs.store import JobStore, Record
+from fluxport.jobs.transfers import Transfers
 from fluxport.sinks.memory import MemorySink
 from fluxport.spec import ExportSpec
+from fluxport.stages import Limits
 from identity_support import DATABASES, Clock, database_url, empty_store
 
 HELD_S = 60
@@ -35,8 +37,8 @@ def begun(store: JobStore, key: tuple[str, str] = ("push:a", "1"), caller: Calle
 
 
 def pushes(store: JobStore) -> Pushes:
-    exports = Exports({}, {"local": MemorySink()}, store, ExportsOptions())
-    return Pushes(exports, store="local", keep_s=60)
+    catalog = Catalog({}, {"local": MemorySink()}, Limits())
+    return Pushes(catalog, store, Transfers(), store_name="local", keep_s=60)
 
 
 def test_a_push_of_a_lost_process_is_failed_by_the_next_process_that_checks(store: JobStore) -> None:

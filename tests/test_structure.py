@@ -35,6 +35,19 @@ def test_no_files_of_the_pages_import_each_other() -> None:
     TopologicalSorter(imports).prepare()
 
 
+def test_only_the_queue_reads_and_writes_its_tables() -> None:
+    """As its docstring says: other modules call its functions."""
+    own = {"queue", "notifications", "executors"}
+    users = {
+        str(path.relative_to(SOURCE))
+        for path in SOURCE.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ImportFrom) and node.module == "fluxport.tables"
+        if own & {name.name for name in node.names}
+    }
+    assert users == {"fluxport/jobs/queue.py"}
+
+
 def test_no_function_is_long() -> None:
     generated = ("_pb2.py", "_pb2_grpc.py")
     long = [

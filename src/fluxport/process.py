@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import logging
-import math
 import os
 import signal
 import socket
@@ -13,7 +11,6 @@ import tempfile
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, NamedTuple
@@ -30,14 +27,12 @@ if TYPE_CHECKING:
 
     from fluxport.flight.server import FlightServer
     from fluxport.grpc.server import GrpcServer
-    from fluxport.jobs.exports import Exports
 
 from fluxport import addresses, wiring
 
 log = logging.getLogger("fluxport.app")
 
 SWEEP_EVERY_S = 600.0
-STORES_SWEPT_EVERY = 36  # rounds: six hours, as listing a large bucket is expensive
 # Unsent bytes that the kernel buffers for a client. Its default is megabytes, of which a slow client would have to read
 # a third before any progress is visible.
 UNSENT_BYTES = 128 << 10
@@ -81,7 +76,7 @@ def serve(config: Config, ready: Callable[[Ports], None], *, worker: Sequence[st
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, lambda *_: beside.end_now())
             if http.force_exit:
-                running.exports.close()
+                running.end_streams()
         return not http.force_exit
 
 
@@ -108,9 +103,7 @@ def server(running: wiring.Service, port: int, beside: EmbeddedWorker | None = N
         flight = None
         try:
             running.start()
-            background(
-                "fluxport-sweep", keep_going, "a sweep", running.stopped, SWEEP_EVERY_S, sweeper(running.exports)
-            )
+            background("fluxport-sweep", keep_going, "a sweep", running.stopped, SWEEP_EVERY_S, running.sweep)
             if running.pushes is not None and running.config.flight.port is not None:
                 flight = await asyncio.to_thread(wiring.flight_server, running, port)
                 running.flight_port = flight.port
@@ -120,7 +113,7 @@ def server(running: wiring.Service, port: int, beside: EmbeddedWorker | None = N
                 running.grpc_port = grpc.port
             yield
         finally:
-            running.exports.close()
+            running.end_streams()
             if flight is not None:
                 await asyncio.to_thread(end_flight, flight, http.left_s(CALLS_END_S))
             if grpc is not None:
@@ -140,7 +133,14 @@ def server(running: wiring.Service, port: int, beside: EmbeddedWorker | None = N
         server_header=False,
         proxy_headers=False,
     )
-    http = DrainingServer(settings, running.exports, running.config.server.grace_s, drained, beside.end_now)
+    http = DrainingServer(
+        settings,
+        running.exports.transfers,
+        running.config.server.grace_s,
+        running.end_streams,
+        drained,
+        beside.end_now,
+    )
     return http
 
 
@@ -159,20 +159,6 @@ def end_flight(flight: FlightServer, most_s: float) -> None:
     """Accept no more calls and let running ones finish for ``most_s`` seconds. A call whose client neither sends nor
     disconnects cannot be ended, and does not delay the shutdown."""
     background("fluxport-flight-end", attempt, "ending Arrow Flight", flight.shutdown).join(most_s)
-
-
-def sweeper(exports: Exports) -> Callable[[], None]:
-    """The function that runs in each round of the sweep."""
-    rounds = itertools.count()
-
-    def sweep() -> None:
-        exports.expire()
-        if next(rounds) % STORES_SWEPT_EVERY == 0:
-            for name, store in exports.stores.items():
-                # No file is that old: removes only unfinished uploads of killed workers.
-                attempt(f"sweeping the store {name}", partial(store.sweep, math.inf, exports.store.clock()))
-
-    return sweep
 
 
 def listen(config: Config) -> socket.socket:

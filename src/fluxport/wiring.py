@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from fluxport.grpc.server import GrpcServer
     from fluxport.http.callers import Callers
     from fluxport.ingest import Ingest
+    from fluxport.jobs.catalog import Catalog
     from fluxport.jobs.engine import Worker
     from fluxport.jobs.exports import Exports
     from fluxport.jobs.links import Links
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from fluxport.jobs.pushes import AdmissionOptions, Pushes
     from fluxport.jobs.schedule import Schedule
     from fluxport.jobs.store import JobStore, Record
+    from fluxport.jobs.submit import SubmitOptions, Submitter
     from fluxport.stages import Sink, Source
 
 from fluxport import addresses
@@ -152,7 +154,7 @@ class Service:
     callers: Callers
     links: Links
     pushes: Pushes | None
-    _store: JobStore
+    sweep: Callable[[], None]
     _ingests: list[Ingest]
     stopped: threading.Event = field(default_factory=threading.Event)
     grpc_port: int | None = None
@@ -164,22 +166,29 @@ class Service:
 
     def start(self) -> None:
         """Start the sensor store and the ingestion of points."""
-        if self.exports.sensors is not None:
-            self.exports.sensors.store.start()
+        if (sensors := self.exports.catalog.sensors) is not None:
+            sensors.store.start()
         for ingest in self._ingests:
             ingest.start()
+
+    def end_streams(self) -> None:
+        """Accept no new exports; end running streams, pushes and event listeners."""
+        from fluxport.jobs.transfers import shutting_down
+
+        self.exports.transfers.close()
+        self.exports.watch.close(shutting_down())
 
     def close(self) -> None:
         self.stopped.set()
         for ingest in self._ingests:
             ingest.stop()
-        self.exports.close()
-        if self.exports.sensors is not None:
-            self.exports.sensors.store.close()
+        self.end_streams()
+        if (sensors := self.exports.catalog.sensors) is not None:
+            sensors.store.close()
         if self.pushes is not None:
             self.pushes.close()
-        self.exports.spool.close()
-        self._store.close()
+        self.exports.streams.spool.close()
+        self.exports.store.close()
 
 
 def database(config: Config, **pool: Any) -> JobStore:
@@ -196,28 +205,48 @@ def database(config: Config, **pool: Any) -> JobStore:
     return store
 
 
-def exports_of(config: Config, store: JobStore) -> Exports:
-    from fluxport.jobs.exports import Exports, ExportsOptions
-    from fluxport.jobs.spool import SpoolOptions
+def catalog_of(config: Config, store: JobStore) -> Catalog:
+    from fluxport.jobs.catalog import Catalog
 
-    bounds, spool = config.limits, config.server.spool
-    return Exports(
+    return Catalog(
         connections(config),
         {name: sink(entry) for name, entry in config.stores.items()},
-        store,
-        ExportsOptions(
-            active_max=bounds.active_max,
-            queue_max=bounds.queue_max,
-            connection_wait_s=bounds.connection_wait_s,
-            history_s=bounds.history_s,
-            audit_s=bounds.audit_s,
-            webhooks=webhook_options(config),
-            mail_domains=None if config.email.domains is None else tuple(config.email.domains),
-            limits=limits(config),
-            spool=SpoolOptions(spool.bytes_max, spool.all_bytes_max, spool.least_bytes_s, spool.path),
-        ),
+        limits(config),
         datasets(config),
         sensors(config, store.clock),
+    )
+
+
+def submit_options(config: Config) -> SubmitOptions:
+    from fluxport.jobs.submit import SubmitOptions
+
+    return SubmitOptions(
+        config.limits.active_max,
+        config.limits.queue_max,
+        webhook_options(config),
+        None if config.email.domains is None else tuple(config.email.domains),
+    )
+
+
+def exports_of(config: Config, store: JobStore) -> Exports:
+    from fluxport.jobs.exports import Exports
+    from fluxport.jobs.slots import connection_slots
+    from fluxport.jobs.spool import Spool, SpoolOptions
+    from fluxport.jobs.streams import Streams
+    from fluxport.jobs.submit import Submitter
+    from fluxport.jobs.transfers import Transfers
+    from fluxport.jobs.watch import Watch
+
+    catalog, transfers, spool = catalog_of(config, store), Transfers(), config.server.spool
+    options = SpoolOptions(spool.bytes_max, spool.all_bytes_max, spool.least_bytes_s, spool.path)
+    slots = connection_slots(catalog, config.limits.connection_wait_s)
+    return Exports(
+        catalog,
+        store,
+        transfers,
+        Submitter(catalog, store, submit_options(config), transfers.check_open),
+        Streams(catalog, store, transfers, slots, Spool(options)),
+        Watch(store.happened),
     )
 
 
@@ -227,6 +256,7 @@ def service(config: Config) -> Service:
     from fluxport.http.queue import QueueOptions
     from fluxport.http.readiness import Readiness
     from fluxport.http.server import build
+    from fluxport.jobs.sweep import SweepOptions, sweeper
     from fluxport.pages import routes as pages
 
     if not config.connections and config.series.path is None and "grpc" not in config.model_fields_set:
@@ -240,11 +270,11 @@ def service(config: Config) -> Service:
         raise Refused("Setting 'server.spool.path' must name a writable folder.", code="bad_configuration")
     store = database(config)
     exports = exports_of(config, store)
-    by_name = schedules(config)
+    catalog, by_name = exports.catalog, schedules(config)
     for schedule in by_name.values():
-        _check_schedule(exports, schedule)
+        _check_schedule(exports.submitter, catalog, schedule)
     sign_in, callers = identity(config, store)
-    links = addresses.links_of(config, exports.stores)
+    links = addresses.links_of(config, catalog.stores)
     app = build(
         exports,
         callers,
@@ -262,17 +292,19 @@ def service(config: Config) -> Service:
         ),
         send_timeout_s=config.server.send_timeout_s,
         schedules=by_name,
-        ready=Readiness(exports, callers),
+        ready=Readiness(catalog, store, exports.transfers, callers),
         metrics_for=config.server.metrics,
         details_for=addresses.details_for(config),
         proxies=addresses.proxies(config),
     )
     app.include_router(pages.router())
     pushes = pushes_of(config, exports) if config.grpc.enabled else None
-    return Service(app, exports, config, callers, links, pushes, store, ingests(config, exports))
+    bounds = config.limits
+    sweep = sweeper(store, catalog.stores, SweepOptions(bounds.export_s, bounds.history_s, bounds.audit_s))
+    return Service(app, exports, config, callers, links, pushes, sweep, ingests(config, catalog))
 
 
-def ingests(config: Config, exports: Exports) -> list[Ingest]:
+def ingests(config: Config, catalog: Catalog) -> list[Ingest]:
     """The readers of points from NATS and MQTT, not yet started."""
     readers: list[Ingest] = []
     nats, mqtt, most = config.series.nats, config.series.mqtt, config.series.body_max_bytes
@@ -284,12 +316,12 @@ def ingests(config: Config, exports: Exports) -> list[Ingest]:
         from fluxport.ingest.nats import NatsIngest, NatsOptions
 
         options = NatsOptions(nats.url.get_secret_value(), nats.stream, nats.subject, nats.durable, most)
-        readers.append(NatsIngest(exports.sensor_store(), options))
+        readers.append(NatsIngest(catalog.sensor_store(), options))
     if mqtt.url is not None:
         from fluxport.ingest.mqtt import MqttIngest, MqttOptions
 
         mqtt_options = MqttOptions(mqtt.url.get_secret_value(), mqtt.topic, mqtt.client_id, most)
-        readers.append(MqttIngest(exports.sensor_store(), mqtt_options))
+        readers.append(MqttIngest(catalog.sensor_store(), mqtt_options))
     return readers
 
 
@@ -301,7 +333,13 @@ def pushes_of(config: Config, exports: Exports) -> Pushes:
             f"Setting 'grpc.store' names {config.grpc.store!r}; the stores are: {', '.join(sorted(config.stores))}.",
             code="bad_configuration",
         )
-    return Pushes(exports, store=config.grpc.store, keep_s=config.limits.keep_s)
+    return Pushes(
+        exports.catalog,
+        exports.store,
+        exports.transfers,
+        store_name=config.grpc.store,
+        keep_s=config.limits.keep_s,
+    )
 
 
 def admission_of(config: Config) -> AdmissionOptions:
@@ -321,7 +359,7 @@ def grpc_server(running: Service, http_port: int) -> GrpcServer:
     from fluxport.grpc.service import ExportService, ServiceOptions
 
     assert running.pushes is not None
-    config = running.config
+    config, exports = running.config, running.exports
     options, keyless, owner = config.grpc, list(config.grpc.keyless), "push"
     if config.auth.development_user:
         keyless, owner = [*keyless, "127.0.0.0/8", "::1/128"], "dev"
@@ -335,13 +373,16 @@ def grpc_server(running: Service, http_port: int) -> GrpcServer:
     )
     service = ExportService(
         running.pushes,
+        exports.store,
+        exports.transfers,
+        exports.watch,
         callers,
         running.file_url(http_port),
         ServiceOptions(admission_of(config), options.idle_s, options.batch_rows_max),
     )
     return GrpcServer(
         service,
-        SensorService(running.exports, callers),
+        SensorService(exports.catalog.sensor_store, callers),
         ServerOptions(
             options.host or config.server.host,
             addresses.grpc_port(config),
@@ -365,6 +406,8 @@ def flight_server(running: Service, http_port: int) -> FlightServer:
     try:
         return FlightServer(
             running.pushes,
+            running.exports.streams,
+            running.exports.transfers,
             running.callers.keys,
             running.callers.rate,
             running.file_url(http_port),
@@ -385,11 +428,11 @@ def flight_server(running: Service, http_port: int) -> FlightServer:
         ) from None
 
 
-def _check_schedule(exports: Exports, schedule: Schedule) -> None:
+def _check_schedule(submitter: Submitter, catalog: Catalog, schedule: Schedule) -> None:
     """Refused if the schedule's export would be: better at the start than when its first run is due."""
     try:
-        request = exports.checked(schedule.request, schedule.caller)
-        exports.check(request.spec, schedule.owner, may_split=request.may_split)
+        request = submitter.checked(schedule.request, schedule.caller)
+        catalog.check(request.spec, schedule.owner, may_split=request.may_split)
     except Refused as error:
         raise Refused(f"Schedule {schedule.name!r}: {error.message}", code="bad_configuration") from None
 
@@ -424,22 +467,23 @@ def worker(config: Config) -> Worker:
     from fluxport.jobs.carry import Carrier, CarryOptions
     from fluxport.jobs.engine import SESSIONS, Worker
     from fluxport.jobs.schedule import Scheduler
+    from fluxport.jobs.submit import Submitter
 
     store = database(config, pool_size=SESSIONS, patient=True)
-    exports = exports_of(config, store)
+    catalog = catalog_of(config, store)
     carrier = Carrier(
         store,
-        exports.stores,
-        exports.plan,
+        catalog.stores,
+        catalog.plan,
         CarryOptions(keep_s=config.limits.keep_s),
     )
     return Worker(
         store,
         carrier,
         workers=config.limits.workers,
-        queries_max=exports.queries_max,
-        notifier=notifier(config, store, exports.stores, carrier.draining),
-        scheduler=Scheduler(exports, schedules(config)),
+        queries_max=catalog.queries_max,
+        notifier=notifier(config, store, catalog.stores, carrier.draining),
+        scheduler=Scheduler(Submitter(catalog, store, submit_options(config)), store, schedules(config)),
     )
 
 

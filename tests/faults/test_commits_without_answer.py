@@ -9,11 +9,13 @@ import pyarrow as pa
 
 from commit_proxy import CommitProxy
 from fluxport.auth.caller import Caller
-from fluxport.jobs.exports import Exports, ExportsOptions
+from fluxport.jobs.catalog import Catalog
 from fluxport.jobs.pushes import Pushes, PushRequest
 from fluxport.jobs.store import JobStore
+from fluxport.jobs.transfers import Transfers
 from fluxport.sinks.memory import MemorySink
 from fluxport.sources.pushed import PushedColumn, PushedOptions, ReadSource
+from fluxport.stages import Limits
 from mysql_support import wait_until
 from postgres_support import scratch_postgres
 from service_support import emulator, process, service
@@ -47,8 +49,8 @@ def test_a_push_whose_start_was_not_confirmed_fails_and_can_be_sent_again() -> N
     with scratch_postgres() as postgres, CommitProxy(postgres.url, "UPDATE exports SET status") as proxy:
         store = JobStore(proxy.url)
         store.create_tables()
-        exports = Exports({}, {"local": MemorySink()}, store, ExportsOptions())
-        pushes = Pushes(exports, store="local", keep_s=60)
+        catalog = Catalog({}, {"local": MemorySink()}, Limits())
+        pushes = Pushes(catalog, store, Transfers(), store_name="local", keep_s=60)
         caller = Caller("shop", scopes=frozenset({"push"}))
         request = PushRequest("one", "digest", "csv", "rows", (PushedColumn("a", "string"),))
 

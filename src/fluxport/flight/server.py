@@ -33,9 +33,10 @@ from fluxport.errors import (
     Unauthorized,
     Unavailable,
 )
-from fluxport.jobs.exports import Stream
 from fluxport.jobs.pushes import Admission, AdmissionOptions, Pushes, PushRequest, named
 from fluxport.jobs.store import Record
+from fluxport.jobs.streams import Stream, Streams
+from fluxport.jobs.transfers import Transfers
 from fluxport.pipeline import as_failure
 from fluxport.plan import Export
 from fluxport.sources.pushed import PushedColumn, ReadSource, kind_of_type
@@ -71,13 +72,21 @@ class FlightServer(fl.FlightServerBase):  # type: ignore[misc]  # pyarrow has no
     """Listens once constructed. ``url`` returns the link to a record's file."""
 
     def __init__(
-        self, pushes: Pushes, keys: Keys, rate: Rate, url: Callable[[Record], str], options: FlightOptions
+        self,
+        pushes: Pushes,
+        streams: Streams,
+        transfers: Transfers,
+        keys: Keys,
+        rate: Rate,
+        url: Callable[[Record], str],
+        options: FlightOptions,
     ) -> None:
         self._pushes = pushes
-        self._exports = pushes.exports
+        self._streams = streams
+        self._transfers = transfers
         self._url = url
         self._options = options
-        self._streams = threading.BoundedSemaphore(options.streams_max)
+        self._free = threading.BoundedSemaphore(options.streams_max)
         self._admission = Admission(options.admission)
         tls = options.certificate is not None and options.key is not None
         host = f"[{options.host}]" if ":" in options.host else options.host
@@ -96,13 +105,13 @@ class FlightServer(fl.FlightServerBase):  # type: ignore[misc]  # pyarrow has no
         with _translated("DoGet"):
             caller = _caller(context)
             spec = _spec(ticket.ticket)
-            if not self._streams.acquire(blocking=False):
+            if not self._free.acquire(blocking=False):
                 raise TooMany("Too many streams are running; try again in a moment.")
             try:
-                stream = self._exports.stream(spec, caller)
+                stream = self._streams.open(spec, caller)
                 reader = pa.ipc.open_stream(pa.PythonFile(_File(stream.chunks), mode="r"))
             except BaseException:
-                self._streams.release()
+                self._free.release()
                 raise
             batches = self._batches(stream, reader)
             next(batches)
@@ -121,7 +130,7 @@ class FlightServer(fl.FlightServerBase):  # type: ignore[misc]  # pyarrow has no
             try:
                 stream.chunks.close()
             finally:
-                self._streams.release()
+                self._free.release()
 
     def get_flight_info(self, context: fl.ServerCallContext, descriptor: fl.FlightDescriptor) -> fl.FlightInfo:
         """The columns that DoGet would return, and its ticket; the query is started for them and canceled."""
@@ -129,7 +138,7 @@ class FlightServer(fl.FlightServerBase):  # type: ignore[misc]  # pyarrow has no
             caller = _caller(context)
             if not descriptor.command:
                 raise Refused("The descriptor must be a command: the body of POST /v1/stream.", code="bad_body")
-            stream = self._exports.stream(_spec(descriptor.command), caller)
+            stream = self._streams.open(_spec(descriptor.command), caller)
             try:
                 schema = pa.ipc.open_stream(pa.PythonFile(_File(stream.chunks), mode="r")).schema
             finally:
@@ -199,7 +208,7 @@ class FlightServer(fl.FlightServerBase):  # type: ignore[misc]  # pyarrow has no
             stopped.set()
             turn.cancel()
 
-        with self._exports.running(record.id, end):
+        with self._transfers.running(record.id, end):
             try:
                 turn.result()
             except CancelledError:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -19,7 +20,6 @@ from fluxport.errors import FluxportError, Refused
 from fluxport.grpc import sensors_pb2 as pb
 from fluxport.grpc.callers import PushCallers
 from fluxport.grpc.responses import status_of, trailers
-from fluxport.jobs.exports import Exports
 from fluxport.pipeline import as_failure
 from fluxport.series import Points, SensorStore
 from fluxport.series.points import GOOD, QUALITY_MAX, check_sensor_id, checked
@@ -34,10 +34,11 @@ Context = Any  # grpc.aio.ServicerContext, whose types do not know raw requests
 
 
 class SensorService:
-    """Runs next to ExportService, in the same event loop and with the same callers."""
+    """Runs next to ExportService, in the same event loop and with the same callers. ``store`` returns the sensor store,
+    or raises Disabled."""
 
-    def __init__(self, exports: Exports, callers: PushCallers) -> None:
-        self._exports = exports
+    def __init__(self, store: Callable[[], SensorStore], callers: PushCallers) -> None:
+        self._store = store
         self._callers = callers
         self._threads = ThreadPoolExecutor(WRITERS, thread_name_prefix="fluxport-points")
 
@@ -53,7 +54,7 @@ class SensorService:
             metadata = [(name, value) for name, value in context.invocation_metadata() or ()]
             caller, _ = await asyncio.to_thread(self._callers.verified, metadata, context.peer())
             caller.need("push")
-            await self._append(context, self._exports.sensor_store())
+            await self._append(context, self._store())
         except asyncio.CancelledError:
             status = grpc.StatusCode.CANCELLED
             raise

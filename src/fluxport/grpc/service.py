@@ -26,7 +26,9 @@ from fluxport.grpc.metadata import read_metadata
 from fluxport.grpc.responses import as_error, failed_response, percent, response, status_of, status_response, trailers
 from fluxport.jobs.pushes import Admission, AdmissionOptions, Push, Pushes, PushRequest, named
 from fluxport.jobs.states import FINAL
-from fluxport.jobs.store import Record
+from fluxport.jobs.store import JobStore, Record
+from fluxport.jobs.transfers import Transfers, cancel
+from fluxport.jobs.watch import Watch
 from fluxport.pipeline import as_failure
 from fluxport.plan import Export
 from fluxport.sources.pushed import PushedBatch, PushedSource
@@ -52,10 +54,19 @@ class ExportService:
     """The three calls, in the server's event loop; ``url`` returns the link to a record's file."""
 
     def __init__(
-        self, pushes: Pushes, callers: PushCallers, url: Callable[[Record], str], options: ServiceOptions
+        self,
+        pushes: Pushes,
+        store: JobStore,
+        transfers: Transfers,
+        watch: Watch,
+        callers: PushCallers,
+        url: Callable[[Record], str],
+        options: ServiceOptions,
     ) -> None:
         self._pushes = pushes
-        self._exports = pushes.exports
+        self._store = store
+        self._transfers = transfers
+        self._watch = watch
         self._callers = callers
         self._url = url
         self._options = options
@@ -92,16 +103,16 @@ class ExportService:
         async with self._translated("QueryTaskStatus", context, None):
             caller, _ = await self._verified(context)
             caller.need("push")
-            record = await asyncio.to_thread(self._exports.store.get, request.task_id, caller)
-            return await asyncio.to_thread(status_response, record, self._url, self._exports.store.clock())
+            record = await asyncio.to_thread(self._store.get, request.task_id, caller)
+            return await asyncio.to_thread(status_response, record, self._url, self._store.clock())
         raise AssertionError
 
     async def cancel_task(self, request: pb.CancelTaskRequest, context: Context) -> pb.TaskStatusResponse:
         async with self._translated("CancelTask", context, None):
             caller, _ = await self._verified(context)
             caller.need("push")
-            record = await asyncio.to_thread(self._exports.cancel, request.task_id, caller)
-            return status_response(record, self._url, self._exports.store.clock())
+            record = await asyncio.to_thread(cancel, request.task_id, caller, self._store, self._transfers)
+            return status_response(record, self._url, self._store.clock())
         raise AssertionError
 
     async def _verified(self, context: Context) -> tuple[Caller, bool]:
@@ -159,7 +170,7 @@ class ExportService:
             handover.close()
             turn.cancel()
 
-        with self._exports.running(record.id, end):
+        with self._transfers.running(record.id, end):
             try:
                 await responses.progress(response(record, self._url))
                 await _wait_for(turn)
@@ -242,7 +253,7 @@ class ExportService:
         """Another call pushes, or has pushed, the same task: send its result here too."""
         seq = 0
         while record.status not in FINAL:
-            coming = asyncio.wrap_future(self._exports.watch.after(record.id, seq))
+            coming = asyncio.wrap_future(self._watch.after(record.id, seq))
             try:
                 await responses.progress(response(record, self._url))
                 while not (await asyncio.wait({coming}, timeout=LOOK_EVERY_S))[0]:
@@ -250,7 +261,7 @@ class ExportService:
                 seq = max([seq, *(event.seq for event in coming.result().events)])
             finally:
                 coming.cancel()
-            record = await asyncio.to_thread(self._exports.store.get, record.id)
+            record = await asyncio.to_thread(self._store.get, record.id)
         await self._send_result(record, responses)
 
     async def _send_result(self, record: Record, responses: ResponseWriter) -> None:

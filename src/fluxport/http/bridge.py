@@ -21,6 +21,7 @@ import re
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
+from dataclasses import dataclass
 from typing import Any
 
 from starlette.concurrency import run_in_threadpool
@@ -32,8 +33,8 @@ from fluxport.auth.caller import Caller
 from fluxport.errors import Canceled, FluxportError, Unavailable
 from fluxport.http.responses import file_headers
 from fluxport.http.routing import HeadersOnly, is_head
-from fluxport.jobs.exports import Exports
 from fluxport.jobs.slots import Reading
+from fluxport.jobs.streams import Streams
 from fluxport.pipeline import CHUNK_MIN_BYTES
 from fluxport.spec import ExportSpec
 from fluxport.stages import Chunks
@@ -220,21 +221,28 @@ def is_blind(request: Request) -> bool:
     )
 
 
-async def streamed(
-    exports: Exports, spec: ExportSpec, caller: Caller, request: Request, *, threads: Executor, send_timeout_s: float
-) -> Response:
-    """A direct stream as the response to ``request``. HEAD runs all checks and returns the headers of the file: no
-    export starts and no query runs."""
-    if is_head(request):
-        export = (await run_in_threadpool(exports.allowed, spec, caller)).open("not-begun")
-        return HeadersOnly(file_headers(export.filename, export.media_type))
-    stream = await run_in_threadpool(exports.stream, spec, caller, whole=is_blind(request))
-    return StreamedFile(
-        stream.chunks,
-        headers=file_headers(stream.export.filename, stream.export.media_type, stream.record.id),
-        threads=threads,
-        cancel=stream.gone,
-        send_timeout_s=send_timeout_s,
-        reading=stream.reading,
-        length=stream.length,
-    )
+@dataclass(frozen=True)
+class DirectStreams:
+    """What responses with direct streams share: ``threads`` pull their chunks, and a send takes ``send_timeout_s``
+    at most."""
+
+    streams: Streams
+    threads: Executor
+    send_timeout_s: float
+
+    async def response(self, spec: ExportSpec, caller: Caller, request: Request) -> Response:
+        """A direct stream as the response to ``request``. HEAD runs all checks and returns the headers of the file: no
+        export starts and no query runs."""
+        if is_head(request):
+            export = (await run_in_threadpool(self.streams.check, spec, caller)).open("not-begun")
+            return HeadersOnly(file_headers(export.filename, export.media_type))
+        stream = await run_in_threadpool(self.streams.open, spec, caller, whole=is_blind(request))
+        return StreamedFile(
+            stream.chunks,
+            headers=file_headers(stream.export.filename, stream.export.media_type, stream.record.id),
+            threads=self.threads,
+            cancel=stream.gone,
+            send_timeout_s=self.send_timeout_s,
+            reading=stream.reading,
+            length=stream.length,
+        )

@@ -22,15 +22,14 @@ from fluxport.http.callers import Callers, address_of
 from fluxport.http.files import Files, file_of
 from fluxport.http.responses import NO_STORE
 from fluxport.http.routing import Router
-from fluxport.jobs.exports import Exports
 from fluxport.jobs.links import Links
-from fluxport.jobs.store import Record
+from fluxport.jobs.store import JobStore, Record
+from fluxport.jobs.transfers import Transfers
 from fluxport.strict_json import read_json
 
 
-def router(exports: Exports, callers: Callers, links: Links, files: Files) -> Router:
+def router(store: JobStore, transfers: Transfers, callers: Callers, links: Links, files: Files) -> Router:
     routes = Router(prefix="/v1", tags=["downloads"])
-    store = exports.store
 
     @routes.post(
         "/exports/{export_id}/links", status_code=201, operation_id="create_link", summary="A new download link"
@@ -66,7 +65,8 @@ def router(exports: Exports, callers: Callers, links: Links, files: Files) -> Ro
 
     def sending(request: Request, record: Record, purpose: str, token: str) -> Response:
         once = _digest(token) if purpose == "once" else None
-        return watched(files.response(record, request), exports, record, address_of(request), once=once)
+        response = files.response(record, request)
+        return watched(response, store, transfers, record, address_of(request), once=once)
 
     @routes.get(
         "/exports/{export_id}/file", operation_id="download_file", summary="The file, for holders of a link to it"
@@ -173,12 +173,13 @@ class Watched(Response):
                 await asyncio.shield(run_in_threadpool(self._ended, current))
 
 
-def watched(response: Response, exports: Exports, record: Record, address: str, *, once: str | None = None) -> Watched:
+def watched(
+    response: Response, store: JobStore, transfers: Transfers, record: Record, address: str, *, once: str | None = None
+) -> Watched:
     """The response with two audit entries: one before the first byte, one at the end with the bytes that were sent.
 
     ``once`` is the digest of a one-time token, which is marked as used when the file's last byte has been sent.
     """
-    store = exports.store
     name = secrets.token_hex(8)  # joins the entry of the start to that of the end
 
     def begun(sending: Sending) -> None:
@@ -193,6 +194,6 @@ def watched(response: Response, exports: Exports, record: Record, address: str, 
                 store.use_link(once, record.id, record.expires_at or store.clock())
             store.note_download(record, outcome, address, **about)
 
-        exports.record("a download", recorded)
+        transfers.record("a download", recorded)
 
     return Watched(response, begun, ended)

@@ -10,7 +10,7 @@ from types import FrameType
 
 import uvicorn
 
-from fluxport.jobs.exports import Exports
+from fluxport.jobs.transfers import Transfers
 
 LOOK_EVERY_S = 0.1
 
@@ -19,19 +19,22 @@ class DrainingServer(uvicorn.Server):
     """After the first signal, new exports and ``/health/ready`` get 503 and running streams continue; once none is
     left, or after ``grace_s``, the server closes its socket and ends. A second signal ends it at once.
 
-    ``drained`` is called at the first signal, ``hurried`` at each further one."""
+    ``drained`` is called at the first signal, ``hurried`` at each further one, ``close`` to end the streams that are
+    left."""
 
     def __init__(
         self,
         config: uvicorn.Config,
-        exports: Exports,
+        transfers: Transfers,
         grace_s: float,
+        close: Callable[[], None],
         drained: Callable[[], Awaitable[None]],
         hurried: Callable[[], None],
     ) -> None:
         super().__init__(config)
-        self._exports = exports
+        self._transfers = transfers
         self._grace_s = grace_s
+        self._close = close
         self._drained = drained
         self._hurried = hurried
         self._until: float | None = None
@@ -50,12 +53,12 @@ class DrainingServer(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._until = time.monotonic() + self._grace_s
-        self._exports.drain()
+        self._transfers.drain()
         await self._drained()
-        while self._exports.streaming and time.monotonic() < self._until and not self.force_exit:
+        while self._transfers.any_running and time.monotonic() < self._until and not self.force_exit:
             await asyncio.sleep(LOOK_EVERY_S)
         # Streams are aborted here: a task that the server cancels would look like a client that disconnected.
-        await asyncio.to_thread(self._exports.close)
+        await asyncio.to_thread(self._close)
         # The rest of the grace period is for other responses: stored files and events.
         self.config.timeout_graceful_shutdown = max(1, round(self._until - time.monotonic()))
         await super().shutdown(sockets)

@@ -14,11 +14,11 @@ from fluxport.auth.signing import Version
 from fluxport.errors import Refused
 from fluxport.http.callers import Callers
 from fluxport.http.routing import Router
-from fluxport.jobs.exports import Exports
 from fluxport.jobs.links import Links
 from fluxport.jobs.request import ExportRequest
 from fluxport.jobs.states import Status
-from fluxport.jobs.store import Record
+from fluxport.jobs.store import JobStore, Record
+from fluxport.jobs.submit import Submitter
 from fluxport.jobs.view import job_json
 from fluxport.spec import ExportSpec
 from fluxport.strict_json import read_json
@@ -37,7 +37,7 @@ STATUS_NAMES: dict[Status, str] = {
 _EMAIL = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9](?:[A-Za-z0-9.-]{0,250}[A-Za-z0-9])?")
 
 
-def router(exports: Exports, callers: Callers, links: Links, *, compression: str) -> Router:
+def router(store: JobStore, submitter: Submitter, callers: Callers, links: Links, *, compression: str) -> Router:
     routes = Router(tags=["FluxQuery"])
 
     @routes.post("/export", status_code=202, operation_id="fluxquery_export", summary="Queue an export of a query")
@@ -45,7 +45,7 @@ def router(exports: Exports, callers: Callers, links: Links, *, compression: str
         caller, body = await callers.verified(request, BOTH)
         spec, email = read_request(read_json(body), compression)
         notify = {"email": [email]} if email else {}
-        record, _ = await run_in_threadpool(exports.submit, ExportRequest(spec, notify), caller, api="fluxquery")
+        record, _ = await run_in_threadpool(submitter.submit, ExportRequest(spec, notify), caller, api="fluxquery")
         return JSONResponse({"job_id": record.id}, 202)
 
     @routes.get("/jobs", operation_id="fluxquery_job", summary="The status; for a signed request, all details")
@@ -54,11 +54,11 @@ def router(exports: Exports, callers: Callers, links: Links, *, compression: str
             raise Refused("Add the job's id: /jobs?id=<job_id>.", code="no_id")
         headers = {"Cache-Control": "no-store"}
         if not callers.proves(request):
-            record = await run_in_threadpool(exports.store.get, id)
+            record = await run_in_threadpool(store.get, id)
             return JSONResponse({"status": STATUS_NAMES[record.status]}, headers=headers)
         caller, _ = await callers.verified(request, BOTH)
-        record = await run_in_threadpool(exports.store.get, id, caller)
-        details = await run_in_threadpool(job_details, record, links, str(request.base_url), exports.store.clock())
+        record = await run_in_threadpool(store.get, id, caller)
+        details = await run_in_threadpool(job_details, record, links, str(request.base_url), store.clock())
         return JSONResponse(details, headers=headers)
 
     return routes

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeVar
 
 import numpy as np
@@ -15,12 +15,12 @@ from fastapi.responses import JSONResponse, Response
 from fluxport import formats
 from fluxport.auth.caller import Caller
 from fluxport.errors import Refused
-from fluxport.http.bridge import streamed
+from fluxport.http.bridge import DirectStreams
 from fluxport.http.callers import Callers
 from fluxport.http.responses import NO_STORE
 from fluxport.http.routing import Router
 from fluxport.http.session import is_local
-from fluxport.jobs.exports import Exports
+from fluxport.jobs.catalog import Catalog
 from fluxport.series import Points, Sensor
 from fluxport.series.bodies import read_points
 from fluxport.sources.series import BEGIN_MS, END_MS, Selection
@@ -54,7 +54,7 @@ class HistorianOptions:
 class SensorApi:
     """What the routes of both APIs share: authentication and access to the sensor store."""
 
-    exports: Exports
+    catalog: Catalog
     callers: Callers
     options: HistorianOptions
     threads: Executor
@@ -80,7 +80,7 @@ class SensorApi:
         """The points of a range, downsampled for a chart, and how many points the range has."""
         selection = Selection.from_json({"sensor_id": sensor_id} | _picked(query, ("start_ts", "end_ts")))
         most = _number(query, "max_points", POINTS_USUAL, POINTS_LEAST, POINTS_MOST)
-        store = self.exports.sensor_store()
+        store = self.catalog.sensor_store()
         start = BEGIN_MS if selection.start_ms is None else selection.start_ms
         end = END_MS if selection.end_ms is None else selection.end_ms
         return await self.run_apart(lambda: store.outline(sensor_id, start, end, most))
@@ -90,28 +90,26 @@ class SensorApi:
         return await asyncio.get_running_loop().run_in_executor(self.threads, work)
 
 
-def router(
-    exports: Exports, callers: Callers, options: HistorianOptions, *, threads: Executor, send_timeout_s: float
-) -> Router:
+def router(catalog: Catalog, streams: DirectStreams, callers: Callers, options: HistorianOptions) -> Router:
     routes = Router()
-    api = SensorApi(exports, callers, options, threads)
+    api = SensorApi(catalog, callers, options, streams.threads)
     # Reading the embedded store is pure CPU work, no waiting for a database: only about one file per core advances at a
     # time, in turns, so that writers of points do not wait for all of them.
-    own = exports.sensors is not None and exports.sensors.connection not in exports.connections
-    files = ThreadPoolExecutor(FILES_AT_ONCE, thread_name_prefix="fluxport-points") if own else threads
-    add_historian(routes, api, files, send_timeout_s)
+    if catalog.sensors_embedded:
+        streams = replace(streams, threads=ThreadPoolExecutor(FILES_AT_ONCE, thread_name_prefix="fluxport-points"))
+    add_historian(routes, api, streams)
     add_native(routes, api)
     return routes
 
 
-def add_historian(routes: Router, api: SensorApi, files: Executor, send_timeout_s: float) -> None:
+def add_historian(routes: Router, api: SensorApi, streams: DirectStreams) -> None:
     tags: list[Any] = ["Historian"]
 
     @routes.get("/api/v1/export", operation_id="historian_export", tags=tags, summary="A range of sensors as a file")
     async def export(request: Request) -> Response:
         caller = await api.reader(request)
         spec = read_export(request.query_params.multi_items())
-        return await streamed(api.exports, spec, caller, request, threads=files, send_timeout_s=send_timeout_s)
+        return await streams.response(spec, caller, request)
 
     @routes.get("/api/v1/query", operation_id="historian_query", tags=tags, summary="A range of a sensor for a chart")
     async def query(request: Request) -> Response:
@@ -126,7 +124,7 @@ def add_historian(routes: Router, api: SensorApi, files: Executor, send_timeout_
     @routes.get("/api/v1/metadata", operation_id="historian_metadata", tags=tags, summary="The sensors")
     async def metadata(request: Request) -> Response:
         await api.reader(request)
-        store = api.exports.sensor_store()
+        store = api.catalog.sensor_store()
         listed = await api.run_apart(lambda: store.sensors(limit=100_000))
         return JSONResponse({"sensors": [{"sensor_id": s.id} | sensor_json(s) for s in listed]}, headers=NO_STORE)
 
@@ -140,7 +138,7 @@ def add_native(routes: Router, api: SensorApi) -> None:
         parameters = request.query_params
         limit = _number(parameters, "limit", 100, 1, PAGE_MAX)
         search, after = parameters.get("search", ""), parameters.get("starting_after", "")
-        store = api.exports.sensor_store()
+        store = api.catalog.sensor_store()
         listed = await api.run_apart(lambda: store.sensors(search, limit=limit + 1, after=after))
         data = [sensor_json(sensor) for sensor in listed[:limit]]
         return JSONResponse({"data": data, "has_more": len(listed) > limit}, headers=NO_STORE)
@@ -167,7 +165,7 @@ def add_native(routes: Router, api: SensorApi) -> None:
     )
     async def append(request: Request, sensor_id: str) -> Response:
         body = await api.writer(request)
-        store = api.exports.sensor_store()
+        store = api.catalog.sensor_store()
         media_type = request.headers.get("content-type", "")
 
         def stored() -> int:
@@ -182,7 +180,7 @@ def add_native(routes: Router, api: SensorApi) -> None:
     @routes.get("/v1/sensors/{sensor_id:path}", operation_id="get_sensor", tags=tags, summary="One sensor")
     async def sensor(request: Request, sensor_id: str) -> Response:
         await api.reader(request)
-        store = api.exports.sensor_store()
+        store = api.catalog.sensor_store()
         return JSONResponse(sensor_json(await api.run_apart(lambda: store.sensor(sensor_id))), headers=NO_STORE)
 
     @routes.put(
@@ -194,7 +192,7 @@ def add_native(routes: Router, api: SensorApi) -> None:
     async def describe(request: Request, sensor_id: str) -> Response:
         body = await api.writer(request)
         name, unit = read_description(read_json(body))
-        store = api.exports.sensor_store()
+        store = api.catalog.sensor_store()
         described = await api.run_apart(lambda: store.describe(sensor_id, name=name, unit=unit))
         return JSONResponse(sensor_json(described), headers=NO_STORE)
 

@@ -14,16 +14,15 @@ from fluxport.errors import Refused
 from fluxport.http.callers import Callers
 from fluxport.http.responses import NO_STORE
 from fluxport.http.routing import Router
-from fluxport.jobs.exports import Exports
-from fluxport.jobs.schedule import Schedule, described, key_prefix
-from fluxport.jobs.view import audit_json
+from fluxport.jobs.schedule import Schedule, key_prefix
+from fluxport.jobs.store import JobStore, Record
+from fluxport.jobs.view import audit_json, rfc3339
 
 AUDIT_MAX = 1000
 
 
-def router(exports: Exports, callers: Callers, schedules: Mapping[str, Schedule]) -> Router:
+def router(store: JobStore, callers: Callers, schedules: Mapping[str, Schedule]) -> Router:
     routes = Router(prefix="/v1", tags=["history"])
-    store = exports.store
 
     @routes.get(
         "/schedules",
@@ -36,7 +35,7 @@ def router(exports: Exports, callers: Callers, schedules: Mapping[str, Schedule]
         def listed() -> list[dict[str, Any]]:
             now = datetime.now(UTC)
             return [
-                described(schedule, store.last_with_key(schedule.owner, key_prefix(name)), now)
+                schedule_json(schedule, store.last_with_key(schedule.owner, key_prefix(name)), now)
                 for name, schedule in schedules.items()
                 if caller.admin or caller.sees(schedule.owner, schedule.request.spec.scope, None)
             ]
@@ -66,3 +65,22 @@ def router(exports: Exports, callers: Callers, schedules: Mapping[str, Schedule]
         return JSONResponse({"data": [audit_json(line) for line in lines]}, headers=NO_STORE)
 
     return routes
+
+
+def schedule_json(schedule: Schedule, last: Record | None, now: datetime) -> dict[str, Any]:
+    """A schedule as its owner sees it; ``last`` is the export of its last run."""
+    return {
+        "name": schedule.name,
+        "cron": schedule.cron,
+        "timezone": schedule.timezone,
+        "user": schedule.owner,
+        "next_at": rfc3339(next(schedule.runs(now)).timestamp()),
+        "last": None
+        if last is None
+        else {
+            "export_id": last.id,
+            "status": last.status,
+            "created_at": rfc3339(last.created_at),
+            "error": last.error and last.error.to_json(),
+        },
+    }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from concurrent.futures import Executor
+from dataclasses import dataclass
 from typing import Any, get_args
 
 from fastapi import Request
@@ -11,17 +11,19 @@ from fastapi.responses import JSONResponse, Response, StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
 from fluxport.errors import Refused
-from fluxport.http.bridge import streamed
+from fluxport.http.bridge import DirectStreams
 from fluxport.http.callers import Callers
 from fluxport.http.events import event_lines
 from fluxport.http.responses import NO_STORE
 from fluxport.http.routing import HeadersOnly, Router, is_head
-from fluxport.jobs.exports import Exports
 from fluxport.jobs.links import Links
 from fluxport.jobs.request import ExportRequest
 from fluxport.jobs.states import FINAL, Status
-from fluxport.jobs.store import Record
+from fluxport.jobs.store import JobStore, Record
+from fluxport.jobs.submit import Submitter
+from fluxport.jobs.transfers import Transfers, cancel
 from fluxport.jobs.view import job_json
+from fluxport.jobs.watch import Watch
 from fluxport.spec import ExportSpec
 from fluxport.strict_json import read_json
 
@@ -29,26 +31,45 @@ PAGE_MAX = 100
 EVENTS = "text/event-stream"
 
 
-def router(exports: Exports, callers: Callers, links: Links, *, threads: Executor, send_timeout_s: float) -> Router:
+@dataclass(frozen=True)
+class NativeApi:
+    """What the routes share."""
+
+    store: JobStore
+    callers: Callers
+    links: Links
+
+    def export_json(self, record: Record, request: Request) -> dict[str, Any]:
+        return job_json(record, self.links.make(record, str(request.base_url), self.store.clock()))
+
+
+def router(
+    store: JobStore,
+    submitter: Submitter,
+    transfers: Transfers,
+    watch: Watch,
+    streams: DirectStreams,
+    callers: Callers,
+    links: Links,
+) -> Router:
     routes = Router(prefix="/v1", tags=["exports"])
-    add_stream(routes, exports, callers, threads, send_timeout_s)
-    add_exports(routes, exports, callers, links)
+    api = NativeApi(store, callers, links)
+    add_stream(routes, streams, callers)
+    add_exports(routes, api, submitter)
+    add_export(routes, api, transfers, watch)
     return routes
 
 
-def add_stream(routes: Router, exports: Exports, callers: Callers, threads: Executor, send_timeout_s: float) -> None:
+def add_stream(routes: Router, streams: DirectStreams, callers: Callers) -> None:
     @routes.post("/stream", operation_id="stream_export", summary="Export as a direct stream")
     async def stream(request: Request) -> Response:
         caller, body = await callers.verified(request)
         spec = ExportSpec.from_json(read_json(body))
-        return await streamed(exports, spec, caller, request, threads=threads, send_timeout_s=send_timeout_s)
+        return await streams.response(spec, caller, request)
 
 
-def add_exports(routes: Router, exports: Exports, callers: Callers, links: Links) -> None:
-    store = exports.store
-
-    def export_json(record: Record, request: Request) -> dict[str, Any]:
-        return job_json(record, links.make(record, str(request.base_url), store.clock()))
+def add_exports(routes: Router, api: NativeApi, submitter: Submitter) -> None:
+    store, callers, export_json = api.store, api.callers, api.export_json
 
     @routes.post("/exports", status_code=202, operation_id="create_export", summary="Queue an export")
     async def create(request: Request) -> Response:
@@ -58,7 +79,7 @@ def add_exports(routes: Router, exports: Exports, callers: Callers, links: Links
         if key is not None and not 1 <= len(key) <= 255:
             raise Refused("An Idempotency-Key has 1 to 255 characters.", code="bad_idempotency_key")
         record, new = await run_in_threadpool(
-            exports.submit,
+            submitter.submit,
             export_request,
             caller,
             api="native",
@@ -82,6 +103,10 @@ def add_exports(routes: Router, exports: Exports, callers: Callers, links: Links
         items = [export_json(record, request) for record in records[:limit]]
         return JSONResponse({"data": items, "has_more": len(records) > limit}, headers=NO_STORE)
 
+
+def add_export(routes: Router, api: NativeApi, transfers: Transfers, watch: Watch) -> None:
+    store, callers, export_json = api.store, api.callers, api.export_json
+
     @routes.get("/exports/{export_id}", operation_id="get_export", summary="The state of an export or a stream")
     async def show(request: Request, export_id: str) -> Response:
         caller, _ = await callers.verified(request)
@@ -90,9 +115,9 @@ def add_exports(routes: Router, exports: Exports, callers: Callers, links: Links
         return JSONResponse(export_json(record, request), headers=NO_STORE | waiting)
 
     @routes.delete("/exports/{export_id}", operation_id="cancel_export", summary="Cancel an export")
-    async def cancel(request: Request, export_id: str) -> Response:
+    async def canceled(request: Request, export_id: str) -> Response:
         caller, _ = await callers.verified(request)
-        record = await run_in_threadpool(exports.cancel, export_id, caller)
+        record = await run_in_threadpool(cancel, export_id, caller, store, transfers)
         return JSONResponse(export_json(record, request), headers=NO_STORE)
 
     @routes.get(
@@ -108,4 +133,4 @@ def add_exports(routes: Router, exports: Exports, callers: Callers, links: Links
             raise Refused("'Last-Event-ID' is the number of an event.", code="bad_event_id")
         if is_head(request):
             return HeadersOnly(NO_STORE, media_type=EVENTS)
-        return StreamingResponse(event_lines(exports.watch, export_id, int(last)), headers=NO_STORE, media_type=EVENTS)
+        return StreamingResponse(event_lines(watch, export_id, int(last)), headers=NO_STORE, media_type=EVENTS)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -22,7 +21,7 @@ from fluxport.auth.scopes import EVERYTHING
 from fluxport.auth.sessions import DEVELOPER
 from fluxport.auth.tokens import check_download_token, download_token
 from fluxport.errors import Conflict, Disabled, Gone, NotFound, Refused
-from fluxport.http.bridge import streamed
+from fluxport.http.bridge import DirectStreams
 from fluxport.http.callers import Callers, address_of, with_request
 from fluxport.http.cookies import SAFE, check_same_origin
 from fluxport.http.downloads import watched
@@ -30,12 +29,13 @@ from fluxport.http.files import Files
 from fluxport.http.responses import NO_STORE, REQUEST_ID
 from fluxport.http.routing import Router
 from fluxport.http.session import Audience, among, is_local
-from fluxport.jobs.exports import Exports
 from fluxport.jobs.links import Links
 from fluxport.jobs.outcome import expired
 from fluxport.jobs.request import ExportRequest
 from fluxport.jobs.states import Status
-from fluxport.jobs.store import Record
+from fluxport.jobs.store import JobStore, Record
+from fluxport.jobs.submit import Submitter
+from fluxport.jobs.transfers import Transfers
 from fluxport.spec import ExportSpec
 from fluxport.strict_json import read_json
 
@@ -69,7 +69,7 @@ class QueueOptions:
 class QueueApi:
     """What the routes share: authentication, lookups and tokens."""
 
-    exports: Exports
+    store: JobStore
     callers: Callers
     links: Links
     developer: bool
@@ -85,19 +85,19 @@ class QueueApi:
         return with_request(request, Caller(DEVELOPER, scopes=EVERYTHING, person=True)), body
 
     def own(self, export_id: str, caller: Caller) -> Record:
-        record = self.exports.store.get(export_id, caller)
+        record = self.store.get(export_id, caller)
         if record.door != API:
             raise NotFound("There is no such export.", code="no_such_export")
         return record
 
     def jobs(self, records: Sequence[Record]) -> list[dict[str, Any]]:
         tokens = {record.id: token_of(record, self.links) for record in records}
-        used = self.exports.store.used_links([digest(token.text) for token in tokens.values() if token is not None])
+        used = self.store.used_links([digest(token.text) for token in tokens.values() if token is not None])
         return [job_json(record, tokens[record.id], used) for record in records]
 
     def renew(self, record: Record) -> dict[str, Any]:
         """The job with a new token; the previous one counts as used from now on."""
-        store, before = self.exports.store, token_of(record, self.links)
+        store, before = self.store, token_of(record, self.links)
         if before is None:
             raise no_file(record)
         store.use_link(digest(before.text), record.id, record.expires_at or store.clock())
@@ -105,14 +105,14 @@ class QueueApi:
 
 
 def router(
-    exports: Exports,
+    store: JobStore,
+    submitter: Submitter,
+    transfers: Transfers,
     callers: Callers,
     links: Links,
     options: QueueOptions,
     files: Files,
-    *,
-    threads: Executor,
-    send_timeout_s: float,
+    streams: DirectStreams,
 ) -> Router:
     routes = Router(prefix="/api", tags=["Export queue"])
 
@@ -120,7 +120,7 @@ def router(
     async def health(request: Request) -> Response:
         if not among(options.health_for, request):
             raise NotFound("There is nothing at this address.")
-        states, counters = await run_in_threadpool(exports.store.measured)
+        states, counters = await run_in_threadpool(store.measured)
         mode = "disabled" if not options.enabled else "persistent" if options.persistent else "memory"
         return enveloped({"status": "ok", "metrics": {"export": {"mode": mode} | measured(states, counters)}})
 
@@ -131,14 +131,14 @@ def router(
             raise Disabled("The export queue is disabled; set ENABLE_EXPORT_QUEUE to enable it.")
 
         return routes
-    api = QueueApi(exports, callers, links, options.developer)
-    add_jobs(routes, api)
-    add_files(routes, api, files, threads, send_timeout_s)
+    api = QueueApi(store, callers, links, options.developer)
+    add_jobs(routes, api, submitter)
+    add_files(routes, api, transfers, files, streams)
     return routes
 
 
-def add_jobs(routes: Router, api: QueueApi) -> None:
-    store = api.exports.store
+def add_jobs(routes: Router, api: QueueApi, submitter: Submitter) -> None:
+    store = api.store
 
     @routes.post("/exports/jobs", status_code=202, operation_id="queue_create", summary="Queue an export of a dataset")
     async def create(request: Request) -> Response:
@@ -146,7 +146,7 @@ def add_jobs(routes: Router, api: QueueApi) -> None:
         spec, name = read_request(read_json(body))
         if name is not None:
             caller = replace(caller, request_id=name)
-        record, _ = await run_in_threadpool(api.exports.submit, ExportRequest(spec), caller, api=API)
+        record, _ = await run_in_threadpool(submitter.submit, ExportRequest(spec), caller, api=API)
         return enveloped(job_json(record, None, set()), 202)
 
     @routes.get("/exports/jobs", operation_id="queue_jobs", summary="Your newest 100 exports of this API")
@@ -176,8 +176,8 @@ def add_jobs(routes: Router, api: QueueApi) -> None:
         return enveloped(await run_in_threadpool(lambda: api.renew(api.own(export_id, caller))))
 
 
-def add_files(routes: Router, api: QueueApi, files: Files, threads: Executor, send_timeout_s: float) -> None:
-    store = api.exports.store
+def add_files(routes: Router, api: QueueApi, transfers: Transfers, files: Files, streams: DirectStreams) -> None:
+    store = api.store
 
     @routes.get(
         "/exports/jobs/{export_id}/download", operation_id="queue_download", summary="The file, once for each token"
@@ -188,16 +188,17 @@ def add_files(routes: Router, api: QueueApi, files: Files, threads: Executor, se
         if token_of(record, api.links) is None:
             raise no_file(record)
         assert record.result is not None
-        check_download_token(api.links.secret, token, record.id, record.result.filename, api.exports.store.clock())
+        check_download_token(api.links.secret, token, record.id, record.result.filename, store.clock())
         if await run_in_threadpool(store.link_used, digest(token)):
             raise Gone("This download token has been used or replaced; request a new one.", code="link_used")
-        return watched(files.response(record, request), api.exports, record, address_of(request), once=digest(token))
+        response = files.response(record, request)
+        return watched(response, store, transfers, record, address_of(request), once=digest(token))
 
     @routes.get("/exports/stream", operation_id="queue_stream", summary="Export a dataset as a direct stream")
     async def stream(request: Request) -> Response:
         caller, _ = await api.caller(request)
         spec, _ = read_request(from_query(request.query_params.multi_items()))
-        return await streamed(api.exports, spec, caller, request, threads=threads, send_timeout_s=send_timeout_s)
+        return await streams.response(spec, caller, request)
 
 
 def enveloped(data: Any, status: int = 200) -> Response:

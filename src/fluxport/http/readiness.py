@@ -12,9 +12,10 @@ from functools import partial
 
 from fluxport.errors import Disabled, Unavailable
 from fluxport.http.callers import Callers
-from fluxport.jobs.exports import Exports
-from fluxport.jobs.queue import DEAD_AFTER_S
+from fluxport.jobs import queue
+from fluxport.jobs.catalog import Catalog
 from fluxport.jobs.store import JobStore
+from fluxport.jobs.transfers import Transfers
 from fluxport.pipeline import as_failure
 from fluxport.plan import Connection
 from fluxport.series import SensorStore
@@ -22,13 +23,14 @@ from fluxport.sinks.objects import ObjectSink
 from fluxport.sinks.probe import probe
 from fluxport.sources import open_source
 from fluxport.stages import Limits
+from fluxport.tables import reading
 
 log = logging.getLogger("fluxport.ready")
 
 CACHE_S = 2.0
 BUCKET_CACHE_S = 60.0  # for a usable bucket: each probe is five billed requests
 PROBE_S = 5.0
-SILENT_MAX_S = 2 * DEAD_AFTER_S  # a restarted worker has written a heartbeat by then
+SILENT_MAX_S = 2 * queue.DEAD_AFTER_S  # a restarted worker has written a heartbeat by then
 ANSWER_S = 8.0  # a sink retries for longer than a load balancer waits for this response
 
 
@@ -36,8 +38,17 @@ class Readiness:
     """Probes all dependencies concurrently, one round at a time, and caches the outcome for CACHE_S, so that frequent
     requests do not load the databases. When a dependency fails, the reason is logged once."""
 
-    def __init__(self, exports: Exports, callers: Callers, clock: Callable[[], float] = time.monotonic) -> None:
-        self._exports = exports
+    def __init__(
+        self,
+        catalog: Catalog,
+        store: JobStore,
+        transfers: Transfers,
+        callers: Callers,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._catalog = catalog
+        self._store = store
+        self._transfers = transfers
         self._callers = callers
         self._clock = clock
         self._round = threading.Lock()
@@ -48,7 +59,7 @@ class Readiness:
 
     def __call__(self) -> dict[str, bool]:
         """The dependencies by name, and whether each is usable; nothing is while the service shuts down."""
-        if self._exports.closing:
+        if self._transfers.closing:
             return {"queue": False}
         with self._round:
             if self._clock() - self._probed_at > CACHE_S:
@@ -57,29 +68,28 @@ class Readiness:
             return {"queue": True} | self._usable
 
     def _probe_all(self) -> dict[str, bool]:
-        ours = self._exports.store
         probes: dict[str, Callable[[], object]] = {
             "database": self._probe_persistence,
-            "workers": partial(check_workers, ours),
-            "clock": ours.check_clock,
+            "workers": partial(check_workers, self._store),
+            "clock": self._store.check_clock,
         }
-        for name, connection in self._exports.connections.items():
+        for name, connection in self._catalog.connections.items():
             probes[f"connection {name}"] = partial(check_connection, connection)
-        if (sensors := self._exports.sensors) is not None:
+        if (sensors := self._catalog.sensors) is not None:
             probes["series"] = lambda: check_sensors(sensors.store)
-        for name, store in self._exports.stores.items():
+        for name, store in self._catalog.stores.items():
             if isinstance(store, ObjectSink) and self._good_until.get(name, 0.0) > self._clock():
                 continue
             probes[f"store {name}"] = partial(probe, store)
         usable = self._outcomes(probes)
-        for name in self._exports.stores:
+        for name in self._catalog.stores:
             if usable.get(f"store {name}"):
                 self._good_until[name] = self._clock() + BUCKET_CACHE_S
         return {f"store {name}": True for name in self._good_until} | usable
 
     def _probe_persistence(self) -> None:
         """Write to everything that is persisted; the store of used signatures may be a file of its own."""
-        self._exports.store.probe()
+        self._store.probe()
         self._callers.probe()
 
     def _outcomes(self, probes: Mapping[str, Callable[[], object]]) -> dict[str, bool]:
@@ -120,8 +130,9 @@ class Readiness:
 
 def check_workers(store: JobStore) -> None:
     """Unavailable if there were workers and none writes heartbeats any more: exports would wait forever."""
-    silent_s = store.youngest_beat_s()
-    if silent_s is not None and silent_s > SILENT_MAX_S:
+    with reading(store.engine) as connection:
+        seen_at, now = queue.newest_heartbeat(connection), store.now(connection)
+    if seen_at is not None and (silent_s := now - seen_at) > SILENT_MAX_S:
         raise Unavailable(
             f"No worker has written a heartbeat for {silent_s:.0f} s; check its log, or start another worker.",
             code="no_worker",

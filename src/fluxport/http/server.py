@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 from fastapi import FastAPI
@@ -15,6 +15,7 @@ from fluxport.auth.proxies import Proxies
 from fluxport.auth.signin import SignIn
 from fluxport.errors import FluxportError
 from fluxport.http import datasets, downloads, fluxquery, formats, history, native, operations, queue, session
+from fluxport.http.bridge import DirectStreams
 from fluxport.http.callers import Callers
 from fluxport.http.files import Files
 from fluxport.http.forwarded import Origins
@@ -23,6 +24,7 @@ from fluxport.http.historian import router as historian_router
 from fluxport.http.responses import RequestIds, crash_response, failure_response, http_response, parameter_response
 from fluxport.jobs.exports import Exports
 from fluxport.jobs.links import Links
+from fluxport.jobs.preview import preview
 from fluxport.jobs.schedule import Schedule
 from fluxport.version import __version__
 
@@ -57,20 +59,21 @@ def build(  # noqa: PLR0913  everything that the routers need
     )
     app.openapi = _described(app.openapi)  # type: ignore[method-assign]  # as FastAPI documents it
     threads = ThreadPoolExecutor(STREAM_THREADS, thread_name_prefix="fluxport-stream")
-    files = Files(exports.stores, exports.spool, threads, send_timeout_s)
-    app.include_router(native.router(exports, callers, links, threads=threads, send_timeout_s=send_timeout_s))
-    app.include_router(downloads.router(exports, callers, links, files))
-    app.include_router(fluxquery.router(exports, callers, links, compression=compression))
+    catalog, store, transfers, submitter = exports.catalog, exports.store, exports.transfers, exports.submitter
+    files = Files(catalog.stores, exports.streams.spool, threads, send_timeout_s)
+    streams = DirectStreams(exports.streams, threads, send_timeout_s)
+    shown = partial(preview, catalog=catalog, slots=exports.streams.slots, store=store, transfers=transfers)
+    app.include_router(native.router(store, submitter, transfers, exports.watch, streams, callers, links))
+    app.include_router(downloads.router(store, transfers, callers, links, files))
+    app.include_router(fluxquery.router(store, submitter, callers, links, compression=compression))
     app.include_router(formats.router(callers))
-    app.include_router(datasets.router(exports, callers, threads=threads))
-    app.include_router(
-        queue.router(exports, callers, links, export_queue, files, threads=threads, send_timeout_s=send_timeout_s)
-    )
-    app.include_router(history.router(exports, callers, schedules))
-    app.include_router(historian_router(exports, callers, historian, threads=threads, send_timeout_s=send_timeout_s))
+    app.include_router(datasets.router(catalog, shown, callers, threads=threads))
+    app.include_router(queue.router(store, submitter, transfers, callers, links, export_queue, files, streams))
+    app.include_router(history.router(store, callers, schedules))
+    app.include_router(historian_router(catalog, streams, callers, historian))
     app.include_router(session.router(callers, sign_in))
     app.include_router(
-        operations.router(ready, exports.store.measured, app.openapi, metrics_for=metrics_for, details_for=details_for)
+        operations.router(ready, store.measured, app.openapi, metrics_for=metrics_for, details_for=details_for)
     )
     app.add_exception_handler(FluxportError, failure_response)
     app.add_exception_handler(HTTPException, http_response)

@@ -14,32 +14,30 @@ import logging
 import math
 import random
 import threading
-import time
-from collections.abc import Callable, Generator, Mapping
-from contextlib import closing, suppress
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
 from typing import TypeVar, Unpack
 
 from fluxport.error_codes import Failure
-from fluxport.errors import Broken, Canceled, Conflict, FluxportError
-from fluxport.formats.compress import ZIP
-from fluxport.jobs.outcome import Changes, FailedAttempt, Result, StoredFile
-from fluxport.jobs.states import Phase, Status
+from fluxport.errors import Canceled, Conflict, FluxportError
+from fluxport.jobs.outcome import Changes, FailedAttempt
+from fluxport.jobs.progress import watch
+from fluxport.jobs.states import Status
 from fluxport.jobs.store import WORKER_LOST, WORKER_STOPPED, JobStore, Record
-from fluxport.loops import background, keep_going
-from fluxport.partfiles import Names, put_parts, remove_parts, whole_name
-from fluxport.pipeline import Part, as_failure
+from fluxport.jobs.storing import completed, put
+from fluxport.loops import background
+from fluxport.partfiles import Names, remove_parts
+from fluxport.pipeline import as_failure
 from fluxport.plan import Export
 from fluxport.spec import ExportSpec
-from fluxport.stages import About, Chunks, Sink
+from fluxport.stages import Sink
 from fluxport.tables import patiently
 from fluxport.telemetry import logs
 
 T = TypeVar("T")
 
 log = logging.getLogger("fluxport.exports")
-
-WATCH_EVERY_S = 0.5
 
 
 @dataclass(frozen=True)
@@ -163,87 +161,6 @@ class Carrier:
             now = self._lasting(lambda: self.store.get(record.id))
             return (now.status, now.fence) == (status, record.fence)
         return True
-
-
-def watch(store: JobStore, record: Record, export: Export, over: threading.Event) -> None:
-    """Record an attempt's progress; close its source once the export is canceled or another attempt replaces it."""
-
-    def look() -> None:
-        phase: Phase = "uploading" if export.tally.complete else "reading"
-        if store.progress(record.id, record.fence, phase, export.tally.rows, export.tally.size_bytes) != "running":
-            over.set()
-            export.source.close()
-
-    # An error here, such as an unavailable database, does not stop the export.
-    keep_going(f"the progress of export {record.id}", over, WATCH_EVERY_S, look)
-
-
-def put(export: Export, sink: Sink, name: str) -> Result:
-    """Store the export's file, or its files below ``name``; the result's ``upload_s`` excludes reading and encoding."""
-    encode_s: list[float] = []
-    began = time.monotonic()
-    result = (_put_file if export.parts is None else _put_parts)(export, sink, name, encode_s)
-    return replace(result, upload_s=round(time.monotonic() - began - sum(encode_s), 3))
-
-
-def _put_file(export: Export, sink: Sink, name: str, encode_s: list[float]) -> Result:
-    tally = export.tally
-    tally.hashed = False  # the sink hashes the same bytes
-    receipt = sink.put(name, _timed(export.chunks(), encode_s), About(export.media_type, export.filename))
-    if not tally.complete or receipt.size_bytes != tally.size_bytes:
-        sink.remove(receipt.location)
-        raise Broken(
-            "The store received a different number of bytes than was sent; the export has failed.", code="store_differs"
-        )
-    return replace(Result.of(export, receipt.sha256), location=receipt.location, verified=receipt.verified)
-
-
-def _put_parts(export: Export, sink: Sink, name: str, encode_s: list[float]) -> Result:
-    assert export.parts is not None
-    names = Names(name.removesuffix(export.suffix) + "/", export.suffix)
-    receipt, files = put_parts(sink, export, _timed_parts(export.parts(), encode_s), names)
-    return replace(
-        Result.of(export, receipt.sha256),
-        # Downloaded as one file, they are a ZIP that is written while it is sent.
-        filename=whole_name(export.filename, export.suffix, ZIP.suffix),
-        media_type=ZIP.media_type or export.media_type,
-        verified=receipt.verified,
-        location=receipt.location,
-        files=tuple(map(StoredFile.from_json, files)),
-    )
-
-
-def completed(result: Result, expires_at: float) -> Changes:
-    """The columns to record with the state ``completed``."""
-    return {
-        "rows": result.rows,
-        "rows_total": result.rows,
-        "bytes": result.bytes,
-        "result": result,
-        "expires_at": expires_at,
-    }
-
-
-def _timed_parts(parts: Generator[Part, None, None], encode_s: list[float]) -> Generator[Part, None, None]:
-    with closing(parts):
-        for part in parts:
-            yield replace(part, chunks=_timed(part.chunks, encode_s))
-
-
-def _timed(chunks: Chunks, encode_s: list[float]) -> Chunks:
-    """The chunks; appends to ``encode_s`` the seconds spent producing each, so that the rest is the store's time."""
-    try:
-        while True:
-            began = time.monotonic()
-            try:
-                chunk = next(chunks)
-            except StopIteration:
-                return
-            finally:
-                encode_s.append(time.monotonic() - began)
-            yield chunk
-    finally:
-        chunks.close()
 
 
 def object_name(export_id: str, fence: int, suffix: str) -> str:

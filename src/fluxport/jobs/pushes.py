@@ -23,12 +23,14 @@ from fluxport import formats
 from fluxport.auth.caller import Caller
 from fluxport.error_codes import Failure
 from fluxport.errors import Broken, Canceled, Conflict, Refused, TimedOut, TooMany, Unavailable
-from fluxport.jobs.carry import completed, put, watch
-from fluxport.jobs.exports import Exports
+from fluxport.jobs.catalog import Catalog
 from fluxport.jobs.outcome import Changes
+from fluxport.jobs.progress import watch
 from fluxport.jobs.slots import Slots
 from fluxport.jobs.states import Status
-from fluxport.jobs.store import Record
+from fluxport.jobs.store import JobStore, Record
+from fluxport.jobs.storing import completed, put
+from fluxport.jobs.transfers import Transfers
 from fluxport.loops import attempt, background, keep_going
 from fluxport.pipeline import as_failure
 from fluxport.plan import Checked, Export, of_push
@@ -157,10 +159,13 @@ class Admission:
 class Pushes:
     """Runs pushes for the APIs that take rows. ``begin`` and ``carry`` block; each push has a thread of its own."""
 
-    def __init__(self, exports: Exports, *, store: str, keep_s: float) -> None:
-        self.exports = exports
-        self.store_name = store
-        self._store = exports.store
+    def __init__(
+        self, catalog: Catalog, store: JobStore, transfers: Transfers, *, store_name: str, keep_s: float
+    ) -> None:
+        self._catalog = catalog
+        self._store = store
+        self._transfers = transfers
+        self._store_name = store_name
         self._keep_s = keep_s
         self._held: set[str] = set()
         self._stopped = threading.Event()
@@ -172,8 +177,9 @@ class Pushes:
 
     def begin(self, request: PushRequest, source: DeclaredSource, caller: Caller, *, api: str) -> Push:
         """Create a queued export; a bad request is refused before anything is written."""
-        spec = request.spec(self.store_name)
-        checked = self.exports.allowed(spec, caller, origin=of_push(source), may_split=True)
+        self._transfers.check_open()
+        spec = request.spec(self._store_name)
+        checked = self._catalog.allowed(spec, caller, origin=of_push(source), may_split=True)
         record, new = self._store.create_push(
             spec,
             caller,
@@ -213,7 +219,7 @@ class Pushes:
         return self._ended(record)
 
     def _carry(self, record: Record, export: Export, confirm: Callable[[], None]) -> None:
-        sink = self.exports.stores[record.spec.store]
+        sink = self._catalog.stores[record.spec.store]
         over = threading.Event()
         watcher = background("fluxport-watch", watch, self._store, record, export, over)
         try:
@@ -240,7 +246,7 @@ class Pushes:
 
     def fail(self, record: Record, error: BaseException, export: Export | None = None) -> Record:
         """Fail an export unless it has ended already; returns the export as it is then."""
-        if isinstance(error, Canceled) and error.code == "canceled" and self.exports.closing:
+        if isinstance(error, Canceled) and error.code == "canceled" and self._transfers.closing:
             error = Unavailable("The service is shutting down; push again in a moment.", code="closing")
         failure = as_failure(error)
         if isinstance(failure, Broken):

@@ -221,6 +221,13 @@ def beat(connection: sa.Connection, worker: str, now: float, *, judge: bool = Tr
     return returned, waits
 
 
+def newest_heartbeat(connection: sa.Connection) -> float | None:
+    """When any worker wrote its last heartbeat; None if there is none, or all workers shut down cleanly."""
+    query = sa.select(sa.func.max(executors.c.seen_at)).where(executors.c.seen_at > 0)
+    seen_at: float | None = connection.execute(query).scalar_one()
+    return seen_at
+
+
 def leave(connection: sa.Connection, worker: str) -> None:
     """Unregister a worker and requeue its unfinished jobs."""
     connection.execute(sa.delete(executors).where(executors.c.id == worker))

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import takewhile
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 import sqlalchemy as sa
@@ -24,12 +24,12 @@ from fluxport.auth.scopes import EVERYTHING
 from fluxport.error_codes import Failure
 from fluxport.errors import FluxportError, Refused
 from fluxport.jobs.request import ExportRequest
-from fluxport.jobs.store import Record
+from fluxport.jobs.store import JobStore, Record
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from fluxport.jobs.exports import Exports
+    from fluxport.jobs.submit import Submitter
 
 log = logging.getLogger("fluxport.schedules")
 
@@ -91,16 +91,17 @@ class Schedule:
 class Scheduler:
     """Submits runs, and records missed ones."""
 
-    def __init__(self, exports: Exports, schedules: Mapping[str, Schedule]) -> None:
+    def __init__(self, submitter: Submitter, store: JobStore, schedules: Mapping[str, Schedule]) -> None:
         self.schedules = schedules
-        self._exports = exports
+        self._submitter = submitter
+        self._store = store
 
     def run(self, schedule: Schedule, moment: datetime, *, last_try: bool) -> None:
         """Submit the export of the run at ``moment``, once however often this is called. A refused one is recorded as a
         failed export; a retryable error is raised instead, except at the last attempt."""
         key = f"{key_prefix(schedule.name)}{_utc(moment)}"
         try:
-            self._exports.submit(
+            self._submitter.submit(
                 schedule.request,
                 schedule.caller,
                 api=API,
@@ -133,35 +134,14 @@ class Scheduler:
         unless: Callable[[sa.Connection], bool] = lambda _: False,
     ) -> Record | None:
         caller = schedule.caller
-        return self._exports.store.create_failed(
-            self._exports.checked(schedule.request, caller),
+        return self._store.create_failed(
+            self._submitter.checked(schedule.request, caller),
             caller,
             api=API,
             key=(key, _digest(key)),
             error=replace(Failure.of(error), retryable=False),  # this run is not retried
             unless=unless,
         )
-
-
-def described(schedule: Schedule, last: Record | None, now: datetime) -> dict[str, Any]:
-    """A schedule as its owner sees it."""
-    from fluxport.jobs.view import rfc3339
-
-    return {
-        "name": schedule.name,
-        "cron": schedule.cron,
-        "timezone": schedule.timezone,
-        "user": schedule.owner,
-        "next_at": rfc3339(next(schedule.runs(now)).timestamp()),
-        "last": None
-        if last is None
-        else {
-            "export_id": last.id,
-            "status": last.status,
-            "created_at": rfc3339(last.created_at),
-            "error": last.error and last.error.to_json(),
-        },
-    }
 
 
 def key_prefix(name: str) -> str:

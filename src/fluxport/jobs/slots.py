@@ -17,8 +17,10 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, Future, InvalidStateError
+from functools import partial
 
-from fluxport.errors import Canceled, FluxportError, Unavailable
+from fluxport.errors import Canceled, FluxportError, TooMany, Unavailable
+from fluxport.jobs.catalog import Catalog
 from fluxport.jobs.spool import Spool, Spooled, whole
 from fluxport.stages import Chunks
 
@@ -114,6 +116,24 @@ class Slots:
             readings = list(self._readings)
         for reading in readings:
             reading.press()
+
+
+def connection_slots(catalog: Catalog, wait_s: float) -> dict[str, Slots]:
+    """The slots of each connection. The embedded sensor store reads in few threads: a stream waiting for a slot there
+    could block the one that holds it, so it is refused at once."""
+    embedded = catalog.sensors.connection if catalog.sensors_embedded and catalog.sensors is not None else None
+    return {
+        name: Slots(most, 0.0 if name == embedded else wait_s, partial(_busy, name))
+        for name, most in catalog.queries_max.items()
+    }
+
+
+def _busy(connection: str) -> TooMany:
+    return TooMany(
+        f"Connection {connection!r} is running its maximum number of queries; retry in a moment.",
+        code="connection_busy",
+        retry_after_s=10,
+    )
 
 
 class Reading:

@@ -36,7 +36,6 @@ from fluxport.tables import (
     connect,
     counters,
     events,
-    executors,
     exports,
     insert_into,
     links,
@@ -228,13 +227,6 @@ class JobStore:
             insert = insert_into(connection, probes).values(row)
             changed = {"at": insert.excluded.at, "filling": insert.excluded.filling}
             connection.execute(insert.on_conflict_do_update(index_elements=[probes.c.id], set_=changed))
-
-    def youngest_beat_s(self) -> float | None:
-        """Seconds since the newest heartbeat of any worker; None if there is none, or all workers shut down cleanly."""
-        query = sa.select(sa.func.max(executors.c.seen_at)).where(executors.c.seen_at > 0)
-        with reading(self.engine) as connection:
-            seen_at = connection.execute(query).scalar_one()
-            return None if seen_at is None else self.now(connection) - seen_at
 
     # -- creating --------------------------------------------------------------------------------------------------
 

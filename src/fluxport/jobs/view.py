@@ -1,4 +1,4 @@
-"""The job object of the API, made from a record."""
+"""Records of jobs and lines of the audit as JSON, as the API and notifications show them."""
 
 from __future__ import annotations
 

@@ -1,0 +1,77 @@
+"""The sweep: deletes expired files, fails streams of lost processes, purges old records, and removes unfinished uploads
+of killed workers."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+
+from fluxport.error_codes import Failure
+from fluxport.errors import Broken, Conflict, NotFound
+from fluxport.jobs.store import JobStore
+from fluxport.loops import attempt
+from fluxport.stages import Sink
+
+LOST_AFTER_S = 300.0  # beyond the longest time of an export
+STORES_SWEPT_EVERY = 36  # rounds: six hours, as listing a large bucket is expensive
+
+
+@dataclass(frozen=True)
+class SweepOptions:
+    """``export_s`` is the longest time of one export; records of ended ones are retained for ``history_s``, audit lines
+    for ``audit_s``."""
+
+    export_s: float
+    history_s: float
+    audit_s: float
+
+
+def sweeper(store: JobStore, stores: Mapping[str, Sink], options: SweepOptions) -> Callable[[], None]:
+    """The function that runs in each round. Unavailable, and nothing is done, if this process's clock differs from the
+    database's."""
+    rounds = itertools.count()
+
+    def sweep() -> None:
+        expire(store, stores)
+        fail_lost_streams(store, options.export_s)
+        purge(store, options)
+        if next(rounds) % STORES_SWEPT_EVERY == 0:
+            for name, sink in stores.items():
+                # No file is that old: removes only unfinished uploads.
+                attempt(f"sweeping the store {name}", partial(sink.sweep, math.inf, store.clock()))
+
+    return sweep
+
+
+def expire(store: JobStore, stores: Mapping[str, Sink]) -> None:
+    """Expire exports whose retention has ended, and delete their files."""
+    for record in store.expire():
+        for location in [] if record.result is None else record.result.locations:
+            attempt(f"deleting a file of export {record.id}", partial(_remove, stores, record.spec.store, location))
+
+
+def _remove(stores: Mapping[str, Sink], store: str, location: str) -> None:
+    if store not in stores:
+        raise NotFound(
+            f"The store {store!r} is no longer configured; {location} was not deleted.", code="unknown_store"
+        )
+    stores[store].remove(location)
+
+
+def fail_lost_streams(store: JobStore, export_s: float) -> None:
+    """Fail direct streams that run for longer than any export may: their process exited."""
+    error = Failure.of(Broken("The service exited during this stream.", code="service_died"))
+    for export_id in store.lost_streams(export_s + LOST_AFTER_S):
+        with contextlib.suppress(Conflict):
+            store.move(export_id, "failed", error=error)
+
+
+def purge(store: JobStore, options: SweepOptions) -> None:
+    """Delete old records and audit lines."""
+    while store.purge_history(options.history_s):
+        pass
+    store.purge_audit(options.audit_s)
