@@ -79,6 +79,36 @@ def test_every_format_option_and_profile_is_in_the_reference() -> None:
     assert not missing(words, reference("formats.md"))
 
 
+@pytest.mark.parametrize(
+    ("page", "mark"),
+    [
+        ("README.md", "writes them to a file"),
+        ("docs/architecture.md", "| `Encoder` |"),
+        ("src/fluxport/cli/__init__.py", "Query results as complete"),
+        ("web/src/home.tsx", "Fluxport streams rows"),
+        ("pyproject.toml", "description = "),
+    ],
+)
+def test_a_sentence_that_lists_the_formats_lists_all(page: str, mark: str) -> None:
+    (line,) = [line for line in (ROOT / page).read_text().splitlines() if mark in line]
+    names = {entry.module.rpartition(".")[2].upper() for entry in FORMATS.built_in.values()}
+    assert sorted(name for name in names if name not in line.upper()) == []
+
+
+@pytest.mark.parametrize(("page", "mark"), [("README.md", "| [stores](docs"), ("docs/architecture.md", "| `Sink` |")])
+def test_a_sentence_that_lists_the_stores_lists_all(page: str, mark: str) -> None:
+    (line,) = [line for line in (ROOT / page).read_text().splitlines() if mark in line]
+    names = {{"local": "folder", "gcs": "google"}.get(name, name) for name in sinks.SINKS.built_in if name != "memory"}
+    assert sorted(name for name in names if name not in line.lower()) == []
+
+
+def test_the_formats_of_the_readme_name_every_compression() -> None:
+    rows = re.findall(r"^\|.*gzip.*$", (ROOT / "README.md").read_text(), re.MULTILINE)
+    assert rows
+    for row in rows:
+        assert [name for name in COMPRESSIONS if name != "none" and name not in row] == []
+
+
 def test_every_setting_and_old_name_is_in_the_reference_with_its_meaning() -> None:
     settings = list(GENERATE.settings())
     names = set(config.ALIASES) | {name for kind in sinks.SINKS.built_in for name in config.sink_environment(kind)}

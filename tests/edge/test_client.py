@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -244,6 +245,17 @@ def test_a_download_that_brings_nothing_new_ends_and_leaves_no_file(
             through("download", job.id, tmp_path)
         through.close()
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("fault", ["fin", "rst"])
+def test_a_stream_that_is_cut_says_so_in_words(kind: Any, base: str, fault: Any) -> None:
+    with FaultProxy(base, fault, 50_000) as proxy:
+        through = kind(proxy.url)
+        with pytest.raises(fluxport.Unavailable, match="was lost in the middle of a response: ") as lost:
+            through.every("stream", ALL)
+        through.close()
+    assert (lost.value.code, lost.value.retryable) == ("unreachable", True)
+    assert not {"IncompleteRead", "Errno"} & set(re.findall(r"\w+", lost.value.message))
 
 
 def test_events_are_given_once_over_a_connection_that_breaks(call: Caller, kind: Any, base: str) -> None:

@@ -7,8 +7,8 @@ function Home() {
       <div class="welcome">
         <h1>Query results as complete files</h1>
         <p class="lead">
-          Fluxport streams rows from your databases into CSV, JSON, XLSX, Parquet or Arrow: complete or not at all,
-          with rows, bytes and SHA-256 to check.
+          Fluxport streams rows from your databases into CSV, JSON, XLSX, Parquet, ORC or Arrow: complete or not at
+          all, with rows, bytes and SHA-256 to check.
         </p>
         <div class="places">
           <a class="card place" href="/exports">

@@ -56,7 +56,7 @@ class _Commands(click.Group):
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="fluxport")
 def root() -> None:
-    """Query results as complete CSV, JSON, XLSX, Parquet and Arrow files, in one bounded-memory stream."""
+    """Query results as complete CSV, JSON, XLSX, Parquet, ORC and Arrow files, in one bounded-memory stream."""
 
 
 def main() -> None:

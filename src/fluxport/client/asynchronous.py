@@ -10,7 +10,7 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
-from fluxport.client.blocking import Service, part_of, stored, unreachable
+from fluxport.client.blocking import Service, lost, part_of, stored, unreachable
 from fluxport.client.models import Job, JobEvent, Link
 from fluxport.client.protocol import Flow, Output, Read, Reply, Send, Sleep, Step
 from fluxport.errors import Canceled, Refused, Unavailable
@@ -184,7 +184,8 @@ class _Connection:
             assert self._body is not None
             return await anext(self._body, b"")
         except httpx.HTTPError as error:
-            raise unreachable(self._host, str(error) or type(error).__name__) from error
+            failed = unreachable if isinstance(step, Send) else lost
+            raise failed(self._host, str(error) or type(error).__name__) from error
         except httpx.InvalidURL:
             raise Refused("The URL of a file is not an http(s) URL.", code="bad_url") from None
 

@@ -182,7 +182,8 @@ class _Connection:
             assert self._body is not None
             return next(self._body, b"")
         except Failure as failure:
-            raise unreachable(self._host, str(failure)) from failure
+            error = unreachable if isinstance(step, Send) else lost
+            raise error(self._host, str(failure)) from failure
 
     def _send(self, step: Send) -> Reply:
         self.close()
@@ -203,6 +204,10 @@ class _Connection:
 
 def unreachable(host: str, reason: str) -> Unavailable:
     return Unavailable(f"The service at {host} cannot be reached: {reason}.", code="unreachable")
+
+
+def lost(host: str, reason: str) -> Unavailable:
+    return Unavailable(f"The connection to {host} was lost in the middle of a response: {reason}.", code="unreachable")
 
 
 def part_of(job: Job, part: int | None) -> int:

@@ -121,9 +121,13 @@ def failing(cancel: Cancel) -> Iterator[None]:
             if isinstance(cause, ssl.SSLCertVerificationError):
                 raise Failure("certificate", cause.verify_message) from error
         late = cancel.late or any(map(_is_late, causes))
-        last = causes[-1]
-        reason = last.strerror if isinstance(last, OSError) and last.strerror else str(last)
-        raise Failure("timeout" if late else "connection", reason) from error
+        raise Failure("timeout" if late else "connection", _reason(causes[-1])) from error
+
+
+def _reason(cause: BaseException) -> str:
+    if isinstance(cause, http.client.IncompleteRead):
+        return "it ended before the response did"
+    return cause.strerror if isinstance(cause, OSError) and cause.strerror else str(cause)
 
 
 def _is_late(error: BaseException) -> bool:
