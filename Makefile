@@ -67,7 +67,7 @@ docs: .venv/.installed-dev
 hooks: .venv/.installed-dev
 	$(BIN)/pre-commit install
 
-# What `make` installs, to the byte: requirements/ pins the versions that pyproject.toml allows, for every Python and
+# What `make` and the image install, to the byte: requirements/ pins the versions that pyproject.toml allows, for every Python and
 # platform. `make lock` adds what is new there; `make lock ARGS=--upgrade` takes the newest of everything, and
 # `ARGS="--upgrade-package NAME"` of one.
 LOCK = UV_CUSTOM_COMPILE_COMMAND="make lock" UV_NO_CONFIG=1 $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --system-certs $(ARGS) pyproject.toml
@@ -75,6 +75,7 @@ lock:
 	@test -x $(BIN)/uv || { test -x $(BIN)/python || $(PYTHON) -m venv .venv; $(BIN)/pip install -q --disable-pip-version-check uv; }
 	$(LOCK) --all-extras --group dev -o requirements/dev.txt
 	$(LOCK) --extra demo --group build -c requirements/dev.txt -o requirements/demo.txt
+	$(LOCK) --extra fast --extra postgres --group build -c requirements/dev.txt -o requirements/image.txt
 
 # The wheel as a user gets it: built, installed in an environment of its own, and put to work; its versions are those of
 # the lock.

@@ -85,6 +85,7 @@ def test_what_the_image_copies_is_there_is_let_in_and_is_enough_to_build_the_whe
         if source.is_dir():
             shutil.copytree(source, tmp_path / path, ignore=shutil.ignore_patterns("node_modules", "static"))
         else:
+            (tmp_path / path).parent.mkdir(exist_ok=True)
             shutil.copy(source, tmp_path / path)
     build = "import sys; from hatchling.build import build_wheel; print(build_wheel(sys.argv[1]))"
     made = subprocess.run(
@@ -120,6 +121,13 @@ def test_the_image_has_no_secret_and_does_not_run_as_root() -> None:
     assert not any("SECRET" in name or "DSN" in name for name in image_environment())
     assert of("EXPOSE") == ["8080 9090"]
     assert [stage.split(" AS ")[0] for stage in of("FROM")] == ["python:${PYTHON}-slim"] * 2
+
+
+def test_the_image_takes_from_an_index_only_what_the_lock_names_by_digest() -> None:
+    commands = [command for run in of("RUN") for command in run.split("&&") if "pip " in command]
+    assert commands
+    for command in commands:
+        assert "--no-index" in command or "--require-hashes" in command, command
 
 
 def test_the_extras_that_the_image_installs_exist() -> None:

@@ -16,7 +16,7 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parent.parent
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())
-LOCKS = ("demo.txt", "dev.txt")
+LOCKS = ("demo.txt", "dev.txt", "image.txt")
 
 
 def text(lock: str) -> str:
@@ -41,6 +41,8 @@ def group(name: str) -> Iterator[str]:
 
 def asked(lock: str) -> list[str]:
     extras = PROJECT["project"]["optional-dependencies"]
+    if lock == "image.txt":
+        return [*PROJECT["project"]["dependencies"], *extras["fast"], *extras["postgres"], *group("build")]
     if lock == "demo.txt":
         return [*PROJECT["project"]["dependencies"], *extras["demo"], *group("build")]
     return [*PROJECT["project"]["dependencies"], *itertools.chain.from_iterable(extras.values()), *group("dev")]
@@ -62,9 +64,10 @@ def test_every_file_is_pinned_by_its_digest_and_no_address(lock: str) -> None:
     assert not re.search(r"://|--index|--extra-index|--find-links", text(lock))
 
 
-def test_the_demo_runs_on_what_is_tested() -> None:
+@pytest.mark.parametrize("lock", ["demo.txt", "image.txt"])
+def test_the_demo_and_the_image_run_on_what_is_tested(lock: str) -> None:
     tested = pins("dev.txt")
-    assert {name: versions for name, versions in pins("demo.txt").items() if versions != tested.get(name)} == {}
+    assert {name: versions for name, versions in pins(lock).items() if versions != tested.get(name)} == {}
 
 
 def test_what_builds_the_package_is_locked_too() -> None:
