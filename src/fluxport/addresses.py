@@ -44,11 +44,11 @@ def base_url(config: Config, port: int) -> str:
     return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
-def links_of(config: Config, stores: Mapping[str, Sink]) -> Links:
+def links_of(config: Config, sinks: Mapping[str, Sink]) -> Links:
     from fluxport.jobs.links import Links, Signed
 
     signed = {
-        name: Signed(stores[name], entry.link_s) for name, entry in config.stores.items() if entry.links == "store"
+        name: Signed(sinks[name], entry.link_s) for name, entry in config.stores.items() if entry.links == "store"
     }
     return Links(_download_secret(config), config.auth.link_s, config.server.public_url, signed)
 

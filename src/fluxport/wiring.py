@@ -274,7 +274,7 @@ def service(config: Config) -> Service:
     for schedule in by_name.values():
         _check_schedule(exports.submitter, catalog, schedule)
     sign_in, callers = identity(config, store)
-    links = addresses.links_of(config, catalog.stores)
+    links = addresses.links_of(config, catalog.sinks)
     app = build(
         exports,
         callers,
@@ -300,7 +300,7 @@ def service(config: Config) -> Service:
     app.include_router(pages.router())
     pushes = pushes_of(config, exports) if config.grpc.enabled else None
     bounds = config.limits
-    sweep = sweeper(store, catalog.stores, SweepOptions(bounds.export_s, bounds.history_s, bounds.audit_s))
+    sweep = sweeper(store, catalog.sinks, SweepOptions(bounds.export_s, bounds.history_s, bounds.audit_s))
     return Service(app, exports, config, callers, links, pushes, sweep, ingests(config, catalog))
 
 
@@ -473,7 +473,7 @@ def worker(config: Config) -> Worker:
     catalog = catalog_of(config, store)
     carrier = Carrier(
         store,
-        catalog.stores,
+        catalog.sinks,
         catalog.plan,
         CarryOptions(keep_s=config.limits.keep_s),
     )
@@ -482,7 +482,7 @@ def worker(config: Config) -> Worker:
         carrier,
         workers=config.limits.workers,
         queries_max=catalog.queries_max,
-        notifier=notifier(config, store, catalog.stores, carrier.draining),
+        notifier=notifier(config, store, catalog.sinks, carrier.draining),
         scheduler=Scheduler(Submitter(catalog, store, submit_options(config)), store, schedules(config)),
     )
 
@@ -504,11 +504,11 @@ def schedules(config: Config) -> dict[str, Schedule]:
     }
 
 
-def notifier(config: Config, store: JobStore, stores: Mapping[str, Sink], draining: threading.Event) -> Notifier:
+def notifier(config: Config, store: JobStore, sinks: Mapping[str, Sink], draining: threading.Event) -> Notifier:
     """The notifier of ended exports, with the mail server, webhook secrets and links that work until files expire."""
     from fluxport.jobs.notify import Notifier
 
-    links = addresses.links_of(config, stores)
+    links = addresses.links_of(config, sinks)
     base = addresses.base_url(config, config.server.port)
     return Notifier(
         store,
@@ -516,7 +516,7 @@ def notifier(config: Config, store: JobStore, stores: Mapping[str, Sink], draini
         webhook_options(config),
         tuple(secret.get_secret_value() for secret in config.webhooks.secrets),
         link=lambda record: links.make(record, base, store.clock(), lasting=True),
-        stores=stores,
+        sinks=sinks,
         attach=config.email.attach,
         draining=draining,
     )

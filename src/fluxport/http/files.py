@@ -27,7 +27,7 @@ from fluxport.stages import Chunks, Sink
 class Files:
     """What responses with files share: sinks, the spool for clients that need a length, and threads for reading."""
 
-    stores: Mapping[str, Sink]
+    sinks: Mapping[str, Sink]
     spool: Spool
     threads: Executor
     send_timeout_s: float
@@ -61,12 +61,12 @@ class Files:
                 return Response(status_code=416, headers=headers | {"Content-Range": f"bytes */{size}"})
             headers["Content-Range"] = f"bytes {start}-{end - 1}/{size}"
         headers["Content-Length"] = str(end - start)
-        sink = self.stores[record.spec.store]
+        sink = self.sinks[record.spec.store]
         status = 200 if span is None else 206
         return self._sent(lambda: sink.open(_location(file), start, end), headers, request, status)
 
     def _zip(self, record: Record, result: Result, request: Request) -> Response:
-        sink = self.stores[record.spec.store]
+        sink = self.sinks[record.spec.store]
         members: list[tuple[str, str, int | None]] = [(f.filename, _location(f), f.bytes) for f in result.files]
         members.append((MANIFEST, _location(result), None))
         return self._sent(

@@ -77,12 +77,12 @@ class Readiness:
             probes[f"connection {name}"] = partial(check_connection, connection)
         if (sensors := self._catalog.sensors) is not None:
             probes["series"] = lambda: check_sensors(sensors.store)
-        for name, store in self._catalog.stores.items():
-            if isinstance(store, ObjectSink) and self._good_until.get(name, 0.0) > self._clock():
+        for name, sink in self._catalog.sinks.items():
+            if isinstance(sink, ObjectSink) and self._good_until.get(name, 0.0) > self._clock():
                 continue
-            probes[f"store {name}"] = partial(probe, store)
+            probes[f"store {name}"] = partial(probe, sink)
         usable = self._outcomes(probes)
-        for name in self._catalog.stores:
+        for name in self._catalog.sinks:
             if usable.get(f"store {name}"):
                 self._good_until[name] = self._clock() + BUCKET_CACHE_S
         return {f"store {name}": True for name in self._good_until} | usable

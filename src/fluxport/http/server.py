@@ -60,7 +60,7 @@ def build(  # noqa: PLR0913  everything that the routers need
     app.openapi = _described(app.openapi)  # type: ignore[method-assign]  # as FastAPI documents it
     threads = ThreadPoolExecutor(STREAM_THREADS, thread_name_prefix="fluxport-stream")
     catalog, store, transfers, submitter = exports.catalog, exports.store, exports.transfers, exports.submitter
-    files = Files(catalog.stores, exports.streams.spool, threads, send_timeout_s)
+    files = Files(catalog.sinks, exports.streams.spool, threads, send_timeout_s)
     streams = DirectStreams(exports.streams, threads, send_timeout_s)
     shown = partial(preview, catalog=catalog, slots=exports.streams.slots, store=store, transfers=transfers)
     app.include_router(native.router(store, submitter, transfers, exports.watch, streams, callers, links))

@@ -57,7 +57,7 @@ class Carrier:
     """Runs the attempts of this process; while ``draining`` is set, a stopped attempt is requeued."""
 
     store: JobStore
-    stores: Mapping[str, Sink]
+    sinks: Mapping[str, Sink]
     plan: Callable[[ExportSpec, str, str], Export]
     options: CarryOptions
     draining: threading.Event = field(default_factory=threading.Event)
@@ -102,7 +102,7 @@ class Carrier:
 
     def _carry(self, record: Record) -> None:
         export = self.plan(record.spec, record.id, record.owner)
-        sink = self.stores[record.spec.store]
+        sink = self.sinks[record.spec.store]
         self._remove_leftovers(record, sink, export)
         if record.counted:
             total = export.rows_to_come()

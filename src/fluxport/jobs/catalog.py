@@ -19,7 +19,7 @@ class Catalog:
     """``limits`` are those of each export."""
 
     connections: Mapping[str, Connection]
-    stores: Mapping[str, Sink]
+    sinks: Mapping[str, Sink]
     limits: Limits
     datasets: Mapping[str, Dataset] = field(default_factory=dict)
     sensors: Sensors | None = None
@@ -84,9 +84,9 @@ class Catalog:
         """Check everything that can be refused without a database. ``origin`` is the source of a push; ``limits``
         replace those of the catalog."""
         origin = self.origin(spec, owner) if origin is None else origin
-        if spec.store not in self.stores:
+        if spec.store not in self.sinks:
             raise Refused(
-                f"Unknown store {spec.store!r}; choose one of: {', '.join(sorted(self.stores))}.", code="unknown_store"
+                f"Unknown store {spec.store!r}; choose one of: {', '.join(sorted(self.sinks))}.", code="unknown_store"
             )
         return check(spec, origin, limits=limits or self.limits, may_split=may_split)
 

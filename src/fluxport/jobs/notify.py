@@ -98,7 +98,7 @@ class Notifier:
     webhooks: WebhookOptions
     webhook_secrets: tuple[str, ...]
     link: Callable[[Record], dict[str, Any] | None]
-    stores: Mapping[str, Sink]
+    sinks: Mapping[str, Sink]
     attach: bool = True
     draining: threading.Event = field(default_factory=threading.Event)
 
@@ -160,7 +160,7 @@ class Notifier:
 
     def _file(self, record: Record, result: Result, sent: FileBytes) -> SentFile:
         link = self.link(record)
-        sink, location = self.stores[record.spec.store], result.location
+        sink, location = self.sinks[record.spec.store], result.location
         assert location is not None  # it is stored
         return SentFile(
             name=result.filename,
@@ -182,7 +182,7 @@ class Notifier:
         send_file(
             self.webhooks,
             Upload(**record.notify["upload"]),
-            sent.counted(self.stores[record.spec.store].open(result.location)),
+            sent.counted(self.sinks[record.spec.store].open(result.location)),
             size_bytes=result.bytes,
             sha256=result.sha256,
             media_type=result.media_type,

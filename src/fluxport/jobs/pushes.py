@@ -219,7 +219,7 @@ class Pushes:
         return self._ended(record)
 
     def _carry(self, record: Record, export: Export, confirm: Callable[[], None]) -> None:
-        sink = self._catalog.stores[record.spec.store]
+        sink = self._catalog.sinks[record.spec.store]
         over = threading.Event()
         watcher = background("fluxport-watch", watch, self._store, record, export, over)
         try:

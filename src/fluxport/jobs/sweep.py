@@ -30,36 +30,36 @@ class SweepOptions:
     audit_s: float
 
 
-def sweeper(store: JobStore, stores: Mapping[str, Sink], options: SweepOptions) -> Callable[[], None]:
+def sweeper(store: JobStore, sinks: Mapping[str, Sink], options: SweepOptions) -> Callable[[], None]:
     """The function that runs in each round. Unavailable, and nothing is done, if this process's clock differs from the
     database's."""
     rounds = itertools.count()
 
     def sweep() -> None:
-        expire(store, stores)
+        expire(store, sinks)
         fail_lost_streams(store, options.export_s)
         purge(store, options)
         if next(rounds) % STORES_SWEPT_EVERY == 0:
-            for name, sink in stores.items():
+            for name, sink in sinks.items():
                 # No file is that old: removes only unfinished uploads.
                 attempt(f"sweeping the store {name}", partial(sink.sweep, math.inf, store.clock()))
 
     return sweep
 
 
-def expire(store: JobStore, stores: Mapping[str, Sink]) -> None:
+def expire(store: JobStore, sinks: Mapping[str, Sink]) -> None:
     """Expire exports whose retention has ended, and delete their files."""
     for record in store.expire():
         for location in [] if record.result is None else record.result.locations:
-            attempt(f"deleting a file of export {record.id}", partial(_remove, stores, record.spec.store, location))
+            attempt(f"deleting a file of export {record.id}", partial(_remove, sinks, record.spec.store, location))
 
 
-def _remove(stores: Mapping[str, Sink], store: str, location: str) -> None:
-    if store not in stores:
+def _remove(sinks: Mapping[str, Sink], store: str, location: str) -> None:
+    if store not in sinks:
         raise NotFound(
             f"The store {store!r} is no longer configured; {location} was not deleted.", code="unknown_store"
         )
-    stores[store].remove(location)
+    sinks[store].remove(location)
 
 
 def fail_lost_streams(store: JobStore, export_s: float) -> None:
