@@ -2,7 +2,7 @@
 rows of one source become several files.
 
 Two threads per export: one pulls the source, the caller's runs everything after it, and pulls the source too if a
-second thread would cost more than it gains. An encoder or a compressor may use a helper thread of its own. Only a few
+second thread would cost more than it gains. An encoder or a compressor may use a helper thread. Only a few
 batches and one chunk are in memory at a time:
 
     source ==batches==> ahead() (thread) ==> steps ==> encoder ==bytes==> compress ==> _cut() ==chunks==> sink or client
@@ -105,7 +105,7 @@ def _rows(source: Source, steps: Sequence[Step], limits: Limits, tally: Tally) -
 
 
 def _pulled(source: Source) -> Batches:
-    """The batches, pulled by a thread of their own; except from a served source on two processors: its server and the
+    """The batches, pulled by a separate thread; except from a served source on two processors: its server and the
     encoder's helper occupy one, and threads taking turns on the other would cost a tenth of the time."""
     batches = source.batches()
     if PROCESSORS <= 2 and getattr(source, "served", False):
@@ -335,7 +335,7 @@ _END = object()
 
 
 def ahead(batches: Batches, depth: int, cancel: Callable[[], None]) -> Batches:
-    """``batches``, pulled by a thread of its own, at most ``depth`` of them ahead.
+    """``batches``, pulled by a separate thread, at most ``depth`` of them ahead.
 
     ``cancel`` makes a pending pull of the source return; it is called if this generator is closed early. The thread has
     ended when this generator has.

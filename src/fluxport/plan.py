@@ -86,8 +86,8 @@ class Origin(NamedTuple):
 
 
 def of_query(spec: ExportSpec, connection: Connection, guarded: Callable[[], str] | None = None) -> Origin:
-    """A caller's statement. ``guarded`` returns the statement to run if the guard has a process of its own (the command
-    line), else the connection's guard checks it."""
+    """A caller's statement. ``guarded`` returns the statement to run if the guard runs in a separate process (on the
+    command line), else the connection's guard checks it."""
 
     def rows(findings: Findings, limits: Limits) -> Rows:
         statement = guarded() if guarded else _guard(spec, connection)

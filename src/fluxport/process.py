@@ -145,7 +145,7 @@ def server(running: wiring.Service, port: int, beside: EmbeddedWorker | None = N
 
 
 def announce(http: uvicorn.Server, ready: Callable[[], None]) -> None:
-    """Call ``ready``, from a thread of its own, as soon as the server has started."""
+    """Call ``ready``, from a separate thread, as soon as the server has started."""
 
     def wait() -> None:
         while not http.started:

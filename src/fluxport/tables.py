@@ -31,7 +31,7 @@ CLOCKS_DIFFER_S = 30.0
 _ALONE_LOCK = 0x666C757A
 _READ, _WRITE = "BEGIN", "BEGIN IMMEDIATE"  # SQLite
 SQLITE_WAIT_S = 15.0  # for other writers
-PING_AFTER_S = 1.0  # PostgreSQL sessions that were idle for so long are pinged before use
+PING_AFTER_S = 1.0  # PostgreSQL sessions that were idle for this long are pinged before use
 
 metadata = sa.MetaData()
 
@@ -175,7 +175,7 @@ counters = sa.Table(
     sa.Column("value", sa.Double, nullable=False),
 )
 
-# Used only on PostgreSQL, which machines share; with SQLite, signatures are in a file of their own (auth.replay).
+# Used only on PostgreSQL, which machines share; with SQLite, signatures are in a separate file (auth.replay).
 used_signatures = sa.Table(
     "used_signatures",
     metadata,

@@ -105,7 +105,7 @@ class SharedReplays:
         self._prune_at = 0.0
 
     def probe(self) -> None:
-        """Nothing: the database has a check of its own."""
+        """Nothing: the database has its own check."""
 
     def use(self, signed: Signed, now: float) -> None:
         """Note that ``signed`` was used at ``now`` (Unix time); raise Unauthorized ``replayed`` if it was before."""

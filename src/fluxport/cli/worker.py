@@ -79,7 +79,7 @@ def _obey(orders: SimpleQueue[str], loaded: threading.Event) -> None:
 
 
 def _hurried(orders: SimpleQueue[str], first: str) -> Callable[[float], bool]:
-    """A function that waits up to so many seconds for an order to end at once: the service's, or a second signal."""
+    """A function that waits up to the given seconds for an order to end at once: the service's, or a second signal."""
     signals = first == "signal"
     now = first == "now"
 

@@ -61,7 +61,7 @@ def requested_wait_s(response: Response, now: float) -> float | None:
 
 
 def _resolved(target: Target, resolve: Resolve, wait_s: float) -> list[tuple[str, int]]:
-    """Address and port of each result of one DNS resolution, which has no time limit of its own."""
+    """Address and port of each result of one DNS resolution, which itself has no time limit."""
     answer: Future[Sequence[tuple[Any, ...]]] = Future()
 
     def ask() -> None:

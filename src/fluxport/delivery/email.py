@@ -1,4 +1,4 @@
-"""Mail over SMTP, with the standard library's synchronous client, as each notification has a thread of its own.
+"""Mail over SMTP, with the standard library's synchronous client, as each notification has its own thread.
 
 A temporary reply (4xx), no reply or no connection is Unavailable; a permanent one (5xx, a wrong password, an invalid
 certificate) is Refused. If the connection breaks just before the final reply, SMTP leaves open whether the mail was

@@ -16,7 +16,7 @@ from fluxport.errors import Forbidden, Refused
 _ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~\u0080-\U0010ffff-]+"
 _NAME = re.compile(rf"{_ATOM}(?:\.{_ATOM})*")
 _LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
-_DOMAIN = re.compile(rf"(?:{_LABEL}\.)*(?!\d+$){_LABEL}")  # ends in a name: 127.0.0.1 is no domain
+_DOMAIN = re.compile(rf"(?:{_LABEL}\.)*(?!\d+$){_LABEL}")  # ends in a name: 127.0.0.1 is not a domain
 
 
 def check_recipient(address: str, domains: Collection[str] | None = None) -> str:

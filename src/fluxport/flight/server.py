@@ -1,4 +1,4 @@
-"""The Flight server, in threads of its own: ``DoGet`` is a direct stream like ``POST /v1/stream``, ``DoPut`` a push
+"""The Flight server, in its own threads: ``DoGet`` is a direct stream like ``POST /v1/stream``, ``DoPut`` a push
 like ``StreamExport``, with the same keys, tables and limits."""
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ RETRY_MOST_S = 10.0
 
 
 class Ingest(Protocol):
-    """Reads messages in threads of its own from ``start`` to ``stop``."""
+    """Reads messages in its own threads from ``start`` to ``stop``."""
 
     def start(self) -> None: ...
 

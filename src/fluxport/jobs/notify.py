@@ -1,4 +1,4 @@
-"""Notifications that an export has ended: mails, webhooks and uploads. Each target is a durable step of its own,
+"""Notifications that an export has ended: mails, webhooks and uploads. Each target is a separate durable step,
 retried while the receiver cannot be reached, always under the same id."""
 
 from __future__ import annotations

@@ -1,7 +1,10 @@
 """Exports whose rows a client pushes. They have the same table and states as others, but the process that holds the
 client's connection runs them, as no other can read from it.
 
-That process renews a lease in the table ``pushes``; another process fails the exports whose lease has expired.
+That process renews a lease in the table ``pushes``; another process fails the exports whose lease has expired:
+
+    process A   begin: held_until = now + HELD_S ... renewed ... renewed ... SIGKILL
+    process B                                              now > held_until: the export of A fails
 """
 
 from __future__ import annotations
@@ -157,7 +160,7 @@ class Admission:
 
 
 class Pushes:
-    """Runs pushes for the APIs that take rows. ``begin`` and ``carry`` block; each push has a thread of its own."""
+    """Runs pushes for the APIs that take rows. ``begin`` and ``carry`` block; each push has its own thread."""
 
     def __init__(
         self, catalog: Catalog, store: JobStore, transfers: Transfers, *, store_name: str, keep_s: float

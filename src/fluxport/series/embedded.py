@@ -45,7 +45,7 @@ CREATE TABLE IF NOT EXISTS sensors (
     unit TEXT NOT NULL DEFAULT ''
 );
 CREATE TABLE IF NOT EXISTS marks (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
--- value has no declared type: SQLite then stores every float bit for bit; NULL is no value
+-- value has no declared type: SQLite then stores every float bit for bit; NULL means no value
 CREATE TABLE IF NOT EXISTS hot (
     sensor INTEGER NOT NULL, ms INTEGER NOT NULL, value, quality INTEGER NOT NULL, PRIMARY KEY (sensor, ms)
 ) WITHOUT ROWID;

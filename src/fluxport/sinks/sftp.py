@@ -242,7 +242,7 @@ class SftpSink:
             reported = self._server_sha256(sftp, file, size)
             if reported is None:
                 return SIZE
-            # Servers frame their response differently, so a mismatch is no proof; then the bytes are compared.
+            # Servers frame their response differently, so a mismatch proves nothing; then the bytes are compared.
             if reported.hex() != sha256 and _sha256_of(file) != sha256:
                 raise differs("The SFTP server holds other bytes than were sent")
         return "sha256"

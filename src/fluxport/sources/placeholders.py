@@ -1,6 +1,6 @@
 """Locates the parameters of a query with a lexer of the dialect, outside of strings, names and comments.
 
-A dialect's pattern has these groups: ``skip`` (tokens that may contain a ``:`` or ``?`` that is no parameter), ``name``
+A dialect's pattern has these groups: ``skip`` (tokens with a ``:`` or ``?`` that is not a parameter), ``name``
 (a name behind a colon), ``mark`` (a question mark) and ``bad`` (what the lexer cannot follow), which is refused.
 """
 

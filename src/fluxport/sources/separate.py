@@ -1,4 +1,4 @@
-"""Runs an in-process engine in a process of its own, which can be killed.
+"""Runs an in-process engine in a separate process, which can be killed.
 
 An embedded engine checks the clock between its steps, and one step may take hours: SQLite's ``instr``, ``replace``,
 ``trim``, ``LIKE`` or ``json_patch`` of two long texts takes time proportional to the product of their lengths, and

@@ -90,7 +90,7 @@ class SourceOptions:
     errors, by default its host and port. A timeout of None means the source's default. ``may_read(schema, table)`` says
     which tables a caller's statement may read (schema None is the connection's own); None allows all. SQLite checks it
     again for every table that a statement reads; on a server the account's grants do that. ``separate``: an in-process
-    engine runs in a process of its own, which can be killed."""
+    engine runs in a separate process, which can be killed."""
 
     tinyint1_bool: bool = False
     shown: str = ""

@@ -6,7 +6,7 @@ parsed value by value. The fast check for numbers compares bytes at the edges of
 
     data     -12.5|007|3e8          offsets 0 5 8 11, one more than there are texts
     starts   ^     ^   ^            the first byte, a digit or "-"
-    lead      ^    ^   ^            the first digit; "0" with a digit behind it is no JSON number
+    lead      ^    ^   ^            the first digit; "0" with a digit behind it is not a JSON number
     ends-1       ^   ^   ^          the last byte, a digit
 """
 

@@ -324,7 +324,7 @@ def _short_decimals(values: NDArray[np.float64]) -> tuple[NDArray[np.int64], int
 def _times_power(values: NDArray[np.float64], decimals: int) -> NDArray[np.int64] | None:
     """``values`` times 10**decimals if those are integers below 10**15 that give ``values`` back, signed zeros too."""
     power = 10.0**decimals
-    with np.errstate(over="ignore"):  # infinity is no integer below 10**15 either
+    with np.errstate(over="ignore"):  # infinity is not an integer below 10**15 either
         scaled = np.rint(values * power)
     if not (np.abs(scaled).max(initial=0) < EXACT and (scaled / power == values).all()):
         return None

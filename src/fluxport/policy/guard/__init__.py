@@ -12,7 +12,7 @@
 walks the syntax tree with an allow-list; and rewrites the statement from our tokens: without comments, names quoted,
 tables qualified, strings in one notation, every bare word from a closed list. The same tokens in the same order keep
 their meaning whatever the parser makes of precedence or function names; only headers could change, so a result column
-without a name of its own gets its original text as its name.
+without a name gets its original text as its name.
 
 This is a second line of defence. The boundary is the database: an account that can only SELECT exportable data, and a
 read-only transaction with a statement timeout, on a connection in the mode that the lexer assumes (lexer.py). The

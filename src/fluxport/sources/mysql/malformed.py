@@ -1,4 +1,4 @@
-"""The error of decoding, in a module of its own so that importing it loads nothing heavy."""
+"""The error of decoding, in a separate module so that importing it loads nothing heavy."""
 
 
 class Malformed(Exception):

@@ -12,7 +12,7 @@ from typing import Any
 from fluxport.errors import Refused
 from fluxport.sources.mysql.wire import lenenc, read_lenenc
 
-# Tokens that may contain a ':' or '?' that is no parameter come first; the connection has ANSI_QUOTES and
+# Tokens that may contain a ':' or '?' that is not a parameter come first; the connection has ANSI_QUOTES and
 # NO_BACKSLASH_ESCAPES off (session.py), so that the server reads quotes and backslashes as this pattern does.
 _TOKENS = re.compile(
     r"""

@@ -8,7 +8,7 @@
 
 Locating packets is the only step that runs row by row in Python, so it does as little as possible: rows of equal length
 are located by a single comparison, short ones by a loop of two operations whose guess is checked afterwards. Sequence
-numbers and first bytes are checked for a whole block at once. A row larger than the buffer becomes a block of its own
+numbers and first bytes are checked for a whole block at once. A row larger than the buffer becomes a separate block
 with its own memory; its cells are measured while it arrives.
 """
 
