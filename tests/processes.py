@@ -10,7 +10,7 @@ from pathlib import Path
 def holders(file: Path) -> Iterator[int]:
     """The numbers of the processes that have ``file`` open, once for each descriptor."""
     for entry in Path("/proc").glob("[0-9]*/fd/*"):
-        with suppress(OSError):  # it is closed, or somebody else's
+        with suppress(OSError):  # it is closed, or another user's
             if entry.readlink() == file:
                 yield int(entry.parts[2])
 

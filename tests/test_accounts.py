@@ -68,7 +68,7 @@ def test_an_account_that_can_write_is_reported_and_refused_in_production(kind: s
         check_accounts(load(environ={}, folder=tmp_path, flags=given))
         with pytest.raises(Refused, match="DELETE, INSERT"):
             check_accounts(load(environ={"APP_ENV": "production"}, folder=tmp_path, flags=given))
-    # A database that is away now may come back: what it allows is told by `fluxport check` then.
+    # A database that is away now may recover: `fluxport check` reports its account then.
     check_accounts(load(environ={"APP_ENV": "production"}, folder=tmp_path, flags=given))
 
 

@@ -271,10 +271,10 @@ def _logged_in(server: Running) -> Bare:
         (b"\x1b\x01\x00", 0xFE),  # multi-statements off
         (b"\x1b\x00\x00", 0xFF),  # and on
         (b"\x1f", 0x00),  # reset connection
-        (b"\x0c\xff\xff\xff\x7f", 0xFF),  # kill nobody
+        (b"\x0c\xff\xff\xff\x7f", 0xFF),  # kill an unknown connection
         (b"\x17\x09\0\0\0\0\1\0\0\0", 0xFF),  # execute the unknown
         (b"\x1a\x09\0\0\0", 0xFF),  # reset the unknown
-        (b"\x1c\x09\0\0\0\1\0\0\0", 0xFF),  # fetch: there are no cursors
+        (b"\x1c\x09\0\0\0\1\0\0\0", 0xFF),  # fetch: cursors are not supported
         (b"\x7f", 0xFF),
     ],
 )

@@ -291,7 +291,7 @@ def test_an_address_that_tries_ever_new_names_gets_pauses_too(sign_in: SignIn, c
     enter(sign_in, "alice", PASSWORD, network.format(77))
     refusal(sign_in, "mallory", "wrong password", network.format(78))
     assert isinstance(refusal(sign_in, "trent", "wrong password", network.format(79)), TooMany)
-    refusal(sign_in, "mallory", "wrong password", "198.51.100.1")  # elsewhere nobody waits
+    refusal(sign_in, "mallory", "wrong password", "198.51.100.1")  # no pause at other addresses
     clock.now += ALONE_LONGEST_PAUSE_S + ALONE_FORGOTTEN_S
     assert isinstance(refusal(sign_in, "trent", "wrong password", network.format(80)), Unauthorized)
 

@@ -93,7 +93,7 @@ def listed(*warnings: tuple[bytes, bytes]) -> Result:
 @pytest.mark.parametrize(
     ("answer", "expected"),
     [
-        # About the text of the query, however it is carried out, and notes that nobody knows: not of the result.
+        # About the text of the query, and unknown notes: they do not concern the result.
         (listed(*[(b"Warning", b"1287")] * 3, (b"Note", b"1003"), (b"Note", b"65000")), []),
         (listed(*[(b"Note", b"1292")] * 5), [Finding("value_not_converted", None, 5, "warning 1292")]),
         (listed(*[(b"Warning", b"65000")] * 5), [Finding("database_warning", None, 5, "warning 65000")]),

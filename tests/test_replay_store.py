@@ -50,7 +50,7 @@ def passes(replays: Replays, number: int, now: float = NOW) -> bool:
     try:
         replays.use(signed(number), now)
     except Unauthorized as error:
-        assert error.code == "replayed"  # noqa: PT017 - the other outcome is no failure
+        assert error.code == "replayed"  # noqa: PT017 - the other outcome is a success
         return False
     return True
 

@@ -88,7 +88,7 @@ def test_batches_give_the_same_peaks_as_the_whole_in_bounded_memory() -> None:
     assert np.nanmax(few.values) == np.nanmax(direct.values)
     assert (few.ms[0], few.ms[-1]) == (whole.ms[0], whole.ms[-1])
     assert (few.quality == 0).sum() > 0
-    assert 0.9 < (few.ms < whole.ms[len(whole) // 2]).sum() / 500 < 1.1, "early points are told as finely as late ones"
+    assert 0.9 < (few.ms < whole.ms[len(whole) // 2]).sum() / 500 < 1.1, "early points are as dense as late ones"
 
 
 # -- intervals ---------------------------------------------------------------------------------------------------------

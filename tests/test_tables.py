@@ -40,7 +40,7 @@ def test_the_use_of_a_key_is_recorded_by_the_next_one_if_it_would_have_to_wait(t
             with ThreadPoolExecutor(1) as threads:
                 found = threads.submit(keys.find, token)
                 with pytest.raises(Unavailable), transaction(store.engine, wait_s=5.0):
-                    pass  # what waits has given up by now
+                    pass  # the waiting one has timed out by now
                 assert found.done()
             assert found.result() is not None
             assert keys.list()[0].last_used_at is None

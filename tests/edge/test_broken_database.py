@@ -18,7 +18,7 @@ COMMANDS = ["serve --port 0", "worker", "keys list", "users list", "audit"]
 SENTENCES = {
     "no such database": "does not exist; create it",
     "no such user": "refused the login; check its user and password",
-    "nobody listens": "cannot be reached; start it, or correct the setting",
+    "nothing listens": "cannot be reached; start it, or correct the setting",
     "no such host": "cannot be reached; start it, or correct the setting",
     "no connection left": "lacks connections, memory or disk; retry",
     "no right to create tables": "may not create or change tables there; grant it",
@@ -47,7 +47,7 @@ def broken(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]
             yield {
                 "no such database": changed("postgres", path="/no_such_database"),
                 "no such user": changed("no_such_user"),
-                "nobody listens": changed("postgres", "127.0.0.1:1"),
+                "nothing listens": changed("postgres", "127.0.0.1:1"),
                 "no such host": changed("postgres", "no-such-host.invalid"),
                 "no connection left": changed(f"{role}_full"),
                 "no right to create tables": changed(role),

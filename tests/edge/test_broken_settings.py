@@ -237,7 +237,7 @@ DATABASES = {
 }
 
 
-# Commands that read no configuration, or are wrong by themselves. TAKEN is a port on which somebody listens.
+# Commands that read no configuration, or are invalid by themselves. TAKEN is a port in use.
 UNREADABLE = "\udcff"  # a byte of the command line or the environment that is not UTF-8
 HERE = "http://127.0.0.1:TAKEN"
 ALONE: dict[str, tuple[list[str], dict[str, str]]] = {
@@ -275,7 +275,7 @@ ALONE: dict[str, tuple[list[str], dict[str, str]]] = {
     "jobs, the name of a key": (["jobs", "list", "--key-id", "–"], {"FLUXPORT_URL": HERE, "API_SECRET": CANARY}),
     "jobs, an id that is none": (["jobs", "show", f"a b/{UNREADABLE}"], {"FLUXPORT_URL": "http://127.0.0.1:1"}),
 }
-# What something answers that is no Fluxport.
+# Responses of servers other than Fluxport.
 STRANGERS = {
     "no HTTP": b"nonsense\r\n\r\n",
     "nothing": b"",

@@ -65,7 +65,7 @@ def test_more_of_a_head_gives_no_more_time(client: Client, sockets: contextlib.E
     connection.sendall(HEAD)
     connection.settimeout(0.2)
     with contextlib.suppress(ConnectionResetError, BrokenPipeError):
-        for _ in range(300):  # a minute, if nobody ended it
+        for _ in range(300):  # a minute, unless it is closed
             connection.sendall(b"X-A: a\r\n")
             with contextlib.suppress(TimeoutError):
                 assert connection.recv(1) == b""

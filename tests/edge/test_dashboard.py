@@ -86,7 +86,7 @@ def played(
     out, err = process.communicate(timeout=120)
     assert process.returncode == 0, err
     seen: dict[str, Any] = json.loads(out)
-    assert seen["foreign"] == [], "a page that asks nobody else"
+    assert seen["foreign"] == [], "a page without foreign requests"
     return seen
 
 

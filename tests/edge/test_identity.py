@@ -462,7 +462,7 @@ def test_the_audit_is_read_in_pages_and_from_a_shell(bob: Caller, folder: Path) 
 
 # -- everything belongs to a user --------------------------------------------------------------------------------------
 
-# Names of path parameters that are the id of somebody's export.
+# Names of path parameters that are the id of an export.
 NAMED = "a-name-that-alice-gave-first"  # as her Idempotency-Key and as her requestId
 AN_ID = re.compile(r"\{(export_id|job_id|id)\}")
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
@@ -561,7 +561,7 @@ OTHERS: dict[tuple[str, str], Callable[[Caller, str], None]] = {
     ("GET", "/metrics"): tells_nothing("GET", "/metrics"),
     ("GET", "/v1/schedules"): tells_nothing("GET", "/v1/schedules"),
     ("GET", "/v1/audit"): only_for_admins,
-    # Sensors are of nobody.
+    # Sensors have no owner.
     ("GET", "/api/v1/export"): tells_nothing("GET", "/api/v1/export"),
     ("GET", "/api/v1/query"): tells_nothing("GET", "/api/v1/query"),
     ("GET", "/api/v1/metadata"): tells_nothing("GET", "/api/v1/metadata"),

@@ -227,7 +227,7 @@ def test_messages_dropped_by_a_limit_of_the_broker_cause_a_warning(tmp_path: Pat
         settings["FLUXPORT_SERIES__MQTT__URL"] = url
         with service(tmp_path, "", "--no-worker", **settings) as client:
             until(lambda: subscribed(client, url, message("line/1", points([T0], [2.5]), "")), "no session")
-            until(lambda: marks(tmp_path).get("mqtt dropped fluxport") == 0, "the broker told no counter")
+            until(lambda: marks(tmp_path).get("mqtt dropped fluxport") == 0, "the broker sent no counter")
         publish_mqtt(url, messages(30))
         (tmp_path / "second").mkdir()
         with service(tmp_path / "second", "", "--no-worker", **settings) as client:

@@ -196,7 +196,10 @@ def test_a_key_without_the_scope_of_the_type_is_403(ann: Client) -> None:
     eve = calling_as(ann, "eve")
     assert error_of(eve.post(JOBS, {"type": "trades"})) == (403, "MISSING_SCOPE")
     assert error_of(eve.get("/api/exports/stream?type=trades")) == (403, "MISSING_SCOPE")
-    assert error_of(eve.post(JOBS, {"type": "nothing"})) == (403, "MISSING_SCOPE")  # nor is told which there are
+    assert error_of(eve.post(JOBS, {"type": "nothing"})) == (
+        403,
+        "MISSING_SCOPE",
+    )  # which does not reveal those that exist
 
 
 def test_jobs_of_others_are_404_everywhere_and_rows_are_ones_own(ann: Client, done: dict[str, Any]) -> None:

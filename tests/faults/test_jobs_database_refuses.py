@@ -56,7 +56,7 @@ def test_exports_that_end_while_the_database_takes_no_writes_are_completed_after
             assert set(postgres.run("SELECT status FROM exports")) == {("running",)}
             writes(postgres, allowed=True)
             assert wait_until(lambda: all(status(client, i) == "completed" for i in ids), 120)
-            # The three slots of the connection are free again, and somebody takes jobs.
+            # The three slots of the connection are free again, and a worker takes jobs.
             later = [client.post("/v1/exports", BODY).json()["id"] for _ in range(3)]
             assert wait_until(lambda: all(status(client, i) == "completed" for i in later), 120)
             assert wait_until(lambda: client.plain_get("/health/ready").status_code == 200, 60)
@@ -70,7 +70,7 @@ def test_exports_that_end_while_the_database_takes_no_writes_are_completed_after
 def test_a_service_whose_disk_is_full_reports_it_and_continues_when_there_is_space(tmp_path: Path) -> None:
     with emulator(tmp_path, 10) as url, service(tmp_path, url, "--no-worker") as client:
         assert client.plain_get("/health/ready").status_code == 200
-        # No room at all: a log that SQLite begins anew would have what the one before took.
+        # No space at all: a new log of SQLite would reuse that of the previous one.
         before = resource.prlimit(client.pid, resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
         assert wait_until(lambda: client.plain_get("/health/ready").status_code == 503, 60)
         unready = client.plain_get("/health/ready").json()

@@ -47,9 +47,9 @@ POINTS = {
     "stored, not recorded": Point(STORE, "JobStore.move", "call", 2),
     "recorded, not answered": Point(STORE, "JobStore.move", "return", 1),
     "the attempt is over": Point(CARRY, "Carrier.attempt", "return", 1),
-    "before it is told": Point(TELL, "Notifier.notify", "call", 1),
+    "before it is notified": Point(TELL, "Notifier.notify", "call", 1),
     "told, not noted": Point("fluxport.delivery.webhook", "send_webhook", "return", 1, tellings=2),
-    "told and noted": Point(TELL, "Notifier.notify", "return", 1, tellings=2),
+    "notified and recorded": Point(TELL, "Notifier.notify", "return", 1, tellings=2),
 }
 
 

@@ -127,7 +127,7 @@ def test_a_server_that_accepts_and_sends_nothing_is_unreachable() -> None:
 
 UNREACHABLE = {
     "unknown host": "mysql://u:hunter2@no-such-host.invalid/d",
-    "nobody listens": "mysql://u:hunter2@127.0.0.1:1/d",
+    "nothing listens": "mysql://u:hunter2@127.0.0.1:1/d",
     "no such socket": "mysql://u:hunter2@/d?socket=/no/such/socket",
     "a name that is none": f"mysql://u:hunter2@{'x' * 70}.example/d",
 }

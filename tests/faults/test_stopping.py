@@ -113,7 +113,7 @@ def test_a_service_ends_while_it_starts(tmp_path: Path, number: signal.Signals) 
     assert said(tmp_path).splitlines()[-1] == "fluxport: interrupted; nothing was left behind."
 
 
-@pytest.mark.parametrize("word", [b"end\n", b""], ids=["told to", "its service is gone"])
+@pytest.mark.parametrize("word", [b"end\n", b""], ids=["ordered to", "its service has exited"])
 def test_a_worker_beside_a_service_ends_while_it_is_still_being_loaded(tmp_path: Path, word: bytes) -> None:
     configuration = tmp_path / "fluxport.yaml"
     os.mkfifo(configuration)  # reading it never ends

@@ -294,8 +294,8 @@ def test_one_wrong_bit_on_an_sftp_server_that_hashes_is_a_failure_that_leaves_no
 
 def test_stores_without_digests_report_that_only_the_size_was_compared(sftp: Sftp, tmp_path: Path) -> None:
     """The receipt promises no more than was checked."""
-    (sftp.folder / "told").mkdir()
-    assert SftpSink(stores.sftp_options(sftp, "told")).put("file.bin", once(SMALL)).verified == "size"
+    (sftp.folder / "size").mkdir()
+    assert SftpSink(stores.sftp_options(sftp, "size")).put("file.bin", once(SMALL)).verified == "size"
     assert LocalSink(tmp_path).put("file.bin", once(SMALL)).verified == "size"
     assert MemorySink().put("file.bin", once(SMALL)).verified == "sha256"
 

@@ -27,7 +27,7 @@ from own_servers import free_port
 from private_mounts import on_tmpfs, remount, seen_by
 from store_support import s3_double
 
-# Where connections stall; and where they cannot be mended, so that it is known soon.
+# Where connections stall; and where retries cannot succeed, so that they end soon.
 IMPATIENT, FEW_TRIES = {"FLUXPORT_STORES__LOCAL__TIMEOUT_S": "3"}, {"FLUXPORT_STORES__LOCAL__TRIES_MAX": "2"}
 PART_BYTES = {"FLUXPORT_STORES__LOCAL__PART_BYTES": str(5 << 20)}
 IN_ONE_REQUEST, IN_PARTS = (QUERY, 5_000), (WIDE_QUERY, 2_000_000)  # and after how many bytes connections break
