@@ -199,7 +199,7 @@ def test_a_key_without_the_scope_of_the_type_is_403(ann: Client) -> None:
     assert error_of(eve.post(JOBS, {"type": "nothing"})) == (
         403,
         "MISSING_SCOPE",
-    )  # which does not reveal those that exist
+    )  # for unknown ones, too
 
 
 def test_jobs_of_others_are_404_everywhere_and_rows_are_ones_own(ann: Client, done: dict[str, Any]) -> None:
