@@ -671,8 +671,8 @@ def test_a_service_that_ends_lets_what_runs_finish_and_fails_what_does_not(tmp_p
         wait_until(lambda: _refused(found))
         with found.channel() as channel:
             health: Any = health_pb2_grpc.HealthStub(channel)
-            told = health.Check(health_pb2.HealthCheckRequest(service="export.ExportService"), timeout=10)
-            assert told.status == health_pb2.HealthCheckResponse.NOT_SERVING
+            reported = health.Check(health_pb2.HealthCheckRequest(service="export.ExportService"), timeout=10)
+            assert reported.status == health_pb2.HealthCheckResponse.NOT_SERVING
         finishing.send(batch(2, ROW))
         finishing.end()
         assert outcome(finishing.call).last.record_count == 2
