@@ -39,7 +39,7 @@ def group(name: str) -> Iterator[str]:
             yield entry
 
 
-def asked(lock: str) -> list[str]:
+def requested(lock: str) -> list[str]:
     extras = PROJECT["project"]["optional-dependencies"]
     if lock == "image.txt":
         return [*PROJECT["project"]["dependencies"], *extras["fast"], *extras["postgres"], *group("build")]
@@ -51,7 +51,7 @@ def asked(lock: str) -> list[str]:
 @pytest.mark.parametrize("lock", LOCKS)
 def test_every_requirement_is_pinned_in_an_allowed_version(lock: str) -> None:
     pinned = pins(lock)
-    for requirement in map(Requirement, asked(lock)):
+    for requirement in map(Requirement, requested(lock)):
         versions = pinned.get(canonicalize_name(requirement.name))
         assert versions, f"{requirement} is not locked: run make lock"
         assert all(map(requirement.specifier.contains, versions)), f"{requirement} is locked as {versions}: make lock"

@@ -88,7 +88,7 @@ class Readiness:
         return {f"store {name}": True for name in self._good_until} | usable
 
     def _probe_persistence(self) -> None:
-        """Write to everything that is persisted; the store of used signatures may be a file of its own."""
+        """Write to everything that is persisted; the store of used signatures may be a separate file."""
         self._store.probe()
         self._callers.probe()
 
