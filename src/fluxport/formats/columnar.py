@@ -12,6 +12,7 @@ import pyarrow as pa
 from fluxport import compute as pc
 from fluxport.arrow_strings import valid_rows, values_of
 from fluxport.errors import Refused
+from fluxport.findings import Findings
 from fluxport.stages import Batches
 
 if TYPE_CHECKING:
@@ -93,6 +94,23 @@ def _list_of_view(array: pa.Array) -> pa.Array:
     offsets = pa.array(np.concatenate(([0], ends)), pa.int64() if large else pa.int32())
     list_array = pa.LargeListArray if large else pa.ListArray
     return list_array.from_arrays(offsets, array.flatten(), mask=pc.is_null(array))
+
+
+def stored_column(
+    field: pa.Field, name: str, kind: pa.DataType | None, findings: Findings
+) -> tuple[pa.Field, Callable[[pa.Array], pa.Array]]:
+    """The field of a column in the file, and a function that converts its arrays to ``kind``; None: to text."""
+    stored = pa.field(name, kind or pa.string(), field.nullable, without_our_metadata(field.metadata))
+    if kind is not None:
+        return stored, lambda array: plain_array(array, kind)
+
+    from fluxport.formats.text import TextStyle, text_of  # which Arrow files do not need
+
+    def as_text(array: pa.Array) -> pa.Array:
+        findings.add("type_as_text", name, len(array) - array.null_count)
+        return text_of(array, field, TextStyle())
+
+    return stored, as_text
 
 
 def without_our_metadata(metadata: dict[bytes, bytes] | None) -> dict[bytes, bytes] | None:

@@ -8,7 +8,6 @@ zone``). Options for the text of dates, nulls and binary do not apply: values re
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Literal
@@ -21,15 +20,13 @@ from fluxport.findings import Findings
 from fluxport.formats.columnar import (
     DECIMAL128_DIGITS,
     Written,
-    plain_array,
     plain_type,
     row_groups,
-    without_our_metadata,
+    stored_column,
 )
 from fluxport.formats.names import unique_names
 from fluxport.formats.options import CommonOptions, option
 from fluxport.formats.slices import resumed
-from fluxport.formats.text import TextStyle, text_of
 from fluxport.stages import Batches, Chunks
 
 GROUP_ROWS = 16_384
@@ -55,7 +52,10 @@ class OrcEncoder:
             batches.close()
             raise Refused("The result has no columns, so there is nothing to write.", code="no_columns")
         names = unique_names(schema.names, self._findings)
-        columns = [self._column(field, name) for field, name in zip(schema, names, strict=True)]
+        columns = [
+            stored_column(field, name, plain_type(field.type, _leaf), self._findings)
+            for field, name in zip(schema, names, strict=True)
+        ]
         stored = pa.schema([field for field, _ in columns])
 
         def converted() -> Batches:
@@ -87,19 +87,6 @@ class OrcEncoder:
         return orc.ORCWriter(
             pa.PythonFile(written, mode="w"), compression=codec, stripe_size=self._options.stripe_bytes
         )
-
-    def _column(self, field: pa.Field, name: str) -> tuple[pa.Field, Callable[[pa.Array], pa.Array]]:
-        """The stored field of a column, and a function that converts its arrays."""
-        kind = plain_type(field.type, _leaf)
-        stored = pa.field(name, kind or pa.string(), field.nullable, without_our_metadata(field.metadata))
-        if kind is not None:
-            return stored, lambda array: plain_array(array, kind)
-
-        def as_text(array: pa.Array) -> pa.Array:
-            self._findings.add("type_as_text", name, len(array) - array.null_count)
-            return text_of(array, field, TextStyle())
-
-        return stored, as_text
 
 
 _WIDER = {

@@ -8,7 +8,6 @@ Options for the text of dates, nulls and binary do not apply: values retain thei
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from typing import Literal
@@ -23,15 +22,15 @@ from fluxport.formats.columnar import (
     DECIMAL128_DIGITS,
     Written,
     narrow_decimal,
-    plain_array,
     plain_type,
     row_groups,
+    stored_column,
     without_our_metadata,
 )
 from fluxport.formats.names import unique_names
 from fluxport.formats.options import CommonOptions, option
 from fluxport.formats.slices import resumed
-from fluxport.formats.text import TextStyle, kind_of, text_of
+from fluxport.formats.text import kind_of
 from fluxport.stages import Batches, Chunks
 
 GROUP_BYTES = 8 << 20  # of values in memory; a group of wide rows or large cells ends at this size
@@ -54,7 +53,9 @@ class ParquetEncoder:
 
     def encode(self, schema: pa.Schema, batches: Batches) -> Chunks:
         names = unique_names(schema.names, self._findings)
-        columns = [self._column(field, name) for field, name in zip(schema, names, strict=True)]
+        columns = [
+            stored_column(field, name, _kind(field), self._findings) for field, name in zip(schema, names, strict=True)
+        ]
         stored = pa.schema([field for field, _ in columns], metadata=without_our_metadata(schema.metadata))
 
         def converted() -> Batches:
@@ -94,20 +95,11 @@ class ParquetEncoder:
             )
         return writer
 
-    def _column(self, field: pa.Field, name: str) -> tuple[pa.Field, Callable[[pa.Array], pa.Array]]:
-        """The stored field of a column, and a function that converts its arrays."""
-        kind = plain_type(field.type, _leaf)
-        if kind is not None and pa.types.is_string(kind) and kind_of(field) == b"json":
-            kind = pa.json_(pa.utf8())
-        stored = pa.field(name, kind or pa.string(), field.nullable, without_our_metadata(field.metadata))
-        if kind is not None:
-            return stored, lambda array: plain_array(array, kind)
 
-        def as_text(array: pa.Array) -> pa.Array:
-            self._findings.add("type_as_text", name, len(array) - array.null_count)
-            return text_of(array, field, TextStyle())
-
-        return stored, as_text
+def _kind(field: pa.Field) -> pa.DataType | None:
+    """The type of a column in the file; None where it must be text."""
+    kind = plain_type(field.type, _leaf)
+    return pa.json_(pa.utf8()) if kind == pa.string() and kind_of(field) == b"json" else kind
 
 
 def _leaf(kind: pa.DataType) -> pa.DataType | None:
