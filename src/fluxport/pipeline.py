@@ -276,12 +276,13 @@ def _counted(
 ) -> Batches:
     """The batches after all steps, counted before they are encoded, within the limits. ``to_the_end``: rows beyond
     ``limits.rows`` are read and dropped."""
+    from fluxport.sources.errors import check_cells
+
     for batch in batches:
         check_deadline(tally, limits)
         if tally.truncated:
             continue
-        if batch.nbytes > limits.cell_bytes_max:
-            _check_cells(batch, limits, tally.rows)
+        check_cells(batch, limits.cell_bytes_max, tally.rows)
         out = batch
         if limits.rows is not None and tally.rows + batch.num_rows > limits.rows:
             out = batch.slice(0, limits.rows - tally.rows)
@@ -307,23 +308,6 @@ def check_deadline(tally: Tally, limits: Limits) -> None:
             code="deadline",
             again=False,
         )
-
-
-def _check_cells(batch: pa.RecordBatch, limits: Limits, rows_before: int) -> None:
-    from pyarrow import types
-
-    from fluxport import compute as pc
-    from fluxport.sources.oversize import cell_too_large
-
-    kinds = (types.is_string, types.is_binary, types.is_large_string, types.is_large_binary)
-    for name, column in zip(batch.schema.names, batch.columns, strict=True):
-        if not any(is_kind(column.type) for is_kind in kinds):
-            continue
-        lengths = pc.binary_length(column)
-        longest = pc.max(lengths).as_py() or 0
-        if longest > limits.cell_bytes_max:
-            row = rows_before + pc.index(lengths, longest).as_py() + 1
-            raise cell_too_large(name, row, longest, limits.cell_bytes_max)
 
 
 class _Failed:

@@ -24,6 +24,7 @@ def mysql(options: str) -> Iterator[SourceCase]:
     with scratch_database() as database:
         yield SourceCase(
             open=lambda query: open_source(database.url + options, query, findings=Findings(), limits=Limits()),
+            limited=lambda query, limits: open_source(database.url + options, query, limits=limits),
             numbers=lambda n: f"SELECT seq AS id, CONCAT('row ', seq) AS label FROM seq_1_to_{n}",
             endless="SELECT SLEEP(60) AS s",
             running=lambda: len(database.connections()),
@@ -35,6 +36,7 @@ def postgres() -> Iterator[SourceCase]:
     with scratch_postgres() as database:
         yield SourceCase(
             open=lambda query: open_source(database.url, query, findings=Findings(), limits=Limits()),
+            limited=lambda query, limits: open_source(database.url, query, limits=limits),
             numbers=lambda n: f"SELECT g AS id, 'row ' || g AS label FROM generate_series(1, {n}) AS g",
             endless="SELECT pg_sleep(60) AS s",
             running=lambda: len(database.backends()),
@@ -49,6 +51,7 @@ def sqlite(options: SourceOptions) -> Iterator[SourceCase]:
         sqlite3.connect(file).close()
         yield SourceCase(
             open=lambda query: open_source(f"sqlite:///{file}", query, options=options),
+            limited=lambda query, limits: open_source(f"sqlite:///{file}", query, options=options, limits=limits),
             numbers=lambda n: numbers.format(n) + "SELECT g AS id, 'row ' || g AS label FROM s",
             endless=numbers.format("g + 1") + "SELECT g FROM s WHERE g < 0",
             running=lambda: descriptors(file),

@@ -7,7 +7,8 @@ from contextlib import closing, nullcontext
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from fluxport.errors import Canceled, Refused
+from fluxport.errors import Refused
+from fluxport.sources.errors import canceled
 from fluxport.stages import Batches
 
 if TYPE_CHECKING:
@@ -21,7 +22,8 @@ class ArrowSource:
 
     ``rows`` is a Table, a RecordBatch, a RecordBatchReader, an object with ``__arrow_c_stream__`` (Polars and pandas
     data frames, DuckDB relations), or an iterator of record batches, which is pulled in a thread of the export. Its own
-    errors propagate unchanged. ``close`` cannot interrupt a pull that waits on the iterator; nothing is read after.
+    errors propagate unchanged. ``close`` cannot interrupt a pull that waits on the iterator; nothing is read after. So
+    this is no BaseSource, whose ``close`` waits for the pull.
     """
 
     def __init__(self, rows: Any) -> None:
@@ -72,7 +74,7 @@ class ArrowSource:
         with closing(given) if hasattr(given, "close") else nullcontext():
             for number, batch in enumerate(self._rows, 1):
                 if self._closed:
-                    raise Canceled("The export was closed.")
+                    raise canceled()
                 if _batch(batch).schema != schema:
                     raise Refused(f"Record batch {number} has other columns than the first one.", code="bad_batch")
                 yield from _cut(batch)

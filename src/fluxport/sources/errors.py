@@ -1,10 +1,27 @@
-"""Errors for cells and rows beyond the limits of an export, the same for every source."""
+"""The errors that every source raises alike."""
 
 from __future__ import annotations
 
-from fluxport.errors import LimitExceeded
+from typing import TYPE_CHECKING
+
+from fluxport.errors import Canceled, LimitExceeded, TimedOut
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 ROW_CELLS_MAX = 4  # a row may be this many times the largest allowed cell
+
+
+def canceled() -> Canceled:
+    """The error of a read after close()."""
+    return Canceled("The export was ended.")
+
+
+def late() -> TimedOut:
+    """The error of a query that has reached its deadline."""
+    return TimedOut(
+        "The query did not end within its time limit; ask for fewer rows or more time.", code="deadline", again=False
+    )
 
 
 def cell_too_large(name: str, row: int, size: int, limit: int) -> LimitExceeded:
@@ -21,3 +38,21 @@ def row_too_large(row: int, limit: int) -> LimitExceeded:
         "cell_bytes_max.",
         code="row_too_large",
     )
+
+
+def check_cells(batch: pa.RecordBatch, limit: int, rows_before: int) -> None:
+    """LimitExceeded names the row (from 1) and the column of a text or binary cell of more than ``limit`` bytes."""
+    if batch.nbytes <= limit:
+        return
+    from pyarrow import types
+
+    from fluxport import compute as pc
+
+    kinds = (types.is_string, types.is_binary, types.is_large_string, types.is_large_binary)
+    for name, column in zip(batch.schema.names, batch.columns, strict=True):
+        if not any(is_kind(column.type) for is_kind in kinds):
+            continue
+        lengths = pc.binary_length(column)
+        longest = pc.max(lengths).as_py() or 0
+        if longest > limit:
+            raise cell_too_large(name, rows_before + pc.index(lengths, longest).as_py() + 1, longest, limit)

@@ -74,7 +74,8 @@ class DeclaredSource(Source, Protocol):
 class PushedSource:
     """See :class:`fluxport.stages.Source`.
 
-    ``take`` blocks until there is a batch and returns None after the last; ``stop`` makes it raise Canceled.
+    ``take`` blocks until there is a batch and returns None after the last; ``stop`` makes it raise Canceled. No
+    BaseSource: the call that sends the rows owns what is open, and knows why it ends (client gone, idle, canceled).
     """
 
     sent = True

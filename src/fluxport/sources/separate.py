@@ -17,19 +17,17 @@ import contextlib
 import json
 import pickle
 import socket
-import threading
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from fluxport import errors
-from fluxport.errors import Canceled, FluxportError, Unavailable
+from fluxport.errors import FluxportError, Unavailable
 from fluxport.findings import Findings
 from fluxport.sources._forks import Process
+from fluxport.sources.base import BaseSource
+from fluxport.sources.errors import late
 from fluxport.sources.table import open_here
-from fluxport.sources.timeouts import late
-from fluxport.stages import Batches
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -44,133 +42,88 @@ BEGIN_S = 60.0  # for starting a process, on a busy machine
 GRACE_S = 1.0  # for the engine to end an overdue statement itself
 
 
-class SeparateSource:
-    """See :class:`fluxport.stages.Source`; the arguments are those of :func:`fluxport.sources.open_source`."""
+class SeparateSource(BaseSource):
+    """Rows from another process; the arguments are those of :func:`fluxport.sources.open_source`."""
 
     served = True
 
     def __init__(
         self, url: str, query: str, params: Params, options: SourceOptions, findings: Findings, limits: Limits
     ) -> None:
+        super().__init__(replace(limits, deadline_s=None))  # it counts once the process has begun
         self._request = url, query, params, replace(options, separate=False), limits
         self._findings = findings
         self._deadline_s = limits.deadline_s
-        self._until: float | None = None
-        self._busy = threading.Lock()  # held while a thread reads
-        self._lock = threading.Lock()  # guards _closed and _process
-        self._closed = False
         self._process: Process | None = None
-        self._rows: BinaryIO | None = None
-        self._reader: pa.RecordBatchStreamReader | None = None
+        self._stream: BinaryIO | None = None
 
-    @property
-    def schema(self) -> pa.Schema:
-        if self._reader is None:
-            with self._busy:
-                if self._reader is None:
-                    try:
-                        self._reader = self._start()
-                    except BaseException:
-                        self._leave()
-                        raise
-        return self._reader.schema
-
-    def batches(self) -> Batches:
-        _ = self.schema
-        try:
-            while (batch := self._next()) is not None:
-                yield batch
-        finally:
-            self.close()
-
-    def close(self) -> None:
-        with self._lock:
-            self._closed = True
-            if self._process is not None:
-                self._process.end()  # wakes a reading thread
-        with self._busy:
-            self._leave()
-
-    def _leave(self) -> None:
-        with self._lock:
-            process, self._process = self._process, None
-        if process is not None:
-            if self._rows is not None:
-                self._rows.close()
-            process.close()
-
-    def _start(self) -> pa.RecordBatchStreamReader:
+    def open(self) -> pa.Schema:
         import pyarrow as pa
 
-        with self._lock:
-            if self._closed:
-                raise Canceled("The export was aborted.")
-            process = self._process = Process()
-        rows = self._rows = process.socket.makefile("rb")
+        process = self._process = Process()
+        rows = self._stream = process.socket.makefile("rb")
         request = pickle.dumps(self._request)
-        with self._ended_by(time.monotonic() + BEGIN_S):
-            process.socket.sendall(len(request).to_bytes(LENGTH_BYTES) + request)
-            if rows.read(1) != BEGUN:
-                raise self._lost()
+        self._wait_until(time.monotonic() + BEGIN_S)
+        process.socket.sendall(len(request).to_bytes(LENGTH_BYTES) + request)
+        if rows.read(1) != BEGUN:
+            raise _lost()
         if self._deadline_s is not None:
-            self._until = time.monotonic() + self._deadline_s + GRACE_S
-        with self._ended_by(self._until):
-            mark = rows.read(1)
-            if mark == ROWS:
-                return pa.ipc.open_stream(pa.PythonFile(rows, mode="r"))
-        raise self._outcome(mark) or self._lost()
+            self.deadline = time.monotonic() + self._deadline_s + GRACE_S
+        self._wait_until(self.deadline)
+        mark = rows.read(1)
+        if mark != ROWS:
+            self._finish(mark)
+            raise _lost()
+        self._batches = pa.ipc.open_stream(pa.PythonFile(rows, mode="r"))
+        return self._batches.schema
 
-    def _next(self) -> pa.RecordBatch | None:
-        with self._busy:
-            if self._closed:
-                raise Canceled("The export was aborted.")
-            assert self._reader is not None
-            assert self._rows is not None
-            with self._ended_by(self._until):
-                try:
-                    return self._reader.read_next_batch()
-                except StopIteration:
-                    mark = self._rows.read(1)
-            error = self._outcome(mark)
-            if error is not None:
-                raise error
+    def read(self) -> pa.RecordBatch | None:
+        self._wait_until(self.deadline)
+        try:
+            return self._batches.read_next_batch()
+        except StopIteration:
+            assert self._stream is not None
+            self._finish(self._stream.read(1))
             return None
 
-    @contextlib.contextmanager
-    def _ended_by(self, until: float | None) -> Iterator[None]:
-        """Within it, reads from the other process time out at ``until`` (time.monotonic())."""
+    def interrupt(self) -> None:
+        if self._process is not None:
+            self._process.end()
+
+    def free(self) -> None:
+        if self._stream is not None:
+            self._stream.close()
+        if self._process is not None:
+            self._process.close()
+
+    def translate(self, error: Exception) -> None:
+        if isinstance(error, TimeoutError):
+            raise late() from None
+        if isinstance(error, OSError | EOFError | ValueError):  # Arrow's errors are among them
+            raise _lost() from error
+
+    def _wait_until(self, until: float | None) -> None:
+        """From here on reads from the other process time out at ``until`` (time.monotonic())."""
         assert self._process is not None
         self._process.socket.settimeout(None if until is None else max(0.001, until - time.monotonic()))
-        try:
-            yield
-        except TimeoutError:
-            raise late() from None
-        except (OSError, EOFError, ValueError) as error:  # Arrow's errors are among them
-            raise self._lost() from error
 
-    def _outcome(self, mark: bytes) -> FluxportError | None:
-        """Read the outcome behind its ``mark``: the statement's error or None. Its findings are added to ours."""
-        assert self._rows is not None
-        with self._ended_by(self._until):
-            text = self._rows.read() if mark == OUTCOME else b""
-        try:
-            outcome = json.loads(text)
-        except ValueError:
-            return self._lost()
+    def _finish(self, mark: bytes) -> None:
+        """Read the outcome behind its ``mark``: raise the statement's error, if it has one, and add its findings to
+        ours; ValueError if the outcome is cut off."""
+        assert self._stream is not None
+        outcome = json.loads(self._stream.read() if mark == OUTCOME else b"")
         for code, column, count, origin in outcome["findings"]:
             self._findings.add(code, column, count, origin=origin)
-        if outcome["error"] is None:
-            return None
-        family: type[FluxportError] = getattr(errors, outcome["family"])
-        return family(outcome["error"].pop("message"), **outcome["error"])
+        if outcome["error"] is not None:
+            family: type[FluxportError] = getattr(errors, outcome["family"])
+            raise family(outcome["error"].pop("message"), **outcome["error"])
 
-    def _lost(self) -> FluxportError:
-        if self._closed:
-            return Canceled("The export was aborted.")
-        return Unavailable(
-            "The process that ran the statement ended before its rows did; export fewer rows, or try again.",
-            code="source_lost",
-        )
+
+def _lost() -> Unavailable:
+    return Unavailable(
+        "The process that ran the statement ended before its rows did; ask for fewer rows, or try again.",
+        code="source_lost",
+    )
 
 
 def answer(connected: socket.socket) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import difflib
 import re
-import threading
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -13,7 +12,8 @@ from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from fluxport.errors import Canceled, Refused
+from fluxport.errors import Refused
+from fluxport.sources.base import BaseSource
 from fluxport.stages import FIELD_FORMAT, FIELD_WIDTH, Batches
 
 if TYPE_CHECKING:
@@ -139,57 +139,42 @@ def _aggregate(given: Mapping[str, Any]) -> tuple[str | None, int]:
     return how, interval_ms
 
 
-class SeriesSource:
-    """See :class:`fluxport.stages.Source`. An ``owned`` store is closed with it."""
+class SeriesSource(BaseSource):
+    """The points of a selection. An ``owned`` store is closed with it."""
 
     def __init__(self, store: SensorStore, selection: Selection, *, owned: bool = False) -> None:
+        super().__init__()
         self._store = store
         self._owned = owned
         self._selection = selection
-        self._schema: pa.Schema | None = None
-        self._closed = threading.Event()
         self._cancels: list[Callable[[], None]] = []
+        self._batches: Batches | None = None
 
-    @property
-    def schema(self) -> pa.Schema:
-        if self._schema is None:
-            self._refuse_if_closed()
-            for sensor_id in self._selection.sensors:
-                self._store.sensor(sensor_id)
-            self._schema = _schema(self._selection)
-        return self._schema
+    def open(self) -> pa.Schema:
+        selection = self._selection
+        for sensor_id in selection.sensors:
+            self._store.sensor(sensor_id)
+        schema = _schema(selection)
+        scans = [partial(selection.scan, self._store, s, self._cancels.append) for s in selection.sensors]
+        self._batches = (_wide if selection.wide else _long)(scans, selection, schema)
+        return schema
 
-    def batches(self) -> Batches:
-        schema = self.schema
-        rows = _wide if self._selection.wide else _long
-        scans = [partial(self._selection.scan, self._store, s, self._opened) for s in self._selection.sensors]
-        with closing(rows(scans, self._selection, schema)) as batches:
-            while True:
-                self._refuse_if_closed()
-                try:
-                    batch = next(batches, None)
-                finally:
-                    # A query that close() interrupted may look complete.
-                    self._refuse_if_closed()
-                if batch is None:
-                    return
-                yield batch
+    def read(self) -> pa.RecordBatch | None:
+        assert self._batches is not None
+        return next(self._batches, None)
 
-    def close(self) -> None:
-        self._closed.set()
+    def interrupt(self) -> None:
         for end in list(self._cancels):
             end()
-        if self._owned:
+
+    def free(self) -> None:
+        if self._batches is not None:
+            self._batches.close()
+
+    def close(self) -> None:
+        super().close()
+        if self._owned:  # also one from which nothing was read
             self._store.close()
-
-    def _opened(self, end: Callable[[], None]) -> None:
-        self._cancels.append(end)
-        if self._closed.is_set():
-            end()
-
-    def _refuse_if_closed(self) -> None:
-        if self._closed.is_set():
-            raise Canceled("The export was aborted.")
 
 
 def _schema(selection: Selection) -> pa.Schema:

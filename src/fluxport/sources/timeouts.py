@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from fluxport.durations import seconds
-from fluxport.errors import TimedOut
 
 CONNECT_TIMEOUT_S, READ_TIMEOUT_S = 10.0, 300.0
 LONGEST_S = 30 * 86_400.0
@@ -33,10 +32,3 @@ def timeout(text: str) -> float | None:
 def refused(option: str) -> str:
     """The message for a bad value of ``option``, without the value, which may be part of a password."""
     return f"option {option!r} takes a time such as 10s, 500ms or 1m30s"
-
-
-def late() -> TimedOut:
-    """The error of a query that has reached its deadline."""
-    return TimedOut(
-        "The query did not end within its time limit; export fewer rows or raise it.", code="deadline", again=False
-    )

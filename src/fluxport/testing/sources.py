@@ -11,8 +11,8 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from fluxport.errors import Canceled, Refused
-from fluxport.stages import Source
+from fluxport.errors import Canceled, LimitExceeded, Refused, TimedOut
+from fluxport.stages import Limits, Source
 
 
 @dataclass
@@ -21,6 +21,7 @@ class SourceCase:
 
     ``numbers(n)``: n rows with ``id`` from 1 and ``label`` "row <id>". ``endless``: a query without a row for a long
     time. ``many``: more rows than any batch or buffer holds. SQLite has one error code for all preparation errors.
+    ``limited`` opens a query with limits; None for a source that leaves them to the pipeline.
     """
 
     open: Callable[[str], Source]
@@ -29,6 +30,12 @@ class SourceCase:
     running: Callable[[], int]
     many: int = 5_000_000
     syntax_error: str = "syntax_error"
+    limited: Callable[[str, Limits], Source] | None = None
+
+    def open_limited(self, query: str, **limits: Any) -> Source:
+        if self.limited is None:
+            pytest.skip("The source takes no limits (SourceCase.limited).")
+        return self.limited(query, Limits(**limits))
 
 
 def rows_of(source: Source) -> list[dict[str, object]]:
@@ -170,4 +177,18 @@ class SourceContract:
             _ = source.schema
         assert caught.value.code == subject.syntax_error
         source.close()
+        assert wait_until(lambda: subject.running() == 0)
+
+    def test_the_deadline_ends_a_query_without_rows(self, subject: SourceCase) -> None:
+        source = subject.open_limited(subject.endless, deadline_s=1.0)
+        with pytest.raises(TimedOut) as caught:
+            list(source.batches())
+        assert (caught.value.code, caught.value.again) == ("deadline", False)
+        assert wait_until(lambda: subject.running() == 0)
+
+    def test_a_cell_beyond_the_limit_is_refused_with_row_and_column(self, subject: SourceCase) -> None:
+        source = subject.open_limited(subject.numbers(20), cell_bytes_max=5)
+        with pytest.raises(LimitExceeded, match="Column 'label', row 10 holds a cell of 6 bytes") as caught:
+            list(source.batches())
+        assert caught.value.code == "cell_too_large"
         assert wait_until(lambda: subject.running() == 0)

@@ -23,10 +23,10 @@ import pyarrow as pa
 from fluxport import compute as pc
 from fluxport.errors import Broken
 from fluxport.findings import Findings
+from fluxport.sources.errors import cell_too_large
 from fluxport.sources.mysql.columns import DISTINGUISHABLE_BITS, Column
 from fluxport.sources.mysql.malformed import Malformed
 from fluxport.sources.mysql.rows import Block, Positions
-from fluxport.sources.oversize import cell_too_large
 
 Mask: TypeAlias = npt.NDArray[np.bool_]
 Numbers: TypeAlias = npt.NDArray[Any]

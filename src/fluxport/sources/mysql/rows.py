@@ -24,8 +24,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from fluxport.sources.errors import ROW_CELLS_MAX, cell_too_large, row_too_large
 from fluxport.sources.mysql.wire import PACKET_MAX, SLACK_BYTES, Wire, read_lenenc, server_error
-from fluxport.sources.oversize import ROW_CELLS_MAX, cell_too_large, row_too_large
 
 Positions = npt.NDArray[np.int64]
 

@@ -12,15 +12,14 @@ from __future__ import annotations
 
 import importlib
 import struct
-import threading
-import time
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from fluxport.errors import Canceled, FluxportError, QueryFailed, Refused
+from fluxport.errors import FluxportError, QueryFailed, Refused
 from fluxport.findings import Findings
+from fluxport.sources.base import BaseSource
 from fluxport.sources.mysql import serverwarnings, session
 from fluxport.sources.mysql.definitions import Definition, need_text, parse_definition
 from fluxport.sources.mysql.dsn import Dsn, parse_dsn
@@ -28,7 +27,7 @@ from fluxport.sources.mysql.handshake import DEPRECATE_EOF, MARIADB_EXTENDED_MET
 from fluxport.sources.mysql.params import encoded, immediate, positional
 from fluxport.sources.mysql.servererrors import ServerError
 from fluxport.sources.mysql.wire import Wire, read_lenenc
-from fluxport.stages import Batches, Limits
+from fluxport.stages import Limits
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -39,11 +38,10 @@ if TYPE_CHECKING:
 
 # A statement that cannot be prepared (some SHOW), a server without prepared statements, or with too many of them.
 NOT_PREPARABLE = frozenset({1295, 1235, 1047, 1461})
-CLOSE_WAIT_S = 2.0
 
 
-class MySqlSource:
-    """See :class:`fluxport.stages.Source`."""
+class MySqlSource(BaseSource):
+    """Rows over the protocol of MySQL and MariaDB."""
 
     served = True
 
@@ -56,6 +54,7 @@ class MySqlSource:
         findings: Findings,
         limits: Limits,
     ) -> None:
+        super().__init__(limits)
         self._dsn = parse_dsn(
             url,
             replace(Dsn(tinyint1_bool=options.tinyint1_bool, shown=options.shown), **options.timeouts),
@@ -63,87 +62,71 @@ class MySqlSource:
         self._query, self._params = positional(query, params)
         self._values = encoded(self._params)
         self._findings = findings
-        self._limits = limits
-        self._lock = threading.Lock()  # guards _closed, _wire, _running
-        self._busy = threading.Lock()  # held while a thread uses the socket
-        self._closed = False
-        self._running = False  # our query may be running on the server
         self._wire: Wire | None = None
-        self._server: Server | None = None
+        self._server: Server | None = None  # once logged in
+        self._running = False  # our query may be running on the server
         self._statement: int | None = None
-        self._columns: list[Column] = []
-        self._schema: pa.Schema | None = None
 
-    @property
-    def schema(self) -> pa.Schema:
-        if self._schema is None:
-            with self._busy:
-                if self._schema is None:
-                    self._start()
-        return self._schema
+    def open(self) -> pa.Schema:
+        wire = self._wire = Wire(self._dsn, self.deadline)
+        self._server = None
+        server = self._server = log_in(wire, self._dsn)
+        session.begin(wire, server, self.limits.deadline_s)
+        self._prepare(wire, server)
+        definitions = self._execute(wire, server)
+        from fluxport.sources.mysql import columns
 
-    def batches(self) -> Batches:
-        schema = self.schema
-        try:
-            rows = self._rows()
-            blocks = rows.blocks()
-            decode = self._decoder()
-            while (batch := self._next(blocks, decode, schema)) is not None:
-                yield batch
-            assert rows.terminal is not None
-            if rows.terminal.more_results:
-                raise QueryFailed(
-                    "The statement has several results; an export takes one SELECT.", code="several_results"
-                )
-            if rows.terminal.warnings:
-                self._report(rows.terminal.warnings)
-            self._leave()
-        finally:
-            self.close()
+        described = [
+            columns.column(definition, tinyint1_bool=self._dsn.tinyint1_bool, mariadb=server.is_mariadb)
+            for definition in definitions
+        ]
+        self._decode = self._decoder(described)
+        self._result = self._rows(wire, server, described)
+        self._blocks = self._result.blocks()
+        return columns.schema_of(described)
 
-    def close(self) -> None:
-        with self._lock:
-            self._closed = True
-            wire = self._wire
-        if wire is None:
+    def read(self) -> pa.RecordBatch | None:
+        import pyarrow as pa
+
+        block = next(self._blocks, None)
+        if block is not None:
+            return pa.record_batch(self._decode(block), schema=self.schema)
+        terminal = self._result.terminal
+        assert terminal is not None
+        if terminal.more_results:
+            raise QueryFailed("The statement has several results; an export takes one SELECT.", code="several_results")
+        if terminal.warnings:
+            assert self._wire is not None
+            assert self._server is not None
+            serverwarnings.report(self._wire, self._server, terminal.warnings, self._findings)
+        self._running = False
+        return None
+
+    def interrupt(self) -> None:
+        self._kill()
+        if self._wire is not None:
+            self._wire.abort()
+
+    def free(self) -> None:
+        if self._wire is None:
             return
-        if self._take_running():
-            session.kill_query(self._dsn, self._server_id())
-        wire.abort()
-        # The thread that waits on the socket wakes up now; the file descriptor must stay open until it has.
-        if self._busy.acquire(timeout=CLOSE_WAIT_S):
-            try:
-                wire.close()
-            finally:
-                self._busy.release()
+        if self._running:
+            self._kill()
+        elif self._server is not None:
+            with suppress(FluxportError):  # a clean QUIT, so that the server counts no aborted connection
+                self._close_statement(self._wire)
+                self._wire.command(session.QUIT)
+        self._wire.close()
 
-    def _start(self) -> None:
-        deadline_s = self._limits.deadline_s
-        wire = Wire(self._dsn, None if deadline_s is None else time.monotonic() + deadline_s)
-        with self._lock:
-            self._refuse_if_closed()
-            self._wire = wire
-        try:
-            with self._translated(wire):
-                server = log_in(wire, self._dsn)
-                self._server = server
-                session.begin(wire, server, deadline_s)
-                self._prepare(wire, server)
-                definitions = self._execute(wire, server)
-                from fluxport.sources.mysql import columns
+    def translate(self, error: Exception) -> None:
+        from fluxport.sources.mysql.malformed import Malformed
 
-                self._columns = [
-                    columns.column(definition, tinyint1_bool=self._dsn.tinyint1_bool, mariadb=server.is_mariadb)
-                    for definition in definitions
-                ]
-                self._schema = columns.schema_of(self._columns)
-        except BaseException as error:
-            if self._take_running():
-                session.kill_query(self._dsn, self._server_id())
-            elif isinstance(error, Refused) and self._server is not None:
-                self._quit(wire)  # a clean QUIT, so that the server counts no aborted connection
-            wire.close()
-            raise
+        if isinstance(error, ServerError):
+            self._running = False  # the server has already ended the query
+            raise error.translated() from None
+        if isinstance(error, Malformed | IndexError | struct.error):
+            assert self._wire is not None
+            raise self._wire.broken("sent a packet that cannot be read") from error
 
     def _prepare(self, wire: Wire, server: Server) -> None:
         if not self._dsn.prepared:
@@ -179,9 +162,8 @@ class MySqlSource:
 
     def _execute(self, wire: Wire, server: Server) -> list[Definition]:
         """Send the query; returns its column definitions."""
-        with self._lock:
-            self._refuse_if_closed()
-            self._running = True
+        self.check()
+        self._running = True
         if self._statement is None:
             text = immediate(self._query, self._params) if self._params else self._query.encode()
             wire.command(session.QUERY, text)
@@ -196,90 +178,32 @@ class MySqlSource:
         count, _ = read_lenenc(head, 0)
         return _parsed(self._definitions(wire, server, count), server)
 
-    def _rows(self) -> Rows:
+    def _rows(self, wire: Wire, server: Server, described: list[Column]) -> Rows:
         from fluxport.sources.mysql.binary import width_of
         from fluxport.sources.mysql.rows import Rows, RowShape
 
-        assert self._wire is not None
-        assert self._server is not None
         binary = self._statement is not None
         shape = RowShape(
-            [c.name for c in self._columns],
-            [width_of(c) if binary else 0 for c in self._columns],
+            [c.name for c in described],
+            [width_of(c) if binary else 0 for c in described],
             binary,
-            self._limits.cell_bytes_max,
+            self.limits.cell_bytes_max,
         )
-        return Rows(self._wire, shape, deprecate_eof=bool(self._server.capabilities & DEPRECATE_EOF))
+        return Rows(wire, shape, deprecate_eof=bool(server.capabilities & DEPRECATE_EOF))
 
-    def _decoder(self) -> Callable[[Block], list[pa.Array]]:
+    def _decoder(self, described: list[Column]) -> Callable[[Block], list[pa.Array]]:
         from fluxport.sources.mysql import binary, text
         from fluxport.sources.mysql.cells import Context
 
         decode = text.decode if self._statement is None else binary.decode
-        context = Context(self._findings, self._limits.cell_bytes_max)
-        return lambda block: decode(block, self._columns, context)
+        context = Context(self._findings, self.limits.cell_bytes_max)
+        return lambda block: decode(block, described, context)
 
-    def _next(
-        self, blocks: Generator[Block, None, None], decode: Callable[[Block], list[pa.Array]], schema: pa.Schema
-    ) -> pa.RecordBatch | None:
-        import pyarrow as pa
-
-        assert self._wire is not None
-        with self._busy, self._translated(self._wire):
-            self._refuse_if_closed()
-            block = next(blocks, None)
-            self._refuse_if_closed()  # a killed query may also end without an error
-            return None if block is None else pa.record_batch(decode(block), schema=schema)
-
-    def _report(self, warnings: int) -> None:
-        assert self._wire is not None
-        assert self._server is not None
-        with self._busy, self._translated(self._wire):
-            self._refuse_if_closed()
-            serverwarnings.report(self._wire, self._server, warnings, self._findings)
-
-    @contextmanager
-    def _translated(self, wire: Wire) -> Iterator[None]:
-        """Translate errors of the protocol; after close() every error becomes Canceled."""
-        from fluxport.sources.mysql.malformed import Malformed
-
-        try:
-            yield
-        except (FluxportError, ServerError, Malformed, IndexError, struct.error) as error:
-            if self._closed:
-                raise Canceled("The export was aborted.") from None
-            if isinstance(error, ServerError):
-                self._take_running()  # the server has already ended the query
-                raise error.translated() from None
-            if not isinstance(error, FluxportError):
-                raise wire.broken("sent a packet that cannot be read") from error
-            raise
-
-    def _take_running(self) -> bool:
-        """Whether a query runs on the server; True makes the caller, and only it, responsible for killing it."""
-        with self._lock:
-            running, self._running = self._running, False
-            return running
-
-    def _server_id(self) -> int:
-        assert self._server is not None
-        return self._server.connection_id
-
-    def _refuse_if_closed(self) -> None:
-        if self._closed:
-            raise Canceled("The export was aborted.")
-
-    def _leave(self) -> None:
-        """After the terminal packet: no query is left to kill; send QUIT."""
-        with self._busy:
-            if self._take_running():
-                assert self._wire is not None
-                self._quit(self._wire)
-
-    def _quit(self, wire: Wire) -> None:
-        with suppress(FluxportError):
-            self._close_statement(wire)
-            wire.command(session.QUIT)
+    def _kill(self) -> None:
+        running, self._running = self._running, False
+        if running:
+            assert self._server is not None
+            session.kill_query(self._dsn, self._server.connection_id)
 
     def _close_statement(self, wire: Wire) -> None:
         statement, self._statement = self._statement, None

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 
 from fluxport.errors import Canceled, Unavailable
 from fluxport.sources import timeouts
+from fluxport.sources.errors import canceled, late
 from fluxport.sources.mysql.dsn import Dsn
 from fluxport.sources.mysql.servererrors import ServerError
 
@@ -227,20 +228,20 @@ class Wire:
 
     def _bounded_wait_s(self) -> float:
         if self._aborted:
-            raise Canceled("The export was aborted.")
+            raise canceled()
         if self._deadline is None:
             return self._wait_s
         left = self._deadline - time.monotonic()
         if left <= 0:
-            raise timeouts.late()
+            raise late()
         return min(self._wait_s, left)
 
     def _lost(self, error: OSError | None) -> Canceled | Unavailable:
         if self._aborted:
-            return Canceled("The export was aborted.")
+            return canceled()
         if isinstance(error, TimeoutError):
             if self._deadline is not None and time.monotonic() >= self._deadline:
-                return timeouts.late()
+                return late()
             return Unavailable(
                 f"The database on {self._dsn.place} sent nothing for {self._wait_s:g} s; "
                 f"try again, or raise {self._wait_option}.",

@@ -1,6 +1,6 @@
 """A non-blocking libpq connection: every wait ends at its deadline or when the export is canceled.
 
-Only the pulling thread uses the connection: it checks ``ended`` between waits of LOOK_EVERY_MS and then cancels the
+Only the pulling thread uses the connection: it calls ``check`` between waits of LOOK_EVERY_MS and then cancels the
 query on the server itself.
 """
 
@@ -19,7 +19,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
-from fluxport.errors import Canceled, FluxportError, QueryFailed, Refused, Unavailable
+from fluxport.errors import FluxportError, QueryFailed, Refused, Unavailable
 from fluxport.pgrefusal import refusal_state
 from fluxport.sources import timeouts
 from fluxport.sources.postgres.sqlstate import translated
@@ -36,14 +36,13 @@ _TCP_INFO_BYTES = 136
 
 
 class Link:
-    """Not connected before :meth:`connect`; ``ended`` says whether the export has been canceled."""
+    """Not connected before :meth:`connect`; ``check`` raises if the export is canceled or past its deadline."""
 
     def __init__(
-        self, conninfo: bytes, ended: Callable[[], bool], connect_timeout_s: float, read_timeout_s: float
+        self, conninfo: bytes, check: Callable[[], None], connect_timeout_s: float, read_timeout_s: float
     ) -> None:
-        self.deadline: float | None = None  # on the clock of time.monotonic()
         self._conninfo = conninfo
-        self._ended = ended
+        self._check_export = check
         self._connect_timeout_s = connect_timeout_s
         self._read_timeout_s = read_timeout_s
         self._conn: PGconn | None = None
@@ -58,7 +57,6 @@ class Link:
     def connect(self) -> None:
         from psycopg import pq
 
-        self._refuse_if_ended()
         conn = pq.PGconn.connect_start(self._conninfo)
         self._conn = conn
         until = time.monotonic() + self._connect_timeout_s
@@ -205,7 +203,7 @@ class Link:
 
         if result.status not in (pq.ExecStatus.FATAL_ERROR, pq.ExecStatus.BAD_RESPONSE):
             return
-        self._refuse_if_ended()
+        self._check_export()
         state = (result.error_field(pq.DiagnosticField.SQLSTATE) or b"").decode()
         if not state:
             raise self._lost()
@@ -250,16 +248,10 @@ class Link:
     def _wait(self, events: int, until: float) -> bool:
         """Whether the socket became ready before ``until``; Canceled or TimedOut if the export ended meanwhile."""
         while not _poll(self.conn.socket, events, LOOK_EVERY_MS):
-            self._refuse_if_ended()
+            self._check_export()
             if time.monotonic() >= until:
                 return False
         return True
-
-    def _refuse_if_ended(self) -> None:
-        if self._ended():
-            raise Canceled("The export was aborted.")
-        if self.deadline is not None and time.monotonic() >= self.deadline:
-            raise timeouts.late()
 
     def _lost(self, message: str | None = None) -> FluxportError:
         return Unavailable("The connection to the database was lost; try again.", code="source_lost", detail=message)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sqlite3
 
-from fluxport.errors import Canceled, FluxportError, LimitExceeded, QueryFailed, Refused, Unavailable
+from fluxport.errors import FluxportError, LimitExceeded, QueryFailed, Refused, Unavailable
+from fluxport.sources.errors import canceled
 
 _REJECTED: dict[int, tuple[str, str]] = {
     sqlite3.SQLITE_PERM: ("permission_denied", "The SQLite file may not be read"),
@@ -42,7 +43,7 @@ def translated(error: Exception) -> FluxportError:
     primary = code & 0xFF  # the higher bits extend it
     detail = f"{detail} (error {code})"
     if primary == sqlite3.SQLITE_INTERRUPT:
-        return Canceled("The export was aborted.")
+        return canceled()
     if primary == sqlite3.SQLITE_TOOBIG:
         return LimitExceeded(
             "The query builds a value, or sorts a row, far larger than the cell limit; shorten it, or raise "
