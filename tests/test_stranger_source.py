@@ -18,9 +18,9 @@ from processes import descriptors
 HOW_TO = Path(__file__).parent.parent / "docs/how-to/add-a-format.md"
 
 
-def opened(file: Path, query: str, limits: Limits | None = None) -> Source:
+def opened(file: Path, query: str) -> Source:
     options = SourceOptions()
-    return stranger_duckdb.DuckDbSource(f"duckdb:///{file}", query, (), options, Findings(), limits or Limits())
+    return stranger_duckdb.DuckDbSource(f"duckdb:///{file}", query, (), options, Findings(), Limits())
 
 
 class TestDuckDb(SourceContract):
@@ -30,7 +30,6 @@ class TestDuckDb(SourceContract):
         duckdb.connect(str(file)).close()
         return SourceCase(
             open=lambda query: opened(file, query),
-            limited=lambda query, limits: opened(file, query, limits),
             numbers=lambda n: f"SELECT i AS id, 'row ' || i AS label FROM range(1, {n} + 1) AS r (i)",
             endless="SELECT 1 FROM range(9999) a, range(9999) b, range(9999) c, range(9999) d WHERE random() < 0",
             running=lambda: min(1, descriptors(file)),
