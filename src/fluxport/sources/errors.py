@@ -14,13 +14,13 @@ ROW_CELLS_MAX = 4  # a row may be this many times the largest allowed cell
 
 def canceled() -> Canceled:
     """The error of a read after close()."""
-    return Canceled("The export was ended.")
+    return Canceled("The export was aborted.")
 
 
 def late() -> TimedOut:
     """The error of a query that has reached its deadline."""
     return TimedOut(
-        "The query did not end within its time limit; ask for fewer rows or more time.", code="deadline", again=False
+        "The query did not end within its time limit; export fewer rows or raise it.", code="deadline", again=False
     )
 
 

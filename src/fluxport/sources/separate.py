@@ -121,7 +121,7 @@ class SeparateSource(BaseSource):
 
 def _lost() -> Unavailable:
     return Unavailable(
-        "The process that ran the statement ended before its rows did; ask for fewer rows, or try again.",
+        "The process that ran the statement ended before its rows did; export fewer rows, or try again.",
         code="source_lost",
     )
 

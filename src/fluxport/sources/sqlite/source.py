@@ -129,7 +129,7 @@ class SqliteSource(BaseSource):
             return reason
         if self._disk_is_low:
             return Unavailable(
-                "The disk where SQLite sorts is nearly full; sort fewer rows, or make room.", code="source_busy"
+                "The disk where SQLite sorts is nearly full; sort fewer rows, or free some space.", code="source_busy"
             )
         if self._silent():
             return Unavailable(
