@@ -415,6 +415,7 @@ def flight_server(running: Service, http_port: int) -> FlightServer:
                 host,
                 port,
                 admission=admission_of(config),
+                idle_s=options.idle_s,
                 batch_rows_max=options.batch_rows_max,
                 certificate=options.tls_certificate,
                 key=options.tls_key,

@@ -378,3 +378,35 @@ def test_pushes_wait_for_their_turn_and_can_be_canceled_there(tmp_path: Path) ->
             running.done_writing()
             running.close()
             assert wait_until(lambda: states() == ["canceled", "completed"], 30)
+
+
+def test_a_client_that_sends_nothing_loses_its_slot_and_one_that_is_slow_does_not(tmp_path: Path) -> None:
+    """With one slot: the next push completes while the client that stopped sending is still connected."""
+    idle_s = 3
+    settings = {"FLUXPORT_FLIGHT__PORT": "0", "FLUXPORT_GRPC__TASKS_MAX": "1", "FLUXPORT_GRPC__IDLE_S": str(idle_s)}
+    with emulator(tmp_path, 10) as url, service(tmp_path, url, **settings) as http:
+        found = re.search(r"Arrow Flight at (\S+)", next(tmp_path.glob("serve-*.log")).read_text())
+        assert found
+        small = Place(http, f"grpc://{found[1]}", tmp_path)
+        key = new_key(tmp_path, "all", "push", user="shop")
+        with small.client() as client:
+            stalled, metadata = client.do_put(command(request_id="stalled"), TABLE.schema, small.options(key))
+            stalled.write_table(TABLE)
+            message = json.loads(metadata.read().to_pybytes())
+            assert (message["status"], message["error"]["code"]) == ("failed", "stream_idle")
+            assert small.files() == []
+
+            slow, metadata = client.do_put(command(request_id="slow"), TABLE.schema, small.options(key))
+            for batch in TABLE.to_batches(max_chunksize=500):
+                time.sleep(2 * idle_s / 10)  # ten batches: twice as long as a client may be idle
+                slow.write_batch(batch)
+            slow.done_writing()
+            while (message := json.loads(metadata.read().to_pybytes()))["status"] == "received":
+                pass
+            slow.close()
+            assert (message["status"], message["rows"]) == ("completed", TABLE.num_rows)
+
+            with pytest.raises(fl.FlightTimedOutError, match="Nothing was sent for 3 s") as ended:
+                stalled.close()
+            assert json.loads(ended.value.extra_info)["code"] == "stream_idle"
+            assert len(small.files()) == 1

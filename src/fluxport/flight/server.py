@@ -4,12 +4,13 @@ like ``StreamExport``, with the same keys, tables and limits."""
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import hashlib
 import json
 import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import CancelledError
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,8 @@ from fluxport.errors import (
     Unauthorized,
     Unavailable,
 )
-from fluxport.jobs.pushes import Admission, AdmissionOptions, Pushes, PushRequest, named
+from fluxport.flight.handover import Handover
+from fluxport.jobs.pushes import Admission, AdmissionOptions, Push, Pushes, PushRequest, named
 from fluxport.jobs.store import Record
 from fluxport.jobs.streams import Stream, Streams
 from fluxport.jobs.transfers import Transfers
@@ -55,11 +57,13 @@ PUT_KEYS = ("request_id", "format", "filename", "options", "compression", "expec
 
 @dataclass(frozen=True)
 class FlightOptions:
-    """``streams_max`` bounds DoGet, ``admission`` DoPut. ``certificate`` and ``key`` switch TLS on."""
+    """``streams_max`` bounds DoGet, ``admission`` DoPut, which fails after ``idle_s`` without a batch. ``certificate``
+    and ``key`` switch TLS on."""
 
     host: str
     port: int
     admission: AdmissionOptions
+    idle_s: float
     batch_rows_max: int
     streams_max: int = 64
     certificate: Path | None = None
@@ -88,6 +92,8 @@ class FlightServer(fl.FlightServerBase):  # type: ignore[misc]  # pyarrow has no
         self._options = options
         self._free = threading.BoundedSemaphore(options.streams_max)
         self._admission = Admission(options.admission)
+        admitted = options.admission.tasks_max + options.admission.queue_max
+        self._threads = ThreadPoolExecutor(admitted, thread_name_prefix="fluxport-flight")
         tls = options.certificate is not None and options.key is not None
         host = f"[{options.host}]" if ":" in options.host else options.host
         super().__init__(
@@ -172,11 +178,10 @@ class FlightServer(fl.FlightServerBase):  # type: ignore[misc]  # pyarrow has no
         reader: fl.MetadataRecordBatchReader,
         writer: fl.FlightMetadataWriter,
     ) -> Record:
-        stopped = threading.Event()
+        """Read the batches here, while another thread runs the push (see :class:`Handover`)."""
+        handover: Handover[pa.RecordBatch] = Handover(self._options.idle_s)
 
         def read() -> pa.RecordBatch | None:
-            if stopped.is_set():
-                raise Canceled("The export was canceled.")
             try:
                 return reader.read_chunk().data
             except StopIteration:
@@ -196,16 +201,34 @@ class FlightServer(fl.FlightServerBase):  # type: ignore[misc]  # pyarrow has no
 
         caller = named(caller, request.request_id)
         options = request.source_options(self._options.batch_rows_max)
-        source = ReadSource(reader.schema, read, stopped.set, options)
+        source = ReadSource(reader.schema, handover.take, handover.close, options)
         push = self._pushes.begin(request, source, caller, api="flight")
         record = push.record
         logs.bind(task_id=record.id, request_id=caller.request_id)
         if not push.new:
             return record if record.status == "completed" else _still(record)
-        turn = self._admission.turn()
+
+        def carry() -> Record:
+            try:
+                ended = self._carry(push, request, handover, confirm)
+                if ended.error is not None and ended.error.code == "stream_idle":
+                    _report_idle(ended, writer)
+                return ended
+            finally:
+                handover.end()
+
+        carrying = self._threads.submit(contextvars.copy_context().run, carry)
+        handover.serve(read)
+        return carrying.result()
+
+    def _carry(
+        self, push: Push, request: PushRequest, handover: Handover[pa.RecordBatch], confirm: Callable[[], None]
+    ) -> Record:
+        """Wait for a turn, then run the push; returns the export as it has ended."""
+        record, turn = push.record, self._admission.turn()
 
         def end() -> None:
-            stopped.set()
+            handover.close()
             turn.cancel()
 
         with self._transfers.running(record.id, end):
@@ -329,6 +352,14 @@ def _still(record: Record) -> Record:
 
 def _client_gone() -> Canceled:
     return Canceled("The client disconnected before the end.", code="client_gone")
+
+
+def _report_idle(record: Record, writer: fl.FlightMetadataWriter) -> None:
+    """Send the error as a metadata message: the call itself ends only when its client sends, or ends, something."""
+    assert record.error is not None
+    message = {"status": "failed", "task_id": record.id, "error": record.error.to_json()}
+    with contextlib.suppress(pa.ArrowException, OSError):
+        writer.write(json.dumps(message).encode())
 
 
 def _ignored(export: Export) -> None:

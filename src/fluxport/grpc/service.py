@@ -17,14 +17,14 @@ import grpc
 from google.protobuf.message import DecodeError
 
 from fluxport.auth.caller import Caller
-from fluxport.errors import Canceled, FluxportError, Refused, TimedOut
+from fluxport.errors import Canceled, FluxportError, Refused
 from fluxport.grpc import export_pb2 as pb
 from fluxport.grpc import wire
 from fluxport.grpc.callers import PushCallers
 from fluxport.grpc.handover import Handover
 from fluxport.grpc.metadata import read_metadata
 from fluxport.grpc.responses import as_error, failed_response, percent, response, status_of, status_response, trailers
-from fluxport.jobs.pushes import Admission, AdmissionOptions, Push, Pushes, PushRequest, named
+from fluxport.jobs.pushes import Admission, AdmissionOptions, Push, Pushes, PushRequest, idle, named
 from fluxport.jobs.states import FINAL
 from fluxport.jobs.store import JobStore, Record
 from fluxport.jobs.transfers import Transfers, cancel
@@ -198,9 +198,7 @@ class ExportService:
             async with asyncio.timeout(self._options.idle_s):
                 message = await context.read()
         except TimeoutError:
-            raise TimedOut(
-                f"Nothing was sent for {self._options.idle_s:g} s; the stream was ended.", code="stream_idle"
-            ) from None
+            raise idle(self._options.idle_s) from None
         return None if message is grpc.aio.EOF else message
 
     async def _carry(

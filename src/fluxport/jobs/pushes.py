@@ -294,6 +294,11 @@ class Pushes:
         self._looked = began
 
 
+def idle(idle_s: float) -> TimedOut:
+    """The error of a push whose client sends nothing."""
+    return TimedOut(f"Nothing was sent for {idle_s:g} s; the stream was ended.", code="stream_idle")
+
+
 def named(caller: Caller, request_id: str) -> Caller:
     """The caller with its request id, or with a new one if that is not safe to log."""
     return replace(caller, request_id=request_id if _REQUEST_ID.fullmatch(request_id) else uuid.uuid4().hex)
