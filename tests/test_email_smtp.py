@@ -419,4 +419,4 @@ def test_without_a_host_a_mail_is_logged_without_address_or_link(caplog: pytest.
 )
 def test_invalid_settings_are_refused_at_start(changes: dict[str, Any]) -> None:
     with pytest.raises(Refused):
-        options_at("mail.example.com", 25, "a@b.example", **changes)
+        replace(options_at("mail.example.com", 25, "a@b.example"), **changes)
