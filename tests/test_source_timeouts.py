@@ -19,7 +19,7 @@ from fluxport.wiring import connections
 from identity_support import Clock, empty_store
 from mysql_support import scratch_database
 from postgres_support import scratch_postgres
-from test_jobs_carry import attempt, carrier, queued
+from test_jobs_attempts import attempt, attempts, queued
 
 # Each says nothing for a minute before its first row.
 SILENT = {
@@ -129,7 +129,7 @@ def test_a_silent_database_holds_its_slot_for_one_read_timeout(scheme: str, tmp_
         query = "SELECT seq FROM seq_1_to_100000" if scheme == "mysql" else "SELECT generate_series(1, 100000)"
         connection = Connection("main", with_option(proxy.url, "read-timeout=500ms"))
         record = queued(store, query)
-        assert attempt(store, carrier(store, connection), record) is None
+        assert attempt(store, attempts(store, connection), record) is None
         ended = store.get(record.id)
     assert (ended.status, ended.attempts) == ("failed", 1)
     assert [reason.code for reason in ended.attempt_errors] == ["source_timeout"]

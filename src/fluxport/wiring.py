@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from fluxport.http.callers import Callers
     from fluxport.ingest import Ingest
     from fluxport.jobs.catalog import Catalog
-    from fluxport.jobs.engine import Worker
     from fluxport.jobs.exports import Exports
     from fluxport.jobs.links import Links
     from fluxport.jobs.notify import Notifier
@@ -38,6 +37,7 @@ if TYPE_CHECKING:
     from fluxport.jobs.schedule import Schedule
     from fluxport.jobs.store import JobStore, Record
     from fluxport.jobs.submit import SubmitOptions, Submitter
+    from fluxport.jobs.worker import Worker
     from fluxport.stages import Sink, Source
 
 from fluxport import addresses
@@ -465,25 +465,25 @@ def identity(config: Config, store: JobStore) -> tuple[SignIn, Callers]:
 
 def worker(config: Config) -> Worker:
     """The worker that runs stored exports, not yet started."""
-    from fluxport.jobs.carry import Carrier, CarryOptions
-    from fluxport.jobs.engine import SESSIONS, Worker
+    from fluxport.jobs.attempts import AttemptOptions, Attempts
     from fluxport.jobs.schedule import Scheduler
     from fluxport.jobs.submit import Submitter
+    from fluxport.jobs.worker import SESSIONS, Worker
 
     store = database(config, pool_size=SESSIONS, patient=True)
     catalog = catalog_of(config, store)
-    carrier = Carrier(
+    attempts = Attempts(
         store,
         catalog.sinks,
         catalog.plan,
-        CarryOptions(keep_s=config.limits.keep_s),
+        AttemptOptions(keep_s=config.limits.keep_s),
     )
     return Worker(
         store,
-        carrier,
+        attempts,
         workers=config.limits.workers,
         queries_max=catalog.queries_max,
-        notifier=notifier(config, store, catalog.sinks, carrier.draining),
+        notifier=notifier(config, store, catalog.sinks, attempts.draining),
         scheduler=Scheduler(Submitter(catalog, store, submit_options(config)), store, schedules(config)),
     )
 

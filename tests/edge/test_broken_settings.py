@@ -31,7 +31,7 @@ FAULT = "because of a bug"  # what is said of an error that no part of the progr
 RUNNER = """
 import json, os, signal, sys, tempfile
 import fluxport.process, fluxport.wiring, fluxport.cli, fluxport.cli.export, fluxport.http.server
-import fluxport.jobs.engine, fluxport.sinks.urls
+import fluxport.jobs.worker, fluxport.sinks.urls
 from fluxport.cli import main
 
 for line in sys.stdin:

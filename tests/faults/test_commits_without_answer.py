@@ -59,7 +59,7 @@ def test_a_push_whose_start_was_not_confirmed_fails_and_can_be_sent_again() -> N
             source = ReadSource(left[0].schema, lambda: left.pop() if left else None, lambda: None, PushedOptions())
             push = pushes.begin(request, source, caller, api="flight")
             assert push.new
-            ended = pushes.carry(push, rows_expected=None, planned=lambda _: None, confirm=lambda: None)
+            ended = pushes.run(push, rows_expected=None, planned=lambda _: None, confirm=lambda: None)
             return f"{ended.status} {ended.error and ended.error.code}"
 
         proxy.armed.set()

@@ -32,24 +32,25 @@ class Point(NamedTuple):
     tellings: int = 1
 
 
-STORE, CARRY, LOCAL, TELL = "fluxport.jobs.store", "fluxport.jobs.carry", "fluxport.sinks.local", "fluxport.jobs.notify"
+STORE, ATTEMPTS = "fluxport.jobs.store", "fluxport.jobs.attempts"
+LOCAL, NOTIFY = "fluxport.sinks.local", "fluxport.jobs.notify"
 POINTS = {
     "before it is taken": Point(STORE, "JobStore.take", "call", 1),
-    "taken": Point(CARRY, "Carrier.attempt", "call", 2),
+    "taken": Point(ATTEMPTS, "Attempts.run", "call", 2),
     "planned": Point("fluxport.jobs.catalog", "Catalog.plan", "return", 2),
-    "what others left is removed": Point(CARRY, "Carrier._remove_leftovers", "return", 2),
+    "what others left is removed": Point(ATTEMPTS, "Attempts._remove_leftovers", "return", 2),
     "a temporary file is there": Point(LOCAL, "_create", "return", 2),
-    "the query runs": Point("fluxport.sources.mysql.source", "MySqlSource._start", "return", 2),
+    "the query runs": Point("fluxport.sources.mysql.source", "MySqlSource.open", "return", 2),
     "the first bytes are made": Point("fluxport.pipeline", "Tally.add", "return", 2),
     "it is watched": Point("fluxport.jobs.progress", "watch", "call", 2),
     "everything is written": Point(LOCAL, "LocalSink._fill", "return", 2),
     "the file has its name": Point(LOCAL, "LocalSink._publish", "return", 2),
     "stored, not recorded": Point(STORE, "JobStore.move", "call", 2),
     "recorded, not answered": Point(STORE, "JobStore.move", "return", 1),
-    "the attempt is over": Point(CARRY, "Carrier.attempt", "return", 1),
-    "before it is notified": Point(TELL, "Notifier.notify", "call", 1),
+    "the attempt is over": Point(ATTEMPTS, "Attempts.run", "return", 1),
+    "before it is notified": Point(NOTIFY, "Notifier.notify", "call", 1),
     "told, not noted": Point("fluxport.delivery.webhook", "send_webhook", "return", 1, tellings=2),
-    "notified and recorded": Point(TELL, "Notifier.notify", "return", 1, tellings=2),
+    "notified and recorded": Point(NOTIFY, "Notifier.notify", "return", 1, tellings=2),
 }
 
 

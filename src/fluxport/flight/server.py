@@ -208,20 +208,20 @@ class FlightServer(fl.FlightServerBase):  # type: ignore[misc]  # pyarrow has no
         if not push.new:
             return record if record.status == "completed" else _still(record)
 
-        def carry() -> Record:
+        def run() -> Record:
             try:
-                ended = self._carry(push, request, handover, confirm)
+                ended = self._run(push, request, handover, confirm)
                 if ended.error is not None and ended.error.code == "stream_idle":
                     _report_idle(ended, writer)
                 return ended
             finally:
                 handover.end()
 
-        carrying = self._threads.submit(contextvars.copy_context().run, carry)
+        running = self._threads.submit(contextvars.copy_context().run, run)
         handover.serve(read)
-        return carrying.result()
+        return running.result()
 
-    def _carry(
+    def _run(
         self, push: Push, request: PushRequest, handover: Handover[pa.RecordBatch], confirm: Callable[[], None]
     ) -> Record:
         """Wait for a turn, then run the push; returns the export as it has ended."""
@@ -239,7 +239,7 @@ class FlightServer(fl.FlightServerBase):  # type: ignore[misc]  # pyarrow has no
             except TimedOut as late:
                 return self._pushes.fail(record, late)
             try:
-                return self._pushes.carry(push, rows_expected=request.rows_expected, planned=_ignored, confirm=confirm)
+                return self._pushes.run(push, rows_expected=request.rows_expected, planned=_ignored, confirm=confirm)
             finally:
                 self._admission.leave()
 

@@ -180,7 +180,7 @@ class ExportService:
                 raise
             try:
                 push = replace(push, record=replace(record, rows_total=request.rows_expected))
-                record = await self._carry(context, push, source, handover, responses)
+                record = await self._run(context, push, source, handover, responses)
             finally:
                 self._admission.leave()
         await self._send_result(record, responses)
@@ -201,7 +201,7 @@ class ExportService:
             raise idle(self._options.idle_s) from None
         return None if message is grpc.aio.EOF else message
 
-    async def _carry(
+    async def _run(
         self, context: Context, push: Push, source: PushedSource, handover: Handover, responses: ResponseWriter
     ) -> Record:
         """Pass messages to the worker thread until it has finished; send its progress meanwhile."""
@@ -212,24 +212,22 @@ class ExportService:
             if disconnected.is_set():
                 raise _client_gone()
 
-        work = partial(
-            self._pushes.carry, push, rows_expected=record.rows_total, planned=planned.append, confirm=confirm
-        )
-        carrying = asyncio.get_running_loop().run_in_executor(self._threads, work)
+        work = partial(self._pushes.run, push, rows_expected=record.rows_total, planned=planned.append, confirm=confirm)
+        running = asyncio.get_running_loop().run_in_executor(self._threads, work)
         pumping = asyncio.ensure_future(self._pump(context, handover, responses, record))
         try:
-            while not carrying.done():
-                await asyncio.wait({carrying}, timeout=ANSWER_EVERY_S)
-                if planned and not carrying.done() and not source.ended:
+            while not running.done():
+                await asyncio.wait({running}, timeout=ANSWER_EVERY_S)
+                if planned and not running.done() and not source.ended:
                     await responses.progress(_progress(record, planned[0]))
-            return carrying.result()
+            return running.result()
         except asyncio.CancelledError:
             disconnected.set()
             raise
         finally:
             pumping.cancel()
             handover.fail(_client_gone())
-            await _uninterrupted(carrying)
+            await _uninterrupted(running)
 
     async def _pump(self, context: Context, handover: Handover, responses: ResponseWriter, record: Record) -> None:
         try:

@@ -76,12 +76,12 @@ class Clock:
             if schedule is None or definition != _definition(schedule):
                 continue  # it belongs to a worker with another configuration
             # An unreachable source does not delay other schedules.
-            done = attempt(f"schedule {name}", partial(self._carry_out, schedule, looked_at, now))
+            done = attempt(f"schedule {name}", partial(self._start, schedule, looked_at, now))
             next_at = next(schedule.runs(datetime.fromtimestamp(now, UTC))).timestamp()
             wait_s = min(wait_s, next_at - now if done else AGAIN_S)
         return wait_s
 
-    def _carry_out(self, schedule: Schedule, looked_at: float, now: float) -> None:
+    def _start(self, schedule: Schedule, looked_at: float, now: float) -> None:
         """Submit, or record as missed, all runs due after ``looked_at``. A temporary error is raised; the run stays due
         at the next check."""
         due = schedule.missed(datetime.fromtimestamp(looked_at, UTC), datetime.fromtimestamp(now, UTC))

@@ -160,7 +160,7 @@ class Admission:
 
 
 class Pushes:
-    """Runs pushes for the APIs that take rows. ``begin`` and ``carry`` block; each push has its own thread."""
+    """Runs pushes for the APIs that take rows. ``begin`` and ``run`` block; each push has its own thread."""
 
     def __init__(
         self, catalog: Catalog, store: JobStore, transfers: Transfers, *, store_name: str, keep_s: float
@@ -194,7 +194,7 @@ class Pushes:
             self._held.add(record.id)
         return Push(record, checked if new else None)
 
-    def carry(
+    def run(
         self,
         push: Push,
         *,
@@ -216,12 +216,12 @@ class Pushes:
             self._store.expect(record.id, claimed.fence, rows_expected)
             export = push.checked.open(record.id)
             planned(export)
-            self._carry(claimed, export, confirm)
+            self._run(claimed, export, confirm)
         except BaseException as error:  # noqa: BLE001  the export must not stay active, whatever the error
             return self.fail(record, error, export)
         return self._ended(record)
 
-    def _carry(self, record: Record, export: Export, confirm: Callable[[], None]) -> None:
+    def _run(self, record: Record, export: Export, confirm: Callable[[], None]) -> None:
         sink = self._catalog.sinks[record.spec.store]
         over = threading.Event()
         watcher = background("fluxport-watch", watch, self._store, record, export, over)

@@ -20,7 +20,7 @@ from typing import TypeVar
 
 from fluxport.errors import FluxportError, Unavailable
 from fluxport.jobs import queue
-from fluxport.jobs.carry import Carrier
+from fluxport.jobs.attempts import Attempts
 from fluxport.jobs.clock import Clock
 from fluxport.jobs.notify import Notifier
 from fluxport.jobs.schedule import Scheduler
@@ -52,7 +52,7 @@ class Worker:
     def __init__(
         self,
         store: JobStore,
-        carrier: Carrier,
+        attempts: Attempts,
         *,
         workers: int,
         queries_max: Mapping[str, int],
@@ -60,7 +60,7 @@ class Worker:
         scheduler: Scheduler,
     ) -> None:
         self._store = store
-        self._carrier = carrier
+        self._attempts = attempts
         self._queries_max = queries_max
         self._notifier = notifier
         self._clock = Clock(scheduler, store.engine)
@@ -94,9 +94,9 @@ class Worker:
         while (taking.is_alive() or self._exports or self._notifications) and time.monotonic() < until:
             if hurried(ENDED_LOOK_S):
                 break
-        self._carrier.stop_running()
+        self._attempts.stop_running()
         wait([*self._exports, *self._notifications], GIVING_BACK_S)
-        self._carrier.requeue_running()
+        self._attempts.requeue_running()
         self._stopped.set()
         lease.join(BEAT_EVERY_S)
         # If this fails, other workers take over when the lease expires.
@@ -126,7 +126,7 @@ class Worker:
                 queue.give_back_unknown(connection, self.executor_id, exports, notifications)
             if (room := self._workers - len(self._exports)) > 0:
                 records, exhausted = self._store.take(
-                    connection, self.executor_id, self._queries_max, room, self._carrier.options.attempts_max
+                    connection, self.executor_id, self._queries_max, room, self._attempts.options.attempts_max
                 )
             export_s, notify_s = queue.next_due(connection, now)
             if (
@@ -138,7 +138,7 @@ class Worker:
         for record in exhausted:
             log_end(record)
         for record in records:
-            self._begin(self._exports, record.id, self._carry, record)
+            self._begin(self._exports, record.id, self._run, record)
         for notification in due:
             self._begin(self._notifications, notification, self._notify, notification)
         self._unsure = False
@@ -155,8 +155,8 @@ class Worker:
         under_way[job] = key
         job.add_done_callback(over)
 
-    def _carry(self, record: Record) -> None:
-        wait_s = self._done(lambda: self._carrier.attempt(record))
+    def _run(self, record: Record) -> None:
+        wait_s = self._done(lambda: self._attempts.run(record))
         if wait_s is not None:
             self._done(lambda: patiently(lambda: self._give_back(record.id, wait_s), self._stopped, staying=True))
 
@@ -181,7 +181,7 @@ class Worker:
         try:
             return do()
         except Exception as error:  # noqa: BLE001  any error leaves the job unrecorded
-            if not self._carrier.draining.is_set():
+            if not self._attempts.draining.is_set():
                 end_process("a job's outcome could not be recorded", error)
             return None
 

@@ -41,7 +41,7 @@ log = logging.getLogger("fluxport.exports")
 
 
 @dataclass(frozen=True)
-class CarryOptions:
+class AttemptOptions:
     """``keep_s`` is how long files are retained. ``tries_max`` bounds attempts that source or sink ended;
     ``attempts_max`` also counts those of lost workers."""
 
@@ -53,24 +53,24 @@ class CarryOptions:
 
 
 @dataclass
-class Carrier:
+class Attempts:
     """Runs the attempts of this process; while ``draining`` is set, a stopped attempt is requeued."""
 
     store: JobStore
     sinks: Mapping[str, Sink]
     plan: Callable[[ExportSpec, str, str], Export]
-    options: CarryOptions
+    options: AttemptOptions
     draining: threading.Event = field(default_factory=threading.Event)
     _running: set[Export] = field(default_factory=set)
     _attempted: dict[tuple[str, int], Record] = field(default_factory=dict)
 
-    def attempt(self, record: Record) -> float | None:
+    def run(self, record: Record) -> float | None:
         """Run the claimed attempt of this export; returns the seconds until the next attempt, or None if the export has
         ended. Unavailable if this process is exiting and cannot record the outcome."""
         logs.bind(task_id=record.id, request_id=record.request_id, trace_id=record.trace_id)
         self._attempted[record.id, record.fence] = record
         try:
-            self._carry(record)
+            self._run(record)
         except FluxportError as error:
             return self._failed(record, error)
         except Exception as error:  # a bug fails this export only
@@ -100,7 +100,7 @@ class Carrier:
 
     # -- one attempt -----------------------------------------------------------------------------------------------
 
-    def _carry(self, record: Record) -> None:
+    def _run(self, record: Record) -> None:
         export = self.plan(record.spec, record.id, record.owner)
         sink = self.sinks[record.spec.store]
         self._remove_leftovers(record, sink, export)

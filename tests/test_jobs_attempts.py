@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from fluxport.auth.caller import Caller
-from fluxport.jobs.carry import Carrier, CarryOptions
+from fluxport.jobs.attempts import AttemptOptions, Attempts
 from fluxport.jobs.request import ExportRequest
 from fluxport.jobs.store import JobStore, Record
 from fluxport.plan import Connection, check, of_query
@@ -26,11 +26,11 @@ def store(tmp_path: Path) -> Iterator[JobStore]:
         yield made
 
 
-def carrier(store: JobStore, connection: Connection) -> Carrier:
+def attempts(store: JobStore, connection: Connection) -> Attempts:
     def plan(spec: ExportSpec, export_id: str, owner: str) -> object:
         return check(spec, of_query(spec, connection, lambda: spec.query), limits=Limits()).open(export_id)
 
-    return Carrier(store, {"local": MemorySink()}, plan, CarryOptions(keep_s=3600))  # type: ignore[arg-type]  # a plan of the test
+    return Attempts(store, {"local": MemorySink()}, plan, AttemptOptions(keep_s=3600))  # type: ignore[arg-type]  # a plan of the test
 
 
 def queued(store: JobStore, query: str = "SELECT 1") -> Record:
@@ -38,15 +38,15 @@ def queued(store: JobStore, query: str = "SELECT 1") -> Record:
     return store.create(requested, Caller("ann"), api="native", active_max=5, queue_max=5)[0]
 
 
-def attempt(store: JobStore, carrying: Carrier, record: Record) -> float | None:
+def attempt(store: JobStore, runs: Attempts, record: Record) -> float | None:
     begun = store.claim(record.id, attempts_max=10)
     assert begun is not None
-    return carrying.attempt(begun)
+    return runs.run(begun)
 
 
 def test_an_unreachable_database_is_tried_three_times_with_doubling_waits(store: JobStore) -> None:
-    record, carrying = queued(store), carrier(store, NOWHERE)
-    waits = [attempt(store, carrying, record) for _ in range(3)]
+    record, runs = queued(store), attempts(store, NOWHERE)
+    waits = [attempt(store, runs, record) for _ in range(3)]
     first, second, last = waits
     assert first is not None
     assert second is not None
@@ -60,14 +60,14 @@ def test_an_unreachable_database_is_tried_three_times_with_doubling_waits(store:
 
 
 def test_no_wait_is_longer_than_half_a_minute(store: JobStore) -> None:
-    carrying, record = carrier(store, NOWHERE), queued(store)
-    assert max(carrying._wait(record, tries) for tries in range(1, 40)) <= 30.0
+    runs, record = attempts(store, NOWHERE), queued(store)
+    assert max(runs._wait(record, tries) for tries in range(1, 40)) <= 30.0
 
 
 def test_what_the_database_refuses_is_not_tried_again(store: JobStore, tmp_path: Path) -> None:
     (tmp_path / "rows.db").touch()
     record = queued(store, "SELECT nothing FROM nowhere")
-    assert attempt(store, carrier(store, Connection("main", f"sqlite:///{tmp_path}/rows.db")), record) is None
+    assert attempt(store, attempts(store, Connection("main", f"sqlite:///{tmp_path}/rows.db")), record) is None
     ended = store.get(record.id)
     assert (ended.status, ended.attempts) == ("failed", 1)
     assert ended.error is not None
@@ -82,14 +82,14 @@ def test_an_export_canceled_before_its_attempt_is_not_begun(store: JobStore) -> 
 
 
 def test_attempts_of_lost_workers_have_a_reason_and_do_not_count(store: JobStore) -> None:
-    record, carrying = queued(store), carrier(store, NOWHERE)
+    record, runs = queued(store), attempts(store, NOWHERE)
     for _ in range(4):  # of workers that were killed
         assert store.claim(record.id, attempts_max=10) is not None
-    assert attempt(store, carrying, record) is not None  # the first that something outside ended
+    assert attempt(store, runs, record) is not None  # the first that something outside ended
     reasons = [reason.code for reason in store.get(record.id).attempt_errors]
     assert reasons == ["worker_lost"] * 4 + ["source_unreachable"]
-    assert attempt(store, carrying, record) is not None
-    assert attempt(store, carrying, record) is None
+    assert attempt(store, runs, record) is not None
+    assert attempt(store, runs, record) is None
     assert store.get(record.id).attempts == 7
 
 
