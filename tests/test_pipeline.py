@@ -15,7 +15,7 @@ from fluxport import formats
 from fluxport.errors import Broken, LimitExceeded, Unavailable
 from fluxport.findings import Findings
 from fluxport.pipeline import Tally, as_failure, stream
-from fluxport.stages import Batches, Encoder, Limits, weakest
+from fluxport.stages import Batches, Chunks, Encoder, Limits, weakest
 from rows_source import RowsSource
 
 
@@ -44,6 +44,31 @@ def test_chunks_after_the_first_are_between_64_kib_and_1_mib() -> None:
     chunks = [len(c) for c in stream(RowsSource(numbers(100_000), 333), (), csv())]
     assert all(65_536 <= size <= 1_048_576 for size in chunks[1:-1])
     assert len(chunks) > 5
+
+
+class Verbatim:
+    """The cells of a batch as one chunk."""
+
+    def encode(self, schema: pa.Schema, batches: Batches) -> Chunks:
+        for batch in batches:
+            yield b"".join(batch.column(0).to_pylist())
+
+
+@pytest.mark.parametrize(
+    ("sizes", "cut"),
+    [
+        ([1, 3_000_000], [1, 1_048_576, 1_048_576, 902_848]),
+        ([3_000_000], [1_048_576, 1_048_576, 902_848]),
+        ([1, 65_535], [1, 65_535]),
+        ([1, 65_535, 1], [1, 65_536]),
+        ([1, 65_535, 2], [1, 65_536, 1]),
+        ([1, 65_536, 5], [1, 65_536, 5]),
+        ([1, 10, 20, 30], [1, 60]),
+    ],
+)
+def test_large_chunks_are_cut_at_1_mib_and_small_ones_joined_to_64_kib(sizes: list[int], cut: list[int]) -> None:
+    table = pa.table({"x": pa.array([b"x" * size for size in sizes], pa.binary())})
+    assert [len(chunk) for chunk in stream(RowsSource(table, 1), (), Verbatim())] == cut
 
 
 def test_the_first_chunk_comes_before_the_source_has_given_a_row() -> None:
