@@ -68,3 +68,12 @@ def test_a_token_is_for_one_file_of_one_secret() -> None:
     assert refusal(DOWNLOAD, secret=b"another secret..").code == "bad_token"
     with pytest.raises(Forbidden):
         check_download_token(SECRET, DOWNLOAD, "another", FILE, 0.0)
+
+
+def test_a_second_has_at_most_12_digits() -> None:
+    for expires, valid in ((999_999_999_999, True), (1_000_000_000_000, False)):
+        token = download_token(SECRET, EXPORT, FILE, expires)
+        if valid:
+            assert check_download_token(SECRET, token, EXPORT, FILE, 0.0) == "download"
+        else:
+            assert refusal(token).code == "bad_token"

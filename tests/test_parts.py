@@ -112,8 +112,9 @@ def test_parquet_files_are_read_together_by_a_foreign_reader(tmp_path: Path) -> 
 
 
 def test_a_row_that_no_file_can_hold_ends_the_export_in_a_sentence() -> None:
-    with pytest.raises(LimitExceeded, match="one row is larger than 'max_bytes_per_file', 50"):
+    with pytest.raises(LimitExceeded, match="one row is larger than 'max_bytes_per_file', 50") as raised:
         cut(RowsSource(numbers(10)), Split(size_bytes=50))
+    assert raised.value.code == "row_too_large"
 
 
 class Growing:

@@ -215,3 +215,25 @@ def test_steps_change_schema_and_batches_in_order() -> None:
 
     data = b"".join(stream(RowsSource(numbers(3)), (double, double), csv()))
     assert data == b"twice\n0\n4\n8\n"
+
+
+def test_a_source_that_is_sent_is_read_to_its_end_beyond_the_limit() -> None:
+    """Its client waits for the response to all rows; a query ends at the limit."""
+    for sent in (False, True):
+        source = RowsSource(numbers(100), 10)
+        if sent:
+            source.sent = True  # type: ignore[attr-defined]  # as pushed sources have it
+        _, tally = run(source, limits=Limits(rows=15))
+        assert (tally.rows, tally.truncated, tally.complete) == (15, True, True)
+        assert (source.pulled == 10) is sent
+
+
+def test_columns_have_the_type_that_the_database_names() -> None:
+    schema = pa.schema([pa.field("n", pa.int64(), metadata={b"fluxport:type": b"bigint unsigned"}), ("m", pa.int8())])
+    _, tally = run(RowsSource(pa.table({"n": [1], "m": [2]}, schema=schema)))
+    assert tally.columns == [("n", "bigint unsigned"), ("m", "int8")]
+
+
+def test_an_hour_is_enough_for_a_moment() -> None:
+    _, tally = run(RowsSource(numbers(100)), limits=Limits(deadline_s=3600.0))
+    assert tally.complete
