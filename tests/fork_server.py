@@ -65,7 +65,9 @@ class Started:
         if (code := self.poll()) is None:
             file = os.pidfd_open(self.pid)
             try:
-                select.select([file], [], [], timeout)
+                ended = select.poll()  # select() takes no file number above 1023
+                ended.register(file, select.POLLIN)
+                ended.poll(None if timeout is None else timeout * 1000)
             finally:
                 os.close(file)
             code = self.poll()

@@ -56,13 +56,13 @@ def process(
             time.sleep(0.02)
         yield started, ready[0]
     finally:
-        started.terminate()
-        try:
-            started.wait(20)
-        except subprocess.TimeoutExpired:
-            started.kill()
-            started.wait()
-        log.close()
+        with log:
+            started.terminate()
+            try:
+                started.wait(20)
+            except subprocess.TimeoutExpired:
+                started.kill()
+                started.wait()
 
 
 @contextlib.contextmanager

@@ -34,7 +34,7 @@ def test_random_hex_from_elsewhere_is_not_weak(nbytes: int) -> None:
         ("x" * 64, "different characters"),
         ("0101101001011010010110100101101001011010", "different characters"),
         ("correct-horse!correct-horse!correct-horse!co", "repeats"),
-        ("abcdefghijklmnopqrstuvwxyz0123456789", "neighbouring"),
+        ("abcdefghijklmnopqrstuvwxyz0123456789", "adjacent"),
         ("12345678901234567890123456789012", "repeats"),
     ],
 )
@@ -45,7 +45,7 @@ def test_secrets_that_people_leave_in_place_are_weak(secret: str, because: str) 
 def test_32_bytes_of_8_different_characters_are_enough() -> None:
     eight = "aQ7xZ3mK"
     assert weakness(eight * 3 + "KaxQ3Zm7") is None
-    assert weakness(eight * 3 + "KaxQ3Zm") == "is 31 bytes long, and 32 is the least"
+    assert weakness(eight * 3 + "KaxQ3Zm") == "is 31 bytes long; the minimum is 32"
     seven = "aQ7xZ3m"
     assert weakness(seven * 4 + "axQ3Z") == "has fewer than 8 different characters"
 

@@ -117,7 +117,7 @@ def test_a_large_virtual_table_is_read_whole(tmp_path: Path) -> None:
 def test_the_tables_behind_an_open_virtual_table_are_not_open(tmp_path: Path, table: str) -> None:
     url = make(tmp_path / "t.db", "CREATE TABLE texts (body)", "CREATE VIRTUAL TABLE d USING fts5(body)")
     assert read(url, "SELECT * FROM d", {"d"}) == []
-    with pytest.raises(QueryRefused, match=f"The table {table} is not open") as caught:
+    with pytest.raises(QueryRefused, match=f"The table {table} is not available") as caught:
         read(url, f"SELECT * FROM {table}", {"d"})
     assert caught.value.code == "query_table"
 

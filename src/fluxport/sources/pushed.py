@@ -236,7 +236,7 @@ class PushedSource:
 
 class ReadSource:
     """Rows that arrive as record batches of a known schema. ``read`` blocks until there is one and returns None after
-    the last; ``stop`` wakes it."""
+    the last; ``stop`` wakes it. No BaseSource, for the reason of :class:`PushedSource`."""
 
     sent = True
 
