@@ -7,7 +7,6 @@ import logging
 import os
 import signal
 import socket
-import tempfile
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
@@ -19,6 +18,7 @@ from fluxport.config import Config
 from fluxport.errors import FluxportError, Refused
 from fluxport.keeper import EmbeddedWorker
 from fluxport.loops import attempt, background, end_with_any_thread, keep_going
+from fluxport.private import temporary_folder
 from fluxport.signals import terminating
 
 if TYPE_CHECKING:
@@ -228,7 +228,7 @@ def shared_database(config: Config) -> Iterator[Config]:
     if config.database != "memory" and config.export_queue.persist:
         yield config
         return
-    with tempfile.TemporaryDirectory(prefix="fluxport-") as folder:
+    with temporary_folder("fluxport-") as folder:
         queue = config.export_queue.model_copy(update={"persist": False})
         yield config.model_copy(update={"database": f"sqlite:///{folder}/fluxport.db", "export_queue": queue})
 
@@ -244,11 +244,11 @@ def shared_stores(config: Config) -> Iterator[tuple[Config, dict[str, str]]]:
     from fluxport.sinks.local import LocalOptions
 
     memory = Path("/dev/shm")  # noqa: S108  only for a private temporary folder
-    with tempfile.TemporaryDirectory(prefix="fluxport-", dir=memory if os.access(memory, os.W_OK) else None) as folder:
+    with temporary_folder("fluxport-", memory if os.access(memory, os.W_OK) else None) as folder:
         stores = dict(config.stores)
         environment: dict[str, str] = {}
         for name in names:
-            path = Path(folder, name)
+            path = folder / name
             stores[name] = LocalOptions(path=path, links=stores[name].links, link_s=stores[name].link_s)
             environment |= {f"FLUXPORT_STORES__{name.upper()}__TYPE": "local"}
             environment |= {f"FLUXPORT_STORES__{name.upper()}__PATH": str(path)}

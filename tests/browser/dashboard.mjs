@@ -35,14 +35,16 @@ async function open(hash = "") {
 
 async function choose(...names) {
   for (const name of names) await page.getByRole("checkbox", { name }).check();
-  await page.locator(".chart canvas").waitFor();
-  await page.getByText(/both ends included · [\d,]+ points/).waitFor();
+  await plot();
 }
 
-// The chart is made anew when its sensors change.
+// Where the chart of all chosen sensors stands; it is made anew when their points arrive.
 async function plot() {
   for (;;) {
-    await page.waitForFunction(() => document.querySelectorAll(".readout li").length === document.querySelectorAll(".sensors input[type=checkbox]:checked").length);
+    await page.waitForFunction(() => {
+      const chosen = document.querySelectorAll(".sensors input[type=checkbox]:checked").length;
+      return chosen > 0 && document.querySelectorAll(".readout li").length === chosen;
+    });
     const box = await page.locator(".chart .u-over").boundingBox();
     if (box) return box;
   }
@@ -144,10 +146,9 @@ const scenarios = {
     const selected = await range();
     const zoomed = await viewAfter(click("Zoom in"));
     await page.reload();
-    await page.locator(".chart canvas").waitFor();
-    await page.getByText(/both ends included · [\d,]+ points/).waitFor();
+    const again = await plot();
     const reloaded = await view();
-    const all = await viewAfter(() => page.mouse.dblclick(box.x + 100, box.y + 50));
+    const all = await viewAfter(() => page.mouse.dblclick(again.x + 100, again.y + 50));
     return { before, wheel, selected, zoomed, reloaded, all };
   },
 
@@ -157,8 +158,7 @@ const scenarios = {
     await page.locator(".sensors li").first().waitFor();
     await page.keyboard.press("Tab");
     await page.keyboard.press("Space");
-    await page.locator(".chart canvas").waitFor();
-    await page.getByText(/both ends included · [\d,]+ points/).waitFor();
+    await plot();
     const before = await view();
     for (let n = 0; n < 40 && !(await page.evaluate(() => document.activeElement.className === "chart")); n++)
       await page.keyboard.press("Tab");

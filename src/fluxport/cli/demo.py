@@ -9,7 +9,6 @@ import secrets as random
 import shlex
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -21,6 +20,7 @@ import click
 
 from fluxport.cli.emulate import require_duckdb
 from fluxport.errors import Broken
+from fluxport.private import temporary_folder
 
 if TYPE_CHECKING:
     from fluxport.config import Config
@@ -46,23 +46,23 @@ def demo(rows: int, port: int, check: bool) -> None:
 
     require_duckdb()
     interruptible()  # the emulator runs in its own session, which Ctrl-C does not reach
-    with emulator(rows) as url, tempfile.TemporaryDirectory(prefix="fluxport-demo-") as folder:
-        config = _config(url, 0 if check else port, Path(folder))
+    with emulator(rows) as url, temporary_folder("fluxport-demo-") as folder:
+        config = _config(url, 0 if check else port, folder)
         if check:
             from fluxport.cli.demo_check import run_checks
 
             with _served(config) as base:
-                run_checks(base, rows, Path(folder))
+                run_checks(base, rows, folder)
             return
         from fluxport import process
         from fluxport.telemetry.logs import configure
 
         configure("warning", "text")
-        with _arriving(Path(folder)):
+        with _arriving(folder):
             process.serve(
                 config,
                 lambda ports: _announce(f"http://127.0.0.1:{ports.http}", ports.grpc, url, rows),
-                worker=["worker", "--config", str(Path(folder) / "fluxport.yaml")],
+                worker=["worker", "--config", str(folder / "fluxport.yaml")],
             )
 
 

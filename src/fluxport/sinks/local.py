@@ -23,9 +23,10 @@ import re
 import secrets
 import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -96,17 +97,11 @@ class LocalSink:
         with closing(chunks):
             with _translated(name):
                 target = self._target(name)
-                part, descriptor = _create(target.parent)
-            try:
+            create = partial(_create_file, name)
+            with _unfinished(target.parent, ".part", create, os.unlink) as (part, descriptor):
                 size, sha256 = self._fill(descriptor, name, chunks)
                 with _translated(name):
                     self._publish(part, target, size)
-            finally:
-                # A sweep removes what cannot be removed now; the error to report is the earlier one.
-                with suppress(OSError):
-                    part.unlink(missing_ok=True)
-                with suppress(OSError):
-                    os.close(descriptor)
         return Receipt(str(target), size, sha256)
 
     def open(self, location: str, start: int = 0, end: int | None = None) -> Chunks:
@@ -254,30 +249,42 @@ def remove_unfinished(directory: Path) -> None:
 @contextmanager
 def hidden_folder(directory: Path) -> Iterator[Path]:
     """A folder for files that get their final names in ``directory`` later; locked while in use, then removed."""
-    while True:
-        folder = directory / f".fluxport-{secrets.token_hex(8)}.parts"
-        folder.mkdir(0o700)
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        # As with files: a sweep may have deleted it before the lock was acquired.
-        if _locked(descriptor) is not False and os.fstat(descriptor).st_nlink:
-            break
-        os.close(descriptor)
-    try:
+    with _unfinished(directory, ".parts", _create_folder, partial(shutil.rmtree, ignore_errors=True)) as (folder, _):
         yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-        os.close(descriptor)
 
 
-def _create(directory: Path) -> tuple[Path, int]:
-    """A new temporary file, locked, and its descriptor."""
+@contextmanager
+def _unfinished(
+    directory: Path, suffix: str, create: Callable[[Path], int], remove: Callable[[Path], None]
+) -> Iterator[tuple[Path, int]]:
+    """A new temporary file or folder, locked, and its descriptor; removed at the end if it still has this name.
+
+    The name is known before it is created, so that a signal that raises in between leaves nothing.
+    """
     while True:
-        path = directory / f".fluxport-{secrets.token_hex(8)}.part"
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        # A sweep may have deleted the file before the lock was acquired; then another name is used.
-        if _locked(descriptor) is not False and os.fstat(descriptor).st_nlink:
-            return path, descriptor
-        os.close(descriptor)
+        path, descriptor = directory / f".fluxport-{secrets.token_hex(8)}{suffix}", -1
+        try:
+            descriptor = create(path)
+            # A sweep may have deleted it before the lock was acquired; then another name is used.
+            if _locked(descriptor) is not False and os.fstat(descriptor).st_nlink:
+                yield path, descriptor
+                return
+        finally:
+            # A sweep removes what cannot be removed now; the error to report is the earlier one.
+            with suppress(OSError):
+                remove(path)
+            with suppress(OSError):
+                os.close(descriptor)
+
+
+def _create_file(name: str, path: Path) -> int:
+    with _translated(name):
+        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+
+
+def _create_folder(path: Path) -> int:
+    path.mkdir(0o700)
+    return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
 
 
 def _locked(descriptor: int) -> bool | None:

@@ -56,7 +56,7 @@ export function Dashboard() {
         <header class="tools">
           <div class="group" role="group" aria-label="Range shown">
             {PRESETS.map(({ label, span: length }) => (
-              <button key={label} type="button" class="small" disabled={!chosen.length} onClick={() => preset(length)}>
+              <button key={label} type="button" class="small" disabled={!trends.length} onClick={() => preset(length)}>
                 {label}
               </button>
             ))}
