@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from fluxport.errors import FluxportError, Refused, StoreFull, Unavailable
+from fluxport.errors import Broken, FluxportError, Refused, StoreFull, Unavailable
 from fluxport.settings import Secret
 from fluxport.sinks.webdav import WebdavOptions, WebdavSink
 from own_servers import http_server
@@ -48,6 +48,8 @@ class Dav:
         self.after: dict[str, int | None] = {}  # by method: the status after the work is done; None, no answer
         self.instead: dict[str, int] = {}
         self.lost = 0  # bytes of each file that it does not keep
+        self.size = "{}"  # how it writes sizes
+        self.time = ""  # a time for every file
         self.accounts: set[str | None] = set()
 
 
@@ -104,7 +106,8 @@ def dav() -> Iterator[tuple[Dav, str]]:
                 ]
                 listed = "".join(
                     f"<d:response><d:href>{name}</d:href><d:propstat><d:prop>"
-                    f"<d:getcontentlength>{len(found.files[name])}</d:getcontentlength><d:getetag>e</d:getetag>"
+                    f"<d:getcontentlength>{found.size.format(len(found.files[name]))}</d:getcontentlength>"
+                    f"<d:getetag>e</d:getetag><d:getlastmodified>{found.time}</d:getlastmodified>"
                     "</d:prop></d:propstat></d:response>"
                     for name in inside
                 )
@@ -137,8 +140,10 @@ def test_a_bearer_token_goes_with_every_request(dav: tuple[Dav, str]) -> None:
     assert found.accounts == {"Bearer a-token"}
 
 
-def test_a_sweep_leaves_a_file_whose_time_the_server_does_not_say(dav: tuple[Dav, str]) -> None:
+@pytest.mark.parametrize("time_", ["", "yesterday", "Mon, 99 Nov 2026 25:00:00 GMT", "Mon, 30 Nov 99999 10:00:00 GMT"])
+def test_a_sweep_leaves_a_file_whose_time_the_server_does_not_say(dav: tuple[Dav, str], time_: str) -> None:
     server, url = dav
+    server.time = time_
     store = sink(url)
     store.put("file.csv", (chunk for chunk in once()))
     assert store.sweep(3600, time.time() + 86400) == []
@@ -175,3 +180,22 @@ def test_a_server_that_stores_less_than_it_was_sent_is_detected(dav: tuple[Dav, 
         sink(url).put("file.csv", (chunk for chunk in once()))
     assert caught.value.code == "store_differs"
     assert found.files == {}
+
+
+@pytest.mark.parametrize("size", ["", "{} bytes", "-{}", "²"])
+def test_a_server_that_does_not_say_what_it_holds_has_not_stored_it(dav: tuple[Dav, str], size: str) -> None:
+    found, url = dav
+    found.size = size
+    with pytest.raises(Unavailable) as caught:
+        sink(url).put("file.csv", (chunk for chunk in once()))
+    assert caught.value.code == "store_differs"
+    assert found.files == {}
+
+
+def test_a_file_of_unknown_size_is_not_read_as_an_empty_one(dav: tuple[Dav, str]) -> None:
+    found, url = dav
+    store = sink(url)
+    receipt = store.put("file.csv", (chunk for chunk in once()))
+    found.size = "{} bytes"
+    with pytest.raises(Broken, match="does not report the size"):
+        b"".join(store.open(receipt.location))

@@ -587,10 +587,31 @@ def _structured(name: str, value: str) -> Any:
     return _read_yaml(value, f"The environment's {name}") if value[:1] in ("[", "{") else value
 
 
+class _Twice(Exception):
+    def __init__(self, key: yaml.Node) -> None:
+        self.key = key
+
+
+class _Loader(yaml.SafeLoader):
+    """Raises where a mapping has a key twice: the standard loader ignores the first value."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key, _ in node.value:
+            if key.value != "<<" and isinstance(key, yaml.ScalarNode):
+                if (key.tag, key.value) in seen:
+                    raise _Twice(key)
+                seen.add((key.tag, key.value))
+        return super().construct_mapping(node, deep)
+
+
 def _read_yaml(text: str, name: str) -> Any:
     """The parsed YAML; Refused with the position, without the parser's message, which quotes the text."""
     try:
-        return yaml.safe_load(text)
+        return yaml.load(text, _Loader)  # noqa: S506  a SafeLoader
+    except _Twice as twice:
+        line = twice.key.start_mark.line + 1
+        raise Refused(f"{name} has {twice.key.value!r} twice, at line {line}.", code="bad_configuration") from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         place = "" if mark is None else f" at line {mark.line + 1}, column {mark.column + 1}"

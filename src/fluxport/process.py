@@ -57,7 +57,7 @@ def serve(config: Config, ready: Callable[[Ports], None], *, worker: Sequence[st
     check_accounts(config)
     with shared_database(config) as with_database, shared_stores(with_database) as (settled, named):
         bound = listen(settled)
-        check_grpc(settled)
+        check_pushes(settled)
         running = wiring.service(settled)
         beside = EmbeddedWorker(worker, {"FLUXPORT_DATABASE": settled.database, **named})
         http = server(running, bound.getsockname()[1], beside)
@@ -104,10 +104,10 @@ def server(running: wiring.Service, port: int, beside: EmbeddedWorker | None = N
         try:
             running.start()
             background("fluxport-sweep", keep_going, "a sweep", running.stopped, SWEEP_EVERY_S, running.sweep)
-            if running.pushes is not None and running.config.flight.port is not None:
+            if running.config.flight.port is not None:
                 flight = await asyncio.to_thread(wiring.flight_server, running, port)
                 running.flight_port = flight.port
-            if running.pushes is not None:
+            if running.config.grpc.enabled:
                 grpc = wiring.grpc_server(running, port)
                 await grpc.start()
                 running.grpc_port = grpc.port
@@ -172,22 +172,26 @@ def listen(config: Config) -> socket.socket:
     return bound
 
 
-def check_grpc(config: Config) -> None:
+def check_pushes(config: Config) -> None:
     """Refused if gRPC or Arrow Flight cannot be served: an error within the event loop would only reach the log."""
-    if not config.grpc.enabled:
+    grpc, flight = config.grpc, config.flight
+    if not grpc.enabled and flight.port is None:
         return
     from fluxport.grpc.server import tls
 
-    credentials = tls(config.grpc.tls_certificate, config.grpc.tls_key, config.grpc.client_ca)
-    if config.grpc.tls_required and credentials is None:
+    credentials = tls(grpc.tls_certificate, grpc.tls_key, grpc.client_ca)
+    if grpc.tls_required and credentials is None:
         raise Refused(
             "The setting grpc.tls_required needs a certificate: set grpc.tls_certificate and grpc.tls_key.",
             code="bad_configuration",
         )
-    host, port = config.grpc.host or config.server.host, addresses.grpc_port(config)
-    with _bound(host, port, " for gRPC", "choose another port with --grpc-port, or set grpc.enabled: false"):
-        if config.flight.port is not None:
-            _bound(host, config.flight.port, " for Arrow Flight", "set another flight.port").close()
+    host = grpc.host or config.server.host
+    with contextlib.ExitStack() as both:
+        if grpc.enabled:
+            advice = "choose another port with --grpc-port, or set grpc.enabled: false"
+            both.enter_context(_bound(host, addresses.grpc_port(config), " for gRPC", advice))
+        if flight.port is not None:
+            both.enter_context(_bound(host, flight.port, " for Arrow Flight", "set another flight.port"))
 
 
 def _bound(host: str, port: int, what: str, advice: str) -> socket.socket:

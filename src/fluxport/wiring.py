@@ -298,7 +298,8 @@ def service(config: Config) -> Service:
         proxies=addresses.proxies(config),
     )
     app.include_router(pages.router())
-    pushes = pushes_of(config, exports) if config.grpc.enabled else None
+    pushed = config.grpc.enabled or config.flight.port is not None
+    pushes = pushes_of(config, exports) if pushed else None
     bounds = config.limits
     sweep = sweeper(store, catalog.sinks, SweepOptions(bounds.export_s, bounds.history_s, bounds.audit_s))
     return Service(app, exports, config, callers, links, pushes, sweep, ingests(config, catalog))

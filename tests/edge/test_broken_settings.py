@@ -128,6 +128,7 @@ FILES: dict[str, str | bytes | None] = {
     "cut off": "connections: {main: [",
     "not text": b"\xff\xfe\x00",
     "no mapping": "- a\n",
+    "a section twice": f"auth: {{api_secret: {CANARY}}}\nserver: {{}}\nauth: {{}}\n",
     "a tag of Python": f"a: !!python/object '{CANARY}'\n  b: '{CANARY}'",
     "an alias": f"auth: {{api_secret: *{CANARY}}}",
     "an unknown key": f"connections: {{main: {{urll: 'mysql://u:{CANARY}@h/d'}}}}",

@@ -329,6 +329,15 @@ def test_clients_that_disconnect_before_their_first_batch_release_their_slot(tmp
     assert table.num_rows == ROWS
 
 
+def test_flight_is_served_without_grpc(tmp_path: Path) -> None:
+    with service(tmp_path, "sqlite://", FLUXPORT_GRPC__ENABLED="false", FLUXPORT_FLIGHT__PORT="0") as client:
+        log = next(tmp_path.glob("serve-*.log")).read_text()
+        place = Place(client, f"grpc://{log.split('Arrow Flight at ')[1].split()[0]}", tmp_path)
+        key = new_key(tmp_path, "pushing", "push")
+        assert put(place, key, TABLE, request_id="one", format="csv")["rows"] == TABLE.num_rows
+    assert "gRPC at" not in log
+
+
 def test_a_port_that_is_taken_is_one_sentence(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

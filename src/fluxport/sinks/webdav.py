@@ -104,6 +104,10 @@ class WebdavSink:
         held = self._held(path)
         if held is None:
             raise NotFound("The file is no longer in the store; it may have expired.", code="no_such_file")
+        if held.size_bytes < 0:
+            raise Broken(
+                f"The WebDAV server {self._http.host} does not report the size of the file.", code="store_differs"
+            )
         left = (held.size_bytes if end is None else min(end, held.size_bytes)) - start
         if left <= 0:
             return
@@ -246,7 +250,11 @@ class WebdavSink:
 
 
 def _entry(response: ElementTree.Element) -> _Entry:
-    """The file in one response of a PROPFIND; without a time it counts as new, so that no sweep deletes it."""
-    size, etag, written = (response.findtext(f".//{{DAV:}}get{name}") for name in _PROPERTIES)
-    moment = parsedate_to_datetime(written).timestamp() if written else math.inf
-    return _Entry(int(size or "-1"), etag or "", moment)
+    """The file in one response of a PROPFIND. Without a readable size it equals no other file; without a readable time
+    it counts as new, so that no sweep deletes it."""
+    size, etag, written = (response.findtext(f".//{{DAV:}}get{name}") or "" for name in _PROPERTIES)
+    try:
+        moment = parsedate_to_datetime(written).timestamp()
+    except ValueError:
+        moment = math.inf
+    return _Entry(int(size) if size.isdecimal() and size.isascii() else -1, etag, moment)

@@ -56,8 +56,6 @@ def _checked(sql: str, policy: GuardPolicy) -> str:
             refuse("query_syntax", "The statement cannot be rewritten unambiguously; simplify it.")
     except QueryRefused:
         raise
-    except RecursionError as error:
-        raise QueryRefused("The statement is nested too deeply; simplify it.", code="query_too_deep") from error
     except Exception as error:  # what the parser cannot handle is refused, even if by a bug
         raise QueryRefused("The statement could not be parsed; simplify it.", code="query_syntax") from error
     return statement
