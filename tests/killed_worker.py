@@ -8,6 +8,8 @@ process.
 
 from __future__ import annotations
 
+import functools
+import importlib
 import os
 import signal
 import sys
@@ -18,6 +20,7 @@ from typing import Any
 from fluxport.cli import main
 
 module, qualname, event, *words = sys.argv[1:]
+functools.reduce(getattr, qualname.split("."), importlib.import_module(module))  # it exists
 
 
 def kill(frame: FrameType, what: str, _: Any) -> None:

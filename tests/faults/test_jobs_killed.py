@@ -39,7 +39,7 @@ POINTS = {
     "taken": Point(ATTEMPTS, "Attempts.run", "call", 2),
     "planned": Point("fluxport.jobs.catalog", "Catalog.plan", "return", 2),
     "what others left is removed": Point(ATTEMPTS, "Attempts._remove_leftovers", "return", 2),
-    "a temporary file is there": Point(LOCAL, "_create", "return", 2),
+    "a temporary file is there": Point(LOCAL, "_create_file", "return", 2),
     "the query runs": Point("fluxport.sources.mysql.source", "MySqlSource.open", "return", 2),
     "the first bytes are made": Point("fluxport.pipeline", "Tally.add", "return", 2),
     "it is watched": Point("fluxport.jobs.progress", "watch", "call", 2),
