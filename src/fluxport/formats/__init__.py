@@ -17,7 +17,7 @@ class Format(NamedTuple):
 
     ``module`` is imported on first use; it defines the options dataclass ``options`` and the class ``encoder``,
     called as ``Encoder(options, findings)``. Files end in the first of ``suffixes`` and are recognized by any of them.
-    A charset that the options name is added to ``media_type``.
+    If the options name a charset, it is added to ``media_type``.
     """
 
     module: str
@@ -133,7 +133,7 @@ def canonical(name: str) -> str:
 
 
 def by_suffix(filename: str) -> str | None:
-    """The format whose suffix ends ``filename`` (in lower case); formats from other packages come last."""
+    """The format with the suffix of ``filename`` (lower case), or None; formats from other packages come last."""
     return next((name for name in FORMATS if filename.endswith(FORMATS[name].suffixes)), None)
 
 

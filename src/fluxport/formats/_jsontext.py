@@ -14,7 +14,7 @@ from fluxport import compute as pc
 from fluxport.arrow_strings import bytes_of, replaced_at, rows_at, valid_rows
 from fluxport.formats._scalars import TextStyle, kind_of, plain, scalar_text, unsupported
 
-Report = Callable[[int], None]  # receives how many NaN and infinities, which JSON cannot write, became null
+Report = Callable[[int], None]  # receives the number of NaN and infinities, which JSON cannot express, written as null
 
 
 def _ignored(_: int) -> None:
@@ -87,7 +87,7 @@ def _embedded(text: pa.StringArray) -> pa.StringArray:
 
 
 def _all_documents(rows: list[str]) -> bool:
-    """Whether each row is a JSON document, by one parse of them all.
+    """Whether each row is a JSON document, found out in a single parse.
 
     They are parsed as one list with an unguessable string after each. If every other item of the list is that string,
     then each text between two of them is one value: no row can open or close a bracket of another row.

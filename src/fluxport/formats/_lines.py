@@ -98,7 +98,7 @@ class Lines:
         csv.write_csv(rows, sink, write_options=self._options)
         lines = np.frombuffer(buffer, np.uint8, sink.tell())
         highest = lines.max()
-        if highest >= _QUOTE:  # quotes come in numbers, the others are rare
+        if highest >= _QUOTE:  # quotes are frequent, the others rare
             for start in range(0, len(lines), _BLOCK):
                 block = lines[start : start + _BLOCK]
                 block -= (block == _QUOTE).view(np.uint8) * np.uint8(_QUOTE - 34)

@@ -104,17 +104,17 @@ def in_order(work: Work, slices: Batches, threads: int) -> Generator[memoryview,
         return
     from concurrent.futures import ThreadPoolExecutor
 
-    waiting: deque[Future[memoryview]] = deque()
+    pending: deque[Future[memoryview]] = deque()
     with ThreadPoolExecutor(threads, thread_name_prefix="fluxport-encode") as pool:
         try:
             for part in slices:
-                waiting.append(pool.submit(_checked, work, part))
-                while waiting and (len(waiting) > threads or waiting[0].done()):
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
+                pending.append(pool.submit(_checked, work, part))
+                while pending and (len(pending) > threads or pending[0].done()):
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
         finally:
-            for future in waiting:
+            for future in pending:
                 future.cancel()
 
 

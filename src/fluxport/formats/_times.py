@@ -1,8 +1,8 @@
 """Dates, times and durations as text, a whole array at a time.
 
-A pattern is split into segments that depend only on the day or only on the second of the day. The text of each day that
-occurs and of each second of a day is formatted once and looked up. Where all texts of a segment have the same width, as
-in every usual pattern, the rows are assembled in one matrix of bytes, one line per row:
+A pattern is split into segments that depend only on the day or only on the second of the day. Each day that occurs and
+each second of a day is formatted once; rows look up these texts. Where all texts of a segment have the same width, as
+in most patterns, the rows are assembled in one matrix of bytes, one line per row:
 
     segments  |day "%Y-%m-%d "|clock "%H:%M:%S"|fraction ".3"|
     line 0    |2026-01-31     |23:59:58        |.125         |
@@ -71,7 +71,7 @@ class _Segment(NamedTuple):
 
 
 def check_pattern(pattern: str, option: str) -> None:
-    """Refused unless ``pattern`` is "rfc3339" or every directive of it is known."""
+    """Refused unless ``pattern`` is "rfc3339" or all its directives are known."""
     known = _DAY_DIRECTIVES | _CLOCK_DIRECTIVES | _OTHER_DIRECTIVES
     for flag, letter in _DIRECTIVE.findall(pattern):
         if letter not in (_UNPADDED if flag else known) or not letter:
@@ -208,7 +208,7 @@ def date_text(array: pa.Array, pattern: str | None) -> pa.StringArray:
 
 
 def time_text(array: pa.Array) -> pa.StringArray:
-    """time32, time64 and durations as ``[-]HH:MM:SS[.f]``; hours go on past 24."""
+    """time32, time64 and durations as ``[-]HH:MM:SS[.f]``; hours may exceed 24."""
     negative, minutes, seconds, fraction = _magnitudes(array)
     parts: list[_Part]
     if len(array) and (minutes.max() >= DAY_S // 60 or negative.any()):
@@ -296,7 +296,7 @@ def _zone_text(zone: str | None, clock: Clock | None) -> _Part:
 
 
 def _strftime(seconds: Numbers, pattern: str) -> pa.StringArray:
-    """Years beyond 32,767, which Arrow cannot write, become ISO dates whatever the pattern."""
+    """Unix times by ``pattern``; a year beyond 32,767, which Arrow cannot format, always becomes an ISO date."""
     far = np.abs(seconds) > _ARROW_FORMATS_S
     if far.any():
         text = _strftime(np.where(far, 0, seconds), pattern)

@@ -1,6 +1,6 @@
 """UTC offsets of whole arrays of timestamps, by the rules that ``zoneinfo`` reads.
 
-Arrow's own conversion knows only the transitions listed in a zone's file, which end in 2037: all summers after that are
+Arrow's own conversion knows only the transitions listed in a zone's file, which end in 2037: every summer after that is
 an hour off. This module scans each block of four years of a zone once for its transitions, caches them, and looks up
 timestamps in them.
 """
@@ -104,8 +104,8 @@ def _offset_at(at: int, info: tzinfo) -> tuple[int, str]:
         at = _EARLIEST
     elif at >= _LATEST:
         at = _LATEST - _CYCLE_S + (at - _LATEST) % _CYCLE_S
-    moment = (_EPOCH + timedelta(seconds=at)).astimezone(info)
-    return round((moment.utcoffset() or timedelta()).total_seconds()), moment.tzname() or ""
+    local = (_EPOCH + timedelta(seconds=at)).astimezone(info)
+    return round((local.utcoffset() or timedelta()).total_seconds()), local.tzname() or ""
 
 
 @functools.lru_cache(maxsize=64)

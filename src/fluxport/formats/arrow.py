@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from fluxport.findings import Findings
 from fluxport.formats.columnar import (
-    Written,
+    OutputBuffer,
     narrow_decimal,
     plain_array,
     plain_type,
@@ -50,15 +50,15 @@ class ArrowEncoder:
                 yield pa.RecordBatch.from_arrays(arrays, schema=stored) if arrays else batch
 
         groups = row_groups(converted(), BATCH_ROWS, BATCH_BYTES)
-        written = Written()
+        output = OutputBuffer()
         with closing(batches), closing(groups):
             # If this generator is closed early, the writer still ends its stream, into memory that is discarded.
-            with closing(pa.ipc.new_stream(pa.PythonFile(written, mode="w"), stored, options=self._write_options)) as w:
+            with closing(pa.ipc.new_stream(pa.PythonFile(output, mode="w"), stored, options=self._write_options)) as w:
                 for group in groups:
                     w.write_batch(group)
                     del group  # free it before the next one is built
-                    yield written.taken()
-            yield written.taken()
+                    yield output.drain()
+            yield output.drain()
 
 
 def _stored(field: pa.Field) -> pa.Field:

@@ -199,7 +199,7 @@ def _numbers(array: pa.Array) -> NDArray[np.int64]:
     return numbers
 
 
-class Written:
+class OutputBuffer:
     """A write-only file for Arrow's writers, drained after each step."""
 
     closed = False
@@ -211,7 +211,7 @@ class Written:
         self._parts.append(data)
         return len(data)
 
-    def taken(self) -> bytes:
+    def drain(self) -> bytes:
         """Everything written since the last call."""
         data = b"".join(self._parts)
         self._parts.clear()

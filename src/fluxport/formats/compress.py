@@ -1,4 +1,4 @@
-"""Compression of a whole file: a table of names, each a function from chunks to chunks.
+"""Compression of whole files: a table of functions from chunks to chunks.
 
 The input is first cut into blocks of equal size, so the bytes do not depend on the encoder's chunks. A helper thread
 compresses blocks while the caller's thread encodes the next one; at most BLOCKS_AHEAD + 1 are held in memory.
@@ -26,15 +26,15 @@ from fluxport.stages import Chunks, Compress
 
 BLOCK_BYTES = 256 << 10
 BLOCKS_AHEAD = 2
-GZIP_LEVEL = 1  # by isal: 4x the speed of zlib's 1; its 2 and 3 are no smaller on rows of text
-ZSTD_LEVEL = 1  # on rows of text and numbers 3 is 1.5 to 2 times slower and no smaller
+GZIP_LEVEL = 1  # isal's: 4x as fast as level 1 of zlib; its levels 2 and 3 compress rows of text no better
+ZSTD_LEVEL = 1  # level 3 is 1.5 to 2 times slower on rows of text and numbers, and compresses them no better
 
 _GZIP_HEADER = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"  # deflate, no flags, no time, operating system unknown
 _DEFLATE_END = b"\x03\x00"
 
 
 class Compression(NamedTuple):
-    """``suffix`` follows the format's suffix; None as ``media_type`` means the format's. ``archive``: the files of an
+    """``suffix`` follows the format's suffix; ``media_type`` None is the format's own. ``archive``: the files of an
     export become members of one archive, which partfiles.py writes."""
 
     suffix: str
@@ -58,8 +58,8 @@ def gzip(chunks: Chunks) -> Chunks:
         nonlocal crc, length
         crc = deflate.crc32(data, crc)
         length += len(data)
-        squeezer = deflate.compressobj(GZIP_LEVEL, deflate.DEFLATED, -15)
-        deflated: bytes = squeezer.compress(data) + squeezer.flush(deflate.Z_SYNC_FLUSH)
+        deflater = deflate.compressobj(GZIP_LEVEL, deflate.DEFLATED, -15)
+        deflated: bytes = deflater.compress(data) + deflater.flush(deflate.Z_SYNC_FLUSH)
         return deflated
 
     def end() -> bytes:
@@ -100,31 +100,31 @@ def canonical(name: str) -> str:
 
 
 def by_suffix(filename: str) -> str | None:
-    """The built-in compression whose suffix ends ``filename`` (in lower case). Most names have no such suffix, so
-    plugins are not searched: their metadata is slow to read."""
+    """The built-in compression with the suffix of ``filename`` (lower case), or None. Most names have no such suffix,
+    so plugins are not searched: their metadata is slow to read."""
     rows = COMPRESSIONS.built_in.items()
     return next((name for name, row in rows if row.suffix and filename.endswith(row.suffix)), None)
 
 
 def _compressed(chunks: Chunks, header: bytes, block: Callable[[bytearray], bytes], end: Callable[[], bytes]) -> Chunks:
     """``header``, then ``block`` of each block of ``chunks``, in order and in one helper thread, then ``end``."""
-    working: deque[Future[bytes]] = deque()
+    pending: deque[Future[bytes]] = deque()
     with closing(chunks), ThreadPoolExecutor(1, "compress") as helper:
         try:
             first = next(chunks, b"")  # before our first byte, so that a refused export sends nothing
             if header:
                 yield header
             for data in _blocks(chain((first,), chunks)):
-                working.append(helper.submit(block, data))
-                while working and (len(working) > BLOCKS_AHEAD or working[0].done()):
-                    if compressed := working.popleft().result():
+                pending.append(helper.submit(block, data))
+                while pending and (len(pending) > BLOCKS_AHEAD or pending[0].done()):
+                    if compressed := pending.popleft().result():
                         yield compressed
-            while working:
-                if compressed := working.popleft().result():
+            while pending:
+                if compressed := pending.popleft().result():
                     yield compressed
             yield end()
         finally:
-            for future in working:
+            for future in pending:
                 future.cancel()
 
 
@@ -132,11 +132,11 @@ def _blocks(chunks: Iterator[bytes | memoryview]) -> Iterator[bytearray]:
     """The same bytes in blocks of BLOCK_BYTES, the last one shorter, never empty; each is a new buffer."""
     block = bytearray()
     for chunk in chunks:
-        view = memoryview(chunk).cast("B")
-        while len(view):
-            taken = view[: BLOCK_BYTES - len(block)]
-            block += taken
-            view = view[len(taken) :]
+        rest = memoryview(chunk).cast("B")
+        while len(rest):
+            head = rest[: BLOCK_BYTES - len(block)]
+            block += head
+            rest = rest[len(head) :]
             if len(block) == BLOCK_BYTES:
                 yield block
                 block = bytearray()

@@ -59,7 +59,7 @@ class TsvOptions(DelimitedOptions):
 
 
 class CsvEncoder:
-    """Encodes record batches with any delimiter; with one of ``threads`` it works in the thread that pulls."""
+    """Encodes record batches with any delimiter; with ``threads`` 1, in the thread that pulls the chunks."""
 
     def __init__(self, options: CsvOptions | TsvOptions, findings: Findings, *, threads: int = THREADS) -> None:
         self._options = options
@@ -75,7 +75,7 @@ class CsvEncoder:
             grouping_separator=options.grouping_separator,
         )
         check_style(self._style)
-        _check_signs(options)
+        _check_separators(options)
         self._codec = _Codec(options.encoding, options.encoding_errors, findings)
 
     def encode(self, schema: pa.Schema, batches: Batches) -> Chunks:
@@ -106,7 +106,7 @@ class CsvEncoder:
 _LINE_ENDS = {"lf": "\n", "crlf": "\r\n"}
 
 
-def _check_signs(options: CsvOptions | TsvOptions) -> None:
+def _check_separators(options: CsvOptions | TsvOptions) -> None:
     sign = options.delimiter
     if len(sign) != 1 or not sign.isascii() or sign.isalnum() or sign in '"\r\n\0':
         raise Refused(
@@ -178,9 +178,9 @@ class _Codec:
 
     def _unencodable(self, values: list[str]) -> int:
         text = "".join(values)
-        return sum(text.count(c) for c in set(text) if not c.isascii() and not self._has(c))
+        return sum(text.count(c) for c in set(text) if not c.isascii() and not self._can_encode(c))
 
-    def _has(self, character: str) -> bool:
+    def _can_encode(self, character: str) -> bool:
         try:
             character.encode(self._codec)
         except UnicodeEncodeError:
@@ -189,7 +189,7 @@ class _Codec:
 
 
 def _iana(name: str) -> str:
-    """The registered name of the Python codec ``name``."""
+    """The IANA name of the Python codec ``name``."""
     return re.sub(r"^iso(8859|2022)[-_]?", r"iso-\1-", name)
 
 
@@ -197,7 +197,7 @@ _UNUSABLE = frozenset({"idna", "punycode", "undefined", "unicode_escape", "raw_u
 
 
 class _Joiner:
-    """Encodes slices; one instance per file, used by any thread."""
+    """Encodes slices; one instance per file, which several threads may use at once."""
 
     def __init__(
         self,

@@ -1,6 +1,6 @@
 """JSON Lines and JSON (one array), a slice of rows at a time.
 
-The kernels of ``_jsontext.py`` turn columns into JSON values, which get their names and are joined by ``_lines.py``.
+The kernels of ``_jsontext.py`` turn columns into JSON values; names are prepended, and ``_lines.py`` joins the rows.
 """
 
 from __future__ import annotations

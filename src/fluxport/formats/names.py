@@ -9,7 +9,7 @@ from fluxport.findings import Findings
 
 
 def unique_names(names: Sequence[str], findings: Findings) -> list[str]:
-    """``names`` with repeated ones as ``a``, ``a_1``, ``a_2`` and empty ones as ``column_<position>``; reported.
+    """``names``, repeated ones as ``a_1``, ``a_2`` and empty ones as ``column_<position>``; each change is reported.
 
     A name that occurs once is never changed: numbering skips names of other columns.
     """

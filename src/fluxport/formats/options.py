@@ -1,8 +1,9 @@
 """Options of the formats: one frozen dataclass per format, read from JSON, YAML or ``k=v`` by :func:`parse_options`.
 
 A format's module extends :class:`CommonOptions` with its own fields. A field's annotation defines what is accepted
-(bool, int, str, Literal[...], ``... | None``); an unknown name or a wrong value is Refused before any work starts, with
-a list of what exists. Profiles are named sets of options; they override a locale, and single options override both.
+(bool, int, str, Literal[...], ``... | None``); an unknown name or a wrong value raises Refused, which lists the
+accepted ones, before any work starts. Profiles are named sets of options; they override a locale, and single options
+override both.
 """
 
 from __future__ import annotations
@@ -99,7 +100,7 @@ PROFILES: dict[str, dict[str, Any]] = {
 
 @functools.cache
 def _hints(cls: type) -> dict[str, Any]:
-    """Cached, because Python compiles each annotation again at every call."""
+    """Cached, because ``get_type_hints`` compiles each annotation at every call."""
     return typing.get_type_hints(cls)
 
 
@@ -164,15 +165,15 @@ def _describe(accepted: list[Any]) -> str:
 def json_schema(cls: type[CommonOptions], of: dataclasses.Field[Any]) -> dict[str, Any]:
     """The JSON Schema of an option."""
     if of.name == "columns":
-        takes: dict[str, Any] = {"type": "array"}
+        schema: dict[str, Any] = {"type": "array"}
     else:
         wanted = _hints(cls)[of.name]  # type: ignore[arg-type]  # a class can be hashed
         union = typing.get_origin(wanted) in (types.UnionType, typing.Union)
         kinds = [_KINDS.get(kind, kind) for kind in (typing.get_args(wanted) if union else (wanted,))]
         choices = [choice for kind in kinds for choice in typing.get_args(kind)]
         names = [kind for kind in kinds if isinstance(kind, str)]
-        takes = {"enum": choices + [None] * ("null" in names)} if choices else {"type": names if union else names[0]}
-    return takes | {"default": of.default, "description": of.metadata.get("description", "")}
+        schema = {"enum": choices + [None] * ("null" in names)} if choices else {"type": names if union else names[0]}
+    return schema | {"default": of.default, "description": of.metadata.get("description", "")}
 
 
 _KINDS = {bool: "boolean", int: "integer", str: "string", types.NoneType: "null"}

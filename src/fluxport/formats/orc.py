@@ -19,7 +19,7 @@ from fluxport.errors import Broken, Refused
 from fluxport.findings import Findings
 from fluxport.formats.columnar import (
     DECIMAL128_DIGITS,
-    Written,
+    OutputBuffer,
     plain_type,
     row_groups,
     stored_column,
@@ -64,29 +64,27 @@ class OrcEncoder:
                 yield pa.RecordBatch.from_arrays(arrays, schema=stored)
 
         groups = row_groups(converted(), GROUP_ROWS, GROUP_BYTES)
-        written = Written()
+        output = OutputBuffer()
         with closing(batches), closing(groups):
             first = next(batches, None)  # an early failure is raised before our first byte
             yield MAGIC
             # If this generator is closed early, the writer still ends its file, into memory that is discarded.
-            with closing(self._writer(written)) as writer:
+            with closing(self._writer(output)) as writer:
                 writer.write(stored.empty_table())
-                if written.taken() != MAGIC:
+                if output.drain() != MAGIC:
                     raise Broken(
                         "This version of pyarrow writes another ORC header; install the version that Fluxport requires."
                     )
                 for group in groups:
                     writer.write(pa.Table.from_batches([group]))
                     del group  # free it before the next one is built
-                    if data := written.taken():
+                    if data := output.drain():
                         yield data
-            yield written.taken()
+            yield output.drain()
 
-    def _writer(self, written: Written) -> orc.ORCWriter:
+    def _writer(self, output: OutputBuffer) -> orc.ORCWriter:
         codec = "uncompressed" if self._options.codec == "none" else self._options.codec
-        return orc.ORCWriter(
-            pa.PythonFile(written, mode="w"), compression=codec, stripe_size=self._options.stripe_bytes
-        )
+        return orc.ORCWriter(pa.PythonFile(output, mode="w"), compression=codec, stripe_size=self._options.stripe_bytes)
 
 
 _WIDER = {

@@ -20,7 +20,7 @@ from fluxport.errors import Broken, Refused
 from fluxport.findings import Findings
 from fluxport.formats.columnar import (
     DECIMAL128_DIGITS,
-    Written,
+    OutputBuffer,
     narrow_decimal,
     plain_type,
     row_groups,
@@ -41,7 +41,7 @@ MAGIC = b"PAR1"  # the first bytes of every file: sent at once, as the first gro
 @dataclass(frozen=True, kw_only=True)
 class ParquetOptions(CommonOptions):
     codec: Literal["zstd", "snappy", "none"] = option("zstd", "compression inside the file")
-    row_group_size: int = option(65_536, "maximum rows of a group; large rows end it earlier")
+    row_group_size: int = option(65_536, "maximum rows per row group; fewer if rows are large")
 
 
 class ParquetEncoder:
@@ -64,7 +64,7 @@ class ParquetEncoder:
                 yield _batch(arrays, stored, batch.num_rows)
 
         groups = row_groups(converted(), self._options.row_group_size, GROUP_BYTES)
-        written = Written()
+        output = OutputBuffer()
         with closing(batches), closing(groups):
             first = next(batches, None)  # an early failure is raised before our first byte
             yield MAGIC
@@ -73,23 +73,23 @@ class ParquetEncoder:
                 writer = None
                 for group in groups:
                     if writer is None:
-                        writer = stack.enter_context(self._writer(written, stored, _repeating(group)))
+                        writer = stack.enter_context(self._writer(output, stored, _repeating(group)))
                     writer.write_table(pa.Table.from_batches([group]), row_group_size=group.num_rows)
                     del group  # free it before the next one is built
-                    yield written.taken()
+                    yield output.drain()
                 if writer is None:
-                    stack.enter_context(self._writer(written, stored, []))
-            yield written.taken()
+                    stack.enter_context(self._writer(output, stored, []))
+            yield output.drain()
 
-    def _writer(self, written: Written, stored: pa.Schema, repeating: list[str]) -> pq.ParquetWriter:
+    def _writer(self, output: OutputBuffer, stored: pa.Schema, repeating: list[str]) -> pq.ParquetWriter:
         """The writer of all groups; the magic bytes of the file have already been yielded."""
         writer = pq.ParquetWriter(
-            pa.PythonFile(written, mode="w"),
+            pa.PythonFile(output, mode="w"),
             stored,
             compression=self._options.codec,
             use_dictionary=repeating or False,
         )
-        if written.taken() != MAGIC:
+        if output.drain() != MAGIC:
             raise Broken(
                 "This version of pyarrow writes another Parquet header; install the version that Fluxport requires."
             )

@@ -14,8 +14,8 @@ Design decisions:
 - The 1900 date system as Excel counts it: 1900-01-01 is day 1 and 1900-03-01 day 61. LibreOffice, which omits the
   nonexistent 29 February 1900, shows the 59 days before it one day early; Excel takes precedence. (LibreOffice also
   shows one in a hundred seconds of 1967 to 1972 one second early, whichever program wrote the file.)
-- Times and dates have milliseconds, Excel's finest resolution; a finer value is rounded and counted.
-- A number is a number cell if it needs at most 15 digits, without leading zeros and trailing zeros of the fraction.
+- Times and dates have milliseconds, Excel's finest resolution; a finer value is truncated and counted.
+- A number is a number cell if it has at most 15 digits without leading zeros and trailing zeros of the fraction.
 - Excel never evaluates a text cell, so text that looks like a formula retains its value and only gets the quotePrefix
   style, which keeps it text when a person edits the cell. Nothing is changed, so nothing is counted.
 - NULL is an absent cell, or a text cell of ``null_value``; booleans are text only if ``true_value`` or ``false_value``

@@ -59,7 +59,7 @@ class Column:
     """The properties of a column that kernels use; ``style``, ``text_style`` and ``quoted_style`` index styles.xml.
 
     ``text_style`` is for values of other types that must be text cells, ``quoted_style`` for text that looks like a
-    formula (equal to ``style`` if the option ``formulas`` is off). ``right``: values are aligned to the right.
+    formula (equal to ``style`` if the option ``sanitize`` is off). ``right``: values are aligned to the right.
     """
 
     name: str
@@ -150,10 +150,10 @@ def floating(column: Column, array: pa.Array, first_row: int) -> Cells:
     values = values_of(array, f"f{array.type.bit_width // 8}")
     finite = np.isfinite(values)
     if not finite.all():
-        odd = ~finite & valid_rows(array)
-        column.report("not_a_number", np.count_nonzero(odd))
-        if odd.any():
-            array = pc.if_else(pc.from_numpy(odd), pa.scalar(None, array.type), array)
+        not_finite = ~finite & valid_rows(array)
+        column.report("not_a_number", np.count_nonzero(not_finite))
+        if not_finite.any():
+            array = pc.if_else(pc.from_numpy(not_finite), pa.scalar(None, array.type), array)
     elif array.type == pa.float64() and not array.null_count and (short := _short_decimals(values)):
         whole_numbers, decimals = short
         return number(column.style, whole_text(whole_numbers), -decimals)

@@ -1,6 +1,6 @@
-"""Text cells: text that XML or Excel cannot hold is escaped or cut, and reported; only columns that need it pay.
+"""Text cells: text that XML or Excel cannot hold is escaped or cut, and reported.
 
-A scan of the slice's bytes shows which of the rare cases occur; each one that does costs one more kernel.
+A scan of the slice's bytes shows which of the rare cases occur; each one that does costs one more kernel, others none.
 """
 
 from __future__ import annotations

@@ -98,7 +98,7 @@ def make(field: pa.Field, name: str, options: XlsxOptions, styles: Styles, findi
 
 def width(field: pa.Field, name: str, options: XlsxOptions) -> float:
     """The column's width in characters: from its metadata, else from the longest value of its type and the header. In a
-    narrower column a number written as setting would look like another number, and any other would show as ####."""
+    narrower column a number written as text would look like another number, and a number cell would show as ####."""
     setting = (field.metadata or {}).get(FIELD_WIDTH)
     if setting is None:
         usual = max(_longest(_plain_field(field), options) + 1, min(len(name) + 3, _HEADER_WIDTH_MAX))
@@ -159,7 +159,7 @@ def _number_format(field: pa.Field, options: XlsxOptions) -> str:
 
 
 def _is_text_wanted(field: pa.Field, options: XlsxOptions) -> bool:
-    """Whether non-text values become text: by the column's metadata, or booleans with custom words."""
+    """Whether non-text values become text: because the column's metadata says so, or booleans with custom words."""
     words = options.true_value is not None or options.false_value is not None
     return (field.metadata or {}).get(FIELD_AS_TEXT) == b"1" or (_T.is_boolean(field.type) and words)
 

@@ -29,12 +29,12 @@ SHEET_BYTES_MAX = MEMBER_BYTES_MAX - (64 << 20)  # leaves room for the XML after
 JOBS_AHEAD = 1
 NOTES_WIDTH = 100.0
 
-# A call that returns the next bytes of the file; jobs run in order, one at a time.
+# Returns the next bytes of the file; jobs run in order, one at a time.
 Job = Callable[[], bytes]
 
 
 class XlsxEncoder:
-    """Record batches to one workbook.
+    """Encodes record batches as one workbook.
 
     ``threads`` is 2 (deflate in a helper thread) or 1, with the same bytes. ``sheet_bytes_max`` limits the XML of a
     sheet; beyond it the next sheet begins.
@@ -82,7 +82,7 @@ class _Workbook:
         self._rows = self._size = 0  # records, and bytes of their XML, in the open sheet
 
     def jobs(self, batches: Batches) -> Generator[Job, None, None]:
-        """The whole file. Kernels run while this is pulled; a job joins rows and deflates them."""
+        """The jobs of the whole file. Kernels run while this is pulled; a job joins rows and deflates them."""
         for name, content in parts.opening_parts(self._styles).items():
             yield partial(self._zip.file, name, content)
         yield from self._data_sheets(batches)
@@ -222,18 +222,18 @@ def _here(jobs: Iterable[Job]) -> Chunks:
 
 
 def _in_helper(jobs: Generator[Job, None, None]) -> Chunks:
-    """The results of ``jobs``, run in a helper thread while this one pulls the next; it ends with this generator."""
-    working: deque[Future[bytes]] = deque()
+    """The results of ``jobs``, run in a helper thread while this one pulls the next job."""
+    pending: deque[Future[bytes]] = deque()
     with ThreadPoolExecutor(1, "xlsx-deflate") as helper, closing(jobs):
         try:
             for job in jobs:
-                working.append(helper.submit(job))
-                while working and (len(working) > JOBS_AHEAD or working[0].done()):
-                    if chunk := working.popleft().result():
+                pending.append(helper.submit(job))
+                while pending and (len(pending) > JOBS_AHEAD or pending[0].done()):
+                    if chunk := pending.popleft().result():
                         yield chunk
-            while working:
-                if chunk := working.popleft().result():
+            while pending:
+                if chunk := pending.popleft().result():
                     yield chunk
         finally:
-            for future in working:
+            for future in pending:
                 future.cancel()

@@ -41,18 +41,18 @@ def notes_name(taken: Sequence[str]) -> str:
 
 
 def column_names(names: Sequence[str], findings: Findings, *, table: bool) -> list[str]:
-    """Names that differ and fit a cell, line ends LF; in a table they differ by more than case and are shorter."""
+    """Unique names that fit a cell, line ends LF; in a table they differ by more than case and are shorter."""
     limit = HEADER_UNITS_MAX_IN_TABLE if table else CELL_UNITS_MAX
     seen: set[str] = set()
     unique = []
     for name in unique_names(names, findings):
         short = cut(name.replace("\r\n", "\n"), limit)
         candidates = (_suffixed(short, f"_{number}" if number else "", limit) for number in count())
-        fitting = next(c for c in candidates if (c.casefold() if table else c) not in seen)
-        if fitting != name:
-            findings.add("column_renamed", fitting)
-        seen.add(fitting.casefold() if table else fitting)
-        unique.append(fitting)
+        unused = next(c for c in candidates if (c.casefold() if table else c) not in seen)
+        if unused != name:
+            findings.add("column_renamed", unused)
+        seen.add(unused.casefold() if table else unused)
+        unique.append(unused)
     return unique
 
 

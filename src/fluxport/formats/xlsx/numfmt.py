@@ -62,7 +62,7 @@ def is_strftime(pattern: str) -> bool:
 
 
 def from_strftime(pattern: str, option: str) -> str:
-    """Excel's format for a strftime ``pattern``, or Refused naming ``option``."""
+    """Excel's format for a strftime ``pattern``; Refused, naming ``option``, if there is none."""
     if pattern == "rfc3339":
         return r"yyyy\-mm\-dd\Thh:mm:ss" + MILLISECONDS
     for short, long in _EXPANSIONS.items():
@@ -79,7 +79,7 @@ def from_strftime(pattern: str, option: str) -> str:
 
 
 def check(code: str, what: str) -> str:
-    """``code`` itself if its brackets and quotes are such that Excel opens the file; else Refused."""
+    """``code`` itself; Refused if Excel would not open a file with it, because of its length, brackets or quotes."""
     bare = re.sub(r'\\.|_.|\*.|"[^"]*"', "", code)
     balanced = '"' not in bare and re.fullmatch(r"[^\[\]]*(\[[^\[\]]+\][^\[\]]*)*", bare) is not None
     if not code or len(code) > FORMAT_CHARS_MAX or not code.isprintable() or not balanced or bare.count(";") > 3:

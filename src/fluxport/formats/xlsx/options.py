@@ -52,11 +52,11 @@ def data_rows_max(options: XlsxOptions) -> int:
 
 
 def check(options: XlsxOptions, columns: int) -> None:
-    """Refused if no sheet is possible with these options or this many columns."""
+    """Refused if these options or this many columns do not fit a sheet."""
     if columns > COLUMNS_MAX:
         raise Refused(
-            f"{columns:,} columns do not fit a spreadsheet, which has {COLUMNS_MAX:,}; select some with 'columns', "
-            "or another format.",
+            f"{columns:,} columns do not fit a spreadsheet, which has {COLUMNS_MAX:,}; select some with 'columns' "
+            "or use another format.",
             code="too_many_columns",
         )
     if options.start_row < 1 or data_rows_max(options) < 1:

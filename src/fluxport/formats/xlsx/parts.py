@@ -31,8 +31,8 @@ class Styles:
         self.style()
 
     def style(self, code: str = GENERAL, *, bold: bool = False, right: bool = False, quoted: bool = False) -> int:
-        """``code`` is a number format; ``quoted`` prevents text from becoming a formula. ``right`` aligns to the right;
-        if not ``bold``, it is a number written as text, which shrinks to fit: cut off, it would look like another."""
+        """``code`` is a number format; ``quoted`` prevents text from becoming a formula. ``right`` aligns to the right
+        and, unless ``bold``, shrinks text to fit: a number written as text would look like another one if cut off."""
         if code != GENERAL:
             self._formats.setdefault(code, _FIRST_CUSTOM_FORMAT + len(self._formats))
         return self._styles.setdefault((code, bold, right, quoted), len(self._styles))

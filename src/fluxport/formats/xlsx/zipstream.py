@@ -5,7 +5,7 @@ members of more than 4 GB without one. Members therefore stay below MEMBER_BYTES
 and a data descriptor of 16 bytes; only the central directory uses ZIP64, where a file of more than 4 GB requires it:
 
     small member    local header (CRC, sizes) | deflated
-    streamed member local header (zeros)      | deflated ... | descriptor: PK 07 08, CRC, packed, size
+    streamed member local header (zeros)      | deflated ... | descriptor: PK 07 08, CRC, compressed, size
     ...
     end             central directory entries (ZIP64 extra: offset) | [ZIP64 end + locator] | end record
 """
@@ -36,7 +36,7 @@ class _Member(NamedTuple):
     name: bytes
     flags: int
     crc: int
-    packed: int
+    compressed: int
     size: int
     offset: int
 
@@ -44,7 +44,7 @@ class _Member(NamedTuple):
 class ZipStream:
     """Each method returns the next bytes of the file, in order; only one member is open at a time.
 
-    ``offset`` is the position of the file in a larger one; other values than 0 serve to test large offsets.
+    ``offset`` is the position of the file in a larger one; values other than 0 are for tests of large offsets.
     """
 
     def __init__(self, offset: int = 0) -> None:
@@ -52,19 +52,19 @@ class ZipStream:
         self._members: list[_Member] = []
         self._deflate: Any = None
         self._name = b""
-        self._start = self._crc = self._size = self._packed = 0
+        self._start = self._crc = self._size = self._compressed = 0
 
     def file(self, name: str, content: bytes) -> bytes:
         """A complete small member, with its sizes in the local header."""
         deflate = zlib.compressobj(6, zlib.DEFLATED, -15)
-        packed = deflate.compress(content) + deflate.flush()
-        member = _Member(name.encode(), _UTF8, zlib.crc32(content), len(packed), len(content), self._offset)
+        compressed = deflate.compress(content) + deflate.flush()
+        member = _Member(name.encode(), _UTF8, zlib.crc32(content), len(compressed), len(content), self._offset)
         self._members.append(member)
-        return self._out(_local(member) + packed)
+        return self._out(_local(member) + compressed)
 
     def begin(self, name: str) -> bytes:
         self._name, self._start = name.encode(), self._offset
-        self._crc = self._size = self._packed = 0
+        self._crc = self._size = self._compressed = 0
         self._deflate = fast_zlib.compressobj(_LEVEL, fast_zlib.DEFLATED, -15, _MEMORY)
         return self._out(_local(_Member(self._name, _UTF8 | _DESCRIPTOR_FOLLOWS, 0, 0, 0, 0)))
 
@@ -72,15 +72,15 @@ class ZipStream:
         """The compressed bytes for more content of the open member; empty while deflate buffers them."""
         self._crc = fast_zlib.crc32(content, self._crc)
         self._size += len(content)
-        return self._packed_out(self._deflate.compress(content))
+        return self._compressed_out(self._deflate.compress(content))
 
     def end(self) -> bytes:
-        rest = self._packed_out(self._deflate.flush())
-        if max(self._size, self._packed) > MEMBER_BYTES_MAX:
+        rest = self._compressed_out(self._deflate.flush())
+        if max(self._size, self._compressed) > MEMBER_BYTES_MAX:
             raise OverflowError(f"{self._name.decode()} is too large for a member without ZIP64")
-        member = _Member(self._name, _UTF8 | _DESCRIPTOR_FOLLOWS, self._crc, self._packed, self._size, self._start)
+        member = _Member(self._name, _UTF8 | _DESCRIPTOR_FOLLOWS, self._crc, self._compressed, self._size, self._start)
         self._members.append(member)
-        return rest + self._out(struct.pack("<4sLLL", b"PK\x07\x08", member.crc, member.packed, member.size))
+        return rest + self._out(struct.pack("<4sLLL", b"PK\x07\x08", member.crc, member.compressed, member.size))
 
     def close(self) -> bytes:
         """The central directory and the end of the file."""
@@ -88,9 +88,9 @@ class ZipStream:
         entries = self._out(b"".join(map(_central, self._members)))
         return entries + self._out(_end(start, len(entries), len(self._members)))
 
-    def _packed_out(self, packed: bytes) -> bytes:
-        self._packed += len(packed)
-        return self._out(packed)
+    def _compressed_out(self, compressed: bytes) -> bytes:
+        self._compressed += len(compressed)
+        return self._out(compressed)
 
     def _out(self, data: bytes) -> bytes:
         self._offset += len(data)
@@ -101,7 +101,7 @@ def _local(member: _Member) -> bytes:
     return (
         struct.pack(
             "<4sHHHHHLLLHH", b"PK\x03\x04", _VERSION, member.flags, _DEFLATED, 0, _DATE,
-            member.crc, member.packed, member.size, len(member.name), 0,
+            member.crc, member.compressed, member.size, len(member.name), 0,
         )
         + member.name
     )  # fmt: skip
@@ -115,7 +115,7 @@ def _central(member: _Member) -> bytes:
     return (
         struct.pack(
             "<4sHHHHHHLLLHHHHHLL", b"PK\x01\x02", version, version, member.flags, _DEFLATED, 0, _DATE,
-            member.crc, member.packed, member.size, len(member.name), len(extra), 0, 0, 0, 0,
+            member.crc, member.compressed, member.size, len(member.name), len(extra), 0, 0, 0, 0,
             min(member.offset, _BIG),
         )
         + member.name
