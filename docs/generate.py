@@ -418,11 +418,11 @@ def _from_tables() -> Iterator[Raised]:
 
     for module in (servererrors, sqlstate, sqlite_errors):
         place = str(Path(module.__file__ or "").relative_to(DOCS.parent))
-        for family, rows in ((errors.QueryFailed, module._REJECTED), (errors.Unavailable, module._PASSING)):
+        for family, rows in ((errors.QueryFailed, module._REJECTED), (errors.Unavailable, module._TRANSIENT)):
             for name, sentence in rows.values():
                 actual = errors.TimedOut if name == "deadline" else family
                 yield Raised(name, actual, f"{sentence} (error …).", place)
-    for text in database_errors._PASSING.values():
+    for text in database_errors._TRANSIENT.values():
         yield Raised(database_errors.AWAY, errors.Unavailable, text, "src/fluxport/database_errors.py")
     for text in database_errors._STAYING.values():
         yield Raised(database_errors.UNUSABLE, errors.Broken, text, "src/fluxport/database_errors.py")

@@ -13,7 +13,7 @@ import pytest
 from fluxport.config import load
 from fluxport.errors import Refused
 from fluxport.process import check_accounts
-from fluxport.sources.accounts import look
+from fluxport.sources.accounts import inspect_account
 from fluxport.sources.mysql.account import excess_privileges
 from mysql_support import scratch_database
 from postgres_support import scratch_postgres
@@ -54,7 +54,7 @@ KINDS = {"mariadb": mariadb_account, "postgresql": postgres_account}
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_account_that_can_only_read_has_nothing_in_excess(kind: str) -> None:
     with KINDS[kind]("SELECT") as url:
-        account = look(url)
+        account = inspect_account(url)
     assert account.excess == ()
     assert account.sentence == "it can only read."
 
@@ -63,7 +63,7 @@ def test_an_account_that_can_only_read_has_nothing_in_excess(kind: str) -> None:
 def test_an_account_that_can_write_is_reported_and_refused_in_production(kind: str, tmp_path: Path) -> None:
     flags = {"auth.api_secret": "kX3vQ9w-72LmTzR0aYbN8uJdPf5hGsEc1oViWq6ClZk", "stores.local.path": tmp_path}
     with KINDS[kind]("SELECT, INSERT, DELETE") as url:
-        assert look(url).excess == ("DELETE", "INSERT")
+        assert inspect_account(url).excess == ("DELETE", "INSERT")
         given = flags | {"connections.main.url": url}
         check_accounts(load(environ={}, folder=tmp_path, flags=given))
         with pytest.raises(Refused, match="DELETE, INSERT"):
@@ -83,7 +83,7 @@ def test_a_role_that_can_be_set_counts_though_it_is_not_the_default(default: boo
             database.run(f"GRANT {role} TO '{name}'@'%'")
             if default:
                 database.run(f"SET DEFAULT ROLE {role} FOR '{name}'@'%'")
-            excess = look(url).excess
+            excess = inspect_account(url).excess
         finally:
             database.run(f"DROP ROLE {role}")
     assert ("INSERT" in excess) if default else (f"SET ROLE `{role}`" in " ".join(excess))
@@ -95,19 +95,21 @@ def test_an_account_that_reads_every_database_reads_the_passwords_too() -> None:
         database.run(f"CREATE USER '{name}'@'%' IDENTIFIED BY 'secret'")
         try:
             database.run(f"GRANT SELECT ON *.* TO '{name}'@'%'")
-            assert look(f"mysql://{name}:secret@{database.url.rsplit('@', 1)[1]}").excess == ("SELECT ON *.*",)
+            assert inspect_account(f"mysql://{name}:secret@{database.url.rsplit('@', 1)[1]}").excess == (
+                "SELECT ON *.*",
+            )
         finally:
             database.run(f"DROP USER '{name}'@'%'")
 
 
 def test_a_superuser_may_do_everything(tmp_path: Path) -> None:
     with scratch_postgres() as database:
-        assert "everything (superuser)" in look(database.url).excess
+        assert "everything (superuser)" in inspect_account(database.url).excess
 
 
 def test_a_file_is_opened_to_be_read_alone(tmp_path: Path) -> None:
     (tmp_path / "rows.db").touch()
-    assert look(f"sqlite:///{tmp_path}/rows.db").excess == ()
+    assert inspect_account(f"sqlite:///{tmp_path}/rows.db").excess == ()
 
 
 @pytest.mark.parametrize(

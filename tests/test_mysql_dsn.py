@@ -56,7 +56,7 @@ WRONG = [
     ("mysql://u:7/hunter2@h/d", "'/' or '@'"),
     ("mysql://u:hunter2@h:99999/d", "percent-encoded"),
     ("mysql://u:hunter2@h/d?sslmode=required", "did you mean 'ssl-mode'"),
-    ("mysql://u:hunter2@h/d?zzzz=1", "these exist: ssl-mode"),
+    ("mysql://u:hunter2@h/d?zzzz=1", "choose from: ssl-mode"),
     ("mysql://u:hunter2@h/d?ssl-mode=maybe", "disabled, preferred"),
     ("mysql://u:hunter2@h/d?connect-timeout=soon", "takes a time"),
     ("mysql://u:hunter2@h/d?connect-timeout=0", "takes a time"),

@@ -27,7 +27,7 @@ _AGAIN = "; retry in a moment."
 BUSY = "The service's own database is busy" + _AGAIN
 _CHECK = "; start it, or correct the setting 'database'."
 # SQLSTATE or its class (two characters), or SQLite's primary error code -> the message of a temporary error.
-_PASSING: dict[str | int, str] = {
+_TRANSIENT: dict[str | int, str] = {
     "08": "The service's own database lost the connection" + _AGAIN,
     "25006": "The service's own database is read-only now" + _AGAIN,
     "25P03": "The service's own database closed an idle connection" + _AGAIN,
@@ -106,8 +106,8 @@ def _of_state(state: str, words: str) -> FluxportError | None:
 def _listed(keys: Sequence[str | int], detail: str) -> FluxportError | None:
     """The error of the first of the keys that is in the tables."""
     for key in keys:
-        if key in _PASSING:
-            return Unavailable(_PASSING[key], code=AWAY, detail=detail)
+        if key in _TRANSIENT:
+            return Unavailable(_TRANSIENT[key], code=AWAY, detail=detail)
         if key in _STAYING:
             return Broken(_STAYING[key], code=UNUSABLE, detail=detail)
     return None
@@ -153,6 +153,6 @@ def discard_connection(context: Any) -> None:
     kind = state if state else code & 0xFF if code is not None else None
     if kind is None or kind in _CONFLICTS:
         return
-    if kind in _PASSING or (isinstance(kind, str) and kind[:2] in _PASSING):
+    if kind in _TRANSIENT or (isinstance(kind, str) and kind[:2] in _TRANSIENT):
         context.is_disconnect = True
         context.invalidate_pool_on_disconnect = False

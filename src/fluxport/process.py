@@ -210,11 +210,11 @@ def check_accounts(config: Config) -> None:
     warning is logged."""
     if config.app_env != "production":
         return
-    from fluxport.sources.accounts import look
+    from fluxport.sources.accounts import inspect_account
 
     for name, entry in config.connections.items():
         try:
-            account = look(entry.url.get_secret_value())
+            account = inspect_account(entry.url.get_secret_value())
         except FluxportError as error:
             log.warning("connection %s could not be inspected: %s", name, error.message)
             continue

@@ -89,11 +89,11 @@ def _sensors(config: Config) -> Iterator[tuple[str, bool, str]]:
 
 
 def _connection(name: str, url: str, production: bool) -> Iterator[tuple[str, bool, str]]:
-    from fluxport.sources.accounts import look
+    from fluxport.sources.accounts import inspect_account
 
     label = f"connection {name}"
     try:
-        account = look(url)
+        account = inspect_account(url)
     except FluxportError as error:
         yield label, False, error.message
         return

@@ -21,7 +21,7 @@ CODE = "formula_defused"
 
 
 def defuse(findings: Findings) -> Step:
-    """A step for formats without cell types, where a leading ``'`` is the only way; counts changed cells and names."""
+    """A step for formats without cell types, where only a leading ``'`` helps; counts changed cells and names."""
 
     def step(schema: pa.Schema) -> tuple[pa.Schema, Apply]:
         import pyarrow as pa

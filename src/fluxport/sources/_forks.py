@@ -1,4 +1,4 @@
-"""A fork server: it has no threads, has loaded the engines, and forks one process per statement.
+"""A fork server: a process without threads that has loaded the engines and forks one process per statement.
 
 The server starts with the first request. A request is one byte with two descriptors: a socket, which becomes the new
 process's, and the read end of a pipe, its lifeline. When the write end closes, explicitly or because the client exited,
@@ -30,7 +30,7 @@ from collections.abc import Callable
 from fluxport.errors import Unavailable
 from fluxport.sources.table import SOURCES
 
-# Each process calls the function ``answer`` of this module with its socket.
+# Each process calls the function ``run_request`` of this module with its socket.
 STATEMENT_MODULE = "fluxport.sources.separate"
 PR_SET_PDEATHSIG = 1
 END_S = 10.0  # the server exits at once, unless the system is stuck
@@ -54,7 +54,7 @@ class Process:
             os.close(reading)
 
     def end(self) -> None:
-        """Kill it; may be called from any thread and repeatedly. A thread that waits on the socket wakes up."""
+        """Kill the process, from any thread and as often as needed. A thread that waits on the socket wakes up."""
         with self._ending:
             if self._lifeline is not None:
                 os.close(self._lifeline)
@@ -63,7 +63,7 @@ class Process:
                     self.socket.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
-        """Kill it and close its descriptors; call this once no thread uses them."""
+        """Kill the process and close its descriptors; call this once no thread uses them."""
         self.end()
         self.socket.close()
 
@@ -176,7 +176,7 @@ def _forked(requests: socket.socket, connected: socket.socket, run: Callable[[so
 
 
 def _end(process: int) -> None:
-    os.kill(process, signal.SIGKILL)  # not waited for yet, so the number is still its own
+    os.kill(process, signal.SIGKILL)  # not waited for yet, so its number has not been reused
     os.waitpid(process, 0)
 
 
@@ -186,7 +186,7 @@ def main() -> None:
     for entry in SOURCES.built_in.values():
         for module in entry.embedded:
             importlib.import_module(module)
-    run = importlib.import_module(STATEMENT_MODULE).answer
+    run = importlib.import_module(STATEMENT_MODULE).run_request
     gc.freeze()  # keeps memory shared with the forks (copy-on-write)
     with socket.socket(fileno=int(sys.argv[1])) as requests:
         _serve(requests, run)

@@ -10,11 +10,11 @@ from fluxport.sources import open_source
 from fluxport.sources.table import SOURCES, source_of
 from fluxport.stages import Limits
 
-LOOK_S = 10.0
+CHECK_TIMEOUT_S = 10.0
 OWN_ACCOUNT = "give exports a separate account"
 
 
-class Look(NamedTuple):
+class AccountCheck(NamedTuple):
     """How to inspect an account: the statement that returns the server's version, the function that returns the excess
     rights of a URL's account, and the advice on how to remove them."""
 
@@ -36,27 +36,27 @@ class Account:
     @property
     def sentence(self) -> str:
         if not self.checked:
-            return "what it may do beyond reading is not checked for this kind of database."
+            return "its rights beyond reading are not checked for this kind of database."
         if not self.excess:
             return "it can only read."
         return f"it may also {', '.join(self.excess)}; {self.advice}."
 
 
-def look(url: str) -> Account:
+def inspect_account(url: str) -> Account:
     """Inspect the account of ``url``; raises the errors of a query."""
     name = source_of(url)
     entry = SOURCES[name]
     if entry.account is None:
         column(url, "SELECT 1")
         return Account(entry.label, checked=False)
-    checks: Look = SOURCES.attribute(name, *entry.account.split(":"))
-    server = column(url, checks.version)[0]
-    return Account(server, tuple(sorted(checks.excess(url))), checks.advice)
+    check: AccountCheck = SOURCES.attribute(name, *entry.account.split(":"))
+    server = column(url, check.version)[0]
+    return Account(server, tuple(sorted(check.excess(url))), check.advice)
 
 
 def column(url: str, statement: str) -> list[str]:
     """The first column of the rows of ``statement``, as text."""
-    source = open_source(url, statement, limits=Limits(deadline_s=LOOK_S))
+    source = open_source(url, statement, limits=Limits(deadline_s=CHECK_TIMEOUT_S))
     try:
         return [str(value) for batch in source.batches() for value in batch.column(0).to_pylist()]
     finally:

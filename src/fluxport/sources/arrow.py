@@ -22,8 +22,8 @@ class ArrowSource:
 
     ``rows`` is a Table, a RecordBatch, a RecordBatchReader, an object with ``__arrow_c_stream__`` (Polars and pandas
     data frames, DuckDB relations), or an iterator of record batches, which is pulled in a thread of the export. Its own
-    errors propagate unchanged. ``close`` cannot interrupt a pull that waits on the iterator; nothing is read after. So
-    this is no BaseSource, whose ``close`` waits for the pull.
+    errors propagate unchanged. ``close`` cannot interrupt a pull that waits on the iterator, but nothing is read after
+    that. This is not a BaseSource, because ``close`` of a BaseSource waits for the pull.
     """
 
     def __init__(self, rows: Any) -> None:
@@ -40,14 +40,14 @@ class ArrowSource:
         if isinstance(rows, pa.RecordBatchReader):
             self._schema = rows.schema
         try:
-            self._given: Iterator[Any] = iter(rows)
+            self._iterator: Iterator[Any] = iter(rows)
         except TypeError:
             raise Refused(
                 "The source is neither a URL nor Arrow data: give a database URL, a Table, a RecordBatchReader or an "
                 "iterator of record batches.",
                 code="bad_source",
             ) from None
-        self._rows = self._given
+        self._rows = self._iterator
 
     @property
     def declared(self) -> pa.Schema | None:
@@ -70,8 +70,8 @@ class ArrowSource:
 
     def batches(self) -> Batches:
         schema = self.schema
-        given: Any = self._given
-        with closing(given) if hasattr(given, "close") else nullcontext():
+        iterator: Any = self._iterator
+        with closing(iterator) if hasattr(iterator, "close") else nullcontext():
             for number, batch in enumerate(self._rows, 1):
                 if self._closed:
                     raise canceled()
@@ -83,12 +83,12 @@ class ArrowSource:
         self._closed = True
 
 
-def _batch(given: Any) -> pa.RecordBatch:
+def _batch(item: Any) -> pa.RecordBatch:
     import pyarrow as pa
 
-    if not isinstance(given, pa.RecordBatch):
-        raise Refused(f"The iterator yielded a {type(given).__name__}, not a record batch.", code="bad_batch")
-    return given
+    if not isinstance(item, pa.RecordBatch):
+        raise Refused(f"The iterator yielded a {type(item).__name__}, not a record batch.", code="bad_batch")
+    return item
 
 
 def _cut(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:

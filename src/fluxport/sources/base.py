@@ -65,8 +65,8 @@ class BaseSource(ABC):
         never while another method runs."""
 
     def interrupt(self) -> None:  # noqa: B027  optional
-        """Make ``open`` or ``read``, in which another thread is, return or raise; called repeatedly until it does. By
-        default nothing, for a subclass that calls ``check`` between short waits."""
+        """Make ``open`` or ``read`` return or raise in the thread that runs it; called repeatedly until it does. The
+        default does nothing: enough for a subclass that calls ``check`` between short waits."""
 
     def translate(self, error: Exception) -> None:  # noqa: B027  optional
         """Raise the error of ``fluxport.errors`` that ``error`` means; return if it is one, or a bug."""
@@ -85,8 +85,8 @@ class BaseSource(ABC):
             raise reason
 
     def wake(self) -> bool:
-        """Interrupt the thread in ``open`` or ``read``; False if none is. For a source with a thread of its own that
-        watches what may end the query."""
+        """Interrupt the thread in ``open`` or ``read``; False if there is none. For a source that watches the query in
+        a thread of its own."""
         with self.__lock:
             reading = self.__opened and self.__busy.locked()
             if reading:

@@ -1,7 +1,7 @@
 """Locates the parameters of a query with a lexer of the dialect, outside of strings, names and comments.
 
 A dialect's pattern has these groups: ``skip`` (tokens with a ``:`` or ``?`` that is not a parameter), ``name``
-(a name behind a colon), ``mark`` (a question mark) and ``bad`` (what the lexer cannot follow), which is refused.
+(a name after a colon), ``mark`` (a question mark) and ``bad`` (what the lexer cannot follow), which is refused.
 """
 
 from __future__ import annotations
@@ -66,5 +66,5 @@ def _refused(sentence: str) -> Refused:
 
 
 def without_end(statement: str) -> str:
-    """The statement without a ``;`` and white space at its end, so that it can stand in parentheses."""
+    """The statement without a ``;`` and white space at its end, so that it can be put in parentheses."""
     return re.sub(r"(?:\s*;)?\s*\Z", "", statement, count=1)

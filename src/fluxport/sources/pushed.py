@@ -74,8 +74,8 @@ class DeclaredSource(Source, Protocol):
 class PushedSource:
     """See :class:`fluxport.stages.Source`.
 
-    ``take`` blocks until there is a batch and returns None after the last; ``stop`` makes it raise Canceled. No
-    BaseSource: the call that sends the rows owns what is open, and knows why it ends (client gone, idle, canceled).
+    ``take`` blocks until there is a batch and returns None after the last; ``stop`` makes it raise Canceled. Not a
+    BaseSource: the call that sends the rows owns the connection and knows why it ends (client gone, idle, canceled).
     """
 
     sent = True
@@ -108,7 +108,7 @@ class PushedSource:
 
     @property
     def declared(self) -> pa.Schema:
-        """The schema of rows that come as text."""
+        """The schema of rows that arrive as text."""
         import pyarrow as pa
 
         return pa.schema([_field(column, parser.type, parser.kind) for column, parser in self._parsers()])
@@ -152,7 +152,7 @@ class PushedSource:
                 raise _gap(f"batch {batch.sequence} came after batch {before.sequence}")
             elif batch.raw != before.raw:
                 raise _gap(f"two different batches have the number {batch.sequence}")
-            # Else a retry of the last batch, whose receipt its sender did not see.
+            # Else the sender repeats the last batch because it did not see its receipt.
             batch = self._take()
 
     # -- texts -------------------------------------------------------------------------------------------------------
@@ -236,7 +236,7 @@ class PushedSource:
 
 class ReadSource:
     """Rows that arrive as record batches of a known schema. ``read`` blocks until there is one and returns None after
-    the last; ``stop`` wakes it. No BaseSource, for the reason of :class:`PushedSource`."""
+    the last; ``stop`` wakes it. Not a BaseSource, for the same reason as :class:`PushedSource`."""
 
     sent = True
 
@@ -278,7 +278,9 @@ def _check_count(rows: int, expected: int | None) -> None:
 def checked_fields(sent: pa.Schema, columns: Sequence[PushedColumn]) -> list[pa.Field]:
     """The fields of an Arrow schema as declared; Refused where name or kind differ."""
     if sent.names != [column.name for column in columns]:
-        raise Refused("The columns of the Arrow batches are not those that were declared, in order.", code="bad_batch")
+        raise Refused(
+            "The columns of the Arrow batches differ from the declared ones, or their order.", code="bad_batch"
+        )
     return [_checked(field, column) for field, column in zip(sent, columns, strict=True)]
 
 

@@ -2,13 +2,13 @@
 
 An embedded engine checks the clock between its steps, and one step may take hours: SQLite's ``instr``, ``replace``,
 ``trim``, ``LIKE`` or ``json_patch`` of two long texts takes time proportional to the product of their lengths, and
-nothing interrupts it. So each statement runs in its own forked process (_forks.py), which costs some milliseconds, a
-third of a second the first time. The process is killed with its source, whatever it is doing.
+nothing interrupts it. So each statement runs in its own forked process (_forks.py), which costs a few milliseconds, a
+third of a second the first time. Closing the source kills the process, whatever it is doing.
 ::
 
     request    length 8 | pickled arguments
     response   "." begun | "+" Arrow IPC stream | "-" outcome as JSON, up to EOF
-                           left out if the statement failed first
+                           omitted if the statement failed first
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 LENGTH_BYTES = 8
 BEGUN, ROWS, OUTCOME = b".", b"+", b"-"
-PARTS = ("message", "code", "retry_after_s", "detail", "again")  # of an error
+ERROR_FIELDS = ("message", "code", "retry_after_s", "detail", "again")
 BEGIN_S = 60.0  # for starting a process, on a busy machine
 GRACE_S = 1.0  # for the engine to end an overdue statement itself
 
@@ -108,8 +108,8 @@ class SeparateSource(BaseSource):
         self._process.socket.settimeout(None if until is None else max(0.001, until - time.monotonic()))
 
     def _finish(self, mark: bytes) -> None:
-        """Read the outcome behind its ``mark``: raise the statement's error, if it has one, and add its findings to
-        ours; ValueError if the outcome is cut off."""
+        """Read the outcome after its ``mark``: add its findings to ours and raise the statement's error, if it has one;
+        ValueError if the outcome is truncated."""
         assert self._stream is not None
         outcome = json.loads(self._stream.read() if mark == OUTCOME else b"")
         for code, column, count, origin in outcome["findings"]:
@@ -126,8 +126,8 @@ def _lost() -> Unavailable:
     )
 
 
-def answer(connected: socket.socket) -> None:
-    """Runs in the forked process: read a request from ``connected``, send its rows and the outcome."""
+def run_request(connected: socket.socket) -> None:
+    """Read a request from ``connected``, then send its rows and the outcome; runs in the forked process."""
     with connected.makefile("rb") as stream:
         request = pickle.loads(stream.read(int.from_bytes(stream.read(LENGTH_BYTES))))  # noqa: S301  sent by our own process
     connected.sendall(BEGUN)
@@ -135,23 +135,23 @@ def answer(connected: socket.socket) -> None:
     findings = Findings()
     outcome: dict[str, Any] = {"error": None}
     # If the peer has closed the socket, this process is about to be killed.
-    with contextlib.suppress(BrokenPipeError, ConnectionResetError), connected.makefile("wb") as sent:
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError), connected.makefile("wb") as out:
         try:
-            _send(open_here(url, query, params, options, findings, limits), sent)
+            _send(open_here(url, query, params, options, findings, limits), out)
         except FluxportError as error:
             outcome["family"] = type(error).__name__
-            outcome["error"] = {name: getattr(error, name) for name in PARTS}
+            outcome["error"] = {name: getattr(error, name) for name in ERROR_FIELDS}
         outcome["findings"] = [(f.code, f.column, f.count, f.origin) for f in findings]
-        sent.write(OUTCOME + json.dumps(outcome).encode())
+        out.write(OUTCOME + json.dumps(outcome).encode())
 
 
-def _send(source: Any, sent: BinaryIO) -> None:
+def _send(source: Any, out: BinaryIO) -> None:
     import pyarrow as pa
 
     schema = source.schema
-    sent.write(ROWS)
-    with pa.ipc.new_stream(pa.PythonFile(sent, mode="w"), schema) as writer:
-        sent.flush()
+    out.write(ROWS)
+    with pa.ipc.new_stream(pa.PythonFile(out, mode="w"), schema) as writer:
+        out.flush()
         for batch in source.batches():
             writer.write_batch(batch)
-            sent.flush()
+            out.flush()

@@ -50,10 +50,10 @@ class Selection:
         for name in given:
             if name not in KEYS:
                 near = difflib.get_close_matches(str(name), KEYS, 1)
-                hint = f"did you mean {near[0]!r}?" if near else f"it knows: {', '.join(KEYS)}."
+                hint = f"did you mean {near[0]!r}?" if near else f"choose from: {', '.join(KEYS)}."
                 raise Refused(f"Unknown key {name!r} in source; {hint}", code="unknown_key")
         sensors, several = _sensors(given.get("sensor_id"))
-        start, end = moment(given.get("start_ts"), "start_ts"), moment(given.get("end_ts"), "end_ts")
+        start, end = (_milliseconds(given.get(name), name) for name in ("start_ts", "end_ts"))
         if start is not None and end is not None and start > end:
             raise Refused("'start_ts' is after 'end_ts'; both are included in the range.", code="bad_range")
         layout = _one_of(given, "layout", ("long", "wide"))
@@ -72,10 +72,10 @@ class Selection:
     @property
     def stem(self) -> str:
         """The download file name without its suffix."""
-        who = self.sensors[0] if len(self.sensors) == 1 else f"{len(self.sensors)}-sensors"
+        sensors = self.sensors[0] if len(self.sensors) == 1 else f"{len(self.sensors)}-sensors"
         since = "begin" if self.start_ms is None else str(self.start_ms)
         until = "now" if self.end_ms is None else str(self.end_ms)
-        return re.sub(r"[{}]", "_", f"{who}_{since}_{until}")
+        return re.sub(r"[{}]", "_", f"{sensors}_{since}_{until}")
 
     def scan(self, store: SensorStore, sensor_id: str, opened: Callable[[Callable[[], None]], None]) -> PointBatches:
         start = BEGIN_MS if self.start_ms is None else self.start_ms
@@ -98,14 +98,14 @@ def _sensors(given: Any) -> tuple[tuple[str, ...], bool]:
     return tuple(dict.fromkeys(given)), True
 
 
-def moment(given: Any, what: str) -> int | None:
+def _milliseconds(value: Any, name: str) -> int | None:
     """Milliseconds since 1970 from a number, its text, or an RFC 3339 timestamp; None if not given."""
-    if given is None or given == "":
+    if value is None or value == "":
         return None
-    text = str(given).strip()
-    if isinstance(given, int | str) and not isinstance(given, bool) and re.fullmatch(r"[+-]?\d{1,15}", text):
+    text = str(value).strip()
+    if isinstance(value, int | str) and not isinstance(value, bool) and re.fullmatch(r"[+-]?\d{1,15}", text):
         return int(text)
-    if isinstance(given, str):
+    if isinstance(value, str):
         try:
             time = datetime.fromisoformat(text)
         except ValueError:
@@ -113,7 +113,7 @@ def moment(given: Any, what: str) -> int | None:
         if time is not None and time.tzinfo is not None:
             return round(time.timestamp() * 1000)
     raise Refused(
-        f"{what!r} is milliseconds since 1970 or a time with its zone, such as 2026-01-31T23:59:59Z.", code="bad_range"
+        f"{name!r} is milliseconds since 1970 or a time with its zone, such as 2026-01-31T23:59:59Z.", code="bad_range"
     )
 
 
@@ -127,16 +127,16 @@ def _one_of(given: Mapping[str, Any], name: str, choices: tuple[str, ...]) -> st
 def _aggregate(given: Mapping[str, Any]) -> tuple[str | None, int]:
     from fluxport.series.aggregate import AGGREGATES
 
-    how, interval = given.get("aggregate"), given.get("interval")
-    if how is None and interval is None:
+    aggregate, interval = given.get("aggregate"), given.get("interval")
+    if aggregate is None and interval is None:
         return None, 0
-    if how not in AGGREGATES:
+    if aggregate not in AGGREGATES:
         raise Refused(f"'aggregate' is one of: {', '.join(AGGREGATES)}; with an 'interval'.", code="bad_source")
     match = re.fullmatch(r"(\d{1,15})(ms|s|m|h|d)?", str(interval)) if not isinstance(interval, bool) else None
     interval_ms = int(match[1]) * _UNITS_MS[match[2] or "ms"] if match else 0
     if interval_ms < 1:
         raise Refused("'interval' is milliseconds or like 10s, 15m, 1h, 1d.", code="bad_source")
-    return how, interval_ms
+    return aggregate, interval_ms
 
 
 class SeriesSource(BaseSource):
@@ -173,7 +173,7 @@ class SeriesSource(BaseSource):
 
     def close(self) -> None:
         super().close()
-        if self._owned:  # also one from which nothing was read
+        if self._owned:  # even if nothing was read from it
             self._store.close()
 
 
@@ -224,23 +224,23 @@ def _wide(scans: Sequence[Callable[[], PointBatches]], selection: Selection, sch
     from fluxport.series.points import EMPTY
 
     opened = [scan() for scan in scans]
-    held: list[Points] = [EMPTY] * len(opened)
+    loaded: list[Points] = [EMPTY] * len(opened)
     ended = [False] * len(opened)
     most = max(1024, ROWS_AHEAD // len(opened))
     try:
         while True:
             for i, batches in enumerate(opened):
-                while not len(held[i]) and not ended[i]:
+                while not len(loaded[i]) and not ended[i]:
                     more = next(batches, None)
                     ended[i] = more is None
-                    held[i] = EMPTY if more is None else more
-            nonempty = [points for points in held if len(points)]
+                    loaded[i] = EMPTY if more is None else more
+            nonempty = [points for points in loaded if len(points)]
             if not nonempty:
                 return
             horizon = min(int(points.ms[min(len(points), most) - 1]) for points in nonempty)
-            cuts = [int(np.searchsorted(points.ms, horizon, "right")) for points in held]
-            yield _side_by_side([points[:cut] for points, cut in zip(held, cuts, strict=True)], schema)
-            held = [points[cut:] for points, cut in zip(held, cuts, strict=True)]
+            cuts = [int(np.searchsorted(points.ms, horizon, "right")) for points in loaded]
+            yield _side_by_side([points[:cut] for points, cut in zip(loaded, cuts, strict=True)], schema)
+            loaded = [points[cut:] for points, cut in zip(loaded, cuts, strict=True)]
     finally:
         for batches in opened:
             batches.close()

@@ -26,7 +26,7 @@ class SourceEntry(NamedTuple):
     Its name and ``aliases`` are schemes of URLs; ``form`` matches URLs without a scheme. ``module`` is imported on use
     and has the class ``source``, called as ``cls(url, query, params, options, findings, limits)``.
     ``guard`` is the dialect in which the guard reads callers' statements; without one only datasets are possible, whose
-    SQL is declared for ``dialect``. ``account``, as ``module:name``, is an :class:`fluxport.sources.accounts.Look`.
+    SQL is declared for ``dialect``. ``account``, as ``module:name``, is an ``AccountCheck`` (accounts.py).
     ``embedded`` names the modules of an in-process engine: the fork server imports them once, and each statement with a
     time limit runs in a process forked from it.
     """
@@ -55,7 +55,7 @@ SOURCES: Table[SourceEntry] = Table(
             aliases=("mariadb",),
             dialect="mysql",
             guard="mysql",
-            account="fluxport.sources.mysql.account:LOOK",
+            account="fluxport.sources.mysql.account:CHECK",
             form=GO_FORM,
         ),
         "postgresql": SourceEntry(
@@ -65,7 +65,7 @@ SOURCES: Table[SourceEntry] = Table(
             example="postgresql://user:password@host:5432/database",
             aliases=("postgres",),
             dialect="postgresql",
-            account="fluxport.sources.postgres.account:LOOK",
+            account="fluxport.sources.postgres.account:CHECK",
         ),
         "sqlite": SourceEntry(
             "fluxport.sources.sqlite",
@@ -74,7 +74,7 @@ SOURCES: Table[SourceEntry] = Table(
             example="sqlite:///file.db",
             dialect="sqlite",
             guard="sqlite",
-            account="fluxport.sources.sqlite.account:LOOK",
+            account="fluxport.sources.sqlite.account:CHECK",
             embedded=("pyarrow", "fluxport.sources.sqlite.columns", "fluxport.sources.sqlite.source"),
         ),
     },
@@ -86,11 +86,11 @@ QUERIES_MAX = 3  # default of concurrent queries per connection
 
 @dataclass(frozen=True)
 class SourceOptions:
-    """Configured options of every query on a connection; options in the URL win. ``shown`` is the database's name in
-    errors, by default its host and port. A timeout of None means the source's default. ``may_read(schema, table)`` says
-    which tables a caller's statement may read (schema None is the connection's own); None allows all. SQLite checks it
-    again for every table that a statement reads; on a server the account's grants do that. ``separate``: an in-process
-    engine runs in a separate process, which can be killed."""
+    """Configured options of every query on a connection; options in the URL take precedence. ``shown`` is the
+    database's name in errors, by default its host and port. A timeout of None means the source's default.
+    ``may_read(schema, table)`` says which tables a caller's statement may read (schema None is the connection's own);
+    None allows all. SQLite checks it again for every table that a statement reads; on a server the account's grants do
+    that. ``separate``: an in-process engine runs in a separate process, which can be killed."""
 
     tinyint1_bool: bool = False
     shown: str = ""

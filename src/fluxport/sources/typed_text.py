@@ -6,7 +6,7 @@ parsed value by value. The fast check for numbers compares bytes at the edges of
 
     data     -12.5|007|3e8          offsets 0 5 8 11, one more than there are texts
     starts   ^     ^   ^            the first byte, a digit or "-"
-    lead      ^    ^   ^            the first digit; "0" with a digit behind it is not a JSON number
+    lead      ^    ^   ^            the first digit; "0" with a digit after it is not a JSON number
     ends-1       ^   ^   ^          the last byte, a digit
 """
 
@@ -45,8 +45,8 @@ class Parser(NamedTuple):
 
 
 def parser(kind: str, pattern: str | None, *, exact_text: bool, exact_numbers: bool) -> Parser:
-    """How values of ``kind`` are parsed. ``exact_text``: numbers and dates are checked and stay text; else dates become
-    timestamps, and numbers stay checked text, or become doubles without ``exact_numbers``."""
+    """The parser for values of ``kind``. With ``exact_numbers`` numbers are checked and stay text, else they become
+    doubles; with ``exact_text`` dates are checked and stay text, else they become timestamps."""
     if kind == "string":
         return Parser(pa.string(), None, lambda texts: (texts, None))
     if kind == "boolean":
@@ -160,17 +160,17 @@ def _dates(pattern: str | None) -> Callable[[pa.Array], Parsed]:
         except pa.ArrowInvalid:
             values: list[datetime | None] = []
             for index, text in enumerate(texts.to_pylist()):
-                moment = None if text is None else _moment(text, own)
-                if text is not None and moment is None:
+                value = None if text is None else _date(text, own)
+                if text is not None and value is None:
                     return texts, index
-                values.append(moment)
+                values.append(value)
             return pa.array(values, pa.timestamp("us")), None
 
     return parse
 
 
-def _moment(text: str, own: str | None) -> datetime | None:
-    """A date in ISO 8601 or the column's own pattern, in UTC if it has a zone; None if it is neither."""
+def _date(text: str, own: str | None) -> datetime | None:
+    """A date in ISO 8601 or the column's own pattern, in UTC if it has a zone; None if it matches neither."""
     if re.match(r"\d{4}-\d\d-\d\d", text):
         try:
             value = datetime.fromisoformat(text.strip())

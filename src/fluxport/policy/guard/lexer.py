@@ -22,7 +22,7 @@ Kind = Literal["word", "quoted", "string", "number", "op", "param", "prefix"]
 class Token(NamedTuple):
     """``text`` is the value (a string without quotes and escapes), ``start`` and ``end`` the span in the source.
 
-    A ``prefix`` belongs to the literal behind it: the N of ``N'a'``, the E of ``E'a'``, ``_utf8mb4``.
+    A ``prefix`` belongs to the literal after it: the N of ``N'a'``, the E of ``E'a'``, ``_utf8mb4``.
     """
 
     kind: Kind

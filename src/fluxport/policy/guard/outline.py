@@ -39,7 +39,7 @@ _SHOWN: dict[Shown, tuple[tuple[TokenType, str], ...]] = {
 
 def visible_text(sql: str, tokens: Sequence[Token], shapes: Shapes) -> str:
     """The text for the parser's lexer: every token in its place, spaces for comments and hidden tokens, plain digits
-    for numbers, whose notations it does not know, and ``||`` for operators that it lacks."""
+    for numbers (it does not know all notations), and ``||`` for operators that it lacks."""
     parts, position = [], 0
     for index, token in enumerate(tokens):
         text = sql[token.start : token.end]

@@ -35,7 +35,7 @@ _CASTS = word_set("CAST TRY_CAST COLUMN_GET COLUMN_CREATE COLUMN_ADD WEIGHT_STRI
 _SELECT_OPTIONS = MODIFIERS | {"ALL", "DISTINCT", "DISTINCTROW", "STRAIGHT_JOIN"}
 _AFTER_GROUP = word_set("WITH HAVING ORDER LIMIT WINDOW UNION EXCEPT INTERSECT OFFSET FETCH PROCEDURE")
 _SET_OPERATIONS = word_set("UNION EXCEPT INTERSECT")
-_MOMENTS = word_set("NOW CURRENT_TIMESTAMP LOCALTIMESTAMP SYSDATE CURDATE CURRENT_DATE UTC_TIMESTAMP")
+_CLOCK_FUNCTIONS = word_set("NOW CURRENT_TIMESTAMP LOCALTIMESTAMP SYSDATE CURDATE CURRENT_DATE UTC_TIMESTAMP")
 _OPERATORS = frozenset({"->", "->>", "~~", "!~~", "~~*", "!~~*", "!~", "~*", "!~*", "^@", "@>", "<@", "&&", "=="})
 _SAMPLING = word_set("RESERVOIR BERNOULLI SYSTEM")
 _PLURALS = frozenset(f"{unit}S" for unit in UNITS)
@@ -102,8 +102,8 @@ class _Shaper:
             yield at
             at = self._closing.get(at, at) + 1
 
-    def _hide(self, first: int, behind: int) -> None:
-        self._hidden.update(range(first, behind))
+    def _hide(self, first: int, after: int) -> None:
+        self._hidden.update(range(first, after))
 
     def _ends_operand(self, at: int) -> bool:
         return self._op(at, ")") or self._kind(at) in {"quoted", "string", "number", "param"} or self._is_name(at)
@@ -127,8 +127,8 @@ class _Shaper:
                 self._hide(at, at + 2)
         elif text in _OPERATORS:
             self._shown[at] = "concat"
-        elif text == "::" and (behind := self._type(at + 1)) is not None:
-            self._hide(at, behind)
+        elif text == "::" and (after := self._type(at + 1)) is not None:
+            self._hide(at, after)
         elif self._dialect == "duckdb":
             self._operator_of_duckdb(at, text)
 
@@ -161,8 +161,8 @@ class _Shaper:
 
     def _match_column(self, at: int) -> None:
         """MATCH a AGAINST ('x') without parentheses around the column."""
-        behind = at + (4 if self._op(at + 2, ".") else 2)
-        if self._kind(at + 1) in {"word", "quoted"} and self._word(behind) == "AGAINST":
+        after = at + (4 if self._op(at + 2, ".") else 2)
+        if self._kind(at + 1) in {"word", "quoted"} and self._word(after) == "AGAINST":
             self._hidden.add(at)
 
     def _against(self, at: int) -> None:
@@ -187,12 +187,12 @@ class _Shaper:
         if self._word(at) not in TYPES[self._dialect]:
             return None
         nested = self._dialect == "duckdb" and self._word(at) in {"STRUCT", "UNION", "ROW", "MAP", "ENUM"}
-        behind: int | None = at + 1
+        after: int | None = at + 1
         if nested and self._op(at + 1, "("):
-            behind = self._fields(at + 1, named=self._word(at) in {"STRUCT", "UNION", "ROW"})
-        while behind is not None and (more := self._more_type(behind)):
-            behind += more
-        return behind
+            after = self._fields(at + 1, named=self._word(at) in {"STRUCT", "UNION", "ROW"})
+        while after is not None and (more := self._more_type(after)):
+            after += more
+        return after
 
     def _more_type(self, at: int) -> int:
         """How many tokens at ``at`` continue a type: (10, 2), CHARACTER SET utf8mb4, [3], PRECISION."""
@@ -221,18 +221,18 @@ class _Shaper:
             if named and self._kind(at) in {"word", "quoted"}:
                 names.add(self._tokens[at].start)
                 at += 1
-            behind = at + 1 if self._kind(at) == "string" else self._type(at)
-            if behind is None or not (self._op(behind, ",") or behind == end):
+            after = at + 1 if self._kind(at) == "string" else self._type(at)
+            if after is None or not (self._op(after, ",") or after == end):
                 return None
-            at = behind + 1
+            at = after + 1
         self._names |= names
         return None if end is None else end + 1
 
     def _cast(self, at: int) -> None:
         for i in self._inside(at + 1):
-            behind = self._type(i + 1) if self._word(i) == "AS" else None
-            if behind is not None and (self._op(behind, ",") or self._op(behind, ")")):
-                self._hide(i, behind)
+            after = self._type(i + 1) if self._word(i) == "AS" else None
+            if after is not None and (self._op(after, ",") or self._op(after, ")")):
+                self._hide(i, after)
 
     def _convert(self, at: int) -> None:
         for i in self._inside(at + 1):
@@ -273,29 +273,29 @@ class _Shaper:
             if self._word(i) == "SEPARATOR" and self._kind(i + 1) == "string":
                 self._hide(i, i + 2)
             elif self._word(i) == "LIMIT":
-                behind = i + 2
-                if self._op(behind, ",") or self._word(behind) == "OFFSET":
-                    behind += 2
-                if {self._kind(i + 1), self._kind(behind - 1)} == {"number"} and self._op(behind, ")"):
-                    self._hide(i, behind)
+                after = i + 2
+                if self._op(after, ",") or self._word(after) == "OFFSET":
+                    after += 2
+                if {self._kind(i + 1), self._kind(after - 1)} == {"number"} and self._op(after, ")"):
+                    self._hide(i, after)
 
     # JSON
 
     def _json_value(self, at: int) -> None:
         for i in self._inside(at + 1):
-            behind = self._type(i + 1) if self._word(i) == "RETURNING" else self._on_clause(i)
-            if behind is not None:
-                self._hide(i, behind)
+            after = self._type(i + 1) if self._word(i) == "RETURNING" else self._on_clause(i)
+            if after is not None:
+                self._hide(i, after)
 
     def _on_clause(self, at: int) -> int | None:
         """The index after ``NULL ON EMPTY``, ``ERROR ON ERROR``, ``DEFAULT '0' ON EMPTY`` and the like."""
-        behind = at + 1
+        after = at + 1
         if self._word(at) == "DEFAULT":
-            behind = self._literal(behind)
+            after = self._literal(after)
         elif self._word(at) not in {"NULL", "ERROR"}:
             return None
-        fits = behind > at and self._word(behind) == "ON" and self._word(behind + 1) in {"EMPTY", "ERROR"}
-        return behind + 2 if fits else None
+        fits = after > at and self._word(after) == "ON" and self._word(after + 1) in {"EMPTY", "ERROR"}
+        return after + 2 if fits else None
 
     def _literal(self, at: int) -> int:
         """The index after a literal; ``at`` if there is none."""
@@ -330,9 +330,9 @@ class _Shaper:
         return end > opening
 
     def _json_column(self, at: int) -> int:
-        """The index after a column's definition, which starts behind its name; -1 if it does not match."""
-        if (behind := self._phrase(at, "FOR ORDINALITY")) != at:
-            return behind
+        """The index after a column's definition, which starts after its name; -1 if it does not match."""
+        if (after := self._phrase(at, "FOR ORDINALITY")) != at:
+            return after
         typed = self._type(at)
         if typed is None:
             return -1
@@ -393,29 +393,29 @@ class _Shaper:
         """FOR SYSTEM_TIME of MariaDB's versioned tables, with literals and the current time."""
         if self._word(at + 1) != "SYSTEM_TIME":
             return
-        behind = self._phrase(at + 2, "ALL")
-        if behind == at + 2:
-            first, between = ("AS OF", None) if self._word(behind) == "AS" else (self._word(behind), "AND")
+        after = self._phrase(at + 2, "ALL")
+        if after == at + 2:
+            first, between = ("AS OF", None) if self._word(after) == "AS" else (self._word(after), "AND")
             if first == "FROM":
                 between = "TO"
-            begin = self._phrase(behind, first) if first in {"AS OF", "BETWEEN", "FROM"} else behind
-            end = self._moment(begin) if begin != behind else None
+            begin = self._phrase(after, first) if first in {"AS OF", "BETWEEN", "FROM"} else after
+            end = self._point_in_time(begin) if begin != after else None
             if end is not None and between is not None:
-                end = self._moment(end + 1) if self._word(end) == between else None
+                end = self._point_in_time(end + 1) if self._word(end) == between else None
             if end is None:
                 return
-            behind = end
-        self._hide(at, behind)
+            after = end
+        self._hide(at, after)
 
-    def _moment(self, at: int) -> int | None:
+    def _point_in_time(self, at: int) -> int | None:
         """The index after a literal or NOW(), optionally plus or minus an interval, optionally in parentheses."""
         if self._op(at, "(") and at in self._closing:
-            inner = self._moment(at + 1)
+            inner = self._point_in_time(at + 1)
             return inner + 1 if inner == self._closing[at] else None
         at += self._word(at) in {"TIMESTAMP", "TRANSACTION", "DATE"} and not self._op(at + 1, "(")
         if self._kind(at) in {"string", "number", "param"}:
             at += 1
-        elif self._word(at) in _MOMENTS:
+        elif self._word(at) in _CLOCK_FUNCTIONS:
             at += 1
             if self._op(at, "("):
                 if self._closing.get(at) != at + 1 and not self._numbers(at):
@@ -431,9 +431,9 @@ class _Shaper:
 
     def _defaults_of_window(self, at: int) -> None:
         """NTH_VALUE(a, 2) FROM FIRST RESPECT NULLS OVER w: MySQL's defaults, written out."""
-        behind = self._phrase(self._phrase(at, "FROM FIRST"), "RESPECT NULLS")
-        if behind != at and self._op(at - 1, ")") and self._word(behind) == "OVER":
-            self._hide(at, behind)
+        after = self._phrase(self._phrase(at, "FROM FIRST"), "RESPECT NULLS")
+        if after != at and self._op(at - 1, ")") and self._word(after) == "OVER":
+            self._hide(at, after)
 
     # Constructs of DuckDB alone
 
@@ -458,8 +458,8 @@ class _Shaper:
         """``lambda x, i: x + i`` is shown as its expression."""
         colon = next((i for i in range(at + 1, min(at + 12, len(self._tokens))) if self._op(i, ":")), None)
         if colon is not None and (self._op(at - 1, ",") or self._op(at - 1, "(")):
-            behind = self._name_list(at + 1)
-            if behind == colon:
+            after = self._name_list(at + 1)
+            if after == colon:
                 self._hide(at, colon + 1)
 
     def _comprehension(self, at: int) -> None:
@@ -467,12 +467,12 @@ class _Shaper:
         opening = next((o for o in reversed(range(at)) if self._op(o, "[") and self._closing.get(o, 0) > at), None)
         if opening is None or at not in self._inside(opening):
             return
-        behind = self._name_list(at + 1)
-        if self._word(behind) == "IN":
-            self._hidden.add(behind)
+        after = self._name_list(at + 1)
+        if self._word(after) == "IN":
+            self._hidden.add(after)
             self._shown[at] = "comma"
             for i in self._inside(opening):
-                if i > behind and self._word(i) == "IF" and not self._op(i + 1, "("):
+                if i > after and self._word(i) == "IF" and not self._op(i + 1, "("):
                     self._shown[i] = "comma"
 
     def _star_changes(self, at: int) -> None:
@@ -490,16 +490,16 @@ class _Shaper:
 
     def _sample(self, at: int) -> None:
         """TABLESAMPLE 10%, USING SAMPLE reservoir(20 ROWS)."""
-        behind = at + 1 if self._word(at) == "TABLESAMPLE" else self._phrase(at, "USING SAMPLE")
-        if behind == at:
+        after = at + 1 if self._word(at) == "TABLESAMPLE" else self._phrase(at, "USING SAMPLE")
+        if after == at:
             return
-        behind += self._word(behind) in _SAMPLING
-        opened = self._op(behind, "(")
-        if self._kind(behind + opened) == "number":
-            behind += opened + 1
-            behind += self._op(behind, "%") or self._word(behind) in {"PERCENT", "ROWS"}
-            if not opened or self._op(behind, ")"):
-                self._hide(at, behind + opened)
+        after += self._word(after) in _SAMPLING
+        opened = self._op(after, "(")
+        if self._kind(after + opened) == "number":
+            after += opened + 1
+            after += self._op(after, "%") or self._word(after) in {"PERCENT", "ROWS"}
+            if not opened or self._op(after, ")"):
+                self._hide(at, after + opened)
 
     def _by_name(self, at: int) -> None:
         if self._word(at + 1) == "NAME" and (self._word(at - 1) in _SET_OPERATIONS | {"ALL"}):

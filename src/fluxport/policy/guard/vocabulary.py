@@ -1,4 +1,4 @@
-"""Checks of the tokens alone: caps, refused phrases, amplifiers; and finally that every bare word is a known one."""
+"""Checks of the tokens alone: caps, refused phrases, amplifiers; and after parsing, that every bare word is known."""
 
 from __future__ import annotations
 
@@ -184,7 +184,7 @@ def _arguments(tokens: Sequence[Token], opening: int) -> list[Sequence[Token]]:
 
 
 def _length_argument(name: str, arguments: Sequence[Sequence[Token]], position: int) -> int:
-    """The length as far as the statement states it: the product of its plain numbers, 1 for ``stars``."""
+    """The length as far as the statement states it: the product of its plain numbers, 1 for a column."""
     argument = arguments[position] if position < len(arguments) else ()
     length = 1.0
     for token in argument:

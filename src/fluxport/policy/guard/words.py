@@ -332,7 +332,7 @@ RESERVED: dict[Dialect, frozenset[str]] = {
     "duckdb": _RESERVED,
 }
 MODIFIERS = word_set("SQL_SMALL_RESULT SQL_BIG_RESULT SQL_BUFFER_RESULT SQL_NO_CACHE")  # of MySQL's SELECT
-# Types of CAST and its like by their first word.
+# Types in CAST and similar calls, by their first word.
 TYPES: dict[Dialect, frozenset[str]] = {
     "mysql": word_set("""
         SIGNED UNSIGNED INTEGER INT BIGINT SMALLINT TINYINT MEDIUMINT CHAR NCHAR CHARACTER VARCHAR BINARY VARBINARY DATE
@@ -357,7 +357,7 @@ TYPED: dict[Dialect, frozenset[str]] = {
     "sqlite": frozenset(),
     "duckdb": TYPES["duckdb"] - {"STRUCT", "ROW", "MAP", "UNION", "ENUM"},
 }
-# Words that may follow in a type.
+# Words that may follow the first word of a type.
 TYPE_WORDS: dict[Dialect, frozenset[str]] = {
     "mysql": word_set("SIGNED UNSIGNED INTEGER INT PRECISION VARYING ASCII UNICODE BINARY CHARACTER CHARSET SET"),
     "sqlite": TYPES["sqlite"] | {"PRECISION", "BIG"},

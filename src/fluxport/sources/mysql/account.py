@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 
 from fluxport.errors import QueryFailed
-from fluxport.sources.accounts import OWN_ACCOUNT, Look, column
+from fluxport.sources.accounts import OWN_ACCOUNT, AccountCheck, column
 
-# Privileges that let an account do no more than read what is granted to it.
+# Privileges that allow nothing but reading.
 _HARMLESS = frozenset(
     {"SELECT", "USAGE", "SHOW VIEW", "SHOW DATABASES", "PROCESS", "REPLICATION CLIENT", "BINLOG MONITOR"}
 )
@@ -52,6 +52,6 @@ def _excess(url: str) -> set[str]:
     return excess
 
 
-LOOK = Look(
+CHECK = AccountCheck(
     "SELECT CONCAT('server ', VERSION())", _excess, f"{OWN_ACCOUNT}: GRANT SELECT ON <database>.* TO 'fluxport'@'...'"
 )

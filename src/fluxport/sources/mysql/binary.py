@@ -104,16 +104,16 @@ def _temporal_sizes(block: Block, at: Positions, valid: Mask | None) -> tuple[Po
     return sizes, at + valid
 
 
-_MOMENT_SIZES = np.isin(np.arange(256), (0, 4, 7, 11))
+_DATETIME_SIZES = np.isin(np.arange(256), (0, 4, 7, 11))
 _TIME_SIZES = np.isin(np.arange(256), (0, 8, 12))
 
 
-def _moment(
+def _datetime(
     block: Block, column: Column, context: Context, at: Positions, valid: Mask | None
 ) -> tuple[pa.Array, Positions]:
     sizes, begin = _temporal_sizes(block, at, valid)
     after = begin + sizes
-    if (after > block.ends).any() or not _MOMENT_SIZES[sizes].all():
+    if (after > block.ends).any() or not _DATETIME_SIZES[sizes].all():
         raise Malformed
     parts = block.window.numbers[8][begin].astype(np.int64)  # year 2, month 1, day 1, hour, minute, second, 1 unused
     if len(sizes) and sizes.min() < 7:
@@ -125,7 +125,7 @@ def _moment(
         clock = Clock.of(parts >> 32 & 0xFF, parts >> 40 & 0xFF, parts >> 48 & 0xFF, micros)
     elif len(sizes) and sizes.max() > 4:  # a DATE has no time of day
         raise Malformed
-    return cells.moments(column, context.findings, ymd, clock, valid), after
+    return cells.datetimes(column, context.findings, ymd, clock, valid), after
 
 
 def _time(
@@ -175,8 +175,8 @@ READERS: dict[str, Reader] = {
     "integer": _fixed,
     "float": _fixed,
     "bool": _bool,
-    "date": _moment,
-    "datetime": _moment,
+    "date": _datetime,
+    "datetime": _datetime,
     "time": _time,
     "null": _null,
     "decimal": _sized(cells.to_decimal),

@@ -1,7 +1,7 @@
 """Converts cells to Arrow arrays, a column of a block at a time; shared by the binary and the text protocol.
 
 Arrow itself copies cells of varying length: the receive buffer becomes the data of a binary array whose elements are,
-in turn, a cell and the gap behind it; ``take`` then selects every other element. Every length is compared with the end
+in turn, a cell and the gap after it; ``take`` then selects every other element. Every length is compared with the end
 of its row before it is used.
 ::
 
@@ -77,26 +77,27 @@ def sized(
     elif valid is not None:
         first = np.where(valid, first, 0)
     sizes = first.astype(np.int64)
-    behind = at + 1
+    begin = at + 1
     if valid is not None:
         sizes[~valid] = 0
         if not null_mark:
-            behind = at + valid
+            begin = at + valid
     if len(first) and first.max() > 250:
-        behind = _wide_sizes(block, first, at, behind, sizes, null_mark=null_mark)
-    after = behind + sizes
+        begin = _wide_sizes(block, first, at, begin, sizes, null_mark=null_mark)
+    after = begin + sizes
     if (after > block.ends).any():
         raise Malformed
     if len(first) and (largest := int(sizes.max())) > context.cell_bytes_max:
         row = block.first_row + int(sizes.argmax())
         raise cell_too_large(column.name, row, largest, context.cell_bytes_max)
-    return Cells(block, column, context.findings, behind, sizes, valid), after
+    return Cells(block, column, context.findings, begin, sizes, valid), after
 
 
 def _wide_sizes(
-    block: Block, first: Numbers, at: Positions, behind: Positions, sizes: Positions, *, null_mark: bool
+    block: Block, first: Numbers, at: Positions, begin: Positions, sizes: Positions, *, null_mark: bool
 ) -> Positions:
-    """Lengths of 251 bytes and more: 2, 3 or 8 bytes behind the mark 0xFC, 0xFD or 0xFE."""
+    """Store lengths of 251 bytes and more (2, 3 or 8 bytes after the mark 0xFC, 0xFD or 0xFE) in ``sizes``; returns
+    where the cells begin."""
     for mark, width, mask in ((0xFC, 2, 0xFFFF), (0xFD, 3, 0xFFFFFF), (0xFE, 8, 0xFFFFFFFFFFFFFFFF)):
         marked = np.flatnonzero(first == mark)
         if len(marked):
@@ -104,10 +105,10 @@ def _wide_sizes(
             if (places + width > block.ends[marked]).any():
                 raise Malformed
             sizes[marked] = block.window.numbers[4 if width == 3 else width][places] & mask
-            behind[marked] += width
+            begin[marked] += width
     if (first == 0xFF).any() or (not null_mark and (first == 0xFB).any()) or not _possible(sizes).all():
         raise Malformed
-    return behind
+    return begin
 
 
 def _possible(sizes: Positions) -> Mask:
@@ -166,7 +167,7 @@ def to_bytes(cells: Cells) -> pa.Array:
 
 
 def to_text(cells: Cells) -> pa.Array:
-    """UTF-8; invalid bytes become U+FFFD and are counted. One check of the whole buffer settles most blocks."""
+    """UTF-8; invalid bytes become U+FFFD and are counted. For most blocks one check of the whole buffer is enough."""
     texts = with_type(cells, packed(cells), pa.utf8())
     data = content(texts)
     if not data.size or data.max() < 0x80:
@@ -189,7 +190,7 @@ def content(array: pa.Array) -> npt.NDArray[np.uint8]:
 
 def _repaired(cells: Cells, texts: pa.Array) -> pa.Array:
     values: list[str | None] = []
-    wrong = 0
+    invalid = 0
     for raw in pa.Array.from_buffers(pa.binary(), len(texts), texts.buffers()).to_pylist():
         if raw is None:
             values.append(None)
@@ -198,8 +199,8 @@ def _repaired(cells: Cells, texts: pa.Array) -> pa.Array:
             values.append(raw.decode())
         except UnicodeDecodeError:
             values.append(raw.decode(errors="replace"))
-            wrong += 1
-    cells.findings.add("invalid_text_replaced", cells.column.name, wrong)
+            invalid += 1
+    cells.findings.add("invalid_text_replaced", cells.column.name, invalid)
     return pa.array(values, pa.utf8())
 
 
@@ -289,7 +290,7 @@ class Clock:
         return Clock(hours * 3600 + minutes * 60 + seconds, micros)
 
 
-def moments(
+def datetimes(
     column: Column, findings: Findings, ymd: tuple[Numbers, Numbers, Numbers], clock: Clock | None, valid: Mask | None
 ) -> pa.Array:
     """Dates, or timestamps if ``clock`` is given; dates that do not exist become null and are counted."""

@@ -94,7 +94,7 @@ def _decimal(d: Definition) -> Column:
     )
 
 
-def _moment(d: Definition) -> Column:
+def _datetime(d: Definition) -> Column:
     digits = min(d.decimals, 6)  # 31, "not fixed", is read as 6
     unit = "s" if digits == 0 else "ms" if digits <= 3 else "us"
     suffix = f"({digits})" if digits else ""
@@ -173,7 +173,7 @@ _MAKERS: dict[int, Callable[[Definition], Column]] = {
     **dict.fromkeys((Type.FLOAT, Type.DOUBLE), _float),
     **dict.fromkeys((Type.DECIMAL, Type.NEWDECIMAL), _decimal),
     **dict.fromkeys((Type.DATE, Type.NEWDATE), _date),
-    **dict.fromkeys((Type.DATETIME, Type.TIMESTAMP, Type.TIME), _moment),
+    **dict.fromkeys((Type.DATETIME, Type.TIMESTAMP, Type.TIME), _datetime),
     Type.BIT: _bit,
     Type.NULL: _null,
     Type.GEOMETRY: _geometry,

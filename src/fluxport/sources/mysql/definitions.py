@@ -105,7 +105,7 @@ def need_text(definitions: list[Definition], query: str) -> bool:
 
     MariaDB computes integer expressions with 64 bits but declares some of them narrower (``10 DIV 0.001``, ``ORD``,
     ``COALESCE(year, tinyint)``). The binary protocol then cuts them to the declared width; the text protocol has all
-    digits, but at most six of a FLOAT. If the result has a FLOAT too, a computed INT is trusted as declared unless the
+    digits, but at most six of a FLOAT. If the result also has a FLOAT, a computed INT is trusted as declared unless the
     query has one of the operations that exceed it.
     """
     narrow = [d for d in definitions if d.narrow]
@@ -123,7 +123,7 @@ def need_text(definitions: list[Definition], query: str) -> bool:
 
 
 def parse_definition(packet: bytes, *, mariadb_extended: bool) -> Definition:
-    """IndexError or ValueError if the packet is cut off."""
+    """IndexError or ValueError if the packet is truncated."""
     at = 0
     name = table = b""
     for position in range(6):  # catalog, schema, table, original table, name, original name

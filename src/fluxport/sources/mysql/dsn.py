@@ -6,7 +6,7 @@
     mysql://user@/database?socket=/run/mysqld/mysqld.sock
     user:password@tcp(host:3306)/database?parseTime=true&tls=true
 
-Messages repeat no part of the text but names of options: an unescaped ``/`` or ``@`` can put a password anywhere.
+Messages repeat no part of the text except option names: an unescaped ``/`` or ``@`` can put a password anywhere.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ _EXAMPLE = "write it like mysql://user:password@host:3306/database"
 
 @dataclass(frozen=True)
 class Dsn:
-    """One server and account; ``socket`` is the path of a unix socket and wins over host and port."""
+    """One server and account; ``socket``, the path of a unix socket, takes precedence over host and port."""
 
     host: str = "127.0.0.1"
     port: int = 3306
@@ -154,17 +154,17 @@ def _parse_options(query: str) -> dict[str, Any]:
         pairs = parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query))
     except ValueError:
         raise _refused("its options must be name=value, joined by '&'") from None
-    for given, value in pairs:
-        name = given.lower().replace("_", "-")
+    for option, value in pairs:
+        name = option.lower().replace("_", "-")
         if name in OPTIONS:
             key, parse = OPTIONS[name]
-            fields[key] = parse(given, value)
+            fields[key] = parse(option, value)
         elif name.replace("-", "") not in IGNORED:
             near = difflib.get_close_matches(name, OPTIONS, 1)
-            hint = f"did you mean {near[0]!r}?" if near else f"these exist: {', '.join(OPTIONS)}."
-            raise Refused(f"The MySQL data source has an unknown option {given!r}; {hint}", code="bad_dsn")
+            hint = f"did you mean {near[0]!r}?" if near else f"choose from: {', '.join(OPTIONS)}."
+            raise Refused(f"The MySQL data source has an unknown option {option!r}; {hint}", code="bad_dsn")
     if "tls_ca" in fields and fields.get("tls", "preferred") == "preferred":
-        fields["tls"] = "verify-ca"  # as the server's own clients do: a CA that is named is used
+        fields["tls"] = "verify-ca"  # like the server's own clients: naming a CA implies checking against it
     return fields
 
 

@@ -108,7 +108,7 @@ def parse_greeting(payload: bytes) -> Server:
         end = payload.index(b"\0", 1)
         version = payload[1:end].decode("ascii", "replace")
         connection_id, first, low, _, _, high, nonce_size = struct.unpack_from("<I8sxHBHHB", payload, end + 1)
-        at = end + 22  # behind connection id, nonce, filler, capabilities, character set, status and nonce length
+        at = end + 22  # after connection id, nonce, filler, capabilities, character set, status and nonce length
         capabilities = low | high << 16
         if not capabilities & LONG_PASSWORD:
             capabilities |= int.from_bytes(payload[at + 6 : at + 10], "little") << 32
@@ -143,7 +143,8 @@ def tls_context(dsn: Dsn) -> ssl.SSLContext:
             context.load_cert_chain(dsn.tls_cert, dsn.tls_key)
     except (OSError, ssl.SSLError):
         raise Refused(
-            "A file named by ssl-ca, ssl-cert or ssl-key cannot be read as such.", code="bad_tls_file"
+            "A file named by ssl-ca, ssl-cert or ssl-key cannot be read, or is no PEM file of that kind.",
+            code="bad_tls_file",
         ) from None
     context.check_hostname = dsn.tls == "verify-identity"
     if dsn.tls in ("auto", "preferred", "required"):
@@ -195,7 +196,7 @@ def _proof(plugin: str, wire: Wire, dsn: Dsn, nonce: bytes) -> bytes | None:
 
 
 def _authenticate(wire: Wire, dsn: Dsn, plugin: str, nonce: bytes) -> None:
-    """Exchange packets until the server sends OK; ServerError if it refuses. Bounded, against endless requests."""
+    """Exchange packets until the server sends OK; ServerError if it refuses. At most 8, lest it request without end."""
     for _ in range(8):
         payload = wire.packet()
         kind = payload[:1]
@@ -236,7 +237,7 @@ def _caching_sha2_step(wire: Wire, dsn: Dsn, status: bytes, nonce: bytes) -> Non
         wire.send(password + b"\0", sequence=wire.sequence)
         return
     wire.send(b"\x02", sequence=wire.sequence)
-    answer = wire.packet()
-    if answer[:1] != b"\x01":
-        raise server_error(answer) if answer[:1] == b"\xff" else wire.broken("sent no public key")
-    wire.send(auth.rsa_encrypted(password, nonce, answer[1:]), sequence=wire.sequence)
+    response = wire.packet()
+    if response[:1] != b"\x01":
+        raise server_error(response) if response[:1] == b"\xff" else wire.broken("sent no public key")
+    wire.send(auth.rsa_encrypted(password, nonce, response[1:]), sequence=wire.sequence)

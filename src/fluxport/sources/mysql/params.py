@@ -65,7 +65,7 @@ _TIME_END = timedelta(hours=839)
 
 
 def encoded(params: Sequence[Any]) -> bytes:
-    """The part of COM_STMT_EXECUTE behind the iteration count.
+    """The part of COM_STMT_EXECUTE after the iteration count.
 
     ``null bitmap (bit i: parameter i) | 01 | type 2 each | value each``; a NULL has a type and no value.
     """
@@ -139,9 +139,9 @@ def _encoded_text(value: str) -> tuple[int, bytes]:
 
 def _encoded_datetime(value: datetime) -> tuple[int, bytes]:
     # The session's time zone is UTC: a zoned value is compared as its instant.
-    moment = value.astimezone(UTC) if value.tzinfo else value
-    clock = struct.pack("<BBBI", moment.hour, moment.minute, moment.second, moment.microsecond)
-    return DATETIME, b"\x0b" + _ymd(moment) + clock
+    utc = value.astimezone(UTC) if value.tzinfo else value
+    clock = struct.pack("<BBBI", utc.hour, utc.minute, utc.second, utc.microsecond)
+    return DATETIME, b"\x0b" + _ymd(utc) + clock
 
 
 def _encoded_time(value: time) -> tuple[int, bytes]:

@@ -53,9 +53,9 @@ class Window:
 
 @dataclass
 class Block:
-    """Whole rows: ``starts`` and ``ends`` are the first byte of each row's payload and the one behind its last.
+    """Whole rows: ``starts`` is the position of each row's payload in the window, ``ends`` the position after it.
 
-    ``first_row`` counts from 1. ``owned``: the memory is this block's alone, and Arrow may keep it.
+    ``first_row`` counts from 1. ``owned``: no other block uses the memory, so Arrow arrays may reference it.
     """
 
     window: Window
@@ -107,7 +107,7 @@ def packet_starts(buffer: bytearray, start: int, end: int, *, short: bool) -> tu
 
 
 def _walk(buffer: bytearray, start: int, end: int, *, short: bool) -> tuple[Positions, int, bool]:
-    """Packets from ``start`` on, taking lengths for one byte (``short``) or two, up to the first that is longer.
+    """Packets from ``start`` on, assuming lengths of one byte (``short``) or two, up to the first that is longer.
 
     Also returns where it stopped, and whether the guess held.
     """
@@ -194,7 +194,7 @@ class Rows:
             target = self._target
 
     def _whole_packets(self, target: int) -> Positions:
-        """Receive until ``target`` bytes of whole packets, the terminal one, or a full buffer, and take them.
+        """Receive until ``target`` bytes of whole packets, the terminal one, or a full buffer, and consume them.
 
         An empty result means that the next row is larger than the buffer.
         """
@@ -222,7 +222,7 @@ class Rows:
         return wire.end - wire.start >= 4 and size + 4 > wire.capacity
 
     def _checked(self, window: Window, starts: Positions, ends: Positions) -> int:
-        """How many of the packets are rows: all, or all but the terminal one, which is stored."""
+        """The number of packets that are rows: all, or all but the terminal one, which becomes ``terminal``."""
         wire = self._wire
         expected = (np.arange(len(starts)) + wire.sequence).astype(np.uint8)
         if not np.array_equal(window.bytes[starts + 3], expected):

@@ -21,14 +21,14 @@ _REJECTED: dict[int, tuple[str, str]] = {
     1046: ("no_database", "No database is chosen; name one in the URL or before the table"),
     1146: ("unknown_table", "The query names a table that does not exist"),
     1051: ("unknown_table", "The query names a table that does not exist"),
-    1109: ("unknown_table", "The query names a table that is not in it"),
+    1109: ("unknown_table", "The query names a table that is not in its FROM clause"),
     1054: ("unknown_column", "The query names a column that does not exist"),
     1052: ("ambiguous_column", "The query names a column that several tables have; write table.column"),
     1305: ("unknown_function", "The query calls a function that does not exist"),
     1064: ("syntax_error", "The database cannot parse the query"),
     1149: ("syntax_error", "The database cannot parse the query"),
     1065: ("syntax_error", "The query is empty"),
-    1142: ("permission_denied", "The database account may not read what the query names"),
+    1142: ("permission_denied", "The database account may not read a table that the query names"),
     1143: ("permission_denied", "The database account may not read a column that the query names"),
     1227: ("permission_denied", "The database account lacks a privilege that the query needs"),
     1370: ("permission_denied", "The database account may not call a routine that the query names"),
@@ -38,7 +38,7 @@ _REJECTED: dict[int, tuple[str, str]] = {
     1055: ("not_in_group_by", "A selected column is not in GROUP BY, and the server's sql_mode forbids that"),
 }
 # number -> (code, sentence) of errors worth a retry
-_PASSING: dict[int, tuple[str, str]] = {
+_TRANSIENT: dict[int, tuple[str, str]] = {
     1040: ("source_busy", "The database has too many connections"),
     1203: ("source_busy", "The database account has too many connections"),
     1226: ("source_busy", "The database account has used up one of its limits"),
@@ -83,8 +83,8 @@ class ServerError(Exception):
     def translated(self) -> FluxportError:
         """The error to raise; an unknown number is the statement's fault unless its SQL state says otherwise."""
         detail = f"{self.text} (error {self.number}, state {self.state})"
-        if self.number in _PASSING:
-            code, sentence = _PASSING[self.number]
+        if self.number in _TRANSIENT:
+            code, sentence = _TRANSIENT[self.number]
             late = code == "deadline"
             family = TimedOut if late else Unavailable
             return family(f"{sentence} (error {self.number}).", code=code, detail=detail, again=not late)

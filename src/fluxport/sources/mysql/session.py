@@ -42,8 +42,8 @@ def begin(wire: Wire, server: Server, deadline_s: float | None) -> None:
         except ServerError as error:
             if error.number != UNKNOWN_VARIABLE:
                 raise
-            # Old servers and proxies lack an optional variable: either they do not have its limit, or TCP keepalive and
-            # our own deadline cover it.
+            # Old servers and proxies may lack an optional variable: either they do not have its limit, or TCP keepalive
+            # and our own deadline cover it.
             _run(wire, "SET " + ", ".join(required))
             for assignment in optional:
                 _set_if_known(wire, assignment)
@@ -102,10 +102,10 @@ def kill_query(dsn: Dsn, connection_id: int) -> None:
     A load-balanced address may lead to another server, where the account can kill at most a query of its own; give
     exports the address of one server.
     """
-    soon = dataclasses.replace(dsn, connect_timeout_s=KILL_TIMEOUT_S, read_timeout_s=KILL_TIMEOUT_S)
-    wire = Wire(soon, time.monotonic() + KILL_TIMEOUT_S)
+    impatient = dataclasses.replace(dsn, connect_timeout_s=KILL_TIMEOUT_S, read_timeout_s=KILL_TIMEOUT_S)
+    wire = Wire(impatient, time.monotonic() + KILL_TIMEOUT_S)
     with contextlib.suppress(FluxportError, ServerError):
-        log_in(wire, soon)
+        log_in(wire, impatient)
         _run(wire, f"KILL CONNECTION {connection_id}")
         wire.command(QUIT)
     wire.close()

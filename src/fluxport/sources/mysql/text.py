@@ -80,7 +80,7 @@ def _marks(column_cells: Cells, rows: npt.NDArray[np.int64], marks: dict[int, st
             raise Malformed
 
 
-def _moment(column_cells: Cells) -> pa.Array:
+def _datetime(column_cells: Cells) -> pa.Array:
     """``YYYY-MM-DD[ HH:MM:SS[.ffffff]]``: every cell of a column has the same length."""
     column = column_cells.column
     present = np.arange(len(column_cells)) if column_cells.valid is None else np.flatnonzero(column_cells.valid)
@@ -112,13 +112,13 @@ def _moment(column_cells: Cells) -> pa.Array:
         )
         micros = None if micros is None else spread(micros, 0)
         clock = Clock.of(spread(hours, 0), spread(minutes, 0), spread(seconds, 0), micros)
-    return cells.moments(column, column_cells.findings, ymd, clock, column_cells.valid)
+    return cells.datetimes(column, column_cells.findings, ymd, clock, column_cells.valid)
 
 
 def _clock(
     column_cells: Cells, rows: npt.NDArray[np.int64], width: int
 ) -> tuple[tuple[Numbers, Numbers, Numbers], Numbers | None]:
-    """`` HH:MM:SS[.ffffff]`` behind the date: hours, minutes and seconds, and microseconds."""
+    """`` HH:MM:SS[.ffffff]`` after the date: hours, minutes and seconds, and microseconds."""
     _marks(column_cells, rows, {10: " ", 13: ":", 16: ":"} | ({19: "."} if width > 19 else {}))
     hms = _digits(column_cells, rows, 11, 2), _digits(column_cells, rows, 14, 2), _digits(column_cells, rows, 17, 2)
     fraction = width - 20
@@ -158,8 +158,8 @@ CONVERTERS: dict[str, Callable[[Cells], pa.Array]] = {
     "integer": _number,
     "float": _number,
     "bool": _bool,
-    "date": _moment,
-    "datetime": _moment,
+    "date": _datetime,
+    "datetime": _datetime,
     "time": _time,
     "null": _null,
     "decimal": cells.to_decimal,

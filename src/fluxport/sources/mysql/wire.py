@@ -5,8 +5,8 @@
     packet   | length 3, little-endian | sequence 1 | payload: length bytes |
              a payload of ff ff ff continues in the next packet; a command starts at sequence 0, each packet adds 1
 
-    buffer   | taken | received, not yet taken | free | SLACK_BYTES, never filled |
-                     ^start                    ^end   ^capacity
+    buffer   | consumed | received, not yet consumed | free | SLACK_BYTES, never filled |
+                        ^start                       ^end   ^capacity
 
 Stdlib only, so that connecting does not wait for numpy and pyarrow. Every wait is bounded by the read timeout and the
 deadline of the export, even if the server sends single bytes. :meth:`Wire.abort` may be called from any thread; the
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 PACKET_MAX = 0xFFFFFF  # a packet of this length is followed by one that continues it
 BUFFER_BYTES = 16 << 10
-# Bytes behind the buffer's end that are never filled, so that fixed-width reads near the end stay inside.
+# Bytes after the buffer's end that are never filled, so that fixed-width reads near the end stay inside.
 SLACK_BYTES = 64
 
 _KEEPALIVE = (
@@ -44,7 +44,7 @@ _KEEPALIVE = (
 
 
 class Wire:
-    """A socket to the server with its receive buffer: ``buffer[start:end]`` is received and not yet taken."""
+    """A socket to the server with its receive buffer: ``buffer[start:end]`` is received and not yet consumed."""
 
     def __init__(self, dsn: Dsn, deadline: float | None = None) -> None:
         """``deadline`` is on the clock of time.monotonic()."""
@@ -70,7 +70,7 @@ class Wire:
         return self.encrypted or self._dsn.socket is not None
 
     def connect(self) -> None:
-        """Try each address of the host; Unavailable with ``source_unreachable`` if none answers."""
+        """Try each address of the host; Unavailable with ``source_unreachable`` if none responds."""
         try:
             if self._dsn.socket:
                 self._open(socket.AF_UNIX, self._dsn.socket)
@@ -166,13 +166,13 @@ class Wire:
         return payload
 
     def parts(self) -> Generator[memoryview, None, None]:
-        """The next payload in pieces as they arrive; a piece is valid until the next one is requested."""
+        """The next payload in parts as they arrive; a part is valid until the next one is requested."""
         size = PACKET_MAX
         while size == PACKET_MAX:
-            self._have(4)
+            self._require(4)
             size = left = self._take_header()
             while left:
-                self._have(1)
+                self._require(1)
                 until = min(self.end, self.start + left)
                 left -= until - self.start
                 with memoryview(self.buffer) as view:
@@ -180,7 +180,7 @@ class Wire:
                 self.start = until
 
     def _take_header(self) -> int:
-        """Take the next packet header; returns its length. Its sequence number must be the expected one."""
+        """Consume the next packet header and return the packet's length; checks the sequence number."""
         head = self.buffer[self.start : self.start + 4]
         if head[3] != self.sequence:
             raise self.broken("sent packets out of order")
@@ -188,14 +188,14 @@ class Wire:
         self.start += 4
         return int.from_bytes(head[:3], "little")
 
-    def _have(self, size: int) -> None:
+    def _require(self, size: int) -> None:
         while self.end - self.start < size:
             if self.capacity - self.start < size:
                 self.compact()
             self.fill()
 
     def compact(self) -> None:
-        """Move the bytes not yet taken to the front of the buffer."""
+        """Move the bytes not yet consumed to the front of the buffer."""
         rest = self.end - self.start
         if self.start:
             self.buffer[:rest] = self.buffer[self.start : self.end]
@@ -209,7 +209,7 @@ class Wire:
         self.buffer = grown
 
     def fill(self) -> None:
-        """Receive at least one byte behind ``end``; the caller ensures that there is room."""
+        """Receive at least one byte after ``end``; the caller ensures that there is room."""
         with memoryview(self.buffer) as view, view[self.end : self.capacity] as room:
             self.end += self.receive(room)
 
@@ -298,7 +298,7 @@ _WIDTHS = {0xFC: 2, 0xFD: 3, 0xFE: 8}
 
 
 def read_lenenc(payload: bytes | bytearray, at: int) -> tuple[int, int]:
-    """The length-encoded integer at ``at`` and the position behind it; IndexError if it is cut off."""
+    """The length-encoded integer at ``at`` and the position after it; IndexError if it is truncated."""
     first = payload[at]
     if first < 251:
         return first, at + 1

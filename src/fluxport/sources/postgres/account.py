@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fluxport.sources.accounts import OWN_ACCOUNT, Look, column
+from fluxport.sources.accounts import OWN_ACCOUNT, AccountCheck, column
 
 
 def _excess(url: str) -> set[str]:
@@ -23,7 +23,7 @@ def _excess(url: str) -> set[str]:
     return {*column(url, attributes), *column(url, tables)}
 
 
-LOOK = Look(
+CHECK = AccountCheck(
     "SELECT 'PostgreSQL ' || current_setting('server_version')",
     _excess,
     f"{OWN_ACCOUNT}: GRANT SELECT ON ALL TABLES IN SCHEMA <schema> TO fluxport",

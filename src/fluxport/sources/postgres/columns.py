@@ -1,4 +1,4 @@
-"""From PostgreSQL's type and its modifier to an Arrow type, and from COPY's CSV to record batches.
+"""PostgreSQL's types and their modifiers as Arrow types, and COPY's CSV as record batches.
 
 pyarrow's CSV reader parses a block of whole rows at once. A block that it refuses (infinity, NaN in decimals, years
 other than four digits, bytes that are not UTF-8) is parsed again column by column, more slowly; values that Arrow
@@ -54,7 +54,7 @@ class Column:
         return parsed if parsed.type == self.arrow else parsed.cast(self.arrow)
 
     def slow(self, cells: pa.Array, findings: Findings) -> pa.Array:
-        """The column from the bytes of its cells, for values that the CSV reader refuses."""
+        """Convert the bytes of the column's cells, for values that the CSV reader refuses."""
         for kind, parse in _SLOW:
             if kind(self.arrow):
                 return parse(cells, self, findings)
@@ -106,7 +106,7 @@ def _decimal(modifier: int) -> pa.DataType:
 
 
 class Decoder:
-    """Blocks of whole CSV rows to record batches of ``columns``."""
+    """Decodes blocks of whole CSV rows to record batches of ``columns``."""
 
     def __init__(self, columns: Sequence[Column], findings: Findings) -> None:
         self.schema = pa.schema([column.field for column in columns])
@@ -181,7 +181,7 @@ def _unhexed(text: pa.Array) -> pa.Array:
 # --- values that the CSV reader refuses
 
 _SPECIAL = {b"infinity", b"-infinity", b"NaN", b"Infinity", b"-Infinity"}
-_MOMENT = re.compile(
+_TIMESTAMP = re.compile(
     rb"(?P<year>\d+)-(?P<month>\d\d)-(?P<day>\d\d)"
     rb"(?: (?P<hour>\d\d):(?P<minute>\d\d):(?P<second>\d\d)(?:\.(?P<fraction>\d{1,6}))?)?(?:\+00)?(?P<bc> BC)?"
 )
@@ -208,7 +208,7 @@ def _slow_date(cells: pa.Array, column: Column, findings: Findings) -> pa.Array:
     return pa.array([None if v is None else _micros(v) // 86_400_000_000 for v in values], pa.int32()).cast(pa.date32())
 
 
-def _slow_moment(cells: pa.Array, column: Column, findings: Findings) -> pa.Array:
+def _slow_timestamp(cells: pa.Array, column: Column, findings: Findings) -> pa.Array:
     values = _without_special(cells, column, "infinity_null", findings)
     divisor = 10**6 // _PER_SECOND[column.arrow.unit]
     counts = [None if v is None else _micros(v) // divisor for v in values]
@@ -239,7 +239,7 @@ def _slow_text(cells: pa.Array, column: Column, findings: Findings) -> pa.Array:
 
 def _micros(text: bytes) -> int:
     """Microseconds since 1970 of a date or timestamp as PostgreSQL writes it, in any of its years."""
-    match = _MOMENT.fullmatch(text)
+    match = _TIMESTAMP.fullmatch(text)
     if match is None:
         raise pa.ArrowInvalid("not a timestamp as PostgreSQL writes it")
     part = match.groupdict(b"0")
@@ -270,7 +270,7 @@ _SLOW: tuple[tuple[Callable[[Any], bool], _Slow], ...] = (
     (pa.types.is_boolean, _slow_bool),
     (pa.types.is_decimal, _slow_decimal),
     (pa.types.is_date, _slow_date),
-    (pa.types.is_timestamp, _slow_moment),
+    (pa.types.is_timestamp, _slow_timestamp),
     (pa.types.is_duration, _slow_time),
     (pa.types.is_string, _slow_text),
 )

@@ -1,7 +1,7 @@
 """A non-blocking libpq connection: every wait ends at its deadline or when the export is canceled.
 
-Only the pulling thread uses the connection: it calls ``check`` between waits of LOOK_EVERY_MS and then cancels the
-query on the server itself.
+Only the pulling thread uses the connection: it calls ``check`` between waits of CHECK_EVERY_MS, and cancels the query
+on the server itself.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from fluxport.sources.postgres.sqlstate import translated
 if TYPE_CHECKING:
     from psycopg.pq.abc import PGconn, PGresult
 
-LOOK_EVERY_MS = 50
+CHECK_EVERY_MS = 50
 CANCEL_WAIT_S = 2.0
 REFUSAL_WAIT_S = 2.0
 # tcpi_bytes_received in Linux's struct tcp_info.
@@ -99,16 +99,16 @@ class Link:
         """The result of one statement in the extended protocol, which allows no second one in the text."""
         self._running = True
         self.conn.send_query_params(statement.encode(), values or None)
-        return self._settled()
+        return self._last_result()
 
     def describe(self, statement: str) -> PGresult:
         """Names and types of the statement's columns."""
         self._running = True
         self.conn.send_prepare(b"", statement.encode())
-        self._settled()
+        self._last_result()
         self._running = True
         self.conn.send_describe_prepared(b"")
-        return self._settled()
+        return self._last_result()
 
     def copy(self, statement: str) -> None:
         """Start ``COPY ... TO STDOUT``; :meth:`row` returns its rows."""
@@ -127,7 +127,7 @@ class Link:
 
         libpq buffers a whole row before it returns it; OverflowError once more than ``bytes_max`` of it have arrived.
         """
-        waits = began = 0
+        waits = before = 0
         while True:
             size, data = self.conn.get_copy_data(1)
             if size > 0:
@@ -139,13 +139,13 @@ class Link:
             self._readable()
             waits += 1  # at most one for most rows, whose bytes need no counting
             if waits == 2:
-                began = self._received()
-            elif waits > 2 and self._received() - began > bytes_max:
+                before = self._received()
+            elif waits > 2 and self._received() - before > bytes_max:
                 raise OverflowError
 
     def copied(self) -> int:
         """The number of rows that the server reports as sent."""
-        return self._settled().command_tuples or 0
+        return self._last_result().command_tuples or 0
 
     def _notice(self, result: PGresult) -> None:
         """Count warnings; NOTICE, INFO and the like do not concern the result."""
@@ -182,8 +182,8 @@ class Link:
                 break
         request.finish()
 
-    def _settled(self) -> PGresult:
-        """The last result of the command sent; its error is translated and raised."""
+    def _last_result(self) -> PGresult:
+        """The last result of the command that was sent; raises the translated error of any of its results."""
         self._flush()
         last = None
         while True:
@@ -223,7 +223,7 @@ class Link:
         self._consume()
 
     def _received(self) -> int:
-        """How many bytes have arrived, as counted by the system; always 0 where it does not count them."""
+        """The number of bytes that have arrived, as counted by the kernel; always 0 where it does not count them."""
         with suppress(OSError, AttributeError), socket.socket(fileno=os.dup(self.conn.socket)) as same:
             tcp_info = same.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_BYTES)
             return int.from_bytes(tcp_info[_BYTES_RECEIVED], sys.byteorder)
@@ -247,7 +247,7 @@ class Link:
 
     def _wait(self, events: int, until: float) -> bool:
         """Whether the socket became ready before ``until``; Canceled or TimedOut if the export ended meanwhile."""
-        while not _poll(self.conn.socket, events, LOOK_EVERY_MS):
+        while not _poll(self.conn.socket, events, CHECK_EVERY_MS):
             self._check_export()
             if time.monotonic() >= until:
                 return False
@@ -275,9 +275,9 @@ def conninfo(url: str, defaults: Mapping[str, float]) -> tuple[bytes, float, flo
         raise Refused(
             "PostgreSQL needs the package psycopg: pip install 'fluxport[postgres]'.", code="missing_extra"
         ) from None
-    url, given_timeouts = _without_timeouts(url)
-    both = {**defaults, **given_timeouts}
-    connect_s = both.get("connect_timeout_s", timeouts.CONNECT_TIMEOUT_S)
+    url, url_timeouts = _without_timeouts(url)
+    waits_s = {**defaults, **url_timeouts}
+    connect_s = waits_s.get("connect_timeout_s", timeouts.CONNECT_TIMEOUT_S)
     own = {
         "application_name": "fluxport",
         "connect_timeout": str(max(2, round(connect_s))),
@@ -298,21 +298,21 @@ def conninfo(url: str, defaults: Mapping[str, float]) -> tuple[bytes, float, flo
             "and connect-timeout and read-timeout).",
             code="bad_dsn",
         ) from None
-    return parameters, connect_s, both.get("read_timeout_s", timeouts.READ_TIMEOUT_S)
+    return parameters, connect_s, waits_s.get("read_timeout_s", timeouts.READ_TIMEOUT_S)
 
 
 def _without_timeouts(url: str) -> tuple[str, dict[str, float]]:
     """``url`` with libpq's own options only, and the timeouts from the others."""
     place, mark, query = url.partition("?")
-    own: list[str] = []
-    given: dict[str, float] = {}
+    libpq_options: list[str] = []
+    waits_s: dict[str, float] = {}
     for pair in query.split("&"):
         name, _, value = pair.partition("=")
         field = timeouts.field_of(unquote(name))
         if field is None:
-            own.append(pair)
+            libpq_options.append(pair)
         elif (seconds := timeouts.timeout(unquote(value))) is not None:
-            given[field] = seconds
+            waits_s[field] = seconds
         else:
             raise Refused(f"The PostgreSQL data source is invalid: {timeouts.refused(unquote(name))}.", code="bad_dsn")
-    return place + (mark + "&".join(own) if any(own) else ""), given
+    return place + (mark + "&".join(libpq_options) if any(libpq_options) else ""), waits_s

@@ -21,7 +21,7 @@ def _nested_comment(depth: int) -> str:
     return rf"/\*(?:[^*/]|\*(?!/)|/(?!\*){inner})*\*/"
 
 
-# The session has standard_conforming_strings on (session.py): only E'...' knows backslashes.
+# The session has standard_conforming_strings on (source.py): backslashes escape only in E'...'.
 TOKENS = re.compile(
     rf"""
     (?P<skip>
@@ -59,7 +59,7 @@ def literal(value: Any, number: int) -> Literal:
 
 
 def rendered(constant: Literal, escape: Callable[[bytes], bytes]) -> str:
-    """The literal in parentheses, as operators may surround it; ``escape`` quotes it for the connection."""
+    """The literal in parentheses, because operators may surround it; ``escape`` quotes it for the connection."""
     text = constant.text if constant.bare else escape(constant.text.encode()).decode()
     return f"({text}::{constant.cast})" if constant.cast else f"({text})"
 
@@ -72,13 +72,13 @@ def _text(value: str) -> Literal | None:
     return None if "\0" in value else Literal(value)
 
 
-def _moment(value: datetime) -> Literal:
+def _timestamp(value: datetime) -> Literal:
     if value.tzinfo is None:
         return Literal(value.isoformat(" "), "timestamp")
     return Literal(value.astimezone(UTC).isoformat(" "), "timestamptz")
 
 
-def _span(value: timedelta) -> Literal:
+def _interval(value: timedelta) -> Literal:
     return Literal(f"{value.days} days {value.seconds} seconds {value.microseconds} microseconds", "interval")
 
 
@@ -91,9 +91,9 @@ _CONVERTERS: tuple[tuple[type | tuple[type, ...], Callable[[Any], Literal | None
     (Decimal, lambda value: None if value.is_snan() else Literal(str(value), "numeric")),
     (str, _text),
     ((bytes, bytearray, memoryview), lambda value: Literal("\\x" + bytes(value).hex(), "bytea")),
-    (datetime, _moment),
+    (datetime, _timestamp),
     (date, lambda value: Literal(value.isoformat(), "date")),
     (time, lambda value: Literal(value.isoformat(), "timetz" if value.tzinfo else "time")),
-    (timedelta, _span),
+    (timedelta, _interval),
     (UUID, lambda value: Literal(str(value), "uuid")),
 )

@@ -2,7 +2,7 @@
 
 Each export has its own connection with one read-only snapshot. The statement alone is prepared first: the server then
 accepts exactly one statement and describes its columns. COPY streams the rows: libpq returns them one by one, and
-Arrow's CSV reader parses them in blocks, every type in the text form that the server itself writes.
+Arrow's CSV reader parses them in blocks. Each value arrives in the text form that the server itself writes.
 """
 
 from __future__ import annotations

@@ -16,12 +16,12 @@ _REJECTED: dict[str, tuple[str, str]] = {
     "42883": ("unknown_function", "The query uses a function or an operator that does not exist for these types"),
     "42803": ("not_in_group_by", "A selected column is neither aggregated nor in GROUP BY"),
     "42P18": ("bad_params", "The type of a parameter is not clear; write CAST(:name AS type)"),
-    "42501": ("permission_denied", "The database account may not read what the query names"),
+    "42501": ("permission_denied", "The database account lacks a privilege that the query needs"),
     "25006": ("read_only", "The statement would write; exports run in a read-only transaction"),
-    "22": ("bad_value", "A value of the query is not of the type that it is used as"),
+    "22": ("bad_value", "The query computes or converts a value that its type does not allow"),
 }
 # SQLSTATE or class -> (code, sentence) of errors worth a retry
-_PASSING: dict[str, tuple[str, str]] = {
+_TRANSIENT: dict[str, tuple[str, str]] = {
     "08": ("source_lost", "The database lost the connection"),
     "25P03": ("source_lost", "The database closed the connection as idle"),
     "40": ("source_locked", "The query was aborted to resolve a conflict"),
@@ -40,8 +40,8 @@ def translated(state: str, message: str) -> FluxportError:
     """The error to raise; an unknown SQLSTATE is the statement's fault."""
     detail = f"{message} (state {state})"
     for key in (state, state[:2]):
-        if key in _PASSING:
-            code, sentence = _PASSING[key]
+        if key in _TRANSIENT:
+            code, sentence = _TRANSIENT[key]
             return Unavailable(f"{sentence} (state {state}).", code=code, detail=detail)
         if key in _REJECTED:
             code, sentence = _REJECTED[key]

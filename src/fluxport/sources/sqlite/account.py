@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from fluxport.sources.accounts import Look
+from fluxport.sources.accounts import AccountCheck
 
-LOOK = Look("SELECT 'SQLite ' || sqlite_version()", lambda _: set(), "")
+CHECK = AccountCheck("SELECT 'SQLite ' || sqlite_version()", lambda _: set(), "")

@@ -5,7 +5,7 @@ R*Tree, dbstat) compile statements of their own: at their first use, and while t
 caller's statement is compiled twice before it runs:
 ::
 
-    "noting"   reads are recorded; virtual tables prepare their own statements; only those run, and only read
+    "record"   reads are recorded; virtual tables prepare their own statements; only those run, and only read
     "strict"   nothing is left to prepare: every callback is about the caller's statement, and the rules apply
     "inside"   while it runs: the same text on the same snapshot, so only statements of virtual tables are compiled
 """
@@ -42,8 +42,8 @@ class Authorizer:
     ) -> None:
         self._connection = connection
         self._may_read = may_read
-        self._rules: Literal["noting", "strict", "inside"] = "inside"
-        self._noted: set[Read] = set()
+        self._rules: Literal["record", "strict", "inside"] = "inside"
+        self._recorded: set[Read] = set()
         self._behind_views: set[Read] = set()
         self._denied = ""
         self._in_file: dict[str, str] = {}
@@ -56,8 +56,8 @@ class Authorizer:
 
     def admit(self, statement: str) -> None:
         """Raise QueryRefused, or SQLite's error, if ``statement`` does more than read the allowed tables."""
-        self._noted.clear()
-        with self._under("noting"):
+        self._recorded.clear()
+        with self._under("record"):
             self._connection(statement)
         self._behind_views = self._read_by_views(statement) if self._may_read is not None else set()
         self._denied = ""
@@ -78,18 +78,18 @@ class Authorizer:
         A WITH query named like a view causes the same callbacks as the view; a view shadowed like that allows nothing.
         """
         reads: set[Read] = set()
-        for name in {source for _, _, source in self._noted}:
-            view = self._in_file.get(name.lower()) == "view" and self._opens(name)
+        for name in {source for _, _, source in self._recorded}:
+            view = self._in_file.get(name.lower()) == "view" and self._is_allowed(name)
             if view and not re.search(rf"\W{re.escape(name)}\W?\s*(\([^()]*\)\s*)?AS\W[\w\s]*\(", statement, re.I):
                 quoted = name.replace('"', '""')
-                self._noted.clear()
-                with self._under("noting"):
+                self._recorded.clear()
+                with self._under("record"):
                     self._connection(f'SELECT * FROM main."{quoted}"')  # noqa: S608  a view of the file, quoted
-                reads |= self._noted
+                reads |= self._recorded
         return reads
 
     @contextmanager
-    def _under(self, rules: Literal["noting", "strict"]) -> Iterator[None]:
+    def _under(self, rules: Literal["record", "strict"]) -> Iterator[None]:
         self._rules = rules
         try:
             yield
@@ -101,27 +101,27 @@ class Authorizer:
     ) -> int:
         if self._rules == "strict":
             allowed = action in READING
-            if action == sqlite3.SQLITE_READ and not self._open(first or "", second or "", schema, source or ""):
+            if action == sqlite3.SQLITE_READ and not self._is_readable(first or "", second or "", schema, source or ""):
                 self._denied, allowed = first or "", False
         else:
             pragma = action == sqlite3.SQLITE_PRAGMA and first in PRAGMAS_INSIDE and second is None
             allowed = action in INSIDE or pragma
             if action == sqlite3.SQLITE_READ:
-                self._noted.add((first or "", second or "", source or ""))
+                self._recorded.add((first or "", second or "", source or ""))
         return sqlite3.SQLITE_OK if allowed else sqlite3.SQLITE_DENY
 
-    def _open(self, table: str, column: str, schema: str | None, source: str) -> bool:
+    def _is_readable(self, table: str, column: str, schema: str | None, source: str) -> bool:
         if self._may_read is None or (table, column, source) in self._behind_views:
             return True
         if not column and any(table == behind for behind, _, _ in self._behind_views):
             return True  # count(*) of a view is reported as a read of the table behind it, without a column
         name = table.lower()
         if name in self._in_file:
-            return not name.startswith("sqlite_") and self._opens(table)
+            return not name.startswith("sqlite_") and self._is_allowed(table)
         # A read without a column reports the name used in the statement, which may be a WITH query's.
         named = not column and not schema and name not in self._modules and not name.startswith(("sqlite_", "pragma_"))
         return named or name in FUNCTIONS
 
-    def _opens(self, table: str) -> bool:
+    def _is_allowed(self, table: str) -> bool:
         assert self._may_read is not None
         return self._may_read(None, table) or self._may_read("main", table)

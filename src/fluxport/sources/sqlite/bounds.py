@@ -1,7 +1,7 @@
 """Limits on a statement's memory and temporary disk space. The source limits its time.
 
-SQLite's own length limit bounds every value and every sorted row; it is a little above the cell limit, so that a cell
-which is too large can be named. SQLite's heap has a hard limit for the whole process, which no statement can raise.
+SQLite's own length limit bounds every value and every sorted row; it is a little above the cell limit, so that an error
+can name the cell that is too large. SQLite's heap has a hard limit for the whole process, which no statement can raise.
 Sorts and DISTINCT beyond a few megabytes use SQLite's temporary files (SQLITE_TMPDIR, TMPDIR, /var/tmp or /tmp), which
 are unlinked and vanish with the connection.
 """
@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 
 # SQLite has one heap per process, whose limit can only be lowered. The service's own database uses a small share of it;
-# nearly always it is a large allocation of a caller's statement that meets the limit.
+# an allocation that fails is nearly always a large one of a caller's statement.
 HEAP_BYTES = 512 << 20
 LENGTH_MIN = 1 << 20
 FREE_BYTES = 1 << 30  # disk space that temporary files must leave free
@@ -31,13 +31,13 @@ def set_bounds(connection: sqlite3.Connection, cell_bytes_max: int) -> None:
 def disk_is_low(free_min: int = FREE_BYTES) -> bool:
     """Whether this process's SQLite temporary files leave less than ``free_min`` bytes free on their disk; False where
     the system does not show them."""
-    held, free = 0, free_min
+    used, free = 0, free_min
     with suppress(OSError):
         for entry in _FILES.iterdir():
             with suppress(OSError):  # closed meanwhile
                 if "/etilqs_" in os.readlink(entry):
                     number = int(entry.name)
-                    held += os.fstat(number).st_size
+                    used += os.fstat(number).st_size
                     room = os.fstatvfs(number)
                     free = min(free, room.f_bavail * room.f_frsize)
-    return held > TEMPORARY_BYTES and free < free_min
+    return used > TEMPORARY_BYTES and free < free_min

@@ -1,4 +1,4 @@
-"""Arrow types of a result whose cells may each have another type.
+"""Arrow types of a result whose cells may each have a type of their own.
 
 SQLite gives every cell its own storage class. The set of classes in a column decides its type: a single class gives its
 own type, integers among reals become reals if a double holds each exactly, and any other mix becomes text, in which
@@ -80,7 +80,7 @@ class Column:
         return pa.field(self.name, self.arrow, metadata={FIELD_TYPE: (self.declared or str(self.arrow)).encode()})
 
     def array(self, cells: Sequence[Any], findings: Findings) -> pa.Array:
-        """``cells`` exactly; QueryFailed for a cell whose class the probe did not report."""
+        """``cells`` as an array, unchanged; QueryFailed for a cell whose class the probe did not report."""
         # Arrow accepts UTF-8 bytes as text, and text as bytes.
         alike = {pa.utf8(): (0, TEXT), pa.binary(): (0, BLOB)}.get(self.arrow)
         if alike is None or classes(cells) in alike:
@@ -89,7 +89,7 @@ class Column:
         if pa.types.is_string(self.arrow):
             return self._texts(cells, findings)
         raise QueryFailed(
-            f"Column {self.name!r} has cells of other types each time the query runs; CAST it in the query.",
+            f"The types of column {self.name!r} differ each time the query runs; CAST it in the query.",
             code="unstable_types",
         )
 

@@ -39,7 +39,7 @@ def parse_dsn(text: str, defaults: Dsn | None = None) -> Dsn:
         is_busy = name.lower().replace("_", "-") == BUSY_TIMEOUT
         field = timeouts.FIELDS["connect-timeout"] if is_busy else timeouts.field_of(name)
         if field is None:
-            raise _refused(f"unknown option {name!r}; these exist: {', '.join(OPTIONS)}")
+            raise _refused(f"unknown option {name!r}; choose from: {', '.join(OPTIONS)}")
         seconds = 0.0 if is_busy and value in ("0", "0s") else timeouts.timeout(value)
         if seconds is None:
             raise _refused(timeouts.refused(name))

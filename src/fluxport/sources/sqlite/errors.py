@@ -15,7 +15,7 @@ _REJECTED: dict[int, tuple[str, str]] = {
     sqlite3.SQLITE_NOTADB: ("source_damaged", "The file is not an SQLite database"),
     sqlite3.SQLITE_CORRUPT: ("source_damaged", "The SQLite file is damaged; check it with PRAGMA integrity_check"),
 }
-_PASSING: dict[int, tuple[str, str]] = {
+_TRANSIENT: dict[int, tuple[str, str]] = {
     sqlite3.SQLITE_BUSY: ("source_locked", "The SQLite file is locked by a writer"),
     sqlite3.SQLITE_LOCKED: ("source_locked", "A table of the SQLite file is locked"),
     sqlite3.SQLITE_NOMEM: ("source_busy", "SQLite is out of memory"),
@@ -37,10 +37,12 @@ def translated(error: Exception) -> FluxportError:
         # Errors of the driver itself, before SQLite is called: wrong number of values, two statements.
         if isinstance(error, sqlite3.ProgrammingError | sqlite3.Warning):
             return Refused(
-                "The query is not one statement whose parameters are those given.", code="bad_params", detail=detail
+                "The query must be a single statement, with one value for each parameter.",
+                code="bad_params",
+                detail=detail,
             )
         return QueryFailed("The database rejected the query.", code="query_failed", detail=detail)
-    primary = code & 0xFF  # the higher bits extend it
+    primary = code & 0xFF  # without the extension in the higher bits
     detail = f"{detail} (error {code})"
     if primary == sqlite3.SQLITE_INTERRUPT:
         return canceled()
@@ -51,8 +53,8 @@ def translated(error: Exception) -> FluxportError:
             code="cell_too_large",
             detail=detail,
         )
-    if primary in _PASSING:
-        name, sentence = _PASSING[primary]
+    if primary in _TRANSIENT:
+        name, sentence = _TRANSIENT[primary]
         return Unavailable(f"{sentence} (error {code}).", code=name, detail=detail)
     name, sentence = _REJECTED.get(primary, ("query_failed", "The database rejected the query"))
     return QueryFailed(f"{sentence} (error {code}).", code=name, detail=detail)

@@ -65,7 +65,7 @@ def _text(value: str) -> Any:
     return value
 
 
-def _moment(value: datetime) -> str:
+def _datetime(value: datetime) -> str:
     naive = value.astimezone(UTC).replace(tzinfo=None) if value.tzinfo else value
     return _shortest(naive.isoformat(" "))
 
@@ -86,7 +86,7 @@ _CONVERTERS: tuple[tuple[type | tuple[type, ...], Callable[[Any], Any]], ...] = 
     (Decimal, _decimal),
     (str, _text),
     ((bytes, bytearray, memoryview), bytes),
-    (datetime, _moment),
+    (datetime, _datetime),
     (date, date.isoformat),
     (time, _time),
 )

@@ -37,7 +37,7 @@ BATCH_BYTES = 1 << 20
 CELL_BYTES = 8  # of any cell, besides its text
 SIZED = frozenset({bytes, bytearray})
 PROGRESS_STEPS = 10_000  # of the virtual machine, between two checks of the clock: a fraction of a millisecond
-LOOK_S = 1.0  # between two checks of the disk
+DISK_CHECK_S = 1.0  # between two checks of the disk
 
 Row = tuple[Any, ...]
 
@@ -61,7 +61,7 @@ class SqliteSource(BaseSource):
         self._may_read = options.may_read
         self._findings = findings
         self._disk_is_low = False
-        self._left = threading.Event()  # set when the connection is closed
+        self._freed = threading.Event()  # set when the connection is closed
         self._no_row_since: float | None = None  # set while a statement runs
         self._connection: sqlite3.Connection | None = None
         self._cursor: sqlite3.Cursor | None = None
@@ -115,7 +115,7 @@ class SqliteSource(BaseSource):
             self._connection.interrupt()
 
     def free(self) -> None:
-        self._left.set()
+        self._freed.set()
         self._cursor = None  # an unfinished statement holds the file open after close()
         if self._connection is not None:
             self._connection.close()
@@ -144,16 +144,18 @@ class SqliteSource(BaseSource):
 
         SQLite calls the progress handler every PROGRESS_STEPS steps, but one step may copy a gigabyte.
         """
-        while not self._left.wait(self._until_look_s()):
+        while not self._freed.wait(self._next_check_s()):
             self._disk_is_low = disk_is_low()
             while self._ended() and self.wake():
-                if self._left.wait(AGAIN_S):
+                if self._freed.wait(AGAIN_S):
                     return
-            if not self._until_look_s():
+            if not self._next_check_s():
                 return  # further calls check the deadline themselves
 
-    def _until_look_s(self) -> float:
-        return LOOK_S if self.deadline is None else max(0.0, min(LOOK_S, self.deadline - time.monotonic()))
+    def _next_check_s(self) -> float:
+        if self.deadline is None:
+            return DISK_CHECK_S
+        return max(0.0, min(DISK_CHECK_S, self.deadline - time.monotonic()))
 
     def _declared(self, connection: sqlite3.Connection) -> list[str]:
         """The declared types of the result's columns, from a temporary view; empty if it cannot be a view."""
@@ -188,7 +190,7 @@ class SqliteSource(BaseSource):
         return pa.schema([column.field for column in self._columns])
 
     def _at_end(self) -> bool:
-        """Whether the pending rows are all there are; fetches one more to check."""
+        """Whether the pending rows are the last ones; fetches one more to find out."""
         assert self._cursor is not None
         more = self._cursor.fetchmany(1)
         self._pending += more
