@@ -84,7 +84,7 @@ def test_names_in_a_file_and_in_the_environment_go_together(tmp_path: Path) -> N
         ({"type": "azure", "bucket": "c"}, "needs an 'account'"),
         ({"type": "oss", "bucket": "b"}, "needs an 'endpoint' or a 'region'"),
         ({"type": "sftp"}, "needs a 'host', a 'user' and a 'path'"),
-        ({"type": "s3", "bucket": "b", "access_key_id": "a"}, "are given together"),
+        ({"type": "s3", "bucket": "b", "access_key_id": "a"}, "must be given together"),
         ({"type": "s3", "bucket": "b", "bukket": "x"}, "did you mean 'bucket'"),
     ],
 )

@@ -364,7 +364,7 @@ def test_missing_credentials_are_reported_before_a_query_runs(url: str, tmp_path
     ("words", "sentence"),
     [
         (("--to", "ftp://host/file.csv"), "is not a file"),
-        (("--to", "s3://bucket"), "is not like s3://bucket/folder/file.csv"),
+        (("--to", "s3://bucket"), "is not of the form s3://bucket/folder/file.csv"),
         (("--to", "s3://bucket/file.xyz"), "has no known suffix"),
     ],
 )

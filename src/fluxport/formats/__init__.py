@@ -13,7 +13,7 @@ from fluxport.stages import Encoder
 
 
 class Format(NamedTuple):
-    """Everything the program knows about a format without importing it.
+    """What the program knows about a format without importing it.
 
     ``module`` is imported on first use; it defines the options dataclass ``options`` and the class ``encoder``,
     called as ``Encoder(options, findings)``. Files end in the first of ``suffixes`` and are recognized by any of them.

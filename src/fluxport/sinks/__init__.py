@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class SinkEntry(NamedTuple):
-    """Everything the program knows about a type of sink before loading it.
+    """What the program knows about a type of sink before loading it.
 
     ``module`` begins with a dot if it is below this package. ``sink`` names a class or function in it, called as
     ``sink(options, overwrite=...)``, which must not connect yet; ``options`` names its settings dataclass, which

@@ -26,7 +26,7 @@ def sdk_credentials(profile: str | None) -> Callable[[], Credentials]:
                 code="no_credentials",
                 detail=str(error),
             ) from error
-        # Not public, but the only way to know how long a presigned URL works.
+        # Not public, but the only way to find out how long a presigned URL is valid.
         expires = getattr(loaded[0], "_expiry_time", None)
         return Credentials(
             frozen.access_key, frozen.secret_key, frozen.token, None if expires is None else expires.timestamp()

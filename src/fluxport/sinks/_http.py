@@ -1,8 +1,8 @@
 """HTTP requests to a store, with retries.
 
-A request is retried after 408, 429, 5xx and a broken or silent connection, with exponential backoff and jitter, or
-after the time in ``Retry-After``. The body is a view, so a retry copies nothing; headers are built for each attempt,
-because a signature includes a time.
+A request is retried after 408, 429, 5xx and a lost or stalled connection, with exponential backoff and jitter, or after
+the time in ``Retry-After``. The body is a view, so a retry copies nothing; headers are built for each attempt, because
+a signature includes a time.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from fluxport.sinks.object_options import HttpOptions
 from fluxport.stages import Chunks
 
 RETRIED = frozenset({408, 429, 500, 502, 503, 504})
-# Error codes for a body damaged in transit: of S3, OSS and Google, and of Azure.
+# Error codes of S3, OSS, Google and Azure for a body damaged in transit.
 DAMAGED = frozenset(
     {"BadDigest", "XAmzContentSHA256Mismatch", "InvalidDigest", "Md5Mismatch", "XAmzContentChecksumMismatch"}
 )
@@ -33,7 +33,7 @@ Headers = Callable[[], Mapping[str, str]]
 
 @dataclass(frozen=True)
 class Response(outbound.Response):
-    """A store's response, and the number of the attempt that got it."""
+    """A store's response, and the number of the attempt (from 1) that received it."""
 
     tries: int = 1
 
@@ -43,7 +43,7 @@ class Response(outbound.Response):
         return match[1].decode() if match else self.headers.get("x-ms-error-code", "")
 
     def xml(self) -> ElementTree.Element:
-        """The body as XML; Unavailable if it is none."""
+        """The body as XML; Unavailable if it cannot be parsed."""
         try:
             return ElementTree.fromstring(self.body)
         except ElementTree.ParseError as error:
@@ -89,15 +89,15 @@ class Http:
         cancel = cancel or Cancel()
         failure: Failure | None = None
         response: Response | None = None
-        for tried in range(self._options.tries_max):
-            if tried and cancel.wait(self._pause_s(tried, response)):
+        for attempt in range(self._options.tries_max):
+            if attempt and cancel.wait(self._pause_s(attempt, response)):
                 break
             try:
                 received = self._client.request(method, target, headers(), body, cancel)
             except Failure as error:
                 response, failure = None, error
                 continue
-            response = Response(received.status, received.headers, received.body, tried + 1)
+            response = Response(received.status, received.headers, received.body, attempt + 1)
             if judge(response):
                 return response
         if response is not None:
@@ -115,7 +115,7 @@ class Http:
         return Response(head.status, head.headers, head.body)
 
     def stream(self, target: str, headers: Headers) -> tuple[Response, Chunks]:
-        """The head of a GET's response, and its body, which is read as it is pulled; never retried."""
+        """The head of the response to a GET, and its body, which is read as it is pulled; never retried."""
         try:
             head, chunks = self._client.open(target, headers())
         except Failure as error:
@@ -136,10 +136,10 @@ class Http:
         }["connection" if error is None else error.kind]
         return Unavailable(f"The store {self.host} {what}.", code="store_unreachable", detail=str(error))
 
-    def _pause_s(self, tried: int, response: Response | None) -> float:
+    def _pause_s(self, attempt: int, response: Response | None) -> float:
         value = None if response is None else response.headers.get("retry-after")
         wanted_s = retry_after_s(value, time.time(), most_s=RETRY_AFTER_MAX_S)
         if wanted_s is not None:
             return wanted_s + random.uniform(0, 0.1)  # noqa: S311  jitter, not a secret
-        longest = min(self._options.retry_first_s * 2**tried, self._options.retry_most_s)
+        longest = min(self._options.retry_first_s * 2**attempt, self._options.retry_most_s)
         return random.uniform(longest / 2, longest)  # noqa: S311  jitter, not a secret

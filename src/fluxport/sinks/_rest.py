@@ -77,7 +77,7 @@ class RestApi:
     tagging = True  # whether objects have tags
     hashed = False  # whether signatures cover the SHA-256 of a body
     crc: str | None = None
-    etags_tell = True
+    etags_are_md5 = True
 
     def __init__(
         self, place: Place, http: HttpOptions, defaults: Mapping[str, str | None], tags: Mapping[str, str]
@@ -90,7 +90,7 @@ class RestApi:
         self._clock = time.time
         self._untagged = False
 
-    def place(self, key: str) -> str:
+    def location(self, key: str) -> str:
         return f"{self._place.scheme}://{self._place.bucket}/{key}"
 
     def sign(self, request: Request) -> dict[str, str]:
@@ -98,7 +98,7 @@ class RestApi:
         raise NotImplementedError
 
     def sign_url(self, request: Request, expires_s: int) -> tuple[str, float]:
-        """The query that authorizes anyone to send this request, and for how many seconds it is valid."""
+        """The query that authorizes anyone to send this request, and its validity in seconds."""
         raise NotImplementedError
 
     def only_new(self) -> dict[str, str]:
@@ -118,34 +118,34 @@ class RestApi:
         """The store's digest of the stored bytes, from a response's headers."""
         return from_etag(headers)
 
-    # Checksums of an upload's parts, where a store supports them: the headers that announce them when the upload
-    # begins, its response, the headers of each part (or of a file in one request: no upload), and each part's line at
-    # the end.
+    # Hooks for checksums of an upload's parts, where a store supports them: the headers that announce them, the
+    # response to those, the headers of each part (``upload`` None: of a file in one request), and the XML for each part
+    # in the request that completes the upload.
 
-    def promised(self) -> dict[str, str]:
+    def upload_headers(self) -> dict[str, str]:
         return {}
 
-    def begun(self, upload: str, response: Response) -> None: ...
+    def upload_begun(self, upload: str, response: Response) -> None: ...
 
-    def summed(self, upload: str | None, block: Block) -> dict[str, str]:
+    def checksum_headers(self, upload: str | None, block: Block) -> dict[str, str]:
         return {}
 
-    def listed(self, upload: str, part: Part) -> str:
+    def checksum_line(self, upload: str, part: Part) -> str:
         return ""
 
-    def ended(self, upload: str) -> None: ...
+    def upload_ended(self, upload: str) -> None: ...
 
     # -- writing ---------------------------------------------------------------------------------------------------
 
     def put(self, key: str, block: Block, about: About, marks: Marks, *, new: bool) -> Claim | None:
-        headers = self._described(about, marks) | self.summed(None, block) | (self.only_new() if new else {})
+        headers = self._described(about, marks) | self.checksum_headers(None, block) | (self.only_new() if new else {})
         return self.claim(self._call("PUT", key, headers=headers, body=block).headers)
 
     def begin(self, key: str, about: About, marks: Marks) -> str:
         began = self._clock()
-        response = self._call("POST", key, [("uploads", "")], self._described(about, marks) | self.promised())
+        response = self._call("POST", key, [("uploads", "")], self._described(about, marks) | self.upload_headers())
         upload = _text(response.xml(), "UploadId")
-        self.begun(upload, response)
+        self.upload_begun(upload, response)
         if response.tries > 1:
             # A lost response has left another upload, whose id is unknown.
             for other in self.unfinished(key):
@@ -155,14 +155,15 @@ class RestApi:
 
     def part(self, key: str, upload: str, number: int, block: Block, cancel: Cancel) -> tuple[str, Claim | None]:
         query = [("partNumber", str(number)), ("uploadId", upload)]
-        headers = self._call("PUT", key, query, self.summed(upload, block), block, cancel=cancel).headers
+        headers = self._call("PUT", key, query, self.checksum_headers(upload, block), block, cancel=cancel).headers
         return headers.get("etag", ""), self.claim(headers)
 
     def complete(
         self, key: str, upload: str, parts: list[Part], about: About, marks: Marks, *, new: bool
     ) -> Claim | None:
         lines = "".join(
-            f"<Part><PartNumber>{number}</PartNumber><ETag>{escape(part.tag)}</ETag>{self.listed(upload, part)}</Part>"
+            f"<Part><PartNumber>{number}</PartNumber><ETag>{escape(part.tag)}</ETag>"
+            f"{self.checksum_line(upload, part)}</Part>"
             for number, part in enumerate(parts, 1)
         )
         body = f"<CompleteMultipartUpload>{lines}</CompleteMultipartUpload>".encode()
@@ -177,12 +178,12 @@ class RestApi:
             raise Unavailable(
                 f"The store {self._http.host} could not assemble the parts ({response.code()}).", code="store_failed"
             )
-        self.ended(upload)
+        self.upload_ended(upload)
         self._tag(key, marks)
         return self.claim(response.headers)
 
     def _tag(self, key: str, marks: Marks) -> None:
-        """Store the SHA-256 as a tag. Not every store or account supports that; then only the tag is missing."""
+        """Store the SHA-256 as a tag. A store or account that does not support that only lacks the tag."""
         if not self.tagging or self._untagged or SHA256 not in marks:
             return
         tags = {**self._tags, SHA256: marks[SHA256]}
@@ -195,7 +196,7 @@ class RestApi:
             log.warning("objects of this store get no SHA-256 tag: %s", error.message)
 
     def abort(self, key: str, upload: str) -> None:
-        self.ended(upload)
+        self.upload_ended(upload)
         self._call("DELETE", key, [("uploadId", upload)], known=(204, 200, 404))
 
     def delete(self, key: str) -> None:
@@ -296,7 +297,7 @@ class RestApi:
         cancel: Cancel | None = None,
         judge: Callable[[Response], bool] | None = None,
     ) -> Response:
-        """The store's response if its status is in ``known``, else the error it stands for."""
+        """The store's response if its status is in ``known``; else raises the error that it stands for."""
         sha256 = body.digest(SHA256).hex() if self.hashed and not body.by_md5 else UNSIGNED
         request = self._request(method, key, query, {**(headers or {}), **self.checked(body)}, sha256)
         target = f"{request.path}?{self.query_text(query)}" if query else request.path

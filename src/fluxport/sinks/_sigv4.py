@@ -73,10 +73,10 @@ def signed_headers(  # noqa: PLR0913, PLR0917  the inputs of a signature
     names: Names = AWS,
 ) -> dict[str, str]:
     """``headers`` (including Host, in lower case) and those of the signature; ``path`` is already encoded."""
-    moment = _moment(now)
+    timestamp = _timestamp(now)
     signed = {
         **headers,
-        f"{names.header}date": moment,
+        f"{names.header}date": timestamp,
         f"{names.header}content-sha256": payload_sha256,
     }
     if credentials.session_token is not None:
@@ -84,8 +84,8 @@ def signed_headers(  # noqa: PLR0913, PLR0917  the inputs of a signature
     listed = ";".join(sorted(signed))
     lines = "".join(f"{name}:{' '.join(signed[name].split())}\n" for name in sorted(signed))
     canonical = "\n".join([method, path, encoded_query(query), lines, listed, payload_sha256])
-    scope = _scope(region, moment, names)
-    signature = _hmac(credentials, scope, _to_sign(scope, moment, canonical, names), names)
+    scope = _scope(region, timestamp, names)
+    signature = _hmac(credentials, scope, _to_sign(scope, timestamp, canonical, names), names)
     return {
         **signed,
         "authorization": f"{names.algorithm} Credential={credentials.access_key_id}/{scope}, "
@@ -98,59 +98,59 @@ def presigned_query(
 ) -> str:
     """The query of a URL for GET that is valid for ``expires_s`` from ``now``."""
     more = [] if credentials.session_token is None else [("X-Amz-Security-Token", credentials.session_token)]
-    who, scope, moment = credentials.access_key_id, _scope(region, _moment(now), AWS), _moment(now)
-    text, to_sign = query_to_sign(who, scope, host, path, [*query, *more], expires_s, moment, AWS)
+    signer, scope, timestamp = credentials.access_key_id, _scope(region, _timestamp(now), AWS), _timestamp(now)
+    text, to_sign = query_to_sign(signer, scope, host, path, [*query, *more], expires_s, timestamp, AWS)
     return f"{text}&X-Amz-Signature={_hmac(credentials, scope, to_sign, AWS)}"
 
 
 def query_to_sign(
-    who: str, scope: str, host: str, path: str, query: Query, expires_s: int, moment: str, names: Names
+    signer: str, scope: str, host: str, path: str, query: Query, expires_s: int, timestamp: str, names: Names
 ) -> tuple[str, str]:
     """The query of a URL for GET without its signature, and the text to sign."""
     whole = [
         *query,
         (f"{names.query}Algorithm", names.algorithm),
-        (f"{names.query}Credential", f"{who}/{scope}"),
-        (f"{names.query}Date", moment),
+        (f"{names.query}Credential", f"{signer}/{scope}"),
+        (f"{names.query}Date", timestamp),
         (f"{names.query}Expires", str(expires_s)),
         (f"{names.query}SignedHeaders", "host"),
     ]
     text = encoded_query(whole)
     canonical = "\n".join(["GET", path, text, f"host:{host}\n", "host", UNSIGNED])
-    return text, _to_sign(scope, moment, canonical, names)
+    return text, _to_sign(scope, timestamp, canonical, names)
 
 
-def google_scope(moment: str) -> str:
-    return _scope("auto", moment, GOOGLE)
+def google_scope(timestamp: str) -> str:
+    return _scope("auto", timestamp, GOOGLE)
 
 
 def google_presigned_query(
-    who: str, sign: Callable[[bytes], bytes], host: str, path: str, query: Query, expires_s: int, now: float
+    signer: str, sign: Callable[[bytes], bytes], host: str, path: str, query: Query, expires_s: int, now: float
 ) -> str:
-    """The same for Google, signed by the RSA key of the service account ``who``."""
-    names, moment = replace(GOOGLE, algorithm="GOOG4-RSA-SHA256"), _moment(now)
-    text, to_sign = query_to_sign(who, google_scope(moment), host, path, query, expires_s, moment, names)
+    """The same for Google, signed by the RSA key of the service account ``signer``."""
+    names, timestamp = replace(GOOGLE, algorithm="GOOG4-RSA-SHA256"), _timestamp(now)
+    text, to_sign = query_to_sign(signer, google_scope(timestamp), host, path, query, expires_s, timestamp, names)
     return f"{text}&X-Goog-Signature={sign(to_sign.encode()).hex()}"
 
 
 def google_hmac_query(credentials: Credentials, host: str, path: str, query: Query, expires_s: int, now: float) -> str:
     """The same for Google, signed by an HMAC key."""
-    moment = _moment(now)
-    scope = google_scope(moment)
-    text, to_sign = query_to_sign(credentials.access_key_id, scope, host, path, query, expires_s, moment, GOOGLE)
+    timestamp = _timestamp(now)
+    scope = google_scope(timestamp)
+    text, to_sign = query_to_sign(credentials.access_key_id, scope, host, path, query, expires_s, timestamp, GOOGLE)
     return f"{text}&X-Goog-Signature={_hmac(credentials, scope, to_sign, GOOGLE)}"
 
 
-def _moment(now: float) -> str:
+def _timestamp(now: float) -> str:
     return datetime.fromtimestamp(now, UTC).strftime("%Y%m%dT%H%M%SZ")
 
 
-def _scope(region: str, moment: str, names: Names) -> str:
-    return f"{moment[:8]}/{region}/{names.service}/{names.end}"
+def _scope(region: str, timestamp: str, names: Names) -> str:
+    return f"{timestamp[:8]}/{region}/{names.service}/{names.end}"
 
 
-def _to_sign(scope: str, moment: str, canonical: str, names: Names) -> str:
-    return "\n".join([names.algorithm, moment, scope, hashlib.sha256(canonical.encode()).hexdigest()])
+def _to_sign(scope: str, timestamp: str, canonical: str, names: Names) -> str:
+    return "\n".join([names.algorithm, timestamp, scope, hashlib.sha256(canonical.encode()).hexdigest()])
 
 
 def _hmac(credentials: Credentials, scope: str, text: str, names: Names) -> str:

@@ -1,4 +1,4 @@
-"""Checksums: those of our own bytes, and those that a store reports for the stored bytes.
+"""Checksums: of our own bytes, and as reported by a store for the stored bytes.
 
 MD5 and the CRCs detect damage, not forgery; all are computed in C (the CRCs by fastcrc, loaded if a store reports one).
 """
@@ -17,7 +17,7 @@ from fluxport.errors import Unavailable
 class Claim(NamedTuple):
     """The digest that a store reports for stored bytes, or (``parts``) the digest of their parts' digests.
 
-    ETags are not ``certain``: they are MD5s only by convention, so a difference calls for a check but proves nothing.
+    ETags are not ``certain``: they are MD5s only by convention, so a mismatch calls for a check but proves nothing.
     """
 
     name: str

@@ -66,7 +66,7 @@ class AzureSink(ObjectSink):
 
 @dataclass(frozen=True)
 class DelegationKey:
-    """A key that Azure issues to the bearer of a token to sign URLs with; valid for a week at most."""
+    """A key for signing URLs that Azure issues to the bearer of a token; valid for a week at most."""
 
     fields: Mapping[str, str]
     value: str = field(repr=False)
@@ -78,7 +78,7 @@ class AzureApi:
 
     parts_max = 50_000
     crc: str | None = None
-    etags_tell = True
+    etags_are_md5 = True
 
     def __init__(self, options: AzureOptions) -> None:
         self._options = options
@@ -93,7 +93,7 @@ class AzureApi:
         self._delegated: DelegationKey | None = None
         self._lock = threading.Lock()
 
-    def place(self, key: str) -> str:
+    def location(self, key: str) -> str:
         return f"az://{self._options.bucket}/{key}"
 
     # -- writing ---------------------------------------------------------------------------------------------------
@@ -204,8 +204,8 @@ class AzureApi:
         """The query of a service SAS with the account's key, or of a user delegation SAS, to read one blob."""
         fields = {
             "sp": "r",
-            "st": _moment(now - SKEW_S),
-            "se": _moment(now + expires_s),
+            "st": _timestamp(now - SKEW_S),
+            "se": _timestamp(now + expires_s),
             "sv": VERSION,
             "sr": "b",
             "rscd": content_disposition(about.filename) if about is not None and about.filename else "",
@@ -228,14 +228,14 @@ class AzureApi:
     def _delegation(self, now: float, expires_s: float) -> DelegationKey:
         """A key valid for long enough; a new one is requested when the current one is about to expire."""
         with self._lock:
-            held = self._delegated
-            if held is None or held.expires_at < now + min(expires_s, DELEGATION_MAX_S / 2):
-                held = self._delegated = self._new_delegation(now)
-            return held
+            key = self._delegated
+            if key is None or key.expires_at < now + min(expires_s, DELEGATION_MAX_S / 2):
+                key = self._delegated = self._new_delegation(now)
+            return key
 
     def _new_delegation(self, now: float) -> DelegationKey:
         until = now + DELEGATION_MAX_S
-        body = f"<KeyInfo><Start>{_moment(now)}</Start><Expiry>{_moment(until)}</Expiry></KeyInfo>".encode()
+        body = f"<KeyInfo><Start>{_timestamp(now)}</Start><Expiry>{_timestamp(until)}</Expiry></KeyInfo>".encode()
         query = [("comp", "userdelegationkey"), ("restype", "service")]
         path = f"{self._http.path}/"
         target = f"{path}?{urlencode(query)}"
@@ -265,7 +265,7 @@ class AzureApi:
         known: tuple[int, ...] = (200,),
         cancel: Cancel | None = None,
     ) -> Response:
-        """The store's response if its status is in ``known``, else the error it stands for."""
+        """The store's response if its status is in ``known``; else raises the error that it stands for."""
         path = self._path(key)
         text = "&".join(part for part in (urlencode(query), self._sas) if part)
         response = self._http.request(
@@ -345,5 +345,5 @@ def _claim(response: Response) -> Claim | None:
     return from_base64("md5", response.headers.get("content-md5"))
 
 
-def _moment(unix: float) -> str:
+def _timestamp(unix: float) -> str:
     return datetime.fromtimestamp(unix, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

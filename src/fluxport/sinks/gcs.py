@@ -47,7 +47,7 @@ class GcsSink(ObjectSink):
 
 
 class GcsApi(RestApi):
-    """Google's XML API; the SHA-256 of a large file becomes metadata by one call of the JSON API."""
+    """Google's XML API; one call of the JSON API stores the SHA-256 of a large file as metadata."""
 
     prefix = "x-goog-"
     tagging = False
@@ -121,7 +121,7 @@ class _Google:
     def __init__(self, file: Path | None) -> None:
         self._file = file
         self._lock = threading.Lock()
-        self._held: Any = None
+        self._credentials: Any = None
 
     def token(self) -> str:
         return str(self._fresh().token)
@@ -138,16 +138,16 @@ class _Google:
         return str(name)
 
     def sign(self, text: bytes) -> bytes:
-        """Signed with the account's own key, else by the IAM service."""
-        held = self._fresh()
+        """The signature of ``text`` by the account's own key, else by the IAM service."""
+        credentials = self._fresh()
         try:
             from google.auth import iam
             from google.auth.transport.requests import Request as Transport
             from google.oauth2.service_account import Credentials as Account
 
-            if isinstance(held, Account):
-                return bytes(held.sign_bytes(text))
-            return bytes(iam.Signer(Transport(), held, self.account()).sign(text))  # type: ignore[no-untyped-call]  # the library has no types there
+            if isinstance(credentials, Account):
+                return bytes(credentials.sign_bytes(text))
+            return bytes(iam.Signer(Transport(), credentials, self.account()).sign(text))  # type: ignore[no-untyped-call]  # the library has no types there
         except Exception as error:  # the library's errors have no common base class for transient ones
             raise Unavailable(
                 "Google's IAM service could not sign a URL; try again later.", code="cannot_sign", detail=str(error)
@@ -166,10 +166,10 @@ class _Google:
                     code="missing_extra",
                 ) from None
             try:
-                if self._held is None:
-                    self._held = self._loaded(google.auth)
-                if not self._held.valid:
-                    self._held.refresh(Transport())
+                if self._credentials is None:
+                    self._credentials = self._loaded(google.auth)
+                if not self._credentials.valid:
+                    self._credentials.refresh(Transport())
             except (GoogleAuthError, OSError, ValueError) as error:
                 raise Refused(
                     "No working Google credentials: set credentials_file of the store or "
@@ -177,7 +177,7 @@ class _Google:
                     code="no_credentials",
                     detail=str(error),
                 ) from error
-            return self._held
+            return self._credentials
 
     def _loaded(self, auth: Any) -> Any:
         scopes = [SCOPE, IAM_SCOPE]

@@ -129,7 +129,7 @@ class LocalSink:
         root = self._root.resolve(strict=True)
         target = root / name
         if not target.parent.resolve().is_relative_to(root):
-            raise Refused(f"{name!r} leads out of the store.", code="bad_name")
+            raise Refused(f"{name!r} is outside the store.", code="bad_name")
         return target
 
     def remove(self, name: str) -> None:
@@ -177,7 +177,7 @@ class LocalSink:
                 directory.mkdir(0o750)
                 _sync(directory.parent)
             if not directory.resolve().is_relative_to(root):
-                raise Refused(f"{name!r} leads out of the store.", code="bad_name")
+                raise Refused(f"{name!r} is outside the store.", code="bad_name")
         target = directory / parts[-1]
         if target.is_dir() or (not self._overwrite and os.path.lexists(target)):
             raise _exists(name)
@@ -265,12 +265,12 @@ def _unfinished(
         path, descriptor = directory / f".fluxport-{secrets.token_hex(8)}{suffix}", -1
         try:
             descriptor = create(path)
-            # A sweep may have deleted it before the lock was acquired; then another name is used.
+            # A sweep may have deleted it before the lock was acquired; then retry with another name.
             if _locked(descriptor) is not False and os.fstat(descriptor).st_nlink:
                 yield path, descriptor
                 return
         finally:
-            # A sweep removes what cannot be removed now; the error to report is the earlier one.
+            # If removing fails, a sweep does it later, and an error from above is the one to report.
             with suppress(OSError):
                 remove(path)
             with suppress(OSError):

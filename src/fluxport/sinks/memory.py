@@ -35,7 +35,7 @@ class MemorySink:
 
     def put(self, name: str, chunks: Chunks, about: About | None = None) -> Receipt:
         """StoreFull if ``bytes_max`` is reached, Conflict if ``name`` exists and must not be overwritten."""
-        held = bytearray()
+        content = bytearray()
         with closing(chunks):
             if any(part in ("", ".", "..") for part in name.split("/")):
                 raise Refused(f"{name!r} cannot be the name of a stored file.", code="bad_name")
@@ -43,16 +43,16 @@ class MemorySink:
                 self._check_free(name)
                 for chunk in chunks:
                     self._reserve(memoryview(chunk).nbytes)
-                    held += chunk
+                    content += chunk
                 with self._lock:
                     self._check_free(name)
                     replaced, _ = self._files.get(name, (b"", 0.0))
-                    self._files[name] = (bytes(held), time.time())
+                    self._files[name] = (bytes(content), time.time())
                     self._bytes -= len(replaced)
             except BaseException:
-                self._release(len(held))
+                self._release(len(content))
                 raise
-        return Receipt(_SCHEME + name, len(held), hashlib.sha256(held).hexdigest(), "sha256")
+        return Receipt(_SCHEME + name, len(content), hashlib.sha256(content).hexdigest(), "sha256")
 
     def get(self, location: str) -> bytes:
         """The file at a receipt's ``location``."""

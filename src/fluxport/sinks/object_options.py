@@ -40,7 +40,7 @@ class ObjectOptions(HttpOptions, SinkOptions):
     )
     kms_key_id: str | None = setting(None, description="the encryption key; gcs: its full name; azure: the scope")
     part_bytes: int = setting(
-        10_000_000, ge=5 << 20, le=1 << 30, description="size of a part; larger only where there would be too many"
+        10_000_000, ge=5 << 20, le=1 << 30, description="size of a part; files with too many parts use larger ones"
     )
     parts_at_once: int = setting(5, ge=1, le=32, description="parts of one file uploaded in parallel")
     orphan_s: Duration = setting(86400.0, gt=0, description="unfinished uploads older than this are removed")
@@ -50,9 +50,11 @@ class ObjectOptions(HttpOptions, SinkOptions):
 class KeyedOptions(ObjectOptions):
     """Settings of object stores whose requests are signed with an access key and its secret."""
 
-    access_key_id: str | None = setting(None, description="the key (gcs: HMAC); default: the cloud's own chain")
+    access_key_id: str | None = setting(
+        None, description="the key (gcs: HMAC); default: the provider's credential chain"
+    )
     secret_access_key: Secret | None = setting(None, description="its secret")
 
     def __post_init__(self) -> None:
         if (self.access_key_id is None) != (self.secret_access_key is None):
-            raise ValueError("'access_key_id' and 'secret_access_key' are given together")
+            raise ValueError("'access_key_id' and 'secret_access_key' must be given together")

@@ -4,7 +4,7 @@
 A file that fits the first part is stored by one request. Any other is a multipart upload: parts of PART_BYTES, several
 in parallel, with bounded memory. The object becomes visible with the last call, which follows the last byte. A failure
 before that aborts the upload and removes its parts, and raises the original error, never one of the cleanup. Every
-object has a random mark in its metadata, by which a lost response is not mistaken for a failure, nor another writer's
+object has a random mark in its metadata, so that a lost response is not mistaken for a failure, nor another writer's
 object for ours:
 
     put:   one request                                              -> head: size, mark, digest
@@ -12,8 +12,8 @@ object for ours:
              any error -> abort; delete the object if it is there and has our mark
 
 The digests that the store reports for the stored bytes are compared with ours, for each request and for the whole
-object (:class:`Claim`). An ETag that differs from our MD5 proves nothing, as it may be no MD5: then the object is read
-back.
+object (:class:`Claim`). An ETag that differs from our MD5 proves nothing, because it may not be an MD5: then the object
+is read back.
 
 Stores limit the number of parts. As an upload approaches PARTS_MAX, each part becomes a fixed fraction of the bytes
 sent so far, so that 10,000 parts hold 5 TiB; only one such part is then in memory at a time.
@@ -41,11 +41,11 @@ from fluxport.stages import SIZE, VERIFIED, About, Chunks, Receipt, SignedUrl, w
 
 log = logging.getLogger("fluxport.stores")
 
-READS_MAX = 5  # attempts to resume reading that got no byte
+READS_MAX = 5  # consecutive attempts to read that received no byte
 READ_AGAIN_S = 0.05  # doubled with each further attempt
 SHA256 = "sha256"
 NOT_IMPLEMENTED = 501  # not transient, unlike other 5xx
-MARK = "fluxport"  # metadata: the put that created an object
+MARK = "fluxport"  # metadata that identifies the put that created an object
 NAME_BYTES_MAX = 900
 
 Marks: TypeAlias = Mapping[str, str]
@@ -61,7 +61,7 @@ class Head(NamedTuple):
 
 
 class Part(NamedTuple):
-    """An uploaded part: ``tag`` identifies it in ``complete``; ``digests`` are ours, as far as computed."""
+    """An uploaded part: ``tag`` identifies it in ``complete``; ``digests`` are those of our bytes computed so far."""
 
     tag: str
     size_bytes: int
@@ -87,9 +87,9 @@ class Api(Protocol):
 
     parts_max: int
     crc: str | None  # the name of the CRC that the store reports for whole objects
-    etags_tell: bool  # false once an ETag turned out not to be an MD5
+    etags_are_md5: bool  # false once an ETag turned out not to be an MD5
 
-    def place(self, key: str) -> str:
+    def location(self, key: str) -> str:
         """The location of a key: ``s3://bucket/key``."""
         ...
 
@@ -136,7 +136,7 @@ class ObjectSink:
         """
         with closing(chunks):
             key = self._key(name)
-            # Missing permissions are reported before anything is pulled, and so before a query runs.
+            # Before anything is pulled, so that missing permissions are reported before a query runs.
             if self._api.head(key) is not None and not self._overwrite:
                 raise exists(name)
             return _Put(self._api, self._options, key, about or About(), new=not self._overwrite).run(chunks)
@@ -166,16 +166,16 @@ class ObjectSink:
         deleted = []
         for key in self._api.older(self._options.prefix, now - older_than_s) if older_than_s < now else ():
             self._api.delete(key)
-            deleted.append(self._api.place(key))
+            deleted.append(self._api.location(key))
         for upload in self._api.unfinished(self._options.prefix):
             if upload.started < now - self._options.orphan_s:
                 self._api.abort(upload.key, upload.upload)
-                deleted.append(self._api.place(upload.key))
+                deleted.append(self._api.location(upload.key))
         return deleted
 
     def _key(self, name: str) -> str:
         """The key of a name, or of a location in this store."""
-        root = self._api.place("")
+        root = self._api.location("")
         if name.startswith(root):
             return name[len(root) :]
         parts = name.split("/")
@@ -237,7 +237,7 @@ class _Put:
         except BaseException:
             self._undo()
             raise
-        return Receipt(self._api.place(self._key), self._size, self._digest.hexdigest(), verified)
+        return Receipt(self._api.location(self._key), self._size, self._digest.hexdigest(), verified)
 
     def _add(self, block: memoryview) -> None:
         self._digest.update(block)
@@ -326,12 +326,12 @@ class _Put:
 
     def _compared(self, claim: Claim, ours: bytes | None) -> str:
         """The claim's name if it is right, SIZE if it proves nothing; raises if it proves that the bytes differ."""
-        if ours is None or not (claim.certain or self._api.etags_tell):
+        if ours is None or not (claim.certain or self._api.etags_are_md5):
             return SIZE
         if claim.digest == ours:
             return claim.name
         if claim.certain:
-            raise differs("The store holds other bytes than were sent")
+            raise differs("The stored bytes differ from those that were sent")
         self._doubt = True
         return SIZE
 
@@ -342,9 +342,9 @@ class _Put:
             for chunk in chunks:
                 digest.update(chunk)
         if digest.digest() != self._digest.digest():
-            raise differs("The store holds other bytes than were sent")
-        self._api.etags_tell = False
-        log.warning("the ETags of %s are not MD5s: stored files are verified by size", self._api.place(""))
+            raise differs("The stored bytes differ from those that were sent")
+        self._api.etags_are_md5 = False
+        log.warning("the ETags of %s are not MD5s: stored files are verified by size", self._api.location(""))
         return SHA256
 
     def _undo(self) -> None:

@@ -42,7 +42,7 @@ RENEWED_S = 300.0
 @dataclass(frozen=True, kw_only=True)
 class OssOptions(KeyedOptions):
     """Fluxport connects to ``endpoint``, an ``-internal`` one inside the cloud; presigned URLs use ``public_endpoint``,
-    by default the same without ``-internal``. Without a key, credentials come from the machine's RAM role."""
+    by default the same host without ``-internal``. Without a key, credentials come from the machine's RAM role."""
 
     environ: ClassVar[Mapping[str, str]] = {
         "OSS_BUCKET": "bucket",
@@ -133,46 +133,46 @@ class OssApi(RestApi):
         )
 
     def _sign_v4(self, credentials: Credentials, request: Request, headers: dict[str, str]) -> dict[str, str]:
-        moment = _moment(self._clock())
-        headers |= {"x-oss-date": moment, "x-oss-content-sha256": _UNSIGNED}
+        timestamp = _timestamp(self._clock())
+        headers |= {"x-oss-date": timestamp, "x-oss-content-sha256": _UNSIGNED}
         if credentials.session_token is not None:
             headers["x-oss-security-token"] = credentials.session_token
-        scope, signature = self._signature(credentials, request, request.query, headers, moment)
+        scope, signature = self._signature(credentials, request, request.query, headers, timestamp)
         headers["authorization"] = f"{_V4} Credential={credentials.access_key_id}/{scope},Signature={signature}"
         return headers
 
     def _signature(
-        self, credentials: Credentials, request: Request, query: Query, headers: Mapping[str, str], moment: str
+        self, credentials: Credentials, request: Request, query: Query, headers: Mapping[str, str], timestamp: str
     ) -> tuple[str, str]:
         path = quote(f"/{request.bucket}/{request.key}", safe="/")
         lines = "".join(f"{name}:{headers[name]}\n" for name in sorted(headers) if _is_signed(name))
         canonical = "\n".join([request.method, path, _query(query), lines, "", _UNSIGNED])
-        scope = self._scope(moment)
-        text = "\n".join([_V4, moment, scope, hashlib.sha256(canonical.encode()).hexdigest()])
+        scope = self._scope(timestamp)
+        text = "\n".join([_V4, timestamp, scope, hashlib.sha256(canonical.encode()).hexdigest()])
         key = b"aliyun_v4" + credentials.secret_access_key.encode()
         for part in scope.split("/"):
             key = hmac.new(key, part.encode(), "sha256").digest()
         return scope, hmac.new(key, text.encode(), "sha256").hexdigest()
 
-    def _scope(self, moment: str) -> str:
-        return f"{moment[:8]}/{self._region}/oss/aliyun_v4_request"
+    def _scope(self, timestamp: str) -> str:
+        return f"{timestamp[:8]}/{self._region}/oss/aliyun_v4_request"
 
     def sign_url(self, request: Request, expires_s: int) -> tuple[str, float]:
         credentials, now = self._credentials(), self._clock()
         works_s = expires_s if credentials.expires_at is None else min(expires_s, credentials.expires_at - now)
         if not self._v4:
             return _signed_url_v1(credentials, request, int(now) + expires_s), works_s
-        moment = _moment(now)
+        timestamp = _timestamp(now)
         query = [
             *request.query,
             ("x-oss-signature-version", _V4),
-            ("x-oss-date", moment),
+            ("x-oss-date", timestamp),
             ("x-oss-expires", str(expires_s)),
-            ("x-oss-credential", f"{credentials.access_key_id}/{self._scope(moment)}"),
+            ("x-oss-credential", f"{credentials.access_key_id}/{self._scope(timestamp)}"),
         ]
         if credentials.session_token is not None:
             query.append(("x-oss-security-token", credentials.session_token))
-        _, signature = self._signature(credentials, request, query, {}, moment)
+        _, signature = self._signature(credentials, request, query, {}, timestamp)
         return f"{_query(query)}&x-oss-signature={signature}", works_s
 
 
@@ -186,7 +186,7 @@ def _query(query: Query) -> str:
     return "&".join(f"{name}={value}" if value else name for name, value in pairs)
 
 
-def _moment(now: float) -> str:
+def _timestamp(now: float) -> str:
     return datetime.fromtimestamp(now, UTC).strftime("%Y%m%dT%H%M%SZ")
 
 
@@ -257,14 +257,14 @@ class _Role:
     def __init__(self, http: Http) -> None:
         self._http = http
         self._lock = threading.Lock()
-        self._held: Credentials | None = None
+        self._current: Credentials | None = None
 
     def current(self) -> Credentials:
         with self._lock:
-            held = self._held
-            if held is None or (held.expires_at or 0) < time.time() + RENEWED_S:
-                held = self._held = self._request()
-            return held
+            current = self._current
+            if current is None or (current.expires_at or 0) < time.time() + RENEWED_S:
+                current = self._current = self._request()
+            return current
 
     def _request(self) -> Credentials:
         path = "/latest/meta-data/ram/security-credentials/"

@@ -6,7 +6,7 @@ import secrets
 
 from fluxport.stages import Sink
 
-# Unique to this process. Process ids would not do: in containers all are 1, and would match a killed one's file.
+# Unique to this process. A process id is not: it is 1 in every container, and would match the file of a killed process.
 NAME = f".fluxport-probe-{secrets.token_hex(8)}"
 
 

@@ -1,8 +1,8 @@
 """Objects in S3 and compatible stores: Ceph, MinIO, Cloudflare R2, Wasabi and others.
 
 Every request carries the SHA-256 of its body: in its signature, which the store checks before it accepts the body, and
-as a checksum header, which the store stores and reports. A server that rejects checksum headers gets requests without
-them; its parts carry their MD5 instead, which the signature covers.
+as a checksum header, which the store saves and reports. A server that rejects checksum headers gets requests without
+them; parts then carry their MD5 instead, which the signature covers.
 """
 
 from __future__ import annotations
@@ -133,23 +133,23 @@ class S3Api(RestApi):
     def head(self, key: str) -> Head | None:
         return self._if_known(lambda: self._head(key, {"x-amz-checksum-mode": "ENABLED"} if self._sums else {}))
 
-    def promised(self) -> dict[str, str]:
+    def upload_headers(self) -> dict[str, str]:
         return {ALGORITHM: "SHA256"} if self._sums else {}
 
-    def begun(self, upload: str, response: Response) -> None:
+    def upload_begun(self, upload: str, response: Response) -> None:
         if response.headers.get(ALGORITHM) == "SHA256":  # else the server ignored the header
             self._summed.add(upload)
 
-    def summed(self, upload: str | None, block: Block) -> dict[str, str]:
+    def checksum_headers(self, upload: str | None, block: Block) -> dict[str, str]:
         wanted = self._sums if upload is None else upload in self._summed
         return {CHECKSUM: base64.b64encode(block.digest(SHA256)).decode()} if wanted else {}
 
-    def listed(self, upload: str, part: Part) -> str:
+    def checksum_line(self, upload: str, part: Part) -> str:
         if upload not in self._summed:
             return ""
         return f"<ChecksumSHA256>{base64.b64encode(part.digests[SHA256]).decode()}</ChecksumSHA256>"
 
-    def ended(self, upload: str) -> None:
+    def upload_ended(self, upload: str) -> None:
         self._summed.discard(upload)
 
     def _if_known(self, send: Callable[[], T]) -> T:

@@ -236,15 +236,15 @@ class SftpSink:
 
     def _verified(self, sftp: SFTPClient, part: str, size: int, sha256: str) -> str:
         """The check by which the server's file was verified."""
-        if (held := sftp.stat(part).st_size or 0) != size:
-            raise differs(f"The SFTP server holds {held:,} of the {size:,} bytes that were sent")
+        if (stored := sftp.stat(part).st_size or 0) != size:
+            raise differs(f"The SFTP server holds {stored:,} of the {size:,} bytes that were sent")
         with sftp.open(part, "rb") as file:
             reported = self._server_sha256(sftp, file, size)
             if reported is None:
                 return SIZE
-            # Servers frame their response differently, so a mismatch proves nothing; then the bytes are compared.
+            # Servers frame their responses differently, so a mismatch proves nothing; the bytes are then compared.
             if reported.hex() != sha256 and _sha256_of(file) != sha256:
-                raise differs("The SFTP server holds other bytes than were sent")
+                raise differs("The bytes on the SFTP server differ from those that were sent")
         return "sha256"
 
     def _server_sha256(self, sftp: SFTPClient, file: SFTPFile, size: int) -> bytes | None:

@@ -28,7 +28,7 @@ def at_url(
     named = parts.scheme == NAMED
     if not (kind or named) or not bucket or not key or parts.query or parts.fragment:
         example = f"{NAMED}://name" if named else "s3://bucket"
-        raise Refused(f"{url!r} is not like {example}/folder/file.csv.", code="bad_target")
+        raise Refused(f"{url!r} is not of the form {example}/folder/file.csv.", code="bad_target")
     if named or kind is None:
         if bucket not in stores:
             choices = ", ".join(sorted(stores))
@@ -41,8 +41,8 @@ def at_url(
 
 
 def _unnamed(url: str, kind: str, bucket: str, default: SinkOptions, environ: Mapping[str, str]) -> ObjectOptions:
-    """A store that is not configured: with the settings of the default store, if that has this type, and of the
-    environment."""
+    """A store that is not configured: its settings come from the environment, and from the default store if that has
+    this type."""
     from pydantic import ValidationError
 
     cls = options_class(kind)

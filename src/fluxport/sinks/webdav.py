@@ -1,8 +1,8 @@
 """Files in a folder of a WebDAV server (Nextcloud, Apache and others), stored completely or not at all.
 
-A file is written under a hidden name in its final folder, measured, and renamed by one MOVE. A killed process leaves
-only the hidden file, which a sweep deletes once it is old enough. The body is streamed in chunks without a length and
-never retried; all other requests are.
+A file is written under a hidden name in its final folder, its size is checked, and one MOVE renames it. A killed
+process leaves only the hidden file, which a sweep deletes once it is old enough. The body is streamed in chunks without
+a length and never retried; all other requests are.
 
 WebDAV has no atomic "create if absent": if two processes store one name at the same time, the server decides which file
 remains. A lock serializes the threads of one process.
@@ -52,9 +52,9 @@ class WebdavOptions(HttpOptions, SinkOptions):
 
     def __post_init__(self) -> None:
         if (self.user is None) != (self.password is None):
-            raise ValueError("'user' and 'password' are given together")
+            raise ValueError("'user' and 'password' must be given together")
         if self.user is not None and self.token is not None:
-            raise ValueError("a store has 'user' and 'password', or a 'token'")
+            raise ValueError("give 'user' and 'password', or a 'token', not both")
 
 
 class _Entry(NamedTuple):
@@ -85,7 +85,7 @@ class WebdavSink:
         """
         with closing(chunks):
             target = self._path(name)
-            if self._held(target) is not None and not self._overwrite:
+            if self._file(target) is not None and not self._overwrite:
                 raise exists(name)
             self._make_folders(target)
             part = f"{target.rpartition('/')[0]}/.fluxport-{secrets.token_hex(8)}.part"
@@ -101,14 +101,14 @@ class WebdavSink:
     def open(self, location: str, start: int = 0, end: int | None = None) -> Chunks:
         """The bytes of the file at a receipt's location."""
         path = self._path(location)
-        held = self._held(path)
-        if held is None:
+        entry = self._file(path)
+        if entry is None:
             raise NotFound("The file is no longer in the store; it may have expired.", code="no_such_file")
-        if held.size_bytes < 0:
+        if entry.size_bytes < 0:
             raise Broken(
                 f"The WebDAV server {self._http.host} does not report the size of the file.", code="store_differs"
             )
-        left = (held.size_bytes if end is None else min(end, held.size_bytes)) - start
+        left = (entry.size_bytes if end is None else min(end, entry.size_bytes)) - start
         if left <= 0:
             return
         wanted = {"range": f"bytes={start}-{start + left - 1}"} if start or end is not None else {}
@@ -133,9 +133,9 @@ class WebdavSink:
     def sweep(self, older_than_s: float, now: float) -> list[str]:
         """Delete expired files, and orphaned hidden ones."""
         deleted = []
-        for path, held in list(self._walk(self._root)):
+        for path, entry in list(self._walk(self._root)):
             unfinished = _PART.fullmatch(path.rpartition("/")[2]) is not None
-            if held.written < now - (self._options.orphan_s if unfinished else older_than_s):
+            if entry.written < now - (self._options.orphan_s if unfinished else older_than_s):
                 self._call("DELETE", path, known=(200, 204, 404))
                 deleted.append(self._place + path)
         return deleted
@@ -165,14 +165,14 @@ class WebdavSink:
         return size, digest.hexdigest()
 
     def _publish(self, part: str, target: str, size: int, name: str) -> None:
-        held = self._held(part)
-        if held is None or held.size_bytes != size:
-            stored = "none" if held is None else f"{held.size_bytes:,}"
+        entry = self._file(part)
+        if entry is None or entry.size_bytes != size:
+            stored = "none" if entry is None else f"{entry.size_bytes:,}"
             raise differs(f"The WebDAV server holds {stored} of the {size:,} bytes that were sent")
-        how = {"destination": self._place + target, "overwrite": "T" if self._overwrite else "F"}
+        headers = {"destination": self._place + target, "overwrite": "T" if self._overwrite else "F"}
         with self._publishing:
-            response = self._http.request("MOVE", part, lambda: self._headers(how))
-            if response.status == 404 and self._held(target) == held:
+            response = self._http.request("MOVE", part, lambda: self._headers(headers))
+            if response.status == 404 and self._file(target) == entry:
                 return  # an earlier attempt succeeded, and its response was lost
             if response.status == 412:
                 raise exists(name)
@@ -210,25 +210,25 @@ class WebdavSink:
         *,
         known: tuple[int, ...],
     ) -> Response:
-        """The response if its status is in ``known``, else the error it stands for."""
+        """The response if its status is in ``known``; else raises the error that it stands for."""
         response = self._http.request(method, path, lambda: self._headers(more or {}), body)
         if response.status not in known:
             raise self._refused(response)
         return response
 
-    def _held(self, path: str) -> _Entry | None:
+    def _file(self, path: str) -> _Entry | None:
         """The file at this path; None if there is none."""
-        return next((held for _, held in self._listed(path, "0") if held is not None), None)
+        return next((entry for _, entry in self._listed(path, "0") if entry is not None), None)
 
     def _listed(self, path: str, depth: Literal["0", "1"]) -> Iterator[tuple[str, _Entry | None]]:
         """Paths and files at ``path`` and, with depth 1, in that folder; folders are None. Empty if nothing exists."""
-        how = {"depth": depth, "content-type": "application/xml"}
-        response = self._call("PROPFIND", path, how, _PROPFIND, known=(207, 404))
+        headers = {"depth": depth, "content-type": "application/xml"}
+        response = self._call("PROPFIND", path, headers, _PROPFIND, known=(207, 404))
         if response.status == 404:
             return
         for one in response.xml().iter("{DAV:}response"):
-            where = quote(unquote(urlsplit(one.findtext("{DAV:}href") or "").path))
-            yield where, None if one.find(".//{DAV:}collection") is not None else _entry(one)
+            entry_path = quote(unquote(urlsplit(one.findtext("{DAV:}href") or "").path))
+            yield entry_path, None if one.find(".//{DAV:}collection") is not None else _entry(one)
 
     def _refused(self, response: Response) -> FluxportError:
         if response.status in (404, 409):
@@ -242,19 +242,19 @@ class WebdavSink:
 
     def _walk(self, folder: str) -> Iterator[tuple[str, _Entry]]:
         """Every file below the folder."""
-        for path, held in list(self._listed(folder, "1")):
-            if held is not None:
-                yield path, held
+        for path, entry in list(self._listed(folder, "1")):
+            if entry is not None:
+                yield path, entry
             elif path.rstrip("/") != folder.rstrip("/") and path.startswith(folder):
                 yield from self._walk(path.rstrip("/") + "/")
 
 
 def _entry(response: ElementTree.Element) -> _Entry:
-    """The file in one response of a PROPFIND. Without a readable size it equals no other file; without a readable time
-    it counts as new, so that no sweep deletes it."""
+    """The file in one response of a PROPFIND. Without a readable size it has the size -1; without a readable time it
+    counts as new, so that no sweep deletes it."""
     size, etag, written = (response.findtext(f".//{{DAV:}}get{name}") or "" for name in _PROPERTIES)
     try:
-        moment = parsedate_to_datetime(written).timestamp()
+        written_at = parsedate_to_datetime(written).timestamp()
     except ValueError:
-        moment = math.inf
-    return _Entry(int(size) if size.isdecimal() and size.isascii() else -1, etag, moment)
+        written_at = math.inf
+    return _Entry(int(size) if size.isdecimal() and size.isascii() else -1, etag, written_at)
