@@ -96,6 +96,6 @@ def test_columns_come_in_the_declared_order_with_metadata_for_spreadsheets() -> 
 
 @pytest.mark.parametrize("names", [["a"], ["a", "b", "c"], ["a", "a", "b"], ["a", "B"]])
 def test_a_query_with_other_columns_than_declared_is_refused(names: list[str]) -> None:
-    with pytest.raises(QueryFailed, match="declared are a, b") as caught:
+    with pytest.raises(QueryFailed, match="the declared columns are a, b") as caught:
         typed("t", [Column("a", "text"), Column("b", "text")])(pa.schema([(name, pa.utf8()) for name in names]))
     assert caught.value.code == "dataset_columns"

@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
 TYPE = re.compile(
     r"(?P<name>integer|number|text|boolean|date|json|binary)"
-    r"|(?P<moment>datetime|timestamp)(?:\((?P<digits>[036])\))?"
+    r"|(?P<datetime>datetime|timestamp)(?:\((?P<digits>[036])\))?"
     r"|(?P<decimal>decimal)\((?P<precision>[1-9]\d?),\s*(?P<scale>\d\d?)\)"
 )
 TYPES_SHOWN = "integer, decimal(18,4), number, text, boolean, date, datetime(3), timestamp(3), json, binary"
-STORED = {"decimal": ("minor_units",), "moment": ("epoch_s", "epoch_ms")}
+STORED = {"decimal": ("minor_units",), "datetime": ("epoch_s", "epoch_ms")}
 _UNITS = {"0": "s", "3": "ms", "6": "us"}
 
 
@@ -49,9 +49,9 @@ class Column:
         assert match is not None
         if match["decimal"]:
             return pa.decimal128(int(match["precision"]), int(match["scale"]))
-        if match["moment"]:
+        if match["datetime"]:
             unit = _UNITS[match["digits"] or "0"]
-            return pa.timestamp(unit, "UTC" if match["moment"] == "timestamp" else None)
+            return pa.timestamp(unit, "UTC" if match["datetime"] == "timestamp" else None)
         return {
             "integer": pa.int64(),
             "number": pa.float64(),
@@ -63,8 +63,8 @@ class Column:
     @property
     def choice(self) -> dict[str, Any]:
         """The column in the form of the formats' option ``columns``."""
-        given = {"label": self.label, "width": self.width, "format": self.format, "as_text": self.as_text or None}
-        return {"name": self.name} | {key: value for key, value in given.items() if value is not None}
+        settings = {"label": self.label, "width": self.width, "format": self.format, "as_text": self.as_text or None}
+        return {"name": self.name} | {key: value for key, value in settings.items() if value is not None}
 
     @property
     def metadata(self) -> dict[bytes, bytes]:
@@ -90,8 +90,8 @@ def typed(dataset: str, columns: Sequence[Column]) -> Step:
         names = [column.name for column in columns]
         if sorted(schema.names) != sorted(names):
             raise QueryFailed(
-                f"The query of dataset {dataset!r} returns the columns {', '.join(schema.names)}; declared are "
-                f"{', '.join(names)}.",
+                f"The query of dataset {dataset!r} returns the columns {', '.join(schema.names)}; the declared columns "
+                f"are {', '.join(names)}.",
                 code="dataset_columns",
             )
         indices = [schema.names.index(name) for name in names]
@@ -148,8 +148,8 @@ def _converter(source: pa.DataType, target: pa.DataType, stored: str | None) -> 
         (t.is_decimal(target) and t.is_integer(source), _integer_to_decimal),
         (t.is_string(target) and number, _number_to_text),
         (t.is_integer(target) and t.is_string(source), _text_to_integer),
-        (t.is_timestamp(target) and t.is_string(source), _text_to_moment),
-        (t.is_date(target) and t.is_timestamp(source), _moment_to_date),
+        (t.is_timestamp(target) and t.is_string(source), _text_to_timestamp),
+        (t.is_date(target) and t.is_timestamp(source), _timestamp_to_date),
     )
     return next((convert for applies, convert in rules if applies), _cast)
 
@@ -200,7 +200,7 @@ def _text_to_integer(array: pa.Array, target: pa.DataType) -> pa.Array:
     return array.cast(pa.decimal128(38, 0)).cast(target)
 
 
-def _text_to_moment(array: pa.Array, target: pa.DataType) -> pa.Array:
+def _text_to_timestamp(array: pa.Array, target: pa.DataType) -> pa.Array:
     import pyarrow as pa
 
     return array.cast(pa.timestamp(target.unit)).cast(target)
@@ -212,7 +212,7 @@ def _integer_to_decimal(array: pa.Array, target: pa.DataType) -> pa.Array:
     return array.cast(pa.decimal128(20, 0)).cast(target)  # Arrow refuses the cast if the type could be too small
 
 
-def _moment_to_date(array: pa.Array, target: pa.DataType) -> pa.Array:
+def _timestamp_to_date(array: pa.Array, target: pa.DataType) -> pa.Array:
     dates = array.cast(target)
     if not dates.cast(array.type).equals(array):
         raise _Inexact

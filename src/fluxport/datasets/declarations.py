@@ -20,7 +20,7 @@
           status: {type: one_of, values: [OPEN, CLOSED], where: "status = :status"}
           limit: {type: limit}
 
-``{filters}`` marks the place of the conditions; every ``where`` is fixed text that binds its own parameter.
+``{filters}`` marks where the conditions go; every ``where`` is fixed text that binds its own parameter.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class _Problem(Exception):
 
 
 class _Entry:
-    """A mapping of the declaration with its place; :meth:`done` rejects keys that were never taken."""
+    """A mapping in the declaration, and where it is; :meth:`done` rejects keys that were never taken."""
 
     def __init__(self, place: str, value: Any) -> None:
         if not isinstance(value, Mapping):
@@ -121,7 +121,7 @@ class _Entry:
     def done(self) -> None:
         for key in self.left:
             near = difflib.get_close_matches(str(key), self._known, 1)
-            hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(self._known)}"
+            hint = f"did you mean {near[0]!r}?" if near else f"choose one of: {', '.join(self._known)}"
             raise self.problem(f"unknown key {key!r}; {hint}")
 
 

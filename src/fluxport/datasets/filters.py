@@ -1,7 +1,7 @@
-"""The kinds of filters: each checks its parameters' values and returns its declared SQL conditions.
+"""The kinds of filters: each checks the values of its parameters and returns its declared SQL conditions.
 
-A condition is fixed text of the declaration, inserted as a whole or not at all; values are bound. Every kind has its
-parameters' names (``params``), :meth:`conditions` and :meth:`describe`; a wrong value raises :class:`Wrong`.
+A condition is fixed text from the declaration, inserted as a whole or not at all; values are bound. Every kind has the
+names of its parameters (``params``), :meth:`conditions` and :meth:`describe`; a wrong value raises :class:`Wrong`.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ class DateRange:
     def _parsed(self, value: Any, param: str) -> date | datetime:
         try:
             return moments.parsed(value, days_only=self.bind == "date")
-        except moments.NotAMoment as error:
+        except moments.NotATime as error:
             raise Wrong(param, str(error)) from None
 
     def describe(self) -> dict[str, Any]:

@@ -25,12 +25,12 @@ EXPECTED = "a day such as 2026-01-31 or an RFC 3339 instant such as 2026-01-31T2
 EXPECTED_DAY = "a day such as 2026-01-31"
 
 
-class NotAMoment(ValueError):
+class NotATime(ValueError):
     """The value is neither a day nor an instant; the text says what is expected."""
 
 
 def parsed(value: Any, *, days_only: bool) -> date | datetime:
-    """A day, or an instant with its offset; NotAMoment otherwise."""
+    """A day, or an instant with its offset; NotATime for anything else."""
     expected = EXPECTED_DAY if days_only else EXPECTED
     if isinstance(value, str):
         try:
@@ -39,13 +39,13 @@ def parsed(value: Any, *, days_only: bool) -> date | datetime:
             elif _INSTANT.fullmatch(value):
                 value = datetime.fromisoformat(value.upper())
         except ValueError:
-            raise NotAMoment(expected) from None
+            raise NotATime(expected) from None
     if isinstance(value, datetime):
         if value.tzinfo is not None and not days_only:
             return value
     elif isinstance(value, date):
         return value
-    raise NotAMoment(expected)
+    raise NotATime(expected)
 
 
 def lower(value: date | datetime, zone: ZoneInfo, bind: str) -> Any:
@@ -67,7 +67,7 @@ def upper(value: date | datetime, zone: ZoneInfo, bind: str) -> Any:
 
 
 def disordered(first: date | datetime, last: date | datetime, zone: ZoneInfo) -> bool:
-    """Whether the range ends before it begins. A day that its zone skipped is an empty range, which is in order."""
+    """Whether the range ends before it begins. A day that its zone skipped is an empty range, which is allowed."""
     return first != last and bool(lower(first, zone, "utc") >= upper(last, zone, "utc"))
 
 
@@ -76,17 +76,17 @@ def _start(day: date, zone: ZoneInfo) -> datetime:
     return datetime.combine(day, time(), zone)
 
 
-def _utc(moment: datetime, _: ZoneInfo) -> datetime:
-    return moment.astimezone(UTC).replace(tzinfo=None)
+def _utc(instant: datetime, _: ZoneInfo) -> datetime:
+    return instant.astimezone(UTC).replace(tzinfo=None)
 
 
-def _local(moment: datetime, zone: ZoneInfo) -> datetime:
-    return moment.astimezone(zone).replace(tzinfo=None)
+def _local(instant: datetime, zone: ZoneInfo) -> datetime:
+    return instant.astimezone(zone).replace(tzinfo=None)
 
 
 def _epoch(unit: timedelta) -> Callable[[datetime, ZoneInfo], int]:
     # Rounded up: a unit that starts before the instant is not in the range.
-    return lambda moment, _: -((_EPOCH - moment) // unit)
+    return lambda instant, _: -((_EPOCH - instant) // unit)
 
 
 _UNITS = {"epoch_s": timedelta(seconds=1), "epoch_ms": timedelta(milliseconds=1)}

@@ -1,4 +1,4 @@
-"""Inspection of declared SQL, limited to the ``:names`` that it uses and its dialect."""
+"""Declared SQL: its dialect, and the ``:names`` that it uses."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ _NAMES = re.compile(
 
 
 def canonical(dialect: str) -> str:
-    """``dialect`` or its alias as a name of DIALECTS; Refused if there is none."""
+    """The name in DIALECTS for ``dialect``, which may be an alias; Refused if there is none."""
     name = _ALIASES.get(dialect.lower(), dialect.lower())
     if name not in DIALECTS:
-        raise Refused(f"Unknown dialect {dialect!r}; these exist: {', '.join(DIALECTS)}.", code="unknown_dialect")
+        raise Refused(f"Unknown dialect {dialect!r}; choose one of: {', '.join(DIALECTS)}.", code="unknown_dialect")
     return name
 
 

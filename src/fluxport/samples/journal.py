@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import yaml
 
 TEN_THOUSANDTHS = 10_000
-_MOMENT = {"sqlite": "DATETIME", "mysql": "DATETIME(3)", "postgresql": "TIMESTAMP(3)"}
+_TIMESTAMP = {"sqlite": "DATETIME", "mysql": "DATETIME(3)", "postgresql": "TIMESTAMP(3)"}
 _FIRST = datetime(2024, 1, 1, 6)
 _DAYS = 730
 # Every user's first trades are on both sides of a midnight, to exercise filters by day.
@@ -29,7 +29,7 @@ _GOALS = (("PROFIT", "MONTH"), ("WIN_RATE", "QUARTER"), ("TRADES", "WEEK"), ("DR
 
 
 class Table(NamedTuple):
-    """``columns`` as ``name type`` with ``{moment}`` for the dialect's type of a timestamp in milliseconds."""
+    """``columns`` as ``name type``; ``{timestamp}`` stands for the dialect's type with milliseconds."""
 
     name: str
     columns: tuple[str, ...]
@@ -52,8 +52,8 @@ TABLES: tuple[Table, ...] = (
             "exit_price_e4 BIGINT",
             "quantity_e4 BIGINT NOT NULL",
             "status VARCHAR(9) NOT NULL",
-            "entry_at {moment} NOT NULL",
-            "exit_at {moment}",
+            "entry_at {timestamp} NOT NULL",
+            "exit_at {timestamp}",
         ),
         ("user_id, entry_at",),
     ),
@@ -77,7 +77,7 @@ TABLES: tuple[Table, ...] = (
             "current_value_e4 BIGINT NOT NULL",
             "start_date DATE NOT NULL",
             "end_date DATE NOT NULL",
-            "achieved_at {moment}",
+            "achieved_at {timestamp}",
             "window_days BIGINT",
         ),
     ),
@@ -94,7 +94,7 @@ def ddl(dialect: str) -> list[str]:
     """Statements that create the tables and their indexes in an empty database."""
     statements = []
     for table in TABLES:
-        columns = ", ".join(column.format(moment=_MOMENT[dialect]) for column in table.columns)
+        columns = ", ".join(column.format(timestamp=_TIMESTAMP[dialect]) for column in table.columns)
         statements.append(f"CREATE TABLE {table.name} ({columns})")
         statements += [
             f"CREATE INDEX {table.name}_{number} ON {table.name} ({index})"

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 POINTS = 1_000_000
 STEP_MS = 1000
 DAY_MS = 86_400_000
-PIECE = 100_000
+POINTS_AT_ONCE = 100_000
 
 
 @dataclass(frozen=True)
@@ -52,12 +52,12 @@ def seed(store: SensorStore, until_ms: int, points: int = POINTS) -> None:
         ms = until_ms // STEP_MS * STEP_MS - STEP_MS * np.arange(points, dtype=np.int64)[::-1]
         random = np.random.default_rng(number)
         whole = simulated(sensor, ms, random)
-        for start in range(0, points, PIECE):
-            store.append([(sensor.id, whole[start : start + PIECE])])
+        for start in range(0, points, POINTS_AT_ONCE):
+            store.append([(sensor.id, whole[start : start + POINTS_AT_ONCE])])
 
 
 def simulated(sensor: SampleSensor, ms: NDArray[np.int64], random: np.random.Generator) -> Points:
-    """Points at these times: a daily wave, noise, rare peaks of some minutes, and periods of bad quality."""
+    """Points at the times ``ms``: a daily wave, noise, rare peaks of a few minutes, and periods of bad quality."""
     wave = np.sin(2 * np.pi * (ms % DAY_MS) / DAY_MS - 2)
     slow = np.sin(2 * np.pi * (ms % (13 * 3_600_000)) / (13 * 3_600_000))
     values = sensor.level + sensor.swing * (wave + 0.3 * slow) + random.normal(0, sensor.noise, len(ms))

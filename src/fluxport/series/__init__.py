@@ -37,7 +37,7 @@ class Sensor:
 
 
 class SensorStore(Protocol):
-    """Thread-safe. Unavailable if the engine behind it cannot be reached.
+    """Thread-safe. Methods raise Unavailable if the database of the store cannot be reached.
 
     ``start`` begins the store's background work, in only one of the processes that use it; ``close`` ends it.
     ``append`` returns when the points are durable, all or none; a point replaces the sensor's point with the same

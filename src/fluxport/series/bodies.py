@@ -1,4 +1,4 @@
-"""Parses messages of points: JSON, CSV or an Arrow stream, read completely and checked before any point is stored.
+"""Parses messages of points (JSON, CSV or an Arrow stream), completely and before any point is stored.
 
 Columns are ``timestamp_ms``, ``value`` and optionally ``quality`` (default 1, good); also ``sensor_id``, if a message
 may hold several sensors. Refused (``bad_points``) names the problem, never the value.
@@ -35,7 +35,7 @@ def read_points(body: bytes, media_type: str, sensor_id: str, *, several: bool =
     known = ("sensor_id", *COLUMNS) if named else COLUMNS
     for name in columns:
         if name not in known:
-            raise _bad(f"there is no column {name!r}; they are {', '.join(known)}")
+            raise _bad(f"the column {name!r} is unknown; choose from {', '.join(known)}")
     for name in known:
         if name not in columns and name != "quality":
             raise _bad(f"the column {name!r} is missing")
@@ -52,7 +52,7 @@ def read_points(body: bytes, media_type: str, sensor_id: str, *, several: bool =
 def _by_sensor(ids: Any, points: Points) -> list[tuple[str, Points]]:
     names = np.asarray(_list(ids), object)
     if len(names) != len(points) or not all(isinstance(name, str) for name in names):
-        raise _bad("every point names its sensor as text")
+        raise _bad("every point must name its sensor as text")
     sensors, index = np.unique(names.astype(str), return_inverse=True)
     return [(str(name), checked(points[index == number])) for number, name in enumerate(sensors)]
 
@@ -137,7 +137,7 @@ def _list(column: Any) -> list[Any]:
     if hasattr(column, "to_pylist"):
         listed: list[Any] = column.to_pylist()
         return listed
-    raise _bad("a column is a list")
+    raise _bad("a column must be a list")
 
 
 def _whole(column: Any) -> Any:
@@ -146,14 +146,14 @@ def _whole(column: Any) -> Any:
         import pyarrow as pa
 
         if column.null_count or not (pa.types.is_integer(column.type) or pa.types.is_timestamp(column.type)):
-            raise _bad("'timestamp_ms' and 'quality' are whole numbers")
+            raise _bad("'timestamp_ms' and 'quality' must be whole numbers")
         try:
             milliseconds = pa.timestamp("ms", column.type.tz) if pa.types.is_timestamp(column.type) else pa.int64()
             return column.cast(milliseconds).cast(pa.int64()).to_numpy()
         except pa.ArrowInvalid:
-            raise _bad("a timestamp has no whole number of milliseconds") from None
+            raise _bad("a timestamp is not a whole number of milliseconds") from None
     if not all(type(item) is int and abs(item) < 1 << 63 for item in _list(column)):
-        raise _bad("'timestamp_ms' and 'quality' are whole numbers")
+        raise _bad("'timestamp_ms' and 'quality' must be whole numbers")
     return np.array(column, np.int64)
 
 
@@ -163,13 +163,13 @@ def _values(column: Any) -> Any:
 
         kind = column.type
         if not (pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_null(kind)):
-            raise _bad("'value' is a number or nothing")
+            raise _bad("'value' must be a number or null")
         try:
             return column.cast(pa.float64()).to_numpy()
         except pa.ArrowInvalid:
-            raise _bad("'value' is a number that a double holds exactly") from None
+            raise _bad("'value' must be a number that a double holds exactly") from None
     if not all(item is None or type(item) in (int, float) for item in _list(column)):
-        raise _bad("'value' is a number or null")
+        raise _bad("'value' must be a number or null")
     try:
         return np.array([np.nan if item is None else item for item in column], np.float64)
     except OverflowError:
@@ -187,7 +187,7 @@ def _quality(columns: Columns) -> Any:
 
 
 def _too_large() -> Refused:
-    return _bad("'value' is a number that a double holds")
+    return _bad("'value' must be a number within the range of a double")
 
 
 def _bad(what: str) -> Refused:

@@ -1,7 +1,7 @@
 """A chunk: some thousand points of one sensor as one compressed block, lossless.
 
 Times, and values as 64-bit integers, are stored as differences from their predecessor, transposed to byte planes (all
-first bytes, all second bytes, ...), so that bytes that change little are adjacent; zstd compresses the rest.
+first bytes, all second bytes, ...), so that bytes that change little are adjacent; zstd compresses the planes.
 ::
 
     01 | zstd( times: plane 0 .. plane 7 | values: plane 0 .. plane 7 | quality )      17 bytes per point
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 POINTS = 8192
-# An outline: the lowest and highest of each of these parts of a chunk, enough for a chart of many chunks.
+# An outline has the lowest and highest point of each of so many parts of a chunk: enough for a chart of many chunks.
 OUTLINE_PARTS = 16
 OUTLINE_POINTS = 2 * OUTLINE_PARTS
 _VERSION = b"\x01"

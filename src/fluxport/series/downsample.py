@@ -1,5 +1,5 @@
-"""Reduces points to few that draw the same line: the lowest and the highest of each span of time. No peak is lost, and
-every returned point is one of the sensor's.
+"""Reduces points to a few that draw the same line: the lowest and the highest of each span of time. No peak is lost,
+and every returned point is one of the sensor's.
 
 ::
 
@@ -66,27 +66,27 @@ def _extremes(span: NDArray[np.float64]) -> tuple[int, int]:
 def downsampled(batches: Iterable[Points], most: int) -> tuple[Points, int]:
     """:func:`downsample` of points in batches, and the number of points; memory is bounded."""
     done: list[Points] = []
-    held: list[Points] = []
-    count = waiting = thinned_count = 0
+    pending: list[Points] = []
+    count = pending_count = thinned_count = 0
     each = THINNED
     for batch in batches:
-        held.append(batch)
+        pending.append(batch)
         count += len(batch)
-        waiting += len(batch)
-        if waiting >= max(HELD_MAX, 4 * most):
-            done.append(thinned(joined(held), each))
+        pending_count += len(batch)
+        if pending_count >= max(HELD_MAX, 4 * most):
+            done.append(thinned(joined(pending), each))
             thinned_count += len(done[-1])
-            held, waiting = [], 0
+            pending, pending_count = [], 0
         if thinned_count >= max(HELD_MAX, 4 * most):
-            # Thin the earlier points as much as later ones will be.
+            # Thin the earlier points as much as the later ones will be thinned.
             done = [thinned(joined(done), THINNED)]
             thinned_count = len(done[0])
             each *= THINNED // 2
-    return downsample(joined(done + held), most), count
+    return downsample(joined(done + pending), most), count
 
 
 def thinned(points: Points, each: int) -> Points:
-    """Lowest and highest of every ``each`` points: later spans still have their peaks."""
+    """The lowest and highest of every ``each`` points, so that no span loses its peaks."""
     whole = len(points) // each * each
     values = points.values[:whole].reshape(-1, each)
     present = ~np.isnan(values)

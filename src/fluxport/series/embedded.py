@@ -98,7 +98,7 @@ class EmbeddedOptions:
 
 @dataclass(eq=False)
 class _Waiting:
-    """An append that waits for its turn: its points by sensor, and its outcome."""
+    """An append that waits to be written: its points by sensor, and its outcome."""
 
     points: Sequence[tuple[str, Points]]
     done: bool = False
@@ -121,7 +121,7 @@ class EmbeddedStore:
         self._idle: list[sqlite3.Connection] = []
         self._pool = threading.Lock()
         self._queue = threading.Lock()  # guards _waiting and _waiting_points
-        self._turn = threading.Lock()  # held by the thread that writes for all that wait
+        self._turn = threading.Lock()  # held by the thread that writes all waiting appends
         self._waiting: list[_Waiting] = []
         self._waiting_points = 0
         self._numbers: dict[str, int] = {}
@@ -290,13 +290,13 @@ class EmbeddedStore:
         self, connection: sqlite3.Connection, number: int, start_ms: int, end_ms: int, at_once: int
     ) -> tuple[Points, int | None]:
         """The next points of a range, and the start of the next step; None at the end."""
-        packed = connection.execute(_CHUNKS, (number, start_ms, end_ms, at_once)).fetchall()
-        until = min(packed[-1][1], end_ms) if len(packed) == at_once else end_ms
+        chunk_rows = connection.execute(_CHUNKS, (number, start_ms, end_ms, at_once)).fetchall()
+        until = min(chunk_rows[-1][1], end_ms) if len(chunk_rows) == at_once else end_ms
         rows_max = at_once * self.options.chunk_points
         hot = points_of(connection.execute(_HOT, (number, start_ms, until, rows_max)).fetchall())
         if len(hot) == rows_max:
             until = int(hot.ms[-1])
-        chunks = joined([chunk.unpack(row[3], row[2]) for row in packed if row[0] <= until])
+        chunks = joined([chunk.unpack(row[3], row[2]) for row in chunk_rows if row[0] <= until])
         points = merged(chunks.between(start_ms, until), hot)
         return points, until + 1 if until < end_ms else None
 
@@ -310,7 +310,7 @@ class EmbeddedStore:
             return downsampled(self.scan(sensor_id, start_ms, end_ms), most)
         counts: list[int] = []
 
-        def pieces() -> PointBatches:
+        def outlines() -> PointBatches:
             position: int | None = start_ms
             while position is not None and position <= end_ms:
                 with self._reading() as connection:
@@ -318,7 +318,7 @@ class EmbeddedStore:
                 counts.append(count)
                 yield points
 
-        few, _ = downsampled(pieces(), most)
+        few, _ = downsampled(outlines(), most)
         return few, sum(counts)
 
     def _outline_step(
@@ -367,7 +367,7 @@ class EmbeddedStore:
             self._fresh = Counter(dict(connection.execute("SELECT sensor, count(*) FROM hot GROUP BY sensor")))
 
     def compact(self) -> None:
-        """Fold the rows of every sensor that has at least a chunk's worth."""
+        """Fold the rows of every sensor that has enough of them for a chunk."""
         for number in [number for number, fresh in list(self._fresh.items()) if fresh >= self.options.chunk_points]:
             while self._fresh[number] >= self.options.chunk_points and not self._stopped.is_set():
                 with self._turn:
@@ -404,16 +404,16 @@ class EmbeddedStore:
         points = merged(merged(joined([chunk.unpack(row[3], row[2]) for row in old]), hot), points)
         connection.executemany(_CHUNK_DELETE, [(number, row[0]) for row in old])
         connection.execute(_HOT_DELETE, (number, first_ms, last_ms))
-        pieces = max(1, round(len(points) / self.options.chunk_points))
-        bounds = np.linspace(0, len(points), pieces + 1).astype(np.intp)
+        count = max(1, round(len(points) / self.options.chunk_points))
+        bounds = np.linspace(0, len(points), count + 1).astype(np.intp)
         for start, stop in itertools.pairwise(bounds.tolist()):
-            piece = points[start:stop]
-            outline = chunk.pack_outline(piece)
-            row = (number, int(piece.ms[0]), int(piece.ms[-1]), len(piece), outline, chunk.pack(piece))
+            part = points[start:stop]
+            outline = chunk.pack_outline(part)
+            row = (number, int(part.ms[0]), int(part.ms[-1]), len(part), outline, chunk.pack(part))
             connection.execute(_CHUNK_ADD, row)
 
     def expire(self) -> None:
-        """Delete points beyond the retention; a chunk is deleted once all of it is beyond."""
+        """Delete points older than the retention time, a chunk once all its points are."""
         if self.options.keep_s is None:
             return
         before = int((self.clock() - self.options.keep_s) * 1000)

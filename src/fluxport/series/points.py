@@ -35,7 +35,7 @@ class Points:
         return Points(self.ms[cut], self.values[cut], self.quality[cut])
 
     def between(self, start_ms: int, end_ms: int) -> Points:
-        """Those from ``start_ms`` to ``end_ms``, inclusive; the points must be sorted."""
+        """The points from ``start_ms`` to ``end_ms``, inclusive; requires them to be sorted."""
         first, last = np.searchsorted(self.ms, [start_ms, end_ms + 1])
         return self[first:last]
 
@@ -60,7 +60,7 @@ def joined(parts: list[Points]) -> Points:
 
 
 def settled(points: Points) -> Points:
-    """Sorted by time; of points with the same timestamp, the last."""
+    """The points sorted by time; of those with the same timestamp, only the last."""
     rising = np.diff(points.ms) > 0
     if rising.all():
         return points
@@ -71,7 +71,7 @@ def settled(points: Points) -> Points:
 
 
 def merged(old: Points, new: Points) -> Points:
-    """Both (each must be sorted); for equal timestamps, the new point."""
+    """All points of both, which must be sorted; a new point replaces an old one with the same timestamp."""
     if not len(new):
         return old
     if not len(old) or old.ms[-1] < new.ms[0]:

@@ -26,7 +26,7 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)?")
 
 @dataclass(frozen=True)
 class RemoteOptions:
-    """The table and its columns; ``quality``, ``sensors_table``, ``name`` and ``unit`` may be empty, if there is none.
+    """The table and its columns; ``quality``, ``sensors_table``, ``name`` and ``unit`` are empty if there is none.
 
     ``sensors_table`` has a row per sensor; its column ``sensor`` has the same name as in the points' table.
     """
