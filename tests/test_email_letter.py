@@ -26,7 +26,7 @@ ANY_TEXT = st.text(st.characters(), max_size=200)  # lone surrogates, too
 
 def read(mail: Mail) -> EmailMessage:
     letter = compose(mail, SENDER, mail.recipient, attach=False)
-    message = message_from_bytes(b"".join(letter.pieces()), policy=policy.default)
+    message = message_from_bytes(b"".join(letter.chunks()), policy=policy.default)
     assert isinstance(message, EmailMessage)
     return message
 
@@ -151,7 +151,7 @@ def test_links_and_addresses_are_not_shown_by_repr() -> None:
 
 def test_without_a_link_the_mail_explains_how_to_get_the_file() -> None:
     plain = body(replace(MAIL, outcome=replace(FILE, link=None)), "plain")
-    assert "Ask the service for the file by the job id below." in plain
+    assert "Request the file from the service with the job id below." in plain
     assert "link" not in plain
 
 

@@ -143,7 +143,7 @@ def test_the_attached_file_arrives_byte_for_byte(server: MailServer) -> None:
 def test_a_file_of_any_length_arrives_with_the_predicted_encoded_size(server: MailServer, size: int) -> None:
     file = sent_file(DATA[:size])
     letter = compose(mail(file), SENDER, "ann@example.org", attach=True)
-    assert len(b"".join(letter.pieces())) == letter.size_bytes
+    assert len(b"".join(letter.chunks())) == letter.size_bytes
     send_email(options(server), mail(file))
     assert attachment(server.mails[0].message()).get_payload(decode=True) == DATA[:size]
 
@@ -187,7 +187,7 @@ def test_a_letter_is_sent_without_the_file_ever_being_in_memory() -> None:
     letter = compose(mail(sent_file(chunks=chunks, size_bytes=size, sha256=sha256)), SENDER, "a@b.example", attach=True)
     tracemalloc.start()
     try:
-        assert sum(map(len, letter.pieces())) == letter.size_bytes
+        assert sum(map(len, letter.chunks())) == letter.size_bytes
         assert tracemalloc.get_traced_memory()[1] < 2 << 20
     finally:
         tracemalloc.stop()
@@ -237,7 +237,7 @@ def test_a_failed_export_is_reported_with_its_sentence(server: MailServer) -> No
     assert "rejected &lt;the&gt; query." in html
     assert "query_failed" in plain
     assert "Started" not in plain
-    assert "No file was made" in plain
+    assert "No file was stored" in plain
 
 
 def test_a_mail_sent_again_is_recognisably_the_same(server: MailServer) -> None:

@@ -48,7 +48,7 @@ class Caller:
 
     @property
     def rated(self) -> str:
-        """The name by which its requests are counted: that of its key, or of the user if it has none."""
+        """The name under which its requests are counted: that of its key, or of the user if it has none."""
         return f"key {self.key_id}" if self.key_id else f"user {self.owner}"
 
     @property

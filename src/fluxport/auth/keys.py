@@ -33,7 +33,7 @@ _UNKNOWN_SHA256 = "0" * 64  # compared for unknown keys, so that they take as lo
 @dataclass(frozen=True)
 class Key:
     """A stored key. Times are Unix seconds; ``expires_at`` None: never. With ``own_results`` it sees only exports that
-    it created; ``mail_domains`` are those its mails may go to (None: as the service's)."""
+    it created; ``mail_domains`` are the domains that its mails may be sent to (None: those of the service)."""
 
     id: str
     name: str
@@ -73,10 +73,10 @@ class Keys:
     ) -> tuple[Key, str]:
         """A new key and its token, which is not stored and cannot be shown again."""
         granted = read_scopes(scopes)
-        for what, word in (("key", name), ("user", owner)):
-            if not _NAME.fullmatch(word):
+        for what, text in (("key", name), ("user", owner)):
+            if not _NAME.fullmatch(text):
                 raise Refused(
-                    f"The name of a {what} has 1 to 128 letters, digits, spaces and . _ @ -.", code="bad_name"
+                    f"The name of a {what} must have 1 to 128 letters, digits, spaces and . _ @ -.", code="bad_name"
                 )
         if not granted:
             raise Refused("A key needs at least one scope, such as dataset:*.", code="bad_scope")
@@ -101,7 +101,7 @@ class Keys:
                 return _key(connection.execute(sa.select(keys).where(keys.c.id == key_id)).one()), token
         except sa.exc.IntegrityError:
             raise Conflict(
-                f"There is a key {name!r} already; revoke it or choose another name.", code="exists"
+                f"A key named {name!r} exists already; revoke it or choose another name.", code="exists"
             ) from None
 
     def bearer(self, headers: Sequence[str]) -> Key | None:
@@ -140,7 +140,7 @@ class Keys:
             return _key(row)
 
     def revoke_all(self, owner: str) -> int:
-        """Revoke every key of a user; returns how many."""
+        """Revoke every key of a user; returns their number."""
         active = sa.update(keys).where(keys.c.owner == owner, keys.c.revoked_at.is_(None))
         with transaction(self._engine) as connection:
             return connection.execute(active.values(revoked_at=self._clock())).rowcount

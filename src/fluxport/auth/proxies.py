@@ -2,7 +2,7 @@
 
 Each proxy appends the address that connected to it, so the list is read from its end: an entry counts if everything
 after it is a trusted proxy. Entries that the client itself sent are further left and never reached. Only one header is
-read, as a proxy that appends to one passes the other on unchanged:
+read, because a proxy that appends to one passes the other on unchanged:
 
     X-Forwarded-For: 6.6.6.6, 203.0.113.9, 10.0.0.2      connection from 10.0.0.3
                      forged   the client   trusted        trusted
@@ -61,14 +61,14 @@ class Proxies:
         return origin
 
 
-def networks(words: Sequence[str]) -> tuple[Network, ...]:
+def networks(texts: Sequence[str]) -> tuple[Network, ...]:
     """The parsed networks; ValueError with a sentence for an invalid one."""
     parsed = []
-    for word in words:
+    for text in texts:
         try:
-            parsed.append(ipaddress.ip_network(word))
+            parsed.append(ipaddress.ip_network(text))
         except ValueError:
-            raise ValueError(f"{word!r} is not a network; write 10.1.0.0/16 or 127.0.0.1") from None
+            raise ValueError(f"{text!r} is not a network; write 10.1.0.0/16 or 127.0.0.1") from None
     return tuple(parsed)
 
 

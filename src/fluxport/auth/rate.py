@@ -21,14 +21,14 @@ class Rate:
         self._lock = threading.Lock()
         self._buckets: dict[str, tuple[float, float]] = {}  # tokens left, and at which time
 
-    def take(self, who: str) -> None:
-        """Take one token of ``who``; TooMany if none is left."""
+    def take(self, caller: str) -> None:
+        """Take a token from the bucket of ``caller``; TooMany if none is left."""
         per_s = self._per_minute / 60
         with self._lock:
             now = self._clock()
-            left, then = self._buckets.get(who, (float(self._per_minute), now))
+            left, then = self._buckets.get(caller, (float(self._per_minute), now))
             left = min(float(self._per_minute), left + (now - then) * per_s)
-            self._buckets[who] = (left - 1 if left >= 1 else left, now)
+            self._buckets[caller] = (left - 1 if left >= 1 else left, now)
         if left < 1:
             raise TooMany(
                 f"This caller has exceeded {self._per_minute} requests a minute; retry in a moment.",

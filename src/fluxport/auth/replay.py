@@ -39,7 +39,7 @@ ON CONFLICT (signature) DO UPDATE SET expires_at = ?2 WHERE expires_at <= ?3
 """
 _NO_SIGNATURE = b""
 _PRUNE = "DELETE FROM used_signatures WHERE expires_at <= ?"
-# As with the file, no claim waits for the disk; so a crash of the database can lose it.
+# As with the file, no claim waits for the disk, so a crash of the database can lose claims.
 _SHARED_CLAIM = sa.text("""
 WITH unsynced AS MATERIALIZED (SELECT set_config('synchronous_commit', 'off', true))
 INSERT INTO used_signatures (signature, expires_at) SELECT :signature, :expires_at FROM unsynced
@@ -66,7 +66,7 @@ class Replays:
             raise _unusable() from error
 
     def use(self, signed: Signed, now: float) -> None:
-        """Note that ``signed`` was used at ``now`` (Unix time); raise Unauthorized ``replayed`` if it was before."""
+        """Record that ``signed`` was used at ``now`` (Unix time); Unauthorized ``replayed`` if it was used before."""
         claim = (bytes.fromhex(signed.signature), now + RETENTION_S, now)
         try:
             with self._lock:
@@ -88,7 +88,7 @@ class Replays:
             raise _unusable() from error
 
     def __len__(self) -> int:
-        """How many signatures are stored."""
+        """The number of stored signatures."""
         with self._lock:
             return int(self._db.execute("SELECT count(*) FROM used_signatures").fetchone()[0])
 
@@ -105,10 +105,10 @@ class SharedReplays:
         self._prune_at = 0.0
 
     def probe(self) -> None:
-        """Nothing: the database has its own check."""
+        """Does nothing: the database has its own check."""
 
     def use(self, signed: Signed, now: float) -> None:
-        """Note that ``signed`` was used at ``now`` (Unix time); raise Unauthorized ``replayed`` if it was before."""
+        """Record that ``signed`` was used at ``now`` (Unix time); Unauthorized ``replayed`` if it was used before."""
         claim = {"signature": bytes.fromhex(signed.signature), "expires_at": now + _SHARED_RETENTION_S, "now": now}
         with transaction(self._engine) as connection:
             fresh = connection.execute(_SHARED_CLAIM, claim).rowcount == 1

@@ -19,13 +19,13 @@ USUAL = frozenset({"dataset:*", "series"})
 _SHAPE = re.compile(r"(?:sql|dataset):(?:\*|[A-Za-z0-9._-]{1,64})|series|push|admin")
 
 
-def read_scopes(words: Iterable[str]) -> frozenset[str]:
+def read_scopes(texts: Iterable[str]) -> frozenset[str]:
     """The scopes; Refused for an invalid one."""
-    scopes = frozenset(words)
-    for word in sorted(scopes):
-        if not _SHAPE.fullmatch(word):
+    scopes = frozenset(texts)
+    for scope in sorted(scopes):
+        if not _SHAPE.fullmatch(scope):
             raise Refused(
-                f"There is no scope {word!r}; use sql:CONNECTION, sql:*, dataset:NAME, dataset:*, series, push or "
+                f"There is no scope {scope!r}; use sql:CONNECTION, sql:*, dataset:NAME, dataset:*, series, push or "
                 "admin.",
                 code="bad_scope",
             )
@@ -33,5 +33,6 @@ def read_scopes(words: Iterable[str]) -> frozenset[str]:
 
 
 def allows(scopes: Collection[str], needed: str) -> bool:
+    """Whether ``scopes`` include ``needed``, by name or by ``*``."""
     kind, colon, _ = needed.partition(":")
     return needed in scopes or bool(colon and f"{kind}:*" in scopes)

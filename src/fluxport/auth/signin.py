@@ -1,4 +1,4 @@
-"""Sign-in with a password, with growing pauses after failures against guessing."""
+"""Sign-in with a password; pauses that grow with each failure prevent guessing."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from fluxport.tables import login_attempts as attempts
 FIRST_PAUSE_S = 1 / 16
 LONGEST_PAUSE_S = 900.0
 FORGOTTEN_S = 86400.0
-# The same per name over all addresses, and per address over all names, where others may have caused the failures: no
-# pause after the first ten, one second after the eleventh, never more than a minute.
+# Also per name over all addresses, and per address over all names, where others may have caused the failures: no pause
+# after the first ten, one second after the eleventh, never more than a minute.
 ALONE_FIRST_PAUSE_S = 1 / 1024
 ALONE_LEAST_PAUSE_S = 1.0
 ALONE_LONGEST_PAUSE_S = 60.0
@@ -30,7 +30,7 @@ ANY = "*"  # in the table: all names, all addresses
 
 
 class Note(Protocol):
-    """Writes one line of the audit."""
+    """Writes one audit record."""
 
     def __call__(self, action: str, owner: str, outcome: str, *, address: str) -> None: ...
 
@@ -106,8 +106,8 @@ class SignIn:
         return connection.execute(counted).first() is not None
 
     def _succeeded(self, name: str, address: str) -> None:
-        """Undo what :meth:`_begin` counted: for the name everything; for the address only this attempt, or a user could
-        reset the pauses of guesses at other names by signing in between."""
+        """Undo what :meth:`_begin` counted: for the name everything; for the address only this attempt, because a user
+        could otherwise reset the pauses after guesses at other names by signing in."""
         now = self._clock()
         place = neighbourhood(address)
         before = {"pause_s": attempts.c.pause_s / 2, "next_at": now}

@@ -35,13 +35,13 @@ class Users:
     def __init__(self, engine: sa.Engine, *, clock: Callable[[], float] = time.time) -> None:
         self._engine = engine
         self._clock = clock
-        # 19 MiB and two passes: of OWASP's equally strong choices the one with little memory.
+        # 19 MiB and two passes: one of the settings that OWASP considers equally strong, with little memory.
         self._hasher = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
         self._unknown = self._hasher.hash("the password of unknown users")
 
     def add(self, name: str, password: str, scopes: Iterable[str]) -> User:
         if not USER_NAME.fullmatch(name):
-            raise Refused("The name of a user has 1 to 128 letters, digits and . _ @ -.", code="bad_name")
+            raise Refused("The name of a user must have 1 to 128 letters, digits and . _ @ -.", code="bad_name")
         user = User(name, read_scopes(scopes), self._clock())
         row = {
             "name": name,
@@ -53,7 +53,7 @@ class Users:
             with transaction(self._engine) as connection:
                 connection.execute(sa.insert(users).values(row))
         except sa.exc.IntegrityError:
-            raise Conflict(f"There is a user {name!r} already.", code="exists") from None
+            raise Conflict(f"A user named {name!r} exists already.", code="exists") from None
         return user
 
     def set_password(self, name: str, password: str) -> None:
@@ -102,7 +102,7 @@ class Users:
 
 
 def _normal(password: str) -> bytes:
-    """The same bytes however a keyboard composes an accent."""
+    """The bytes to hash: the same, however a keyboard composes an accent."""
     return unicodedata.normalize("NFKC", password).encode("utf-8", "surrogatepass")
 
 

@@ -1,4 +1,4 @@
-"""Connections to receivers that a caller named: resolved once, every address checked, connected to a checked one."""
+"""Connections to receivers that a caller named: the name is resolved once and every address checked before use."""
 
 from __future__ import annotations
 
@@ -62,19 +62,19 @@ def requested_wait_s(response: Response, now: float) -> float | None:
 
 def _resolved(target: Target, resolve: Resolve, wait_s: float) -> list[tuple[str, int]]:
     """Address and port of each result of one DNS resolution, which itself has no time limit."""
-    answer: Future[Sequence[tuple[Any, ...]]] = Future()
+    resolved: Future[Sequence[tuple[Any, ...]]] = Future()
 
-    def ask() -> None:
+    def run() -> None:
         try:
-            answer.set_result(resolve(target.host, target.port, type=socket.SOCK_STREAM))
-        except BaseException as error:  # noqa: BLE001  raised again by answer.result()
-            answer.set_exception(error)
+            resolved.set_result(resolve(target.host, target.port, type=socket.SOCK_STREAM))
+        except BaseException as error:  # noqa: BLE001  raised again by resolved.result()
+            resolved.set_exception(error)
 
-    threading.Thread(target=ask, name="fluxport-resolve", daemon=True).start()
+    threading.Thread(target=run, name="fluxport-resolve", daemon=True).start()
     try:
-        infos = answer.result(wait_s)
+        infos = resolved.result(wait_s)
     except TimeoutError as error:
-        raise Failure("timeout", "no answer from the DNS") from error
+        raise Failure("timeout", "no response from the DNS") from error
     addresses = [info[4][:2] for info in infos if info[0] in (socket.AF_INET, socket.AF_INET6)]
     if not addresses:
         raise socket.gaierror(socket.EAI_NONAME, "no address")

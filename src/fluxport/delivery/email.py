@@ -1,7 +1,7 @@
-"""Mail over SMTP, with the standard library's synchronous client, as each notification has its own thread.
+"""Mail over SMTP, with the standard library's synchronous client: each notification has its own thread.
 
 A temporary reply (4xx), no reply or no connection is Unavailable; a permanent one (5xx, a wrong password, an invalid
-certificate) is Refused. If the connection breaks just before the final reply, SMTP leaves open whether the mail was
+certificate) is Refused. If the connection is lost just before the final reply, it is unknown whether the mail was
 accepted: it is sent again with the same Message-ID.
 """
 
@@ -36,8 +36,8 @@ _log = logging.getLogger(__name__)
 class EmailOptions:
     """The mail server; without a ``host``, mails are only logged.
 
-    ``security``: ``tls`` from the first byte, ``starttls`` required, ``none``; ``auto`` is ``tls`` on port 465, else
-    STARTTLS if the server offers it, and never sends a password over an unencrypted connection.
+    ``security``: ``tls`` encrypts from the first byte, ``starttls`` requires STARTTLS, ``none`` encrypts nothing;
+    ``auto`` is ``tls`` on port 465, else STARTTLS if the server offers it, and never sends a password unencrypted.
     ``attachment_max_bytes`` limits the whole encoded mail; a larger one is sent with a link instead. ``timeout_s`` is
     for each reply of the server.
     """
@@ -50,7 +50,7 @@ class EmailOptions:
     security: Literal["auto", "starttls", "tls", "none"] = field(kw_only=True)
     attachment_max_bytes: int = field(kw_only=True)
     timeout_s: float = 30.0
-    ca_file: str | None = None  # authorities to trust beside the system's
+    ca_file: str | None = None  # authorities to trust besides the system's
     helo_name: str | None = None  # the name in the greeting; default: the host name
 
     def __post_init__(self) -> None:
@@ -80,7 +80,7 @@ def send_email(
     with _translated(options.host), closing(_connect(options)) as smtp:
         _check_international(smtp, recipient)
         for letter in _letters(options, mail, sender, recipient):
-            if _fits(smtp, letter) and _taken(smtp, sender.addr_spec, recipient, letter):
+            if _fits(smtp, letter) and _accepted(smtp, sender.addr_spec, recipient, letter):
                 break
         with suppress(smtplib.SMTPException, OSError):
             smtp.quit()  # the mail has been accepted, whatever happens now
@@ -109,7 +109,7 @@ def _fits(smtp: smtplib.SMTP, letter: Letter) -> bool:
     return letter.file is None or not limit.isdigit() or int(limit) == 0 or letter.size_bytes <= int(limit)
 
 
-def _taken(smtp: smtplib.SMTP, sender: str, recipient: str, letter: Letter) -> bool:
+def _accepted(smtp: smtplib.SMTP, sender: str, recipient: str, letter: Letter) -> bool:
     """Send one letter; False if it is too large for the server and a smaller one exists."""
     options = [f"SIZE={letter.size_bytes}"] if smtp.has_extn("size") else []
     if not recipient.isascii():
@@ -119,8 +119,8 @@ def _taken(smtp: smtplib.SMTP, sender: str, recipient: str, letter: Letter) -> b
         _expect_recipient(smtp.rcpt(recipient))
         _expect(smtp.docmd("DATA"), 354)
         # From here to the final dot an error must close the connection, or the server would accept a truncated mail.
-        for piece in letter.pieces():
-            smtp.send(re.sub(rb"(?m)^\.", b"..", piece))
+        for chunk in letter.chunks():
+            smtp.send(re.sub(rb"(?m)^\.", b"..", chunk))
         smtp.send(b".\r\n")
         _expect(smtp.getreply(), 250)
     except smtplib.SMTPResponseException as error:
@@ -148,7 +148,7 @@ def _expect_recipient(reply: tuple[int, bytes]) -> None:
 
 
 def _connect(options: EmailOptions) -> smtplib.SMTP:
-    """Connected, encrypted and logged in as the options say."""
+    """A connection, encrypted and logged in according to the options."""
     helo = options.helo_name or _own_name()
     if options.security == "tls" or (options.security == "auto" and options.port == 465):
         context = tls_context(options.ca_file, system=True, protocol="smtp")

@@ -73,8 +73,8 @@ class Letter:
     tail: bytes
     size_bytes: int  # of the whole, encoded
 
-    def pieces(self) -> Iterator[bytes]:
-        """The whole letter in order; Broken before its last piece if the file's size or SHA-256 differs."""
+    def chunks(self) -> Iterator[bytes]:
+        """The whole letter in order; Broken before its last chunk if the file's size or SHA-256 differs."""
         yield self.head
         if self.file is not None:
             yield from _encoded(self.file)
@@ -149,18 +149,18 @@ def _subject(outcome: SentFile | Failure, *, attach: bool) -> str:
 def _lead(outcome: SentFile | Failure, *, attach: bool) -> list[str]:
     """The paragraphs above the facts."""
     if isinstance(outcome, Failure):
-        return ["Your database export failed. No file was made, not even a part of one.", one_line(outcome.message)]
+        return ["Your database export failed. No file was stored, not even a partial one.", one_line(outcome.message)]
     if attach:
-        also = " The link below leads to it, too." if outcome.link is not None else ""
+        also = " You can also download it with the link below." if outcome.link is not None else ""
         lead = ["Your database export is ready. The file is attached." + also]
     elif outcome.link is not None:
         lead = ["Your database export is ready. Open the link below to download the file."]
     else:
-        lead = ["Your database export is ready. Ask the service for the file by the job id below."]
+        lead = ["Your database export is ready. Request the file from the service with the job id below."]
     if outcome.chunks is not None and not attach:
         lead.append("The file is too large to be attached to a mail.")
     if outcome.link is not None and outcome.link_expires_at is not None:
-        lead.append(f"The link works until {_moment(outcome.link_expires_at)}.")
+        lead.append(f"The link works until {_timestamp(outcome.link_expires_at)}.")
     return lead
 
 
@@ -176,12 +176,12 @@ def _facts(mail: Mail) -> list[tuple[str, str]]:
             ]
         case Failure(code=code):
             facts.append(("Error code", one_line(code)))
-    facts += [("Job id", one_line(mail.export_id)), ("Submitted", _moment(mail.submitted_at))]
+    facts += [("Job id", one_line(mail.export_id)), ("Submitted", _timestamp(mail.submitted_at))]
     if mail.started_at is not None:
         wait = duration_words(mail.started_at - mail.submitted_at)
-        facts.append(("Started", f"{_moment(mail.started_at)} (wait: {wait})"))
+        facts.append(("Started", f"{_timestamp(mail.started_at)} (wait: {wait})"))
     facts += [
-        ("Finished", _moment(mail.finished_at)),
+        ("Finished", _timestamp(mail.finished_at)),
         ("Total duration", duration_words(mail.finished_at - mail.submitted_at)),
     ]
     if mail.query_s is not None:
@@ -189,7 +189,7 @@ def _facts(mail: Mail) -> list[tuple[str, str]]:
     if isinstance(mail.outcome, SentFile):
         facts += [("Note", one_line(sentence)) for sentence in mail.outcome.warnings[:_WARNINGS_MAX]]
         if (more := len(mail.outcome.warnings) - _WARNINGS_MAX) > 0:
-            facts.append(("Note", f"and {more:,} more; the job's warnings name them all"))
+            facts.append(("Note", f"and {more:,} more; see the warnings of the job"))
     return facts
 
 
@@ -240,7 +240,7 @@ def _encoded(file: SentFile) -> Iterator[bytes]:
     except OSError as error:
         raise Unavailable("The stored file cannot be read now, so it was not mailed.", code="file_unread") from error
     if size != file.size_bytes or digest.hexdigest() != file.sha256:
-        raise Broken("The stored file is not the one that was written, so it was not mailed.", code="file_changed")
+        raise Broken("The stored file has changed since it was written, so it was not mailed.", code="file_changed")
     yield _lines(rest)
 
 
@@ -255,7 +255,7 @@ def file_name(name: str) -> str:
     return one_line(name).replace("/", "_").replace("\\", "_")
 
 
-def _moment(at: float) -> str:
+def _timestamp(at: float) -> str:
     return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 

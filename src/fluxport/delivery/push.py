@@ -1,8 +1,8 @@
 """Uploads of a stored file by one PUT to a URL of the caller: a presigned URL of S3, OSS, GCS or Azure.
 
 The rules of webhooks apply (targets.py): only public addresses, a connection to a checked one, no redirect, no proxy.
-Content-Length is sent first, as presigned URLs require. If the file cannot be read to its end, the connection is
-broken, so that no receiver accepts a truncated file.
+The request has a Content-Length, as presigned URLs require. If the file cannot be read to its end, the connection is
+aborted, so that no receiver accepts a truncated file.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from fluxport.stages import Chunks
 
 HEADERS_MAX = 16
 CONNECT_S = 15.0
-STALL_S = 60.0  # for one write, and for the answer
+STALL_S = 60.0  # for one write, and for the response
 
 _OF = "upload"
 # Headers that presigned URLs may require; none that control the connection or authenticate a caller.
@@ -48,7 +48,7 @@ def check_upload(options: WebhookOptions, upload: Upload) -> None:
         raise Refused(f"An upload has at most {HEADERS_MAX} headers.", code="bad_upload")
     for name, value in upload.headers.items():
         if not _HEADER.fullmatch(name.lower()) or not _VALUE.fullmatch(value):
-            raise Refused(f"The upload's header {name[:80]!r} is not one that presigned URLs use.", code="bad_upload")
+            raise Refused(f"The upload's header {name[:80]!r} is not a header of presigned URLs.", code="bad_upload")
 
 
 def send_file(
@@ -71,8 +71,8 @@ def send_file(
         late = "did not accept the file in time"
         allow = AllowList(options.allow)
         with reached(target, allow, options.ca_file, resolve, connect_s=CONNECT_S, late=late) as receiver:
-            answer = receiver.request("PUT", target.path, lines, body, stall_s=STALL_S, cancel=cancel)
-    _judge(target, answer.status, requested_wait_s(answer, now))
+            response = receiver.request("PUT", target.path, lines, body, stall_s=STALL_S, cancel=cancel)
+    _judge(target, response.status, requested_wait_s(response, now))
 
 
 def _head(target: Target, upload: Upload, size_bytes: int, media_type: str) -> dict[str, str]:
@@ -92,15 +92,15 @@ def _head(target: Target, upload: Upload, size_bytes: int, media_type: str) -> d
 def _body(chunks: Chunks, size_bytes: int, sha256: str, cancel: Cancel) -> Iterator[memoryview]:
     """The whole file; its last chunk is sent only if size and SHA-256 match. Then a response is due within STALL_S."""
     digest, sent = hashlib.sha256(), 0
-    held: bytes | memoryview = b""
+    last: bytes | memoryview = b""
     for chunk in chunks:
         digest.update(chunk)
         sent += len(chunk)
-        yield memoryview(held)
-        held = chunk
+        yield memoryview(last)
+        last = chunk
     if (sent, digest.hexdigest()) != (size_bytes, sha256):
-        raise Broken("The stored file is not the one that was written, so it was not sent.", code="store_differs")
-    yield memoryview(held)
+        raise Broken("The stored file has changed since it was written, so it was not sent.", code="store_differs")
+    yield memoryview(last)
     cancel.after(STALL_S)
 
 

@@ -1,8 +1,8 @@
-"""Which URLs of callers a request may go to: protection against requests to internal addresses (SSRF).
+"""Checks URLs of callers before a request is sent: protection against requests to internal addresses (SSRF).
 
 The rule is about addresses, not names: every address that a name resolves to must be public, in whatever form it is
-written, and the connection is opened to a checked address itself, so that a second, different DNS answer cannot matter
-(DNS rebinding). Names are only checked to refuse early with a clear message.
+written, and the connection is opened to a checked address itself, so that a different result of a second resolution has
+no effect (DNS rebinding). Names are only checked to refuse early with a clear message.
 """
 
 from __future__ import annotations

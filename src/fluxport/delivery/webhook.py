@@ -43,7 +43,7 @@ class WebhookOptions:
     allow: tuple[str, ...] = ()
     http_allowed: bool = False  # else only https
     timeout_s: float = 15.0
-    ca_file: str | None = None  # authorities to trust beside the system's
+    ca_file: str | None = None  # authorities to trust besides the system's
 
     def __post_init__(self) -> None:
         AllowList(self.allow)  # raises at the start if an entry is invalid
@@ -66,8 +66,8 @@ class WebhookEvent:
             raise ValueError(f"not an event id: {self.id!r}")
 
     def body(self) -> bytes:
-        moment = datetime.fromtimestamp(self.occurred_at, UTC).isoformat(timespec="milliseconds")
-        content = {"type": self.type, "timestamp": moment.replace("+00:00", "Z"), "data": self.data}
+        timestamp = datetime.fromtimestamp(self.occurred_at, UTC).isoformat(timespec="milliseconds")
+        content = {"type": self.type, "timestamp": timestamp.replace("+00:00", "Z"), "data": self.data}
         return json.dumps(content, allow_nan=False, separators=(",", ":")).encode()
 
 
@@ -103,8 +103,8 @@ def send_webhook(
         closing(cancel),
         reached(target, allow, options.ca_file, resolve, connect_s=options.timeout_s, late=limit) as receiver,
     ):
-        answer = receiver.request("POST", target.path, lines, (body,), stall_s=options.timeout_s, cancel=cancel)
-    _judge(target, answer.status, requested_wait_s(answer, now))
+        response = receiver.request("POST", target.path, lines, (body,), stall_s=options.timeout_s, cancel=cancel)
+    _judge(target, response.status, requested_wait_s(response, now))
 
 
 def check_url(options: WebhookOptions, url: str) -> None:

@@ -57,7 +57,7 @@ def tls_context(ca_file: str | Path | None, *, system: bool = False, protocol: s
     """A context that verifies certificates and host names against the authorities in ``ca_file`` (PEM), with ``system``
     also against the system's; without a file against the system's alone.
 
-    Cached, as loading takes 24 ms; one per ``protocol``, because urllib3 sets the ALPN protocols of its contexts.
+    Cached, because loading takes 24 ms; one per ``protocol``, because urllib3 sets the ALPN protocols of its contexts.
     """
     try:
         context = ssl.create_default_context(cafile=None if system else ca_file)
@@ -200,12 +200,12 @@ class Exchange:
 
         connection = self._connection
         with Body(body, stall_s, cancel) as sent, failing(cancel):
-            how: dict[str, Any] = {"body": sent, "preload_content": False, "decode_content": False}
+            options: dict[str, Any] = {"body": sent, "preload_content": False, "decode_content": False}
             with suppress(BrokenPipeError, ConnectionResetError):  # a response may arrive before the whole body is sent
-                connection.request(method, target, headers={**headers, "connection": "close"}, **how)
+                connection.request(method, target, headers={**headers, "connection": "close"}, **options)
             with closing(connection.getresponse()) as response:
                 cancel.check()
-                # A receiver may roll back if its response is cut off: let it send a short one.
+                # A receiver may roll back if it cannot send its response: read a short one completely.
                 with suppress(Failure), failing(cancel):
                     response.read(RECEIVED_BYTES_MAX, decode_content=False)
             return Response(response.status, lowered(response))
@@ -243,7 +243,7 @@ def opened(
 
 
 def lowered(response: BaseHTTPResponse) -> dict[str, str]:
-    """The headers; the values of a repeated one are joined."""
+    """The headers, names in lower case; the values of a repeated one are joined."""
     return {name.lower(): value for name, value in response.headers.items()}
 
 

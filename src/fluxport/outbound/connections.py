@@ -63,13 +63,13 @@ class Body:
 
 
 class Plain(HTTPConnection):
-    def request(self, method: str, url: str, body: Any = None, headers: Any = None, **how: Any) -> None:
-        super().request(method, url, _started(self, body), headers, **how)
+    def request(self, method: str, url: str, body: Any = None, headers: Any = None, **options: Any) -> None:
+        super().request(method, url, _started(self, body), headers, **options)
 
 
 class Encrypted(HTTPSConnection):
-    def request(self, method: str, url: str, body: Any = None, headers: Any = None, **how: Any) -> None:
-        super().request(method, url, _started(self, body), headers, **how)
+    def request(self, method: str, url: str, body: Any = None, headers: Any = None, **options: Any) -> None:
+        super().request(method, url, _started(self, body), headers, **options)
 
 
 def _started(connection: HTTPConnection, body: Any) -> Any:

@@ -1,4 +1,4 @@
-"""How a request ends without a response: by a failure, by another thread, or by its time limit."""
+"""Requests that end without a response: they fail, another thread aborts them, or their time limit passes."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Cancel:
             raise Failure("timeout" if self.late else "connection", "aborted before its response")
 
     def wait(self, seconds: float) -> bool:
-        """Wait for at most this time; whether it was set."""
+        """Wait for at most this time; returns whether it was set."""
         return self._over.wait(seconds)
 
     def begin(self, sock: socket.socket) -> None:

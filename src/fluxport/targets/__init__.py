@@ -109,8 +109,8 @@ def result(
 
 
 class Target:
-    """The suffix of ``name`` may imply format and compression; with ``suffix_decides`` an unknown suffix is refused.
-    ``may_split``: an export may be split into several files."""
+    """Where an export goes. The suffix of ``name`` may imply format and compression; with ``suffix_decides`` an unknown
+    suffix is refused. ``may_split``: an export may be split into several files."""
 
     name = ""
     suffix_decides = False
@@ -256,16 +256,16 @@ def form_of(at: Target, format_: str | None, compression: str | None) -> tuple[s
     from fluxport.spec import ExportSpec
 
     name = Path(at.name).name.lower()
-    packed = compress.by_suffix(name)
-    if packed is not None:
-        name = name.removesuffix(compress.COMPRESSIONS[packed].suffix)
+    compressed_as = compress.by_suffix(name)
+    if compressed_as is not None:
+        name = name.removesuffix(compress.COMPRESSIONS[compressed_as].suffix)
     by_name = by_suffix(name) if format_ is None and Path(name).suffix else None
     if format_ is None and by_name is None and at.suffix_decides and Path(name).suffix:
         raise Refused(
             f"The name {Path(at.name).name!r} has no known suffix; set the format, one of: {', '.join(FORMATS)}.",
             code="unknown_format",
         )
-    return format_ or by_name or ExportSpec.format, compression or packed or ExportSpec.compression
+    return format_ or by_name or ExportSpec.format, compression or compressed_as or ExportSpec.compression
 
 
 # -- delivery ----------------------------------------------------------------------------------------------------------

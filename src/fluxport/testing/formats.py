@@ -53,7 +53,7 @@ def encoder(name: str, findings: Findings | None = None, **given: Any) -> Encode
 
 
 def cut(batch: pa.RecordBatch, sizes: Iterable[int]) -> Batches:
-    """``batch`` in pieces of ``sizes`` rows, then the rest; every second one is a copy."""
+    """``batch`` in slices of ``sizes`` rows, then the rest; every second one is a copy."""
     start = 0
     for number, size in enumerate(itertools.chain(sizes, (batch.num_rows,))):
         part = batch.slice(start, size)
@@ -101,7 +101,7 @@ def long(rows: int = 150_000) -> pa.RecordBatch:
 
 
 class Endless:
-    """Endless batches of long(), or ``error`` after some; records the rows pulled and whether it was closed."""
+    """Endless batches of long(), or ``error`` after ``error_after`` of them; records what was pulled and closed."""
 
     def __init__(self, error_after: int | None = None) -> None:
         self.error = Unavailable("the database went away")
@@ -223,7 +223,7 @@ class FormatContract:
         assert set(threading.enumerate()) == threads
 
     @pytest.mark.parametrize("after", [0, 1, 30])
-    def test_an_error_of_the_source_comes_up_as_itself(self, subject: FormatCase, after: int) -> None:
+    def test_an_error_of_the_source_propagates_unchanged(self, subject: FormatCase, after: int) -> None:
         """The same object, and no end of file follows it: the output cannot be mistaken for a complete file."""
         threads = set(threading.enumerate())
         source = Endless(after)
@@ -241,7 +241,7 @@ class FormatContract:
             formats.options(subject.name, {"colour": "red"})
         assert caught.value.code == "unknown_option"
 
-    def test_the_format_keeps_its_word(self, subject: FormatCase) -> None:
+    def test_the_format_is_as_its_entry_says(self, subject: FormatCase) -> None:
         """Options extend CommonOptions and are described; each suffix resolves to the format; a valid media type."""
         assert isinstance(formats.options(subject.name, {}), CommonOptions)
         fields = {field.name: field for field in dataclasses.fields(formats.options_class(subject.name))}
@@ -252,7 +252,7 @@ class FormatContract:
         assert {formats.by_suffix(f"file{suffix}") for suffix in row.suffixes} == {subject.name}
         assert re.fullmatch(r"[a-z]+/[a-z0-9.+-]+", row.media_type)
 
-    def test_repeated_names_are_kept_apart_where_the_format_needs_it(self, subject: FormatCase) -> None:
+    def test_repeated_names_are_numbered_where_the_format_needs_it(self, subject: FormatCase) -> None:
         """Or repeated, if the format allows it; renamed columns are reported."""
         batch = pa.RecordBatch.from_arrays([pa.array([1]), pa.array([2]), pa.array([3])], names=["a", "b", "a"])
         findings = Findings()

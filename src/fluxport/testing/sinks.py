@@ -92,7 +92,7 @@ class SinkContract:
         assert subject.names(sink) == ["dir/file.csv"]
 
     @pytest.mark.parametrize("fail_after", [0, 1, 2])
-    def test_an_error_of_the_chunks_comes_up_as_itself_and_leaves_nothing(
+    def test_an_error_of_the_chunks_propagates_unchanged_and_leaves_nothing(
         self, subject: SinkCase, fail_after: int
     ) -> None:
         """The same error object, an empty store, a closed generator, and the name is available again."""
@@ -166,7 +166,7 @@ class SinkContract:
         assert subject.content(sink, first.location) == b"first"
         assert subject.names(sink) == ["file.csv"]
 
-    def test_concurrent_files_do_not_meet(self, subject: SinkCase) -> None:
+    def test_concurrent_files_do_not_mix(self, subject: SinkCase) -> None:
         """Eight files written at the same time are all complete."""
         sink = subject.make(False)
         barrier = threading.Barrier(8)
@@ -245,7 +245,7 @@ class SinkContract:
         receipt = sink.put("file.csv", Parts([]).chunks())
         assert b"".join(sink.open(receipt.location)) == b""
 
-    def test_what_is_gone_cannot_be_read(self, subject: SinkCase) -> None:
+    def test_a_removed_file_cannot_be_read(self, subject: SinkCase) -> None:
         """NotFound, and removing it twice is not an error."""
         sink = subject.make(False)
         receipt = sink.put("file.csv", Parts([PART]).chunks())
@@ -291,22 +291,22 @@ class SinkContract:
             return
         assert 590 <= signed.expires_s <= 600
         assert signed.url not in repr(signed)
-        with urllib.request.urlopen(signed.url) as answer:
-            assert answer.read() == content
-            assert answer.headers["Content-Type"] == about.media_type
-            assert "filename*=UTF-8''Zahlen%20%22K%C3%B6ln%22%202026.csv" in answer.headers["Content-Disposition"]
+        with urllib.request.urlopen(signed.url) as response:
+            assert response.read() == content
+            assert response.headers["Content-Type"] == about.media_type
+            assert "filename*=UTF-8''Zahlen%20%22K%C3%B6ln%22%202026.csv" in response.headers["Content-Disposition"]
         with pytest.raises(urllib.error.HTTPError) as caught:
             urllib.request.urlopen(signed.url.replace("file.csv", "other.csv", 1))
         caught.value.close()
         assert caught.value.code in (403, 404)
 
-    def test_the_headers_of_an_object_tell_what_it_is(self, subject: SinkCase) -> None:
+    def test_the_headers_of_an_object_describe_it(self, subject: SinkCase) -> None:
         """A presigned URL without a file description responds with the stored headers."""
         sink = subject.make(False)
         receipt = sink.put("file.csv", Parts([b"a\n"]).chunks(), About("text/csv; charset=utf-8", "n.csv"))
         signed = sink.url(receipt.location, 60)
         if signed is None:
             return
-        with urllib.request.urlopen(signed.url) as answer:
-            assert answer.headers["Content-Type"] == "text/csv; charset=utf-8"
-            assert "n.csv" in answer.headers["Content-Disposition"]
+        with urllib.request.urlopen(signed.url) as response:
+            assert response.headers["Content-Type"] == "text/csv; charset=utf-8"
+            assert "n.csv" in response.headers["Content-Disposition"]

@@ -17,7 +17,8 @@ from fluxport.stages import Limits, Source
 
 @dataclass
 class SourceCase:
-    """The source under test: how to open a query, queries with known results, the number of connections on the server.
+    """The source under test: how to open a query, queries with known results, and ``running``, which counts the
+    connections on the server.
 
     ``numbers(n)``: n rows with ``id`` from 1 and ``label`` "row <id>". ``endless``: a query without a row for a long
     time. ``many``: more rows than any batch or buffer holds. SQLite has one error code for all preparation errors.
@@ -138,7 +139,7 @@ class SourceContract:
             try:
                 _ = source.schema if pulling == "schema" else list(source.batches())
                 list(source.batches())
-            except BaseException as error:  # noqa: BLE001  looked at below
+            except BaseException as error:  # noqa: BLE001  checked below
                 raised.append(error)
 
         thread = threading.Thread(target=pull)
@@ -165,7 +166,7 @@ class SourceContract:
             assert not thread.is_alive()
         assert wait_until(lambda: subject.running() == 0, 2)
 
-    def test_close_after_the_end_is_nothing(self, subject: SourceCase) -> None:
+    def test_close_after_the_end_does_nothing(self, subject: SourceCase) -> None:
         source = subject.open(subject.numbers(10))
         assert len(rows_of(source)) == 10
         source.close()
