@@ -23,7 +23,7 @@ import pytest
 from emulator_support import KINDS, PASSWORD, USER, Bare, Running, emulator, emulator_process, login_response
 from fluxport.errors import Refused, Unavailable
 from fluxport_emulator.auth import PasswordKey
-from fluxport_emulator.certificate import self_made
+from fluxport_emulator.certificate import self_signed
 from fluxport_emulator.server import EmulatorOptions, _check, run
 
 PLUGINS = ("mysql_native_password", "caching_sha2_password")
@@ -61,7 +61,7 @@ def test_both_login_methods_work_with_and_without_tls(plugin: str, tls: bool) ->
 
 
 def test_a_given_certificate_is_the_one_clients_see(tmp_path: Path) -> None:
-    certificate, key = self_made("127.0.0.1")
+    certificate, key = self_signed("127.0.0.1")
     (tmp_path / "ca.pem").write_bytes(certificate)
     (tmp_path / "key.pem").write_bytes(key)
     files = {"certificate": tmp_path / "ca.pem", "private_key": tmp_path / "key.pem"}

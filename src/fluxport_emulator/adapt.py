@@ -54,7 +54,7 @@ def _length(node: exp.Expr) -> exp.Expr | None:
     return _call("mysql_length", node.this) if node.args.get("binary") else None
 
 
-def _moment(node: exp.Expr) -> exp.Expr | None:
+def _temporal(node: exp.Expr) -> exp.Expr | None:
     """Date arithmetic: MySQL preserves dates and whole seconds, DuckDB converts both to microseconds."""
     operands = [node.this, node.expression]
     interval = next((operand for operand in operands if isinstance(operand, exp.Interval)), None)
@@ -80,7 +80,7 @@ def _named(node: exp.Expr) -> exp.Expr | None:
         interval = arguments[1]
         days = interval if isinstance(interval, exp.Interval) else exp.Interval(this=interval, unit=exp.Var(this="DAY"))
         kind = exp.Add if name == "ADDDATE" else exp.Sub
-        return _moment(kind(this=arguments[0].copy(), expression=days.copy()))
+        return _temporal(kind(this=arguments[0].copy(), expression=days.copy()))
     if name == "FIELD" and len(arguments) > 1:
         return _cases(arguments[0], arguments[1:], [exp.Literal.number(n) for n in range(1, len(arguments))], "0")
     renamed = _RENAMED.get(name)
@@ -137,11 +137,11 @@ def _converted(node: exp.Expr) -> exp.Expr | None:
 
 def _from_seconds(node: exp.Expr) -> exp.Expr:
     """FROM_UNIXTIME, with an optional format."""
-    moment = _cast(_call("to_timestamp", node.this), "TIMESTAMP")
+    timestamp = _cast(_call("to_timestamp", node.this), "TIMESTAMP")
     layout = node.args.get("format")
     if layout is None:
-        return _cast(moment, "TIMESTAMP_S")
-    return exp.TimeToStr(this=moment, format=layout.copy())
+        return _cast(timestamp, "TIMESTAMP_S")
+    return exp.TimeToStr(this=timestamp, format=layout.copy())
 
 
 def _padded(node: exp.Expr) -> exp.Expr:
@@ -180,11 +180,11 @@ _CHANGES: dict[type[exp.Expr], Callable[[exp.Expr], exp.Expr | None]] = {
     exp.Collate: _collation,
     exp.Like: _like,
     exp.Length: _length,
-    exp.Add: _moment,
-    exp.Sub: _moment,
-    exp.DateAdd: _moment,
-    exp.DateSub: _moment,
-    exp.TimestampAdd: _moment,
+    exp.Add: _temporal,
+    exp.Sub: _temporal,
+    exp.DateAdd: _temporal,
+    exp.DateSub: _temporal,
+    exp.TimestampAdd: _temporal,
     exp.Anonymous: _named,
     exp.Elt: _element,
     exp.TimestampDiff: _difference,

@@ -46,19 +46,19 @@ class Account:
     def known_as(self, user: str) -> bool:
         return compare_digest(user.encode(), self.user.encode())
 
-    def native_proof(self, salt: bytes, answer: bytes) -> bool:
+    def native_proof(self, salt: bytes, response: bytes) -> bool:
         if not self.has_password:
-            return answer == b""
-        if len(answer) != 20:
+            return response == b""
+        if len(response) != 20:
             return False
-        return compare_digest(_sha1(_xor(answer, _sha1(salt + self.sha1_twice))), self.sha1_twice)
+        return compare_digest(_sha1(_xor(response, _sha1(salt + self.sha1_twice))), self.sha1_twice)
 
-    def sha2_proof(self, salt: bytes, answer: bytes) -> bool:
+    def sha2_proof(self, salt: bytes, response: bytes) -> bool:
         if not self.has_password:
-            return answer in (b"", b"\0")
-        if len(answer) != 32:
+            return response in (b"", b"\0")
+        if len(response) != 32:
             return False
-        return compare_digest(_sha256(_xor(answer, _sha256(self.sha256_twice + salt))), self.sha256_twice)
+        return compare_digest(_sha256(_xor(response, _sha256(self.sha256_twice + salt))), self.sha256_twice)
 
     def password_proof(self, password: bytes) -> bool:
         return compare_digest(_sha256(_sha256(password)), self.sha256_twice)

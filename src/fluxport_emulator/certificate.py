@@ -1,4 +1,4 @@
-"""A certificate generated at start, for servers without one: connections are encrypted but not authenticated."""
+"""A self-signed certificate, generated at start if none is configured: it encrypts but authenticates nobody."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from pathlib import Path
 LIFETIME = dt.timedelta(days=365)
 
 
-def self_made_context(host: str) -> ssl.SSLContext:
+def self_signed_context(host: str) -> ssl.SSLContext:
     """A server context with a fresh key for ``host`` and localhost."""
-    certificate, key = self_made(host)
+    certificate, key = self_signed(host)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     with tempfile.TemporaryDirectory(prefix="emulator-") as folder:  # load_cert_chain reads files only; 0700
         chain = Path(folder) / "chain.pem"
@@ -22,7 +22,7 @@ def self_made_context(host: str) -> ssl.SSLContext:
     return context
 
 
-def self_made(host: str) -> tuple[bytes, bytes]:
+def self_signed(host: str) -> tuple[bytes, bytes]:
     """A certificate and its private key, both PEM; the certificate is its own authority."""
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes

@@ -1,4 +1,4 @@
-"""One connection from greeting to farewell: the handshake, then a command at a time."""
+"""One connection from the greeting to its end: the handshake, then one command at a time."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from fluxport_emulator.auth import nonce
 from fluxport_emulator.channel import Channel
 from fluxport_emulator.engine import Engine, Result
 from fluxport_emulator.faults import FatalError, SqlError
-from fluxport_emulator.login import Login, LoginDesk, authenticate, decoded, greet
+from fluxport_emulator.login import Login, LoginState, authenticate, decoded, greet
 from fluxport_emulator.packets import CHUNK_BYTES
 from fluxport_emulator.session import Done, Identity, Prepared, Process, Server, Session
 from fluxport_emulator.wire import Capability, Command, Payload
@@ -47,7 +47,14 @@ class Client:
     """Runs in the event loop; every statement runs in ``pool``, and ``kill`` and ``stop`` may interrupt it there."""
 
     def __init__(
-        self, number: int, host: str, channel: Channel, engine: Engine, server: Server, desk: LoginDesk, pool: Executor
+        self,
+        number: int,
+        host: str,
+        channel: Channel,
+        engine: Engine,
+        server: Server,
+        state: LoginState,
+        pool: Executor,
     ) -> None:
         self.number = number
         self.host = host
@@ -56,13 +63,13 @@ class Client:
         self._channel = channel
         self._engine = engine
         self._server = server
-        self._desk = desk
+        self._login_state = state
         self._pool = pool
         self._capabilities = Capability(0)
         self._statements: dict[int, _Statement] = {}
         self._statement_number = 0
         self._busy = False
-        self._doomed = False
+        self._killed = False
         self._deadline: asyncio.TimerHandle | None = None
         self._again: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()
@@ -77,10 +84,10 @@ class Client:
 
     def kill(self, *, query_only: bool) -> None:
         """KILL QUERY or KILL CONNECTION, called in the event loop."""
-        self._doomed = self._doomed or not query_only
+        self._killed = self._killed or not query_only
         if self._busy:
             self._stop(faults.interrupted())
-        elif self._doomed:
+        elif self._killed:
             self._channel.abort()
 
     async def serve(self, limits: ClientLimits) -> None:
@@ -88,10 +95,10 @@ class Client:
         try:
             async with asyncio.timeout(limits.handshake_s):
                 await self._log_in()
-            while not self._doomed and await self._next_command(limits):
+            while not self._killed and await self._next_command(limits):
                 pass
         except SqlError as fault:
-            await self._farewell(fault)
+            await self._send_fatal(fault)
         except (EOFError, OSError, TimeoutError):
             pass  # disconnected, or idle for too long
         finally:
@@ -100,9 +107,9 @@ class Client:
                     await self._loop.run_in_executor(self._pool, self.session.close)
                 await self._channel.close()
             finally:
-                self._channel.abort()  # in case the farewell itself was canceled
+                self._channel.abort()  # in case closing was canceled
 
-    async def _farewell(self, fault: SqlError) -> None:
+    async def _send_fatal(self, fault: SqlError) -> None:
         try:
             async with asyncio.timeout(2):
                 await self._channel.send_error(fault)
@@ -111,9 +118,9 @@ class Client:
 
     async def _log_in(self) -> None:
         salt = nonce()
-        login = await greet(self._channel, self._desk, self.number, salt, self._on_gone)
+        login = await greet(self._channel, self._login_state, self.number, salt, self._on_gone)
         self._capabilities = login.capabilities
-        await authenticate(self._channel, self._desk, login, self.host, salt, self._in_pool)
+        await authenticate(self._channel, self._login_state, login, self.host, salt, self._in_pool)
         identity = Identity(self.number, login.user, self.host, self._channel.cipher)
         self.session = Session(self._engine, self._server, self._arm_threadsafe, identity)
         await self._enter(login.database)
@@ -145,7 +152,7 @@ class Client:
             return True
         self.since = time.monotonic()
         try:
-            await self._answer(command, packet, limits)
+            await self._handle(command, packet, limits)
         except (FatalError, OSError, EOFError):
             raise
         except SqlError as error:
@@ -156,7 +163,7 @@ class Client:
             await self._channel.send_error(SqlError(1105, "HY000", "Internal error of the emulator; see its log"))
         return True
 
-    async def _answer(self, command: int, packet: Payload, limits: ClientLimits) -> None:
+    async def _handle(self, command: int, packet: Payload, limits: ClientLimits) -> None:
         session = self._logged_in()
         if command == Command.QUERY:
             text = decoded(packet.rest())
@@ -190,7 +197,7 @@ class Client:
             raise SqlError(1047, "08S01", "Unknown command")
 
     def _logged_in(self) -> Session:
-        assert self.session is not None, "commands are read after the login only"
+        assert self.session is not None, "commands are read only after the login"
         return self.session
 
     async def _start_over(self, packet: Payload | None) -> None:
@@ -204,7 +211,7 @@ class Client:
         user = decoded(packet.until_nul())
         packet.take(packet.integer(1))  # a proof based on the nonce of the greeting, which is used up
         login = Login(self._capabilities, user, b"", decoded(packet.until_nul()), plugin="")
-        await authenticate(self._channel, self._desk, login, self.host, b"", self._in_pool)
+        await authenticate(self._channel, self._login_state, login, self.host, b"", self._in_pool)
         session.reset()
         session.identity = replace(session.identity, user=user)
         session.database = None
@@ -225,7 +232,7 @@ class Client:
 
     @contextmanager
     def _occupied(self, text: str) -> Iterator[Session]:
-        """A context in which a statement can be stopped; its error becomes the reason of the stop, if any."""
+        """A context in which a statement can be stopped; a stop's own error replaces that of the statement."""
         session = self._logged_in()
         session.begin(text)
         self._busy = True
@@ -332,7 +339,7 @@ class Client:
             raise
 
     def _stop(self, fault: SqlError) -> None:
-        """DuckDB ignores an interruption before the query has started, so it is repeated until the statement ends."""
+        """Interrupt the statement until it ends: DuckDB ignores an interrupt that precedes the start of the query."""
         if self.session is not None and self._busy:
             self.session.stop(fault)
             if self._again is None:

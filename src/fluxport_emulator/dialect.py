@@ -25,7 +25,7 @@ from fluxport_emulator.values import Value, cast_text, constant
 
 @dataclass(frozen=True)
 class Scope:
-    """The values, as of its start, that a statement may refer to besides tables."""
+    """The values that a statement may refer to besides tables, as of its start."""
 
     catalog: Catalog
     database: str | None

@@ -24,7 +24,7 @@ MACROS: tuple[str, ...] = tuple(
            WHEN 0 THEN CAST(strftime(CAST(x AS DATE), '%U') AS INTEGER)
            WHEN 3 THEN CAST(strftime(CAST(x AS DATE), '%V') AS INTEGER)
            WHEN 5 THEN CAST(strftime(CAST(x AS DATE), '%W') AS INTEGER)
-           ELSE error('WEEK() knows the modes 0, 3 and 5 here') END""",
+           ELSE error('WEEK() supports only the modes 0, 3 and 5 here') END""",
         """mysql_yearweek(x) AS CASE WHEN mysql_week(x, 0) > 0 THEN year(CAST(x AS DATE)) * 100 + mysql_week(x, 0)
            ELSE (year(CAST(x AS DATE)) - 1) * 100 + mysql_week(make_date(year(CAST(x AS DATE)) - 1, 12, 31), 0) END""",
         "mysql_microsecond(x) AS microsecond(CAST(x AS TIMESTAMP)) % 1000000",

@@ -38,8 +38,8 @@ OFFERED = (
 
 
 @dataclass
-class LoginDesk:
-    """The shared state of all logins: the account, the keys, and whether a full login has succeeded before."""
+class LoginState:
+    """The state that all logins share: the account, the keys, and whether a full login has succeeded before."""
 
     account: Account
     context: ssl.SSLContext | None
@@ -58,15 +58,15 @@ class Login:
     plugin: str
 
 
-async def greet(channel: Channel, desk: LoginDesk, number: int, salt: bytes, on_gone: Callable[[], None]) -> Login:
+async def greet(channel: Channel, state: LoginState, number: int, salt: bytes, on_gone: Callable[[], None]) -> Login:
     """Exchange the first packets; the channel is then open, encrypted if the client requested it. Raises FatalError."""
-    offered = OFFERED | Capability.SSL if desk.context is not None else OFFERED
-    await channel.send(wire.greeting(VERSION, number, salt, offered, desk.account.plugin))
+    offered = OFFERED | Capability.SSL if state.context is not None else OFFERED
+    await channel.send(wire.greeting(VERSION, number, salt, offered, state.account.plugin))
     reply = await channel.read()
     wants_tls = len(reply) == 32 and Capability(int.from_bytes(reply[:4], "little")) & Capability.SSL
-    if wants_tls and desk.context is None:
+    if wants_tls and state.context is None:
         raise faults.bad_handshake()
-    await channel.open(on_gone, desk.context if wants_tls else None)
+    await channel.open(on_gone, state.context if wants_tls else None)
     if wants_tls:
         reply = await channel.read()
     return _handshake_response(Payload(reply), offered)
@@ -89,10 +89,10 @@ def _handshake_response(packet: Payload, offered: Capability) -> Login:
 
 
 async def authenticate(
-    channel: Channel, desk: LoginDesk, login: Login, host: str, salt: bytes, in_pool: Callable[..., Awaitable[Any]]
+    channel: Channel, state: LoginState, login: Login, host: str, salt: bytes, in_pool: Callable[..., Awaitable[Any]]
 ) -> None:
     """Raises FatalError 1045; an unknown user takes the same steps and gets the same error."""
-    account, proof = desk.account, login.proof
+    account, proof = state.account, login.proof
     if login.plugin != account.plugin:
         if not login.capabilities & Capability.PLUGIN_AUTH:
             raise FatalError(1251, "08004", "Client does not support the authentication protocol of the server")
@@ -102,31 +102,31 @@ async def authenticate(
     if account.plugin == "mysql_native_password":
         proved = account.native_proof(salt, proof)
     else:
-        proved = await _sha2_login(channel, desk, salt, proof, in_pool)
+        proved = await _sha2_login(channel, state, salt, proof, in_pool)
     if not (account.known_as(login.user) and proved):
         raise faults.access_denied(login.user, host, proof not in (b"", b"\0"))
 
 
 async def _sha2_login(
-    channel: Channel, desk: LoginDesk, salt: bytes, proof: bytes, in_pool: Callable[..., Awaitable[Any]]
+    channel: Channel, state: LoginState, salt: bytes, proof: bytes, in_pool: Callable[..., Awaitable[Any]]
 ) -> bool:
-    account = desk.account
+    account = state.account
     if not account.has_password or proof in (b"", b"\0"):
         return account.sha2_proof(salt, proof)
-    if desk.proved and account.sha2_proof(salt, proof):
+    if state.proved and account.sha2_proof(salt, proof):
         await channel.send(b"\x01\x03")  # fast: proved by the nonce alone
         return True
     await channel.send(b"\x01\x04")  # request full authentication
-    answer = await channel.read()
+    response = await channel.read()
     if channel.cipher:
-        password: bytes | None = answer.removesuffix(b"\0")
+        password: bytes | None = response.removesuffix(b"\0")
     else:
-        if answer == b"\x02":
-            await channel.send(b"\x01" + await in_pool(desk.key.public_pem))
-            answer = await channel.read()
-        password = desk.key.decrypt(answer, salt)
+        if response == b"\x02":
+            await channel.send(b"\x01" + await in_pool(state.key.public_pem))
+            response = await channel.read()
+        password = state.key.decrypt(response, salt)
     proved = password is not None and account.password_proof(password)
-    desk.proved = desk.proved or proved
+    state.proved = state.proved or proved
     return proved
 
 

@@ -150,11 +150,11 @@ def _date_lines(days: Integers) -> Matrix:
     return _lines(lines)
 
 
-def _datetime_lines(moments: Integers) -> Matrix:
-    days, of_day = np.divmod(moments, _DAY_US)
+def _datetime_lines(timestamps: Integers) -> Matrix:
+    days, of_day = np.divmod(timestamps, _DAY_US)
     microseconds = of_day % 1_000_000
     with_fraction = bool(microseconds.any())
-    lines = np.empty(len(moments), np.dtype(_DATE_LINE + _CLOCK_LINE + (_MICROSECOND if with_fraction else [])))
+    lines = np.empty(len(timestamps), np.dtype(_DATE_LINE + _CLOCK_LINE + (_MICROSECOND if with_fraction else [])))
     lines["width"] = lines.dtype.itemsize - 1
     _put_date(lines, days)
     _put_clock(lines, of_day)
@@ -210,17 +210,17 @@ def _framed_apart(pieces: Sequence[Piece], rows: int, sequence: int) -> tuple[by
 
 def _joined(pieces: Sequence[Piece], rows: int) -> pa.BinaryArray:
     parts: list[pa.BinaryArray] = []
-    glued: list[Matrix] = []
+    adjacent: list[Matrix] = []
     for piece in pieces:
         if isinstance(piece, np.ndarray):
-            glued.append(piece)
+            adjacent.append(piece)
             continue
-        if glued:
-            parts.append(_evenly(glued, rows))
-            glued = []
+        if adjacent:
+            parts.append(_evenly(adjacent, rows))
+            adjacent = []
         parts.append(piece)
-    if glued:
-        parts.append(_evenly(glued, rows))
+    if adjacent:
+        parts.append(_evenly(adjacent, rows))
     return parts[0] if len(parts) == 1 else pc.binary_join_element_wise(*parts, b"")
 
 

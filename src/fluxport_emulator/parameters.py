@@ -64,18 +64,18 @@ def _decimal(packet: Payload) -> Value:
     return number if number.is_finite() else None
 
 
-def _moment(packet: Payload) -> Value:
-    """A date or a date and time; a zero date is text, as Python cannot represent it."""
+def _temporal(packet: Payload) -> Value:
+    """A date or a date and time; a zero date is text, because Python cannot represent it."""
     width = packet.integer(1)
     if width not in (0, 4, 7, 11):
         raise malformed_packet()
     fields = struct.unpack("<HBBBBBI", packet.take(width).ljust(11, b"\0"))
     try:
-        moment = dt.datetime(*fields)
+        timestamp = dt.datetime(*fields)
     except ValueError:
         year, month, day, *_ = fields
         return f"{year:04d}-{month:02d}-{day:02d}"
-    return moment.date() if width == 4 else moment
+    return timestamp.date() if width == 4 else timestamp
 
 
 def _time(packet: Payload) -> Value:
@@ -98,10 +98,10 @@ _READERS: dict[int, Callable[[Payload], Value]] = {
     4: _float,
     5: _double,
     6: lambda _: None,
-    7: _moment,
-    10: _moment,
+    7: _temporal,
+    10: _temporal,
     11: _time,
-    12: _moment,
-    14: _moment,
+    12: _temporal,
+    14: _temporal,
     246: _decimal,
 }

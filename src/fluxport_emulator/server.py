@@ -25,11 +25,11 @@ from pathlib import Path
 from fluxport.errors import Refused, Unavailable
 from fluxport_emulator import faults, wire
 from fluxport_emulator.auth import Account, AuthPlugin
-from fluxport_emulator.certificate import self_made_context
+from fluxport_emulator.certificate import self_signed_context
 from fluxport_emulator.channel import Channel
 from fluxport_emulator.client import Client, ClientLimits
 from fluxport_emulator.engine import Engine
-from fluxport_emulator.login import LoginDesk
+from fluxport_emulator.login import LoginState
 from fluxport_emulator.session import Process
 from fluxport_emulator.tables import Catalog, SampleTable, users_table
 from fluxport_emulator.variables import Setting
@@ -139,7 +139,7 @@ def _tls_context(options: EmulatorOptions) -> ssl.SSLContext | None:
     if not options.tls:
         return None
     if options.certificate is None:
-        return self_made_context(options.host)
+        return self_signed_context(options.host)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     try:
         context.load_cert_chain(options.certificate, options.private_key)
@@ -148,17 +148,19 @@ def _tls_context(options: EmulatorOptions) -> ssl.SSLContext | None:
     return context
 
 
-def _let_go(connection: socket.socket, _: object) -> None:
+def _close_connection(connection: socket.socket, _: object) -> None:
     """Close the connection of a task that was cancelled before it started."""
     connection.close()
 
 
 class _Server:
-    """The connections and their shared state; created in a worker thread, as filling the tables takes a moment."""
+    """The connections and their shared state; created in a worker thread, because filling the tables takes time."""
 
     def __init__(self, options: EmulatorOptions) -> None:
         self._options = options
-        self._desk = LoginDesk(Account.of(options.user, options.password, options.auth_plugin), _tls_context(options))
+        self._login_state = LoginState(
+            Account.of(options.user, options.password, options.auth_plugin), _tls_context(options)
+        )
         catalog = Catalog.of(options.database, (users_table(options.rows), *options.tables), options.user)
         self._engine = Engine(catalog, memory_limit=options.memory_limit, threads=options.threads)
         self._limits = ClientLimits(
@@ -174,10 +176,10 @@ class _Server:
         self._pause: asyncio.TimerHandle | None = None
 
     async def accept(self, listener: socket.socket) -> None:
-        """Accept until cancelled. Uses a callback, as cancelling an awaited accept may lose its socket."""
+        """Accept until cancelled. Uses a callback, because cancelling an awaited accept may lose its socket."""
         self._loop = asyncio.get_running_loop()
         self._port = listener.getsockname()[1]
-        self._loop.add_reader(listener, self._take, self._loop, listener)
+        self._loop.add_reader(listener, self._accept_one, self._loop, listener)
         try:
             await self._loop.create_future()
         finally:
@@ -185,7 +187,7 @@ class _Server:
             if self._pause is not None:
                 self._pause.cancel()
 
-    def _take(self, loop: asyncio.AbstractEventLoop, listener: socket.socket) -> None:
+    def _accept_one(self, loop: asyncio.AbstractEventLoop, listener: socket.socket) -> None:
         try:
             connection, address = listener.accept()
         except (BlockingIOError, ConnectionAbortedError):
@@ -193,14 +195,14 @@ class _Server:
         except OSError as error:  # out of file descriptors: retry later
             log.warning("a connection could not be accepted: %s", error.strerror)
             loop.remove_reader(listener)
-            self._pause = loop.call_later(ACCEPT_AGAIN_S, loop.add_reader, listener, self._take, loop, listener)
+            self._pause = loop.call_later(ACCEPT_AGAIN_S, loop.add_reader, listener, self._accept_one, loop, listener)
             return
-        task = loop.create_task(self._attend(connection, str(address[0])))
+        task = loop.create_task(self._serve_client(connection, str(address[0])))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        task.add_done_callback(partial(_let_go, connection))
+        task.add_done_callback(partial(_close_connection, connection))
 
-    async def _attend(self, connection: socket.socket, host: str) -> None:
+    async def _serve_client(self, connection: socket.socket, host: str) -> None:
         connection.setblocking(False)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
@@ -212,7 +214,7 @@ class _Server:
             return
         self._served += 1
         number = self._served
-        client = Client(number, host, channel, self._engine, self, self._desk, self._pool)
+        client = Client(number, host, channel, self._engine, self, self._login_state, self._pool)
         self._clients[number] = client
         try:
             await client.serve(self._limits)
@@ -254,5 +256,5 @@ class _Server:
             "port": self._port,
             "max_connections": self._options.connections_max,
             "max_allowed_packet": self._options.packet_bytes_max,
-            "have_ssl": "YES" if self._desk.context is not None else "DISABLED",
+            "have_ssl": "YES" if self._login_state.context is not None else "DISABLED",
         }

@@ -119,13 +119,13 @@ class Session:
             raise self._fault
 
     def translated_error(self, error: SqlError) -> SqlError:
-        """The reason of a stop instead of the interruption it caused."""
+        """``error``, or the fault of the stop if that caused the interruption."""
         fault = self._fault if self._fault is not None and error.number == 1317 else error
         self._last_error = fault
         return fault
 
     def begin(self, info: str) -> None:
-        """Before each statement: clear the stop of the previous one."""
+        """Call before each statement: clears the stop of the previous one."""
         self._fault = None
         self._stopped.clear()
         self.running = info

@@ -72,7 +72,7 @@ def query(text: str, scope: Scope, facts: ServerFacts) -> str:
 
 
 def describe(text: str, scope: Scope) -> str | None:
-    """The DuckDB query for DESCRIBE of a table, or None if the text is not one."""
+    """The DuckDB query for DESCRIBE of a table; None if the text is not such a statement."""
     match = _DESCRIBE.fullmatch(text)
     if match is None:
         return None

@@ -326,7 +326,7 @@ def _key_row(database: str, table: SampleTable, column: SampleColumn, position: 
 _ENGINE: Row = {
     "ENGINE": "InnoDB",
     "SUPPORT": "DEFAULT",
-    "COMMENT": "Answered by an embedded DuckDB",
+    "COMMENT": "Emulated by an embedded DuckDB",
     "TRANSACTIONS": "YES",
     "XA": "NO",
     "SAVEPOINTS": "YES",

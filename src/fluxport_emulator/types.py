@@ -102,7 +102,7 @@ def column_type(declared: str) -> ColumnType:
         flags = BINARY_FLAG | (UNSIGNED if unsigned else 0)
         return _as_text(declared, 246, (size or 10) + sign_and_point, flags=flags, decimals=scale)
     if name in ("datetime", "timestamp", "date", "time"):
-        return _moment(declared, name, size)
+        return _temporal(declared, name, size)
     if name == "year":
         year = "CAST({0} AS USMALLINT)"
         return ColumnType(declared, 13, 4, f"CAST({year} AS VARCHAR)", year, Layout.FIXED, flags=BINARY_FLAG | UNSIGNED)
@@ -126,8 +126,8 @@ def _integer(declared: str, name: str, unsigned: bool, width: int) -> ColumnType
 _WHOLE = {0: "second", 3: "milliseconds", 6: "microseconds"}
 
 
-def _moment(declared: str, name: str, digits: int) -> ColumnType:
-    """Both formats show as many digits of a second as the type declares, whatever the values are."""
+def _temporal(declared: str, name: str, digits: int) -> ColumnType:
+    """A date or time; both formats show as many digits of a second as the type declares, whatever the values are."""
     if name == "date":
         return ColumnType(declared, 10, 10, "CAST({0} AS VARCHAR)", "CAST({0} AS DATE)", Layout.DATE, flags=BINARY_FLAG)
     if digits not in _WHOLE:
@@ -137,14 +137,16 @@ def _moment(declared: str, name: str, digits: int) -> ColumnType:
         time = f"CAST(date_trunc('{_WHOLE[digits]}', DATE '2000-01-01' + CAST({{0}} AS TIME)) AS TIME)"
         text = f"left(strftime(DATE '2000-01-01' + CAST({{0}} AS TIME), '%H:%M:%S.%f'), {8 + fraction})"
         return ColumnType(declared, 11, 10 + fraction, text, time, Layout.TIME, flags=BINARY_FLAG, decimals=digits)
-    moment = "CAST({0} AS TIMESTAMP)"
+    timestamp = "CAST({0} AS TIMESTAMP)"
     if digits < 6:
-        moment = f"date_trunc('{_WHOLE[digits]}', {moment})"
-    text = f"left(strftime({moment}, '%Y-%m-%d %H:%M:%S.%f'), {19 + fraction})"
+        timestamp = f"date_trunc('{_WHOLE[digits]}', {timestamp})"
+    text = f"left(strftime({timestamp}, '%Y-%m-%d %H:%M:%S.%f'), {19 + fraction})"
     if not digits:
-        text = f"CAST({moment} AS VARCHAR)"
+        text = f"CAST({timestamp} AS VARCHAR)"
     code = 12 if name == "datetime" else 7
-    return ColumnType(declared, code, 19 + fraction, text, moment, Layout.DATETIME, flags=BINARY_FLAG, decimals=digits)
+    return ColumnType(
+        declared, code, 19 + fraction, text, timestamp, Layout.DATETIME, flags=BINARY_FLAG, decimals=digits
+    )
 
 
 def _string(declared: str, name: str, size: int) -> ColumnType:

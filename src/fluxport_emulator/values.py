@@ -19,7 +19,7 @@ def constant(value: Value) -> exp.Expr:
     if isinstance(value, bytes):
         return exp.Unhex(this=exp.Literal.string(value.hex()))
     if isinstance(value, dt.datetime | dt.date):
-        return _moment(value)
+        return _temporal(value)
     if isinstance(value, dt.timedelta):
         return _time(value)
     return exp.Null() if value is None else _number(value)
@@ -36,7 +36,7 @@ def _number(value: bool | int | float | Decimal) -> exp.Expr:
     return cast_text(f"{value:f}", f"DECIMAL({precision}, {scale})" if precision <= 38 else "DOUBLE")
 
 
-def _moment(value: dt.datetime | dt.date) -> exp.Expr:
+def _temporal(value: dt.datetime | dt.date) -> exp.Expr:
     if isinstance(value, dt.datetime):
         return cast_text(str(value), "TIMESTAMP" if value.microsecond else "TIMESTAMP_S")
     return cast_text(str(value), "DATE")

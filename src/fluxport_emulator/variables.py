@@ -1,4 +1,4 @@
-"""System variables: those that clients read when they connect, and the few that they may change."""
+"""System variables that clients read when they connect, and those that they may set."""
 
 from __future__ import annotations
 
@@ -141,9 +141,9 @@ class Variables:
         self._now[key] = default if value is None else _converted(name, value, default)
 
     def copy(self) -> Variables:
-        twin = Variables(self._fixed)
-        twin._now = dict(self._now)
-        return twin
+        variables = Variables(self._fixed)
+        variables._now = dict(self._now)
+        return variables
 
     def reset(self) -> None:
         self._now = dict(_CHANGEABLE)
