@@ -42,8 +42,8 @@ log = logging.getLogger("fluxport.exports")
 
 @dataclass(frozen=True)
 class AttemptOptions:
-    """``keep_s`` is how long files are retained. ``tries_max`` bounds attempts that source or sink ended;
-    ``attempts_max`` also counts those of lost workers."""
+    """``keep_s``: retention of files, in seconds. ``tries_max`` limits the attempts that fail because of the source or
+    the sink; ``attempts_max`` also counts those of lost workers."""
 
     keep_s: float
     tries_max: int = 3
@@ -94,7 +94,7 @@ class Attempts:
                 reasons = (*record.attempt_errors, FailedAttempt.now(WORKER_STOPPED, self.store.clock()))
                 self.store.move(record.id, "queued", fence=record.fence, attempt_errors=reasons)
 
-    def _lasting(self, do: Callable[[], T]) -> T:
+    def _retrying(self, do: Callable[[], T]) -> T:
         """Access the service's own database, retrying while it is unavailable."""
         return patiently(do, self.draining, staying=True)
 
@@ -106,21 +106,21 @@ class Attempts:
         self._remove_leftovers(record, sink, export)
         if record.counted:
             total = export.rows_to_come()
-            self._lasting(lambda: self.store.expect(record.id, record.fence, total))
-        over = threading.Event()
+            self._retrying(lambda: self.store.expect(record.id, record.fence, total))
+        finished = threading.Event()
         self._running.add(export)
-        if self.draining.is_set():  # since before it was added, so stop_running() has missed it
+        if self.draining.is_set():  # it was set before the export was added, so stop_running() missed the export
             export.source.close()
-        watcher = background("fluxport-watch", watch, self.store, record, export, over)
+        watcher = background("fluxport-watch", watch, self.store, record, export, finished)
         try:
             result = put(export, sink, object_name(record.id, record.fence, export.suffix))
         finally:
-            over.set()
+            finished.set()
             self._running.discard(export)
             watcher.join()
         expires_at = self.store.clock() + self.options.keep_s
         if not self._move(record, "completed", **completed(result, expires_at)):
-            # Canceled while the last bytes were stored, or replaced by another attempt: this file is not the export's.
+            # Canceled while the last bytes were stored, or superseded by another attempt: the export has no use for it.
             for location in result.locations:
                 sink.remove(location)
 
@@ -133,16 +133,16 @@ class Attempts:
         if record.fence > 1:
             sink.sweep(math.inf, self.store.clock())  # no file is that old: removes only unfinished uploads
 
-    # -- its end ---------------------------------------------------------------------------------------------------
+    # -- the end of an attempt -------------------------------------------------------------------------------------
 
     def _failed(self, record: Record, error: FluxportError) -> float | None:
         failure = Failure.of(error)
         if isinstance(error, Canceled) and self.draining.is_set():
-            self._lasting(lambda: self.store.attempt_failed(record.id, record.fence, WORKER_STOPPED))
+            self._retrying(lambda: self.store.attempt_failed(record.id, record.fence, WORKER_STOPPED))
             return 0.0 if self._move(record, "queued") else None
         workers = (WORKER_LOST.code, WORKER_STOPPED.code)
         tries = 1 + sum(reason.code not in workers for reason in record.attempt_errors)
-        self._lasting(lambda: self.store.attempt_failed(record.id, record.fence, failure))
+        self._retrying(lambda: self.store.attempt_failed(record.id, record.fence, failure))
         if error.retryable and error.again and tries < self.options.tries_max:
             return self._wait(record, tries) if self._move(record, "queued") else None
         self._move(record, "failed", error=failure)
@@ -155,14 +155,14 @@ class Attempts:
     def _move(self, record: Record, status: Status, **changes: Unpack[Changes]) -> bool:
         """Change the state; False if it was changed by another process instead."""
         try:
-            self._lasting(lambda: self.store.move(record.id, status, fence=record.fence, **changes))
+            self._retrying(lambda: self.store.move(record.id, status, fence=record.fence, **changes))
         except Conflict:
             # The connection may have failed after the commit; then this attempt has made the change.
-            now = self._lasting(lambda: self.store.get(record.id))
+            now = self._retrying(lambda: self.store.get(record.id))
             return (now.status, now.fence) == (status, record.fence)
         return True
 
 
 def object_name(export_id: str, fence: int, suffix: str) -> str:
-    """The name of an attempt's file: the first attempt's has no fence, as older clients expect."""
+    """The name of an attempt's file; the first attempt's omits the fence, as older clients expect."""
     return f"{export_id}{suffix}" if fence == 1 else f"{export_id}-{fence}{suffix}"

@@ -59,7 +59,7 @@ class Catalog:
         return spec if spec.dataset is None else replace(spec, connection=self.dataset(spec.dataset).connection)
 
     def origin(self, spec: ExportSpec, owner: str) -> Origin:
-        """The source of the rows; of a dataset, ``owner`` gets those it may see."""
+        """The source of the rows; for a dataset, only the rows that ``owner`` may see."""
         if spec.series is not None:
             return of_sensors(spec, self.sensor_store)
         connection = self.connections.get(spec.connection)
@@ -94,7 +94,7 @@ class Catalog:
         self, spec: ExportSpec, caller: Caller, *, origin: Origin | None = None, may_split: bool = False
     ) -> Checked:
         """The checked request, with the connection that it reads in its ``spec``. Raises if the caller may not make it,
-        or anything can be refused before it is written."""
+        or if it is invalid as far as can be known before anything is written."""
         caller.need(spec.scope)
         spec = self.located(spec)
         checked = self.check(spec, caller.owner, origin=origin, may_split=may_split)

@@ -22,9 +22,9 @@ from fluxport.loops import attempt
 from fluxport.tables import database_now, insert_into, reading, schedules, transaction
 
 ON_TIME_S = 15.0  # every run that is at most this late is submitted
-LATE_MAX_S = 60.0  # and the last due one if it is at most this late
-LAST_TRY_S = 50.0
-LOOK_EVERY_S = 60.0  # even if nothing is due: the clock may have been set
+LATE_MAX_S = 60.0  # the last due run is still submitted if it is at most this late
+LAST_TRY_S = 50.0  # a run that is later than this is not retried
+LOOK_EVERY_S = 60.0  # even if nothing is due: the clock may have been changed
 AGAIN_S = 2.0
 
 
@@ -47,7 +47,7 @@ class Clock:
             stopped.wait(waits[0] if waits else AGAIN_S)
 
     def mark(self) -> None:
-        """Set the mark of new and changed schedules to now; delete that of removed ones."""
+        """Set the marks of new and changed schedules to now; delete those of removed ones."""
         wanted = self._scheduler.schedules
         with transaction(self._database) as connection:
             now = database_now(connection)
@@ -74,7 +74,7 @@ class Clock:
         for name, definition, looked_at in marks:
             schedule = self._scheduler.schedules.get(name)
             if schedule is None or definition != _definition(schedule):
-                continue  # it belongs to a worker with another configuration
+                continue  # another worker has another configuration
             # An unreachable source does not delay other schedules.
             done = attempt(f"schedule {name}", partial(self._start, schedule, looked_at, now))
             next_at = next(schedule.runs(datetime.fromtimestamp(now, UTC))).timestamp()

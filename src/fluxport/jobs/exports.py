@@ -14,7 +14,7 @@ from fluxport.jobs.watch import Watch
 
 @dataclass(frozen=True)
 class Exports:
-    """Each API takes those of the parts that it needs."""
+    """Each API takes the parts that it needs."""
 
     catalog: Catalog
     store: JobStore

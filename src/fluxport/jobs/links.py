@@ -18,7 +18,7 @@ log = logging.getLogger("fluxport.stores")
 
 @dataclass(frozen=True)
 class Signed:
-    """A store whose presigned URLs are handed out, and how long they work."""
+    """A store that issues presigned URLs, valid for ``link_s`` seconds."""
 
     sink: Sink
     link_s: float
@@ -26,8 +26,8 @@ class Signed:
 
 @dataclass(frozen=True)
 class Links:
-    """Issues links: ``secret`` signs them, ``link_s`` is how long they work, ``public_url`` their root (None: that of
-    the request)."""
+    """Issues links: ``secret`` signs them, ``link_s`` is how many seconds they are valid, ``public_url`` is their root
+    (None: that of the request)."""
 
     secret: bytes = field(repr=False)
     link_s: float
@@ -37,12 +37,12 @@ class Links:
     def make(
         self, record: Record, base: str, now: float, *, one_time: bool = False, lasting: bool = False
     ) -> dict[str, Any] | None:
-        """A link to the stored file; None if there is no file. A ``lasting`` link works until the file expires, or is
-        the store's presigned URL and works as long as that allows."""
+        """``{"url", "expires_at"}`` of the stored file; None if there is no file. A ``lasting`` link is valid until the
+        file expires, or is a presigned URL of the store, valid as long as the store allows."""
         if record.status != "completed" or record.result is None or record.result.location is None:
             return None
-        if lasting and (own := self._of_store(record, now)) is not None:
-            return own
+        if lasting and (presigned := self._of_store(record, now)) is not None:
+            return presigned
         expires = int(now + self.link_s)
         if record.expires_at is not None:
             expires = int(record.expires_at) if lasting else min(expires, int(record.expires_at))
@@ -55,10 +55,10 @@ class Links:
         signed, result = self.signed.get(record.spec.store), record.result
         if signed is None or result is None or result.location is None or result.files:
             return None  # only this service offers several files under one link
-        lasts = signed.link_s if record.expires_at is None else min(signed.link_s, record.expires_at - now)
+        valid_s = signed.link_s if record.expires_at is None else min(signed.link_s, record.expires_at - now)
         about = About(result.media_type, result.filename)
         try:
-            presigned = signed.sink.url(result.location, lasts, about)
+            presigned = signed.sink.url(result.location, valid_s, about)
         except FluxportError as error:
             # The caller gets a link to this service instead; the reason is for the operator.
             log.warning("the store returned no presigned URL: %s", error.message, extra={"task_id": record.id})

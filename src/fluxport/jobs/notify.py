@@ -69,7 +69,7 @@ def _checked_upload(given: Any, webhooks: WebhookOptions) -> dict[str, Any]:
 
 
 class FileBytes:
-    """Counts the bytes of a file that one attempt has read to send."""
+    """Counts the bytes of the file that one attempt reads in order to send them."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -103,18 +103,18 @@ class Notifier:
     draining: threading.Event = field(default_factory=threading.Event)
 
     def notify(self, export_id: str, target: str, tries: int) -> float | None:
-        """Notify one target once; returns the seconds until the next attempt, None if there is none. Each has two
-        lines in the audit: one before anything is sent, one with the number of the file's bytes that were."""
-        record = self._lasting(lambda: self.store.get(export_id))
+        """Notify one target once; returns the seconds until the next attempt, None if there is none. Writes two audit
+        lines: one before anything is sent, and one afterwards, with the number of bytes of the file that were sent."""
+        record = self._retrying(lambda: self.store.get(export_id))
         kind, number = target.split(":")
         sent, wait_s = FileBytes(), None
         to = _destination(record, kind, int(number))
-        lines: dict[str, Any] = {"export_id": export_id, "to": to, "try": tries + 1}
+        detail: dict[str, Any] = {"export_id": export_id, "to": to, "try": tries + 1}
         if kind != "email" or self.email.host:
-            self._lasting(lambda: self.store.note(kind, record.owner, "begun", **lines))
+            self._retrying(lambda: self.store.note(kind, record.owner, "begun", **detail))
         try:
             outcome = self._send(record, kind, int(number), sent)
-        except Exception as raised:  # recorded in the audit, whatever it is
+        except Exception as raised:  # any error is recorded in the audit
             error = as_failure(raised)
             log.warning(
                 "notification failed: %s",
@@ -125,7 +125,7 @@ class Notifier:
             outcome, delays = error.code, retry_delays(random.random)
             if error.retryable and tries < len(delays):
                 wait_s = max(delays[tries], error.retry_after_s or 0.0)
-        self._lasting(lambda: self.store.note(kind, record.owner, outcome, sent_bytes=sent.count, **lines))
+        self._retrying(lambda: self.store.note(kind, record.owner, outcome, sent_bytes=sent.count, **detail))
         return wait_s
 
     def _send(self, record: Record, kind: str, number: int, sent: FileBytes) -> str:
@@ -138,7 +138,7 @@ class Notifier:
             self._send_webhook(record)
         return "sent"
 
-    def _lasting(self, do: Callable[[], T]) -> T:
+    def _retrying(self, do: Callable[[], T]) -> T:
         return patiently(do, self.draining, staying=True)
 
     def _mail(self, record: Record, recipient: str, sent: FileBytes) -> Mail:

@@ -42,8 +42,8 @@ class FailedAttempt(Failure):
 
 @dataclass(frozen=True)
 class StoredFile:
-    """A written file. ``location`` is its address in its store, None for a direct stream; ``name`` its name there if it
-    is one of several; ``verified`` how the store confirmed it (:data:`fluxport.stages.VERIFIED`)."""
+    """A written file. ``location`` is its address in its store, None for a direct stream; ``name`` is its name there if
+    it is one of several; ``verified`` is how the store confirmed it (:data:`fluxport.stages.VERIFIED`)."""
 
     filename: str
     media_type: str
@@ -66,7 +66,7 @@ class StoredFile:
 @dataclass(frozen=True)
 class Result(StoredFile):
     """Everything that an export wrote. With several ``files``, ``location`` is that of their manifest, and ``filename``
-    and ``sha256`` are those of all files together. ``upload_s`` is the time that the store took."""
+    and ``sha256`` are those of all files together. ``upload_s`` is the time that the store took, in seconds."""
 
     truncated: bool = False
     columns: tuple[Mapping[str, str], ...] = ()
@@ -108,7 +108,7 @@ class Result(StoredFile):
 
     @property
     def parts(self) -> tuple[StoredFile, ...]:
-        """Every file: the several ones, or the single one."""
+        """All part files, or the single file."""
         return self.files or (self,)
 
     @property

@@ -23,8 +23,8 @@ PREVIEW_LIMITS = Limits(bytes_max=8 << 20, cell_bytes_max=1 << 20, deadline_s=30
 
 @dataclass(frozen=True)
 class Preview:
-    """``rows`` is a JSON array of objects; ``truncated``: the result has more rows. Columns are name, type, and the key
-    in the objects, which differs from the name if that is empty or repeated."""
+    """``rows`` is a JSON array of objects; ``truncated``: the result has more rows. Each column is (name, type, key);
+    its key in the objects differs from its name if that is empty or occurs twice."""
 
     columns: list[tuple[str, str, str]]
     rows: str
@@ -43,16 +43,16 @@ def preview(
     transfers.check_open()
     caller.need(spec.scope)
     spec = catalog.located(spec)
-    wanted = check_form(spec, None if spec.dataset is None else catalog.dataset(spec.dataset))
-    rows = wanted.options.limit
-    shown = replace(
+    form = check_form(spec, None if spec.dataset is None else catalog.dataset(spec.dataset))
+    rows = form.options.limit
+    preview_spec = replace(
         spec,
         format="json",
         compression="none",
         options={name: spec.options[name] for name in ("columns", "timezone") if name in spec.options},
     )
     limits = replace(PREVIEW_LIMITS, rows=PREVIEW_ROWS if rows is None else min(rows, PREVIEW_ROWS))
-    export = catalog.check(shown, caller.owner, limits=limits).open("preview")
+    export = catalog.check(preview_spec, caller.owner, limits=limits).open("preview")
     with slots[spec.connection].held():
         text = b"".join(export.chunks()).decode()
     tally = export.tally

@@ -46,12 +46,12 @@ log = logging.getLogger("fluxport.pushes")
 HOLD_EVERY_S = 10.0
 HELD_S = 60.0
 REQUEST_ID_CHARS_MAX = 200
-ROWS_EXPECTED_MAX = (1 << 63) - 1  # what the table of exports holds
+ROWS_EXPECTED_MAX = (1 << 63) - 1  # the column is a BIGINT
 
 
 @dataclass(frozen=True)
 class PushRequest:
-    """A sender's request before the first row; Refused (``bad_metadata``) if it is invalid for every API.
+    """A sender's request before the first row; Refused (``bad_metadata``) if no API accepts it.
     ``request_id`` and ``digest``, the SHA-256 of the whole request, are the idempotency key."""
 
     request_id: str
@@ -66,7 +66,7 @@ class PushRequest:
     def __post_init__(self) -> None:
         if not 1 <= len(self.request_id) <= REQUEST_ID_CHARS_MAX:
             raise Refused(
-                f"'request_id' has 1 to {REQUEST_ID_CHARS_MAX} characters; the same one is the same task.",
+                f"'request_id' has 1 to {REQUEST_ID_CHARS_MAX} characters; pushes with the same one are one task.",
                 code="bad_metadata",
             )
         if self.rows_expected is not None and not 0 <= self.rows_expected <= ROWS_EXPECTED_MAX:
@@ -96,7 +96,7 @@ class PushRequest:
 
 @dataclass(frozen=True)
 class Push:
-    """A push that has begun: its export, and the checked request to run; None if another call has begun it."""
+    """A push that has begun: its export, and the checked request to run, which is None if another call has begun it."""
 
     record: Record
     checked: Checked | None
@@ -126,7 +126,7 @@ class Admission:
 
     @contextlib.contextmanager
     def admitted(self) -> Iterator[None]:
-        """While a push runs or waits; TooMany if the queue is full."""
+        """Count a push while it runs or waits; TooMany if the queue is full."""
         options = self._options
         with self._lock:
             if self._tasks >= options.tasks_max + options.queue_max:
@@ -143,11 +143,12 @@ class Admission:
                 self._tasks -= 1
 
     def turn(self) -> Future[None]:
-        """Done once the push may begin; call :meth:`leave` after it. Fails with TimedOut after ``queue_s``."""
+        """A future, done once the push may begin; call :meth:`leave` after the push. Fails with TimedOut after
+        ``queue_s``."""
         return self._turns.enter()
 
     def cancel(self, turn: Future[None]) -> None:
-        """Leave the queue, or the slot if the push has got one."""
+        """Leave the queue, or free the slot if the push already has one."""
         self._turns.cancel(turn)
 
     def leave(self) -> None:
@@ -202,10 +203,10 @@ class Pushes:
         planned: Callable[[Export], None],
         confirm: Callable[[], None],
     ) -> Record:
-        """Read the rows and store the file; returns the export as it has ended, completed or not.
+        """Read the rows and store the file; returns the record of the ended export, completed or not.
 
         ``planned`` gets the export, whose tally shows its progress. ``confirm`` is called after the file is stored and
-        before it is recorded, and raises if the sender has disconnected: then the file is removed.
+        before it is recorded; it raises if the sender has disconnected, and then the file is removed.
         """
         assert push.checked is not None
         record, export = push.record, None
@@ -223,12 +224,12 @@ class Pushes:
 
     def _run(self, record: Record, export: Export, confirm: Callable[[], None]) -> None:
         sink = self._catalog.sinks[record.spec.store]
-        over = threading.Event()
-        watcher = background("fluxport-watch", watch, self._store, record, export, over)
+        finished = threading.Event()
+        watcher = background("fluxport-watch", watch, self._store, record, export, finished)
         try:
             result = put(export, sink, object_key(record, export.filename))
         finally:
-            over.set()
+            finished.set()
             watcher.join()
 
         def remove() -> None:
@@ -248,7 +249,7 @@ class Pushes:
                 remove()
 
     def fail(self, record: Record, error: BaseException, export: Export | None = None) -> Record:
-        """Fail an export unless it has ended already; returns the export as it is then."""
+        """Fail an export unless it has already ended; returns its record afterwards."""
         if isinstance(error, Canceled) and error.code == "canceled" and self._transfers.closing:
             error = Unavailable("The service is shutting down; push again in a moment.", code="closing")
         failure = as_failure(error)
@@ -284,7 +285,7 @@ class Pushes:
 
     def _hold(self) -> None:
         began = time.monotonic()
-        # If this process could not renew its leases for a while, neither could the others: give them as long.
+        # If this process could not renew its leases for a while, others probably could not either: allow them the same.
         if began - self._looked > HELD_S / 2:
             self._expire_at = began + HELD_S / 2
         if held := list(self._held):

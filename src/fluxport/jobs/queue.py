@@ -1,9 +1,9 @@
-"""The queue of exports and of notifications, and which worker has taken them.
+"""The queue of exports and of notifications, and which worker has claimed them.
 
 Every statement over the tables ``queue``, ``tells`` (notifications) and ``executors`` (heartbeats of workers) is here,
 each as part of its caller's transaction. An export has a row in ``queue`` from the transaction that creates it to the
-one that ends it, which inserts its targets into ``tells``. A worker writes its id into the rows it takes. The rows of a
-worker without a heartbeat are requeued by the next worker that checks:
+one that ends it, which inserts its targets into ``tells``. A worker claims a row by writing its id into it. The rows of
+a worker without a heartbeat are requeued by the next worker that checks:
 
     queue / tells   | export_id | ... | worker: NULL = waiting, else an id of executors | due_at |
     executors       | id | seen_at: older than DEAD_AFTER_S = lost |
@@ -23,7 +23,7 @@ from fluxport.jobs.wake import CHANNEL
 from fluxport.tables import database_now, executors, insert_into, notifications, queue
 
 DEAD_AFTER_S = 8.0
-# One lock for all takers, held for a few milliseconds: counting running exports and taking more are one step.
+# One lock for all workers, held for a few milliseconds: counting running exports and claiming more are one step.
 _TAKE_LOCK = 0x666C7579
 
 
@@ -48,7 +48,7 @@ _END = sa.delete(queue).where(queue.c.export_id == sa.bindparam("of"))
 _TAKE = (
     sa.update(queue).where(queue.c.export_id.in_(sa.bindparam("ids", expanding=True))).values(worker=sa.bindparam("me"))
 )
-# Connections with waiting exports, and how many of their exports are taken.
+# Connections with waiting exports, and how many of their exports are claimed.
 _RUNNING = (
     sa.select(queue.c.connection, sa.func.count(queue.c.worker))
     .group_by(queue.c.connection)
@@ -118,8 +118,8 @@ def targets(status: Status, notify: Mapping[str, Any]) -> list[str]:
 
 
 def wake(connection: sa.Connection) -> None:
-    """Wake the workers. None misses this transaction: on SQLite a worker's write waits for its commit, and PostgreSQL
-    sends notifications after the commit."""
+    """Wake the workers. No worker misses this transaction: on SQLite a worker's write waits for its commit, and
+    PostgreSQL sends notifications after the commit."""
     if connection.dialect.name == "postgresql":
         connection.execute(_NOTIFY)
         return
@@ -128,13 +128,13 @@ def wake(connection: sa.Connection) -> None:
 
 
 def waiting(connection: sa.Connection, queries_max: Mapping[str, int], most: int, now: float) -> list[str]:
-    """At most ``most`` exports that may be taken in this transaction, within ``queries_max`` of each connection."""
+    """At most ``most`` exports that may be claimed in this transaction, within ``queries_max`` of each connection."""
     if connection.dialect.name == "postgresql":
         connection.execute(_LOCK)
     export_ids: list[str] = []
     for name, running in connection.execute(_RUNNING).all():
-        if (room := min(queries_max.get(name, 0) - running, most - len(export_ids))) > 0:
-            export_ids += connection.scalars(_NEXT, {"name": name, "most": room, "now": now}).all()
+        if (free := min(queries_max.get(name, 0) - running, most - len(export_ids))) > 0:
+            export_ids += connection.scalars(_NEXT, {"name": name, "most": free, "now": now}).all()
     return export_ids
 
 
@@ -143,7 +143,7 @@ def take(connection: sa.Connection, export_ids: Sequence[str], worker: str) -> N
 
 
 def give_back(connection: sa.Connection, export_id: str, worker: str, wait_s: float) -> None:
-    """Requeue the export for its next attempt in ``wait_s``, unless another worker has it now."""
+    """Requeue the export for its next attempt in ``wait_s``, unless another worker has claimed it."""
     mine = sa.update(queue).where(queue.c.export_id == export_id, queue.c.worker == worker)
     connection.execute(mine.values(worker=None, due_at=database_now(connection) + wait_s))
     wake(connection)
@@ -152,7 +152,7 @@ def give_back(connection: sa.Connection, export_id: str, worker: str, wait_s: fl
 def give_back_unknown(
     connection: sa.Connection, worker: str, export_ids: Sequence[str], known: Sequence[Notification]
 ) -> None:
-    """Requeue what the database lists as taken by this worker, except these exports and targets."""
+    """Requeue what the database lists as claimed by this worker, except these exports and targets."""
     mine = sa.update(queue).where(queue.c.worker == worker, queue.c.export_id.not_in(export_ids))
     others = sa.tuple_(notifications.c.export_id, notifications.c.target).not_in(
         [notification[:2] for notification in known]
@@ -162,13 +162,13 @@ def give_back_unknown(
 
 
 def take_notifications(connection: sa.Connection, worker: str, most: int, now: float) -> list[Notification]:
-    """Take at most ``most`` targets whose next attempt is due."""
-    found = [tuple(row) for row in connection.execute(_DUE_NOTIFICATIONS, {"now": now, "most": most})]
-    if not found:
+    """Claim at most ``most`` targets whose next attempt is due."""
+    due = [tuple(row) for row in connection.execute(_DUE_NOTIFICATIONS, {"now": now, "most": most})]
+    if not due:
         return []
     taking = (
         sa.update(notifications)
-        .where(sa.tuple_(notifications.c.export_id, notifications.c.target).in_(found))
+        .where(sa.tuple_(notifications.c.export_id, notifications.c.target).in_(due))
         .values(worker=worker)
     )
     rows = connection.execute(
@@ -178,7 +178,7 @@ def take_notifications(connection: sa.Connection, worker: str, most: int, now: f
 
 
 def notified(connection: sa.Connection, notification: Notification, worker: str, again_s: float | None) -> None:
-    """Record that an attempt has ended: no other follows (None), or one in ``again_s`` seconds."""
+    """Record that an attempt has ended; the next one is due in ``again_s`` seconds, None if there is none."""
     mine = (
         notifications.c.export_id == notification.export_id,
         notifications.c.target == notification.target,
@@ -192,7 +192,7 @@ def notified(connection: sa.Connection, notification: Notification, worker: str,
 
 
 def next_due(connection: sa.Connection, now: float) -> tuple[float | None, float | None]:
-    """Seconds until the next delayed export is due, and until the next untaken notification is due (negative if it
+    """Seconds until the next delayed export is due, and until the next unclaimed notification is due (negative if it
     already is); None where there is none."""
     export_at, notify_at = connection.execute(_NEXT_DUE, {"now": now}).one()
     return None if export_at is None else export_at - now, None if notify_at is None else notify_at - now
@@ -205,14 +205,16 @@ def beat(connection: sa.Connection, worker: str, now: float, *, judge: bool = Tr
     """Write this worker's heartbeat (``now`` by the database's clock) and, with ``judge``, expire workers without one.
     Returns how many jobs of lost workers were requeued, and whether any job is due."""
     insert = insert_into(connection, executors)
-    alive = insert.on_conflict_do_update(index_elements=[executors.c.id], set_={"seen_at": insert.excluded.seen_at})
-    connection.execute(alive, {"id": worker, "seen_at": now})
+    heartbeat = insert.on_conflict_do_update(index_elements=[executors.c.id], set_={"seen_at": insert.excluded.seen_at})
+    connection.execute(heartbeat, {"id": worker, "seen_at": now})
     if judge:
         connection.execute(sa.delete(executors).where(executors.c.seen_at < now - DEAD_AFTER_S))
-    living = sa.select(executors.c.id)
+    registered = sa.select(executors.c.id)
     returned, waits = 0, False
     for table in (queue, notifications):
-        lost = sa.update(table).where(table.c.worker.is_not(None), table.c.worker.not_in(living)).values(worker=None)
+        lost = (
+            sa.update(table).where(table.c.worker.is_not(None), table.c.worker.not_in(registered)).values(worker=None)
+        )
         returned += connection.execute(lost).rowcount
         due = sa.select(sa.exists().where(table.c.worker.is_(None), table.c.due_at <= now))
         waits = waits or bool(connection.execute(due).scalar_one())

@@ -1,9 +1,9 @@
 """Scheduled exports: what happens when a run is due. :mod:`fluxport.jobs.clock` decides when.
 
-A run submits its export under an idempotency key made of the schedule's name and the run time, so that it is created
+A run submits its export under an idempotency key made of the schedule's name and the run time, so the export is created
 once, whatever the number of workers and attempts. A run that cannot start (the previous one is still active, a limit is
 reached, no worker was available) is recorded as a failed export with the reason: its owner sees it in the list and is
-notified of it as of any other failure.
+notified as of any other failure.
 """
 
 from __future__ import annotations
@@ -97,8 +97,8 @@ class Scheduler:
         self._store = store
 
     def run(self, schedule: Schedule, moment: datetime, *, last_try: bool) -> None:
-        """Submit the export of the run at ``moment``, once however often this is called. A refused one is recorded as a
-        failed export; a retryable error is raised instead, except at the last attempt."""
+        """Submit the export of the run at ``moment``; repeated calls submit it once. If it is refused, a failed export
+        is recorded; a retryable error is raised instead, except at the last attempt."""
         key = f"{key_prefix(schedule.name)}{_utc(moment)}"
         try:
             self._submitter.submit(

@@ -32,19 +32,21 @@ RATE_OVER_S = 5.0
 
 
 class Slots:
-    """``most`` at once. ``wait_s`` is the longest wait in the queue, 0 refuses at once; ``late`` is the error then."""
+    """At most ``most`` slots are held at once. ``wait_s`` is the longest wait in the queue (0: refuse at once), and
+    ``late`` returns the error for a caller that waited too long."""
 
     def __init__(self, most: int, wait_s: float, late: Callable[[], FluxportError]) -> None:
         self._late = late
         self._free = most
         self._wait_s = wait_s
         self._lock = threading.Lock()
-        self._line: deque[tuple[Future[None], float]] = deque()
+        self._waiting: deque[tuple[Future[None], float]] = deque()
         self._watched = False
         self._readings: set[Reading] = set()
 
     def enter(self) -> Future[None]:
-        """Done when the caller has a slot, to be freed by :meth:`leave`; fails with ``late()`` after ``wait_s``."""
+        """A future, done when the caller has a slot, to be freed by :meth:`leave`; fails with ``late()`` after
+        ``wait_s``."""
         turn: Future[None] = Future()
         with self._lock:
             if self._free:
@@ -53,19 +55,19 @@ class Slots:
                 turn.set_result(None)
                 return turn
             if self._wait_s > 0:
-                self._line.append((turn, time.monotonic() + self._wait_s))
+                self._waiting.append((turn, time.monotonic() + self._wait_s))
                 if not self._watched:
                     self._watched = True
                     threading.Thread(target=self._watch, name="fluxport-slots", daemon=True).start()
                 return turn
-        self._press()  # so that a slow reader frees its slot for the next caller
+        self._press_readers()  # a slow reader may free its slot for the next caller
         turn.set_exception(self._late())
         return turn
 
     def leave(self) -> None:
         with self._lock:
-            while self._line:
-                turn, _ = self._line.popleft()
+            while self._waiting:
+                turn, _ = self._waiting.popleft()
                 if turn.set_running_or_notify_cancel():
                     break
             else:
@@ -74,7 +76,7 @@ class Slots:
         turn.set_result(None)
 
     def cancel(self, turn: Future[None]) -> None:
-        """Leave the queue, or the slot if the turn has come by now."""
+        """Leave the queue, or free the slot if the caller already has one."""
         if not turn.cancel() and turn.exception() is None:
             self.leave()
 
@@ -101,17 +103,17 @@ class Slots:
             tick.wait(LOOK_S)
             with self._lock:
                 now = time.monotonic()
-                late = [turn for turn, until in self._line if until <= now and turn.set_running_or_notify_cancel()]
-                self._line = deque((t, until) for t, until in self._line if until > now and not t.cancelled())
-                self._watched = bool(self._line)
-                over = not self._watched
+                late = [turn for turn, until in self._waiting if until <= now and turn.set_running_or_notify_cancel()]
+                self._waiting = deque((t, until) for t, until in self._waiting if until > now and not t.cancelled())
+                self._watched = bool(self._waiting)
+                idle = not self._watched
             for turn in late:
                 turn.set_exception(self._late())
-            if over:
+            if idle:
                 return
-            self._press()
+            self._press_readers()
 
-    def _press(self) -> None:
+    def _press_readers(self) -> None:
         with self._lock:
             readings = list(self._readings)
         for reading in readings:
@@ -166,15 +168,15 @@ class Reading:
         self._over = False
         self._error: FluxportError | None = None
         self.sent_bytes: int | None = None  # to a connected client, if the API counts them
-        self.ended: Future[None] = Future()  # done once the stream was ended from outside, whatever its reader does
-        # Seconds spent waiting for the reader and for the source, and since when the reader has been waited for.
+        self.ended: Future[None] = Future()  # done once the stream is aborted, even if its reader does not pull
+        # Seconds spent waiting for the reader and for the source, and when the current wait for the reader began.
         self._reader_s = self._source_s = 0.0
         self._since: float | None = None
         self._pressed_at = self._rate_from = 0.0
         self._rate_bytes = 0
 
     def enter(self) -> Future[None]:
-        """Done when this stream may read its source."""
+        """A future, done when this stream may read its source."""
         if self._turn is None:
             self._turn = self._slots.enter()
         return self._turn
@@ -215,7 +217,7 @@ class Reading:
             self._slots.leave()
 
     def chunks(self) -> Chunks:
-        """The file, as it is written."""
+        """The file's chunks, while it is written."""
         entered = contextlib.ExitStack()
         self._source = entered.enter_context(self._entered())
         self._entry = entered

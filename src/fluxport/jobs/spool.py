@@ -25,13 +25,14 @@ from fluxport.stages import Chunks
 log = logging.getLogger("fluxport.spool")
 
 BLOCK_BYTES = 64 << 10
-ROOM_WAIT_S = 0.1
+SPACE_WAIT_S = 0.1
 
 
 @dataclass(frozen=True)
 class SpoolOptions:
-    """``bytes_max`` bounds one response, ``all_bytes_max`` all together; ``least_bytes_s`` is the rate at which the
-    reader of a full one must read while others wait. ``folder`` holds the file; None: the system's temporary folder."""
+    """``bytes_max`` limits one response, ``all_bytes_max`` all together; ``least_bytes_s`` is the rate in bytes per
+    second at which a client must read while the spool is full and others wait. ``folder`` holds the file; None: the
+    system's temporary folder."""
 
     bytes_max: int = 1 << 30
     all_bytes_max: int = 4 << 30
@@ -111,27 +112,27 @@ class Spooled:
         self._error: BaseException | None = None
         self.size_bytes = 0
         self.taken_bytes = 0
-        self.full = False  # whether the writer waits for room
+        self.full = False  # whether the writer waits for free space
 
     def write(self, chunk: bytes | memoryview, *, wait: bool) -> None:
-        """Append a chunk. If there is no room, ``wait`` until the reader has freed some, else raise: LimitExceeded if
-        the response is too large, Unavailable if the spool is full. Raises what :meth:`fail` was called with."""
+        """Append a chunk. If there is no space, ``wait`` until the reader has freed some, else raise: LimitExceeded if
+        the response is too large, Unavailable if the spool is full. Raises the error that :meth:`fail` was given."""
         view = memoryview(chunk)
         for at in range(0, len(view), BLOCK_BYTES):
-            piece = view[at : at + BLOCK_BYTES]
+            data = view[at : at + BLOCK_BYTES]
             with self._changed:
-                while (block := self._written(piece, wait)) is None:
-                    self._changed.wait(ROOM_WAIT_S)  # another response may free room without notifying this one
-                self._blocks.append((block, len(piece)))
-                self.size_bytes += len(piece)
+                while (block := self._write_block(data, wait)) is None:
+                    self._changed.wait(SPACE_WAIT_S)  # another response may free space without notifying this one
+                self._blocks.append((block, len(data)))
+                self.size_bytes += len(data)
                 self._changed.notify_all()
 
-    def _written(self, piece: memoryview, wait: bool) -> int | None:
+    def _write_block(self, data: memoryview, wait: bool) -> int | None:
         if self._error is not None:
             raise self._error
         most = self._spool.options.bytes_max
-        fits = self.size_bytes - self.taken_bytes + len(piece) <= most
-        block = self._spool.write(piece) if fits else None
+        fits = self.size_bytes - self.taken_bytes + len(data) <= most
+        block = self._spool.write(data) if fits else None
         if block is None and not wait:
             raise _too_large(most) if not fits else _all_full()
         self.full = block is None
@@ -193,7 +194,7 @@ def whole(chunks: Chunks, spooled: Spooled, check: Callable[[], None] = lambda: 
 
 
 def _failed(error: OSError | None) -> Unavailable:
-    log.error("the spool cannot be used: %s", error.strerror if error else "it is shorter than what was written")
+    log.error("the spool cannot be used: %s", error.strerror if error else "its file was truncated")
     return Unavailable("The spool file cannot be written or read; retry in a moment.", code="spool_failed")
 
 

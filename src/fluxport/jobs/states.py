@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 Status = Literal["queued", "running", "completed", "failed", "canceled", "expired"]
-# Rows are encoded and stored while they are read; ``uploading`` is the rest of storing after the last row.
+# Rows are encoded and stored while they are read; ``uploading`` is what remains to be stored after the last row.
 Phase = Literal["planning", "reading", "uploading"]
 
 # A status without successors is final. ``running`` to ``running``: the next attempt takes over from a lost worker.

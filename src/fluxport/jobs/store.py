@@ -148,8 +148,8 @@ def _change(status: Status, fenced: bool, names: tuple[str, ...]) -> sa.UpdateBa
 
 
 @functools.cache
-def _raise(count: int) -> sa.TextClause:
-    """Raise ``count`` counters in one statement, which is cached; SQLAlchemy would compile it each time."""
+def _increment(count: int) -> sa.TextClause:
+    """Increment ``count`` counters in one statement, which is cached; SQLAlchemy would compile it each time."""
     rows = ", ".join(f"(:name{n}, :labels{n}, :value{n})" for n in range(count))
     return sa.text(
         f"INSERT INTO counters (name, labels, value) VALUES {rows} "  # noqa: S608  only numbered parameters
@@ -244,7 +244,7 @@ class JobStore:
         """A queued export and whether it is new; ``idempotency`` is (key, SHA-256 of the body). Conflict if an export
         of this caller whose key begins with ``unless_active`` is still active.
 
-        Counting, inserting and queueing are one transaction behind one lock, so two callers cannot both take the last
+        Counting, inserting and queueing are one transaction under one lock, so two callers cannot both take the last
         free place. TooMany at the caller's limit, Unavailable if the queue is full, Unprocessable if the key was used
         with another body.
         """
@@ -425,7 +425,8 @@ class JobStore:
         starting_after: str | None = None,
         limit: int = 20,
     ) -> list[Record]:
-        """The exports that the caller sees, newest first, at most ``limit``, those after ``starting_after``."""
+        """At most ``limit`` of the exports that the caller may see, newest first, beginning after the export with the
+        id ``starting_after``."""
         query = sa.select(*_FIELDS).where(visible(caller))
         if status is not None:
             query = query.where(exports.c.status == status)
@@ -491,7 +492,7 @@ class JobStore:
             raise _too_many_active(limit)
 
     def hold_pushes(self, export_ids: Sequence[str], until: float) -> None:
-        """Extend the lease by which this process holds the connections of these exports."""
+        """Renew this process's lease on these pushes until ``until`` (Unix seconds)."""
         with transaction(self.engine) as connection:
             connection.execute(sa.update(pushes).where(pushes.c.export_id.in_(export_ids)).values(held_until=until))
 
@@ -500,7 +501,7 @@ class JobStore:
             connection.execute(sa.delete(pushes).where(pushes.c.export_id == export_id))
 
     def lost_pushes(self) -> list[str]:
-        """Exports whose connection no process holds: their lease has expired."""
+        """The ids of pushes whose lease has expired: the process that held their connection is lost."""
         with reading(self.engine) as connection:
             query = sa.select(pushes.c.export_id).where(pushes.c.held_until < self.now(connection))
             return list(connection.scalars(query))
@@ -520,12 +521,12 @@ class JobStore:
             return states, [measures.Rise(*row) for row in rows]
 
     def _count(self, connection: sa.Connection, rises: list[measures.Rise]) -> None:
-        """Raise counters, always in the same order, so that transactions do not deadlock."""
+        """Increment counters, always in the same order, so that transactions do not deadlock."""
         if rises:
             values = {
                 f"{name}{n}": value for n, rise in enumerate(sorted(rises)) for name, value in rise._asdict().items()
             }
-            connection.execute(_raise(len(rises)), values)
+            connection.execute(_increment(len(rises)), values)
 
     # -- changing --------------------------------------------------------------------------------------------------
 
@@ -555,7 +556,7 @@ class JobStore:
     def take(
         self, connection: sa.Connection, worker: str, queries_max: Mapping[str, int], most: int, attempts_max: int
     ) -> tuple[list[Record], list[Record]]:
-        """Take the exports of :func:`queue.waiting` within the caller's transaction. Returns those whose next attempt
+        """Claim the exports of :func:`queue.waiting` within the caller's transaction. Returns those whose next attempt
         has begun, and those that have failed because they reached ``attempts_max``."""
         if not (ids := queue.waiting(connection, queries_max, most, self.clock())):
             return [], []
@@ -581,7 +582,7 @@ class JobStore:
         audited: Mapping[str, Any] | None = None,
         **changes: Unpack[Changes],
     ) -> Record:
-        """Change the state and emit an event; Conflict if TRANSITIONS or the fence does not allow it. ``audited`` are
+        """Change the state and emit an event; Conflict if TRANSITIONS or the fence does not allow it. ``audited`` holds
         details that only the audit records."""
         with transaction(self.engine) as connection:
             record = self._move(connection, export_id, status, fence=fence, audited=audited, **changes)
@@ -682,7 +683,7 @@ class JobStore:
             return used.one_or_none() is not None
 
     def used_links(self, token_sha256s: Sequence[str]) -> set[str]:
-        """Those of the tokens that have been used."""
+        """The given tokens that have been used."""
         with reading(self.engine) as connection:
             query = sa.select(links.c.token_sha256).where(links.c.token_sha256.in_(token_sha256s))
             return set(connection.scalars(query))
@@ -769,7 +770,7 @@ class JobStore:
             connection.execute(sa.insert(audit).values(row | {"address": address, "detail": detail}))
 
     def note_download(self, record: Record, outcome: str, address: str, **more: Any) -> None:
-        """Write one line of the audit: a download of the export's file, or of part of it, begins or has ended."""
+        """Write one line of the audit: a download of the export's file, or of a range of it, begins or has ended."""
         record = replace(record, address=address)
         with transaction(self.engine) as connection:
             self._note(connection, "download", record.owner, outcome, record, **more)
@@ -783,7 +784,8 @@ class JobStore:
         record: Record,
         **more: Any,
     ) -> None:
-        """Write one line of the audit: user, source and filters, columns, amount, sink, client address, outcome."""
+        """Write one line of the audit: user, source and filters, columns, rows and bytes, sink, client address,
+        outcome."""
         detail = {
             "door": record.door,
             "source": record.spec.source,

@@ -1,4 +1,4 @@
-"""How the file or the files of an export get into their store, for a worker and for a push."""
+"""Storing the file or files of an export, for workers and pushes."""
 
 from __future__ import annotations
 

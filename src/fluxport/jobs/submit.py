@@ -15,8 +15,8 @@ from fluxport.jobs.store import JobStore, Record
 
 @dataclass(frozen=True)
 class SubmitOptions:
-    """``active_max`` exports of one caller, ``queue_max`` queued ones of all; mails go to ``mail_domains`` only (None:
-    any), unless the caller's key has its own."""
+    """``active_max`` limits the active exports of one caller, ``queue_max`` the queued ones of all. Mails go only to
+    ``mail_domains`` (None: any), unless the caller's key has its own."""
 
     active_max: int
     queue_max: int
@@ -48,7 +48,7 @@ class Submitter:
         idempotency: tuple[str, str] | None = None,
         unless_active: str | None = None,
     ) -> tuple[Record, bool]:
-        """A queued export and whether it is new; what can be refused is refused before anything is written."""
+        """A queued export and whether it is new; an invalid request is refused before anything is written."""
         self._check_open()
         self._catalog.allowed(request.spec, caller, may_split=request.may_split)
         return self._store.create(

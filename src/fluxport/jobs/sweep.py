@@ -16,14 +16,14 @@ from fluxport.jobs.store import JobStore
 from fluxport.loops import attempt
 from fluxport.stages import Sink
 
-LOST_AFTER_S = 300.0  # beyond the longest time of an export
+LOST_AFTER_S = 300.0  # beyond the longest duration of an export
 STORES_SWEPT_EVERY = 36  # rounds: six hours, as listing a large bucket is expensive
 
 
 @dataclass(frozen=True)
 class SweepOptions:
-    """``export_s`` is the longest time of one export; records of ended ones are retained for ``history_s``, audit lines
-    for ``audit_s``."""
+    """``export_s`` is the longest duration of one export; records of ended ones are retained for ``history_s``, audit
+    lines for ``audit_s``."""
 
     export_s: float
     history_s: float
@@ -63,7 +63,7 @@ def _remove(sinks: Mapping[str, Sink], store: str, location: str) -> None:
 
 
 def fail_lost_streams(store: JobStore, export_s: float) -> None:
-    """Fail direct streams that run for longer than any export may: their process exited."""
+    """Fail direct streams that have run longer than any export may: their process has exited."""
     error = Failure.of(Broken("The service exited during this stream.", code="service_died"))
     for export_id in store.lost_streams(export_s + LOST_AFTER_S):
         with contextlib.suppress(Conflict):

@@ -1,6 +1,6 @@
-"""The transfers of this process: direct streams to clients and pushes from them, which end with it.
+"""The transfers of this process: direct streams to clients, and pushes from them. They end when the process exits.
 
-Its shutdown has two steps: ``drain`` refuses new exports, ``close`` also ends the transfers that are still running.
+The shutdown has two steps: ``drain`` refuses new exports, ``close`` also ends the transfers that are still running.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Transfers:
 
     @contextlib.contextmanager
     def running(self, export_id: str, end: Callable[[], None]) -> Iterator[None]:
-        """While this process transfers the rows or the file of an export; ``end`` makes it stop."""
+        """Register a transfer while this block runs; ``end`` stops it."""
         self._ends[export_id] = end
         try:
             yield
@@ -53,7 +53,7 @@ class Transfers:
             end()
 
     def record(self, what: str, do: Callable[[], object]) -> None:
-        """Record by ``do`` what was sent; if the database is unavailable, retry in the background until the
+        """Call ``do``, which records what was sent; if the database is unavailable, retry in the background until the
         shutdown."""
         try:
             do()

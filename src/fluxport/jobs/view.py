@@ -106,5 +106,5 @@ def rfc3339(moment: float | None) -> str | None:
 
 
 def unix(moment: str) -> float:
-    """The Unix time of a text that :func:`rfc3339` returned."""
+    """The inverse of :func:`rfc3339`: Unix seconds."""
     return datetime.fromisoformat(moment.replace("Z", "+00:00")).timestamp()

@@ -1,6 +1,6 @@
 """How a sleeping worker is woken: by another thread of its process, by any process that queues a job, or by a timeout.
 
-On PostgreSQL by LISTEN/NOTIFY. On SQLite the queueing process sets the modification time of the database file, and
+PostgreSQL uses LISTEN/NOTIFY. On SQLite the queueing process sets the modification time of the database file, and
 inotify reports that: this leaves nothing to clean up, and every user who may write the database can wake workers.
 """
 
@@ -27,22 +27,22 @@ class Wake:
     """``wait`` sleeps; ``wake``, from any thread of this process, ends it. Only one thread may wait."""
 
     def __init__(self, engine: sa.Engine) -> None:
-        self._bell, self._button = os.pipe()
-        os.set_blocking(self._bell, False)
-        os.set_blocking(self._button, False)
+        self._pipe_out, self._pipe_in = os.pipe()
+        os.set_blocking(self._pipe_out, False)
+        os.set_blocking(self._pipe_in, False)
         self._outside: _Listener | _FileTime
         self._outside = _Listener(engine) if engine.dialect.name == "postgresql" else _FileTime(engine)
 
     def wake(self) -> None:
         with contextlib.suppress(BlockingIOError):  # the pipe is full, so the waiting thread will wake
-            os.write(self._button, b"!")
+            os.write(self._pipe_in, b"!")
 
     def wait(self, most_s: float) -> None:
         """Sleep until woken, at most ``most_s`` seconds."""
         if self._outside.prepare():
             return  # a job may have been queued before listening began
         waiting = select.poll()
-        waiting.register(self._bell, select.POLLIN)
+        waiting.register(self._pipe_out, select.POLLIN)
         if (outside := self._outside.fileno()) is not None:
             waiting.register(outside, select.POLLIN)
         until = time.monotonic() + most_s
@@ -51,13 +51,13 @@ class Wake:
             if waiting.poll(min(left_s, self._outside.most_s) * 1000) or self._outside.changed() or not left_s:
                 break
         with contextlib.suppress(BlockingIOError):
-            os.read(self._bell, 4096)
+            os.read(self._pipe_out, 4096)
         self._outside.read()
 
     def close(self) -> None:
         self._outside.close()
-        os.close(self._bell)
-        os.close(self._button)
+        os.close(self._pipe_out)
+        os.close(self._pipe_in)
 
 
 class _Listener:

@@ -52,8 +52,8 @@ class Watch:
         self._closing = threading.Event()
 
     def after(self, export_id: str, seq: int) -> Future[News]:
-        """Done at the first events after ``seq`` (0: from the beginning), or once there will be none. Fails with the
-        error of :meth:`close`. Waits while the database is unavailable."""
+        """A future, done at the first events after ``seq`` (0: from the beginning), or once there will be none. Fails
+        with the error of :meth:`close`. It stays pending while the database is unavailable."""
         news: Future[News] = Future()
         with self._changed:
             if self._closed is not None:
@@ -71,7 +71,7 @@ class Watch:
         return _news(self._look({export_id: seq}).get(export_id), seq) or News([], False)
 
     def close(self, why: FluxportError) -> None:
-        """Fail every listener, and all later ones, with ``why``."""
+        """Fail all listeners, present and future, with ``why``."""
         with self._changed:
             self._closed = self._closed or why
             left, self._listeners = self._listeners, []

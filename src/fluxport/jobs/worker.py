@@ -1,7 +1,7 @@
-"""The worker: takes exports and notifications from the tables of :mod:`fluxport.jobs.queue` and runs them.
+"""The worker: claims exports and notifications from the tables of :mod:`fluxport.jobs.queue` and runs them.
 
-It sleeps until something is queued (:mod:`fluxport.jobs.wake`) and holds a lease on what it took by a heartbeat. What
-wakes no worker, such as an export of a lost worker, is noticed at the next heartbeat.
+It sleeps until something is queued (:mod:`fluxport.jobs.wake`); heartbeats renew its lease on what it has claimed. A
+job that becomes due without waking a worker, such as a lost worker's, is noticed at the next heartbeat.
 
     worker A   take ..beat ..beat .. SIGKILL
     others      .....beat ..beat ...beat ...beat ...   no heartbeat of A for DEAD_AFTER_S: its jobs are queued again
@@ -39,15 +39,15 @@ BEAT_EVERY_S = 3.0
 LOOK_EVERY_S = 60.0
 LOOKS_APART_S = 0.003
 AGAIN_S = 2.0
-GIVING_BACK_S = 5.0  # stopped jobs are requeued within this time, else by another worker when the lease expires
+REQUEUE_S = 5.0  # stopped jobs are requeued within this time, else by another worker when the lease expires
 ENDED_LOOK_S = 0.05
 UNUSABLE_MAX_S = 30.0  # how long a database error that is not temporary may last before the process exits
-# Sessions of the service's PostgreSQL beside the listening one: each is used for a few milliseconds at a time.
+# PostgreSQL sessions of the service's own database, besides the listening one; each is used for a few milliseconds.
 SESSIONS = 3
 
 
 class Worker:
-    """``start`` begins to take jobs; ``stop`` drains them and requeues the rest."""
+    """``start`` begins to claim jobs; ``stop`` lets running ones finish and requeues the rest."""
 
     def __init__(
         self,
@@ -71,7 +71,7 @@ class Worker:
         self._exports: dict[Future[None], str] = {}
         self._notifications: dict[Future[None], queue.Notification] = {}
         self._unsure = False  # whether the database may list jobs as this worker's that are not among these
-        self._ending = threading.Event()  # take no more jobs
+        self._ending = threading.Event()  # claim no more jobs
         self._stopped = threading.Event()
         # By time.monotonic(): the last heartbeat, and the time from which workers without one count as lost.
         self._beaten, self._judge_at = time.monotonic(), 0.0
@@ -95,7 +95,7 @@ class Worker:
             if hurried(ENDED_LOOK_S):
                 break
         self._attempts.stop_running()
-        wait([*self._exports, *self._notifications], GIVING_BACK_S)
+        wait([*self._exports, *self._notifications], REQUEUE_S)
         self._attempts.requeue_running()
         self._stopped.set()
         lease.join(BEAT_EVERY_S)
@@ -103,7 +103,7 @@ class Worker:
         with contextlib.suppress(FluxportError), transaction(self._store.engine) as connection:
             queue.leave(connection, self.executor_id)
 
-    # -- taking ----------------------------------------------------------------------------------------------------
+    # -- claiming --------------------------------------------------------------------------------------------------
 
     def _take_on(self) -> None:
         failing = False
@@ -124,9 +124,9 @@ class Worker:
         with transaction(self._store.engine) as connection:
             if unsure:
                 queue.give_back_unknown(connection, self.executor_id, exports, notifications)
-            if (room := self._workers - len(self._exports)) > 0:
+            if (free := self._workers - len(self._exports)) > 0:
                 records, exhausted = self._store.take(
-                    connection, self.executor_id, self._queries_max, room, self._attempts.options.attempts_max
+                    connection, self.executor_id, self._queries_max, free, self._attempts.options.attempts_max
                 )
             export_s, notify_s = queue.next_due(connection, now)
             if (
@@ -142,7 +142,7 @@ class Worker:
         for notification in due:
             self._begin(self._notifications, notification, self._notify, notification)
         self._unsure = False
-        # A due notification that was not taken waits until one of this worker's ends, which wakes this thread.
+        # A due notification that was not claimed waits until one of this worker's ends, which wakes this thread.
         waits = [wait_s for wait_s in (export_s, notify_s) if wait_s is not None and wait_s > 0]
         return min([LOOK_EVERY_S, *waits])
 
@@ -201,7 +201,8 @@ class Worker:
                 continue
 
     def _beat(self) -> None:
-        # If this worker's heartbeats failed for a while, so did the others': give them as long before judging them.
+        # If this worker could not write heartbeats for a while, others probably could not either: allow them the same
+        # time before they count as lost.
         gap = time.monotonic() - self._beaten > queue.DEAD_AFTER_S
         with transaction(self._store.engine) as connection:
             now, judge = self._store.now(connection), not gap and time.monotonic() >= self._judge_at
