@@ -105,15 +105,15 @@ class StreamedFile(Response):
         sent_bytes, ended = 0, None
         while chunk is not _END:
             for at in range(0, len(chunk), SENT_BYTES):
-                piece = chunk[at : at + SENT_BYTES]
-                message = {"type": "http.response.body", "body": piece, "more_body": True}
-                if sent_bytes + len(piece) <= SENT_BYTES:
+                data = chunk[at : at + SENT_BYTES]
+                message = {"type": "http.response.body", "body": data, "more_body": True}
+                if sent_bytes + len(data) <= SENT_BYTES:
                     await send(message)
                 else:
                     ended = ended or self._ended()
                     await self._send(send, message, ended)
                 # The server drops data for a client that has disconnected.
-                sent_bytes += 0 if disconnected.done() else len(piece)
+                sent_bytes += 0 if disconnected.done() else len(data)
                 if self._reading is not None:
                     self._reading.sent_bytes = sent_bytes
                 if ended is not None and ended.done():
@@ -176,7 +176,8 @@ class StreamedFile(Response):
         return chunk
 
     async def _send(self, send: Send, message: dict[str, Any], ended: asyncio.Future[None]) -> None:
-        """Send, but stop waiting after the time limit, or when the stream is aborted: the next pull raises why."""
+        """Send, but stop waiting after the time limit, or when the stream is aborted: the next pull raises the
+        reason."""
         sending = asyncio.ensure_future(send(message))
         try:
             both: set[asyncio.Future[Any]] = {sending, ended}

@@ -78,7 +78,7 @@ class Callers:
         return self.proves(request) or self.cookies.session(request) is not None
 
     def anonymous(self, request: Request, scopes: frozenset[str]) -> Caller:
-        """A caller without credentials, for APIs that admit one; TooMany as for others, but by address."""
+        """A caller without credentials, for APIs that admit one; rate-limited by its address (TooMany)."""
         self.rate.take(f"address {address_of(request)}")
         return with_request(request, Caller(ANONYMOUS, scopes=scopes))
 

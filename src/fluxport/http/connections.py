@@ -30,67 +30,67 @@ class ConnectionLimits:
 
 def protocol(limits: ConnectionLimits) -> Callable[..., asyncio.Protocol]:
     """The factory from which uvicorn creates a protocol for each connection."""
-    held: Counter[str] = Counter()
+    open_by_address: Counter[str] = Counter()
 
     def create(**settings: Any) -> BoundedProtocol:
-        return BoundedProtocol(limits, held, **settings)
+        return BoundedProtocol(limits, open_by_address, **settings)
 
     return create
 
 
 class BoundedProtocol(H11Protocol):
-    """Closes a connection whose client is too slow, or whose address has too many. ``held`` counts connections by
-    address; all protocols share it."""
+    """Closes a connection whose client is too slow, or whose address has too many connections. ``open_by_address``
+    counts them; all protocols share it."""
 
-    def __init__(self, limits: ConnectionLimits, held: Counter[str], **settings: Any) -> None:
+    def __init__(self, limits: ConnectionLimits, open_by_address: Counter[str], **settings: Any) -> None:
         super().__init__(**settings)
         given_max = self.config.h11_max_incomplete_event_size
         self.conn = _Connection(h11.SERVER, *(() if given_max is None else (given_max,)))
         self._limits = limits
-        self._held = held
-        self._from = ""
-        self._late: asyncio.TimerHandle | None = None
+        self._open_by_address = open_by_address
+        self._address = ""
+        self._timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
         super().connection_made(transport)
         peer = self.client[0] if self.client else ""
         if not self._limits.proxies.trusts(address(peer)):
-            self._from = neighbourhood(peer)
-            self._held[self._from] += 1
-            if self._held[self._from] > self._limits.per_address:
+            self._address = neighbourhood(peer)
+            self._open_by_address[self._address] += 1
+            if self._open_by_address[self._address] > self._limits.per_address:
                 log.info("closed a connection: its address has too many")
                 transport.abort()
                 return
-        self._wait()
+        self._start_timer()
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
         if self.transport.is_closing() or self.conn.their_state not in (h11.IDLE, h11.SEND_BODY):
-            self._unset()
-        elif self._late is None or self.conn.their_state is h11.SEND_BODY:
-            self._unset()
-            self._wait()
+            self._cancel_timer()
+        elif self._timer is None or self.conn.their_state is h11.SEND_BODY:
+            self._cancel_timer()
+            self._start_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._unset()
-        if self._from:
-            self._held[self._from] -= 1
-            if not self._held[self._from]:
-                del self._held[self._from]
+        self._cancel_timer()
+        if self._address:
+            self._open_by_address[self._address] -= 1
+            if not self._open_by_address[self._address]:
+                del self._open_by_address[self._address]
         super().connection_lost(exc)
 
-    def _wait(self) -> None:
-        self._late = self.loop.call_later(self._limits.header_s, self._end)
+    def _start_timer(self) -> None:
+        self._timer = self.loop.call_later(self._limits.header_s, self._end)
 
-    def _unset(self) -> None:
-        if self._late is not None:
-            self._late.cancel()
-            self._late = None
+    def _cancel_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
     def _end(self) -> None:
-        self._late = None
+        self._timer = None
         if self.conn.their_state is h11.SEND_BODY and self.flow.read_paused:
-            self._wait()  # the server has paused reading, so the client is not to blame
+            self._start_timer()  # the server has paused reading, so the client is not to blame
         elif self.conn.their_state in (h11.IDLE, h11.SEND_BODY):
             self.transport.close()
 

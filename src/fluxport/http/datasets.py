@@ -66,7 +66,7 @@ def router(
     async def previewed(request: Request) -> Response:
         caller, body = await callers.verified(request)
         spec = ExportSpec.from_json(read_json(body))
-        # A query may take long, so it must not occupy the few threads that every other request needs.
+        # A query may take a long time, so it must not occupy the few threads that every other request needs.
         shown = await asyncio.get_running_loop().run_in_executor(threads, preview, spec, caller)
         columns = json.dumps([{"name": name, "type": kind, "key": key} for name, kind, key in shown.columns])
         text = f'{{"columns": {columns}, "truncated": {json.dumps(shown.truncated)}, "rows": {shown.rows}}}'

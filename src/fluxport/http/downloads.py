@@ -100,7 +100,7 @@ def _digest(token: str) -> str:
 
 
 class Sending:
-    """A response in progress: what it carries, and how many bytes of it were sent to a connected client."""
+    """A response in progress: its range and length, and how many bytes were sent to a connected client."""
 
     def __init__(self, method: str, start: Message) -> None:
         headers = dict(start["headers"])
@@ -112,7 +112,7 @@ class Sending:
         self._status = start["status"]
         self.counts = method in ("GET", "POST") and self._status in (200, 206)
 
-    def took(self, message: Message) -> None:
+    def count(self, message: Message) -> None:
         self.bytes += len(message.get("body", b""))
         self.whole = self.bytes >= self.length if self.length is not None else not message.get("more_body")
 
@@ -159,7 +159,7 @@ class Watched(Response):
                 and not current.whole
                 and not disconnected.done()
             ):
-                current.took(message)
+                current.count(message)
 
         try:
             await self._response(scope, receive, sending)
@@ -180,7 +180,7 @@ def watched(
 
     ``once`` is the digest of a one-time token, which is marked as used when the file's last byte has been sent.
     """
-    name = secrets.token_hex(8)  # joins the entry of the start to that of the end
+    name = secrets.token_hex(8)  # links the two entries
 
     def begun(sending: Sending) -> None:
         store.note_download(record, "begun", address, transfer=name, range=sending.range, length=sending.length)

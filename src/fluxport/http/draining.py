@@ -47,7 +47,7 @@ class DrainingServer(uvicorn.Server):
         super().handle_exit(sig, frame)
 
     def left_s(self, most_s: float) -> float:
-        """What is left of the grace period, at least LOOK_EVERY_S."""
+        """Seconds left of the grace period, from LOOK_EVERY_S to ``most_s``."""
         until = time.monotonic() if self._until is None else self._until
         return max(LOOK_EVERY_S, min(most_s, until - time.monotonic()))
 

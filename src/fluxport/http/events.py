@@ -27,12 +27,12 @@ async def event_lines(watch: Watch, export_id: str, seq: int) -> AsyncIterator[s
             yield f"id: {event.seq}\nevent: {event.kind}\ndata: {json.dumps(event.data)}\n\n"
         if news.over:
             return
-        coming = asyncio.wrap_future(watch.after(export_id, seq))
+        next_news = asyncio.wrap_future(watch.after(export_id, seq))
         try:
-            while not (await asyncio.wait({coming}, timeout=COMMENT_EVERY_S))[0]:
+            while not (await asyncio.wait({next_news}, timeout=COMMENT_EVERY_S))[0]:
                 yield ": still here\n\n"
-            news = coming.result()
+            news = next_news.result()
         except Unavailable:
             return
         finally:
-            coming.cancel()
+            next_news.cancel()

@@ -82,7 +82,7 @@ def read_request(body: Any, compression: str) -> tuple[ExportSpec, str | None]:
 
 
 def job_details(record: Record, links: Links, base: str, now: float) -> dict[str, Any]:
-    """What a signed request reads of a job."""
+    """The details of a job, for a signed request."""
     job = job_json(record, links.make(record, base, now, lasting=True))
     file = job["files"][0] if job["files"] else {}
     return {

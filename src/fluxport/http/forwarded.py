@@ -18,10 +18,10 @@ class Origins:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and self._proxies.networks:
-            self._place(scope)
+            self._set_origin(scope)
         await self._app(scope, receive, send)
 
-    def _place(self, scope: Scope) -> None:
+    def _set_origin(self, scope: Scope) -> None:
         peer = address(scope["client"][0]) if scope.get("client") else None
         if not self._proxies.trusts(peer):
             return

@@ -86,7 +86,7 @@ class SensorApi:
         return await self.run_apart(lambda: store.outline(sensor_id, start, end, most))
 
     async def run_apart(self, work: Callable[[], T]) -> T:
-        """Run ``work``, which may take long, outside the few threads that every other request needs."""
+        """Run ``work``, which may take a long time, outside the few threads that every other request needs."""
         return await asyncio.get_running_loop().run_in_executor(self.threads, work)
 
 

@@ -31,7 +31,7 @@ CACHE_S = 2.0
 BUCKET_CACHE_S = 60.0  # for a usable bucket: each probe is five billed requests
 PROBE_S = 5.0
 SILENT_MAX_S = 2 * queue.DEAD_AFTER_S  # a restarted worker has written a heartbeat by then
-ANSWER_S = 8.0  # a sink retries for longer than a load balancer waits for this response
+ROUND_S = 8.0  # a sink retries for longer than a load balancer waits for this response
 
 
 class Readiness:
@@ -58,7 +58,8 @@ class Readiness:
         self._under_way: dict[str, Future[bool]] = {}
 
     def __call__(self) -> dict[str, bool]:
-        """The dependencies by name, and whether each is usable; nothing is while the service shuts down."""
+        """The dependencies by name, and whether each is usable; only ``queue``, as False, while the service shuts
+        down."""
         if self._transfers.closing:
             return {"queue": False}
         with self._round:
@@ -93,11 +94,12 @@ class Readiness:
         self._callers.probe()
 
     def _outcomes(self, probes: Mapping[str, Callable[[], object]]) -> dict[str, bool]:
-        """Whether each works. A probe that exceeds ANSWER_S counts as failed and is not started again meanwhile."""
+        """Whether each succeeds. A probe that exceeds ROUND_S counts as failed, and is not started again until it has
+        ended."""
         for name, trial in probes.items():
             if name not in self._under_way:
                 self._under_way[name] = self._start(name, trial)
-        done, _ = wait(self._under_way.values(), timeout=ANSWER_S)
+        done, _ = wait(self._under_way.values(), timeout=ROUND_S)
         usable = {name: future in done and future.result() for name, future in self._under_way.items()}
         self._under_way = {name: future for name, future in self._under_way.items() if future not in done}
         return usable
@@ -118,7 +120,7 @@ class Readiness:
     def _works(self, name: str, trial: Callable[[], object]) -> bool:
         try:
             trial()
-        except Exception as raised:  # noqa: BLE001  any error means that it cannot be used
+        except Exception as raised:  # noqa: BLE001  whatever the error, the dependency is unusable
             error = as_failure(raised)
             if self._usable.get(name, True):
                 log.warning("%s cannot be used: %s", name, error.message, extra={"error_code": error.code})

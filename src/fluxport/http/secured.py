@@ -1,4 +1,4 @@
-"""Security headers of HTML pages: no external resources, no inline code but the style named here, no framing."""
+"""Security headers of HTML pages: no external resources, no inline code except the given style, no framing."""
 
 from __future__ import annotations
 

@@ -152,8 +152,8 @@ def _of(reply: Reply) -> Sequence[type[BaseModel]]:
 
 
 def _plain(schema: Any) -> Any:
-    """The schema without titles of models, which repeat their names, and without defaults that are null or empty, as
-    those of an omitted key are anyway."""
+    """The schema without the titles of models, which repeat their names, and without defaults that are null or empty,
+    which an omitted key has anyway."""
     if isinstance(schema, list):
         return [_plain(item) for item in schema]
     if not isinstance(schema, dict):
