@@ -23,7 +23,7 @@ from fluxport.jobs.request import ExportRequest
 from fluxport.jobs.store import JobStore, Record
 from fluxport.spec import ExportSpec
 from fluxport.telemetry import metrics
-from fluxport.telemetry.measures import COUNTED, Ended, Rise, ended, observed, rise
+from fluxport.telemetry.measures import COUNTED, Ended, Sample, ended, increment, observed
 from postgres_support import scratch_postgres
 
 NAMES = {
@@ -87,20 +87,20 @@ def reported(store: JobStore) -> dict[tuple[str, tuple[tuple[str, str], ...]], f
 
 def test_metrics_that_increase_when_an_export_ends() -> None:
     assert ended(DONE) == [
-        rise("export_duration_seconds_bucket", le="0.5"),
-        rise("export_duration_seconds_sum", 0.5),
-        rise("export_records_processed_total", 1000),
-        rise("fluxport_bytes_total", 5000),
-        rise("export_upload_duration_seconds_bucket", le="0.1"),
-        rise("export_upload_duration_seconds_sum", 0.07),
-        rise("fluxport_rows_per_second_bucket", le="3000.0", format="csv", source="main"),
-        rise("fluxport_rows_per_second_sum", 2000.0, format="csv", source="main"),
+        increment("export_duration_seconds_bucket", le="0.5"),
+        increment("export_duration_seconds_sum", 0.5),
+        increment("export_records_processed_total", 1000),
+        increment("fluxport_bytes_total", 5000),
+        increment("export_upload_duration_seconds_bucket", le="0.1"),
+        increment("export_upload_duration_seconds_sum", 0.07),
+        increment("fluxport_rows_per_second_bucket", le="3000.0", format="csv", source="main"),
+        increment("fluxport_rows_per_second_sum", 2000.0, format="csv", source="main"),
     ]
     failed = Ended(False, "unknown_column", "csv", "main", rows=7, size_bytes=9, duration_s=2000, upload_s=None)
     assert ended(failed) == [
-        rise("export_duration_seconds_bucket", le="+Inf"),
-        rise("export_duration_seconds_sum", 2000),
-        rise("export_errors_total", code="unknown_column"),
+        increment("export_duration_seconds_bucket", le="+Inf"),
+        increment("export_duration_seconds_sum", 2000),
+        increment("export_errors_total", code="unknown_column"),
     ]
     assert ended(Ended(True, None, "csv", "main", rows=7, size_bytes=9, duration_s=1, upload_s=None)) == []
 
@@ -110,7 +110,9 @@ def test_an_observation_is_in_the_first_bucket_that_holds_it(value: float) -> No
     bucket, _ = observed("export_duration_seconds", value)
     bounds = (*COUNTED["export_duration_seconds"].buckets, float("inf"))
     first = next(bound for bound in bounds if value <= bound)
-    assert bucket == rise("export_duration_seconds_bucket", le="+Inf" if first == float("inf") else str(float(first)))
+    assert bucket == increment(
+        "export_duration_seconds_bucket", le="+Inf" if first == float("inf") else str(float(first))
+    )
 
 
 def test_every_documented_metric_is_present_from_the_start(store: JobStore) -> None:
@@ -193,7 +195,7 @@ def test_exports_that_end_at_once_are_all_counted(store: JobStore) -> None:
 
 
 def test_without_its_database_the_service_has_its_own_metrics_and_reports_the_loss() -> None:
-    def away() -> tuple[dict[str, int], list[Rise]]:
+    def away() -> tuple[dict[str, int], list[Sample]]:
         raise Unavailable("The database is away.")
 
     text = metrics.exposition(away).decode()

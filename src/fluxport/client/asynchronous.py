@@ -130,18 +130,19 @@ class AsyncClient(Service):
             await connection.close()
 
     async def _in_thread(self, flow: Flow[None], work: Callable[[Generator[bytes, None, None]], T]) -> T:
-        """``work`` in a thread, on the outputs of the flow, whose steps run here. If canceled, it ends first."""
-        loop, outputs, over = asyncio.get_running_loop(), self._outputs(flow), threading.Event()
+        """Run ``work`` on the outputs of the flow in a thread; the flow's steps run here. If this task is canceled,
+        ``work`` ends before the cancellation propagates."""
+        loop, outputs, canceled = asyncio.get_running_loop(), self._outputs(flow), threading.Event()
         pending: list[Future[Any]] = []
-        stepping = asyncio.Lock()  # a canceled step ends before the flow is closed
+        step_lock = asyncio.Lock()  # a canceled step ends before the flow is closed
 
-        async def following() -> bytes | None:
-            async with stepping:
+        async def next_output() -> bytes | None:
+            async with step_lock:
                 return await anext(outputs, None)
 
         def chunks() -> Generator[bytes, None, None]:
-            while not over.is_set():
-                pending[:] = [asyncio.run_coroutine_threadsafe(following(), loop)]
+            while not canceled.is_set():
+                pending[:] = [asyncio.run_coroutine_threadsafe(next_output(), loop)]
                 chunk = pending[0].result()
                 if chunk is None:
                     return
@@ -152,14 +153,14 @@ class AsyncClient(Service):
         try:
             return await asyncio.shield(thread)
         except asyncio.CancelledError:
-            over.set()
+            canceled.set()
             for future in pending:
                 future.cancel()
             await asyncio.wait([thread])
             thread.exception()
             raise
         finally:
-            async with stepping:
+            async with step_lock:
                 await outputs.aclose()
 
 

@@ -55,8 +55,8 @@ class Client(Service):
         url: The service's URL, such as ``http://127.0.0.1:8080``.
         key: A bearer key; or
         secret: The secret that signs each request, for the key ``key_id``.
-        timeout_s: Seconds to connect, and for each wait for bytes.
-        retries: How often to retry a request without a response, or with one that says to retry later.
+        timeout_s: Timeout in seconds for connecting, and for each wait for bytes.
+        retries: How often to retry a request that got no response, or one that says to retry later.
 
     Every method raises Unavailable if the service cannot be reached, Unauthorized or Forbidden if it rejects the
     credentials, and otherwise the service's own error, in the same family.

@@ -13,7 +13,7 @@ FINAL = ("completed", "failed", "canceled", "expired")
 
 @dataclass(frozen=True)
 class Link:
-    """A link that works for anyone who has it, until ``expires_at`` (RFC 3339)."""
+    """A link that is valid for anyone who has it, until ``expires_at`` (RFC 3339)."""
 
     url: str = field(repr=False)
     expires_at: str | None
@@ -21,7 +21,7 @@ class Link:
 
 @dataclass(frozen=True)
 class JobFile:
-    """A file of a completed export; ``sha256`` is lowercase hex, ``verified`` the check that the store confirmed."""
+    """A file of a completed export; ``sha256`` is lowercase hex, ``verified`` is how the store confirmed the bytes."""
 
     name: str
     rows: int

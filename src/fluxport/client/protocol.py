@@ -4,7 +4,7 @@ A :data:`Flow` yields the next step and is sent its outcome; Unavailable is thro
 the connection is lost. Signing, retries, reconnecting and resuming are thus written once, for threads and for asyncio:
 
     flow     Send(request) -> Reply   Read() -> bytes   Sleep(seconds)   Output(value)
-    client   sends it, or throws      reads on          sleeps           hands the value to the caller
+    client   sends it, or throws      reads more        sleeps           gives the value to the caller
 """
 
 from __future__ import annotations
@@ -174,7 +174,7 @@ class Protocol:
         last, failures = 0, 0
         while True:
             try:
-                yield from self._answered(partial(self._events, export_id, last), again=False)
+                yield from self._retried(partial(self._events, export_id, last), again=False)
                 events = Events()
                 while chunk := (yield Read()):
                     for event in events.feed(chunk):
@@ -201,40 +201,40 @@ class Protocol:
     def stream(self, body: Mapping[str, Any]) -> Flow[None]:
         """Outputs the chunks of a direct stream; Broken at the end if size or digest differ."""
         data = json.dumps(body).encode()
-        reply = yield from self._answered(lambda: self.access.request("POST", "/v1/stream", data, streamed=True))
-        arrived = _Arrived()
+        reply = yield from self._retried(lambda: self.access.request("POST", "/v1/stream", data, streamed=True))
+        received = _Received()
         while chunk := (yield Read()):
-            arrived.add(chunk)
+            received.add(chunk)
             yield Output(chunk)
         job = yield from self.wait(reply.headers.get("x-export-id", ""), WAIT_MAX_S)
-        arrived.check(job.files[0])
+        received.check(job.files[0])
 
     def download(self, job: Job, number: int) -> Flow[None]:
         """Outputs the chunks of a stored file, number 1 being the first; Broken at the end if they differ from those
         that the service stored. After a lost connection the rest of the same file is requested."""
-        file, arrived, etag, failures = job.files[number - 1], _Arrived(), "", 0
+        file, received, etag, failures = job.files[number - 1], _Received(), "", 0
         while True:
             try:
-                reply = yield from self._part(job, number, arrived.size, etag)
+                reply = yield from self._part(job, number, received.size, etag)
                 etag = reply.headers.get("etag", "")
-                beyond = arrived.size if reply.status == 200 else 0  # the whole file again, of which a part has arrived
+                skip_bytes = received.size if reply.status == 200 else 0  # the whole file is sent again
                 while chunk := (yield Read()):
-                    new = chunk[beyond:]
-                    beyond -= len(chunk) - len(new)
+                    new = chunk[skip_bytes:]
+                    skip_bytes -= len(chunk) - len(new)
                     if new:
                         failures = 0
-                        arrived.add(new)
+                        received.add(new)
                         yield Output(new)
-                if arrived.size < file.bytes:
+                if received.size < file.bytes:
                     raise Unavailable("The connection was lost before the end of the file.", code="unreachable")
             except Unavailable:
                 failures += 1
-                if failures > (RESUMES if arrived.size else self.retries):
+                if failures > (RESUMES if received.size else self.retries):
                     raise
                 yield Sleep(_pause(failures))
                 job = yield from self.show(job.id)  # with a new link: the old one may have expired
                 continue
-            arrived.check(file)
+            received.check(file)
             return
 
     def _part(self, job: Job, number: int, start: int, etag: str) -> Flow[Reply]:
@@ -244,10 +244,10 @@ class Protocol:
         url = job.link.url
         if len(job.files) > 1:
             url += f"{'&' if '?' in url else '?'}part={number}"
-        wanted = {"Range": f"bytes={start}-"} if start else {}
+        headers = {"Range": f"bytes={start}-"} if start else {}
         if start and etag and not etag.startswith("W/"):
-            wanted["If-Range"] = etag
-        reply: Reply = yield Send("GET", url, wanted, streamed=True)
+            headers["If-Range"] = etag
+        reply: Reply = yield Send("GET", url, headers, streamed=True)
         if reply.status >= 300:
             raise problem(reply)
         expected = f"bytes {start}-"
@@ -270,7 +270,7 @@ class Protocol:
     ) -> Flow[Any]:
         """The response, a JSON object with this ``member``."""
         again = method != "DELETE"  # a retry would get the error for an export that has ended
-        reply = yield from self._answered(lambda: self.access.request(method, target, body, headers), again=again)
+        reply = yield from self._retried(lambda: self.access.request(method, target, body, headers), again=again)
         try:
             document = json.loads(reply.body)
         except ValueError:
@@ -284,7 +284,7 @@ class Protocol:
             )
         return document
 
-    def _answered(self, request: Callable[[], Send], *, again: bool = True) -> Flow[Reply]:
+    def _retried(self, request: Callable[[], Send], *, again: bool = True) -> Flow[Reply]:
         """A successful response, after retries of transient errors."""
         failures = 0
         while True:
@@ -301,7 +301,7 @@ class Protocol:
             yield Sleep(pause_s)
 
 
-class _Arrived:
+class _Received:
     """The size and digest of the received bytes."""
 
     def __init__(self) -> None:
@@ -349,8 +349,8 @@ def problem(reply: Reply) -> FluxportError:
         Unavailable,
         *(f for known in FAMILIES.values() for f in known),
     ]
-    wanted = 503 if reply.status in (502, 504) else reply.status  # a proxy without the service behind it
-    family = next((f for f in families if f.status == wanted), Refused)
+    status = 503 if reply.status in (502, 504) else reply.status  # from a proxy that cannot reach the service
+    family = next((f for f in families if f.status == status), Refused)
     pause_s = retry_after_s(reply.headers.get("retry-after"), time.time(), most_s=WAIT_MAX_S)
     sentence = str(error.get("detail", f"The service responded with status {reply.status}."))
     return family(sentence, code=code, retry_after_s=pause_s)

@@ -6,7 +6,8 @@ reads, one batch whenever it is requested, and returns after its last read; the 
     call:  serve() ── wait ── read ───────── wait ── read ────────────── wait ── return
     push:             take() ──── encode, store ── take() ── encode, store ── end()
 
-A push that has failed frees its slot at once. Its call ends when the client sends or ends something, or disconnects.
+A push that has failed frees its slot at once. Its call ends when the client sends a batch, ends the stream or
+disconnects.
 """
 
 from __future__ import annotations

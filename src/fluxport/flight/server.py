@@ -57,8 +57,8 @@ PUT_KEYS = ("request_id", "format", "filename", "options", "compression", "expec
 
 @dataclass(frozen=True)
 class FlightOptions:
-    """``streams_max`` bounds DoGet, ``admission`` DoPut, which fails after ``idle_s`` without a batch. ``certificate``
-    and ``key`` switch TLS on."""
+    """``streams_max`` limits DoGet calls, ``admission`` DoPut calls, which fail after ``idle_s`` without a batch.
+    ``certificate`` and ``key`` enable TLS."""
 
     host: str
     port: int
@@ -124,7 +124,7 @@ class FlightServer(fl.FlightServerBase):  # type: ignore[misc]  # pyarrow has no
             return fl.GeneratorStream(reader.schema, batches)
 
     def _batches(self, stream: Stream, reader: pa.RecordBatchReader) -> Iterator[pa.RecordBatch | None]:
-        """The batches, after a None. Only a started generator runs its ``finally``, so the caller takes the None at
+        """A None, then the batches. Only a started generator runs its ``finally``, so the caller pulls the None at
         once, in case the client disconnects before it requests a batch."""
         try:
             yield None
@@ -206,7 +206,7 @@ class FlightServer(fl.FlightServerBase):  # type: ignore[misc]  # pyarrow has no
         record = push.record
         logs.bind(task_id=record.id, request_id=caller.request_id)
         if not push.new:
-            return record if record.status == "completed" else _still(record)
+            return record if record.status == "completed" else _in_progress(record)
 
         def run() -> Record:
             try:
@@ -224,7 +224,7 @@ class FlightServer(fl.FlightServerBase):  # type: ignore[misc]  # pyarrow has no
     def _run(
         self, push: Push, request: PushRequest, handover: Handover[pa.RecordBatch], confirm: Callable[[], None]
     ) -> Record:
-        """Wait for a turn, then run the push; returns the export as it has ended."""
+        """Wait for a turn, then run the push; returns the record of the ended export."""
         record, turn = push.record, self._admission.turn()
 
         def end() -> None:
@@ -346,7 +346,7 @@ def _push_request(descriptor: fl.FlightDescriptor, schema: pa.Schema) -> PushReq
     return PushRequest(texts[0], digest, texts[2], filename, columns, options, texts[3], expected)
 
 
-def _still(record: Record) -> Record:
+def _in_progress(record: Record) -> Record:
     raise Unavailable("This task is being pushed already; try again in a moment.", code="in_progress")
 
 
@@ -355,7 +355,8 @@ def _client_gone() -> Canceled:
 
 
 def _report_idle(record: Record, writer: fl.FlightMetadataWriter) -> None:
-    """Send the error as a metadata message: the call itself ends only when its client sends, or ends, something."""
+    """Send the error as a metadata message: the call itself ends only when its client sends a batch, ends the stream or
+    disconnects."""
     assert record.error is not None
     message = {"status": "failed", "task_id": record.id, "error": record.error.to_json()}
     with contextlib.suppress(pa.ArrowException, OSError):

@@ -6,6 +6,6 @@ connects asyncio to the synchronous stream, ``server.py`` listens.
 
     event loop                                          worker thread
     context.read -> Handover (AHEAD_BYTES) -----------> PushedSource -> encoder -> sink
-    ResponseWriter <- progress, once per ANSWER_EVERY_S    |
+    ResponseWriter <- progress, once per PROGRESS_EVERY_S  |
                    <- result, or an error's status <-------'
 """

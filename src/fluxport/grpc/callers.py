@@ -17,8 +17,8 @@ Metadata = Sequence[tuple[str, str | bytes]]
 
 @dataclass(frozen=True)
 class PushCallers:
-    """``keyless`` are networks whose programs push as ``keyless_owner`` without a key; ``one_answer`` the names or ids
-    of keys whose programs accept only one response."""
+    """``keyless`` are networks whose programs push as ``keyless_owner`` without a key; ``one_answer`` holds the names
+    or ids of keys whose programs accept only one response."""
 
     keys: Keys
     rate: Rate
@@ -33,15 +33,15 @@ class PushCallers:
         lines = [str(value) for name, value in metadata if name == self.proxies.header]
         address = self.proxies.origin(grpc_peer(peer), lines).address
         if not headers and any(address in network for network in self.keyless if address is not None):
-            caller, named = Caller(self.keyless_owner, scopes=frozenset({"push"})), ""
+            caller, key_name = Caller(self.keyless_owner, scopes=frozenset({"push"})), ""
         else:
             key = self.keys.bearer(headers)
             if key is None:
                 raise Unauthorized("This needs a key with the scope push as metadata 'authorization: Bearer ...'.")
             caller = Caller.of_key(key)
-            named = key.name
+            key_name = key.name
         self.rate.take(caller.rated)
         given = {name: str(value) for name, value in metadata}
-        one = given.get("x-fluxport-responses") == "final" or bool({named, caller.key_id} & self.one_answer)
+        one = given.get("x-fluxport-responses") == "final" or bool({key_name, caller.key_id} & self.one_answer)
         trace = logs.trace_id(given.get("traceparent", ""))
         return replace(caller, address=str(address or ""), trace_id=trace), one

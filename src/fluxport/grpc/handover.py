@@ -13,21 +13,22 @@ AHEAD_BYTES = 1 << 20
 
 
 class Handover:
-    """``put``, ``end`` and ``fail`` are for the event loop that created it, ``take`` and ``close`` for any thread."""
+    """``put``, ``end`` and ``fail`` are for the event loop that created this object, ``take`` and ``close`` for any
+    thread."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._items: queue.SimpleQueue[bytes | FluxportError | None] = queue.SimpleQueue()
-        self._room = asyncio.Event()
-        self._held = 0  # queued bytes; changed only in the event loop
+        self._has_space = asyncio.Event()
+        self._queued_bytes = 0  # changed only in the event loop
         self._closed = False
 
     async def put(self, message: bytes) -> None:
-        """Queue a message once there is room."""
-        while self._held >= AHEAD_BYTES:
-            self._room.clear()
-            await self._room.wait()
-        self._held += len(message)
+        """Queue a message once there is space."""
+        while self._queued_bytes >= AHEAD_BYTES:
+            self._has_space.clear()
+            await self._has_space.wait()
+        self._queued_bytes += len(message)
         self._items.put(message)
 
     def end(self) -> None:
@@ -46,13 +47,13 @@ class Handover:
         if isinstance(item, FluxportError):
             raise item
         if item is not None:
-            with contextlib.suppress(RuntimeError):  # the loop is closed, so nothing waits for room
-                self._loop.call_soon_threadsafe(self._taken, len(item))
+            with contextlib.suppress(RuntimeError):  # the loop is closed, so nothing waits for space
+                self._loop.call_soon_threadsafe(self._subtract, len(item))
         return item
 
-    def _taken(self, size: int) -> None:
-        self._held -= size
-        self._room.set()
+    def _subtract(self, size: int) -> None:
+        self._queued_bytes -= size
+        self._has_space.set()
 
     def close(self) -> None:
         self._closed = True

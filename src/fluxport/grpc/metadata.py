@@ -11,7 +11,7 @@ from fluxport.grpc import export_pb2 as pb
 from fluxport.jobs.pushes import PushRequest
 from fluxport.sources.pushed import Kind, PushedColumn
 
-# Names of formats by the numbers of the enumeration, whose names are FORMAT_<name or alias>.
+# Our names of formats by number of the enumeration, whose own names are FORMAT_<name or alias>.
 FORMATS: dict[int, str] = {
     number: formats.canonical(name.removeprefix("FORMAT_")) for name, number in pb.ExportFormat.items() if number
 }
@@ -52,7 +52,7 @@ def _column(sent: pb.ColumnDefinition, number: int) -> PushedColumn:
     if not sent.name:
         raise _wrong(f"Column {number} has no name.")
     if sent.data_type not in KINDS:
-        raise _wrong(f"Column {sent.name!r} has no data_type that is known.")
+        raise _wrong(f"Column {sent.name!r} has an unknown data_type.")
     if sent.width < 0:
         raise _wrong(f"Column {sent.name!r}: 'width' cannot be negative.")
     return PushedColumn(sent.name, KINDS[sent.data_type], sent.width or None, sent.format or None)

@@ -124,7 +124,7 @@ def status_response(record: Record, url: Url, now: float) -> pb.TaskStatusRespon
 
 
 def failed_response(task_id: str, error: FluxportError) -> pb.ExportResponse:
-    """The last response if there is no task, or none that has ended."""
+    """The last response of a call whose task does not exist or has not ended."""
     return pb.ExportResponse(
         task_id=task_id,
         status=pb.TASK_STATUS_FAILED,

@@ -58,7 +58,7 @@ class SensorService:
         except asyncio.CancelledError:
             status = grpc.StatusCode.CANCELLED
             raise
-        except Exception as raised:  # whatever it is, the status reports it
+        except Exception as raised:  # the status reports any error
             if not isinstance(raised, FluxportError):
                 log.exception("call failed")
             error = as_failure(raised)
@@ -80,8 +80,8 @@ class SensorService:
                 ended = messages[-1] is None
                 bodies = [message for message in messages if message is not None]
                 if bodies:
-                    written = asyncio.get_running_loop().run_in_executor(self._threads, _written, store, bodies)
-                    responses, error = await written
+                    storing = asyncio.get_running_loop().run_in_executor(self._threads, _stored, store, bodies)
+                    responses, error = await storing
                     for response in responses:
                         await context.write(response)
                     if error is not None:
@@ -92,8 +92,8 @@ class SensorService:
 
 
 async def _read(context: Context, waiting: asyncio.Queue[bytes | None]) -> None:
-    """Queue every message, and None after the last, even if the connection fails; not if canceled, as then nothing
-    takes from the queue any more."""
+    """Queue every message, and None after the last, even if the connection fails; not if canceled, as nothing reads
+    the queue any more."""
     try:
         while (message := await context.read()) is not grpc.aio.EOF:
             await waiting.put(message)
@@ -103,22 +103,22 @@ async def _read(context: Context, waiting: asyncio.Queue[bytes | None]) -> None:
     await waiting.put(None)
 
 
-def _written(store: SensorStore, bodies: list[bytes]) -> tuple[list[pb.Accepted], Refused | None]:
-    """Store all messages, or those before the first wrong one, at once; returns the responses and the error."""
+def _stored(store: SensorStore, bodies: list[bytes]) -> tuple[list[pb.Accepted], Refused | None]:
+    """Store all messages, or those before the first invalid one, in one write; returns the responses and the error."""
     points: list[tuple[str, Points]] = []
     responses: list[pb.Accepted] = []
-    wrong: Refused | None = None
+    invalid: Refused | None = None
     for body in bodies:
         try:
             message = _parsed(body)
             points.append((message.sensor_id, _points(message)))
         except Refused as error:
-            wrong = error
+            invalid = error
             break
         responses.append(pb.Accepted(sequence=message.sequence, points=len(message.timestamp_ms)))
     store.append(points)
     metrics.points("grpc", sum(response.points for response in responses))
-    return responses, wrong
+    return responses, invalid
 
 
 def _parsed(body: bytes) -> pb.Points:

@@ -44,7 +44,7 @@ class GrpcServer:
             ("grpc.max_concurrent_streams", STREAMS_PER_CONNECTION),
             ("grpc.compression_enabled_algorithms_bitset", 1),
             ("grpc.so_reuseport", 0),
-            # Fixed window sizes: measured ones grow to megabytes per call, mostly unused.
+            # Fixed window sizes: adaptive ones grow to megabytes per call, mostly unused.
             ("grpc.http2.bdp_probe", 0),
             ("grpc.keepalive_time_ms", 30_000),
             ("grpc.keepalive_timeout_ms", 10_000),
@@ -96,7 +96,7 @@ def _listening(server: grpc.aio.Server, options: ServerOptions) -> int:
 
 
 def tls(certificate: Path | None, key: Path | None, client_ca: Path | None) -> grpc.ServerCredentials | None:
-    """The credentials that switch TLS on, if files are named; ``client_ca`` requires client certificates."""
+    """The credentials for TLS; None if no file is named. With ``client_ca``, clients must present certificates."""
     if certificate is None and key is None and client_ca is None:
         return None
     if certificate is None or key is None:
@@ -104,7 +104,7 @@ def tls(certificate: Path | None, key: Path | None, client_ca: Path | None) -> g
     try:
         pair = (key.read_bytes(), certificate.read_bytes())
         ca = None if client_ca is None else client_ca.read_bytes()
-        # gRPC itself would only log a problem with them, and only while the service starts.
+        # gRPC itself would only log a problem with the files, and only while the service starts.
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=None if client_ca is None else client_ca)
         context.load_cert_chain(certificate, key, password=_no_password)
     except ssl.SSLError:

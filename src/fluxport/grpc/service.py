@@ -37,9 +37,9 @@ from fluxport.telemetry import logs, metrics
 log = logging.getLogger("fluxport.grpc")
 
 NAME = "export.ExportService"
-ANSWER_EVERY_S = 1.0
+PROGRESS_EVERY_S = 1.0
 LOOK_EVERY_S = 0.5
-ANSWER_WAIT_S = 30.0
+SEND_TIMEOUT_S = 30.0
 Context = Any  # grpc.aio.ServicerContext, whose types do not know raw requests
 
 
@@ -129,7 +129,7 @@ class ExportService:
         except asyncio.CancelledError:
             status = grpc.StatusCode.CANCELLED
             raise
-        except Exception as raised:  # whatever it is, the response reports it
+        except Exception as raised:  # the response reports any error
             if not isinstance(raised, FluxportError):
                 log.exception("call failed")
             error = as_failure(raised)
@@ -217,7 +217,7 @@ class ExportService:
         pumping = asyncio.ensure_future(self._pump(context, handover, responses, record))
         try:
             while not running.done():
-                await asyncio.wait({running}, timeout=ANSWER_EVERY_S)
+                await asyncio.wait({running}, timeout=PROGRESS_EVERY_S)
                 if planned and not running.done() and not source.ended:
                     await responses.progress(_progress(record, planned[0]))
             return running.result()
@@ -249,14 +249,14 @@ class ExportService:
         """Another call pushes, or has pushed, the same task: send its result here too."""
         seq = 0
         while record.status not in FINAL:
-            coming = asyncio.wrap_future(self._watch.after(record.id, seq))
+            news = asyncio.wrap_future(self._watch.after(record.id, seq))
             try:
                 await responses.progress(response(record, self._url))
-                while not (await asyncio.wait({coming}, timeout=LOOK_EVERY_S))[0]:
+                while not (await asyncio.wait({news}, timeout=LOOK_EVERY_S))[0]:
                     await responses.progress(response(record, self._url))
-                seq = max([seq, *(event.seq for event in coming.result().events)])
+                seq = max([seq, *(event.seq for event in news.result().events)])
             finally:
-                coming.cancel()
+                news.cancel()
             record = await asyncio.to_thread(self._store.get, record.id)
         await self._send_result(record, responses)
 
@@ -290,39 +290,40 @@ class ResponseWriter:
         self.one = False
         self.task_id = ""
 
-    async def progress(self, answer: pb.ExportResponse) -> None:
-        """Skipped while the previous one is still being sent, so that a client that does not read blocks nothing."""
+    async def progress(self, message: pb.ExportResponse) -> None:
+        """Send a progress response. It is skipped while the previous one is still being sent, so that a client that
+        does not read blocks nothing."""
         if self.one or (self._sending is not None and not self._sending.done()):
             return
-        self._sending = asyncio.ensure_future(self._send(answer))
+        self._sending = asyncio.ensure_future(self._send(message))
         self._sending.add_done_callback(_observed)
 
     async def received(self, record: Record) -> None:
         """Confirm the receipt of all requests, by a response or the call's headers; raises if the call has ended."""
         if self.one:
-            async with asyncio.timeout(ANSWER_WAIT_S):
+            async with asyncio.timeout(SEND_TIMEOUT_S):
                 await self._context.send_initial_metadata(())
         else:
             await self._send(pb.ExportResponse(task_id=record.id, status=pb.TASK_STATUS_UPLOADING))
 
-    async def last(self, answer: pb.ExportResponse, *, failed: bool = False) -> None:
+    async def last(self, message: pb.ExportResponse, *, failed: bool = False) -> None:
         """The last response. With ``failed``, an error status with the same content follows, so it is sent only if more
         than one response is expected, and its own failure is ignored."""
         if not failed:
-            await self._send(answer)
+            await self._send(message)
         elif not self.one:
             with contextlib.suppress(Exception):
-                await self._send(answer)
+                await self._send(message)
 
-    async def _send(self, answer: pb.ExportResponse) -> None:
+    async def _send(self, message: pb.ExportResponse) -> None:
         """Complete the write even if the sender is canceled: a canceled write breaks the later ones."""
-        writing = asyncio.ensure_future(self._write(answer))
+        writing = asyncio.ensure_future(self._write(message))
         writing.add_done_callback(_observed)
         await asyncio.shield(writing)
 
-    async def _write(self, answer: pb.ExportResponse) -> None:
-        async with asyncio.timeout(ANSWER_WAIT_S), self._lock:
-            await self._context.write(answer)
+    async def _write(self, message: pb.ExportResponse) -> None:
+        async with asyncio.timeout(SEND_TIMEOUT_S), self._lock:
+            await self._context.write(message)
 
 
 def _observed(task: asyncio.Future[None]) -> None:

@@ -27,7 +27,7 @@ LONG_BYTES = 64  # longer values, on average, are copied one by one
 
 
 def columns(message: bytes, width: int) -> tuple[int, list[pa.Array]] | None:
-    """``batch_sequence`` and ``width`` columns of text of an ExportRequest; None if it is not the plain case."""
+    """``batch_sequence`` and the ``width`` columns of text of an ExportRequest; None if protobuf must parse it."""
     try:
         records = _records(message)
         return None if records is None or not records[1] else _columns(message, width, *records)

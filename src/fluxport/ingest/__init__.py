@@ -67,7 +67,7 @@ def _read(protocol: str, message: Message, body_max_bytes: int) -> list[tuple[st
         discard(protocol, error)
         return None
     except Exception:
-        # A bug that this message triggers would be triggered by each redelivery.
+        # A bug that this message triggers would be triggered again by each redelivery.
         log.exception("a message of %s could not be read", protocol)
         discard(protocol, Broken("It could not be read.", code="internal"))
         return None
@@ -109,7 +109,7 @@ def patiently(work: Callable[[], list[bool]], wait: Callable[[float], bool]) -> 
             log.warning("points are waiting: %s", error.message, extra={"error_code": error.code})
         except Exception:
             # A bug, perhaps triggered by these points: they are not lost, and the log has the traceback.
-            log.exception("points wait")
+            log.exception("points are waiting")
         if wait(pause):
             return None
         pause = min(2 * pause, RETRY_MOST_S)

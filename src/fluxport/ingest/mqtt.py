@@ -51,7 +51,7 @@ class MqttIngest:
             raise Refused("Reading from MQTT needs paho-mqtt: pip install 'fluxport[mqtt]'.", code="no_mqtt") from None
         self._store = store
         self._options = options
-        self._over = threading.Event()
+        self._stopped = threading.Event()
         # The broker sends at most UNACKNOWLEDGED_MAX messages that await an acknowledgement, but any number of QoS 0.
         self._received: queue.Queue[MQTTMessage] = queue.Queue(UNACKNOWLEDGED_MAX + 1)
         self._client = self._create_client()
@@ -70,7 +70,7 @@ class MqttIngest:
         self._thread = background("fluxport-mqtt", self._write)
 
     def stop(self) -> None:
-        self._over.set()
+        self._stopped.set()
         if self._thread is not None:
             self._thread.join()
         self._client.disconnect()
@@ -118,7 +118,7 @@ class MqttIngest:
 
     def _on_message(self, _client: Client, _data: Any, message: MQTTMessage) -> None:
         """Queue a message. While the queue is full nothing more is read, until :meth:`stop`, which ends this thread."""
-        while not self._over.is_set():
+        while not self._stopped.is_set():
             with suppress(queue.Full):
                 self._received.put(message, timeout=0.2)
                 return
@@ -145,11 +145,11 @@ class MqttIngest:
             more = 0 if before is None else dropped - before if dropped >= before else dropped
             if more:
                 report_loss(
-                    "mqtt", f"the broker has dropped {more:,} messages of its clients' queues; raise its limit for them"
+                    "mqtt", f"the broker has dropped {more:,} messages from its clients' queues; raise its queue limit"
                 )
 
     def _write(self) -> None:
-        while not self._over.is_set():
+        while not self._stopped.is_set():
             try:
                 self._check_for_loss()
             except FluxportError as error:
@@ -162,8 +162,8 @@ class MqttIngest:
                 messages.append(self._received.get())
             read = [self._message(message) for message in messages]
             work = partial(take, self._store, "mqtt", read, self._options.body_max_bytes)
-            if patiently(work, self._over.wait) is None:
-                return  # unacknowledged: the broker sends them again
+            if patiently(work, self._stopped.wait) is None:
+                return  # unacknowledged: the broker redelivers them
             for message in messages:
                 self._client.ack(message.mid, message.qos)
 

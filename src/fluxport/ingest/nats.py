@@ -45,21 +45,21 @@ class NatsIngest:
             raise Refused("Reading from NATS needs nats-py: pip install 'fluxport[nats]'.", code="no_nats") from None
         self._store = store
         self._options = options
-        self._over = threading.Event()
+        self._stopped = threading.Event()
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
         self._thread = background("fluxport-nats", lambda: asyncio.run(self._run()))
 
     def stop(self) -> None:
-        self._over.set()
+        self._stopped.set()
         if self._thread is not None:
             self._thread.join()
 
     async def _run(self) -> None:
         """Connect and read until stopped; reconnect when the connection or the stream is lost."""
         pause = 0.5
-        while not self._over.is_set():
+        while not self._stopped.is_set():
             try:
                 await self._connected()
                 pause = 0.5
@@ -69,7 +69,7 @@ class NatsIngest:
             pause = min(2 * pause, RETRY_MOST_S)
 
     async def _pause(self, seconds: float) -> None:
-        await asyncio.to_thread(self._over.wait, seconds)
+        await asyncio.to_thread(self._stopped.wait, seconds)
 
     async def _connected(self) -> None:
         import nats
@@ -90,7 +90,7 @@ class NatsIngest:
 
         subscription = await self._subscribed(client)
         batch = 64
-        while not self._over.is_set() and not client.is_closed:
+        while not self._stopped.is_set() and not client.is_closed:
             try:
                 messages = await subscription.fetch(batch, timeout=FETCH_WAIT_S)
             except NoMessages:
@@ -124,7 +124,7 @@ class NatsIngest:
         gap = info.state.first_seq - read_to - 1
         if read_to and gap > 0 and info.config.subjects == [self._options.subject]:
             report_loss(
-                "nats", f"{gap:,} messages of the stream were removed by its limits before they were read; raise them"
+                "nats", f"{gap:,} messages of the stream were removed by its limits before they were read; raise those"
             )
 
     async def _store_batch(self, messages: list[Any]) -> None:

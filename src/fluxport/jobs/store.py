@@ -177,7 +177,7 @@ _CLAIM = (
 
 @dataclass(frozen=True)
 class Event:
-    """An event of an export; ``seq`` rises by one within the export."""
+    """An event of an export; ``seq`` increases by one within the export."""
 
     export_id: str
     seq: int
@@ -508,7 +508,7 @@ class JobStore:
 
     # -- counting ----------------------------------------------------------------------------------------------------
 
-    def measured(self) -> tuple[dict[str, int], list[measures.Rise]]:
+    def measured(self) -> tuple[dict[str, int], list[measures.Sample]]:
         """The number of stored exports in each active state, and every counter."""
         active = (
             sa.select(exports.c.status, sa.func.count())
@@ -518,15 +518,17 @@ class JobStore:
         with reading(self.engine) as connection:
             states = {row[0]: row[1] for row in connection.execute(active)}
             rows = connection.execute(sa.select(counters.c.name, counters.c.labels, counters.c.value))
-            return states, [measures.Rise(*row) for row in rows]
+            return states, [measures.Sample(*row) for row in rows]
 
-    def _count(self, connection: sa.Connection, rises: list[measures.Rise]) -> None:
+    def _count(self, connection: sa.Connection, increments: list[measures.Sample]) -> None:
         """Increment counters, always in the same order, so that transactions do not deadlock."""
-        if rises:
+        if increments:
             values = {
-                f"{name}{n}": value for n, rise in enumerate(sorted(rises)) for name, value in rise._asdict().items()
+                f"{name}{n}": value
+                for n, sample in enumerate(sorted(increments))
+                for name, value in sample._asdict().items()
             }
-            connection.execute(_increment(len(rises)), values)
+            connection.execute(_increment(len(increments)), values)
 
     # -- changing --------------------------------------------------------------------------------------------------
 
@@ -539,7 +541,7 @@ class JobStore:
         values = {"ids": export_ids, "most": attempts_max, "now": self.clock()}
         claimed = [_record(row) for row in connection.execute(_CLAIM, values)]
         if retries := sum(record.attempts > 1 for record in claimed):
-            self._count(connection, [measures.rise("fluxport_retries_total", retries)])
+            self._count(connection, [measures.increment("fluxport_retries_total", retries)])
         return [self._with_lost_attempts(connection, record, record.attempts - 1) for record in claimed]
 
     def _with_lost_attempts(self, connection: sa.Connection, record: Record, ended: int) -> Record:

@@ -26,7 +26,7 @@ FOREVER = "public, max-age=31536000, immutable"
 def router() -> Router:
     routes = Router(include_in_schema=False)
     for path, page, title in PAGES:
-        routes.add_api_route(path, _shown(page, title))
+        routes.add_api_route(path, _page(page, title))
 
     @routes.get("/static/{name}")
     def static(name: str) -> Response:
@@ -41,7 +41,7 @@ def router() -> Router:
     return routes
 
 
-def _shown(page: str, title: str) -> Callable[[], Response]:
+def _page(page: str, title: str) -> Callable[[], Response]:
     def show() -> Response:
         return HTMLResponse(html(page, title), headers=HEADERS)
 

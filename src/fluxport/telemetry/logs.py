@@ -1,7 +1,7 @@
 """Logs as one JSON object per line (or as text), on standard error.
 
-No secret, token, presigned URL, row value or SQL of a caller is ever logged: of a foreign exception only its type and
-stack are, as its message may quote any of these.
+No secret, token, presigned URL, row value or SQL of a caller is ever logged. Of a foreign exception only the type and
+the stack are logged, as its message may quote any of these.
 """
 
 from __future__ import annotations
@@ -51,8 +51,8 @@ class _Discreet(logging.Formatter):
 
 
 def places(error: BaseException | None) -> Iterator[str]:
-    """The chain of exceptions from the first cause on, each as its frames, its type and, of a FluxportError, its
-    message."""
+    """The chain of exceptions, from the first cause on: the frames and the type of each, and the message of a
+    FluxportError."""
     if error is None:
         return
     before = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
@@ -64,7 +64,7 @@ def places(error: BaseException | None) -> Iterator[str]:
 
 
 class JsonLines(_Discreet):
-    """timestamp, level, component, event, and the known fields that a record has or that are bound."""
+    """One JSON object per record: timestamp, level, component, event, and those of _FIELDS that are set or bound."""
 
     def format(self, record: logging.LogRecord) -> str:
         moment = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
@@ -89,8 +89,8 @@ class TextLines(_Discreet):
 
 
 def one_line(record: logging.LogRecord) -> bool:
-    """A logging filter. A stream that cannot be completed is broken by an error that the server must see; the server's
-    log record of it becomes one line without a stack."""
+    """A logging filter. A stream that cannot be completed raises an error into the server, which then breaks the
+    connection; the server's log record of it becomes one line without a stack."""
     error = record.exc_info[1] if record.exc_info and record.name == "uvicorn.error" else None
     for cause in (error, error.__cause__ if error is not None else None):
         if isinstance(cause, FluxportError):

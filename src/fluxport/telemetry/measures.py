@@ -1,8 +1,8 @@
 """Metrics of exports, over all processes that run them.
 
-The counters are in the service's own database and rise in the transaction that ends an export: a killed worker loses
-nothing and counts nothing twice, a restart resets nothing, and every service exposes those of all workers. A histogram
-is stored as one counter per bucket (not cumulative) and one for the sum.
+The counters are in the service's own database and are incremented in the transaction that ends an export: a killed
+worker loses nothing and counts nothing twice, a restart resets nothing, and every service exposes those of all workers.
+A histogram is stored as one counter per bucket (not cumulative) and one for the sum.
 """
 
 from __future__ import annotations
@@ -45,23 +45,23 @@ COUNTED: dict[str, Counted] = {
 }
 
 
-class Rise(NamedTuple):
-    """A stored counter and its increase, or its value; ``labels`` is JSON text with sorted keys."""
+class Sample(NamedTuple):
+    """A stored counter with its value, or with an increment to it; ``labels`` is JSON text with sorted keys."""
 
     name: str
     labels: str
     value: float
 
 
-def rise(name: str, amount: float = 1.0, **labels: str) -> Rise:
-    return Rise(name, json.dumps(labels, sort_keys=True), amount)
+def increment(name: str, amount: float = 1.0, **labels: str) -> Sample:
+    return Sample(name, json.dumps(labels, sort_keys=True), amount)
 
 
-def observed(name: str, value: float, **labels: str) -> list[Rise]:
-    """One observation of a histogram."""
+def observed(name: str, value: float, **labels: str) -> list[Sample]:
+    """The increments for one observation of a histogram."""
     counted = COUNTED[name]
     bucket = counted.bounds[bisect.bisect_left(counted.buckets, value)]
-    return [rise(f"{name}_bucket", 1.0, le=bucket, **labels), rise(f"{name}_sum", value, **labels)]
+    return [increment(f"{name}_bucket", 1.0, le=bucket, **labels), increment(f"{name}_sum", value, **labels)]
 
 
 @dataclass(frozen=True)
@@ -79,18 +79,18 @@ class Ended:
     upload_s: float | None
 
 
-def ended(export: Ended) -> list[Rise]:
-    """The counters that rise when an export ends, each once."""
+def ended(export: Ended) -> list[Sample]:
+    """The increments for an ended export, at most one per counter."""
     if export.canceled:
         return []
-    rises = observed("export_duration_seconds", export.duration_s)
+    increments = observed("export_duration_seconds", export.duration_s)
     if export.error_code is not None:
-        return [*rises, rise("export_errors_total", code=export.error_code)]
-    rises.append(rise("export_records_processed_total", export.rows))
-    rises.append(rise("fluxport_bytes_total", export.size_bytes))
+        return [*increments, increment("export_errors_total", code=export.error_code)]
+    increments.append(increment("export_records_processed_total", export.rows))
+    increments.append(increment("fluxport_bytes_total", export.size_bytes))
     if export.upload_s is not None:
-        rises += observed("export_upload_duration_seconds", export.upload_s)
+        increments += observed("export_upload_duration_seconds", export.upload_s)
     if export.rows and export.duration_s > 0:
         rate = export.rows / export.duration_s
-        rises += observed("fluxport_rows_per_second", rate, format=export.format, source=export.source)
-    return rises
+        increments += observed("fluxport_rows_per_second", rate, format=export.format, source=export.source)
+    return increments

@@ -14,7 +14,7 @@ from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
 from fluxport.errors import FluxportError
-from fluxport.telemetry.measures import COUNTED, Counted, Rise
+from fluxport.telemetry.measures import COUNTED, Counted, Sample
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # the library has no types there
 
@@ -46,7 +46,7 @@ _FIRST_BYTE = Histogram(
     registry=_OF_PROCESS,
 )
 
-Measured = tuple[Mapping[str, int], Iterable[Rise]]
+Measured = tuple[Mapping[str, int], Iterable[Sample]]
 
 
 def request(method: str, route: str | None, status: int) -> None:
@@ -117,8 +117,8 @@ def _histogram(name: str, counted: Counted, stored: Mapping[str, Mapping[str, fl
         counts[_values(counted, labels)][json.loads(labels)["le"]] = value
     family = HistogramMetricFamily(name, counted.about, labels=counted.labels)
     for label_values, total in (sums or _zero(counted)).items():
-        heights = accumulate(counts[label_values].get(bound, 0.0) for bound in bounds)
-        family.add_metric(label_values, list(zip(bounds, heights, strict=True)), total)
+        cumulative = accumulate(counts[label_values].get(bound, 0.0) for bound in bounds)
+        family.add_metric(label_values, list(zip(bounds, cumulative, strict=True)), total)
     return family
 
 
@@ -128,5 +128,5 @@ def _values(counted: Counted, labels: str) -> tuple[str, ...]:
 
 
 def _zero(counted: Counted) -> dict[tuple[str, ...], float]:
-    """A counter that has never risen is 0 if it has no labels, else absent."""
+    """A counter that was never incremented is 0 if it has no labels, else absent."""
     return {} if counted.labels else {(): 0.0}
