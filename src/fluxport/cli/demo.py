@@ -58,7 +58,7 @@ def demo(rows: int, port: int, check: bool) -> None:
         from fluxport.telemetry.logs import configure
 
         configure("warning", "text")
-        with _arriving(folder):
+        with _append_points(folder):
             process.serve(
                 config,
                 lambda ports: _announce(f"http://127.0.0.1:{ports.http}", ports.grpc, url, rows),
@@ -115,18 +115,18 @@ def _seed_sensors(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def _arriving(folder: Path) -> Iterator[None]:
+def _append_points(folder: Path) -> Iterator[None]:
     """Append new points to the sample sensors while the block runs."""
     from fluxport.samples.sensors import keep_arriving
     from fluxport.series.embedded import EmbeddedStore
 
-    store, over = EmbeddedStore(folder / "series.db"), threading.Event()
-    thread = threading.Thread(target=keep_arriving, args=(store, over, time.time), name="fluxport-demo-points")
+    store, stopped = EmbeddedStore(folder / "series.db"), threading.Event()
+    thread = threading.Thread(target=keep_arriving, args=(store, stopped, time.time), name="fluxport-demo-points")
     thread.start()
     try:
         yield
     finally:
-        over.set()
+        stopped.set()
         thread.join()
         store.close()
 

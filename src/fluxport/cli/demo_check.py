@@ -76,15 +76,17 @@ def _export(base: str, body: dict[str, object], path: Path) -> dict[str, Any]:
     payload = json.dumps(body).encode()
     connection = http.client.HTTPConnection(urlsplit(base).netloc, timeout=600)
     connection.request("POST", "/v1/stream", payload, _signed("POST", "/v1/stream", payload))
-    answer = connection.getresponse()
-    if answer.status != 200:
-        raise Broken(f"POST /v1/stream responded with {answer.status}: {answer.read(2000).decode(errors='replace')}.")
+    response = connection.getresponse()
+    if response.status != 200:
+        raise Broken(
+            f"POST /v1/stream responded with {response.status}: {response.read(2000).decode(errors='replace')}."
+        )
     digest = hashlib.sha256()
     with path.open("wb") as file:
-        while chunk := answer.read1(1 << 20):
+        while chunk := response.read1(1 << 20):
             digest.update(chunk)
             file.write(chunk)
-    where = f"/v1/exports/{answer.headers['X-Export-Id']}"
+    where = f"/v1/exports/{response.headers['X-Export-Id']}"
     connection.request("GET", where, headers=_signed("GET", where, b""))
     job = json.load(connection.getresponse())
     connection.close()

@@ -37,13 +37,13 @@ def mysql(rows: int, host: str, port: int, user: str, password: str, database: s
 
 
 def require_duckdb() -> None:
-    """Refused without the extra ``demo``. DuckDB is not imported for this check, as that takes a while."""
+    """Refused if the extra ``demo`` is not installed. DuckDB is not imported for this check, as that takes a while."""
     if importlib.util.find_spec("duckdb") is None:
         raise Refused("The MySQL emulator needs DuckDB: pip install 'fluxport[demo]'.", code="missing_extra")
 
 
 def _end_with_input() -> None:
-    """End this process when its parent exits, however it exits: standard input reaches its end then."""
+    """End this process when its parent has exited, for whatever reason: standard input then reaches its end."""
     while os.read(0, 1024):
         pass
     os.kill(os.getpid(), signal.SIGTERM)

@@ -171,12 +171,12 @@ def run(arguments: Arguments) -> None:
         statement = guarded.start(query, lambda: configured.guard(source))
 
     frugal_malloc()
-    format_name, packed = form_of(to, arguments.format_, arguments.compression)
+    format_name, compression = form_of(to, arguments.format_, arguments.compression)
     options = dict(_pairs(arguments.options, "--option"))
     if arguments.columns is not None:
         options["columns"] = arguments.columns
     params = dict(_pairs(arguments.params, "--param"))
-    spec = api.spec_of(query, source, params, format_name, options, packed, arguments.filename)
+    spec = api.spec_of(query, source, params, format_name, options, compression, arguments.filename)
     limits = configured.limits(source)
     planned = api.planned(
         spec,

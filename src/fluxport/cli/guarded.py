@@ -30,16 +30,16 @@ def start(query: str, policy: Callable[[], GuardPolicy]) -> Callable[[], str]:
     child = os.fork()
     if child == 0:
         os.close(reader)
-        _answer(writer, query, policy)
+        _check_in_child(writer, query, policy)
     os.close(writer)
 
     def statement() -> str:
         with os.fdopen(reader, "rb") as pipe:
-            answer = pipe.read()
+            output = pipe.read()
         os.waitpid(child, 0)
-        if not answer:
+        if not output:
             raise Broken("The statement could not be checked: the parser crashed; simplify it.", code="guard_died")
-        result = json.loads(answer)
+        result = json.loads(output)
         if "refused" in result:
             raise Refused(result["refused"], code=result["code"])
         if "query_refused" in result:
@@ -52,8 +52,8 @@ def start(query: str, policy: Callable[[], GuardPolicy]) -> Callable[[], str]:
     return statement
 
 
-def _answer(writer: int, query: str, policy: Callable[[], GuardPolicy]) -> None:
-    """In the child: check, write the result to the pipe, and exit without running the parent's exit handlers."""
+def _check_in_child(writer: int, query: str, policy: Callable[[], GuardPolicy]) -> None:
+    """Check the query, write the result to the pipe, and exit without running the parent's exit handlers."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # only the parent reports an interrupt
     try:
         from fluxport.policy.guard import check

@@ -7,10 +7,10 @@ import gc
 
 
 def frugal_malloc() -> None:
-    """Use one heap for all threads with a few MB in reserve, from which each record batch reuses the same blocks.
+    """Use one heap for all threads, and retain a few MB of it, so that each record batch reuses the same blocks.
 
     With a heap per thread, or blocks from the system each time, an export takes more memory or more time, and a service
-    does not return what its exports used. Only glibc has these settings (malloc.h: M_TRIM_THRESHOLD -1,
+    does not return the memory that its exports used. Only glibc has these settings (malloc.h: M_TRIM_THRESHOLD -1,
     M_MMAP_THRESHOLD -3, M_ARENA_MAX -8); other allocators stay unchanged. Call it before threads start.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)

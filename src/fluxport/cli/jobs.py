@@ -40,8 +40,8 @@ def _service(command: Command) -> Command:
 
 @contextmanager
 def _client(*, url: str, key: str | None, secret: str | None, key_id: str) -> Iterator[Client]:
-    """A client of the service that the options name. It does not retry, so that users see failures at once; whatever
-    the service refuses ends the command with exit code 2."""
+    """A client of the service that the options name. It does not retry, so that users see failures at once. Any
+    refusal by the service, except TooMany, ends the command with exit code 2."""
     from fluxport.client.blocking import Client
 
     if key is None and secret is None:

@@ -9,9 +9,9 @@ import click
 
 
 class OneOf(click.Option):
-    """An option whose help begins with all ``names``, including those of other packages.
+    """An option whose help begins with all ``names``, including those that other packages add.
 
-    They are only read when the help is shown, so that running a command does not wait for them.
+    They are read only when the help is shown, so that running a command does not wait for them.
     """
 
     def __init__(self, *declarations: Any, names: Callable[[], Iterable[str]], **settings: Any) -> None:

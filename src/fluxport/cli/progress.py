@@ -24,18 +24,18 @@ def watched(tally: Tally, *, total: int | None, as_json: bool, quiet: bool) -> I
     if show is None:
         yield
         return
-    over = threading.Event()
-    thread = threading.Thread(target=show, args=(tally, total, over), name="fluxport-progress", daemon=True)
+    finished = threading.Event()
+    thread = threading.Thread(target=show, args=(tally, total, finished), name="fluxport-progress", daemon=True)
     thread.start()
     try:
         yield
     finally:
-        over.set()
+        finished.set()
         thread.join()
 
 
-def _json_lines(tally: Tally, total: int | None, over: threading.Event) -> None:
-    while not over.wait(1.0):
+def _json_lines(tally: Tally, total: int | None, finished: threading.Event) -> None:
+    while not finished.wait(1.0):
         elapsed = time.monotonic() - tally.started
         event = {"event": "progress", "rows": tally.rows, "bytes": tally.size_bytes, "elapsed_s": round(elapsed, 1)}
         if total is not None:
@@ -43,8 +43,8 @@ def _json_lines(tally: Tally, total: int | None, over: threading.Event) -> None:
         print(json.dumps(event), file=sys.stderr, flush=True)
 
 
-def _terminal_line(tally: Tally, total: int | None, over: threading.Event) -> None:
-    if over.wait(QUIET_START_S):
+def _terminal_line(tally: Tally, total: int | None, finished: threading.Event) -> None:
+    if finished.wait(QUIET_START_S):
         return
     from rich.console import Console
     from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
@@ -62,7 +62,7 @@ def _terminal_line(tally: Tally, total: int | None, over: threading.Event) -> No
         task = bar.add_task("export", total=total, rows=0, size="", speed=0.0)
         ended = False
         while not ended:
-            ended = over.wait(0.1)
+            ended = finished.wait(0.1)
             elapsed = max(time.monotonic() - tally.started, 1e-9)
             bar.update(
                 task, completed=tally.rows, rows=tally.rows, size=_size(tally.size_bytes), speed=tally.rows / elapsed

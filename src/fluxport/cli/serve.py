@@ -51,6 +51,6 @@ def serve(host: str | None, port: int | None, grpc_port: int | None, config_path
     in_order = process.serve(config, ready, worker=worker_arguments)
     if config.flight.port is not None or not in_order:
         sys.stderr.flush()
-        # What may be left is work that a second signal interrupted, and calls of Arrow Flight whose clients neither
+        # What may remain is work that a second signal interrupted, and calls of Arrow Flight whose clients neither
         # send nor disconnect: its server cannot abort them, and would wait for them at interpreter exit.
         os._exit(0)

@@ -31,11 +31,11 @@ def sign(method: str, path: str, body: str, secret: str | None, key_id: str, old
         raise click.UsageError("The secret is not valid UTF-8; correct --secret or API_SECRET.")
     secret = secret or DEVELOPMENT_SECRET
     content = _body(body)
-    moment = int(time.time()) if timestamp is None else timestamp
+    timestamp_s = int(time.time()) if timestamp is None else timestamp
     if old:
-        headers = sign_v1(secret, method.upper(), path, content, moment)
+        headers = sign_v1(secret, method.upper(), path, content, timestamp_s)
     else:
-        headers = sign_v2(secret, key_id, method.upper(), path, content, moment, random.token_urlsafe(18))
+        headers = sign_v2(secret, key_id, method.upper(), path, content, timestamp_s, random.token_urlsafe(18))
     for name, value in headers.items():
         click.echo(f"{name}: {value}")
 

@@ -32,13 +32,13 @@ def worker(config_path: Path | None, attached: bool) -> None:
     from fluxport.loops import background, end_with_any_thread
     from fluxport.signals import ending
 
-    orders: SimpleQueue[str] = SimpleQueue()
+    commands: SimpleQueue[str] = SimpleQueue()
     loaded = threading.Event()
     signals = ending()
     signal.pthread_sigmask(signal.SIG_BLOCK, signals)  # inherited by every thread that starts from now on
-    background("fluxport-signals", _listen, orders, signals)
+    background("fluxport-signals", _listen, commands, signals)
     if attached:
-        background("fluxport-attached", _obey, orders, loaded)
+        background("fluxport-attached", _read_commands, commands, loaded)
     from fluxport.config import load
     from fluxport.telemetry.logs import configure
 
@@ -50,7 +50,7 @@ def worker(config_path: Path | None, attached: bool) -> None:
     engine.start()
     heap.started()
     click.echo("fluxport: worker ready", err=True)
-    hurried = _hurried(orders, orders.get())
+    hurried = _hurried(commands, commands.get())
     engine.stop(config.server.grace_s, hurried)
     sys.stdout.flush()
     sys.stderr.flush()
@@ -58,37 +58,38 @@ def worker(config_path: Path | None, attached: bool) -> None:
     os._exit(0)
 
 
-def _listen(orders: SimpleQueue[str], signals: list[signal.Signals]) -> None:
+def _listen(commands: SimpleQueue[str], signals: list[signal.Signals]) -> None:
     """Wait for signals to the process: a handler would run only once the main thread wakes up."""
     while True:
         signal.sigwait(signals)
-        orders.put("signal")
+        commands.put("signal")
 
 
-def _obey(orders: SimpleQueue[str], loaded: threading.Event) -> None:
+def _read_commands(commands: SimpleQueue[str], loaded: threading.Event) -> None:
     """Read the commands of the service that started this worker, see fluxport.keeper. A worker that is still loading
     has claimed no job and exits at once, so that a service that shuts down need not wait for it."""
     while True:
-        commands = os.read(0, 1024).decode().split()
+        lines = os.read(0, 1024).decode().split()
         if not loaded.is_set():
             os._exit(0)
-        for command in commands or ["end"]:
-            orders.put(command)
-        if not commands:
+        for line in lines or ["end"]:
+            commands.put(line)
+        if not lines:
             return
 
 
-def _hurried(orders: SimpleQueue[str], first: str) -> Callable[[float], bool]:
-    """A function that waits up to the given seconds for an order to end at once: the service's, or a second signal."""
+def _hurried(commands: SimpleQueue[str], first: str) -> Callable[[float], bool]:
+    """A function that waits up to the given seconds, and returns whether to stop at once: by a command of the service
+    or a second signal."""
     signals = first == "signal"
     now = first == "now"
 
     def hurried(wait_s: float) -> bool:
         nonlocal signals, now
         with contextlib.suppress(Empty):
-            order = orders.get(timeout=0 if now else wait_s)
-            now = now or order == "now" or (order == "signal" and signals)
-            signals = signals or order == "signal"
+            command = commands.get(timeout=0 if now else wait_s)
+            now = now or command == "now" or (command == "signal" and signals)
+            signals = signals or command == "signal"
         return now
 
     return hurried
