@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 
 def file_url(links: Links, clock: Callable[[], float], base: str) -> Callable[[Record], str]:
-    """A function that returns the link to a record's file, which works until the file expires; ``base`` is that of
-    :func:`base_url`."""
+    """A function that returns the link to a record's file, valid until the file expires, or an empty string if there is
+    no file; ``base`` is that of :func:`base_url`."""
 
     def url(record: Record) -> str:
         link = links.make(record, base, clock(), lasting=True)
@@ -37,7 +37,7 @@ def grpc_port(config: Config) -> int:
 
 
 def base_url(config: Config, port: int) -> str:
-    """The URL of the HTTP server for clients, guessed from host and port; ``server.public_url`` overrides it."""
+    """The URL of the HTTP server for clients, derived from host and port; ``server.public_url`` overrides it."""
     host = config.server.host
     if host in ("0.0.0.0", "::"):  # noqa: S104  compared, not listened on: links cannot start with it
         host = socket.gethostname()

@@ -1,7 +1,7 @@
-"""Exports in the calling process: ``fluxport.export``, ``fluxport.stream``, and what the command shares with them.
+"""Exports in the calling process: ``fluxport.export``, ``fluxport.stream``, and what the command line shares with them.
 
-All plan as the service does (``plan.check``). The calling program writes the query, so the guard checks it only if
-``guard`` is true; the transaction is always read-only.
+They plan an export as the service does (``plan.check``). The calling program writes the query, so the guard checks it
+only if ``guard`` is true; the transaction is always read-only.
 """
 
 from __future__ import annotations
@@ -95,9 +95,9 @@ def export(  # noqa: PLR0913  keyword-only
             for sensors ``layout``, ``aggregate``, ``interval`` and ``time``.
         filename: The name in a folder, with ``{date}``, ``{time}`` and, for several files, ``{part}``.
         limits: Limits of rows, of the bytes of the file and of a cell, and ``deadline_s``, the longest time in seconds;
-            default: those of the configuration if the source is named there, else no limit but that of a cell.
+            default: those of the configuration if the source is named there, else only the limit of a cell.
         strict: Raise WarningsFound, and leave no file, if any value had to be changed.
-        guard: Check that the statement only reads, and only tables that the connection allows, before it is sent. For
+        guard: Before the statement is sent, check that it only reads, and only tables that the connection allows. For
             statements written by others.
         config: The configuration file, read if a name or the URL of a store is used; default: ``fluxport.yaml``, if
             there is one. ``.env`` and the environment override it, as for the command line.
@@ -106,15 +106,15 @@ def export(  # noqa: PLR0913  keyword-only
         The file's location, rows, bytes, SHA-256 and columns, and the changes that had to be made.
 
     Raises:
-        Refused: The request is invalid (the format, an option, the target); nothing was connected.
+        Refused: The request is invalid (the format, an option, the target); no connection was opened.
         QueryFailed: The database rejected the statement.
         LimitExceeded, WarningsFound: See ``limits`` and ``strict``.
         Unavailable: The database or the store is unavailable, or the connection broke; retrying may help.
     """
     configured = Configured(config)
     destination = target(to, configured.stores)
-    chosen, packed = form_of(destination, format, compression)
-    spec = spec_of(query, source, params, chosen, options, packed, filename)
+    format_name, compression_name = form_of(destination, format, compression)
+    spec = spec_of(query, source, params, format_name, options, compression_name, filename)
     export = planned(spec, source, configured, limits=limits, guard=guard, may_split=destination.may_split)
     try:
         return deliver(export, destination, strict=strict)
@@ -139,8 +139,8 @@ def stream(  # noqa: PLR0913  keyword-only
     """The file as chunks of bytes, for the streaming response of a web framework.
 
     The arguments are those of :func:`export`. When this returns, the query is running and the first chunk is available:
-    a rejected statement raises here, before a status line is sent. Later errors are raised by the iteration, so that a
-    server breaks the connection and the client knows that the file is incomplete. In asynchronous programs, call it in
+    a rejected statement raises here, before a status line is sent. The iteration raises later errors, so that a server
+    breaks the connection and the client knows that the file is incomplete. In asynchronous programs, call it in
     a thread (``asyncio.to_thread``, or a ``def`` endpoint of FastAPI).
 
     Raises:
@@ -222,7 +222,7 @@ class Stream:
 
 
 class Configured:
-    """What the configuration names; it is read when something is first looked up. Every method raises Refused for an
+    """Looks up names in the configuration, which is read at the first lookup. Every method raises Refused for an
     unknown name or an invalid configuration."""
 
     def __init__(self, path: str | os.PathLike[str] | None = None) -> None:

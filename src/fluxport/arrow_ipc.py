@@ -16,7 +16,8 @@ from fluxport.errors import Refused
 
 @contextlib.contextmanager
 def opened(content: bytes, where: str, code: str) -> Iterator[pa.RecordBatchReader]:
-    """The reader of a complete stream in memory; Refused with ``code`` if it is invalid. ``where`` names it there."""
+    """A reader of ``content``, a complete stream; Refused with ``code`` if it is invalid. ``where`` names the stream in
+    the message."""
     try:
         _check_messages(content, where, code)
         with pa.ipc.open_stream(pa.py_buffer(content)) as reader:

@@ -2,7 +2,7 @@
 
 That module builds a documented Python function for each of some 300 kernels, which takes a tenth of a command's start
 time and 2 MB. Here a function is built when it is first used. ``array.cast()``, ``take()``, ``filter()`` and the like
-load that module too, so code that runs in every export calls the functions here instead. They behave as Arrow's own.
+load that module too, so code that runs in every export calls the functions here instead. They behave like Arrow's own.
 Functions that are more than a kernel, or whose options are unknown, come from ``pyarrow.compute``.
 """
 
@@ -48,7 +48,7 @@ def _function(name: str) -> Callable[..., Any]:
 
     def call(*args: Any, **named: Any) -> Any:
         arrays, rest = (args, ()) if arity is Ellipsis else (args[:arity], args[arity:])
-        arrays = tuple(literal(one) if isinstance(one, str) else one for one in arrays)
+        arrays = tuple(literal(array) if isinstance(array, str) else array for array in arrays)
         if not rest and not named:
             return kernel.call(arrays)
         if options is None:

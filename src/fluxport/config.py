@@ -149,7 +149,9 @@ class ServerConfig(Section):
     body_max_bytes: int = Field(1 << 20, gt=0, description="a larger request body is refused while it is read")
     grace_s: Seconds = Field(10.0, description="time for running exports to finish on shutdown")
     header_timeout_s: Seconds = Field(
-        10.0, description="longest time for a request's headers, and longest pause in its body; then it is disconnected"
+        10.0,
+        description="longest time for a request's headers, and longest pause in its body; then the client is "
+        "disconnected",
     )
     connections_per_address: int = Field(
         512, gt=0, description="connections of one address at once, except of trusted proxies; more are closed"
@@ -228,7 +230,7 @@ class AuthConfig(Section):
         None, description="secret that signs download links; default: derived from a key's secret"
     )
     keys: dict[str, KeyConfig] = {}
-    link_s: Seconds = Field(3600.0, description="how long a download link works")
+    link_s: Seconds = Field(3600.0, description="how long a download link is valid")
     development_user: bool = Field(
         False, description="in development, callers of /api/exports from this machine without a key are the user dev"
     )
@@ -478,16 +480,16 @@ def load(
     """
     environ = os.environ if environ is None else environ
     folder = folder or Path()
-    below: dict[str, str] = {}
+    from_dotenv: dict[str, str] = {}
     if (dotenv := folder / ".env").exists():
         from dotenv import dotenv_values
 
-        below = {k: v for k, v in dotenv_values(dotenv).items() if v is not None}
-    usual = folder / "fluxport.yaml"
-    merged = _yaml(path or (usual if usual.exists() else None), below | dict(environ))
-    written = copy.deepcopy(merged.get("stores"))
-    kind = _store_type(below | dict(environ))
-    _merge(merged, _from_environment(below, kind))
+        from_dotenv = {k: v for k, v in dotenv_values(dotenv).items() if v is not None}
+    default_path = folder / "fluxport.yaml"
+    merged = _yaml(path or (default_path if default_path.exists() else None), from_dotenv | dict(environ))
+    stores_in_file = copy.deepcopy(merged.get("stores"))
+    kind = _store_type(from_dotenv | dict(environ))
+    _merge(merged, _from_environment(from_dotenv, kind))
     _merge(merged, _from_environment(environ, kind))
     for name, value in (flags or {}).items():
         if value is not None:
@@ -495,7 +497,7 @@ def load(
     if isinstance(merged.get("stores"), dict):
         merged["stores"].setdefault("local", {})
     config = checked(merged)
-    _warn_of_foreign(written, config)
+    _warn_of_foreign(stores_in_file, config)
     if config.app_env == "production":
         _check_production(config)
     return config
@@ -546,9 +548,9 @@ def _yaml(path: Path | None, environ: Mapping[str, str]) -> dict[str, Any]:
     return settings or {}
 
 
-def _warn_of_foreign(written: Any, config: Config) -> None:
+def _warn_of_foreign(stores_in_file: Any, config: Config) -> None:
     """Log a warning for each setting in the file that its store's type does not have."""
-    for name, given in written.items() if isinstance(written, dict) else ():
+    for name, given in stores_in_file.items() if isinstance(stores_in_file, dict) else ():
         if isinstance(given, dict) and name in config.stores:
             kind = config.stores[name].type
             for key in sorted(SINK.foreign({**given, "type": kind})):
@@ -587,20 +589,20 @@ def _structured(name: str, value: str) -> Any:
     return _read_yaml(value, f"The environment's {name}") if value[:1] in ("[", "{") else value
 
 
-class _Twice(Exception):
+class _DuplicateKey(Exception):
     def __init__(self, key: yaml.Node) -> None:
         self.key = key
 
 
 class _Loader(yaml.SafeLoader):
-    """Raises where a mapping has a key twice: the standard loader ignores the first value."""
+    """Raises if a mapping has a key twice; the standard loader ignores the first value."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set()
         for key, _ in node.value:
             if key.value != "<<" and isinstance(key, yaml.ScalarNode):
                 if (key.tag, key.value) in seen:
-                    raise _Twice(key)
+                    raise _DuplicateKey(key)
                 seen.add((key.tag, key.value))
         return super().construct_mapping(node, deep)
 
@@ -609,9 +611,9 @@ def _read_yaml(text: str, name: str) -> Any:
     """The parsed YAML; Refused with the position, without the parser's message, which quotes the text."""
     try:
         return yaml.load(text, _Loader)  # noqa: S506  a SafeLoader
-    except _Twice as twice:
-        line = twice.key.start_mark.line + 1
-        raise Refused(f"{name} has {twice.key.value!r} twice, at line {line}.", code="bad_configuration") from None
+    except _DuplicateKey as duplicate:
+        line = duplicate.key.start_mark.line + 1
+        raise Refused(f"{name} has {duplicate.key.value!r} twice, at line {line}.", code="bad_configuration") from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         place = "" if mark is None else f" at line {mark.line + 1}, column {mark.column + 1}"

@@ -63,8 +63,8 @@ _NO_FOLDER = "The folder of the file that the setting 'database' names does not 
 _FOLDER = "The setting 'database' names a folder; name a file."
 _UNREACHABLE = "The service's own database cannot be reached" + _CHECK
 _LOGIN = (
-    "The database of the setting 'database' refused the login; check its user, password and name, and whether it wants "
-    "TLS."
+    "The database of the setting 'database' refused the login; check its user, password and name, and whether it "
+    "requires TLS."
 )
 # After these conflicts the connection is still good.
 _CONFLICTS = frozenset({"40001", "40P01", "55P03", sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
@@ -99,8 +99,8 @@ def meaning(error: sa.exc.SQLAlchemyError, url: sa.URL | None = None) -> Fluxpor
     return _of_connecting(cause)
 
 
-def _of_state(state: str, words: str) -> FluxportError | None:
-    return _listed((state, state[:2]), f"{' '.join(words.split())} (state {state})")
+def _of_state(state: str, message: str) -> FluxportError | None:
+    return _listed((state, state[:2]), f"{' '.join(message.split())} (state {state})")
 
 
 def _listed(keys: Sequence[str | int], detail: str) -> FluxportError | None:
@@ -145,8 +145,8 @@ def _of_sqlite(cause: sqlite3.Error, url: sa.URL | None) -> FluxportError | None
 
 
 def discard_connection(context: Any) -> None:
-    """An engine's ``handle_error`` hook: discard a connection after a temporary error. After a failover, for example,
-    it leads to the wrong server."""
+    """An engine's ``handle_error`` hook: discard a connection after a temporary error, as it may, for example, lead to
+    the wrong server after a failover."""
     cause = context.original_exception
     state = getattr(cause, "sqlstate", None)
     code = getattr(cause, "sqlite_errorcode", None)

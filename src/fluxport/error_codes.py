@@ -101,14 +101,15 @@ _CODES: dict[str, str] = {
 
 
 def _families() -> dict[str, tuple[type[FluxportError], ...]]:
-    found: dict[str, tuple[type[FluxportError], ...]] = {}
+    families: dict[str, tuple[type[FluxportError], ...]] = {}
     for name, codes in _CODES.items():
         for code in codes.split():
-            found[code] = (*found.get(code, ()), getattr(errors, name))
-    return found
+            families[code] = (*families.get(code, ()), getattr(errors, name))
+    return families
 
 
-# By code, in alphabetical order of the families. A code with several means the same in each; one may be retryable.
+# By code, in alphabetical order of the families. A code of several families means the same in each; at most one of them
+# is retryable.
 FAMILIES = _families()
 
 
@@ -121,7 +122,7 @@ def family_of(code: str, *, retryable: bool) -> type[FluxportError]:
 
 @dataclass(frozen=True)
 class Failure:
-    """An error as it is stored, and sent in responses."""
+    """An error in the form that is stored and sent in responses."""
 
     code: str
     message: str

@@ -30,7 +30,7 @@ _DROPPED = (
 # For Python's re and for Arrow's RE2 alike.
 _BEFORE = "^[" + "".join(f"{first}-{last}" for first, last in _DROPPED) + "]*"
 _FORMULA = f"{_BEFORE}[{re.escape(_SIGNS)}]"
-# Infinity as our encoders write it: a number written as text stays as it is.
+# Infinity as our encoders write it, so that a number written as text is not escaped.
 _NUMBER = rf"{_BEFORE}[+-]?(?:(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?|Infinity)"
 
 

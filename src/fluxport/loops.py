@@ -1,7 +1,7 @@
-"""Background threads: none of them ends silently by an exception.
+"""Background threads: no exception ends one silently.
 
-A loop goes on after an error in a round, or the process exits, so that its supervisor (systemd, the container runtime,
-``fluxport serve`` for its worker) restarts it. An uncaught exception ends the process, too.
+After an error in a round, a loop either continues or ends the process, so that the supervisor (systemd, the container
+runtime, ``fluxport serve`` for its worker) restarts it. An uncaught exception ends the process, too.
 """
 
 from __future__ import annotations

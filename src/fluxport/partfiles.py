@@ -51,7 +51,7 @@ def part_name(name: str, suffix: str, number: int) -> str:
 
 
 def whole_name(name: str, suffix: str, ending: str) -> str:
-    """The name of a file that represents all of them, such as their manifest."""
+    """The name of a file that represents all part files, such as their manifest or a ZIP of them."""
     stem = re.sub(r"[-_. ]*\{part\}", "", _stem(name, suffix)).strip("-_. ")
     return f"{stem or 'export'}{ending}"
 
@@ -165,7 +165,7 @@ def is_there(sink: Sink, name: str) -> bool:
 
 # -- ZIP -----------------------------------------------------------------------------------------------------------
 
-_MOMENT = (1980, 1, 1, 0, 0, 0)  # a fixed time, so that the same rows give the same bytes
+_ZIP_TIME = (1980, 1, 1, 0, 0, 0)  # a fixed time, so that the same rows give the same bytes
 
 
 def zipped(members: Iterable[tuple[str, Chunks]]) -> Chunks:
@@ -176,8 +176,8 @@ def zipped(members: Iterable[tuple[str, Chunks]]) -> Chunks:
     with zipfile.ZipFile(out, "w", compresslevel=1) as archive:
         for name, chunks in members:
             with closing(chunks):
-                info = zipfile.ZipInfo(name, _MOMENT)
-                info.compress_type = zipfile.ZIP_STORED if _packed(name) else zipfile.ZIP_DEFLATED
+                info = zipfile.ZipInfo(name, _ZIP_TIME)
+                info.compress_type = zipfile.ZIP_STORED if _is_compressed(name) else zipfile.ZIP_DEFLATED
                 info.external_attr = 0o644 << 16
                 with archive.open(info, "w", force_zip64=True) as member:
                     for chunk in chunks:
@@ -187,7 +187,7 @@ def zipped(members: Iterable[tuple[str, Chunks]]) -> Chunks:
     yield from out.taken()
 
 
-def _packed(name: str) -> bool:
+def _is_compressed(name: str) -> bool:
     """Whether a file is compressed already: deflating it again takes time and saves nothing."""
     format_name = by_suffix(name)
     return compress.by_suffix(name) is not None or (format_name is not None and FORMATS[format_name].packed)
@@ -214,7 +214,7 @@ def zip_of_parts(
 
 
 class _Out(io.RawIOBase):
-    """Buffers what the archive writes; unseekable, so that sizes follow their files."""
+    """Buffers what the archive writes; unseekable, so that the archive writes the sizes after each file."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,7 +1,7 @@
 """The SQLSTATE of a refused connection. libpq does not expose it, only a message in the server's language.
 
-So this sends the protocol's startup message once more, without a password. The server answers with the SQLSTATE if it
-refuses before authentication (unknown user, no free connection) or without any:
+So this module sends the protocol's startup message once more, without a password. The server responds with the SQLSTATE
+if it refuses before authentication (unknown user, no free connection), or if none is required:
 
     -> | length | 3.0 | "user" 0 NAME 0 "database" 0 NAME 0 0 |
     <- | 'E' | length | 'S' severity 0 'C' SQLSTATE 0 ... 0 |      refused
@@ -25,11 +25,11 @@ def refusal_state(host: str, port: int, user: bytes, database: bytes, wait_s: fl
 
     OSError if the server is unreachable or is not PostgreSQL.
     """
-    with _connected(host, port, wait_s) as sock, sock.makefile("rb") as answers:
+    with _connected(host, port, wait_s) as sock, sock.makefile("rb") as responses:
         body = struct.pack("!I", PROTOCOL_3) + b"user\0" + user + b"\0database\0" + database + b"\0\0"
         sock.sendall(struct.pack("!I", len(body) + 4) + body)
         while True:
-            kind, content = _message(answers)
+            kind, content = _message(responses)
             if kind == b"E":
                 fields = {field[:1]: field[1:] for field in content.split(b"\0") if field}
                 return fields.get(b"C", b"").decode("ascii", "replace")
@@ -50,9 +50,9 @@ def _connected(host: str, port: int, wait_s: float) -> socket.socket:
     return sock
 
 
-def _message(answers: BinaryIO) -> tuple[bytes, bytes]:
-    head = answers.read(5)
+def _message(responses: BinaryIO) -> tuple[bytes, bytes]:
+    head = responses.read(5)
     size = int.from_bytes(head[1:], "big") - 4
     if len(head) < 5 or not 0 <= size <= MESSAGE_MAX:
         raise ConnectionError("not a message of the PostgreSQL protocol")
-    return head[:1], answers.read(size)
+    return head[:1], responses.read(size)

@@ -1,5 +1,5 @@
-"""The one way rows become bytes: ``stream(source, steps, encoder, compress, limits, tally)``, or ``parts`` where the
-rows of one source become several files.
+"""Where rows become bytes: ``stream(source, steps, encoder, compress, limits, tally)``, or ``parts`` if the rows of one
+source become several files.
 
 Two threads per export: one pulls the source, the caller's runs everything after it, and pulls the source too if a
 second thread would cost more than it gains. An encoder or a compressor may use a helper thread. Only a few
@@ -105,8 +105,8 @@ def _rows(source: Source, steps: Sequence[Step], limits: Limits, tally: Tally) -
 
 
 def _pulled(source: Source) -> Batches:
-    """The batches, pulled by a separate thread; except from a served source on two processors: its server and the
-    encoder's helper occupy one, and threads taking turns on the other would cost a tenth of the time."""
+    """The batches, pulled by a separate thread; except from a served source on at most two processors: its server and
+    the encoder's helper occupy one, and threads taking turns on the other would cost a tenth of the time."""
     batches = source.batches()
     if PROCESSORS <= 2 and getattr(source, "served", False):
         return batches
@@ -119,8 +119,8 @@ def _file(encoder: Encoder, compress: Compress | None, schema: pa.Schema, batche
         if compress is None:
             yield from _cut(encoded)
         else:
-            with closing(compress(encoded)) as packed:
-                yield from _cut(packed)
+            with closing(compress(encoded)) as compressed:
+                yield from _cut(compressed)
 
 
 def _check_bytes(tally: Tally, bytes_max: int | None) -> None:
@@ -135,9 +135,9 @@ def _check_bytes(tally: Tally, bytes_max: int | None) -> None:
 class Split:
     """Where a file ends and the next one begins: after exactly ``rows``, or before it would exceed ``size_bytes``.
 
-    ``size_bytes`` counts stored bytes, after compression. To know them before a row is written, each batch is first
-    encoded alone: the files of a file's pieces are together no smaller than the file itself. Only FILLED of the limit
-    is used, because compressed pieces may be a little off; a file that still exceeds the limit fails the export.
+    ``size_bytes`` counts stored bytes, after compression. To estimate them before a row is written, each batch is first
+    encoded as a file of its own: these files together are no smaller than one file of all batches. Only FILLED of the
+    limit is used, because compressed sizes may be a little off; a file that still exceeds the limit fails the export.
     """
 
     rows: int | None = None

@@ -223,9 +223,9 @@ class Form(NamedTuple):
 
     def names(self, template: str | None, export_id: str) -> tuple[str, str]:
         """The download file name, and the suffix of each file."""
-        packed, suffix = self.compression, formats.FORMATS[self.format].suffixes[0]
-        suffix += "" if packed.archive else packed.suffix
-        ending, numbered = (packed.suffix, False) if packed.archive else (suffix, self.split is not None)
+        compression, suffix = self.compression, formats.FORMATS[self.format].suffixes[0]
+        suffix += "" if compression.archive else compression.suffix
+        ending, numbered = (compression.suffix, False) if compression.archive else (suffix, self.split is not None)
         return file_name(template, ending, export_id=export_id, now=datetime.now(UTC), numbered=numbered), suffix
 
     def try_out(self, declared: pa.Schema) -> None:
@@ -253,7 +253,7 @@ def check_form(spec: ExportSpec, dataset: Dataset | None = None, *, may_split: b
     if dataset is not None:
         checked = replace(checked, columns=_columns(dataset, checked.columns))
     form = Form(name, checked, compression, split, dataset)
-    form.encoder(Findings())  # may refuse options, and imports what it needs while the guard is at work
+    form.encoder(Findings())  # may refuse options, and imports what it needs while the guard is running
     form.names(spec.filename, "id")
     return form
 

@@ -1,7 +1,7 @@
 """Tables of components, which other packages can extend.
 
-A component is a row of a table: all that the rest of the program knows about it. Another package adds one by an entry
-point in the table's group, named after the component, whose object is the row::
+A component is a row of a table: all that the rest of the program knows about it. Another package adds a component by an
+entry point in the table's group, which has the component's name and refers to the row::
 
     [project.entry-points."fluxport.formats"]
     toml = "fluxport_toml:FORMAT"
@@ -99,7 +99,7 @@ class Table(Mapping[str, R]):
         return "" if name in self.built_in else _package(self._entries[name])
 
     def broken(self) -> Mapping[str, str]:
-        """Why each component of another package that cannot be loaded cannot, by its name."""
+        """The components of other packages that cannot be loaded: the reason by name."""
         loaded = {name: self._load(name) for name in self._entries}
         return {name: reason for name, reason in loaded.items() if isinstance(reason, str)}
 

@@ -20,7 +20,7 @@ def reserve(path: Path) -> None:
 
 @contextlib.contextmanager
 def temporary_folder(prefix: str, parent: Path | None = None) -> Iterator[Path]:
-    """A new folder in ``parent``, by default that for temporary files; removed at the end, whatever it holds by then.
+    """A new folder in ``parent``, by default that for temporary files; removed at the end, with all that it contains.
 
     Unlike with :class:`tempfile.TemporaryDirectory`, a signal that raises just as the folder is created leaves nothing.
     """

@@ -51,16 +51,16 @@ def serve(config: Config, ready: Callable[[Ports], None], *, worker: Sequence[st
     """Serve until a signal ends it; ``ready`` is called with the ports once requests are accepted. False if a second
     signal forced the end: unfinished work may then hold threads.
 
-    ``worker`` are the arguments of ``fluxport`` that start a worker beside the service; empty for no worker.
+    ``worker`` are the arguments of ``fluxport`` that start a worker next to the service; empty for no worker.
     """
     end_with_any_thread()
     check_accounts(config)
-    with shared_database(config) as with_database, shared_stores(with_database) as (settled, named):
-        bound = listen(settled)
-        check_pushes(settled)
-        running = wiring.service(settled)
-        beside = EmbeddedWorker(worker, {"FLUXPORT_DATABASE": settled.database, **named})
-        http = server(running, bound.getsockname()[1], beside)
+    with shared_database(config) as with_database, shared_stores(with_database) as (shared, environment):
+        bound = listen(shared)
+        check_pushes(shared)
+        running = wiring.service(shared)
+        embedded = EmbeddedWorker(worker, {"FLUXPORT_DATABASE": shared.database, **environment})
+        http = server(running, bound.getsockname()[1], embedded)
 
         def end(number: int, frame: FrameType | None) -> None:
             http.should_exit = True
@@ -71,27 +71,27 @@ def serve(config: Config, ready: Callable[[Ports], None], *, worker: Sequence[st
             signal.signal(number, end)
         terminating()
         announce(http, lambda: ready(Ports(bound.getsockname()[1], running.grpc_port, running.flight_port)))
-        with beside.running():
+        with embedded.running():
             http.run(sockets=[bound])
             for number in (signal.SIGTERM, signal.SIGINT):
-                signal.signal(number, lambda *_: beside.end_now())
+                signal.signal(number, lambda *_: embedded.end_now())
             if http.force_exit:
                 running.end_streams()
         return not http.force_exit
 
 
-def server(running: wiring.Service, port: int, beside: EmbeddedWorker | None = None) -> uvicorn.Server:
+def server(running: wiring.Service, port: int, embedded: EmbeddedWorker | None = None) -> uvicorn.Server:
     """The HTTP server of a service, not yet started, which listens on ``port``; it starts and stops gRPC and Flight."""
     import uvicorn
 
     from fluxport.http.connections import ConnectionLimits, protocol
     from fluxport.http.draining import DrainingServer
 
-    beside = beside or EmbeddedWorker()
+    embedded = embedded or EmbeddedWorker()
     grpc: GrpcServer | None = None
 
     async def drained() -> None:
-        beside.end()
+        embedded.end()
         if grpc is not None:
             await grpc.drain()
 
@@ -139,7 +139,7 @@ def server(running: wiring.Service, port: int, beside: EmbeddedWorker | None = N
         running.config.server.grace_s,
         running.end_streams,
         drained,
-        beside.end_now,
+        embedded.end_now,
     )
     return http
 

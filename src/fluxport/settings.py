@@ -129,7 +129,7 @@ class ByType:
     """Metadata of an annotation: a mapping whose ``type`` selects the settings dataclass that it is parsed as.
 
     ``what`` names the mapping in messages. A class is loaded when a configuration uses its type. A key that only other
-    types have is ignored, as it always was: a machine's environment may contain settings of several.
+    types have is ignored, as in earlier versions: a machine's environment may contain settings of several types.
     """
 
     def __init__(self, what: str, default: str, table: Table[Any], load: Callable[[str], type[Any]]) -> None:

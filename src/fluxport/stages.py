@@ -87,10 +87,10 @@ class Source(Protocol):
 
     Reading ``schema`` connects and starts the query (nothing happens before); ``batches()`` is called at most once and
     yields batches of at most a few MiB in the order of the source, the first one early. ``close()`` may be called from
-    any thread, any number of times, at any moment: it cancels the query on the server and makes a pending pull raise
+    any thread, any number of times, at any time: it cancels the query on the server and makes a pending pull raise
     Canceled. The generator ends normally only after the source's own explicit end of rows; anything else raises
-    Unavailable (connection, time) or Refused (rejected). A refusal by the server on connect or prepare is raised by
-    ``schema``.
+    Unavailable (connection, time) or Refused (rejected). If the server refuses to connect or to prepare the query,
+    ``schema`` raises.
 
     A source may set ``sent = True``: a client sends its rows and waits for the response to all of them, so rows beyond
     a limit are still read. It may set ``served = True``: another process produces its rows and reading them is cheap,

@@ -1,5 +1,5 @@
-"""JSON of callers, restricted to what all parsers read alike: UTF-8, no duplicate key, no NaN, no number beyond a
-double, no lone surrogate."""
+"""JSON from callers, restricted to what all parsers read alike: UTF-8, no duplicate key, no NaN, no number beyond the
+range of a double, no lone surrogate."""
 
 from __future__ import annotations
 

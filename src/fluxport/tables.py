@@ -42,7 +42,7 @@ exports = sa.Table(
     sa.Column("owner", sa.String(128), nullable=False),
     sa.Column("door", sa.String(16), nullable=False),
     sa.Column("scope", sa.String(128), nullable=False),
-    sa.Column("key_id", sa.String(64)),  # the caller's key; a person has none
+    sa.Column("key_id", sa.String(64)),  # the caller's key; NULL for a person
     sa.Column("stored", sa.Boolean, nullable=False),
     sa.Column("status", sa.String(16), nullable=False),
     sa.Column("phase", sa.String(16)),
@@ -52,7 +52,7 @@ exports = sa.Table(
     sa.Column("priority", sa.Integer, nullable=False, default=2),  # jobs.request.PRIORITIES: normal
     # Whether to count the rows before reading them.
     sa.Column("counted", sa.Boolean, nullable=False, default=False),
-    # Rises with each attempt; a worker that was paused beyond its lease has an old fence and changes nothing.
+    # Incremented by each attempt; a worker that was paused beyond its lease has an old fence and changes nothing.
     sa.Column("fence", sa.Integer, nullable=False, default=0),
     sa.Column("rows", sa.BigInteger, nullable=False, default=0),
     sa.Column("rows_total", sa.BigInteger),
@@ -114,7 +114,8 @@ audit = sa.Table(
     sa.Column("detail", sa.JSON, nullable=False),
 )
 
-# Stored exports that have not ended. ``worker`` has taken it, ``due_at`` is when its next attempt may begin.
+# Stored exports that have not ended. ``worker`` is the one that has claimed the export, ``due_at`` is when the next
+# attempt may begin.
 queue = sa.Table(
     "queue",
     metadata,
@@ -157,7 +158,8 @@ probes = sa.Table(
     sa.Column("filling", sa.Text, nullable=False),
 )
 
-# Up to when the runs of each schedule have been handled; ``definition`` is the cron expression and its time zone.
+# ``looked_at`` is the time up to which the runs of a schedule have been handled; ``definition`` is its cron expression
+# and time zone.
 schedules = sa.Table(
     "schedules",
     metadata,
@@ -255,7 +257,7 @@ def connect(url: str, *, pool_size: int = 5, patient: bool = False) -> sa.Engine
         parsed,
         connect_args={"timeout": SQLITE_WAIT_S, "check_same_thread": False},
         hide_parameters=True,
-        # Serializes the writers of one process: SQLite makes waiting writers sleep for ever longer intervals.
+        # Serializes the writers of one process: SQLite makes waiting writers sleep for increasingly long intervals.
         execution_options={"turn": threading.Lock()},
     )
 
@@ -447,16 +449,17 @@ def insert_into(connection: sa.Connection, table: sa.Table) -> Any:
 
 def database_now(connection: sa.Connection) -> float:
     """The time by the database's clock (Unix seconds), which all workers share."""
-    here = "SELECT (julianday('now') - 2440587.5) * 86400.0"
-    there = "SELECT extract(epoch FROM clock_timestamp())"
-    return float(connection.execute(sa.text(here if connection.dialect.name == "sqlite" else there)).scalar_one())
+    on_sqlite = "SELECT (julianday('now') - 2440587.5) * 86400.0"
+    on_postgresql = "SELECT extract(epoch FROM clock_timestamp())"
+    query = on_sqlite if connection.dialect.name == "sqlite" else on_postgresql
+    return float(connection.execute(sa.text(query)).scalar_one())
 
 
 class DatabaseClock:
     """The database's clock as this process last read it, extrapolated by a monotonic clock.
 
-    Recorded times come from here, without a query; what deletes or expires something reads the database's clock in its
-    own transaction. Before the first reading this is the process's own clock.
+    Recorded times come from here, without a query; code that deletes or expires something reads the database's clock in
+    its own transaction. Before the first reading this is the process's own clock.
     """
 
     def __init__(self) -> None:
@@ -496,7 +499,7 @@ def _steady() -> float:
 def patiently(do: Callable[[], T], ended: threading.Event, *, staying: bool = False) -> T:
     """The result of ``do``, retried while the service's own database is unavailable: finished work must be recorded,
     however long that takes. With ``staying``, errors that an operator must fix are retried, too. Once ``ended`` is set,
-    raises the last error of ``do``."""
+    the last error of ``do`` is raised."""
     again = (AWAY, UNUSABLE) if staying else (AWAY,)
     wait_s = 0.2
     while True:

@@ -431,7 +431,7 @@ def flight_server(running: Service, http_port: int) -> FlightServer:
 
 
 def _check_schedule(submitter: Submitter, catalog: Catalog, schedule: Schedule) -> None:
-    """Refused if the schedule's export would be: better at the start than when its first run is due."""
+    """Refused if the schedule's export would be refused: better at the start than when its first run is due."""
     try:
         request = submitter.checked(schedule.request, schedule.caller)
         catalog.check(request.spec, schedule.owner, may_split=request.may_split)
@@ -507,7 +507,8 @@ def schedules(config: Config) -> dict[str, Schedule]:
 
 
 def notifier(config: Config, store: JobStore, sinks: Mapping[str, Sink], draining: threading.Event) -> Notifier:
-    """The notifier of ended exports, with the mail server, webhook secrets and links that work until files expire."""
+    """The notifier of ended exports, with the mail server, webhook secrets and links that are valid until files
+    expire."""
     from fluxport.jobs.notify import Notifier
 
     links = addresses.links_of(config, sinks)
