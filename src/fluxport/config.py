@@ -190,7 +190,7 @@ class ConnectionConfig(Section):
     queries_max: int = Field(QUERIES_MAX, gt=0, description="concurrent queries on this connection")
     schemas: list[str] | None = Field(None, description="databases that queries may name; default: any but system ones")
     tables: list[str] | None = Field(None, description="tables that queries may read, as database.table; default: any")
-    functions: list[str] = Field([], description="functions that queries may call beside the built-in list")
+    functions: list[str] = Field([], description="functions that queries may call besides the built-in list")
 
 
 class LimitsConfig(Section):
@@ -271,7 +271,7 @@ class WebhooksConfig(Section):
         [], max_length=2, description="secrets that sign webhooks; two during rotation"
     )
     allow: list[str] = Field([], description="hosts and networks that may be reached although they are not public")
-    http_allowed: bool = Field(False, description="allow http targets beside https")
+    http_allowed: bool = Field(False, description="allow http targets besides https")
 
 
 def _cron(value: str) -> str:
