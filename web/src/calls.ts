@@ -43,7 +43,7 @@ async function send(method: string, path: string, body?: unknown, headers: Heade
   try {
     response = await signed(() => fetch(path, request));
   } catch {
-    throw new Problem(0, "unreachable", "The service cannot be reached; trying again.", null);
+    throw new Problem(0, "unreachable", "The service cannot be reached.", null);
   }
   if (response.ok) return response;
   const retry = Number(response.headers.get("Retry-After"));
@@ -51,7 +51,7 @@ async function send(method: string, path: string, body?: unknown, headers: Heade
   throw new Problem(
     response.status,
     problem.code ?? "http_error",
-    problem.detail ?? `The service answered ${response.status}.`,
+    problem.detail ?? `The service responded with status ${response.status}.`,
     retry > 0 ? retry : null,
   );
 }

@@ -36,11 +36,11 @@ function Signed() {
           <h2 id="yours">Your exports</h2>
           <p class="hidden" role="status">{notice}</p>
           <Failure problem={problem} />
-          {jobs?.length === 0 && <p class="empty">None yet. What you create appears here.</p>}
+          {jobs?.length === 0 && <p class="empty">No exports yet. Those that you create appear here.</p>}
           <ul class="jobs">
             {jobs?.map((job) => <JobCard key={job.id} job={job} now={now} changed={refresh} />)}
           </ul>
-          {more && <p class="row"><button type="button" onClick={show}>Show older ones</button></p>}
+          {more && <p class="row"><button type="button" onClick={show}>Show older exports</button></p>}
         </section>
       </div>
     </div>
@@ -64,12 +64,12 @@ function useJobs() {
   }, []);
   useEffect(() => {
     let timer = 0;
-    let over = false;
+    let stopped = false;
     const poll = async () => {
       let wait = IDLE_MS;
       try {
         const { data, has_more } = await call<ExportPage>("GET", `/v1/exports?limit=${limit}`);
-        if (over) return;
+        if (stopped) return;
         setJobs(data);
         setMore(has_more && limit < MOST);
         setProblem(null);
@@ -78,7 +78,7 @@ function useJobs() {
         before.current = new Map(data.map((job) => [job.id, job.status]));
         if (data.some((job) => ACTIVE.includes(job.status))) wait = BUSY_MS;
       } catch (error) {
-        if (over) return;
+        if (stopped) return;
         setProblem(error);
         wait = 1000 * ((error instanceof Problem && error.retryAfterS) || 5);
       }
@@ -86,7 +86,7 @@ function useJobs() {
     };
     void poll();
     return () => {
-      over = true;
+      stopped = true;
       clearTimeout(timer);
     };
   }, [limit, turn]);

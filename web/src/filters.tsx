@@ -21,7 +21,7 @@ export function FilterFields({ filter, values, set }: Props) {
         <div class="range">
           {[first, last].map((param, at) => <DayAndTime key={param} filter={filter} param={param} time={at ? "End time" : "Start time"} value={values[param] ?? ""} set={set} />)}
           <p class="hint">
-            Whole days in {filter.zone ?? "UTC"}, both included.{filter.instants && " With a time, from or until exactly then."}
+            Whole days in {filter.zone ?? "UTC"}, both included.{filter.instants && " With a time, the range starts or ends at exactly that time."}
           </p>
         </div>
       );

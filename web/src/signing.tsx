@@ -100,7 +100,7 @@ export function SignInAgain({ who }: { who: Who | null | undefined }) {
         title={
           <div>
             <h2 id="again">Sign in again</h2>
-            <p class="hint">Your session has ended. What you filled in stays here.</p>
+            <p class="hint">Your session has ended. Your input on this page is preserved.</p>
           </div>
         }
       >

@@ -96,8 +96,8 @@ export function Dashboard() {
         )}
         <Readout trends={painted} at={hover} />
         <p id="chart-keys" class="hint" hidden={!chosen.length}>
-          Drag over the chart to select a range. Wheel or + and − zoom, arrows move, 0 shows everything. Shift and arrows
-          select, Enter shows the selection, Escape clears it.
+          Drag over the chart to select a range. The wheel or + and − zoom, arrow keys move, 0 shows everything. Shift and
+          arrow keys select, Enter shows the selection, Escape clears it.
         </p>
       </section>
       {chosen.length > 0 && view && (
@@ -195,7 +195,7 @@ function Readout({ trends, at }: { trends: Trend[]; at: number | null }) {
             <span class="dot" style={{ background: color }} />
             <b>{one.name}</b>{" "}
             {index < 0 ? (
-              "no points here"
+              "no points in this range"
             ) : (
               <>
                 <span>

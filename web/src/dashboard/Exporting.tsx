@@ -14,10 +14,10 @@ interface Props {
   onShow: () => void;
 }
 
-const USUAL: Options = { layout: "long", aggregate: "", interval: "1m", time: "ms" };
+const DEFAULTS: Options = { layout: "long", aggregate: "", interval: "1m", time: "ms" };
 
 export function Exporting({ ids, range, selected, onRange, onShow }: Props) {
-  const [options, setOptions] = useState(USUAL);
+  const [options, setOptions] = useState(DEFAULTS);
   const [progress, setProgress] = useState<Progress | null>(null);
   const [done, setDone] = useState("");
   const [failure, setFailure] = useState("");

@@ -39,7 +39,7 @@ export function sentence(error: unknown): string {
   return "This page failed; reload it.";
 }
 
-export async function answer(path: string, signal?: AbortSignal): Promise<Response> {
+export async function get(path: string, signal?: AbortSignal): Promise<Response> {
   let response: Response;
   try {
     response = await signed(() => fetch(path, { signal: signal ?? null, credentials: "same-origin", cache: "no-store" }));
@@ -49,7 +49,7 @@ export async function answer(path: string, signal?: AbortSignal): Promise<Respon
   }
   if (response.ok) return response;
   const problem: Partial<Problem> = await response.json().catch(() => ({}));
-  throw new Failure(problem.detail ?? `The service answered ${response.status}.`, response.status, problem.code);
+  throw new Failure(problem.detail ?? `The service responded with status ${response.status}.`, response.status, problem.code);
 }
 
 const PAGE = 1000;
@@ -57,12 +57,12 @@ const PAGE = 1000;
 /** At most a thousand matching sensors; `more` if the service has further ones. */
 export async function sensors(search: string, signal?: AbortSignal): Promise<{ matches: Sensor[]; more: boolean }> {
   const query = new URLSearchParams({ search, limit: String(PAGE) });
-  const page: SensorPage = await (await answer(`/v1/sensors?${query}`, signal)).json();
+  const page: SensorPage = await (await get(`/v1/sensors?${query}`, signal)).json();
   return { matches: page.data, more: page.has_more };
 }
 
 export async function sensor(id: string, signal?: AbortSignal): Promise<Sensor> {
-  return (await answer(`/v1/sensors/${path(id)}`, signal)).json();
+  return (await get(`/v1/sensors/${path(id)}`, signal)).json();
 }
 
 export async function points(id: string, range: Range, most: number, signal?: AbortSignal): Promise<Points> {
@@ -71,7 +71,7 @@ export async function points(id: string, range: Range, most: number, signal?: Ab
     end_ts: String(range.end),
     max_points: String(Math.max(4, Math.min(20_000, Math.round(most)))),
   });
-  return (await answer(`/v1/sensors/${path(id)}/points?${query}`, signal)).json();
+  return (await get(`/v1/sensors/${path(id)}/points?${query}`, signal)).json();
 }
 
 /** An id as a path; the slashes in it are not encoded. */

@@ -1,6 +1,6 @@
 /** Download a file and save it only when all of it has arrived: a partial file is never saved. */
 
-import { answer, Failure } from "./data";
+import { get, Failure } from "./data";
 
 /** Chunks are moved into a Blob, which the browser may store on disk, when they reach this size. */
 const BLOB_BYTES = 32 << 20;
@@ -16,7 +16,7 @@ export async function download(
   onProgress: (progress: Progress) => void,
   signal: AbortSignal,
 ): Promise<{ name: string; progress: Progress }> {
-  const response = await answer(path, signal);
+  const response = await get(path, signal);
   const name = fileName(response.headers.get("content-disposition"));
   const type = response.headers.get("content-type") ?? "";
   const lines = type.startsWith("text/csv");
