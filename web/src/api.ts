@@ -1109,7 +1109,7 @@ export interface components {
              */
             codec?: "zstd" | "snappy" | "none";
             /**
-             * @description maximum rows of a group; large rows end it earlier
+             * @description maximum rows per row group; fewer if rows are large
              * @default 65536
              */
             row_group_size?: number;
