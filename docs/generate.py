@@ -421,7 +421,8 @@ def _from_tables() -> Iterator[Raised]:
         for family, rows in ((errors.QueryFailed, module._REJECTED), (errors.Unavailable, module._TRANSIENT)):
             for name, sentence in rows.values():
                 actual = errors.TimedOut if name == "deadline" else family
-                yield Raised(name, actual, f"{sentence} (error …).", place)
+                number = "state" if module is sqlstate else "error"
+                yield Raised(name, actual, f"{sentence} ({number} …).", place)
     for text in database_errors._TRANSIENT.values():
         yield Raised(database_errors.AWAY, errors.Unavailable, text, "src/fluxport/database_errors.py")
     for text in database_errors._STAYING.values():

@@ -93,6 +93,7 @@ class ObjectDouble:
         self.damages: Callable[[Request], bool] = lambda request: False
         self.sums: Literal["known", "ignored", "refused"] = "known"
         self.random_etags = False
+        self.ranges = True  # or reads are of whole objects
         self.takes_unsigned = True  # bodies whose SHA-256 is not in the signature
         self.log: list[Request] = []
         self.lock = threading.Lock()
@@ -249,7 +250,7 @@ class ObjectDouble:
         if request.headers.get("if-match", headers["ETag"]) != headers["ETag"]:
             return _error(412, "PreconditionFailed")
         data, status = found.data, 200
-        if wanted := re.fullmatch(r"bytes=(\d+)-(\d+)", request.headers.get("range", "")):
+        if wanted := re.fullmatch(r"bytes=(\d+)-(\d+)", request.headers.get("range", "")) if self.ranges else None:
             data, status = data[int(wanted[1]) : int(wanted[2]) + 1], 206
             headers["Content-Range"] = f"bytes {wanted[1]}-{wanted[2]}/{len(found.data)}"
         if request.method == "HEAD":

@@ -106,11 +106,12 @@ def test_the_last_use_is_written_once_a_minute(keys: Keys, clock: Clock) -> None
         assert keys.list()[0].last_used_at == began + written
 
 
-def test_a_name_is_taken_until_its_key_is_revoked(keys: Keys) -> None:
+def test_a_name_is_taken_until_its_key_is_revoked(keys: Keys, clock: Clock) -> None:
     first, _ = keys.create("nightly", "alice", ["series"], expires_s=None)
     with pytest.raises(Conflict, match="nightly"):
         keys.create("nightly", "bob", ["series"], expires_s=None)
-    assert keys.revoke(first.id).name == "nightly"
+    revoked = keys.revoke(first.id)
+    assert (revoked.name, revoked.state(clock.now)) == ("nightly", "revoked")
     keys.create("nightly", "bob", ["series"], expires_s=None)
     with pytest.raises(NotFound):
         keys.revoke("daily")
@@ -137,7 +138,7 @@ def test_names_have_up_to_128_characters(keys: Keys) -> None:
     made, _ = keys.create("k" * 128, "u" * 128, ["series"], expires_s=None)
     assert (made.name, made.owner) == ("k" * 128, "u" * 128)
     for name, owner, what in (("k" * 129, "alice", "key"), ("a", "u" * 129, "user")):
-        with pytest.raises(Refused, match=f"name of a {what} has 1 to 128") as refused:
+        with pytest.raises(Refused, match=f"name of a {what} must have 1 to 128") as refused:
             keys.create(name, owner, ["series"], expires_s=None)
         assert refused.value.code == "bad_name"
 

@@ -28,6 +28,7 @@ from fluxport.jobs.request import ExportRequest
 from fluxport.jobs.states import Status
 from fluxport.jobs.store import JobStore, Record
 from fluxport.jobs.sweep import expire
+from fluxport.jobs.view import eta_s, job_json
 from fluxport.sinks.memory import MemorySink
 from fluxport.spec import ExportSpec
 from fluxport.tables import exports, transaction
@@ -95,6 +96,26 @@ def test_an_attempt_whose_fence_is_old_changes_nothing(store: JobStore) -> None:
     assert [error.code for error in now.attempt_errors] == ["worker_lost"]  # of the first, when the second began
     assert store.progress(record.id, second.fence, "reading", 5, 50) == "running"
     assert store.move(record.id, "completed", fence=second.fence, rows=6).rows == 6
+
+
+@pytest.mark.parametrize(
+    ("rows", "total", "shown"),
+    [(5, None, (None, None, None)), (5, 20, (20, 25.0, 30.0)), (20, 20, (20, 100.0, 0.0)), (21, 20, (None, None, None)),
+     (5, 0, (None, None, None)), (0, 0, (0, None, None))],
+)  # fmt: skip
+def test_a_total_that_is_exceeded_is_unknown(
+    store: JobStore, clock: Clock, rows: int, total: int | None, shown: tuple[Any, ...]
+) -> None:
+    """The table has grown since its rows were counted."""
+    record = store.claim(created(store).id, attempts_max=9)
+    assert record is not None
+    if total is not None:
+        store.expect(record.id, record.fence, total)
+    store.progress(record.id, record.fence, "reading", rows, 50)
+    record = store.get(record.id)
+    assert record.started_at is not None
+    view = job_json(record)
+    assert (view["rows_total"], view["percent"], eta_s(record, record.started_at + 10)) == shown
 
 
 def test_two_workers_never_share_one_of_ten_thousand_exports(store: JobStore, url: str) -> None:

@@ -308,12 +308,23 @@ def test_an_export_that_fails_in_its_third_file_leaves_none_and_the_old_ones_as_
     assert (folder / "out/a-1.csv").read_text() == "old"
 
 
-def test_a_name_that_is_taken_by_a_folder_leaves_none(folder: Path) -> None:
+def test_a_name_that_is_taken_by_a_folder_leaves_the_old_files(folder: Path) -> None:
     (folder / "out/a-3.csv").mkdir()
+    (folder / "out/a-1.csv").write_text("old")
     done = fluxport(folder, "SELECT * FROM t", "a.csv", "-o", "max_rows_per_file=1000")
     assert done.returncode != 0
     assert b"a-3.csv" in done.stderr
-    assert left_in(folder) == ["a-3.csv"]
+    assert left_in(folder) == ["a-1.csv", "a-3.csv"]
+    assert (folder / "out/a-1.csv").read_text() == "old"
+
+
+def test_a_manifest_that_cannot_be_stored_leaves_the_old_files(folder: Path) -> None:
+    (folder / "out/a.manifest.json").mkdir()
+    (folder / "out/a-1.csv").write_text("old")
+    done = fluxport(folder, "SELECT * FROM t", "a.csv", "-o", "max_rows_per_file=1000")
+    assert done.returncode != 0
+    assert left_in(folder) == ["a-1.csv", "a.manifest.json"]
+    assert (folder / "out/a-1.csv").read_text() == "old"
 
 
 def test_strict_counts_over_all_files(folder: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from fluxport.errors import Broken, LimitExceeded
+from fluxport.errors import LimitExceeded, Refused
 from fluxport.stages import FIELD_AS_TEXT, FIELD_KIND
 from xlsx_support import RawCell, calamine_rows, cells, column, decoded, openpyxl_rows, workbook
 
@@ -304,7 +304,7 @@ def test_a_lone_surrogate_is_escaped() -> None:
 
 def test_bytes_that_are_not_utf8_break_the_export_instead_of_the_file() -> None:
     array = pa.array([b"ok", b"\xff\xfe"]).cast(pa.string(), safe=False)
-    with pytest.raises(Broken, match=r"'x'.*UTF-8"):
+    with pytest.raises(Refused, match=r"'x'.*UTF-8"):
         workbook(column(array, pa.string()))
 
 

@@ -234,9 +234,9 @@ class Session:
         """The time limit of this statement: the hint, MySQL's variable (ms), or MariaDB's (s)."""
         milliseconds = hint_ms or int(self.variables.get("max_execution_time"))
         seconds = float(self.variables.get("max_statement_time"))
-        if milliseconds:
+        if milliseconds and not 0 < seconds < milliseconds / 1000:
             self._arm(milliseconds / 1000, faults.execution_time_exceeded())
-        if seconds:
+        elif seconds:
             self._arm(seconds, faults.statement_time_exceeded())
 
     def _show(self, text: str, binary: bool) -> Outcome:

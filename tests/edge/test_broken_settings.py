@@ -256,6 +256,10 @@ ALONE: dict[str, tuple[list[str], dict[str, str]]] = {
         ["serve", "--port", "0", "--grpc-port", "FREE"],
         {"FLUXPORT_FLIGHT__PORT": "FREE"},
     ),
+    "export, a password that is no text": (
+        ["export", "SELECT 1", "--from", f"mysql://u:{CANARY}{UNREADABLE}@h/d", "--to", "-"],
+        {},
+    ),
     "sign, no file": (["sign", "GET", "/x", "@nothing"], {}),
     "sign, a folder": (["sign", "GET", "/x", "@."], {}),
     "sign, no time": (["sign", "GET", "/x", "--timestamp", "soon"], {}),

@@ -342,3 +342,12 @@ def swallow(double: ObjectDouble) -> Any:
         return retained(request)
 
     return answer
+
+
+def test_a_store_that_ignores_ranges_gives_no_other_bytes(double: ObjectDouble) -> None:
+    sink = OssSink(oss_options(double))
+    receipt = sink.put("file.bin", (chunk for chunk in [bytes(range(200))]))
+    double.ranges = False
+    assert b"".join(sink.open(receipt.location, 0, 50)) == bytes(range(50))
+    with pytest.raises(FluxportError):
+        b"".join(sink.open(receipt.location, 50, 100))

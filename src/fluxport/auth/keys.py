@@ -12,7 +12,7 @@ import re
 import secrets
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import sqlalchemy as sa
@@ -136,8 +136,9 @@ class Keys:
             row = connection.execute(query).first()
             if row is None:
                 raise NotFound(f"There is no key {name!r} to revoke.", code="no_such_key")
-            connection.execute(sa.update(keys).where(keys.c.id == row.id).values(revoked_at=self._clock()))
-            return _key(row)
+            now = self._clock()
+            connection.execute(sa.update(keys).where(keys.c.id == row.id).values(revoked_at=now))
+            return replace(_key(row), revoked_at=now)
 
     def revoke_all(self, owner: str) -> int:
         """Revoke every key of a user; returns their number."""

@@ -114,9 +114,11 @@ if TYPE_CHECKING:
 @click.option("--quiet", "-q", is_flag=True, help="No progress and no result line.")
 def export(**arguments: Any) -> None:
     """Export the rows of QUERY, of a dataset or of sensors to a file, complete or not at all."""
-    for value in (text for one in arguments.values() for text in (one if isinstance(one, tuple) else (one,))):
-        if isinstance(value, str) and not _is_utf8(value):
-            raise Refused(f"{value!r} is not valid UTF-8.", code="bad_text")
+    for name, given in arguments.items():
+        if not all(
+            _is_utf8(value) for value in (given if isinstance(given, tuple) else (given,)) if isinstance(value, str)
+        ):
+            raise Refused(f"The argument {name} is not valid UTF-8.", code="bad_text")  # its value may hold a password
     run(Arguments(**arguments))
 
 

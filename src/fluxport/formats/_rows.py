@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from fluxport import compute as pc
-from fluxport.errors import LimitExceeded, Refused
+from fluxport.errors import LimitExceeded
+from fluxport.formats.text import invalid_text
 from fluxport.stages import PROCESSORS, Batches
 
 if TYPE_CHECKING:
@@ -124,10 +125,7 @@ def _checked(work: Work, batch: pa.RecordBatch) -> memoryview:
             try:
                 column.validate(full=True)
             except pa.ArrowInvalid as error:
-                raise Refused(
-                    f"Column {field.name!r} holds bytes that are not valid UTF-8; convert it in the query.",
-                    code="invalid_text",
-                ) from error
+                raise invalid_text(field.name) from error
     try:
         return work(batch)
     except pa.ArrowCapacityError as error:

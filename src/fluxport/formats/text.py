@@ -30,6 +30,13 @@ def text_of(array: pa.Array, field: pa.Field, style: TextStyle) -> pa.StringArra
     return scalar_text(array, field, style)
 
 
+def invalid_text(name: str) -> Refused:
+    """The error for a column with bytes that are not UTF-8."""
+    return Refused(
+        f"Column {name!r} holds bytes that are not valid UTF-8; convert it in the query.", code="invalid_text"
+    )
+
+
 def check_style(style: TextStyle) -> None:
     """Refused if a pattern or a separator is invalid."""
     if style.datetime_format is not None:

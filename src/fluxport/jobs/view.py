@@ -18,8 +18,7 @@ def job_json(record: Record, download: dict[str, Any] | None = None) -> dict[str
     result, spec = record.result, record.spec
     complete = record.status in ("completed", "expired")
     files = [_file(file) for file in result.parts] if complete and result else []
-    # Rows added since the count can exceed the total; it is then unknown.
-    total = record.rows_total if record.rows <= (record.rows_total or 0) or record.rows_total == 0 else None
+    total = known_total(record, record.rows)
     percent = 100.0 if complete else round(100 * record.rows / total, 1) if total else None
     return {
         "id": record.id,
@@ -75,11 +74,17 @@ def _source(spec: ExportSpec) -> dict[str, Any]:
     return {"query": spec.query, "connection": spec.connection} | ({"params": spec.params} if spec.params else {})
 
 
+def known_total(record: Record, rows: int) -> int | None:
+    """The number of rows to expect; None if it is unknown, which it also is once more ``rows`` than counted arrived."""
+    return None if record.rows_total is None or rows > record.rows_total else record.rows_total
+
+
 def eta_s(record: Record, now: float) -> float | None:
     """Seconds left at the average rate; None if total or rate is unknown."""
-    if record.status != "running" or not record.rows_total or not record.rows or record.started_at is None:
+    total = known_total(record, record.rows)
+    if record.status != "running" or not total or not record.rows or record.started_at is None:
         return None
-    return round(max(record.rows_total - record.rows, 0) * (now - record.started_at) / record.rows, 1)
+    return round((total - record.rows) * (now - record.started_at) / record.rows, 1)
 
 
 def audit_json(line: Mapping[str, Any]) -> dict[str, Any]:

@@ -141,5 +141,5 @@ class Http:
         wanted_s = retry_after_s(value, time.time(), most_s=RETRY_AFTER_MAX_S)
         if wanted_s is not None:
             return wanted_s + random.uniform(0, 0.1)  # noqa: S311  jitter, not a secret
-        longest = min(self._options.retry_first_s * 2**attempt, self._options.retry_most_s)
+        longest = min(self._options.retry_first_s * 2 ** (attempt - 1), self._options.retry_most_s)
         return random.uniform(longest / 2, longest)  # noqa: S311  jitter, not a secret

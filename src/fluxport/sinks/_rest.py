@@ -18,14 +18,14 @@ from urllib.parse import urlencode
 from xml.etree import ElementTree
 from xml.sax.saxutils import escape
 
-from fluxport.errors import Broken, FluxportError, NotFound, Refused, Unavailable
+from fluxport.errors import FluxportError, Refused, Unavailable
 from fluxport.headers import content_disposition
 from fluxport.outbound import Cancel
 from fluxport.sinks._http import Http, Response, settled
 from fluxport.sinks._sigv4 import EMPTY_SHA256, UNSIGNED, Query, encoded_path, encoded_query
 from fluxport.sinks._sums import Block, Claim, from_etag
 from fluxport.sinks.object_options import HttpOptions
-from fluxport.sinks.objects import SHA256, Head, Marks, Part, Unfinished, refused
+from fluxport.sinks.objects import SHA256, Head, Marks, Part, Unfinished, check_range, refused
 from fluxport.stages import About, Chunks, SignedUrl
 
 log = logging.getLogger("fluxport.stores")
@@ -234,12 +234,7 @@ class RestApi:
         wanted = {"range": f"bytes={start}-{end - 1}", "if-match": etag}
         request = self._request("GET", key, (), wanted, EMPTY_SHA256)
         response, chunks = self._http.stream(request.path, lambda: self.sign(request))
-        if response.status == 404:
-            raise NotFound("The file is no longer in the store; it may have expired.", code="no_such_file")
-        if response.status == 412:
-            raise Broken("The file in the store was replaced while it was read.", code="store_differs")
-        if response.status != 206 and not (response.status == 200 and start == 0):
-            raise refused(self._http.host, response)
+        check_range(self._http.host, response, start)
         return chunks
 
     def unfinished(self, prefix: str) -> Iterator[Unfinished]:

@@ -17,16 +17,15 @@ from datetime import UTC, datetime
 from email.utils import formatdate, parsedate_to_datetime
 from typing import Any, ClassVar, Literal
 from urllib.parse import quote, urlencode
-from xml.etree import ElementTree
 
-from fluxport.errors import Broken, NotFound, Refused
+from fluxport.errors import Refused
 from fluxport.headers import content_disposition
 from fluxport.outbound import Cancel
 from fluxport.settings import Secret, setting
 from fluxport.sinks._http import Http, Response
 from fluxport.sinks._sums import Block, Claim, from_base64, of_parts
 from fluxport.sinks.object_options import ObjectOptions
-from fluxport.sinks.objects import MARK, Head, Marks, ObjectSink, Part, Unfinished, refused
+from fluxport.sinks.objects import MARK, Head, Marks, ObjectSink, Part, Unfinished, check_range, refused
 from fluxport.sinks.options import value_of
 from fluxport.stages import About, Chunks, SignedUrl
 
@@ -160,12 +159,7 @@ class AzureApi:
         path, wanted = self._path(key), {"range": f"bytes={start}-{end - 1}", "if-match": etag}
         target = path + (f"?{self._sas}" if self._sas else "")
         response, chunks = self._http.stream(target, lambda: self._signed("GET", path, (), wanted, 0))
-        if response.status == 404:
-            raise NotFound("The file is no longer in the store; it may have expired.", code="no_such_file")
-        if response.status == 412:
-            raise Broken("The file in the store was replaced while it was read.", code="store_differs")
-        if response.status not in (200, 206):
-            raise refused(self._http.host, response)
+        check_range(self._http.host, response, start)
         return chunks
 
     def unfinished(self, prefix: str) -> Iterator[Unfinished]:
@@ -242,7 +236,7 @@ class AzureApi:
         response = self._http.request("POST", target, lambda: self._signed("POST", path, query, {}, len(body)), body)
         if response.status != 200:
             raise refused(self._http.host, response)
-        document = ElementTree.fromstring(response.body)
+        document = response.xml()
         names = {"skoid": "SignedOid", "sktid": "SignedTid", "skt": "SignedStart", "ske": "SignedExpiry",
                  "sks": "SignedService", "skv": "SignedVersion"}  # fmt: skip
         fields = {short: document.findtext(name) or "" for short, name in names.items()}

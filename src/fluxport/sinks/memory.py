@@ -35,7 +35,7 @@ class MemorySink:
 
     def put(self, name: str, chunks: Chunks, about: About | None = None) -> Receipt:
         """StoreFull if ``bytes_max`` is reached, Conflict if ``name`` exists and must not be overwritten."""
-        content = bytearray()
+        content, name = bytearray(), name.removeprefix(_SCHEME)
         with closing(chunks):
             if any(part in ("", ".", "..") for part in name.split("/")):
                 raise Refused(f"{name!r} cannot be the name of a stored file.", code="bad_name")

@@ -21,7 +21,7 @@ class HttpOptions:
         60.0, gt=0, description="time without data from the store after which a request is retried"
     )
     tries_max: int = setting(6, ge=1, le=20, description="maximum attempts of one request")
-    retry_first_s: Duration = setting(0.2, gt=0, description="the wait before the second attempt; doubles each time")
+    retry_first_s: Duration = setting(0.2, gt=0, description="the longest first wait between two attempts; doubles")
     retry_most_s: Duration = setting(20.0, gt=0, description="the longest wait between two attempts")
 
 

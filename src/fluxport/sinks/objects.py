@@ -32,7 +32,7 @@ from contextlib import closing
 from functools import partial
 from typing import NamedTuple, Protocol, TypeAlias
 
-from fluxport.errors import Conflict, FluxportError, NotFound, Refused, StoreFull, Unavailable
+from fluxport.errors import Broken, Conflict, FluxportError, NotFound, Refused, StoreFull, Unavailable
 from fluxport.outbound import Cancel
 from fluxport.sinks._http import DAMAGED, Response
 from fluxport.sinks._sums import Block, Claim, crc, differs, of_parts
@@ -176,7 +176,7 @@ class ObjectSink:
     def _key(self, name: str) -> str:
         """The key of a name, or of a location in this store."""
         root = self._api.location("")
-        if name.startswith(root):
+        if name.startswith(root) and ".." not in name.split("/"):
             return name[len(root) :]
         parts = name.split("/")
         if any(part in ("", ".", "..") for part in parts) or not name.isprintable():
@@ -194,14 +194,27 @@ def reading(api: Api, key: str, head: Head, start: int, end: int | None) -> Chun
         try:
             with closing(api.get(key, start, end, head.etag)) as chunks:
                 for chunk in chunks:
-                    start += len(chunk)
+                    piece = chunk[: end - start]  # a response without a range has the whole object
+                    start += len(piece)
                     broken = 0
-                    yield chunk
+                    yield piece
+                    if start == end:
+                        return
         except Unavailable:
             broken += 1
             if broken == READS_MAX:
                 raise
             time.sleep(READ_AGAIN_S * 2**broken)
+
+
+def check_range(host: str, response: Response, start: int) -> None:
+    """The error for a response that is not the object's bytes from ``start`` on."""
+    if response.status == 404:
+        raise NotFound("The file is no longer in the store; it may have expired.", code="no_such_file")
+    if response.status == 412:
+        raise Broken("The file in the store was replaced while it was read.", code="store_differs")
+    if response.status != 206 and not (response.status == 200 and start == 0):
+        raise refused(host, response)
 
 
 class _Put:

@@ -123,8 +123,10 @@ class S3Api(RestApi):
         except Refused as error:
             if not block.by_md5 or error.code not in _NOT_KNOWN:
                 raise
-        self._by_md5 = block.by_md5 = False
-        return send(key, upload, number, block, cancel)
+        block.by_md5 = False
+        sent = send(key, upload, number, block, cancel)
+        self._by_md5 = False
+        return sent
 
     def begin(self, key: str, about: About, marks: Marks) -> str:
         send = super().begin

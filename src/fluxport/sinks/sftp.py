@@ -21,14 +21,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from fluxport.errors import Conflict, NotFound, Refused, StoreFull, Unavailable
+from fluxport.errors import Broken, Conflict, NotFound, Refused, StoreFull, Unavailable
 from fluxport.settings import Duration, Secret, setting
 from fluxport.sinks._sums import differs
 from fluxport.sinks.options import SinkOptions, value_of
 from fluxport.stages import SIZE, About, Chunks, Receipt, SignedUrl
 
 if TYPE_CHECKING:
-    from paramiko import SFTPAttributes, SFTPClient, SFTPFile
+    from paramiko import PKey, SFTPAttributes, SFTPClient, SFTPFile, SSHClient
 
 READ_BYTES = 256 << 10
 HASHED_BYTES_S = 50_000_000  # the lowest expected hash rate of a server
@@ -79,14 +79,14 @@ class SftpSink:
                     verified = self._verified(sftp, part, size, sha256)
                     self._publish(sftp, part, target)
             finally:
-                with suppress(OSError, EOFError):
+                with suppress(*_connection_errors()):
                     sftp.remove(part)
         return Receipt(self._location(target), size, sha256, verified)
 
     def open(self, location: str, start: int = 0, end: int | None = None) -> Chunks:
         """The bytes of the file at a receipt's location."""
+        path = self._path(location)
         with self._connected() as sftp, self._translated():
-            path = self._path(location)
             status = _status(sftp, path)
             if status is None:
                 raise NotFound("The file is no longer in the store; it may have expired.", code="no_such_file")
@@ -97,6 +97,8 @@ class SftpSink:
                 while left > 0 and (chunk := file.read(min(left, READ_BYTES))):
                     left -= len(chunk)
                     yield chunk
+        if left > 0:
+            raise Broken("The file in the store was replaced while it was read.", code="store_differs")
 
     def url(self, location: str, expires_s: float, about: About | None = None) -> SignedUrl | None:
         """SFTP has no presigned URLs."""
@@ -104,8 +106,8 @@ class SftpSink:
 
     def remove(self, name: str) -> None:
         """Delete the file with this name or location, if it exists."""
+        path = self._path(name)
         with self._connected() as sftp, self._translated(), suppress(FileNotFoundError):
-            path = self._path(name)
             sftp.remove(path)
             if (folder := posixpath.dirname(path)) != self._root:
                 with suppress(OSError):  # the folder is not empty
@@ -138,7 +140,7 @@ class SftpSink:
             raise Refused(
                 f"The SFTP server {host} has no such folder; create it first.", code="not_writable"
             ) from error
-        except (OSError, EOFError) as error:
+        except _connection_errors() as error:
             if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise StoreFull(f"The SFTP server {host} has no space for the file.") from error
             raise _unreachable(host, error) from error
@@ -155,7 +157,7 @@ class SftpSink:
             ) from None
         options = self._options
         client = paramiko.SSHClient()
-        client.set_missing_host_key_policy(paramiko.RejectPolicy())
+        client.set_missing_host_key_policy(_RejectUnknown())
         with closing(client):
             try:
                 client.load_host_keys(
@@ -179,14 +181,14 @@ class SftpSink:
                     f"The SFTP server {options.host} rejected the user {options.user!r}; check the password or key.",
                     code="store_denied",
                 ) from error
-            except paramiko.SSHException as error:
+            except (_UnknownHostKey, paramiko.BadHostKeyException, paramiko.ssh_exception.IncompatiblePeer) as error:
                 raise Refused(
                     f"The key of the SFTP server {options.host} is unknown or has changed, or its SSH version is not "
                     "supported: add its key to known_hosts.",
                     code="unknown_host",
                     detail=str(error),
                 ) from error
-            except (OSError, EOFError) as error:
+            except _connection_errors() as error:
                 raise _unreachable(options.host, error) from error
             channel: Any = sftp.get_channel()
             channel.settimeout(options.timeout_s)
@@ -194,9 +196,8 @@ class SftpSink:
                 yield sftp
 
     def _path(self, name: str) -> str:
-        root = self._location(self._root + "/")
-        if name.startswith(root):
-            return f"{self._root}/{name[len(root) :]}"
+        """The path of a name below the store, or of a location in it."""
+        name = name.removeprefix(self._location(self._root + "/"))
         parts = name.split("/")
         if not name.isprintable() or any(part in ("", ".", "..") or _PART.fullmatch(part) for part in parts):
             raise Refused(f"{name!r} cannot be the name of a stored file.", code="bad_name")
@@ -227,7 +228,7 @@ class SftpSink:
                 with self._translated():
                     file.write(bytes(chunk))
         except BaseException:
-            with suppress(OSError, EOFError):
+            with suppress(*_connection_errors()):
                 file.close()
             raise
         with self._translated():
@@ -275,6 +276,24 @@ class SftpSink:
             if _status(sftp, target) is not None:
                 raise _exists(posixpath.basename(target)) from None
             raise
+
+
+class _UnknownHostKey(Exception):
+    """The server's host key is not among the known ones."""
+
+
+class _RejectUnknown:
+    """A policy of paramiko, whose own raises the same exception as a lost connection."""
+
+    def missing_host_key(self, client: SSHClient, hostname: str, key: PKey) -> None:
+        raise _UnknownHostKey(f"{hostname}: {key.get_name()}")
+
+
+def _connection_errors() -> tuple[type[Exception], ...]:
+    """What paramiko raises for errors of the server, and for a connection that is lost or not made."""
+    from paramiko import SSHException
+
+    return OSError, EOFError, SSHException
 
 
 def _sha256_of(file: SFTPFile) -> str:

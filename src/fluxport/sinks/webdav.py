@@ -185,7 +185,7 @@ class WebdavSink:
         """The encoded path of a name, or of a location in this store."""
         root = self._place + self._root
         if name.startswith(root):
-            return name.removeprefix(self._place)
+            name = unquote(name.removeprefix(root))
         parts = name.split("/")
         if not name.isprintable() or any(part in ("", ".", "..") or _PART.fullmatch(part) for part in parts):
             raise Refused(f"{name!r} cannot be the name of a stored file.", code="bad_name")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable, Generator, Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,23 +30,33 @@ def store(
     with hidden_folder(path.parent) as hidden, closing(parts):
         files = list(_stored(path.name, planned, parts, sink(hidden)))
         text = manifest(planned.tally, planned.findings, files)
-        moved: list[Path] = []
-        try:
-            for file in files:
-                target = path.parent / file.name
-                moved.append(Path(hidden, file.name).replace(target))
+        with _moved([file.name for file in files], hidden, path.parent):
             # Storing the manifest syncs the folder, and with it the new names.
             receipt = sink(path.parent).put(manifest_name(path.name, planned.suffix), once(text))
-        except BaseException as error:
-            for target in moved:
-                target.unlink(missing_ok=True)
-            if isinstance(error, OSError):
-                raise Refused(f"Cannot write {file.name!r}: {error.strerror}.", code="not_writable") from error
-            raise
     folder = Path(receipt.location).parent
     return receipt.location, [
         {"location": str(folder / file.name), **asdict(file), "verified": receipt.verified} for file in files
     ]
+
+
+@contextmanager
+def _moved(names: list[str], hidden: Path, folder: Path) -> Iterator[None]:
+    """Files moved from ``hidden`` to ``folder``; moved back, and older ones restored, if a move or the block fails."""
+    with ExitStack() as undo:
+        for name in names:
+            target, older = folder / name, hidden / f"older {name}"
+            try:
+                if target.is_dir():
+                    raise IsADirectoryError(errno.EISDIR, "it is a directory")
+                with suppress(FileNotFoundError):
+                    target.rename(older)
+                    undo.callback(older.replace, target)
+                Path(hidden, name).rename(target)
+                undo.callback(target.rename, hidden / name)
+            except OSError as error:
+                raise Refused(f"Cannot write {name!r}: {error.strerror}.", code="not_writable") from error
+        yield
+        undo.pop_all()
 
 
 def _stored(name: str, planned: Export, parts: Iterator[Part], sink: LocalSink) -> Iterator[PartFile]:

@@ -279,6 +279,16 @@ class SinkContract:
             sink.put(name, Parts([b"x"]).chunks())
         assert subject.names(sink) == []
 
+    def test_no_location_leads_out_of_the_store(self, subject: SinkCase) -> None:
+        sink = subject.make(False)
+        place = sink.put("file.csv", Parts([b"x"]).chunks()).location.removesuffix("file.csv")
+        for location in (f"{place}../file.csv", f"{place}a/../../file.csv"):
+            with pytest.raises((Refused, NotFound)):
+                sink.put(location, Parts([b"x"]).chunks())
+            with pytest.raises((Refused, NotFound)):
+                b"".join(sink.open(location))
+        assert subject.names(sink) == ["file.csv"]
+
     @pytest.mark.parametrize("content", [b"small\n", BIG], ids=["one request", "parts"])
     def test_a_signed_url_gives_anybody_the_file_under_its_name(self, subject: SinkCase, content: bytes) -> None:
         """Media type and file name are as a browser needs them; a changed URL is rejected."""

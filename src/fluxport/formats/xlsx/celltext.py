@@ -13,8 +13,8 @@ import pyarrow as pa
 
 from fluxport import compute as pc
 from fluxport.arrow_strings import valid_rows
-from fluxport.errors import Broken, LimitExceeded
-from fluxport.formats.text import string_window, text_of
+from fluxport.errors import LimitExceeded
+from fluxport.formats.text import invalid_text, string_window, text_of
 from fluxport.formats.xlsx.cells import Cells, Column, inline_text, replaced, whole
 from fluxport.formats.xlsx.options import CELL_UNITS_MAX
 from fluxport.formula import formula_rows
@@ -129,9 +129,7 @@ def _check_utf8(column: Column, array: pa.Array) -> None:
         try:
             pc.cast(marks, pa.string(), safe=True)
         except pa.ArrowInvalid as error:
-            raise Broken(
-                f"Column {column.name!r} holds bytes that are not UTF-8 text; cast it in the query."
-            ) from error
+            raise invalid_text(column.name) from error
 
 
 def _cut(column: Column, array: pa.Array, offsets: NDArray[Any], first_row: int) -> pa.Array:
