@@ -208,6 +208,8 @@ class FormatContract:
         for _ in range(30):
             written += len(next(chunks))
             assert source.rows <= ROWS_AHEAD_MAX + written  # every format writes more than a byte a row
+            if source.rows > 4 * ROWS_AHEAD_MAX:
+                break
         chunks.close()
 
     @pytest.mark.parametrize("taken", [1, 2, 10])
