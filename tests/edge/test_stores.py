@@ -315,7 +315,7 @@ def test_a_store_that_holds_other_bytes_once_gets_them_again(url: str, tmp_path:
         damaged.clear()
         failed = fluxport(*words, cwd=tmp_path, environ=environ)
         assert (failed.returncode, "cli.csv" in double.objects) == (1, False), failed.stderr
-        assert b"other bytes than were sent" in failed.stderr
+        assert b"stored bytes differ from those that were sent" in failed.stderr
         done = fluxport(*words, cwd=tmp_path, environ=environ)
     assert done.stdout.endswith(b", verified by sha256\n"), done.stderr
 
