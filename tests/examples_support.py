@@ -162,7 +162,7 @@ class StandIn(ThreadingHTTPServer):
 @contextlib.contextmanager
 def stand_in() -> Iterator[StandIn]:
     with StandIn() as server:
-        thread = threading.Thread(target=server.serve_forever)
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         try:
             yield server

@@ -6,8 +6,8 @@
          ^__________________________________ process number _________________________________________________|
 
 The process in between exits at once, and the test process adopts the new one: it waits for it, and sees it as a zombie
-until then, as if it had started it. Every process loads the modules of ``fluxport`` anew, and they run it as
-``python -m fluxport`` does. Of the libraries, those are loaded beforehand that read no environment and start no thread.
+until then, as if it had started it. The new process runs ``fluxport`` as ``python -m fluxport`` does. Loaded beforehand
+is what reads no environment and starts no thread: libraries, and of Fluxport what a service and a worker load first.
 """
 
 from __future__ import annotations
@@ -37,6 +37,8 @@ PR_SET_CHILD_SUBREAPER = 36
 SERVICE = (
     *("asyncio", "email.message", "ssl", "click", "yaml", "pydantic", "fastapi", "uvicorn", "numpy"),
     *("sqlalchemy", "sqlalchemy.dialects.sqlite", "sqlalchemy.dialects.postgresql", "argon2"),
+    *("fluxport.process", "fluxport.wiring", "fluxport.http.server", "fluxport.jobs.worker"),
+    *("fluxport.cli.serve", "fluxport.cli.worker"),
 )
 EMULATOR = (
     *("asyncio", "email.message", "ssl", "click", "numpy", "sqlglot"),

@@ -60,7 +60,7 @@ def http_server(handler: type[BaseHTTPRequestHandler], tls: ssl.SSLContext | Non
     server.daemon_threads = True
     if tls is not None:
         server.socket = tls.wrap_socket(server.socket, server_side=True)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)  # looks for shutdown()
     thread.start()
     try:
         yield server.server_address[1]

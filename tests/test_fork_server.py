@@ -17,12 +17,12 @@ LOADED = """
 import importlib, os, sys
 for name in sys.argv[1:]:
     importlib.import_module(name)
-print(len(os.listdir("/proc/self/task")), *(name for name in sys.modules if name.startswith("fluxport")))
+print(len(os.listdir("/proc/self/task")), *{"pyarrow", "grpc", "psycopg"} & set(sys.modules))
 """
 
 
 @pytest.mark.parametrize("libraries", [SERVICE, EMULATOR], ids=["service", "emulator"])
-def test_the_libraries_start_no_thread_and_load_nothing_of_ours(libraries: tuple[str, ...]) -> None:
+def test_what_is_loaded_starts_no_thread(libraries: tuple[str, ...]) -> None:
     environ = os.environ | {"OPENBLAS_NUM_THREADS": "1"}
     words = [sys.executable, "-c", LOADED, *libraries]
     assert subprocess.run(words, env=environ, capture_output=True, check=True, text=True).stdout.split() == ["1"]

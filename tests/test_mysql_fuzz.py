@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import math
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -136,11 +138,13 @@ def number_of(cell: bytes, letters: bytes) -> bytes:
 
 
 def nearest_single(digits: str) -> float:
-    near = np.float32(float(digits))
-    if not np.isfinite(near):
-        return float(near)
-    around = [np.nextafter(near, np.float32(-np.inf)), near, np.nextafter(near, np.float32(np.inf))]
-    return min((float(c) for c in around if np.isfinite(c)), key=lambda c: abs(Decimal(c) - Decimal(digits)))
+    exact, largest = Decimal(digits), np.finfo(np.float32).max
+    if abs(exact) >= 2**128 - 2**103:  # half-way to the next power of two
+        return math.copysign(math.inf, exact)
+    near = np.float32(np.clip(float(digits), -largest, largest))
+    with np.errstate(over="ignore"):  # beyond the largest
+        around = [np.nextafter(near, np.float32(-np.inf)), near, np.nextafter(near, np.float32(np.inf))]
+    return min((float(c) for c in around if np.isfinite(c)), key=lambda c: abs(Decimal(c) - exact))
 
 
 def text_time(cell: bytes, made: Column, d: Definition) -> Any:
@@ -227,31 +231,32 @@ def duration(made: Column, negative: bool, hours: int, minutes: int, seconds: in
 SMALL = st.integers(0, 61) | st.integers(0, 255)
 
 
-def binary_cells(d: Definition) -> st.SearchStrategy[bytes]:
-    if d.code in WIDTHS:
-        return st.binary(min_size=WIDTHS[Type(d.code)], max_size=WIDTHS[Type(d.code)])
-    if d.code in FLOATS:
-        return st.binary(min_size=FLOATS[Type(d.code)][1], max_size=FLOATS[Type(d.code)][1])
+@functools.cache  # building a strategy takes longer than drawing from it
+def binary_cells(code: int) -> st.SearchStrategy[bytes]:
+    if code in WIDTHS:
+        return st.binary(min_size=WIDTHS[Type(code)], max_size=WIDTHS[Type(code)])
+    if code in FLOATS:
+        return st.binary(min_size=FLOATS[Type(code)][1], max_size=FLOATS[Type(code)][1])
     micros = st.integers(0, 1_000_001).map(lambda n: struct.pack("<I", n))
     clock = st.tuples(st.integers(0, 25), SMALL, SMALL).map(bytes)
-    if d.code in MOMENTS:
+    if code in MOMENTS:
         year = (st.integers(1969, 2101) | st.integers(0, 10_001)).map(lambda n: struct.pack("<H", n))
         day = st.tuples(st.integers(0, 13), st.integers(0, 32)).map(bytes)
         whole = st.tuples(year, day, clock, micros).map(b"".join)
         return st.tuples(whole, st.sampled_from([0, 4, 7, 11, 5])).map(lambda t: bytes([t[1]]) + t[0][: t[1]])
-    if d.code == Type.TIME:
+    if code == Type.TIME:
         days = (st.integers(0, 35) | st.integers(0, 2**32 - 1)).map(lambda n: struct.pack("<I", n))
         whole = st.tuples(st.integers(0, 2).map(lambda n: bytes([n])), days, clock, micros).map(b"".join)
         return st.tuples(whole, st.sampled_from([0, 8, 12, 9])).map(lambda t: bytes([t[1]]) + t[0][: t[1]])
-    if d.code == Type.NULL:
+    if code == Type.NULL:
         return st.just(b"")
-    return sized_cells(d)
+    return sized_cells(code)
 
 
-def sized_cells(d: Definition) -> st.SearchStrategy[bytes]:
-    if d.code == Type.NEWDECIMAL:
+def sized_cells(code: int) -> st.SearchStrategy[bytes]:
+    if code == Type.NEWDECIMAL:
         body = st.from_regex(rb"\A[+-]?[0-9]{0,12}(\.[0-9]{0,6})?([eE][+-]?[0-9])?\Z")
-    elif d.code == Type.BIT:
+    elif code == Type.BIT:
         body = st.binary(max_size=9) | st.integers(0, 40).map(lambda n: b"%d" % n)
     else:
         body = st.binary(max_size=12) | st.text(max_size=8).map(str.encode) | st.just(b"x" * 300)
@@ -259,23 +264,24 @@ def sized_cells(d: Definition) -> st.SearchStrategy[bytes]:
     return body.map(lambda b: lenenc(len(b)) + b) | odd.map(lambda mark: mark + b"12345")
 
 
-def text_cells(d: Definition) -> st.SearchStrategy[bytes]:
+@functools.cache
+def text_cells(code: int) -> st.SearchStrategy[bytes]:
     number = st.integers(-(2**64), 2**65).map(lambda n: b"%d" % n) | st.integers(-300, 300).map(lambda n: b"%d" % n)
     number |= st.sampled_from([b"0x1f", b"-0", b"007", b"1.0", b"", b"+5", b" 5", b"-"])
     pattern = {
         Type.DATE: rb"\A[0-2][0-9]{3}-[01][0-9][-x][0-3][0-9]\Z",
         Type.TIME: rb"\A-?[0-9]{1,3}:[0-6][0-9]:[0-6][0-9](\.[0-9]{1,6})?\Z",
-    }.get(Type(d.code), rb"\A[0-2][0-9]{3}-[01][0-9]-[0-3][0-9]( [0-2][0-9]:[0-6][0-9]:[0-6][0-9](\.[0-9]{1,6})?)?\Z")
-    if d.code in WIDTHS:
+    }.get(Type(code), rb"\A[0-2][0-9]{3}-[01][0-9]-[0-3][0-9]( [0-2][0-9]:[0-6][0-9]:[0-6][0-9](\.[0-9]{1,6})?)?\Z")
+    if code in WIDTHS:
         body = number
-    elif d.code in FLOATS:
+    elif code in FLOATS:
         body = st.floats().map(lambda f: repr(f).encode()) | number
-    elif d.code in MOMENTS or d.code == Type.TIME:
+    elif code in MOMENTS or code == Type.TIME:
         body = st.from_regex(pattern)
-    elif d.code == Type.NULL:
+    elif code == Type.NULL:
         return st.just(b"\xfb")
     else:
-        return sized_cells(d)
+        return sized_cells(code)
     return body.map(lambda b: lenenc(len(b)) + b)
 
 
@@ -293,7 +299,7 @@ DEFINITIONS = st.builds(
     extended=st.just({}),
 )  # fmt: skip
 
-Cells = Callable[[Definition], st.SearchStrategy[bytes]]
+Cells = Callable[[int], st.SearchStrategy[bytes]]
 
 
 @st.composite
@@ -312,7 +318,7 @@ def cases(draw: st.DrawFn, cells: Cells, *, bitmap: bool) -> tuple[list[Definiti
                 nulls |= 1 << (index + 2)
                 row += b"" if bitmap else b"\xfb"
             else:
-                row += draw(cells(d))
+                row += draw(cells(d.code))
         if bitmap:
             row = b"\0" + nulls.to_bytes((len(definitions) + 9) // 8, "little") + row
         if draw(st.integers(0, 5)) == 0:

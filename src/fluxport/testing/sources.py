@@ -44,13 +44,15 @@ def rows_of(source: Source) -> list[dict[str, object]]:
 
 
 def wait_until(condition: Callable[..., Any], seconds: float = 30.0) -> bool:
-    """Whether ``condition()`` became true within ``seconds``; polls state that a server does not announce."""
-    until = time.monotonic() + seconds
+    """Whether ``condition()`` became true within ``seconds``; polls state that a server does not announce, less often
+    the longer it takes, as what is asked needs the processor itself."""
+    began = time.monotonic()
     tick = threading.Event()
     while not condition():
-        if time.monotonic() > until:
+        waited = time.monotonic() - began
+        if waited > seconds:
             return False
-        tick.wait(0.02)
+        tick.wait(min(0.1, max(0.01, waited / 8)))
     return True
 
 
