@@ -95,8 +95,8 @@ def test_columns_that_are_not_text_are_never_touched(array: pa.Array) -> None:
     assert findings == []
 
 
-@pytest.mark.parametrize("kind", [b"json", b"wkb"])
-def test_json_and_geometry_are_not_text_of_people(kind: bytes) -> None:
+@pytest.mark.parametrize("kind", [b"json", b"wkb", b"number"])
+def test_json_geometry_and_numbers_are_not_text_of_people(kind: bytes) -> None:
     """A quote would make the JSON invalid, and JSON begins with no sign but a number's."""
     batch, findings = through(pa.array(["-5", "\t[1]"]), kind=kind)
     assert batch.column(0).to_pylist() == ["-5", "\t[1]"]

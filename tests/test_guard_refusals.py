@@ -73,6 +73,12 @@ def test_a_cap_allows_its_number_and_not_one_more(just_within: str, just_beyond:
     assert refusal(just_beyond).code == code
 
 
+@pytest.mark.parametrize("comment", ["/*/* a */", "/* /* a */", "/* a */*/* b /* c */"])
+def test_a_comment_in_a_comment_is_refused(comment: str) -> None:
+    """Databases differ in where such a comment ends."""
+    assert refusal(f"SELECT {comment} 1").code == "query_comment"
+
+
 @pytest.mark.parametrize(
     ("dialect", "just_within", "just_beyond"),
     [

@@ -96,3 +96,10 @@ def test_a_parameter_in_a_result_column_does_not_change_the_header() -> None:
 def test_headers_are_cut_where_the_server_cuts_them() -> None:
     header = check("SELECT " + "+".join(["1"] * 200), PLAIN).rpartition(" AS ")[2]
     assert header == "`" + ("1+" * 128)[:255] + "`"
+
+
+@pytest.mark.parametrize("words", ["long varchar", "character set", "current date", "char varying", "primary key"])
+def test_two_words_that_are_one_to_the_parser_are_a_column_and_its_alias(words: str) -> None:
+    column, alias = words.split()
+    statement = check(f"SELECT {words} FROM t", GuardPolicy("sqlite", default_schema="main"))
+    assert statement == f"SELECT `{column}` `{alias}` FROM `main`.`t`"

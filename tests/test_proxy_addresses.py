@@ -52,6 +52,7 @@ def test_the_header_forwarded_is_read_as_well(peer: str, lines: list[str], origi
         (f'proto=http;for="{CLIENT}:80"', CLIENT, "http"),
         (f'by="a,b;for=192.0.2.1";FOR={CLIENT}', CLIENT, ""),
         (f"for=_hidden;proto=https, for={CLIENT}", CLIENT, ""),
+        (rf'for="\{CLIENT[0]}{CLIENT[1:]}";proto="\h\ttp"', CLIENT, "http"),
         ("for=_hidden", "10.0.0.1", ""),
         ('for="', "10.0.0.1", ""),
         ('"' * 60_000, "10.0.0.1", ""),

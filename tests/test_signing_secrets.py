@@ -50,6 +50,14 @@ def test_32_bytes_of_8_different_characters_are_enough() -> None:
     assert weakness(seven * 4 + "axQ3Z") == "has fewer than 8 different characters"
 
 
+def test_the_bounds_of_repeated_and_of_adjacent_characters() -> None:
+    half = "aQ7xZ3mKpW5tR9cL"
+    assert weakness(half * 2) == "repeats itself"
+    assert weakness(half + half[:-1] + "!") is None
+    assert weakness("OPqrWXwxTUWXQRIJbcEFYZpqQRdeklh6") is None  # 15 of its 31 steps
+    assert weakness("FGpqyzJKghLMpqabVWnoBCrslmYZyzkl") == "is a sequence of adjacent characters"  # 16
+
+
 def test_length_is_counted_in_bytes() -> None:
     assert weakness("žluťoučkýkůňúpěl") is not None
     assert weakness("žluťoučkýkůňúpělďábelské") is None
