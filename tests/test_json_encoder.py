@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from fluxport import formats
 from fluxport.errors import Refused
 from fluxport.findings import Findings
-from text_support import JSON, TIME, column, pieces, written
+from text_support import JSON, NUMBER, TIME, column, pieces, written
 
 
 def lines(table: pa.Table, **given: Any) -> list[Any]:
@@ -120,6 +120,22 @@ def test_documents_of_a_json_column_are_native_and_on_one_line() -> None:
     assert [row["a"] for row in map(strict, text.splitlines())] == [
         *({"x": Decimal("1.10")}, [1, "a\nb"], "s", None, 12345678901234567890123, None, {"k": "v"})
     ]
+
+
+@pytest.mark.parametrize("end", ["\n", "\r"])
+def test_a_document_with_line_ends_of_one_kind_is_on_one_line(end: str) -> None:
+    assert written("jsonl", column(f"[1,{end}2]", metadata=JSON)).text == '{"a":[1, 2],"n":0}\n'
+
+
+def test_numbers_that_arrive_as_text_are_numbers() -> None:
+    digits = "12345678901234567890.10"
+    assert written("jsonl", column(digits, None, metadata=NUMBER)).text == (
+        f'{{"a":{digits},"n":0}}\n{{"a":null,"n":1}}\n'
+    )
+
+
+def test_structs_without_fields_are_empty_objects() -> None:
+    assert written("jsonl", column({}, {}, kind=pa.struct([]))).text == '{"a":{},"n":0}\n{"a":{},"n":1}\n'
 
 
 EVIL = [

@@ -14,6 +14,7 @@ from fluxport.stages import FIELD_KIND, Batches
 
 TIME = {FIELD_KIND: b"time"}
 JSON = {FIELD_KIND: b"json"}
+NUMBER = {FIELD_KIND: b"number"}
 
 
 class Made(NamedTuple):
