@@ -20,10 +20,10 @@ PYTEST := $(BIN)/pytest -n auto --maxprocesses 8 --dist loadfile --no-loadscope-
 test: .venv/.installed-dev openapi/node_modules/.package-lock.json
 	$(PYTEST) $(ARGS)
 
-# tests/conftest.py marks by itself what needs a service. What is left waits for nothing, and each worker takes seconds
-# to collect it.
+# tests/conftest.py marks by itself what needs a service. What is left seldom waits, and each worker takes seconds to
+# collect it.
 test-fast: .venv/.installed-dev
-	$(PYTEST) -n $(CPUS) -m "not service and not slow" $(ARGS)
+	$(PYTEST) -n $(shell echo $$(((3 * $(CPUS) + 1) / 2))) -m "not service and not slow" $(ARGS)
 
 # Changes of the code that no test notices, of the modules that tests/mutants.py lists, or of one:
 # make mutants MODULE=fluxport.auth.rate TESTS=tests/test_identity_keys.py
