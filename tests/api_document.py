@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -24,9 +25,17 @@ if TYPE_CHECKING:
 PROBLEM = "application/problem+json"
 
 
-@cache
+_BUILDING = threading.Lock()
+
+
 def document() -> dict[str, Any]:
     """The content of ``/openapi.json``, built without listening or connecting to a database."""
+    with _BUILDING:  # a test may have many clients, and FastAPI's routes cannot be built in two threads at a time
+        return _document()
+
+
+@cache
+def _document() -> dict[str, Any]:
     found: dict[str, Any] = script("docs/generate.py").openapi()
     return found
 

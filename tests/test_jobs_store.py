@@ -171,6 +171,17 @@ def test_a_limit_is_of_one_user_and_of_what_has_not_ended(store: JobStore) -> No
         created(store, active_max=1)
 
 
+def test_a_limit_is_of_one_api_unless_the_key_has_its_own(store: JobStore) -> None:
+    created(store, active_max=1)
+    request = requested()
+    for _ in range(2):
+        store.create(request, ANN, api="fluxquery", active_max=2, queue_max=9)
+    for caller in (ANN, Caller("ann", active_max=3)):
+        with pytest.raises(TooMany):
+            store.create(request, caller, api="fluxquery", active_max=2, queue_max=9)
+    store.create(request, Caller("ann", active_max=4), api="fluxquery", active_max=2, queue_max=9)
+
+
 def test_a_read_waits_for_no_writer(store: JobStore) -> None:
     record = created(store)
     with transaction(store.engine) as writing:

@@ -66,7 +66,7 @@ def streams(catalog: Catalog, store: JobStore, transfers: Transfers) -> Iterator
 def test_a_service_that_shuts_down_accepts_nothing_new(
     store: JobStore, catalog: Catalog, transfers: Transfers, streams: Streams
 ) -> None:
-    submitter = Submitter(catalog, store, SubmitOptions(5, 5, WebhookOptions(), None), transfers.check_open)
+    submitter = Submitter(catalog, store, SubmitOptions({"native": 5}, 5, WebhookOptions(), None), transfers.check_open)
     pushes = Pushes(catalog, store, transfers, store_name="local", keep_s=60)
     source = ReadSource(pa.schema({"a": pa.string()}), lambda: None, lambda: None, PushedOptions())
     push = PushRequest("one", "digest", "csv", "rows", (PushedColumn("a", "string"),))

@@ -31,6 +31,7 @@ from pydantic import (
 from fluxport import sinks
 from fluxport.auth.proxies import Proxies, networks
 from fluxport.auth.scopes import read_scopes
+from fluxport.auth.signing import WINDOW_S
 from fluxport.datasets import parse_datasets
 from fluxport.delivery.recipients import is_domain
 from fluxport.errors import Refused
@@ -46,6 +47,7 @@ from fluxport.stages import Limits
 
 log = logging.getLogger("fluxport.config")
 
+FLUXQUERY_ATTACHMENT_BYTES = 25 << 20  # of the file; its encoded mail has 34 MiB
 DEVELOPMENT_SECRET = "devsecret"  # noqa: S105  public by design, refused in production
 
 
@@ -198,12 +200,18 @@ class LimitsConfig(Section):
     bytes_max: int | None = Field(None, gt=0, description="an export with a larger file fails; default: no limit")
     cell_bytes_max: int = Field(Limits.cell_bytes_max, gt=0, description="an export with a larger cell fails")
     export_s: Seconds = Field(900.0, description="longest time of one export")
-    active_max: int = Field(5, gt=0, description="exports that one caller may have queued and running")
+    active_max: int = Field(
+        5, gt=0, description="exports that one caller of /v1 may have queued and running, and as many by schedules"
+    )
     workers: int = Field(10, gt=0, le=64, description="stored exports that one worker runs at once")
     queue_max: int = Field(100, gt=0, description="stored exports in the queue; more get 503")
     connection_wait_s: Seconds = Field(60.0, description="longest wait of a direct stream for a connection's slot")
     keep_s: Seconds = Field(7 * 86400.0, description="retention of stored files")
-    history_s: Seconds = Field(90 * 86400.0, description="retention of the records of ended exports")
+    history_s: Duration = Field(
+        90 * 86400.0,
+        ge=2 * WINDOW_S,
+        description="retention of the records of ended exports; at least as long as a signature of version 1 is valid",
+    )
     audit_s: Seconds = Field(400 * 86400.0, description="retention of audit lines")
     requests_per_minute: int = Field(600, gt=0, description="requests of one key or user; more get 429")
 
@@ -236,8 +244,13 @@ class AuthConfig(Section):
     )
 
 
+class FluxQueryConfig(Section):
+    active_max: int = Field(100, gt=0, description="exports that a caller of POST /export may have queued and running")
+
+
 class ExportQueueConfig(Section):
     enabled: bool = Field(True, description="serve /api/exports, the API of the Export queue's clients")
+    active_max: int = Field(5, gt=0, description="exports that one caller of this API may have queued and running")
     persist: bool = Field(True, description="off: like database: memory, exports are lost when the service stops")
 
 
@@ -252,7 +265,12 @@ class EmailConfig(Section):
         None, description="domains that mails may go to, such as example.com or *.example.com; default: any"
     )
     attach: bool = Field(True, description="attach small files, send a link for larger ones")
-    attachment_max_bytes: int = Field(10 << 20, ge=0, le=25 << 20, description="the largest mail with an attachment")
+    attachment_max_bytes: int = Field(
+        10 << 20,
+        ge=0,
+        le=FLUXQUERY_ATTACHMENT_BYTES,
+        description="the largest file that is attached; default with EMAIL_ATTACH_FILE: 25 MiB",
+    )
 
 
 def _webhook_secrets(secrets: list[SecretStr]) -> list[SecretStr]:
@@ -430,6 +448,7 @@ class Config(Section):
         ExportSpec.compression,
         description="compression of FluxQuery's exports, which cannot choose one: " + ", ".join(COMPRESSIONS.built_in),
     )
+    fluxquery: FluxQueryConfig = Field(FluxQueryConfig(), description="the API of FluxQuery's clients")
     export_queue: ExportQueueConfig = Field(ExportQueueConfig(), description="the API of the Export queue's clients")
     series: SeriesConfig = Field(SeriesConfig(), description="sensors")
     email: EmailConfig = Field(EmailConfig(), description="mail")
@@ -491,6 +510,8 @@ def load(
     kind = _store_type(from_dotenv | dict(environ))
     _merge(merged, _from_environment(from_dotenv, kind))
     _merge(merged, _from_environment(environ, kind))
+    if isinstance(email := merged.get("email"), dict) and (from_dotenv | dict(environ)).get("EMAIL_ATTACH_FILE"):
+        email.setdefault("attachment_max_bytes", FLUXQUERY_ATTACHMENT_BYTES)
     for name, value in (flags or {}).items():
         if value is not None:
             _put(merged, tuple(name.split(".")), value)

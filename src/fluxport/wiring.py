@@ -221,7 +221,12 @@ def submit_options(config: Config) -> SubmitOptions:
     from fluxport.jobs.submit import SubmitOptions
 
     return SubmitOptions(
-        config.limits.active_max,
+        {
+            "native": config.limits.active_max,
+            "schedule": config.limits.active_max,
+            "fluxquery": config.fluxquery.active_max,
+            "queue": config.export_queue.active_max,
+        },
         config.limits.queue_max,
         webhook_options(config),
         None if config.email.domains is None else tuple(config.email.domains),

@@ -112,10 +112,9 @@ def test_a_bad_request_of_the_older_api_is_400_with_a_sentence(client: Client, b
     assert answer.json()["error"].endswith(".") or answer.json()["error"]
 
 
-@pytest.mark.parametrize("version", [1, 2])
-def test_a_signature_works_once(client: Client, version: int) -> None:
-    body = json.dumps({"query": f"SELECT {version} AS once"}).encode()
-    headers = client.headers("POST", "/export", body, version=version)
+def test_a_signature_works_once(client: Client) -> None:
+    body = json.dumps({"query": "SELECT 2 AS once"}).encode()
+    headers = client.headers("POST", "/export", body, version=2)
     first = httpx.post(client.base + "/export", content=body, headers=headers)
     second = httpx.post(client.base + "/export", content=body, headers=headers)
     assert (first.status_code, second.status_code) == (202, 401)

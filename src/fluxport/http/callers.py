@@ -14,13 +14,14 @@ from fluxport.auth.keys import Keys
 from fluxport.auth.rate import Rate
 from fluxport.auth.replay import Replays, SharedReplays
 from fluxport.auth.sessions import Sessions
-from fluxport.auth.signing import SigningKey, Version, is_signed, verify
+from fluxport.auth.signing import Signed, SigningKey, Version, is_signed, verify
 from fluxport.errors import LimitExceeded, Unauthorized
 from fluxport.http.cookies import SAFE, Cookies, check_same_origin
 from fluxport.http.responses import request_id, trace_id
 
 ANONYMOUS = "anonymous"  # the owner of exports that were requested without credentials
-NEW: tuple[Version, ...] = ("v2",)  # only FluxQuery's API accepts version 1
+NEW: tuple[Version, ...] = ("v2",)
+BOTH: tuple[Version, ...] = ("v1", "v2")  # for FluxQuery's API alone
 
 
 class Callers:
@@ -68,6 +69,20 @@ class Callers:
         self.rate.take(caller.rated)
         return caller, body
 
+    async def repeatable(self, request: Request) -> tuple[Caller, bytes, str | None]:
+        """As :meth:`verified` with both versions. A version 1 signature is not recorded as used but returned, for
+        FluxQuery's clients may sign equal requests in one second and so equally: it identifies one request, which must
+        not be carried out twice."""
+        if "authorization" in request.headers or not is_signed(request.scope["headers"]):
+            return (*await self.verified(request), None)
+        body = await self.body(request)
+        signed, now = await run_in_threadpool(self._signed, request, body, BOTH)
+        if signed.version == "v2":
+            await run_in_threadpool(self._replays.use, signed, now)
+        caller = with_request(request, Caller.of_key(self._signing[signed.key_id]))
+        self.rate.take(caller.rated)
+        return caller, body, signed.signature if signed.version == "v1" else None
+
     @staticmethod
     def proves(request: Request) -> bool:
         """Whether the request has a key or a signature, valid or not."""
@@ -98,14 +113,18 @@ class Callers:
         return with_request(request, Caller.of_key(key))
 
     def _by_signature(self, request: Request, body: bytes, accept: Collection[Version]) -> Caller:
+        signed, now = self._signed(request, body, accept)
+        self._replays.use(signed, now)
+        return with_request(request, Caller.of_key(self._signing[signed.key_id]))
+
+    def _signed(self, request: Request, body: bytes, accept: Collection[Version]) -> tuple[Signed, float]:
+        """The valid signature of the request, which may have been used before, and the time."""
         scope = request.scope
         target = scope.get("raw_path") or scope["path"].encode()
         if scope["query_string"]:
             target += b"?" + scope["query_string"]
         now = self._clock()
-        signed = verify(self._signing, request.method, target, scope["headers"], body, now, accept)
-        self._replays.use(signed, now)
-        return with_request(request, Caller.of_key(self._signing[signed.key_id]))
+        return verify(self._signing, request.method, target, scope["headers"], body, now, accept), now
 
     def _by_session(self, request: Request) -> Caller:
         token = self.cookies.session(request)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from typing import Any
 
@@ -10,9 +11,8 @@ from fastapi.responses import JSONResponse, Response
 from starlette.concurrency import run_in_threadpool
 
 from fluxport import formats
-from fluxport.auth.signing import Version
 from fluxport.errors import Refused
-from fluxport.http.callers import Callers
+from fluxport.http.callers import BOTH, Callers
 from fluxport.http.routing import Router
 from fluxport.jobs.links import Links
 from fluxport.jobs.request import ExportRequest
@@ -23,8 +23,8 @@ from fluxport.jobs.view import job_json
 from fluxport.spec import ExportSpec
 from fluxport.strict_json import read_json
 
+API = "fluxquery"  # in the column "door" of the table of exports
 OLD_FORMATS = {"json": "jsonl"}  # formats whose name differs from the one in the table
-BOTH: tuple[Version, ...] = ("v1", "v2")
 STATUS_NAMES: dict[Status, str] = {
     "queued": "PENDING",
     "running": "PROCESSING",
@@ -42,10 +42,11 @@ def router(store: JobStore, submitter: Submitter, callers: Callers, links: Links
 
     @routes.post("/export", status_code=202, operation_id="fluxquery_export", summary="Queue an export of a query")
     async def export(request: Request) -> Response:
-        caller, body = await callers.verified(request, BOTH)
+        caller, body, signature = await callers.repeatable(request)
         spec, email = read_request(read_json(body), compression)
-        notify = {"email": [email]} if email else {}
-        record, _ = await run_in_threadpool(submitter.submit, ExportRequest(spec, notify), caller, api="fluxquery")
+        wanted = ExportRequest(spec, {"email": [email]} if email else {})
+        once = (f"signature {signature}", hashlib.sha256(body).hexdigest()) if signature else None
+        record, _ = await run_in_threadpool(submitter.submit, wanted, caller, api=API, idempotency=once)
         return JSONResponse({"job_id": record.id}, 202)
 
     @routes.get("/jobs", operation_id="fluxquery_job", summary="The status; for a signed request, all details")

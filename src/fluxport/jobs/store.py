@@ -111,11 +111,17 @@ _FIELDS = [exports.c[f.name] for f in dataclasses.fields(Record)]
 _INSERT = sa.insert(exports)
 _QUEUE = _INSERT.returning(*_FIELDS)
 _GET = sa.select(*_FIELDS).where(exports.c.id == sa.bindparam("of"))
-# Counts of active stored exports, without pushes: all of them, one owner's, and those still queued.
+_MINE = exports.c.owner == sa.bindparam("owner")
+# Counts of active stored exports, without pushes: one owner's, those of them at one API, and all that are still queued.
 _ACTIVE = sa.select(
-    sa.func.count(),
-    sa.func.coalesce(sa.func.sum(sa.case((exports.c.owner == sa.bindparam("owner"), 1), else_=0)), 0),
-    sa.func.coalesce(sa.func.sum(sa.case((exports.c.status == "queued", 1), else_=0)), 0),
+    *(
+        sa.func.coalesce(sa.func.sum(sa.case((condition, 1), else_=0)), 0)
+        for condition in (
+            _MINE,
+            sa.and_(_MINE, exports.c.door == sa.bindparam("api")),
+            exports.c.status == "queued",
+        )
+    )
 ).where(exports.c.stored, exports.c.status.in_(ACTIVE), exports.c.id.not_in(sa.select(pushes.c.export_id)))
 _NOTE = sa.insert(audit)
 _LAST = sa.select(sa.func.coalesce(sa.func.max(events.c.seq), 0)).where(events.c.export_id == sa.bindparam("of"))
@@ -245,14 +251,14 @@ class JobStore:
         of this caller whose key begins with ``unless_active`` is still active.
 
         Counting, inserting and queueing are one transaction under one lock, so two callers cannot both take the last
-        free place. TooMany at the caller's limit, Unavailable if the queue is full, Unprocessable if the key was used
-        with another body.
+        free place. TooMany if the caller has ``active_max`` active exports at this API, or at all as many as its key
+        may have; Unavailable if the queue is full; Unprocessable if the key was used with another body.
         """
         with transaction(self.engine) as connection:
             self._lock(connection)
             if idempotency is not None and (known := self._by_key(connection, caller, *idempotency)):
                 return known, False
-            self._check_room(connection, caller, active_max, queue_max)
+            self._check_room(connection, caller, api, active_max, queue_max)
             if unless_active is not None:
                 self._check_alone(connection, caller.owner, unless_active)
             record = self._insert(connection, request, caller, api, idempotency)
@@ -381,10 +387,10 @@ class JobStore:
             )
         return _record(row)
 
-    def _check_room(self, connection: sa.Connection, caller: Caller, active_max: int, queue_max: int) -> None:
-        _, own, queued = connection.execute(_ACTIVE, {"owner": caller.owner}).one()
-        limit = active_max if caller.active_max is None else caller.active_max
-        if own >= limit:
+    def _check_room(self, connection: sa.Connection, caller: Caller, api: str, active_max: int, queue_max: int) -> None:
+        own, own_here, queued = connection.execute(_ACTIVE, {"owner": caller.owner, "api": api}).one()
+        active, limit = (own_here, active_max) if caller.active_max is None else (own, caller.active_max)
+        if active >= limit:
             raise _too_many_active(limit)
         if queued >= queue_max:
             raise Unavailable(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from fluxport.auth.caller import Caller
@@ -15,10 +15,10 @@ from fluxport.jobs.store import JobStore, Record
 
 @dataclass(frozen=True)
 class SubmitOptions:
-    """``active_max`` limits the active exports of one caller, ``queue_max`` the queued ones of all. Mails go only to
-    ``mail_domains`` (None: any), unless the caller's key has its own."""
+    """``active_max`` limits the active exports of one caller at one API, by the API's name, ``queue_max`` the queued
+    ones of all. Mails go only to ``mail_domains`` (None: any), unless the caller's key has its own."""
 
-    active_max: int
+    active_max: Mapping[str, int]
     queue_max: int
     webhooks: WebhookOptions
     mail_domains: tuple[str, ...] | None
@@ -55,7 +55,7 @@ class Submitter:
             self.checked(request, caller),
             caller,
             api=api,
-            active_max=self._options.active_max,
+            active_max=self._options.active_max[api],
             queue_max=self._options.queue_max,
             idempotency=idempotency,
             unless_active=unless_active,
