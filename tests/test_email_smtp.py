@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from fluxport.config import load
 from fluxport.delivery.email import EmailOptions, Mail, SentFile, send_email
 from fluxport.delivery.letter import compose
 from fluxport.error_codes import Failure
@@ -148,16 +149,15 @@ def test_a_file_of_any_length_arrives_with_the_predicted_encoded_size(server: Ma
     assert attachment(server.mails[0].message()).get_payload(decode=True) == DATA[:size]
 
 
-def test_the_limit_is_that_of_the_encoded_mail(server: MailServer) -> None:
-    size = compose(mail(sent_file()), Address("Exports", "exports", "example.com"), "ann@example.org", attach=True)
-    for limit in (size.size_bytes, size.size_bytes - 1):
+def test_the_limit_is_that_of_the_file(server: MailServer) -> None:
+    for limit in (len(DATA), len(DATA) - 1):
         send_email(options(server, attachment_max_bytes=limit), mail(sent_file()))
     attached, linked = (taken.message() for taken in server.mails)
     assert attached["Subject"] == "Your Database Export is Ready (Attached)"
     assert linked["Subject"] == "Your Database Export is Ready"
     assert list(linked.iter_attachments()) == []
     assert LINK in bodies(linked)[0]
-    assert "too large to be attached" in bodies(linked)[0]
+    assert "not attached: it is too large" in bodies(linked)[0]
 
 
 def test_a_server_that_takes_less_gets_the_link() -> None:
@@ -167,13 +167,48 @@ def test_a_server_that_takes_less_gets_the_link() -> None:
     assert server.mails[0].message()["Subject"] == "Your Database Export is Ready"
 
 
-@pytest.mark.parametrize("command", ["MAIL", "RCPT", "DATA"])
-def test_a_server_that_finds_the_mail_too_large_only_then_gets_the_link(command: str) -> None:
-    with mail_server({command: ["552 5.3.4 Message too big"]}) as server:
+@pytest.mark.parametrize(
+    ("command", "reply"),
+    [(command, "552 5.3.4 Message too big") for command in ("MAIL", "RCPT", "DATA")]
+    + [("DATA", "554 5.7.1 This kind of attachment is not accepted")],
+)
+def test_a_server_that_refuses_the_attachment_only_then_gets_the_link(command: str, reply: str) -> None:
+    with mail_server({command: [reply]}) as server:
         send_email(options(server), mail(sent_file()))
     assert LINK in bodies(server.mails[0].message())[0]
-    with mail_server({command: ["552 5.3.4 Message too big"] * 2}) as server, pytest.raises(Refused):
+    with mail_server({command: [reply] * 2}) as server, pytest.raises(Refused):
         send_email(options(server), mail(sent_file()))
+
+
+def test_a_temporary_refusal_is_no_reason_for_a_link() -> None:
+    with mail_server({"DATA": ["452 4.3.1 Insufficient storage"]}) as server, pytest.raises(Unavailable):
+        send_email(options(server), mail(sent_file()))
+    assert server.mails == []
+
+
+def test_the_largest_attachment_of_fluxquery_arrives() -> None:
+    size = 25 << 20
+    block = bytes(range(256)) * 256
+    sha256 = hashlib.sha256(block * (size // len(block))).hexdigest()
+
+    def chunks() -> Chunks:
+        for _ in range(size // len(block)):
+            yield block
+
+    file = sent_file(chunks=chunks, size_bytes=size, sha256=sha256)
+    with mail_server(data_size_limit=64 << 20) as server:
+        send_email(options(server, attachment_max_bytes=size), mail(file))
+    received = attachment(server.mails[0].message()).get_payload(decode=True)
+    assert isinstance(received, bytes)
+    assert (len(received), hashlib.sha256(received).hexdigest()) == (size, sha256)
+
+
+def test_attachments_may_be_as_large_as_at_fluxquery_where_its_variable_asks_for_them(tmp_path: Path) -> None:
+    asked = {"EMAIL_ATTACH_FILE": "true"}
+    assert load(environ={}, folder=tmp_path).email.attachment_max_bytes == 10 << 20
+    assert load(environ=asked, folder=tmp_path).email.attachment_max_bytes == 25 << 20
+    (tmp_path / "fluxport.yaml").write_text("email: {attachment_max_bytes: 1000}")
+    assert load(environ=asked, folder=tmp_path).email.attachment_max_bytes == 1000
 
 
 def test_a_letter_is_sent_without_the_file_ever_being_in_memory() -> None:
@@ -337,7 +372,7 @@ def test_temporary_replies_are_retried_and_permanent_ones_not(
 ) -> None:
     with mail_server({command: [answer]}) as server:
         with pytest.raises(family) as caught:
-            send_email(options(server), mail(sent_file()))
+            send_email(options(server), mail(sent_file(attach=False)))
     assert type(caught.value) is family
     assert "ann@example.org" not in caught.value.message
     assert server.mails == []
@@ -412,8 +447,6 @@ def test_without_a_host_a_mail_is_logged_without_address_or_link(caplog: pytest.
         {"sender": "Exports\r\nBcc: x@y.example <a@b.example>"},
         {"sender": "a@b.example\r\nBcc: x@y.example"},
         {"sender": "jörg@example.com"},
-        {"attachment_max_bytes": (25 << 20) + 1},
-        {"attachment_max_bytes": -1},
         {"password": "pässword"},
     ],
 )

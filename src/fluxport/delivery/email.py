@@ -26,9 +26,6 @@ from fluxport.outbound import tls_context
 
 __all__ = ["EmailOptions", "Mail", "SentFile", "check_recipient", "send_email", "try_server"]
 
-ATTACHMENT_BYTES_LIMIT = 25 << 20  # the limit of large mail providers, encoded
-
-_TOO_LARGE = 552
 _log = logging.getLogger(__name__)
 
 
@@ -38,8 +35,8 @@ class EmailOptions:
 
     ``security``: ``tls`` encrypts from the first byte, ``starttls`` requires STARTTLS, ``none`` encrypts nothing;
     ``auto`` is ``tls`` on port 465, else STARTTLS if the server offers it, and never sends a password unencrypted.
-    ``attachment_max_bytes`` limits the whole encoded mail; a larger one is sent with a link instead. ``timeout_s`` is
-    for each reply of the server.
+    ``attachment_max_bytes`` limits the attached file; a mail of a larger one has a link instead. ``timeout_s`` is for
+    each reply of the server.
     """
 
     host: str = ""
@@ -54,10 +51,6 @@ class EmailOptions:
     helo_name: str | None = None  # the name in the greeting; default: the host name
 
     def __post_init__(self) -> None:
-        if not 0 <= self.attachment_max_bytes <= ATTACHMENT_BYTES_LIMIT:
-            raise Refused(
-                f"`attachment_max_bytes` must be 0 to {ATTACHMENT_BYTES_LIMIT:,} bytes; many servers accept less."
-            )
         if not (self.user + self.password).isascii():
             raise Refused("The mail server's user and password must be ASCII: SMTP logins carry nothing else safely.")
         if self.host:
@@ -70,20 +63,21 @@ def send_email(
     """Send ``mail`` once; without a mail server it is only logged. ``domains`` are the allowed recipient domains (None:
     any), as in ``check_recipient``.
 
-    The file is attached if the whole mail is within the limit and the server accepts its size, else a link is sent.
+    The file is attached if it is within the limit and the server accepts the mail, else a link is sent.
     """
     recipient = check_recipient(mail.recipient, domains)
     if not options.host:
         _log.info("no mail server is configured: the mail to %s is only logged", masked(recipient), extra=_about(mail))
         return "logged"
     sender = _sender(options.sender or options.user)
-    with _translated(options.host), closing(_connect(options)) as smtp:
-        _check_international(smtp, recipient)
-        for letter in _letters(options, mail, sender, recipient):
+    for letter in _letters(options, mail, sender, recipient):
+        # A connection for each letter: a server may close the one on which it refused a letter.
+        with _translated(options.host), closing(_connect(options)) as smtp:
+            _check_international(smtp, recipient)
             if _fits(smtp, letter) and _accepted(smtp, sender.addr_spec, recipient, letter):
+                with suppress(smtplib.SMTPException, OSError):
+                    smtp.quit()  # the mail has been accepted, whatever happens now
                 break
-        with suppress(smtplib.SMTPException, OSError):
-            smtp.quit()  # the mail has been accepted, whatever happens now
     _log.info("mail sent to %s", masked(recipient), extra=_about(mail))
     return "sent"
 
@@ -96,10 +90,9 @@ def try_server(options: EmailOptions) -> None:
 
 def _letters(options: EmailOptions, mail: Mail, sender: Address, recipient: str) -> Iterator[Letter]:
     """The letters to try, the best first."""
-    if isinstance(mail.outcome, SentFile) and mail.outcome.chunks is not None:
-        letter = compose(mail, sender, recipient, attach=True)
-        if letter.size_bytes <= options.attachment_max_bytes:
-            yield letter
+    file = mail.outcome
+    if isinstance(file, SentFile) and file.chunks is not None and file.size_bytes <= options.attachment_max_bytes:
+        yield compose(mail, sender, recipient, attach=True)
     yield compose(mail, sender, recipient, attach=False)
 
 
@@ -110,7 +103,7 @@ def _fits(smtp: smtplib.SMTP, letter: Letter) -> bool:
 
 
 def _accepted(smtp: smtplib.SMTP, sender: str, recipient: str, letter: Letter) -> bool:
-    """Send one letter; False if it is too large for the server and a smaller one exists."""
+    """Send one letter; False if the server refuses it for good, perhaps for its file."""
     options = [f"SIZE={letter.size_bytes}"] if smtp.has_extn("size") else []
     if not recipient.isascii():
         options += ["SMTPUTF8", "BODY=8BITMIME"]
@@ -124,9 +117,8 @@ def _accepted(smtp: smtplib.SMTP, sender: str, recipient: str, letter: Letter) -
         smtp.send(b".\r\n")
         _expect(smtp.getreply(), 250)
     except smtplib.SMTPResponseException as error:
-        if error.smtp_code != _TOO_LARGE or letter.file is None:
+        if letter.file is None or not 500 <= error.smtp_code <= 599:
             raise
-        smtp.rset()
         return False
     return True
 
@@ -138,7 +130,7 @@ def _expect(reply: tuple[int, bytes], *codes: int) -> None:
 
 def _expect_recipient(reply: tuple[int, bytes]) -> None:
     code, text = reply
-    if 500 <= code <= 599 and code != _TOO_LARGE:
+    if 500 <= code <= 599 and code != 552:  # the mail is too large for this recipient
         raise Refused(
             f"The mail server does not deliver to this recipient (reply {code}): check the address.",
             code="bad_recipient",

@@ -158,7 +158,7 @@ def _lead(outcome: SentFile | Failure, *, attach: bool) -> list[str]:
     else:
         lead = ["Your database export is ready. Request the file from the service with the job id below."]
     if outcome.chunks is not None and not attach:
-        lead.append("The file is too large to be attached to a mail.")
+        lead.append("The file is not attached: it is too large, or the mail server does not accept it.")
     if outcome.link is not None and outcome.link_expires_at is not None:
         lead.append(f"The link works until {_timestamp(outcome.link_expires_at)}.")
     return lead
