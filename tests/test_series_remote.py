@@ -28,10 +28,12 @@ CREATE TABLE readings (
     sensor VARCHAR(64) NOT NULL, at_ms BIGINT NOT NULL, reading DOUBLE PRECISION, good SMALLINT NOT NULL,
     PRIMARY KEY (sensor, at_ms)
 );
-CREATE TABLE sensors (sensor VARCHAR(64) PRIMARY KEY, title VARCHAR(64), unit VARCHAR(16));
+CREATE TABLE sensors (sensor VARCHAR(64) PRIMARY KEY, title VARCHAR(64), unit VARCHAR(16), line_no INTEGER);
 """
-OPTIONS = RemoteOptions("readings", "sensor", "at_ms", "reading", "good", "sensors", "title", "unit")
-DESCRIBED = [("a", "Boiler", "bar"), ("it's %_\\ b", None, "")]
+OPTIONS = RemoteOptions(
+    "readings", "sensor", "at_ms", "reading", "good", "sensors", "title", "unit", {"line": "line_no"}
+)
+DESCRIBED = [("a", "Boiler", "bar", 3), ("it's %_\\ b", None, "", None)]
 
 
 def rows(sensor: str, found: Points) -> Iterator[tuple[str, int, float | None, int]]:
@@ -58,7 +60,7 @@ def fill(database: Database | PostgresDatabase) -> None:
         database.run(statement)
     for sensor, found in WHOLE.items():
         database.insert("INSERT INTO readings VALUES (%s, %s, %s, %s)", list(rows(sensor, found)))
-    database.insert("INSERT INTO sensors VALUES (%s, %s, %s)", DESCRIBED)
+    database.insert("INSERT INTO sensors VALUES (%s, %s, %s, %s)", DESCRIBED)
 
 
 KINDS: dict[str, Callable[[], AbstractContextManager[str]]] = {"mariadb": mariadb, "postgres": postgres}
@@ -98,6 +100,8 @@ def test_an_export_of_them_is_the_same_file_as_of_ours(url: str, tmp_path: Path)
 def test_sensors_are_listed_searched_and_described(url: str, tmp_path: Path) -> None:
     store = sensors_of(url, tmp_path).store
     assert [(s.id, s.name, s.unit) for s in store.sensors()] == [("a", "Boiler", "bar"), ("it's %_\\ b", "", "")]
+    assert [dict(s.attributes) for s in store.sensors()] == [{"line": "3"}, {"line": ""}]
+    assert dict(store.sensor("a").attributes) == {"line": "3"}
     assert [s.id for s in store.sensors("BOIL")] == ["a"]
     assert [s.id for s in store.sensors("%_\\")] == ["it's %_\\ b"]
     assert [s.id for s in store.sensors(after="a", limit=5)] == ["it's %_\\ b"]
@@ -107,7 +111,7 @@ def test_sensors_are_listed_searched_and_described(url: str, tmp_path: Path) -> 
 
 
 def test_without_a_table_of_sensors_they_are_derived_from_the_points(url: str, tmp_path: Path) -> None:
-    bare = replace(OPTIONS, quality="", sensors_table="", name="", unit="")
+    bare = replace(OPTIONS, quality="", sensors_table="", name="", unit="", attributes={})
     store = sensors_of(url, tmp_path, bare).store
     assert [s.id for s in store.sensors()] == sorted(WHOLE)
     assert set(stored(store, "a").quality.tolist()) == {1}

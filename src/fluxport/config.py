@@ -93,6 +93,18 @@ def _networks(words: list[str]) -> list[str]:
     return words
 
 
+def _origins(words: list[str]) -> list[str]:
+    for word in words:
+        if word != "*" and not re.fullmatch(
+            r"https?://[a-z0-9.-]+(:[0-9]{1,5})?|https?://\[[0-9a-f:]+\](:[0-9]{1,5})?", word
+        ):
+            raise ValueError(
+                f"{word!r} is not an origin; write scheme and host as a browser sends them, such as "
+                "https://dashboard.example.com or http://localhost:3000"
+            )
+    return words
+
+
 def _mail_domains(words: list[str] | None) -> list[str] | None:
     for word in words or []:
         if not is_domain(word):
@@ -171,6 +183,11 @@ class ServerConfig(Section):
         [],
         description="networks of proxies whose header gives the client's address; default: none, the address is the "
         "connection's",
+    )
+    cors: Annotated[list[str], AfterValidator(_origins)] = Field(
+        [],
+        description="origins of web pages elsewhere whose scripts may call this service, such as "
+        "https://dashboard.example.com, or * for all; they never use a session of this service",
     )
     proxy_header: Literal["x-forwarded-for", "forwarded"] = Field(
         Proxies.header, description="the header that trusted proxies set; the other one is ignored"
@@ -347,6 +364,9 @@ class RemoteSeriesConfig(Section):
     sensors_table: str = Field("", description="table with one row per sensor, whose id column has the same name")
     name: str = Field("", description="column of sensors_table with the sensor's name; empty if there is none")
     unit: str = Field("", description="column of sensors_table with its unit; empty if there is none")
+    attributes: dict[str, str] = Field(
+        {}, description="further columns of sensors_table, by the name of the attribute: {line: line_no, desc: title}"
+    )
 
 
 class NatsConfig(Section):

@@ -301,6 +301,7 @@ def service(config: Config) -> Service:
         metrics_for=config.server.metrics,
         details_for=addresses.details_for(config),
         proxies=addresses.proxies(config),
+        cors=config.server.cors,
     )
     app.include_router(pages.router())
     pushed = config.grpc.enabled or config.flight.port is not None

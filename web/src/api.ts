@@ -357,8 +357,11 @@ export interface components {
             data: components["schemas"]["Dataset"][];
         };
         /**
-         * @description A sensor's name and unit, or one of them.
+         * @description A sensor's name, unit and attributes, or some of them.
          * @example {
+         *       "attributes": {
+         *         "line": "3"
+         *       },
          *       "name": "Oven 1",
          *       "unit": "°C"
          *     }
@@ -368,6 +371,10 @@ export interface components {
             name?: string;
             /** @default  */
             unit?: string;
+            /** @description replace all previous ones */
+            attributes?: {
+                [key: string]: string;
+            };
         };
         /** @description The data of the last event, `completed`, `failed` or `canceled`. */
         Ended: {
@@ -867,6 +874,15 @@ export interface components {
             id: string;
             name: string;
             unit: string;
+            attributes: {
+                [key: string]: string;
+            };
+            /** @description of the attributes, as are the next four; empty if there is none */
+            desc: string;
+            type: string;
+            factory: string;
+            line: string;
+            machine: string;
             first_ms: number | null;
             last_ms: number | null;
         };
@@ -874,11 +890,19 @@ export interface components {
          * @example {
          *       "sensors": [
          *         {
+         *           "attributes": {
+         *             "line": "3"
+         *           },
+         *           "desc": "",
+         *           "factory": "",
          *           "first_ms": 1700000000000,
          *           "id": "oven-1",
          *           "last_ms": 1700000060000,
+         *           "line": "3",
+         *           "machine": "",
          *           "name": "Oven 1",
          *           "sensor_id": "oven-1",
+         *           "type": "",
          *           "unit": "°C"
          *         }
          *       ]
@@ -1426,6 +1450,9 @@ export interface components {
         };
         /**
          * @example {
+         *       "attributes": {
+         *         "line": "3"
+         *       },
          *       "first_ms": 1700000000000,
          *       "id": "oven-1",
          *       "last_ms": 1700000060000,
@@ -1437,6 +1464,10 @@ export interface components {
             id: string;
             name: string;
             unit: string;
+            /** @description further texts, by name */
+            attributes: {
+                [key: string]: string;
+            };
             /** @description the first point, in milliseconds since 1970; null without points */
             first_ms: number | null;
             last_ms: number | null;
@@ -1445,6 +1476,9 @@ export interface components {
          * @example {
          *       "data": [
          *         {
+         *           "attributes": {
+         *             "line": "3"
+         *           },
          *           "first_ms": 1700000000000,
          *           "id": "oven-1",
          *           "last_ms": 1700000060000,

@@ -53,6 +53,12 @@ class Key:
         return "expired" if self.expires_at is not None and self.expires_at <= now else "active"
 
 
+def is_bearer(header: str) -> bool:
+    """Whether a header ``Authorization`` has the form of one of our keys, valid or not."""
+    scheme, _, token = header.partition(" ")
+    return scheme.lower() == "bearer" and token.strip().startswith("fxp_")
+
+
 class Keys:
     """The table of keys."""
 

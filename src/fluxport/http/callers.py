@@ -10,7 +10,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
 from fluxport.auth.caller import Caller
-from fluxport.auth.keys import Keys
+from fluxport.auth.keys import Keys, is_bearer
 from fluxport.auth.rate import Rate
 from fluxport.auth.replay import Replays, SharedReplays
 from fluxport.auth.sessions import Sessions
@@ -85,11 +85,12 @@ class Callers:
 
     @staticmethod
     def proves(request: Request) -> bool:
-        """Whether the request has a key or a signature, valid or not."""
-        return "authorization" in request.headers or is_signed(request.scope["headers"])
+        """Whether the request has a key or a signature of this service, valid or not. Credentials of another system,
+        such as a proxy, prove nothing here."""
+        return any(map(is_bearer, request.headers.getlist("authorization"))) or is_signed(request.scope["headers"])
 
     def has_credentials(self, request: Request) -> bool:
-        """Whether the request has credentials of any kind, valid or not."""
+        """Whether the request has credentials of this service, of any kind, valid or not."""
         return self.proves(request) or self.cookies.session(request) is not None
 
     def anonymous(self, request: Request, scopes: frozenset[str]) -> Caller:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -23,6 +24,7 @@ from fluxport.http.session import is_local
 from fluxport.jobs.catalog import Catalog
 from fluxport.series import Points, Sensor
 from fluxport.series.bodies import read_points
+from fluxport.series.downsample import LEAST, downsample
 from fluxport.sources.series import BEGIN_MS, END_MS, Selection
 from fluxport.spec import ExportSpec
 from fluxport.stages import PROCESSORS
@@ -33,10 +35,11 @@ T = TypeVar("T")
 
 FILES_AT_ONCE = max(2, PROCESSORS)
 POINTS_USUAL = 1000
-POINTS_LEAST = 4
 POINTS_MOST = 20_000
 PAGE_MAX = 1000
 TEXT_MAX = 200
+ATTRIBUTES_MAX = 32
+DASHBOARD_FIELDS = ("desc", "type", "factory", "line", "machine")
 READER = frozenset({"series"})
 # Format options that the query of an export accepts, beside the keys of a source.
 OPTIONS = ("profile", "timezone", "locale")
@@ -60,7 +63,8 @@ class SensorApi:
     threads: Executor
 
     async def reader(self, request: Request) -> Caller:
-        """The authenticated caller; an anonymous one if ``open_to`` admits it."""
+        """The authenticated caller; an anonymous one if ``open_to`` admits it, whatever credentials of other systems
+        the request has."""
         open_to = self.options.open_to
         if (open_to == "on" or (open_to == "local" and is_local(request))) and not self.callers.has_credentials(
             request
@@ -76,14 +80,14 @@ class SensorApi:
         caller.need("push")
         return body
 
-    async def chart(self, sensor_id: str, query: Mapping[str, str]) -> tuple[Points, int]:
-        """The points of a range, downsampled for a chart, and how many points the range has."""
+    async def chart(self, sensor_id: str, query: Mapping[str, str], most: int) -> tuple[Points, int]:
+        """The points of a range, at most ``most`` of them, and how many points the range has."""
         selection = Selection.from_json({"sensor_id": sensor_id} | _picked(query, ("start_ts", "end_ts")))
-        most = _number(query, "max_points", POINTS_USUAL, POINTS_LEAST, POINTS_MOST)
         store = self.catalog.sensor_store()
         start = BEGIN_MS if selection.start_ms is None else selection.start_ms
         end = END_MS if selection.end_ms is None else selection.end_ms
-        return await self.run_apart(lambda: store.outline(sensor_id, start, end, most))
+        points, count = await self.run_apart(lambda: store.outline(sensor_id, start, end, max(most, LEAST)))
+        return downsample(points, most), count
 
     async def run_apart(self, work: Callable[[], T]) -> T:
         """Run ``work``, which may take a long time, outside the few threads that every other request needs."""
@@ -116,7 +120,7 @@ def add_historian(routes: Router, api: SensorApi, streams: DirectStreams) -> Non
         await api.reader(request)
         parameters = request.query_params
         _need(parameters, ("sensor_id", "start_ts", "end_ts"))
-        points, _ = await api.chart(parameters["sensor_id"], parameters)
+        points, _ = await api.chart(parameters["sensor_id"], parameters, points_wanted(parameters.get("max_points")))
         rows = zip(points.ms.tolist(), _numbers(points), points.quality.tolist(), strict=True)
         data = [{"timestamp": ms, "value": value, "quality": quality} for ms, value, quality in rows]
         return JSONResponse({"points": data}, headers=NO_STORE)
@@ -126,7 +130,7 @@ def add_historian(routes: Router, api: SensorApi, streams: DirectStreams) -> Non
         await api.reader(request)
         store = api.catalog.sensor_store()
         listed = await api.run_apart(lambda: store.sensors(limit=100_000))
-        return JSONResponse({"sensors": [{"sensor_id": s.id} | sensor_json(s) for s in listed]}, headers=NO_STORE)
+        return JSONResponse({"sensors": [dashboard_sensor(sensor) for sensor in listed]}, headers=NO_STORE)
 
 
 def add_native(routes: Router, api: SensorApi) -> None:
@@ -151,7 +155,8 @@ def add_native(routes: Router, api: SensorApi) -> None:
     )
     async def points(request: Request, sensor_id: str) -> Response:
         await api.reader(request)
-        chart, count = await api.chart(sensor_id, request.query_params)
+        most = _number(request.query_params, "max_points", POINTS_USUAL, LEAST, POINTS_MOST)
+        chart, count = await api.chart(sensor_id, request.query_params, most)
         columns = {
             "timestamp_ms": chart.ms.tolist(),
             "value": _numbers(chart),
@@ -187,13 +192,13 @@ def add_native(routes: Router, api: SensorApi) -> None:
         "/v1/sensors/{sensor_id:path}",
         operation_id="describe_sensor",
         tags=tags,
-        summary="Set the name and the unit of a sensor",
+        summary="Set the name, the unit and the attributes of a sensor",
     )
     async def describe(request: Request, sensor_id: str) -> Response:
         body = await api.writer(request)
-        name, unit = read_description(read_json(body))
+        name, unit, attributes = read_description(read_json(body))
         store = api.catalog.sensor_store()
-        described = await api.run_apart(lambda: store.describe(sensor_id, name=name, unit=unit))
+        described = await api.run_apart(lambda: store.describe(sensor_id, name=name, unit=unit, attributes=attributes))
         return JSONResponse(sensor_json(described), headers=NO_STORE)
 
 
@@ -203,9 +208,27 @@ def sensor_json(sensor: Sensor) -> dict[str, Any]:
         "id": sensor.id,
         "name": sensor.name or sensor.id,
         "unit": sensor.unit,
+        "attributes": dict(sensor.attributes),
         "first_ms": None if extent is None else extent.first_ms,
         "last_ms": None if extent is None else extent.last_ms,
     }
+
+
+def dashboard_sensor(sensor: Sensor) -> dict[str, Any]:
+    """The sensor with the texts that the Historian's dashboard reads; those without an attribute are empty."""
+    fields = {name: sensor.attributes.get(name, "") for name in DASHBOARD_FIELDS}
+    return {"sensor_id": sensor.id} | sensor_json(sensor) | fields
+
+
+def points_wanted(text: str | None) -> int:
+    """The number of points for a chart of the Historian's API, whose clients send any number, such as a width in
+    pixels. Refused if it is no number."""
+    if text is None:
+        return POINTS_USUAL
+    if not re.fullmatch(r"[+-]?[0-9]{1,300}(\.[0-9]*)?", text):
+        raise Refused("'max_points' must be a number.", code="bad_limit")
+    wanted = int(min(float(text), POINTS_MOST))
+    return wanted if wanted > 0 else POINTS_USUAL
 
 
 def read_export(items: Sequence[tuple[str, str]]) -> ExportSpec:
@@ -225,13 +248,24 @@ def read_export(items: Sequence[tuple[str, str]]) -> ExportSpec:
     )
 
 
-def read_description(body: Any) -> tuple[str | None, str | None]:
-    if not isinstance(body, dict) or set(body) - {"name", "unit"}:
-        raise Refused('The body must be {"name": "...", "unit": "..."} or one of the two.', code="bad_body")
-    for what, value in body.items():
+def read_description(body: Any) -> tuple[str | None, str | None, dict[str, str] | None]:
+    """Name, unit and attributes; None for each that is to stay as it is."""
+    if not isinstance(body, dict) or set(body) - {"name", "unit", "attributes"}:
+        raise Refused(
+            'The body must be {"name": "...", "unit": "...", "attributes": {"line": "..."}} or some of these.',
+            code="bad_body",
+        )
+    attributes = body.get("attributes", {})
+    if not isinstance(attributes, dict) or len(attributes) > ATTRIBUTES_MAX:
+        raise Refused(f"'attributes' must be an object of at most {ATTRIBUTES_MAX} texts.", code="bad_body")
+    if name := next((name for name in attributes if not re.fullmatch(r"[A-Za-z0-9_.-]{1,64}", name)), None):
+        raise Refused(
+            f"The name of the attribute {name!r} must be 1 to 64 letters, digits, '.', '_' or '-'.", code="bad_body"
+        )
+    for what, value in ({key: value for key, value in body.items() if key != "attributes"} | attributes).items():
         if not isinstance(value, str) or len(value) > TEXT_MAX:
             raise Refused(f"{what!r} must be a text of at most {TEXT_MAX} characters.", code="bad_body")
-    return body.get("name"), body.get("unit")
+    return body.get("name"), body.get("unit"), body.get("attributes")
 
 
 def _need(parameters: Mapping[str, str], names: tuple[str, ...]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache, partial
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
 
 from fluxport.auth.proxies import Proxies
 from fluxport.auth.signin import SignIn
@@ -47,8 +48,10 @@ def build(  # noqa: PLR0913  everything that the routers need
     metrics_for: session.Audience,
     details_for: session.Audience,
     proxies: Proxies,
+    cors: Sequence[str] = (),
 ) -> FastAPI:
-    """``ready`` probes the dependencies of the service and returns by name whether each is usable."""
+    """``ready`` probes the dependencies of the service and returns by name whether each is usable. Scripts of pages of
+    the origins ``cors`` may call it, without cookies."""
     app = FastAPI(
         title="Fluxport",
         version=__version__,
@@ -80,6 +83,14 @@ def build(  # noqa: PLR0913  everything that the routers need
     app.add_exception_handler(RequestValidationError, parameter_response)
     app.add_exception_handler(Exception, crash_response)
     app.add_middleware(RequestIds)
+    if cors:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=cors,
+            allow_methods=("GET", "HEAD", "POST", "PUT", "DELETE"),
+            allow_headers=("*",),
+            expose_headers=("*",),
+        )
     app.add_middleware(Origins, proxies=proxies)
     return app
 

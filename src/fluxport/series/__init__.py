@@ -6,8 +6,8 @@ reads them from a table of a database that another program fills.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias
 
 from fluxport.series.points import Points
@@ -28,11 +28,13 @@ class Extent:
 
 @dataclass(frozen=True)
 class Sensor:
-    """``id`` is its name for callers; ``extent`` None: it has no points."""
+    """``id`` is its name for callers; ``attributes`` are further texts by name, such as ``line`` or ``machine``;
+    ``extent`` None: it has no points."""
 
     id: str
     name: str = ""
     unit: str = ""
+    attributes: Mapping[str, str] = field(default_factory=dict)
     extent: Extent | None = None
 
 
@@ -55,7 +57,14 @@ class SensorStore(Protocol):
 
     def sensor(self, sensor_id: str) -> Sensor: ...
 
-    def describe(self, sensor_id: str, *, name: str | None = None, unit: str | None = None) -> Sensor: ...
+    def describe(
+        self,
+        sensor_id: str,
+        *,
+        name: str | None = None,
+        unit: str | None = None,
+        attributes: Mapping[str, str] | None = None,
+    ) -> Sensor: ...
 
     def append(self, points: Sequence[tuple[str, Points]]) -> None: ...
 

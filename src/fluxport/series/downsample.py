@@ -20,19 +20,23 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+LEAST = 4  # the first, the last, and one span's lowest and highest
 # Points held before they are thinned: bounds the memory of a chart over any range.
 HELD_MAX = 1 << 20
 THINNED = 16
 
 
 def downsample(points: Points, most: int) -> Points:
-    """At most ``most`` (4 or more) of the sorted ``points``; all of them if there are no more.
+    """At most ``most`` (1 or more) of the sorted ``points``; all of them if there are no more.
 
     The result has the first and the last point, and the lowest and the highest of each span. The quality of a point is
-    the lowest of its span.
+    the lowest of its span. Fewer than four are every so many-th point, as no span has room for its peaks.
     """
     if len(points) <= most:
         return points
+    if most < LEAST:
+        few = points[np.linspace(0, len(points) - 1, most).astype(np.intp)]
+        return Points(few.ms, few.values, np.full(most, points.quality.min(), np.uint8))
     edges = _edges(points.ms, (most - 2) // 2)
     values = points.values
     gaps = bool(np.isnan(values).any())

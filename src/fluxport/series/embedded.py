@@ -15,13 +15,14 @@ fsync. Readers take short snapshots, one per step of the range: they block no wr
 from __future__ import annotations
 
 import itertools
+import json
 import logging
 import math
 import sqlite3
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -44,6 +45,9 @@ CREATE TABLE IF NOT EXISTS sensors (
     name TEXT NOT NULL DEFAULT '',
     unit TEXT NOT NULL DEFAULT ''
 );
+CREATE TABLE IF NOT EXISTS attributes (
+    sensor INTEGER NOT NULL, name TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY (sensor, name)
+) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS marks (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 -- value has no declared type: SQLite then stores every float bit for bit; NULL means no value
 CREATE TABLE IF NOT EXISTS hot (
@@ -53,6 +57,10 @@ CREATE TABLE IF NOT EXISTS chunks (
     sensor INTEGER NOT NULL, first_ms INTEGER NOT NULL, last_ms INTEGER NOT NULL, points INTEGER NOT NULL,
     outline BLOB NOT NULL, data BLOB NOT NULL, PRIMARY KEY (sensor, first_ms)
 ) WITHOUT ROWID;
+"""
+_SENSOR = """
+SELECT number, id, name, unit, (SELECT json_group_object(name, value) FROM attributes WHERE sensor = number)
+FROM sensors
 """
 _ADD = "INSERT OR REPLACE INTO hot VALUES (?, ?, ?, ?)"
 _HOT = "SELECT ms, value, quality FROM hot WHERE sensor = ? AND ms BETWEEN ? AND ? ORDER BY ms LIMIT ?"
@@ -145,10 +153,7 @@ class EmbeddedStore:
 
     def sensors(self, search: str = "", *, limit: int = 1000, after: str = "") -> list[Sensor]:
         """The sensors with ``search`` in their id or name, ordered by id, after the id ``after``."""
-        query = (
-            "SELECT number, id, name, unit FROM sensors WHERE id > ? AND (instr(lower(id), ?) OR instr(lower(name), ?))"
-            " ORDER BY id LIMIT ?"
-        )
+        query = f"{_SENSOR} WHERE id > ? AND (instr(lower(id), ?) OR instr(lower(name), ?)) ORDER BY id LIMIT ?"
         lower = search.lower()
         with self._reading() as connection:
             rows = connection.execute(query, (after, lower, lower, limit)).fetchall()
@@ -156,26 +161,39 @@ class EmbeddedStore:
 
     def sensor(self, sensor_id: str) -> Sensor:
         with self._reading() as connection:
-            row = connection.execute("SELECT number, id, name, unit FROM sensors WHERE id = ?", (sensor_id,)).fetchone()
+            row = connection.execute(f"{_SENSOR} WHERE id = ?", (sensor_id,)).fetchone()
             if row is None:
                 raise no_such_sensor(sensor_id)
             return self._sensor(connection, row)
 
-    def describe(self, sensor_id: str, *, name: str | None = None, unit: str | None = None) -> Sensor:
-        """Set a sensor's name or unit; creates the sensor if it does not exist."""
+    def describe(
+        self,
+        sensor_id: str,
+        *,
+        name: str | None = None,
+        unit: str | None = None,
+        attributes: Mapping[str, str] | None = None,
+    ) -> Sensor:
+        """Set a sensor's name, its unit or all its attributes; creates the sensor if it does not exist."""
         check_sensor_id(sensor_id)
         with self._writing() as connection:
             number = self._number(connection, sensor_id)
             for column, value in (("name", name), ("unit", unit)):
                 if value is not None:
                     connection.execute(f"UPDATE sensors SET {column} = ? WHERE number = ?", (value, number))  # noqa: S608  one of the two names above
+            if attributes is not None:
+                connection.execute("DELETE FROM attributes WHERE sensor = ?", (number,))
+                rows = [(number, *pair) for pair in attributes.items()]
+                connection.executemany("INSERT INTO attributes VALUES (?, ?, ?)", rows)
         self._numbers[sensor_id] = number
         return self.sensor(sensor_id)
 
     @staticmethod
-    def _sensor(connection: sqlite3.Connection, row: tuple[int, str, str, str]) -> Sensor:
-        first, last = connection.execute(_EXTENT, (row[0],)).fetchone()
-        return Sensor(*row[1:], extent=None if first is None else Extent(first, last))
+    def _sensor(connection: sqlite3.Connection, row: tuple[int, str, str, str, str]) -> Sensor:
+        number, sensor_id, name, unit, attributes = row
+        first, last = connection.execute(_EXTENT, (number,)).fetchone()
+        extent = None if first is None else Extent(first, last)
+        return Sensor(sensor_id, name, unit, json.loads(attributes), extent)
 
     @staticmethod
     def _existing(connection: sqlite3.Connection, sensor_id: str) -> int:

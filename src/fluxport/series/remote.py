@@ -26,7 +26,8 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)?")
 
 @dataclass(frozen=True)
 class RemoteOptions:
-    """The table and its columns; ``quality``, ``sensors_table``, ``name`` and ``unit`` are empty if there is none.
+    """The table and its columns; ``quality``, ``sensors_table``, ``name`` and ``unit`` are empty if there is none;
+    ``attributes`` are further columns of ``sensors_table``, by the name of the attribute.
 
     ``sensors_table`` has a row per sensor; its column ``sensor`` has the same name as in the points' table.
     """
@@ -39,13 +40,16 @@ class RemoteOptions:
     sensors_table: str
     name: str
     unit: str
+    attributes: Mapping[str, str]
 
 
 class RemoteStore:
     """See :class:`fluxport.series.SensorStore`. ``run`` opens a source for a statement and the values of its ``?``."""
 
     def __init__(self, options: RemoteOptions, run: Callable[[str, Sequence[Any]], Source]) -> None:
-        for what, name in vars(options).items():
+        plain = vars(options) | {f"attributes.{key}": column for key, column in options.attributes.items()}
+        del plain["attributes"]
+        for what, name in plain.items():
             if name and not _NAME.fullmatch(name):
                 raise Refused(f"Setting 'series.remote.{what}' is not the name of a table or column.", code="bad_name")
         self._options = options
@@ -85,13 +89,25 @@ class RemoteStore:
 
     def _described(self) -> str:
         o = self._options
-        return ", ".join([f"{o.sensor} AS id", *(f"{c} AS {k}" for k, c in (("name", o.name), ("unit", o.unit)) if c)])
+        described = [(column, name) for name, column in (("name", o.name), ("unit", o.unit)) if column]
+        described += [(column, f"attribute_{number}") for number, column in enumerate(o.attributes.values())]
+        return ", ".join([f"{o.sensor} AS id", *(f"{column} AS {name}" for column, name in described)])
 
-    @staticmethod
-    def _sensor(row: Mapping[str, Any], extent: Extent | None = None) -> Sensor:
-        return Sensor(str(row["id"]), str(row.get("name") or ""), str(row.get("unit") or ""), extent)
+    def _sensor(self, row: Mapping[str, Any], extent: Extent | None = None) -> Sensor:
+        texts = {
+            name: "" if row[f"attribute_{n}"] is None else str(row[f"attribute_{n}"])
+            for n, name in enumerate(self._options.attributes)
+        }
+        return Sensor(str(row["id"]), str(row.get("name") or ""), str(row.get("unit") or ""), texts, extent)
 
-    def describe(self, sensor_id: str, *, name: str | None = None, unit: str | None = None) -> Sensor:
+    def describe(
+        self,
+        sensor_id: str,
+        *,
+        name: str | None = None,
+        unit: str | None = None,
+        attributes: Mapping[str, str] | None = None,
+    ) -> Sensor:
         raise _elsewhere()
 
     def append(self, points: Sequence[tuple[str, Points]]) -> None:

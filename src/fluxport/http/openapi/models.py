@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
 
 from pydantic import ConfigDict, Field, RootModel
 
-from fluxport.http.historian import TEXT_MAX
+from fluxport.http.historian import ATTRIBUTES_MAX, TEXT_MAX
 from fluxport.http.history import AUDIT_MAX
 from fluxport.http.openapi.base import Answer, Body, Failure, example, options_models
 from fluxport.http.openapi.names import (
@@ -131,12 +131,13 @@ class Login(Body):
 
 
 class Description(Body):
-    """A sensor's name and unit, or one of them."""
+    """A sensor's name, unit and attributes, or some of them."""
 
-    model_config = example({"name": "Oven 1", "unit": "°C"})
+    model_config = example({"name": "Oven 1", "unit": "°C", "attributes": {"line": "3"}})
 
     name: str = Field("", max_length=TEXT_MAX)
     unit: str = Field("", max_length=TEXT_MAX)
+    attributes: dict[str, str] = Field({}, max_length=ATTRIBUTES_MAX, description="replace all previous ones")
 
 
 class Point(Body):
@@ -539,6 +540,7 @@ SENSOR_EXAMPLE: dict[str, Any] = {
     "id": "oven-1",
     "name": "Oven 1",
     "unit": "°C",
+    "attributes": {"line": "3"},
     "first_ms": 1700000000000,
     "last_ms": 1700000060000,
 }
@@ -550,6 +552,7 @@ class Sensor(Answer):
     id: str
     name: str
     unit: str
+    attributes: dict[str, str] = Field(description="further texts, by name")
     first_ms: int | None = Field(description="the first point, in milliseconds since 1970; null without points")
     last_ms: int | None
 

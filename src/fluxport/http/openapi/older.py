@@ -238,16 +238,25 @@ class HistorianPoints(Answer):
     points: list[HistorianPoint]
 
 
+DASHBOARD_EXAMPLE = {"desc": "", "type": "", "factory": "", "line": "3", "machine": ""}
+
+
 class HistorianSensor(Answer):
     sensor_id: str
     id: str
     name: str
     unit: str
+    attributes: dict[str, str]
+    desc: str = Field(description="of the attributes, as are the next four; empty if there is none")
+    type: str
+    factory: str
+    line: str
+    machine: str
     first_ms: int | None
     last_ms: int | None
 
 
 class HistorianSensors(Answer):
-    model_config = example({"sensors": [{"sensor_id": "oven-1"} | SENSOR_EXAMPLE]})
+    model_config = example({"sensors": [{"sensor_id": "oven-1"} | SENSOR_EXAMPLE | DASHBOARD_EXAMPLE]})
 
     sensors: list[HistorianSensor]

@@ -12,7 +12,7 @@ from fluxport.database_errors import AWAY, UNUSABLE
 from fluxport.formats import FORMATS
 from fluxport.http.historian import OPTIONS as HISTORIAN_OPTIONS
 from fluxport.http.historian import PAGE_MAX as SENSORS_PAGE_MAX
-from fluxport.http.historian import POINTS_LEAST, POINTS_MOST, POINTS_USUAL
+from fluxport.http.historian import POINTS_MOST, POINTS_USUAL
 from fluxport.http.history import AUDIT_MAX
 from fluxport.http.native import PAGE_MAX
 from fluxport.http.openapi import models, older
@@ -21,6 +21,7 @@ from fluxport.http.openapi.names import with_aliases
 from fluxport.jobs.states import Status
 from fluxport.series.aggregate import AGGREGATES
 from fluxport.series.bodies import ARROW, CSV, JSON
+from fluxport.series.downsample import LEAST
 from fluxport.spec import ExportSpec
 from fluxport.telemetry.metrics import CONTENT_TYPE
 
@@ -135,7 +136,10 @@ RANGE = (
     Parameter("end_ts", "end of the range, inclusive"),
 )
 RANGE_NEEDED = tuple(Parameter(p.name, p.about, p.schema, required=True) for p in RANGE)
-MAX_POINTS = whole("maximum number of points in the response", POINTS_USUAL, POINTS_LEAST, POINTS_MOST, "max_points")
+MAX_POINTS = whole("maximum number of points in the response", POINTS_USUAL, LEAST, POINTS_MOST, "max_points")
+ANY_POINTS = Parameter(
+    "max_points", f"points in the response, at most {POINTS_MOST:,}", {"type": "number", "default": POINTS_USUAL}
+)
 SENSOR_NEEDED = Parameter("sensor_id", "the sensor", required=True)
 TOKEN_PARAMETER = Parameter("token", "the credentials for this file, as contained in the link", required=True)
 PART = Parameter("part", "the number of a part file, from 1", {"type": "integer", "minimum": 1})
@@ -428,7 +432,7 @@ OPERATIONS: dict[str, Operation] = {
         ),
         access="reader",
         more=True,
-        parameters=(SENSOR_NEEDED, *RANGE_NEEDED, MAX_POINTS),
+        parameters=(SENSOR_NEEDED, *RANGE_NEEDED, ANY_POINTS),
     ),
     "historian_metadata": Operation(
         {200: Reply("the sensors", older.HistorianSensors)}, _problem(SENSORS, SERIES_STORE), access="reader", more=True
