@@ -15,6 +15,7 @@ import pytest
 import fluxport
 from fluxport.private import temporary_folder
 from fluxport.sinks.local import LocalSink, hidden_folder
+from fluxport.targets.parts import _moved
 
 TRACED = (str(Path(fluxport.__file__).parent), contextlib.__file__)
 
@@ -73,3 +74,28 @@ def test_a_file_is_removed_after_an_interrupt_until_it_is_complete(tmp_path: Pat
         (tmp_path / "rows.csv").unlink()
 
     assert lines_interrupted(act, tmp_path) > 20
+
+
+def test_an_interrupt_while_part_files_replace_older_ones_leaves_all_old_ones_or_all_new_ones(tmp_path: Path) -> None:
+    names, number, outcomes = ["a.csv", "b.csv", "c.csv"], 0, set()
+    while True:
+        number += 1
+        folder = tmp_path / str(number)
+        hidden = folder / "hidden"
+        hidden.mkdir(parents=True)
+        for name in names:
+            (hidden / name).write_text("new")
+        for name in names[:2]:
+            (folder / name).write_text("old")
+
+        def act(hidden: Path = hidden, folder: Path = folder) -> None:
+            with _moved(names, hidden, folder):
+                pass
+
+        interrupted = interrupted_at(number, act)
+        left = {path.name: path.read_text() for path in folder.iterdir() if path.is_file()}
+        assert left in (dict.fromkeys(names[:2], "old"), dict.fromkeys(names, "new")), number
+        outcomes.add((interrupted, *sorted(left.values())))
+        if not interrupted:
+            break
+    assert outcomes >= {(True, "old", "old"), (False, "new", "new", "new")}

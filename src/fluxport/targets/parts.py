@@ -43,20 +43,27 @@ def store(
 def _moved(names: list[str], hidden: Path, folder: Path) -> Iterator[None]:
     """Files moved from ``hidden`` to ``folder``; moved back, and older ones restored, if a move or the block fails."""
     with ExitStack() as undo:
-        for name in names:
-            target, older = folder / name, hidden / f"older {name}"
-            try:
+        try:
+            for name in names:
+                new, target, older = hidden / name, folder / name, hidden / f"older {name}"
                 if target.is_dir():
                     raise IsADirectoryError(errno.EISDIR, "it is a directory")
+                # Before the moves, as an interrupt may come between any two statements.
+                undo.callback(_move_back, new, target, older)
                 with suppress(FileNotFoundError):
                     target.rename(older)
-                    undo.callback(older.replace, target)
-                Path(hidden, name).rename(target)
-                undo.callback(target.rename, hidden / name)
-            except OSError as error:
-                raise Refused(f"Cannot write {name!r}: {error.strerror}.", code="not_writable") from error
+                new.rename(target)
+        except OSError as error:
+            raise Refused(f"Cannot write {name!r}: {error.strerror}.", code="not_writable") from error
         yield
         undo.pop_all()
+
+
+def _move_back(new: Path, target: Path, older: Path) -> None:
+    if not new.exists():
+        target.rename(new)
+    if older.exists():
+        older.rename(target)
 
 
 def _stored(name: str, planned: Export, parts: Iterator[Part], sink: LocalSink) -> Iterator[PartFile]:
