@@ -23,7 +23,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 import click
 from pydantic import BaseModel, SecretStr
 
-from fluxport import config, errors, sinks
+from fluxport import config, config_sources, errors, sinks
 from fluxport.cli import root
 from fluxport.findings import SENTENCES
 from fluxport.formats import FORMATS, Format, media_type, options_class
@@ -145,7 +145,7 @@ def sink_settings(prefix: str) -> Iterator[Setting]:
     for setting, names in types.items():
         of = "" if len(names) == len(sinks.SINKS.built_in) else f"{', '.join(names)}: "
         key = setting.name.removeprefix(prefix)
-        also = tuple(v for n in names for v, meant in config.sink_environment(n).items() if meant == key)
+        also = tuple(v for n in names for v, meant in config_sources.sink_environment(n).items() if meant == key)
         yield setting._replace(about=of + setting.about, also=also)
 
 
@@ -215,8 +215,9 @@ def _kind(annotation: Any, metadata: Iterable[Any]) -> str:
 
 def configuration() -> str:
     aliases: dict[str, list[str]] = {}
-    for alias, where in config.ALIASES.items():
-        aliases.setdefault(".".join(where), []).append(alias)
+    for alias, wheres in old_names():
+        for where in wheres:
+            aliases.setdefault(".".join(where), []).append(alias)
 
     def row(setting: Setting) -> list[str]:
         known = [name for key, names in aliases.items() if _same(key, setting.name) for name in names]
@@ -231,15 +232,23 @@ def _same(name: str, described: str) -> bool:
     return re.fullmatch(pattern, name) is not None
 
 
-def environment() -> str:
-    rows = ([code(name), code(".".join(where))] for name, where in config.ALIASES.items())
-    return table(["variable", "setting"], rows)
+def old_names() -> Iterator[tuple[str, tuple[tuple[str, ...], ...]]]:
+    """The variables of the replaced services, and the settings that each sets."""
+    yield from ((name, (where,)) for name, where in config_sources.ALIASES.items())
+    yield from config_sources.DERIVED.items()
+
+
+def environment(names: Iterable[str]) -> str:
+    def row(name: str, wheres: tuple[tuple[str, ...], ...]) -> list[str]:
+        return [code(name), ", ".join(code(".".join(where)) for where in wheres)]
+
+    return table(["variable", "setting"], (row(*pair) for pair in old_names() if pair[0] in names))
 
 
 def sink_table() -> str:
     def row(name: str, entry: sinks.SinkEntry) -> list[str]:
         urls = ", ".join(code(f"{scheme}://bucket/key") for scheme in entry.schemes)
-        names = ", ".join(map(code, config.sink_environment(name)))
+        names = ", ".join(map(code, config_sources.sink_environment(name)))
         package = code(f"fluxport[{entry.extra}]") if entry.extra else ""
         return [code(name), entry.label, urls, package, names]
 
@@ -502,7 +511,8 @@ SECTIONS: dict[str, Callable[[], str]] = {
     "states": states,
     "command line": command_line,
     "configuration": configuration,
-    "environment": environment,
+    "environment of FluxQuery": lambda: environment(config_sources.FLUXQUERY),
+    "environment of the Historian": lambda: environment(config_sources.HISTORIAN | config_sources.DERIVED),
     "sinks": sink_table,
     "sources": source_table,
     "routes": routes,

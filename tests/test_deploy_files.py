@@ -24,6 +24,7 @@ from click.testing import CliRunner
 
 from fluxport import config
 from fluxport.cli import root
+from fluxport.config_sources import ALIASES
 from fluxport.sinks.local import LocalOptions
 from mysql_support import scratch_database
 from postgres_support import PostgresDatabase, scratch_postgres
@@ -176,7 +177,7 @@ def test_the_composition_is_the_service_workers_and_two_databases() -> None:
 @pytest.mark.parametrize("name", ["service", "worker"])
 def test_every_setting_of_a_container_is_known_and_safe_in_production(name: str, tmp_path: Path) -> None:
     variables = environment(name)
-    assert all(key in config.ALIASES or key.startswith("FLUXPORT_") for key in variables if key[:6] != "PYTHON")
+    assert all(key in ALIASES or key.startswith("FLUXPORT_") for key in variables if key[:6] != "PYTHON")
     loaded = config.load(environ=variables, folder=tmp_path)
     assert loaded.app_env == "production"
     assert loaded.database == "postgresql://fluxport:kept-in-postgres@postgres:5432/fluxport"

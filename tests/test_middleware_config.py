@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -14,113 +15,187 @@ from fluxport.middleware_config import is_middleware, translated
 from fluxport.settings import Secret
 from fluxport.sinks.oss import OssOptions
 
-OLD = """
-server: {port: 9191, max_connections: 100, timeout: 45s}
-concurrency: {max_concurrent_tasks: 7, task_queue_size: 50, queue_timeout: 5m}
-performance: {buffer_size: 10485760, max_batch_size: 1000}
-storage: {temp_directory: /tmp/exports, temp_retention: 1h}
+# Every key of its example, with the example's values.
+EXAMPLE = """
+server: {port: 9090, status_port: 9091, max_connections: 100, timeout: 30s}
+concurrency: {max_concurrent_tasks: 10, task_queue_size: 100, queue_timeout: 5m}
+performance: {buffer_size: 10485760, max_batch_size: 1000, write_timeout: 30s}
+storage: {temp_directory: /tmp/export-middleware, temp_retention: 1h, cleanup_enabled: true}
 oss:
-  endpoint: oss-eu-central-1.aliyuncs.com
-  bucket: exports
-  access_key_id: an-id
-  access_key_secret: a-secret
+  endpoint: oss-cn-hangzhou.aliyuncs.com
+  bucket: my-export-bucket
+  access_key_id: YOUR_ACCESS_KEY_ID
+  access_key_secret: YOUR_ACCESS_KEY_SECRET
   part_size: 10485760
   signed_url_expiry: 168h
   max_retries: 3
   parallel_parts: 5
   upload_timeout: 30m
-security: {auth_enabled: false, tls_enabled: false, allowed_clients: [10.1.0.0/16, billing]}
-logging: {level: WARN, format: console, output: stdout}
-monitoring: {metrics_port: 8181}
+security: {auth_enabled: false, tls_enabled: false, allowed_clients: []}
+logging: {level: info, format: json, output: stdout, enable_tracing: false}
+monitoring: {metrics_port: 8080, health_check_interval: 30s}
 """
+WITHOUT_MEANING = [
+    "server.status_port",
+    "server.max_connections",
+    "performance.max_batch_size",
+    "performance.write_timeout",
+    "storage.temp_directory",
+    "storage.temp_retention",
+    "storage.cleanup_enabled",
+    "oss.upload_timeout",
+    "logging.output",
+    "logging.enable_tracing",
+    "monitoring.health_check_interval",
+    "security.auth_enabled",
+]
 
 
-def old(**changed: object) -> dict[str, object]:
-    return {**yaml.safe_load(OLD), **changed}
+def old(**changed: object) -> dict[str, Any]:
+    return {**yaml.safe_load(EXAMPLE), **changed}
 
 
-def test_every_key_is_ours_now_or_is_named_with_what_became_of_it() -> None:
-    settings, reported = translated(old(), {})
-    assert settings == {
+def keys_of(sentences: list[str]) -> list[str]:
+    return [sentence.split(":")[0] for sentence in sentences]
+
+
+def write(folder: Path, **changed: object) -> Path:
+    path = folder / "old.yaml"
+    path.write_text(yaml.safe_dump(old(**changed)))
+    return path
+
+
+def test_every_key_of_the_example_is_a_setting_or_is_named_with_the_reason() -> None:
+    done = translated(old())
+    assert done.settings == {
         "grpc": {
             "host": "0.0.0.0",
-            "port": 9191,
-            "idle_s": "45s",
-            "tasks_max": 7,
-            "queue_max": 50,
+            "port": 9090,
+            "idle_s": "30s",
+            "tasks_max": 10,
+            "queue_max": 100,
             "queue_s": "5m",
-            "batch_rows_max": 1000,
-            "keyless": ["10.1.0.0/16"],
+            "message_max_bytes": 10485760,
         },
+        "server": {"host": "0.0.0.0", "port": 8080, "metrics": "on"},
         "stores": {
             "local": {
                 "type": "oss",
-                "endpoint": "https://oss-eu-central-1.aliyuncs.com",
-                "bucket": "exports",
-                "access_key_id": "an-id",
-                "secret_access_key": "a-secret",
+                "endpoint": "https://oss-cn-hangzhou.aliyuncs.com",
+                "bucket": "my-export-bucket",
+                "access_key_id": "YOUR_ACCESS_KEY_ID",
+                "secret_access_key": "YOUR_ACCESS_KEY_SECRET",
                 "part_bytes": 10485760,
                 "parts_at_once": 5,
                 "link_s": "168h",
+                "tries_max": 4,  # a first one and three retries
             }
         },
-        "logging": {"level": "warning", "format": "text"},
-        "server": {"port": 8181},
+        "logging": {"level": "info", "format": "json"},
     }
-    assert [sentence.split(":")[0] for sentence in reported] == [
-        "server.max_connections",
-        "performance.buffer_size",
-        "storage.temp_directory",
-        "storage.temp_retention",
-        "oss.max_retries",
-        "oss.upload_timeout",
-        "logging.output",
-        "security.allowed_clients",
-    ]
+    assert keys_of(done.ignored) == WITHOUT_MEANING
+    assert done.problems == []
 
 
-def test_the_file_is_recognized_loaded_and_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    (tmp_path / "old.yaml").write_text(OLD)
-    environ = {"LOG_LEVEL": "ERROR", "FLUXPORT_GRPC__QUEUE_MAX": "3", "OSS_ACCESS_KEY_SECRET": "from-outside"}
+def test_the_example_is_loaded_with_one_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
-        config = load(tmp_path / "old.yaml", environ=environ, folder=tmp_path)
-    assert (config.grpc.port, config.grpc.tasks_max, config.grpc.queue_max) == (9191, 7, 3)
-    assert (config.grpc.queue_s, config.grpc.idle_s, config.server.port) == (300, 45, 8181)
-    assert config.logging.level == "error"
+        config = load(write(tmp_path), environ={}, folder=tmp_path)
+    [record] = caplog.records
+    assert [key for key in WITHOUT_MEANING if key not in record.getMessage()] == []
+    assert (config.server.host, config.server.port, config.server.metrics) == ("0.0.0.0", 8080, "on")
+    assert (config.grpc.host, config.grpc.port, config.grpc.message_max_bytes) == ("0.0.0.0", 9090, 10 << 20)
+    assert config.grpc.batch_rows_max > 1000
+
+
+def test_the_file_is_recognized_and_the_environment_overrides_it(tmp_path: Path) -> None:
+    path = write(tmp_path, concurrency={"max_concurrent_tasks": 7, "task_queue_size": 50, "queue_timeout": "5m"})
+    environ = {
+        "LOG_LEVEL": "ERROR",
+        "FLUXPORT_GRPC__QUEUE_MAX": "3",
+        "OSS_BUCKET": "other",
+        "OSS_ACCESS_KEY_SECRET": "from-outside",
+        "OSS_ENDPOINT": "",
+    }
+    config = load(path, environ=environ, folder=tmp_path)
+    assert (config.grpc.port, config.grpc.tasks_max, config.grpc.queue_max) == (9090, 7, 3)
+    assert (config.grpc.queue_s, config.grpc.idle_s, config.logging.level) == (300, 30, "error")
     store = config.stores["local"]
     assert isinstance(store, OssOptions)
-    assert (store.type, store.bucket, store.parts_at_once, store.link_s) == ("oss", "exports", 5, 7 * 86400)
+    assert (store.bucket, store.parts_at_once, store.link_s, store.tries_max) == ("other", 5, 7 * 86400, 4)
     assert store.secret_access_key == Secret("from-outside")
-    assert "storage.temp_directory" in caplog.text
+    assert store.endpoint == "https://oss-cn-hangzhou.aliyuncs.com"
+
+
+def test_the_environment_stands_in_for_a_missing_section_oss(tmp_path: Path) -> None:
+    environ = {"OSS_BUCKET": "other", "OSS_ENDPOINT": "oss-cn-hangzhou.aliyuncs.com"}
+    store = load(write(tmp_path, oss=None), environ=environ, folder=tmp_path).stores["local"]
+    assert isinstance(store, OssOptions)
+    assert store.bucket == "other"
+
+
+@pytest.mark.parametrize(
+    ("word", "level"),
+    [("fatal", "critical"), ("WARN", "warning"), ("Debug", "debug"), ("error", "error"), ("trace", "debug")],
+)
+def test_the_levels_of_its_logger_are_ours(tmp_path: Path, word: str, level: str) -> None:
+    path = write(tmp_path, logging={"level": word})
+    assert load(path, environ={}, folder=tmp_path).logging.level == level
 
 
 def test_our_own_file_is_not_taken_for_one() -> None:
     assert not is_middleware({"server": {"port": 1}, "grpc": {}, "logging": {}, "stores": {}})
 
 
-def test_without_authentication_and_networks_a_warning_says_that_keys_are_required() -> None:
-    settings, reported = translated(old(security={"auth_enabled": False}), {})
-    assert "keyless" not in settings["grpc"]
-    assert any(sentence.startswith("security.auth_enabled") for sentence in reported)
+def test_networks_of_clients_need_no_key_and_other_names_are_reported() -> None:
+    done = translated(old(security={"allowed_clients": ["10.1.0.0/16", "billing"]}))
+    assert done.settings["grpc"]["keyless"] == ["10.1.0.0/16"]
+    assert [sentence for sentence in done.ignored if "billing" in sentence]
+    assert "security.auth_enabled" not in keys_of(done.ignored)
 
 
 def test_requested_tls_is_never_omitted() -> None:
-    settings, _ = translated(old(security={"auth_enabled": True, "tls_enabled": True}), {})
-    assert settings["grpc"]["tls_required"] is True
+    done = translated(old(security={"auth_enabled": True, "tls_enabled": True}))
+    assert done.settings["grpc"]["tls_required"] is True
 
 
 @pytest.mark.parametrize(
-    "changed", [{"oss": {"bukket": "x"}}, {"security": {"auth": True}}, {"oss": "x"}, {"limits": {"rows_max": 1}}]
+    ("changed", "sentence"),
+    [
+        ({"oss": {"bukket": "x"}}, "Unknown setting 'oss.bukket'"),
+        ({"security": {"auth": True}}, "Unknown setting 'security.auth'"),
+        ({"oss": "x"}, "Setting 'oss' must be a section"),
+        ({"limits": {"rows_max": 1}}, "Unknown setting 'limits.rows_max'"),
+    ],
 )
-def test_a_key_that_the_middleware_never_had_is_refused(changed: dict[str, object]) -> None:
-    with pytest.raises(Refused):
-        translated(old(**changed), {})
+def test_a_key_that_the_middleware_never_had_is_a_problem(changed: dict[str, object], sentence: str) -> None:
+    [problem] = translated(old(**changed)).problems
+    assert sentence in problem
 
 
-def test_the_variables_of_the_environment_stand_in_for_keys_of_oss() -> None:
-    environ = {"OSS_BUCKET": "other", "OSS_ACCESS_KEY_SECRET": "from-outside", "OSS_ENDPOINT": ""}
-    store = translated(old(), environ)[0]["stores"]["local"]
-    assert (store["type"], store["bucket"], store["secret_access_key"]) == ("oss", "other", "from-outside")
-    assert store["endpoint"] == "https://oss-eu-central-1.aliyuncs.com"
-    store = translated({"monitoring": {}}, environ)[0]["stores"]["local"]
-    assert (store["type"], store["bucket"]) == ("oss", "other")
+def test_all_problems_of_all_sources_are_reported_at_once(tmp_path: Path) -> None:
+    """Those of values by the name that the operator wrote."""
+    path = write(
+        tmp_path,
+        oss={"bukket": "x", "bucket": "b", "endpoint": "e"},
+        performance={"buffer_size": 10 << 30, "more": 1},
+        server={"port": 70000, "hots": 1},
+    )
+    (tmp_path / ".env").write_text("WORKER_COUNT=none\n")
+    environ = {"DEFAULT_TIMEOUT": "soon", "FLUXPORT_LIMITS__ROWZ": "1", "FLUXPORT_STORES__LOCAL": "{"}
+    with pytest.raises(Refused) as caught:
+        load(path, environ=environ | {"APP_ENV": "production"}, folder=tmp_path)
+    lines = caught.value.message.splitlines()
+    for words in (
+        "'oss.bukket'",
+        "'performance.more'",
+        "'server.hots'",
+        "performance.buffer_size",
+        "server.port",
+        "WORKER_COUNT",
+        "DEFAULT_TIMEOUT",
+        "'limits.rowz'",
+        "FLUXPORT_STORES__LOCAL",
+        "APP_ENV=production needs a secret",
+    ):
+        assert len([line for line in lines if words in line]) == 1, (words, lines)
+    assert len(lines) == 10

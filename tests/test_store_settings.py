@@ -104,7 +104,7 @@ def test_a_setting_of_another_type_is_ignored_with_a_warning(tmp_path: Path, cap
     assert shown_store["bucket"] == "b"
     assert not {"port", "free_bytes_min", "path", "host"} & set(shown_store)
     assert [record.getMessage() for record in caplog.records] == [
-        "stores.local.free_bytes_min is ignored: a store of type s3 has no such setting.",
+        "stores.local.free_bytes_min is ignored: a store of type s3 has no such setting; "
         "stores.local.port is ignored: a store of type s3 has no such setting.",
     ]
 

@@ -7,6 +7,7 @@ import hmac
 import secrets
 import socket
 from collections.abc import Callable, Mapping
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Literal
 
 from fluxport.config import DEVELOPMENT_SECRET, Config
@@ -66,6 +67,7 @@ def _download_secret(config: Config) -> bytes:
 
 
 def signing_keys(config: Config) -> dict[str, SigningKey]:
+    """The configured keys; without any, in development, one with a public secret, unless other machines can connect."""
     from fluxport.auth.scopes import EVERYTHING
     from fluxport.auth.signing import DEFAULT_KEY_ID, SigningKey
 
@@ -82,9 +84,17 @@ def signing_keys(config: Config) -> dict[str, SigningKey]:
     }
     if config.auth.api_secret is not None:
         keys[DEFAULT_KEY_ID] = SigningKey(DEFAULT_KEY_ID, (config.auth.api_secret.get_secret_value(),))
-    elif not keys and config.app_env == "development":
+    elif not keys and config.app_env == "development" and _only_here(config.server.host):
         keys[DEFAULT_KEY_ID] = SigningKey(DEFAULT_KEY_ID, (DEVELOPMENT_SECRET,))
     return keys
+
+
+def _only_here(host: str) -> bool:
+    """Whether only this machine can connect to a server that listens on ``host``."""
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def details_for(config: Config) -> Literal["local", "on", "off"]:

@@ -1,12 +1,11 @@
-"""Configuration, read once: ``fluxport.yaml``, then ``.env``, then the environment, then flags.
+"""Configuration, read once: ``fluxport.yaml``, then ``.env``, then the environment, then flags (config_sources.py).
 
-Environment variables are named ``FLUXPORT_SECTION__KEY``; the names of the replaced services still work (ALIASES). An
-unknown key is an error that suggests the nearest known one. Secrets are masked wherever a configuration is shown.
+An unknown key is an error that suggests the nearest known one; all problems are reported at once. Secrets are masked
+wherever a configuration is shown.
 """
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import logging
 import os
@@ -16,7 +15,6 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 from urllib.parse import urlsplit
 
-import yaml
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -25,6 +23,7 @@ from pydantic import (
     Field,
     PlainSerializer,
     SecretStr,
+    TypeAdapter,
     ValidationError,
 )
 
@@ -32,13 +31,13 @@ from fluxport import sinks
 from fluxport.auth.proxies import Proxies, networks
 from fluxport.auth.scopes import read_scopes
 from fluxport.auth.signing import WINDOW_S
+from fluxport.config_sources import FLUXQUERY_ATTACHMENT_BYTES, Gathered, gather
 from fluxport.datasets import parse_datasets
 from fluxport.delivery.recipients import is_domain
-from fluxport.errors import Refused
+from fluxport.errors import Refused, together
 from fluxport.formats.compress import COMPRESSIONS, canonical
 from fluxport.jobs.spool import SpoolOptions
-from fluxport.middleware_config import is_middleware, translated
-from fluxport.settings import ByType, Duration, WebAddress, refused
+from fluxport.settings import ByType, Duration, WebAddress, sentence
 from fluxport.sinks.local import LocalOptions
 from fluxport.sinks.options import SinkOptions
 from fluxport.sources import QUERIES_MAX, SOURCES, SourceOptions
@@ -47,7 +46,6 @@ from fluxport.stages import Limits
 
 log = logging.getLogger("fluxport.config")
 
-FLUXQUERY_ATTACHMENT_BYTES = 25 << 20  # of the file; its encoded mail has 34 MiB
 DEVELOPMENT_SECRET = "devsecret"  # noqa: S105  public by design, refused in production
 
 
@@ -55,6 +53,17 @@ def _database(value: str) -> str:
     if value != "memory" and not re.fullmatch(r"sqlite:///.+|postgres(ql)?://.+", value):
         raise ValueError("the database is sqlite:///FILE, postgresql://user:password@host/name or memory")
     return value
+
+
+def _gzip(value: Any) -> Any:
+    """FluxQuery had one compression, on or off, in every spelling of true and false."""
+    try:
+        return "gzip" if _SWITCH.validate_python(value) else "none"
+    except ValidationError:
+        return value
+
+
+_SWITCH: TypeAdapter[bool] = TypeAdapter(bool)
 
 
 def _compression(value: str) -> str:
@@ -81,38 +90,38 @@ def _datasets(declared: dict[str, Any]) -> dict[str, Any]:
     return declared
 
 
-def _scopes(words: list[str]) -> list[str]:
+def _scope(word: str) -> str:
     try:
-        return sorted(read_scopes(words))
+        read_scopes([word])
     except Refused as error:
         raise ValueError(error.message) from None
+    return word
 
 
-def _networks(words: list[str]) -> list[str]:
-    networks(words)
-    return words
+def _network(word: str) -> str:
+    networks([word])
+    return word
 
 
-def _origins(words: list[str]) -> list[str]:
-    for word in words:
-        if word != "*" and not re.fullmatch(
-            r"https?://[a-z0-9.-]+(:[0-9]{1,5})?|https?://\[[0-9a-f:]+\](:[0-9]{1,5})?", word
-        ):
-            raise ValueError(
-                f"{word!r} is not an origin; write scheme and host as a browser sends them, such as "
-                "https://dashboard.example.com or http://localhost:3000"
-            )
-    return words
+def _origin(word: str) -> str:
+    hosts = r"[a-z0-9.-]+|\[[0-9a-f:]+\]"
+    if word != "*" and not re.fullmatch(rf"https?://({hosts})(:[0-9]{{1,5}})?", word):
+        raise ValueError(
+            f"{word!r} is not an origin; write scheme and host as a browser sends them, such as "
+            "https://dashboard.example.com or http://localhost:3000"
+        )
+    return word
 
 
-def _mail_domains(words: list[str] | None) -> list[str] | None:
-    for word in words or []:
-        if not is_domain(word):
-            raise ValueError(f"{word!r} is not a domain; write example.com or *.example.com")
-    return words
+def _mail_domain(word: str) -> str:
+    if not is_domain(word):
+        raise ValueError(f"{word!r} is not a domain; write example.com or *.example.com")
+    return word
 
 
-MailDomains = Annotated[list[str] | None, AfterValidator(_mail_domains)]
+# Each entry is checked by itself, so that all invalid ones are reported.
+Networks = list[Annotated[str, AfterValidator(_network)]]
+MailDomains = list[Annotated[str, AfterValidator(_mail_domain)]] | None
 
 
 def _broker(*schemes: str) -> AfterValidator:
@@ -179,12 +188,12 @@ class ServerConfig(Section):
         description="who may read /docs, /openapi.json, /api/health, the names in /health/ready, and gRPC's reflection "
         "(only with on): this machine, everyone (on), no one (off); auto is on in development and local in production",
     )
-    trusted_proxies: Annotated[list[str], AfterValidator(_networks)] = Field(
+    trusted_proxies: Networks = Field(
         [],
         description="networks of proxies whose header gives the client's address; default: none, the address is the "
         "connection's",
     )
-    cors: Annotated[list[str], AfterValidator(_origins)] = Field(
+    cors: list[Annotated[str, AfterValidator(_origin)]] = Field(
         [],
         description="origins of web pages elsewhere whose scripts may call this service, such as "
         "https://dashboard.example.com, or * for all; they never use a session of this service",
@@ -238,7 +247,7 @@ class KeyConfig(Section):
     user: str | None = Field(
         None, min_length=1, max_length=128, description="owner of its exports; default: the key itself"
     )
-    scopes: Annotated[list[str], AfterValidator(_scopes)] | None = Field(
+    scopes: Annotated[list[Annotated[str, AfterValidator(_scope)]], AfterValidator(sorted)] | None = Field(
         None, description="what the key may do, such as sql:main or dataset:*; default: everything"
     )
     own_results: bool = Field(
@@ -249,7 +258,9 @@ class KeyConfig(Section):
 
 class AuthConfig(Section):
     api_secret: SecretStr | None = Field(
-        None, description="secret of the key 'default'; in development its default is devsecret"
+        None,
+        description="secret of the key 'default'; in development, if only this machine can connect, its default is "
+        "devsecret",
     )
     download_secret: SecretStr | None = Field(
         None, description="secret that signs download links; default: derived from a key's secret"
@@ -290,19 +301,18 @@ class EmailConfig(Section):
     )
 
 
-def _webhook_secrets(secrets: list[SecretStr]) -> list[SecretStr]:
-    try:
-        for secret in secrets:
-            from fluxport.delivery.webhook import check_secret
+def _webhook_secret(secret: SecretStr) -> SecretStr:
+    from fluxport.delivery.webhook import check_secret
 
-            check_secret(secret.get_secret_value())
+    try:
+        check_secret(secret.get_secret_value())
     except Refused as error:
         raise ValueError(error.message.rstrip(".")) from None
-    return secrets
+    return secret
 
 
 class WebhooksConfig(Section):
-    secrets: Annotated[list[SecretStr], AfterValidator(_webhook_secrets)] = Field(
+    secrets: list[Annotated[SecretStr, AfterValidator(_webhook_secret)]] = Field(
         [], max_length=2, description="secrets that sign webhooks; two during rotation"
     )
     allow: list[str] = Field([], description="hosts and networks that may be reached although they are not public")
@@ -421,9 +431,7 @@ class GrpcConfig(Section):
     tls_key: Path | None = Field(None, description="private key of the certificate (PEM)")
     tls_required: bool = Field(False, description="refuse to start without a certificate")
     client_ca: Path | None = Field(None, description="clients must present a certificate signed by one of these (PEM)")
-    keyless: Annotated[list[str], AfterValidator(_networks)] = Field(
-        [], description="networks whose clients need no key and push as the user push"
-    )
+    keyless: Networks = Field([], description="networks whose clients need no key and push as the user push")
     one_answer_keys: list[str] = Field(
         [], description="names or ids of keys whose clients expect a single response, at the end"
     )
@@ -433,8 +441,18 @@ class FlightConfig(Section):
     port: int | None = Field(None, ge=0, le=65535, description="port of Arrow Flight; without one it is not served")
 
 
+# The levels of loggers of Go, in any case.
+_LEVELS = {"trace": "debug", "warn": "warning", "fatal": "critical", "panic": "critical", "dpanic": "critical"}
+
+
+def _level(value: Any) -> Any:
+    return _LEVELS.get(value.lower(), value.lower()) if isinstance(value, str) else value
+
+
 class LoggingConfig(Section):
-    level: Literal["debug", "info", "warning", "error"] = Field("info", description="lowest level to log")
+    level: Annotated[Literal["debug", "info", "warning", "error", "critical"], BeforeValidator(_level)] = Field(
+        "info", description="lowest level to log; warn, fatal and trace are read as warning, critical and debug"
+    )
     format: Literal["json", "text"] = Field("json", description="one JSON object per line, or plain text")
 
 
@@ -464,9 +482,11 @@ class Config(Section):
     schedules: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")], ScheduleConfig] = {}
     limits: LimitsConfig = LimitsConfig()
     auth: AuthConfig = AuthConfig()
-    compression: Annotated[str, AfterValidator(_compression)] = Field(
+    compression: Annotated[str, BeforeValidator(_gzip), AfterValidator(_compression)] = Field(
         ExportSpec.compression,
-        description="compression of FluxQuery's exports, which cannot choose one: " + ", ".join(COMPRESSIONS.built_in),
+        description="compression of FluxQuery's exports, which cannot choose one: "
+        + ", ".join(COMPRESSIONS.built_in)
+        + "; true is gzip, false none",
     )
     fluxquery: FluxQueryConfig = Field(FluxQueryConfig(), description="the API of FluxQuery's clients")
     export_queue: ExportQueueConfig = Field(ExportQueueConfig(), description="the API of the Export queue's clients")
@@ -478,78 +498,60 @@ class Config(Section):
     logging: LoggingConfig = LoggingConfig()
 
 
-# The variables of FluxQuery's deployments, and the settings that they set.
-ALIASES: dict[str, tuple[str, ...]] = {
-    "APP_ENV": ("app_env",),
-    "FLUXPORT_DATABASE": ("database",),
-    "SERVER_PORT": ("server", "port"),
-    "MYSQL_DSN": ("connections", "main", "url"),
-    "LOCAL_STORAGE_PATH": ("stores", "local", "path"),
-    "STORAGE_TYPE": ("stores", "local", "type"),
-    "API_SECRET": ("auth", "api_secret"),
-    "COMPRESSION": ("compression",),
-    "WORKER_COUNT": ("limits", "workers"),
-    "MAX_DB_CONCURRENCY": ("connections", "main", "queries_max"),
-    "DEFAULT_TIMEOUT": ("limits", "export_s"),
-    "LOG_LEVEL": ("logging", "level"),
-    "SMTP_HOST": ("email", "host"),
-    "SMTP_PORT": ("email", "port"),
-    "SMTP_USER": ("email", "user"),
-    "SMTP_PASS": ("email", "password"),
-    "SMTP_FROM": ("email", "sender"),
-    "EMAIL_ATTACH_FILE": ("email", "attach"),
-    "ENABLE_EXPORT_QUEUE": ("export_queue", "enabled"),
-    "ENABLE_PERSIST_EXPORT": ("export_queue", "persist"),
-}
-_WORDS = frozenset({"LOG_LEVEL", "APP_ENV", "STORAGE_TYPE"})  # case-insensitive
-_PREFIX = "FLUXPORT_"
-
-
 def load(
     path: Path | None = None,
     *,
     environ: Mapping[str, str] | None = None,
     flags: Mapping[str, Any] | None = None,
     folder: Path | None = None,
+    warn: bool = True,
 ) -> Config:
-    """The effective configuration; Refused with every problem, one per line.
+    """The effective configuration; Refused with every problem of every source, one per line.
 
     ``path`` is the YAML file (default: ``fluxport.yaml`` in ``folder`` if it exists). ``flags`` maps dotted names to
-    values of the command line and overrides everything else.
+    values of the command line and overrides everything else. ``warn`` False: what is ignored is not logged.
     """
-    environ = os.environ if environ is None else environ
-    folder = folder or Path()
-    from_dotenv: dict[str, str] = {}
-    if (dotenv := folder / ".env").exists():
-        from dotenv import dotenv_values
-
-        from_dotenv = {k: v for k, v in dotenv_values(dotenv).items() if v is not None}
-    default_path = folder / "fluxport.yaml"
-    merged = _yaml(path or (default_path if default_path.exists() else None), from_dotenv | dict(environ))
-    stores_in_file = copy.deepcopy(merged.get("stores"))
-    kind = _store_type(from_dotenv | dict(environ))
-    _merge(merged, _from_environment(from_dotenv, kind))
-    _merge(merged, _from_environment(environ, kind))
-    if isinstance(email := merged.get("email"), dict) and (from_dotenv | dict(environ)).get("EMAIL_ATTACH_FILE"):
-        email.setdefault("attachment_max_bytes", FLUXQUERY_ATTACHMENT_BYTES)
-    for name, value in (flags or {}).items():
-        if value is not None:
-            _put(merged, tuple(name.split(".")), value)
-    if isinstance(merged.get("stores"), dict):
-        merged["stores"].setdefault("local", {})
-    config = checked(merged)
-    _warn_of_foreign(stores_in_file, config)
-    if config.app_env == "production":
-        _check_production(config)
+    gathered = gather(path, os.environ if environ is None else environ, flags or {}, folder or Path())
+    config = _valid(gathered)
+    if warn:
+        _warn_of_ignored(gathered, config)
     return config
 
 
-def checked(values: Mapping[str, Any]) -> Config:
-    """The configuration of these values; Refused with every problem, one per line, without the values."""
+def _valid(gathered: Gathered) -> Config:
+    """The configuration of these settings; Refused with every problem."""
+    problems = [*gathered.problems, *_invalid(gathered)]
+    for where in gathered.partial:
+        del gathered.get(*where[:-1])[where[-1]]
+    problems += _contradictions(gathered) + _unsafe_in_production(gathered.values)
+    if problems:
+        raise together(problems)
+    return Config.model_validate(gathered.values)
+
+
+def _invalid(gathered: Gathered) -> list[Refused]:
+    """What is wrong with single settings, without their values."""
+
+    def origin(where: Sequence[str]) -> str:
+        """The old name that has set this setting, or the setting of which it is an entry."""
+        parts = (tuple(where[:end]) for end in range(len(where), 0, -1))
+        return next((gathered.origins[part] for part in parts if part in gathered.origins), "")
+
+    def expected(error: Any) -> bool:
+        return error["type"] == "missing" and (gathered.incomplete or error["loc"][:-1] in gathered.partial)
+
     try:
-        return Config.model_validate(values)
+        Config.model_validate(gathered.values)
     except ValidationError as error:
-        raise refused(error, lambda where: _names(where, values)) from None
+        found = error.errors(include_url=False, include_context=False, include_input=False)
+        return [
+            Refused(
+                sentence(one, lambda where: _names(where, gathered.values), origin=origin), code="bad_configuration"
+            )
+            for one in found
+            if not expected(one)
+        ]
+    return []
 
 
 def _names(where: Sequence[str], values: Mapping[str, Any]) -> Sequence[str]:
@@ -571,139 +573,107 @@ def _names(where: Sequence[str], values: Mapping[str, Any]) -> Sequence[str]:
     return list(model.model_fields) if isinstance(model, type) and issubclass(model, BaseModel) else ()
 
 
-def _yaml(path: Path | None, environ: Mapping[str, str]) -> dict[str, Any]:
-    if path is None:
-        return {}
-    try:
-        text = path.read_text()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not text in UTF-8"
-        raise Refused(f"The configuration {path} cannot be read: {reason}.", code="bad_configuration") from None
-    settings = _read_yaml(text, f"The configuration {path}")
-    if not isinstance(settings, dict | None):
-        raise Refused(f"The configuration {path} must be a mapping of sections.", code="bad_configuration")
-    if settings and is_middleware(settings):
-        settings, ignored = translated(settings, environ)
-        if ignored:
-            log.warning("%s is a file of the export middleware; ignored: %s.", path, "; ".join(ignored))
-    return settings or {}
-
-
-def _warn_of_foreign(stores_in_file: Any, config: Config) -> None:
-    """Log a warning for each setting in the file that its store's type does not have."""
-    for name, given in stores_in_file.items() if isinstance(stores_in_file, dict) else ():
+def _warn_of_ignored(gathered: Gathered, config: Config) -> None:
+    """Log one warning of everything that the sources set and that has no effect."""
+    ignored = list(gathered.ignored)
+    in_file = gathered.stores_in_file
+    for name, given in in_file.items() if isinstance(in_file, dict) else ():
         if isinstance(given, dict) and name in config.stores:
             kind = config.stores[name].type
-            for key in sorted(SINK.foreign({**given, "type": kind})):
-                log.warning("stores.%s.%s is ignored: a store of type %s has no such setting.", name, key, kind)
+            foreign = sorted(SINK.foreign({**given, "type": kind}))
+            ignored += [
+                f"stores.{name}.{key} is ignored: a store of type {kind} has no such setting" for key in foreign
+            ]
+    if ignored:
+        log.warning("%s.", "; ".join(ignored))
 
 
-def _store_type(environ: Mapping[str, str]) -> str:
-    """The default store's type; the export middleware had only one type, and so no variable for it."""
-    return environ.get("STORAGE_TYPE", "").lower() or ("oss" if environ.get("OSS_BUCKET") else "local")
+def _contradictions(gathered: Gathered) -> list[Refused]:
+    """What is wrong between settings, whether or not others are valid."""
+    if gathered.incomplete:
+        return []  # what is missing may be in the source that could not be read
+    connections, stores = (_keys(gathered.get(section)) for section in ("connections", "stores"))
+    connection, path = (gathered.get("series", key) for key in ("connection", "path"))
+    problems = [
+        f"Dataset {name!r} reads the connection {read!r}, which is not configured."
+        for name, read in _reads(gathered)
+        if read not in connections
+    ]
+    if connection is not None and (connection not in connections or path is not None):
+        problems.append("Setting 'series.connection' must name a configured connection, and excludes 'series.path'.")
+    if path is not None and "series" in connections:
+        problems.append("The connection name 'series' is reserved for the sensor store; rename the connection.")
+    if path is None and any(gathered.get("series", broker, "url") for broker in ("nats", "mqtt")):
+        problems.append("Points from NATS and MQTT need the embedded sensor store: set series.path.")
+    store = gathered.get("grpc", "store") or GrpcConfig().store
+    if store not in stores | {"local"}:
+        problems.append(f"Setting 'grpc.store' names {store!r}; the stores are: {', '.join(sorted(stores))}.")
+    return [Refused(problem, code="bad_configuration") for problem in problems]
 
 
-def _from_environment(environ: Mapping[str, str], kind: str) -> dict[str, Any]:
-    settings: dict[str, Any] = {}
-    for name, where in ALIASES.items():
-        if environ.get(name):
-            _put(settings, where, environ[name].lower() if name in _WORDS else environ[name])
-    for name, key in sink_environment(kind).items():
-        if environ.get(name):
-            _put(settings, ("stores", "local", "type"), kind)
-            _put(settings, ("stores", "local", key), environ[name])
-    for name, value in sorted(environ.items()):
-        if name.startswith(_PREFIX) and "__" in name:
-            where = tuple(part.lower() for part in name.removeprefix(_PREFIX).split("__"))
-            _put(settings, where, _structured(name, value))
-    return settings
+def _keys(section: Any) -> set[str]:
+    return set(section) if isinstance(section, Mapping) else set()
 
 
-def sink_environment(kind: str) -> Mapping[str, str]:
-    """The variables that configure the default store if it has this type; they may be set for other programs, such as
-    AWS_REGION, so that other types ignore them."""
-    return sinks.options_class(kind).environ if kind in sinks.SINKS else {}
+def _reads(gathered: Gathered) -> list[tuple[str, str]]:
+    """The names of the datasets, each with its connection; nothing if one is invalid by itself."""
+    sample = {}
+    if gathered.get("sample") == "journal":
+        from fluxport.samples import datasets as sample_datasets
 
-
-def _structured(name: str, value: str) -> Any:
-    """Lists and mappings may be written as YAML flow text; everything else stays text for the model to parse."""
-    return _read_yaml(value, f"The environment's {name}") if value[:1] in ("[", "{") else value
-
-
-class _DuplicateKey(Exception):
-    def __init__(self, key: yaml.Node) -> None:
-        self.key = key
-
-
-class _Loader(yaml.SafeLoader):
-    """Raises if a mapping has a key twice; the standard loader ignores the first value."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen = set()
-        for key, _ in node.value:
-            if key.value != "<<" and isinstance(key, yaml.ScalarNode):
-                if (key.tag, key.value) in seen:
-                    raise _DuplicateKey(key)
-                seen.add((key.tag, key.value))
-        return super().construct_mapping(node, deep)
-
-
-def _read_yaml(text: str, name: str) -> Any:
-    """The parsed YAML; Refused with the position, without the parser's message, which quotes the text."""
+        sample = sample_datasets()
     try:
-        return yaml.load(text, _Loader)  # noqa: S506  a SafeLoader
-    except _DuplicateKey as duplicate:
-        line = duplicate.key.start_mark.line + 1
-        raise Refused(f"{name} has {duplicate.key.value!r} twice, at line {line}.", code="bad_configuration") from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        mark = getattr(error, "problem_mark", None)
-        place = "" if mark is None else f" at line {mark.line + 1}, column {mark.column + 1}"
-        raise Refused(f"{name} is not valid YAML{place}.", code="bad_configuration") from None
+        declared = parse_datasets(sample | (gathered.get("datasets") or {}))
+    except (Refused, TypeError):
+        return []
+    return [(dataset.name, dataset.connection) for dataset in declared.values()]
 
 
-def _put(target: dict[str, Any], where: tuple[str, ...], value: Any) -> None:
-    for part in where[:-1]:
-        below = target.setdefault(part, {})
-        if not isinstance(below, dict):
-            raise Refused(f"Setting {'.'.join(where)!r}: {part!r} is not a section.", code="bad_configuration")
-        target = below
-    target[where[-1]] = value
-
-
-def _merge(target: dict[str, Any], over: Mapping[str, Any]) -> None:
-    for key, value in over.items():
-        if isinstance(value, dict) and isinstance(target.get(key), dict):
-            _merge(target[key], value)
-        else:
-            target[key] = value
-
-
-def _check_production(config: Config) -> None:
+def _unsafe_in_production(values: Mapping[str, Any]) -> list[Refused]:
+    """What production refuses of these settings; nothing for a section ``auth`` that is invalid by itself."""
     from fluxport.auth.secrets import weakness
 
-    secrets = [("API_SECRET", config.auth.api_secret), ("auth.download_secret", config.auth.download_secret)]
-    secrets += [(f"auth.keys.{name}", s) for name, key in config.auth.keys.items() for s in key.secrets]
-    if config.auth.api_secret is None and not config.auth.keys:
-        raise Refused(
-            "APP_ENV=production needs a secret: run `fluxport secret` and set API_SECRET to what it prints.",
-            code="no_secret",
+    if values.get("app_env") != "production":
+        return []
+    try:
+        auth = AuthConfig.model_validate(values.get("auth") or {})
+    except ValidationError:
+        return []
+    problems = []
+    secrets = [("API_SECRET", auth.api_secret), ("auth.download_secret", auth.download_secret)]
+    secrets += [(f"auth.keys.{name}", s) for name, key in auth.keys.items() for s in key.secrets]
+    if auth.api_secret is None and not auth.keys:
+        problems.append(
+            Refused(
+                "APP_ENV=production needs a secret: run `fluxport secret` and set API_SECRET to what it prints.",
+                code="no_secret",
+            )
         )
     for name, secret in secrets:
         if secret is not None and (why := weakness(secret.get_secret_value())):
-            raise Refused(
-                f"{name} is too weak for production: it {why}. Run `fluxport secret` for another.", code="weak_secret"
+            problems.append(
+                Refused(
+                    f"{name} is too weak for production: it {why}. Run `fluxport secret` for another.",
+                    code="weak_secret",
+                )
             )
-    if config.auth.development_user:
-        raise Refused(
-            "Setting 'auth.development_user' accepts callers without a key; turn it off in production.",
-            code="bad_configuration",
+    if auth.development_user:
+        problems.append(
+            Refused(
+                "Setting 'auth.development_user' accepts callers without a key; turn it off in production.",
+                code="bad_configuration",
+            )
         )
-    download = config.auth.download_secret
-    if download is not None and download in [s for n, s in secrets if n != "auth.download_secret"]:
-        raise Refused(
-            "Setting 'auth.download_secret' must not be one of the API secrets; run `fluxport secret` for another.",
-            code="weak_secret",
+    if auth.download_secret is not None and auth.download_secret in [
+        s for n, s in secrets if n != "auth.download_secret"
+    ]:
+        problems.append(
+            Refused(
+                "Setting 'auth.download_secret' must not be one of the API secrets; run `fluxport secret` for another.",
+                code="weak_secret",
+            )
         )
+    return problems
 
 
 def shown(config: Config) -> dict[str, Any]:

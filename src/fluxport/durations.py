@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import re
 
-UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
-_NUMBER = r"[0-9]+(?:\.[0-9]+)?"
-_PART = re.compile(rf"({_NUMBER})(ms|s|m|h|d)")
+# Those of Go, where a micro may be either of two characters, and days.
+UNITS_S = {
+    **{"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 0.001},
+    **{"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0},
+}
+_NUMBER = r"(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)"
+_PART = re.compile(rf"({_NUMBER})({'|'.join(UNITS_S)})")
 
 
 def seconds(text: str) -> float:

@@ -30,6 +30,7 @@ message, which may contain them: only the author of the query sees it (the comma
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import ClassVar
 
 
@@ -177,3 +178,20 @@ class Canceled(FluxportError):
 
 class Broken(FluxportError):
     default_code = "broken"
+
+
+def together(problems: Sequence[Refused]) -> Refused:
+    """One error with the sentences of all, one per line, and the code of the first."""
+    return Refused("\n".join(problem.message for problem in problems), code=problems[0].code)
+
+
+def check_all(*checks: Callable[[], object]) -> None:
+    """Call every check; Refused with the sentences of all that raised it."""
+    problems = []
+    for check in checks:
+        try:
+            check()
+        except Refused as problem:
+            problems.append(problem)
+    if problems:
+        raise together(problems) from None

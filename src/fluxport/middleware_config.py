@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from ipaddress import ip_network
 from typing import Any
-
-from fluxport.errors import Refused
 
 # Sections that only the middleware's files have.
 MARKS = frozenset({"concurrency", "performance", "storage", "oss", "security", "monitoring"})
@@ -16,7 +15,7 @@ _KEYS: dict[str, tuple[str, ...]] = {
     "concurrency.max_concurrent_tasks": ("grpc", "tasks_max"),
     "concurrency.task_queue_size": ("grpc", "queue_max"),
     "concurrency.queue_timeout": ("grpc", "queue_s"),
-    "performance.max_batch_size": ("grpc", "batch_rows_max"),
+    "performance.buffer_size": ("grpc", "message_max_bytes"),
     "oss.endpoint": ("stores", "local", "endpoint"),
     "oss.bucket": ("stores", "local", "bucket"),
     "oss.access_key_id": ("stores", "local", "access_key_id"),
@@ -24,72 +23,78 @@ _KEYS: dict[str, tuple[str, ...]] = {
     "oss.part_size": ("stores", "local", "part_bytes"),
     "oss.parallel_parts": ("stores", "local", "parts_at_once"),
     "oss.signed_url_expiry": ("stores", "local", "link_s"),
+    "oss.max_retries": ("stores", "local", "tries_max"),
     "logging.level": ("logging", "level"),
     "logging.format": ("logging", "format"),
     "monitoring.metrics_port": ("server", "port"),
 }
 # Keys that are ignored, and why; reported in one warning.
 _IGNORED = {
+    "server.status_port": "the status is queried at server.port by gRPC, and at monitoring.metrics_port by HTTP",
     "server.max_connections": "calls are bounded, by grpc.tasks_max and grpc.queue_max",
-    "performance.buffer_size": "nothing is buffered",
+    "performance.max_batch_size": "it limited nothing; grpc.batch_rows_max limits the rows of a batch",
+    "performance.write_timeout": "a request to the store has stores.local.timeout_s",
     "storage.temp_directory": "there are no temporary files",
     "storage.temp_retention": "there are no temporary files",
-    "oss.max_retries": "a store is tried stores.local.tries_max times",
+    "storage.cleanup_enabled": "there are no temporary files",
     "oss.upload_timeout": "an export may take limits.export_s",
     "logging.output": "logs go to standard error",
+    "logging.enable_tracing": "this file does not turn tracing on or off",
+    "monitoring.health_check_interval": "health is checked when it is asked for",
 }
+_SECURITY = frozenset({"auth_enabled", "tls_enabled", "allowed_clients"})
 _FORMATS = {"json": "json", "text": "text", "console": "text"}
+
+
+@dataclass
+class Translation:
+    """``settings`` are ours; ``origins`` has the middleware's key of each. ``ignored`` and ``problems`` are sentences
+    about keys without a meaning, and about keys that the middleware did not have."""
+
+    settings: dict[str, Any]
+    origins: dict[tuple[str, ...], str] = field(default_factory=dict)
+    ignored: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
 
 
 def is_middleware(content: Mapping[str, Any]) -> bool:
     return bool(MARKS & set(content))
 
 
-def translated(content: Mapping[str, Any], environ: Mapping[str, str]) -> tuple[dict[str, Any], list[str]]:
-    """Our settings, and a sentence for each ignored key; Refused for a key that the middleware did not have. Variables
-    of ``environ`` override keys of ``oss``, as in the middleware."""
-    settings: dict[str, Any] = {"grpc": {"host": "0.0.0.0"}}  # noqa: S104  where the middleware listened
-    ignored: list[str] = []
+def translated(content: Mapping[str, Any]) -> Translation:
+    """The settings of a file of the middleware, with what could not be translated."""
+    everywhere = "0.0.0.0"  # noqa: S104  where the middleware listened
+    # Its metrics, on a port of their own, were for everyone who reached it.
+    done = Translation({"grpc": {"host": everywhere}, "server": {"host": everywhere, "metrics": "on"}})
     security: dict[str, Any] = {}
-    for name, value in _flat(_with_environment(content, environ)):
-        if name.startswith("security."):
-            security[name.removeprefix("security.")] = value
+    for name, value in _flat(content, done.problems):
+        section, _, key = name.partition(".")
+        if section == "security" and key in _SECURITY:
+            security[key] = value
         elif name in _IGNORED:
-            ignored.append(f"{name}: {_IGNORED[name]}")
-        elif name in _KEYS:
-            if value not in (None, ""):
-                _put(settings, _KEYS[name], _read(name, value))
-        else:
-            raise Refused(f"Unknown setting {name!r} in a file of the export middleware.", code="bad_configuration")
-    if "local" in settings.get("stores", {}):
-        settings["stores"]["local"]["type"] = "oss"
-    ignored += _secured(settings, security)
-    return settings, ignored
-
-
-def _with_environment(content: Mapping[str, Any], environ: Mapping[str, str]) -> Mapping[str, Any]:
-    names = ("endpoint", "bucket", "access_key_id", "access_key_secret")
-    set_there = {name: environ[f"OSS_{name.upper()}"] for name in names if environ.get(f"OSS_{name.upper()}")}
-    oss = content.get("oss") or {}
-    return {**content, "oss": {**oss, **set_there}} if set_there and isinstance(oss, Mapping) else content
+            done.ignored.append(f"{name}: {_IGNORED[name]}")
+        elif name not in _KEYS:
+            done.problems.append(f"Unknown setting {name!r} in a file of the export middleware.")
+        elif value not in (None, ""):
+            _put(done.settings, _KEYS[name], _read(name, value))
+            done.origins[_KEYS[name]] = name
+    if "local" in done.settings.get("stores", {}):
+        done.settings["stores"]["local"]["type"] = "oss"
+    done.ignored += _secured(done.settings, security)
+    return done
 
 
 def _read(name: str, value: Any) -> Any:
-    if name == "logging.level":
-        return {"warn": "warning"}.get(str(value).lower(), str(value).lower())
     if name == "logging.format":
         return _FORMATS.get(str(value).lower(), value)
     if name == "oss.endpoint" and "://" not in str(value):
         return f"https://{value}"
+    if name == "oss.max_retries" and isinstance(value, int):
+        return value + 1
     return value
 
 
 def _secured(settings: dict[str, Any], security: Mapping[str, Any]) -> list[str]:
-    known = {"auth_enabled", "tls_enabled", "allowed_clients"}
-    if unknown := sorted(set(security) - known):
-        raise Refused(
-            f"Unknown setting 'security.{unknown[0]}' in a file of the export middleware.", code="bad_configuration"
-        )
     if security.get("tls_enabled"):
         settings["grpc"]["tls_required"] = True
     clients = [str(client) for client in security.get("allowed_clients") or []]
@@ -117,12 +122,13 @@ def _is_network(text: str) -> bool:
     return True
 
 
-def _flat(content: Mapping[str, Any]) -> list[tuple[str, Any]]:
+def _flat(content: Mapping[str, Any], problems: list[str]) -> list[tuple[str, Any]]:
     pairs: list[tuple[str, Any]] = []
     for section, keys in content.items():
-        if not isinstance(keys, Mapping | None):
-            raise Refused(f"Setting {section!r} must be a section.", code="bad_configuration")
-        pairs += [(f"{section}.{key}", value) for key, value in (keys or {}).items()]
+        if isinstance(keys, Mapping | None):
+            pairs += [(f"{section}.{key}", value) for key, value in (keys or {}).items()]
+        else:
+            problems.append(f"Setting {section!r} must be a section.")
     return pairs
 
 

@@ -10,12 +10,13 @@ import socket
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, NamedTuple
 
 from fluxport.config import Config
-from fluxport.errors import FluxportError, Refused
+from fluxport.errors import FluxportError, Refused, check_all
 from fluxport.keeper import EmbeddedWorker
 from fluxport.loops import attempt, background, end_with_any_thread, keep_going
 from fluxport.private import temporary_folder
@@ -54,10 +55,14 @@ def serve(config: Config, ready: Callable[[Ports], None], *, worker: Sequence[st
     ``worker`` are the arguments of ``fluxport`` that start a worker next to the service; empty for no worker.
     """
     end_with_any_thread()
-    check_accounts(config)
+    with contextlib.ExitStack() as held:
+        check_all(
+            *(partial(check, config) for check in (*wiring.SERVICE_CHECKS, check_accounts)),
+            lambda: held.enter_context(listen(config)),
+            partial(check_pushes, config),
+        )
     with shared_database(config) as with_database, shared_stores(with_database) as (shared, environment):
         bound = listen(shared)
-        check_pushes(shared)
         running = wiring.service(shared)
         embedded = EmbeddedWorker(worker, {"FLUXPORT_DATABASE": shared.database, **environment})
         http = server(running, bound.getsockname()[1], embedded)

@@ -144,13 +144,14 @@ class ByType:
         if settings["type"] not in self.table:
             raise ValueError(f"the type of {self.what} is one of: {', '.join(self.table)}")
         cls = self.load(settings["type"])
-        fields = {field.name: field for field in dataclasses.fields(cls)}
-        missing = [name for name, field in fields.items() if _required(field) and settings.get(name) in (None, "")]
-        if missing:
-            raise ValueError(f"{self.what} of type {settings['type']} needs {_listed(missing)}")
         if foreign := self.foreign(settings):
             settings = {name: content for name, content in settings.items() if name not in foreign}
-        return adapter(cls).validate_python(settings)
+        fields = {field.name: field for field in dataclasses.fields(cls)}
+        missing = [name for name, field in fields.items() if _required(field) and settings.get(name) in (None, "")]
+        if not missing:
+            return adapter(cls).validate_python(settings)
+        needs = f"{self.what} of type {settings['type']} needs {_listed(missing)}"
+        raise _with_others(needs, cls, {name: given for name, given in settings.items() if name not in missing})
 
     def foreign(self, given: Mapping[str, Any]) -> set[str]:
         """Keys that this type lacks and another built-in type has."""
@@ -174,6 +175,23 @@ class ByType:
         return {"oneOf": [handler(adapter(self.load(name)).core_schema) for name in self.table]}
 
 
+def _with_others(needs: str, cls: type[Any], settings: Mapping[str, Any]) -> Exception:
+    """The error ``needs``, with all other problems of the settings, from which the required ones are missing."""
+    from pydantic import ValidationError
+    from pydantic_core import InitErrorDetails, PydanticCustomError
+
+    problems = [InitErrorDetails(type=PydanticCustomError("settings_missing", needs), loc=(), input=None)]
+    try:
+        adapter(cls).validate_python(settings)
+    except ValidationError as error:
+        problems += [
+            InitErrorDetails(type=PydanticCustomError(one["type"], one["msg"]), loc=one["loc"], input=None)
+            for one in error.errors(include_url=False, include_context=False, include_input=False)
+            if one["type"] != "missing"
+        ]
+    return ValidationError.from_exception_data(cls.__name__, problems)
+
+
 def _required(field: dataclasses.Field[Any]) -> bool:
     return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
 
@@ -192,10 +210,16 @@ def refused(error: ValidationError, known: Callable[[Sequence[str]], Sequence[st
     """Every problem, one per line, without the values. ``known`` returns the settings at a place; ``name`` says what
     the values belong to, if not to the configuration."""
     problems = error.errors(include_url=False, include_context=False, include_input=False)
-    return Refused("\n".join(_sentence(one, known, name) for one in problems), code="bad_configuration")
+    return Refused("\n".join(sentence(one, known, name) for one in problems), code="bad_configuration")
 
 
-def _sentence(error: Any, known: Callable[[Sequence[str]], Sequence[str]], of: str) -> str:
+def sentence(
+    error: Any,
+    known: Callable[[Sequence[str]], Sequence[str]],
+    of: str = "",
+    origin: Callable[[Sequence[str]], str] = lambda where: "",
+) -> str:
+    """One of pydantic's problems. ``origin`` returns the old name that has set a setting, if one has."""
     where = [str(part) for part in error["loc"]]
     name = ".".join(where)
     if error["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
@@ -206,4 +230,6 @@ def _sentence(error: Any, known: Callable[[Sequence[str]], Sequence[str]], of: s
         hint = f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(names)}."
         return f"Unknown setting {name!r}{hint}"
     what = error["msg"].removeprefix("Value error, ")
-    return f"{f'Setting {name!r}' if where else of} is invalid: {what[:1].lower()}{what[1:]}."
+    old = origin(where)
+    subject = f"{old} (setting {name!r})" if old else f"Setting {name!r}" if where else of
+    return f"{subject} is invalid: {what[:1].lower()}{what[1:]}."

@@ -8,11 +8,12 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fluxport.config import Config
-from fluxport.errors import QueryRefused, Refused
+from fluxport.errors import QueryRefused, Refused, check_all
 from fluxport.plan import Connection, Sensors, guard_dialect
 from fluxport.sinks import sink
 from fluxport.stages import Limits
@@ -79,19 +80,12 @@ def connections(config: Config) -> dict[str, Connection]:
 
 
 def datasets(config: Config) -> dict[str, Dataset]:
-    """The declared datasets and those of the sample; Refused if one reads an unknown connection."""
+    """The declared datasets and those of the sample."""
     from fluxport.datasets import parse_datasets
     from fluxport.samples import datasets as sample_datasets
 
     sample = sample_datasets() if config.sample == "journal" else {}
-    declared = parse_datasets(sample | config.datasets)
-    for dataset in declared.values():
-        if dataset.connection not in config.connections:
-            raise Refused(
-                f"Dataset {dataset.name!r} reads the connection {dataset.connection!r}, which is not configured.",
-                code="bad_configuration",
-            )
-    return declared
+    return parse_datasets(sample | config.datasets)
 
 
 def sensors(config: Config, clock: Callable[[], float] = time.time) -> Sensors | None:
@@ -101,11 +95,6 @@ def sensors(config: Config, clock: Callable[[], float] = time.time) -> Sensors |
         return _remote_sensors(config)
     if series.path is None:
         return None
-    if "series" in config.connections:
-        raise Refused(
-            "The connection name 'series' is reserved for the sensor store; rename the connection.",
-            code="bad_configuration",
-        )
     from fluxport.series.embedded import EmbeddedOptions, EmbeddedStore
 
     options = EmbeddedOptions(sensors_max=series.sensors_max, keep_s=series.keep_s)
@@ -117,12 +106,7 @@ def _remote_sensors(config: Config) -> Sensors:
     from fluxport.sources import open_source
 
     series = config.series
-    connection = connections(config).get(series.connection or "")
-    if connection is None or series.path is not None:
-        raise Refused(
-            "Setting 'series.connection' must name a configured connection, and excludes 'series.path'.",
-            code="bad_configuration",
-        )
+    connection = connections(config)[series.connection or ""]
     limits = Limits(deadline_s=config.limits.export_s)
 
     def run(statement: str, values: Sequence[Any]) -> Source:
@@ -255,6 +239,25 @@ def exports_of(config: Config, store: JobStore) -> Exports:
     )
 
 
+def _check_sources(config: Config) -> None:
+    if not config.connections and config.series.path is None and "grpc" not in config.model_fields_set:
+        raise Refused(
+            "No database is configured: set MYSQL_DSN, or connections.main.url in fluxport.yaml, or series.path, "
+            "or try `fluxport demo`.",
+            code="no_connection",
+        )
+
+
+def _check_spool(config: Config) -> None:
+    folder = config.server.spool.path
+    if folder is not None and not (folder.is_dir() and os.access(folder, os.W_OK)):
+        raise Refused("Setting 'server.spool.path' must name a writable folder.", code="bad_configuration")
+
+
+# What a valid configuration may lack for a service, though not for other commands. Each raises Refused.
+SERVICE_CHECKS: tuple[Callable[[Config], None], ...] = (_check_sources, _check_spool)
+
+
 def service(config: Config) -> Service:
     """The whole service, not yet started; Refused if the configuration is invalid."""
     from fluxport.http.historian import HistorianOptions
@@ -264,15 +267,7 @@ def service(config: Config) -> Service:
     from fluxport.jobs.sweep import SweepOptions, sweeper
     from fluxport.pages import routes as pages
 
-    if not config.connections and config.series.path is None and "grpc" not in config.model_fields_set:
-        raise Refused(
-            "No database is configured: set MYSQL_DSN, or connections.main.url in fluxport.yaml, or series.path, "
-            "or try `fluxport demo`.",
-            code="no_connection",
-        )
-    folder = config.server.spool.path
-    if folder is not None and not (folder.is_dir() and os.access(folder, os.W_OK)):
-        raise Refused("Setting 'server.spool.path' must name a writable folder.", code="bad_configuration")
+    check_all(*(partial(check, config) for check in SERVICE_CHECKS))
     store = database(config)
     exports = exports_of(config, store)
     catalog, by_name = exports.catalog, schedules(config)
@@ -315,10 +310,6 @@ def ingests(config: Config, catalog: Catalog) -> list[Ingest]:
     """The readers of points from NATS and MQTT, not yet started."""
     readers: list[Ingest] = []
     nats, mqtt, most = config.series.nats, config.series.mqtt, config.series.body_max_bytes
-    if (nats.url or mqtt.url) and config.series.path is None:
-        raise Refused(
-            "Points from NATS and MQTT need the embedded sensor store: set series.path.", code="bad_configuration"
-        )
     if nats.url is not None:
         from fluxport.ingest.nats import NatsIngest, NatsOptions
 
@@ -335,11 +326,6 @@ def ingests(config: Config, catalog: Catalog) -> list[Ingest]:
 def pushes_of(config: Config, exports: Exports) -> Pushes:
     from fluxport.jobs.pushes import Pushes
 
-    if config.grpc.store not in config.stores:
-        raise Refused(
-            f"Setting 'grpc.store' names {config.grpc.store!r}; the stores are: {', '.join(sorted(config.stores))}.",
-            code="bad_configuration",
-        )
     return Pushes(
         exports.catalog,
         exports.store,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import socket
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -32,10 +33,10 @@ def shop(oss: ObjectDouble, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     folder = tmp_path_factory.mktemp("middleware")
     grpc_port, http_port = free_ports(2)
     old: dict[str, Any] = {
-        "server": {"port": grpc_port, "max_connections": 100, "timeout": "30s"},
+        "server": {"port": grpc_port, "status_port": 9091, "max_connections": 100, "timeout": "30s"},
         "concurrency": {"max_concurrent_tasks": 10, "task_queue_size": 100, "queue_timeout": "5m"},
-        "performance": {"buffer_size": 10485760, "max_batch_size": 1000},
-        "storage": {"temp_directory": "/tmp/exports", "temp_retention": "1h"},
+        "performance": {"buffer_size": 10485760, "max_batch_size": 1000, "write_timeout": "30s"},
+        "storage": {"temp_directory": "/tmp/exports", "temp_retention": "1h", "cleanup_enabled": True},
         "oss": {
             "endpoint": oss.endpoint,
             "bucket": BUCKET,
@@ -46,8 +47,8 @@ def shop(oss: ObjectDouble, tmp_path_factory: pytest.TempPathFactory) -> Iterato
             "upload_timeout": "30m",
         },
         "security": {"auth_enabled": False, "tls_enabled": False, "allowed_clients": ["127.0.0.0/8"]},
-        "logging": {"level": "info", "format": "json", "output": "stdout"},
-        "monitoring": {"metrics_port": http_port},
+        "logging": {"level": "info", "format": "json", "output": "stdout", "enable_tracing": False},
+        "monitoring": {"metrics_port": http_port, "health_check_interval": "30s"},
     }
     (folder / "old.yaml").write_text(yaml.safe_dump(old))
     # The region is part of the names of the clouds' own endpoints, which this one is not.
@@ -57,7 +58,8 @@ def shop(oss: ObjectDouble, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         "FLUXPORT_STORES__LOCAL__REGION": OSS_REGION,
     }
     with grpc_api(folder, "--config", "old.yaml", port=str(http_port), **outside) as found:
-        assert found.target.endswith(f":{grpc_port}")
+        assert found.target == f"0.0.0.0:{grpc_port}"
+        assert found.http.base == f"http://0.0.0.0:{http_port}"
         found.target = f"127.0.0.1:{grpc_port}"
         yield found
 
@@ -76,7 +78,7 @@ def test_a_push_ends_in_oss_with_a_signed_url_that_works(shop: GrpcApi, oss: Obj
     assert hashlib.sha256(content).hexdigest() == answer.checksum_sha256
     assert content.count(b"\n") == answer.record_count + 1
     logs = "".join(path.read_text() for path in shop.folder.glob("serve-*.log"))
-    assert "storage.temp_directory: there are no temporary files" in logs
+    assert logs.count("storage.temp_directory: there are no temporary files") == 1
     assert OSS_SECRET not in logs
     assert "ignature=" not in logs
 
@@ -91,5 +93,22 @@ def test_what_fails_leaves_no_object_and_no_part_of_one(shop: GrpcApi, oss: Obje
     assert not oss.uploads
 
 
-def test_a_batch_above_the_old_files_limit_is_refused(shop: GrpcApi) -> None:
-    assert "1,000 in one" in shop.push([metadata(), batch(1, *[ROW] * 1_001)], key="").details
+def test_a_batch_may_have_more_rows_than_the_old_file_said(shop: GrpcApi) -> None:
+    """``max_batch_size`` limited nothing there."""
+    assert shop.push([metadata(), batch(1, *[ROW] * 1_001)], key="").last.record_count == 1_001
+
+
+def test_a_message_may_be_as_large_as_the_old_file_says(shop: GrpcApi) -> None:
+    """``buffer_size``, 10 MiB, was the largest message."""
+    row = ("1", "x" * (1 << 20), *ROW[2:])
+    for megabytes, code in ((5, "OK"), (11, "RESOURCE_EXHAUSTED")):
+        done = shop.push([metadata(), batch(1, *[row] * megabytes)], key="")
+        assert done.code.name == code, done.details
+
+
+def test_health_and_metrics_are_for_everyone_who_reaches_the_port(shop: GrpcApi) -> None:
+    """As there: through the address by which other machines come, too."""
+    address = socket.gethostbyname(socket.gethostname())
+    base = f"http://{address}:{shop.http.port}"
+    assert httpx.get(f"{base}/health/live").status_code == 200
+    assert "export_active_tasks" in httpx.get(f"{base}/metrics").text

@@ -42,7 +42,7 @@ def worker(config_path: Path | None, attached: bool) -> None:
     from fluxport.config import load
     from fluxport.telemetry.logs import configure
 
-    config = load(config_path)
+    config = load(config_path, warn=not attached)  # the service that started it has logged them
     configure(config.logging.level, config.logging.format)
     end_with_any_thread()
     loaded.set()

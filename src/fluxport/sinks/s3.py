@@ -42,6 +42,8 @@ class S3Options(KeyedOptions):
         "S3_ENDPOINT": "endpoint",
         "S3_PATH_STYLE": "path_style",
         "AWS_REGION": "region",
+        "S3_ACCESS_KEY": "access_key_id",
+        "S3_SECRET_KEY": "secret_access_key",
     }
 
     type: Literal["s3"] = "s3"

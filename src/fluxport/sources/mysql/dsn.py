@@ -34,9 +34,11 @@ TLS_MODES: dict[str, TlsMode] = {
 }
 GO_TLS_MODES: dict[str, TlsMode] = {
     "true": "verify-identity",
+    "1": "verify-identity",
     "skip-verify": "required",
     "preferred": "preferred",
     "false": "disabled",
+    "0": "disabled",
 }
 # Options of Go's driver for behaviour that is always on here, or that a reader of rows does not need.
 IGNORED = frozenset({
