@@ -173,7 +173,7 @@ def test_old_clients_work_unchanged(old_program: Program, running: Client, forma
     words = dict(line.split(" ", 1) for line in io.StringIO(outcome.stdout.strip()))
     reported = running.finished(words["job"].strip())
     assert (words["status"], reported["status"], reported["rows"]) == ("COMPLETED", "COMPLETED", ROWS)
-    assert reported["filename"].endswith({"": ".csv", "json": ".jsonl", "excel": ".xlsx"}[format])
+    assert reported["filename"].endswith({"": ".csv", "json": ".json", "excel": ".xlsx"}[format])
 
 
 def test_older_clients_get_an_error_with_its_reason(old_program: Program, running: Client) -> None:

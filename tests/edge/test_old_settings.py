@@ -16,6 +16,12 @@ from service_support import Client, process
 from services import require_mariadb
 
 QUERY = "SELECT 7 AS id, 'Ada' AS name"
+# The suffixes of the old objects, and how their content begins.
+FILES = (
+    ("csv", ".csv", b"id,name\n7,Ada\n"),
+    ("json", ".json", b'{"id":7,"name":"Ada"}\n'),
+    ("excel", ".xlsx", b"PK\x03\x04"),
+)
 FLUXQUERY = """\
 APP_ENV=development
 SERVER_PORT=8080
@@ -88,14 +94,18 @@ def test_the_service_beside_fluxquerys_file_stores_as_the_old_one(tmp_path: Path
     with process("serve", "--grpc-port", "0", folder=tmp_path, until="listening on") as (started, line):
         assert line.endswith(f":{http_port}")
         client = Client(f"http://127.0.0.1:{http_port}", started.pid, secret="devsecret")
-        for form, suffix, content in (("csv", ".csv", b"id,name\n7,Ada\n"),):
+        for form, suffix, content in FILES:
             answer = client.post("/export", {"query": QUERY, "format": form, "email": "a@example.com"}, version=1)
             assert answer.status_code == 202, answer.text
             job = answer.json()["job_id"]
             done = client.finished(job)
             assert done["status"] == "COMPLETED", done
             stored = (tmp_path / "exports" / f"{job}{suffix}{ending}").read_bytes()
-            assert (gzip.decompress(stored) if ending else stored) == content
+            assert (gzip.decompress(stored) if ending else stored).startswith(content)
+            assert done["filename"].partition(".")[2] == (suffix + ending).removeprefix(".")
+            download = client.plain_get(done["download_url"])
+            assert download.content == stored
+            assert f'filename="{done["filename"]}"' in download.headers["content-disposition"]
 
 
 def test_the_service_starts_with_the_historians_variables(tmp_path: Path) -> None:

@@ -18,12 +18,12 @@ from fluxport.jobs.links import Links
 from fluxport.jobs.request import ExportRequest
 from fluxport.jobs.states import Status
 from fluxport.jobs.store import JobStore, Record
+from fluxport.jobs.storing import FLUXQUERY
 from fluxport.jobs.submit import Submitter
 from fluxport.jobs.view import job_json
 from fluxport.spec import ExportSpec
 from fluxport.strict_json import read_json
 
-API = "fluxquery"  # in the column "door" of the table of exports
 OLD_FORMATS = {"json": "jsonl"}  # formats whose name differs from the one in the table
 STATUS_NAMES: dict[Status, str] = {
     "queued": "PENDING",
@@ -46,7 +46,7 @@ def router(store: JobStore, submitter: Submitter, callers: Callers, links: Links
         spec, email = read_request(read_json(body), compression)
         wanted = ExportRequest(spec, {"email": [email]} if email else {})
         once = (f"signature {signature}", hashlib.sha256(body).hexdigest()) if signature else None
-        record, _ = await run_in_threadpool(submitter.submit, wanted, caller, api=API, idempotency=once)
+        record, _ = await run_in_threadpool(submitter.submit, wanted, caller, api=FLUXQUERY, idempotency=once)
         return JSONResponse({"job_id": record.id}, 202)
 
     @routes.get("/jobs", operation_id="fluxquery_job", summary="The status; for a signed request, all details")

@@ -25,7 +25,7 @@ from fluxport.jobs.outcome import Changes, FailedAttempt
 from fluxport.jobs.progress import watch
 from fluxport.jobs.states import Status
 from fluxport.jobs.store import WORKER_LOST, WORKER_STOPPED, JobStore, Record
-from fluxport.jobs.storing import completed, put
+from fluxport.jobs.storing import completed, put, rename
 from fluxport.loops import background
 from fluxport.partfiles import Names, remove_parts
 from fluxport.pipeline import as_failure
@@ -102,6 +102,7 @@ class Attempts:
 
     def _run(self, record: Record) -> None:
         export = self.plan(record.spec, record.id, record.owner)
+        rename(export, record.door)
         sink = self.sinks[record.spec.store]
         self._remove_leftovers(record, sink, export)
         if record.counted:

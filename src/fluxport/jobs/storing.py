@@ -15,6 +15,18 @@ from fluxport.pipeline import Part
 from fluxport.plan import Export
 from fluxport.stages import About, Chunks, Sink
 
+FLUXQUERY = "fluxquery"  # the API of its clients, to whom files of JSON Lines are .json
+_SUFFIXES = {FLUXQUERY: {".jsonl": ".json"}}
+
+
+def rename(export: Export, api: str) -> None:
+    """Give the export's file the suffix that the clients of this API expect, in the store and when it is downloaded."""
+    for own, theirs in _SUFFIXES.get(api, {}).items():
+        if export.suffix.startswith(own):
+            suffix = theirs + export.suffix.removeprefix(own)
+            export.filename = export.filename.removesuffix(export.suffix) + suffix
+            export.suffix = suffix
+
 
 def put(export: Export, sink: Sink, name: str) -> Result:
     """Store the export's file, or its files below ``name``; the result's ``upload_s`` excludes reading and encoding."""
