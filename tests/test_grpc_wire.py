@@ -48,6 +48,10 @@ def test_a_message_that_was_cut_is_left_to_the_parser(cut: int) -> None:
     assert wire.columns(whole[:-cut], 2) is None
 
 
+def test_a_negative_number_is_left_to_the_parser() -> None:
+    assert wire.columns(message([["a"]], -1), 1) is None
+
+
 def test_what_is_not_utf_8_is_left_to_the_parser() -> None:
     assert wire.columns(message([["ab"]]).replace(b"ab", b"\xff\xfe"), 1) is None
 

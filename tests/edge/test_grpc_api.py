@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -274,7 +275,10 @@ WRONG: dict[str, tuple[list[pb.ExportRequest], str, str]] = {
     "infinity": ([metadata(), batch(1, ("inf", *ROW[1:]))], "VALIDATION_ERROR", "column 'id'"),
     "gap": ([metadata(), batch(1, ROW), batch(3, ROW)], "STREAM_ERROR", "batch 3 came after batch 1"),
     "back": ([metadata(), batch(1, ROW), batch(2, ROW), batch(1, ROW)], "STREAM_ERROR", "batch 1 came after batch 2"),
-    "late start": ([metadata(), batch(2, ROW)], "STREAM_ERROR", "0 or 1"),
+    "late start": ([metadata(), batch(2, ROW)], "STREAM_ERROR", "the first number is 2, not 1"),
+    "late start behind others": ([metadata(), batch(0, ROW), batch(2, ROW)], "STREAM_ERROR", "the first number is 2"),
+    "gap around others": ([metadata(), batch(1, ROW), batch(0, ROW), batch(3, ROW)], "STREAM_ERROR", "after batch 1"),
+    "negative number": ([metadata(), batch(-1, ROW)], "STREAM_ERROR", "the first number is -1, not 1"),
     "same number, other rows": ([metadata(), batch(1, ROW), batch(1, ROW, ROW)], "STREAM_ERROR", "two different"),
     "less than no rows": ([metadata(expected_rows=-1)], "INVALID_METADATA", "'expected_rows' is 0 to"),
     "fewer rows": ([metadata(expected_rows=3), batch(1, ROW)], "VALIDATION_ERROR", "1 of the 3 announced"),
@@ -298,9 +302,52 @@ def test_an_invalid_push_is_refused_with_its_code_and_place_and_leaves_nothing(s
         assert (reported.status, reported.error_code, reported.oss_url) == (pb.TASK_STATUS_FAILED, word, "")
 
 
-def test_a_repeated_batch_is_ignored(shop: GrpcApi) -> None:
-    done = shop.push([metadata(), batch(0, ROW), batch(0, ROW), batch(1, ROW), batch(1, ROW)])
-    assert done.last.record_count == 2
+@pytest.mark.parametrize(
+    ("numbers", "rows"),
+    [
+        ((0, 0, 0), 3),
+        ((0, 1, 2), 3),
+        ((1, 2, 3), 3),
+        ((0, 0, 1, 2), 4),
+        ((1, 0, 0, 2), 4),
+        ((1, 1, 2, 2), 2),
+        ((0, 1, 0, 1, 2, 0), 5),
+    ],
+)
+def test_equal_batches_are_repeats_only_if_they_have_the_same_number(
+    shop: GrpcApi, numbers: tuple[int, ...], rows: int
+) -> None:
+    """Zero is no number: such a batch is neither a repeat nor a gap, and does not change the count of the others."""
+    done = shop.push([metadata(), *(batch(number, ROW) for number in numbers)])
+    assert (done.last.record_count, done.file().count(b"\n")) == (rows, rows + 1)
+
+
+def test_a_batch_without_content_says_nothing_about_the_others(shop: GrpcApi) -> None:
+    done = shop.push([metadata(), batch(0), batch(1, arrow=ipc(ARROW)), batch(0)])
+    assert (done.code, done.last.record_count) == (StatusCode.OK, ARROW.num_rows)
+
+
+def test_options_that_say_nothing_are_the_same_as_none(shop: GrpcApi) -> None:
+    requested = metadata("options-left-out")
+    requested.metadata.ClearField("options")
+    first, again = shop.push([requested, batch(1, ROW)]), shop.push([metadata("options-left-out"), batch(1, ROW)])
+    assert (again.code, again.last.task_id) == (StatusCode.OK, first.last.task_id)
+
+
+@pytest.mark.slow
+def test_a_thousand_pushes_without_numbers_lose_no_row(tmp_path: Path) -> None:
+    """Three equal batches of one row each, twenty pushes at once."""
+    with grpc_api(tmp_path, FLUXPORT_LIMITS__REQUESTS_PER_MINUTE="100000") as found, found.channel() as channel:
+
+        def push(_: int) -> tuple[int, int]:
+            requests = [metadata(), batch(0, ROW), batch(0, ROW), batch(0, ROW)]
+            call = pb_grpc.ExportServiceStub(channel).StreamExport(iter(requests), metadata=found.metadata, timeout=120)
+            done = outcome(call)
+            (path,) = [path for path in found.files() if done.last.task_id in path.name]
+            return done.last.record_count, path.read_bytes().count(b"\n")
+
+        with ThreadPoolExecutor(20) as pushing:
+            assert set(pushing.map(push, range(1_000))) == {(3, 4)}
 
 
 def test_a_caller_without_a_key_or_with_a_wrong_one_is_unauthenticated(shop: GrpcApi) -> None:

@@ -38,7 +38,7 @@ def read_metadata(sent: pb.ExportMetadata) -> PushRequest:
     packed = sent.options.compression_enabled and not formats.FORMATS[name].packed
     return PushRequest(
         request_id=sent.request_id,
-        digest=hashlib.sha256(sent.SerializeToString(deterministic=True)).hexdigest(),
+        digest=_digest(sent),
         format=name,
         filename=_plain(sent.filename),
         columns=tuple(_column(column, number) for number, column in enumerate(sent.columns, 1)),
@@ -46,6 +46,15 @@ def read_metadata(sent: pb.ExportMetadata) -> PushRequest:
         compression="gzip" if packed else "none",
         rows_expected=sent.expected_rows or None,
     )
+
+
+def _digest(sent: pb.ExportMetadata) -> str:
+    """Options in which nothing is set are none: some clients send the empty message, others leave it out."""
+    said = pb.ExportMetadata()
+    said.CopyFrom(sent)
+    if not sent.options.ByteSize():
+        said.ClearField("options")
+    return hashlib.sha256(said.SerializeToString(deterministic=True)).hexdigest()
 
 
 def _column(sent: pb.ColumnDefinition, number: int) -> PushedColumn:

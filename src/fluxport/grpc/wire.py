@@ -58,6 +58,8 @@ def _records(message: bytes) -> tuple[int, list[int], list[int]] | None:
             ends.append(at)
         elif tag == SEQUENCE:
             sequence, at = _varint(message, at + 1)
+            if sequence >> 63:
+                return None  # a negative number
         else:
             return None
     return (sequence, begins, ends) if at == end else None

@@ -41,7 +41,7 @@ class PushedColumn:
 @dataclass(frozen=True)
 class PushedBatch:
     """One batch: ``rows`` with one text per column, ``columns`` as string arrays of equal length, or ``arrow``, an IPC
-    stream. ``raw`` is the batch as sent, for comparing repeats."""
+    stream. ``sequence`` 0: not numbered; else from 1. ``raw`` is the batch as sent, for comparing repeats."""
 
     sequence: int
     raw: bytes
@@ -52,6 +52,10 @@ class PushedBatch:
     @property
     def has_texts(self) -> bool:
         return bool(self.rows or self.columns)
+
+    @property
+    def name(self) -> str:
+        return f"Batch {self.sequence}" if self.sequence else "A batch without a number"
 
 
 @dataclass(frozen=True)
@@ -92,6 +96,7 @@ class PushedSource:
         self._stop = stop
         self._options = options or PushedOptions()
         self._schema: pa.Schema | None = None
+        self._ordered = self._in_order()
         self._first: PushedBatch | None = None
         self._rows = 0
         self.ended = False
@@ -99,7 +104,7 @@ class PushedSource:
     @property
     def schema(self) -> pa.Schema:
         if self._schema is None:
-            self._first = self._take()
+            self._first = next(self._ordered, None)
             if self._first is not None and self._first.arrow:
                 self._schema = self._arrow_schema(self._first)
             else:
@@ -117,13 +122,12 @@ class PushedSource:
         schema = self.schema
         as_arrow = self._first is not None and bool(self._first.arrow)
         parsers = [] if as_arrow else [parser for _, parser in self._parsers()]
-        for batch in self._in_order():
+        first, self._first = self._first, None
+        for batch in chain([first] if first is not None else [], self._ordered):
             if batch.arrow and batch.has_texts:
-                raise Refused(f"Batch {batch.sequence} has records and arrow_ipc; send one of them.", code="bad_batch")
-            if bool(batch.arrow) != as_arrow and (batch.arrow or batch.has_texts):
-                raise Refused(
-                    f"Batch {batch.sequence}: send all batches as records or all as arrow_ipc.", code="bad_batch"
-                )
+                raise Refused(f"{batch.name} has records and arrow_ipc; send one of them.", code="bad_batch")
+            if bool(batch.arrow) != as_arrow:
+                raise Refused(f"{batch.name}: send all batches as records or all as arrow_ipc.", code="bad_batch")
             parts = self._arrow(batch, schema) if batch.arrow else self._texts(batch, parsers, schema)
             for part in parts:
                 self._rows += part.num_rows
@@ -137,23 +141,16 @@ class PushedSource:
     # -- batches in their order --------------------------------------------------------------------------------------
 
     def _in_order(self) -> Iterator[PushedBatch]:
-        batch, before = self._first, None
-        self._first = None
-        while batch is not None:
-            if before is None:
-                if batch.sequence not in (0, 1):
-                    raise _gap(f"the first batch has the number {batch.sequence}, not 0 or 1")
+        """Every batch that has rows, once. One without a number is taken as it comes: it is no repeat, and the others
+        are counted without it. Numbers rise by one, from 1."""
+        last: PushedBatch | None = None
+        while (batch := self._take()) is not None:
+            if batch.sequence:
+                if _repeats(batch, last):
+                    continue
+                last = batch
+            if batch.arrow or batch.has_texts:
                 yield batch
-                before = batch
-            elif batch.sequence == before.sequence + 1:
-                yield batch
-                before = batch
-            elif batch.sequence != before.sequence:
-                raise _gap(f"batch {batch.sequence} came after batch {before.sequence}")
-            elif batch.raw != before.raw:
-                raise _gap(f"two different batches have the number {batch.sequence}")
-            # Else the sender repeats the last batch because it did not see its receipt.
-            batch = self._take()
 
     # -- texts -------------------------------------------------------------------------------------------------------
 
@@ -170,10 +167,7 @@ class PushedSource:
         import pyarrow as pa
 
         columns = batch.columns or self._transposed(batch, len(parsers))
-        count = len(columns[0])
-        self._check_rows(batch, count)
-        if not count:
-            return
+        self._check_rows(batch, len(columns[0]))
         arrays = []
         for parse, column, texts in zip(parsers, self._columns, columns, strict=True):
             array, wrong = parse(texts)
@@ -204,7 +198,7 @@ class PushedSource:
     def _check_rows(self, batch: PushedBatch, count: int) -> None:
         if count > self._options.batch_rows_max:
             raise Refused(
-                f"Batch {batch.sequence} has {count:,} rows; send at most {self._options.batch_rows_max:,} in one.",
+                f"{batch.name} has {count:,} rows; send at most {self._options.batch_rows_max:,} in one.",
                 code="batch_too_large",
             )
 
@@ -216,7 +210,7 @@ class PushedSource:
 
         from fluxport.arrow_ipc import opened
 
-        with opened(batch.arrow, f"Batch {batch.sequence}: its arrow_ipc", "bad_batch") as reader:
+        with opened(batch.arrow, f"{batch.name}: its arrow_ipc", "bad_batch") as reader:
             sent = reader.schema
         return pa.schema(checked_fields(sent, self._columns))
 
@@ -225,9 +219,9 @@ class PushedSource:
 
         from fluxport.arrow_ipc import opened, read
 
-        with opened(batch.arrow, f"Batch {batch.sequence}: its arrow_ipc", "bad_batch") as reader:
+        with opened(batch.arrow, f"{batch.name}: its arrow_ipc", "bad_batch") as reader:
             if not reader.schema.equals(schema.remove_metadata(), check_metadata=False):
-                raise Refused(f"Batch {batch.sequence} has other columns than the first one.", code="bad_batch")
+                raise Refused(f"{batch.name} has other columns than the first one.", code="bad_batch")
             parts = list(read(reader))
         self._check_rows(batch, sum(part.num_rows for part in parts))
         for part in parts:
@@ -318,5 +312,20 @@ def _field(column: PushedColumn, kind: pa.DataType, meaning: str | None) -> pa.F
     return pa.field(column.name, kind, metadata={k: str(v).encode() for k, v in metadata.items() if v})
 
 
+def _repeats(batch: PushedBatch, last: PushedBatch | None) -> bool:
+    """Whether a numbered batch is the last one again, whose receipt the sender did not see; Refused for a gap."""
+    if last is None:
+        if batch.sequence != 1:
+            raise _gap(f"the first number is {batch.sequence}, not 1")
+        return False
+    if batch.sequence == last.sequence:
+        if batch.raw != last.raw:
+            raise _gap(f"two different batches have the number {batch.sequence}")
+        return True
+    if batch.sequence != last.sequence + 1:
+        raise _gap(f"batch {batch.sequence} came after batch {last.sequence}")
+    return False
+
+
 def _gap(what: str) -> Refused:
-    return Refused(f"Batch numbers must be consecutive: {what}; rows may be missing.", code="batch_gap")
+    return Refused(f"Batch numbers must rise by one, from 1: {what}; rows may be missing.", code="batch_gap")
