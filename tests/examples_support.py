@@ -59,11 +59,16 @@ def _python(build: Path) -> Program:
     return Program((sys.executable, "-I", str(EXAMPLES / "python" / "export.py")))
 
 
-def _php(build: Path) -> Program:
+def require_php_curl() -> str:
+    """PHP with its curl extension."""
     php = require_program("php")
     if "curl" not in subprocess.run([php, "-m"], capture_output=True, text=True, check=True).stdout.split():
         unavailable("PHP's curl extension")
-    return Program((php, str(EXAMPLES / "php" / "export.php")))
+    return php
+
+
+def _php(build: Path) -> Program:
+    return Program((require_php_curl(), str(EXAMPLES / "php" / "export.php")))
 
 
 def _go(build: Path) -> Program:

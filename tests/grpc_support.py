@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import os
 import re
 import secrets
 import time
@@ -19,6 +20,7 @@ import identity_support
 from fluxport.grpc import export_pb2 as pb
 from fluxport.grpc import export_pb2_grpc as pb_grpc
 from service_support import Client, process
+from services import require_program, unavailable
 
 SECRET = "a-test-secret-of-the-right-length-0123456789"
 COLUMNS = (
@@ -91,6 +93,7 @@ class Outcome:
     answers: list[pb.ExportResponse]
     code: grpc.StatusCode
     details: str
+    headers: dict[str, str]
     trailers: dict[str, str]
 
     @property
@@ -117,8 +120,11 @@ def outcome(call: Any) -> Outcome:
             answers.append(answer)  # noqa: PERF402  an error must not lose those before it
     except grpc.RpcError:
         pass
-    trailers = {name: str(value) for name, value in call.trailing_metadata() or ()}
-    return Outcome(answers, call.code(), call.details() or "", trailers)
+    headers, trailers = (
+        {name: str(value) for name, value in pairs or ()}
+        for pairs in (call.initial_metadata(), call.trailing_metadata())
+    )
+    return Outcome(answers, call.code(), call.details() or "", headers, trailers)
 
 
 def metadata(
@@ -157,6 +163,20 @@ def people(count: int, per_batch: int = 1000) -> Iterator[pb.ExportRequest]:
                 for i in range(start, min(start + per_batch, count))
             ),
         )
+
+
+GO_LIBRARIES = Path("/usr/share/gocode")  # Debian's golang-google-grpc-dev
+
+
+def go_environment(path: Path) -> dict[str, str]:
+    """The environment that builds programs below ``path`` with Debian's sources of the gRPC library; skips the test if
+    Go, the library or a generator is missing."""
+    for program in ("go", "protoc", "protoc-gen-go", "protoc-gen-go-grpc"):
+        require_program(program)
+    if not (GO_LIBRARIES / "src" / "google.golang.org" / "grpc").exists():
+        unavailable("Go's gRPC library")
+    settings = {"GO111MODULE": "off", "CGO_ENABLED": "0", "GOFLAGS": "", "GOTOOLCHAIN": "local"}
+    return os.environ | {"GOPATH": f"{path}{os.pathsep}{GO_LIBRARIES}"} | settings
 
 
 def new_key(folder: Path, name: str = "pusher", *scopes: str, user: str = "shop") -> str:

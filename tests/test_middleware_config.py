@@ -70,6 +70,7 @@ def test_every_key_of_the_example_is_a_setting_or_is_named_with_the_reason() -> 
     assert done.settings == {
         "grpc": {
             "host": "0.0.0.0",
+            "answers": "final",
             "port": 9090,
             "idle_s": "30s",
             "tasks_max": 10,

@@ -36,6 +36,7 @@ from fluxport.datasets import parse_datasets
 from fluxport.delivery.recipients import is_domain
 from fluxport.errors import Refused, together
 from fluxport.formats.compress import COMPRESSIONS, canonical
+from fluxport.grpc.answers import Answers
 from fluxport.jobs.spool import SpoolOptions
 from fluxport.settings import ByType, Duration, WebAddress, sentence
 from fluxport.sinks.local import LocalOptions
@@ -432,8 +433,13 @@ class GrpcConfig(Section):
     tls_required: bool = Field(False, description="refuse to start without a certificate")
     client_ca: Path | None = Field(None, description="clients must present a certificate signed by one of these (PEM)")
     keyless: Networks = Field([], description="networks whose clients need no key and push as the user push")
-    one_answer_keys: list[str] = Field(
-        [], description="names or ids of keys whose clients expect a single response, at the end"
+    answers: Answers = Field(
+        "auto",
+        description="responses to a push: final is one, at the end, for programs whose proto has returns "
+        "(ExportResponse); stream is all of them; auto is one for a client that ends its rows without a pause, at once",
+    )
+    answers_of: dict[str, Answers] = Field(
+        {}, description="the same for some clients, by the name or id of their key or by their network"
     )
 
 

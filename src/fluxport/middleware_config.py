@@ -65,7 +65,9 @@ def translated(content: Mapping[str, Any]) -> Translation:
     """The settings of a file of the middleware, with what could not be translated."""
     everywhere = "0.0.0.0"  # noqa: S104  where the middleware listened
     # Its metrics, on a port of their own, were for everyone who reached it.
-    done = Translation({"grpc": {"host": everywhere}, "server": {"host": everywhere, "metrics": "on"}})
+    done = Translation(
+        {"grpc": {"host": everywhere, "answers": "final"}, "server": {"host": everywhere, "metrics": "on"}}
+    )
     security: dict[str, Any] = {}
     for name, value in _flat(content, done.problems):
         section, _, key = name.partition(".")

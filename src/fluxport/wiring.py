@@ -346,6 +346,7 @@ def grpc_server(running: Service, http_port: int) -> GrpcServer:
     """The gRPC server, not yet started; call this in the event loop that will run it. Its links lead to the HTTP
     server."""
     from fluxport.auth.proxies import networks
+    from fluxport.grpc.answers import AnswerRules
     from fluxport.grpc.callers import PushCallers
     from fluxport.grpc.sensors import SensorService
     from fluxport.grpc.server import GrpcServer, ServerOptions, tls
@@ -361,7 +362,7 @@ def grpc_server(running: Service, http_port: int) -> GrpcServer:
         running.callers.rate,
         keyless=networks(keyless),
         keyless_owner=owner,
-        one_answer=frozenset(options.one_answer_keys),
+        answers=AnswerRules(options.answers, options.answers_of),
         proxies=addresses.proxies(config),
     )
     service = ExportService(

@@ -61,12 +61,13 @@ def wait_until(reached: Any) -> None:
 class Sender:
     """Requests that a test sends one by one in a call; it reads the responses when it likes."""
 
-    def __init__(self, to: GrpcApi, *requests: pb.ExportRequest) -> None:
+    def __init__(self, to: GrpcApi, *requests: pb.ExportRequest, extra: tuple[tuple[str, str], ...] = ()) -> None:
         self._more = threading.Condition()
         self._requests = list(requests)
         self._ended = False
         self.channel = to.channel()
-        self.call = pb_grpc.ExportServiceStub(self.channel).StreamExport(self._sent(), metadata=to.metadata, timeout=60)
+        stub = pb_grpc.ExportServiceStub(self.channel)
+        self.call = stub.StreamExport(self._sent(), metadata=to.metadata + extra, timeout=60)
 
     def _sent(self) -> Iterator[pb.ExportRequest]:
         while True:
@@ -101,7 +102,7 @@ class Sender:
 
 
 def test_rows_become_a_csv_file_whose_proof_is_in_the_last_answer(shop: GrpcApi) -> None:
-    done = shop.push([metadata(), *people(2_500)])
+    done = shop.push([metadata(), *people(2_500)], ("x-fluxport-responses", "stream"))
     reported = [pb.TaskStatus.Name(answer.status) for answer in done.answers]
     assert [state for state in reported if state != "TASK_STATUS_PROCESSING"] == STATES
     assert len({answer.task_id for answer in done.answers}) == 1
@@ -460,6 +461,45 @@ def test_a_client_of_the_old_proto_gets_one_answer(shop: GrpcApi) -> None:
     assert httpx.get(answer.oss_url).content.count(b"\n") == 1_501
 
 
+def test_a_client_that_ends_its_rows_without_a_pause_gets_one_answer(shop: GrpcApi) -> None:
+    """With the stubs of both protos; the task's id is in the headers, also for a client that reads many."""
+    assert one_answer(shop, [metadata(), *people(1_500)]).record_count == 1_500
+    done = shop.push([metadata(), *people(1_500)])
+    assert [answer.status for answer in done.answers] == [pb.TASK_STATUS_COMPLETED]
+    assert done.headers["x-fluxport-task-id"] == done.last.task_id
+
+
+def test_a_client_that_pauses_gets_every_answer(shop: GrpcApi) -> None:
+    sender = Sender(shop, metadata(), batch(1, ROW))
+    assert next(sender.call).status in (pb.TASK_STATUS_QUEUED, pb.TASK_STATUS_PROCESSING)
+    sender.end()
+    reported = {answer.status for answer in outcome(sender.call).answers}
+    assert reported >= {pb.TASK_STATUS_UPLOADING, pb.TASK_STATUS_COMPLETED}
+
+
+def test_a_client_that_never_pauses_gets_the_progress_too(shop: GrpcApi) -> None:
+    """It sends until it is answered."""
+    answered = threading.Event()
+
+    def requests() -> Iterator[pb.ExportRequest]:
+        yield metadata()
+        while not answered.is_set():
+            yield batch(0, ROW)
+
+    with shop.channel() as channel:
+        call = pb_grpc.ExportServiceStub(channel).StreamExport(requests(), metadata=shop.metadata, timeout=60)
+        assert next(call).status != pb.TASK_STATUS_COMPLETED
+        answered.set()
+        assert outcome(call).last.status == pb.TASK_STATUS_COMPLETED
+
+
+def test_what_a_client_says_wins_and_must_be_one_of_the_words(shop: GrpcApi) -> None:
+    answered = shop.push([metadata(), batch(1, ROW)], ("x-fluxport-responses", "stream"))
+    assert len(answered.answers) >= 3
+    refused = shop.push([metadata(), batch(1, ROW)], ("x-fluxport-responses", "last"))
+    assert (refused.code, refused.word) == (StatusCode.INVALID_ARGUMENT, "INVALID_METADATA")
+
+
 def test_a_client_of_the_old_proto_gets_errors_as_a_status(shop: GrpcApi) -> None:
     with pytest.raises(grpc.RpcError) as raised:
         one_answer(shop, [metadata(), batch(1, ROW[:2])], ("x-fluxport-responses", "final"))
@@ -486,7 +526,7 @@ def test_two_that_push_the_same_at_once_get_the_same_result(shop: GrpcApi) -> No
     requested = metadata("twice-at-once")
     sender = Sender(shop, requested, batch(1, ROW))
     task_id = sender.queued()
-    follower = Sender(shop, requested)
+    follower = Sender(shop, requested, extra=(("x-fluxport-responses", "stream"),))
     assert follower.queued() == task_id
     sender.end()
     ends = [outcome(each.call).last for each in (sender, follower)]
@@ -649,7 +689,7 @@ def test_health_and_reflection_are_served(shop: GrpcApi) -> None:
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GrpcApi]:
-    settings = {"TASKS_MAX": "2", "QUEUE_MAX": "1", "QUEUE_S": "2", "BATCH_ROWS_MAX": "10"}
+    settings = {"TASKS_MAX": "2", "QUEUE_MAX": "1", "QUEUE_S": "2", "BATCH_ROWS_MAX": "10", "ANSWERS": "stream"}
     environ = {f"FLUXPORT_GRPC__{name}": value for name, value in settings.items()}
     with grpc_api(tmp_path_factory.mktemp("small"), **environ) as found:
         yield found
@@ -737,15 +777,23 @@ def _refused(to: GrpcApi) -> bool:
 # -- without a key, and with certificates ------------------------------------------------------------------------------
 
 
-def test_programs_of_named_networks_need_no_key_and_named_keys_get_one_answer(tmp_path: Path) -> None:
-    settings = {"FLUXPORT_GRPC__KEYLESS": '["127.0.0.0/8"]', "FLUXPORT_GRPC__ONE_ANSWER_KEYS": '["old-shop"]'}
-    with grpc_api(tmp_path, **settings) as found:
-        with found.channel() as channel:
-            call = pb_grpc.ExportServiceStub(channel).StreamExport(iter([metadata(), batch(1, ROW)]), timeout=30)
-            assert outcome(call).last.status == pb.TASK_STATUS_COMPLETED
+def test_programs_of_named_networks_need_no_key(tmp_path: Path) -> None:
+    with grpc_api(tmp_path, FLUXPORT_GRPC__KEYLESS='["127.0.0.0/8"]') as found:
+        assert found.push([metadata(), batch(1, ROW)], key="").last.status == pb.TASK_STATUS_COMPLETED
         assert found.push([metadata()], key="wrong").code is StatusCode.UNAUTHENTICATED
-        answer = one_answer(found, [metadata(), batch(1, ROW)], key=new_key(tmp_path, "old-shop"))
-        assert answer.status == pb.TASK_STATUS_COMPLETED
+
+
+def test_keys_and_networks_get_the_answers_that_are_set_for_them(tmp_path: Path) -> None:
+    settings = {
+        "FLUXPORT_GRPC__KEYLESS": '["127.0.0.0/8"]',
+        "FLUXPORT_GRPC__ANSWERS_OF": '{"old-shop": "final", "127.0.0.0/8": "stream"}',
+    }
+    with grpc_api(tmp_path, **settings) as found:
+        old = new_key(tmp_path, "old-shop")
+        assert len(found.push([metadata(), batch(1, ROW)], key="").answers) >= 3
+        assert one_answer(found, [metadata(), batch(1, ROW)], key=old).status == pb.TASK_STATUS_COMPLETED
+        failed = found.push([metadata(), batch(1, ROW[:2])], key=old)
+        assert (failed.code, failed.answers) == (StatusCode.INVALID_ARGUMENT, [])
 
 
 def test_only_clients_with_a_certificate_of_the_right_authority_get_in(tmp_path: Path) -> None:

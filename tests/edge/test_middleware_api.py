@@ -65,9 +65,9 @@ def shop(oss: ObjectDouble, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
 
 def test_a_push_ends_in_oss_with_a_signed_url_that_works(shop: GrpcApi, oss: ObjectDouble) -> None:
-    """A large one in parts; the URL is the store's presigned one, and no log has it."""
+    """A large one in parts, with one response; the URL is the store's presigned one, and no log has it."""
     done = shop.push([metadata(), *people(200_000)], key="")
-    answer = done.last
+    (answer,) = done.answers
     assert answer.status == pb.TASK_STATUS_COMPLETED, done.details
     (key,) = [key for key in oss.objects if answer.task_id in key]
     day = time.strftime("%Y/%m/%d", time.gmtime(answer.start_time))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import os
 import re
 import shutil
 import subprocess
@@ -14,13 +13,11 @@ from pathlib import Path
 import openpyxl
 import pytest
 
-from examples_support import EXAMPLES, ROOT, Program
-from grpc_support import GrpcApi, grpc_api
-from services import require_program, unavailable
+from examples_support import EXAMPLES, ROOT, Program, require_php_curl
+from grpc_support import GrpcApi, go_environment, grpc_api
 
 ROWS = 4_321
 PROTO = ROOT / "src" / "fluxport" / "grpc" / "export.proto"
-GO_LIBRARIES = Path("/usr/share/gocode")  # Debian's golang-google-grpc-dev
 
 
 def _python(build: Path) -> Program:
@@ -28,19 +25,12 @@ def _python(build: Path) -> Program:
 
 
 def _php(build: Path) -> Program:
-    php = require_program("php")
-    if "curl" not in subprocess.run([php, "-m"], capture_output=True, text=True, check=True).stdout.split():
-        unavailable("PHP's curl extension")
-    return Program((php, str(EXAMPLES / "php" / "push.php")))
+    return Program((require_php_curl(), str(EXAMPLES / "php" / "push.php")))
 
 
 def _go(build: Path) -> Program:
     """Build the example and the generated code with Debian's sources of the libraries."""
-    protoc, go = require_program("protoc"), require_program("go")
-    for plugin in ("protoc-gen-go", "protoc-gen-go-grpc"):
-        require_program(plugin)
-    if not (GO_LIBRARIES / "src" / "google.golang.org" / "grpc").exists():
-        unavailable("Go's gRPC library")
+    environ = go_environment(build / "go")
     folder = build / "go" / "src" / "fluxport.example" / "push"
     folder.mkdir(parents=True)
     shutil.copy(EXAMPLES / "go-push" / "main.go", folder)
@@ -48,16 +38,9 @@ def _go(build: Path) -> Program:
     options = [
         f"--{kind}_opt={o}" for kind in ("go", "go-grpc") for o in (f"module={name}", f"Mexport.proto={name}/exportpb")
     ]
-    command = [protoc, f"-I{PROTO.parent}", f"--go_out={folder}", f"--go-grpc_out={folder}", *options, PROTO.name]
+    command = ["protoc", f"-I{PROTO.parent}", f"--go_out={folder}", f"--go-grpc_out={folder}", *options, PROTO.name]
     subprocess.run(command, check=True)
-    environ = os.environ | {
-        "GOPATH": f"{build / 'go'}:{GO_LIBRARIES}",
-        "GO111MODULE": "off",
-        "CGO_ENABLED": "0",
-        "GOFLAGS": "",
-        "GOTOOLCHAIN": "local",
-    }
-    subprocess.run([go, "build", "-o", str(build / "push"), name], env=environ, check=True)
+    subprocess.run(["go", "build", "-o", str(build / "push"), name], env=environ, check=True)
     return Program((str(build / "push"),))
 
 

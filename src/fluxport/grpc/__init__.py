@@ -1,7 +1,8 @@
 """The gRPC API: rows pushed by programs. The build generates ``export_pb2*.py`` from ``export.proto``.
 
-``service.py`` implements the calls, ``metadata.py`` parses requests, ``responses.py`` builds responses, ``handover.py``
-connects asyncio to the synchronous stream, ``server.py`` listens.
+``service.py`` implements the calls, ``metadata.py`` parses requests, ``responses.py`` builds responses, ``writer.py``
+sends as many of them as the client accepts (``answers.py``), ``handover.py`` connects asyncio to the synchronous
+stream, ``server.py`` listens.
 ::
 
     event loop                                          worker thread

@@ -10,6 +10,7 @@ from fluxport.auth.keys import Keys
 from fluxport.auth.proxies import Network, Proxies, grpc_peer
 from fluxport.auth.rate import Rate
 from fluxport.errors import Unauthorized
+from fluxport.grpc.answers import HEADER, AnswerRules, Answers
 from fluxport.telemetry import logs
 
 Metadata = Sequence[tuple[str, str | bytes]]
@@ -17,18 +18,17 @@ Metadata = Sequence[tuple[str, str | bytes]]
 
 @dataclass(frozen=True)
 class PushCallers:
-    """``keyless`` are networks whose programs push as ``keyless_owner`` without a key; ``one_answer`` holds the names
-    or ids of keys whose programs accept only one response."""
+    """``keyless`` are networks whose programs push as ``keyless_owner`` without a key."""
 
     keys: Keys
     rate: Rate
     keyless_owner: str
     keyless: tuple[Network, ...] = ()
-    one_answer: frozenset[str] = frozenset()
+    answers: AnswerRules = field(default_factory=AnswerRules)
     proxies: Proxies = field(default_factory=Proxies)
 
-    def verified(self, metadata: Metadata, peer: str) -> tuple[Caller, bool]:
-        """The caller, and whether it accepts only one response. Unauthorized; TooMany. Reads the table of keys."""
+    def verified(self, metadata: Metadata, peer: str) -> tuple[Caller, Answers]:
+        """The caller, and which responses it accepts. Unauthorized; TooMany; Refused. Reads the table of keys."""
         headers = [str(value) for name, value in metadata if name == "authorization"]
         lines = [str(value) for name, value in metadata if name == self.proxies.header]
         address = self.proxies.origin(grpc_peer(peer), lines).address
@@ -42,6 +42,6 @@ class PushCallers:
             key_name = key.name
         self.rate.take(caller.rated)
         given = {name: str(value) for name, value in metadata}
-        one = given.get("x-fluxport-responses") == "final" or bool({key_name, caller.key_id} & self.one_answer)
+        answers = self.answers.choose(given.get(HEADER, ""), (key_name, caller.key_id or ""), address)
         trace = logs.trace_id(given.get("traceparent", ""))
-        return replace(caller, address=str(address or ""), trace_id=trace), one
+        return replace(caller, address=str(address or ""), trace_id=trace), answers

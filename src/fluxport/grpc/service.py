@@ -20,10 +20,12 @@ from fluxport.auth.caller import Caller
 from fluxport.errors import Canceled, FluxportError, Refused
 from fluxport.grpc import export_pb2 as pb
 from fluxport.grpc import wire
+from fluxport.grpc.answers import Answers
 from fluxport.grpc.callers import PushCallers
 from fluxport.grpc.handover import Handover
 from fluxport.grpc.metadata import read_metadata
 from fluxport.grpc.responses import as_error, failed_response, percent, response, status_of, status_response, trailers
+from fluxport.grpc.writer import ResponseWriter, observed
 from fluxport.jobs.pushes import Admission, AdmissionOptions, Push, Pushes, PushRequest, idle, named
 from fluxport.jobs.states import FINAL
 from fluxport.jobs.store import JobStore, Record
@@ -39,7 +41,7 @@ log = logging.getLogger("fluxport.grpc")
 NAME = "export.ExportService"
 PROGRESS_EVERY_S = 1.0
 LOOK_EVERY_S = 0.5
-SEND_TIMEOUT_S = 30.0
+PAUSE_S = 0.25  # without a message: the client waits for a response
 Context = Any  # grpc.aio.ServicerContext, whose types do not know raw requests
 
 
@@ -95,7 +97,7 @@ class ExportService:
     async def stream_export(self, _: Any, context: Context) -> None:
         responses = ResponseWriter(context)
         async with self._translated("StreamExport", context, responses):
-            caller, responses.one = await self._verified(context)
+            caller, responses.answers = await self._verified(context)
             with self._admission.admitted():
                 await self._push(context, caller, responses)
 
@@ -115,7 +117,7 @@ class ExportService:
             return status_response(record, self._url, self._store.clock())
         raise AssertionError
 
-    async def _verified(self, context: Context) -> tuple[Caller, bool]:
+    async def _verified(self, context: Context) -> tuple[Caller, Answers]:
         metadata = [(name, value) for name, value in context.invocation_metadata() or ()]
         return await asyncio.to_thread(self._callers.verified, metadata, context.peer())
 
@@ -148,6 +150,7 @@ class ExportService:
 
     async def _push(self, context: Context, caller: Caller, responses: ResponseWriter) -> None:
         request = read_metadata(await self._metadata(context))
+        responses.begin()
         caller = named(caller, request.request_id)
         logs.bind(request_id=caller.request_id, trace_id=caller.trace_id)
         handover = Handover()
@@ -172,7 +175,7 @@ class ExportService:
 
         with self._transfers.running(record.id, end):
             try:
-                await responses.progress(response(record, self._url))
+                responses.progress(response(record, self._url))
                 await _wait_for(turn)
             except BaseException as error:
                 self._admission.cancel(turn)
@@ -201,6 +204,15 @@ class ExportService:
             raise idle(self._options.idle_s) from None
         return None if message is grpc.aio.EOF else message
 
+    async def _next(self, context: Context, responses: ResponseWriter) -> bytes | None:
+        """The next message, as :meth:`_read`; a client that pauses waits for a response, which is sent then."""
+        if not responses.holding:
+            return await self._read(context)
+        reading = asyncio.ensure_future(self._read(context))
+        if not (await asyncio.wait({reading}, timeout=PAUSE_S))[0]:
+            responses.release()
+        return await reading
+
     async def _run(
         self, context: Context, push: Push, source: PushedSource, handover: Handover, responses: ResponseWriter
     ) -> Record:
@@ -219,7 +231,7 @@ class ExportService:
             while not running.done():
                 await asyncio.wait({running}, timeout=PROGRESS_EVERY_S)
                 if planned and not running.done() and not source.ended:
-                    await responses.progress(_progress(record, planned[0]))
+                    responses.progress(_progress(record, planned[0]))
             return running.result()
         except asyncio.CancelledError:
             disconnected.set()
@@ -231,7 +243,7 @@ class ExportService:
 
     async def _pump(self, context: Context, handover: Handover, responses: ResponseWriter, record: Record) -> None:
         try:
-            while (message := await self._read(context)) is not None:
+            while (message := await self._next(context, responses)) is not None:
                 await handover.put(message)
             # A broken connection ends the requests as well. Only if a response can still be sent did the client end
             # them on purpose.
@@ -251,9 +263,9 @@ class ExportService:
         while record.status not in FINAL:
             news = asyncio.wrap_future(self._watch.after(record.id, seq))
             try:
-                await responses.progress(response(record, self._url))
+                responses.progress(response(record, self._url))
                 while not (await asyncio.wait({news}, timeout=LOOK_EVERY_S))[0]:
-                    await responses.progress(response(record, self._url))
+                    responses.progress(response(record, self._url))
                 seq = max([seq, *(event.seq for event in news.result().events)])
             finally:
                 news.cancel()
@@ -280,61 +292,10 @@ class ExportService:
             raise
 
 
-class ResponseWriter:
-    """Sends the responses of one call, one at a time; ``one``: only the last is sent."""
-
-    def __init__(self, context: Context) -> None:
-        self._context = context
-        self._lock = asyncio.Lock()
-        self._sending: asyncio.Task[None] | None = None
-        self.one = False
-        self.task_id = ""
-
-    async def progress(self, message: pb.ExportResponse) -> None:
-        """Send a progress response. It is skipped while the previous one is still being sent, so that a client that
-        does not read blocks nothing."""
-        if self.one or (self._sending is not None and not self._sending.done()):
-            return
-        self._sending = asyncio.ensure_future(self._send(message))
-        self._sending.add_done_callback(_observed)
-
-    async def received(self, record: Record) -> None:
-        """Confirm the receipt of all requests, by a response or the call's headers; raises if the call has ended."""
-        if self.one:
-            async with asyncio.timeout(SEND_TIMEOUT_S):
-                await self._context.send_initial_metadata(())
-        else:
-            await self._send(pb.ExportResponse(task_id=record.id, status=pb.TASK_STATUS_UPLOADING))
-
-    async def last(self, message: pb.ExportResponse, *, failed: bool = False) -> None:
-        """The last response. With ``failed``, an error status with the same content follows, so it is sent only if more
-        than one response is expected, and its own failure is ignored."""
-        if not failed:
-            await self._send(message)
-        elif not self.one:
-            with contextlib.suppress(Exception):
-                await self._send(message)
-
-    async def _send(self, message: pb.ExportResponse) -> None:
-        """Complete the write even if the sender is canceled: a canceled write breaks the later ones."""
-        writing = asyncio.ensure_future(self._write(message))
-        writing.add_done_callback(_observed)
-        await asyncio.shield(writing)
-
-    async def _write(self, message: pb.ExportResponse) -> None:
-        async with asyncio.timeout(SEND_TIMEOUT_S), self._lock:
-            await self._context.write(message)
-
-
-def _observed(task: asyncio.Future[None]) -> None:
-    if not task.cancelled():
-        task.exception()
-
-
 async def _wait_for(turn: Future[None]) -> None:
     """Wait for a turn; Canceled if the task was canceled meanwhile, TimedOut if the wait took too long."""
     waiting = asyncio.wrap_future(turn)
-    waiting.add_done_callback(_observed)
+    waiting.add_done_callback(observed)
     await asyncio.wait({waiting})
     if turn.cancelled():
         raise Canceled("The task was canceled.")
