@@ -42,7 +42,8 @@ def group(name: str) -> Iterator[str]:
 def requested(lock: str) -> list[str]:
     extras = PROJECT["project"]["optional-dependencies"]
     if lock == "image.txt":
-        return [*PROJECT["project"]["dependencies"], *extras["fast"], *extras["postgres"], *group("build")]
+        image = itertools.chain.from_iterable(extras[name] for name in ("fast", "otel", "postgres"))
+        return [*PROJECT["project"]["dependencies"], *image, *group("build")]
     if lock == "demo.txt":
         return [*PROJECT["project"]["dependencies"], *extras["demo"], *group("build")]
     return [*PROJECT["project"]["dependencies"], *itertools.chain.from_iterable(extras.values()), *group("dev")]

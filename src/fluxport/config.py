@@ -462,6 +462,14 @@ class LoggingConfig(Section):
     format: Literal["json", "text"] = Field("json", description="one JSON object per line, or plain text")
 
 
+class TelemetryConfig(Section):
+    traces: Annotated[Literal["auto", "on", "off"], BeforeValidator(_switch)] = Field(
+        "auto",
+        description="send OpenTelemetry traces, which need fluxport[otel]; auto: if OTEL_TRACES_EXPORTER, "
+        "OTEL_EXPORTER_OTLP_ENDPOINT or OTEL_EXPORTER_OTLP_TRACES_ENDPOINT is set",
+    )
+
+
 def _default_stores() -> dict[str, SinkOptions]:
     return {"local": LocalOptions()}
 
@@ -502,6 +510,7 @@ class Config(Section):
     grpc: GrpcConfig = Field(GrpcConfig(), description="gRPC for pushed rows")
     flight: FlightConfig = Field(FlightConfig(), description="Arrow Flight, with the keys, TLS and limits of grpc")
     logging: LoggingConfig = LoggingConfig()
+    telemetry: TelemetryConfig = Field(TelemetryConfig(), description="traces")
 
 
 def load(

@@ -22,6 +22,8 @@ from typing import TYPE_CHECKING
 from fluxport.errors import FluxportError, LimitExceeded, TimedOut
 from fluxport.findings import Findings
 from fluxport.stages import PROCESSORS, Batches, Chunks, Compress, Encoder, Limits, Source, Step
+from fluxport.telemetry import traces
+from fluxport.telemetry.logs import Ids
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -35,7 +37,8 @@ BATCHES_AHEAD = 1
 class Tally:
     """Counts of a stream so far; readable from any thread while it runs, final once ``complete``.
 
-    ``hashed`` may be turned off before the stream begins if a sink hashes the same bytes.
+    ``hashed`` may be turned off before the stream begins if a sink hashes the same bytes. ``ids``, set before that too,
+    are those of its log lines and spans.
     """
 
     rows: int = 0
@@ -44,6 +47,7 @@ class Tally:
     truncated: bool = False
     complete: bool = False
     hashed: bool = True
+    ids: Ids = Ids()  # noqa: RUF009  immutable
     started: float = field(default_factory=time.monotonic)
     _hash: hashlib._Hash = field(default_factory=hashlib.sha256, repr=False)
 
@@ -76,32 +80,35 @@ def stream(
     limits = limits or Limits()
     tally = tally if tally is not None else Tally()
     with _rows(source, steps, limits, tally) as (schema, batches):
-        for chunk in _file(encoder, compress, schema, batches):
-            tally.add(chunk)
-            _check_bytes(tally, limits.bytes_max)
-            yield chunk
+        with traces.span("encode", tally.ids.traceparent):
+            for chunk in _file(encoder, compress, schema, batches):
+                tally.add(chunk)
+                _check_bytes(tally, limits.bytes_max)
+                yield chunk
         tally.complete = True
 
 
 @contextmanager
 def _rows(source: Source, steps: Sequence[Step], limits: Limits, tally: Tally) -> Iterator[tuple[pa.Schema, Batches]]:
     """Schema and batches after the last step; closes the source on every exit."""
-    try:
-        schema = source.schema
-        applies = []
-        for step in steps:
-            schema, apply = step(schema)
-            applies.append(apply)
-        tally.columns = [(f.name, _type_name(f)) for f in schema]
-        sent = getattr(source, "sent", False)
-        # Closed from the last generator to the first, then the query ends on the server.
-        with (
-            closing(_pulled(source)) as pulled,
-            closing(_counted(pulled, applies, limits, tally, to_the_end=sent)) as batches,
-        ):
-            yield schema, batches
-    finally:
-        source.close()
+    with traces.span("read", tally.ids.traceparent) as span:
+        try:
+            schema = source.schema
+            applies = []
+            for step in steps:
+                schema, apply = step(schema)
+                applies.append(apply)
+            tally.columns = [(f.name, _type_name(f)) for f in schema]
+            sent = getattr(source, "sent", False)
+            # Closed from the last generator to the first, then the query ends on the server.
+            with (
+                closing(_pulled(source)) as pulled,
+                closing(_counted(pulled, applies, limits, tally, to_the_end=sent)) as batches,
+            ):
+                yield schema, batches
+        finally:
+            source.close()
+            span.set({"fluxport.rows": tally.rows})
 
 
 def _pulled(source: Source) -> Batches:
@@ -186,7 +193,10 @@ def parts(
         while number == 1 or rest.more():
             file_tally = Tally(columns=tally.columns, hashed=tally.hashed)
             filling = _filling(rest, split, alone, file_tally, tally)
-            with closing(_file(encoder(findings), compress, schema, filling)) as chunks:
+            with (
+                traces.span("encode", tally.ids.traceparent, {"fluxport.part": number}),
+                closing(_file(encoder(findings), compress, schema, filling)) as chunks,
+            ):
                 yield Part(number, file_tally, _part(chunks, file_tally, split, tally, limits))
             if not file_tally.complete:
                 return

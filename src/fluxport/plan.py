@@ -361,7 +361,8 @@ class Checked(NamedTuple):
         def archive() -> Chunks:
             from fluxport.partfiles import part_name, zip_of_parts
 
-            inner, stem = Tally(started=tally.started), filename.removesuffix(form.compression.suffix) + suffix
+            inner = Tally(started=tally.started, ids=tally.ids)
+            stem = filename.removesuffix(form.compression.suffix) + suffix
 
             def name_of(number: int) -> str:
                 return stem if form.split is None else part_name(stem, suffix, number)

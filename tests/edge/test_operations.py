@@ -24,6 +24,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from fault_proxy import Fault, FaultProxy
 from fluxport.samples import create_sample
+from fluxport.telemetry import traces
 from service_support import SECRET, Client, emulator, service
 
 ROWS = 50_000
@@ -240,10 +241,10 @@ def test_every_line_of_one_request_has_its_ids_the_worker_s_included(client: Cli
     ],
 )
 def test_an_invalid_traceparent_is_ignored(traceparent: str) -> None:
-    from fluxport.telemetry.logs import trace_id
-
-    assert trace_id(traceparent) == ""
-    assert trace_id(TRACEPARENT) == trace_id(f"01-{TRACE}-00f067aa0ba902b7-01-more") == TRACE
+    assert traces.accepted(traceparent) == ""
+    assert traces.trace_id("") == ""
+    assert traces.accepted(TRACEPARENT) == traces.accepted(f"01-{TRACE}-00f067aa0ba902b7-01-more") == TRACEPARENT
+    assert traces.trace_id(TRACEPARENT) == TRACE
 
 
 @pytest.mark.parametrize("style", ["json", "text"])

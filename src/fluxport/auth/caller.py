@@ -27,7 +27,7 @@ class Caller:
     mail_domains: tuple[str, ...] | None = None
     address: str = ""
     request_id: str = ""
-    trace_id: str = ""
+    traceparent: str = ""  # of the request's span, or as received while traces are off
 
     @classmethod
     def of_key(cls, key: Key | SigningKey) -> Caller:

@@ -33,11 +33,12 @@ def serve(host: str | None, port: int | None, grpc_port: int | None, config_path
     from fluxport import process
     from fluxport.config import load
     from fluxport.signals import interruptible
-    from fluxport.telemetry.logs import configure
+    from fluxport.telemetry import logs, traces
 
     interruptible()
     config = load(config_path, flags={"server.host": host, "server.port": port, "grpc.port": grpc_port})
-    configure(config.logging.level, config.logging.format)
+    logs.configure(config.logging.level, config.logging.format)
+    traces.configure(config.telemetry.traces)
     worker_arguments = [] if no_worker else ["worker", *(["--config", str(config_path)] if config_path else [])]
 
     def ready(ports: process.Ports) -> None:
@@ -49,6 +50,7 @@ def serve(host: str | None, port: int | None, grpc_port: int | None, config_path
         click.echo(f"fluxport: listening on http://{config.server.host}:{ports.http}", err=True)
 
     in_order = process.serve(config, ready, worker=worker_arguments)
+    traces.end()
     if config.flight.port is not None or not in_order:
         sys.stderr.flush()
         # What may remain is work that a second signal interrupted, and calls of Arrow Flight whose clients neither

@@ -40,10 +40,11 @@ def worker(config_path: Path | None, attached: bool) -> None:
     if attached:
         background("fluxport-attached", _read_commands, commands, loaded)
     from fluxport.config import load
-    from fluxport.telemetry.logs import configure
+    from fluxport.telemetry import logs, traces
 
     config = load(config_path, warn=not attached)  # the service that started it has logged them
-    configure(config.logging.level, config.logging.format)
+    logs.configure(config.logging.level, config.logging.format)
+    traces.configure(config.telemetry.traces)
     end_with_any_thread()
     loaded.set()
     engine = wiring.worker(config)
@@ -52,6 +53,7 @@ def worker(config_path: Path | None, attached: bool) -> None:
     click.echo("fluxport: worker ready", err=True)
     hurried = _hurried(commands, commands.get())
     engine.stop(config.server.grace_s, hurried)
+    traces.end()
     sys.stdout.flush()
     sys.stderr.flush()
     # Threads that did not end in time must not keep the process running.

@@ -51,12 +51,14 @@ class WebhookOptions:
 
 @dataclass(frozen=True)
 class WebhookEvent:
-    """An event, the same in every attempt; receivers detect duplicates by ``id``."""
+    """An event, the same in every attempt; receivers detect duplicates by ``id``. A ``traceparent`` is sent as header:
+    the attempt's place in the trace of the export."""
 
     id: str
     type: str
     occurred_at: float  # Unix time
     data: Mapping[str, Any] = field(repr=False)
+    traceparent: str = ""
 
     def __post_init__(self) -> None:
         if self.type not in EVENT_TYPES:
@@ -95,6 +97,7 @@ def send_webhook(
         "Content-Type": "application/json",
         "Content-Length": str(len(body)),
         **headers,
+        **({"traceparent": event.traceparent} if event.traceparent else {}),
     }
     limit = f"did not respond within {options.timeout_s:g} seconds"
     allow, cancel = AllowList(options.allow), Cancel()

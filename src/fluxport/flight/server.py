@@ -45,10 +45,11 @@ from fluxport.sources.pushed import PushedColumn, ReadSource, kind_of_type
 from fluxport.spec import ExportSpec
 from fluxport.stages import Chunks
 from fluxport.strict_json import read_json
-from fluxport.telemetry import logs, metrics
+from fluxport.telemetry import logs, metrics, traces
 
 log = logging.getLogger("fluxport.flight")
 
+SERVICE = "arrow.flight.protocol.FlightService"
 COMMAND_BYTES_MAX = 1 << 20
 # Other calls are refused before pyarrow handles them: for an error in most of them it would send the stack trace.
 SERVED = (fl.FlightMethod.DO_GET, fl.FlightMethod.GET_FLIGHT_INFO, fl.FlightMethod.DO_PUT)
@@ -108,40 +109,34 @@ class FlightServer(fl.FlightServerBase):  # type: ignore[misc]  # pyarrow has no
 
     def do_get(self, context: fl.ServerCallContext, ticket: fl.Ticket) -> fl.FlightDataStream:
         """The rows of a query or a dataset; the ticket is the body of POST /v1/stream; its format is always Arrow."""
-        with _translated("DoGet"):
-            caller = _caller(context)
+        with contextlib.ExitStack() as opened:
+            opened.enter_context(_translated("DoGet"))
+            caller = _caller(context, opened.enter_context(_span(context, "DoGet")))
             spec = _spec(ticket.ticket)
             if not self._free.acquire(blocking=False):
                 raise TooMany("Too many streams are running; try again in a moment.")
-            try:
-                stream = self._streams.open(spec, caller)
-                reader = pa.ipc.open_stream(pa.PythonFile(_File(stream.chunks), mode="r"))
-            except BaseException:
-                self._free.release()
-                raise
-            batches = self._batches(stream, reader)
+            opened.callback(self._free.release)
+            stream = self._streams.open(spec, caller)
+            reader = pa.ipc.open_stream(pa.PythonFile(_File(stream.chunks), mode="r"))
+            batches = self._batches(stream, reader, opened.pop_all())
             next(batches)
             return fl.GeneratorStream(reader.schema, batches)
 
-    def _batches(self, stream: Stream, reader: pa.RecordBatchReader) -> Iterator[pa.RecordBatch | None]:
-        """A None, then the batches. Only a started generator runs its ``finally``, so the caller pulls the None at
-        once, in case the client disconnects before it requests a batch."""
-        try:
+    def _batches(
+        self, stream: Stream, reader: pa.RecordBatchReader, opened: contextlib.ExitStack
+    ) -> Iterator[pa.RecordBatch | None]:
+        """A None, then the batches; then ``opened`` is closed. Only a started generator runs its ``finally``, so the
+        caller pulls the None at once, in case the client disconnects before it requests a batch."""
+        with opened, contextlib.closing(stream.chunks):
             yield None
-            with _translated("DoGet"):
-                yield from reader
-                for _ in stream.chunks:
-                    """There are no bytes after Arrow's end, but exhausting the stream completes the export."""
-        finally:
-            try:
-                stream.chunks.close()
-            finally:
-                self._free.release()
+            yield from reader
+            for _ in stream.chunks:
+                """There are no bytes after Arrow's end, but exhausting the stream completes the export."""
 
     def get_flight_info(self, context: fl.ServerCallContext, descriptor: fl.FlightDescriptor) -> fl.FlightInfo:
         """The columns that DoGet would return, and its ticket; the query is started for them and canceled."""
-        with _translated("GetFlightInfo"):
-            caller = _caller(context)
+        with _translated("GetFlightInfo"), _span(context, "GetFlightInfo") as span:
+            caller = _caller(context, span)
             if not descriptor.command:
                 raise Refused("The descriptor must be a command: the body of POST /v1/stream.", code="bad_body")
             stream = self._streams.open(_spec(descriptor.command), caller)
@@ -160,8 +155,8 @@ class FlightServer(fl.FlightServerBase):  # type: ignore[misc]  # pyarrow has no
         writer: fl.FlightMetadataWriter,
     ) -> None:
         """Record batches to a stored file; the last metadata message describes the file."""
-        with _translated("DoPut"):
-            caller = _caller(context)
+        with _translated("DoPut"), _span(context, "DoPut") as span:
+            caller = _caller(context, span)
             with self._admission.admitted():
                 record = self._put(context, caller, _push_request(descriptor, reader.schema), reader, writer)
             if record.status != "completed":
@@ -204,7 +199,7 @@ class FlightServer(fl.FlightServerBase):  # type: ignore[misc]  # pyarrow has no
         source = ReadSource(reader.schema, handover.take, handover.close, options)
         push = self._pushes.begin(request, source, caller, api="flight")
         record = push.record
-        logs.bind(task_id=record.id, request_id=caller.request_id)
+        logs.bind(logs.Ids(record.id, caller.request_id, traces.trace_id(caller.traceparent)))
         if not push.new:
             return record if record.status == "completed" else _in_progress(record)
 
@@ -293,7 +288,9 @@ class _Callers(fl.ServerMiddlewareFactory):  # type: ignore[misc]  # pyarrow has
             self._rate.take(f"key {key.id}")
             if info.method not in SERVED:
                 raise Disabled("This call is not supported; use DoGet, GetFlightInfo or DoPut.", code="not_served")
-            return _Verified(Caller.of_key(key), self._proxies, given.get(self._proxies.header, []))
+            received = traces.accepted(next(iter(given.get("traceparent", [])), ""))
+            caller = replace(Caller.of_key(key), traceparent=received)
+            return _Verified(caller, self._proxies, given.get(self._proxies.header, []))
 
 
 class _Verified(fl.ServerMiddleware):  # type: ignore[misc]  # pyarrow has no types
@@ -302,14 +299,26 @@ class _Verified(fl.ServerMiddleware):  # type: ignore[misc]  # pyarrow has no ty
         self._proxies = proxies
         self._forwarded = forwarded
 
+    @property
+    def received(self) -> str:
+        """The ``traceparent`` of the call, or an empty string."""
+        return self._caller.traceparent
+
     def caller(self, peer: str) -> Caller:
         origin = self._proxies.origin(grpc_peer(peer), self._forwarded)
         return replace(self._caller, address=str(origin.address or ""))
 
 
-def _caller(context: fl.ServerCallContext) -> Caller:
+def _span(context: fl.ServerCallContext, method: str) -> contextlib.AbstractContextManager[traces.Span]:
+    """The span of a call, below the ``traceparent`` in its headers."""
     verified: _Verified = context.get_middleware("caller")
-    return verified.caller(str(context.peer()))
+    attributes = {"rpc.system": "grpc", "rpc.service": SERVICE, "rpc.method": method}
+    return traces.span(f"{SERVICE}/{method}", verified.received, attributes, kind="server")
+
+
+def _caller(context: fl.ServerCallContext, span: traces.Span) -> Caller:
+    verified: _Verified = context.get_middleware("caller")
+    return replace(verified.caller(str(context.peer())), traceparent=span.traceparent)
 
 
 def _json(content: bytes) -> Any:

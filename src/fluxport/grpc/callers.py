@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from fluxport.auth.caller import Caller
 from fluxport.auth.keys import Keys
@@ -11,9 +13,21 @@ from fluxport.auth.proxies import Network, Proxies, grpc_peer
 from fluxport.auth.rate import Rate
 from fluxport.errors import Unauthorized
 from fluxport.grpc.answers import HEADER, AnswerRules, Answers
-from fluxport.telemetry import logs
+from fluxport.telemetry import traces
 
 Metadata = Sequence[tuple[str, str | bytes]]
+
+
+def metadata_of(context: Any) -> Metadata:
+    """The metadata of a call."""
+    return [(name, value) for name, value in context.invocation_metadata() or ()]
+
+
+def call_span(service: str, method: str, context: Any) -> AbstractContextManager[traces.Span]:
+    """The span of a call, below the ``traceparent`` in its metadata."""
+    given = next((str(value) for name, value in metadata_of(context) if name == "traceparent"), "")
+    attributes = {"rpc.system": "grpc", "rpc.service": service, "rpc.method": method}
+    return traces.span(f"{service}/{method}", traces.accepted(given), attributes, kind="server")
 
 
 @dataclass(frozen=True)
@@ -43,5 +57,4 @@ class PushCallers:
         self.rate.take(caller.rated)
         given = {name: str(value) for name, value in metadata}
         answers = self.answers.choose(given.get(HEADER, ""), (key_name, caller.key_id or ""), address)
-        trace = logs.trace_id(given.get("traceparent", ""))
-        return replace(caller, address=str(address or ""), trace_id=trace), answers
+        return replace(caller, address=str(address or "")), answers

@@ -18,12 +18,12 @@ from google.protobuf.message import DecodeError
 
 from fluxport.errors import FluxportError, Refused
 from fluxport.grpc import sensors_pb2 as pb
-from fluxport.grpc.callers import PushCallers
+from fluxport.grpc.callers import PushCallers, call_span, metadata_of
 from fluxport.grpc.responses import status_of, trailers
 from fluxport.pipeline import as_failure
 from fluxport.series import Points, SensorStore
 from fluxport.series.points import GOOD, QUALITY_MAX, check_sensor_id, checked
-from fluxport.telemetry import metrics
+from fluxport.telemetry import metrics, traces
 
 log = logging.getLogger("fluxport.grpc")
 
@@ -49,10 +49,13 @@ class SensorService:
         return grpc.method_handlers_generic_handler(NAME, {"Append": append})
 
     async def append(self, _: Any, context: Context) -> None:
+        with call_span(NAME, "Append", context) as span:
+            await self._answered(context, span)
+
+    async def _answered(self, context: Context, span: traces.Span) -> None:
         status = grpc.StatusCode.OK
         try:
-            metadata = [(name, value) for name, value in context.invocation_metadata() or ()]
-            caller, _ = await asyncio.to_thread(self._callers.verified, metadata, context.peer())
+            caller, _ = await asyncio.to_thread(self._callers.verified, metadata_of(context), context.peer())
             caller.need("push")
             await self._append(context, self._store())
         except asyncio.CancelledError:
@@ -64,9 +67,11 @@ class SensorService:
             error = as_failure(raised)
             status = status_of(error)
             metrics.refusal(error.code)
+            span.failed(error.code)
             await context.abort(status, error.message, trailers(error, ""))
         finally:
             metrics.call("Append", status.name)
+            span.set({"rpc.grpc.status_code": status.value[0]})
 
     async def _append(self, context: Context, store: SensorStore) -> None:
         waiting: asyncio.Queue[bytes | None] = asyncio.Queue(AHEAD)

@@ -21,7 +21,7 @@ from fluxport.errors import Canceled, FluxportError, Refused
 from fluxport.grpc import export_pb2 as pb
 from fluxport.grpc import wire
 from fluxport.grpc.answers import Answers
-from fluxport.grpc.callers import PushCallers
+from fluxport.grpc.callers import PushCallers, call_span, metadata_of
 from fluxport.grpc.handover import Handover
 from fluxport.grpc.metadata import read_metadata
 from fluxport.grpc.responses import as_error, failed_response, percent, response, status_of, status_response, trailers
@@ -34,7 +34,7 @@ from fluxport.jobs.watch import Watch
 from fluxport.pipeline import as_failure
 from fluxport.plan import Export
 from fluxport.sources.pushed import PushedBatch, PushedSource
-from fluxport.telemetry import logs, metrics
+from fluxport.telemetry import logs, metrics, traces
 
 log = logging.getLogger("fluxport.grpc")
 
@@ -96,34 +96,44 @@ class ExportService:
 
     async def stream_export(self, _: Any, context: Context) -> None:
         responses = ResponseWriter(context)
-        async with self._translated("StreamExport", context, responses):
-            caller, responses.answers = await self._verified(context)
+        async with self._translated("StreamExport", context, responses) as span:
+            caller, responses.answers = await self._verified(context, span)
             with self._admission.admitted():
                 await self._push(context, caller, responses)
 
     async def query_task_status(self, request: pb.TaskStatusRequest, context: Context) -> pb.TaskStatusResponse:
-        async with self._translated("QueryTaskStatus", context, None):
-            caller, _ = await self._verified(context)
+        async with self._translated("QueryTaskStatus", context, None) as span:
+            caller, _ = await self._verified(context, span)
             caller.need("push")
             record = await asyncio.to_thread(self._store.get, request.task_id, caller)
             return await asyncio.to_thread(status_response, record, self._url, self._store.clock())
         raise AssertionError
 
     async def cancel_task(self, request: pb.CancelTaskRequest, context: Context) -> pb.TaskStatusResponse:
-        async with self._translated("CancelTask", context, None):
-            caller, _ = await self._verified(context)
+        async with self._translated("CancelTask", context, None) as span:
+            caller, _ = await self._verified(context, span)
             caller.need("push")
             record = await asyncio.to_thread(cancel, request.task_id, caller, self._store, self._transfers)
             return status_response(record, self._url, self._store.clock())
         raise AssertionError
 
-    async def _verified(self, context: Context) -> tuple[Caller, Answers]:
-        metadata = [(name, value) for name, value in context.invocation_metadata() or ()]
-        return await asyncio.to_thread(self._callers.verified, metadata, context.peer())
+    async def _verified(self, context: Context, span: traces.Span) -> tuple[Caller, Answers]:
+        caller, answers = await asyncio.to_thread(self._callers.verified, metadata_of(context), context.peer())
+        return replace(caller, traceparent=span.traceparent), answers
 
     @contextlib.asynccontextmanager
-    async def _translated(self, method: str, context: Context, responses: ResponseWriter | None) -> AsyncIterator[None]:
-        """Translate errors to a status, a code and a message; count and log every call."""
+    async def _translated(
+        self, method: str, context: Context, responses: ResponseWriter | None
+    ) -> AsyncIterator[traces.Span]:
+        """Translate errors to a status, a code and a message; count, log and trace every call."""
+        with call_span(NAME, method, context) as span:
+            async with self._answered(method, context, responses, span):
+                yield span
+
+    @contextlib.asynccontextmanager
+    async def _answered(
+        self, method: str, context: Context, responses: ResponseWriter | None, span: traces.Span
+    ) -> AsyncIterator[None]:
         began = time.monotonic()
         status = grpc.StatusCode.OK
         try:
@@ -137,12 +147,14 @@ class ExportService:
             error = as_failure(raised)
             status = status_of(error)
             metrics.refusal(error.code)
+            span.failed(error.code)
             task_id = responses.task_id if responses is not None else ""
             if responses is not None:
                 await responses.last(failed_response(task_id, error), failed=True)
             await context.abort(status, error.message, trailers(error, task_id))
         finally:
             metrics.call(method, status.name)
+            span.set({"rpc.grpc.status_code": status.value[0]})
             fields = {"status": status.name, "duration_ms": round((time.monotonic() - began) * 1000, 1)}
             log.info("%s", method, extra=fields)
 
@@ -152,7 +164,7 @@ class ExportService:
         request = read_metadata(await self._metadata(context))
         responses.begin()
         caller = named(caller, request.request_id)
-        logs.bind(request_id=caller.request_id, trace_id=caller.trace_id)
+        logs.bind(logs.Ids(request_id=caller.request_id, trace_id=traces.trace_id(caller.traceparent)))
         handover = Handover()
         source = PushedSource(
             request.columns,
@@ -163,7 +175,7 @@ class ExportService:
         push = await self._begin(request, source, caller)
         record = push.record
         responses.task_id = record.id
-        logs.bind(task_id=record.id, request_id=caller.request_id, trace_id=caller.trace_id)
+        logs.bind(logs.Ids(record.id, caller.request_id, traces.trace_id(caller.traceparent)))
         if not push.new:
             await self._follow(record, responses)
             return

@@ -17,7 +17,7 @@ from fluxport.auth.sessions import Sessions
 from fluxport.auth.signing import Signed, SigningKey, Version, is_signed, verify
 from fluxport.errors import LimitExceeded, Unauthorized
 from fluxport.http.cookies import SAFE, Cookies, check_same_origin
-from fluxport.http.responses import request_id, trace_id
+from fluxport.http.responses import request_id, traceparent
 
 ANONYMOUS = "anonymous"  # the owner of exports that were requested without credentials
 NEW: tuple[Version, ...] = ("v2",)
@@ -142,8 +142,9 @@ def address_of(request: Request) -> str:
 
 
 def with_request(request: Request, caller: Caller) -> Caller:
-    """The caller with the address, the request id and the trace id of its request."""
-    return replace(caller, address=address_of(request), request_id=request_id(request), trace_id=trace_id(request))
+    """The caller with the address, the request id and the traceparent of its request."""
+    address = address_of(request)
+    return replace(caller, address=address, request_id=request_id(request), traceparent=traceparent(request))
 
 
 def _unauthorized() -> Unauthorized:

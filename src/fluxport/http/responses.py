@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from fluxport.errors import FluxportError
 from fluxport.headers import content_disposition
-from fluxport.telemetry import logs, metrics
+from fluxport.telemetry import logs, metrics, traces
 
 log = logging.getLogger("fluxport.http")
 
@@ -48,9 +48,9 @@ def request_id(request: Request) -> str:
     return value
 
 
-def trace_id(request: Request) -> str:
-    """The id of the caller's trace, or an empty string."""
-    value: str = request.scope.get("state", {}).get("trace_id", "")
+def traceparent(request: Request) -> str:
+    """The request's place in its trace, or an empty string."""
+    value: str = request.scope.get("state", {}).get("traceparent", "")
     return value
 
 
@@ -136,9 +136,14 @@ class RequestIds:
         headers = {key: value.decode("latin-1") for key, value in scope["headers"]}
         received = headers.get(b"x-request-id", "")
         name = received if REQUEST_ID.fullmatch(received) else uuid.uuid4().hex
-        trace = logs.trace_id(headers.get(b"traceparent", ""))
-        scope.setdefault("state", {}).update(request_id=name, trace_id=trace)
-        logs.bind(request_id=name, trace_id=trace)
+        parent = traces.accepted(headers.get(b"traceparent", ""))
+        method = metrics.method_name(scope["method"])
+        with traces.span(method, parent, {"http.request.method": method}, kind="server") as span:
+            scope.setdefault("state", {}).update(request_id=name, traceparent=span.traceparent)
+            logs.bind(logs.Ids(request_id=name, trace_id=traces.trace_id(span.traceparent)))
+            await self._observed(scope, receive, send, name, span)
+
+    async def _observed(self, scope: Scope, receive: Receive, send: Send, name: str, span: traces.Span) -> None:
         began = time.monotonic()
         status = 500  # what the server sends if the application sends nothing
 
@@ -156,6 +161,13 @@ class RequestIds:
             else:
                 await self._app(scope, receive, sending)
         finally:
-            metrics.request(scope["method"], getattr(scope.get("route"), "path", None), status)
+            route = getattr(scope.get("route"), "path", None)
+            metrics.request(scope["method"], route, status)
+            span.set({"http.response.status_code": status})
+            if route is not None:
+                span.rename(f"{metrics.method_name(scope['method'])} {route}")
+                span.set({"http.route": route})
+            if status >= 500:
+                span.failed(str(status))
             fields = {"status": status, "duration_ms": round((time.monotonic() - began) * 1000, 1)}
             log.info("%s %s", scope["method"], scope["path"], extra=fields)

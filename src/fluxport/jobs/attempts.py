@@ -25,7 +25,7 @@ from fluxport.jobs.outcome import Changes, FailedAttempt
 from fluxport.jobs.progress import watch
 from fluxport.jobs.states import Status
 from fluxport.jobs.store import WORKER_LOST, WORKER_STOPPED, JobStore, Record
-from fluxport.jobs.storing import completed, put, rename
+from fluxport.jobs.storing import attempt_attributes, completed, put, rename
 from fluxport.loops import background
 from fluxport.partfiles import Names, remove_parts
 from fluxport.pipeline import as_failure
@@ -33,7 +33,7 @@ from fluxport.plan import Export
 from fluxport.spec import ExportSpec
 from fluxport.stages import Sink
 from fluxport.tables import patiently
-from fluxport.telemetry import logs
+from fluxport.telemetry import logs, traces
 
 T = TypeVar("T")
 
@@ -67,10 +67,11 @@ class Attempts:
     def run(self, record: Record) -> float | None:
         """Run the claimed attempt of this export; returns the seconds until the next attempt, or None if the export has
         ended. Unavailable if this process is exiting and cannot record the outcome."""
-        logs.bind(task_id=record.id, request_id=record.request_id, trace_id=record.trace_id)
+        logs.bind(record.ids)
         self._attempted[record.id, record.fence] = record
         try:
-            self._run(record)
+            with traces.span("attempt", record.ids.traceparent, attempt_attributes(record), kind="consumer") as span:
+                self._run(record, record.ids._replace(traceparent=span.traceparent))
         except FluxportError as error:
             return self._failed(record, error)
         except Exception as error:  # a bug fails this export only
@@ -100,9 +101,10 @@ class Attempts:
 
     # -- one attempt -----------------------------------------------------------------------------------------------
 
-    def _run(self, record: Record) -> None:
+    def _run(self, record: Record, ids: logs.Ids) -> None:
         export = self.plan(record.spec, record.id, record.owner)
         rename(export, record.door)
+        export.tally.ids = ids
         sink = self.sinks[record.spec.store]
         self._remove_leftovers(record, sink, export)
         if record.counted:

@@ -25,6 +25,7 @@ from fluxport.jobs.view import job_json, unix
 from fluxport.pipeline import as_failure
 from fluxport.stages import Chunks, Sink
 from fluxport.tables import patiently
+from fluxport.telemetry import traces
 
 T = TypeVar("T")
 
@@ -113,7 +114,8 @@ class Notifier:
         if kind != "email" or self.email.host:
             self._retrying(lambda: self.store.note(kind, record.owner, "begun", **detail))
         try:
-            outcome = self._send(record, kind, int(number), sent)
+            with traces.span("notify", record.ids.traceparent, {"fluxport.target": kind}, kind="client") as span:
+                outcome = self._send(record, kind, int(number), sent, span.traceparent)
         except Exception as raised:  # any error is recorded in the audit
             error = as_failure(raised)
             log.warning(
@@ -128,14 +130,14 @@ class Notifier:
         self._retrying(lambda: self.store.note(kind, record.owner, outcome, sent_bytes=sent.count, **detail))
         return wait_s
 
-    def _send(self, record: Record, kind: str, number: int, sent: FileBytes) -> str:
+    def _send(self, record: Record, kind: str, number: int, sent: FileBytes, traceparent: str) -> str:
         """Send one notification; returns its outcome for the audit."""
         if kind == "email":
             return send_email(self.email, self._mail(record, record.notify["email"][number], sent))
         if kind == "upload":
             self._upload(record, sent)
         else:
-            self._send_webhook(record)
+            self._send_webhook(record, traceparent)
         return "sent"
 
     def _retrying(self, do: Callable[[], T]) -> T:
@@ -189,10 +191,10 @@ class Notifier:
             now=self.store.clock(),
         )
 
-    def _send_webhook(self, record: Record) -> None:
+    def _send_webhook(self, record: Record, traceparent: str) -> None:
         kind = f"export.{record.status}"
         # The id is the same in every worker and every attempt, so that receivers can drop duplicates.
         event_id = "evt_" + hashlib.sha256(f"{record.id} {kind}".encode()).hexdigest()[:32]
         data = job_json(record, self.link(record))
-        event = WebhookEvent(event_id, kind, record.finished_at or record.created_at, data)
+        event = WebhookEvent(event_id, kind, record.finished_at or record.created_at, data, traceparent)
         send_webhook(self.webhooks, record.notify["webhook"], self.webhook_secrets, event, self.store.clock())

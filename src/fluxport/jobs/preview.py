@@ -16,6 +16,7 @@ from fluxport.jobs.transfers import Transfers
 from fluxport.plan import check_form
 from fluxport.spec import ExportSpec
 from fluxport.stages import Limits
+from fluxport.telemetry.logs import Ids
 
 PREVIEW_ROWS = 50
 PREVIEW_LIMITS = Limits(bytes_max=8 << 20, cell_bytes_max=1 << 20, deadline_s=30.0)
@@ -53,6 +54,7 @@ def preview(
     )
     limits = replace(PREVIEW_LIMITS, rows=PREVIEW_ROWS if rows is None else min(rows, PREVIEW_ROWS))
     export = catalog.check(preview_spec, caller.owner, limits=limits).open("preview")
+    export.tally.ids = Ids(request_id=caller.request_id, traceparent=caller.traceparent)
     with slots[spec.connection].held():
         text = b"".join(export.chunks()).decode()
     tally = export.tally

@@ -32,7 +32,7 @@ from fluxport.jobs.progress import watch
 from fluxport.jobs.slots import Slots
 from fluxport.jobs.states import Status
 from fluxport.jobs.store import JobStore, Record
-from fluxport.jobs.storing import completed, put
+from fluxport.jobs.storing import attempt_attributes, completed, put
 from fluxport.jobs.transfers import Transfers
 from fluxport.loops import attempt, background, keep_going
 from fluxport.pipeline import as_failure
@@ -40,6 +40,7 @@ from fluxport.plan import Checked, Export, of_push
 from fluxport.sources.pushed import DeclaredSource, PushedColumn, PushedOptions
 from fluxport.spec import ExportSpec
 from fluxport.tables import patiently
+from fluxport.telemetry import logs, traces
 
 log = logging.getLogger("fluxport.pushes")
 
@@ -210,6 +211,7 @@ class Pushes:
         """
         assert push.checked is not None
         record, export = push.record, None
+        logs.bind(record.ids)
         try:
             claimed = self._store.claim(record.id, attempts_max=1)
             if claimed is None:
@@ -217,7 +219,9 @@ class Pushes:
             self._store.expect(record.id, claimed.fence, rows_expected)
             export = push.checked.open(record.id)
             planned(export)
-            self._run(claimed, export, confirm)
+            with traces.span("attempt", record.ids.traceparent, attempt_attributes(claimed)) as span:
+                export.tally.ids = record.ids._replace(traceparent=span.traceparent)
+                self._run(claimed, export, confirm)
         except BaseException as error:  # noqa: BLE001  the export must not stay active, whatever the error
             return self.fail(record, error, export)
         return self._ended(record)

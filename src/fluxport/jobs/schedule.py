@@ -25,6 +25,7 @@ from fluxport.error_codes import Failure
 from fluxport.errors import FluxportError, Refused
 from fluxport.jobs.request import ExportRequest
 from fluxport.jobs.store import JobStore, Record
+from fluxport.telemetry import traces
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -101,13 +102,14 @@ class Scheduler:
         is recorded; a retryable error is raised instead, except at the last attempt."""
         key = f"{key_prefix(schedule.name)}{_utc(moment)}"
         try:
-            self._submitter.submit(
-                schedule.request,
-                schedule.caller,
-                api=API,
-                idempotency=(key, _digest(key)),
-                unless_active=key_prefix(schedule.name),
-            )
+            with traces.span("schedule", "", {"fluxport.schedule": schedule.name}) as span:
+                self._submitter.submit(
+                    schedule.request,
+                    replace(schedule.caller, traceparent=span.traceparent),
+                    api=API,
+                    idempotency=(key, _digest(key)),
+                    unless_active=key_prefix(schedule.name),
+                )
         except FluxportError as error:
             if error.retryable and not last_try:
                 raise

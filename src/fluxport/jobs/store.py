@@ -44,7 +44,8 @@ from fluxport.tables import (
     reading,
     transaction,
 )
-from fluxport.telemetry import measures
+from fluxport.telemetry import measures, traces
+from fluxport.telemetry.logs import Ids
 
 log = logging.getLogger("fluxport.exports")
 
@@ -60,6 +61,8 @@ WORKER_LOST = Failure.of(
 WORKER_STOPPED = Failure.of(
     Unavailable("The worker was stopped during this attempt; the export was requeued.", code="worker_stopped")
 )
+# The span that created an export is stored among its targets, a JSON object whose other keys every version ignores.
+_TRACEPARENT = "traceparent"
 EVENT_KINDS: dict[Status, str] = {"completed": "completed", "failed": "failed", "canceled": "canceled"}
 
 
@@ -94,6 +97,11 @@ class Record:
     started_at: float | None
     finished_at: float | None
     expires_at: float | None
+
+    @property
+    def ids(self) -> Ids:
+        """The ids of its log lines and spans."""
+        return Ids(self.id, self.request_id, self.trace_id, self.notify.get(_TRACEPARENT, ""))
 
 
 def visible(caller: Caller) -> sa.ColumnElement[bool]:
@@ -319,9 +327,9 @@ class JobStore:
             "priority": request.priority,
             "counted": request.count,
             "attempt_errors": [],
-            "notify": dict(request.notify or {}),
+            "notify": dict(request.notify or {}) | _traced(caller),
             "request_id": caller.request_id,
-            "trace_id": caller.trace_id,
+            "trace_id": traces.trace_id(caller.traceparent),
             "address": caller.address,
             "created_at": self.clock(),
         }
@@ -350,9 +358,9 @@ class JobStore:
             attempts=1,
             attempt_errors=(),
             error=None,
-            notify={},
+            notify=_traced(caller),
             request_id=caller.request_id,
-            trace_id=caller.trace_id,
+            trace_id=traces.trace_id(caller.traceparent),
             address=caller.address,
             created_at=now,
             started_at=now,
@@ -835,6 +843,10 @@ class JobStore:
         with reading(self.engine) as connection:
             lines: Sequence[Any] = connection.execute(query.order_by(audit.c.id.desc()).limit(limit)).mappings().all()
             return list(lines)
+
+
+def _traced(caller: Caller) -> dict[str, Any]:
+    return {_TRACEPARENT: caller.traceparent} if caller.traceparent else {}
 
 
 def _too_many_active(limit: int) -> TooMany:

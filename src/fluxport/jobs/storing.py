@@ -10,10 +10,12 @@ from dataclasses import replace
 from fluxport.errors import Broken
 from fluxport.formats.compress import ZIP
 from fluxport.jobs.outcome import Changes, Result, StoredFile
+from fluxport.jobs.store import Record
 from fluxport.partfiles import Names, put_parts, whole_name
 from fluxport.pipeline import Part
 from fluxport.plan import Export
 from fluxport.stages import About, Chunks, Sink
+from fluxport.telemetry import traces
 
 FLUXQUERY = "fluxquery"  # the API of its clients, to whom files of JSON Lines are .json
 _SUFFIXES = {FLUXQUERY: {".jsonl": ".json"}}
@@ -32,7 +34,9 @@ def put(export: Export, sink: Sink, name: str) -> Result:
     """Store the export's file, or its files below ``name``; the result's ``upload_s`` excludes reading and encoding."""
     encode_s: list[float] = []
     began = time.monotonic()
-    result = (_put_file if export.parts is None else _put_parts)(export, sink, name, encode_s)
+    with traces.span("store", export.tally.ids.traceparent, {"fluxport.store": export.spec.store}) as span:
+        result = (_put_file if export.parts is None else _put_parts)(export, sink, name, encode_s)
+        span.set({"fluxport.bytes": result.bytes})
     return replace(result, upload_s=round(time.monotonic() - began - sum(encode_s), 3))
 
 
@@ -61,6 +65,17 @@ def _put_parts(export: Export, sink: Sink, name: str, encode_s: list[float]) -> 
         location=receipt.location,
         files=tuple(map(StoredFile.from_json, files)),
     )
+
+
+def attempt_attributes(record: Record) -> traces.Attributes:
+    """The attributes of an attempt's span."""
+    return {
+        "fluxport.export.id": record.id,
+        "fluxport.attempt": record.attempts,
+        "fluxport.api": record.door,
+        "fluxport.source": record.spec.connection,
+        "fluxport.format": record.spec.format,
+    }
 
 
 def completed(result: Result, expires_at: float) -> Changes:

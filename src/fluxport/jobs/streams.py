@@ -67,6 +67,7 @@ class Streams:
         export = self.check(spec, caller).open(export_id)
         spec = export.spec
         record = self.store.create_stream(export_id, spec, caller)
+        export.tally.ids = record.ids
         in_time = partial(check_deadline, export.tally, self.catalog.limits)
         reading = Reading(self.slots[spec.connection], self.spool, export.chunks, export.source.close, in_time)
         gone = threading.Event()

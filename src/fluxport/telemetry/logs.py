@@ -15,34 +15,30 @@ from collections.abc import Iterator
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from fluxport.errors import Canceled, FluxportError
 
 _FIELDS = ("task_id", "request_id", "trace_id", "status", "rows", "bytes", "error_code", "duration_ms")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\x85\u2028\u2029]")
-_TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(-.*)?")
 
 _bound: ContextVar[dict[str, str]] = ContextVar("fluxport_log_fields", default={})  # noqa: B039  replaced, never changed
 
 _ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
 
 
-def bind(**fields: str) -> None:
-    """Set the fields of every line that the current task (or thread) logs from now on; empty ones are omitted."""
-    _bound.set({name: value for name, value in fields.items() if value})
+class Ids(NamedTuple):
+    """The ids of an export, or of one attempt at it, in its log lines; ``traceparent`` is the parent of its spans."""
+
+    task_id: str = ""
+    request_id: str = ""
+    trace_id: str = ""
+    traceparent: str = ""
 
 
-def bound(field: str) -> str:
-    """A field bound to the current task, or an empty string."""
-    return _bound.get().get(field, "")
-
-
-def trace_id(traceparent: str) -> str:
-    """The trace id of a W3C ``traceparent``; empty if it is invalid."""
-    match = _TRACEPARENT.fullmatch(traceparent)
-    # Version 00 ends with the flags; later versions may append fields, which are ignored.
-    return match[1] if match and not (traceparent.startswith("00-") and match[2]) else ""
+def bind(ids: Ids) -> None:
+    """Set the ids of every line that the current task (or thread) logs from now on; empty ones are omitted."""
+    _bound.set({name: value for name, value in ids._asdict().items() if value})
 
 
 class _Discreet(logging.Formatter):

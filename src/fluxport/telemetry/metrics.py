@@ -49,9 +49,13 @@ _FIRST_BYTE = Histogram(
 Measured = tuple[Mapping[str, int], Iterable[Sample]]
 
 
+def method_name(method: str) -> str:
+    return method if method in _METHODS else "other"
+
+
 def request(method: str, route: str | None, status: int) -> None:
     """Count a request; ``route`` is its template, None if no route matched."""
-    _REQUESTS.labels(method if method in _METHODS else "other", route or "none", str(status)).inc()
+    _REQUESTS.labels(method_name(method), route or "none", str(status)).inc()
 
 
 def call(method: str, status: str) -> None:
