@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import logging
 import re
 import sys
 import tempfile
@@ -34,6 +35,7 @@ from fluxport.policy.guard.words import REFUSED_FUNCTIONS, Dialect
 from fluxport.settings import Read, Secret
 from fluxport.sources import SOURCES as DATABASES
 from fluxport.sources import SourceEntry
+from fluxport.telemetry.events import EVENTS
 
 DOCS = Path(__file__).resolve().parent
 SOURCES = [DOCS.parent / "src" / package for package in ("fluxport", "fluxport_emulator")]
@@ -506,7 +508,22 @@ def states() -> str:
     return "\n".join(["```mermaid", "stateDiagram-v2", "    [*] --> queued", *arrows, "```"])
 
 
+def log_events() -> str:
+    rows = [
+        [
+            code(name),
+            logging.getLevelName(event.level).lower(),
+            code(event.component),
+            "no" if event.ours else "yes",
+            prose(event.about),
+        ]
+        for name, event in EVENTS.items()
+    ]
+    return table(["`event`", "level", "`component`", "of the middleware", "is logged when"], rows)
+
+
 SECTIONS: dict[str, Callable[[], str]] = {
+    "log events": log_events,
     "layers": layers,
     "states": states,
     "command line": command_line,

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 from fluxport.errors import FluxportError, LimitExceeded, TimedOut
 from fluxport.findings import Findings
 from fluxport.stages import PROCESSORS, Batches, Chunks, Compress, Encoder, Limits, Source, Step
-from fluxport.telemetry import traces
+from fluxport.telemetry import events, traces
 from fluxport.telemetry.logs import Ids
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def stream(
     limits = limits or Limits()
     tally = tally if tally is not None else Tally()
     with _rows(source, steps, limits, tally) as (schema, batches):
-        with traces.span("encode", tally.ids.traceparent):
+        with _encoding(tally, {}):
             for chunk in _file(encoder, compress, schema, batches):
                 tally.add(chunk)
                 _check_bytes(tally, limits.bytes_max)
@@ -94,6 +94,7 @@ def _rows(source: Source, steps: Sequence[Step], limits: Limits, tally: Tally) -
     with traces.span("read", tally.ids.traceparent) as span:
         try:
             schema = source.schema
+            events.emit("StreamStarted", tally.ids)
             applies = []
             for step in steps:
                 schema, apply = step(schema)
@@ -109,6 +110,15 @@ def _rows(source: Source, steps: Sequence[Step], limits: Limits, tally: Tally) -
         finally:
             source.close()
             span.set({"fluxport.rows": tally.rows})
+
+
+@contextmanager
+def _encoding(tally: Tally, attributes: traces.Attributes) -> Iterator[None]:
+    """The log lines and the span of one file."""
+    events.emit("WriterInitialized", tally.ids)
+    with traces.span("encode", tally.ids.traceparent, attributes):
+        yield
+    events.emit("FileFinalized", tally.ids, bytes=tally.size_bytes)
 
 
 def _pulled(source: Source) -> Batches:
@@ -194,7 +204,7 @@ def parts(
             file_tally = Tally(columns=tally.columns, hashed=tally.hashed)
             filling = _filling(rest, split, alone, file_tally, tally)
             with (
-                traces.span("encode", tally.ids.traceparent, {"fluxport.part": number}),
+                _encoding(tally, {"fluxport.part": number}),
                 closing(_file(encoder(findings), compress, schema, filling)) as chunks,
             ):
                 yield Part(number, file_tally, _part(chunks, file_tally, split, tally, limits))
@@ -306,9 +316,11 @@ def _counted(
             out = apply(out)
         tally.rows += out.num_rows
         if out.num_rows:
+            events.emit("BatchProcessed", tally.ids, rows=out.num_rows)
             yield out
         if tally.truncated and not to_the_end:
-            return
+            break
+    events.emit("StreamCompleted", tally.ids, rows=tally.rows)
 
 
 def check_deadline(tally: Tally, limits: Limits) -> None:

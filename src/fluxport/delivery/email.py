@@ -78,7 +78,6 @@ def send_email(
                 with suppress(smtplib.SMTPException, OSError):
                     smtp.quit()  # the mail has been accepted, whatever happens now
                 break
-    _log.info("mail sent to %s", masked(recipient), extra=_about(mail))
     return "sent"
 
 

@@ -45,7 +45,7 @@ from fluxport.sources.pushed import PushedColumn, ReadSource, kind_of_type
 from fluxport.spec import ExportSpec
 from fluxport.stages import Chunks
 from fluxport.strict_json import read_json
-from fluxport.telemetry import logs, metrics, traces
+from fluxport.telemetry import events, logs, metrics, traces
 
 log = logging.getLogger("fluxport.flight")
 
@@ -162,6 +162,7 @@ class FlightServer(fl.FlightServerBase):  # type: ignore[misc]  # pyarrow has no
             if record.status != "completed":
                 raise record.error.error() if record.error else Broken("The export failed.", code="internal")
             writer.write(json.dumps(self._result(record)).encode())
+            events.emit("ExportCompleted", record.ids, rows=record.rows, bytes=record.bytes)
 
     # -- one push --------------------------------------------------------------------------------------------------
 

@@ -60,6 +60,14 @@ def client_code(code: str) -> str:
     return CLIENT_CODES.get(code, code.upper())
 
 
+def failure_event(code: str) -> str | None:
+    """The log event of an error of a push, as the middleware named it; None if it had none."""
+    known = client_code(code)
+    if known == "STREAM_ERROR":
+        return "StreamReceiveError" if code in ("client_gone", "bad_message") else "StreamError"
+    return "ValidationError" if known in ("VALIDATION_ERROR", "INVALID_METADATA", "INVALID_FORMAT") else None
+
+
 def as_error(record: Record) -> FluxportError:
     """The error of a failed task."""
     return record.error.error() if record.error else Broken("The task failed.", code="internal")

@@ -17,14 +17,23 @@ import grpc
 from google.protobuf.message import DecodeError
 
 from fluxport.auth.caller import Caller
-from fluxport.errors import Canceled, FluxportError, Refused
+from fluxport.errors import Canceled, FluxportError, NotFound, Refused
 from fluxport.grpc import export_pb2 as pb
 from fluxport.grpc import wire
 from fluxport.grpc.answers import Answers
 from fluxport.grpc.callers import PushCallers, call_span, metadata_of
 from fluxport.grpc.handover import Handover
 from fluxport.grpc.metadata import read_metadata
-from fluxport.grpc.responses import as_error, failed_response, percent, response, status_of, status_response, trailers
+from fluxport.grpc.responses import (
+    as_error,
+    failed_response,
+    failure_event,
+    percent,
+    response,
+    status_of,
+    status_response,
+    trailers,
+)
 from fluxport.grpc.writer import ResponseWriter, observed
 from fluxport.jobs.pushes import Admission, AdmissionOptions, Push, Pushes, PushRequest, idle, named
 from fluxport.jobs.states import FINAL
@@ -34,7 +43,7 @@ from fluxport.jobs.watch import Watch
 from fluxport.pipeline import as_failure
 from fluxport.plan import Export
 from fluxport.sources.pushed import PushedBatch, PushedSource
-from fluxport.telemetry import logs, metrics, traces
+from fluxport.telemetry import events, logs, metrics, traces
 
 log = logging.getLogger("fluxport.grpc")
 
@@ -105,7 +114,13 @@ class ExportService:
         async with self._translated("QueryTaskStatus", context, None) as span:
             caller, _ = await self._verified(context, span)
             caller.need("push")
-            record = await asyncio.to_thread(self._store.get, request.task_id, caller)
+            try:
+                record = await asyncio.to_thread(self._store.get, request.task_id, caller)
+            except NotFound:
+                logs.bind(logs.Ids(request_id=caller.request_id, trace_id=traces.trace_id(caller.traceparent)))
+                events.emit("StatusNotFound")
+                raise
+            events.emit("StatusQueried", record.ids)
             return await asyncio.to_thread(status_response, record, self._url, self._store.clock())
         raise AssertionError
 
@@ -140,6 +155,8 @@ class ExportService:
             yield
         except asyncio.CancelledError:
             status = grpc.StatusCode.CANCELLED
+            if responses is not None:
+                events.emit("StreamReceiveError", error_code="client_gone")
             raise
         except Exception as raised:  # the response reports any error
             if not isinstance(raised, FluxportError):
@@ -150,6 +167,8 @@ class ExportService:
             span.failed(error.code)
             task_id = responses.task_id if responses is not None else ""
             if responses is not None:
+                if (event := failure_event(error.code)) is not None:
+                    events.emit(event, None, error)
                 await responses.last(failed_response(task_id, error), failed=True)
             await context.abort(status, error.message, trailers(error, task_id))
         finally:
@@ -289,6 +308,7 @@ class ExportService:
             raise as_error(record)
         # In a thread: presigning a URL may have to fetch credentials.
         await responses.last(await asyncio.to_thread(response, record, self._url))
+        events.emit("ExportCompleted", record.ids, rows=record.rows, bytes=record.bytes)
 
     async def _begin(self, request: PushRequest, source: PushedSource, caller: Caller) -> Push:
         """Begin a task; if the client disconnects meanwhile, a new task is failed."""

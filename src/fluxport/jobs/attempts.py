@@ -16,7 +16,7 @@ import random
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar, Unpack
 
 from fluxport.error_codes import Failure
@@ -24,7 +24,7 @@ from fluxport.errors import Canceled, Conflict, FluxportError
 from fluxport.jobs.outcome import Changes, FailedAttempt
 from fluxport.jobs.progress import watch
 from fluxport.jobs.states import Status
-from fluxport.jobs.store import WORKER_LOST, WORKER_STOPPED, JobStore, Record
+from fluxport.jobs.store import WORKER_LOST, WORKER_STOPPED, JobStore, Record, log_start
 from fluxport.jobs.storing import attempt_attributes, completed, put, rename
 from fluxport.loops import background
 from fluxport.partfiles import Names, remove_parts
@@ -33,7 +33,7 @@ from fluxport.plan import Export
 from fluxport.spec import ExportSpec
 from fluxport.stages import Sink
 from fluxport.tables import patiently
-from fluxport.telemetry import logs, traces
+from fluxport.telemetry import events, logs, traces
 
 T = TypeVar("T")
 
@@ -68,6 +68,7 @@ class Attempts:
         """Run the claimed attempt of this export; returns the seconds until the next attempt, or None if the export has
         ended. Unavailable if this process is exiting and cannot record the outcome."""
         logs.bind(record.ids)
+        self._log_start(record)
         self._attempted[record.id, record.fence] = record
         try:
             with traces.span("attempt", record.ids.traceparent, attempt_attributes(record), kind="consumer") as span:
@@ -94,6 +95,7 @@ class Attempts:
             with suppress(FluxportError):  # it has just ended, or the database is unavailable: then its lease expires
                 reasons = (*record.attempt_errors, FailedAttempt.now(WORKER_STOPPED, self.store.clock()))
                 self.store.move(record.id, "queued", fence=record.fence, attempt_errors=reasons)
+                self._log_retry(record, WORKER_STOPPED)
 
     def _retrying(self, do: Callable[[], T]) -> T:
         """Access the service's own database, retrying while it is unavailable."""
@@ -142,14 +144,28 @@ class Attempts:
         failure = Failure.of(error)
         if isinstance(error, Canceled) and self.draining.is_set():
             self._retrying(lambda: self.store.attempt_failed(record.id, record.fence, WORKER_STOPPED))
-            return 0.0 if self._move(record, "queued") else None
+            return self._requeue(record, WORKER_STOPPED, 0.0)
         workers = (WORKER_LOST.code, WORKER_STOPPED.code)
         tries = 1 + sum(reason.code not in workers for reason in record.attempt_errors)
         self._retrying(lambda: self.store.attempt_failed(record.id, record.fence, failure))
         if error.retryable and error.again and tries < self.options.tries_max:
-            return self._wait(record, tries) if self._move(record, "queued") else None
+            return self._requeue(record, failure, self._wait(record, tries))
         self._move(record, "failed", error=failure)
         return None
+
+    def _requeue(self, record: Record, failure: Failure, wait_s: float) -> float | None:
+        if not self._move(record, "queued"):
+            return None
+        self._log_retry(record, failure)
+        return wait_s
+
+    def _log_start(self, record: Record) -> None:
+        if record.attempt_errors and record.attempt_errors[-1].code == WORKER_LOST.code:
+            self._log_retry(replace(record, attempts=record.attempts - 1), WORKER_LOST)  # its worker could not
+        log_start(record, self.store.clock())
+
+    def _log_retry(self, record: Record, failure: Failure) -> None:
+        events.emit("TaskRetried", record.ids, attempt=record.attempts, error_code=failure.code)
 
     def _wait(self, record: Record, tries: int) -> float:
         longest = min(self.options.retry_first_s * 2**tries, self.options.retry_most_s)

@@ -7,6 +7,7 @@ import hashlib
 import logging
 import random
 import threading
+import time
 from collections.abc import Callable, Collection, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -25,7 +26,7 @@ from fluxport.jobs.view import job_json, unix
 from fluxport.pipeline import as_failure
 from fluxport.stages import Chunks, Sink
 from fluxport.tables import patiently
-from fluxport.telemetry import traces
+from fluxport.telemetry import events, traces
 
 T = TypeVar("T")
 
@@ -113,20 +114,22 @@ class Notifier:
         detail: dict[str, Any] = {"export_id": export_id, "to": to, "try": tries + 1}
         if kind != "email" or self.email.host:
             self._retrying(lambda: self.store.note(kind, record.owner, "begun", **detail))
+        began = time.monotonic()
         try:
             with traces.span("notify", record.ids.traceparent, {"fluxport.target": kind}, kind="client") as span:
                 outcome = self._send(record, kind, int(number), sent, span.traceparent)
         except Exception as raised:  # any error is recorded in the audit
             error = as_failure(raised)
-            log.warning(
-                "notification failed: %s",
-                error.message,
-                exc_info=None if isinstance(raised, FluxportError) else raised,
-                extra={"task_id": export_id, "error_code": error.code},
-            )
+            if not isinstance(raised, FluxportError):
+                log.exception("sending a notification failed", extra={"task_id": export_id})
+            events.emit("NotificationFailed", record.ids, error, target=kind, attempt=tries + 1)
             outcome, delays = error.code, retry_delays(random.random)
             if error.retryable and tries < len(delays):
                 wait_s = max(delays[tries], error.retry_after_s or 0.0)
+        else:
+            if outcome == "sent":  # else it was only logged
+                took_ms = round((time.monotonic() - began) * 1000, 1)
+                events.emit("NotificationSent", record.ids, target=kind, attempt=tries + 1, duration_ms=took_ms)
         self._retrying(lambda: self.store.note(kind, record.owner, outcome, sent_bytes=sent.count, **detail))
         return wait_s
 

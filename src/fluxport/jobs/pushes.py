@@ -31,7 +31,7 @@ from fluxport.jobs.outcome import Changes
 from fluxport.jobs.progress import watch
 from fluxport.jobs.slots import Slots
 from fluxport.jobs.states import Status
-from fluxport.jobs.store import JobStore, Record
+from fluxport.jobs.store import JobStore, Record, log_start
 from fluxport.jobs.storing import attempt_attributes, completed, put
 from fluxport.jobs.transfers import Transfers
 from fluxport.loops import attempt, background, keep_going
@@ -40,7 +40,7 @@ from fluxport.plan import Checked, Export, of_push
 from fluxport.sources.pushed import DeclaredSource, PushedColumn, PushedOptions
 from fluxport.spec import ExportSpec
 from fluxport.tables import patiently
-from fluxport.telemetry import logs, traces
+from fluxport.telemetry import events, logs, traces
 
 log = logging.getLogger("fluxport.pushes")
 
@@ -131,6 +131,7 @@ class Admission:
         options = self._options
         with self._lock:
             if self._tasks >= options.tasks_max + options.queue_max:
+                events.emit("TaskQueueFull", error_code="queue_full")
                 raise TooMany(
                     f"The queue is full ({options.queue_max} tasks); push again in a moment.",
                     code="queue_full",
@@ -216,6 +217,7 @@ class Pushes:
             claimed = self._store.claim(record.id, attempts_max=1)
             if claimed is None:
                 return self._ended(record)
+            log_start(claimed, self._store.clock())
             self._store.expect(record.id, claimed.fence, rows_expected)
             export = push.checked.open(record.id)
             planned(export)

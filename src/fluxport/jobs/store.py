@@ -12,7 +12,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
-import logging
 import secrets
 import uuid
 from collections.abc import Callable, Mapping, Sequence
@@ -44,10 +43,9 @@ from fluxport.tables import (
     reading,
     transaction,
 )
+from fluxport.telemetry import events as log_events
 from fluxport.telemetry import measures, traces
 from fluxport.telemetry.logs import Ids
-
-log = logging.getLogger("fluxport.exports")
 
 # One lock for all creators, held for a few milliseconds: counting and inserting are one step.
 _CREATE_LOCK = 0x666C7578
@@ -61,6 +59,7 @@ WORKER_LOST = Failure.of(
 WORKER_STOPPED = Failure.of(
     Unavailable("The worker was stopped during this attempt; the export was requeued.", code="worker_stopped")
 )
+_END_EVENTS: dict[Status, str] = {"completed": "TaskCompleted", "failed": "TaskFailed", "canceled": "TaskCanceled"}
 # The span that created an export is stored among its targets, a JSON object whose other keys every version ignores.
 _TRACEPARENT = "traceparent"
 EVENT_KINDS: dict[Status, str] = {"completed": "completed", "failed": "failed", "canceled": "canceled"}
@@ -278,7 +277,8 @@ class JobStore:
                 priority=record.priority,
                 asked_at=record.created_at,
             )
-            return record, True
+        _log_queued(record)
+        return record, True
 
     def create_failed(
         self,
@@ -401,6 +401,7 @@ class JobStore:
         if active >= limit:
             raise _too_many_active(limit)
         if queued >= queue_max:
+            log_events.emit("TaskQueueFull", error_code="queue_full")
             raise Unavailable(
                 f"The queue is full ({queue_max} exports); retry in a moment.", code="queue_full", retry_after_s=10
             )
@@ -498,7 +499,8 @@ class JobStore:
                 self._check_active(connection, caller, caller.active_max)
             record = self._insert(connection, ExportRequest(spec), caller, api, key)
             connection.execute(sa.insert(pushes).values(export_id=record.id, held_until=held_until))
-            return record, True
+        _log_queued(record)
+        return record, True
 
     def _check_active(self, connection: sa.Connection, caller: Caller, limit: int) -> None:
         active = sa.select(sa.func.count()).where(exports.c.owner == caller.owner, exports.c.status.in_(ACTIVE))
@@ -872,17 +874,27 @@ def _measured(record: Record) -> measures.Ended:
     )
 
 
+def _log_queued(record: Record) -> None:
+    log_events.emit("TaskCreated", record.ids)
+    log_events.emit("TaskQueued", record.ids)
+
+
+def log_start(record: Record, now: float) -> None:
+    """Log that an attempt begins."""
+    waited_ms = round((now - record.created_at) * 1000, 1)
+    log_events.emit("TaskStarted", record.ids, attempt=record.attempts, duration_ms=waited_ms)
+
+
 def log_end(record: Record) -> None:
-    fields = {
-        "task_id": record.id,
-        "request_id": record.request_id,
-        "trace_id": record.trace_id,
-        "rows": record.rows,
-        "bytes": record.bytes,
-        "error_code": record.error and record.error.code,
-        "duration_ms": round(_measured(record).duration_s * 1000, 1),
-    }
-    log.info("export %s", record.status, extra=fields)
+    """Log that an export has ended."""
+    log_events.emit(
+        _END_EVENTS[record.status],
+        record.ids,
+        rows=record.rows,
+        bytes=record.bytes,
+        error_code=None if record.error is None else record.error.code,
+        duration_ms=round(_measured(record).duration_s * 1000, 1),
+    )
 
 
 def _record(row: Any) -> Record:

@@ -5,17 +5,17 @@ from __future__ import annotations
 import time
 from collections.abc import Generator
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from fluxport.errors import Broken
 from fluxport.formats.compress import ZIP
 from fluxport.jobs.outcome import Changes, Result, StoredFile
 from fluxport.jobs.store import Record
 from fluxport.partfiles import Names, put_parts, whole_name
-from fluxport.pipeline import Part
+from fluxport.pipeline import Part, as_failure
 from fluxport.plan import Export
 from fluxport.stages import About, Chunks, Sink
-from fluxport.telemetry import traces
+from fluxport.telemetry import events, traces
 
 FLUXQUERY = "fluxquery"  # the API of its clients, to whom files of JSON Lines are .json
 _SUFFIXES = {FLUXQUERY: {".jsonl": ".json"}}
@@ -32,18 +32,35 @@ def rename(export: Export, api: str) -> None:
 
 def put(export: Export, sink: Sink, name: str) -> Result:
     """Store the export's file, or its files below ``name``; the result's ``upload_s`` excludes reading and encoding."""
-    encode_s: list[float] = []
+    ids, encoding = export.tally.ids, _Encoding()
     began = time.monotonic()
-    with traces.span("store", export.tally.ids.traceparent, {"fluxport.store": export.spec.store}) as span:
-        result = (_put_file if export.parts is None else _put_parts)(export, sink, name, encode_s)
-        span.set({"fluxport.bytes": result.bytes})
-    return replace(result, upload_s=round(time.monotonic() - began - sum(encode_s), 3))
+    events.emit("OSSUploadStarted", ids)
+    try:
+        with traces.span("store", ids.traceparent, {"fluxport.store": export.spec.store}) as span:
+            result = (_put_file if export.parts is None else _put_parts)(export, sink, name, encoding)
+            span.set({"fluxport.bytes": result.bytes})
+    except Exception as error:
+        if not encoding.failed:
+            events.emit("OSSUploadFailed", ids, as_failure(error))
+        raise
+    upload_s = round(time.monotonic() - began - encoding.seconds, 3)
+    took_ms = round(upload_s * 1000, 1)
+    events.emit("OSSUploadCompleted", ids, rows=result.rows, bytes=result.bytes, duration_ms=took_ms)
+    return replace(result, upload_s=upload_s)
 
 
-def _put_file(export: Export, sink: Sink, name: str, encode_s: list[float]) -> Result:
+@dataclass
+class _Encoding:
+    """The time spent on producing chunks, so that the rest is the store's; ``failed`` if that raised."""
+
+    seconds: float = 0.0
+    failed: bool = False
+
+
+def _put_file(export: Export, sink: Sink, name: str, encoding: _Encoding) -> Result:
     tally = export.tally
     tally.hashed = False  # the sink hashes the same bytes
-    receipt = sink.put(name, _timed(export.chunks(), encode_s), About(export.media_type, export.filename))
+    receipt = sink.put(name, _timed(export.chunks(), encoding), About(export.media_type, export.filename))
     if not tally.complete or receipt.size_bytes != tally.size_bytes:
         sink.remove(receipt.location)
         raise Broken(
@@ -52,10 +69,10 @@ def _put_file(export: Export, sink: Sink, name: str, encode_s: list[float]) -> R
     return replace(Result.of(export, receipt.sha256), location=receipt.location, verified=receipt.verified)
 
 
-def _put_parts(export: Export, sink: Sink, name: str, encode_s: list[float]) -> Result:
+def _put_parts(export: Export, sink: Sink, name: str, encoding: _Encoding) -> Result:
     assert export.parts is not None
     names = Names(name.removesuffix(export.suffix) + "/", export.suffix)
-    receipt, files = put_parts(sink, export, _timed_parts(export.parts(), encode_s), names)
+    receipt, files = put_parts(sink, export, _timed_parts(export.parts(), encoding), names)
     return replace(
         Result.of(export, receipt.sha256),
         # Downloaded as one file, they are a ZIP that is written while it is sent.
@@ -89,14 +106,14 @@ def completed(result: Result, expires_at: float) -> Changes:
     }
 
 
-def _timed_parts(parts: Generator[Part, None, None], encode_s: list[float]) -> Generator[Part, None, None]:
+def _timed_parts(parts: Generator[Part, None, None], encoding: _Encoding) -> Generator[Part, None, None]:
     with closing(parts):
         for part in parts:
-            yield replace(part, chunks=_timed(part.chunks, encode_s))
+            yield replace(part, chunks=_timed(part.chunks, encoding))
 
 
-def _timed(chunks: Chunks, encode_s: list[float]) -> Chunks:
-    """The chunks; appends to ``encode_s`` the seconds spent producing each, so that the rest is the store's time."""
+def _timed(chunks: Chunks, encoding: _Encoding) -> Chunks:
+    """The chunks, timed in ``encoding``."""
     try:
         while True:
             began = time.monotonic()
@@ -104,8 +121,11 @@ def _timed(chunks: Chunks, encode_s: list[float]) -> Chunks:
                 chunk = next(chunks)
             except StopIteration:
                 return
+            except BaseException:
+                encoding.failed = True
+                raise
             finally:
-                encode_s.append(time.monotonic() - began)
+                encoding.seconds += time.monotonic() - began
             yield chunk
     finally:
         chunks.close()

@@ -20,6 +20,7 @@ from fluxport.headers import retry_after_s, web_address
 from fluxport.outbound import Cancel, Failure
 from fluxport.sinks.object_options import HttpOptions
 from fluxport.stages import Chunks
+from fluxport.telemetry import events
 
 RETRIED = frozenset({408, 429, 500, 502, 503, 504})
 # Error codes of S3, OSS, Google and Azure for a body damaged in transit.
@@ -92,6 +93,9 @@ class Http:
         for attempt in range(self._options.tries_max):
             if attempt and cancel.wait(self._pause_s(attempt, response)):
                 break
+            if attempt and method in ("PUT", "POST"):
+                status = None if response is None else response.status
+                events.emit("OSSUploadRetry", attempt=attempt + 1, status=status)
             try:
                 received = self._client.request(method, target, headers(), body, cancel)
             except Failure as error:

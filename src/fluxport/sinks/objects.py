@@ -29,6 +29,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import closing
+from contextvars import copy_context
 from functools import partial
 from typing import NamedTuple, Protocol, TypeAlias
 
@@ -38,6 +39,7 @@ from fluxport.sinks._http import DAMAGED, Response
 from fluxport.sinks._sums import Block, Claim, crc, differs, of_parts
 from fluxport.sinks.object_options import ObjectOptions
 from fluxport.stages import SIZE, VERIFIED, About, Chunks, Receipt, SignedUrl, weakest
+from fluxport.telemetry import events
 
 log = logging.getLogger("fluxport.stores")
 
@@ -292,6 +294,7 @@ class _Put:
         block = Block(data)
         tag, claim = self._api.part(self._key, upload, number, block, cancel)
         verified = SIZE if claim is None else self._compared(claim, block.digest(claim.name))
+        events.emit("OSSPartUploaded", part=number, bytes=len(data))
         return Part(tag, len(data), block.digests, verified)
 
     def _part_bytes(self) -> int:
@@ -429,7 +432,8 @@ class _Parts:
 
     def add(self, block: memoryview) -> None:
         """Send a block; its buffer must not change until it has been sent."""
-        self._sent.append(self._threads.submit(self._one, len(self._sent) + 1, block, self._filling))
+        within = copy_context()  # the ids of log lines
+        self._sent.append(self._threads.submit(within.run, self._one, len(self._sent) + 1, block, self._filling))
 
     def buffer(self, size: int) -> memoryview:
         """A buffer for the next part, once memory is free; raises the first error of a part."""

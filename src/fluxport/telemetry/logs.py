@@ -19,7 +19,10 @@ from typing import Literal, NamedTuple
 
 from fluxport.errors import Canceled, FluxportError
 
-_FIELDS = ("task_id", "request_id", "trace_id", "status", "rows", "bytes", "error_code", "duration_ms")
+FIELDS = (
+    *("task_id", "request_id", "session_id", "trace_id", "attempt", "target", "part", "status", "rows", "bytes"),
+    *("error_code", "duration_ms"),
+)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\x85\u2028\u2029]")
 
 _bound: ContextVar[dict[str, str]] = ContextVar("fluxport_log_fields", default={})  # noqa: B039  replaced, never changed
@@ -60,7 +63,11 @@ def places(error: BaseException | None) -> Iterator[str]:
 
 
 class JsonLines(_Discreet):
-    """One JSON object per record: timestamp, level, component, event, and those of _FIELDS that are set or bound."""
+    """One JSON object per record: timestamp, level, component, event, and those of FIELDS that are set or bound.
+
+    A record of :mod:`fluxport.telemetry.events` has the event's name; the text is then its message. It has the request
+    as session too, as in the export middleware's lines.
+    """
 
     def format(self, record: logging.LogRecord) -> str:
         moment = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
@@ -68,10 +75,14 @@ class JsonLines(_Discreet):
             "timestamp": moment.replace("+00:00", "Z"),
             "level": record.levelname.lower(),
             "component": record.name,
-            "event": record.getMessage(),
         }
         fields = _bound.get() | vars(record)
-        line |= {name: value for name in _FIELDS if (value := fields.get(name)) not in (None, "")}
+        if "event" in fields:
+            line |= {"event": fields["event"], "message": record.getMessage()}
+            fields["session_id"] = fields.get("request_id")
+        else:
+            line["event"] = record.getMessage()
+        line |= {name: value for name in FIELDS if (value := fields.get(name)) not in (None, "")}
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
         return json.dumps(line, ensure_ascii=False)
@@ -99,6 +110,7 @@ def one_line(record: logging.LogRecord) -> bool:
 
 
 def configure(level: str, style: Literal["json", "text"]) -> None:
+    """Log on standard error: our own lines from ``level`` on, those of libraries if they are warnings too."""
     handler = logging.StreamHandler(sys.stderr)
     handler.addFilter(one_line)
     handler.setFormatter(
@@ -106,4 +118,6 @@ def configure(level: str, style: Literal["json", "text"]) -> None:
     )
     root = logging.getLogger()
     root.handlers[:] = [handler]
-    root.setLevel(level.upper())
+    ours = logging.getLogger("fluxport")
+    ours.setLevel(level.upper())
+    root.setLevel(max(ours.level, logging.WARNING))
