@@ -28,7 +28,7 @@ from fluxport.jobs.request import ExportRequest
 from fluxport.jobs.states import Status
 from fluxport.jobs.store import JobStore, Record
 from fluxport.jobs.sweep import expire
-from fluxport.jobs.view import eta_s, job_json
+from fluxport.jobs.view import job_json
 from fluxport.sinks.memory import MemorySink
 from fluxport.spec import ExportSpec
 from fluxport.tables import exports, transaction
@@ -114,8 +114,23 @@ def test_a_total_that_is_exceeded_is_unknown(
     store.progress(record.id, record.fence, "reading", rows, 50)
     record = store.get(record.id)
     assert record.started_at is not None
-    view = job_json(record)
-    assert (view["rows_total"], view["percent"], eta_s(record, record.started_at + 10)) == shown
+    view = job_json(record, record.started_at + 10)
+    assert (view["rows_total"], view["percent"], view["eta_s"]) == shown
+
+
+def test_the_time_left_is_that_of_the_attempt_that_runs(store: JobStore, clock: Clock) -> None:
+    """A first attempt of an hour says nothing about the rate of the second."""
+    record = created(store)
+    first = store.claim(record.id, attempts_max=9)
+    assert first is not None
+    clock.now += 3600
+    store.attempt_failed(record.id, first.fence, Failure.of(Unavailable("lost", code="source_lost")))
+    store.move(record.id, "queued", fence=first.fence)
+    second = store.claim(record.id, attempts_max=9)
+    assert second is not None
+    store.expect(record.id, second.fence, 100)
+    store.progress(record.id, second.fence, "reading", 20, 50)
+    assert job_json(store.get(record.id), clock.now + 10)["eta_s"] == 40.0
 
 
 def test_two_workers_never_share_one_of_ten_thousand_exports(store: JobStore, url: str) -> None:

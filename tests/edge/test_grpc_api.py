@@ -544,8 +544,8 @@ def test_a_task_that_failed_can_be_tried_again_under_its_request_id(shop: GrpcAp
 
 
 def test_progress_has_a_percentage_only_with_a_known_total(shop: GrpcApi) -> None:
-    known, unknown = Sender(shop, metadata(expected_rows=4)), Sender(shop, metadata())
-    for sender, percent in ((known, 50.0), (unknown, 0.0)):
+    known, unknown = Sender(shop, metadata(expected_rows=40)), Sender(shop, metadata())
+    for sender, percent in ((known, 5.0), (unknown, 0.0)):
         task_id = sender.queued()
         sender.send(batch(1, ROW, ROW))
         reached = next(answer for answer in sender.call if answer.record_count == 2)
@@ -553,9 +553,12 @@ def test_progress_has_a_percentage_only_with_a_known_total(shop: GrpcApi) -> Non
         wait_until(lambda task_id=task_id: shop.status(task_id).records_processed == 2)
         reported = shop.status(task_id)
         assert (reported.progress_percent, reported.format, reported.filename) == (percent, pb.FORMAT_CSV, "people")
-        sender.send(batch(2, ROW, ROW))
+        assert (reported.estimated_time_remaining > 0) == (percent > 0)
+        sender.send(batch(2, *[ROW] * 38))
         sender.end()
-        assert outcome(sender.call).last.status == pb.TASK_STATUS_COMPLETED
+        done = outcome(sender.call).last
+        assert (done.status, done.progress_percent) == (pb.TASK_STATUS_COMPLETED, 100.0)
+        assert shop.status(task_id).estimated_time_remaining == 0
 
 
 # -- ends --------------------------------------------------------------------------------------------------------------

@@ -140,6 +140,10 @@ def test_programs_of_load_balancers_are_answered(whole: Whole) -> None:
     assert b"content-length: 15" in old.stdout.lower()
     wget = subprocess.run(["wget", "-S", "--spider", url], capture_output=True, timeout=60, check=True)
     assert b"200 OK" in wget.stderr
+    # As the export middleware's container is probed, by name; -q prints nothing, so the exit code is the answer.
+    probe = ["wget", "--spider", "-q", url.replace("127.0.0.1", "localhost")]
+    assert subprocess.run(probe, timeout=60, check=False).returncode == 0
+    assert subprocess.run([*probe[:-1], whole.base + "/nothing"], timeout=60, check=False).returncode != 0
 
 
 def test_head_of_http_1_0_ends_with_its_headers(whole: Whole, job: dict[str, Any]) -> None:

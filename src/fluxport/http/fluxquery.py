@@ -84,7 +84,7 @@ def read_request(body: Any, compression: str) -> tuple[ExportSpec, str | None]:
 
 def job_details(record: Record, links: Links, base: str, now: float) -> dict[str, Any]:
     """The details of a job, for a signed request."""
-    job = job_json(record, links.make(record, base, now, lasting=True))
+    job = job_json(record, now, links.make(record, base, now, lasting=True))
     file = job["files"][0] if job["files"] else {}
     return {
         "status": STATUS_NAMES[record.status],

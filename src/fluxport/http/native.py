@@ -40,7 +40,8 @@ class NativeApi:
     links: Links
 
     def export_json(self, record: Record, request: Request) -> dict[str, Any]:
-        return job_json(record, self.links.make(record, str(request.base_url), self.store.clock()))
+        now = self.store.clock()
+        return job_json(record, now, self.links.make(record, str(request.base_url), now))
 
 
 def router(

@@ -198,6 +198,6 @@ class Notifier:
         kind = f"export.{record.status}"
         # The id is the same in every worker and every attempt, so that receivers can drop duplicates.
         event_id = "evt_" + hashlib.sha256(f"{record.id} {kind}".encode()).hexdigest()[:32]
-        data = job_json(record, self.link(record))
+        data = job_json(record, self.store.clock(), self.link(record))
         event = WebhookEvent(event_id, kind, record.finished_at or record.created_at, data, traceparent)
         send_webhook(self.webhooks, record.notify["webhook"], self.webhook_secrets, event, self.store.clock())

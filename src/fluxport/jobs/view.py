@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -13,8 +12,9 @@ from fluxport.jobs.store import Record
 from fluxport.spec import ExportSpec
 
 
-def job_json(record: Record, download: dict[str, Any] | None = None) -> dict[str, Any]:
-    """The job, every field always present; times are RFC 3339 UTC; ``percent`` and ``eta_s`` need a known total."""
+def job_json(record: Record, now: float, download: dict[str, Any] | None = None) -> dict[str, Any]:
+    """The job at ``now`` (Unix seconds by the database's clock), every field always present; times are RFC 3339 UTC;
+    ``percent`` and ``eta_s`` need a known total."""
     result, spec = record.result, record.spec
     complete = record.status in ("completed", "expired")
     files = [_file(file) for file in result.parts] if complete and result else []
@@ -32,7 +32,7 @@ def job_json(record: Record, download: dict[str, Any] | None = None) -> dict[str
         "rows_total": total,
         "bytes": record.bytes,
         "percent": percent,
-        "eta_s": eta_s(record, time.time()),
+        "eta_s": eta_s(record, now),
         "files": files,
         "columns": list(result.columns) if result else [],
         "warnings": list(result.warnings) if result else [],
@@ -80,11 +80,13 @@ def known_total(record: Record, rows: int) -> int | None:
 
 
 def eta_s(record: Record, now: float) -> float | None:
-    """Seconds left at the average rate; None if total or rate is unknown."""
+    """Seconds left at the average rate of the attempt that runs; None if total or rate is unknown."""
     total = known_total(record, record.rows)
     if record.status != "running" or not total or not record.rows or record.started_at is None:
         return None
-    return round((total - record.rows) * (now - record.started_at) / record.rows, 1)
+    # The first attempt began at started_at, a later one after the one before it ended.
+    began = max([record.started_at, *(failed.at for failed in record.attempt_errors)])
+    return round((total - record.rows) * max(now - began, 0.0) / record.rows, 1)
 
 
 def audit_json(line: Mapping[str, Any]) -> dict[str, Any]:
