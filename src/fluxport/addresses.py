@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from fluxport.stages import Sink
 
 
+GRPC_PORT = 9090
+
+
 def file_url(links: Links, clock: Callable[[], float], base: str) -> Callable[[Record], str]:
     """A function that returns the link to a record's file, valid until the file expires, or an empty string if there is
     no file; ``base`` is that of :func:`base_url`."""
@@ -34,7 +37,7 @@ def file_url(links: Links, clock: Callable[[], float], base: str) -> Callable[[R
 def grpc_port(config: Config) -> int:
     if config.grpc.port is not None:
         return config.grpc.port
-    return 9090 if config.server.port else 0
+    return GRPC_PORT if config.server.port else 0
 
 
 def base_url(config: Config, port: int) -> str:

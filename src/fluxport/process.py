@@ -40,6 +40,13 @@ UNSENT_BYTES = 128 << 10
 CALLS_END_S = 5.0
 
 
+class Advice(NamedTuple):
+    """What to do if a port is in use, by options that the command has, to continue a sentence."""
+
+    http: str
+    grpc: str
+
+
 class Ports(NamedTuple):
     """The port of each protocol; None if it is not served."""
 
@@ -48,7 +55,7 @@ class Ports(NamedTuple):
     flight: int | None
 
 
-def serve(config: Config, ready: Callable[[Ports], None], *, worker: Sequence[str] = ()) -> bool:
+def serve(config: Config, ready: Callable[[Ports], None], advice: Advice, *, worker: Sequence[str] = ()) -> bool:
     """Serve until a signal ends it; ``ready`` is called with the ports once requests are accepted. False if a second
     signal forced the end: unfinished work may then hold threads.
 
@@ -58,11 +65,11 @@ def serve(config: Config, ready: Callable[[Ports], None], *, worker: Sequence[st
     with contextlib.ExitStack() as held:
         check_all(
             *(partial(check, config) for check in (*wiring.SERVICE_CHECKS, check_accounts)),
-            lambda: held.enter_context(listen(config)),
-            partial(check_pushes, config),
+            lambda: held.enter_context(listen(config, advice.http)),
+            partial(check_pushes, config, advice.grpc),
         )
     with shared_database(config) as with_database, shared_stores(with_database) as (shared, environment):
-        bound = listen(shared)
+        bound = listen(shared, advice.http)
         running = wiring.service(shared)
         embedded = EmbeddedWorker(worker, {"FLUXPORT_DATABASE": shared.database, **environment})
         http = server(running, bound.getsockname()[1], embedded)
@@ -166,9 +173,9 @@ def end_flight(flight: FlightServer, most_s: float) -> None:
     background("fluxport-flight-end", attempt, "ending Arrow Flight", flight.shutdown).join(most_s)
 
 
-def listen(config: Config) -> socket.socket:
-    """The listening socket; Refused if the address is in use or not local."""
-    bound = _bound(config.server.host, config.server.port, "", "choose another with --host or --port")
+def listen(config: Config, advice: str) -> socket.socket:
+    """The listening socket; Refused with ``advice`` if the address is in use or not local."""
+    bound = bind(config.server.host, config.server.port, advice)
     # Accepted connections inherit both options. asyncio does not set the first on them, because such a listening socket
     # has no protocol number; without it, a response of two writes waits 40 ms for the client's acknowledgement.
     bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -177,8 +184,9 @@ def listen(config: Config) -> socket.socket:
     return bound
 
 
-def check_pushes(config: Config) -> None:
-    """Refused if gRPC or Arrow Flight cannot be served: an error within the event loop would only reach the log."""
+def check_pushes(config: Config, advice: str) -> None:
+    """Refused, with ``advice`` about gRPC's port, if gRPC or Arrow Flight cannot be served: an error within the event
+    loop would only reach the log."""
     grpc, flight = config.grpc, config.flight
     if not grpc.enabled and flight.port is None:
         return
@@ -193,13 +201,12 @@ def check_pushes(config: Config) -> None:
     host = grpc.host or config.server.host
     with contextlib.ExitStack() as both:
         if grpc.enabled:
-            advice = "choose another port with --grpc-port, or set grpc.enabled: false"
-            both.enter_context(_bound(host, addresses.grpc_port(config), " for gRPC", advice))
+            both.enter_context(bind(host, addresses.grpc_port(config), advice, " for gRPC"))
         if flight.port is not None:
-            both.enter_context(_bound(host, flight.port, " for Arrow Flight", "set another flight.port"))
+            both.enter_context(bind(host, flight.port, "set another flight.port", " for Arrow Flight"))
 
 
-def _bound(host: str, port: int, what: str, advice: str) -> socket.socket:
+def bind(host: str, port: int, advice: str, what: str = "") -> socket.socket:
     """A socket that listens on the address; Refused, with the reason and ``advice``, if that fails."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:

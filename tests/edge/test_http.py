@@ -244,7 +244,7 @@ def test_the_api_describes_itself(client: Client) -> None:
 def test_an_answer_in_two_writes_does_not_wait_for_an_acknowledgement() -> None:
     """Accepted sockets need TCP_NODELAY, which asyncio does not set on sockets without a protocol number."""
     config = load(environ={}, flags={"server.port": 0})
-    with process.listen(config) as bound, socket.create_connection(bound.getsockname()):
+    with process.listen(config, "") as bound, socket.create_connection(bound.getsockname()):
         accepted, _ = bound.accept()
         with accepted:
             assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)

@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 import click
 
 from fluxport.cli.emulate import require_duckdb
-from fluxport.errors import Broken
+from fluxport.errors import Broken, Refused
 from fluxport.private import temporary_folder
 
 if TYPE_CHECKING:
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 # The user that signs in as a developer, and the user of the key whose secret the demo prints.
 JOURNAL_USERS = ("dev", "default")
+HOST = "127.0.0.1"
+ANOTHER_PORT = "choose another with --port"
 QUERY = "SELECT id, name, email, created_at, score FROM users"
 
 
@@ -35,19 +37,22 @@ QUERY = "SELECT id, name, email, created_at, score FROM users"
     "--rows", type=click.IntRange(0), default=1_000_000, show_default=True, help="Users in the emulated database."
 )
 @click.option(
-    "--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="HTTP port; 0 takes a free one."
+    "--port",
+    type=click.IntRange(0, 65535),
+    help="HTTP port; 0 takes a free one (default 8080, or a free one if that is in use).",
 )
 @click.option(
     "--check", is_flag=True, help="Export every format over HTTP, read each file back, print the figures, and exit."
 )
-def demo(rows: int, port: int, check: bool) -> None:
+def demo(rows: int, port: int | None, check: bool) -> None:
     """Run a MySQL emulator with seeded users, a trading journal, sensors, and the service in front of them."""
     from fluxport.signals import interruptible
 
     require_duckdb()
     interruptible()  # the emulator runs in its own session, which Ctrl-C does not reach
+    ports = (0, 0) if check else _ports(port)
     with emulator(rows) as url, temporary_folder("fluxport-demo-") as folder:
-        config = _config(url, 0 if check else port, folder)
+        config = _config(url, ports, folder)
         if check:
             from fluxport.cli.demo_check import run_checks
 
@@ -61,9 +66,35 @@ def demo(rows: int, port: int, check: bool) -> None:
         with _append_points(folder):
             process.serve(
                 config,
-                lambda ports: _announce(f"http://127.0.0.1:{ports.http}", ports.grpc, url, rows),
+                lambda bound: _announce(f"http://127.0.0.1:{bound.http}", bound.grpc, url, rows),
+                process.Advice(http=ANOTHER_PORT, grpc="start the demo again"),
                 worker=["worker", "--config", str(folder / "fluxport.yaml")],
             )
+
+
+def _ports(http: int | None) -> tuple[int, int]:
+    """The ports of HTTP and gRPC: one that was not chosen is 0, a free one, if another program has the usual one.
+    Refused if the chosen one is in use, before anything else is started."""
+    from fluxport.addresses import GRPC_PORT
+    from fluxport.config import ServerConfig
+    from fluxport.process import bind
+
+    if http is None:
+        http = _free(ServerConfig().port, "HTTP")
+    else:
+        bind(HOST, http, ANOTHER_PORT).close()
+    return http, _free(GRPC_PORT, "gRPC")
+
+
+def _free(port: int, what: str) -> int:
+    from fluxport import process
+
+    try:
+        process.bind(HOST, port, "").close()
+    except Refused:
+        click.echo(f"fluxport: port {port} is in use; {what} takes a free one.", err=True)
+        return 0
+    return port
 
 
 @contextlib.contextmanager
@@ -81,7 +112,7 @@ def emulator(rows: int) -> Iterator[str]:
         yield line.removeprefix("listening on ").strip()
 
 
-def _config(url: str, port: int, folder: Path) -> Config:
+def _config(url: str, ports: tuple[int, int], folder: Path) -> Config:
     """Development mode on loopback. The environment is ignored: a demo must not touch real databases or stores."""
     import yaml
 
@@ -92,7 +123,8 @@ def _config(url: str, port: int, folder: Path) -> Config:
     _seed_sensors(folder)
     settings = {
         "database": f"sqlite:///{folder / 'fluxport.db'}",
-        "server": {"port": port},
+        "server": {"host": HOST, "port": ports[0]},
+        "grpc": {"port": ports[1]},
         "connections": {"main": {"url": url}, "journal": {"url": f"sqlite:///{folder / 'journal.db'}"}},
         "sample": "journal",
         "series": {"path": str(folder / "series.db")},
@@ -137,7 +169,7 @@ def _served(config: Config) -> Iterator[str]:
     from fluxport.telemetry.logs import configure
 
     configure("error", "text")
-    bound = process.listen(config)
+    bound = process.listen(config, ANOTHER_PORT)
     http = process.server(wiring.service(config), bound.getsockname()[1])
     ready = threading.Event()
     process.announce(http, ready.set)

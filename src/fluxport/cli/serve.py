@@ -49,7 +49,11 @@ def serve(host: str | None, port: int | None, grpc_port: int | None, config_path
         heap.started()
         click.echo(f"fluxport: listening on http://{config.server.host}:{ports.http}", err=True)
 
-    in_order = process.serve(config, ready, worker=worker_arguments)
+    advice = process.Advice(
+        http="choose another with --host or --port",
+        grpc="choose another port with --grpc-port, or set grpc.enabled: false",
+    )
+    in_order = process.serve(config, ready, advice, worker=worker_arguments)
     traces.end()
     if config.flight.port is not None or not in_order:
         sys.stderr.flush()

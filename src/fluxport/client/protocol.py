@@ -85,8 +85,7 @@ class Access:
     def __post_init__(self) -> None:
         if web_address(self.url) is None:  # not quoted, as it may include a password
             raise Refused(
-                "The service's URL is invalid; correct --url, FLUXPORT_URL or the argument 'url' to a URL such as "
-                "http://127.0.0.1:8080.",
+                "The service's URL is invalid; correct it, or FLUXPORT_URL, to a URL such as http://127.0.0.1:8080.",
                 code="bad_url",
             )
         if (self.key is None) == (self.secret is None):
@@ -279,7 +278,7 @@ class Protocol:
             address = web_address(self.access.url)
             assert address is not None
             raise Refused(
-                f"The service at {address.netloc} is not Fluxport; check --url, FLUXPORT_URL or the argument 'url'.",
+                f"The service at {address.netloc} is not Fluxport; check its URL, or FLUXPORT_URL.",
                 code="bad_url",
             )
         return document

@@ -88,8 +88,7 @@ def _listening(server: grpc.aio.Server, options: ServerOptions) -> int:
         port = 0
     if not port:
         raise Refused(
-            f"Cannot listen on {address} for gRPC; choose another port with --grpc-port, or switch it off with "
-            "grpc.enabled: false.",
+            f"Cannot listen on {address} for gRPC; set another grpc.port, or grpc.enabled: false.",
             code="address_in_use",
         )
     return port
