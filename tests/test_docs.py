@@ -213,6 +213,16 @@ def test_the_webhook_receiver_of_the_documentation_accepts_only_our_signatures()
     assert not names["genuine"](secret, signed_headers((secret,), "evt_1", b"{}", time.time() - 600), b"{}")
 
 
+def test_the_guide_to_the_protections_names_each_of_them() -> None:
+    def against(page: Path) -> list[str]:
+        table = page.read_text().partition("| against |")[2].partition("\n\n")[0]
+        return [row.split(" | ")[0].removeprefix("| ") for row in table.splitlines()[2:]]
+
+    protections = against(ROOT / "SECURITY.md")
+    assert len(protections) > 20
+    assert against(DOCS / "how-to" / "verify-security.md") == protections
+
+
 def test_every_page_can_be_reached_from_the_list_of_pages() -> None:
     listed = {(DOCS / target).resolve() for target in LINK.findall((DOCS / "README.md").read_text())}
     assert [name_of(p) for p in DOCS.rglob("*.md") if p.name != "README.md" and p not in listed] == []
@@ -242,7 +252,15 @@ def addresses(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, st
     """Where the addresses of the documentation are in this run."""
     folder = tmp_path_factory.mktemp("docs")
     with emulator(folder, 20_000) as url, service(folder, url) as client:
-        yield {"127.0.0.1:3306": url.split("@")[1].split("/")[0], "127.0.0.1:8080": client.base.split("//")[1]}
+        grpc = re.search(r"gRPC at (\S+)", next(folder.glob("serve-*.log")).read_text())
+        assert grpc
+        database, http = url.split("@")[1].split("/")[0], client.base.split("//")[1]
+        yield {
+            "127.0.0.1:3306": database,
+            "127.0.0.1:8080": http,
+            '("127.0.0.1", 8080)': f'("127.0.0.1", {client.port})',
+            "127.0.0.1:9090": grpc[1],
+        }
 
 
 COMMANDS = {"sh": ["bash", "-euo", "pipefail", "-c"], "python": [sys.executable, "-c"]}
