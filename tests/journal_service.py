@@ -23,6 +23,13 @@ SECRETS = {name: f"the-secret-of-{name}-is-long-enough-0123456789" for name in (
 @contextlib.contextmanager
 def journal_service(folder: Path, trades: int = TRADES, **settings: Any) -> Iterator[Client]:
     """A client that calls as ``ann``; ``settings`` are sections of the configuration."""
+    journal_settings(folder, trades, **settings)
+    with service(folder, "") as running:
+        yield calling_as(running, "ann")
+
+
+def journal_settings(folder: Path, trades: int, **settings: Any) -> None:
+    """The journal and the configuration of services in this folder."""
     create_sample(folder / "journal.db", trades, ("ann", "bob"))
     keys: dict[str, Any] = {name: {"secrets": [secret]} for name, secret in SECRETS.items()}
     keys["eve"]["scopes"] = ["sql:journal"]
@@ -33,8 +40,6 @@ def journal_service(folder: Path, trades: int = TRADES, **settings: Any) -> Iter
         "auth": {"keys": keys, "download_secret": download_secret} | settings.pop("auth", {}),
     }
     (folder / "fluxport.yaml").write_text(yaml.safe_dump(declared | settings, sort_keys=False))
-    with service(folder, "") as running:
-        yield calling_as(running, "ann")
 
 
 def calling_as(client: Client, name: str) -> Client:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import hmac
+
 import pytest
 
-from fluxport.auth.tokens import check_download_token, download_token
+from fluxport.auth.tokens import check_download_token, download_token, numbered_token, one_time_token, same_token
 from fluxport.errors import FluxportError, Forbidden, Gone
 
 SECRET, EXPORT, FILE = b"0123456789abcdef", "20170028-9e85", "a b.csv"
@@ -68,6 +71,32 @@ def test_a_token_is_for_one_file_of_one_secret() -> None:
     assert refusal(DOWNLOAD, secret=b"another secret..").code == "bad_token"
     with pytest.raises(Forbidden):
         check_download_token(SECRET, DOWNLOAD, "another", FILE, 0.0)
+
+
+def test_a_one_time_token_has_a_nonce_and_one_without_is_as_valid() -> None:
+    without = download_token(SECRET, EXPORT, FILE, EXPIRES, "once")
+    made = {one_time_token(SECRET, EXPORT, FILE, EXPIRES) for _ in range(100)}
+    assert len(made) == 100
+    for token in [*made, without]:
+        assert check_download_token(SECRET, token, EXPORT, FILE, 0.0) == "once"
+        assert refusal(token, 1_800_000_000.0).code == "link_expired"
+
+
+def test_a_nonce_is_of_its_token() -> None:
+    second, purpose, nonce, mac = one_time_token(SECRET, EXPORT, FILE, EXPIRES).split(".")
+    others = [f"{second}.{purpose}.{mac}", f"{second}.{purpose}.{nonce}x.{mac}", f"{second}.download.{nonce}.{mac}"]
+    others += [f"{second}.{purpose}.{nonce}.x.{mac}", f"{second}.{purpose}..{mac}"]
+    assert [refusal(token).code for token in others] == ["bad_token"] * len(others)
+
+
+def test_a_numbered_token_is_of_one_export_one_number_and_one_secret() -> None:
+    """The first half of HMAC-SHA256 of "fluxport numbered token v1", export and number, one a line."""
+    token = numbered_token(SECRET, EXPORT, 0)
+    message = b"fluxport numbered token v1\n20170028-9e85\n0"
+    assert token == hmac.new(SECRET, message, hashlib.sha256).hexdigest()[:32]
+    others = {numbered_token(SECRET, EXPORT, 1), numbered_token(SECRET, "another", 0), numbered_token(b"x", EXPORT, 0)}
+    assert len(others | {token}) == 4
+    assert [same_token(token, other) for other in (token, token[:-1], "", "é")] == [True, False, False, False]
 
 
 def test_a_second_has_at_most_12_digits() -> None:

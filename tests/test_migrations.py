@@ -17,9 +17,14 @@ import pytest
 import sqlalchemy as sa
 
 from fluxport import migrations
-from fluxport.errors import Broken, Refused
+from fluxport.auth.caller import Caller
+from fluxport.auth.tokens import token_digest
+from fluxport.errors import Broken, Gone, Refused
+from fluxport.jobs.redemption import Redemption
+from fluxport.jobs.request import ExportRequest
 from fluxport.jobs.store import JobStore
 from fluxport.migrations import NONE, STEPS, missing, recorded, recorded_at, upgrade
+from fluxport.spec import ExportSpec
 from fluxport.tables import connect, metadata, reading
 from identity_support import DATABASES, database_url
 from older_support import BEFORE_VERSIONS, OLDEST, older_database
@@ -122,6 +127,7 @@ def test_a_database_without_a_version_retains_every_row(kind: str, tmp_path: Pat
         assert {name for name, rows in before.items() if not rows} <= {"used_signatures"}
         upgrade(engine)
         assert schema(engine) == declared(kind, tmp_path)
+        before["used_links"] = [row | {"session_sha256": None, "open_until": None} for row in before["used_links"]]
         assert contents(engine) == before
         assert recorded(engine).version == len(STEPS)
 
@@ -161,7 +167,7 @@ def test_an_older_program_refuses_newer_tables_and_changes_nothing(kind: str, tm
             )
         before = schema(engine)
         with pytest.raises(
-            Refused, match=r"version 2, written by fluxport 9\.8\.7; this is .* Run fluxport 9\.8\.7"
+            Refused, match=rf"version {VERSION}, written by fluxport 9\.8\.7; this is .* Run fluxport 9\.8\.7"
         ) as error:
             upgrade(engine)
         assert error.value.code == "other_version"
@@ -174,6 +180,26 @@ def test_an_older_program_goes_on_beside_a_newer_one_if_the_step_lets_it(kind: s
         upgrade(engine, more(compatible_from=len(STEPS)))
         assert upgrade(engine) == []
         assert recorded(engine).version == VERSION
+
+
+@each_database
+def test_a_program_without_sessions_of_links_uses_the_table_beside_one_that_has_them(kind: str, tmp_path: Path) -> None:
+    """It knows four columns: it marks a link as used by inserting a row, and a link with a row is used."""
+    with database_url(kind, tmp_path) as url, closing(JobStore(url, clock=time.time)) as store:
+        store.create_tables()
+        request = ExportRequest(ExportSpec("SELECT 1"))
+        record, _ = store.create(request, Caller("ann"), api="native", active_max=1, queue_max=1)
+        with store.engine.begin() as connection:
+            insert = (
+                "INSERT INTO used_links (token_sha256, export_id, used_at, expires_at) VALUES (:token, 'x', 1, 9e9)"
+            )
+            connection.execute(sa.text(insert), {"token": token_digest("theirs")})
+        with pytest.raises(Gone):
+            store.check_open(token_digest("theirs"), "a session")
+        store.begin_download(record, "", Redemption(token_digest("ours"), "a session", first=True))
+        with store.engine.begin() as connection:
+            select = sa.text("SELECT token_sha256 FROM used_links WHERE token_sha256 = :token")
+            assert connection.execute(select, {"token": token_digest("ours")}).one()
 
 
 def test_no_step_is_compatible_with_less_than_the_one_before() -> None:
@@ -196,7 +222,7 @@ def test_a_table_of_another_program_is_left_alone(kind: str, tmp_path: Path) -> 
 def test_a_step_that_fails_leaves_the_database_as_it_was(kind: str, tmp_path: Path) -> None:
     with older(kind, BEFORE_VERSIONS, tmp_path) as engine:
         before = schema(engine), contents(engine)
-        with pytest.raises(Broken, match=r"Step 2 .* failed; the database is unchanged") as error:
+        with pytest.raises(Broken, match=rf"Step {VERSION} .* failed; the database is unchanged") as error:
             upgrade(engine, more("failing_step"))
         assert error.value.code == "upgrade_failed"
         assert "no_such_table" in (error.value.detail or "")

@@ -92,6 +92,8 @@ pushes = sa.Table(
     sa.Column("held_until", sa.Double, nullable=False, index=True),
 )
 
+# One-time links that were redeemed or replaced. The client with that session may fetch the file again until
+# ``open_until``; NULL: nobody may. A row is deleted after ``expires_at``.
 links = sa.Table(
     "used_links",
     metadata,
@@ -99,6 +101,8 @@ links = sa.Table(
     sa.Column("export_id", sa.String(36), nullable=False, index=True),
     sa.Column("used_at", sa.Double, nullable=False),
     sa.Column("expires_at", sa.Double, nullable=False),
+    sa.Column("session_sha256", sa.String(64)),
+    sa.Column("open_until", sa.Double),
 )
 
 audit = sa.Table(

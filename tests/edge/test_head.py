@@ -18,8 +18,9 @@ from services import require_program
 from whole_service import RANGE, Whole, get_targets, routes, whole_service
 
 STREAMS = (f"/api/v1/export?{RANGE}&format=xlsx", "/api/exports/stream?type=trades&format=csv")
-# The moment is in them, or what is counted since the last request.
+# The moment is in them, or what is counted since the last request, or that GET redeems a one-time link.
 VOLATILE = {"x-request-id", "date", "content-disposition", "x-export-id", "transfer-encoding"}
+VOLATILE |= {"x-download-session", "set-cookie"}
 # What they say changes from one request to the next: a stream or a download is recorded behind its last byte.
 COUNTING = {"/metrics", "/api/health", "/v1/audit", "/v1/exports"}
 

@@ -1,5 +1,5 @@
-"""How many bytes of a file count as sent, and when the file counts as fetched: its last byte was sent while the client
-was connected, whatever it did afterwards."""
+"""How many bytes of a file count as sent, when it counts as sent whole (its last byte was sent while the client was
+connected, whatever it did afterwards), and when nothing was sent at all."""
 
 from __future__ import annotations
 
@@ -78,32 +78,26 @@ def sent(
     return noted[0] if noted else None
 
 
-def fetched(leaves_after: int, **how: Any) -> bool:
+def whole(leaves_after: int, **how: Any) -> bool:
     found = sent(leaves_after, **how)
-    return found is not None and found.fetched
+    return found is not None and found.started and found.whole
 
 
 @pytest.mark.parametrize("stops", [False, True], ids=["sent on", "ended"])
-@pytest.mark.parametrize(("leaves_after", "is_fetched"), [(0, True), (4, True), (3, True), (2, False), (1, False)])
-def test_a_client_that_has_all_bytes_may_leave(leaves_after: int, is_fetched: bool, stops: bool) -> None:
-    assert fetched(leaves_after, stops=stops) is is_fetched
+@pytest.mark.parametrize(("leaves_after", "is_whole"), [(0, True), (4, True), (3, True), (2, False), (1, False)])
+def test_a_client_that_has_all_bytes_may_leave(leaves_after: int, is_whole: bool, stops: bool) -> None:
+    assert whole(leaves_after, stops=stops) is is_whole
 
 
 @pytest.mark.parametrize("stops", [False, True], ids=["sent on", "ended"])
-@pytest.mark.parametrize(("taken", "is_fetched"), [(3, True), (2, False), (1, False)])
-def test_bytes_buffered_for_a_client_that_leaves_are_not_sent(taken: int, is_fetched: bool, stops: bool) -> None:
-    assert fetched(taken, waits=True, stops=stops) is is_fetched
+@pytest.mark.parametrize(("taken", "is_whole"), [(3, True), (2, False), (1, False)])
+def test_bytes_buffered_for_a_client_that_leaves_are_not_sent(taken: int, is_whole: bool, stops: bool) -> None:
+    assert whole(taken, waits=True, stops=stops) is is_whole
 
 
 def test_a_body_of_unknown_length_ends_with_its_last_message() -> None:
-    assert fetched(4, headers={})
-    assert not fetched(3, headers={})
-
-
-def test_a_part_counts_if_it_is_the_last_one() -> None:
-    assert fetched(0, status=206, headers=PLAIN | {"content-range": f"bytes 8-{7 + len(BODY)}/{8 + len(BODY)}"})
-    assert not fetched(0, status=206, headers=PLAIN | {"content-range": f"bytes 0-{len(BODY) - 1}/{8 + len(BODY)}"})
-    assert not fetched(0, method="HEAD")
+    assert whole(4, headers={})
+    assert not whole(3, headers={})
 
 
 @pytest.mark.parametrize(("leaves_after", "count"), [(0, 12), (3, 12), (2, 5), (1, 5)])
@@ -138,3 +132,53 @@ def test_a_download_that_cannot_be_recorded_sends_nothing() -> None:
         )
     assert not messages
     assert not ended
+
+
+def test_a_client_that_left_before_the_status_was_sent_gets_nothing_and_the_end_tells_so() -> None:
+    messages: list[Message] = []
+    ended: list[Sending] = []
+
+    async def run() -> None:
+        left, loop = asyncio.Event(), asyncio.get_running_loop()
+
+        async def receive() -> Message:
+            await left.wait()
+            return {"type": "http.disconnect"}
+
+        async def send(message: Message) -> None:
+            messages.append(message)
+
+        def begun(sending: Sending) -> None:
+            """The client leaves while the beginning is recorded."""
+            asyncio.run_coroutine_threadsafe(leave(), loop).result()
+
+        async def leave() -> None:
+            left.set()
+            await asyncio.sleep(0.01)  # the server's other task sees it
+
+        answer = Watched(Answer(200, PLAIN, None), begun, ended.append, {"X-Session": "s"})
+        with suppress(Canceled):
+            await answer({"type": "http", "method": "GET"}, receive, send)
+
+    asyncio.run(run())
+    assert not messages
+    assert [(sending.started, sending.bytes) for sending in ended] == [(False, 0)]
+
+
+@pytest.mark.parametrize(("status", "method", "added"), [(200, "GET", True), (416, "GET", False), (200, "HEAD", False)])
+def test_headers_for_one_client_are_sent_with_bytes_of_the_file_only(status: int, method: str, added: bool) -> None:
+    starts: list[Message] = []
+
+    async def send(message: Message) -> None:
+        starts.extend([message] if message["type"] == "http.response.start" else [])
+
+    async def receive() -> Message:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    def noted(sending: Sending) -> None:
+        pass
+
+    answer = Watched(Answer(status, PLAIN, None), noted, noted, {"X-Session": "s"})
+    asyncio.run(answer({"type": "http", "method": method}, receive, send))
+    assert [(b"x-session", b"s") in start["headers"] for start in starts] == [added]

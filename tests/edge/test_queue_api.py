@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -16,6 +17,8 @@ import httpx
 import openpyxl
 import pytest
 
+from fluxport.auth.tokens import download_token
+from fluxport.config import load
 from journal_service import TRADES, calling_as, download, error_of, finished_job, journal_service, queued_job
 from service_support import Client
 
@@ -89,11 +92,12 @@ def test_a_job_is_in_the_envelope_with_every_field_and_times_in_milliseconds(ann
     queued = answer.json()["data"]
     assert queued.keys() == done.keys() == FIELDS
     assert queued["status"] == "queued"
-    assert queued["downloadToken"] is None
+    assert re.fullmatch("[0-9a-f]{32}", queued["downloadToken"])
+    assert queued["tokenExpiresAt"] is None
     now = time.time() * 1000
     assert now - 120_000 < done["createdAt"] <= done["startedAt"] <= done["completedAt"] < now + 1000
     assert done["attemptCount"] == 1
-    finished_job(ann, queued["id"])
+    assert finished_job(ann, queued["id"])["downloadToken"] == queued["downloadToken"]
 
 
 def test_twelve_thousand_trades_are_not_cut_and_are_ordered_by_entry(
@@ -232,7 +236,7 @@ def test_a_token_lasts_ten_minutes_from_the_end_works_once_and_can_be_renewed(an
     assert error_of(download(ann, job, "")) == (403, "INVALID_TOKEN")
     assert error_of(download(ann, job, job["downloadToken"][:-1])) == (403, "INVALID_TOKEN")
     assert download(ann, job).status_code == 200
-    assert error_of(until(lambda: download(ann, job), 410)) == (410, "TOKEN_USED")
+    assert error_of(download(ann, job)) == (410, "TOKEN_USED")
     assert ann.get(f"{JOBS}/{job['id']}").json()["data"]["tokenConsumed"] is True
     renewed = ann.post(f"{JOBS}/{job['id']}/token", {}).json()["data"]
     assert renewed["tokenConsumed"] is False
@@ -253,13 +257,47 @@ def test_a_token_is_of_one_job(ann: Client, done: dict[str, Any]) -> None:
     assert error_of(download(ann, job, done["downloadToken"])) == (403, "INVALID_TOKEN")
 
 
-def test_a_part_of_the_file_does_not_use_the_token_up(ann: Client) -> None:
+def test_a_part_of_the_file_uses_the_token_up_for_others(ann: Client) -> None:
     job = finished_job(ann, queued_job(ann, {"type": "trades", "format": "csv"})["id"])
     target = f"{JOBS}/{job['id']}/download?token={job['downloadToken']}"
     part = httpx.get(ann.base + target, headers=ann.headers("GET", target) | {"Range": "bytes=0-99"})
     assert (part.status_code, len(part.content)) == (206, 100)
-    assert ann.get(f"{JOBS}/{job['id']}").json()["data"]["tokenConsumed"] is False
-    assert download(ann, job).status_code == 200
+    assert ann.get(f"{JOBS}/{job['id']}").json()["data"]["tokenConsumed"] is True
+    assert error_of(download(ann, job)) == (410, "TOKEN_USED")
+
+
+def test_the_requests_of_the_old_page_and_its_tests(ann: Client) -> None:
+    """It keeps the token of the first answer, polls the list, downloads, and is refused the second time."""
+    answer = ann.post(JOBS, {"type": "trades", "format": "csv", "params": {"status": "OPEN"}})
+    assert answer.status_code == 202
+    job, token = answer.json()["data"], answer.json()["data"]["downloadToken"]
+    listed: dict[str, Any] = {}
+    while listed.get("status") != "completed":
+        (listed,) = [each for each in ann.get(JOBS).json()["data"] if each["id"] == job["id"]]
+    assert (listed["downloadToken"], listed["tokenConsumed"]) == (token, False)
+    file = download(ann, job, token)
+    assert (file.status_code, len(table(file.content, "csv"))) == (200, listed["rows"])
+    assert error_of(download(ann, job, token)) == (410, "TOKEN_USED")
+
+
+def test_a_token_of_the_version_before_is_valid_until_its_second(ann: Client, folder: Path) -> None:
+    job = finished_job(ann, queued_job(ann, {"type": "goals", "format": "csv"})["id"])
+    older = older_token(folder, job)
+    assert error_of(download(ann, job, older[:-1])) == (403, "INVALID_TOKEN")
+    assert download(ann, job, older).status_code == 200
+    assert error_of(download(ann, job, older)) == (410, "TOKEN_USED")
+    ann.post(f"{JOBS}/{job['id']}/token", {})
+    later = finished_job(ann, queued_job(ann, {"type": "goals", "format": "csv"})["id"])
+    replaced = older_token(folder, later)
+    ann.post(f"{JOBS}/{later['id']}/token", {})
+    assert error_of(download(ann, later, replaced)) == (403, "INVALID_TOKEN")
+
+
+def older_token(folder: Path, job: dict[str, Any]) -> str:
+    secret = load(folder / "fluxport.yaml", environ={}).auth.download_secret
+    assert secret is not None
+    until_s = job["tokenExpiresAt"] // 1000
+    return download_token(secret.get_secret_value().encode(), job["id"], job["filename"], until_s, "once")
 
 
 def test_the_list_is_newest_first_and_can_be_filtered_by_request(ann: Client) -> None:
@@ -287,8 +325,10 @@ def test_a_sixth_active_job_is_429_a_file_before_its_end_409_and_an_expired_toke
     """Exports wait while the database is locked."""
     with journal_service(tmp_path, 10, limits={"keep_s": 3600}, server={"grace_s": 1}) as ann:
         done = finished_job(ann, queued_job(ann, {"type": "goals", "format": "csv"})["id"])
-        old = expired_token(tmp_path, done)
-        assert error_of(download(ann, done, old)) == (410, "TOKEN_EXPIRED")
+        with sqlite3.connect(tmp_path / "fluxport.db") as database:
+            database.execute("UPDATE exports SET finished_at = finished_at - 601")
+        assert error_of(download(ann, done)) == (410, "TOKEN_EXPIRED")
+        assert download(ann, ann.post(f"{JOBS}/{done['id']}/token", {}).json()["data"]).status_code == 200
         lock = sqlite3.connect(tmp_path / "journal.db", isolation_level=None)
         lock.execute("BEGIN EXCLUSIVE")
         try:
@@ -302,16 +342,6 @@ def test_a_sixth_active_job_is_429_a_file_before_its_end_409_and_an_expired_toke
         finally:
             lock.execute("ROLLBACK")
             lock.close()
-
-
-def expired_token(folder: Path, job: dict[str, Any]) -> str:
-    """A token of this job that has expired."""
-    from fluxport.auth.tokens import download_token
-    from fluxport.config import load
-
-    secret = load(folder / "fluxport.yaml", environ={}).auth.download_secret
-    assert secret is not None
-    return download_token(secret.get_secret_value().encode(), job["id"], job["filename"], int(time.time()) - 1, "once")
 
 
 def test_the_disabled_api_is_501_and_health_reports_it(tmp_path: Path) -> None:
@@ -344,11 +374,3 @@ def test_in_development_a_local_caller_is_dev_if_configured(tmp_path: Path) -> N
             assert error_of(plain.get(JOBS, headers={"Host": "evil.example"})) == (401, "UNAUTHORIZED")
             assert error_of(plain.get(JOBS, headers={"Authorization": "Bearer no"})) == (401, "UNAUTHORIZED")
         assert ann.get(JOBS).json()["data"] == []
-
-
-def until(ask: Any, status: int) -> httpx.Response:
-    deadline = time.monotonic() + 60
-    while (answer := ask()).status_code != status and time.monotonic() < deadline:
-        time.sleep(0.02)
-    assert isinstance(answer, httpx.Response)
-    return answer

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import subprocess
@@ -16,7 +15,9 @@ from typing import Any, NamedTuple
 import pytest
 import sqlalchemy as sa
 
+from fluxport.auth.tokens import token_digest
 from fluxport.jobs.store import JobStore
+from fluxport.migrations import STEPS
 from fluxport.tables import connect, exports, reading
 from identity_support import DATABASES, database_url
 from older_support import BEFORE_VERSIONS, KEY, QUERY, ROWS, SESSION, older_database
@@ -103,7 +104,7 @@ def test_a_file_is_downloaded_by_a_new_link(upgraded: Upgraded) -> None:
 
 def test_a_link_that_was_used_stays_used(upgraded: Upgraded) -> None:
     with closing(JobStore(upgraded.url)) as store:
-        assert store.link_used(hashlib.sha256(b"used").hexdigest())
+        assert store.used_links([token_digest("used")])
 
 
 def test_the_same_request_again_is_the_same_export(upgraded: Upgraded) -> None:
@@ -138,10 +139,10 @@ def test_the_command_shows_what_it_would_do_and_does_it_once(kind: str, tmp_path
         ]
     assert [done.returncode for done in said] == [0, 0, 0]
     shown, did, again = ([json.loads(line) for line in done.stdout.splitlines()] for done in said)
-    assert [(step["step"], step["state"]) for step in shown] == [(1, "missing")]
-    assert [(step["step"], step["state"]) for step in did] == [(1, "applied")]
+    assert [(step["step"], step["state"]) for step in shown] == [(1, "missing"), (2, "missing")]
+    assert [(step["step"], step["state"]) for step in did] == [(1, "applied"), (2, "applied")]
     assert again == []
-    assert ["version 0;" in said[0].stderr, "version 1;" in said[1].stderr, "version 1;" in said[2].stderr] == [
+    assert ["version 0;" in said[0].stderr, "version 2;" in said[1].stderr, "version 2;" in said[2].stderr] == [
         True
     ] * 3
 
@@ -152,7 +153,8 @@ def test_every_command_refuses_a_newer_database(kind: str, tmp_path: Path) -> No
         assert run("database", "upgrade", folder=tmp_path, url=url).returncode == 0
         engine = connect(url)
         with engine.begin() as connection:
-            connection.execute(sa.text("UPDATE schema_steps SET number = 99, compatible_from = 99, program = '9.8.7'"))
+            newest = "UPDATE schema_steps SET number = 99, compatible_from = 99, program = '9.8.7' WHERE number = :last"
+            connection.execute(sa.text(newest), {"last": len(STEPS)})
         engine.dispose()
         for words in (["serve", "--port", "0"], ["worker"], ["keys", "list"], ["database", "upgrade", "--dry-run"]):
             done = run(*words, folder=tmp_path, url=url)

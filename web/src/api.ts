@@ -992,7 +992,7 @@ export interface components {
          */
         LinkRequest: {
             /**
-             * @description whether the first complete download redeems it
+             * @description whether only the client whose download begins first gets the file
              * @default false
              */
             one_time?: boolean;

@@ -1,4 +1,4 @@
-"""The session cookie, and the same-origin check of requests that carry it."""
+"""The cookies of sessions and of downloads by one-time links, and the same-origin check of requests with a session."""
 
 from __future__ import annotations
 
@@ -39,12 +39,35 @@ class Cookies:
             self._name(request), path="/", secure=self._secure(request), httponly=True, samesite="strict"
         )
 
+    def download(self, request: Request, token_sha256: str) -> str | None:
+        """The session of the client that redeemed this one-time link."""
+        return request.cookies.get(_download_name(token_sha256))
+
+    def of_download(self, request: Request, token_sha256: str, session: str) -> str:
+        """The header ``Set-Cookie`` for the client that redeems this one-time link. Without a path, a browser sends the
+        cookie to the addresses of this export alone, as it sees them, also behind a proxy that adds a prefix. Lax: the
+        link may be opened again from a mail."""
+        response = Response()
+        response.set_cookie(
+            _download_name(token_sha256),
+            session,
+            path=None,
+            secure=self._secure(request),
+            httponly=True,
+            samesite="lax",
+        )
+        return response.headers["set-cookie"]
+
     def _secure(self, request: Request) -> bool:
         return self.https or request.url.scheme == "https"
 
     def _name(self, request: Request) -> str:
         # Browsers accept this prefix only over TLS and from this very host, so no other host can set such a cookie.
         return "__Host-fluxport" if self._secure(request) else "fluxport"
+
+
+def _download_name(token_sha256: str) -> str:
+    return f"fluxport-download-{token_sha256[:16]}"
 
 
 def check_same_origin(request: Request) -> None:

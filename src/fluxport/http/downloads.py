@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import re
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TypeAlias
 
 from fastapi import Request
@@ -14,22 +14,56 @@ from fastapi.responses import JSONResponse, Response
 from starlette.concurrency import run_in_threadpool
 from starlette.types import Message, Receive, Scope, Send
 
-from fluxport.auth.tokens import check_download_token
-from fluxport.errors import Canceled, Gone, NotFound, Refused
+from fluxport.auth.tokens import ONCE, check_download_token, token_digest
+from fluxport.errors import Canceled, NotFound, Refused
 from fluxport.http import redeem
 from fluxport.http.bridge import disconnect
 from fluxport.http.callers import Callers, address_of
+from fluxport.http.cookies import Cookies
 from fluxport.http.files import Files, file_of
 from fluxport.http.responses import NO_STORE
 from fluxport.http.routing import Router
 from fluxport.jobs.links import Links
+from fluxport.jobs.redemption import Redemption
 from fluxport.jobs.store import JobStore, Record
 from fluxport.jobs.transfers import Transfers
 from fluxport.strict_json import read_json
 
+SESSION = "X-Download-Session"
 
-def router(store: JobStore, transfers: Transfers, callers: Callers, links: Links, files: Files) -> Router:
+
+@dataclass(frozen=True)
+class Downloads:
+    """What routes with files share."""
+
+    store: JobStore
+    transfers: Transfers
+    files: Files
+    cookies: Cookies
+
+    async def redemption(self, request: Request, token: str) -> Redemption:
+        """The download by a valid one-time token; Gone if the link has been used, unless by this client. The client
+        proves that by its session, in a header or a cookie."""
+        digest = token_digest(token)
+        session = request.headers.get(SESSION) or self.cookies.download(request, digest)
+        first = await run_in_threadpool(self.store.check_open, digest, session)
+        if first or session is None:
+            session = secrets.token_urlsafe(24)
+        return Redemption(digest, session, first)
+
+    def response(self, request: Request, record: Record, redemption: Redemption | None) -> Response:
+        """The export's file, or the requested range of it; ``redemption`` if it is by a one-time link."""
+        headers: dict[str, str] = {}
+        if redemption is not None:
+            cookie = self.cookies.of_download(request, redemption.token_sha256, redemption.session)
+            headers = {SESSION: redemption.session, "Set-Cookie": cookie}
+        response = self.files.response(record, request)
+        return watched(response, self.store, self.transfers, record, address_of(request), redemption, headers)
+
+
+def router(callers: Callers, links: Links, downloads: Downloads) -> Router:
     routes = Router(prefix="/v1", tags=["downloads"])
+    store = downloads.store
 
     @routes.post(
         "/exports/{export_id}/links", status_code=201, operation_id="create_link", summary="A new download link"
@@ -49,8 +83,8 @@ def router(store: JobStore, transfers: Transfers, callers: Callers, links: Links
             file_of(record)  # raises why there is no file
         return JSONResponse(new_link, 201, NO_STORE)
 
-    async def checked(export_id: str, token: str) -> tuple[Record, str]:
-        """The export that ``token`` is for, and the token's purpose; Gone for a one-time token that has been used."""
+    async def checked(request: Request, export_id: str, token: str) -> tuple[Record, Redemption | None]:
+        """The export that ``token`` is for, and its redemption if it is for one time."""
         try:
             record = await run_in_threadpool(store.get, export_id)
         except NotFound:
@@ -59,22 +93,15 @@ def router(store: JobStore, transfers: Transfers, callers: Callers, links: Links
             raise
         name = record.result.filename if record.result else ""
         purpose = check_download_token(links.secret, token, record.id, name, store.clock())
-        if purpose == "once" and await run_in_threadpool(store.link_used, _digest(token)):
-            raise Gone("This download link has been used; request a new one.", code="link_used")
-        return record, purpose
-
-    def sending(request: Request, record: Record, purpose: str, token: str) -> Response:
-        once = _digest(token) if purpose == "once" else None
-        response = files.response(record, request)
-        return watched(response, store, transfers, record, address_of(request), once=once)
+        return record, await downloads.redemption(request, token) if purpose == ONCE else None
 
     @routes.get(
         "/exports/{export_id}/file", operation_id="download_file", summary="The file, for holders of a link to it"
     )
     async def file(request: Request, export_id: str, token: str = "") -> Response:
-        record, purpose = await checked(export_id, token)
-        response = sending(request, record, purpose, token)
-        if purpose == "once" and wants_page(request):
+        record, redemption = await checked(request, export_id, token)
+        response = downloads.response(request, record, redemption)
+        if redemption is not None and wants_page(request):
             return redeem.page(file_of(record))
         return response
 
@@ -84,8 +111,8 @@ def router(store: JobStore, transfers: Transfers, callers: Callers, links: Links
         summary="The file; redeems a one-time link that was opened in a browser",
     )
     async def redeemed(request: Request, export_id: str, token: str = "") -> Response:
-        record, purpose = await checked(export_id, token)
-        return sending(request, record, purpose, token)
+        record, redemption = await checked(request, export_id, token)
+        return downloads.response(request, record, redemption)
 
     return routes
 
@@ -95,12 +122,9 @@ def wants_page(request: Request) -> bool:
     return "text/html" in request.headers.get("accept", "").lower()
 
 
-def _digest(token: str) -> str:
-    return hashlib.sha256(token.encode()).hexdigest()
-
-
 class Sending:
-    """A response in progress: its range and length, and how many bytes were sent to a connected client."""
+    """A response in progress: its range and length, and how many bytes were sent to a connected client. ``started``:
+    its status was, so that the client may have anything that follows."""
 
     def __init__(self, method: str, start: Message) -> None:
         headers = dict(start["headers"])
@@ -108,21 +132,13 @@ class Sending:
         self.range: str | None = headers.get(b"content-range", b"").decode().removeprefix("bytes ") or None
         self.length = None if length is None else int(length)  # of the body, if known in advance
         self.bytes = 0
+        self.started = False
         self.whole = False  # whether the whole body was sent
-        self._status = start["status"]
-        self.counts = method in ("GET", "POST") and self._status in (200, 206)
+        self.counts = method in ("GET", "POST") and start["status"] in (200, 206)
 
     def count(self, message: Message) -> None:
         self.bytes += len(message.get("body", b""))
         self.whole = self.bytes >= self.length if self.length is not None else not message.get("more_body")
-
-    @property
-    def fetched(self) -> bool:
-        """Whether the file's last byte was sent: the whole file, or a range that reaches its end."""
-        if not self.whole or self._status == 200:
-            return self.whole
-        match = re.fullmatch(r"\d+-(\d+)/(\d+)", self.range or "")
-        return match is not None and int(match[1]) + 1 == int(match[2])
 
 
 Note: TypeAlias = Callable[[Sending], object]
@@ -130,13 +146,17 @@ Note: TypeAlias = Callable[[Sending], object]
 
 class Watched(Response):
     """A response that carries a file. ``begun`` is called before the first byte is sent and may refuse the response by
-    raising; ``ended`` is called when no more bytes will be sent, for whatever reason."""
+    raising; ``ended`` is called when no more bytes will be sent, for whatever reason. ``headers`` are added to a
+    response that has begun."""
 
-    def __init__(self, response: Response, begun: Note, ended: Note) -> None:
+    def __init__(
+        self, response: Response, begun: Note, ended: Note, headers: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
         super().__init__()
         self._response = response
         self._begun = begun
         self._ended = ended
+        self._added = headers
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         disconnected = asyncio.ensure_future(disconnect(receive))
@@ -149,6 +169,11 @@ class Watched(Response):
                 if starting.counts:
                     await run_in_threadpool(self._begun, starting)
                     current = starting
+                    if disconnected.done():
+                        raise Canceled("The client disconnected before the first byte.", code="client_gone")
+                    current.started = True
+                    added = [(name.lower().encode(), value.encode()) for name, value in self._added.items()]
+                    message = {**message, "headers": [*message["headers"], *added]}
             await send(message)
             # send() waits until it can write, and silently drops data for a client that has disconnected meanwhile;
             # only http.disconnect reports that. Check after each message with data, not after the empty last one: by
@@ -174,26 +199,29 @@ class Watched(Response):
 
 
 def watched(
-    response: Response, store: JobStore, transfers: Transfers, record: Record, address: str, *, once: str | None = None
+    response: Response,
+    store: JobStore,
+    transfers: Transfers,
+    record: Record,
+    address: str,
+    redemption: Redemption | None,
+    headers: Mapping[str, str],
 ) -> Watched:
-    """The response with two audit entries: one before the first byte, one at the end with the bytes that were sent.
-
-    ``once`` is the digest of a one-time token, which is marked as used when the file's last byte has been sent.
-    """
+    """The response with two audit entries: one before the first byte, one at the end with the bytes that were sent. A
+    one-time link is redeemed with the first one."""
     name = secrets.token_hex(8)  # links the two entries
 
     def begun(sending: Sending) -> None:
-        store.note_download(record, "begun", address, transfer=name, range=sending.range, length=sending.length)
+        about = {"transfer": name, "range": sending.range, "length": sending.length}
+        store.begin_download(record, address, redemption, **about)
 
     def ended(sending: Sending) -> None:
         outcome = "sent" if sending.whole else "broken_off"
         about = {"transfer": name, "range": sending.range, "length": sending.length, "sent_bytes": sending.bytes}
 
         def recorded() -> None:
-            if once is not None and sending.fetched:
-                store.use_link(once, record.id, record.expires_at or store.clock())
-            store.note_download(record, outcome, address, **about)
+            store.end_download(record, outcome, address, redemption, sent=sending.started, **about)
 
         transfers.record("a download", recorded)
 
-    return Watched(response, begun, ended)
+    return Watched(response, begun, ended, headers)

@@ -122,8 +122,8 @@ def _location(file: StoredFile) -> str:
 
 def file_of(record: Record) -> Result:
     """The result of an export whose file is stored; Conflict or Gone if there is no file."""
-    if record.status == "completed" and record.result is not None and record.result.location is not None:
-        return record.result
+    if record.file is not None:
+        return record.file
     if record.status == "expired":
         raise expired()
     if not record.stored:

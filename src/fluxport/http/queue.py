@@ -1,12 +1,12 @@
 """The Export queue's API, compatible with its clients: ``/api/exports`` and ``/api/health``.
 
-Every export here reads a dataset, whose name is the ``type``. Its token is a one-time link of the native API; it is
-derived from its time of issue, so only that time is stored.
+Every export here reads a dataset, whose name is the ``type``. Its token is known from the start: it is derived from
+the export's id and, once it was renewed, from the time of that, so only that time is stored. Its ten minutes begin when
+the file is complete, or with the renewal. Each token is redeemed as a one-time link of the native API is.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -19,23 +19,30 @@ from fluxport import formats
 from fluxport.auth.caller import Caller
 from fluxport.auth.scopes import EVERYTHING
 from fluxport.auth.sessions import DEVELOPER
-from fluxport.auth.tokens import check_download_token, download_token
+from fluxport.auth.tokens import (
+    ONCE,
+    bad_token,
+    download_token,
+    link_expired,
+    numbered_token,
+    same_token,
+    token_digest,
+)
 from fluxport.errors import Conflict, Disabled, Gone, NotFound, Refused
 from fluxport.http.bridge import DirectStreams
-from fluxport.http.callers import Callers, address_of, with_request
+from fluxport.http.callers import Callers, with_request
 from fluxport.http.cookies import SAFE, check_same_origin
-from fluxport.http.downloads import watched
-from fluxport.http.files import Files
+from fluxport.http.downloads import Downloads
 from fluxport.http.responses import NO_STORE, REQUEST_ID
 from fluxport.http.routing import Router
 from fluxport.http.session import Audience, among, is_local
 from fluxport.jobs.links import Links
 from fluxport.jobs.outcome import expired
+from fluxport.jobs.redemption import link_used
 from fluxport.jobs.request import ExportRequest
-from fluxport.jobs.states import Status
+from fluxport.jobs.states import ACTIVE, Status
 from fluxport.jobs.store import JobStore, Record
 from fluxport.jobs.submit import Submitter
-from fluxport.jobs.transfers import Transfers
 from fluxport.spec import ExportSpec
 from fluxport.strict_json import read_json
 
@@ -91,27 +98,40 @@ class QueueApi:
         return record
 
     def jobs(self, records: Sequence[Record]) -> list[dict[str, Any]]:
-        tokens = {record.id: token_of(record, self.links) for record in records}
-        used = self.store.used_links([digest(token.text) for token in tokens.values() if token is not None])
-        return [job_json(record, tokens[record.id], used) for record in records]
+        tokens = [token_of(record, self.links) for record in records]
+        digests = [token_digest(token) for token in tokens]
+        used = self.store.used_links(digests)
+        every = zip(records, tokens, digests, strict=True)
+        return [job_json(record, token, consumed=digest in used) for record, token, digest in every]
 
     def renew(self, record: Record) -> dict[str, Any]:
         """The job with a new token; the previous one counts as used from now on."""
-        store, before = self.store, token_of(record, self.links)
-        if before is None:
+        if record.file is None:
             raise no_file(record)
-        store.use_link(digest(before.text), record.id, record.expires_at or store.clock())
-        return self.jobs([store.issue_link(record.id, after=before.issued_at)])[0]
+        renewed = self.store.renew_link(record.id, lambda present: token_digest(token_of(present, self.links)))
+        return self.jobs([renewed])[0]
+
+    def check_token(self, record: Record, given: str) -> None:
+        """Conflict or Gone if there is no file, Forbidden for a token of another file or an invalid one, Gone for one
+        that has expired or was replaced."""
+        if record.file is None:
+            raise no_file(record)
+        expires_at = expiry(record)
+        # As services of the previous version issue it, which may share the database.
+        older = download_token(self.links.secret, record.id, record.file.filename, expires_at, ONCE)
+        if not same_token(given, token_of(record, self.links)) and not same_token(given, older):
+            raise link_used() if self.store.used_links([token_digest(given)]) else bad_token()
+        if expires_at <= self.store.clock():
+            raise link_expired()
 
 
 def router(
     store: JobStore,
     submitter: Submitter,
-    transfers: Transfers,
     callers: Callers,
     links: Links,
     options: QueueOptions,
-    files: Files,
+    downloads: Downloads,
     streams: DirectStreams,
 ) -> Router:
     routes = Router(prefix="/api", tags=["Export queue"])
@@ -133,12 +153,12 @@ def router(
         return routes
     api = QueueApi(store, callers, links, options.developer)
     add_jobs(routes, api, submitter)
-    add_files(routes, api, transfers, files, streams)
+    add_files(routes, api, downloads, streams)
     return routes
 
 
 def add_jobs(routes: Router, api: QueueApi, submitter: Submitter) -> None:
-    store = api.store
+    store, links = api.store, api.links
 
     @routes.post("/exports/jobs", status_code=202, operation_id="queue_create", summary="Queue an export of a dataset")
     async def create(request: Request) -> Response:
@@ -147,7 +167,7 @@ def add_jobs(routes: Router, api: QueueApi, submitter: Submitter) -> None:
         if name is not None:
             caller = replace(caller, request_id=name)
         record, _ = await run_in_threadpool(submitter.submit, ExportRequest(spec), caller, api=API)
-        return enveloped(job_json(record, None, set()), 202)
+        return enveloped(job_json(record, token_of(record, links), consumed=False), 202)
 
     @routes.get("/exports/jobs", operation_id="queue_jobs", summary="Your newest 100 exports of this API")
     async def listed(request: Request) -> Response:
@@ -176,23 +196,15 @@ def add_jobs(routes: Router, api: QueueApi, submitter: Submitter) -> None:
         return enveloped(await run_in_threadpool(lambda: api.renew(api.own(export_id, caller))))
 
 
-def add_files(routes: Router, api: QueueApi, transfers: Transfers, files: Files, streams: DirectStreams) -> None:
-    store = api.store
-
+def add_files(routes: Router, api: QueueApi, downloads: Downloads, streams: DirectStreams) -> None:
     @routes.get(
         "/exports/jobs/{export_id}/download", operation_id="queue_download", summary="The file, once for each token"
     )
     async def download(request: Request, export_id: str, token: str = "") -> Response:
         caller, _ = await api.caller(request)
         record = await run_in_threadpool(api.own, export_id, caller)
-        if token_of(record, api.links) is None:
-            raise no_file(record)
-        assert record.result is not None
-        check_download_token(api.links.secret, token, record.id, record.result.filename, store.clock())
-        if await run_in_threadpool(store.link_used, digest(token)):
-            raise Gone("This download token has been used or replaced; request a new one.", code="link_used")
-        response = files.response(record, request)
-        return watched(response, store, transfers, record, address_of(request), once=digest(token))
+        await run_in_threadpool(api.check_token, record, token)
+        return downloads.response(request, record, await downloads.redemption(request, token))
 
     @routes.get("/exports/stream", operation_id="queue_stream", summary="Export a dataset as a direct stream")
     async def stream(request: Request) -> Response:
@@ -246,24 +258,14 @@ def read_request(body: Any) -> tuple[ExportSpec, str | None]:
     ), wanted
 
 
-@dataclass(frozen=True)
-class Token:
-    text: str
-    issued_at: int
-    expires_at: int
+def token_of(record: Record, links: Links) -> str:
+    """The token of the file that the export has or will have."""
+    return numbered_token(links.secret, record.id, record.result.link_issued_at or 0 if record.result else 0)
 
 
-def token_of(record: Record, links: Links) -> Token | None:
-    """The token of a stored file; it works for TOKEN_S from the end of the export, or from its last renewal."""
-    if record.status != "completed" or record.result is None or record.result.location is None:
-        return None
-    issued = int(record.result.link_issued_at or record.finished_at or 0)
-    expires = issued + TOKEN_S
-    return Token(download_token(links.secret, record.id, record.result.filename, expires, "once"), issued, expires)
-
-
-def digest(token: str) -> str:
-    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()
+def expiry(record: Record) -> int:
+    """When the token of the export's file expires (Unix seconds)."""
+    return record.link_issued_at + TOKEN_S
 
 
 def no_file(record: Record) -> Conflict | Gone:
@@ -272,8 +274,9 @@ def no_file(record: Record) -> Conflict | Gone:
     return Conflict(f"This export is {STATUS_NAMES[record.status]}; it has no file.", code="not_ready")
 
 
-def job_json(record: Record, token: Token | None, used: set[str]) -> dict[str, Any]:
+def job_json(record: Record, token: str, *, consumed: bool) -> dict[str, Any]:
     """A job as this API shows it; times are milliseconds since 1970."""
+    file = record.file
     return {
         "id": record.id,
         "type": record.spec.dataset,
@@ -284,9 +287,9 @@ def job_json(record: Record, token: Token | None, used: set[str]) -> dict[str, A
         "completedAt": _ms(record.finished_at),
         "error": record.error.message if record.error else None,
         "filename": record.result.filename if record.result else None,
-        "downloadToken": token.text if token else None,
-        "tokenExpiresAt": token.expires_at * 1000 if token else None,
-        "tokenConsumed": token is not None and digest(token.text) in used,
+        "downloadToken": token if file is not None or record.status in ACTIVE else None,
+        "tokenExpiresAt": None if file is None else expiry(record) * 1000,
+        "tokenConsumed": consumed,
         "requestId": record.request_id,
         "attemptCount": record.attempts,
         "rows": record.rows,

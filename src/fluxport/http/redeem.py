@@ -35,8 +35,8 @@ def page(result: Result) -> HTMLResponse:
         '<!doctype html><html lang="en"><meta charset="utf-8"><title>Download</title>'
         f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{STYLE}</style>'
         f'<main><p class="brand">Fluxport</p><h1>{escape(result.filename)}</h1>'
-        f"<p>{result.rows:,} rows, {result.bytes:,} bytes. This link works once: it expires when the "
-        "download is complete.</p>"
+        f"<p>{result.rows:,} rows, {result.bytes:,} bytes. This link works once: after the "
+        "download has begun, only this browser can repeat it, for a while.</p>"
         '<form method="post"><button>Download</button></form></main></html>'
     )
     # A browser under no-referrer sends no Origin, so there is no same-origin check: the token alone authorizes.

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from fluxport.auth.tokens import download_token
+from fluxport.auth.tokens import download_token, one_time_token
 from fluxport.errors import FluxportError
 from fluxport.jobs.store import Record
 from fluxport.jobs.view import rfc3339
@@ -39,20 +39,20 @@ class Links:
     ) -> dict[str, Any] | None:
         """``{"url", "expires_at"}`` of the stored file; None if there is no file. A ``lasting`` link is valid until the
         file expires, or is a presigned URL of the store, valid as long as the store allows."""
-        if record.status != "completed" or record.result is None or record.result.location is None:
+        if record.file is None:
             return None
         if lasting and (presigned := self._of_store(record, now)) is not None:
             return presigned
         expires = int(now + self.link_s)
         if record.expires_at is not None:
             expires = int(record.expires_at) if lasting else min(expires, int(record.expires_at))
-        purpose = "once" if one_time else "download"
-        token = download_token(self.secret, record.id, record.result.filename, expires, purpose)
+        new_token = one_time_token if one_time else download_token
+        token = new_token(self.secret, record.id, record.file.filename, expires)
         root = (self.public_url or base).rstrip("/")
         return {"url": f"{root}/v1/exports/{record.id}/file?token={token}", "expires_at": rfc3339(expires)}
 
     def _of_store(self, record: Record, now: float) -> dict[str, Any] | None:
-        signed, result = self.signed.get(record.spec.store), record.result
+        signed, result = self.signed.get(record.spec.store), record.file
         if signed is None or result is None or result.location is None or result.files:
             return None  # only this service offers several files under one link
         valid_s = signed.link_s if record.expires_at is None else min(signed.link_s, record.expires_at - now)

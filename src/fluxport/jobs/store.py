@@ -12,6 +12,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
+import math
 import secrets
 import uuid
 from collections.abc import Callable, Mapping, Sequence
@@ -24,8 +25,9 @@ from fluxport import migrations
 from fluxport.auth.caller import Caller
 from fluxport.error_codes import Failure
 from fluxport.errors import Broken, Conflict, NotFound, TooMany, Unavailable, Unprocessable
-from fluxport.jobs import queue
+from fluxport.jobs import queue, redemption
 from fluxport.jobs.outcome import Changes, FailedAttempt, Result
+from fluxport.jobs.redemption import Redemption
 from fluxport.jobs.request import ExportRequest
 from fluxport.jobs.states import ACTIVE, FINAL, Phase, Status, leading_to
 from fluxport.spec import ExportSpec
@@ -37,7 +39,6 @@ from fluxport.tables import (
     events,
     exports,
     insert_into,
-    links,
     probes,
     pushes,
     reading,
@@ -102,6 +103,18 @@ class Record:
         """The ids of its log lines and spans."""
         return Ids(self.id, self.request_id, self.trace_id, self.notify.get(_TRACEPARENT, ""))
 
+    @property
+    def file(self) -> Result | None:
+        """The result of a completed export whose file is stored."""
+        stored = self.status == "completed" and self.result is not None and self.result.location is not None
+        return self.result if stored else None
+
+    @property
+    def link_issued_at(self) -> int:
+        """When the link of the file was issued (Unix seconds): at the end of the export, or when it was renewed."""
+        renewed_at = self.result.link_issued_at if self.result else None
+        return int(renewed_at or self.finished_at or 0)
+
 
 def visible(caller: Caller) -> sa.ColumnElement[bool]:
     """:meth:`fluxport.auth.caller.Caller.sees` as a condition on the table of exports."""
@@ -118,6 +131,7 @@ _FIELDS = [exports.c[f.name] for f in dataclasses.fields(Record)]
 _INSERT = sa.insert(exports)
 _QUEUE = _INSERT.returning(*_FIELDS)
 _GET = sa.select(*_FIELDS).where(exports.c.id == sa.bindparam("of"))
+_GET_LOCKED = _GET.with_for_update()
 _MINE = exports.c.owner == sa.bindparam("owner")
 # Counts of active stored exports, without pushes: one owner's, those of them at one API, and all that are still queued.
 _ACTIVE = sa.select(
@@ -424,8 +438,10 @@ class JobStore:
         with reading(self.engine) as connection:
             return self._get(connection, export_id, caller)
 
-    def _get(self, connection: sa.Connection, export_id: str, caller: Caller | None = None) -> Record:
-        row = connection.execute(_GET, {"of": export_id}).one_or_none()
+    def _get(
+        self, connection: sa.Connection, export_id: str, caller: Caller | None = None, query: sa.Select[Any] = _GET
+    ) -> Record:
+        row = connection.execute(query, {"of": export_id}).one_or_none()
         if row is None or (caller is not None and not caller.sees(row.owner, row.scope, row.key_id)):
             raise NotFound("There is no such export.", code="no_such_export")
         return _record(row)
@@ -695,42 +711,30 @@ class JobStore:
 
     # -- links, expiry, audit --------------------------------------------------------------------------------------
 
-    def link_used(self, token_sha256: str) -> bool:
+    def check_open(self, token_sha256: str, session: str | None) -> bool:
+        """As :func:`redemption.check_open`."""
         with reading(self.engine) as connection:
-            used = connection.execute(sa.select(links.c.token_sha256).where(links.c.token_sha256 == token_sha256))
-            return used.one_or_none() is not None
+            return redemption.check_open(connection, token_sha256, session, self.clock())
 
     def used_links(self, token_sha256s: Sequence[str]) -> set[str]:
-        """The given tokens that have been used."""
+        """The given one-time links that have been redeemed or replaced."""
         with reading(self.engine) as connection:
-            query = sa.select(links.c.token_sha256).where(links.c.token_sha256.in_(token_sha256s))
-            return set(connection.scalars(query))
+            return redemption.used(connection, token_sha256s)
 
-    def issue_link(self, export_id: str, *, after: int) -> Record:
-        """Record that a link was issued: now, but at the earliest one second later than ``after`` (Unix seconds)."""
+    def renew_link(self, export_id: str, digest_of: Callable[[Record], str]) -> Record:
+        """Replace the link of a stored file; ``digest_of`` returns the digest of the present one, which is used up. The
+        new one is issued now, but a second later than the present one at the earliest: of any number of renewals, no
+        two make the same link."""
         with transaction(self.engine) as connection:
-            record = self._get(connection, export_id)
-            if record.result is None:
+            record = self._get(connection, export_id, query=_GET_LOCKED)
+            if record.file is None:
                 return record
-            result = replace(record.result, link_issued_at=max(int(self.clock()), after + 1))
+            now = self.clock()
+            redemption.close(connection, digest_of(record), export_id, _kept_until(record), now)
+            result = replace(record.file, link_issued_at=max(int(now), record.link_issued_at + 1))
             values = _columns({"result": result})
             connection.execute(sa.update(exports).where(exports.c.id == export_id).values(values))
             return replace(record, result=result)
-
-    def use_link(self, token_sha256: str, export_id: str, expires_at: float) -> bool:
-        """Use up a one-time link; False if it was used before."""
-        row = {
-            "token_sha256": token_sha256,
-            "export_id": export_id,
-            "used_at": self.clock(),
-            "expires_at": expires_at,
-        }
-        try:
-            with transaction(self.engine) as connection:
-                connection.execute(sa.insert(links).values(row))
-        except sa.exc.IntegrityError:
-            return False
-        return True
 
     def expire(self) -> list[Record]:
         """Move completed exports past ``expires_at`` to ``expired``, and delete their events and expired links.
@@ -743,7 +747,7 @@ class JobStore:
             for first in range(0, len(expired), PURGE_AT_ONCE):  # databases limit the parameters of a statement
                 ids = [record.id for record in expired[first : first + PURGE_AT_ONCE]]
                 connection.execute(sa.delete(events).where(events.c.export_id.in_(ids)))
-            connection.execute(sa.delete(links).where(links.c.expires_at <= now))
+            redemption.purge(connection, now)
         return expired
 
     def lost_streams(self, running_s: float) -> list[str]:
@@ -787,11 +791,27 @@ class JobStore:
         with transaction(self.engine) as connection:
             connection.execute(sa.insert(audit).values(row | {"address": address, "detail": detail}))
 
-    def note_download(self, record: Record, outcome: str, address: str, **more: Any) -> None:
-        """Write one line of the audit: a download of the export's file, or of a range of it, begins or has ended."""
-        record = replace(record, address=address)
+    def begin_download(self, record: Record, address: str, redeemed: Redemption | None, **more: Any) -> None:
+        """Write one line of the audit: a download of the export's file, or of a range of it, begins; ``redeemed`` if it
+        is by a one-time link. Gone if another client has redeemed that link."""
         with transaction(self.engine) as connection:
-            self._note(connection, "download", record.owner, outcome, record, **more)
+            if redeemed is not None:
+                redemption.begin(connection, redeemed, record.id, _kept_until(record), self.clock())
+            self._note_download(connection, record, "begun", address, **more)
+
+    def end_download(
+        self, record: Record, outcome: str, address: str, redeemed: Redemption | None, *, sent: bool, **more: Any
+    ) -> None:
+        """Write one line of the audit: the download has ended; ``sent`` is False if not even the status was sent."""
+        with transaction(self.engine) as connection:
+            if redeemed is not None:
+                redemption.end(connection, redeemed, self.clock(), sent=sent)
+            self._note_download(connection, record, outcome, address, **more)
+
+    def _note_download(
+        self, connection: sa.Connection, record: Record, outcome: str, address: str, **more: Any
+    ) -> None:
+        self._note(connection, "download", record.owner, outcome, replace(record, address=address), **more)
 
     def _note(
         self,
@@ -849,6 +869,11 @@ class JobStore:
 
 def _traced(caller: Caller) -> dict[str, Any]:
     return {_TRACEPARENT: caller.traceparent} if caller.traceparent else {}
+
+
+def _kept_until(record: Record) -> float:
+    """Until when a used link of the file has to be known: as long as there is a file (Unix seconds)."""
+    return math.inf if record.expires_at is None else record.expires_at
 
 
 def _too_many_active(limit: int) -> TooMany:

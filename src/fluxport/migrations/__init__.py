@@ -47,7 +47,10 @@ class Step(NamedTuple):
     compatible_from: int
 
 
-STEPS: tuple[Step, ...] = (Step("the tables of 0.1", "fluxport.migrations.step_0001", compatible_from=1),)
+STEPS: tuple[Step, ...] = (
+    Step("the tables of 0.1", "fluxport.migrations.step_0001", compatible_from=1),
+    Step("one redeemer for each one-time link", "fluxport.migrations.step_0002", compatible_from=1),
+)
 
 
 class Recorded(NamedTuple):

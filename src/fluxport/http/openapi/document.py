@@ -13,11 +13,13 @@ from pydantic.json_schema import GenerateJsonSchema, models_json_schema
 
 from fluxport.formats import FORMATS
 from fluxport.formats.compress import COMPRESSIONS
+from fluxport.http.downloads import SESSION
 from fluxport.http.native import EVENTS
 from fluxport.http.openapi import older
 from fluxport.http.openapi.base import Problem
 from fluxport.http.openapi.operations import BINARY, OPERATIONS, TEXT, Access, Operation, Parameter, Reply
 from fluxport.http.responses import queue_code
+from fluxport.jobs.redemption import RESUME_S
 
 REF = "#/components/schemas/"
 JSON = "application/json"
@@ -89,6 +91,11 @@ HEADERS: dict[str, tuple[str, dict[str, Any]]] = {
     "Location": ("the address of the export", {"type": "string"}),
     "Retry-After": ("seconds to wait before the next request", {"type": "integer"}),
     "Set-Cookie": ("the session", {"type": "string"}),
+    SESSION: (
+        "by a one-time link: the session with which this client may ask for the file again, for "
+        f"{RESUME_S / 60:g} minutes after its last download; browsers get it as a cookie",
+        {"type": "string"},
+    ),
 }
 
 

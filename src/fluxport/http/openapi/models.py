@@ -120,7 +120,7 @@ class LinkRequest(Body):
 
     model_config = example({"one_time": True})
 
-    one_time: bool = Field(False, description="whether the first complete download redeems it")
+    one_time: bool = Field(False, description="whether only the client whose download begins first gets the file")
 
 
 class Login(Body):

@@ -10,6 +10,7 @@ from pydantic import BaseModel
 
 from fluxport.database_errors import AWAY, UNUSABLE
 from fluxport.formats import FORMATS
+from fluxport.http.downloads import SESSION
 from fluxport.http.historian import OPTIONS as HISTORIAN_OPTIONS
 from fluxport.http.historian import PAGE_MAX as SENSORS_PAGE_MAX
 from fluxport.http.historian import POINTS_MOST, POINTS_USUAL
@@ -143,19 +144,24 @@ ANY_POINTS = Parameter(
 SENSOR_NEEDED = Parameter("sensor_id", "the sensor", required=True)
 TOKEN_PARAMETER = Parameter("token", "the credentials for this file, as contained in the link", required=True)
 PART = Parameter("part", "the number of a part file, from 1", {"type": "integer", "minimum": 1})
+# How a client asks again for a file that it has begun to download.
 RANGE_HEADERS = (
+    Parameter(SESSION, "the session of the client that redeemed this one-time link", where="header"),
     Parameter("Range", "one byte range, such as bytes=0-1023", where="header"),
     Parameter("If-Range", "the ETag of the file that the range belongs to", where="header"),
 )
 BINARY: dict[str, Any] = {"type": "string", "format": "binary"}
 STREAM = ("Content-Disposition", "X-Export-Id")
 WHOLE_FILE = ("Content-Disposition", "X-Export-Id", "X-Export-Rows")
+REDEEMED = (f"{SESSION}?", "Set-Cookie?")
 NO_BODY = Reply("no content")
 
 STREAMED = Reply("the file in chunks; a failure after the first byte breaks the connection", files=True, headers=STREAM)
 SENT_FILE = {
-    200: Reply("the file, or a ZIP of all part files", files=True, headers=(*WHOLE_FILE, "ETag?", "Repr-Digest?")),
-    206: Reply("the range", files=True, headers=(*WHOLE_FILE, "ETag", "Repr-Digest", "Content-Range")),
+    200: Reply(
+        "the file, or a ZIP of all part files", files=True, headers=(*WHOLE_FILE, "ETag?", "Repr-Digest?", *REDEEMED)
+    ),
+    206: Reply("the range", files=True, headers=(*WHOLE_FILE, "ETag", "Repr-Digest", "Content-Range", *REDEEMED)),
     416: Reply("the range lies beyond the file", headers=("Content-Range",)),
 }
 PAGE = {"text/html": TEXT}
@@ -223,7 +229,8 @@ OPERATIONS: dict[str, Operation] = {
         body_required=False,
     ),
     "download_file": Operation(
-        SENT_FILE | {200: Reply(SENT_FILE[200].about, None, PAGE, files=True, headers=("ETag?", "Repr-Digest?"))},
+        SENT_FILE
+        | {200: Reply(SENT_FILE[200].about, None, PAGE, files=True, headers=("ETag?", "Repr-Digest?", *REDEEMED))},
         codes(ANY, TOKEN, NO_FILE, {404: ("no_such_export", "no_such_part", "no_such_file"), 503: ("client_slow",)}),
         access="link",
         more=True,
