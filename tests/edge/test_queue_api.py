@@ -372,5 +372,8 @@ def test_in_development_a_local_caller_is_dev_if_configured(tmp_path: Path) -> N
             proxied = plain.get(JOBS, headers={"X-Forwarded-For": "203.0.113.9"})
             assert error_of(proxied) == (401, "UNAUTHORIZED")
             assert error_of(plain.get(JOBS, headers={"Host": "evil.example"})) == (401, "UNAUTHORIZED")
-            assert error_of(plain.get(JOBS, headers={"Authorization": "Bearer no"})) == (401, "UNAUTHORIZED")
+            wrong = {"Authorization": f"Bearer fxp_{'a' * 12}_{'b' * 43}"}
+            assert error_of(plain.get(JOBS, headers=wrong)) == (401, "UNAUTHORIZED")
+            of_another_system = {"Authorization": "Bearer eyJhbGciOiJIUzI1NiJ9.e30.x"}
+            assert plain.get(JOBS, headers=of_another_system).status_code == 200
         assert ann.get(JOBS).json()["data"] == []
