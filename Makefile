@@ -75,7 +75,7 @@ lock:
 	@test -x $(BIN)/uv || { test -x $(BIN)/python || $(PYTHON) -m venv .venv; $(BIN)/pip install -q --disable-pip-version-check uv; }
 	$(LOCK) --all-extras --group dev -o requirements/dev.txt
 	$(LOCK) --extra demo --group build -c requirements/dev.txt -o requirements/demo.txt
-	$(LOCK) --extra fast --extra otel --extra postgres --group build -c requirements/dev.txt -o requirements/image.txt
+	$(LOCK) --all-extras --group build -c requirements/dev.txt -o requirements/image.txt
 
 # The wheel as a user gets it: built, installed in an environment of its own, and put to work; its versions are those of
 # the lock.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 from services import require_program, unavailable
@@ -17,6 +18,24 @@ def on_tmpfs(folder: Path, size: str, *command: str) -> list[str]:
     if tried.returncode:
         unavailable(f"a mount of its own for a child ({tried.stderr.strip()})")
     return [*enter, mount, str(folder), size, *command]
+
+
+def read_only_except(writable: Sequence[Path], folder: Path, *command: str) -> list[str]:
+    """``command`` in ``folder``, in a namespace where every file system is read-only except the ``writable`` folders;
+    the process retains its id. Skips where that is not allowed."""
+    enter = [require_program("unshare"), "-rm", "sh", "-ec"]
+    script = (
+        'count=$1; shift; while [ "$count" -gt 0 ]; do mount --bind "$1" "$1"; shift; '
+        "count=$((count - 1)); done; mount -o remount,bind,ro /; "
+        'cd "$0"; exec "$@"'
+    )
+    arguments = [script, str(folder), str(len(writable)), *map(str, writable)]
+    probe = 'touch here && if touch "$0" 2>/dev/null; then echo "the root is writable" >&2; exit 1; fi'
+    probing = ["sh", "-ec", probe, "/written-by-a-test"]
+    tried = subprocess.run([*enter, *arguments, *probing], capture_output=True, text=True, check=False)
+    if tried.returncode:
+        unavailable(f"a read-only root for a child ({tried.stderr.strip()})")
+    return [*enter, *arguments, *command]
 
 
 def seen_by(pid: int, folder: Path) -> Path:

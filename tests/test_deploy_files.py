@@ -8,12 +8,14 @@ import os
 import re
 import shlex
 import shutil
+import sqlite3
 import subprocess
 import sys
 import time
 import zipfile
 from collections.abc import Iterator
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +27,11 @@ from click.testing import CliRunner
 from fluxport import config
 from fluxport.cli import root
 from fluxport.config_sources import ALIASES
+from fluxport.formats import FORMATS
 from fluxport.sinks.local import LocalOptions
 from mysql_support import scratch_database
 from postgres_support import PostgresDatabase, scratch_postgres
+from private_mounts import read_only_except
 from service_support import SECRET, Client, emulator, process, service
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -43,7 +47,7 @@ VALUES = {
 
 def instructions() -> list[tuple[str, str]]:
     """The Dockerfile's instructions in order, continued lines joined, comments left out."""
-    text = re.sub(r"^#.*\n", "", (DEPLOY / "Dockerfile").read_text(), flags=re.MULTILINE).replace("\\\n", " ")
+    text = re.sub(r"^#.*\n", "", (ROOT / "Dockerfile").read_text(), flags=re.MULTILINE).replace("\\\n", " ")
     pairs = [line.split(maxsplit=1) for line in text.splitlines() if line.strip()]
     return [(name, rest) for name, rest in pairs]
 
@@ -77,7 +81,7 @@ def environment(name: str) -> dict[str, str]:
 
 
 def test_what_the_image_copies_is_there_is_let_in_and_is_enough_to_build_the_wheel(tmp_path: Path) -> None:
-    ignored = (DEPLOY / "Dockerfile.dockerignore").read_text().split()
+    ignored = (ROOT / ".dockerignore").read_text().split()
     copied = [path for words in of("COPY") for path in words.split()[:-1]]
     assert ignored[0] == "*"
     assert {f"!{path}" for path in copied} == {line for line in ignored if line.startswith("!")}
@@ -118,7 +122,7 @@ def test_the_pages_are_rebuilt_when_their_sources_have_changed(tmp_path: Path, n
 
 def test_the_image_has_no_secret_and_does_not_run_as_root() -> None:
     assert of("USER") == ["10001:10001"]
-    assert not re.search(r"(?i)secret|password|token", (DEPLOY / "Dockerfile").read_text())
+    assert not re.search(r"(?i)secret|password|token", (ROOT / "Dockerfile").read_text())
     assert not any("SECRET" in name or "DSN" in name for name in image_environment())
     assert of("EXPOSE") == ["8080 9090"]
     assert [stage.split(" AS ")[0] for stage in of("FROM")] == ["python:${PYTHON}-slim"] * 2
@@ -131,13 +135,24 @@ def test_the_image_takes_from_an_index_only_what_the_lock_names_by_digest() -> N
         assert "--no-index" in command or "--require-hashes" in command, command
 
 
-def test_the_extras_that_the_image_installs_exist() -> None:
+def test_the_image_has_every_extra() -> None:
+    """That is what its own command, run here, writes for pip, and what the documentation may offer."""
     import tomllib
 
+    [(command, file)] = [run.split(" > ") for run in of("RUN") if " > " in run]
+    assert [run for run in of("RUN") if f"pip install --no-cache-dir --no-index --find-links /wheels -r {file}" in run]
+    program = shlex.split(command)
+    assert program[0] == "python"
+    written = subprocess.run(
+        [sys.executable, *program[1:]], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
     known = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
-    named = {extra for found in re.findall(r"\[([a-z,]+)\]", " ".join(of("RUN"))) for extra in found.split(",")}
-    assert named
-    assert named <= set(known)
+    assert written == f"fluxport[{','.join(known)}]\n"
+    offered = {
+        extra for path in (ROOT / "docs").rglob("*.md") for extra in re.findall(r"fluxport\[(\w+)\]", path.read_text())
+    }
+    assert offered
+    assert offered <= set(known)
 
 
 def test_what_the_image_and_its_containers_start_is_a_command_with_these_options() -> None:
@@ -157,6 +172,37 @@ def test_the_health_check_passes_on_a_service_that_answers_and_fails_on_none(tmp
             assert (done.returncode == 0) is passes
 
 
+def test_it_writes_only_to_its_volume_and_to_the_temporary_folder(tmp_path: Path) -> None:
+    """Everything else is read-only, as ``docker run --read-only`` makes it; the user has no home."""
+    volume, temporary, rows = (tmp_path / name for name in ("volume", "temporary", "rows.db"))
+    with sqlite3.connect(rows) as database:
+        database.executescript("CREATE TABLE users (id INTEGER, name TEXT); INSERT INTO users VALUES (1, 'Ada')")
+    database.close()
+    for folder in (volume, temporary):
+        folder.mkdir()
+    settings = {name: value.replace("/var/lib/fluxport", str(volume)) for name, value in image_environment().items()}
+    settings |= {"TMPDIR": str(temporary), "HOME": "/nonexistent", "FLUXPORT_SERIES__PATH": str(volume / "series.db")}
+    settings |= {"API_SECRET": SECRET, "FLUXPORT_SERVER__HOST": "127.0.0.1", "MYSQL_DSN": f"sqlite:///{rows}"}
+    words = ["serve", "--port", "0", "--grpc-port", "0"]
+    under = partial(read_only_except, [volume, temporary], volume)
+    with process(*words, folder=tmp_path, environ=settings, until="worker ready", under=under) as (started, _):
+        log = "".join(path.read_text() for path in tmp_path.glob("serve-*.log"))
+        found = re.search(r"listening on (\S+)", log)
+        assert found
+        client = Client(found[1], started.pid)
+        for form in FORMATS:
+            body = USERS | {"format": form}
+            assert client.post("/v1/stream", body).status_code == 200, form
+            export_id = client.post("/v1/exports", body).json()["id"]
+            while (job := client.get(f"/v1/exports/{export_id}").json())["status"] in ("queued", "running"):
+                time.sleep(0.05)
+            assert job["status"] == "completed", job
+            assert client.plain_get(job["download"]["url"]).status_code == 200
+        points = {"points": [{"timestamp_ms": 1_700_000_000_000, "value": 1}]}
+        assert client.post("/v1/sensors/boiler/points", points).status_code == 200
+        assert client.plain_get("/health/ready").status_code == 200
+
+
 # -- the composition ---------------------------------------------------------------------------------------------------
 
 
@@ -165,8 +211,9 @@ def test_the_composition_is_the_service_workers_and_two_databases() -> None:
     assert set(found["services"]) == {"service", "worker", "postgres", "mariadb"}
     for name in ("service", "worker"):
         entry = found["services"][name]
-        assert (DEPLOY / entry["build"]["context"] / entry["build"]["dockerfile"]).resolve() == DEPLOY / "Dockerfile"
+        assert entry["build"] == {"context": ".."}
         assert entry["read_only"]
+        assert entry["tmpfs"] == ["/tmp"]
         assert entry["cap_drop"] == ["ALL"]
         assert set(entry["depends_on"]) == {"postgres", "mariadb"}
     volumes = {mount.split(":")[0] for entry in found["services"].values() for mount in entry["volumes"]}

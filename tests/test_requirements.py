@@ -42,8 +42,7 @@ def group(name: str) -> Iterator[str]:
 def requested(lock: str) -> list[str]:
     extras = PROJECT["project"]["optional-dependencies"]
     if lock == "image.txt":
-        image = itertools.chain.from_iterable(extras[name] for name in ("fast", "otel", "postgres"))
-        return [*PROJECT["project"]["dependencies"], *image, *group("build")]
+        return [*PROJECT["project"]["dependencies"], *itertools.chain.from_iterable(extras.values()), *group("build")]
     if lock == "demo.txt":
         return [*PROJECT["project"]["dependencies"], *extras["demo"], *group("build")]
     return [*PROJECT["project"]["dependencies"], *itertools.chain.from_iterable(extras.values()), *group("dev")]

@@ -1,6 +1,6 @@
 # The service and its worker in one image:
 #
-#   docker build -f deploy/Dockerfile -t fluxport .
+#   docker build -t fluxport .
 #
 # It writes only below /var/lib/fluxport and /tmp; the rest of its file system may be read-only.
 
@@ -10,16 +10,18 @@ FROM python:${PYTHON}-slim AS build
 WORKDIR /src
 # The versions of the lock, each file checked against its digest; a change of the sources does not repeat this step.
 COPY requirements/image.txt ./requirements/
-RUN pip wheel --no-cache-dir --require-hashes --wheel-dir /wheels -r requirements/image.txt \
+RUN pip wheel --no-cache-dir --require-hashes --only-binary :all: --wheel-dir /wheels -r requirements/image.txt \
     && pip install --no-cache-dir --no-index --find-links /wheels -r requirements/image.txt
 COPY pyproject.toml hatch_build.py README.md LICENSE ./
 COPY web ./web
 COPY src ./src
 RUN pip wheel --no-index --no-deps --no-build-isolation --wheel-dir /wheels .
+# With every extra, so that whatever the documentation offers works here.
+RUN python -c "import tomllib; extras = tomllib.load(open('pyproject.toml', 'rb'))['project']['optional-dependencies']; print('fluxport[' + ','.join(extras) + ']')" > /wheels/fluxport.txt
 
 FROM python:${PYTHON}-slim
 RUN --mount=type=bind,from=build,source=/wheels,target=/wheels \
-    pip install --no-cache-dir --no-index --find-links /wheels "fluxport[fast,otel,postgres]"
+    pip install --no-cache-dir --no-index --find-links /wheels -r /wheels/fluxport.txt
 RUN useradd --uid 10001 --user-group --no-create-home --shell /usr/sbin/nologin fluxport \
     && install -d -o fluxport -g fluxport /var/lib/fluxport /var/lib/fluxport/exports
 ENV APP_ENV=production \
