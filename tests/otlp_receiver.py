@@ -60,6 +60,12 @@ class OtlpReceiver:
             assert self._changed.wait_for(complete, 60), [span.name for span in found]
         return found
 
+    def first(self, name: str) -> Received:
+        """The first span of that name, in any trace."""
+        with self._changed:
+            assert self._changed.wait_for(lambda: any(span.name == name for span in self.spans), 60)
+            return next(span for span in self.spans if span.name == name)
+
 
 def _received(span: Any, process: dict[str, Any]) -> Received:
     return Received(

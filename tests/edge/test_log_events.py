@@ -17,7 +17,7 @@ import pytest
 import store_support as stores
 from fault_proxy import FaultProxy
 from fluxport.auth.caller import Caller
-from fluxport.errors import FluxportError, TooMany
+from fluxport.errors import Canceled, FluxportError, TooMany
 from fluxport.jobs.attempts import AttemptOptions, Attempts
 from fluxport.jobs.pushes import Admission, AdmissionOptions
 from fluxport.jobs.request import ExportRequest
@@ -129,14 +129,14 @@ def test_a_notification_that_fails_is_one_line(client: Client, folder: Path) -> 
     assert (failed["event"], failed["level"], failed["target"]) == ("NotificationFailed", "warning", "webhook")
 
 
-def test_a_lost_workers_attempt_a_full_queue_and_a_canceled_export_are_one_line_each(
+def test_attempts_of_lost_and_stopped_workers_a_full_queue_and_a_canceled_export_are_one_line_each(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "fluxport")
     with empty_store(f"sqlite:///{tmp_path}/fluxport.db", Clock()) as store:
 
         def no_plan(spec: ExportSpec, export_id: str, owner: str) -> Any:
-            raise FluxportError("not planned")
+            raise Canceled("stopped") if runs.draining.is_set() else FluxportError("not planned")
 
         runs = Attempts(store, {}, no_plan, AttemptOptions(keep_s=60))
         request = ExportRequest(ExportSpec("SELECT 1"))
@@ -148,6 +148,10 @@ def test_a_lost_workers_attempt_a_full_queue_and_a_canceled_export_are_one_line_
         waiting, _ = store.create(request, Caller("ann"), api="native", active_max=5, queue_max=1)
         with pytest.raises(FluxportError, match="queue is full"):
             store.create(request, Caller("ann"), api="native", active_max=5, queue_max=1)
+        runs.draining.set()
+        stopped = store.claim(waiting.id, attempts_max=10)
+        assert stopped is not None
+        assert runs.run(stopped) == 0.0
         store.move(waiting.id, "canceled")
     admission = Admission(AdmissionOptions(tasks_max=1, queue_max=0, queue_s=1))
     with admission.admitted(), pytest.raises(TooMany), admission.admitted():
@@ -155,8 +159,9 @@ def test_a_lost_workers_attempt_a_full_queue_and_a_canceled_export_are_one_line_
     events = [vars(line) for line in caplog.records if "event" in vars(line)]
     assert [line["event"] for line in events] == [
         *("TaskCreated", "TaskQueued", "TaskRetried", "TaskStarted", "TaskFailed"),
-        *("TaskCreated", "TaskQueued", "TaskQueueFull", "TaskCanceled", "TaskQueueFull"),
+        *("TaskCreated", "TaskQueued", "TaskQueueFull", "TaskStarted", "TaskRetried", "TaskCanceled", "TaskQueueFull"),
     ]
+    assert events[-3]["error_code"] == "worker_stopped"
     assert (events[2]["attempt"], events[2]["error_code"]) == (1, "worker_lost")
     assert events[3]["attempt"] == 2
 

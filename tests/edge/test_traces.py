@@ -56,6 +56,9 @@ class Traced:
 def traced(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Traced]:
     """A service and a worker in separate processes that send their spans, and a connection that fails once."""
     folder = tmp_path_factory.mktemp("traces")
+    export = {"source": {"query": "SELECT 1 AS n"}}
+    schedule = {"cron": "* * * * * *", "user": "ann", "export": export}
+    (folder / "fluxport.yaml").write_text(json.dumps({"schedules": {"every-second": schedule}}))
     with (
         otlp_receiver() as receiver,
         receiving(status(200)) as hooks,
@@ -100,7 +103,7 @@ def names(spans: list[Received]) -> list[str]:
 
 def tree(spans: list[Received]) -> set[tuple[str, str]]:
     """Each span's name with that of its parent; the caller's span is named ``caller``."""
-    by_id = {span.id: span.name for span in spans} | {CALLER: "caller"}
+    by_id = {span.id: span.name for span in spans} | {CALLER: "caller", "": ""}
     return {(span.name, by_id[span.parent]) for span in spans}
 
 
@@ -228,6 +231,13 @@ def test_a_request_without_a_trace_begins_one_which_its_log_lines_name(traced: T
     trace = lines[0]["trace_id"]
     spans = traced.receiver.trace(trace, has("attempt", "store"))
     assert [span.name for span in spans if not span.parent] == ["POST /v1/exports"]
+
+
+def test_a_run_of_a_schedule_is_one_trace(traced: Traced) -> None:
+    scheduled = traced.receiver.first("schedule")
+    spans = traced.receiver.trace(scheduled.trace, has("attempt"))
+    assert {("attempt", "schedule"), ("store", "attempt")} <= tree(spans)
+    assert (scheduled.parent, scheduled.attributes) == ("", {"fluxport.schedule": "every-second"})
 
 
 def test_what_a_caller_did_not_sample_is_not_sent(traced: Traced) -> None:

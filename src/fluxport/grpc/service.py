@@ -117,7 +117,6 @@ class ExportService:
             try:
                 record = await asyncio.to_thread(self._store.get, request.task_id, caller)
             except NotFound:
-                logs.bind(logs.Ids(request_id=caller.request_id, trace_id=traces.trace_id(caller.traceparent)))
                 events.emit("StatusNotFound")
                 raise
             events.emit("StatusQueried", record.ids)
@@ -133,6 +132,7 @@ class ExportService:
         raise AssertionError
 
     async def _verified(self, context: Context, span: traces.Span) -> tuple[Caller, Answers]:
+        logs.bind(logs.Ids(trace_id=traces.trace_id(span.traceparent)))
         caller, answers = await asyncio.to_thread(self._callers.verified, metadata_of(context), context.peer())
         return replace(caller, traceparent=span.traceparent), answers
 
