@@ -22,12 +22,13 @@ from fluxport.delivery.email import EmailOptions
 from fluxport.delivery.webhook import WebhookOptions
 from fluxport.error_codes import Failure
 from fluxport.errors import Conflict, FluxportError, NotFound, TooMany, Unavailable, Unprocessable
+from fluxport.http.queue import job_json as queue_json
 from fluxport.jobs.notify import Notifier
 from fluxport.jobs.outcome import Result
 from fluxport.jobs.request import ExportRequest
 from fluxport.jobs.states import Status
 from fluxport.jobs.store import JobStore, Record
-from fluxport.jobs.sweep import expire
+from fluxport.jobs.sweep import expire, forget
 from fluxport.jobs.view import job_json
 from fluxport.sinks.memory import MemorySink
 from fluxport.spec import ExportSpec
@@ -114,8 +115,9 @@ def test_a_total_that_is_exceeded_is_unknown(
     store.progress(record.id, record.fence, "reading", rows, 50)
     record = store.get(record.id)
     assert record.started_at is not None
-    view = job_json(record, record.started_at + 10)
+    view, of_queue = job_json(record, record.started_at + 10), queue_json(record, "token", consumed=False)
     assert (view["rows_total"], view["percent"], view["eta_s"]) == shown
+    assert (of_queue["total"], of_queue["percent"]) == shown[:2]
 
 
 def test_the_time_left_is_that_of_the_attempt_that_runs(store: JobStore, clock: Clock) -> None:
@@ -346,6 +348,40 @@ def test_an_idempotency_key_gives_no_access_to_exports_of_another_key(store: Job
     assert created(store, first, idempotency=("once", "0" * 64)).id == made.id
     with pytest.raises(Unprocessable, match="another API key"):
         created(store, replace(first, key_id="k2"), idempotency=("once", "0" * 64))
+
+
+def test_completed_jobs_of_one_api_are_forgotten_with_their_files_after_a_quarter_of_an_hour(
+    store: JobStore, clock: Clock
+) -> None:
+    sink = MemorySink()
+
+    def job(name: str, api: str = "queue", **notify: Any) -> Record:
+        request = ExportRequest(ExportSpec("SELECT 1"), notify=notify)
+        record = store.create(request, ANN, api=api, active_max=99, queue_max=99)[0]
+        if name == "queued":
+            return record
+        store.claim(record.id, attempts_max=1)
+        if name == "failed":
+            return store.move(record.id, "failed")
+        receipt = sink.put(name, (part for part in (b"rows",)))
+        result = Result(name, "text/csv", 1, 4, receipt.sha256, receipt.location)
+        return store.move(record.id, "completed", result=result, expires_at=clock.now + 7 * DAY_S)
+
+    waiting = {"webhook": "https://example.com/hook"}  # its receiver has not been notified yet
+    retained = [job("queued"), job("failed"), job("native", "native"), job("notifies", **waiting)]
+    old = job("old")
+    store.move(job("expired").id, "expired")
+    clock.now += 1.0
+    younger = job("younger")
+    clock.now += 899.0
+    forget(store, {"local": sink}, "queue")
+    assert {record.id for record in store.page(ANN)} == {record.id for record in [*retained, younger]}
+    assert sink.names() == ["native", "notifies", "younger"]
+    assert store.happened({old.id: 0})[old.id].status is None
+    assert old.id in {line["export_id"] for line in store.audit_page()}
+    clock.now += 1.0
+    forget(store, {"local": sink}, "queue")
+    assert younger.id not in {record.id for record in store.page(ANN)}
 
 
 def test_an_expired_file_that_cannot_be_deleted_does_not_block_others(

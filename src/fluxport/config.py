@@ -280,7 +280,11 @@ class FluxQueryConfig(Section):
 class ExportQueueConfig(Section):
     enabled: bool = Field(True, description="serve /api/exports, the API of the Export queue's clients")
     active_max: int = Field(5, gt=0, description="exports that one caller of this API may have queued and running")
-    persist: bool = Field(True, description="off: like database: memory, exports are lost when the service stops")
+    persist: bool = Field(
+        True,
+        description="off: like database: memory, exports are lost when the service stops, and completed jobs of the "
+        "Export queue after 15 minutes",
+    )
 
 
 class EmailConfig(Section):

@@ -34,6 +34,7 @@ from fluxport import addresses, wiring
 log = logging.getLogger("fluxport.app")
 
 SWEEP_EVERY_S = 600.0
+FORGET_EVERY_S = 30.0
 # Unsent bytes that the kernel buffers for a client. Its default is megabytes, of which a slow client would have to read
 # a third before any progress is visible.
 UNSENT_BYTES = 128 << 10
@@ -116,6 +117,9 @@ def server(running: wiring.Service, port: int, embedded: EmbeddedWorker | None =
         try:
             running.start()
             background("fluxport-sweep", keep_going, "a sweep", running.stopped, SWEEP_EVERY_S, running.sweep)
+            if running.forget is not None:
+                forgetting = "forgetting completed jobs"
+                background("fluxport-forget", keep_going, forgetting, running.stopped, FORGET_EVERY_S, running.forget)
             if running.config.flight.port is not None:
                 flight = await asyncio.to_thread(wiring.flight_server, running, port)
                 running.flight_port = flight.port

@@ -130,7 +130,8 @@ def limits(config: Config) -> Limits:
 @dataclass
 class Service:
     """The service's application and its parts. ``start`` begins background work, ``close`` ends it and all streams.
-    ``grpc_port`` and ``flight_port`` are set once those listen."""
+    ``forget`` deletes old jobs of the Export queue, in its mode without persistence. ``grpc_port`` and ``flight_port``
+    are set once those listen."""
 
     app: FastAPI
     exports: Exports
@@ -139,6 +140,7 @@ class Service:
     links: Links
     pushes: Pushes | None
     sweep: Callable[[], None]
+    forget: Callable[[], None] | None
     _ingests: list[Ingest]
     stopped: threading.Event = field(default_factory=threading.Event)
     grpc_port: int | None = None
@@ -261,10 +263,11 @@ SERVICE_CHECKS: tuple[Callable[[Config], None], ...] = (_check_sources, _check_s
 def service(config: Config) -> Service:
     """The whole service, not yet started; Refused if the configuration is invalid."""
     from fluxport.http.historian import HistorianOptions
+    from fluxport.http.queue import API as QUEUE
     from fluxport.http.queue import QueueOptions
     from fluxport.http.readiness import Readiness
     from fluxport.http.server import build
-    from fluxport.jobs.sweep import SweepOptions, sweeper
+    from fluxport.jobs.sweep import SweepOptions, forget, sweeper
     from fluxport.pages import routes as pages
 
     check_all(*(partial(check, config) for check in SERVICE_CHECKS))
@@ -275,6 +278,7 @@ def service(config: Config) -> Service:
         _check_schedule(exports.submitter, catalog, schedule)
     sign_in, callers = identity(config, store)
     links = addresses.links_of(config, catalog.sinks)
+    persistent = config.export_queue.persist and config.database != "memory"
     app = build(
         exports,
         callers,
@@ -286,7 +290,7 @@ def service(config: Config) -> Service:
         ),
         export_queue=QueueOptions(
             enabled=config.export_queue.enabled,
-            persistent=config.export_queue.persist and config.database != "memory",
+            persistent=persistent,
             developer=config.auth.development_user,
             health_for=addresses.details_for(config),
         ),
@@ -303,7 +307,8 @@ def service(config: Config) -> Service:
     pushes = pushes_of(config, exports) if pushed else None
     bounds = config.limits
     sweep = sweeper(store, catalog.sinks, SweepOptions(bounds.export_s, bounds.history_s, bounds.audit_s))
-    return Service(app, exports, config, callers, links, pushes, sweep, ingests(config, catalog))
+    forgetting = None if persistent else partial(forget, store, catalog.sinks, QUEUE)
+    return Service(app, exports, config, callers, links, pushes, sweep, forgetting, ingests(config, catalog))
 
 
 def ingests(config: Config, catalog: Catalog) -> list[Ingest]:

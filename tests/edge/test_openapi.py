@@ -203,6 +203,7 @@ def test_every_operation_answers_as_it_is_described(whole: Whole, monkeypatch: p
     queued = whole.ended(http.post("/api/exports/jobs", json={"type": "trades"}).json()["data"]["id"])["id"]
     token = http.post(f"/api/exports/jobs/{queued}/token").json()["data"]["downloadToken"]
     http.get(f"/api/exports/jobs/{queued}")
+    of_queue = http.get(f"/api/exports/jobs/{queued}/events").text
     http.get(f"/api/exports/jobs/{queued}/download?token={token}")
     page = {"X-Requested-With": "fluxport"}
     with httpx.Client(base_url=whole.base, headers=page) as person:
@@ -212,11 +213,12 @@ def test_every_operation_answers_as_it_is_described(whole: Whole, monkeypatch: p
     old = signer.post("/export", {"query": "SELECT 1 AS a"}).json()["job_id"]
     assert signer.finished(old)["status"] == "COMPLETED"
     assert httpx.get(f"{whole.base}/jobs?id={old}").json() == {"status": "COMPLETED"}
-    event = validator({"$ref": "#/components/schemas/ExportEvent"})
-    lines = [dict(line.split(": ", 1) for line in block.split("\n")) for block in events.strip().split("\n\n")]
-    for line in lines:
-        event.validate({"id": int(line["id"]), "event": line["event"], "data": json.loads(line["data"])})
-    assert lines[-1]["event"] == "completed"
+    for text, model in ((events, "ExportEvent"), (of_queue, "QueueEvent")):
+        event = validator({"$ref": f"#/components/schemas/{model}"})
+        lines = [dict(line.split(": ", 1) for line in block.split("\n")) for block in text.strip().split("\n\n")]
+        for line in lines:
+            event.validate({"id": int(line["id"]), "event": line["event"], "data": json.loads(line["data"])})
+        assert lines[-1]["event"] == "completed"
     assert set(OPERATIONS) - seen == {"sign_in"}  # of test_identity.py
 
 
@@ -287,6 +289,11 @@ def parse_stream(body: Any) -> None:
 def parse_export(body: Any) -> None:
     requested = ExportRequest.from_json(body)
     parse_spec(requested.spec)
+    check_notify(requested.notify, WebhookOptions())
+
+
+def parse_queue(body: Any) -> None:
+    requested, _ = read_queue(body)
     check_notify(requested.notify, WebhookOptions())
 
 
@@ -410,7 +417,7 @@ OTHERS: dict[str, tuple[type[BaseModel], Any, list[Any]]] = {
     ),
     "Export queue": (
         older.QueueRequest,
-        read_queue,
+        parse_queue,
         [
             {"type": "trades"},
             {"type": "trades", "format": "json", "params": {"a": None}, "selectedColumns": ["a"], "requestId": "r"},
@@ -421,6 +428,10 @@ OTHERS: dict[str, tuple[type[BaseModel], Any, list[Any]]] = {
             {"type": "trades", "params": [1]},
             {"type": "trades", "requestId": "a b"},
             {"type": "trades", "kind": "a"},
+            {"type": "trades", "count": True, "notify": {"email": ["ann@example.com"]}},
+            {"type": "trades", "count": 1},
+            {"type": "trades", "count": None},
+            {"type": "trades", "notify": None},
             {},
             [],
         ],

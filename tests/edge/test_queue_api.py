@@ -9,6 +9,7 @@ import re
 import sqlite3
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,21 @@ from typing import Any
 import httpx
 import openpyxl
 import pytest
+import sqlalchemy as sa
 
+from fluxport import wiring
+from fluxport.auth.caller import Caller
 from fluxport.auth.tokens import download_token
 from fluxport.config import load
+from fluxport.errors import NotFound
+from fluxport.jobs.request import ExportRequest
+from fluxport.samples import create_sample
+from fluxport.spec import ExportSpec
+from fluxport.tables import exports, transaction
+from fluxport.testing.sources import wait_until
 from journal_service import TRADES, calling_as, download, error_of, finished_job, journal_service, queued_job
-from service_support import Client
+from service_support import Client, children
+from webhook_receiver import receiving, status
 
 JOBS = "/api/exports/jobs"
 COLUMNS = {
@@ -31,7 +42,7 @@ COLUMNS = {
 }
 FIELDS = {
     "id", "type", "format", "status", "createdAt", "startedAt", "completedAt", "error", "filename", "downloadToken",
-    "tokenExpiresAt", "tokenConsumed", "requestId", "attemptCount", "rows",
+    "tokenExpiresAt", "tokenConsumed", "requestId", "attemptCount", "rows", "total", "percent",
 }  # fmt: skip
 
 
@@ -97,6 +108,7 @@ def test_a_job_is_in_the_envelope_with_every_field_and_times_in_milliseconds(ann
     now = time.time() * 1000
     assert now - 120_000 < done["createdAt"] <= done["startedAt"] <= done["completedAt"] < now + 1000
     assert done["attemptCount"] == 1
+    assert [queued["total"], queued["percent"], done["total"], done["percent"]] == [None, None, TRADES, 100.0]
     assert finished_job(ann, queued["id"])["downloadToken"] == queued["downloadToken"]
 
 
@@ -174,6 +186,10 @@ def test_columns_are_picked_in_the_requested_order(ann: Client) -> None:
         ({"type": "trades", "params": ["x"]}, "BAD_BODY"),
         ({"type": "trades", "requestId": "a b"}, "BAD_BODY"),
         ({"type": "trades", "formt": "csv"}, "UNKNOWN_KEY"),
+        ({"type": "trades", "notify": {"email": "ann@example.com"}}, "BAD_NOTIFY"),
+        ({"type": "trades", "notify": {"webhook": "https://127.0.0.1/"}}, "WEBHOOK_NOT_PUBLIC"),
+        ({"type": "trades", "count": "yes"}, "BAD_BODY"),
+        ({"type": "trades", "priority": "high"}, "UNKNOWN_KEY"),
         ([], "BAD_BODY"),
         (b"{", "BAD_JSON"),
     ],
@@ -300,6 +316,87 @@ def older_token(folder: Path, job: dict[str, Any]) -> str:
     return download_token(secret.get_secret_value().encode(), job["id"], job["filename"], until_s, "once")
 
 
+def test_the_events_of_a_job_end_with_the_job(ann: Client) -> None:
+    job = finished_job(ann, queued_job(ann, {"type": "trades", "format": "csv"})["id"])
+    target = f"{JOBS}/{job['id']}/events"
+    whole = ann.get(target)
+    assert whole.headers["content-type"].startswith("text/event-stream")
+    *progress, last = events_of(whole.text)
+    assert [event["id"] for event in [*progress, last]] == [str(n) for n in range(1, len(progress) + 2)]
+    assert {event["event"] for event in progress} <= {"progress"}
+    assert last["event"] == "completed"
+    assert json.loads(last["data"]) == {"data": job, "error": None}
+    headers = ann.headers("GET", target) | {"Last-Event-ID": last["id"]}
+    assert ann.plain_get(target, headers).text == ""
+    assert error_of(calling_as(ann, "bob").get(target)) == (404, "NOT_FOUND")
+    assert error_of(ann.plain_get(target)) == (401, "UNAUTHORIZED")
+    assert error_of(ann.plain_get(target, ann.headers("GET", target) | {"Last-Event-ID": "x"})) == (400, "BAD_EVENT_ID")
+
+
+def events_of(text: str) -> list[dict[str, str]]:
+    return [dict(line.split(": ", 1) for line in block.split("\n")) for block in text.strip().split("\n\n")]
+
+
+def test_events_arrive_while_the_job_waits_and_tell_that_it_was_canceled(tmp_path: Path) -> None:
+    with journal_service(tmp_path, 10, server={"grace_s": 1}) as ann:
+        finished_job(ann, queued_job(ann, {"type": "goals", "format": "csv"})["id"])  # the worker is there
+        with closing(sqlite3.connect(tmp_path / "journal.db", isolation_level=None)) as lock:
+            lock.execute("BEGIN EXCLUSIVE")
+            job = queued_job(ann, {"type": "trades", "format": "csv"})
+            target = f"{JOBS}/{job['id']}/events"
+            with httpx.stream("GET", ann.base + target, headers=ann.headers("GET", target), timeout=60) as following:
+                canceled = f"/v1/exports/{job['id']}"
+                httpx.delete(ann.base + canceled, headers=ann.headers("DELETE", canceled))
+                last = events_of(following.read().decode())[-1]
+        shown = json.loads(last["data"])["data"]
+        assert (last["event"], shown["id"], shown["status"]) == ("failed", job["id"], "failed")
+        assert [shown["downloadToken"], shown["tokenExpiresAt"], shown["error"]] == [
+            None,
+            None,
+            "The export was canceled.",
+        ]
+
+
+def test_a_job_notifies_and_counts_as_a_native_export_does(tmp_path: Path) -> None:
+    with receiving(status(200)) as receiver:
+        webhooks = {"allow": ["127.0.0.1"], "http_allowed": True}
+        with journal_service(tmp_path, 10, webhooks=webhooks) as ann:
+            target = f"http://127.0.0.1:{receiver.port}/hook"
+            body = {"type": "goals", "format": "csv", "notify": {"webhook": target}, "count": True}
+            job = finished_job(ann, queued_job(ann, body)["id"])
+            assert wait_until(lambda: receiver.requests, 60)
+            with closing(sqlite3.connect(tmp_path / "fluxport.db")) as database:
+                assert database.execute("SELECT counted FROM exports WHERE id = ?", [job["id"]]).fetchone() == (1,)
+    (told,) = [json.loads(request.body) for request in receiver.requests]
+    assert (told["type"], told["data"]["id"]) == ("export.completed", job["id"])
+
+
+@pytest.mark.parametrize("persist", [True, False])
+def test_without_persistence_a_completed_job_is_forgotten_and_with_it_not(tmp_path: Path, persist: bool) -> None:
+    create_sample(tmp_path / "journal.db", 1, ("ann",))
+    settings = {
+        "connections.journal.url": f"sqlite:///{tmp_path / 'journal.db'}",
+        "database": f"sqlite:///{tmp_path}/fluxport.db",
+        "stores.local.path": str(tmp_path),
+        "export_queue.persist": persist,
+    }
+    made = wiring.service(load(environ={}, folder=tmp_path, flags=settings))
+    with closing(made):
+        store, request = made.exports.store, ExportRequest(ExportSpec(dataset="goals"))
+        record, _ = store.create(request, Caller("ann"), api="queue", active_max=1, queue_max=1)
+        store.claim(record.id, attempts_max=1)
+        store.move(record.id, "completed", expires_at=store.clock() + 3600)
+        with transaction(store.engine) as connection:
+            connection.execute(sa.update(exports).values(finished_at=store.clock() - 901))
+        assert (made.forget is None) is persist
+        if made.forget is not None:
+            made.forget()
+            with pytest.raises(NotFound):
+                store.get(record.id)
+        made.sweep()
+        assert persist is bool(store.page(Caller("ann", person=True)))
+
+
 def test_the_list_is_newest_first_and_can_be_filtered_by_request(ann: Client) -> None:
     first = queued_job(ann, {"type": "goals", "format": "csv", "requestId": "one.request"})
     second = queued_job(ann, {"type": "goals", "format": "json"})
@@ -358,6 +455,24 @@ def test_without_persistence_the_mode_is_memory_and_nothing_is_stored(tmp_path: 
         job = finished_job(ann, queued_job(ann, {"type": "trades", "format": "csv"})["id"])
         assert download(ann, job).status_code == 200
     assert not (tmp_path / "fluxport.db").exists()
+
+
+@pytest.mark.slow
+def test_a_service_without_persistence_forgets_by_itself(tmp_path: Path) -> None:
+    with journal_service(tmp_path, 10, export_queue={"persist": False}) as ann:
+        job = finished_job(ann, queued_job(ann, {"type": "trades", "format": "csv"})["id"])
+        (worker,) = [child for child in children(ann.pid) if b"FLUXPORT_DATABASE" in environ_of(child)]
+        url = next(word for word in environ_of(worker).split(b"\0") if word.startswith(b"FLUXPORT_DATABASE="))
+        with closing(sqlite3.connect(url.decode().partition("sqlite:///")[2])) as database:
+            database.execute("UPDATE exports SET finished_at = finished_at - 901")
+            database.commit()
+        assert any((tmp_path / "exports").rglob("*.csv"))
+        assert wait_until(lambda: ann.get(f"{JOBS}/{job['id']}").status_code == 404, 60)
+        assert wait_until(lambda: not any((tmp_path / "exports").rglob("*.csv")), 10)
+
+
+def environ_of(pid: int) -> bytes:
+    return Path(f"/proc/{pid}/environ").read_bytes()
 
 
 def test_in_development_a_local_caller_is_dev_if_configured(tmp_path: Path) -> None:

@@ -1266,6 +1266,26 @@ export interface components {
             code: string;
             message: string;
         };
+        /**
+         * @description One server-sent event, with its three fields; the last one has the job.
+         * @example {
+         *       "data": {
+         *         "bytes": 2097152,
+         *         "phase": "reading",
+         *         "rows": 65536
+         *       },
+         *       "event": "progress",
+         *       "id": 1
+         *     }
+         */
+        QueueEvent: {
+            /** @description for Last-Event-ID */
+            id: number;
+            /** @enum {string} */
+            event: "progress" | "completed" | "failed";
+            /** @description as JSON */
+            data: components["schemas"]["Progress"] | components["schemas"]["QueueJobAnswer"];
+        };
         QueueHealth: {
             /** @constant */
             status: "ok";
@@ -1305,12 +1325,15 @@ export interface components {
             completedAt: number | null;
             error: string | null;
             filename: string | null;
+            /** @description of the file, also before there is one */
             downloadToken: string | null;
             tokenExpiresAt: number | null;
             tokenConsumed: boolean;
             requestId: string;
             attemptCount: number;
             rows: number;
+            total: number | null;
+            percent: number | null;
         };
         /**
          * @example {
@@ -1318,17 +1341,19 @@ export interface components {
          *         "attemptCount": 0,
          *         "completedAt": null,
          *         "createdAt": 1763643481570,
-         *         "downloadToken": null,
+         *         "downloadToken": "9f86d081884c7d659a2feaa0c55ad015",
          *         "error": null,
          *         "filename": null,
          *         "format": "csv",
          *         "id": "5c1852b6-b992-467c-afce-218d633ba465",
+         *         "percent": null,
          *         "requestId": "86d942478436456f8797b0743366c7b8",
          *         "rows": 0,
          *         "startedAt": null,
          *         "status": "queued",
          *         "tokenConsumed": false,
          *         "tokenExpiresAt": null,
+         *         "total": null,
          *         "type": "trades"
          *       },
          *       "error": null
@@ -1345,17 +1370,19 @@ export interface components {
          *           "attemptCount": 0,
          *           "completedAt": null,
          *           "createdAt": 1763643481570,
-         *           "downloadToken": null,
+         *           "downloadToken": "9f86d081884c7d659a2feaa0c55ad015",
          *           "error": null,
          *           "filename": null,
          *           "format": "csv",
          *           "id": "5c1852b6-b992-467c-afce-218d633ba465",
+         *           "percent": null,
          *           "requestId": "86d942478436456f8797b0743366c7b8",
          *           "rows": 0,
          *           "startedAt": null,
          *           "status": "queued",
          *           "tokenConsumed": false,
          *           "tokenExpiresAt": null,
+         *           "total": null,
          *           "type": "trades"
          *         }
          *       ],
@@ -1400,6 +1427,12 @@ export interface components {
             /** @description columns of the file; all unless set */
             selectedColumns?: unknown[] | string | null;
             requestId?: string | null;
+            notify?: components["schemas"]["Notify"] | null;
+            /**
+             * @description count the rows first, so that `total` and `percent` are known
+             * @default false
+             */
+            count?: boolean;
         };
         /** @enum {string} */
         QueueStatus: "queued" | "running" | "completed" | "failed";
@@ -1823,6 +1856,7 @@ export type PushedSource = components['schemas']['PushedSource'];
 export type QuerySource = components['schemas']['QuerySource'];
 export type QueueError = components['schemas']['QueueError'];
 export type QueueErrorBody = components['schemas']['QueueErrorBody'];
+export type QueueEvent = components['schemas']['QueueEvent'];
 export type QueueHealth = components['schemas']['QueueHealth'];
 export type QueueHealthAnswer = components['schemas']['QueueHealthAnswer'];
 export type QueueJob = components['schemas']['QueueJob'];

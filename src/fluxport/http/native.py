@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from typing import Any, get_args
 
 from fastapi import Request
-from fastapi.responses import JSONResponse, Response, StreamingResponse
+from fastapi.responses import JSONResponse, Response
 from starlette.concurrency import run_in_threadpool
 
 from fluxport.errors import Refused
 from fluxport.http.bridge import DirectStreams
 from fluxport.http.callers import Callers
-from fluxport.http.events import event_lines
+from fluxport.http.events import events_response
 from fluxport.http.responses import NO_STORE
-from fluxport.http.routing import HeadersOnly, Router, is_head
+from fluxport.http.routing import Router
 from fluxport.jobs.links import Links
 from fluxport.jobs.request import ExportRequest
 from fluxport.jobs.states import FINAL, Status
@@ -28,7 +28,6 @@ from fluxport.spec import ExportSpec
 from fluxport.strict_json import read_json
 
 PAGE_MAX = 100
-EVENTS = "text/event-stream"
 
 
 @dataclass(frozen=True)
@@ -129,9 +128,4 @@ def add_export(routes: Router, api: NativeApi, transfers: Transfers, watch: Watc
     async def events(request: Request, export_id: str) -> Response:
         caller, _ = await callers.verified(request)
         await run_in_threadpool(store.get, export_id, caller)
-        last = request.headers.get("last-event-id", "0")
-        if not (last.isascii() and last.isdigit() and len(last) <= 9):
-            raise Refused("'Last-Event-ID' is the number of an event.", code="bad_event_id")
-        if is_head(request):
-            return HeadersOnly(NO_STORE, media_type=EVENTS)
-        return StreamingResponse(event_lines(watch, export_id, int(last)), headers=NO_STORE, media_type=EVENTS)
+        return events_response(request, watch, export_id)

@@ -33,6 +33,7 @@ from fluxport.http.bridge import DirectStreams
 from fluxport.http.callers import Callers, with_request
 from fluxport.http.cookies import SAFE, check_same_origin
 from fluxport.http.downloads import Downloads
+from fluxport.http.events import events_response
 from fluxport.http.responses import NO_STORE, REQUEST_ID
 from fluxport.http.routing import Router
 from fluxport.http.session import Audience, among, is_local
@@ -41,8 +42,10 @@ from fluxport.jobs.outcome import expired
 from fluxport.jobs.redemption import link_used
 from fluxport.jobs.request import ExportRequest
 from fluxport.jobs.states import ACTIVE, Status
-from fluxport.jobs.store import JobStore, Record
+from fluxport.jobs.store import Event, JobStore, Record
 from fluxport.jobs.submit import Submitter
+from fluxport.jobs.view import known_total, percent
+from fluxport.jobs.watch import Watch
 from fluxport.spec import ExportSpec
 from fluxport.strict_json import read_json
 
@@ -59,6 +62,8 @@ STATUS_NAMES: dict[Status, str] = {
 }
 # Parameters of a stream that are not filters.
 NOT_FILTERS = ("type", "format", "selectedColumns")
+# What a body says in the words of the native API.
+NATIVE = ("notify", "count")
 
 
 @dataclass(frozen=True)
@@ -128,6 +133,7 @@ class QueueApi:
 def router(
     store: JobStore,
     submitter: Submitter,
+    watch: Watch,
     callers: Callers,
     links: Links,
     options: QueueOptions,
@@ -152,21 +158,21 @@ def router(
 
         return routes
     api = QueueApi(store, callers, links, options.developer)
-    add_jobs(routes, api, submitter)
+    add_jobs(routes, api, submitter, watch)
     add_files(routes, api, downloads, streams)
     return routes
 
 
-def add_jobs(routes: Router, api: QueueApi, submitter: Submitter) -> None:
+def add_jobs(routes: Router, api: QueueApi, submitter: Submitter, watch: Watch) -> None:
     store, links = api.store, api.links
 
     @routes.post("/exports/jobs", status_code=202, operation_id="queue_create", summary="Queue an export of a dataset")
     async def create(request: Request) -> Response:
         caller, body = await api.caller(request)
-        spec, name = read_request(read_json(body))
+        export_request, name = read_request(read_json(body))
         if name is not None:
             caller = replace(caller, request_id=name)
-        record, _ = await run_in_threadpool(submitter.submit, ExportRequest(spec), caller, api=API)
+        record, _ = await run_in_threadpool(submitter.submit, export_request, caller, api=API)
         return enveloped(job_json(record, token_of(record, links), consumed=False), 202)
 
     @routes.get("/exports/jobs", operation_id="queue_jobs", summary="Your newest 100 exports of this API")
@@ -185,6 +191,21 @@ def add_jobs(routes: Router, api: QueueApi, submitter: Submitter) -> None:
         caller, _ = await api.caller(request)
         (job,) = await run_in_threadpool(lambda: api.jobs([api.own(export_id, caller)]))
         return enveloped(job)
+
+    @routes.get(
+        "/exports/jobs/{export_id}/events",
+        operation_id="queue_events",
+        summary="The progress of an export and then the job, as server-sent events",
+    )
+    async def events(request: Request, export_id: str) -> Response:
+        caller, _ = await api.caller(request)
+        await run_in_threadpool(api.own, export_id, caller)
+
+        def ended(event: Event) -> Event:
+            record = api.own(export_id, caller)
+            return replace(event, kind=STATUS_NAMES[record.status], data=envelope(api.jobs([record])[0]))
+
+        return events_response(request, watch, export_id, ended)
 
     @routes.post(
         "/exports/jobs/{export_id}/token",
@@ -209,12 +230,16 @@ def add_files(routes: Router, api: QueueApi, downloads: Downloads, streams: Dire
     @routes.get("/exports/stream", operation_id="queue_stream", summary="Export a dataset as a direct stream")
     async def stream(request: Request) -> Response:
         caller, _ = await api.caller(request)
-        spec, _ = read_request(from_query(request.query_params.multi_items()))
-        return await streams.response(spec, caller, request)
+        export_request, _ = read_request(from_query(request.query_params.multi_items()))
+        return await streams.response(export_request.spec, caller, request)
 
 
 def enveloped(data: Any, status: int = 200) -> Response:
-    return JSONResponse({"data": data, "error": None}, status, NO_STORE)
+    return JSONResponse(envelope(data), status, NO_STORE)
+
+
+def envelope(data: Any) -> dict[str, Any]:
+    return {"data": data, "error": None}
 
 
 def from_query(items: Iterable[tuple[str, str]]) -> dict[str, Any]:
@@ -229,12 +254,13 @@ def _list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
 
-def read_request(body: Any) -> tuple[ExportSpec, str | None]:
-    """The export of the body ``{type, format, params, selectedColumns, requestId}``, and its ``requestId``; Refused if
-    it is invalid. A filter with an empty value is ignored."""
+def read_request(body: Any) -> tuple[ExportRequest, str | None]:
+    """The export of the body ``{type, format, params, selectedColumns, requestId}``, which may have ``notify`` and
+    ``count`` as in the native API, and its ``requestId``; Refused if it is invalid. A filter with an empty value is
+    ignored."""
     if not isinstance(body, dict):
         raise Refused('The body must be a JSON object such as {"type": "trades", "format": "csv"}.', code="bad_body")
-    known = ("type", "format", "params", "selectedColumns", "requestId")
+    known = ("type", "format", "params", "selectedColumns", "requestId", *NATIVE)
     if unknown := [name for name in body if name not in known]:
         raise Refused(f"Unknown key {unknown[0]!r}; choose from: {', '.join(known)}.", code="unknown_key")
     kind, name, filters = body.get("type"), body.get("format", ExportSpec.format), body.get("params") or {}
@@ -249,13 +275,14 @@ def read_request(body: Any) -> tuple[ExportSpec, str | None]:
     wanted = body.get("requestId")
     if wanted is not None and not (isinstance(wanted, str) and REQUEST_ID.fullmatch(wanted)):
         raise Refused("'requestId' must be 1 to 64 letters, digits, '.', '_' or '-'.", code="bad_body")
-    return ExportSpec(
+    spec = ExportSpec(
         dataset=kind,
         params=params,
         format=formats.canonical(name),
         options={"columns": columns} if columns else {},
         filename=f"{kind}-{{date}}-{{time}}",
-    ), wanted
+    )
+    return ExportRequest.of(spec, {name: body[name] for name in NATIVE if name in body}), wanted
 
 
 def token_of(record: Record, links: Links) -> str:
@@ -293,6 +320,8 @@ def job_json(record: Record, token: str, *, consumed: bool) -> dict[str, Any]:
         "requestId": record.request_id,
         "attemptCount": record.attempts,
         "rows": record.rows,
+        "total": known_total(record, record.rows),
+        "percent": percent(record),
     }
 
 

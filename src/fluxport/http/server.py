@@ -72,7 +72,7 @@ def build(  # noqa: PLR0913  everything that the routers need
     app.include_router(fluxquery.router(store, submitter, callers, links, compression=compression))
     app.include_router(formats.router(callers))
     app.include_router(datasets.router(catalog, shown, callers, threads=threads))
-    app.include_router(queue.router(store, submitter, callers, links, export_queue, sent, streams))
+    app.include_router(queue.router(store, submitter, exports.watch, callers, links, export_queue, sent, streams))
     app.include_router(history.router(store, callers, schedules))
     app.include_router(historian_router(catalog, streams, callers, historian))
     app.include_router(session.router(callers, sign_in))

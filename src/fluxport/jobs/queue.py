@@ -191,6 +191,11 @@ def notified(connection: sa.Connection, notification: Notification, worker: str,
     connection.execute(sa.update(notifications).where(*mine).values(later))
 
 
+def notifying() -> sa.Select[tuple[str]]:
+    """The exports with pending notifications."""
+    return sa.select(notifications.c.export_id)
+
+
 def next_due(connection: sa.Connection, now: float) -> tuple[float | None, float | None]:
     """Seconds until the next delayed export is due, and until the next unclaimed notification is due (negative if it
     already is); None where there is none."""

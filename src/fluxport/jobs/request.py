@@ -34,7 +34,11 @@ class ExportRequest:
         own = {
             name: rest.pop(name) for name in ("notify", "priority", "count") if isinstance(rest, dict) and name in rest
         }
-        spec = ExportSpec.from_json(rest)
+        return cls.of(ExportSpec.from_json(rest), own)
+
+    @classmethod
+    def of(cls, spec: ExportSpec, own: Mapping[str, Any]) -> ExportRequest:
+        """The request for ``spec``; ``own`` has what else a body says: ``notify``, ``priority`` and ``count``."""
         priority, count = own.get("priority", "normal"), own.get("count", False)
         if priority not in PRIORITIES:
             raise Refused(f"'priority' is one of: {', '.join(PRIORITIES)}.", code="bad_priority")

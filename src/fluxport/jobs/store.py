@@ -211,6 +211,11 @@ class Event:
     kind: str
     data: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def last(self) -> bool:
+        """Whether the export has ended with it."""
+        return self.kind in EVENT_KINDS.values()
+
 
 class Happened(NamedTuple):
     """The state of an export (None if it does not exist) and its events after a given one, in order. ``whole`` is
@@ -772,9 +777,30 @@ class JobStore:
                 sa.or_(exports.c.status != "completed", exports.c.stored.is_(False)),
             )
             ids = list(connection.scalars(old.limit(PURGE_AT_ONCE)))
-            connection.execute(sa.delete(events).where(events.c.export_id.in_(ids)))
-            connection.execute(sa.delete(exports).where(exports.c.id.in_(ids)))
+            self._delete(connection, ids)
         return len(ids)
+
+    def forget(self, api: str, after_s: float) -> list[Record]:
+        """Delete exports of this API that completed more than ``after_s`` ago and have notified everyone, and their
+        events; returns at most PURGE_AT_ONCE, whose files the caller deletes. The audit stays. Unavailable if this
+        process's clock differs from the database's."""
+        with transaction(self.engine) as connection:
+            ended_before = self.now(connection) - after_s
+            self.check_clock()
+            old = sa.select(*_FIELDS).where(
+                exports.c.door == api,
+                exports.c.status.in_(("completed", "expired")),
+                exports.c.finished_at <= ended_before,
+                exports.c.id.not_in(queue.notifying()),
+            )
+            records = [_record(row) for row in connection.execute(old.limit(PURGE_AT_ONCE))]
+            self._delete(connection, [record.id for record in records])
+        return records
+
+    def _delete(self, connection: sa.Connection, export_ids: Sequence[str]) -> None:
+        """Delete exports and their events; databases limit the number of ids."""
+        connection.execute(sa.delete(events).where(events.c.export_id.in_(export_ids)))
+        connection.execute(sa.delete(exports).where(exports.c.id.in_(export_ids)))
 
     def purge_audit(self, after_s: float) -> None:
         """Delete lines older than ``after_s``; Unavailable if this process's clock differs from the database's."""

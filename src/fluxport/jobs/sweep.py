@@ -6,17 +6,18 @@ from __future__ import annotations
 import contextlib
 import itertools
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
 from fluxport.error_codes import Failure
 from fluxport.errors import Broken, Conflict, NotFound
-from fluxport.jobs.store import JobStore
+from fluxport.jobs.store import JobStore, Record
 from fluxport.loops import attempt
 from fluxport.stages import Sink
 
 LOST_AFTER_S = 300.0  # beyond the longest duration of an export
+FORGOTTEN_AFTER_S = 900.0
 STORES_SWEPT_EVERY = 36  # rounds: six hours, as listing a large bucket is expensive
 
 
@@ -49,7 +50,17 @@ def sweeper(store: JobStore, sinks: Mapping[str, Sink], options: SweepOptions) -
 
 def expire(store: JobStore, sinks: Mapping[str, Sink]) -> None:
     """Expire exports whose retention has ended, and delete their files."""
-    for record in store.expire():
+    _delete_files(store.expire(), sinks)
+
+
+def forget(store: JobStore, sinks: Mapping[str, Sink], api: str) -> None:
+    """Delete exports of this API FORGOTTEN_AFTER_S after they completed, and their files."""
+    while forgotten := store.forget(api, FORGOTTEN_AFTER_S):
+        _delete_files(forgotten, sinks)
+
+
+def _delete_files(records: Iterable[Record], sinks: Mapping[str, Sink]) -> None:
+    for record in records:
         for location in [] if record.result is None else record.result.locations:
             attempt(f"deleting a file of export {record.id}", partial(_remove, sinks, record.spec.store, location))
 

@@ -18,8 +18,6 @@ def job_json(record: Record, now: float, download: dict[str, Any] | None = None)
     result, spec = record.result, record.spec
     complete = record.status in ("completed", "expired")
     files = [_file(file) for file in result.parts] if complete and result else []
-    total = known_total(record, record.rows)
-    percent = 100.0 if complete else round(100 * record.rows / total, 1) if total else None
     return {
         "id": record.id,
         "status": record.status,
@@ -29,9 +27,9 @@ def job_json(record: Record, now: float, download: dict[str, Any] | None = None)
         "compression": spec.compression,
         "options": dict(spec.options),
         "rows": record.rows,
-        "rows_total": total,
+        "rows_total": known_total(record, record.rows),
         "bytes": record.bytes,
-        "percent": percent,
+        "percent": percent(record),
         "eta_s": eta_s(record, now),
         "files": files,
         "columns": list(result.columns) if result else [],
@@ -77,6 +75,14 @@ def _source(spec: ExportSpec) -> dict[str, Any]:
 def known_total(record: Record, rows: int) -> int | None:
     """The number of rows to expect; None if it is unknown, which it also is once more ``rows`` than counted arrived."""
     return None if record.rows_total is None or rows > record.rows_total else record.rows_total
+
+
+def percent(record: Record) -> float | None:
+    """How much of the rows was read; None if their number is unknown."""
+    if record.status in ("completed", "expired"):
+        return 100.0
+    total = known_total(record, record.rows)
+    return round(100 * record.rows / total, 1) if total else None
 
 
 def eta_s(record: Record, now: float) -> float | None:

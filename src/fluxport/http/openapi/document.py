@@ -14,7 +14,7 @@ from pydantic.json_schema import GenerateJsonSchema, models_json_schema
 from fluxport.formats import FORMATS
 from fluxport.formats.compress import COMPRESSIONS
 from fluxport.http.downloads import SESSION
-from fluxport.http.native import EVENTS
+from fluxport.http.events import EVENTS
 from fluxport.http.openapi import older
 from fluxport.http.openapi.base import Problem
 from fluxport.http.openapi.operations import BINARY, OPERATIONS, TEXT, Access, Operation, Parameter, Reply

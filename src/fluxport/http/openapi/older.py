@@ -9,7 +9,7 @@ from pydantic import Field
 
 from fluxport.http.fluxquery import STATUS_NAMES as FLUXQUERY_NAMES
 from fluxport.http.openapi.base import Answer, Body, example
-from fluxport.http.openapi.models import SENSOR_EXAMPLE, DataWarning, ResultColumn
+from fluxport.http.openapi.models import SENSOR_EXAMPLE, DataWarning, Notify, Progress, ResultColumn
 from fluxport.http.openapi.names import Digest, Format, OneOf, Timestamp, Url
 from fluxport.http.queue import STATUS_NAMES as QUEUE_NAMES
 from fluxport.spec import ExportSpec
@@ -124,6 +124,8 @@ class QueueRequest(Body):
     params: dict[str, Any] | None = Field(None, description="filters; one with an empty value is ignored")
     selectedColumns: list[Any] | str | None = Field(None, description="columns of the file; all unless set")
     requestId: str | None = Field(None, pattern=r"^[A-Za-z0-9._-]{1,64}$")
+    notify: Notify | None = None
+    count: bool = Field(False, description="count the rows first, so that `total` and `percent` are known")
 
 
 class QueueJob(Answer):
@@ -138,12 +140,14 @@ class QueueJob(Answer):
     completedAt: int | None
     error: str | None
     filename: str | None
-    downloadToken: str | None
+    downloadToken: str | None = Field(description="of the file, also before there is one")
     tokenExpiresAt: int | None
     tokenConsumed: bool
     requestId: str
     attemptCount: int
     rows: int
+    total: int | None
+    percent: float | None
 
 
 JOB_EXAMPLE: dict[str, Any] = {
@@ -156,12 +160,14 @@ JOB_EXAMPLE: dict[str, Any] = {
     "completedAt": None,
     "error": None,
     "filename": None,
-    "downloadToken": None,
+    "downloadToken": "9f86d081884c7d659a2feaa0c55ad015",
     "tokenExpiresAt": None,
     "tokenConsumed": False,
     "requestId": "86d942478436456f8797b0743366c7b8",
     "attemptCount": 0,
     "rows": 0,
+    "total": None,
+    "percent": None,
 }
 
 
@@ -170,6 +176,18 @@ class QueueJobAnswer(Answer):
 
     data: QueueJob
     error: None
+
+
+class QueueEvent(Answer):
+    """One server-sent event, with its three fields; the last one has the job."""
+
+    model_config = example(
+        {"id": 1, "event": "progress", "data": {"phase": "reading", "rows": 65536, "bytes": 2097152}}
+    )
+
+    id: int = Field(description="for Last-Event-ID")
+    event: Literal["progress", "completed", "failed"]
+    data: Progress | QueueJobAnswer = Field(description="as JSON")
 
 
 class QueueJobsAnswer(Answer):

@@ -132,6 +132,7 @@ def enum(names: Sequence[str], default: str | None = None) -> dict[str, Any]:
 
 FORMAT = enum(with_aliases(FORMATS), ExportSpec.format)
 AFTER = Parameter("starting_after", "the last id of the previous page")
+LAST_EVENT = Parameter("Last-Event-ID", "continue after that event", {"type": "integer", "minimum": 0}, where="header")
 RANGE = (
     Parameter("start_ts", "start of the range, inclusive: milliseconds since 1970 or RFC 3339"),
     Parameter("end_ts", "end of the range, inclusive"),
@@ -218,9 +219,7 @@ OPERATIONS: dict[str, Operation] = {
             )
         },
         _problem(NO_EXPORT, {400: ("bad_event_id",)}),
-        parameters=(
-            Parameter("Last-Event-ID", "continue after that event", {"type": "integer", "minimum": 0}, where="header"),
-        ),
+        parameters=(LAST_EVENT,),
     ),
     "create_link": Operation(
         {201: Reply("the link", models.Link)},
@@ -378,7 +377,7 @@ OPERATIONS: dict[str, Operation] = {
     ),
     "queue_create": Operation(
         {202: Reply("the queued job", older.QueueJobAnswer)},
-        _problem(RUNS, SWITCHED_OFF),
+        _problem(RUNS, SWITCHED_OFF, {400: ("bad_notify",)}),
         body={JSON: older.QueueRequest},
         more=True,
         error=older.QueueError,
@@ -391,6 +390,18 @@ OPERATIONS: dict[str, Operation] = {
     ),
     "queue_job": Operation(
         {200: Reply("the job", older.QueueJobAnswer)}, _problem(NO_EXPORT, SWITCHED_OFF), error=older.QueueError
+    ),
+    "queue_events": Operation(
+        {
+            200: Reply(
+                "server-sent events, each with an id and JSON data: `progress`, and at the end `completed` or `failed` "
+                "with the job; a comment every 15 seconds in between",
+                events=older.QueueEvent,
+            )
+        },
+        _problem(NO_EXPORT, SWITCHED_OFF, {400: ("bad_event_id",)}),
+        parameters=(LAST_EVENT,),
+        error=older.QueueError,
     ),
     "queue_token": Operation(
         {200: Reply("the job with its new token", older.QueueJobAnswer)},
