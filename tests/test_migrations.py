@@ -202,6 +202,19 @@ def test_a_program_without_sessions_of_links_uses_the_table_beside_one_that_has_
             assert connection.execute(select, {"token": token_digest("ours")}).one()
 
 
+@each_database
+def test_links_that_were_used_before_there_were_sessions_stay_used(kind: str, tmp_path: Path) -> None:
+    with empty(kind, tmp_path) as engine:
+        upgrade(engine, STEPS[:1])
+        with engine.begin() as connection:
+            connection.execute(sa.text("INSERT INTO used_links VALUES (:token, 'x', 1, 9e9)"), {"token": "a" * 64})
+        assert [number for number, _ in upgrade(engine)] == list(range(2, len(STEPS) + 1))
+        assert schema(engine) == declared(kind, tmp_path)
+        url = engine.url.render_as_string(hide_password=False)
+        with closing(JobStore(url, clock=time.time)) as store, pytest.raises(Gone):
+            store.check_open("a" * 64, "a session")
+
+
 def test_no_step_is_compatible_with_less_than_the_one_before() -> None:
     oldest = [step.compatible_from for step in STEPS]
     assert oldest == sorted(oldest)

@@ -4,7 +4,10 @@ services that share a database. That client may go on; everyone else gets 410 fr
 from __future__ import annotations
 
 import hashlib
+import os
 import secrets
+import signal
+import socket
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,15 +18,21 @@ from threading import Barrier
 from typing import Any
 
 import httpx
+import psycopg
 import pytest
 
+from fluxport.testing.sources import wait_until
 from identity_support import DATABASES, database_url
 from journal_service import calling_as, finished_job, journal_settings, queued_job
+from postgres_support import scratch_postgres
 from service_support import Client, service
 
 TRADES = 60_000  # some 6 MB: more than a connection buffers
 CLIENTS = 50
 SESSION = "X-Download-Session"
+# In PostgreSQL: who waits for a lock of the links, and how the last download ended.
+WAITING = "SELECT 1 FROM pg_locks WHERE NOT granted AND relation = 'used_links'::regclass"
+LAST_ENDED = "SELECT outcome, detail->>'sent_bytes' FROM audit WHERE action = 'download' ORDER BY id DESC LIMIT 1"
 
 
 @dataclass
@@ -172,6 +181,39 @@ def test_what_sends_no_byte_uses_nothing_up(deployment: Deployment, kind: Kind) 
     assert (head.status_code, SESSION in head.headers, "set-cookie" in head.headers) == (200, False, False)
     assert kind.get(other, target).status_code == 200
     assert httpx.head(one.base + target, headers=kind.headers(one, target, "HEAD")).status_code == 410
+
+
+def test_a_client_that_leaves_before_any_byte_gives_the_link_back(tmp_path: Path) -> None:
+    """The redemption waits for a lock while the client leaves, so that the service sees it before the status."""
+    journal_settings(tmp_path, 10)
+    with scratch_postgres() as postgres, service(tmp_path, "", FLUXPORT_DATABASE=postgres.url) as running:
+        ann = calling_as(running, "ann")
+        deployment = Deployment((ann, ann), tmp_path / "exports")
+        for kind in (Kind(queue=False), Kind(queue=True)):
+            target = kind.make(deployment, 1)
+            with psycopg.connect(postgres.url) as lock:
+                lock.execute("LOCK TABLE used_links IN EXCLUSIVE MODE")
+                with socket.create_connection(("127.0.0.1", ann.port)) as client:
+                    head = "".join(f"{name}: {value}\r\n" for name, value in kind.headers(ann, target).items())
+                    client.sendall(f"GET {target} HTTP/1.1\r\nHost: x\r\n{head}\r\n".encode())
+                    assert wait_until(lambda: postgres.run(WAITING), 60)
+            assert wait_until(lambda: postgres.run(LAST_ENDED) == [("broken_off", "0")], 60), postgres.run(LAST_ENDED)
+            assert kind.get(ann, target).status_code == 200
+            assert kind.is_used(kind.get(ann, target))
+
+
+def test_a_session_outlives_the_service_that_was_killed(tmp_path: Path) -> None:
+    journal_settings(tmp_path, TRADES)
+    with service(tmp_path, "") as killed, service(tmp_path, "", "--no-worker") as left:
+        kind, ann = Kind(queue=False), calling_as(killed, "ann")
+        target = kind.make(Deployment((ann, ann), tmp_path / "exports"), TRADES)
+        with httpx.stream("GET", ann.base + target, timeout=60) as broken:
+            part = next(broken.iter_raw())
+            os.kill(ann.pid, signal.SIGKILL)
+        assert kind.is_used(kind.get(left, target))
+        session = {SESSION: broken.headers[SESSION], "Range": f"bytes={len(part)}-"}
+        rest = kind.get(left, target, session)
+    assert f'"{hashlib.sha256(part + rest.content).hexdigest()}"' == broken.headers["etag"]
 
 
 def test_links_made_within_one_second_are_different(deployment: Deployment) -> None:
