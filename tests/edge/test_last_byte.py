@@ -109,6 +109,7 @@ def test_only_bytes_that_left_to_a_client_that_was_there_are_counted(leaves_afte
 
 def test_what_carries_no_byte_of_a_file_is_not_recorded() -> None:
     assert sent(0, method="HEAD") is None
+    assert sent(0, status=304) is None
     assert sent(0, status=416, headers=PLAIN | {"content-range": f"bytes */{len(BODY)}"}) is None
 
 

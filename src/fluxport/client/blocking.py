@@ -92,7 +92,8 @@ class Client(Service):
         return self._run(self._protocol.cancel(export_id))
 
     def link(self, export_id: str, *, one_time: bool = False) -> Link:
-        """A new link to the file of a completed export. Conflict or Gone if it has no file."""
+        """A new link to the file of a completed export; with ``one_time``, for the one client whose download begins
+        first. Conflict or Gone if it has no file."""
         return self._run(self._protocol.link(export_id, one_time=one_time))
 
     def download(self, export_id: str, to: str | os.PathLike[str], *, part: int | None = None) -> ExportedFile:
