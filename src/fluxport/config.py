@@ -384,6 +384,18 @@ class RemoteSeriesConfig(Section):
     )
 
 
+def _points_type(value: str) -> str:
+    from fluxport.series.bodies import points_type
+
+    try:
+        return points_type(value)
+    except Refused as error:
+        raise ValueError(error.message.rstrip(".")) from None
+
+
+PointsType = Annotated[str, AfterValidator(_points_type)]
+
+
 class NatsConfig(Section):
     url: Annotated[SecretStr | None, _broker("nats", "tls", "ws", "wss")] = Field(
         None, description="nats://user:password@host:4222; without one, NATS is off"
@@ -391,6 +403,16 @@ class NatsConfig(Section):
     stream: str = Field("SENSORS", description="JetStream stream of the messages; created if it does not exist")
     subject: str = Field("sensors.>", description="subjects to read")
     durable: str = Field("fluxport", description="name of the durable consumer; services with the same name share work")
+    type: PointsType | None = Field(
+        None,
+        description="type of messages without a Content-Type; default: application/json, or application/x-protobuf on "
+        "the Historian's subject data.raw",
+    )
+    dead_letter: str = Field(
+        "fluxport.dead",
+        min_length=1,
+        description="subject of messages that can never be stored; if no stream has it, one is created",
+    )
 
 
 class MqttConfig(Section):
@@ -399,6 +421,12 @@ class MqttConfig(Section):
     )
     topic: str = Field("sensors/#", description="topics to read")
     client_id: str = Field("fluxport", description="client id of this service's session at the broker")
+    type: PointsType = Field("application/json", description="type of messages without a Content Type")
+    dead_letter: str = Field(
+        "fluxport/dead",
+        min_length=1,
+        description="topic above those of messages that can never be stored, which are retained there",
+    )
 
 
 class SeriesConfig(Section):

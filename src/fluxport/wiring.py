@@ -318,12 +318,16 @@ def ingests(config: Config, catalog: Catalog) -> list[Ingest]:
     if nats.url is not None:
         from fluxport.ingest.nats import NatsIngest, NatsOptions
 
-        options = NatsOptions(nats.url.get_secret_value(), nats.stream, nats.subject, nats.durable, most)
+        options = NatsOptions(
+            nats.url.get_secret_value(), nats.stream, nats.subject, nats.durable, most, nats.dead_letter, nats.type
+        )
         readers.append(NatsIngest(catalog.sensor_store(), options))
     if mqtt.url is not None:
         from fluxport.ingest.mqtt import MqttIngest, MqttOptions
 
-        mqtt_options = MqttOptions(mqtt.url.get_secret_value(), mqtt.topic, mqtt.client_id, most)
+        mqtt_options = MqttOptions(
+            mqtt.url.get_secret_value(), mqtt.topic, mqtt.client_id, most, mqtt.dead_letter, mqtt.type
+        )
         readers.append(MqttIngest(catalog.sensor_store(), mqtt_options))
     return readers
 

@@ -21,6 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from fluxport.grpc.historian_pb2 import SensorData
 from fluxport.series import Points
 from series_support import T0, csv_of, points, walk
 from service_support import SECRET, Client, process, service
@@ -252,10 +253,13 @@ def test_points_of_every_form_are_there_once_answered(client: Client) -> None:
     for body, kind in [
         (b'{"points": [{"timestamp_ms": 1, "value": 0.1}]}', "application/json"),
         (b"timestamp_ms,value,quality\n2,0.2,0\n", "text/csv"),
+        (SensorData(timestamp_ms=3, value=0.3).SerializeToString(), "application/x-protobuf"),
     ]:
         answer = client.post("/v1/sensors/forms/points", body, headers={"Content-Type": kind})
         assert answer.json() == {"accepted": 1}
-    assert export(client, sensor_id="forms", start_ts=0, end_ts=9).content == csv_of(points([1, 2], [0.1, 0.2], [1, 0]))
+    assert export(client, sensor_id="forms", start_ts=0, end_ts=9).content == csv_of(
+        points([1, 2, 3], [0.1, 0.2, 0.3], [1, 0, 0])
+    )
     bad = client.post("/v1/sensors/forms/points", b"[{}]", headers={"Content-Type": "application/json"})
     assert (bad.status_code, bad.json()["code"]) == (400, "bad_points")
 

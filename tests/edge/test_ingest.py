@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 import httpx
 import nats
 import pytest
-from nats.js.api import ConsumerInfo
+from nats.js.api import ConsumerInfo, DiscardPolicy, StreamConfig
 from paho.mqtt.client import Client as Mqtt
 from paho.mqtt.client import MQTTv5
 from paho.mqtt.enums import CallbackAPIVersion
@@ -29,6 +29,7 @@ from paho.mqtt.properties import Properties
 
 from brokers import mosquitto, nats_server
 from fluxport.errors import Refused, Unavailable
+from fluxport.grpc import historian_pb2 as historian
 from fluxport.ingest import Message, patiently, take
 from fluxport.ingest.mqtt import MqttIngest, MqttOptions
 from fluxport.series import Points
@@ -80,6 +81,12 @@ def nats_consumer(url: str) -> ConsumerInfo:
     return asyncio.run(run())
 
 
+def read_to(url: str) -> int:
+    """The number of the last message before which all are acknowledged."""
+    floor = nats_consumer(url).ack_floor
+    return floor.stream_seq if floor else 0
+
+
 def publish_mqtt(url: str, sent: Sequence[Send]) -> None:
     parts = urlsplit(url)
     client = Mqtt(CallbackAPIVersion.VERSION2, protocol=MQTTv5)
@@ -113,17 +120,17 @@ def file_of(client: Client, sensor: str) -> bytes:
     return httpx.get(f"{client.base}/api/v1/export?sensor_id={sensor}&start_ts=0&end_ts={T0 + 10**12}").content
 
 
-def subscribed(client: Client, url: str, first: Send) -> bool:
+def subscribed(client: Client, url: str, first: Send, sensor: str = "") -> bool:
     """Whether a message arrives: a broker queues messages only for a session that it has."""
     publish_mqtt(url, [first])
-    return count_of(client, first[0]) > 0
+    return count_of(client, sensor or first[0]) > 0
 
 
 def settings_of(folder: Path, **more: str) -> dict[str, str]:
     return {"FLUXPORT_SERIES__PATH": str(folder / "series.db"), **more}
 
 
-def test_messages_of_nats_are_stored_then_acknowledged_and_bad_ones_discarded(tmp_path: Path) -> None:
+def test_messages_of_nats_are_stored_then_acknowledged_and_bad_ones_are_dead_letters(tmp_path: Path) -> None:
     sent = messages(60)
     with (
         nats_server(tmp_path) as url,
@@ -140,6 +147,10 @@ def test_messages_of_nats_are_stored_then_acknowledged_and_bad_ones_discarded(tm
         metrics = httpx.get(f"{client.base}/metrics").text
         assert 'fluxport_points_total{door="nats"} 3502.0' in metrics
         assert 'fluxport_refusals_total{code="bad_points"} 2.0' in metrics
+        assert 'fluxport_dead_letters_total{door="nats"} 3.0' in metrics
+        assert [(letter.data, letter.headers["Fluxport-Subject"]) for letter in nats_dead_letters(url)] == [
+            (body, f"sensors.{sensor}") for sensor, body, _ in BAD
+        ]
 
 
 def nats_stream(url: str) -> list[str]:
@@ -151,6 +162,100 @@ def nats_stream(url: str) -> list[str]:
             await client.close()
 
     return asyncio.run(run())
+
+
+def nats_dead_letters(url: str, stream: str = "SENSORS_DEAD") -> list[Any]:
+    """All messages of the stream of dead letters."""
+
+    async def run() -> list[Any]:
+        client = await nats.connect(url)
+        try:
+            context = client.jetstream()
+            state = (await context.stream_info(stream)).state
+            return [await context.get_msg(stream, n) for n in range(state.first_seq, state.last_seq + 1)]
+        finally:
+            await client.close()
+
+    return asyncio.run(run())
+
+
+def sensor_data(sensor: str, found: Points) -> list[bytes]:
+    """As the Historian's producers send points: one in each message."""
+    rows = zip(found.ms.tolist(), found.values.tolist(), found.quality.tolist(), strict=True)
+    return [
+        historian.SensorData(sensor_id=sensor, timestamp_ms=ms, value=value, quality=quality).SerializeToString()
+        for ms, value, quality in rows
+    ]
+
+
+def publish_plain(url: str, subject: str, bodies: Sequence[bytes]) -> None:
+    """Without headers, as the Historian's producers do."""
+
+    async def run() -> None:
+        client = await nats.connect(url)
+        for body in bodies:
+            await client.publish(subject, body)
+        await client.close()
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("subject", ["data.raw", "plant.all"])
+def test_the_historians_producers_need_no_header(tmp_path: Path, subject: str) -> None:
+    """Their subject says what they send, or the setting does; other messages of the subject are dead letters."""
+    more = {} if subject == "data.raw" else {"FLUXPORT_SERIES__NATS__TYPE": "application/x-protobuf"}
+    found = walk(400)
+    with nats_server(tmp_path) as url:
+        settings = settings_of(tmp_path, FLUXPORT_SERIES__NATS__URL=url, FLUXPORT_SERIES__NATS__SUBJECT=subject, **more)
+        with service(tmp_path, "", "--no-worker", **settings) as client:
+            until(lambda: bool(nats_stream(url)), "the stream was not made")
+            unnamed = historian.SensorData(timestamp_ms=T0, value=1).SerializeToString()
+            unknown = [b"?", b'{"timestamp_ms": 1, "value": 1}', unnamed]
+            publish_plain(url, subject, [*unknown, *sensor_data("pump/1", found)])
+            until(lambda: count_of(client, "pump/1") == 400, "not all points arrived")
+            until(lambda: nats_consumer(url).num_ack_pending == 0, "not everything was answered for")
+            assert file_of(client, "pump/1") == csv_of(found)
+            letters = nats_dead_letters(url)
+            assert [letter.data for letter in letters] == unknown
+            assert {letter.headers["Fluxport-Subject"] for letter in letters} == {subject}
+            assert [letter.headers["Fluxport-Error-Code"] for letter in letters] == ["bad_points"] * 2 + ["bad_sensor"]
+
+
+def test_a_message_waits_until_its_dead_letter_is_stored(tmp_path: Path) -> None:
+    """A stream that takes no more messages has the subject: the bad message is not acknowledged before it does."""
+
+    async def dead_stream(url: str, most: int) -> None:
+        client = await nats.connect(url)
+        context = client.jetstream()
+        config = StreamConfig("DEAD", subjects=["fluxport.dead"], discard=DiscardPolicy.NEW, max_bytes=most)
+        await (context.add_stream(config) if most == 1 else context.update_stream(config))
+        await client.close()
+
+    with nats_server(tmp_path) as url:
+        asyncio.run(dead_stream(url, 1))
+        settings = settings_of(tmp_path, FLUXPORT_SERIES__NATS__URL=url)
+        with service(tmp_path, "", "--no-worker", **settings) as client:
+            until(lambda: bool(set(nats_stream(url)) - {"DEAD"}), "the stream was not made")
+            publish_nats(url, [BAD[0], message("line/1", points([T0], [2.5]), "")])
+            until(lambda: count_of(client, "line/1") == 1, "the good message waits for the bad one")
+            until(lambda: warned(tmp_path, "a dead letter cannot be stored at fluxport.dead now"), "nothing was said")
+            assert nats_consumer(url).num_ack_pending == 1
+            asyncio.run(dead_stream(url, 1 << 20))
+            until(lambda: nats_consumer(url).num_ack_pending == 0, "the dead letter was not stored")
+        (letter,) = nats_dead_letters(url, "DEAD")
+        assert letter.data == BAD[0][1]
+
+
+def test_dead_letters_among_the_subjects_that_are_read_are_passed_by(tmp_path: Path) -> None:
+    with nats_server(tmp_path) as url:
+        settings = settings_of(
+            tmp_path, FLUXPORT_SERIES__NATS__URL=url, FLUXPORT_SERIES__NATS__DEAD_LETTER="sensors.dead"
+        )
+        with service(tmp_path, "", "--no-worker", **settings):
+            until(lambda: bool(nats_stream(url)), "the stream was not made")
+            publish_nats(url, BAD[:1])
+            until(lambda: read_to(url) == 2, "the dead letter was not passed by")
+        assert [letter.subject for letter in nats_dead_letters(url, "SENSORS")] == ["sensors.plant.a", "sensors.dead"]
 
 
 @pytest.mark.parametrize("protocol", ["nats", "mqtt"])
@@ -212,8 +317,58 @@ def test_messages_of_mqtt_are_stored_by_topic(tmp_path: Path) -> None:
         sent = messages(30)
         publish_mqtt(url, [*BAD, *sent, *sent[:5]])
         until(lambda: count_of(client, "plant.a") == 1500, "not all points arrived")
+        (protobuf,) = sensor_data("pump/1", points([T0], [2.5]))
+        publish_mqtt(url, [("any", protobuf, "application/x-protobuf")])
+        until(lambda: count_of(client, "pump/1") == 1, "a message of the Historian did not arrive")
         assert file_of(client, "plant.a") == csv_of(walk(1500))
         assert file_of(client, "line/1") == csv_of(points([T0], [2.5]))
+
+
+def mqtt_retained(url: str, topic: str) -> Any:
+    """The message that the broker retains under the topic."""
+    received: list[Any] = []
+    parts = urlsplit(url)
+    client = Mqtt(CallbackAPIVersion.VERSION2, protocol=MQTTv5)
+    client.on_message = lambda _client, _data, message: received.append(message)
+    client.connect(parts.hostname or "", parts.port or 0)
+    client.loop_start()
+    client.subscribe(topic, qos=1)
+    until(lambda: bool(received), "nothing is retained")
+    client.disconnect()
+    client.loop_stop()
+    return received[0]
+
+
+@pytest.mark.parametrize("topic", ["sensors/#", "#"])
+def test_a_bad_message_of_mqtt_is_retained_as_a_dead_letter(tmp_path: Path, topic: str) -> None:
+    """Also where the service reads the topic of dead letters."""
+    with mosquitto(tmp_path) as url:
+        settings = settings_of(tmp_path, FLUXPORT_SERIES__MQTT__URL=url, FLUXPORT_SERIES__MQTT__TOPIC=topic)
+        with service(tmp_path, "", "--no-worker", **settings) as client:
+            known = message("line/1", points([T0], [2.5]), "")
+            sensor = "line/1" if topic == "sensors/#" else "sensors/line/1"
+            until(lambda: subscribed(client, url, known, sensor), "no session")
+            publish_mqtt(url, BAD)
+            counted = 'fluxport_dead_letters_total{door="mqtt"} 3.0'
+            until(lambda: counted in httpx.get(f"{client.base}/metrics").text, "not every letter was counted")
+            letter = mqtt_retained(url, "fluxport/dead/sensors/plant.a")
+            assert (letter.payload, letter.properties.ContentType) == (BAD[-1][1], BAD[-1][2])
+            assert dict(letter.properties.UserProperty)["fluxport-error-code"] == "bad_points_type"
+
+
+def test_a_dead_letter_that_the_broker_refuses_is_not_acknowledged(tmp_path: Path) -> None:
+    """It is delivered again to the next connection, which may write to its topic of dead letters."""
+    rights = tmp_path / "rights"
+    rights.write_text("topic readwrite sensors/#\ntopic readwrite letters/#\n")
+    with mosquitto(tmp_path, "max_queued_messages 0", f"acl_file {rights}", "user root") as url:
+        settings = settings_of(tmp_path, FLUXPORT_SERIES__MQTT__URL=url)
+        with service(tmp_path, "", "--no-worker", **settings) as client:
+            until(lambda: subscribed(client, url, message("line/1", points([T0], [2.5]), "")), "no session")
+            publish_mqtt(url, BAD[:1])
+            until(lambda: warned(tmp_path, "a dead letter cannot be published to fluxport/dead/"), "nothing was said")
+        settings["FLUXPORT_SERIES__MQTT__DEAD_LETTER"] = "letters"
+        with service(tmp_path, "", "--no-worker", **settings):
+            assert mqtt_retained(url, "letters/sensors/plant.a").payload == BAD[0][1]
 
 
 def warned(folder: Path, words: str) -> bool:
@@ -291,11 +446,11 @@ def marks(folder: Path) -> dict[str, int]:
 def test_a_message_that_the_store_refuses_harms_no_other(tmp_path: Path) -> None:
     store = EmbeddedStore(tmp_path / "series.db", EmbeddedOptions(sensors_max=1))
     body = b'{"timestamp_ms": [1], "value": [1]}'
-    retained = take(store, "test", [Message("a", "", body), Message("b", "", body), Message("a", "", b"?")], 1 << 20)
-    assert retained == [True, False, False]
+    refused = take(store, "test", [Message("a", "", body), Message("b", "", body), Message("a", "", b"?")], 1 << 20)
+    assert [error and error.code for error in refused] == [None, "too_many_sensors", "bad_points"]
     assert [sensor.id for sensor in store.sensors()] == ["a"]
     large = take(store, "test", [Message("a", "", body), Message("a", "", b" " * 200)], 100)
-    assert large == [True, False]
+    assert [error and error.code for error in large] == [None, "body_too_large"]
     store.close()
 
 
@@ -324,7 +479,7 @@ def test_reading_from_mqtt_stops_although_more_waits_than_the_store_takes(tmp_pa
     _, body, _ = message("plant.a", walk(1), "")
     with mosquitto(tmp_path) as url, contextlib.closing(sqlite3.connect(store.path)) as other:
         other.execute("BEGIN IMMEDIATE")  # the store can write nothing
-        ingest = MqttIngest(store, MqttOptions(url, "sensors/#", "fluxport", 1 << 20))
+        ingest = MqttIngest(store, MqttOptions(url, "sensors/#", "fluxport", 1 << 20, "dead", "application/json"))
         ingest.start()
         parts = urlsplit(url)
         client = Mqtt(CallbackAPIVersion.VERSION2, protocol=MQTTv5)

@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
+from fluxport.varints import varint
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -39,7 +41,7 @@ def _records(message: bytes) -> tuple[int, list[int], list[int]] | None:
     """The sequence number, and the start and end of each record."""
     if message[0] != BATCH:
         return None
-    size, at = _varint(message, 1)
+    size, at = varint(message, 1)
     end = len(message)
     if at + size != end:
         return None
@@ -52,12 +54,12 @@ def _records(message: bytes) -> tuple[int, list[int], list[int]] | None:
             size = message[at + 1]
             at += 2
             if size > 127:
-                size, at = _varint(message, at - 1)
+                size, at = varint(message, at - 1)
             begins.append(at)
             at += size
             ends.append(at)
         elif tag == SEQUENCE:
-            sequence, at = _varint(message, at + 1)
+            sequence, at = varint(message, at + 1)
             if sequence >> 63:
                 return None  # a negative number
         else:
@@ -77,7 +79,7 @@ def _columns(
         lengths = data[at + 1].astype(np.int64)
         start = at + 2
         for row in np.flatnonzero(lengths > 127).tolist():
-            lengths[row], start[row] = _varint(message, int(at[row]) + 1)
+            lengths[row], start[row] = varint(message, int(at[row]) + 1)
         at = start + lengths
         if (at > end).any():
             return None
@@ -97,17 +99,3 @@ def _texts(message: bytes, data: NDArray[np.uint8], start: NDArray[np.int64], le
     texts = pa.StringArray.from_buffers(len(start), pa.py_buffer(offsets), values)
     texts.validate(full=True)
     return texts
-
-
-def _varint(message: bytes, at: int) -> tuple[int, int]:
-    """The number at ``at`` and the position after it; IndexError if it is cut off."""
-    value = shift = 0
-    while True:
-        byte = message[at]
-        at += 1
-        value |= (byte & 127) << shift
-        if byte < 128:
-            return value, at
-        shift += 7
-        if shift > 63:
-            raise IndexError

@@ -1,7 +1,8 @@
 """Points that arrive as messages: from NATS JetStream and from MQTT.
 
 A message is acknowledged once its points are durable (at least once); storing it again changes nothing. A message that
-can never be stored is logged and discarded; while the store cannot write, messages wait at the broker.
+can never be stored becomes a dead letter, which the broker stores under another subject or topic, with the reason; the
+message is acknowledged after that. While the store cannot write, messages wait at the broker.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from fluxport.errors import Broken, FluxportError, LimitExceeded, Refused, TooMany
 from fluxport.series import Points, SensorStore
@@ -32,61 +33,68 @@ class Ingest(Protocol):
 
 @dataclass(frozen=True)
 class Message:
-    """``sensor_id`` is the sensor of points whose message names none."""
+    """``sensor_id`` is the sensor of points whose message names none; ``media_type`` empty: JSON."""
 
     sensor_id: str
     media_type: str
     body: bytes
 
 
-def take(store: SensorStore, protocol: str, messages: Sequence[Message], body_max_bytes: int) -> list[bool]:
-    """Store the points of all messages at once; returns, for each message, False if it can never be stored.
+# The points of a message by sensor, or why it holds none.
+Taken = list[tuple[str, Points]] | FluxportError
+
+
+def take(
+    store: SensorStore, protocol: str, messages: Sequence[Message], body_max_bytes: int
+) -> list[FluxportError | None]:
+    """Store the points of all messages at once; returns, for each message, None, or why it can never be stored.
 
     Raises the store's errors if it cannot write now; no message may be acknowledged then.
     """
-    read = [_read(protocol, message, body_max_bytes) for message in messages]
-    good = [points for points in read if points is not None]
+    taken = [_read(protocol, message, body_max_bytes) for message in messages]
     try:
-        store.append([pair for points in good for pair in points])
-        stored = [points is not None for points in read]
+        store.append([pair for points in taken if not isinstance(points, FluxportError) for pair in points])
     except TooMany:
         raise
     except Refused:
         # One bad message must not block the others.
-        stored = [points is not None and _stored(store, protocol, points) for points in read]
-    metrics.points(protocol, sum(_count(p) for p, s in zip(read, stored, strict=True) if s and p is not None))
-    return stored
+        taken = [_stored(store, points) for points in taken]
+    metrics.points(protocol, sum(_count(points) for points in taken if not isinstance(points, FluxportError)))
+    return [points if isinstance(points, FluxportError) else None for points in taken]
 
 
-def _read(protocol: str, message: Message, body_max_bytes: int) -> list[tuple[str, Points]] | None:
+def _read(protocol: str, message: Message, body_max_bytes: int) -> Taken:
     try:
         if len(message.body) > body_max_bytes:
             raise LimitExceeded(f"The message is larger than {body_max_bytes:,} bytes.", code="body_too_large")
         return read_points(message.body, message.media_type, message.sensor_id, several=True)
     except Refused as error:
-        discard(protocol, error)
-        return None
+        return error
     except Exception:
         # A bug that this message triggers would be triggered again by each redelivery.
         log.exception("a message of %s could not be read", protocol)
-        discard(protocol, Broken("It could not be read.", code="internal"))
-        return None
+        return Broken("It could not be read.", code="internal")
 
 
-def _stored(store: SensorStore, protocol: str, points: list[tuple[str, Points]]) -> bool:
+def _stored(store: SensorStore, points: Taken) -> Taken:
+    if isinstance(points, FluxportError):
+        return points
     try:
         store.append(points)
     except TooMany:
         raise
     except Refused as error:
-        discard(protocol, error)
-        return False
-    return True
+        return error
+    return points
 
 
-def discard(protocol: str, error: FluxportError) -> None:
+def dead_letter(protocol: str, error: FluxportError, stored_at: str) -> None:
+    """Count and log a message that was moved to the dead letters."""
     metrics.refusal(error.code)
-    log.warning("a message of %s was discarded: %s", protocol, error.message, extra={"error_code": error.code})
+    metrics.dead_letter(protocol)
+    log.warning(
+        "a message of %s was moved to %s: %s", protocol, stored_at, error.message, extra={"error_code": error.code}
+    )
 
 
 def report_loss(protocol: str, what: str) -> None:
@@ -99,7 +107,10 @@ def _count(points: list[tuple[str, Points]]) -> int:
     return sum(len(p) for _, p in points)
 
 
-def patiently(work: Callable[[], list[bool]], wait: Callable[[float], bool]) -> list[bool] | None:
+T = TypeVar("T")
+
+
+def patiently(work: Callable[[], T], wait: Callable[[float], bool]) -> T | None:
     """Retry ``work`` while the store cannot write and return its result; None once ``wait`` returns True."""
     pause = RETRY_FIRST_S
     while True:

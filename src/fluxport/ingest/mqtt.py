@@ -4,6 +4,9 @@ without acknowledgement.
 While the service is down, messages wait in the broker's queue of the session. The queue has a limit, and the session
 expires: beyond either, messages are lost, and the protocol does not report it. So two observations are compared with
 their last values, across restarts: whether the broker still has the session, and how many messages it has dropped.
+
+MQTT stores a message only for those who subscribe, and the last of each topic where it is retained. So a dead letter is
+published below a topic of its own, followed by that of the message, and retained.
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from fluxport.errors import FluxportError, Refused
-from fluxport.ingest import Message, patiently, report_loss, take
+from fluxport.ingest import Message, dead_letter, patiently, report_loss, take
 from fluxport.loops import background
 from fluxport.series import SensorStore
 
@@ -35,10 +38,15 @@ DROPPED = "$SYS/broker/publish/messages/dropped"
 
 @dataclass(frozen=True)
 class MqttOptions:
+    """``media_type`` is that of messages without a Content Type; ``dead_letter`` is the topic above those of dead
+    letters."""
+
     url: str = field(repr=False)
     topic: str
     client_id: str
     body_max_bytes: int
+    dead_letter: str
+    media_type: str
 
 
 class MqttIngest:
@@ -57,6 +65,7 @@ class MqttIngest:
         self._client = self._create_client()
         self._thread: threading.Thread | None = None
         self._has_session: bool | None = None  # from the last CONNACK, until it is checked
+        self._refused: set[int] = set()  # dead letters that the broker did not accept, by their message id
         self._dropped: int | None = None  # the broker's counter
         self._noted_dropped: int | None = None
 
@@ -90,6 +99,7 @@ class MqttIngest:
             client.tls_set()
         client.on_connect = self._on_connect
         client.on_message = self._on_message
+        client.on_publish = self._on_publish
         client.message_callback_add(DROPPED, self._on_dropped)
         return client
 
@@ -122,6 +132,10 @@ class MqttIngest:
             with suppress(queue.Full):
                 self._received.put(message, timeout=0.2)
                 return
+
+    def _on_publish(self, _client: Client, _data: Any, mid: int, reason: Any, _properties: Any) -> None:
+        if reason.is_failure:
+            self._refused.add(mid)
 
     def _on_dropped(self, _client: Client, _data: Any, message: MQTTMessage) -> None:
         if message.payload.isdigit():
@@ -160,15 +174,50 @@ class MqttIngest:
                 continue
             while len(messages) < UNACKNOWLEDGED_MAX and not self._received.empty():
                 messages.append(self._received.get())
-            read = [self._message(message) for message in messages]
-            work = partial(take, self._store, "mqtt", read, self._options.body_max_bytes)
-            if patiently(work, self._stopped.wait) is None:
-                return  # unacknowledged: the broker redelivers them
-            for message in messages:
-                self._client.ack(message.mid, message.qos)
+            self._store_batch(messages)
+
+    def _store_batch(self, messages: list[MQTTMessage]) -> None:
+        """Store a batch and acknowledge each message; the broker redelivers the others when the connection is renewed.
+        Dead letters, which a wide topic may include, are only passed by."""
+        above = f"{self._options.dead_letter}/"
+        letters = [message for message in messages if message.topic.startswith(above)]
+        messages = [message for message in messages if not message.topic.startswith(above)]
+        read = [self._message(message) for message in messages]
+        work = partial(take, self._store, "mqtt", read, self._options.body_max_bytes)
+        results = patiently(work, self._stopped.wait)
+        if results is None:
+            return
+        done = [m for m, error in zip(messages, results, strict=True) if error is None or self._buried(m, error)]
+        for message in letters + done:
+            self._client.ack(message.mid, message.qos)
+
+    def _buried(self, message: MQTTMessage, error: FluxportError) -> bool:
+        """Whether the broker has taken the message as a dead letter."""
+        from paho.mqtt.packettypes import PacketTypes
+        from paho.mqtt.properties import Properties
+
+        topic = f"{self._options.dead_letter}/{message.topic}"
+        properties: Any = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]  # the library has no types there
+        if content_type := _content_type(message):
+            properties.ContentType = content_type
+        properties.UserProperty = [("fluxport-error-code", error.code), ("fluxport-error", error.message)]
+        sent = self._client.publish(topic, message.payload, qos=1, retain=True, properties=properties)
+        with suppress(ValueError, RuntimeError):  # it could not be sent
+            while not sent.is_published() and self._client.is_connected() and not self._stopped.is_set():
+                sent.wait_for_publish(0.2)
+            if sent.is_published() and sent.mid not in self._refused:
+                dead_letter("mqtt", error, topic)
+                return True
+        self._refused.discard(sent.mid)
+        log.warning("a dead letter cannot be published to %s now; its message waits for the next connection", topic)
+        return False
 
     def _message(self, message: MQTTMessage) -> Message:
         """The topic without the fixed prefix of the subscription is the sensor's id."""
         fixed = self._options.topic.split("#")[0].split("+")[0]
         sensor = message.topic.removeprefix(fixed) or message.topic
-        return Message(sensor, getattr(message.properties, "ContentType", ""), bytes(message.payload))
+        return Message(sensor, _content_type(message) or self._options.media_type, bytes(message.payload))
+
+
+def _content_type(message: MQTTMessage) -> str:
+    return str(getattr(message.properties, "ContentType", ""))

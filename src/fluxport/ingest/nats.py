@@ -1,4 +1,8 @@
-"""NATS JetStream: a durable pull consumer. Back-pressure: a batch is fetched after the last one is stored."""
+"""NATS JetStream: a durable pull consumer. Back-pressure: a batch is fetched after the last one is stored.
+
+Dead letters are published to a subject of a stream, which is created if there is none, with the headers of the message
+and those of ``_headers``.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +14,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from fluxport.errors import FluxportError, Refused
-from fluxport.ingest import RETRY_MOST_S, Message, report_loss, take
+from fluxport.ingest import RETRY_MOST_S, Message, dead_letter, report_loss, take
 from fluxport.loops import background
 from fluxport.series import SensorStore
+from fluxport.series.bodies import JSON, PROTOBUF
 
 if TYPE_CHECKING:
     from nats.aio.client import Client
@@ -24,15 +29,24 @@ BATCH_BYTES = 8 << 20  # of one batch, estimated from the size of the last messa
 FETCH_WAIT_S = 1.0
 ACK_WAIT_S = 15.0  # then the messages fetched by a killed process are redelivered
 IN_PROGRESS_EVERY_S = 5.0
+HISTORIAN_SUBJECT = "data.raw"  # its producers send protobuf without headers
 
 
 @dataclass(frozen=True)
 class NatsOptions:
+    """``media_type`` is that of messages without a Content-Type; None: as usual on the subject."""
+
     url: str = field(repr=False)
     stream: str
     subject: str
     durable: str
     body_max_bytes: int
+    dead_letter: str
+    media_type: str | None
+
+    @property
+    def usual_type(self) -> str:
+        return self.media_type or (PROTOBUF if self.subject == HISTORIAN_SUBJECT else JSON)
 
 
 class NatsIngest:
@@ -97,7 +111,7 @@ class NatsIngest:
                 continue
             size = sum(len(message.data) for message in messages) // len(messages) + 1
             batch = max(1, min(BATCH_MAX, BATCH_BYTES // size))
-            await self._store_batch(messages)
+            await self._store_batch(client.jetstream(), messages)
 
     async def _subscribed(self, client: Client) -> Any:
         from nats.js.api import AckPolicy, ConsumerConfig
@@ -127,8 +141,13 @@ class NatsIngest:
                 "nats", f"{gap:,} messages of the stream were removed by its limits before they were read; raise those"
             )
 
-    async def _store_batch(self, messages: list[Any]) -> None:
-        """Store a batch and acknowledge each message: ack, term if it can never be stored, or nak to retry."""
+    async def _store_batch(self, stream: Any, messages: list[Any]) -> None:
+        """Store a batch and acknowledge each message, or nak it to be delivered again. One that can never be stored is
+        acknowledged as a dead letter; dead letters themselves, which a wide subject may include, are only passed by."""
+        for message in messages:
+            if message.subject == self._options.dead_letter:
+                await message.ack()
+        messages = [message for message in messages if message.subject != self._options.dead_letter]
         read = [self._message(message) for message in messages]
         try:
             results = await self._stored(messages, read)
@@ -138,10 +157,42 @@ class NatsIngest:
                 await message.nak(delay=1)
             await self._pause(0.5)
             return
-        for message, stored in zip(messages, results, strict=True):
-            await (message.ack() if stored else message.term())
+        for message, refused in zip(messages, results, strict=True):
+            if refused is None or await self._buried(stream, message, refused):
+                await message.ack()
+            else:
+                await message.nak(delay=RETRY_MOST_S)
 
-    async def _stored(self, messages: list[Any], read: list[Message]) -> list[bool]:
+    async def _buried(self, stream: Any, message: Any, error: FluxportError) -> bool:
+        """Whether JetStream has stored the message as a dead letter."""
+        from nats.js.errors import NoStreamResponseError
+
+        subject = self._options.dead_letter
+        letter = partial(stream.publish, subject, message.data, headers=self._headers(message, error))
+        try:
+            try:
+                await letter()
+            except NoStreamResponseError:
+                await stream.add_stream(name=f"{self._options.stream}_DEAD", subjects=[subject])
+                await letter()
+        except Exception as failure:  # noqa: BLE001  whatever the library raises, the message is delivered again
+            log.warning("a dead letter cannot be stored at %s now: %s", subject, type(failure).__name__)
+            return False
+        dead_letter("nats", error, subject)
+        return True
+
+    def _headers(self, message: Any, error: FluxportError) -> dict[str, str]:
+        """The message's own headers, but not those that tell JetStream what to do, and what became of the message. Its
+        id lets JetStream ignore a letter that is sent again."""
+        own = {name: value for name, value in (message.headers or {}).items() if not name.startswith("Nats-")}
+        return own | {
+            "Nats-Msg-Id": f"{self._options.stream}.{message.metadata.sequence.stream}",
+            "Fluxport-Subject": message.subject,
+            "Fluxport-Error-Code": error.code,
+            "Fluxport-Error": " ".join(error.message.split()),
+        }
+
+    async def _stored(self, messages: list[Any], read: list[Message]) -> list[FluxportError | None]:
         """Store the messages, sending in-progress signals so that a slow disk causes no redelivery."""
         work = asyncio.get_running_loop().run_in_executor(
             None, partial(take, self._store, "nats", read, self._options.body_max_bytes)
@@ -156,4 +207,4 @@ class NatsIngest:
         fixed = self._options.subject.split("*")[0].split(">")[0]
         sensor = message.subject.removeprefix(fixed) or message.subject
         headers = {name.lower(): value for name, value in (message.headers or {}).items()}
-        return Message(sensor, headers.get("content-type", ""), message.data)
+        return Message(sensor, headers.get("content-type") or self._options.usual_type, message.data)

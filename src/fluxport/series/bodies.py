@@ -1,7 +1,9 @@
-"""Parses messages of points (JSON, CSV or an Arrow stream), completely and before any point is stored.
+"""Parses messages of points (JSON, CSV, an Arrow stream, the Historian's protobuf), completely and before any point is
+stored.
 
 Columns are ``timestamp_ms``, ``value`` and optionally ``quality`` (default 1, good); also ``sensor_id``, if a message
-may hold several sensors. Refused (``bad_points``) names the problem, never the value.
+may hold several sensors, and always in the Historian's message. Refused (``bad_points``) names the problem, never the
+value.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from fluxport.strict_json import read_json
 
 COLUMNS = ("timestamp_ms", "value", "quality")
 JSON, CSV, ARROW = "application/json", "text/csv", "application/vnd.apache.arrow.stream"
+PROTOBUF = "application/x-protobuf"  # one historian.v1.SensorData
 POINTS_MAX = 1_000_000
 
 Columns = Mapping[str, Any]
@@ -25,12 +28,10 @@ Columns = Mapping[str, Any]
 
 def read_points(body: bytes, media_type: str, sensor_id: str, *, several: bool = False) -> list[tuple[str, Points]]:
     """The points of a message by sensor: ``sensor_id``, or with ``several`` those that the message names."""
-    reader = READERS.get(media_type.partition(";")[0].strip().lower() or JSON)
-    if reader is None:
-        raise Refused(
-            f"The type of points must be one of {', '.join(READERS)}; set Content-Type.", code="bad_points_type"
-        )
-    columns = reader(body)
+    kind = points_type(media_type or JSON)
+    columns = READERS[kind](body)
+    if kind == PROTOBUF and not several:
+        columns = _of_sensor(columns, sensor_id)
     named = several and "sensor_id" in columns
     known = ("sensor_id", *COLUMNS) if named else COLUMNS
     for name in columns:
@@ -47,6 +48,22 @@ def read_points(body: bytes, media_type: str, sensor_id: str, *, several: bool =
     if named:
         return _by_sensor(columns["sensor_id"], points)
     return [(sensor_id, checked(points))]
+
+
+def points_type(media_type: str) -> str:
+    """The type that a Content-Type names, without its parameters; Refused (``bad_points_type``) for one that holds no
+    points."""
+    name = media_type.partition(";")[0].strip().lower()
+    if name not in READERS:
+        raise Refused(f"The type of points (Content-Type) must be one of {', '.join(READERS)}.", code="bad_points_type")
+    return name
+
+
+def _of_sensor(columns: Columns, sensor_id: str) -> Columns:
+    """The columns without the sensor's id, which may be left out or must be this one."""
+    if columns["sensor_id"] not in ([sensor_id], [""]):
+        raise _bad("the message names another sensor than the request")
+    return {name: column for name, column in columns.items() if name != "sensor_id"}
 
 
 def _by_sensor(ids: Any, points: Points) -> list[tuple[str, Points]]:
@@ -118,6 +135,15 @@ def _arrow(body: bytes) -> Columns:
         return _table(pa.Table.from_batches(list(read(reader)), reader.schema))
 
 
+def _protobuf(body: bytes) -> Columns:
+    from fluxport.series.sensor_data import read_sensor_data
+
+    try:
+        return read_sensor_data(body)
+    except ValueError:
+        raise _bad("the body is not one message SensorData of historian.proto") from None
+
+
 def _table(table: Any) -> Columns:
     try:
         names = table.column_names
@@ -128,7 +154,7 @@ def _table(table: Any) -> Columns:
     return dict(zip(names, table.columns, strict=True))
 
 
-READERS: dict[str, Callable[[bytes], Columns]] = {JSON: _json, CSV: _csv, ARROW: _arrow}
+READERS: dict[str, Callable[[bytes], Columns]] = {JSON: _json, CSV: _csv, ARROW: _arrow, PROTOBUF: _protobuf}
 
 
 def _list(column: Any) -> list[Any]:

@@ -39,6 +39,12 @@ _REFUSALS = Counter(
 _POINTS = Counter(
     "fluxport_points_total", "Points of sensors that this process stored, by API", ["door"], registry=_OF_PROCESS
 )
+_DEAD_LETTERS = Counter(
+    "fluxport_dead_letters_total",
+    "Messages with points that could never be stored and were moved to the dead letters, by API",
+    ["door"],
+    registry=_OF_PROCESS,
+)
 _FIRST_BYTE = Histogram(
     "fluxport_first_byte_seconds",
     "From a direct stream's beginning to its first bytes",
@@ -70,6 +76,10 @@ def refusal(code: str) -> None:
 def points(api: str, count: int) -> None:
     """Count points that are durable."""
     _POINTS.labels(api).inc(count)
+
+
+def dead_letter(api: str) -> None:
+    _DEAD_LETTERS.labels(api).inc()
 
 
 def first_byte(seconds: float) -> None:

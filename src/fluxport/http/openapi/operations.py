@@ -21,7 +21,7 @@ from fluxport.http.openapi.base import Problem
 from fluxport.http.openapi.names import with_aliases
 from fluxport.jobs.states import Status
 from fluxport.series.aggregate import AGGREGATES
-from fluxport.series.bodies import ARROW, CSV, JSON
+from fluxport.series.bodies import ARROW, CSV, JSON, PROTOBUF
 from fluxport.series.downsample import LEAST
 from fluxport.spec import ExportSpec
 from fluxport.telemetry.metrics import CONTENT_TYPE
@@ -310,7 +310,7 @@ OPERATIONS: dict[str, Operation] = {
                 501: ("series_read_only",),
             },
         ),
-        body={JSON: models.NewPoints, CSV: None, ARROW: None},
+        body={JSON: models.NewPoints, CSV: None, ARROW: None, PROTOBUF: None},
     ),
     # -- sessions ------------------------------------------------------------------------------------------------------
     "get_session": Operation({200: Reply("the user and its scopes", models.Who)}, _problem()),
