@@ -783,7 +783,9 @@ def _refused(to: GrpcApi) -> bool:
 def test_programs_of_named_networks_need_no_key(tmp_path: Path) -> None:
     with grpc_api(tmp_path, FLUXPORT_GRPC__KEYLESS='["127.0.0.0/8"]') as found:
         assert found.push([metadata(), batch(1, ROW)], key="").last.status == pb.TASK_STATUS_COMPLETED
-        assert found.push([metadata()], key="wrong").code is StatusCode.UNAUTHENTICATED
+        assert found.push([metadata()], key=f"fxp_{'a' * 12}_{'b' * 43}").code is StatusCode.UNAUTHENTICATED
+        of_another_system = found.push([metadata(), batch(1, ROW)], key="eyJhbGciOiJIUzI1NiJ9.e30.x")
+        assert of_another_system.last.status == pb.TASK_STATUS_COMPLETED
 
 
 def test_keys_and_networks_get_the_answers_that_are_set_for_them(tmp_path: Path) -> None:

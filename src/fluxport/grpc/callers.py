@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from fluxport.auth.caller import Caller
-from fluxport.auth.keys import Keys
+from fluxport.auth.keys import Keys, is_bearer
 from fluxport.auth.proxies import Network, Proxies, grpc_peer
 from fluxport.auth.rate import Rate
 from fluxport.errors import Unauthorized
@@ -46,7 +46,8 @@ class PushCallers:
         headers = [str(value) for name, value in metadata if name == "authorization"]
         lines = [str(value) for name, value in metadata if name == self.proxies.header]
         address = self.proxies.origin(grpc_peer(peer), lines).address
-        if not headers and any(address in network for network in self.keyless if address is not None):
+        keyless = any(address in network for network in self.keyless if address is not None)
+        if keyless and not any(map(is_bearer, headers)):  # credentials of another system are none
             caller, key_name = Caller(self.keyless_owner, scopes=frozenset({"push"})), ""
         else:
             key = self.keys.bearer(headers)
