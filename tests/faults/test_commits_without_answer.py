@@ -44,6 +44,24 @@ def test_an_export_claimed_without_confirmation_is_run(tmp_path: Path) -> None:
             assert (job()["rows"], job()["attempts"]) == (10, 2)
 
 
+def test_a_one_time_link_redeemed_without_confirmation_is_given_back(tmp_path: Path) -> None:
+    with (
+        scratch_postgres() as postgres,
+        emulator(tmp_path, 10) as url,
+        CommitProxy(postgres.url, "INSERT INTO used_links") as proxy,
+        service(tmp_path, url, FLUXPORT_DATABASE=proxy.url) as client,
+    ):
+        export_id = client.post("/v1/exports", BODY).json()["id"]
+        assert wait_until(lambda: client.get(f"/v1/exports/{export_id}").json()["status"] == "completed", 40)
+        link = client.post(f"/v1/exports/{export_id}/links", {"one_time": True}).json()["url"]
+        proxy.armed.set()
+        refused = client.plain_get(link)
+        assert (refused.status_code, refused.json()["code"]) == (503, "database_away")
+        assert proxy.lost.is_set()
+        assert wait_until(lambda: client.plain_get(link).status_code == 200, 40)
+        assert client.plain_get(link).status_code == 410
+
+
 def test_a_push_whose_start_was_not_confirmed_fails_and_can_be_sent_again() -> None:
     batches = [pa.record_batch({"a": ["x"]})]
     with scratch_postgres() as postgres, CommitProxy(postgres.url, "UPDATE exports SET status") as proxy:

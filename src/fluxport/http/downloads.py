@@ -15,7 +15,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.types import Message, Receive, Scope, Send
 
 from fluxport.auth.tokens import ONCE, check_download_token, token_digest
-from fluxport.errors import Canceled, NotFound, Refused
+from fluxport.errors import Canceled, NotFound, Refused, Unavailable
 from fluxport.http import redeem
 from fluxport.http.bridge import disconnect
 from fluxport.http.callers import Callers, address_of
@@ -213,7 +213,13 @@ def watched(
 
     def begun(sending: Sending) -> None:
         about = {"transfer": name, "range": sending.range, "length": sending.length}
-        store.begin_download(record, address, redemption, **about)
+        try:
+            store.begin_download(record, address, redemption, **about)
+        except Unavailable:
+            # It may have been committed: only the database's answer may be missing.
+            if redemption is not None:
+                transfers.record_later("a link that is given back", lambda: store.give_back(redemption))
+            raise
 
     def ended(sending: Sending) -> None:
         outcome = "sent" if sending.whole else "broken_off"

@@ -4,7 +4,7 @@ caller's transaction.
 A link is redeemed by the first client whose download begins, in the transaction that precedes the first byte, so the
 database decides between any number of clients, in any number of processes. That client gets a session, with which it
 may resume or begin again until ``RESUME_S`` after its last download began or ended; to everyone else the link is used.
-If nothing of the response was sent, the link is given back. A process that is killed in between leaves the link used:
+If not even the status was sent, the link is given back. A process that is killed in between leaves the link used:
 whether its client got the file is unknown, and no link may have two receivers.
 
     unused --redeem--> redeemed by a session --prolong--> ... --RESUME_S later--> used

@@ -834,6 +834,11 @@ class JobStore:
                 redemption.end(connection, redeemed, self.clock(), sent=sent)
             self._note_download(connection, record, outcome, address, **more)
 
+    def give_back(self, redeemed: Redemption) -> None:
+        """Give the one-time link back, if it was redeemed by a download of which nothing was sent."""
+        with transaction(self.engine) as connection:
+            redemption.end(connection, redeemed, self.clock(), sent=False)
+
     def _note_download(
         self, connection: sa.Connection, record: Record, outcome: str, address: str, **more: Any
     ) -> None:

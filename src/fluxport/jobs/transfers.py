@@ -58,7 +58,11 @@ class Transfers:
         try:
             do()
         except Unavailable:
-            background("fluxport-ended", attempt, f"recording {what}", partial(patiently, do, self._closing))
+            self.record_later(what, do)
+
+    def record_later(self, what: str, do: Callable[[], object]) -> None:
+        """Call ``do`` in the background, until the database is available or the shutdown begins."""
+        background("fluxport-ended", attempt, f"recording {what}", partial(patiently, do, self._closing))
 
     def drain(self) -> None:
         """Accept no new exports; running transfers go on."""
