@@ -225,7 +225,7 @@ def test_the_forms_of_an_address_of_go(tmp_path: Path, address: str, host: str, 
 def test_an_address_and_a_folder_set_only_what_nothing_else_sets(tmp_path: Path) -> None:
     environ = HISTORIAN | {"FLUXPORT_GRPC__PORT": "9090", "FLUXPORT_SERIES__PATH": "s.db", "SERVER_PORT": "8081"}
     config = load(environ=environ, folder=tmp_path, flags={"server.host": "127.0.0.1"})
-    assert (config.grpc.host, config.grpc.port) == ("0.0.0.0", 9090)
+    assert (config.grpc.host, config.grpc.port, config.grpc.addresses) == ("0.0.0.0", 9090, ["0.0.0.0:50051"])
     assert (config.server.host, config.server.port) == ("127.0.0.1", 8081)
     assert config.series.path == Path("s.db")
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Literal
 
-from fluxport.config import DEVELOPMENT_SECRET, Config
+from fluxport.config import DEVELOPMENT_SECRET, Config, listen_address
 
 if TYPE_CHECKING:
     from fluxport.auth.proxies import Proxies
@@ -38,6 +38,11 @@ def grpc_port(config: Config) -> int:
     if config.grpc.port is not None:
         return config.grpc.port
     return GRPC_PORT if config.server.port else 0
+
+
+def more_grpc_addresses(config: Config) -> list[tuple[str, int]]:
+    """The hosts and ports of the gRPC server beside its first one."""
+    return [listen_address(text) for text in config.grpc.addresses]
 
 
 def base_url(config: Config, port: int) -> str:

@@ -445,11 +445,31 @@ class SeriesConfig(Section):
     mqtt: MqttConfig = MqttConfig()
 
 
+def listen_address(text: str) -> tuple[str, int]:
+    """The host and the port of an address to listen on; ValueError if it is none."""
+    host, _, port = text.rpartition(":")
+    bracketed = host.startswith("[") and host.endswith("]")
+    if not host.strip("[]") or (":" in host and not bracketed) or not re.fullmatch(r"[0-9]{1,5}", port):
+        raise ValueError(f"{text!r} is not an address; write 0.0.0.0:50051 or [::]:50051")
+    if not 1 <= int(port) <= 65535:
+        raise ValueError(f"the port of {text!r} is not one of 1 to 65535")
+    return host.strip("[]"), int(port)
+
+
+def _listen_addresses(texts: list[str]) -> list[str]:
+    for text in texts:
+        listen_address(text)
+    return texts
+
+
 class GrpcConfig(Section):
     enabled: bool = Field(True, description="accept pushed rows over gRPC")
     host: str | None = Field(None, description="address to listen on; default: server.host")
     port: int | None = Field(
         None, ge=0, le=65535, description="port; 0 picks a free one; default: 9090, or a free one if server.port is 0"
+    )
+    addresses: Annotated[list[str], AfterValidator(_listen_addresses)] = Field(
+        [], description="further addresses of the same server, such as 0.0.0.0:50051 or [::]:50051"
     )
     store: str = Field("local", description="store of the files of pushed rows")
     tasks_max: int = Field(10, gt=0, le=100, description="concurrent pushes")

@@ -268,9 +268,13 @@ def _derive(gathered: Gathered, environ: Mapping[str, str]) -> None:
             return
         # Go listens on all addresses for one without a host; the Historian's HTTP server always did.
         listen = host.strip("[]") or "0.0.0.0"  # noqa: S104  where the Historian listened
+        other_port = gathered.get("grpc", "port")
         for where, value in zip(DERIVED["GRPC_ADDR"], (listen, port, listen), strict=True):
             if gathered.get(*where) is None:
                 gathered.put(where, value, "GRPC_ADDR")
+        if other_port is not None and str(other_port) != port:
+            more = gathered.get("grpc", "addresses") or []
+            gathered.put(("grpc", "addresses"), [*more, f"{host or listen}:{port}"], "GRPC_ADDR")
     unset = gathered.get("series", "path") is None and gathered.get("series", "connection") is None
     if (folder := environ.get("DB_PATH")) and unset:
         gathered.put(("series", "path"), str(Path(folder) / "series.db"), "DB_PATH")

@@ -206,6 +206,8 @@ def check_pushes(config: Config, advice: str) -> None:
     with contextlib.ExitStack() as both:
         if grpc.enabled:
             both.enter_context(bind(host, addresses.grpc_port(config), advice, " for gRPC"))
+            for more_host, port in addresses.more_grpc_addresses(config):
+                both.enter_context(bind(more_host, port, "choose another in grpc.addresses", " for gRPC"))
         if flight.port is not None:
             both.enter_context(bind(host, flight.port, "set another flight.port", " for Arrow Flight"))
 

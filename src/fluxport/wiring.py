@@ -357,6 +357,7 @@ def grpc_server(running: Service, http_port: int) -> GrpcServer:
     from fluxport.auth.proxies import networks
     from fluxport.grpc.answers import AnswerRules
     from fluxport.grpc.callers import PushCallers
+    from fluxport.grpc.historian import HistorianQuery
     from fluxport.grpc.sensors import SensorService
     from fluxport.grpc.server import GrpcServer, ServerOptions, tls
     from fluxport.grpc.service import ExportService, ServiceOptions
@@ -373,6 +374,7 @@ def grpc_server(running: Service, http_port: int) -> GrpcServer:
         keyless_owner=owner,
         answers=AnswerRules(options.answers, options.answers_of),
         proxies=addresses.proxies(config),
+        open_to=addresses.sensors_open_to(config),
     )
     service = ExportService(
         running.pushes,
@@ -386,9 +388,11 @@ def grpc_server(running: Service, http_port: int) -> GrpcServer:
     return GrpcServer(
         service,
         SensorService(exports.catalog.sensor_store, callers),
+        HistorianQuery(exports.catalog.sensor_store, callers),
         ServerOptions(
             options.host or config.server.host,
             addresses.grpc_port(config),
+            tuple(addresses.more_grpc_addresses(config)),
             options.message_max_bytes,
             tls(options.tls_certificate, options.tls_key, options.client_ca),
             reflection=addresses.details_for(config) == "on",

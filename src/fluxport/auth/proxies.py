@@ -22,6 +22,8 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Header = Literal["x-forwarded-for", "forwarded"]
 
+# By which a proxy in front can be recognized, whether it is trusted or not.
+ADDED_BY_PROXIES = ("forwarded", "x-forwarded-for", "x-forwarded-host", "via")
 TEXT_MAX = 2048  # characters of the header's end: some forty proxies
 
 _PAIR = re.compile(r'\s*([A-Za-z]+)=("(?:[^"\\]|\\.)*"|[^\s;,"]*)\s*')

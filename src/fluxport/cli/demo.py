@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 JOURNAL_USERS = ("dev", "default")
 HOST = "127.0.0.1"
 ANOTHER_PORT = "choose another with --port"
+HISTORIANS_PORT = 50051
 QUERY = "SELECT id, name, email, created_at, score FROM users"
 
 
@@ -52,7 +53,7 @@ def demo(rows: int, port: int | None, check: bool) -> None:
     interruptible()  # the emulator runs in its own session, which Ctrl-C does not reach
     ports = (0, 0) if check else _ports(port)
     with emulator(rows) as url, temporary_folder("fluxport-demo-") as folder:
-        config = _config(url, ports, folder)
+        config = _config(url, ports, [] if check else _historians_address(), folder)
         if check:
             from fluxport.cli.demo_check import run_checks
 
@@ -66,7 +67,9 @@ def demo(rows: int, port: int | None, check: bool) -> None:
         with _append_points(folder):
             process.serve(
                 config,
-                lambda bound: _announce(f"http://127.0.0.1:{bound.http}", bound.grpc, url, rows),
+                lambda bound: _announce(
+                    f"http://{HOST}:{bound.http}", [f"{HOST}:{bound.grpc}", *config.grpc.addresses], url, rows
+                ),
                 process.Advice(http=ANOTHER_PORT, grpc="start the demo again"),
                 worker=["worker", "--config", str(folder / "fluxport.yaml")],
             )
@@ -112,7 +115,7 @@ def emulator(rows: int) -> Iterator[str]:
         yield line.removeprefix("listening on ").strip()
 
 
-def _config(url: str, ports: tuple[int, int], folder: Path) -> Config:
+def _config(url: str, ports: tuple[int, int], more_grpc: list[str], folder: Path) -> Config:
     """Development mode on loopback. The environment is ignored: a demo must not touch real databases or stores."""
     import yaml
 
@@ -124,7 +127,7 @@ def _config(url: str, ports: tuple[int, int], folder: Path) -> Config:
     settings = {
         "database": f"sqlite:///{folder / 'fluxport.db'}",
         "server": {"host": HOST, "port": ports[0]},
-        "grpc": {"port": ports[1]},
+        "grpc": {"port": ports[1], "addresses": more_grpc},
         "connections": {"main": {"url": url}, "journal": {"url": f"sqlite:///{folder / 'journal.db'}"}},
         "sample": "journal",
         "series": {"path": str(folder / "series.db")},
@@ -135,6 +138,17 @@ def _config(url: str, ports: tuple[int, int], folder: Path) -> Config:
     file = folder / "fluxport.yaml"
     file.write_text(yaml.safe_dump(settings))
     return load(file, environ={}, folder=folder)
+
+
+def _historians_address() -> list[str]:
+    """The address of the Historian's clients, unless another program listens there."""
+    from fluxport import process
+
+    try:
+        process.bind(HOST, HISTORIANS_PORT, "").close()
+    except Refused:
+        return []
+    return [f"{HOST}:{HISTORIANS_PORT}"]
 
 
 def _seed_sensors(folder: Path) -> None:
@@ -183,7 +197,7 @@ def _served(config: Config) -> Iterator[str]:
         thread.join()
 
 
-def _announce(base: str, grpc: int | None, url: str, rows: int) -> None:
+def _announce(base: str, grpc: list[str], url: str, rows: int) -> None:
     from fluxport.auth.signing import sign_v2
     from fluxport.config import DEVELOPMENT_SECRET
 
@@ -201,7 +215,7 @@ def _announce(base: str, grpc: int | None, url: str, rows: int) -> None:
 
   pages      {base}/exports  (sign in as dev)
   service    {base}  (docs at {base}/docs)
-  pushes     127.0.0.1:{grpc}  (gRPC, export.ExportService; no key needed from this machine)
+  gRPC       {", ".join(grpc)}  (pushed rows, sensors; no key needed from this machine)
   database   {url}  (try: mysql -h127.0.0.1 -P{database_port} -ufluxport -pfluxport app)
   secret     {DEVELOPMENT_SECRET}  (development only)
 

@@ -46,6 +46,8 @@ def serve(host: str | None, port: int | None, grpc_port: int | None, config_path
         for name, bound in (("gRPC", ports.grpc), ("Arrow Flight", ports.flight)):
             if bound is not None:
                 click.echo(f"fluxport: {name} at {host}:{bound}", err=True)
+        for address in config.grpc.addresses if ports.grpc is not None else ():
+            click.echo(f"fluxport: gRPC at {address}", err=True)
         heap.started()
         click.echo(f"fluxport: listening on http://{config.server.host}:{ports.http}", err=True)
 

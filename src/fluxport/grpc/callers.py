@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
 from fluxport.auth.caller import Caller
 from fluxport.auth.keys import Keys, is_bearer
-from fluxport.auth.proxies import Network, Proxies, grpc_peer
+from fluxport.auth.proxies import ADDED_BY_PROXIES, Address, Network, Proxies, grpc_peer
 from fluxport.auth.rate import Rate
 from fluxport.errors import Unauthorized
 from fluxport.grpc.answers import HEADER, AnswerRules, Answers
@@ -32,20 +32,20 @@ def call_span(service: str, method: str, context: Any) -> AbstractContextManager
 
 @dataclass(frozen=True)
 class PushCallers:
-    """``keyless`` are networks whose programs push as ``keyless_owner`` without a key."""
+    """``keyless`` are networks whose programs push as ``keyless_owner`` without a key; ``open_to`` is who may read
+    sensors without one: callers on this machine, everybody, or no one."""
 
     keys: Keys
     rate: Rate
     keyless_owner: str
+    open_to: Literal["local", "on", "off"]
     keyless: tuple[Network, ...] = ()
     answers: AnswerRules = field(default_factory=AnswerRules)
     proxies: Proxies = field(default_factory=Proxies)
 
     def verified(self, metadata: Metadata, peer: str) -> tuple[Caller, Answers]:
         """The caller, and which responses it accepts. Unauthorized; TooMany; Refused. Reads the table of keys."""
-        headers = [str(value) for name, value in metadata if name == "authorization"]
-        lines = [str(value) for name, value in metadata if name == self.proxies.header]
-        address = self.proxies.origin(grpc_peer(peer), lines).address
+        headers, address = _authorization(metadata), self._address(metadata, peer)
         keyless = any(address in network for network in self.keyless if address is not None)
         if keyless and not any(map(is_bearer, headers)):  # credentials of another system are none
             caller, key_name = Caller(self.keyless_owner, scopes=frozenset({"push"})), ""
@@ -59,3 +59,27 @@ class PushCallers:
         given = {name: str(value) for name, value in metadata}
         answers = self.answers.choose(given.get(HEADER, ""), (key_name, caller.key_id or ""), address)
         return replace(caller, address=str(address or "")), answers
+
+    def check_reader(self, metadata: Metadata, peer: str) -> None:
+        """Admit a caller that reads sensors, as the same readers over HTTP: with a key of the scope series, or without
+        one of ours where ``open_to`` admits it. Unauthorized; Forbidden; TooMany."""
+        headers, here = _authorization(metadata), grpc_peer(peer)
+        local = here is not None and here.is_loopback and not any(name in ADDED_BY_PROXIES for name, _ in metadata)
+        admitted = self.open_to == "on" or (self.open_to == "local" and local)
+        if admitted and not any(map(is_bearer, headers)):
+            self.rate.take(f"address {self._address(metadata, peer) or ''}")
+            return
+        key = self.keys.bearer(headers)
+        if key is None:
+            raise Unauthorized("This needs a key with the scope series as metadata 'authorization: Bearer ...'.")
+        caller = Caller.of_key(key)
+        self.rate.take(caller.rated)
+        caller.need("series")
+
+    def _address(self, metadata: Metadata, peer: str) -> Address | None:
+        lines = [str(value) for name, value in metadata if name == self.proxies.header]
+        return self.proxies.origin(grpc_peer(peer), lines).address
+
+
+def _authorization(metadata: Metadata) -> list[str]:
+    return [str(value) for name, value in metadata if name == "authorization"]

@@ -7,7 +7,6 @@ back-pressure reaches the client through HTTP/2.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -16,21 +15,17 @@ import grpc
 import numpy as np
 from google.protobuf.message import DecodeError
 
-from fluxport.errors import FluxportError, Refused
+from fluxport.errors import Refused
 from fluxport.grpc import sensors_pb2 as pb
-from fluxport.grpc.callers import PushCallers, call_span, metadata_of
-from fluxport.grpc.responses import status_of, trailers
-from fluxport.pipeline import as_failure
+from fluxport.grpc.callers import PushCallers, metadata_of
+from fluxport.grpc.calls import Context, translated
 from fluxport.series import Points, SensorStore
 from fluxport.series.points import GOOD, QUALITY_MAX, check_sensor_id, checked
-from fluxport.telemetry import metrics, traces
-
-log = logging.getLogger("fluxport.grpc")
+from fluxport.telemetry import metrics
 
 NAME = "sensors.SensorService"
 AHEAD = 32  # messages
 WRITERS = 8
-Context = Any  # grpc.aio.ServicerContext, whose types do not know raw requests
 
 
 class SensorService:
@@ -49,29 +44,10 @@ class SensorService:
         return grpc.method_handlers_generic_handler(NAME, {"Append": append})
 
     async def append(self, _: Any, context: Context) -> None:
-        with call_span(NAME, "Append", context) as span:
-            await self._answered(context, span)
-
-    async def _answered(self, context: Context, span: traces.Span) -> None:
-        status = grpc.StatusCode.OK
-        try:
+        async with translated(NAME, "Append", context):
             caller, _ = await asyncio.to_thread(self._callers.verified, metadata_of(context), context.peer())
             caller.need("push")
             await self._append(context, self._store())
-        except asyncio.CancelledError:
-            status = grpc.StatusCode.CANCELLED
-            raise
-        except Exception as raised:  # the status reports any error
-            if not isinstance(raised, FluxportError):
-                log.exception("call failed")
-            error = as_failure(raised)
-            status = status_of(error)
-            metrics.refusal(error.code)
-            span.failed(error.code)
-            await context.abort(status, error.message, trailers(error, ""))
-        finally:
-            metrics.call("Append", status.name)
-            span.set({"rpc.grpc.status_code": status.value[0]})
 
     async def _append(self, context: Context, store: SensorStore) -> None:
         waiting: asyncio.Queue[bytes | None] = asyncio.Queue(AHEAD)

@@ -12,6 +12,8 @@ from grpc_reflection.v1alpha import reflection
 
 from fluxport.errors import Refused
 from fluxport.grpc import export_pb2 as pb
+from fluxport.grpc.historian import NAME as HISTORIAN
+from fluxport.grpc.historian import HistorianQuery
 from fluxport.grpc.sensors import NAME as SENSORS
 from fluxport.grpc.sensors import SensorService
 from fluxport.grpc.service import NAME, ExportService
@@ -22,10 +24,11 @@ CALLS_BESIDE_TASKS = 100
 
 @dataclass(frozen=True)
 class ServerOptions:
-    """Without ``credentials`` there is no TLS."""
+    """Without ``credentials`` there is no TLS. ``more`` are further hosts and ports of the same server."""
 
     host: str
     port: int
+    more: tuple[tuple[str, int], ...]
     message_max_bytes: int
     credentials: grpc.ServerCredentials | None
     reflection: bool
@@ -35,7 +38,13 @@ class GrpcServer:
     """Create, start and stop it in one event loop. ``port`` is the bound port."""
 
     def __init__(
-        self, service: ExportService, sensors: SensorService, options: ServerOptions, *, calls_max: int
+        self,
+        service: ExportService,
+        sensors: SensorService,
+        historian: HistorianQuery,
+        options: ServerOptions,
+        *,
+        calls_max: int,
     ) -> None:
         self._health = health.aio.HealthServicer()
         # Compressed messages are refused: a few bytes can expand to gigabytes.
@@ -52,20 +61,22 @@ class GrpcServer:
             ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
         ]
         self._server = grpc.aio.server(
-            handlers=[service.handlers(), sensors.handlers()],
+            handlers=[service.handlers(), sensors.handlers(), historian.handlers()],
             options=settings,
             maximum_concurrent_rpcs=calls_max + CALLS_BESIDE_TASKS,
         )
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        names = (NAME, SENSORS, health.SERVICE_NAME, reflection.SERVICE_NAME)
+        names = (NAME, SENSORS, HISTORIAN, health.SERVICE_NAME, reflection.SERVICE_NAME)
         assert pb.DESCRIPTOR.services_by_name["ExportService"].full_name == NAME
         if options.reflection:
             reflection.enable_server_reflection(names, self._server)
-        self.port = _listening(self._server, options)
+        self.port = _listening(self._server, options.host, options.port, options.credentials)
+        for host, port in options.more:
+            _listening(self._server, host, port, options.credentials)
 
     async def start(self) -> None:
         await self._server.start()
-        for name in ("", NAME, SENSORS):
+        for name in ("", NAME, SENSORS, HISTORIAN):
             await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
 
     async def drain(self) -> None:
@@ -76,22 +87,22 @@ class GrpcServer:
         await self._server.stop(grace_s)
 
 
-def _listening(server: grpc.aio.Server, options: ServerOptions) -> int:
-    host = f"[{options.host}]" if ":" in options.host else options.host
-    address = f"{host}:{options.port}"
+def _listening(server: grpc.aio.Server, host: str, port: int, credentials: grpc.ServerCredentials | None) -> int:
+    """The bound port."""
+    address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     try:
-        if options.credentials is not None:
-            port = server.add_secure_port(address, options.credentials)
+        if credentials is not None:
+            bound = server.add_secure_port(address, credentials)
         else:
-            port = server.add_insecure_port(address)
+            bound = server.add_insecure_port(address)
     except RuntimeError:
-        port = 0
-    if not port:
+        bound = 0
+    if not bound:
         raise Refused(
             f"Cannot listen on {address} for gRPC; set another grpc.port, or grpc.enabled: false.",
             code="address_in_use",
         )
-    return port
+    return bound
 
 
 def tls(certificate: Path | None, key: Path | None, client_ca: Path | None) -> grpc.ServerCredentials | None:

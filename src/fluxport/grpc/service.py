@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import threading
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
@@ -21,29 +19,20 @@ from fluxport.errors import Canceled, FluxportError, NotFound, Refused
 from fluxport.grpc import export_pb2 as pb
 from fluxport.grpc import wire
 from fluxport.grpc.answers import Answers
-from fluxport.grpc.callers import PushCallers, call_span, metadata_of
+from fluxport.grpc.callers import PushCallers, metadata_of
+from fluxport.grpc.calls import Context, translated
 from fluxport.grpc.handover import Handover
 from fluxport.grpc.metadata import read_metadata
-from fluxport.grpc.responses import (
-    as_error,
-    failed_response,
-    failure_event,
-    percent,
-    response,
-    status_of,
-    status_response,
-    trailers,
-)
+from fluxport.grpc.responses import as_error, failed_response, failure_event, percent, response, status_response
 from fluxport.grpc.writer import ResponseWriter, observed
 from fluxport.jobs.pushes import Admission, AdmissionOptions, Push, Pushes, PushRequest, idle, named
 from fluxport.jobs.states import FINAL
 from fluxport.jobs.store import JobStore, Record
 from fluxport.jobs.transfers import Transfers, cancel
 from fluxport.jobs.watch import Watch
-from fluxport.pipeline import as_failure
 from fluxport.plan import Export
 from fluxport.sources.pushed import PushedBatch, PushedSource
-from fluxport.telemetry import events, logs, metrics, traces
+from fluxport.telemetry import events, logs, traces
 
 log = logging.getLogger("fluxport.grpc")
 
@@ -51,7 +40,6 @@ NAME = "export.ExportService"
 PROGRESS_EVERY_S = 1.0
 LOOK_EVERY_S = 0.5
 PAUSE_S = 0.25  # without a message: the client waits for a response
-Context = Any  # grpc.aio.ServicerContext, whose types do not know raw requests
 
 
 @dataclass(frozen=True)
@@ -105,13 +93,27 @@ class ExportService:
 
     async def stream_export(self, _: Any, context: Context) -> None:
         responses = ResponseWriter(context)
-        async with self._translated("StreamExport", context, responses) as span:
-            caller, responses.answers = await self._verified(context, span)
-            with self._admission.admitted():
-                await self._push(context, caller, responses)
+
+        async def failed(error: FluxportError) -> str:
+            if (event := failure_event(error.code)) is not None:
+                events.emit(event, None, error)
+            await responses.last(failed_response(responses.task_id, error), failed=True)
+            return responses.task_id
+
+        async with translated(NAME, "StreamExport", context, failed) as span:
+            try:
+                await self._stream(context, responses, span)
+            except asyncio.CancelledError:
+                events.emit("StreamReceiveError", error_code="client_gone")
+                raise
+
+    async def _stream(self, context: Context, responses: ResponseWriter, span: traces.Span) -> None:
+        caller, responses.answers = await self._verified(context, span)
+        with self._admission.admitted():
+            await self._push(context, caller, responses)
 
     async def query_task_status(self, request: pb.TaskStatusRequest, context: Context) -> pb.TaskStatusResponse:
-        async with self._translated("QueryTaskStatus", context, None) as span:
+        async with translated(NAME, "QueryTaskStatus", context) as span:
             caller, _ = await self._verified(context, span)
             caller.need("push")
             try:
@@ -124,7 +126,7 @@ class ExportService:
         raise AssertionError
 
     async def cancel_task(self, request: pb.CancelTaskRequest, context: Context) -> pb.TaskStatusResponse:
-        async with self._translated("CancelTask", context, None) as span:
+        async with translated(NAME, "CancelTask", context) as span:
             caller, _ = await self._verified(context, span)
             caller.need("push")
             record = await asyncio.to_thread(cancel, request.task_id, caller, self._store, self._transfers)
@@ -135,47 +137,6 @@ class ExportService:
         logs.bind(logs.Ids(trace_id=traces.trace_id(span.traceparent)))
         caller, answers = await asyncio.to_thread(self._callers.verified, metadata_of(context), context.peer())
         return replace(caller, traceparent=span.traceparent), answers
-
-    @contextlib.asynccontextmanager
-    async def _translated(
-        self, method: str, context: Context, responses: ResponseWriter | None
-    ) -> AsyncIterator[traces.Span]:
-        """Translate errors to a status, a code and a message; count, log and trace every call."""
-        with call_span(NAME, method, context) as span:
-            async with self._answered(method, context, responses, span):
-                yield span
-
-    @contextlib.asynccontextmanager
-    async def _answered(
-        self, method: str, context: Context, responses: ResponseWriter | None, span: traces.Span
-    ) -> AsyncIterator[None]:
-        began = time.monotonic()
-        status = grpc.StatusCode.OK
-        try:
-            yield
-        except asyncio.CancelledError:
-            status = grpc.StatusCode.CANCELLED
-            if responses is not None:
-                events.emit("StreamReceiveError", error_code="client_gone")
-            raise
-        except Exception as raised:  # the response reports any error
-            if not isinstance(raised, FluxportError):
-                log.exception("call failed")
-            error = as_failure(raised)
-            status = status_of(error)
-            metrics.refusal(error.code)
-            span.failed(error.code)
-            task_id = responses.task_id if responses is not None else ""
-            if responses is not None:
-                if (event := failure_event(error.code)) is not None:
-                    events.emit(event, None, error)
-                await responses.last(failed_response(task_id, error), failed=True)
-            await context.abort(status, error.message, trailers(error, task_id))
-        finally:
-            metrics.call(method, status.name)
-            span.set({"rpc.grpc.status_code": status.value[0]})
-            fields = {"status": status.name, "duration_ms": round((time.monotonic() - began) * 1000, 1)}
-            log.info("%s", method, extra=fields)
 
     # -- one push ------------------------------------------------------------------------------------------------------
 

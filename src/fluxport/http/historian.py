@@ -24,8 +24,8 @@ from fluxport.http.session import is_local
 from fluxport.jobs.catalog import Catalog
 from fluxport.series import Points, Sensor
 from fluxport.series.bodies import read_points
-from fluxport.series.downsample import LEAST, downsample
-from fluxport.sources.series import BEGIN_MS, END_MS, Selection
+from fluxport.series.downsample import LEAST
+from fluxport.sources.series import POINTS_MOST, POINTS_USUAL, Selection, points_wanted
 from fluxport.spec import ExportSpec
 from fluxport.stages import PROCESSORS
 from fluxport.strict_json import read_json
@@ -34,8 +34,6 @@ from fluxport.telemetry import metrics
 T = TypeVar("T")
 
 FILES_AT_ONCE = max(2, PROCESSORS)
-POINTS_USUAL = 1000
-POINTS_MOST = 20_000
 PAGE_MAX = 1000
 TEXT_MAX = 200
 ATTRIBUTES_MAX = 32
@@ -84,10 +82,7 @@ class SensorApi:
         """The points of a range, at most ``most`` of them, and how many points the range has."""
         selection = Selection.from_json({"sensor_id": sensor_id} | _picked(query, ("start_ts", "end_ts")))
         store = self.catalog.sensor_store()
-        start = BEGIN_MS if selection.start_ms is None else selection.start_ms
-        end = END_MS if selection.end_ms is None else selection.end_ms
-        points, count = await self.run_apart(lambda: store.outline(sensor_id, start, end, max(most, LEAST)))
-        return downsample(points, most), count
+        return await self.run_apart(lambda: selection.chart(store, most))
 
     async def run_apart(self, work: Callable[[], T]) -> T:
         """Run ``work``, which may take a long time, outside the few threads that every other request needs."""
@@ -120,7 +115,7 @@ def add_historian(routes: Router, api: SensorApi, streams: DirectStreams) -> Non
         await api.reader(request)
         parameters = request.query_params
         _need(parameters, ("sensor_id", "start_ts", "end_ts"))
-        points, _ = await api.chart(parameters["sensor_id"], parameters, points_wanted(parameters.get("max_points")))
+        points, _ = await api.chart(parameters["sensor_id"], parameters, read_wanted(parameters.get("max_points")))
         rows = zip(points.ms.tolist(), _numbers(points), points.quality.tolist(), strict=True)
         data = [{"timestamp": ms, "value": value, "quality": quality} for ms, value, quality in rows]
         return JSONResponse({"points": data}, headers=NO_STORE)
@@ -220,15 +215,13 @@ def dashboard_sensor(sensor: Sensor) -> dict[str, Any]:
     return {"sensor_id": sensor.id} | sensor_json(sensor) | fields
 
 
-def points_wanted(text: str | None) -> int:
-    """The number of points for a chart of the Historian's API, whose clients send any number, such as a width in
-    pixels. Refused if it is no number."""
+def read_wanted(text: str | None) -> int:
+    """The parameter ``max_points`` of the Historian's API; Refused if it is no number."""
     if text is None:
         return POINTS_USUAL
     if not re.fullmatch(r"[+-]?[0-9]{1,300}(\.[0-9]*)?", text):
         raise Refused("'max_points' must be a number.", code="bad_limit")
-    wanted = int(min(float(text), POINTS_MOST))
-    return wanted if wanted > 0 else POINTS_USUAL
+    return points_wanted(float(text))
 
 
 def read_export(items: Sequence[tuple[str, str]]) -> ExportSpec:

@@ -11,6 +11,7 @@ from fastapi import Request
 from fastapi.responses import JSONResponse, Response
 from starlette.concurrency import run_in_threadpool
 
+from fluxport.auth.proxies import ADDED_BY_PROXIES
 from fluxport.auth.signin import SignIn
 from fluxport.auth.users import User
 from fluxport.errors import NotFound, Refused, Unauthorized, Unavailable
@@ -111,9 +112,7 @@ def is_local(request: Request) -> bool:
     """Whether the request was sent from this machine to a loopback name: without a proxy, and not to a foreign name
     that resolves to this machine, by which a page of another site could pass as ours. A proxy is recognized by the
     headers it adds, or by HTTP/1.0, which nginx speaks by default without adding any."""
-    forwarded = request.scope["http_version"] != "1.1" or any(
-        name in request.headers for name in ("forwarded", "x-forwarded-for", "x-forwarded-host", "via")
-    )
+    forwarded = request.scope["http_version"] != "1.1" or any(name in request.headers for name in ADDED_BY_PROXIES)
     host = urlsplit(f"//{request.headers.get('host', '')}").hostname or ""
     return not forwarded and _is_loopback(address_of(request)) and (host == "localhost" or _is_loopback(host))
 

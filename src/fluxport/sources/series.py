@@ -28,6 +28,8 @@ ROWS_AHEAD = 1 << 18  # of all sensors together, in one step of the wide layout
 KEYS = ("sensor_id", "start_ts", "end_ts", "layout", "aggregate", "interval", "time")
 # Bounds of an open range: wider than any calendar.
 BEGIN_MS, END_MS = -(10**15), 10**15
+# Points of a chart: how many if nobody says, and the most.
+POINTS_USUAL, POINTS_MOST = 1000, 20_000
 _UNITS_MS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 
 
@@ -78,14 +80,31 @@ class Selection:
         return re.sub(r"[{}]", "_", f"{sensors}_{since}_{until}")
 
     def scan(self, store: SensorStore, sensor_id: str, opened: Callable[[Callable[[], None]], None]) -> PointBatches:
-        start = BEGIN_MS if self.start_ms is None else self.start_ms
-        end = END_MS if self.end_ms is None else self.end_ms
-        batches = store.scan(sensor_id, start, end, opened)
+        batches = store.scan(sensor_id, *self._bounds, opened)
         if self.aggregate is None:
             return batches
         from fluxport.series.aggregate import aggregated
 
         return aggregated(batches, self.aggregate, self.interval_ms)
+
+    def chart(self, store: SensorStore, most: int) -> tuple[Points, int]:
+        """At most ``most`` points that draw the line of the one sensor, and how many points the range has."""
+        from fluxport.series.downsample import LEAST, downsample
+
+        (sensor_id,) = self.sensors
+        points, count = store.outline(sensor_id, *self._bounds, max(most, LEAST))
+        return downsample(points, most), count
+
+    @property
+    def _bounds(self) -> tuple[int, int]:
+        return BEGIN_MS if self.start_ms is None else self.start_ms, END_MS if self.end_ms is None else self.end_ms
+
+
+def points_wanted(number: float) -> int:
+    """How many points a chart of the Historian's APIs has at most; its clients send any number, such as a width in
+    pixels."""
+    wanted = int(min(number, POINTS_MOST))
+    return wanted if wanted > 0 else POINTS_USUAL
 
 
 def _sensors(given: Any) -> tuple[tuple[str, ...], bool]:

@@ -13,7 +13,6 @@ from fluxport.formats import FORMATS
 from fluxport.http.downloads import SESSION
 from fluxport.http.historian import OPTIONS as HISTORIAN_OPTIONS
 from fluxport.http.historian import PAGE_MAX as SENSORS_PAGE_MAX
-from fluxport.http.historian import POINTS_MOST, POINTS_USUAL
 from fluxport.http.history import AUDIT_MAX
 from fluxport.http.native import PAGE_MAX
 from fluxport.http.openapi import models, older
@@ -23,6 +22,7 @@ from fluxport.jobs.states import Status
 from fluxport.series.aggregate import AGGREGATES
 from fluxport.series.bodies import ARROW, CSV, JSON, PROTOBUF
 from fluxport.series.downsample import LEAST
+from fluxport.sources.series import POINTS_MOST, POINTS_USUAL
 from fluxport.spec import ExportSpec
 from fluxport.telemetry.metrics import CONTENT_TYPE
 
