@@ -99,6 +99,13 @@ def test_no_message_of_what_several_commands_share_names_an_option() -> None:
     assert found == {}
 
 
+def test_the_options_that_scripts_of_powershell_give_are_those_of_the_demo() -> None:
+    script = (SOURCE.parent / "examples" / "powershell" / "Start-Demo.ps1").read_text()
+    given = set(re.findall(r"'(--[a-z-]+)'", script.partition("'demo'")[2]))
+    assert given == {"--rows", "--port", "--check"}
+    assert given <= options(BY_NAME["demo"])
+
+
 def test_every_command_of_the_table_is_there() -> None:
     for place in COMMANDS.values():
         module, name = place.split(":")

@@ -5,11 +5,13 @@ from __future__ import annotations
 import signal
 from types import FrameType
 
+from fluxport import systems
+
 
 def ending() -> list[signal.Signals]:
     """The signals that end a command; without SIGHUP if nohup ignores it."""
-    numbers = [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT]
-    return numbers if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN else [*numbers, signal.SIGHUP]
+    numbers = systems.signals("SIGTERM", "SIGINT", "SIGQUIT", "SIGHUP")
+    return [number for number in numbers if number.name != "SIGHUP" or signal.getsignal(number) != signal.SIG_IGN]
 
 
 def interruptible() -> None:

@@ -76,7 +76,8 @@ async def _until_signalled(options: EmulatorOptions, ready: Callable[[int], None
     loop = asyncio.get_running_loop()
     serving = asyncio.ensure_future(serve(options, ready))
     for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, serving.cancel)
+        with contextlib.suppress(NotImplementedError):  # Windows: Ctrl-C raises KeyboardInterrupt
+            loop.add_signal_handler(number, serving.cancel)
     with contextlib.suppress(asyncio.CancelledError):
         await serving
 

@@ -14,6 +14,7 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from fluxport import systems
 from fluxport.errors import Broken, FluxportError, QueryRefused, Refused
 
 if TYPE_CHECKING:
@@ -24,8 +25,11 @@ def start(query: str, policy: Callable[[], GuardPolicy]) -> Callable[[], str]:
     """Start checking ``query``. The returned function waits for the result and returns the statement to run, or raises
     QueryRefused (Refused, if ``policy`` failed).
 
-    It forks, so it must be called while the process has only one thread.
+    It forks, so it must be called while the process has only one thread; where the system has no fork, the statement is
+    checked in this process, when the returned function is called.
     """
+    if not systems.FORKS:
+        return lambda: _statement(_result(query, policy))
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
@@ -39,31 +43,37 @@ def start(query: str, policy: Callable[[], GuardPolicy]) -> Callable[[], str]:
         os.waitpid(child, 0)
         if not output:
             raise Broken("The statement could not be checked: the parser crashed; simplify it.", code="guard_died")
-        result = json.loads(output)
-        if "refused" in result:
-            raise Refused(result["refused"], code=result["code"])
-        if "query_refused" in result:
-            # A hint for the user of the command line alone: callers of the service cannot bypass the guard.
-            hint = "--no-guard relies on the account's privileges instead."
-            raise QueryRefused(f"{result['query_refused']} {hint}", code=result["code"])
-        checked: str = result["statement"]
-        return checked
+        return _statement(json.loads(output))
 
     return statement
+
+
+def _statement(result: dict[str, str]) -> str:
+    if "refused" in result:
+        raise Refused(result["refused"], code=result["code"])
+    if "query_refused" in result:
+        # A hint for the user of the command line alone: callers of the service cannot bypass the guard.
+        hint = "--no-guard relies on the account's privileges instead."
+        raise QueryRefused(f"{result['query_refused']} {hint}", code=result["code"])
+    return result["statement"]
+
+
+def _result(query: str, policy: Callable[[], GuardPolicy]) -> dict[str, str]:
+    """The statement to run, or why there is none."""
+    from fluxport.policy.guard import check
+
+    try:
+        return {"statement": check(query, policy())}
+    except FluxportError as error:
+        kind = "query_refused" if isinstance(error, QueryRefused) else "refused"
+        return {kind: error.message, "code": error.code}
 
 
 def _check_in_child(writer: int, query: str, policy: Callable[[], GuardPolicy]) -> None:
     """Check the query, write the result to the pipe, and exit without running the parent's exit handlers."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # only the parent reports an interrupt
     try:
-        from fluxport.policy.guard import check
-
-        try:
-            result = {"statement": check(query, policy())}
-        except FluxportError as error:
-            kind = "query_refused" if isinstance(error, QueryRefused) else "refused"
-            result = {kind: error.message, "code": error.code}
-        data = json.dumps(result).encode()
+        data = json.dumps(_result(query, policy)).encode()
         while data:
             data = data[os.write(writer, data) :]
     except BrokenPipeError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import sys
 
 
 def frugal_malloc() -> None:
@@ -13,6 +14,8 @@ def frugal_malloc() -> None:
     does not return the memory that its exports used. Only glibc has these settings (malloc.h: M_TRIM_THRESHOLD -1,
     M_MMAP_THRESHOLD -3, M_ARENA_MAX -8); other allocators stay unchanged. Call it before threads start.
     """
+    if sys.platform == "win32":
+        return  # it has no library of that kind
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
         for setting, value in ((-8, 1), (-3, 4 << 20), (-1, 4 << 20)):

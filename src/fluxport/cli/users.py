@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import click
 
 from fluxport.cli.database import config_option, json_option, persistent_store, show_rows
+from fluxport.systems import flags
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -37,7 +38,7 @@ def _has_terminal() -> bool:
     if sys.stdin.isatty():
         return True
     try:
-        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
+        os.close(os.open("/dev/tty", os.O_RDWR | flags("O_NOCTTY")))
     except OSError:
         return False
     return True

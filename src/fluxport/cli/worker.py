@@ -34,9 +34,7 @@ def worker(config_path: Path | None, attached: bool) -> None:
 
     commands: SimpleQueue[str] = SimpleQueue()
     loaded = threading.Event()
-    signals = ending()
-    signal.pthread_sigmask(signal.SIG_BLOCK, signals)  # inherited by every thread that starts from now on
-    background("fluxport-signals", _listen, commands, signals)
+    _receive(ending(), commands)
     if attached:
         background("fluxport-attached", _read_commands, commands, loaded)
     from fluxport.config import load
@@ -51,13 +49,32 @@ def worker(config_path: Path | None, attached: bool) -> None:
     engine.start()
     heap.started()
     click.echo("fluxport: worker ready", err=True)
-    hurried = _hurried(commands, commands.get())
+    hurried = _hurried(commands, _first(commands))
     engine.stop(config.server.grace_s, hurried)
     traces.end()
     sys.stdout.flush()
     sys.stderr.flush()
     # Threads that did not end in time must not keep the process running.
     os._exit(0)
+
+
+def _receive(signals: list[signal.Signals], commands: SimpleQueue[str]) -> None:
+    """Let these signals become commands. Call it before other threads start."""
+    if hasattr(signal, "pthread_sigmask"):
+        from fluxport.loops import background
+
+        signal.pthread_sigmask(signal.SIG_BLOCK, signals)  # inherited by every thread that starts from now on
+        background("fluxport-signals", _listen, commands, signals)
+        return
+    for number in signals:
+        signal.signal(number, lambda *_: commands.put("signal"))
+
+
+def _first(commands: SimpleQueue[str]) -> str:
+    """The first command. On Windows a handler runs only between waits of the main thread."""
+    while True:
+        with contextlib.suppress(Empty):
+            return commands.get(timeout=None if hasattr(signal, "pthread_sigmask") else 0.5)
 
 
 def _listen(commands: SimpleQueue[str], signals: list[signal.Signals]) -> None:

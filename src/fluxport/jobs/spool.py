@@ -21,6 +21,7 @@ from typing import IO
 
 from fluxport.errors import LimitExceeded, Unavailable
 from fluxport.stages import Chunks
+from fluxport.systems import read_at, write_at
 
 log = logging.getLogger("fluxport.spool")
 
@@ -74,7 +75,7 @@ class Spool:
         try:
             at = 0
             while at < len(data):
-                at += os.pwrite(self._file.fileno(), data[at:], block * BLOCK_BYTES + at)
+                at += write_at(self._file.fileno(), data[at:], block * BLOCK_BYTES + at)
         except OSError as error:
             self.free([block])
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
@@ -85,7 +86,7 @@ class Spool:
     def read(self, block: int, size: int) -> bytes:
         assert self._file is not None
         try:
-            data = os.pread(self._file.fileno(), size, block * BLOCK_BYTES)
+            data = read_at(self._file.fileno(), size, block * BLOCK_BYTES)
         except OSError as error:
             raise _failed(error) from error
         if len(data) != size:

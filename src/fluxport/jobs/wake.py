@@ -10,12 +10,14 @@ import contextlib
 import ctypes
 import math
 import os
-import select
+import socket
 import sys
 import time
 from typing import Any
 
 import sqlalchemy as sa
+
+from fluxport.systems import ready
 
 CHANNEL = "fluxport_jobs"
 LISTEN_AGAIN_S = 5.0
@@ -27,37 +29,35 @@ class Wake:
     """``wait`` sleeps; ``wake``, from any thread of this process, ends it. Only one thread may wait."""
 
     def __init__(self, engine: sa.Engine) -> None:
-        self._pipe_out, self._pipe_in = os.pipe()
-        os.set_blocking(self._pipe_out, False)
-        os.set_blocking(self._pipe_in, False)
+        self._out, self._in = socket.socketpair()  # on Windows only sockets can be waited for
+        self._out.setblocking(False)
+        self._in.setblocking(False)
         self._outside: _Listener | _FileTime
         self._outside = _Listener(engine) if engine.dialect.name == "postgresql" else _FileTime(engine)
 
     def wake(self) -> None:
-        with contextlib.suppress(BlockingIOError):  # the pipe is full, so the waiting thread will wake
-            os.write(self._pipe_in, b"!")
+        with contextlib.suppress(BlockingIOError):  # the buffer is full, so the waiting thread will wake
+            self._in.send(b"!")
 
     def wait(self, most_s: float) -> None:
         """Sleep until woken, at most ``most_s`` seconds."""
         if self._outside.prepare():
             return  # a job may have been queued before listening began
-        waiting = select.poll()
-        waiting.register(self._pipe_out, select.POLLIN)
-        if (outside := self._outside.fileno()) is not None:
-            waiting.register(outside, select.POLLIN)
+        outside = self._outside.fileno()
+        waiting = [self._out.fileno()] if outside is None else [self._out.fileno(), outside]
         until = time.monotonic() + most_s
         while True:
             left_s = max(until - time.monotonic(), 0.0)
-            if waiting.poll(min(left_s, self._outside.most_s) * 1000) or self._outside.changed() or not left_s:
+            if ready(min(left_s, self._outside.most_s), waiting) or self._outside.changed() or not left_s:
                 break
         with contextlib.suppress(BlockingIOError):
-            os.read(self._pipe_out, 4096)
+            self._out.recv(4096)
         self._outside.read()
 
     def close(self) -> None:
         self._outside.close()
-        os.close(self._pipe_out)
-        os.close(self._pipe_in)
+        self._out.close()
+        self._in.close()
 
 
 class _Listener:

@@ -15,7 +15,6 @@ the size is compared (``verified`` is "size").
 from __future__ import annotations
 
 import errno
-import fcntl
 import hashlib
 import math
 import os
@@ -24,12 +23,13 @@ import secrets
 import shutil
 import stat
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Literal
 
+from fluxport import systems
 from fluxport.errors import Broken, Conflict, NotFound, Refused, StoreFull, Unavailable
 from fluxport.settings import setting
 from fluxport.sinks.options import SinkOptions
@@ -98,8 +98,11 @@ class LocalSink:
             with _translated(name):
                 target = self._target(name)
             create = partial(_create_file, name)
-            with _unfinished(target.parent, ".part", create, os.unlink) as (part, descriptor):
-                size, sha256 = self._fill(descriptor, name, chunks)
+            with _unfinished(target.parent, ".part", create, os.unlink) as (part, descriptor, close):
+                assert descriptor is not None
+                size, sha256 = self._fill(part.parent, descriptor, name, chunks)
+                if not systems.OPEN_FILES_MOVE:
+                    close()
                 with _translated(name):
                     self._publish(part, target, size)
         return Receipt(str(target), size, sha256)
@@ -183,19 +186,18 @@ class LocalSink:
             raise _exists(name)
         return target
 
-    def _check_free(self, descriptor: int) -> None:
-        system = os.statvfs(descriptor)
-        free = system.f_bavail * system.f_frsize
+    def _check_free(self, directory: Path) -> None:
+        free = shutil.disk_usage(directory).free
         if free < self._free_bytes_min:
             raise StoreFull(
                 f"Only {free:,} bytes are free in the store, {self._free_bytes_min:,} must stay free; free some space."
             )
 
-    def _fill(self, descriptor: int, name: str, chunks: Chunks) -> tuple[int, str]:
+    def _fill(self, directory: Path, descriptor: int, name: str, chunks: Chunks) -> tuple[int, str]:
         """Write and sync everything; returns size and SHA-256. Errors of ``chunks`` propagate unchanged."""
         digest = hashlib.sha256()
         size = checked = 0
-        self._check_free(descriptor)
+        self._check_free(directory)
         for chunk in chunks:
             digest.update(chunk)
             with _translated(name):
@@ -204,10 +206,10 @@ class LocalSink:
                 while len(view):
                     view = view[os.write(descriptor, view) :]
                 if size - checked >= FREE_CHECK_BYTES:
-                    self._check_free(descriptor)
+                    self._check_free(directory)
                     checked = size
         with _translated(name):
-            os.fchmod(descriptor, self._mode)
+            systems.set_mode(descriptor, self._mode)
             os.fsync(descriptor)
             os.close(os.dup(descriptor))  # reports errors at close (network file systems) without releasing the lock
             _check_size(os.fstat(descriptor), size, name)
@@ -238,9 +240,10 @@ def remove_unfinished(directory: Path) -> None:
                 if _PART.fullmatch(entry.name):
                     _swept(Path(entry.path), -math.inf)
                 elif _FOLDER.fullmatch(entry.name) and entry.is_dir(follow_symlinks=False):
-                    descriptor = os.open(entry.path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+                    if (descriptor := systems.open_folder(entry.path)) is None:
+                        continue  # whether it is in use cannot be seen
                     try:
-                        if _locked(descriptor):
+                        if systems.locked(descriptor):
                             shutil.rmtree(entry.path, ignore_errors=True)
                     finally:
                         os.close(descriptor)
@@ -249,66 +252,51 @@ def remove_unfinished(directory: Path) -> None:
 @contextmanager
 def hidden_folder(directory: Path) -> Iterator[Path]:
     """A folder for files that get their final names in ``directory`` later; locked while in use, then removed."""
-    with _unfinished(directory, ".parts", _create_folder, partial(shutil.rmtree, ignore_errors=True)) as (folder, _):
+    with _unfinished(directory, ".parts", _create_folder, partial(shutil.rmtree, ignore_errors=True)) as (folder, *_):
         yield folder
 
 
 @contextmanager
 def _unfinished(
-    directory: Path, suffix: str, create: Callable[[Path], int], remove: Callable[[Path], None]
-) -> Iterator[tuple[Path, int]]:
-    """A new temporary file or folder, locked, and its descriptor; removed at the end if it still has this name.
+    directory: Path, suffix: str, create: Callable[[Path], int | None], remove: Callable[[Path], None]
+) -> Iterator[tuple[Path, int | None, Callable[[], None]]]:
+    """A new temporary file or folder, locked, its descriptor, and a function that closes that early; removed at the end
+    if it still has this name.
 
     The name is known before it is created, so that a signal that raises in between leaves nothing.
     """
     while True:
-        path, descriptor = directory / f".fluxport-{secrets.token_hex(8)}{suffix}", -1
+        path, held = directory / f".fluxport-{secrets.token_hex(8)}{suffix}", ExitStack()
         try:
             descriptor = create(path)
+            if descriptor is not None:
+                held.callback(os.close, descriptor)
             # A sweep may have deleted it before the lock was acquired; then retry with another name.
-            if _locked(descriptor) is not False and os.fstat(descriptor).st_nlink:
-                yield path, descriptor
+            if descriptor is None or (systems.locked(descriptor) is not False and os.fstat(descriptor).st_nlink):
+                yield path, descriptor, held.close
                 return
         finally:
             # If removing fails, a sweep does it later, and an error from above is the one to report.
             with suppress(OSError):
-                remove(path)
+                held.close()
             with suppress(OSError):
-                os.close(descriptor)
+                remove(path)
 
 
 def _create_file(name: str, path: Path) -> int:
     with _translated(name):
-        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | systems.flags("O_NOFOLLOW"), 0o600)
 
 
-def _create_folder(path: Path) -> int:
+def _create_folder(path: Path) -> int | None:
     path.mkdir(0o700)
-    return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-
-
-def _locked(descriptor: int) -> bool | None:
-    """Whether the lock was acquired; None if the file system has no locks, so nothing is ever swept there."""
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:
-        return None
-    return True
+    return systems.open_folder(path)
 
 
 def _swept(path: Path, before: float) -> bool:
     """Delete ``path`` if it is expired, or a temporary file without a running writer; whether it was deleted."""
     if _PART.fullmatch(path.name):
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        try:
-            if _locked(descriptor):
-                path.unlink()
-                return True
-        finally:
-            os.close(descriptor)
-        return False
+        return _removed_if_abandoned(path)
     status = path.lstat()
     if not stat.S_ISREG(status.st_mode) or status.st_mtime >= before:
         return False
@@ -316,8 +304,26 @@ def _swept(path: Path, before: float) -> bool:
     return True
 
 
+def _removed_if_abandoned(part: Path) -> bool:
+    """Delete a temporary file without a running writer; on a file system without locks nothing is ever deleted."""
+    if not systems.OPEN_FILES_MOVE:
+        with suppress(PermissionError):  # its writer has it open
+            part.unlink()
+            return True
+        return False
+    descriptor = os.open(part, os.O_RDONLY | systems.flags("O_NOFOLLOW"))
+    try:
+        if systems.locked(descriptor):
+            part.unlink()
+            return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
 def _sync(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    if (descriptor := systems.open_folder(directory)) is None:
+        return
     try:
         os.fsync(descriptor)
     finally:

@@ -14,6 +14,7 @@ from fluxport.sources.table import (
     source_of,
 )
 from fluxport.stages import Limits, Source
+from fluxport.systems import FORKS
 
 __all__ = ["QUERIES_MAX", "SOURCES", "Params", "SourceEntry", "SourceOptions", "open_source", "scheme_of", "source_of"]
 
@@ -36,7 +37,7 @@ def open_source(
     findings = findings if findings is not None else Findings()  # empty Findings are falsy
     limits = limits if limits is not None else Limits()
     source = open_here(url, query, params, options, findings, limits)
-    if options.separate and SOURCES[source_of(url)].embedded:  # open_here has validated the arguments
+    if options.separate and FORKS and SOURCES[source_of(url)].embedded:  # open_here has validated the arguments
         from fluxport.sources.separate import SeparateSource
 
         return SeparateSource(url, query, params, options, findings, limits)

@@ -29,6 +29,7 @@ from collections.abc import Callable
 
 from fluxport.errors import Unavailable
 from fluxport.sources.table import SOURCES
+from fluxport.systems import signals
 
 # Each process calls the function ``run_request`` of this module with its socket.
 STATEMENT_MODULE = "fluxport.sources.separate"
@@ -181,7 +182,7 @@ def _end(process: int) -> None:
 
 
 def main() -> None:
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
+    for number in signals("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT"):
         signal.signal(number, signal.SIG_IGN)  # the client decides when to stop
     for entry in SOURCES.built_in.values():
         for module in entry.embedded:

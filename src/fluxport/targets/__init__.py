@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, TypeAlias, TypeVar
 
 from fluxport.errors import Refused, Unavailable, WarningsFound
 from fluxport.sinks import NAMED, SCHEMES, type_at
+from fluxport.systems import flags
 
 if TYPE_CHECKING:
     from fluxport.findings import Finding
@@ -132,7 +133,7 @@ class Through(Target):
             if self.path is None:
                 _write_through(1, chunks)
             else:
-                descriptor = os.open(self.path, os.O_WRONLY)
+                descriptor = os.open(self.path, os.O_WRONLY | flags())
                 try:
                     _write_through(descriptor, chunks)
                 finally:

@@ -35,6 +35,7 @@ BUFFER_BYTES = 16 << 10
 # Bytes after the buffer's end that are never filled, so that fixed-width reads near the end stay inside.
 SLACK_BYTES = 64
 
+_UNIX = getattr(socket, "AF_UNIX", None)  # Windows has none
 _KEEPALIVE = (
     ("TCP_KEEPIDLE", timeouts.KEEPALIVE_IDLE_S),
     ("TCP_KEEPINTVL", timeouts.KEEPALIVE_INTERVAL_S),
@@ -73,7 +74,9 @@ class Wire:
         """Try each address of the host; Unavailable with ``source_unreachable`` if none responds."""
         try:
             if self._dsn.socket:
-                self._open(socket.AF_UNIX, self._dsn.socket)
+                if _UNIX is None:
+                    raise self._failed("This system has no Unix sockets: use host and port")
+                self._open(_UNIX, self._dsn.socket)
                 return
             last: OSError | None = None
             # ASCII names as bytes: Python then does not load its IDNA tables.
@@ -98,7 +101,7 @@ class Wire:
         try:
             sock.settimeout(self._bounded_wait_s())
             sock.connect(address)  # type: ignore[arg-type]  # its type depends on the family
-            if family != socket.AF_UNIX:
+            if family != _UNIX:
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
                 for name, value in _KEEPALIVE:

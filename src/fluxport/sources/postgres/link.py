@@ -1,6 +1,6 @@
 """A non-blocking libpq connection: every wait ends at its deadline or when the export is canceled.
 
-Only the pulling thread uses the connection: it calls ``check`` between waits of CHECK_EVERY_MS, and cancels the query
+Only the pulling thread uses the connection: it calls ``check`` between waits of CHECK_EVERY_S, and cancels the query
 on the server itself.
 """
 
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-import select
 import socket
 import sys
 import threading
@@ -23,11 +22,12 @@ from fluxport.errors import FluxportError, QueryFailed, Refused, Unavailable
 from fluxport.pgrefusal import refusal_state
 from fluxport.sources import timeouts
 from fluxport.sources.postgres.sqlstate import translated
+from fluxport.systems import ready
 
 if TYPE_CHECKING:
     from psycopg.pq.abc import PGconn, PGresult
 
-CHECK_EVERY_MS = 50
+CHECK_EVERY_S = 0.05
 CANCEL_WAIT_S = 2.0
 REFUSAL_WAIT_S = 2.0
 # tcpi_bytes_received in Linux's struct tcp_info.
@@ -64,8 +64,8 @@ class Link:
         while status != pq.PollingStatus.OK:
             if conn.status == pq.ConnStatus.BAD or status == pq.PollingStatus.FAILED:
                 raise self._refused_or_unreachable()
-            events = select.POLLIN if status == pq.PollingStatus.READING else select.POLLOUT
-            if not self._wait(events, until):
+            reading = status == pq.PollingStatus.READING
+            if not self._wait(reading, not reading, until):
                 raise Unavailable(
                     f"The database did not answer within {self._connect_timeout_s:g} s; check host, port and network.",
                     code="source_unreachable",
@@ -176,9 +176,9 @@ class Link:
         request.start()
         until = time.monotonic() + CANCEL_WAIT_S
         while (status := request.poll()) in (pq.PollingStatus.READING, pq.PollingStatus.WRITING):
-            events = select.POLLIN if status == pq.PollingStatus.READING else select.POLLOUT
-            left_ms = (until - time.monotonic()) * 1000
-            if left_ms <= 0 or not _poll(request.socket, events, left_ms):
+            left_s, reading = until - time.monotonic(), status == pq.PollingStatus.READING
+            reads, writes = ([request.socket], []) if reading else ([], [request.socket])
+            if left_s <= 0 or not ready(left_s, reads, writes):
                 break
         request.finish()
 
@@ -212,14 +212,14 @@ class Link:
 
     def _flush(self) -> None:
         while self.conn.flush():
-            self._until_ready(select.POLLIN | select.POLLOUT)
+            self._until_ready(writing=True)
 
     def _receive(self) -> None:
         while self.conn.is_busy():
             self._readable()
 
     def _readable(self) -> None:
-        self._until_ready(select.POLLIN)
+        self._until_ready()
         self._consume()
 
     def _received(self) -> int:
@@ -237,17 +237,18 @@ class Link:
         except OperationalError as error:
             raise self._lost(str(error)) from None
 
-    def _until_ready(self, events: int) -> None:
-        if not self._wait(events, time.monotonic() + self._read_timeout_s):
+    def _until_ready(self, *, writing: bool = False) -> None:
+        if not self._wait(True, writing, time.monotonic() + self._read_timeout_s):
             raise Unavailable(
                 f"The database sent nothing for {self._read_timeout_s:g} s; try again, or raise read-timeout.",
                 code="source_timeout",
                 again=False,
             )
 
-    def _wait(self, events: int, until: float) -> bool:
+    def _wait(self, reading: bool, writing: bool, until: float) -> bool:
         """Whether the socket became ready before ``until``; Canceled or TimedOut if the export ended meanwhile."""
-        while not _poll(self.conn.socket, events, CHECK_EVERY_MS):
+        connected = [self.conn.socket]
+        while not ready(CHECK_EVERY_S, connected if reading else (), connected if writing else ()):
             self._check_export()
             if time.monotonic() >= until:
                 return False
@@ -255,12 +256,6 @@ class Link:
 
     def _lost(self, message: str | None = None) -> FluxportError:
         return Unavailable("The connection to the database was lost; try again.", code="source_lost", detail=message)
-
-
-def _poll(fileno: int, events: int, wait_ms: float) -> bool:
-    poller = select.poll()
-    poller.register(fileno, events)
-    return bool(poller.poll(wait_ms))
 
 
 def conninfo(url: str, defaults: Mapping[str, float]) -> tuple[bytes, float, float]:
