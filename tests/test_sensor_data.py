@@ -53,9 +53,9 @@ def test_a_field_that_is_left_out_has_its_default_value() -> None:
 
 
 def test_the_message_names_the_sensor_or_leaves_it_to_the_request() -> None:
-    for named in ("a", ""):
+    for named, kind in (("a", PROTOBUF), ("", PROTOBUF), ("a", "application/protobuf")):
         body = pb.SensorData(sensor_id=named, value=1, timestamp_ms=5, quality=1).SerializeToString()
-        ((sensor, points),) = read_points(body, PROTOBUF, "a")
+        ((sensor, points),) = read_points(body, kind, "a")
         assert (sensor, points.quality.tolist()) == ("a", [1])
 
 

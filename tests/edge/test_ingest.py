@@ -246,6 +246,18 @@ def test_a_message_waits_until_its_dead_letter_is_stored(tmp_path: Path) -> None
         assert letter.data == BAD[0][1]
 
 
+def test_a_subject_of_another_stream_is_named_as_the_reason(tmp_path: Path) -> None:
+    async def other(url: str) -> None:
+        client = await nats.connect(url)
+        await client.jetstream().add_stream(name="OTHER", subjects=["sensors.>"])
+        await client.close()
+
+    with nats_server(tmp_path) as url:
+        asyncio.run(other(url))
+        with service(tmp_path, "", "--no-worker", **settings_of(tmp_path, FLUXPORT_SERIES__NATS__URL=url)):
+            until(lambda: warned(tmp_path, "subjects overlap with an existing stream"), "nothing was said")
+
+
 def test_dead_letters_among_the_subjects_that_are_read_are_passed_by(tmp_path: Path) -> None:
     with nats_server(tmp_path) as url:
         settings = settings_of(

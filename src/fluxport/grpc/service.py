@@ -39,7 +39,7 @@ log = logging.getLogger("fluxport.grpc")
 NAME = "export.ExportService"
 PROGRESS_EVERY_S = 1.0
 LOOK_EVERY_S = 0.5
-PAUSE_S = 0.25  # without a message: the client waits for a response
+PAUSE_S = 0.5  # without a message: the client waits for a response
 
 
 @dataclass(frozen=True)

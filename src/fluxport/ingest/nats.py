@@ -78,7 +78,7 @@ class NatsIngest:
                 await self._connected()
                 pause = 0.5
             except Exception as error:  # noqa: BLE001  whatever the library raises, the next attempt may succeed
-                log.warning("NATS cannot be read now: %s", type(error).__name__)
+                log.warning("NATS cannot be read now: %s", _reason(error))
             await self._pause(pause)
             pause = min(2 * pause, RETRY_MOST_S)
 
@@ -176,7 +176,7 @@ class NatsIngest:
                 await stream.add_stream(name=f"{self._options.stream}_DEAD", subjects=[subject])
                 await letter()
         except Exception as failure:  # noqa: BLE001  whatever the library raises, the message is delivered again
-            log.warning("a dead letter cannot be stored at %s now: %s", subject, type(failure).__name__)
+            log.warning("a dead letter cannot be stored at %s now: %s", subject, _reason(failure))
             return False
         dead_letter("nats", error, subject)
         return True
@@ -208,3 +208,9 @@ class NatsIngest:
         sensor = message.subject.removeprefix(fixed) or message.subject
         headers = {name.lower(): value for name, value in (message.headers or {}).items()}
         return Message(sensor, headers.get("content-type") or self._options.usual_type, message.data)
+
+
+def _reason(error: Exception) -> str:
+    """What JetStream says, such as that another stream has the subject; of other errors only the kind, as their text
+    may contain the broker's URL."""
+    return getattr(error, "description", None) or type(error).__name__

@@ -21,6 +21,7 @@ from fluxport.strict_json import read_json
 COLUMNS = ("timestamp_ms", "value", "quality")
 JSON, CSV, ARROW = "application/json", "text/csv", "application/vnd.apache.arrow.stream"
 PROTOBUF = "application/x-protobuf"  # one historian.v1.SensorData
+_OTHER_NAMES = {"application/protobuf": PROTOBUF, "application/vnd.google.protobuf": PROTOBUF}
 POINTS_MAX = 1_000_000
 
 Columns = Mapping[str, Any]
@@ -54,6 +55,7 @@ def points_type(media_type: str) -> str:
     """The type that a Content-Type names, without its parameters; Refused (``bad_points_type``) for one that holds no
     points."""
     name = media_type.partition(";")[0].strip().lower()
+    name = _OTHER_NAMES.get(name, name)
     if name not in READERS:
         raise Refused(f"The type of points (Content-Type) must be one of {', '.join(READERS)}.", code="bad_points_type")
     return name

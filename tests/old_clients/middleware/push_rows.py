@@ -21,16 +21,17 @@ stubs: Any = import_module("export_pb2_grpc")
 BATCH = 1000
 
 
-def requests(rows: int, format: str, kind: str, queued: threading.Event) -> Iterator[Any]:
+def described(rows: int, format: str, kind: str) -> Any:
     columns = [
         pb.ColumnDefinition(name="id", data_type=pb.DATA_TYPE_NUMBER),
         pb.ColumnDefinition(name="name", data_type=pb.DATA_TYPE_STRING),
     ]
     request_id = f"python-{kind}-{format}-{rows}"
-    described = pb.ExportMetadata(request_id=request_id, format=f"FORMAT_{format}", filename="orders", columns=columns)
-    yield pb.ExportRequest(metadata=described)
-    if kind == "MANY":
-        queued.wait(60)
+    metadata = pb.ExportMetadata(request_id=request_id, format=f"FORMAT_{format}", filename="orders", columns=columns)
+    return pb.ExportRequest(metadata=metadata)
+
+
+def batches(rows: int) -> Iterator[Any]:
     for number, start in enumerate(range(0, rows, BATCH)):
         records = [pb.Record(values=(str(i), f"name {i}")) for i in range(start, min(start + BATCH, rows))]
         yield pb.ExportRequest(batch=pb.DataBatch(records=records, batch_sequence=number))
@@ -38,8 +39,16 @@ def requests(rows: int, format: str, kind: str, queued: threading.Event) -> Iter
 
 def main(target: str, rows: int, format: str, kind: str) -> None:
     queued = threading.Event()
+    ready = list(batches(rows))  # so that the program does not pause
+
+    def requests() -> Iterator[Any]:
+        yield described(rows, format, kind)
+        if kind == "MANY":
+            queued.wait(60)
+        yield from ready
+
     with grpc.insecure_channel(target) as channel:
-        call = stubs.ExportServiceStub(channel).StreamExport(requests(rows, format, kind, queued), timeout=120)
+        call = stubs.ExportServiceStub(channel).StreamExport(requests(), timeout=120)
         responses = [call] if kind == "ONE" else []
         if kind == "MANY":
             for response in call:

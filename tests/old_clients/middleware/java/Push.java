@@ -11,6 +11,8 @@ import io.grpc.ManagedChannel;
 import io.grpc.ManagedChannelBuilder;
 import io.grpc.stub.ClientCallStreamObserver;
 import io.grpc.stub.ClientResponseObserver;
+import java.util.ArrayList;
+import java.util.List;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.Semaphore;
 import java.util.concurrent.TimeUnit;
@@ -65,6 +67,7 @@ public final class Push implements ClientResponseObserver<ExportRequest, ExportR
     }
 
     private void push(int rows, String format, String kind) throws InterruptedException {
+        List<ExportRequest> batches = batches(rows);  // so that the program does not pause
         send(ExportRequest.newBuilder().setMetadata(ExportMetadata.newBuilder()
             .setRequestId("java-" + kind + "-" + format + "-" + rows)
             .setFormat(ExportFormat.valueOf("FORMAT_" + format))
@@ -74,15 +77,23 @@ public final class Push implements ClientResponseObserver<ExportRequest, ExportR
         if (kind.equals("MANY")) {
             first.await();
         }
+        for (ExportRequest batch : batches) {
+            send(batch);
+        }
+        requests.onCompleted();
+        ended.await();
+    }
+
+    private static List<ExportRequest> batches(int rows) {
+        List<ExportRequest> batches = new ArrayList<>();
         for (int start = 0; start < rows; start += BATCH) {
             DataBatch.Builder batch = DataBatch.newBuilder().setBatchSequence(start / BATCH);
             for (int i = start; i < Math.min(start + BATCH, rows); i++) {
                 batch.addRecords(Record.newBuilder().addValues(Integer.toString(i)).addValues("name " + i));
             }
-            send(ExportRequest.newBuilder().setBatch(batch).build());
+            batches.add(ExportRequest.newBuilder().setBatch(batch).build());
         }
-        requests.onCompleted();
-        ended.await();
+        return batches;
     }
 
     public static void main(String[] words) throws InterruptedException {
