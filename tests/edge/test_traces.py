@@ -333,6 +333,42 @@ def test_another_protocol_is_refused_where_traces_are_on_and_else_only_logged(
     assert [record.levelname for record in caplog.records] == ["WARNING"]
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "collector:4317"),
+        ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://user:a-password@collector/v1/traces"),
+        ("OTEL_BSP_MAX_QUEUE_SIZE", "-1"),
+    ],
+)
+def test_a_variable_that_cannot_be_used_is_one_sentence_without_its_value(
+    tmp_path: Path, name: str, value: str
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "fluxport", "worker"],
+        cwd=tmp_path,
+        env={"FLUXPORT_TELEMETRY__TRACES": "on", name: value},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1
+    assert "OTEL_" in done.stderr
+    assert value not in done.stderr
+    assert "a-password" not in done.stderr
+
+
+def test_a_key_in_a_header_that_is_not_one_is_not_logged() -> None:
+    ask = "from fluxport.telemetry import logs, traces; logs.configure('debug', 'json'); traces.configure('on')"
+    environ = ENDPOINT | {"OTEL_EXPORTER_OTLP_HEADERS": "authorization Bearer a-private-key"}
+    done = subprocess.run(
+        [sys.executable, "-c", ask], env=environ, capture_output=True, text=True, check=True, timeout=60
+    )
+    assert "a-private-key" not in done.stderr
+
+
 def test_a_missing_library_is_named(tmp_path: Path) -> None:
     """A package of that name which cannot be imported stands for one that is not installed."""
     (tmp_path / "opentelemetry").mkdir()

@@ -20,6 +20,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from fluxport.errors import FluxportError, Refused
+from fluxport.headers import web_address
 from fluxport.loops import attempt, background
 from fluxport.version import __version__
 
@@ -78,7 +79,24 @@ def _wanted(setting: str, environ: Mapping[str, str]) -> bool:
 
 
 def _start(environ: Mapping[str, str]) -> None:
-    global _provider, _tracer  # noqa: PLW0603  one for each process, as loggers are
+    _check(environ)
+    try:
+        _start_sending()
+    except ImportError:
+        raise Refused(
+            "Traces need OpenTelemetry: pip install 'fluxport[otel]', or set telemetry.traces to off.",
+            code="missing_extra",
+        ) from None
+    except ValueError:  # its message may quote a value
+        raise Refused(
+            "OpenTelemetry does not accept the value of one of its variables, such as OTEL_BSP_MAX_QUEUE_SIZE; compare "
+            "those that begin with OTEL_ with its documentation.",
+            code="bad_configuration",
+        ) from None
+
+
+def _check(environ: Mapping[str, str]) -> None:
+    """Refused for what this process cannot send, or not to that address."""
     exporter = environ.get("OTEL_TRACES_EXPORTER", "").strip().lower() or "otlp"
     protocol = next((environ[name] for name in _PROTOCOLS if environ.get(name)), "http/protobuf")
     if exporter != "otlp" or protocol != "http/protobuf":
@@ -87,16 +105,24 @@ def _start(environ: Mapping[str, str]) -> None:
             "OTEL_EXPORTER_OTLP_PROTOCOL to http/protobuf, whose port is usually 4318.",
             code="bad_configuration",
         )
-    try:
-        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-        from opentelemetry.sdk.resources import OTELResourceDetector, Resource
-        from opentelemetry.sdk.trace import TracerProvider
-        from opentelemetry.sdk.trace.export import BatchSpanProcessor
-    except ImportError:
-        raise Refused(
-            "Traces need OpenTelemetry: pip install 'fluxport[otel]', or set telemetry.traces to off.",
-            code="missing_extra",
-        ) from None
+    for name in _ENDPOINTS:
+        if environ.get(name) and web_address(environ[name]) is None:
+            raise Refused(
+                f"{name} must be an address such as http://collector.example.com:4318; credentials belong into "
+                "OTEL_EXPORTER_OTLP_HEADERS.",
+                code="bad_configuration",
+            )
+
+
+def _start_sending() -> None:
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+    from opentelemetry.sdk.resources import OTELResourceDetector, Resource
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor
+
+    global _provider, _tracer  # noqa: PLW0603  one for each process, as loggers are
+    # It logs headers that it cannot read, which may hold a key.
+    logging.getLogger("opentelemetry.util.re").setLevel(logging.ERROR)
     ours = Resource.create({"service.name": "fluxport", "service.version": __version__})
     _provider = TracerProvider(resource=ours.merge(OTELResourceDetector().detect()), shutdown_on_exit=False)
     _provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
