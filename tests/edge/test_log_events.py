@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import secrets
 from collections import Counter
 from collections.abc import Iterator
@@ -12,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+import pyarrow as pa
+import pyarrow.flight as fl
 import pytest
 
 import store_support as stores
@@ -193,7 +196,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory, double: ObjectDouble) -> Iter
         "RETRY_FIRST_S": "0.01",
     }
     settings = {f"FLUXPORT_STORES__LOCAL__{name}": value for name, value in store.items()}
-    settings |= {"FLUXPORT_LOGGING__LEVEL": "debug", "FLUXPORT_GRPC__IDLE_S": "1"}
+    settings |= {"FLUXPORT_LOGGING__LEVEL": "debug", "FLUXPORT_GRPC__IDLE_S": "1", "FLUXPORT_FLIGHT__PORT": "0"}
     with grpc_api(tmp_path_factory.mktemp("pushes"), **settings) as found:
         yield found
 
@@ -225,6 +228,27 @@ def test_a_push_has_the_events_of_the_middleware_and_the_ids_of_its_call(shop: G
     (again,) = [line for line in events if line["event"] == "OSSUploadRetry"]
     assert (again["level"], again["attempt"], again["status"]) == ("warning", 2, 500)
     assert sorted(line["part"] for line in events if line["event"] == "OSSPartUploaded") == [1, 2]
+
+
+def test_a_push_over_flight_has_the_events_of_a_push(shop: GrpcApi) -> None:
+    found = re.search(r"Arrow Flight at (\S+)", next(shop.folder.glob("serve-*.log")).read_text())
+    assert found
+    options = fl.FlightCallOptions(timeout=60, headers=[(b"authorization", f"Bearer {shop.key}".encode())])
+    command = fl.FlightDescriptor.for_command(json.dumps({"request_id": secrets.token_hex(8)}).encode())
+    table = pa.table({"id": [1, 2]})
+    with fl.connect(f"grpc://{found[1]}") as flight:
+        writer, reader = flight.do_put(command, table.schema, options)
+        with writer:
+            writer.write_table(table)
+            writer.done_writing()
+            sent = []
+            while (message := reader.read()) is not None:
+                sent.append(json.loads(message.to_pybytes()))
+    task = sent[-1]["task_id"]
+    wait_until(lambda: "ExportCompleted" in names(of(shop.folder, task)))
+    counted = Counter(names(of(shop.folder, task)))
+    once = ("TaskCreated", "TaskQueued", "TaskStarted", "OSSUploadCompleted", "TaskCompleted", "ExportCompleted")
+    assert [counted[name] for name in once] == [1] * len(once)
 
 
 def test_errors_of_pushes_have_the_events_of_the_middleware(shop: GrpcApi, double: ObjectDouble) -> None:
