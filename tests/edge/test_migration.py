@@ -502,6 +502,15 @@ def _(world: World) -> list[str]:
     return ["the file at once", "filter"]
 
 
+@check("export-queue", "`GET /api/exports/jobs/{id}/events`")
+def _(world: World) -> list[str]:
+    created = world.asked("POST", QUEUE, {"type": "goals", "format": "csv", "params": {}}).json()["data"]
+    answer = world.asked("GET", f"{QUEUE}/{created['id']}/events")  # it ends with the job
+    assert answer.headers["content-type"].startswith("text/event-stream")
+    assert "event: completed" in answer.text
+    return ["server-sent events"]
+
+
 @check("export-queue", "`GET /api/health`")
 def _(world: World) -> list[str]:
     found = world.get("/api/health").json()["data"]["metrics"]["export"]

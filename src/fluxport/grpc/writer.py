@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from fluxport.grpc import export_pb2 as pb
@@ -60,20 +61,22 @@ class ResponseWriter:
             self._hold_no_more()
             self._only_last = True
         if self._only_last:
-            async with asyncio.timeout(SEND_TIMEOUT_S):
-                await self._context.send_initial_metadata((("x-fluxport-task-id", record.id),))
+            await self._whole(self._context.send_initial_metadata, (("x-fluxport-task-id", record.id),))
         else:
             await self._send(pb.ExportResponse(task_id=record.id, status=pb.TASK_STATUS_UPLOADING))
 
     async def last(self, message: pb.ExportResponse, *, failed: bool = False) -> None:
         """The last response. With ``failed``, an error status with the same content follows, so it is not sent to a
-        client that accepts only one, and its own failure is ignored."""
+        client that accepts only one, and its own failure is ignored. Nothing is being sent any more on return."""
         self._hold_no_more()
         if not failed:
             await self._send(message)
         elif self.answers != "final":
             with contextlib.suppress(Exception):
                 await self._send(message)
+        else:
+            async with self._lock:
+                pass
 
     def _hold_no_more(self) -> None:
         if self._release_at is not None:
@@ -81,14 +84,18 @@ class ResponseWriter:
         self._release_at = self._held = None
 
     async def _send(self, message: pb.ExportResponse) -> None:
-        """Complete the write even if the sender is canceled: a canceled write breaks the later ones."""
-        writing = asyncio.ensure_future(self._write(message))
-        writing.add_done_callback(observed)
-        await asyncio.shield(writing)
+        await self._whole(self._context.write, message)
 
-    async def _write(self, message: pb.ExportResponse) -> None:
-        async with asyncio.timeout(SEND_TIMEOUT_S), self._lock:
-            await self._context.write(message)
+    async def _whole(self, send: Callable[[Any], Awaitable[None]], what: Any) -> None:
+        """Complete the sending even if the sender is canceled: a canceled one blocks all that follows it."""
+
+        async def sent() -> None:
+            async with asyncio.timeout(SEND_TIMEOUT_S), self._lock:
+                await send(what)
+
+        sending = asyncio.ensure_future(sent())
+        sending.add_done_callback(observed)
+        await asyncio.shield(sending)
 
 
 def observed(task: asyncio.Future[None]) -> None:
