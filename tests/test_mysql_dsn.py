@@ -32,6 +32,8 @@ READ: list[tuple[str, dict[str, Any]]] = [
     ("u@tcp([2001:db8::1]:3306)/", {"host": "2001:db8::1", "database": "", "password": ""}),
     ("u:p@unix(/tmp/my sql.sock)/d?tls=false", {"socket": "/tmp/my sql.sock", "tls": "disabled"}),
     ("u@tcp(h)/d?tls=true", {"tls": "verify-identity"}),
+    ("u@tcp(h)/d?tls=1", {"tls": "verify-identity"}),
+    ("u@tcp(h)/d?tls=0", {"tls": "disabled"}),
     ("u@tcp(h)/d?tls=skip-verify", {"tls": "required"}),
     ("u@tcp(h)/d?timeout=3s&readTimeout=4s", {"connect_timeout_s": 3.0, "read_timeout_s": 4.0}),
     ("u:p@/d", {"host": "127.0.0.1", "database": "d"}),

@@ -191,6 +191,19 @@ def test_a_file_that_cannot_be_read_hides_no_problem_of_the_environment(tmp_path
     assert [line.split()[0] for line in lines] == ["The", "The", "The", "WORKER_COUNT=0"]
 
 
+def test_files_of_windows_are_read(tmp_path: Path) -> None:
+    """Their editors put a mark before the first name, and end lines in two characters."""
+    (tmp_path / ".env").write_bytes(b"\xef\xbb\xbfWORKER_COUNT=7\r\nLOG_LEVEL=WARN\r\n")
+    (tmp_path / "fluxport.yaml").write_bytes(b"\xef\xbb\xbflimits: {queue_max: 5}\r\n")
+    config = loaded(tmp_path)
+    assert (config.limits.workers, config.logging.level, config.limits.queue_max) == (7, "warning", 5)
+
+
+def test_a_section_without_settings_can_be_set_by_variables(tmp_path: Path) -> None:
+    (tmp_path / "fluxport.yaml").write_text("limits:\n  # workers: 3\n")
+    assert loaded(tmp_path, WORKER_COUNT="7").limits.workers == 7
+
+
 # -- the Historian -----------------------------------------------------------------------------------------------------
 
 HISTORIAN = {

@@ -10,7 +10,7 @@ import dataclasses
 import logging
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 from urllib.parse import urlsplit
@@ -571,17 +571,18 @@ def load(
     environ: Mapping[str, str] | None = None,
     flags: Mapping[str, Any] | None = None,
     folder: Path | None = None,
-    warn: bool = True,
+    report: Callable[[str], None] = log.warning,
 ) -> Config:
     """The effective configuration; Refused with every problem of every source, one per line.
 
     ``path`` is the YAML file (default: ``fluxport.yaml`` in ``folder`` if it exists). ``flags`` maps dotted names to
-    values of the command line and overrides everything else. ``warn`` False: what is ignored is not logged.
+    values of the command line and overrides everything else. ``report`` is called with one sentence about everything
+    that is ignored, if anything is.
     """
     gathered = gather(path, os.environ if environ is None else environ, flags or {}, folder or Path())
     config = _valid(gathered)
-    if warn:
-        _warn_of_ignored(gathered, config)
+    if ignored := [*gathered.ignored, *_foreign(gathered.stores_in_file, config)]:
+        report(f"{'; '.join(ignored)}.")
     return config
 
 
@@ -640,19 +641,13 @@ def _names(where: Sequence[str], values: Mapping[str, Any]) -> Sequence[str]:
     return list(model.model_fields) if isinstance(model, type) and issubclass(model, BaseModel) else ()
 
 
-def _warn_of_ignored(gathered: Gathered, config: Config) -> None:
-    """Log one warning of everything that the sources set and that has no effect."""
-    ignored = list(gathered.ignored)
-    in_file = gathered.stores_in_file
-    for name, given in in_file.items() if isinstance(in_file, dict) else ():
+def _foreign(stores_in_file: Any, config: Config) -> Iterator[str]:
+    """A sentence about each setting in the file that its store's type does not have."""
+    for name, given in stores_in_file.items() if isinstance(stores_in_file, dict) else ():
         if isinstance(given, dict) and name in config.stores:
             kind = config.stores[name].type
-            foreign = sorted(SINK.foreign({**given, "type": kind}))
-            ignored += [
-                f"stores.{name}.{key} is ignored: a store of type {kind} has no such setting" for key in foreign
-            ]
-    if ignored:
-        log.warning("%s.", "; ".join(ignored))
+            for key in sorted(SINK.foreign({**given, "type": kind})):
+                yield f"stores.{name}.{key} is ignored: a store of type {kind} has no such setting"
 
 
 def _contradictions(gathered: Gathered) -> list[Refused]:

@@ -63,6 +63,10 @@ def serve(config: Config, ready: Callable[[Ports], None], advice: Advice, *, wor
     ``worker`` are the arguments of ``fluxport`` that start a worker next to the service; empty for no worker.
     """
     end_with_any_thread()
+    if not addresses.signing_keys(config):
+        log.warning(
+            "no secret is configured and other machines can connect: signed requests are refused; set API_SECRET"
+        )
     with contextlib.ExitStack() as held:
         check_all(
             *(partial(check, config) for check in (*wiring.SERVICE_CHECKS, check_accounts)),

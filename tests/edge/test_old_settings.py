@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -131,6 +132,23 @@ def test_the_service_starts_with_the_historians_variables(tmp_path: Path) -> Non
     assert log.count("S3_ACCESS_KEY and S3_SECRET_KEY") == log.count("NATS_SUBJECT") == 1
     assert "a-secret" not in log
     assert (tmp_path / "data" / "series.db").exists()
+
+
+def test_the_public_secret_is_refused_once_other_machines_can_connect(tmp_path: Path) -> None:
+    environ = {"DB_PATH": str(tmp_path / "data"), "GRPC_ADDR": "0.0.0.0:0"}
+    with process("serve", "--port", "0", folder=tmp_path, environ=environ, until="listening on") as (started, line):
+        client = Client(f"http://127.0.0.1:{line.rpartition(':')[2]}", started.pid, secret="devsecret")
+        assert client.get("/v1/exports").status_code == 401
+        [log] = tmp_path.glob("serve-*.log")
+        assert log.read_text().count("no secret is configured and other machines can connect") == 1
+
+
+def test_what_is_ignored_is_logged_in_the_form_of_the_log(tmp_path: Path) -> None:
+    environ = {"DB_PATH": str(tmp_path / "data"), "NATS_SUBJECT": "data.raw"}
+    with process("serve", "--port", "0", folder=tmp_path, environ=environ, until="listening on"):
+        [log] = tmp_path.glob("serve-*.log")
+        [line] = [line for line in log.read_text().splitlines() if "NATS_SUBJECT" in line]
+    assert json.loads(line)["level"] == "warning"
 
 
 def test_several_faults_of_a_start_are_reported_together(tmp_path: Path) -> None:

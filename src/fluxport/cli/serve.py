@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from pathlib import Path
 
 import click
+
+log = logging.getLogger("fluxport.config")
 
 
 @click.command()
@@ -36,9 +39,13 @@ def serve(host: str | None, port: int | None, grpc_port: int | None, config_path
     from fluxport.telemetry import logs, traces
 
     interruptible()
-    config = load(config_path, flags={"server.host": host, "server.port": port, "grpc.port": grpc_port})
+    ignored: list[str] = []
+    flags = {"server.host": host, "server.port": port, "grpc.port": grpc_port}
+    config = load(config_path, flags=flags, report=ignored.append)
     logs.configure(config.logging.level, config.logging.format)
     traces.configure(config.telemetry.traces)
+    for sentence in ignored:
+        log.warning(sentence)
     worker_arguments = [] if no_worker else ["worker", *(["--config", str(config_path)] if config_path else [])]
 
     def ready(ports: process.Ports) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import signal
 import sys
@@ -12,6 +13,8 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 
 import click
+
+log = logging.getLogger("fluxport.config")
 
 
 @click.command()
@@ -40,9 +43,12 @@ def worker(config_path: Path | None, attached: bool) -> None:
     from fluxport.config import load
     from fluxport.telemetry import logs, traces
 
-    config = load(config_path, warn=not attached)  # the service that started it has logged them
+    ignored: list[str] = []
+    config = load(config_path, report=ignored.append)
     logs.configure(config.logging.level, config.logging.format)
     traces.configure(config.telemetry.traces)
+    for sentence in () if attached else ignored:  # the service that starts a worker has logged it
+        log.warning(sentence)
     end_with_any_thread()
     loaded.set()
     engine = wiring.worker(config)
