@@ -411,6 +411,13 @@ def test_a_client_that_sends_nothing_is_ended(shop: GrpcApi) -> None:
     sender.leave()
 
 
+def test_a_client_that_waits_for_a_response_in_vain_is_told_the_setting(shop: GrpcApi) -> None:
+    sender = Sender(shop, metadata(), extra=(("x-fluxport-responses", "final"),))
+    done = outcome(sender.call)
+    assert (done.code, "grpc.answers_of" in done.details) == (StatusCode.DEADLINE_EXCEEDED, True)
+    sender.leave()
+
+
 def test_a_message_over_the_limit_ends_the_call_and_leaves_nothing(shop: GrpcApi) -> None:
     before = shop.files()
     sender = Sender(shop, metadata())

@@ -39,6 +39,7 @@ log = logging.getLogger("fluxport.grpc")
 NAME = "export.ExportService"
 PROGRESS_EVERY_S = 1.0
 LOOK_EVERY_S = 0.5
+WAITS_IN_VAIN = "A program that waits for a response before it sends its rows needs grpc.answers_of: stream."
 PAUSE_S = 0.5  # without a message: the client waits for a response
 
 
@@ -141,7 +142,7 @@ class ExportService:
     # -- one push ------------------------------------------------------------------------------------------------------
 
     async def _push(self, context: Context, caller: Caller, responses: ResponseWriter) -> None:
-        request = read_metadata(await self._metadata(context))
+        request = read_metadata(await self._metadata(context, responses))
         responses.begin()
         caller = named(caller, request.request_id)
         logs.bind(logs.Ids(request_id=caller.request_id, trace_id=traces.trace_id(caller.traceparent)))
@@ -180,27 +181,27 @@ class ExportService:
                 self._admission.leave()
         await self._send_result(record, responses)
 
-    async def _metadata(self, context: Context) -> pb.ExportMetadata:
-        message = await self._read(context)
+    async def _metadata(self, context: Context, responses: ResponseWriter) -> pb.ExportMetadata:
+        message = await self._read(context, responses)
         request = pb.ExportRequest() if message is None else _parsed(message)
         if request.WhichOneof("payload") != "metadata":
             raise Refused("The first message must be the metadata.", code="no_metadata")
         return request.metadata
 
-    async def _read(self, context: Context) -> bytes | None:
+    async def _read(self, context: Context, responses: ResponseWriter) -> bytes | None:
         """The next message; None at the end of the requests."""
         try:
             async with asyncio.timeout(self._options.idle_s):
                 message = await context.read()
         except TimeoutError:
-            raise idle(self._options.idle_s) from None
+            raise idle(self._options.idle_s, WAITS_IN_VAIN if responses.answers == "final" else "") from None
         return None if message is grpc.aio.EOF else message
 
     async def _next(self, context: Context, responses: ResponseWriter) -> bytes | None:
         """The next message, as :meth:`_read`; a client that pauses waits for a response, which is sent then."""
         if not responses.holding:
-            return await self._read(context)
-        reading = asyncio.ensure_future(self._read(context))
+            return await self._read(context, responses)
+        reading = asyncio.ensure_future(self._read(context, responses))
         if not (await asyncio.wait({reading}, timeout=PAUSE_S))[0]:
             responses.release()
         return await reading

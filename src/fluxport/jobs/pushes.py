@@ -301,9 +301,9 @@ class Pushes:
         self._looked = began
 
 
-def idle(idle_s: float) -> TimedOut:
-    """The error of a push whose client sends nothing."""
-    return TimedOut(f"Nothing was sent for {idle_s:g} s; the stream was ended.", code="stream_idle")
+def idle(idle_s: float, advice: str = "") -> TimedOut:
+    """The error of a push whose client sends nothing; ``advice`` is a sentence more."""
+    return TimedOut(f"Nothing was sent for {idle_s:g} s; the stream was ended. {advice}".rstrip(), code="stream_idle")
 
 
 def named(caller: Caller, request_id: str) -> Caller:
