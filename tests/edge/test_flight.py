@@ -165,6 +165,12 @@ def test_record_batches_become_a_stored_file(place: Place, key: str) -> None:
     assert again["task_id"] == reported["task_id"]
 
 
+def test_equal_record_batches_are_all_stored(place: Place, key: str) -> None:
+    one = TABLE.slice(0, 1)
+    reported = put(place, key, pa.concat_tables([one, one, one]), request_id="flight-equal", format="csv")
+    assert reported["rows"] == 3
+
+
 def test_a_key_limited_to_its_own_results_gets_no_push_of_another_key(place: Place, key: str) -> None:
     engine = connect(f"sqlite:///{place.folder}/fluxport.db")
     modest = Keys(engine).create("modest", "shop", ["push"], expires_s=None, own_results=True)[1]

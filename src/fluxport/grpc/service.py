@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import threading
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -33,8 +32,6 @@ from fluxport.jobs.watch import Watch
 from fluxport.plan import Export
 from fluxport.sources.pushed import PushedBatch, PushedSource
 from fluxport.telemetry import events, logs, traces
-
-log = logging.getLogger("fluxport.grpc")
 
 NAME = "export.ExportService"
 PROGRESS_EVERY_S = 1.0
