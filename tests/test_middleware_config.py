@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,6 @@ WITHOUT_MEANING = [
     "storage.cleanup_enabled",
     "oss.upload_timeout",
     "logging.output",
-    "logging.enable_tracing",
     "monitoring.health_check_interval",
     "security.auth_enabled",
 ]
@@ -77,8 +77,10 @@ def test_every_key_of_the_example_is_a_setting_or_is_named_with_the_reason() -> 
             "queue_max": 100,
             "queue_s": "5m",
             "message_max_bytes": 10485760,
+            "keyless": ["127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "::1/128", "fc00::/7"],
         },
         "server": {"host": "0.0.0.0", "port": 8080, "metrics": "on"},
+        "telemetry": {"traces": "off"},
         "stores": {
             "local": {
                 "type": "oss",
@@ -152,6 +154,20 @@ def test_networks_of_clients_need_no_key_and_other_names_are_reported() -> None:
     assert done.settings["grpc"]["keyless"] == ["10.1.0.0/16"]
     assert [sentence for sentence in done.ignored if "billing" in sentence]
     assert "security.auth_enabled" not in keys_of(done.ignored)
+    assert "keyless" not in translated(old(security={"allowed_clients": ["billing"]})).settings["grpc"]
+
+
+def test_without_authentication_only_private_networks_need_no_key(tmp_path: Path) -> None:
+    keyless = [ip_network(word) for word in load(write(tmp_path), environ={}, folder=tmp_path).grpc.keyless]
+    for address, admitted in (
+        ("127.0.0.1", True),
+        ("172.18.0.3", True),
+        ("::1", True),
+        ("203.0.113.9", False),
+        ("2001:db8::1", False),
+    ):
+        assert any(ip_address(address) in network for network in keyless) is admitted, address
+    assert load(write(tmp_path, security={"auth_enabled": True}), environ={}, folder=tmp_path).grpc.keyless == []
 
 
 def test_requested_tls_is_never_omitted() -> None:

@@ -222,8 +222,19 @@ def test_the_variables_of_the_historian_are_read(tmp_path: Path, caplog: pytest.
     nats = config.series.nats
     assert nats.url is not None
     assert (nats.url.get_secret_value(), nats.subject) == ("nats://localhost:4222", "data.raw")
+    assert nats.type == "application/x-protobuf"
     assert config.series.path == Path("data/series.db")
     assert caplog.messages == []
+
+
+def test_the_historians_subject_and_form_are_those_of_its_server(tmp_path: Path) -> None:
+    given = {"NATS_URL": "nats://localhost:4222", "DB_PATH": "data"}
+    usual = loaded(tmp_path, **given).series.nats
+    assert (usual.subject, usual.type) == ("data.raw", None)
+    other = loaded(tmp_path, **given, NATS_SUBJECT="plant.raw").series.nats
+    assert (other.subject, other.type) == ("plant.raw", "application/x-protobuf")
+    ours = loaded(tmp_path, **given, FLUXPORT_SERIES__NATS__SUBJECT="sensors.>").series.nats
+    assert (ours.subject, ours.type) == ("sensors.>", None)
 
 
 @pytest.mark.parametrize(

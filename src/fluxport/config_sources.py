@@ -127,6 +127,7 @@ def gather(path: Path | None, environ: Mapping[str, str], flags: Mapping[str, An
         if value is not None:
             gathered.put(tuple(name.split(".")), value)
     _derive(gathered, every)
+    _derive_nats(gathered, every)
     _derive_attachments(gathered, every)
     _leave_out(gathered, every, kind)
     if isinstance(gathered.values.get("stores"), dict):
@@ -279,6 +280,18 @@ def _derive(gathered: Gathered, environ: Mapping[str, str]) -> None:
     if (folder := environ.get("DB_PATH")) and unset:
         gathered.put(("series", "path"), str(Path(folder) / "series.db"), "DB_PATH")
         gathered.ignored += _old_points(Path(folder))
+
+
+def _derive_nats(gathered: Gathered, environ: Mapping[str, str]) -> None:
+    """Where the Historian's variables name the server or the subject, messages are the Historian's."""
+    if not (environ.get("NATS_URL") or environ.get("NATS_SUBJECT")):
+        return
+    from fluxport.series.bodies import HISTORIAN_SUBJECT, PROTOBUF
+
+    if environ.get("NATS_URL") and gathered.get("series", "nats", "subject") is None:
+        gathered.put(("series", "nats", "subject"), HISTORIAN_SUBJECT, "NATS_URL")
+    if environ.get("NATS_SUBJECT") and gathered.get("series", "nats", "type") is None:
+        gathered.put(("series", "nats", "type"), PROTOBUF, "NATS_SUBJECT")
 
 
 def _derive_attachments(gathered: Gathered, environ: Mapping[str, str]) -> None:

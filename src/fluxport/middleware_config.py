@@ -26,6 +26,7 @@ _KEYS: dict[str, tuple[str, ...]] = {
     "oss.max_retries": ("stores", "local", "tries_max"),
     "logging.level": ("logging", "level"),
     "logging.format": ("logging", "format"),
+    "logging.enable_tracing": ("telemetry", "traces"),
     "monitoring.metrics_port": ("server", "port"),
 }
 # Keys that are ignored, and why; reported in one warning.
@@ -39,10 +40,11 @@ _IGNORED = {
     "storage.cleanup_enabled": "there are no temporary files",
     "oss.upload_timeout": "an export may take limits.export_s",
     "logging.output": "logs go to standard error",
-    "logging.enable_tracing": "this file does not turn tracing on or off",
     "monitoring.health_check_interval": "health is checked when it is asked for",
 }
 _SECURITY = frozenset({"auth_enabled", "tls_enabled", "allowed_clients"})
+# Where programs without credentials are admitted, if the file asks for no authentication.
+_PRIVATE = ("127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "::1/128", "fc00::/7")
 _FORMATS = {"json": "json", "text": "text", "console": "text"}
 
 
@@ -89,6 +91,8 @@ def translated(content: Mapping[str, Any]) -> Translation:
 def _read(name: str, value: Any) -> Any:
     if name == "logging.format":
         return _FORMATS.get(str(value).lower(), value)
+    if name == "logging.enable_tracing":
+        return {True: "auto", False: "off"}.get(value, value)  # auto: where OpenTelemetry's variables name a receiver
     if name == "oss.endpoint" and "://" not in str(value):
         return f"https://{value}"
     if name == "oss.max_retries" and isinstance(value, int):
@@ -107,9 +111,11 @@ def _secured(settings: dict[str, Any], security: Mapping[str, Any]) -> list[str]
             ignored.append("security.allowed_clients: any client with a key of the scope push may call, from anywhere")
     elif networks:
         settings["grpc"]["keyless"] = networks
-    else:
+    elif not clients:
+        settings["grpc"]["keyless"] = list(_PRIVATE)
         ignored.append(
-            "security.auth_enabled: clients need a key with the scope push, except in the networks of grpc.keyless"
+            "security.auth_enabled: only programs in private networks need no key (grpc.keyless), others need one with "
+            "the scope push"
         )
     if not security.get("auth_enabled") and (others := [client for client in clients if client not in networks]):
         ignored.append(f"security.allowed_clients: {', '.join(others)}: only networks can be listed")

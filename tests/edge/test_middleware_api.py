@@ -46,7 +46,7 @@ def shop(oss: ObjectDouble, tmp_path_factory: pytest.TempPathFactory) -> Iterato
             "parallel_parts": 5,
             "upload_timeout": "30m",
         },
-        "security": {"auth_enabled": False, "tls_enabled": False, "allowed_clients": ["127.0.0.0/8"]},
+        "security": {"auth_enabled": False, "tls_enabled": False, "allowed_clients": []},
         "logging": {"level": "info", "format": "json", "output": "stdout", "enable_tracing": False},
         "monitoring": {"metrics_port": http_port, "health_check_interval": "30s"},
     }

@@ -17,7 +17,7 @@ from fluxport.errors import FluxportError, Refused
 from fluxport.ingest import RETRY_MOST_S, Message, dead_letter, report_loss, take
 from fluxport.loops import background
 from fluxport.series import SensorStore
-from fluxport.series.bodies import JSON, PROTOBUF
+from fluxport.series.bodies import HISTORIAN_SUBJECT, JSON, PROTOBUF
 
 if TYPE_CHECKING:
     from nats.aio.client import Client
@@ -29,7 +29,6 @@ BATCH_BYTES = 8 << 20  # of one batch, estimated from the size of the last messa
 FETCH_WAIT_S = 1.0
 ACK_WAIT_S = 15.0  # then the messages fetched by a killed process are redelivered
 IN_PROGRESS_EVERY_S = 5.0
-HISTORIAN_SUBJECT = "data.raw"  # its producers send protobuf without headers
 
 
 @dataclass(frozen=True)

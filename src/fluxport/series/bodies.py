@@ -21,6 +21,7 @@ from fluxport.strict_json import read_json
 COLUMNS = ("timestamp_ms", "value", "quality")
 JSON, CSV, ARROW = "application/json", "text/csv", "application/vnd.apache.arrow.stream"
 PROTOBUF = "application/x-protobuf"  # one historian.v1.SensorData
+HISTORIAN_SUBJECT = "data.raw"  # of NATS; its producers send protobuf without headers
 _OTHER_NAMES = {"application/protobuf": PROTOBUF, "application/vnd.google.protobuf": PROTOBUF}
 POINTS_MAX = 1_000_000
 
