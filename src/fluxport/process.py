@@ -15,7 +15,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, NamedTuple
 
-from fluxport.config import Config
+from fluxport.config import Config, GrpcConfig
 from fluxport.errors import FluxportError, Refused, check_all
 from fluxport.keeper import EmbeddedWorker
 from fluxport.loops import attempt, background, end_with_any_thread, keep_going
@@ -198,6 +198,24 @@ def check_pushes(config: Config, advice: str) -> None:
     grpc, flight = config.grpc, config.flight
     if not grpc.enabled and flight.port is None:
         return
+    host = grpc.host or config.server.host
+    wanted = []
+    if grpc.enabled:
+        wanted.append((host, addresses.grpc_port(config), advice, " for gRPC"))
+        more = addresses.more_grpc_addresses(config)
+        wanted += [(*address, "choose another in grpc.addresses", " for gRPC") for address in more]
+    if flight.port is not None:
+        wanted.append((host, flight.port, "set another flight.port", " for Arrow Flight"))
+    with contextlib.ExitStack() as held:
+        ports = [partial(_hold, held, *address) for address in wanted]
+        check_all(partial(_check_tls, grpc), *ports)
+
+
+def _hold(held: contextlib.ExitStack, host: str, port: int, advice: str, what: str) -> None:
+    held.enter_context(bind(host, port, advice, what))
+
+
+def _check_tls(grpc: GrpcConfig) -> None:
     from fluxport.grpc.server import tls
 
     credentials = tls(grpc.tls_certificate, grpc.tls_key, grpc.client_ca)
@@ -206,14 +224,6 @@ def check_pushes(config: Config, advice: str) -> None:
             "The setting grpc.tls_required needs a certificate: set grpc.tls_certificate and grpc.tls_key.",
             code="bad_configuration",
         )
-    host = grpc.host or config.server.host
-    with contextlib.ExitStack() as both:
-        if grpc.enabled:
-            both.enter_context(bind(host, addresses.grpc_port(config), advice, " for gRPC"))
-            for more_host, port in addresses.more_grpc_addresses(config):
-                both.enter_context(bind(more_host, port, "choose another in grpc.addresses", " for gRPC"))
-        if flight.port is not None:
-            both.enter_context(bind(host, flight.port, "set another flight.port", " for Arrow Flight"))
 
 
 def bind(host: str, port: int, advice: str, what: str = "") -> socket.socket:

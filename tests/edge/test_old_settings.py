@@ -159,6 +159,10 @@ def test_several_faults_of_a_start_are_reported_together(tmp_path: Path) -> None
         with pytest.raises(AssertionError) as caught:
             with process("serve", "--port", taken, folder=tmp_path, environ=environ, until="listening on"):
                 pass
+        required = {"DB_PATH": "e", "FLUXPORT_GRPC__TLS_REQUIRED": "true", "FLUXPORT_FLIGHT__PORT": taken}
+        with pytest.raises(AssertionError, match=r"tls_required needs a certificate(.|\n)*for Arrow Flight"):
+            with process("serve", "--port", "0", folder=tmp_path, environ=required, until="listening on"):
+                pass
     text = str(caught.value)
     for words in (
         "No database is configured",
