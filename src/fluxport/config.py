@@ -601,8 +601,8 @@ def _invalid(gathered: Gathered) -> list[Refused]:
     """What is wrong with single settings, without their values."""
 
     def origin(where: Sequence[str]) -> str:
-        """The old name that has set this setting, or the setting of which it is an entry."""
-        parts = (tuple(where[:end]) for end in range(len(where), 0, -1))
+        """The old name that has set this setting, the setting of which it is an entry, or its type."""
+        parts = [*(tuple(where[:end]) for end in range(len(where), 0, -1)), (*where, "type")]
         return next((gathered.origins[part] for part in parts if part in gathered.origins), "")
 
     def expected(error: Any) -> bool:

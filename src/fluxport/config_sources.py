@@ -239,7 +239,8 @@ def _variables(gathered: Gathered, environ: Mapping[str, str], kind: str) -> Non
             gathered.put(where, _SHORT.get(word, word) if name == "APP_ENV" else word, named(name, value))
     for name, key in sink_environment(kind).items():
         if value := environ.get(name):
-            gathered.put(("stores", "local", "type"), kind)
+            if gathered.get("stores", "local", "type") != kind:
+                gathered.put(("stores", "local", "type"), kind)
             gathered.put(("stores", "local", key), value, named(name, value))
     for name, value in sorted(environ.items()):
         if name.startswith(_PREFIX) and "__" in name:
