@@ -44,7 +44,6 @@ WITHOUT_MEANING = [
     "storage.temp_directory",
     "storage.temp_retention",
     "storage.cleanup_enabled",
-    "oss.upload_timeout",
     "logging.output",
     "monitoring.health_check_interval",
     "security.auth_enabled",
@@ -81,6 +80,7 @@ def test_every_key_of_the_example_is_a_setting_or_is_named_with_the_reason() -> 
         },
         "server": {"host": "0.0.0.0", "port": 8080, "metrics": "on"},
         "telemetry": {"traces": "off"},
+        "limits": {"export_s": "30m"},
         "stores": {
             "local": {
                 "type": "oss",

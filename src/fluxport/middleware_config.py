@@ -23,6 +23,7 @@ _KEYS: dict[str, tuple[str, ...]] = {
     "oss.part_size": ("stores", "local", "part_bytes"),
     "oss.parallel_parts": ("stores", "local", "parts_at_once"),
     "oss.signed_url_expiry": ("stores", "local", "link_s"),
+    "oss.upload_timeout": ("limits", "export_s"),
     "oss.max_retries": ("stores", "local", "tries_max"),
     "logging.level": ("logging", "level"),
     "logging.format": ("logging", "format"),
@@ -38,7 +39,6 @@ _IGNORED = {
     "storage.temp_directory": "there are no temporary files",
     "storage.temp_retention": "there are no temporary files",
     "storage.cleanup_enabled": "there are no temporary files",
-    "oss.upload_timeout": "an export may take limits.export_s",
     "logging.output": "logs go to standard error",
     "monitoring.health_check_interval": "health is checked when it is asked for",
 }
