@@ -39,7 +39,7 @@ def test_ports_that_were_not_chosen_and_are_in_use_become_free_ones(tmp_path: Pa
             text = output(tmp_path)
             assert "port 9090 is in use; gRPC takes a free one" in text
             assert ("port 8080 is in use; HTTP takes a free one" in text) is not chosen
-            pages, pushes = re.search(r"service +http://127.0.0.1:(\d+)", text), re.search(r"pushes +\S+:(\d+)", text)
+            pages, pushes = re.search(r"service +http://127.0.0.1:(\d+)", text), re.search(r"gRPC +\S+:(\d+)", text)
             assert pages
             assert pushes
             assert pushes[1] != "9090"

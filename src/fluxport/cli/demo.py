@@ -40,7 +40,7 @@ QUERY = "SELECT id, name, email, created_at, score FROM users"
 @click.option(
     "--port",
     type=click.IntRange(0, 65535),
-    help="HTTP port; 0 takes a free one (default 8080, or a free one if that is in use).",
+    help="HTTP port; 0 takes a free one, for gRPC too (default 8080, or a free one if that is in use).",
 )
 @click.option(
     "--check", is_flag=True, help="Export every format over HTTP, read each file back, print the figures, and exit."
@@ -51,9 +51,9 @@ def demo(rows: int, port: int | None, check: bool) -> None:
 
     require_duckdb()
     interruptible()  # the emulator runs in its own session, which Ctrl-C does not reach
-    ports = (0, 0) if check else _ports(port)
+    ports, more_grpc = ((0, 0), []) if check or port == 0 else (_ports(port), _historians_address())
     with emulator(rows) as url, temporary_folder("fluxport-demo-") as folder:
-        config = _config(url, ports, [] if check else _historians_address(), folder)
+        config = _config(url, ports, more_grpc, folder)
         if check:
             from fluxport.cli.demo_check import run_checks
 
