@@ -34,7 +34,7 @@ _KEYS: dict[str, tuple[str, ...]] = {
 _IGNORED = {
     "server.status_port": "the status is queried at server.port by gRPC, and at monitoring.metrics_port by HTTP",
     "server.max_connections": "calls are bounded, by grpc.tasks_max and grpc.queue_max",
-    "performance.max_batch_size": "it limited nothing; grpc.batch_rows_max limits the rows of a batch",
+    "performance.max_batch_size": "it limited nothing",
     "performance.write_timeout": "a request to the store has stores.local.timeout_s",
     "storage.temp_directory": "there are no temporary files",
     "storage.temp_retention": "there are no temporary files",
@@ -45,6 +45,7 @@ _IGNORED = {
 _SECURITY = frozenset({"auth_enabled", "tls_enabled", "allowed_clients"})
 # Where programs without credentials are admitted, if the file asks for no authentication.
 _PRIVATE = ("127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "::1/128", "fc00::/7")
+_BATCH_ROWS_MAX = 10_000_000  # more than a message of the middleware can hold, which limited only its bytes
 _FORMATS = {"json": "json", "text": "text", "console": "text"}
 
 
@@ -67,9 +68,8 @@ def translated(content: Mapping[str, Any]) -> Translation:
     """The settings of a file of the middleware, with what could not be translated."""
     everywhere = "0.0.0.0"  # noqa: S104  where the middleware listened
     # Its metrics, on a port of their own, were for everyone who reached it.
-    done = Translation(
-        {"grpc": {"host": everywhere, "answers": "final"}, "server": {"host": everywhere, "metrics": "on"}}
-    )
+    grpc = {"host": everywhere, "answers": "final", "batch_rows_max": _BATCH_ROWS_MAX}
+    done = Translation({"grpc": grpc, "server": {"host": everywhere, "metrics": "on"}})
     security: dict[str, Any] = {}
     for name, value in _flat(content, done.problems):
         section, _, key = name.partition(".")

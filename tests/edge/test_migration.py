@@ -341,7 +341,9 @@ def _(world: World) -> list[str]:
 
 @check("export-middleware", "any number of rows in a batch")
 def _(world: World) -> list[str]:
-    assert world.pushed(batch(0, *[ROW] * 1001)).last.record_count == 1001
+    assert (
+        world.pushed(batch(0, *[ROW] * 1001)).last.record_count == 1001
+    )  # where its file is read: test_middleware_api
     assert world.pushed(batch(0, *[ROW] * 65_536)).code is grpc.StatusCode.OK
     assert world.pushed(batch(0, *[ROW] * 65_537)).code is not grpc.StatusCode.OK
     return ["65,536 rows"]
