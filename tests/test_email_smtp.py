@@ -9,7 +9,7 @@ import socket
 import threading
 import tracemalloc
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from email.headerregistry import Address
 from email.message import EmailMessage
@@ -178,6 +178,49 @@ def test_a_server_that_refuses_the_attachment_only_then_gets_the_link(command: s
     assert LINK in bodies(server.mails[0].message())[0]
     with mail_server({command: [reply] * 2}) as server, pytest.raises(Refused):
         send_email(options(server), mail(sent_file()))
+
+
+@contextmanager
+def hanging_up(letters: list[bytes]) -> Iterator[int]:
+    """The port of a server that closes a connection within a letter of more than 50,000 bytes, and stores others."""
+
+    def serve(connection: socket.socket) -> None:
+        with connection, connection.makefile("rwb") as lines:
+            lines.write(b"220 ready\r\n")
+            lines.flush()
+            while line := lines.readline():
+                if line.startswith(b"DATA"):
+                    lines.write(b"354 go on\r\n")
+                    lines.flush()
+                    letter = b""
+                    while (part := lines.readline()) != b".\r\n":
+                        letter += part
+                        if len(letter) > 50_000:
+                            return
+                    letters.append(letter)
+                lines.write(b"250 OK\r\n")
+                lines.flush()
+
+    def accept() -> None:
+        with suppress(OSError):
+            while True:
+                serve(listener.accept()[0])
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=accept)
+        thread.start()
+        yield listener.getsockname()[1]
+        listener.shutdown(socket.SHUT_RDWR)
+        thread.join()
+
+
+def test_a_server_that_hangs_up_within_a_large_letter_gets_the_link() -> None:
+    letters: list[bytes] = []
+    with hanging_up(letters) as port:
+        data = DATA * (1 + (8 << 20) // len(DATA))  # more than the system takes for a connection that is not read
+        send_email(options_at("127.0.0.1", port, "exports@example.com"), mail(sent_file(data)))
+    (letter,) = letters
+    assert b"Subject: Your Database Export is Ready\r\n" in letter
 
 
 def test_a_temporary_refusal_is_no_reason_for_a_link() -> None:

@@ -56,6 +56,18 @@ def test_a_listener_gets_what_happened_while_the_database_was_away(tmp_path: Pat
             assert [line for line in lines if line.startswith("event")] == ["event: canceled"]
 
 
+def test_a_listener_that_has_the_last_event_is_told_not_to_connect_again(tmp_path: Path) -> None:
+    with service(tmp_path, AWAY, "--no-worker") as client:
+        export_id = client.post("/v1/exports", BODY).json()["id"]
+        target = f"/v1/exports/{export_id}"
+        httpx.delete(client.base + target, headers=client.headers("DELETE", target), timeout=60).raise_for_status()
+        with listening(client, export_id) as lines:
+            last = [line.removeprefix("id: ") for line in lines if line.startswith("id: ")][-1]
+        headers = client.headers("GET", f"{target}/events") | {"Last-Event-ID": last}
+        again = httpx.get(f"{client.base}{target}/events", headers=headers, timeout=60)
+        assert (again.status_code, again.content) == (204, b"")
+
+
 def test_a_service_that_ends_does_not_wait_for_listeners(tmp_path: Path) -> None:
     with service(tmp_path, AWAY, "--no-worker", FLUXPORT_SERVER__GRACE_S="600") as client:
         export_id = client.post("/v1/exports", BODY).json()["id"]

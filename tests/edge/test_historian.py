@@ -200,6 +200,8 @@ def test_attributes_are_replaced_together_and_stay_when_they_are_not_named(clien
     wrong: tuple[Any, ...] = ([], {"a b": ""}, {"a": 1}, {"a": "x" * 201}, many)
     for attributes in wrong:
         assert put(client, "described", {"attributes": attributes}).status_code == 400
+    for name in (1, {"a": 1}, "x" * 201):
+        assert put(client, "described", {"name": name, "attributes": {"name": "ok"}}).status_code == 400
 
 
 @pytest.mark.parametrize("header", ["Bearer eyJhbGciOiJIUzI1NiJ9.e30.x", "Basic YTpi", "Token x", ""])

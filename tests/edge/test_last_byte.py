@@ -4,6 +4,7 @@ connected, whatever it did afterwards), and when nothing was sent at all."""
 from __future__ import annotations
 
 import asyncio
+import threading
 from contextlib import suppress
 from typing import Any
 
@@ -183,3 +184,33 @@ def test_headers_for_one_client_are_sent_with_bytes_of_the_file_only(status: int
     answer = Watched(Answer(status, PLAIN, None), noted, noted, {"X-Session": "s"})
     asyncio.run(answer({"type": "http", "method": method}, receive, send))
     assert [(b"x-session", b"s") in start["headers"] for start in starts] == [added]
+
+
+def test_a_request_that_is_cancelled_while_its_beginning_is_recorded_is_recorded_as_ended() -> None:
+    """As a service that ends does it: the thread cannot be stopped, and the link that it redeems must be given back."""
+    recording, recorded = threading.Event(), threading.Event()
+    ended: list[Sending] = []
+
+    def begun(sending: Sending) -> None:
+        recording.set()
+        assert recorded.wait(30)
+
+    async def send(message: Message) -> None:
+        raise AssertionError
+
+    async def receive() -> Message:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async def run() -> None:
+        scope = {"type": "http", "method": "GET"}
+        request = asyncio.ensure_future(Watched(Answer(200, PLAIN, None), begun, ended.append)(scope, receive, send))
+        await asyncio.to_thread(recording.wait, 30)
+        request.cancel()
+        await asyncio.sleep(0)
+        recorded.set()
+        with suppress(asyncio.CancelledError):
+            await request
+
+    asyncio.run(run())
+    assert [(sending.started, sending.bytes) for sending in ended] == [(False, 0)]

@@ -111,14 +111,27 @@ def _accepted(smtp: smtplib.SMTP, sender: str, recipient: str, letter: Letter) -
         _expect_recipient(smtp.rcpt(recipient))
         _expect(smtp.docmd("DATA"), 354)
         # From here to the final dot an error must close the connection, or the server would accept a truncated mail.
-        for chunk in letter.chunks():
-            smtp.send(re.sub(rb"(?m)^\.", b"..", chunk))
+        if not _sent(smtp, letter):
+            return False
         smtp.send(b".\r\n")
         _expect(smtp.getreply(), 250)
     except smtplib.SMTPResponseException as error:
         if letter.file is None or not 500 <= error.smtp_code <= 599:
             raise
         return False
+    return True
+
+
+def _sent(smtp: smtplib.SMTP, letter: Letter) -> bool:
+    """Send the letter without its end; False if the server hangs up within a letter with a file, as some do for one
+    that is too large."""
+    for chunk in letter.chunks():
+        try:
+            smtp.send(re.sub(rb"(?m)^\.", b"..", chunk))
+        except smtplib.SMTPServerDisconnected:
+            if letter.file is None:
+                raise
+            return False
     return True
 
 

@@ -167,7 +167,13 @@ class Watched(Response):
             if message["type"] == "http.response.start":
                 starting = Sending(scope["method"], message)
                 if starting.counts:
-                    await run_in_threadpool(self._begun, starting)
+                    beginning = asyncio.ensure_future(run_in_threadpool(self._begun, starting))
+                    try:
+                        await asyncio.shield(beginning)
+                    except asyncio.CancelledError:  # what has begun must end, too
+                        await asyncio.wait({beginning})
+                        current = starting if beginning.exception() is None else None
+                        raise
                     current = starting
                     if disconnected.done():
                         raise Canceled("The client disconnected before the first byte.", code="client_gone")

@@ -255,7 +255,8 @@ def read_description(body: Any) -> tuple[str | None, str | None, dict[str, str] 
         raise Refused(
             f"The name of the attribute {name!r} must be 1 to 64 letters, digits, '.', '_' or '-'.", code="bad_body"
         )
-    for what, value in ({key: value for key, value in body.items() if key != "attributes"} | attributes).items():
+    own = [(key, value) for key, value in body.items() if key != "attributes"]
+    for what, value in [*own, *attributes.items()]:
         if not isinstance(value, str) or len(value) > TEXT_MAX:
             raise Refused(f"{what!r} must be a text of at most {TEXT_MAX} characters.", code="bad_body")
     return body.get("name"), body.get("unit"), body.get("attributes")

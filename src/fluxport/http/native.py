@@ -128,4 +128,4 @@ def add_export(routes: Router, api: NativeApi, transfers: Transfers, watch: Watc
     async def events(request: Request, export_id: str) -> Response:
         caller, _ = await callers.verified(request)
         await run_in_threadpool(store.get, export_id, caller)
-        return events_response(request, watch, export_id)
+        return await events_response(request, watch, export_id)

@@ -116,18 +116,19 @@ class QueueApi:
         renewed = self.store.renew_link(record.id, lambda present: token_digest(token_of(present, self.links)))
         return self.jobs([renewed])[0]
 
-    def check_token(self, record: Record, given: str) -> None:
-        """Conflict or Gone if there is no file, Forbidden for a token of another file or an invalid one, Gone for one
-        that has expired or was replaced."""
+    def redeemable(self, record: Record, given: str) -> str:
+        """The token to redeem for the one that was given; it may have expired. Conflict or Gone if there is no file,
+        Forbidden for a token of another file or an invalid one, Gone for one that was replaced."""
         if record.file is None:
             raise no_file(record)
-        expires_at = expiry(record)
+        token = token_of(record, self.links)
         # As services of the previous version issue it, which may share the database.
-        older = download_token(self.links.secret, record.id, record.file.filename, expires_at, ONCE)
-        if not same_token(given, token_of(record, self.links)) and not same_token(given, older):
+        older = download_token(self.links.secret, record.id, record.file.filename, expiry(record), ONCE)
+        if not same_token(given, token) and not same_token(given, older):
             raise link_used() if self.store.used_links([token_digest(given)]) else bad_token()
-        if expires_at <= self.store.clock():
-            raise link_expired()
+        if self.store.used_links([token_digest(older)]):
+            raise link_used()
+        return token
 
 
 def router(
@@ -205,7 +206,7 @@ def add_jobs(routes: Router, api: QueueApi, submitter: Submitter, watch: Watch) 
             record = api.own(export_id, caller)
             return replace(event, kind=STATUS_NAMES[record.status], data=envelope(api.jobs([record])[0]))
 
-        return events_response(request, watch, export_id, ended)
+        return await events_response(request, watch, export_id, ended)
 
     @routes.post(
         "/exports/jobs/{export_id}/token",
@@ -224,8 +225,11 @@ def add_files(routes: Router, api: QueueApi, downloads: Downloads, streams: Dire
     async def download(request: Request, export_id: str, token: str = "") -> Response:
         caller, _ = await api.caller(request)
         record = await run_in_threadpool(api.own, export_id, caller)
-        await run_in_threadpool(api.check_token, record, token)
-        return downloads.response(request, record, await downloads.redemption(request, token))
+        redemption = await downloads.redemption(request, await run_in_threadpool(api.redeemable, record, token))
+        # Who has begun to download in time may continue.
+        if redemption.first and expiry(record) <= api.store.clock():
+            raise link_expired()
+        return downloads.response(request, record, redemption)
 
     @routes.get("/exports/stream", operation_id="queue_stream", summary="Export a dataset as a direct stream")
     async def stream(request: Request) -> Response:

@@ -3,13 +3,13 @@ caller's transaction.
 
 A link is redeemed by the first client whose download begins, in the transaction that precedes the first byte, so the
 database decides between any number of clients, in any number of processes. That client gets a session, with which it
-may resume or begin again until ``RESUME_S`` after its last download began or ended; to everyone else the link is used.
-If not even the status was sent, the link is given back. A process that is killed in between leaves the link used:
-whether its client got the file is unknown, and no link may have two receivers.
+may resume or begin again while a download of it runs, and until ``RESUME_S`` after the last one ended; to everyone else
+the link is used. If not even the status was sent, the link is given back. A process that is killed in between leaves
+the link used, and open to its session: whether the client got the file is unknown, and no link may have two receivers.
 
-    unused --redeem--> redeemed by a session --prolong--> ... --RESUME_S later--> used
-       ^                        |
-       +------- give_back ------+  nothing was sent
+    unused --begin--> redeemed by a session --end--> open for RESUME_S --begin, end, ...--> used
+       ^                       |
+       +------ give_back ------+  nothing was sent
 """
 
 from __future__ import annotations
@@ -73,22 +73,22 @@ def begin(connection: sa.Connection, redemption: Redemption, export_id: str, kee
             "used_at": now,
             "expires_at": keep_until,
             "session_sha256": token_digest(redemption.session),
-            "open_until": now + RESUME_S,
+            "open_until": keep_until,
         }
         change = insert_into(connection, links).values(row).on_conflict_do_nothing()
     else:
         own = sa.update(links).where(*redemption._own, links.c.open_until > now)
-        change = own.values(open_until=now + RESUME_S)
+        change = own.values(open_until=keep_until)
     if connection.execute(change.returning(links.c.token_sha256)).one_or_none() is None:
         raise link_used()
 
 
 def end(connection: sa.Connection, redemption: Redemption, now: float, *, sent: bool) -> None:
-    """Prolong the session at the end of a download; ``sent`` is False if the client got nothing at all, not even its
+    """Limit the session at the end of a download; ``sent`` is False if the client got nothing at all, not even its
     session: then the link is given back."""
-    if sent:
+    if sent or not redemption.first:
         connection.execute(sa.update(links).where(*redemption._own).values(open_until=now + RESUME_S))
-    elif redemption.first:
+    else:
         connection.execute(sa.delete(links).where(*redemption._own))
 
 

@@ -132,6 +132,7 @@ def enum(names: Sequence[str], default: str | None = None) -> dict[str, Any]:
 
 FORMAT = enum(with_aliases(FORMATS), ExportSpec.format)
 AFTER = Parameter("starting_after", "the last id of the previous page")
+NO_MORE_EVENTS = Reply("Last-Event-ID names the last event; a browser does not connect again")
 LAST_EVENT = Parameter("Last-Event-ID", "continue after that event", {"type": "integer", "minimum": 0}, where="header")
 RANGE = (
     Parameter("start_ts", "start of the range, inclusive: milliseconds since 1970 or RFC 3339"),
@@ -216,7 +217,8 @@ OPERATIONS: dict[str, Operation] = {
                 "server-sent events, each with an id and JSON data: `progress`, and at the end `completed`, "
                 "`failed` or `canceled`; a comment every 15 seconds in between",
                 events=models.ExportEvent,
-            )
+            ),
+            204: NO_MORE_EVENTS,
         },
         _problem(NO_EXPORT, {400: ("bad_event_id",)}),
         parameters=(LAST_EVENT,),
@@ -397,7 +399,8 @@ OPERATIONS: dict[str, Operation] = {
                 "server-sent events, each with an id and JSON data: `progress`, and at the end `completed` or `failed` "
                 "with the job; a comment every 15 seconds in between",
                 events=older.QueueEvent,
-            )
+            ),
+            204: NO_MORE_EVENTS,
         },
         _problem(NO_EXPORT, SWITCHED_OFF, {400: ("bad_event_id",)}),
         parameters=(LAST_EVENT,),
