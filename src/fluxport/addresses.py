@@ -4,7 +4,6 @@ may see which details."""
 from __future__ import annotations
 
 import hmac
-import secrets
 import socket
 from collections.abc import Callable, Mapping
 from ipaddress import ip_address
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
     from fluxport.auth.proxies import Proxies
     from fluxport.auth.signing import SigningKey
     from fluxport.jobs.links import Links
-    from fluxport.jobs.store import Record
+    from fluxport.jobs.store import JobStore, Record
     from fluxport.stages import Sink
 
 
@@ -53,29 +52,38 @@ def base_url(config: Config, port: int) -> str:
     return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
-def links_of(config: Config, sinks: Mapping[str, Sink]) -> Links:
+def links_of(config: Config, sinks: Mapping[str, Sink], store: JobStore) -> Links:
     from fluxport.jobs.links import Links, Signed
 
     signed = {
         name: Signed(sinks[name], entry.link_s) for name, entry in config.stores.items() if entry.links == "store"
     }
-    return Links(_download_secret(config), config.auth.link_s, config.server.public_url, signed)
+    return Links(_download_secret(config, store), config.auth.link_s, config.server.public_url, signed)
 
 
-def _download_secret(config: Config) -> bytes:
-    """The secret that signs links: as configured, else derived from a signing key, so that links issued by workers, and
-    before a restart, remain valid."""
+def _download_secret(config: Config, store: JobStore) -> bytes:
+    """The secret that signs links: as configured, else derived from a configured key, else that of the database. So
+    links issued by workers, and before a restart, are valid in every process, whatever address it listens on."""
     if config.auth.download_secret is not None:
         return config.auth.download_secret.get_secret_value().encode()
-    keys = signing_keys(config)
+    keys = _configured_keys(config)
     if not keys:
-        return secrets.token_bytes(32)
+        return store.download_secret()
     key = keys[min(keys)].secrets[0].encode()
     return hmac.new(key, b"fluxport download links", "sha256").digest()
 
 
 def signing_keys(config: Config) -> dict[str, SigningKey]:
     """The configured keys; without any, in development, one with a public secret, unless other machines can connect."""
+    from fluxport.auth.signing import DEFAULT_KEY_ID, SigningKey
+
+    keys = _configured_keys(config)
+    if not keys and config.app_env == "development" and _only_here(config.server.host):
+        keys[DEFAULT_KEY_ID] = SigningKey(DEFAULT_KEY_ID, (DEVELOPMENT_SECRET,))
+    return keys
+
+
+def _configured_keys(config: Config) -> dict[str, SigningKey]:
     from fluxport.auth.scopes import EVERYTHING
     from fluxport.auth.signing import DEFAULT_KEY_ID, SigningKey
 
@@ -92,8 +100,6 @@ def signing_keys(config: Config) -> dict[str, SigningKey]:
     }
     if config.auth.api_secret is not None:
         keys[DEFAULT_KEY_ID] = SigningKey(DEFAULT_KEY_ID, (config.auth.api_secret.get_secret_value(),))
-    elif not keys and config.app_env == "development" and _only_here(config.server.host):
-        keys[DEFAULT_KEY_ID] = SigningKey(DEFAULT_KEY_ID, (DEVELOPMENT_SECRET,))
     return keys
 
 

@@ -264,7 +264,9 @@ class AuthConfig(Section):
         "devsecret",
     )
     download_secret: SecretStr | None = Field(
-        None, description="secret that signs download links; default: derived from a key's secret"
+        None,
+        description="secret that signs download links; default: derived from a configured key, else a random one in "
+        "the database",
     )
     keys: dict[str, KeyConfig] = {}
     link_s: Seconds = Field(3600.0, description="how long a download link is valid")

@@ -153,7 +153,8 @@ executors = sa.Table(
     sa.Column("seen_at", sa.Double, nullable=False),
 )
 
-# Written by the readiness check, to test whether the database can be written.
+# Two rows: one that the readiness check writes, to test whether the database can be written, and one whose ``filling``
+# is the secret of download links, where none is configured (jobs.store.JobStore.download_secret).
 probes = sa.Table(
     "probes",
     metadata,

@@ -277,7 +277,7 @@ def service(config: Config) -> Service:
     for schedule in by_name.values():
         _check_schedule(exports.submitter, catalog, schedule)
     sign_in, callers = identity(config, store)
-    links = addresses.links_of(config, catalog.sinks)
+    links = addresses.links_of(config, catalog.sinks, store)
     persistent = config.export_queue.persist and config.database != "memory"
     app = build(
         exports,
@@ -517,7 +517,7 @@ def notifier(config: Config, store: JobStore, sinks: Mapping[str, Sink], drainin
     expire."""
     from fluxport.jobs.notify import Notifier
 
-    links = addresses.links_of(config, sinks)
+    links = addresses.links_of(config, sinks, store)
     base = addresses.base_url(config, config.server.port)
     return Notifier(
         store,

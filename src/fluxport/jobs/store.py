@@ -53,6 +53,7 @@ _CREATE_LOCK = 0x666C7578
 PURGE_AT_ONCE = 500
 HAPPENED_MAX = 5000
 PROBE_BYTES = 1024
+_PROBE, _DOWNLOAD_SECRET = 1, 2  # rows of the table ``probes``
 # Attempts that ended for these reasons do not count towards the limit: neither source nor sink failed.
 WORKER_LOST = Failure.of(
     Unavailable("The worker that ran this attempt exited or sent no heartbeat.", code="worker_lost")
@@ -255,10 +256,25 @@ class JobStore:
     def probe(self) -> None:
         """Write one small row; raises as :func:`transaction` does if the database cannot be written now."""
         with transaction(self.engine) as connection:
-            row = {"id": 1, "at": self.now(connection), "filling": secrets.token_hex(PROBE_BYTES // 2)}
+            row = {"id": _PROBE, "at": self.now(connection), "filling": secrets.token_hex(PROBE_BYTES // 2)}
             insert = insert_into(connection, probes).values(row)
             changed = {"at": insert.excluded.at, "filling": insert.excluded.filling}
             connection.execute(insert.on_conflict_do_update(index_elements=[probes.c.id], set_=changed))
+
+    def download_secret(self) -> bytes:
+        """The secret of this database: 32 random bytes, created when first asked for, the same in every process. Raises
+        as :func:`transaction` does."""
+        known = sa.select(probes.c.filling).where(probes.c.id == _DOWNLOAD_SECRET)
+        with reading(self.engine) as connection:
+            secret = connection.scalar(known)
+        if secret is None:
+            with transaction(self.engine) as connection:
+                row = {"id": _DOWNLOAD_SECRET, "at": self.now(connection), "filling": secrets.token_hex(32)}
+                insert = insert_into(connection, probes).values(row)
+                # Of several processes at once, the first one's row stays, and all of them read it.
+                stays = insert.on_conflict_do_update(index_elements=[probes.c.id], set_={"at": probes.c.at})
+                secret = connection.scalar(stays.returning(probes.c.filling))
+        return bytes.fromhex(str(secret))
 
     # -- creating --------------------------------------------------------------------------------------------------
 
