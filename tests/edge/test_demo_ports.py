@@ -13,8 +13,9 @@ from pathlib import Path
 import httpx
 import pytest
 
+from fluxport.testing.sources import wait_until
 from own_servers import free_port
-from service_support import process
+from service_support import Client, process
 
 
 @contextlib.contextmanager
@@ -46,6 +47,38 @@ def test_ports_that_were_not_chosen_and_are_in_use_become_free_ones(tmp_path: Pa
             assert pages[1] == words[1] if chosen else pages[1] != "8080"
             assert httpx.get(f"http://127.0.0.1:{pages[1]}/health/live").status_code == 200
             socket.create_connection(("127.0.0.1", int(pushes[1])), timeout=10).close()
+
+
+@pytest.mark.parametrize("port", [9090, 50051])
+def test_a_port_that_was_chosen_for_http_is_no_port_of_grpc(tmp_path: Path, port: int) -> None:
+    """Though both are usual ports of gRPC."""
+    with contextlib.ExitStack() as held:
+        try:
+            held.enter_context(socket.create_server(("127.0.0.1", port)))
+        except OSError:
+            pytest.skip(f"another program listens on port {port}")
+        held.close()
+        held.enter_context(process("demo", "--rows", "10", "--port", str(port), folder=tmp_path, until="Press Ctrl-C"))
+        text = output(tmp_path)
+        [addresses] = re.findall(r"gRPC +(.+?) +\(", text)
+        assert str(port) not in re.findall(r":(\d+)", addresses)
+        assert (f"port {port} is in use; gRPC takes a free one" in text) is (port == 9090)
+        assert httpx.get(f"http://127.0.0.1:{port}/health/live").status_code == 200
+
+
+def test_the_environment_changes_neither_service_nor_worker(tmp_path: Path) -> None:
+    """Nor does a file of variables in the folder in which the demo starts."""
+    nowhere = "mysql://nobody@127.0.0.1:1/nothing"
+    (tmp_path / ".env").write_text(f"MYSQL_DSN={nowhere}\nLOCAL_STORAGE_PATH=/proc/exports\n")
+    environ = {"MYSQL_DSN": nowhere, "FLUXPORT_CONNECTIONS__MAIN__URL": nowhere, "STORAGE_TYPE": "s4"}
+    words = ("demo", "--rows", "10", "--port", str(free_port()))
+    with process(*words, folder=tmp_path, environ=environ, until="Press Ctrl-C") as (started, _):
+        client = Client(f"http://127.0.0.1:{words[-1]}", started.pid, secret="devsecret")
+        query = {"source": {"query": "SELECT id FROM users"}, "format": "csv"}
+        place = f"/v1/exports/{client.post('/v1/exports', query).json()['id']}"
+        wait_until(lambda: client.get(place).json()["status"] not in ("queued", "running"))
+        done = client.get(place).json()
+        assert (done["status"], done.get("rows")) == ("completed", 10), done
 
 
 def test_a_chosen_port_that_is_in_use_is_an_error_before_anything_starts(tmp_path: Path) -> None:

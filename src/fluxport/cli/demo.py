@@ -51,7 +51,9 @@ def demo(rows: int, port: int | None, check: bool) -> None:
 
     require_duckdb()
     interruptible()  # the emulator runs in its own session, which Ctrl-C does not reach
-    ports, more_grpc = ((0, 0), []) if check or port == 0 else (_ports(port), _historians_address())
+    alone = check or port == 0
+    ports = (0, 0) if alone else _ports(port)
+    more_grpc = [] if alone else _historians_address(ports)
     with emulator(rows) as url, temporary_folder("fluxport-demo-") as folder:
         config = _config(url, ports, more_grpc, folder)
         if check:
@@ -71,7 +73,7 @@ def demo(rows: int, port: int | None, check: bool) -> None:
                     f"http://{HOST}:{bound.http}", [f"{HOST}:{bound.grpc}", *config.grpc.addresses], url, rows
                 ),
                 process.Advice(http=ANOTHER_PORT, grpc="start the demo again"),
-                worker=["worker", "--config", str(folder / "fluxport.yaml")],
+                worker=["worker", "--only-config", "--config", str(folder / "fluxport.yaml")],
             )
 
 
@@ -86,18 +88,25 @@ def _ports(http: int | None) -> tuple[int, int]:
         http = _free(ServerConfig().port, "HTTP")
     else:
         bind(HOST, http, ANOTHER_PORT).close()
-    return http, _free(GRPC_PORT, "gRPC")
+    return http, _free(GRPC_PORT, "gRPC", http)
 
 
-def _free(port: int, what: str) -> int:
+def _free(port: int, what: str, *others: int) -> int:
+    """The port, or 0 with a sentence if it is in use; ``others`` are ports that this demo will use."""
+    if port in others or _in_use(port):
+        click.echo(f"fluxport: port {port} is in use; {what} takes a free one.", err=True)
+        return 0
+    return port
+
+
+def _in_use(port: int) -> bool:
     from fluxport import process
 
     try:
         process.bind(HOST, port, "").close()
     except Refused:
-        click.echo(f"fluxport: port {port} is in use; {what} takes a free one.", err=True)
-        return 0
-    return port
+        return True
+    return False
 
 
 @contextlib.contextmanager
@@ -140,15 +149,10 @@ def _config(url: str, ports: tuple[int, int], more_grpc: list[str], folder: Path
     return load(file, environ={}, folder=folder)
 
 
-def _historians_address() -> list[str]:
-    """The address of the Historian's clients, unless another program listens there."""
-    from fluxport import process
-
-    try:
-        process.bind(HOST, HISTORIANS_PORT, "").close()
-    except Refused:
-        return []
-    return [f"{HOST}:{HISTORIANS_PORT}"]
+def _historians_address(ports: tuple[int, int]) -> list[str]:
+    """The address of the Historian's clients, unless the demo, by one of ``ports``, or another program listens
+    there."""
+    return [] if HISTORIANS_PORT in ports or _in_use(HISTORIANS_PORT) else [f"{HOST}:{HISTORIANS_PORT}"]
 
 
 def _seed_sensors(folder: Path) -> None:

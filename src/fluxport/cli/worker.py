@@ -24,8 +24,9 @@ log = logging.getLogger("fluxport.config")
     type=click.Path(path_type=Path, dir_okay=False),
     help="Configuration file (default: fluxport.yaml).",
 )
+@click.option("--only-config", is_flag=True, hidden=True, help="Ignore the environment, and .env.")
 @click.option("--attached", is_flag=True, hidden=True, help="Exit when standard input ends.")
-def worker(config_path: Path | None, attached: bool) -> None:
+def worker(config_path: Path | None, only_config: bool, attached: bool) -> None:
     """Run stored exports; start any number of workers, on any machine that reaches the database."""
     from fluxport.cli import heap
 
@@ -44,7 +45,11 @@ def worker(config_path: Path | None, attached: bool) -> None:
     from fluxport.telemetry import logs, traces
 
     ignored: list[str] = []
-    config = load(config_path, report=ignored.append)
+    if only_config:
+        assert config_path is not None
+        config = load(config_path, environ={}, folder=config_path.parent, report=ignored.append)
+    else:
+        config = load(config_path, report=ignored.append)
     logs.configure(config.logging.level, config.logging.format)
     traces.configure(config.telemetry.traces)
     for sentence in () if attached else ignored:  # the service that starts a worker has logged it
