@@ -46,8 +46,9 @@ class PushCallers:
     def verified(self, metadata: Metadata, peer: str) -> tuple[Caller, Answers]:
         """The caller, and which responses it accepts. Unauthorized; TooMany; Refused. Reads the table of keys."""
         headers, address = _authorization(metadata), self._address(metadata, peer)
-        keyless = any(address in network for network in self.keyless if address is not None)
-        if keyless and not any(map(is_bearer, headers)):  # credentials of another system are none
+        if self._is_keyless(metadata, peer, address) and not any(
+            map(is_bearer, headers)
+        ):  # credentials of another system are none
             caller, key_name = Caller(self.keyless_owner, scopes=frozenset({"push"})), ""
         else:
             key = self.keys.bearer(headers)
@@ -64,7 +65,7 @@ class PushCallers:
         """Admit a caller that reads sensors, as the same readers over HTTP: with a key of the scope series, or without
         one of ours where ``open_to`` admits it. Unauthorized; Forbidden; TooMany."""
         headers, here = _authorization(metadata), grpc_peer(peer)
-        local = here is not None and here.is_loopback and not any(name in ADDED_BY_PROXIES for name, _ in metadata)
+        local = here is not None and here.is_loopback and not _forwarded(metadata)
         admitted = self.open_to == "on" or (self.open_to == "local" and local)
         if admitted and not any(map(is_bearer, headers)):
             self.rate.take(f"address {self._address(metadata, peer) or ''}")
@@ -76,9 +77,21 @@ class PushCallers:
         self.rate.take(caller.rated)
         caller.need("series")
 
+    def _is_keyless(self, metadata: Metadata, peer: str, address: Address | None) -> bool:
+        """Whether the client is in a network that needs no key. Behind a proxy that is not trusted nobody is: the
+        address is the proxy's then."""
+        if address is None or (_forwarded(metadata) and not self.proxies.trusts(grpc_peer(peer))):
+            return False
+        return any(address in network for network in self.keyless)
+
     def _address(self, metadata: Metadata, peer: str) -> Address | None:
         lines = [str(value) for name, value in metadata if name == self.proxies.header]
         return self.proxies.origin(grpc_peer(peer), lines).address
+
+
+def _forwarded(metadata: Metadata) -> bool:
+    """Whether a proxy passed the call on."""
+    return any(name in ADDED_BY_PROXIES for name, _ in metadata)
 
 
 def _authorization(metadata: Metadata) -> list[str]:
