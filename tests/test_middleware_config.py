@@ -145,6 +145,19 @@ def test_the_levels_of_its_logger_are_ours(tmp_path: Path, word: str, level: str
     assert load(path, environ={}, folder=tmp_path).logging.level == level
 
 
+@pytest.mark.parametrize(
+    ("given", "export_s"), [("60s", 900), ("15m", 900), (30, 900), ("30m", 1800), (3600, 3600), (None, 900)]
+)
+def test_the_time_of_an_upload_only_raises_that_of_an_export(
+    tmp_path: Path, given: str | int | None, export_s: float
+) -> None:
+    """In which the client sends the rows; a time that does not raise it is reported."""
+    told: list[str] = []
+    path = write(tmp_path, oss={**old()["oss"], "upload_timeout": given})
+    assert load(path, environ={}, folder=tmp_path, report=told.append).limits.export_s == export_s
+    assert ("oss.upload_timeout" in told[0]) is (given is not None and export_s == 900)
+
+
 def test_our_own_file_is_not_taken_for_one() -> None:
     assert not is_middleware({"server": {"port": 1}, "grpc": {}, "logging": {}, "stores": {}})
 

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from fluxport import addresses
 from fluxport.config import Config, load, shown
-from fluxport.config_sources import ALIASES, DERIVED
+from fluxport.config_sources import ALIASES, DERIVED, sink_environment
 from fluxport.errors import Refused
 from fluxport.sinks.s3 import S3Options
 
@@ -246,7 +247,8 @@ def test_the_historians_subject_and_form_are_those_of_its_server(tmp_path: Path)
 )
 def test_the_forms_of_an_address_of_go(tmp_path: Path, address: str, host: str, port: int) -> None:
     config = loaded(tmp_path, GRPC_ADDR=address)
-    assert (config.grpc.host, config.grpc.port, config.server.host) == (host, port, host)
+    assert (config.grpc.host, config.grpc.port) == (host, port)
+    assert config.server.host == ("::" if host == "::" else "0.0.0.0")  # its HTTP server listened on every address
 
 
 def test_an_address_and_a_folder_set_only_what_nothing_else_sets(tmp_path: Path) -> None:
@@ -255,6 +257,43 @@ def test_an_address_and_a_folder_set_only_what_nothing_else_sets(tmp_path: Path)
     assert (config.grpc.host, config.grpc.port, config.grpc.addresses) == ("0.0.0.0", 9090, ["0.0.0.0:50051"])
     assert (config.server.host, config.server.port) == ("127.0.0.1", 8081)
     assert config.series.path == Path("s.db")
+
+
+@pytest.mark.parametrize("variable", ["HTTP_PORT", "DB_PATH", "NATS_SUBJECT"])
+def test_a_variable_that_only_the_historian_had_makes_both_servers_listen_where_its_did(
+    tmp_path: Path, variable: str
+) -> None:
+    config = loaded(tmp_path, **{variable: HISTORIAN[variable]})
+    assert (config.server.host, config.grpc.host, config.grpc.port) == ("0.0.0.0", "0.0.0.0", 50051)
+    assert config.grpc.addresses == []
+    (tmp_path / "fluxport.yaml").write_text("server: {host: '::1', port: 1}\ngrpc: {host: localhost, port: 2}")
+    config = loaded(tmp_path, **{variable: HISTORIAN[variable]})
+    assert (config.server.host, config.server.port) == ("::1", 1)
+    assert (config.grpc.host, config.grpc.port, config.grpc.addresses) == ("localhost", 2, [])
+
+
+def test_the_port_of_http_in_the_environment_may_be_another_programs(tmp_path: Path) -> None:
+    """So it overrides nothing, unlike SERVER_PORT."""
+    (tmp_path / "fluxport.yaml").write_text("server: {port: 8081}")
+    assert loaded(tmp_path, HTTP_PORT="1234").server.port == 8081
+    assert loaded(tmp_path, HTTP_PORT="1234", SERVER_PORT="4321").server.port == 4321
+
+
+def test_a_server_of_nats_that_may_be_another_programs_is_ignored_with_a_sentence(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Without a place for points; and it alone changes no address."""
+    url = {"NATS_URL": "nats://localhost:4222"}
+    config = loaded(tmp_path, **url)
+    assert config.series == loaded(tmp_path).series
+    assert (config.server.host, config.grpc.host, config.grpc.port) == ("127.0.0.1", None, None)
+    loaded(tmp_path, **url, NATS_SUBJECT="plant.raw")
+    assert caplog.messages == [
+        "NATS_URL: points are read only with DB_PATH or series.path.",
+        "NATS_URL and NATS_SUBJECT: points are read only with DB_PATH or series.path.",
+    ]
+    [line] = refusal(tmp_path, FLUXPORT_SERIES__NATS__URL="nats://localhost:4222")
+    assert "series.path" in line
 
 
 def test_files_of_the_old_engine_are_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -279,6 +318,62 @@ def test_keys_of_s3_are_those_of_the_store(tmp_path: Path, caplog: pytest.LogCap
         "NATS_SUBJECT has no effect without NATS_URL; "
         "S3_ACCESS_KEY and S3_SECRET_KEY: only a store of STORAGE_TYPE=s3 uses them."
     ]
+
+
+@pytest.mark.parametrize(
+    ("file", "ambient", "own"),
+    [
+        (
+            {"type": "s3", "bucket": "b", "region": "eu-1", "access_key_id": "k", "secret_access_key": "s"},
+            {"AWS_REGION": "us-9"},
+            {"S3_BUCKET": "other"},
+        ),
+        ({"type": "gcs", "bucket": "b", "credentials_file": "a.json"}, {"GOOGLE_APPLICATION_CREDENTIALS": "x"}, {}),
+        (
+            {"type": "azure", "bucket": "b", "account": "a", "account_key": "Zg=="},
+            {"AZURE_STORAGE_ACCOUNT": "x", "AZURE_STORAGE_KEY": "eA==", "AZURE_STORAGE_CONTAINER": "x"},
+            {},
+        ),
+        ({"type": "oss", "bucket": "b", "endpoint": "e", "region": "r"}, {}, {"OSS_BUCKET": "other"}),
+    ],
+)
+def test_a_store_of_the_file_is_changed_only_by_variables_of_the_replaced_services(
+    tmp_path: Path, file: dict[str, str], ambient: dict[str, str], own: dict[str, str]
+) -> None:
+    """Others, of the cloud's own tools, set what the file leaves out, or a store whose type is a variable."""
+
+    def store(settings: dict[str, str], **environ: str) -> Any:
+        (tmp_path / "fluxport.yaml").write_text(yaml.safe_dump({"stores": {"local": settings}}))
+        return shown(loaded(tmp_path, **environ))["stores"]["local"]
+
+    variables = sink_environment(file["type"])
+    assert store(file, **ambient) == store(file)
+    for name, value in own.items():
+        assert store(file, **{name: value})[variables[name]] == value
+    for name, value in ambient.items():
+        left = {key: given for key, given in file.items() if key != variables[name]}
+        assert store(left, **ambient)[variables[name]] not in (None, ""), name
+        named = store(file, **{name: value}, STORAGE_TYPE=file["type"])[variables[name]]
+        assert named in (value, "**********"), name
+
+
+def test_an_empty_variable_does_not_hide_the_one_in_the_file(tmp_path: Path) -> None:
+    """Of every kind: those that are settings, and those from which settings follow."""
+    content = HISTORIAN | {"EMAIL_ATTACH_FILE": "true", "STORAGE_TYPE": "s3", "S3_BUCKET": "b", "WORKER_COUNT": "3"}
+    (tmp_path / ".env").write_text("".join(f"{name}={value}\n" for name, value in content.items()))
+    assert shown(loaded(tmp_path, **dict.fromkeys(content, ""))) == shown(loaded(tmp_path))
+    assert loaded(tmp_path).series.path == Path("data/series.db")
+
+
+def test_a_folder_with_the_name_of_the_variables_file_is_ignored(tmp_path: Path) -> None:
+    """As a virtual environment may have."""
+    (tmp_path / ".env").mkdir()
+    assert loaded(tmp_path, WORKER_COUNT="3").limits.workers == 3
+
+
+def test_a_connection_without_settings_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "fluxport.yaml").write_text("connections: {main: {}}")
+    assert refusal(tmp_path) == ["Setting 'connections.main.url' is invalid: field required."]
 
 
 # -- secrets -----------------------------------------------------------------------------------------------------------

@@ -38,6 +38,7 @@ from fluxport.errors import Refused, together
 from fluxport.formats.compress import COMPRESSIONS, canonical
 from fluxport.grpc.answers import Answers
 from fluxport.jobs.spool import SpoolOptions
+from fluxport.middleware_config import EXPORT_S
 from fluxport.settings import ByType, Duration, WebAddress, sentence
 from fluxport.sinks.local import LocalOptions
 from fluxport.sinks.options import SinkOptions
@@ -226,7 +227,7 @@ class LimitsConfig(Section):
     rows_max: int | None = Field(None, gt=0, description="an export with more rows fails; default: no limit")
     bytes_max: int | None = Field(None, gt=0, description="an export with a larger file fails; default: no limit")
     cell_bytes_max: int = Field(Limits.cell_bytes_max, gt=0, description="an export with a larger cell fails")
-    export_s: Seconds = Field(900.0, description="longest time of one export")
+    export_s: Seconds = Field(EXPORT_S, description="longest time of one export")
     active_max: int = Field(
         5, gt=0, description="exports that one caller of /v1 may have queued and running, and as many by schedules"
     )
@@ -663,20 +664,20 @@ def _contradictions(gathered: Gathered) -> list[Refused]:
         for name, read in _reads(gathered)
         if read not in connections
     ]
-    if connection is not None and (connection not in connections or path is not None):
+    if connection is not None and (str(connection) not in connections or path is not None):
         problems.append("Setting 'series.connection' must name a configured connection, and excludes 'series.path'.")
     if path is not None and "series" in connections:
         problems.append("The connection name 'series' is reserved for the sensor store; rename the connection.")
     if path is None and any(gathered.get("series", broker, "url") for broker in ("nats", "mqtt")):
         problems.append("Points from NATS and MQTT need the embedded sensor store: set series.path.")
     store = gathered.get("grpc", "store") or GrpcConfig().store
-    if store not in stores | {"local"}:
+    if isinstance(store, str) and store not in stores | {"local"}:
         problems.append(f"Setting 'grpc.store' names {store!r}; the stores are: {', '.join(sorted(stores))}.")
     return [Refused(problem, code="bad_configuration") for problem in problems]
 
 
 def _keys(section: Any) -> set[str]:
-    return set(section) if isinstance(section, Mapping) else set()
+    return {str(name) for name in section} if isinstance(section, Mapping) else set()
 
 
 def _reads(gathered: Gathered) -> list[tuple[str, str]]:

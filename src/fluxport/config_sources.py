@@ -17,7 +17,7 @@ import yaml
 
 from fluxport import sinks
 from fluxport.errors import Refused
-from fluxport.middleware_config import Translation, is_middleware, translated
+from fluxport.middleware_config import EVERYWHERE, Translation, is_middleware, translated
 
 Where = tuple[str, ...]
 
@@ -47,16 +47,22 @@ FLUXQUERY: dict[str, Where] = {
 }
 # Those of the Historian.
 HISTORIAN: dict[str, Where] = {
-    "HTTP_PORT": ("server", "port"),
     "NATS_URL": ("series", "nats", "url"),
     "NATS_SUBJECT": ("series", "nats", "subject"),
 }
 ALIASES = HISTORIAN | FLUXQUERY  # for a setting that both have a variable for, FluxQuery's comes last, and overrides
-# Variables of the Historian that have another form than the settings, which they set only if nothing else does.
+# Variables of the Historian that set only what nothing else sets: they have another form than the settings, or a name
+# that other programs use as well.
 DERIVED: dict[str, tuple[Where, ...]] = {
+    "HTTP_PORT": (("server", "port"),),
     "GRPC_ADDR": (("grpc", "host"), ("grpc", "port"), ("server", "host")),
     "DB_PATH": (("series", "path"),),
 }
+# By each of these it is recognized; NATS_URL may be set for other programs.
+_HISTORIANS_OWN = ("HTTP_PORT", "GRPC_ADDR", "DB_PATH", "NATS_SUBJECT")
+_HISTORIANS_GRPC_ADDR = "0.0.0.0:50051"  # where it listened without GRPC_ADDR
+# Of the variables of a store, those that only the replaced services had; others may be set for other programs.
+_OWN_STORE_VARIABLES = ("S3_", "OSS_")
 FLUXQUERY_ATTACHMENT_BYTES = 25 << 20  # of the file; its encoded mail has 34 MiB
 _WORDS = frozenset({"APP_ENV", "STORAGE_TYPE"})  # case-insensitive
 _SHORT = {"prod": "production", "dev": "development"}
@@ -115,18 +121,20 @@ def gather(path: Path | None, environ: Mapping[str, str], flags: Mapping[str, An
     """
     gathered = Gathered()
     from_dotenv = _dotenv(gathered, folder / ".env")
-    every = from_dotenv | dict(environ)
+    every = from_dotenv | {name: value for name, value in environ.items() if value}
     default_path = folder / "fluxport.yaml"
     if path is not None or default_path.exists():
         _file(gathered, path or default_path)
     gathered.stores_in_file = copy.deepcopy(gathered.values.get("stores"))
     kind = _store_type(gathered, every)
+    store_variables = _store_variables(gathered, every, kind)
     for variables in (from_dotenv, environ):
-        _variables(gathered, variables, kind)
+        _variables(gathered, variables, kind, store_variables)
     for name, value in flags.items():
         if value is not None:
             gathered.put(tuple(name.split(".")), value)
-    _derive(gathered, every)
+    _derive_addresses(gathered, every)
+    _derive_path(gathered, every)
     _derive_nats(gathered, every)
     _derive_attachments(gathered, every)
     _leave_out(gathered, every, kind)
@@ -136,8 +144,7 @@ def gather(path: Path | None, environ: Mapping[str, str], flags: Mapping[str, An
 
 
 def sink_environment(kind: str) -> Mapping[str, str]:
-    """The variables that configure the default store if it has this type; they may be set for other programs, such as
-    AWS_REGION, so that other types ignore them."""
+    """The variables that configure the default store if it has this type; others ignore them."""
     return sinks.options_class(kind).environ if kind in sinks.SINKS else {}
 
 
@@ -155,7 +162,7 @@ def _text(gathered: Gathered, path: Path, name: str) -> str | None:
 
 
 def _dotenv(gathered: Gathered, path: Path) -> dict[str, str]:
-    if not path.exists() or (text := _text(gathered, path, f"The file {path}")) is None:
+    if not path.exists() or path.is_dir() or (text := _text(gathered, path, f"The file {path}")) is None:
         return {}
     import io
 
@@ -232,12 +239,25 @@ def _store_type(gathered: Gathered, environ: Mapping[str, str]) -> str:
     return environ.get("STORAGE_TYPE", "").lower() or ("oss" if environ.get("OSS_BUCKET") else in_file)
 
 
-def _variables(gathered: Gathered, environ: Mapping[str, str], kind: str) -> None:
+def _store_variables(gathered: Gathered, environ: Mapping[str, str], kind: str) -> Mapping[str, str]:
+    """The variables that apply to the default store, each with its setting. A store whose type is in the file gets from
+    variables that may be set for other programs, such as AWS_REGION, only what the file leaves out."""
+    variables = sink_environment(kind)
+    if environ.get("STORAGE_TYPE"):
+        return variables
+    return {
+        name: key
+        for name, key in variables.items()
+        if name.startswith(_OWN_STORE_VARIABLES) or gathered.get("stores", "local", key) in (None, "")
+    }
+
+
+def _variables(gathered: Gathered, environ: Mapping[str, str], kind: str, store_variables: Mapping[str, str]) -> None:
     for name, where in ALIASES.items():
         if value := environ.get(name):
             word = value.lower() if name in _WORDS else value
             gathered.put(where, _SHORT.get(word, word) if name == "APP_ENV" else word, named(name, value))
-    for name, key in sink_environment(kind).items():
+    for name, key in store_variables.items():
         if value := environ.get(name):
             if gathered.get("stores", "local", "type") != kind:
                 gathered.put(("stores", "local", "type"), kind)
@@ -261,37 +281,65 @@ def _structured(name: str, value: str) -> Any:
     return _read_yaml(value, f"The environment's {name}") if value[:1] in ("[", "{") else value
 
 
-def _derive(gathered: Gathered, environ: Mapping[str, str]) -> None:
-    """Apply the variables of DERIVED to settings that are not set."""
-    if address := environ.get("GRPC_ADDR"):
-        host, colon, port = address.rpartition(":")
-        if not colon or not re.fullmatch(r"[0-9]{1,5}", port):
-            gathered.problem("GRPC_ADDR must be host:port, such as 0.0.0.0:50051.")
-            return
-        # Go listens on all addresses for one without a host; the Historian's HTTP server always did.
-        listen = host.strip("[]") or "0.0.0.0"  # noqa: S104  where the Historian listened
-        other_port = gathered.get("grpc", "port")
-        for where, value in zip(DERIVED["GRPC_ADDR"], (listen, port, listen), strict=True):
-            if gathered.get(*where) is None:
-                gathered.put(where, value, "GRPC_ADDR")
-        if other_port is not None and str(other_port) != port:
-            more = gathered.get("grpc", "addresses") or []
-            gathered.put(("grpc", "addresses"), [*more, f"{host or listen}:{port}"], "GRPC_ADDR")
+def _put_unset(gathered: Gathered, where: Where, value: str, origin: str) -> None:
+    if gathered.get(*where) is None:
+        gathered.put(where, value, origin)
+
+
+def _derive_addresses(gathered: Gathered, environ: Mapping[str, str]) -> None:
+    """Where a variable that only the Historian had is set, both servers listen where its did, unless other settings say
+    otherwise."""
+    own = next((name for name in _HISTORIANS_OWN if environ.get(name)), None)
+    if own is None:
+        return
+    if port_of_http := environ.get("HTTP_PORT"):
+        _put_unset(gathered, ("server", "port"), port_of_http, named("HTTP_PORT", port_of_http))
+    given = environ.get("GRPC_ADDR")
+    host, colon, port = (given or _HISTORIANS_GRPC_ADDR).rpartition(":")
+    if not colon or not re.fullmatch(r"[0-9]{1,5}", port):
+        gathered.problem("GRPC_ADDR must be host:port, such as 0.0.0.0:50051.")
+        return
+    listen = host.strip("[]") or EVERYWHERE  # as Go reads an address without a host
+    origin = "GRPC_ADDR" if given else own
+    # Its HTTP server listened on every address, whatever GRPC_ADDR was.
+    _put_unset(gathered, ("server", "host"), listen if listen == "::" else EVERYWHERE, origin)
+    other_port = gathered.get("grpc", "port")
+    _put_unset(gathered, ("grpc", "host"), listen, origin)
+    _put_unset(gathered, ("grpc", "port"), port, origin)
+    more = gathered.get("grpc", "addresses")
+    if given and other_port is not None and str(other_port) != port and isinstance(more, list | None):
+        gathered.put(("grpc", "addresses"), [*(more or []), f"{host or listen}:{port}"], origin)
+
+
+def _derive_path(gathered: Gathered, environ: Mapping[str, str]) -> None:
     unset = gathered.get("series", "path") is None and gathered.get("series", "connection") is None
     if (folder := environ.get("DB_PATH")) and unset:
         gathered.put(("series", "path"), str(Path(folder) / "series.db"), "DB_PATH")
-        gathered.ignored += _old_points(Path(folder))
+        try:
+            gathered.ignored += _old_points(Path(folder))
+        except OSError as error:
+            gathered.problem(f"The folder {folder!r} of DB_PATH cannot be read: {error.strerror}.")
 
 
 def _derive_nats(gathered: Gathered, environ: Mapping[str, str]) -> None:
-    """Where the Historian's variables name the server or the subject, messages are the Historian's."""
-    if not (environ.get("NATS_URL") or environ.get("NATS_SUBJECT")):
+    """Where the Historian's variables name the server or the subject, messages are the Historian's. A server that only
+    NATS_URL names may be another program's: without a place for points, it is not read."""
+    names = [name for name in ("NATS_URL", "NATS_SUBJECT") if environ.get(name)]
+    if not names:
         return
     from fluxport.series.bodies import HISTORIAN_SUBJECT, PROTOBUF
 
-    if environ.get("NATS_URL") and gathered.get("series", "nats", "subject") is None:
+    url = ("series", "nats", "url")
+    only_here = gathered.get(*url) is not None and gathered.origins.get(url, "").startswith("NATS_URL")
+    if only_here and gathered.get("series", "path") is None:
+        del gathered.get(*url[:-1])[url[-1]]
+        gathered.ignored.append(f"{' and '.join(names)}: points are read only with DB_PATH or series.path")
+        return
+    if "NATS_SUBJECT" in names and gathered.get(*url) is None:
+        gathered.ignored.append("NATS_SUBJECT has no effect without NATS_URL")
+    if "NATS_URL" in names and gathered.get("series", "nats", "subject") is None:
         gathered.put(("series", "nats", "subject"), HISTORIAN_SUBJECT, "NATS_URL")
-    if environ.get("NATS_SUBJECT") and gathered.get("series", "nats", "type") is None:
+    if "NATS_SUBJECT" in names and gathered.get("series", "nats", "type") is None:
         gathered.put(("series", "nats", "type"), PROTOBUF, "NATS_SUBJECT")
 
 
@@ -311,13 +359,11 @@ def _leave_out(gathered: Gathered, environ: Mapping[str, str], kind: str) -> Non
     """Report variables that have no effect without another one."""
     where = ("connections", "main")
     main = gathered.get(*where)
-    if isinstance(main, dict) and "url" not in main and all((*where, key) in gathered.origins for key in main):
+    if main and isinstance(main, dict) and "url" not in main and all((*where, key) in gathered.origins for key in main):
         gathered.partial.add(where)
         gathered.ignored += [
             f"{gathered.origins[(*where, key)]} is for the connection of MYSQL_DSN, which is not set" for key in main
         ]
-    if environ.get("NATS_SUBJECT") and gathered.get("series", "nats", "url") is None:
-        gathered.ignored.append("NATS_SUBJECT has no effect without NATS_URL")
     keys = [name for name in ("S3_ACCESS_KEY", "S3_SECRET_KEY") if environ.get(name)]
     if keys and kind != "s3":
         gathered.ignored.append(f"{' and '.join(keys)}: only a store of STORAGE_TYPE=s3 uses them")

@@ -7,6 +7,10 @@ from dataclasses import dataclass, field
 from ipaddress import ip_network
 from typing import Any
 
+from fluxport import durations
+
+EVERYWHERE = "0.0.0.0"  # noqa: S104  where the replaced services listened
+EXPORT_S = 900.0  # the default of limits.export_s
 # Sections that only the middleware's files have.
 MARKS = frozenset({"concurrency", "performance", "storage", "oss", "security", "monitoring"})
 _KEYS: dict[str, tuple[str, ...]] = {
@@ -23,8 +27,8 @@ _KEYS: dict[str, tuple[str, ...]] = {
     "oss.part_size": ("stores", "local", "part_bytes"),
     "oss.parallel_parts": ("stores", "local", "parts_at_once"),
     "oss.signed_url_expiry": ("stores", "local", "link_s"),
-    "oss.upload_timeout": ("limits", "export_s"),
     "oss.max_retries": ("stores", "local", "tries_max"),
+    "oss.upload_timeout": ("limits", "export_s"),
     "logging.level": ("logging", "level"),
     "logging.format": ("logging", "format"),
     "logging.enable_tracing": ("telemetry", "traces"),
@@ -42,6 +46,8 @@ _IGNORED = {
     "logging.output": "logs go to standard error",
     "monitoring.health_check_interval": "health is checked when it is asked for",
 }
+# The longest time of an upload, which here is part of a push that the client may send slowly: it only raises the limit.
+_UPLOAD_TIMEOUT = "oss.upload_timeout"
 _SECURITY = frozenset({"auth_enabled", "tls_enabled", "allowed_clients"})
 # Where programs without credentials are admitted, if the file asks for no authentication.
 _PRIVATE = ("127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "::1/128", "fc00::/7")
@@ -66,15 +72,16 @@ def is_middleware(content: Mapping[str, Any]) -> bool:
 
 def translated(content: Mapping[str, Any]) -> Translation:
     """The settings of a file of the middleware, with what could not be translated."""
-    everywhere = "0.0.0.0"  # noqa: S104  where the middleware listened
     # Its metrics, on a port of their own, were for everyone who reached it.
-    grpc = {"host": everywhere, "answers": "final", "batch_rows_max": _BATCH_ROWS_MAX}
-    done = Translation({"grpc": grpc, "server": {"host": everywhere, "metrics": "on"}})
+    grpc = {"host": EVERYWHERE, "answers": "final", "batch_rows_max": _BATCH_ROWS_MAX}
+    done = Translation({"grpc": grpc, "server": {"host": EVERYWHERE, "metrics": "on"}})
     security: dict[str, Any] = {}
     for name, value in _flat(content, done.problems):
         section, _, key = name.partition(".")
         if section == "security" and key in _SECURITY:
             security[key] = value
+        elif name == _UPLOAD_TIMEOUT and _is_short(value):
+            done.ignored.append(f"{name}: an export may take limits.export_s, which is longer")
         elif name in _IGNORED:
             done.ignored.append(f"{name}: {_IGNORED[name]}")
         elif name not in _KEYS:
@@ -84,7 +91,7 @@ def translated(content: Mapping[str, Any]) -> Translation:
             done.origins[_KEYS[name]] = name
     if "local" in done.settings.get("stores", {}):
         done.settings["stores"]["local"]["type"] = "oss"
-    done.ignored += _secured(done.settings, security)
+    done.ignored += _secured(done.settings, security, done.problems)
     return done
 
 
@@ -92,7 +99,8 @@ def _read(name: str, value: Any) -> Any:
     if name == "logging.format":
         return _FORMATS.get(str(value).lower(), value)
     if name == "logging.enable_tracing":
-        return {True: "auto", False: "off"}.get(value, value)  # auto: where OpenTelemetry's variables name a receiver
+        # auto: where OpenTelemetry's variables name a receiver
+        return ("auto" if value else "off") if isinstance(value, bool) else value
     if name == "oss.endpoint" and "://" not in str(value):
         return f"https://{value}"
     if name == "oss.max_retries" and isinstance(value, int):
@@ -100,10 +108,29 @@ def _read(name: str, value: Any) -> Any:
     return value
 
 
-def _secured(settings: dict[str, Any], security: Mapping[str, Any]) -> list[str]:
+def _is_short(value: Any) -> bool:
+    """Whether this duration does not exceed the default of limits.export_s; an invalid one is reported as a setting."""
+    try:
+        seconds = durations.seconds(value) if isinstance(value, str) else value
+    except ValueError:
+        return False
+    return isinstance(seconds, int | float) and not isinstance(seconds, bool) and seconds <= EXPORT_S
+
+
+def _clients(given: Any, problems: list[str]) -> list[str]:
+    """The entries of security.allowed_clients; a text is one."""
+    if isinstance(given, str):
+        return [given] if given else []
+    if isinstance(given, list | None):
+        return [str(client) for client in given or []]
+    problems.append("Setting 'security.allowed_clients' must be a list of networks.")
+    return []
+
+
+def _secured(settings: dict[str, Any], security: Mapping[str, Any], problems: list[str]) -> list[str]:
     if security.get("tls_enabled"):
         settings["grpc"]["tls_required"] = True
-    clients = [str(client) for client in security.get("allowed_clients") or []]
+    clients = _clients(security.get("allowed_clients"), problems)
     networks = [client for client in clients if _is_network(client)]
     ignored = []
     if security.get("auth_enabled"):
@@ -115,7 +142,8 @@ def _secured(settings: dict[str, Any], security: Mapping[str, Any]) -> list[str]
         settings["grpc"]["keyless"] = list(_PRIVATE)
         ignored.append(
             "security.auth_enabled: only programs in private networks need no key (grpc.keyless), others need one with "
-            "the scope push"
+            "the scope push; behind a proxy or NAT that gives every client a private address, set it to true or list "
+            "security.allowed_clients"
         )
     if not security.get("auth_enabled") and (others := [client for client in clients if client not in networks]):
         ignored.append(f"security.allowed_clients: {', '.join(others)}: only networks can be listed")

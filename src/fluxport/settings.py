@@ -141,7 +141,7 @@ class ByType:
                 return value
             raise ValueError(f"{self.what} is a mapping of settings")
         settings = {"type": self.default, **value}
-        if settings["type"] not in self.table:
+        if not isinstance(settings["type"], str) or settings["type"] not in self.table:
             raise ValueError(f"the type of {self.what} is one of: {', '.join(self.table)}")
         cls = self.load(settings["type"])
         if foreign := self.foreign(settings):

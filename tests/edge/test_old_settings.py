@@ -13,7 +13,7 @@ import pytest
 
 from fluxport.config import load, shown
 from own_servers import free_ports
-from service_support import Client, process
+from service_support import SECRET, Client, process
 from services import require_mariadb
 
 QUERY = "SELECT 7 AS id, 'Ada' AS name"
@@ -119,10 +119,11 @@ def test_the_service_starts_with_the_historians_variables(tmp_path: Path) -> Non
         "DB_PATH": str(tmp_path / "data"),
         "S3_ACCESS_KEY": "AKIA",
         "S3_SECRET_KEY": "a-secret",
+        "API_SECRET": SECRET,  # its HTTP server listened on every address
     }
     with process("serve", folder=tmp_path, environ=environ, until="worker ready") as (started, _):
         points = {"points": [{"timestamp_ms": 1_700_000_000_000, "value": 21.5}]}
-        client = Client(f"http://127.0.0.1:{http_port}", started.pid, secret="devsecret")
+        client = Client(f"http://127.0.0.1:{http_port}", started.pid)
         assert client.post("/v1/sensors/boiler/points", points).status_code == 200
         span = "start_ts=1600000000000&end_ts=1800000000000"
         answer = httpx.get(f"{client.base}/api/v1/export?sensor_id=boiler&{span}")
@@ -145,7 +146,7 @@ def test_the_public_secret_is_refused_once_other_machines_can_connect(tmp_path: 
 
 def test_what_is_ignored_is_logged_in_the_form_of_the_log(tmp_path: Path) -> None:
     environ = {"DB_PATH": str(tmp_path / "data"), "NATS_SUBJECT": "data.raw"}
-    with process("serve", "--port", "0", folder=tmp_path, environ=environ, until="listening on"):
+    with process("serve", "--port", "0", "--grpc-port", "0", folder=tmp_path, environ=environ, until="listening on"):
         [log] = tmp_path.glob("serve-*.log")
         [line] = [line for line in log.read_text().splitlines() if "NATS_SUBJECT" in line]
     assert json.loads(line)["level"] == "warning"
@@ -153,7 +154,8 @@ def test_what_is_ignored_is_logged_in_the_form_of_the_log(tmp_path: Path) -> Non
 
 def test_several_faults_of_a_start_are_reported_together(tmp_path: Path) -> None:
     """Those of the configuration at once; then those of the machine: no source, a folder, a port in use."""
-    with process("serve", "--port", "0", folder=tmp_path, environ={"DB_PATH": "d"}, until="listening on") as (_, line):
+    serving, environ = ("serve", "--host", "127.0.0.1", "--grpc-port", "0"), {"DB_PATH": "d"}
+    with process(*serving, "--port", "0", folder=tmp_path, environ=environ, until="listening on") as (_, line):
         taken = line.rpartition(":")[2]
         environ = {"FLUXPORT_SERVER__SPOOL__PATH": "/nowhere", "FLUXPORT_FLIGHT__PORT": taken}
         with pytest.raises(AssertionError) as caught:
@@ -161,7 +163,7 @@ def test_several_faults_of_a_start_are_reported_together(tmp_path: Path) -> None
                 pass
         required = {"DB_PATH": "e", "FLUXPORT_GRPC__TLS_REQUIRED": "true", "FLUXPORT_FLIGHT__PORT": taken}
         with pytest.raises(AssertionError, match=r"tls_required needs a certificate(.|\n)*for Arrow Flight"):
-            with process("serve", "--port", "0", folder=tmp_path, environ=required, until="listening on"):
+            with process(*serving, "--port", "0", folder=tmp_path, environ=required, until="listening on"):
                 pass
     text = str(caught.value)
     for words in (
