@@ -53,6 +53,14 @@ def test_a_directory_that_is_a_link_out_of_the_store_is_refused(tmp_path: Path) 
     assert names(outside) == []
 
 
+def test_a_directory_that_is_a_link_within_the_store_is_followed(tmp_path: Path) -> None:
+    (tmp_path / "data" / "2026").mkdir(parents=True)
+    (tmp_path / "2026").symlink_to("data/2026")
+    LocalSink(tmp_path).put("2026/12/a.csv", chunks(b"x"))
+    LocalSink(tmp_path).put("2026/b.csv", chunks(b"x"))
+    assert names(tmp_path / "data" / "2026") == ["12", "12/a.csv", "b.csv"]
+
+
 @pytest.mark.parametrize("name", ["Umsätze 2026.csv", "a b'\"$;.csv", ".hidden", "-rf", "x" * 200, "a\\b"])
 def test_any_other_name_is_unchanged(tmp_path: Path, name: str) -> None:
     """The sink accepts what the file system accepts."""

@@ -8,6 +8,7 @@ import select
 import signal
 import sys
 import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -33,6 +34,13 @@ def flags(*names: str) -> int:
     return found
 
 
+def steady() -> float:
+    """Seconds on a monotonic clock that also runs while the machine sleeps, where the system has one."""
+    if not hasattr(time, "clock_gettime"):
+        return time.monotonic()
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+
+
 def signals(*names: str) -> list[signal.Signals]:
     """Those signals that this system has."""
     return [getattr(signal, name) for name in names if hasattr(signal, name)]
@@ -51,11 +59,12 @@ def locked(descriptor: int) -> bool | None:
     return True
 
 
-def open_folder(path: str | Path) -> int | None:
-    """A descriptor of the folder itself, not of one that a link leads to; None where folders have none."""
+def open_folder(path: str | Path, *, follow: bool = False) -> int | None:
+    """A descriptor of the folder itself, of one that a link leads to only with ``follow``; None where folders have
+    none."""
     if not hasattr(os, "O_DIRECTORY"):
         return None
-    return os.open(path, os.O_RDONLY | flags("O_DIRECTORY", "O_NOFOLLOW"))
+    return os.open(path, os.O_RDONLY | flags("O_DIRECTORY", *(() if follow else ("O_NOFOLLOW",))))
 
 
 def set_mode(descriptor: int, mode: int) -> None:

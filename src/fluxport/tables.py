@@ -22,6 +22,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from fluxport.database_errors import AWAY, BUSY, UNUSABLE, discard_connection, translated
 from fluxport.errors import FluxportError, Refused, Unavailable
 from fluxport.private import reserve
+from fluxport.systems import steady
 
 T = TypeVar("T")
 
@@ -473,12 +474,12 @@ class DatabaseClock:
 
     def __call__(self) -> float:
         """Unix seconds."""
-        return time.time() if self._ahead_of_steady_s is None else _steady() + self._ahead_of_steady_s
+        return time.time() if self._ahead_of_steady_s is None else steady() + self._ahead_of_steady_s
 
     def read(self, connection: sa.Connection) -> float:
         """Read the database's clock (Unix seconds), and log when the two clocks begin to differ, or agree again."""
         now = database_now(connection)
-        self._ahead_of_steady_s = now - _steady()
+        self._ahead_of_steady_s = now - steady()
         differed, self.differs_s = self.differ, time.time() - now
         if self.differ and not differed:
             log.error("%s Synchronize it, by NTP.", self.sentence)
@@ -494,11 +495,6 @@ class DatabaseClock:
     def sentence(self) -> str:
         side = "ahead of" if self.differs_s > 0 else "behind"
         return f"The clock of this process is {abs(self.differs_s):,.0f} s {side} that of the service's database."
-
-
-def _steady() -> float:
-    """Seconds on a monotonic clock that also runs while the machine sleeps."""
-    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 def patiently(do: Callable[[], T], ended: threading.Event, *, staying: bool = False) -> T:

@@ -50,11 +50,14 @@ def sqlite(tmp_path_factory: pytest.TempPathFactory) -> str:
 def test_modules_of_fluxport_see_windows_and_others_do_not(tmp_path: Path) -> None:
     """Else the tests below would show nothing."""
     script = (
-        "import os, signal\n"
+        "import os, signal, time\n"
         "from fluxport import systems, signals, loops\n"
         "assert os.name == 'posix' and hasattr(os, 'fork')\n"
         "assert loops.os.name == 'nt' and not systems.FORKS and not systems.OPEN_FILES_MOVE\n"
         "assert systems.locked(0) is None and systems.open_folder('.') is None\n"
+        "from fluxport import tables\n"
+        "assert hasattr(time, 'clock_gettime') and not hasattr(tables.time, 'clock_gettime')\n"
+        "assert abs(time.monotonic() - systems.steady()) < 60\n"
         "assert [number.name for number in signals.ending()] == ['SIGTERM', 'SIGINT']\n"
         "with open('f', 'w') as file:\n"
         "    try:\n"

@@ -55,16 +55,35 @@ HIDDEN: dict[str, set[str]] = {
             "wait4",
             "ttyname",
         ),
+        *(
+            "posix_spawn",
+            "posix_spawnp",
+            "pipe2",
+            "sysconf",
+            "confstr",
+            "pathconf",
+            "fpathconf",
+            "nice",
+            "sync",
+            "mknod",
+        ),
+        *("setuid", "setgid", "setgroups", "getgroups", "setpgid", "getsid", "tcgetpgrp", "openpty", "lockf", "splice"),
+        *("lchown", "getpriority", "getrandom", "copy_file_range", "environb", "O_DIRECT", "O_PATH", "O_ASYNC", "wait"),
         *("WNOHANG", "WIFEXITED", "WEXITSTATUS", "WIFSIGNALED", "WTERMSIG", "pidfd_open", "eventfd", "initgroups"),
     },
     "signal": {
         *("SIGKILL", "SIGHUP", "SIGQUIT", "SIGALRM", "SIGUSR1", "SIGUSR2", "SIGPIPE", "SIGCHLD", "SIGSTOP", "SIGCONT"),
         *("alarm", "setitimer", "pause", "pthread_sigmask", "pthread_kill", "sigwait", "sigtimedwait", "sigpending"),
-        *("SIG_BLOCK", "SIG_UNBLOCK", "siginterrupt"),
+        *("SIG_BLOCK", "SIG_UNBLOCK", "siginterrupt", "sigwaitinfo", "getitimer", "SIGWINCH", "SIGTSTP", "SIGTTIN"),
+        *("SIGTTOU", "SIGTRAP", "SIGBUS", "SIGURG", "SIGPROF", "SIGVTALRM"),
     },
     "socket": {"AF_UNIX", "AF_NETLINK", "SO_REUSEPORT", "TCP_NOTSENT_LOWAT", "TCP_USER_TIMEOUT", "TCP_INFO"}
-    | {"send_fds", "recv_fds", "SCM_RIGHTS"},
-    "select": {"poll", "epoll", "kqueue", "POLLIN", "POLLOUT", "POLLHUP", "POLLERR"},
+    | {"send_fds", "recv_fds", "SCM_RIGHTS", "SO_PEERCRED", "SO_BINDTODEVICE", "SOCK_CLOEXEC", "SOCK_NONBLOCK"}
+    | {"MSG_DONTWAIT", "MSG_NOSIGNAL", "TCP_CORK", "TCP_QUICKACK", "TCP_DEFER_ACCEPT", "TCP_LINGER2", "sethostname"},
+    "select": {"poll", "epoll", "kqueue", "POLLIN", "POLLOUT", "POLLHUP", "POLLERR", "POLLNVAL", "EPOLLIN", "PIPE_BUF"},
+    "mmap": {"MAP_SHARED", "MAP_PRIVATE", "MAP_ANONYMOUS", "PROT_READ", "PROT_WRITE"},
+    "time": {"clock_gettime", "clock_getres", "clock_settime", "CLOCK_MONOTONIC", "CLOCK_BOOTTIME", "CLOCK_REALTIME"}
+    | {"tzset", "pthread_getcpuclockid"},
     "ctypes": set(),
     "sys": set(),
 }

@@ -322,7 +322,8 @@ def _removed_if_abandoned(part: Path) -> bool:
 
 
 def _sync(directory: Path) -> None:
-    if (descriptor := systems.open_folder(directory)) is None:
+    # A folder of the store may be a link to another one in it.
+    if (descriptor := systems.open_folder(directory, follow=True)) is None:
         return
     try:
         os.fsync(descriptor)
