@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
+import io
 import json
 import os
 import re
@@ -19,6 +21,7 @@ from urllib.parse import urlsplit
 
 import httpx
 import nats
+import pyarrow as pa
 import pytest
 from nats.js.api import ConsumerInfo, DiscardPolicy, StreamConfig
 from paho.mqtt.client import Client as Mqtt
@@ -33,6 +36,7 @@ from fluxport.grpc import historian_pb2 as historian
 from fluxport.ingest import Message, patiently, take
 from fluxport.ingest.mqtt import MqttIngest, MqttOptions
 from fluxport.series import Points
+from fluxport.series.bodies import read_points
 from fluxport.series.embedded import EmbeddedOptions, EmbeddedStore
 from own_servers import free_port
 from series_support import T0, csv_of, points, same, stored, walk
@@ -87,7 +91,7 @@ def read_to(url: str) -> int:
     return floor.stream_seq if floor else 0
 
 
-def publish_mqtt(url: str, sent: Sequence[Send]) -> None:
+def publish_mqtt(url: str, sent: Sequence[Send], qos: int = 1) -> None:
     parts = urlsplit(url)
     client = Mqtt(CallbackAPIVersion.VERSION2, protocol=MQTTv5)
     client.max_inflight_messages_set(20)
@@ -98,7 +102,7 @@ def publish_mqtt(url: str, sent: Sequence[Send]) -> None:
         properties: Any = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]  # the library has no types there
         if kind:
             properties.ContentType = kind
-        last = client.publish(f"sensors/{sensor}", body, qos=1, properties=properties)
+        last = client.publish(f"sensors/{sensor}", body, qos=qos, properties=properties)
     last.wait_for_publish(30)
     client.disconnect()
     client.loop_stop()
@@ -120,9 +124,9 @@ def file_of(client: Client, sensor: str) -> bytes:
     return httpx.get(f"{client.base}/api/v1/export?sensor_id={sensor}&start_ts=0&end_ts={T0 + 10**12}").content
 
 
-def subscribed(client: Client, url: str, first: Send, sensor: str = "") -> bool:
+def subscribed(client: Client, url: str, first: Send, sensor: str = "", qos: int = 1) -> bool:
     """Whether a message arrives: a broker queues messages only for a session that it has."""
-    publish_mqtt(url, [first])
+    publish_mqtt(url, [first], qos)
     return count_of(client, sensor or first[0]) > 0
 
 
@@ -368,19 +372,98 @@ def test_a_bad_message_of_mqtt_is_retained_as_a_dead_letter(tmp_path: Path, topi
             assert dict(letter.properties.UserProperty)["fluxport-error-code"] == "bad_points_type"
 
 
-def test_a_dead_letter_that_the_broker_refuses_is_not_acknowledged(tmp_path: Path) -> None:
-    """It is delivered again to the next connection, which may write to its topic of dead letters."""
-    rights = tmp_path / "rights"
-    rights.write_text("topic readwrite sensors/#\ntopic readwrite letters/#\n")
-    with mosquitto(tmp_path, "max_queued_messages 0", f"acl_file {rights}", "user root") as url:
+def counted(client: Client, metric: str, number: int) -> bool:
+    return f"{metric} {number}.0" in httpx.get(f"{client.base}/metrics").text
+
+
+LETTERS_OF_MQTT = 'fluxport_dead_letters_total{door="mqtt"}'
+LETTERS_LOST = 'fluxport_refusals_total{code="dead_letter_lost"}'
+ONE_POINT = message("line/1", points([T0], [2.5]), "")
+
+
+def test_a_long_name_in_a_message_of_mqtt_is_cut_in_its_dead_letter(tmp_path: Path) -> None:
+    """A property holds at most 65,535 bytes."""
+    with mosquitto(tmp_path) as url:
         settings = settings_of(tmp_path, FLUXPORT_SERIES__MQTT__URL=url)
         with service(tmp_path, "", "--no-worker", **settings) as client:
-            until(lambda: subscribed(client, url, message("line/1", points([T0], [2.5]), "")), "no session")
-            publish_mqtt(url, BAD[:1])
-            until(lambda: warned(tmp_path, "a dead letter cannot be published to fluxport/dead/"), "nothing was said")
-        settings["FLUXPORT_SERIES__MQTT__DEAD_LETTER"] = "letters"
-        with service(tmp_path, "", "--no-worker", **settings):
-            assert mqtt_retained(url, "letters/sensors/plant.a").payload == BAD[0][1]
+            until(lambda: subscribed(client, url, ONE_POINT), "no session")
+            body = json.dumps([{"x" * 70_000: 1}]).encode()
+            publish_mqtt(url, [("plant.a", body, ""), message("line/2", points([T0], [1.5]), "")])
+            until(lambda: counted(client, LETTERS_OF_MQTT, 1), "the letter was not counted")
+            until(lambda: count_of(client, "line/2") == 1, "the message after it did not arrive")
+        letter = mqtt_retained(url, "fluxport/dead/sensors/plant.a")
+        assert letter.payload == body
+        assert len(dict(letter.properties.UserProperty)["fluxport-error"]) < 200
+
+
+def test_a_dead_letter_that_cannot_be_published_is_reported_once(tmp_path: Path) -> None:
+    """The topic above the letters and that of the message exceed together what a topic can be."""
+    with mosquitto(tmp_path) as url:
+        settings = settings_of(tmp_path, FLUXPORT_SERIES__MQTT__URL=url)
+        with service(tmp_path, "", "--no-worker", **settings) as client:
+            until(lambda: subscribed(client, url, ONE_POINT), "no session")
+            publish_mqtt(url, [("x" * 65_520, b"{not json", ""), message("line/2", points([T0], [1.5]), "")])
+            until(lambda: counted(client, LETTERS_LOST, 1), "the lost letter was not counted")
+            until(lambda: count_of(client, "line/2") == 1, "the message after it did not arrive")
+        (tmp_path / "second").mkdir()
+        with service(tmp_path / "second", "", "--no-worker", **settings) as client:
+            publish_mqtt(url, [message("line/3", points([T0], [1.5]), "")])
+            until(lambda: count_of(client, "line/3") == 1, "the second service reads nothing")
+            assert not counted(client, LETTERS_LOST, 1)
+
+
+def test_a_dead_letter_too_large_for_the_broker_has_no_body(tmp_path: Path) -> None:
+    """A message of the largest size that the broker takes; its letter has a longer topic, and properties."""
+    body = b"{" * 19_900
+    with mosquitto(tmp_path, "max_packet_size 20000") as url:
+        settings = settings_of(tmp_path, FLUXPORT_SERIES__MQTT__URL=url)
+        with service(tmp_path, "", "--no-worker", **settings) as client:
+            until(lambda: subscribed(client, url, ONE_POINT), "no session")
+            publish_mqtt(url, [("plant.a", body, "")])
+            until(lambda: counted(client, LETTERS_OF_MQTT, 1), "the letter was not counted")
+        facts = dict(mqtt_retained(url, "fluxport/dead/sensors/plant.a").properties.UserProperty)
+        assert facts["fluxport-body-bytes"] == "19900"
+        assert facts["fluxport-body-sha256"] == hashlib.sha256(body).hexdigest()
+
+
+@pytest.mark.parametrize(("line", "qos"), [("retain_available false", 1), ("max_qos 0", 0)])
+def test_dead_letters_are_such_as_the_broker_takes(tmp_path: Path, line: str, qos: int) -> None:
+    with mosquitto(tmp_path, line) as url:
+        settings = settings_of(tmp_path, FLUXPORT_SERIES__MQTT__URL=url)
+        with service(tmp_path, "", "--no-worker", **settings) as client:
+            until(lambda: subscribed(client, url, ONE_POINT, qos=qos), "no session")
+            publish_mqtt(url, [BAD[0], message("line/2", points([T0], [1.5]), "")], qos)
+            until(lambda: counted(client, LETTERS_OF_MQTT, 1), "the letter was not counted")
+            until(lambda: count_of(client, "line/2") == 1, "the message after it did not arrive")
+
+
+def test_bad_messages_in_a_burst_without_flow_control_do_not_stop_the_good_ones(tmp_path: Path) -> None:
+    """The broker sends all of QoS 0 at once, so that its answers to dead letters come after them."""
+    found = walk(3000)
+    sent = [
+        BAD[n % 3] if n % 100 == 0 else message("plant.a", found[n : n + 1], "application/json") for n in range(3000)
+    ]
+    with mosquitto(tmp_path) as url:
+        settings = settings_of(tmp_path, FLUXPORT_SERIES__MQTT__URL=url)
+        with service(tmp_path, "", "--no-worker", **settings) as client:
+            until(lambda: subscribed(client, url, ONE_POINT), "no session")
+            publish_mqtt(url, sent, qos=0)
+            until(lambda: count_of(client, "plant.a") == 2970, "not all good points arrived")
+            until(lambda: counted(client, LETTERS_OF_MQTT, 30), "not every letter was counted")
+
+
+def test_bad_messages_whose_dead_letters_the_broker_refuses_do_not_stop_the_good_ones(tmp_path: Path) -> None:
+    """More of them than it sends without acknowledgement; the log names the permission that is missing."""
+    rights = tmp_path / "rights"
+    rights.write_text("topic readwrite sensors/#\n")
+    with mosquitto(tmp_path, "max_queued_messages 10000", f"acl_file {rights}", "user root") as url:
+        settings = settings_of(tmp_path, FLUXPORT_SERIES__MQTT__URL=url)
+        with service(tmp_path, "", "--no-worker", **settings) as client:
+            until(lambda: subscribed(client, url, ONE_POINT), "no session")
+            publish_mqtt(url, [*(BAD * 100), message("line/2", points([T0], [1.5]), "")])
+            until(lambda: count_of(client, "line/2") == 1, "the message after them did not arrive")
+            until(lambda: counted(client, LETTERS_LOST, 300), "not every lost letter was counted")
+            assert warned(tmp_path, "the permission to publish to fluxport/dead/#")
 
 
 def warned(folder: Path, words: str) -> bool:
@@ -464,6 +547,20 @@ def test_a_message_that_the_store_refuses_harms_no_other(tmp_path: Path) -> None
     large = take(store, "test", [Message("a", "", body), Message("a", "", b" " * 200)], 100)
     assert [error and error.code for error in large] == [None, "body_too_large"]
     store.close()
+
+
+@pytest.mark.parametrize("kind", ["application/json", "text/csv", "application/vnd.apache.arrow.stream"])
+def test_an_error_quotes_little_of_a_message(kind: str) -> None:
+    """It becomes a header, a property, a line of the log, which have limits."""
+    name = "x" * 70_000
+    table = io.BytesIO()
+    with pa.ipc.new_stream(table, pa.schema([(name, pa.int64())])):
+        pass
+    bodies = {"application/json": json.dumps({name: [1]}).encode(), "text/csv": f"{name}\n1\n".encode()}
+    with pytest.raises(Refused) as refused:
+        read_points(bodies.get(kind, table.getvalue()), kind, "a")
+    assert "the column 'xxx" in refused.value.message
+    assert len(refused.value.message) < 300
 
 
 def test_messages_wait_while_the_store_is_unavailable() -> None:

@@ -2,11 +2,13 @@
 
 A message is acknowledged once its points are durable (at least once); storing it again changes nothing. A message that
 can never be stored becomes a dead letter, which the broker stores under another subject or topic, with the reason; the
-message is acknowledged after that. While the store cannot write, messages wait at the broker.
+message is acknowledged after that, or once the broker has refused the dead letter: redelivered forever, it would take
+the place of others. While the store cannot write, messages wait at the broker.
 """
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -21,6 +23,7 @@ log = logging.getLogger("fluxport.ingest")
 
 RETRY_FIRST_S = 0.2
 RETRY_MOST_S = 10.0
+FACT_MAX = 500  # characters of a header or property of a dead letter
 
 
 class Ingest(Protocol):
@@ -95,6 +98,29 @@ def dead_letter(protocol: str, error: FluxportError, stored_at: str) -> None:
     log.warning(
         "a message of %s was moved to %s: %s", protocol, stored_at, error.message, extra={"error_code": error.code}
     )
+
+
+def lost_letter(protocol: str, error: FluxportError, why: str) -> None:
+    """Count and log a message that is lost, because its dead letter could not be stored either."""
+    metrics.refusal(error.code)
+    metrics.refusal("dead_letter_lost")
+    log.error(
+        "a message of %s is lost: %s Its dead letter could not be stored: %s",
+        protocol,
+        error.message,
+        why,
+        extra={"error_code": "dead_letter_lost"},
+    )
+
+
+def fact(text: str) -> str:
+    """One line of at most ``FACT_MAX`` characters, for a header or property: brokers limit their size."""
+    return " ".join(text[:FACT_MAX].split())
+
+
+def body_facts(body: bytes) -> dict[str, str]:
+    """What a dead letter tells of a body that is too large to be part of it: bytes and SHA-256, by name of the fact."""
+    return {"Fluxport-Body-Bytes": str(len(body)), "Fluxport-Body-SHA256": hashlib.sha256(body).hexdigest()}
 
 
 def report_loss(protocol: str, what: str) -> None:

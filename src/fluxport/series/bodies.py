@@ -24,6 +24,7 @@ PROTOBUF = "application/x-protobuf"  # one historian.v1.SensorData
 HISTORIAN_SUBJECT = "data.raw"  # of NATS; its producers send protobuf without headers
 _OTHER_NAMES = {"application/protobuf": PROTOBUF, "application/vnd.google.protobuf": PROTOBUF}
 POINTS_MAX = 1_000_000
+NAME_SHOWN_MAX = 60  # characters of a message's own text in an error
 
 Columns = Mapping[str, Any]
 
@@ -38,7 +39,7 @@ def read_points(body: bytes, media_type: str, sensor_id: str, *, several: bool =
     known = ("sensor_id", *COLUMNS) if named else COLUMNS
     for name in columns:
         if name not in known:
-            raise _bad(f"the column {name!r} is unknown; choose from {', '.join(known)}")
+            raise _bad(f"the column {name[:NAME_SHOWN_MAX]!r} is unknown; choose from {', '.join(known)}")
     for name in known:
         if name not in columns and name != "quality":
             raise _bad(f"the column {name!r} is missing")
