@@ -11,10 +11,27 @@ from services import require_program
 
 
 @contextlib.contextmanager
-def nats_server(folder: Path, port: int | None = None) -> Iterator[str]:
+def nats_server(folder: Path, port: int | None = None, settings: str = "") -> Iterator[str]:
+    """``settings`` are the content of its configuration file."""
     port = port or free_port()
+    configuration = folder / "nats.conf"
+    configuration.write_text(settings)
     program = require_program("nats-server", "/usr/sbin/nats-server")
-    with listening([program, "-a", "127.0.0.1", "-p", str(port), "-js", "-sd", str(folder / "jetstream")], port):
+    with listening(
+        [
+            program,
+            "-a",
+            "127.0.0.1",
+            "-p",
+            str(port),
+            "-js",
+            "-sd",
+            str(folder / "jetstream"),
+            "-c",
+            str(configuration),
+        ],
+        port,
+    ):
         yield f"nats://127.0.0.1:{port}"
 
 

@@ -13,7 +13,7 @@ import signal
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ import httpx
 import nats
 import pyarrow as pa
 import pytest
-from nats.js.api import ConsumerInfo, DiscardPolicy, StreamConfig
+from nats.js.api import AckPolicy, ConsumerConfig, ConsumerInfo, DiscardPolicy, StreamConfig
 from paho.mqtt.client import Client as Mqtt
 from paho.mqtt.client import MQTTv5
 from paho.mqtt.enums import CallbackAPIVersion
@@ -60,6 +60,15 @@ def messages(count: int, size: int = 50) -> list[Send]:
 
 
 BAD = [("plant.a", b"{not json", ""), ("plant.a", b'[{"timestamp_ms": 1}]', ""), ("plant.a", b"x", "image/png")]
+ONE_POINT = message("line/1", points([T0], [2.5]), "")
+
+LETTERS_OF_NATS = 'fluxport_dead_letters_total{door="nats"}'
+LETTERS_OF_MQTT = 'fluxport_dead_letters_total{door="mqtt"}'
+LETTERS_LOST = 'fluxport_refusals_total{code="dead_letter_lost"}'
+
+
+def counted(client: Client, metric: str, number: int) -> bool:
+    return f"{metric} {number}.0" in httpx.get(f"{client.base}/metrics").text
 
 
 def publish_nats(url: str, sent: Sequence[Send]) -> None:
@@ -68,6 +77,17 @@ def publish_nats(url: str, sent: Sequence[Send]) -> None:
         stream = client.jetstream()
         for sensor, body, kind in sent:
             await stream.publish(f"sensors.{sensor}", body, headers={"Content-Type": kind} if kind else None)
+        await client.close()
+
+    asyncio.run(run())
+
+
+def nats_do(url: str, do: Callable[[Any], Awaitable[Any]]) -> None:
+    """Call ``do`` with a JetStream context."""
+
+    async def run() -> None:
+        client = await nats.connect(url)
+        await do(client.jetstream())
         await client.close()
 
     asyncio.run(run())
@@ -250,6 +270,87 @@ def test_a_message_waits_until_its_dead_letter_is_stored(tmp_path: Path) -> None
         assert letter.data == BAD[0][1]
 
 
+def test_a_dead_letter_too_large_for_nats_has_no_body(tmp_path: Path) -> None:
+    """The server closes a connection that sends more than its limit, headers included."""
+    body = b"{" * (1 << 20)
+    with nats_server(tmp_path) as url:
+        settings = settings_of(tmp_path, FLUXPORT_SERIES__NATS__URL=url)
+        with service(tmp_path, "", "--no-worker", **settings) as client:
+            until(lambda: bool(nats_stream(url)), "the stream was not made")
+            publish_nats(url, [("plant.a", body, ""), ONE_POINT])
+            until(lambda: count_of(client, "line/1") == 1, "the message after it did not arrive")
+            until(lambda: counted(client, LETTERS_OF_NATS, 1), "the letter was not counted")
+        (letter,) = nats_dead_letters(url)
+        assert not letter.data
+        assert letter.headers["Fluxport-Body-Bytes"] == str(1 << 20)
+        assert letter.headers["Fluxport-Body-SHA256"] == hashlib.sha256(body).hexdigest()
+
+
+def test_a_dead_letter_too_large_for_its_stream_has_no_body(tmp_path: Path) -> None:
+    with nats_server(tmp_path) as url:
+        nats_do(url, lambda jetstream: jetstream.add_stream(name="D", subjects=["fluxport.dead"], max_msg_size=1000))
+        settings = settings_of(tmp_path, FLUXPORT_SERIES__NATS__URL=url)
+        with service(tmp_path, "", "--no-worker", **settings) as client:
+            until(lambda: "SENSORS" in nats_stream(url), "the stream was not made")
+            publish_nats(url, [("plant.a", b"{" * 2000, "")])
+            until(lambda: counted(client, LETTERS_OF_NATS, 1), "the letter was not counted")
+        (letter,) = nats_dead_letters(url, "D")
+        assert letter.headers["Fluxport-Body-Bytes"] == "2000"
+
+
+def test_headers_that_leave_no_room_are_not_those_of_the_dead_letter(tmp_path: Path) -> None:
+    """The headers of a message in a stream have at most 65,535 bytes."""
+    with nats_server(tmp_path) as url:
+        settings = settings_of(tmp_path, FLUXPORT_SERIES__NATS__URL=url)
+        with service(tmp_path, "", "--no-worker", **settings) as client:
+            until(lambda: bool(nats_stream(url)), "the stream was not made")
+            headers = {"Large": "x" * 65_400}
+            nats_do(url, lambda jetstream: jetstream.publish("sensors.plant.a", b"?", headers=headers))
+            until(lambda: counted(client, LETTERS_OF_NATS, 1), "the letter was not counted")
+        (letter,) = nats_dead_letters(url)
+        assert letter.data == b"?"
+        assert letter.headers["Fluxport-Error-Code"] == "bad_points"
+        assert "Large" not in letter.headers
+
+
+def test_a_stream_of_dead_letters_gets_a_changed_subject(tmp_path: Path) -> None:
+    with nats_server(tmp_path) as url:
+        nats_do(url, lambda jetstream: jetstream.add_stream(name="SENSORS_DEAD", subjects=["other.dead"]))
+        settings = settings_of(tmp_path, FLUXPORT_SERIES__NATS__URL=url)
+        with service(tmp_path, "", "--no-worker", **settings) as client:
+            until(lambda: "SENSORS" in nats_stream(url), "the stream was not made")
+            publish_nats(url, BAD[:1])
+            until(lambda: counted(client, LETTERS_OF_NATS, 1), "the letter was not counted")
+        (letter,) = nats_dead_letters(url)
+        assert letter.subject == "fluxport.dead"
+
+
+NO_LETTERS = """
+authorization {
+  users = [
+    {user: admin, password: secret}
+    {user: reader, password: secret, permissions: {publish: {allow: ">", deny: "fluxport.dead"}}}
+  ]
+}
+"""
+
+
+def test_bad_messages_whose_dead_letters_nats_refuses_do_not_stop_the_good_ones(tmp_path: Path) -> None:
+    """More of them than the consumer delivers without acknowledgement; the log names the permission that is missing."""
+    with nats_server(tmp_path, settings=NO_LETTERS) as plain:
+        url = plain.replace("//", "//admin:secret@")
+        nats_do(url, lambda jetstream: jetstream.add_stream(name="SENSORS", subjects=["sensors.>"]))
+        few = ConsumerConfig(durable_name="fluxport", ack_policy=AckPolicy.EXPLICIT, max_ack_pending=10)
+        nats_do(url, lambda jetstream: jetstream.add_consumer("SENSORS", few))
+        settings = settings_of(tmp_path, FLUXPORT_SERIES__NATS__URL=plain.replace("//", "//reader:secret@"))
+        with service(tmp_path, "", "--no-worker", **settings) as client:
+            publish_nats(url, [*(BAD * 5), ONE_POINT])
+            until(lambda: count_of(client, "line/1") == 1, "the message after them did not arrive")
+            until(lambda: counted(client, LETTERS_LOST, 15), "not every lost letter was counted")
+            until(lambda: nats_consumer(url).num_ack_pending == 0, "not everything was answered for")
+            assert warned(tmp_path, "the account needs the permission to publish to fluxport.dead")
+
+
 def test_a_subject_of_another_stream_is_named_as_the_reason(tmp_path: Path) -> None:
     async def other(url: str) -> None:
         client = await nats.connect(url)
@@ -365,20 +466,10 @@ def test_a_bad_message_of_mqtt_is_retained_as_a_dead_letter(tmp_path: Path, topi
             sensor = "line/1" if topic == "sensors/#" else "sensors/line/1"
             until(lambda: subscribed(client, url, known, sensor), "no session")
             publish_mqtt(url, BAD)
-            counted = 'fluxport_dead_letters_total{door="mqtt"} 3.0'
-            until(lambda: counted in httpx.get(f"{client.base}/metrics").text, "not every letter was counted")
+            until(lambda: counted(client, LETTERS_OF_MQTT, 3), "not every letter was counted")
             letter = mqtt_retained(url, "fluxport/dead/sensors/plant.a")
             assert (letter.payload, letter.properties.ContentType) == (BAD[-1][1], BAD[-1][2])
             assert dict(letter.properties.UserProperty)["fluxport-error-code"] == "bad_points_type"
-
-
-def counted(client: Client, metric: str, number: int) -> bool:
-    return f"{metric} {number}.0" in httpx.get(f"{client.base}/metrics").text
-
-
-LETTERS_OF_MQTT = 'fluxport_dead_letters_total{door="mqtt"}'
-LETTERS_LOST = 'fluxport_refusals_total{code="dead_letter_lost"}'
-ONE_POINT = message("line/1", points([T0], [2.5]), "")
 
 
 def test_a_long_name_in_a_message_of_mqtt_is_cut_in_its_dead_letter(tmp_path: Path) -> None:
