@@ -83,6 +83,7 @@ def test_a_push_that_fails_while_its_receipt_is_confirmed_sends_one_after_the_ot
         responses = ResponseWriter(wire)
         responses.answers = answers
         responses.begin()
+        responses.requests_ended()
         confirming = asyncio.ensure_future(responses.received(RECORD))
         await wire.begun.wait()
         confirming.cancel()

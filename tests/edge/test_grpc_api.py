@@ -450,16 +450,19 @@ def _peak_mb(pid: int) -> float:
 # -- one answer, one task ----------------------------------------------------------------------------------------------
 
 
+def old_stub(channel: grpc.Channel) -> Any:
+    """The call of a client whose proto has ``returns (ExportResponse)`` without ``stream``."""
+    return channel.stream_unary(
+        "/export.ExportService/StreamExport",
+        request_serializer=pb.ExportRequest.SerializeToString,
+        response_deserializer=pb.ExportResponse.FromString,
+    )
+
+
 def one_answer(to: GrpcApi, requests: list[pb.ExportRequest], *extra: tuple[str, str], key: str | None = None) -> Any:
-    """Call as a client whose proto has ``returns (ExportResponse)`` without ``stream``."""
     headers = (("authorization", f"Bearer {key or to.key}"), *extra)
     with to.channel() as channel:
-        call = channel.stream_unary(
-            "/export.ExportService/StreamExport",
-            request_serializer=pb.ExportRequest.SerializeToString,
-            response_deserializer=pb.ExportResponse.FromString,
-        )
-        return call(iter(requests), metadata=headers, timeout=60)
+        return old_stub(channel)(iter(requests), metadata=headers, timeout=60)
 
 
 def test_a_client_of_the_old_proto_gets_one_answer(shop: GrpcApi) -> None:
@@ -749,6 +752,116 @@ def test_a_waiting_task_can_be_canceled_and_can_lose_its_client(small: GrpcApi) 
     for sender in running:
         sender.end()
         assert outcome(sender.call).last.status == pb.TASK_STATUS_COMPLETED
+
+
+@pytest.fixture(scope="module")
+def single(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GrpcApi]:
+    settings = {"FLUXPORT_GRPC__TASKS_MAX": "1", "FLUXPORT_GRPC__QUEUE_MAX": "3"}
+    with grpc_api(tmp_path_factory.mktemp("single"), **settings) as found:
+        yield found
+
+
+def test_a_client_of_the_old_proto_that_waits_its_turn_gets_one_answer(single: GrpcApi) -> None:
+    """The headers come when all its rows have arrived, while its task waits; from then on it is sent only the last."""
+    running = Sender(single, metadata(), batch(1, ROW))
+    running.queued()
+    with single.channel() as channel:
+        call = old_stub(channel).future(iter([metadata(), batch(1, ROW)]), metadata=single.metadata, timeout=60)
+        task_id = dict(call.initial_metadata())["x-fluxport-task-id"]
+        assert single.status(task_id).status == pb.TASK_STATUS_QUEUED
+        running.end()
+        answer = call.result()
+    assert (answer.task_id, answer.status, answer.record_count) == (task_id, pb.TASK_STATUS_COMPLETED, 1)
+    assert outcome(running.call).last.status == pb.TASK_STATUS_COMPLETED
+
+
+def test_a_client_of_the_old_proto_that_repeats_a_running_push_gets_one_answer(single: GrpcApi) -> None:
+    requests = [metadata("repeated-by-an-old-stub"), batch(1, ROW)]
+    running = Sender(single, *requests)
+    task_id = running.queued()
+    with single.channel() as channel:
+        call = old_stub(channel).future(iter(requests), metadata=single.metadata, timeout=60)
+        assert dict(call.initial_metadata())["x-fluxport-task-id"] == task_id
+        running.end()
+        answer = call.result()
+    assert (answer.task_id, answer.status, answer.record_count) == (task_id, pb.TASK_STATUS_COMPLETED, 1)
+    assert outcome(running.call).last.status == pb.TASK_STATUS_COMPLETED
+
+
+def test_a_client_that_waits_for_an_answer_gets_one_although_its_task_waits(single: GrpcApi) -> None:
+    """Its rows have arrived only when its turn comes: UPLOADING is no status of a task that waits."""
+    running = Sender(single, metadata(), batch(1, ROW))
+    running.queued()
+    waiting = Sender(single, metadata())
+    assert next(waiting.call).status == pb.TASK_STATUS_QUEUED
+    waiting.send(batch(1, ROW))
+    waiting.end()
+    running.end()
+    reported = [answer.status for answer in outcome(waiting.call).answers]
+    assert [state for state in reported if state != pb.TASK_STATUS_PROCESSING] == [
+        pb.TASK_STATUS_UPLOADING,
+        pb.TASK_STATUS_COMPLETED,
+    ]
+    assert outcome(running.call).last.status == pb.TASK_STATUS_COMPLETED
+
+
+def test_a_client_that_has_ended_its_rows_and_disconnects_before_its_turn_fails_its_task(single: GrpcApi) -> None:
+    """It also leaves the queue: the next one gets the turn."""
+    running = Sender(single, metadata(), batch(1, ROW))
+    running.queued()
+    before = single.files()
+    with single.channel() as channel:
+        gone = old_stub(channel).future(iter([metadata(), batch(1, ROW)]), metadata=single.metadata, timeout=60)
+        task_id = dict(gone.initial_metadata())["x-fluxport-task-id"]
+        gone.cancel()
+        reported = single.ended(task_id)
+        assert (reported.status, reported.error_code) == (pb.TASK_STATUS_FAILED, "STREAM_ERROR")
+    assert single.files() == before
+    running.end()
+    assert outcome(running.call).last.status == pb.TASK_STATUS_COMPLETED
+    assert one_answer(single, [metadata(), batch(1, ROW)]).status == pb.TASK_STATUS_COMPLETED
+
+
+def test_a_client_is_not_idle_before_its_turn(tmp_path: Path) -> None:
+    """Neither one that sends nothing nor one whose rows are more than may be read ahead."""
+    answered = threading.Event()
+
+    def busy() -> Iterator[pb.ExportRequest]:
+        yield metadata()
+        while not answered.wait(0.05):
+            yield batch(0, ROW)
+
+    settings = {"TASKS_MAX": "1", "IDLE_S": "1", "ANSWERS": "stream"}
+    with (
+        grpc_api(tmp_path, **{f"FLUXPORT_GRPC__{name}": value for name, value in settings.items()}) as found,
+        found.channel() as channel,
+    ):
+        running = pb_grpc.ExportServiceStub(channel).StreamExport(busy(), metadata=found.metadata, timeout=60)
+        next(answer for answer in running if answer.status == pb.TASK_STATUS_PROCESSING)
+        silent, blocked = Sender(found, metadata()), Sender(found, metadata(), *people(100_000))
+        waiting = [sender.queued() for sender in (silent, blocked)]
+        for _ in range(3):  # the progress comes once a second
+            assert next(running).status == pb.TASK_STATUS_PROCESSING
+        assert [found.status(task_id).status for task_id in waiting] == [pb.TASK_STATUS_QUEUED] * 2
+        answered.set()
+        silent.end()
+        blocked.end()
+        assert outcome(silent.call).last.record_count == 0
+        assert outcome(blocked.call).last.record_count == 100_000
+        assert outcome(running).last.status == pb.TASK_STATUS_COMPLETED
+
+
+def test_a_refused_push_whose_client_still_sends_logs_no_error(tmp_path: Path) -> None:
+    with grpc_api(tmp_path) as found:
+        for _ in range(10):
+            sender = Sender(found, metadata(), batch(1, ROW[:2]))
+            assert outcome(sender.call).code is StatusCode.INVALID_ARGUMENT
+            sender.leave()
+    text = "".join(log.read_text() for log in tmp_path.glob("serve-*.log"))
+    entries = [json.loads(line) for line in text.splitlines() if line.startswith("{")]
+    assert [entry["event"] for entry in entries].count("TaskFailed") == 10
+    assert [entry for entry in entries if entry["level"] == "error" or entry["component"] == "asyncio"] == []
+    assert "Traceback" not in text
 
 
 def test_a_batch_of_too_many_rows_is_refused(small: GrpcApi) -> None:

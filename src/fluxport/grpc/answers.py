@@ -16,7 +16,7 @@ from fluxport.auth.proxies import Address, Network
 from fluxport.errors import Refused
 
 # stream: at once and then the progress. final: only the last. auto: like final for a client that ends its requests
-# before it had to wait for a response, else like stream.
+# before it pauses, which means that it waits for a response, else like stream.
 Answers = Literal["auto", "final", "stream"]
 HEADER = "x-fluxport-responses"
 

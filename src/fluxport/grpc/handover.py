@@ -1,5 +1,5 @@
-"""Passes messages from asyncio to the synchronous stream. Back-pressure: ``put`` waits while AHEAD_BYTES or more are
-queued, which may be a single message."""
+"""Passes messages from asyncio to the synchronous stream. Back-pressure: ``put`` returns once less than AHEAD_BYTES is
+queued, so that at most AHEAD_BYTES and one message are in memory."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ class Handover:
         self._closed = False
 
     async def put(self, message: bytes) -> None:
-        """Queue a message once there is space."""
+        """Queue a message, and wait until there is space for the next one."""
+        self._queued_bytes += len(message)
+        self._items.put(message)
         while self._queued_bytes >= AHEAD_BYTES:
             self._has_space.clear()
             await self._has_space.wait()
-        self._queued_bytes += len(message)
-        self._items.put(message)
 
     def end(self) -> None:
         """Mark the end of the messages."""

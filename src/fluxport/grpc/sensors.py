@@ -19,6 +19,7 @@ from fluxport.errors import Refused
 from fluxport.grpc import sensors_pb2 as pb
 from fluxport.grpc.callers import PushCallers, metadata_of
 from fluxport.grpc.calls import Context, translated
+from fluxport.grpc.writer import observed
 from fluxport.series import Points, SensorStore
 from fluxport.series.points import GOOD, QUALITY_MAX, check_sensor_id, checked
 from fluxport.telemetry import metrics
@@ -52,6 +53,7 @@ class SensorService:
     async def _append(self, context: Context, store: SensorStore) -> None:
         waiting: asyncio.Queue[bytes | None] = asyncio.Queue(AHEAD)
         reading = asyncio.ensure_future(_read(context, waiting))
+        reading.add_done_callback(observed)
         try:
             ended = False
             while not ended:

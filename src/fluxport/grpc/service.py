@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Awaitable, Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -155,58 +155,74 @@ class ExportService:
         responses.task_id = record.id
         logs.bind(logs.Ids(record.id, caller.request_id, traces.trace_id(caller.traceparent)))
         if not push.new:
-            await self._follow(record, responses)
+            await self._follow(context, record, responses)
             return
         turn = self._admission.turn()
+        running = asyncio.wrap_future(turn)
+        running.add_done_callback(observed)
 
         def end() -> None:
             handover.close()
             turn.cancel()
 
         with self._transfers.running(record.id, end):
+            pumping = asyncio.ensure_future(self._pump(context, handover, responses, record, running))
             try:
                 responses.progress(response(record, self._url))
-                await _wait_for(turn)
+                await _wait_for(running)
             except BaseException as error:
+                pumping.cancel()
                 self._admission.cancel(turn)
                 await _uninterrupted(asyncio.to_thread(self._pushes.fail, record, _cause(error)))
                 raise
             try:
+                responses.limit_hold()
                 push = replace(push, record=replace(record, rows_total=request.rows_expected))
-                record = await self._run(context, push, source, handover, responses)
+                record = await self._run(push, source, handover, responses, pumping)
             finally:
                 self._admission.leave()
         await self._send_result(record, responses)
 
     async def _metadata(self, context: Context, responses: ResponseWriter) -> pb.ExportMetadata:
-        message = await self._read(context, responses)
+        message = await self._read(context.read(), responses)
         request = pb.ExportRequest() if message is None else _parsed(message)
         if request.WhichOneof("payload") != "metadata":
             raise Refused("The first message must be the metadata.", code="no_metadata")
         return request.metadata
 
-    async def _read(self, context: Context, responses: ResponseWriter) -> bytes | None:
-        """The next message; None at the end of the requests."""
+    async def _read(self, reading: Awaitable[Any], responses: ResponseWriter) -> bytes | None:
+        """The message; None at the end of the requests, TimedOut if nothing arrives for ``idle_s``."""
         try:
             async with asyncio.timeout(self._options.idle_s):
-                message = await context.read()
+                message: Any = await reading
         except TimeoutError:
             raise idle(self._options.idle_s, WAITS_IN_VAIN if responses.answers == "final" else "") from None
         return None if message is grpc.aio.EOF else message
 
-    async def _next(self, context: Context, responses: ResponseWriter) -> bytes | None:
-        """The next message, as :meth:`_read`; a client that pauses waits for a response, which is sent then."""
-        if not responses.holding:
-            return await self._read(context, responses)
-        reading = asyncio.ensure_future(self._read(context, responses))
-        if not (await asyncio.wait({reading}, timeout=PAUSE_S))[0]:
-            responses.release()
-        return await reading
+    async def _next(self, context: Context, responses: ResponseWriter, running: asyncio.Future[None]) -> bytes | None:
+        """The next message, as :meth:`_read`, which a client may take any time for until its task is ``running``. If it
+        pauses while responses are held, it waits for one, which is sent then."""
+        if running.done() and not responses.holding:
+            return await self._read(context.read(), responses)
+        reading = asyncio.ensure_future(context.read())
+        reading.add_done_callback(observed)
+        try:
+            if responses.holding and not (await asyncio.wait({reading}, timeout=PAUSE_S))[0]:
+                responses.release()
+            await asyncio.wait({reading, running}, return_when=asyncio.FIRST_COMPLETED)
+            return await self._read(reading, responses)
+        finally:
+            reading.cancel()
 
     async def _run(
-        self, context: Context, push: Push, source: PushedSource, handover: Handover, responses: ResponseWriter
+        self,
+        push: Push,
+        source: PushedSource,
+        handover: Handover,
+        responses: ResponseWriter,
+        pumping: asyncio.Future[None],
     ) -> Record:
-        """Pass messages to the worker thread until it has finished; send its progress meanwhile."""
+        """Wait until the worker thread has finished, which gets the messages from ``pumping``; send its progress."""
         disconnected, record = threading.Event(), push.record
         planned: list[Export] = []
 
@@ -216,7 +232,6 @@ class ExportService:
 
         work = partial(self._pushes.run, push, rows_expected=record.rows_total, planned=planned.append, confirm=confirm)
         running = asyncio.get_running_loop().run_in_executor(self._threads, work)
-        pumping = asyncio.ensure_future(self._pump(context, handover, responses, record))
         try:
             while not running.done():
                 await asyncio.wait({running}, timeout=PROGRESS_EVERY_S)
@@ -231,10 +246,21 @@ class ExportService:
             handover.fail(_client_gone())
             await _uninterrupted(running)
 
-    async def _pump(self, context: Context, handover: Handover, responses: ResponseWriter, record: Record) -> None:
+    async def _pump(
+        self,
+        context: Context,
+        handover: Handover,
+        responses: ResponseWriter,
+        record: Record,
+        running: asyncio.Future[None],
+    ) -> None:
+        """Read ahead, also before the task is ``running``: the end of the requests decides which responses are sent."""
         try:
-            while (message := await self._next(context, responses)) is not None:
+            while (message := await self._next(context, responses, running)) is not None:
                 await handover.put(message)
+            responses.requests_ended()
+            if not responses.only_last:
+                await asyncio.wait({running})  # the confirmation is UPLOADING, which no task is that waits
             # A broken connection ends the requests as well. Only if a response can still be sent did the client end
             # them on purpose.
             await responses.received(record)
@@ -247,20 +273,35 @@ class ExportService:
         else:
             handover.end()
 
-    async def _follow(self, record: Record, responses: ResponseWriter) -> None:
+    async def _follow(self, context: Context, record: Record, responses: ResponseWriter) -> None:
         """Another call pushes, or has pushed, the same task: send its result here too."""
+        discarding = asyncio.ensure_future(self._discard(context, record, responses))
+        discarding.add_done_callback(observed)
+        responses.limit_hold()
         seq = 0
-        while record.status not in FINAL:
-            news = asyncio.wrap_future(self._watch.after(record.id, seq))
-            try:
-                responses.progress(response(record, self._url))
-                while not (await asyncio.wait({news}, timeout=LOOK_EVERY_S))[0]:
+        try:
+            while record.status not in FINAL:
+                news = asyncio.wrap_future(self._watch.after(record.id, seq))
+                try:
                     responses.progress(response(record, self._url))
-                seq = max([seq, *(event.seq for event in news.result().events)])
-            finally:
-                news.cancel()
-            record = await asyncio.to_thread(self._store.get, record.id)
+                    while not (await asyncio.wait({news}, timeout=LOOK_EVERY_S))[0]:
+                        responses.progress(response(record, self._url))
+                    seq = max([seq, *(event.seq for event in news.result().events)])
+                finally:
+                    news.cancel()
+                record = await asyncio.to_thread(self._store.get, record.id)
+        finally:
+            discarding.cancel()
         await self._send_result(record, responses)
+
+    async def _discard(self, context: Context, record: Record, responses: ResponseWriter) -> None:
+        """Read the requests of a call that follows another one; it may wait for the result without sending any."""
+        never: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        while await self._next(context, responses, never) is not None:
+            pass
+        responses.requests_ended()
+        if responses.only_last:  # its client learns the task's id; for others UPLOADING would speak of the other call
+            await responses.received(record)
 
     async def _send_result(self, record: Record, responses: ResponseWriter) -> None:
         if record.status not in ("completed", "expired"):
@@ -283,14 +324,12 @@ class ExportService:
             raise
 
 
-async def _wait_for(turn: Future[None]) -> None:
+async def _wait_for(running: asyncio.Future[None]) -> None:
     """Wait for a turn; Canceled if the task was canceled meanwhile, TimedOut if the wait took too long."""
-    waiting = asyncio.wrap_future(turn)
-    waiting.add_done_callback(observed)
-    await asyncio.wait({waiting})
-    if turn.cancelled():
+    await asyncio.wait({running})
+    if running.cancelled():
         raise Canceled("The task was canceled.")
-    turn.result()
+    running.result()
 
 
 async def _uninterrupted(work: Awaitable[Any]) -> None:

@@ -12,13 +12,13 @@ from fluxport.grpc.answers import Answers
 from fluxport.jobs.store import Record
 
 SEND_TIMEOUT_S = 30.0
-# With auto, the longest time without a response to a client that sends rows without a pause.
+# With auto, the longest time that a running task sends no response to a client that sends rows without a pause.
 HOLD_S = 2.0
 
 
 class ResponseWriter:
     """One response at a time. ``answers`` is what the client accepts; with auto, responses are held from ``begin`` to
-    ``release``, and only the last is sent if the requests end before."""
+    ``release``, at most HOLD_S from ``limit_hold``, and only the last is sent if the requests end before."""
 
     def __init__(self, context: Any) -> None:
         self._context = context
@@ -26,18 +26,19 @@ class ResponseWriter:
         self._sending: asyncio.Task[None] | None = None
         self._release_at: asyncio.TimerHandle | None = None
         self._held: pb.ExportResponse | None = None
-        self._only_last = False
+        self.holding = False
+        self.only_last = False
         self.answers: Answers = "stream"
         self.task_id = ""
 
     def begin(self) -> None:
-        if self.answers == "auto":
-            self._release_at = asyncio.get_running_loop().call_later(HOLD_S, self.release)
-        self._only_last = self.answers == "final"
+        self.holding = self.answers == "auto"
+        self.only_last = self.answers == "final"
 
-    @property
-    def holding(self) -> bool:
-        return self._release_at is not None
+    def limit_hold(self) -> None:
+        """The client no longer waits for this service: if it has not ended its requests in HOLD_S, release."""
+        if self.holding:
+            self._release_at = asyncio.get_running_loop().call_later(HOLD_S, self.release)
 
     def release(self) -> None:
         """Send the response that is held, and those to come."""
@@ -51,16 +52,18 @@ class ResponseWriter:
         does not read blocks nothing."""
         if self.holding:
             self._held = message
-        elif not self._only_last and (self._sending is None or self._sending.done()):
+        elif not self.only_last and (self._sending is None or self._sending.done()):
             self._sending = asyncio.ensure_future(self._send(message))
             self._sending.add_done_callback(observed)
 
+    def requests_ended(self) -> None:
+        """If responses are held until now, only the last will be sent, however long the task takes."""
+        self.only_last = self.only_last or self.holding
+        self._hold_no_more()
+
     async def received(self, record: Record) -> None:
         """Confirm the receipt of all requests, by a response or the call's headers; raises if the call has ended."""
-        if self.holding:
-            self._hold_no_more()
-            self._only_last = True
-        if self._only_last:
+        if self.only_last:
             await self._whole(self._context.send_initial_metadata, (("x-fluxport-task-id", record.id),))
         else:
             await self._send(pb.ExportResponse(task_id=record.id, status=pb.TASK_STATUS_UPLOADING))
@@ -82,6 +85,7 @@ class ResponseWriter:
         if self._release_at is not None:
             self._release_at.cancel()
         self._release_at = self._held = None
+        self.holding = False
 
     async def _send(self, message: pb.ExportResponse) -> None:
         await self._whole(self._context.write, message)
@@ -98,7 +102,7 @@ class ResponseWriter:
         await asyncio.shield(sending)
 
 
-def observed(task: asyncio.Future[None]) -> None:
+def observed(task: asyncio.Future[Any]) -> None:
     """A callback that retrieves the task's exception, so that asyncio does not log it."""
     if not task.cancelled():
         task.exception()
