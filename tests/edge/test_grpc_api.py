@@ -822,6 +822,19 @@ def test_a_client_that_has_ended_its_rows_and_disconnects_before_its_turn_fails_
     assert one_answer(single, [metadata(), batch(1, ROW)]).status == pb.TASK_STATUS_COMPLETED
 
 
+def test_a_message_over_the_limit_fails_a_task_that_waits(single: GrpcApi) -> None:
+    running = Sender(single, metadata(), batch(1, ROW))
+    running.queued()
+    waiting = Sender(single, metadata())
+    task_id = waiting.queued()
+    waiting.send(batch(1, ("1", "x" * (5 << 20), "", "")))
+    assert outcome(waiting.call).code is StatusCode.RESOURCE_EXHAUSTED
+    assert single.ended(task_id).error_code == "STREAM_ERROR"
+    running.end()
+    assert outcome(running.call).last.status == pb.TASK_STATUS_COMPLETED
+    waiting.leave()
+
+
 def test_a_client_is_not_idle_before_its_turn(tmp_path: Path) -> None:
     """Neither one that sends nothing nor one whose rows are more than may be read ahead."""
     answered = threading.Event()
