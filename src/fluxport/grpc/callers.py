@@ -46,9 +46,8 @@ class PushCallers:
     def verified(self, metadata: Metadata, peer: str) -> tuple[Caller, Answers]:
         """The caller, and which responses it accepts. Unauthorized; TooMany; Refused. Reads the table of keys."""
         headers, address = _authorization(metadata), self._address(metadata, peer)
-        if self._is_keyless(metadata, peer, address) and not any(
-            map(is_bearer, headers)
-        ):  # credentials of another system are none
+        ours = any(map(is_bearer, headers))  # credentials of another system are none
+        if not ours and self._is_keyless(metadata, peer, address):
             caller, key_name = Caller(self.keyless_owner, scopes=frozenset({"push"})), ""
         else:
             key = self.keys.bearer(headers)
