@@ -789,7 +789,6 @@ def test_a_client_of_the_old_proto_that_repeats_a_running_push_gets_one_answer(s
 
 
 def test_a_client_that_waits_for_an_answer_gets_one_although_its_task_waits(single: GrpcApi) -> None:
-    """Its rows have arrived only when its turn comes: UPLOADING is no status of a task that waits."""
     running = Sender(single, metadata(), batch(1, ROW))
     running.queued()
     waiting = Sender(single, metadata())
@@ -820,6 +819,24 @@ def test_a_client_that_has_ended_its_rows_and_disconnects_before_its_turn_fails_
     running.end()
     assert outcome(running.call).last.status == pb.TASK_STATUS_COMPLETED
     assert one_answer(single, [metadata(), batch(1, ROW)]).status == pb.TASK_STATUS_COMPLETED
+
+
+def test_a_task_that_waits_is_not_reported_as_uploading(single: GrpcApi) -> None:
+    """Although all its rows have arrived, which they have long before the service has answered twenty other calls."""
+    running = Sender(single, metadata(), batch(1, ROW))
+    running.queued()
+    with single.channel() as channel:
+        call = pb_grpc.ExportServiceStub(channel).StreamExport(
+            iter([metadata(), batch(1, ROW)]),
+            metadata=(*single.metadata, ("x-fluxport-responses", "stream")),
+            timeout=60,
+        )
+        task_id = next(call).task_id
+        assert {single.status(task_id).status for _ in range(20)} == {pb.TASK_STATUS_QUEUED}
+        single.cancel(task_id)
+        assert [answer.status for answer in outcome(call).answers] == [pb.TASK_STATUS_FAILED]
+    running.end()
+    assert outcome(running.call).last.status == pb.TASK_STATUS_COMPLETED
 
 
 def test_a_message_over_the_limit_fails_a_task_that_waits(single: GrpcApi) -> None:
@@ -859,8 +876,11 @@ def test_a_client_is_not_idle_before_its_turn(tmp_path: Path) -> None:
         answered.set()
         silent.end()
         blocked.end()
-        assert outcome(silent.call).last.record_count == 0
-        assert outcome(blocked.call).last.record_count == 100_000
+        ends = [outcome(sender.call).last for sender in (silent, blocked)]
+        assert [(end.status, end.record_count) for end in ends] == [
+            (pb.TASK_STATUS_COMPLETED, 0),
+            (pb.TASK_STATUS_COMPLETED, 100_000),
+        ]
         assert outcome(running).last.status == pb.TASK_STATUS_COMPLETED
 
 
