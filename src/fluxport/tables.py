@@ -94,7 +94,7 @@ pushes = sa.Table(
 )
 
 # One-time links that were redeemed or replaced. The client with that session may fetch the file again until
-# ``open_until``; NULL: nobody may. A row is deleted after ``expires_at``.
+# ``open_until``; NULL: no client may. A row is deleted after ``expires_at``.
 links = sa.Table(
     "used_links",
     metadata,

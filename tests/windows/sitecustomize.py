@@ -2,7 +2,7 @@
 
 There is no Windows in the tests. What Windows lacks is hidden from modules of Fluxport alone, since those of Python and
 of others know which system they are on: modules, attributes of ``os`` and the like. Their views say that the platform
-is win32. Files that are open can be neither deleted nor renamed, folders cannot be opened, whoever tries.
+is win32. Files that are open can be neither deleted nor renamed, folders cannot be opened, by any module.
 """
 
 from __future__ import annotations

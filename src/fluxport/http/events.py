@@ -51,7 +51,7 @@ async def event_lines(watch: Watch, export_id: str, seq: int, news: News, last: 
             try:
                 shown = await run_in_threadpool(last, event) if event.last else event
             except FluxportError:
-                return  # the status has been sent; the client asks again, and is told
+                return  # the status has been sent; the client gets the error when it connects again
             yield f"id: {seq}\nevent: {shown.kind}\ndata: {json.dumps(shown.data)}\n\n"
         if news.over:
             return

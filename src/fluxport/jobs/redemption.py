@@ -95,9 +95,9 @@ def end(connection: sa.Connection, redemption: Redemption, now: float, *, sent: 
 def close(connection: sa.Connection, token_sha256: str, export_id: str, keep_until: float, now: float) -> None:
     """Use the link up for everyone, also for a client that has redeemed it."""
     row = {"token_sha256": token_sha256, "export_id": export_id, "used_at": now, "expires_at": keep_until}
-    nobody = {"session_sha256": None, "open_until": None}
-    insert = insert_into(connection, links).values(row | nobody)
-    connection.execute(insert.on_conflict_do_update(index_elements=[links.c.token_sha256], set_=nobody))
+    no_session = {"session_sha256": None, "open_until": None}
+    insert = insert_into(connection, links).values(row | no_session)
+    connection.execute(insert.on_conflict_do_update(index_elements=[links.c.token_sha256], set_=no_session))
 
 
 def purge(connection: sa.Connection, now: float) -> None:

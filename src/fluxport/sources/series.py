@@ -28,7 +28,7 @@ ROWS_AHEAD = 1 << 18  # of all sensors together, in one step of the wide layout
 KEYS = ("sensor_id", "start_ts", "end_ts", "layout", "aggregate", "interval", "time")
 # Bounds of an open range: wider than any calendar.
 BEGIN_MS, END_MS = -(10**15), 10**15
-# Points of a chart: how many if nobody says, and the most.
+# Points of a chart: by default, and at most.
 POINTS_USUAL, POINTS_MOST = 1000, 20_000
 _UNITS_MS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 

@@ -177,7 +177,7 @@ def span(name: str, parent: str, attributes: Attributes | None = None, kind: Kin
     span = Span(f"00-{of.trace_id:032x}-{of.span_id:016x}-{int(of.trace_flags):02x}", opened)
     try:
         yield span
-    except GeneratorExit:  # whoever pulled a generator needs no more of it
+    except GeneratorExit:  # the consumer of a generator needs no more of it
         raise
     except BaseException as error:
         span.failed(error.code if isinstance(error, FluxportError) else type(error).__name__)
