@@ -28,6 +28,7 @@ class Format(NamedTuple):
     media_type: str
     aliases: tuple[str, ...] = ()
     exact_text: bool = False  # pushed numbers and dates are written as text, exactly as sent
+    decimal_text: bool = False  # takes decimals as text (fluxport.decimals), so a source need not convert them
     exact_numbers: bool = True  # pushed numbers retain every digit; else they become doubles
     delimited: bool = False  # spreadsheets parse it like CSV: by locale, and they evaluate formulas
     sheets: bool = False  # a workbook, with the options sheet_name, freeze_header and autofilter

@@ -90,7 +90,8 @@ class SourceOptions:
     database's name in errors, by default its host and port. A timeout of None means the source's default.
     ``may_read(schema, table)`` says which tables a caller's statement may read (schema None is the connection's own);
     None allows all. SQLite checks it again for every table that a statement reads; on a server the account's grants do
-    that. ``separate``: an in-process engine runs in a separate process, which can be killed."""
+    that. ``separate``: an in-process engine runs in a separate process, which can be killed. ``decimal_text``: decimals
+    may be arrays of :class:`fluxport.decimals.DecimalText`."""
 
     tinyint1_bool: bool = False
     shown: str = ""
@@ -98,6 +99,7 @@ class SourceOptions:
     read_timeout_s: float | None = None
     may_read: Callable[[str | None, str], bool] | None = None
     separate: bool = False
+    decimal_text: bool = False
 
     @property
     def timeouts(self) -> dict[str, Any]:

@@ -1,0 +1,46 @@
+"""Columns of one type handled together, so that the cost of a kernel follows the cells and not the columns.
+
+A call of a kernel takes some microseconds, however few its rows. In a slice of many columns and few rows, columns with
+equal keys (type, style and whatever else a kernel reads) are therefore joined into one array for one call, and its
+result is cut again::
+
+    columns   a: int64  b: string  c: int64      together(["int64", "string", "int64"], rows=2)  ->  [[0, 2], [1]]
+    joined    |a0|a1|c0|c1|       |b0|b1|
+    kernel    "7" "8" "5" "6"     ...
+    cut       a: "7" "8"    c: "5" "6"
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+
+import pyarrow as pa
+
+CELLS = 1 << 14  # joined at most, beyond which a call costs little beside its cells
+
+
+def together(keys: Sequence[Hashable], rows: int) -> list[list[int]]:
+    """The indices of columns with equal keys, in groups of at most CELLS cells; a key of None stands alone."""
+    columns_max = max(1, CELLS // max(1, rows))
+    groups: list[list[int]] = []
+    open_groups: dict[Hashable, list[int]] = {}
+    for index, key in enumerate(keys):
+        group = open_groups.get(key) if key is not None else None
+        if group is None or len(group) == columns_max:
+            group = open_groups[key] = []
+            groups.append(group)
+        group.append(index)
+    return groups
+
+
+def joined(columns: Sequence[pa.Array]) -> pa.Array:
+    """The columns of a group, one after the other."""
+    return columns[0] if len(columns) == 1 else pa.concat_arrays(columns)
+
+
+def cut(array: pa.Array, count: int) -> list[pa.Array]:
+    """The ``count`` columns of a group, of equal length, as views."""
+    if count == 1:
+        return [array]
+    rows = len(array) // count
+    return [array.slice(start, rows) for start in range(0, rows * count, rows)] if rows else [array] * count
