@@ -360,7 +360,7 @@ def check(
 ) -> None:
     definitions, columns, rows = case
     try:
-        arrays = decode(block_of(rows), columns, Context(Findings(), 1 << 20)) if columns else []
+        arrays = decode(block_of(rows), columns, Context([c.name for c in columns], Findings(), 1 << 20)) if columns else []
     except (FluxportError, Malformed, IndexError):
         return
     found = [shown(array) for array in arrays]

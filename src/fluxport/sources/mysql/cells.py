@@ -1,18 +1,25 @@
-"""Converts cells to Arrow arrays, a column of a block at a time; shared by the binary and the text protocol.
+"""Converts cells to Arrow arrays, the columns of one type of a block at a time; shared by both protocols.
+
+A slice of many columns has few rows, so a call per column would cost more than its cells. Columns of equal type are
+therefore one array, column after column, until it is cut into its columns::
+
+    columns   a: c0 c1 c2    d: c0 c1 c2          two columns of three rows
+    cells     |a0|a1|a2|d0|d1|d2|                 positions, sizes, values and texts of all of them
 
 Arrow itself copies cells of varying length: the receive buffer becomes the data of a binary array whose elements are,
-in turn, a cell and the gap after it; ``take`` then selects every other element. Every length is compared with the end
-of its row before it is used.
+in turn, a cell and the gap after it; ``take`` then selects every other element. All lengths have been compared with the
+ends of their rows before.
 ::
 
     buffer    ..[..3foo..].[..2hi......].[..4quux.]..
-    edges          ^  ^       ^ ^           ^   ^       offsets of one binary array of 2 * rows - 1 elements
+    edges          ^  ^       ^ ^           ^   ^       offsets of one binary array of 2 * cells - 1 elements
     elements       foo gap    hi gap        quux        take(0, 2, 4) -> foo, hi, quux
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any, TypeAlias
 
@@ -21,14 +28,16 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from fluxport import compute as pc
+from fluxport.decimals import DecimalText, from_text
 from fluxport.errors import Broken
 from fluxport.findings import Findings
+from fluxport.formats.groups import cut, together
 from fluxport.sources.errors import cell_too_large
 from fluxport.sources.mysql.columns import DISTINGUISHABLE_BITS, Column
 from fluxport.sources.mysql.malformed import Malformed
+from fluxport.sources.mysql.places import Mask, Place
 from fluxport.sources.mysql.rows import Block, Positions
 
-Mask: TypeAlias = npt.NDArray[np.bool_]
 Numbers: TypeAlias = npt.NDArray[Any]
 
 DAY_S = 86_400
@@ -38,82 +47,86 @@ UNITS_PER_SECOND = {"s": 1, "ms": 1_000, "us": 1_000_000}
 
 @dataclass(frozen=True)
 class Cells:
-    """The cells of one column in a block: ``at`` is the first byte of each, ``sizes`` its bytes (0 where null).
-
-    ``valid`` is None where no cell is null.
+    """The cells of ``columns``, of one type, column after column: ``at`` is the first byte of each, ``sizes`` its bytes
+    (0 where null; empty for types of fixed width). ``valid`` is None where no cell is null.
     """
 
     block: Block
-    column: Column
+    columns: Sequence[Column]
     findings: Findings
     at: Positions
     sizes: Positions
     valid: Mask | None
 
+    @property
+    def column(self) -> Column:
+        """Any of the columns, for what they have in common."""
+        return self.columns[0]
+
     def __len__(self) -> int:
         return len(self.at)
+
+    def count(self, code: str, hits: Mask) -> None:
+        """Report the cells that are ``hits`` and not null, by column."""
+        if self.valid is not None:
+            hits = hits & self.valid
+        if hits.any():
+            for column, hit in zip(self.columns, hits.reshape(len(self.columns), -1), strict=True):
+                self.findings.add(code, column.name, int(np.count_nonzero(hit)))
+
+    def apart(self) -> Iterator[Cells]:
+        """The cells of each column."""
+        rows = len(self.block)
+        for index, column in enumerate(self.columns):
+            own = slice(index * rows, (index + 1) * rows)
+            valid = None if self.valid is None else self.valid[own]
+            yield Cells(self.block, [column], self.findings, self.at[own], self.sizes[own], valid)
 
 
 @dataclass(frozen=True)
 class Context:
-    """Inputs of decoding besides the bytes."""
+    """Inputs of decoding besides the bytes. ``wide`` collects the columns with a cell of 251 bytes or more."""
 
+    names: Sequence[str]
     findings: Findings
     cell_bytes_max: int
+    wide: set[int] = field(default_factory=set)
 
 
-def sized(
-    block: Block, column: Column, context: Context, at: Positions, valid: Mask | None, *, null_mark: bool
-) -> tuple[Cells, Positions]:
-    """The cells at ``at`` that begin with their length, and where the next column begins.
-
-    ``null_mark``: a first byte of 0xFB is NULL (text protocol); else ``valid`` marks the NULLs, which take no bytes.
-    """
-    window = block.window
-    first = window.bytes[at]
-    if null_mark:
-        nulls = first == 0xFB
-        valid = ~nulls if nulls.any() else None
-    elif valid is not None:
-        first = np.where(valid, first, 0)
-    sizes = first.astype(np.int64)
-    begin = at + 1
-    if valid is not None:
-        sizes[~valid] = 0
-        if not null_mark:
-            begin = at + valid
-    if len(first) and first.max() > 250:
-        begin = _wide_sizes(block, first, at, begin, sizes, null_mark=null_mark)
-    after = begin + sizes
-    if (after > block.ends).any():
-        raise Malformed
-    if len(first) and (largest := int(sizes.max())) > context.cell_bytes_max:
-        row = block.first_row + int(sizes.argmax())
-        raise cell_too_large(column.name, row, largest, context.cell_bytes_max)
-    return Cells(block, column, context.findings, begin, sizes, valid), after
+Convert: TypeAlias = Callable[[Cells], pa.Array]
 
 
-def _wide_sizes(
-    block: Block, first: Numbers, at: Positions, begin: Positions, sizes: Positions, *, null_mark: bool
-) -> Positions:
-    """Store lengths of 251 bytes and more (2, 3 or 8 bytes after the mark 0xFC, 0xFD or 0xFE) in ``sizes``; returns
-    where the cells begin."""
-    for mark, width, mask in ((0xFC, 2, 0xFFFF), (0xFD, 3, 0xFFFFFF), (0xFE, 8, 0xFFFFFFFFFFFFFFFF)):
-        marked = np.flatnonzero(first == mark)
-        if len(marked):
-            places = at[marked] + 1
-            if (places + width > block.ends[marked]).any():
-                raise Malformed
-            sizes[marked] = block.window.numbers[4 if width == 3 else width][places] & mask
-            begin[marked] += width
-    if (first == 0xFF).any() or (not null_mark and (first == 0xFB).any()) or not _possible(sizes).all():
-        raise Malformed
-    return begin
+def arrays(
+    block: Block, columns: Sequence[Column], places: Sequence[Place], context: Context, converters: dict[str, Convert]
+) -> list[pa.Array]:
+    """One array per column, each group of columns converted at once."""
+    keys: list[Any] = [None if block.owned else column.alike for column in columns]  # an owned block is a huge row
+    found: list[pa.Array] = [None] * len(columns)
+    for group in together(keys, len(block)):
+        cells = _cells(block, [columns[i] for i in group], [places[i] for i in group], context)
+        converted = converters[cells.column.kind](cells)
+        for index, array in zip(group, cut(converted, len(group)), strict=True):
+            found[index] = array
+    return found
 
 
-def _possible(sizes: Positions) -> Mask:
-    """Less than 2 GiB; a length with its highest bit set is negative here."""
-    return (sizes >= 0) & (sizes <= 0x7FFFFFFF)
+def _cells(block: Block, columns: Sequence[Column], places: Sequence[Place], context: Context) -> Cells:
+    if len(places) == 1:
+        (place,) = places
+        at, sizes, valid = place.base + place.offset, place.sizes, place.valid
+    else:
+        rows = len(block)
+        at = np.concatenate([place.base for place in places])
+        by_column = at.reshape(-1, rows)
+        by_column += np.array([place.offset for place in places])[:, None]
+        sizes = None if places[0].sizes is None else np.concatenate([place.sizes for place in places])
+        valid = None
+        if any(place.valid is not None for place in places):
+            valid = np.concatenate([np.ones(rows, np.bool_) if p.valid is None else p.valid for p in places])
+    return Cells(block, columns, context.findings, at, _NO_SIZES if sizes is None else sizes.astype(np.int64), valid)
+
+
+_NO_SIZES = np.empty(0, np.int64)
 
 
 def packed(cells: Cells, skip: int = 0) -> pa.Array:
@@ -190,29 +203,37 @@ def content(array: pa.Array) -> npt.NDArray[np.uint8]:
 
 def _repaired(cells: Cells, texts: pa.Array) -> pa.Array:
     values: list[str | None] = []
-    invalid = 0
-    for raw in pa.Array.from_buffers(pa.binary(), len(texts), texts.buffers()).to_pylist():
-        if raw is None:
-            values.append(None)
-            continue
+    invalid = np.zeros(len(texts), np.bool_)
+    for index, raw in enumerate(pa.Array.from_buffers(pa.binary(), len(texts), texts.buffers()).to_pylist()):
         try:
-            values.append(raw.decode())
+            values.append(None if raw is None else raw.decode())
         except UnicodeDecodeError:
             values.append(raw.decode(errors="replace"))
-            invalid += 1
-    cells.findings.add("invalid_text_replaced", cells.column.name, invalid)
+            invalid[index] = True
+    cells.count("invalid_text_replaced", invalid)
     return pa.array(values, pa.utf8())
 
 
 def to_decimal(cells: Cells) -> pa.Array:
+    """Decimals, or their texts if the column is of DecimalText."""
+    kind = cells.column.arrow
+    texts = with_type(cells, packed(cells), pa.utf8())
     try:
-        return pc.cast(with_type(cells, packed(cells), pa.utf8()), cells.column.arrow)
+        return from_text(texts, kind) if isinstance(kind, DecimalText) else pc.cast(texts, kind)
     except pa.ArrowInvalid:
+        if len(cells.columns) > 1:  # the column is named
+            return pa.concat_arrays([to_decimal(own) for own in cells.apart()])
         raise Broken(
             f"Column {cells.column.name!r} has a number that does not fit its declared {cells.column.type_name}; "
             "CAST it in the query to a wider DECIMAL.",
             code="decimal_overflow",
         ) from None
+
+
+def to_null(cells: Cells) -> pa.Array:
+    if cells.valid is None or cells.valid.any():
+        raise Malformed
+    return pa.nulls(len(cells))
 
 
 def to_bit(cells: Cells) -> pa.Array:
@@ -290,16 +311,14 @@ class Clock:
         return Clock(hours * 3600 + minutes * 60 + seconds, micros)
 
 
-def datetimes(
-    column: Column, findings: Findings, ymd: tuple[Numbers, Numbers, Numbers], clock: Clock | None, valid: Mask | None
-) -> pa.Array:
+def datetimes(cells: Cells, ymd: tuple[Numbers, Numbers, Numbers], clock: Clock | None) -> pa.Array:
     """Dates, or timestamps if ``clock`` is given; dates that do not exist become null and are counted."""
     year, month, day = ymd
     if clock is not None and clock.seconds.max(initial=0) >= DAY_S:
         raise Malformed
     known = (year > 0) & (month > 0) & (day > 0)
     if not known.all():
-        valid = _dropped(column, findings, "zero_date_null", known, valid)
+        cells = _dropped(cells, "zero_date_null", known)
         year, month, day = np.where(known, year, 1970), np.where(known, month, 1), np.where(known, day, 1)
     latest = year.max(initial=USUAL_YEARS[0])
     if month.max(initial=1) > 12 or latest > ALL_YEARS[1]:
@@ -311,32 +330,31 @@ def datetimes(
     if len(day) and day.max() > 28:
         possible = day <= starts[index + 1] - starts[index]
         if not possible.all():
-            valid = _dropped(column, findings, "impossible_date_null", possible, valid)
+            cells = _dropped(cells, "impossible_date_null", possible)
     days = starts[index] + (day - 1)
     if clock is None:
-        return fixed(column.arrow, days.astype(np.int32), valid)
-    return _in_unit(column, findings, Clock(days.astype(np.int64) * DAY_S + clock.seconds, clock.micros), valid)
+        return fixed(cells.column.arrow, days.astype(np.int32), cells.valid)
+    return _in_unit(cells, Clock(days.astype(np.int64) * DAY_S + clock.seconds, clock.micros))
 
 
-def _dropped(column: Column, findings: Findings, code: str, usable: Mask, valid: Mask | None) -> Mask:
-    """``valid`` and ``usable``; the values dropped by ``usable`` are counted."""
-    findings.add(code, column.name, int((~usable if valid is None else ~usable & valid).sum()))
-    return usable if valid is None else usable & valid
+def _dropped(cells: Cells, code: str, usable: Mask) -> Cells:
+    """``cells``, null where not ``usable``; those that become null are counted."""
+    cells.count(code, ~usable)
+    return replace(cells, valid=usable if cells.valid is None else usable & cells.valid)
 
 
-def durations(column: Column, findings: Findings, clock: Clock, negative: Mask, valid: Mask | None) -> pa.Array:
+def durations(cells: Cells, clock: Clock, negative: Mask) -> pa.Array:
     sign = np.where(negative, -1, 1)
-    return _in_unit(
-        column, findings, Clock(clock.seconds * sign, None if clock.micros is None else clock.micros * sign), valid
-    )
+    return _in_unit(cells, Clock(clock.seconds * sign, None if clock.micros is None else clock.micros * sign))
 
 
-def _in_unit(column: Column, findings: Findings, clock: Clock, valid: Mask | None) -> pa.Array:
+def _in_unit(cells: Cells, clock: Clock) -> pa.Array:
     """Counts of the column's unit; fractions finer than the column declares are counted as findings."""
-    per_second = UNITS_PER_SECOND[column.arrow.unit]
+    kind = cells.column.arrow
+    per_second = UNITS_PER_SECOND[kind.unit]
     values = clock.seconds.astype(np.int64) * per_second if per_second > 1 else clock.seconds.astype(np.int64)
     if clock.micros is not None:
         fraction, finer = np.divmod(clock.micros.astype(np.int64), 1_000_000 // per_second)
         values += fraction
-        findings.add("precision_reduced", column.name, int(np.count_nonzero(finer if valid is None else finer[valid])))
-    return fixed(column.arrow, values, valid)
+        cells.count("precision_reduced", finer != 0)
+    return fixed(kind, values, cells.valid)

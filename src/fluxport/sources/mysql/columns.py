@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -36,6 +36,11 @@ class Column:
     arrow: pa.DataType
     type_name: str
     json: bool = False
+
+    @property
+    def alike(self) -> Hashable:
+        """Equal for columns whose cells are read alike."""
+        return self.kind, self.arrow, None if self.kind in ("text", "bytes", "decimal") else (self.code, self.type_name)
 
     @property
     def field(self) -> pa.Field:

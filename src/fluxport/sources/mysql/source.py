@@ -196,7 +196,7 @@ class MySqlSource(BaseSource):
         from fluxport.sources.mysql.cells import Context
 
         decode = text.decode if self._statement is None else binary.decode
-        context = Context(self._findings, self.limits.cell_bytes_max)
+        context = Context([c.name for c in described], self._findings, self.limits.cell_bytes_max)
         return lambda block: decode(block, described, context)
 
     def _kill(self) -> None:

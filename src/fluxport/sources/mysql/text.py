@@ -10,15 +10,13 @@ A date column has cells of one length, so its digits are columns of a byte matri
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
 from fluxport import compute as pc
 from fluxport.errors import Broken
-from fluxport.sources.mysql import cells
+from fluxport.sources.mysql import cells, places
 from fluxport.sources.mysql.cells import Cells, Clock, Context, Numbers
 from fluxport.sources.mysql.columns import Column
 from fluxport.sources.mysql.malformed import Malformed
@@ -27,16 +25,7 @@ from fluxport.sources.mysql.rows import Block
 
 def decode(block: Block, columns: list[Column], context: Context) -> list[pa.Array]:
     """One array per column; Malformed or IndexError if the rows do not match the columns."""
-    at = block.starts
-    arrays = []
-    for column in columns:
-        if (at >= block.ends).any():
-            raise Malformed
-        column_cells, at = cells.sized(block, column, context, at, None, null_mark=True)
-        arrays.append(CONVERTERS[column.kind](column_cells))
-    if not np.array_equal(at, block.ends):
-        raise Malformed
-    return arrays
+    return cells.arrays(block, columns, places.in_text(block, len(columns), context), context, CONVERTERS)
 
 
 def _number(column_cells: Cells) -> pa.Array:
@@ -55,6 +44,8 @@ def _cast(column_cells: Cells, arrow: pa.DataType) -> pa.Array:
     try:
         return pc.cast(cells.with_type(column_cells, packed, pa.utf8()), arrow)
     except pa.ArrowInvalid:
+        if len(column_cells.columns) > 1:  # the column is named
+            return pa.concat_arrays([_cast(own, arrow) for own in column_cells.apart()])
         raise Broken(
             f"Column {column.name!r} has a number that does not fit its declared {column.type_name}; "
             "CAST it in the query.",
@@ -86,6 +77,8 @@ def _datetime(column_cells: Cells) -> pa.Array:
     present = np.arange(len(column_cells)) if column_cells.valid is None else np.flatnonzero(column_cells.valid)
     sizes = column_cells.sizes[present]
     width = int(sizes[0]) if len(sizes) else 10
+    if len(column_cells.columns) > 1 and (sizes != width).any():
+        return pa.concat_arrays([_datetime(own) for own in column_cells.apart()])
     expected = width == 10 if column.kind == "date" else width == 19 or 21 <= width <= 26 or not len(sizes)
     if not expected or (sizes != width).any():
         raise Malformed
@@ -112,7 +105,7 @@ def _datetime(column_cells: Cells) -> pa.Array:
         )
         micros = None if micros is None else spread(micros, 0)
         clock = Clock.of(spread(hours, 0), spread(minutes, 0), spread(seconds, 0), micros)
-    return cells.datetimes(column, column_cells.findings, ymd, clock, column_cells.valid)
+    return cells.datetimes(column_cells, ymd, clock)
 
 
 def _clock(
@@ -131,7 +124,6 @@ def _time(column_cells: Cells) -> pa.Array:
     parts = pc.extract_regex(
         printed, r"^(?P<s>-?)(?P<h>[0-9]{1,4}):(?P<m>[0-9]{2}):(?P<c>[0-9]{2})(?:\.(?P<f>[0-9]{1,6}))?$"
     )
-    valid = column_cells.valid
     if parts.null_count != printed.null_count:
         raise Malformed
 
@@ -145,23 +137,17 @@ def _time(column_cells: Cells) -> pa.Array:
     micros = np.asarray(pc.fill_null(pc.cast(padded, pa.int64()), 0))
     negative = np.asarray(pc.fill_null(pc.equal(pc.struct_field(parts, "s"), "-"), False))
     clock = Clock.of(number("h"), number("m"), number("c"), micros)
-    return cells.durations(column_cells.column, column_cells.findings, clock, negative, valid)
+    return cells.durations(column_cells, clock, negative)
 
 
-def _null(column_cells: Cells) -> pa.Array:
-    if column_cells.valid is None or column_cells.valid.any():
-        raise Malformed
-    return pa.nulls(len(column_cells))
-
-
-CONVERTERS: dict[str, Callable[[Cells], pa.Array]] = {
+CONVERTERS: dict[str, cells.Convert] = {
     "integer": _number,
     "float": _number,
     "bool": _bool,
     "date": _datetime,
     "datetime": _datetime,
     "time": _time,
-    "null": _null,
+    "null": cells.to_null,
     "decimal": cells.to_decimal,
     "text": cells.to_text,
     "bytes": cells.to_bytes,
