@@ -16,6 +16,7 @@ import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fluxport.decimals import exact
 from fluxport.errors import FluxportError
 from fluxport.findings import Findings
 from fluxport.sources.mysql import binary, text
@@ -304,10 +305,11 @@ Cells = Callable[[int], st.SearchStrategy[bytes]]
 
 @st.composite
 def cases(draw: st.DrawFn, cells: Cells, *, bitmap: bool) -> tuple[list[Definition], list[Column], list[bytes]]:
-    definitions = draw(st.lists(DEFINITIONS, min_size=1, max_size=3))
-    mariadb, tinyint1_bool = draw(st.booleans()), draw(st.booleans())
+    kinds = draw(st.lists(DEFINITIONS, min_size=1, max_size=3))
+    definitions = draw(st.lists(st.sampled_from(kinds), min_size=1, max_size=6))  # some columns are read together
+    settings = {name: draw(st.booleans()) for name in ("mariadb", "tinyint1_bool", "decimal_text")}
     try:
-        columns = [column(d, mariadb=mariadb, tinyint1_bool=tinyint1_bool) for d in definitions]
+        columns = [column(d, **settings) for d in definitions]
     except FluxportError:
         return [], [], []
     rows = []
@@ -339,6 +341,7 @@ def block_of(rows: list[bytes]) -> Block:
 
 
 def shown(array: pa.Array) -> list[Any]:
+    array = exact(array)
     if pa.types.is_date(array.type):
         array = array.cast(pa.int32())
     elif pa.types.is_temporal(array.type):
@@ -360,7 +363,9 @@ def check(
 ) -> None:
     definitions, columns, rows = case
     try:
-        arrays = decode(block_of(rows), columns, Context([c.name for c in columns], Findings(), 1 << 20)) if columns else []
+        arrays = (
+            decode(block_of(rows), columns, Context([c.name for c in columns], Findings(), 1 << 20)) if columns else []
+        )
     except (FluxportError, Malformed, IndexError):
         return
     found = [shown(array) for array in arrays]

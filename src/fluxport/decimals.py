@@ -37,6 +37,9 @@ class DecimalText(pa.ExtensionType):  # type: ignore[misc]  # Arrow has no types
     def __eq__(self, other: object) -> bool:
         return isinstance(other, DecimalText) and other.decimal.equals(self.decimal)
 
+    def __ne__(self, other: object) -> bool:  # Arrow's own would ignore the decimal type
+        return not self == other
+
     def __hash__(self) -> int:
         return hash(self.decimal)
 

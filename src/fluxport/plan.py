@@ -92,7 +92,7 @@ def of_query(spec: ExportSpec, connection: Connection, guarded: Callable[[], str
     def rows(findings: Findings, limits: Limits) -> Rows:
         statement = guarded() if guarded else _guard(spec, connection)
         may_read = connection.guard.opens if connection.guard is not None else None
-        options = replace(connection.options, may_read=may_read)
+        options = replace(_read_options(spec, connection), may_read=may_read)
         return _queried(connection, options, statement, spec.params, findings, limits)
 
     return Origin(rows)
@@ -104,7 +104,7 @@ def of_dataset(spec: ExportSpec, connection: Connection, dataset: Dataset, owner
     def rows(findings: Findings, limits: Limits) -> Rows:
         name = source_of(connection.url)
         query, params = dataset.compile(SOURCES[name].dialect or name, spec.params, owner)
-        return _queried(connection, connection.options, query, params, findings, limits)
+        return _queried(connection, _read_options(spec, connection), query, params, findings, limits)
 
     return Origin(rows, dataset)
 
@@ -137,6 +137,11 @@ def of_arrow(rows: Any) -> Origin:
         return Rows(source, declared=source.declared)
 
     return Origin(opened)
+
+
+def _read_options(spec: ExportSpec, connection: Connection) -> SourceOptions:
+    """The connection's options, and what the format of the file takes."""
+    return replace(connection.options, decimal_text=formats.FORMATS[formats.canonical(spec.format)].decimal_text)
 
 
 def _queried(

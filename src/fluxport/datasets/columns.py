@@ -95,11 +95,17 @@ def typed(dataset: str, columns: Sequence[Column]) -> Step:
                 code="dataset_columns",
             )
         indices = [schema.names.index(name) for name in names]
-        declared = pa.schema([pa.field(column.name, column.arrow, metadata=column.metadata) for column in columns])
+        types = [
+            _type_of(schema.field(index).type, column.arrow) for index, column in zip(indices, columns, strict=True)
+        ]
+        declared = pa.schema(
+            [pa.field(column.name, kind, metadata=column.metadata) for column, kind in zip(columns, types, strict=True)]
+        )
 
         def apply(batch: pa.RecordBatch) -> pa.RecordBatch:
             arrays = [
-                _exact(batch.column(index), column, dataset) for index, column in zip(indices, columns, strict=True)
+                array if array.type == kind else _exact(array, column, dataset)
+                for array, column, kind in zip(map(batch.column, indices), columns, types, strict=True)
             ]
             return pa.RecordBatch.from_arrays(arrays, schema=declared)
 
@@ -108,10 +114,19 @@ def typed(dataset: str, columns: Sequence[Column]) -> Step:
     return step
 
 
+def _type_of(source: pa.DataType, target: pa.DataType) -> pa.DataType:
+    """``target``, except for decimals of just that type that the source has as text."""
+    from fluxport.decimals import DecimalText
+
+    return source if isinstance(source, DecimalText) and source.decimal == target else target
+
+
 def _exact(array: pa.Array, column: Column, dataset: str) -> pa.Array:
     import pyarrow as pa
 
-    target = column.arrow
+    from fluxport.decimals import exact
+
+    array, target = exact(array), column.arrow
     if array.type == target:
         return array
     try:

@@ -8,6 +8,7 @@ from typing import Literal
 
 import pyarrow as pa
 
+from fluxport.decimals import DecimalText
 from fluxport.errors import QueryFailed
 from fluxport.sources.mysql.definitions import (
     ENUM_FLAG,
@@ -63,8 +64,11 @@ _BLOBS = frozenset({Type.TINY_BLOB, Type.MEDIUM_BLOB, Type.LONG_BLOB, Type.BLOB}
 _STRINGS = frozenset({Type.VARCHAR, Type.VAR_STRING, Type.STRING, Type.ENUM, Type.SET})
 
 
-def column(definition: Definition, *, tinyint1_bool: bool = False, mariadb: bool = False) -> Column:
-    """``tinyint1_bool``: TINYINT(1) is a boolean on this connection. QueryFailed if the column cannot be decoded."""
+def column(
+    definition: Definition, *, tinyint1_bool: bool = False, mariadb: bool = False, decimal_text: bool = False
+) -> Column:
+    """``tinyint1_bool``: TINYINT(1) is a boolean on this connection; ``decimal_text``: decimals are DecimalText.
+    QueryFailed if the column cannot be decoded."""
     if mariadb and definition.code == Type.BIT and definition.expression:
         return _bit_expression(definition)
     if tinyint1_bool and definition.code == Type.TINY and definition.length == 1:
@@ -72,7 +76,8 @@ def column(definition: Definition, *, tinyint1_bool: bool = False, mariadb: bool
     if mariadb and definition.narrow:
         # The type of the computation: the declared one is too narrow for the values of some expressions.
         return replace(_integer(replace(definition, code=Type.LONGLONG)), code=definition.code)
-    return _MAKERS.get(definition.code, _string)(definition)
+    made = _MAKERS.get(definition.code, _string)(definition)
+    return replace(made, arrow=DecimalText(made.arrow)) if decimal_text and made.kind == "decimal" else made
 
 
 def _integer(d: Definition) -> Column:

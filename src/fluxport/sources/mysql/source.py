@@ -62,6 +62,7 @@ class MySqlSource(BaseSource):
         self._query, self._params = positional(query, params)
         self._values = encoded(self._params)
         self._findings = findings
+        self._decimal_text = options.decimal_text
         self._wire: Wire | None = None
         self._server: Server | None = None  # once logged in
         self._running = False  # our query may be running on the server
@@ -77,7 +78,12 @@ class MySqlSource(BaseSource):
         from fluxport.sources.mysql import columns
 
         described = [
-            columns.column(definition, tinyint1_bool=self._dsn.tinyint1_bool, mariadb=server.is_mariadb)
+            columns.column(
+                definition,
+                tinyint1_bool=self._dsn.tinyint1_bool,
+                mariadb=server.is_mariadb,
+                decimal_text=self._decimal_text,
+            )
             for definition in definitions
         ]
         self._decode = self._decoder(described)
