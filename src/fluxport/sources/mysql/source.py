@@ -67,6 +67,7 @@ class MySqlSource(BaseSource):
         self._server: Server | None = None  # once logged in
         self._running = False  # our query may be running on the server
         self._statement: int | None = None
+        self._prepared: tuple[list[bytes], list[Definition]] = [], []  # as the server described the statement
 
     def open(self) -> pa.Schema:
         wire = self._wire = Wire(self._dsn, self.deadline)
@@ -157,7 +158,8 @@ class MySqlSource(BaseSource):
             )
         if not packets:
             raise _no_rows()
-        if server.is_mariadb and need_text(_parsed(packets, server), self._query):
+        self._prepared = packets, _parsed(packets, server)
+        if server.is_mariadb and need_text(self._prepared[1], self._query):
             self._close_statement(wire)
 
     def _definitions(self, wire: Wire, server: Server, count: int) -> list[bytes]:
@@ -182,7 +184,9 @@ class MySqlSource(BaseSource):
         if head[:1] == b"\xfb":
             raise QueryFailed("The statement requests a local file, which is never sent.", code="local_infile")
         count, _ = read_lenenc(head, 0)
-        return _parsed(self._definitions(wire, server, count), server)
+        packets = self._definitions(wire, server, count)
+        prepared, definitions = self._prepared
+        return definitions if packets == prepared else _parsed(packets, server)
 
     def _rows(self, wire: Wire, server: Server, described: list[Column]) -> Rows:
         from fluxport.sources.mysql.binary import width_of

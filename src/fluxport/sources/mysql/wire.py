@@ -163,10 +163,21 @@ class Wire:
 
     def packet(self) -> bytes:
         """The next packet's payload; an error packet raises ServerError."""
-        payload = b"".join([bytes(part) for part in self.parts()])
+        payload = self._whole_packet()
+        if payload is None:
+            payload = b"".join([bytes(part) for part in self.parts()])
         if payload[:1] == b"\xff":
             raise server_error(payload)
         return payload
+
+    def _whole_packet(self) -> bytes | None:
+        """The next payload if it has arrived whole, as most column definitions have."""
+        size = int.from_bytes(self.buffer[self.start : self.start + 3], "little")
+        if self.end - self.start < 4 + size or size == PACKET_MAX:
+            return None
+        self._take_header()
+        self.start += size
+        return bytes(self.buffer[self.start - size : self.start])
 
     def parts(self) -> Generator[memoryview, None, None]:
         """The next payload in parts as they arrive; a part is valid until the next one is requested."""
