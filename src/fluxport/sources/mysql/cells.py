@@ -28,10 +28,10 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from fluxport import compute as pc
+from fluxport.arrow_groups import cut, together
 from fluxport.decimals import DecimalText, from_text
 from fluxport.errors import Broken
 from fluxport.findings import Findings
-from fluxport.formats.groups import cut, together
 from fluxport.sources.errors import cell_too_large
 from fluxport.sources.mysql.columns import DISTINGUISHABLE_BITS, Column
 from fluxport.sources.mysql.malformed import Malformed
