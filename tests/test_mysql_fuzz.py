@@ -362,10 +362,10 @@ def check(
     plain: Callable[[bytes, list[Column], list[Definition]], list[Any]],
 ) -> None:
     definitions, columns, rows = case
+    wide = set(range(len(rows) % 2, len(columns), 2))  # columns that had long cells in an earlier block
+    context = Context([c.name for c in columns], Findings(), 1 << 20, wide)
     try:
-        arrays = (
-            decode(block_of(rows), columns, Context([c.name for c in columns], Findings(), 1 << 20)) if columns else []
-        )
+        arrays = decode(block_of(rows), columns, context) if columns else []
     except (FluxportError, Malformed, IndexError):
         return
     found = [shown(array) for array in arrays]

@@ -303,3 +303,19 @@ def test_ok_is_not_taken_for_rows() -> None:
     with ScriptedServer(OK) as server, pytest.raises(Refused) as caught:
         read_all(server.url + "?prepared=false", "DO 1")
     assert caught.value.code == "no_result_set"
+
+
+def test_long_cells_may_begin_in_any_column_of_any_block() -> None:
+    """A column whose cells became long is measured with care, also where an earlier column becomes long later."""
+    long, short = b"x" * 300, b"y"
+    rows: list[bytes | Raw] = [text_row(short, None, long)] * 2000 + [text_row(long, short, long)] * 2000
+    rows += [text_row(None, long, short)] * 2000
+    columns = [definition(name, Type.VAR_STRING, length=1200) for name in "abc"]
+    with ScriptedServer(Result(columns, rows)) as server:
+        table, _ = read_all(server.url, "SELECT 1")
+    assert table.num_rows == 6000
+    assert table.slice(1999, 2).to_pylist() == [
+        {"a": "y", "b": None, "c": long.decode()},
+        {"a": long.decode(), "b": "y", "c": long.decode()},
+    ]
+    assert table.slice(5999).to_pylist() == [{"a": None, "b": long.decode(), "c": "y"}]

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from fluxport.errors import LimitExceeded
 from fluxport.sources.errors import cell_too_large
 from fluxport.sources.mysql.malformed import Malformed
 from fluxport.sources.mysql.rows import Block, Positions
@@ -124,7 +125,10 @@ def _mark_nulls(places: list[Place], short: Sequence[int]) -> None:
 
 
 def _guessed(located: Callable[[Collection[int]], list[Place] | None], columns: int, context: Context) -> list[Place]:
-    places = located(context.wide)
+    try:
+        places = located(context.wide)
+    except (Malformed, IndexError, LimitExceeded):  # measured at a place that a wrong guess led to, or rightly so
+        places = None
     if places is None:
         places = located(range(columns))
     if places is None:
