@@ -145,7 +145,9 @@ def nearest_single(digits: str) -> float:
     near = np.float32(np.clip(float(digits), -largest, largest))
     with np.errstate(over="ignore"):  # beyond the largest
         around = [np.nextafter(near, np.float32(-np.inf)), near, np.nextafter(near, np.float32(np.inf))]
-    return min((float(c) for c in around if np.isfinite(c)), key=lambda c: abs(Decimal(c) - exact))
+    # Of two that are equally near, the one with an even last bit.
+    finite = [c for c in around if np.isfinite(c)]
+    return float(min(finite, key=lambda c: (abs(Decimal(float(c)) - exact), int(np.float32(c).view(np.uint32)) & 1)))
 
 
 def text_time(cell: bytes, made: Column, d: Definition) -> Any:
