@@ -91,9 +91,9 @@ wheel: .venv/.installed-dev
 	$(LOCKED) build/clean/bin/pip install -q "$$(ls dist/*.whl)[demo]"
 	cd build && clean/bin/fluxport demo --check --rows 200000
 
-# Ours beside others, an hour on a quiet machine; bench/README.md says what each script needs.
-BENCHES := encode_text encode_xlsx encode_columnar export_mysql first_byte small memory jobs idle push historian \
-  store_upload store_export
+# Ours beside others, an hour and a half on a quiet machine; bench/README.md says what each script needs.
+BENCHES := encode_text encode_xlsx encode_columnar export_mysql width first_byte small memory jobs idle push \
+  historian store_upload store_export
 
 bench: .venv/.installed-dev build/bench-venv/.installed
 	for script in $(BENCHES); do $(BIN)/python bench/$$script.py --save || exit 1; done

@@ -76,14 +76,24 @@ def wait_until_quiet(most_s: float) -> None:
 # -- the database ----------------------------------------------------------------------------------------------------
 
 
-def seeded(url: str, rows: int) -> str:
-    """The name of a table of ``rows`` users, created if it does not exist."""
-    subprocess.run([sys.executable, HERE / "seed.py", "--url", url, "--rows", str(rows)], check=True)
-    return f"users_{rows}"
+def table_name(kind: str, columns: int, rows: int) -> str:
+    """The name of a table of seed.py."""
+    return f"users_{rows}" if kind == "users" else f"{kind}_{columns}_{rows}"
 
 
-def unseeded(url: str, rows: int) -> None:
-    subprocess.run([sys.executable, HERE / "seed.py", "--url", url, "--rows", str(rows), "--drop"], check=True)
+def seeded(url: str, rows: int, kind: str = "users", columns: int = 5) -> str:
+    """The name of a table of so many rows of a kind of seed.py, created if it does not exist."""
+    _seed(url, rows, kind, columns)
+    return table_name(kind, columns, rows)
+
+
+def unseeded(url: str, rows: int, kind: str = "users", columns: int = 5) -> None:
+    _seed(url, rows, kind, columns, "--drop")
+
+
+def _seed(url: str, rows: int, kind: str, columns: int, *words: str) -> None:
+    what = ["--url", url, "--rows", str(rows), "--kind", kind, "--columns", str(columns)]
+    subprocess.run([sys.executable, HERE / "seed.py", *what, *words], check=True)
 
 
 # -- ours and the peers ----------------------------------------------------------------------------------------------
