@@ -90,9 +90,9 @@ def cast(array: Any, to: Any, *, safe: bool = True) -> Any:
     return _compute.call_function("cast", [array], options)
 
 
-def take(array: Any, at: Any) -> Any:
-    """The values at the indices ``at``, null where those are."""
-    return _compute.call_function("take", [array, at], _compute.TakeOptions(boundscheck=True))
+def take(array: Any, at: Any, *, checked: bool = True) -> Any:
+    """The values at the indices ``at``, null where those are; an index out of bounds is an error if ``checked``."""
+    return _compute.call_function("take", [array, at], _compute.TakeOptions(boundscheck=checked))
 
 
 def fill_null(array: Any, value: Any) -> Any:

@@ -6,13 +6,18 @@ import json
 import uuid
 from collections.abc import Callable
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 
 from fluxport import compute as pc
-from fluxport.arrow_strings import bytes_of, replaced_at, rows_at, valid_rows
+from fluxport.arrow_strings import bytes_of, replaced_at, rows_at, true_rows, valid_rows
+from fluxport.decimals import DecimalText
 from fluxport.formats._scalars import TextStyle, kind_of, plain, scalar_text, unsupported
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 Report = Callable[[int], None]  # receives the number of NaN and infinities, which JSON cannot express, written as null
 
@@ -36,20 +41,22 @@ def json_body(
     array: pa.Array, field: pa.Field, style: TextStyle, report: Report = _ignored
 ) -> tuple[str, pa.StringArray]:
     """Like :func:`json_text`, but the delimiter around every value (a quote or nothing) is returned separately."""
+    if isinstance(array.type, DecimalText):
+        return "", array.storage
     array = plain(array)
     kind = array.type
     t = pa.types
     if t.is_nested(kind):
         return "", _nested(array, field, style, report)
+    if is_plain_text(array, field):
+        return '"', escaped(scalar_text(array, field, style))
     if t.is_string(kind) or t.is_large_string(kind):
         text = scalar_text(array, field, style)
-        if kind_of(field) == b"number":
-            return "", text
-        return ("", _embedded(text)) if kind_of(field) == b"json" else ('"', escaped(text))
+        return "", text if kind_of(field) == b"number" else _embedded(text)
     if t.is_floating(kind):
         finite = pc.is_finite(array)
         if not pc.all(finite).as_py():  # nulls are skipped
-            report(pc.sum(pc.invert(finite)).as_py() or 0)
+            report(sum(not_finite(array, 1)))
             array = pc.if_else(finite, array, pa.scalar(None, kind))
     if t.is_floating(kind) or t.is_integer(kind) or t.is_decimal(kind) or t.is_boolean(kind) or t.is_null(kind):
         return "", scalar_text(array, field, style)
@@ -57,12 +64,31 @@ def json_body(
     return '"', escaped(text) if style.datetime_format or style.date_format else text
 
 
+def is_plain_text(array: pa.Array, field: pa.Field) -> bool:
+    """Whether the values are strings that become JSON strings."""
+    is_text = pa.types.is_string(array.type) or pa.types.is_large_string(array.type)
+    return bool(is_text and kind_of(field) not in (b"number", b"json"))
+
+
+def not_finite(array: pa.Array, columns: int) -> list[int]:
+    """How many NaN and infinities are in each of ``columns`` columns of equal length, one after the other."""
+    bad = true_rows(pc.invert(pc.is_finite(array)))
+    counts: list[int] = np.count_nonzero(bad.reshape(columns, -1), axis=1).tolist()
+    return counts
+
+
 def escaped(text: pa.StringArray) -> pa.StringArray:
-    """The inside of JSON strings; only values that hold a quote, backslash or control character are touched."""
+    """The inside of JSON strings."""
+    found = escapes(text)
+    return text if found is None else replaced_at(text, *found)
+
+
+def escapes(text: pa.StringArray) -> tuple[NDArray[np.intp], pa.StringArray] | None:
+    """The rows with a quote, backslash or control character, and their text as the inside of JSON strings."""
     data = bytes_of(text)
     hits = (data < 32) | (data == ord('"')) | (data == ord("\\"))
     if not hits.any():
-        return text
+        return None
     affected = rows_at(text, np.flatnonzero(hits))
     if text.null_count:
         affected &= valid_rows(text)
@@ -70,7 +96,7 @@ def escaped(text: pa.StringArray) -> pa.StringArray:
     values = pc.take(text, pc.from_numpy(rows))
     for code in sorted(set(data[hits].tolist()), key=lambda c: c != ord("\\")):  # backslashes first
         values = pc.replace_substring(values, chr(code), json.dumps(chr(code))[1:-1])
-    return replaced_at(text, rows, values)
+    return rows, values
 
 
 def _embedded(text: pa.StringArray) -> pa.StringArray:

@@ -1,53 +1,59 @@
-"""Shared by the text formats: slices of bounded size, and slices encoded in order on several threads."""
+"""Shared by the text formats: slices of bounded size, their columns in groups, and slices encoded in order on several
+threads."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Hashable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
 from fluxport import compute as pc
+from fluxport.arrow_groups import joined, together
+from fluxport.arrow_strings import bytes_of
+from fluxport.decimals import DecimalText
 from fluxport.errors import LimitExceeded
-from fluxport.formats.text import invalid_text
+from fluxport.formats.text import invalid_text, kind_of, plain
 from fluxport.stages import PROCESSORS, Batches
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
 ROWS_MAX = 16_384
-ROWS_MIN = 64
-CELLS_MAX = 1 << 17
+CELLS_MAX = 1 << 16  # of few columns; of many, a slice has more,
+ROWS_MIN = 256  # because each column of a slice costs some microseconds
 BYTES_MAX = 4 << 20
 THREADS = 2 if PROCESSORS > 2 else 1  # with two processors, one is busy with the source
 
-Work = Callable[[pa.RecordBatch], memoryview]
+Work = Callable[[pa.RecordBatch], Sequence[memoryview]]
 
 
-def bounded_slices(batches: Batches, columns: int) -> Batches:
+def bounded_slices(batches: Batches, schema: pa.Schema) -> Batches:
     """The same rows in slices small enough to bound the text of a slice and the arrays it is built from.
 
     Only a single row may exceed the size limit. The first batch passes through at once; later ones that are much
     smaller than a slice are joined. ``batches`` is closed when this generator is.
     """
-    rows_max = min(ROWS_MAX, max(ROWS_MIN, CELLS_MAX // columns))
+    rows_max = min(ROWS_MAX, max(ROWS_MIN, CELLS_MAX // len(schema)))
+    views = {i: _VIEWED[kind] for i, kind in enumerate(schema.types) if kind in _VIEWED}
+    dictionaries = [i for i, kind in enumerate(schema.types) if _is_text_dictionary(kind)]
     held: list[pa.RecordBatch] = []
     rows = size = 0
     rows_enough = 1
     try:
         for batch in batches:
             if batch.num_rows:
-                held.append(_without_views(batch))
+                held.append(_without_views(batch, views))
                 rows += batch.num_rows
-                size += batch.nbytes
+                size += _size_bytes(batch, BYTES_MAX // 2)
             if rows >= rows_enough or size >= BYTES_MAX // 2:
-                yield from _cut(_joined(held), rows_max)
+                yield from _cut(_joined(held), rows_max, dictionaries)
                 held = []
                 rows = size = 0
                 rows_enough = rows_max // 2
         if held:
-            yield from _cut(_joined(held), rows_max)
+            yield from _cut(_joined(held), rows_max, dictionaries)
     finally:
         batches.close()
 
@@ -56,38 +62,102 @@ def _joined(parts: list[pa.RecordBatch]) -> pa.RecordBatch:
     return parts[0] if len(parts) == 1 else pa.concat_batches(parts)
 
 
-def _without_views(batch: pa.RecordBatch) -> pa.RecordBatch:
+_VIEWED = {pa.string_view(): pa.string(), pa.binary_view(): pa.binary()}
+
+
+def _without_views(batch: pa.RecordBatch, views: dict[int, pa.DataType]) -> pa.RecordBatch:
     """Views share their data buffers among all slices, so they do not show the size of one slice."""
-    for index, field in enumerate(batch.schema):
-        plain = {pa.string_view(): pa.string(), pa.binary_view(): pa.binary()}.get(field.type)
-        if plain is not None:
-            batch = batch.set_column(index, field.with_type(plain), pc.cast(batch.column(index), plain))
+    for index, kind in views.items():
+        field = batch.schema.field(index).with_type(kind)
+        batch = batch.set_column(index, field, pc.cast(batch.column(index), kind))
     return batch
 
 
-def _cut(batch: pa.RecordBatch, rows_max: int) -> Iterator[pa.RecordBatch]:
-    parts = -(-batch.num_rows // rows_max)
-    if parts == 1 and _size_bytes(batch) > BYTES_MAX and batch.num_rows > 1:
+def _is_text_dictionary(kind: pa.DataType) -> bool:
+    t = pa.types
+    return t.is_dictionary(kind) and not t.is_nested(kind.value_type) and not t.is_primitive(kind.value_type)
+
+
+def _cut(batch: pa.RecordBatch, rows_max: int, dictionaries: Sequence[int]) -> Iterator[pa.RecordBatch]:
+    parts = max(1, round(batch.num_rows / rows_max))
+    if parts == 1 and batch.num_rows > 1 and _text_bytes(batch, dictionaries) > BYTES_MAX:
         parts = 2
     if parts == 1:
         yield batch
         return
     for part in range(parts):
         start, stop = (batch.num_rows * p // parts for p in (part, part + 1))
-        yield from _cut(batch.slice(start, stop - start), rows_max)
+        yield from _cut(batch.slice(start, stop - start), rows_max, dictionaries)
 
 
-def _size_bytes(batch: pa.RecordBatch) -> int:
-    """The size of the values, counting dictionary values once per occurrence."""
-    size: int = batch.nbytes
-    for column in batch.columns:
-        if pa.types.is_dictionary(column.type) and not pa.types.is_nested(column.type.value_type):
-            values = column.dictionary
-            if pa.types.is_primitive(values.type) or len(values) == 0:
-                continue
+def _text_bytes(batch: pa.RecordBatch, dictionaries: Sequence[int]) -> int:
+    """The size of the values, counting those of the columns ``dictionaries`` once per occurrence; about, if small."""
+    size = _size_bytes(batch, BYTES_MAX)
+    for column in map(batch.column, dictionaries):
+        values = column.dictionary
+        if len(values):
             lengths = pc.binary_length(pc.cast(values, pa.large_binary()))
             size += pc.sum(pc.cast(pc.take(lengths, column.indices), pa.int64())).as_py() or 0
     return size
+
+
+def _size_bytes(batch: pa.RecordBatch, enough: int) -> int:
+    """The size of the values; of up to ``enough`` bytes, that of their buffers, which is found 30 times faster."""
+    size: int = batch.get_total_buffer_size()
+    return size if size <= enough else batch.nbytes
+
+
+class Groups:
+    """The columns of slices in groups of equal type, meaning and ``treatments``, for one kernel call each."""
+
+    def __init__(self, schema: pa.Schema, treatments: Sequence[Hashable]) -> None:
+        self._names = schema.names
+        kinds = [_plain_type(field.type) for field in schema]
+        self._wrapped = [i for i, (kind, field) in enumerate(zip(kinds, schema, strict=True)) if kind != field.type]
+        keys: dict[Hashable, int] = {}  # small integers are faster keys than Arrow's types
+        self._keys = [
+            None if pa.types.is_nested(kind) else keys.setdefault((kind, kind_of(field), treatment), len(keys))
+            for kind, field, treatment in zip(kinds, schema, treatments, strict=True)
+        ]
+        self._together: tuple[int, list[list[int]]] = (0, [])  # the groups of the last number of rows
+
+    def of(self, batch: pa.RecordBatch) -> Iterator[tuple[list[int], pa.Array]]:
+        """The indices of the columns of each group, and their values, one column after the other, without dictionaries
+        and the like; Refused if a text is not UTF-8."""
+        columns = batch.columns
+        for index in self._wrapped:
+            self._check(columns[index], [index], columns)
+            columns[index] = plain(columns[index])
+        for indices in self._groups(batch):
+            array = joined([columns[index] for index in indices])
+            self._check(array, indices, columns)
+            yield indices, array
+
+    def _groups(self, batch: pa.RecordBatch) -> list[list[int]]:
+        if batch.num_rows == 1 and batch.nbytes > BYTES_MAX:  # too long to be copied
+            return [[index] for index in range(batch.num_columns)]
+        rows, groups = self._together
+        if rows != batch.num_rows:
+            groups = together(self._keys, batch.num_rows)
+            self._together = batch.num_rows, groups
+        return groups
+
+    def _check(self, array: pa.Array, indices: Sequence[int], columns: Sequence[pa.Array]) -> None:
+        if not _may_hold_text(array.type) or (_is_string(array.type) and bytes_of(array).max(initial=0) < 0x80):
+            return
+        try:
+            array.validate(full=True)
+        except pa.ArrowInvalid as error:
+            if len(indices) == 1:
+                raise invalid_text(self._names[indices[0]]) from error
+            for index in indices:
+                self._check(columns[index], [index], columns)
+            raise
+
+
+def _plain_type(kind: pa.DataType) -> pa.DataType:
+    """The type of such a column without dictionaries and the like."""
+    return kind if isinstance(kind, DecimalText) else plain(pa.nulls(0, kind)).type
 
 
 def in_order(work: Work, slices: Batches, threads: int) -> Generator[memoryview, None, None]:
@@ -97,41 +167,45 @@ def in_order(work: Work, slices: Batches, threads: int) -> Generator[memoryview,
     thread. An error of ``work`` or ``slices`` is raised in place of its result. When this generator ends, all work has.
     """
     for part in slices:
-        yield _checked(work, part)
+        yield from _checked(work, part)
         break
     if threads < 2:
         for part in slices:
-            yield _checked(work, part)
+            yield from _checked(work, part)
         return
     from concurrent.futures import ThreadPoolExecutor
 
-    pending: deque[Future[memoryview]] = deque()
+    pending: deque[Future[Sequence[memoryview]]] = deque()
     with ThreadPoolExecutor(threads, thread_name_prefix="fluxport-encode") as pool:
         try:
             for part in slices:
                 pending.append(pool.submit(_checked, work, part))
                 while pending and (len(pending) > threads or pending[0].done()):
-                    yield pending.popleft().result()
+                    yield from pending.popleft().result()
             while pending:
-                yield pending.popleft().result()
+                yield from pending.popleft().result()
         finally:
             for future in pending:
                 future.cancel()
 
 
-def _checked(work: Work, batch: pa.RecordBatch) -> memoryview:
-    for field, column in zip(batch.schema, batch.columns, strict=True):
-        if _may_hold_text(field.type):
-            try:
-                column.validate(full=True)
-            except pa.ArrowInvalid as error:
-                raise invalid_text(field.name) from error
+def _checked(work: Work, batch: pa.RecordBatch) -> Sequence[memoryview]:
     try:
         return work(batch)
     except pa.ArrowCapacityError as error:
         raise LimitExceeded("A row is too long to be written as text; leave out its largest column.") from error
 
 
+def _is_string(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
 def _may_hold_text(kind: pa.DataType) -> bool:
     t = pa.types
-    return not (t.is_primitive(kind) or t.is_decimal(kind) or t.is_binary(kind) or t.is_fixed_size_binary(kind))
+    return not (
+        t.is_primitive(kind)
+        or t.is_decimal(kind)
+        or t.is_binary(kind)
+        or t.is_fixed_size_binary(kind)
+        or isinstance(kind, DecimalText)
+    )

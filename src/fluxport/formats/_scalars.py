@@ -97,15 +97,15 @@ def _boolean_text(array: pa.Array, style: TextStyle) -> pa.StringArray:
 
 def _number(kernel: Callable[[pa.Array], pa.StringArray]) -> Callable[[pa.Array, TextStyle], pa.StringArray]:
     def text(array: pa.Array, style: TextStyle) -> pa.StringArray:
-        text_array = kernel(array)
-        if style.grouping_separator is None and style.decimal_separator == ".":
-            return text_array
-        return _localised(text_array, style)
+        return in_style(kernel(array), style)
 
     return text
 
 
-def _localised(text: pa.StringArray, style: TextStyle) -> pa.StringArray:
+def in_style(text: pa.StringArray, style: TextStyle) -> pa.StringArray:
+    """Numbers as text, with the separators of ``style``."""
+    if style.grouping_separator is None and style.decimal_separator == ".":
+        return text
     # The separators are first replaced by characters that no number has, so that "." and "," can be swapped.
     text = pc.replace_substring(text, ".", "\x01")
     while style.grouping_separator is not None:

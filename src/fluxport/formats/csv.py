@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import codecs
 import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -12,11 +13,12 @@ import numpy as np
 import pyarrow as pa
 
 from fluxport import compute as pc
-from fluxport.arrow_strings import bytes_of, replaced_at, rows_at, string_window, true_rows, valid_rows
+from fluxport.arrow_strings import bytes_of, rows_at, string_window, true_rows, valid_rows
+from fluxport.decimals import decimal_type
 from fluxport.errors import Refused
 from fluxport.findings import Findings
-from fluxport.formats._lines import Lines
-from fluxport.formats._rows import THREADS, bounded_slices, in_order
+from fluxport.formats._lines import Cells, Lines
+from fluxport.formats._rows import THREADS, Groups, bounded_slices, in_order
 from fluxport.formats.options import CommonOptions, option
 from fluxport.formats.text import TextStyle, check_style, check_types, report_times, text_of
 from fluxport.stages import Batches, Chunks
@@ -85,7 +87,7 @@ class CsvEncoder:
             check_types(schema, self._style)
             joiner = _Joiner(schema, self._options, self._style, self._codec, self._findings)
             yield self._head(schema)
-            slices = bounded_slices(batches, len(schema))
+            slices = bounded_slices(batches, schema)
             try:
                 yield from in_order(joiner.rows, slices, self._threads)
             finally:
@@ -99,7 +101,7 @@ class CsvEncoder:
         text = f"sep={options.delimiter}{end}" if options.sep_line else ""
         if options.header:
             text += options.delimiter.join(_header_cell(name, schema, options) for name in schema.names) + end
-        head = self._codec.encode(text, [(name, [name]) for name in schema.names])
+        head = self._codec.encode(text, ((name, [name]) for name in schema.names))
         return (self._codec.bom if options.bom else self._codec.forced_bom) + head
 
 
@@ -159,8 +161,9 @@ class _Codec:
         self.forced_bom = self.bom if name in native else b""
         self.is_utf8 = self._codec == "utf-8"
 
-    def encode(self, text: str, columns: list[tuple[str, list[str]]]) -> bytes:
-        """Encode ``text``, which consists of the texts of ``columns`` (name, values) and of ASCII delimiters."""
+    def encode(self, text: str, columns: Iterable[tuple[str, list[str]]]) -> bytes:
+        """Encode ``text``, which consists of the texts of ``columns`` (name, values) and of ASCII delimiters;
+        ``columns`` is read only if a character cannot be encoded."""
         try:
             return text.encode(self._codec)
         except UnicodeEncodeError as error:
@@ -212,50 +215,74 @@ class _Joiner:
         self._codec = codec
         self._findings = findings
         self._null_value = options.null_value or ""
-        self._quoted = [_always_quoted(field, options.quoting) for field in schema]
-        self._clean = [_never_special(field.type, style, options.delimiter) for field in schema]
-        self._lines = Lines(options.delimiter, _LINE_ENDS[options.line_ending])
+        self._special = ['"', "\n", "\r", options.delimiter]
+        quoted = [_always_quoted(field, options.quoting) for field in schema]
+        clean = [_never_special(field.type, style, options.delimiter) for field in schema]
+        self._treatments = list(zip(quoted, clean, strict=True))
+        self._groups = Groups(schema, self._treatments)
+        null = '""' if len(schema) == 1 and not self._null_value else self._null_value
+        starts = ["", *[options.delimiter] * (len(schema) - 1)]
+        self._lines = Lines(starts, _LINE_ENDS[options.line_ending], null)
 
-    def rows(self, batch: pa.RecordBatch) -> memoryview:
-        """The lines of a slice."""
+    def rows(self, batch: pa.RecordBatch) -> Sequence[memoryview]:
+        """The lines of a slice, as consecutive pieces."""
         report_times(batch, self._style, self._findings)
-        texts = [text_of(c, f, self._style) for c, f in zip(batch.columns, self._schema, strict=True)]
-        lines = self._lines.join([self._cells(text, i) for i, text in enumerate(texts)])
+        groups = [self._cells(indices, array) for indices, array in self._groups.of(batch)]
+        if len(self._schema) == 1 and not self._null_value:
+            self._findings.add("lone_null_quoted", self._schema[0].name, groups[0].text.null_count)
+        lines = self._lines.join(groups, batch.num_rows)
         if self._codec.is_utf8:
-            return lines.data
-        columns = [(f.name, [bytes_of(t).tobytes().decode()]) for f, t in zip(self._schema, texts, strict=True)]
-        return memoryview(self._codec.encode(lines.tobytes().decode(), columns))
+            return lines
+        texts = ((f.name, text_of(c, f, self._style)) for c, f in zip(batch.columns, self._schema, strict=True))
+        columns = ((name, [bytes_of(text).tobytes().decode()]) for name, text in texts)
+        return [memoryview(self._codec.encode(b"".join(lines).decode(), columns))]
 
-    def _cells(self, text: pa.StringArray, index: int) -> pa.StringArray:
-        """``text`` quoted where needed, with ``null_value`` for null."""
-        if self._quoted[index]:
-            text = self._in_quotes(text)
-        else:
-            rows = self._needing_quotes(text, clean=self._clean[index])
-            if len(rows):
-                text = replaced_at(text, rows, self._in_quotes(pc.take(text, pc.from_numpy(rows))))
-        if text.null_count and len(self._schema) == 1 and not self._null_value:
-            self._findings.add("lone_null_quoted", self._schema[index].name, text.null_count)
-            return self._lines.filled(text, '""')
-        return self._lines.filled(text, self._null_value) if self._null_value else text
-
-    def _needing_quotes(self, text: pa.StringArray, *, clean: bool) -> NDArray[np.intp]:
-        """The rows whose values contain a special character, are empty, or equal ``null_value``."""
+    def _cells(self, indices: list[int], array: pa.Array) -> Cells:
+        """A group of columns as text, quoted where needed."""
+        text = text_of(array, self._schema[indices[0]], self._style)
+        quoted, clean = self._treatments[indices[0]]
+        if quoted:
+            rows = _rows_with(text, '"')
+            return Cells(indices, text, quoted=True, changed=rows, texts=_doubled(text, rows))
         offsets, _ = string_window(text)
         needed: NDArray[np.bool_] = offsets[1:] == offsets[:-1]
-        special = None if clean else self._lines.special(text)
+        special = None if clean else _hits(text, self._special)
         if special is not None:
             needed |= rows_at(text, np.flatnonzero(special))
         if self._null_value:
             needed |= true_rows(pc.equal(text, self._null_value))
         if text.null_count and needed.any():
             needed &= valid_rows(text)
-        return np.flatnonzero(needed)
+        in_quotes = np.flatnonzero(needed)
+        if not len(in_quotes):
+            return Cells(indices, text)
+        changed = None if special is None else _rows_with(text, '"')
+        return Cells(indices, text, in_quotes=in_quotes, changed=changed, texts=_doubled(text, changed))
 
-    def _in_quotes(self, text: pa.StringArray) -> pa.StringArray:
-        if (bytes_of(text) == ord('"')).any():
-            text = pc.replace_substring(text, '"', '""')
-        return self._lines.enclosed(self._lines.hide(text), '"', '"')
+
+def _hits(text: pa.StringArray, characters: Sequence[str]) -> NDArray[np.bool_] | None:
+    """A mask of the bytes of ``text`` that are one of ``characters``; None if none is."""
+    data = bytes_of(text)
+    mask = None
+    for character in characters:
+        hits = data == ord(character)
+        if hits.any():
+            mask = hits if mask is None else mask | hits
+    return mask
+
+
+def _rows_with(text: pa.StringArray, character: str) -> NDArray[np.intp] | None:
+    """The rows with a character, never nulls; None if there are none."""
+    hits = _hits(text, [character])
+    if hits is None:
+        return None
+    rows = rows_at(text, np.flatnonzero(hits))
+    return np.flatnonzero(rows & valid_rows(text) if text.null_count else rows)
+
+
+def _doubled(text: pa.StringArray, rows: NDArray[np.intp] | None) -> pa.StringArray | None:
+    """The texts at ``rows`` with their quotes doubled."""
+    return None if rows is None else pc.replace_substring(pc.take(text, pc.from_numpy(rows)), '"', '""')
 
 
 def _always_quoted(field: pa.Field, quoting: str) -> bool:
@@ -273,4 +300,4 @@ def _never_special(kind: pa.DataType, style: TextStyle, delimiter: str) -> bool:
 
 
 def _is_number(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind))
+    return pa.types.is_integer(kind) or pa.types.is_floating(kind) or decimal_type(kind) is not None

@@ -1,24 +1,26 @@
 """JSON Lines and JSON (one array), a slice of rows at a time.
 
-The kernels of ``_jsontext.py`` turn columns into JSON values; names are prepended, and ``_lines.py`` joins the rows.
+The kernels of ``_jsontext.py`` turn columns into JSON values, which ``_lines.py`` joins with the names of the columns.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
+from fluxport.decimals import decimal_type
 from fluxport.errors import Refused
-from fluxport.formats._jsontext import json_body, native
-from fluxport.formats._lines import Lines
-from fluxport.formats._rows import THREADS, bounded_slices, in_order
+from fluxport.formats._jsontext import escapes, is_plain_text, json_body, native, not_finite
+from fluxport.formats._lines import Cells, Lines
+from fluxport.formats._rows import THREADS, Groups, bounded_slices, in_order
 from fluxport.formats.names import unique_names
 from fluxport.formats.options import CommonOptions, option
-from fluxport.formats.text import TextStyle, check_style, check_types, report_times
+from fluxport.formats.text import TextStyle, check_style, check_types, report_times, text_of
 from fluxport.stages import Batches, Chunks
 
 if TYPE_CHECKING:
@@ -40,7 +42,6 @@ class _JsonEncoder:
         self._options = options
         self._findings = findings
         self._threads = threads
-        self._lines = Lines(",", self._row[1])
         self._style = native(
             TextStyle(
                 datetime_format=options.datetime_format,
@@ -55,11 +56,13 @@ class _JsonEncoder:
             if not len(schema):
                 raise Refused("The result has no columns, so there is nothing to write.", code="no_columns")
             check_types(schema, self._style)
-            labels = [json.dumps(name, ensure_ascii=False) + ":" for name in unique_names(schema.names, self._findings)]
-            labels[0] = self._row[0] + labels[0]
-            slices = bounded_slices(batches, len(schema))
+            start, end = self._row
+            names = [json.dumps(name, ensure_ascii=False) for name in unique_names(schema.names, self._findings)]
+            lines = Lines([f"{',' if i else start}{name}:" for i, name in enumerate(names)], end, "null")
+            groups = Groups(schema, [self._as_string(field.type) for field in schema])
+            slices = bounded_slices(batches, schema)
             try:
-                yield from self._framed(in_order(partial(self._rows, schema, labels), slices, self._threads))
+                yield from self._framed(in_order(partial(self._rows, schema, groups, lines), slices, self._threads))
             finally:
                 slices.close()
         finally:
@@ -68,24 +71,34 @@ class _JsonEncoder:
     def _framed(self, rows: Chunks) -> Chunks:
         yield from rows
 
-    def _rows(self, schema: pa.Schema, labels: list[str], batch: pa.RecordBatch) -> memoryview:
+    def _rows(self, schema: pa.Schema, groups: Groups, lines: Lines, batch: pa.RecordBatch) -> Sequence[memoryview]:
+        """The rows of a slice, as consecutive pieces."""
         report_times(batch, self._style, self._findings)
-        columns = zip(batch.columns, schema, labels, strict=True)
-        return self._lines.join([self._members(*column) for column in columns]).data
+        cells = [self._values(schema, indices, array) for indices, array in groups.of(batch)]
+        return lines.join(cells, batch.num_rows)
 
-    def _members(self, array: pa.Array, field: pa.Field, label: str) -> pa.StringArray:
-        """The column as ``"name":value``; the first column includes the start of the row."""
-        report = partial(self._findings.add, "not_a_number", field.name)
+    def _values(self, schema: pa.Schema, indices: list[int], array: pa.Array) -> Cells:
+        """A group of columns as JSON values, without the quotes around strings."""
+        field = schema[indices[0]]
+        if is_plain_text(array, field):
+            text = text_of(array, field, self._style)
+            changed, texts = escapes(text) or (None, None)
+            return Cells(indices, text, quoted=True, changed=changed, texts=texts)
+
+        def report(count: int) -> None:
+            if len(indices) == 1:
+                self._findings.add("not_a_number", field.name, count)
+                return
+            for index, bad in zip(indices, not_finite(array, len(indices)), strict=True):
+                self._findings.add("not_a_number", schema[index].name, bad)
+
         quote, body = json_body(array, field, self._style, report)
-        if self._as_string(field.type):
-            quote = '"'
-        cells = self._lines.enclosed(self._lines.hide(body), label + quote, quote)
-        return self._lines.filled(cells, label + "null")
+        return Cells(indices, body, quoted=bool(quote) or self._as_string(field.type))
 
     def _as_string(self, kind: pa.DataType) -> bool:
-        t = pa.types
-        wide = t.is_int64(kind) or t.is_uint64(kind)
-        return (wide and self._options.int64_as_string) or (t.is_decimal(kind) and self._options.decimal_as_string)
+        wide = pa.types.is_int64(kind) or pa.types.is_uint64(kind)
+        exact = decimal_type(kind) is not None
+        return (wide and self._options.int64_as_string) or (exact and self._options.decimal_as_string)
 
 
 class JsonLinesEncoder(_JsonEncoder):

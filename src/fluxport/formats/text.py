@@ -11,19 +11,22 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from fluxport.arrow_strings import string_window
+from fluxport.decimals import DecimalText
 from fluxport.errors import Refused
 from fluxport.formats._jsontext import json_text, native
-from fluxport.formats._scalars import TextStyle, kind_of, plain, scalar_text
+from fluxport.formats._scalars import TextStyle, in_style, kind_of, plain, scalar_text
 from fluxport.formats._times import ambiguous_in, check_pattern, fractions_in, hides_fraction, hides_offset
 
 if TYPE_CHECKING:
     from fluxport.findings import Findings
 
-__all__ = ["TextStyle", "check_style", "check_types", "kind_of", "report_times", "string_window", "text_of"]
+__all__ = ["TextStyle", "check_style", "check_types", "kind_of", "plain", "report_times", "string_window", "text_of"]
 
 
 def text_of(array: pa.Array, field: pa.Field, style: TextStyle) -> pa.StringArray:
     """``array`` as ``pa.string()``, null where it was null; exact for every value, nested ones as compact JSON."""
+    if isinstance(array.type, DecimalText):
+        return in_style(array.storage, style)
     array = plain(array)
     if pa.types.is_nested(array.type):
         return json_text(array, field, native(style))
@@ -55,17 +58,19 @@ def check_style(style: TextStyle) -> None:
 
 def check_types(schema: pa.Schema, style: TextStyle) -> None:
     """Refused, before any row is read, if a column of ``schema`` has a type without a text form."""
-    for field in schema:
+    first = {(field.type, kind_of(field)): field for field in reversed(list(schema))}
+    for field in reversed(first.values()):
         text_of(pa.nulls(0, field.type), field, style)
 
 
 def report_times(batch: pa.RecordBatch, style: TextStyle, findings: Findings) -> None:
     """Report the timestamps of ``batch`` whose text omits the fraction of a second, or the UTC offset in an hour that
     occurs twice."""
-    timestamps = [i for i, field in enumerate(batch.schema) if pa.types.is_timestamp(field.type)]
-    if timestamps and hides_fraction(style.datetime_format):
-        for i in timestamps:
-            findings.add("fraction_left_out", batch.schema.field(i).name, fractions_in(batch.column(i)))
-    if timestamps and hides_offset(style.datetime_format):
-        for i in timestamps:
-            findings.add("ambiguous_time", batch.schema.field(i).name, ambiguous_in(batch.column(i)))
+    without_fraction, without_offset = hides_fraction(style.datetime_format), hides_offset(style.datetime_format)
+    if not (without_fraction or without_offset):
+        return
+    for i, field in enumerate(batch.schema):
+        if without_fraction and pa.types.is_timestamp(field.type):
+            findings.add("fraction_left_out", field.name, fractions_in(batch.column(i)))
+        if without_offset and pa.types.is_timestamp(field.type):
+            findings.add("ambiguous_time", field.name, ambiguous_in(batch.column(i)))
