@@ -48,6 +48,7 @@ FORMATS: Table[Format] = Table(
             suffixes=(".csv",),
             media_type="text/csv",
             exact_text=True,
+            decimal_text=True,
             delimited=True,
         ),
         "tsv": Format(
@@ -58,6 +59,7 @@ FORMATS: Table[Format] = Table(
             suffixes=(".tsv", ".tab"),
             media_type="text/tab-separated-values",
             exact_text=True,
+            decimal_text=True,
             delimited=True,
         ),
         "jsonl": Format(
@@ -69,6 +71,7 @@ FORMATS: Table[Format] = Table(
             media_type="application/x-ndjson",
             aliases=("ndjson",),
             exact_text=True,
+            decimal_text=True,
         ),
         "json": Format(
             "fluxport.formats.json",
@@ -78,6 +81,7 @@ FORMATS: Table[Format] = Table(
             suffixes=(".json",),
             media_type="application/json",
             exact_text=True,
+            decimal_text=True,
         ),
         "xlsx": Format(
             "fluxport.formats.xlsx",
