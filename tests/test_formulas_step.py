@@ -135,3 +135,23 @@ def test_a_spreadsheet_sees_no_formula_in_escaped_text(tmp_path: Path) -> None:
     counts = {n: (tmp_path / f"{n}.fods").read_text().count("table:formula=") for n in ("before", "after")}
     assert counts["before"] >= 3
     assert counts["after"] == 0
+
+
+@pytest.mark.parametrize("rows", [1, 3, 900])
+def test_the_formulas_of_many_columns_are_found_in_their_own_columns(rows: int) -> None:
+    """In the first and last row of some of 60 columns of text, among numbers and other layouts."""
+    texts = {f"text {i}": ["fine", None, "-5", ""][i % 4 : i % 4 + 1] * rows for i in range(60)}
+    for name, row in (("text 0", 0), ("text 7", rows - 1), ("text 59", 0), ("text 59", rows - 1)):
+        texts[name][row] = "=1"
+    arrays = {name: pa.array(values, pa.string()) for name, values in texts.items()}
+    arrays = {"number": pa.array([-1] * rows), "choice": pa.array(["@x"] * rows).dictionary_encode(), **arrays}
+    findings = Findings()
+    batch = pa.record_batch(arrays)
+    made, apply = defuse(findings)(batch.schema)
+    changed = apply(batch)
+    assert changed.schema == made
+    assert changed.column(0) == batch.column(0)
+    for name, values in texts.items():
+        assert changed.column(name).to_pylist() == ["'=1" if value == "=1" else value for value in values]
+    counts = {finding.column: finding.count for finding in findings}
+    assert counts == {"choice": rows, "text 0": 1, "text 7": 1, "text 59": min(rows, 2)}

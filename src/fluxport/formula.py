@@ -60,7 +60,7 @@ def formula_rows(array: pa.Array) -> NDArray[np.intp]:
     """The rows of a ``string`` or ``large_string`` array whose text a spreadsheet may run; never nulls."""
     from fluxport import compute as pc
 
-    rows = _suspects(array)
+    rows = suspect_rows(array)
     if not len(rows):
         return rows
     texts = pc.take(array, pc.from_numpy(rows))
@@ -70,7 +70,7 @@ def formula_rows(array: pa.Array) -> NDArray[np.intp]:
     return matches
 
 
-def _suspects(array: pa.Array) -> NDArray[np.intp]:
+def suspect_rows(array: pa.Array) -> NDArray[np.intp]:
     """Rows whose first bytes may begin a formula: a superset of those that do."""
     import pyarrow as pa
 

@@ -6,12 +6,13 @@ stay unchanged, and so do JSON and geometry, whose text never starts like a form
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from fluxport.findings import Findings
-from fluxport.formula import formula_rows, is_formula
+from fluxport.formula import formula_rows, is_formula, suspect_rows
 from fluxport.stages import FIELD_KIND, Apply, Step
 
 if TYPE_CHECKING:
@@ -34,18 +35,42 @@ def defuse(findings: Findings) -> Step:
                 findings.add(CODE, field.name)
             fields.append(safe)
         safe_schema = pa.schema(fields, metadata=schema.metadata)
-        texts = {index: field.name for index, field in enumerate(schema) if _is_text(field)}
+        names = schema.names
+        texts = [index for index, field in enumerate(schema) if _is_text(field)]
+        keys = ["string" if pa.types.is_string(schema.field(index).type) else None for index in texts]
+        renamed = any(field.name != safe.name for field, safe in zip(schema, fields, strict=True))
 
         def apply(batch: pa.RecordBatch) -> pa.RecordBatch:
-            columns = batch.columns
-            for index, name in texts.items():
-                columns[index], count = _defused(columns[index])
-                findings.add(CODE, name, count)
-            return pa.RecordBatch.from_arrays(columns, schema=safe_schema) if columns else batch
+            columns = [batch.column(index) for index in texts]
+            changed = {}
+            for place in _suspected(columns, keys, batch.num_rows):
+                column, count = _defused(columns[place])
+                if count:
+                    changed[texts[place]] = column
+                    findings.add(CODE, names[texts[place]], count)
+            if not changed and not renamed:
+                return batch
+            arrays = batch.columns
+            for index, column in changed.items():
+                arrays[index] = column
+            return pa.RecordBatch.from_arrays(arrays, schema=safe_schema)
 
         return safe_schema, apply
 
     return step
+
+
+def _suspected(columns: Sequence[pa.Array], keys: Sequence[Hashable], rows: int) -> Iterator[int]:
+    """Where in ``columns`` a text may be a formula; columns of equal keys are looked at together."""
+    from fluxport.arrow_groups import joined, together
+
+    for places in together(keys, rows):
+        if len(places) == 1:
+            yield places[0]
+            continue
+        suspects = suspect_rows(joined([columns[place] for place in places]))
+        if len(suspects):
+            yield from (places[number] for number in np.unique(suspects // rows).tolist())
 
 
 def _is_text(field: pa.Field) -> bool:
