@@ -91,6 +91,7 @@ FORMATS: Table[Format] = Table(
             suffixes=(".xlsx",),
             media_type="application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
             aliases=("excel",),
+            decimal_text=True,
             sheets=True,
             packed=True,
         ),

@@ -9,6 +9,10 @@ and the constant parts are empty:
     differing          |                | s="2"><v>45</v></c>      |          |
                        |                | t="inlineStr"><is>...    |          |
     null               no cell: the value is null in the array
+
+One call may handle several columns that are alike (:mod:`fluxport.formats.groups`): their rows follow one another in
+the array, and a constant part is one text for all of them or a tuple of one per column. What a column's cells look
+like never depends on the columns beside it.
 """
 
 from __future__ import annotations
@@ -16,23 +20,26 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from decimal import Context, Decimal
+from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
 from fluxport import compute as pc
-from fluxport.arrow_strings import fixed_width_text, true_rows, valid_rows, values_of, with_nulls_of
-from fluxport.digits import float_text, integer_text, whole_text
+from fluxport.arrow_strings import fixed_width_text, string_window, true_rows, valid_rows, values_of, with_nulls_of
+from fluxport.decimals import DecimalText
+from fluxport.digits import decimal_text, float_text, integer_text, whole_text
 from fluxport.findings import Findings
 from fluxport.formats._zones import clock_of, is_utc
+from fluxport.formats.groups import cut
 from fluxport.formats.text import TextStyle, text_of
 from fluxport.formats.xlsx.kernels import join
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-EXACT = 10**15  # integers below have at most 15 digits, Excel's precision
+EXACT = 10**15  # integers below have at most _DIGITS_MAX digits
 _SHOWN_BY_GENERAL = 10**11  # the format General shows all digits of integers below
 MS_PER_DAY = 86_400_000
 _DAYS_TO_1970 = 25_569  # Excel's serial of 1970-01-01
@@ -42,27 +49,31 @@ _LAST_DAY = 2_932_896  # 9999-12-31
 _MS_EXACT = MS_PER_DAY >> 10  # multiples of it are binary fractions of a day
 _MS_PER_UNIT = {"s": (1000, 1), "ms": (1, 1), "us": (1, 1000), "ns": (1, 1_000_000)}
 _DECIMALS_TRIED = (0, 1, 2, 3, 4, 6)
-_POWERS_TRIED = 10.0 ** np.array(_DECIMALS_TRIED)
+_DIGITS_MAX = 15  # Excel's precision
 _ALL_DIGITS = Context(prec=100_000)
 
 
 class Cells(NamedTuple):
-    """Where ``values`` (strings) is null there is no cell; else `` + head + value + close`` follows the reference."""
+    """Where ``values`` (strings) is null there is no cell; else `` + head + value + close`` follows the reference.
 
-    head: str
+    ``head`` and ``close`` are one text, or a tuple with one for each column in ``values``.
+    """
+
+    head: str | tuple[str, ...]
     values: pa.Array
-    close: str
+    close: str | tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class Column:
-    """The properties of a column that kernels use; ``style``, ``text_style`` and ``quoted_style`` index styles.xml.
+    """What kernels use of columns that are alike; ``style``, ``text_style`` and ``quoted_style`` index styles.xml.
 
-    ``text_style`` is for values of other types that must be text cells, ``quoted_style`` for text that looks like a
-    formula (equal to ``style`` if the option ``sanitize`` is off). ``right``: values are aligned to the right.
+    ``names`` has the name of each column in the array. ``text_style`` is for values of other types that must be text
+    cells, ``quoted_style`` for text that looks like a formula (equal to ``style`` if the option ``sanitize`` is off).
+    ``right``: values are aligned to the right.
     """
 
-    name: str
+    names: tuple[str, ...]
     field: pa.Field
     style: int
     text_style: int
@@ -72,28 +83,49 @@ class Column:
     cut_long: bool
     findings: Findings
 
-    def report(self, code: str, count: int | np.integer[Any]) -> None:
-        self.findings.add(code, self.name, int(count))
+    def report(self, code: str, rows: NDArray[np.bool_]) -> None:
+        """Count the values where ``rows`` (one per value of all columns) is true."""
+        if rows.any():
+            for name, count in zip(self.names, by_column(rows, self).sum(axis=1).tolist(), strict=True):
+                self.findings.add(code, name, count)
 
 
-# Called with a column, its array, and the number (from 1) of the first data row in that array.
+# Called with columns, their array, and the number (from 1) of the first data row in that array.
 Kernel = Callable[[Column, pa.Array, int], Cells]
 
 
-def number(style: int, values: pa.Array, exponent: int = 0) -> Cells:
-    """Number cells of the decimal texts ``values`` times 10 ** ``exponent``."""
-    return Cells(f"{_s(style)}><v>", values, f"E{exponent}</v></c>" if exponent else "</v></c>")
+def by_column(values: NDArray[Any], column: Column) -> NDArray[Any]:
+    """``values``, one per row of each column, as a matrix with one line per column."""
+    return values.reshape(len(column.names), -1)
 
 
-def inline_text(style: int, values: pa.Array, *, preserve: bool = False) -> Cells:
-    """Text cells of ``values``, already escaped for XML; ``preserve`` retains leading and trailing white space."""
-    tag = '<t xml:space="preserve">' if preserve else "<t>"
-    return Cells(f'{_s(style)} t="inlineStr"><is>{tag}', values, "</t></is></c>")
+def number(style: int | tuple[int, ...], values: pa.Array, exponent: int = 0) -> Cells:
+    """Number cells of the decimal texts ``values`` times 10 ** ``exponent``; a tuple of styles has one per column."""
+    head = f"{_s(style)}><v>" if isinstance(style, int) else tuple(f"{_s(one)}><v>" for one in style)
+    return Cells(head, values, _number_close(exponent))
+
+
+def inline_text(style: int, values: pa.Array, *, preserve: bool | tuple[bool, ...] = False) -> Cells:
+    """Text cells of ``values``, already escaped for XML; ``preserve`` (a tuple: for each column) retains leading and
+    trailing white space."""
+    cropped, kept = (f'{_s(style)} t="inlineStr"><is>{tag}' for tag in ("<t>", '<t xml:space="preserve">'))
+    if isinstance(preserve, tuple):
+        return Cells(tuple(kept if one else cropped for one in preserve), values, "</t></is></c>")
+    return Cells(kept if preserve else cropped, values, "</t></is></c>")
 
 
 def whole(cells: Cells) -> Cells:
     """The same cells with their constant parts moved into the array."""
-    return Cells("", join(cells.head, cells.values, cells.close), "")
+    head, close = (_each_row(part, len(cells.values)) for part in (cells.head, cells.close))
+    return Cells("", join(head, cells.values, close), "")
+
+
+def _each_row(part: str | tuple[str, ...], rows: int) -> str | pa.Array:
+    """``part`` as it is, or the text of each of ``rows`` rows."""
+    if isinstance(part, str):
+        return part
+    at = np.repeat(np.arange(len(part), dtype=np.int32), rows // len(part))
+    return pc.take(pc.from_strings(part), pc.from_numpy(at))
 
 
 def replaced(cells: Cells, mask: NDArray[np.bool_], others: Cells) -> Cells:
@@ -113,70 +145,113 @@ def boolean(column: Column, array: pa.Array, first_row: int) -> Cells:
 
 
 def integer(column: Column, array: pa.Array, first_row: int) -> Cells:
-    cells = number(column.style, integer_text(array))
     if array.type.bit_width < 64:
-        return cells
-    lowest, highest = _bounds(array)
-    if -EXACT < lowest <= highest < EXACT:
-        return cells
-    outside = pc.greater_equal(array, pa.scalar(EXACT, array.type))
-    if lowest <= -EXACT:
-        outside = pc.or_(outside, pc.less_equal(array, pa.scalar(-EXACT, array.type)))
-    return _too_long(column, cells, cells.values, true_rows(outside))
+        return number(column.style, integer_text(array))
+    return _whole_numbers(column, array, _longs(array), column.style)
 
 
+@cache
 def by_length(long_style: int) -> Kernel:
-    """Like :func:`integer`, in ``long_style`` for slices with an integer that General would show as 1.23457E+11."""
+    """Like :func:`integer`, in ``long_style`` for slices of a column with an integer that General would show as
+    1.23457E+11."""
 
     def cells(column: Column, array: pa.Array, first_row: int) -> Cells:
-        lowest, highest = _bounds(array)
-        if not -_SHOWN_BY_GENERAL < lowest <= highest < _SHOWN_BY_GENERAL:
-            column = replace(column, style=long_style)
-        return integer(column, array, first_row)
+        values = _longs(array)
+        if -_SHOWN_BY_GENERAL < values.min(initial=0) <= values.max(initial=0) < _SHOWN_BY_GENERAL:
+            return number(column.style, integer_text(array))
+        matrix = by_column(values, column)
+        long = (matrix.max(axis=1) >= _SHOWN_BY_GENERAL) | (matrix.min(axis=1) <= -_SHOWN_BY_GENERAL)
+        return _whole_numbers(column, array, values, tuple(np.where(long, long_style, column.style).tolist()))
 
     return cells
 
 
-def _bounds(array: pa.Array) -> tuple[int, int]:
-    """The minimum and maximum of 64-bit integers; (0, 0) if there are none."""
-    if array.null_count or not len(array):  # the values under nulls are arbitrary
-        least, greatest = pc.min_max(array).as_py().values()
-        return (0, 0) if least is None else (least, greatest)
+def _whole_numbers(column: Column, array: pa.Array, values: NDArray[Any], style: int | tuple[int, ...]) -> Cells:
+    cells = number(style, integer_text(array))
+    if -EXACT < values.min(initial=0) <= values.max(initial=0) < EXACT:
+        return cells
+    return _too_long(column, cells, cells.values, (values >= EXACT) | (values <= -EXACT))
+
+
+def _longs(array: pa.Array) -> NDArray[Any]:
+    """64-bit integers, 0 where they are null."""
     values = values_of(array, np.uint64 if pa.types.is_unsigned_integer(array.type) else np.int64)
-    return int(values.min()), int(values.max())
+    return values * valid_rows(array) if array.null_count else values
 
 
 def floating(column: Column, array: pa.Array, first_row: int) -> Cells:
     values = values_of(array, f"f{array.type.bit_width // 8}")
-    finite = np.isfinite(values)
-    if not finite.all():
-        not_finite = ~finite & valid_rows(array)
-        column.report("not_a_number", np.count_nonzero(not_finite))
-        if not_finite.any():
-            array = pc.if_else(pc.from_numpy(not_finite), pa.scalar(None, array.type), array)
-    elif array.type == pa.float64() and not array.null_count and (short := _short_decimals(values)):
-        whole_numbers, decimals = short
-        return number(column.style, whole_text(whole_numbers), -decimals)
-    return number(column.style, float_text(array))
+    clean: NDArray[np.bool_] = np.isfinite(values)
+    not_finite = ~clean
+    if array.null_count:
+        present = valid_rows(array)
+        clean, not_finite = clean & present, not_finite & present
+    if not_finite.any():
+        column.report("not_a_number", not_finite)
+        array = pc.if_else(pc.from_numpy(not_finite), pa.scalar(None, array.type), array)
+    if array.type != pa.float64():
+        return number(column.style, float_text(array))
+    return _doubles(column, array, by_column(values, column), by_column(clean, column))
+
+
+def _doubles(column: Column, array: pa.Array, matrix: NDArray[np.float64], finite: NDArray[np.bool_]) -> Cells:
+    """Number cells; ``matrix`` has the values, and ``finite`` which of them are numbers, a line per column."""
+    clean: NDArray[np.bool_] = np.logical_and.reduce(finite, axis=1)
+    if not clean.any():
+        return number(column.style, float_text(array))
+    integers, decimals = _short_decimals(matrix if clean.all() else matrix[clean])
+    short = clean.copy()
+    short[clean] = decimals >= 0
+    if not short.any():
+        return number(column.style, float_text(array))
+    texts = whole_text(integers[decimals >= 0].ravel())
+    if not short.all():
+        others = float_text(pc.filter(array, pc.from_numpy(np.repeat(~short, matrix.shape[1]))))
+        pieces = iter(cut(texts, int(short.sum()))), iter(cut(others, int((~short).sum())))
+        texts = pa.concat_arrays([next(pieces[0 if one else 1]) for one in short.tolist()])
+    found = np.zeros(len(short), np.int64)
+    found[clean] = np.maximum(decimals, 0)
+    return number(column.style, texts)._replace(close=tuple(map(_number_close, (-found).tolist())))
 
 
 def decimal(column: Column, array: pa.Array, first_row: int) -> Cells:
-    unscaled = _unscaled(array)
-    if unscaled is None:
-        return _long_decimal(column, array)
-    scale = array.type.scale
-    values = _strings(unscaled, array)
-    cells = number(column.style, values, -scale)
-    if array.type.precision <= 15 or -EXACT < unscaled.min(initial=0) <= unscaled.max(initial=0) < EXACT:
+    """Decimals, or their texts (:class:`fluxport.decimals.DecimalText`), with all digits of their scale."""
+    kind = array.type
+    if isinstance(kind, DecimalText):
+        kind, texts = kind.decimal, array.storage
+    else:
+        texts = decimal_text(array)
+    cells = number(column.style, texts)
+    if kind.precision <= _DIGITS_MAX:
         return cells
-    at = np.flatnonzero((unscaled >= EXACT) | (unscaled <= -EXACT))
-    rest = unscaled[at]
-    for _ in range(min(scale, 18)):
-        rest = np.where(rest % 10 == 0, rest // 10, rest)
-    mask = np.zeros(len(array), bool)
-    mask[at[(rest >= EXACT) | (rest <= -EXACT)]] = True
-    mask &= valid_rows(array)
-    return _too_long(column, cells, text_of(array, column.field, column.text), mask) if mask.any() else cells
+    mask = _more_digits(texts, kind.scale)
+    return cells if mask is None else _too_long(column, cells, texts, mask)
+
+
+def _more_digits(texts: pa.Array, scale: int) -> NDArray[np.bool_] | None:
+    """Which decimals have more than 15 digits without leading zeros and trailing zeros of the fraction; None if none.
+
+    Zeros are counted only in texts that are long enough, one place at a time, until too few digits are left.
+    """
+    offsets, data = string_window(texts)
+    if np.diff(offsets).max(initial=0) <= _DIGITS_MAX:
+        return None
+    at = np.flatnonzero((np.diff(offsets) > _DIGITS_MAX) & valid_rows(texts))
+    first, last = offsets[:-1][at], offsets[1:][at] - 1
+    first = first + (data[first] == ord("-"))
+    digits = last + 1 - first + (-1 if scale > 0 else scale)  # without the point, or the zeros of a negative scale
+    from_right = (last - place for place in range(scale))
+    from_left = (first + place for place in (0, *range(2, 2 + scale)))
+    for places in (from_right, from_left):
+        rest = np.flatnonzero(digits > _DIGITS_MAX)
+        for place in places:
+            rest = rest[(digits[rest] > _DIGITS_MAX) & (data[place[rest]] == ord("0"))]
+            if not len(rest):
+                break
+            digits[rest] -= 1
+    mask = np.zeros(len(texts), np.bool_)
+    mask[at[digits > _DIGITS_MAX]] = True
+    return mask if mask.any() else None
 
 
 def number_text(column: Column, array: pa.Array, first_row: int) -> Cells:
@@ -197,6 +272,7 @@ def _exact_in_excel(value: str) -> bool:
     return exact != exact.to_integral_value(context=_ALL_DIGITS) and Decimal(repr(float(value))) == exact
 
 
+@cache
 def by_time_of_day(date_style: int) -> Kernel:
     """Like :func:`timestamp`, with midnights in the style of a date."""
 
@@ -238,7 +314,7 @@ def timestamp(column: Column, array: pa.Array, first_row: int) -> Cells:
     more = (of_day % _MS_EXACT != 0) * np.where(days < 1 << 15, 5, 235)
     serial = _fraction(of_day) + more + (days + _DAYS_TO_1970 - (days < _LEAP_BUG)) * 10**12
     if twice is not None and twice.any():
-        column.report("ambiguous_time", np.count_nonzero(twice & inside & valid_rows(array)))
+        column.report("ambiguous_time", twice & inside & valid_rows(array))
     return _dates(column, array, number(column.style, _strings(serial, array), -12), inside)
 
 
@@ -249,6 +325,10 @@ def duration(column: Column, array: pa.Array, first_row: int) -> Cells:
     inside = (days >= 0) & (days <= _LAST_DAY + _DAYS_TO_1970)
     serial = _fraction(ms - days * MS_PER_DAY) + days * 10**12
     return _dates(column, array, number(column.style, _strings(serial, array), -12), inside)
+
+
+def _number_close(exponent: int) -> str:
+    return f"E{exponent}</v></c>" if exponent else "</v></c>"
 
 
 def _s(style: int) -> str:
@@ -282,7 +362,7 @@ def _milliseconds(column: Column, array: pa.Array) -> NDArray[np.int64]:
     ms = values // divisor
     finer = values != ms * divisor
     if finer.any():
-        column.report("precision_reduced", np.count_nonzero(finer & valid_rows(array) if array.null_count else finer))
+        column.report("precision_reduced", finer & valid_rows(array) if array.null_count else finer)
     return ms
 
 
@@ -295,61 +375,44 @@ def _dates(column: Column, array: pa.Array, cells: Cells, inside: NDArray[np.boo
     """``cells``, with text cells for values of ``array`` outside Excel's calendar (where not ``inside``)."""
     if inside.all() or not (outside := ~inside & valid_rows(array)).any():
         return cells
-    column.report("date_as_text", np.count_nonzero(outside))
+    column.report("date_as_text", outside)
     texts = text_of(pc.filter(array, pc.from_numpy(outside)), column.field, column.text)
     return replaced(cells, outside, inline_text(column.text_style, texts))
 
 
 def _too_long(column: Column, cells: Cells, texts: pa.Array, mask: NDArray[np.bool_]) -> Cells:
     """``cells``, with text cells of ``texts`` where ``mask``."""
-    column.report("number_as_text", np.count_nonzero(mask))
+    column.report("number_as_text", mask)
     return replaced(cells, mask, inline_text(column.text_style, pc.filter(texts, pc.from_numpy(mask))))
 
 
-def _short_decimals(values: NDArray[np.float64]) -> tuple[NDArray[np.int64], int] | None:
-    """Integers and k such that integer / 10**k equals each of ``values`` bit by bit; None if there are none.
+def _short_decimals(matrix: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Integers and, for each column (a line of ``matrix``), k such that integer / 10**k equals each of its values bit
+    by bit; k is -1 for a column without such a k.
 
     Money, percentages and ratings are such doubles, and formatting integers is several times cheaper.
     """
-    some = values[:32, np.newaxis]
-    with np.errstate(over="ignore"):
-        fits = (np.rint(some * _POWERS_TRIED) / _POWERS_TRIED == some).all(axis=0)
-    if not fits.any():
-        return None
-    decimals = _DECIMALS_TRIED[int(fits.argmax())]
-    integers = _times_power(values, decimals)
-    return None if integers is None else (integers, decimals)
-
-
-def _times_power(values: NDArray[np.float64], decimals: int) -> NDArray[np.int64] | None:
-    """``values`` times 10**decimals if those are integers below 10**15 that give ``values`` back, signed zeros too."""
-    power = 10.0**decimals
     with np.errstate(over="ignore"):  # infinity is not an integer below 10**15 either
-        scaled = np.rint(values * power)
-    if not (np.abs(scaled).max(initial=0) < EXACT and (scaled / power == values).all()):
-        return None
-    if np.signbit(scaled[scaled == 0]).any():
-        return None
-    return scaled.astype(np.int64)
+        decimals = _decimals_of(matrix[:, :32])
+        power = 10.0 ** np.maximum(decimals, 0)[:, np.newaxis]
+        scaled = np.rint(matrix * power)
+        small = np.abs(scaled).max(axis=1) < EXACT
+        fits = small & (scaled / power == matrix).all(axis=1) & ~((scaled == 0) & np.signbit(scaled)).any(axis=1)
+    decimals = np.where(fits, decimals, -1)
+    scaled[decimals < 0] = 0
+    return scaled.astype(np.int64), decimals
 
 
-def _unscaled(array: pa.Array) -> NDArray[np.int64] | None:
-    """The integers of a decimal array, 0 where it is null; None if one does not fit 64 bits."""
-    words = array.type.bit_width // 64
-    low, *high = values_of(array, (np.int64, words)).reshape(-1, words).T
-    if array.null_count:
-        present = valid_rows(array)
-        low, high = low * present, [word * present for word in high]
-    sign = low >> 63
-    return low if all((word == sign).all() for word in high) else None
-
-
-def _long_decimal(column: Column, array: pa.Array) -> Cells:
-    """Decimals of more than 64 bits, from their text."""
-    texts = text_of(array, column.field, column.text)
-    digits = pc.replace_substring_regex(texts, r"\.?0*$|^$", "")
-    digits = pc.if_else(pc.match_substring(texts, "."), digits, texts)
-    digits = pc.ascii_ltrim(pc.replace_substring_regex(digits, r"[-.]", ""), "0")
-    mask = true_rows(pc.greater(pc.binary_length(digits), 15))
-    cells = number(column.style, texts)
-    return _too_long(column, cells, texts, mask) if mask.any() else cells
+def _decimals_of(matrix: NDArray[np.float64]) -> NDArray[np.int64]:
+    """The least of _DECIMALS_TRIED with which each column (a line of ``matrix``) is written exactly, or -1."""
+    found = np.full(len(matrix), -1)
+    rest = np.arange(len(matrix))
+    for decimals in _DECIMALS_TRIED:
+        power, some = 10.0**decimals, matrix[rest]
+        near = np.rint(some[:, 0] * power) / power == some[:, 0]  # most fail at the first value
+        near[near] = (np.rint(some[near] * power) / power == some[near]).all(axis=1)
+        found[rest[near]] = decimals
+        rest = rest[~near]
+        if not len(rest):
+            break
+    return found

@@ -1,6 +1,6 @@
 """Text cells: text that XML or Excel cannot hold is escaped or cut, and reported.
 
-A scan of the slice's bytes shows which of the rare cases occur; each one that does costs one more kernel, others none.
+A scan of the array's bytes shows which of the rare cases occur; each one that does costs one more kernel, others none.
 """
 
 from __future__ import annotations
@@ -12,10 +12,11 @@ import numpy as np
 import pyarrow as pa
 
 from fluxport import compute as pc
-from fluxport.arrow_strings import valid_rows
+from fluxport.arrow_strings import true_rows, valid_rows
 from fluxport.errors import LimitExceeded
+from fluxport.formats.groups import cut
 from fluxport.formats.text import invalid_text, string_window, text_of
-from fluxport.formats.xlsx.cells import Cells, Column, inline_text, replaced, whole
+from fluxport.formats.xlsx.cells import Cells, Column, by_column, inline_text, replaced, whole
 from fluxport.formats.xlsx.options import CELL_UNITS_MAX
 from fluxport.formula import formula_rows
 
@@ -32,7 +33,7 @@ def text(column: Column, array: pa.Array, first_row: int) -> Cells:
     if offsets[0] == offsets[-1]:
         return inline_text(column.style, array)
     array = _fitting(column, array, offsets, data[offsets[0] : offsets[-1]], first_row)
-    return _cells(array, column.style, column.quoted_style)
+    return _cells(array, column.style, column.quoted_style, len(column.names))
 
 
 def text_cells(strings: Sequence[str], style: int, quoted_style: int) -> list[str]:
@@ -41,19 +42,21 @@ def text_cells(strings: Sequence[str], style: int, quoted_style: int) -> list[st
     return cells
 
 
-def _cells(array: pa.Array, style: int, quoted_style: int) -> Cells:
+def _cells(array: pa.Array, style: int, quoted_style: int, columns: int = 1) -> Cells:
+    """Text cells of ``columns`` columns, whose rows follow one another in ``array``."""
     offsets, data = string_window(array)
     if offsets[0] == offsets[-1]:
         return inline_text(style, array)
-    formulas = formula_rows(array) if quoted_style != style else ()
-    lowest = data[offsets[0] : offsets[-1]].min()
-    preserve = bool(lowest < 0x20) or (bool(lowest == 0x20) and _white_ends(offsets, data))
+    preserve = _preserved(offsets, data, columns)
     cells = inline_text(style, escaped(array), preserve=preserve)
+    formulas = formula_rows(array) if quoted_style != style else ()
     if not len(formulas):
         return cells
     mask = np.zeros(len(array), np.bool_)
     mask[formulas] = True
     others = pc.filter(cells.values, pc.from_numpy(mask))
+    if isinstance(preserve, tuple):  # one for each of the others
+        preserve = tuple(preserve[at] for at in (np.flatnonzero(mask) // (len(array) // columns)).tolist())
     return replaced(cells, mask, inline_text(quoted_style, others, preserve=preserve))
 
 
@@ -109,9 +112,9 @@ def _fitting(
 ) -> pa.Array:
     """``array`` with line ends LF and no cell too long; Broken if bytes are not UTF-8."""
     if seen.min() <= 0x0D and (seen == 0x0D).any():
-        both = pc.match_substring(array, "\r\n")
-        if count := pc.sum(both).as_py():
-            column.report("line_ends_changed", count)
+        both = true_rows(pc.match_substring(array, "\r\n"))
+        if both.any():
+            column.report("line_ends_changed", both)
             array = pc.replace_substring(array, "\r\n", "\n")
             offsets, _ = string_window(array)
     if np.diff(offsets).max() > CELL_UNITS_MAX:
@@ -126,10 +129,11 @@ def _check_utf8(column: Column, array: pa.Array) -> None:
         array.validate(full=True)
     except pa.ArrowInvalid:
         marks = pc.replace_substring_regex(pc.cast(array, pa.binary()), rb"\xed[\xa0-\xbf][\x80-\xbf]", b"?")
-        try:
-            pc.cast(marks, pa.string(), safe=True)
-        except pa.ArrowInvalid as error:
-            raise invalid_text(column.name) from error
+        for name, texts in zip(column.names, cut(marks, len(column.names)), strict=True):
+            try:
+                pc.cast(texts, pa.string(), safe=True)
+            except pa.ArrowInvalid as error:
+                raise invalid_text(name) from error
 
 
 def _cut(column: Column, array: pa.Array, offsets: NDArray[Any], first_row: int) -> pa.Array:
@@ -145,19 +149,30 @@ def _cut(column: Column, array: pa.Array, offsets: NDArray[Any], first_row: int)
     if not heads:
         return array
     if not column.cut_long:
+        at, row = np.argwhere(by_column(mask, column))[0].tolist()
         raise LimitExceeded(
-            f"Row {first_row + int(np.argmax(mask)):,}, column {column.name!r}: a text of more than "
+            f"Row {first_row + row:,}, column {column.names[at]!r}: a text of more than "
             f"{CELL_UNITS_MAX:,} characters does not fit a cell; set 'on_long_text: truncate' or use another format.",
             code="cell_too_long",
         )
-    column.report("cell_cut", len(heads))
+    column.report("cell_cut", mask)
     return pc.replace_with_mask(
         array, pc.from_numpy(mask), pc.cast(pa.array(heads, pa.binary()), pa.string(), safe=False)
     )
 
 
-def _white_ends(offsets: NDArray[Any], data: NDArray[np.uint8]) -> bool:
-    """Whether a cell may begin or end with a space (an empty cell is judged by its neighbour)."""
-    first = np.minimum(offsets[:-1], offsets[-1] - 1)
-    last = np.maximum(offsets[1:] - 1, 0)
-    return bool((data[first] == 0x20).any() or (data[last] == 0x20).any())
+def _preserved(offsets: NDArray[Any], data: NDArray[np.uint8], columns: int) -> bool | tuple[bool, ...]:
+    """Whether texts begin or end with a space or have control characters; a tuple if only some columns have such."""
+    seen = data[offsets[0] : offsets[-1]]
+    lowest = seen.min()
+    if lowest > 0x20:
+        return False
+    # An empty text is looked at as its neighbour, and then left out.
+    white = data[np.minimum(offsets[:-1], offsets[-1] - 1)] == 0x20
+    white |= data[np.maximum(offsets[1:] - 1, offsets[0])] == 0x20
+    if white.any():
+        white &= np.diff(offsets) > 0
+    if lowest < 0x20:
+        white[np.searchsorted(offsets[1:], np.flatnonzero(seen < 0x20) + offsets[0], side="right")] = True
+    some = white.reshape(columns, -1).any(axis=1)
+    return bool(some[0]) if some.all() or not some.any() else tuple(some.tolist())

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
+from functools import lru_cache
 
 import pyarrow as pa
 
 from fluxport import compute as pc
+from fluxport.decimals import DecimalText, decimal_type
 from fluxport.errors import Refused
 from fluxport.findings import Findings
 from fluxport.formats._scalars import plain as unwrapped
@@ -30,7 +32,7 @@ _KERNELS: tuple[tuple[Callable[[pa.DataType], bool], Kernel], ...] = (
     (_T.is_boolean, cells.boolean),
     (_T.is_integer, cells.integer),
     (_T.is_floating, cells.floating),
-    (_T.is_decimal, cells.decimal),
+    (lambda kind: decimal_type(kind) is not None, cells.decimal),
     (_T.is_date, cells.date),
     (_T.is_timestamp, cells.timestamp),
     (_T.is_time, cells.duration),
@@ -43,10 +45,10 @@ _LONGEST_TEXTS = {"uuid": 36, "inet6": 39, "inet": 43, "cidr": 43, "macaddr": 17
 
 def plain(array: pa.Array) -> pa.Array:
     """``array`` in one of the types that kernels support: unwrapped, and without rare widths."""
+    if isinstance(array.type, DecimalText):
+        return array
     array = unwrapped(array)
     kind = array.type
-    if _T.is_decimal(kind) and kind.bit_width < 128:
-        return pc.cast(array, pa.decimal128(kind.precision, kind.scale))
     return pc.cast(array, _PLAIN_TYPES[kind]) if kind in _PLAIN_TYPES else array
 
 
@@ -57,6 +59,20 @@ _PLAIN_TYPES = {
     pa.float16(): pa.float32(),
     pa.null(): pa.string(),
 }
+
+
+def is_plain(field: pa.Field) -> bool:
+    """Whether :func:`plain` leaves the arrays of ``field`` as they are."""
+    same: bool = _plain_field(field).type == field.type
+    return same
+
+
+def alike(column: Column, kernel: Kernel) -> Hashable:
+    """A key that is equal for columns which one call of ``kernel`` can handle; None if there is none."""
+    kind = column.field.type
+    if _T.is_nested(kind):
+        return None
+    return kernel, kind, kind_of(column.field), column.style, column.text_style, column.quoted_style
 
 
 def make(field: pa.Field, name: str, options: XlsxOptions, styles: Styles, findings: Findings) -> tuple[Column, Kernel]:
@@ -83,7 +99,7 @@ def make(field: pa.Field, name: str, options: XlsxOptions, styles: Styles, findi
     if kernel is text:
         text_of(pa.nulls(0, field.type), field, style_of_text)  # Refused here if the type has no text
     column = Column(
-        name=name,
+        names=(name,),
         field=field,
         style=style,
         text_style=text_style,
@@ -115,6 +131,7 @@ def width(field: pa.Field, name: str, options: XlsxOptions) -> float:
 def _longest(field: pa.Field, options: XlsxOptions) -> int:
     """The displayed length of the longest value of a type; for text, a usual length."""
     kind, code = field.type, _number_format(field, options)
+    decimal = decimal_type(kind)
     if _T.is_boolean(kind):
         return max(7, len(options.true_value or ""), len(options.false_value or ""))
     if kind_of(field) == b"number" or _T.is_floating(kind):
@@ -122,15 +139,15 @@ def _longest(field: pa.Field, options: XlsxOptions) -> int:
         return length if code == numfmt.GENERAL else max(length, numfmt.longest(code, _NUMBER_WIDTH - 1))
     if _T.is_integer(kind):
         digits = len(str(2 ** (kind.bit_width - _T.is_signed_integer(kind))))
-    elif _T.is_decimal(kind):
-        digits = max(1, kind.precision - kind.scale)
+    elif decimal is not None:
+        digits = max(1, decimal.precision - decimal.scale)
     elif _T.is_temporal(kind):
         digits = _CLOCK_HOURS
     else:
         named = (field.metadata or {}).get(FIELD_TYPE, b"").decode().lower()
         return _LONGEST_TEXTS.get(named, _TEXT_WIDTH - 1)
     length = digits + 1 if code == numfmt.GENERAL else numfmt.longest(code, digits)
-    exact = digits + 2 + kind.scale if _T.is_decimal(kind) and kind.scale > 0 else 0  # as text, if it is too long
+    exact = digits + 2 + decimal.scale if decimal is not None and decimal.scale > 0 else 0  # as text, if it is too long
     return max(length, exact, _NUMBER_WIDTH - 1)
 
 
@@ -150,8 +167,8 @@ def _number_format(field: pa.Field, options: XlsxOptions) -> str:
         return numfmt.from_strftime(options.date_format, "date_format") if options.date_format else numfmt.DATE
     if _T.is_timestamp(kind) and options.datetime_format:
         return numfmt.from_strftime(options.datetime_format, "datetime_format")
-    if _T.is_decimal(kind):
-        return numfmt.decimals(kind.scale)
+    if (decimal := decimal_type(kind)) is not None:
+        return numfmt.decimals(decimal.scale)
     if not (_T.is_timestamp(kind) or _T.is_time(kind) or _T.is_duration(kind)):
         return numfmt.GENERAL
     fraction = "" if kind.unit == "s" or kind_of(field) == b"date" else numfmt.MILLISECONDS
@@ -172,6 +189,7 @@ def _text_style(options: XlsxOptions) -> TextStyle:
     )
 
 
+@lru_cache(maxsize=64)
 def _with_null(kernel: Kernel, null_value: str) -> Kernel:
     """``kernel``, writing a text cell of ``null_value`` for each null."""
     null = escaped(pc.from_strings([null_value]))

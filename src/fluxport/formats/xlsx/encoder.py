@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
+from dataclasses import replace
 from functools import partial
 
 import pyarrow as pa
 
 from fluxport.errors import LimitExceeded
 from fluxport.findings import Findings
+from fluxport.formats import groups
 from fluxport.formats.slices import resumed, slices
 from fluxport.formats.xlsx import columns, parts
-from fluxport.formats.xlsx.cells import Cells
+from fluxport.formats.xlsx.cells import Cells, Column, Kernel
 from fluxport.formats.xlsx.celltext import text_cells
 from fluxport.formats.xlsx.names import column_names, notes_name, sheet_name, sheet_names
 from fluxport.formats.xlsx.options import XlsxOptions, check, data_rows_max
-from fluxport.formats.xlsx.rows import Joiner, Rows, column_letters, compact_rows, referenced_rows
+from fluxport.formats.xlsx.rows import Joiner, Rows, column_letters
 from fluxport.formats.xlsx.zipstream import MEMBER_BYTES_MAX, ZipStream
 from fluxport.stages import Batches, Chunks
 
@@ -73,6 +75,9 @@ class _Workbook:
             columns.make(field, name, options, self._styles, findings)
             for field, name in zip(schema, self._names, strict=True)
         ]
+        self._alike = [columns.alike(column, kernel) for column, kernel in self._columns]
+        self._wrapped = [i for i, field in enumerate(schema) if not columns.is_plain(field)]
+        self._grouped_rows, self._groups = -1, self._grouped(0)
         self._widths = [columns.width(field, name, options) for field, name in zip(schema, self._names, strict=True)]
         self._header = self._header_row()
         self._sheet_names = sheet_names(sheet_name(options.sheet_name, findings))
@@ -102,18 +107,18 @@ class _Workbook:
                 while rest.num_rows:
                     if self._rows == rows_max:
                         yield from self._roll()
-                    part = rest.slice(0, rows_max - self._rows)
-                    rest = rest.slice(part.num_rows)
+                    part = rest.slice(0, rows_max - self._rows) if rest.num_rows > rows_max - self._rows else rest
                     yield from self._records(part)
+                    rest = rest.slice(part.num_rows)
         yield from self._end()
 
     def _records(self, batch: pa.RecordBatch) -> Iterator[Job]:
         """Records whose number fits the sheet; if their XML does not, they start the next sheet."""
-        columns = self._cells(batch)
-        rows = self._sheet_rows(columns)
+        cells = self._cells(batch)
+        rows = self._sheet_rows(cells)
         if self._rows and self._size + rows.size > self._sheet_bytes_max:
             yield from self._roll()
-            rows = self._sheet_rows(columns)
+            rows = self._sheet_rows(cells)
         size = rows.size
         yield partial(self._deflated, rows)
         self._done += batch.num_rows
@@ -154,19 +159,29 @@ class _Workbook:
         self._sheets.append(sheet)
         yield partial(self._zip.file, sheet.path, start + rows.encode() + parts.sheet_end(sheet, None))
 
-    def _cells(self, batch: pa.RecordBatch) -> list[Cells]:
+    def _cells(self, batch: pa.RecordBatch) -> list[tuple[Sequence[int], Cells]]:
+        """The cells of a slice: columns that are alike together, with their positions."""
+        arrays = batch.columns
+        for i in self._wrapped:
+            arrays[i] = columns.plain(arrays[i])
+        if batch.num_rows != self._grouped_rows:
+            self._grouped_rows, self._groups = batch.num_rows, self._grouped(batch.num_rows)
         return [
-            kernel(column, columns.plain(array), self._done + 1)
-            for (column, kernel), array in zip(self._columns, batch.columns, strict=True)
+            (at, kernel(column, groups.joined([arrays[i] for i in at]), self._done + 1))
+            for at, column, kernel in self._groups
         ]
 
-    def _sheet_rows(self, columns: list[Cells]) -> Rows:
-        """The rows of ``columns``, numbered after those already in the sheet."""
-        if not columns:
-            return Rows(0, [], "")
-        if self._options.compact:
-            return compact_rows(columns)
-        return referenced_rows(columns, self._first_row + self._rows)
+    def _grouped(self, rows: int) -> list[tuple[Sequence[int], Column, Kernel]]:
+        """The columns that one kernel call handles, for slices of ``rows`` rows."""
+        found: list[tuple[Sequence[int], Column, Kernel]] = []
+        for at in groups.together(self._alike, rows):
+            column, kernel = self._columns[at[0]]
+            found.append((at, replace(column, names=tuple(self._names[i] for i in at)), kernel))
+        return found
+
+    def _sheet_rows(self, cells: list[tuple[Sequence[int], Cells]]) -> Rows:
+        """The rows of ``cells``, numbered after those already in the sheet."""
+        return Rows(cells, None if self._options.compact else self._first_row + self._rows)
 
     def _deflated(self, rows: Rows) -> bytes:
         return b"".join(map(self._zip.data, self._joiner.joined(rows)))

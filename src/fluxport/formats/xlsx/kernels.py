@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
 from fluxport import compute as pc
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 
 def join(*parts: Any, null: str | None = None) -> pa.Array:
@@ -19,8 +15,3 @@ def join(*parts: Any, null: str | None = None) -> pa.Array:
     if null is None:
         return pc.binary_join_element_wise(*columns, pc.literal(""))
     return pc.binary_join_element_wise(*columns, pc.literal(""), null_handling="replace", null_replacement=null)
-
-
-def strings(offsets: NDArray[np.int32], data: Any) -> pa.Array:
-    """A string array that references these buffers without copying them."""
-    return pa.Array.from_buffers(pa.string(), len(offsets) - 1, [None, pa.py_buffer(offsets), pa.py_buffer(data)])

@@ -1,44 +1,45 @@
 """Columns of cells joined into rows of sheet XML.
 
-A row is a sequence of constant text, the row's number (in every reference: ``<c r="B123">``) and values. Everything
-with the same width in all rows of the slice (constants, row numbers with the same number of digits, and values such as
-dates, codes and most ids) needs no join: it is a field of a byte matrix with one line per row, and one assignment
-writes the whole field. Only values of varying width go through the join, which is the expensive step:
+The XML of a slice is a sequence of texts, most of which occur many times: the text between two cells, the row's number
+with what follows it in all cells of a style, and the values themselves. One array, the pool, holds each of them once,
+a matrix has the place of every text in the pool, and Arrow's ``take`` copies them out row by row:
 
-            piece: a byte matrix, one line per row          piece
-            |                                      | value  |
-    row 0   <row r="|1234|"><c r="A|1234|" s="1"><v>| 45.5  |</v></c><c r="B|1234|" t="inlineStr"><is><t>| ...
-    row 1   <row r="|1235|"><c r="A|1235|" s="1"><v>| 7     |</v></c><c r="B|1235|" t="inlineStr"><is><t>| ...
-            const    field const    field const       join   const           field const
+    pool    | "" | <c r="A | </v></c><c r="B | ... | 1234" s="1"><v> | 1235" s="1"><v> | ... | 45.5 | 7 | ...
+              0    between cells                     row numbers and heads, by head            values, by column
 
-One thread builds the cells of a slice; another writes the pieces, joins and deflates them, so few rows at a time that
-they stay in its processor's cache. Matrices are reused, so their constants are written once.
+    row 0   | row | <c r="A | 1234" s="1"><v> | 45.5 | </v></c><c r="B | 1234" t="inlineStr"><is><t> | ... | </row>
+    row 1   | row | <c r="A | 1235" s="1"><v> | 7    | </v></c><c r="B | 1235" t="inlineStr"><is><t> | ... | </row>
+
+A cell that is absent takes the empty text for its number and value, and the texts around it are those of an absent
+cell. So the cost follows the cells, not the columns: no step has a loop over columns, except for texts that remain the
+same from slice to slice.
+
+One thread builds the cells of a slice; another joins and deflates them, so few cells at a time that they stay in its
+processor's cache.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 
 from fluxport import compute as pc
-from fluxport.arrow_strings import valid_rows
+from fluxport.arrow_strings import fixed_width_text, valid_rows
 from fluxport.digits import common_width, digits
 from fluxport.formats.text import string_window
 from fluxport.formats.xlsx.cells import Cells
-from fluxport.formats.xlsx.kernels import join, strings
+from fluxport.formats.xlsx.kernels import join
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    # A part of every row: a constant, a field of fixed width (one item of dtype V<width> per row), or strings.
-    Item: TypeAlias = str | NDArray[np.void] | pa.Array
-
-
-ROWS_JOINED = 2048  # maximum; a slice with many columns has fewer rows
+CELLS_JOINED = 16_384
+_ONE_BY_ONE = 64  # so many columns with absent cells are handled faster one by one
+_POWERS = 10 ** np.arange(10)
 
 
 def column_letters(index: int) -> str:
@@ -51,212 +52,207 @@ def column_letters(index: int) -> str:
     return letters
 
 
-class Lines(NamedTuple):
-    """A piece of each row: constants and fields; with ``present``, only in the rows where that is true."""
+class Rows:
+    """The XML of ``length`` rows before the join.
 
-    items: list[Item]
-    present: NDArray[np.bool_] | None = None
+    ``groups`` are the cells of columns with their positions in the row; together they have each column once.
+    ``first_row`` is the number of the first row, which is in every cell's reference; None leaves the references out.
+    Then a cell's position identifies it, so an absent one is an empty element.
+    """
 
-    @property
-    def size(self) -> int:
-        width = sum(len(item) if isinstance(item, str) else item.dtype.itemsize for item in self.items)
-        rows = next(len(item) for item in self.items if not isinstance(item, str))
-        return width * (rows if self.present is None else int(np.count_nonzero(self.present)))
-
-
-class Rows(NamedTuple):
-    """The XML of ``length`` rows before the join: the parts of each row, with ``null`` in place of a null."""
-
-    length: int
-    parts: list[str | pa.Array | Lines]
-    null: str
+    def __init__(self, groups: Sequence[tuple[Sequence[int], Cells]], first_row: int | None) -> None:
+        self.length = len(groups[0][1].values) // len(groups[0][0]) if groups else 0
+        self.groups = groups
+        self.first_row = first_row
+        self.columns = sum(len(at) for at, _ in groups)
+        # Which cells of each group are present, as (columns, rows); None if all are.
+        self.present = [valid_rows(c.values).reshape(len(at), -1) if c.values.null_count else None for at, c in groups]
 
     @property
     def size(self) -> int:
         """The bytes of all rows."""
-        return sum(self._size_of(part) for part in self.parts)
+        if not self.length:
+            return 0
+        numbers = _digits_of(self.first_row, self.length)
+        size = len("<row></row>") * self.length
+        if self.first_row is not None:
+            size += len(' r=""') * self.length + int(numbers.sum())
+        for (at, cells), present in zip(self.groups, self.present, strict=True):
+            size += self._size_of(at, cells, present, numbers)
+        return size
 
-    def _size_of(self, part: str | pa.Array | Lines) -> int:
-        if isinstance(part, str):
-            return self.length * len(part)
-        if isinstance(part, Lines):
-            return part.size
-        if part.null_count:
-            present: int = pc.sum(pc.binary_length(part)).as_py() or 0
-            nulls: int = part.null_count
-            return present + nulls * len(self.null)
-        offsets, _ = string_window(part)
-        return int(offsets[-1]) - int(offsets[0])
+    def _size_of(
+        self, at: Sequence[int], cells: Cells, present: NDArray[np.bool_] | None, numbers: NDArray[np.int64]
+    ) -> int:
+        around = _lengths(cells.head, len(at)) + _lengths(cells.close, len(at)) + len("<c")
+        if self.first_row is not None:
+            around += len(' r=""') + _letter_counts(self.columns)[at]
+        offsets, _ = string_window(cells.values)
+        if present is None:
+            size = int(around.sum()) * self.length + int(offsets[-1]) - int(offsets[0])
+            return size + len(at) * int(numbers.sum())
+        size = int(around @ present.sum(axis=1)) + int((present @ numbers).sum())
+        size += int(np.diff(offsets)[present.ravel()].sum(dtype=np.int64))
+        absent = 0 if self.first_row is not None else len("<c/>")
+        return size + absent * int(np.count_nonzero(~present))
 
 
 class Joiner:
-    """Joins rows, in one thread at a time; each result is valid until the next one is requested."""
+    """Joins rows, in one thread at a time."""
 
     def __init__(self) -> None:
-        self._pieces: dict[tuple[str | int, ...], _Piece] = {}
+        self._layout: tuple[Any, ...] = ()
+        self._places = np.empty((0, 0), np.int32)
 
     def joined(self, rows: Rows) -> Iterator[memoryview]:
-        """The bytes of ``rows``, ROWS_JOINED rows at a time."""
-        for start in range(0, rows.length, ROWS_JOINED):
-            window = slice(start, min(start + ROWS_JOINED, rows.length))
-            parts = [self._part(part, window) for part in rows.parts]
-            yield _bytes(parts[0] if len(parts) == 1 else join(*parts, null=rows.null))
-        layouts = {_layout(part.items) for part in rows.parts if isinstance(part, Lines)}
-        self._pieces = {layout: piece for layout, piece in self._pieces.items() if layout in layouts}
+        """The bytes of ``rows``, about CELLS_JOINED cells at a time."""
+        if not rows.length:
+            return
+        pool, places = self._pool_and_places(rows)
+        step = max(1, CELLS_JOINED // rows.columns)
+        for start in range(0, rows.length, step):
+            yield _bytes(pc.take(pool, pc.from_numpy(places[start : start + step].ravel())))
 
-    def _part(self, part: str | pa.Array | Lines, window: slice) -> str | pa.Array:
-        if isinstance(part, str):
-            return part
-        if not isinstance(part, Lines):
-            return part.slice(window.start, window.stop - window.start)
-        layout, count = _layout(part.items), window.stop - window.start
-        piece = self._pieces.get(layout)
-        if piece is None or len(piece) < count:
-            piece = self._pieces[layout] = _Piece(layout, count)
-        piece.write([item[window] for item in part.items if not isinstance(item, str)])
-        return piece.all(count) if part.present is None else piece.some(part.present[window])
-
-
-def _layout(items: Sequence[Item]) -> tuple[str | int, ...]:
-    """The layout of a piece; its constants include the column's letters, so it is unique within a row."""
-    return tuple(item if isinstance(item, str) else item.dtype.itemsize for item in items)
-
-
-def compact_rows(columns: Sequence[Cells]) -> Rows:
-    """Rows without references; a cell's position identifies it, so an absent one is an empty element."""
-    parts: list[Any] = []
-    before = "<row>"
-    for head, values, close in columns:
-        if values.null_count:
-            parts += [before, join(f"<c{head}", values, close)]
-            before = ""
+    def _pool_and_places(self, rows: Rows) -> tuple[pa.Array, NDArray[np.int32]]:
+        """The texts of ``rows``, and a line for each row with the places of its texts."""
+        heads, closes, starts = _in_order(rows)
+        parts: list[pa.Array] = []
+        if rows.first_row is None:
+            parts = [_between(tuple(f"<c{head}" for head in heads), closes, "<c/>")]
+            numbered: list[int] = []
         else:
-            parts += [f"{before}<c{head}", values]
-            before = close
-    return Rows(len(columns[0].values), [*parts, f"{before}</row>"], "<c/>")
+            parts = [_between(_references(rows.columns), closes, "")]
+            tables = {head: number for number, head in enumerate(dict.fromkeys(heads), 1)}
+            numbers = _row_numbers(rows.first_row, rows.length)
+            parts += [_table('<row r="', numbers, '">'), *(_table("", numbers, f'"{head}') for head in tables)]
+            numbered = [len(parts[0]) + tables[head] * rows.length for head in heads]
+        values_at = sum(map(len, parts))
+        parts += [_without_nulls(cells.values) for _, cells in rows.groups]
+        layout = (rows.length, tuple(numbered), tuple(start + values_at for start in starts))
+        if layout != self._layout:
+            self._layout, self._places = layout, _places(*layout, len(parts[0]) - 1)
+        return pa.concat_arrays(parts), _with_absent(self._places, rows)
 
 
-def referenced_rows(columns: Sequence[Cells], first_row: int) -> Rows:
-    """Rows from ``first_row``, ``r="A1"`` on every cell; at least one column, all of the same length, not empty."""
-    count = len(columns[0].values)
-    letters = _letters(len(columns))
-    number = _row_numbers(first_row, count)
-    if isinstance(number, pa.Array):  # at most once per number of digits
-        return Rows(count, _plain_row(letters, columns, number), "")
-    row: list[Item | Lines] = ['<row r="', number, '">']
-    for letter, cells in zip(letters, columns, strict=True):
-        row += _cell([f'<c r="{letter}', number, f'"{cells.head}'], cells)
-    return Rows(count, _parts([*row, "</row>"]), "")
+def _in_order(rows: Rows) -> tuple[tuple[str, ...], tuple[str, ...], list[int]]:
+    """The head and close of each column in the row, and where its values start among those of all groups."""
+    heads, closes, starts = [""] * rows.columns, [""] * rows.columns, [0] * rows.columns
+    start = 0
+    for at, (head, values, close) in rows.groups:
+        for number, column in enumerate(at):
+            heads[column] = head if isinstance(head, str) else head[number]
+            closes[column] = close if isinstance(close, str) else close[number]
+            starts[column] = start + number * rows.length
+        start += len(values)
+    return tuple(heads), tuple(closes), starts
 
 
 @lru_cache(maxsize=8)
-def _letters(columns: int) -> list[str]:
-    return [column_letters(index) for index in range(columns)]
+def _between(openings: tuple[str, ...], closes: tuple[str, ...], absent: str) -> pa.Array:
+    """What stands before each cell and after the last one: four texts for each, by whether the cell before it is
+    present (+2) and the cell itself (+1). The first text is empty, the last one begins a row without a number."""
+    texts = [""]
+    for close, opening in zip(("", *closes), (*openings, "</row>"), strict=True):
+        texts += [absent, opening, close + absent, close + opening]
+    return pc.from_strings([*texts, "<row>"])
 
 
-def _cell(opening: list[Item], cells: Cells) -> list[Item | Lines]:
-    """The items of a column's cells; a cell is empty where its value is null."""
-    field = _fixed_width(cells.values)
-    inside: list[Item] = [cells.values if field is None else field, cells.close]
-    if not cells.values.null_count:
-        return [*opening, *inside]
-    present = valid_rows(cells.values)
-    if field is not None:
-        return [Lines([*opening, *inside], present)]
-    ends = np.zeros(len(present) + 1, np.int32)
-    np.cumsum(present, out=ends[1:])
-    closes = (cells.close * int(ends[-1])).encode()
-    return [Lines(opening, present), cells.values, strings(ends * len(cells.close), closes)]
+@lru_cache(maxsize=8)
+def _references(columns: int) -> tuple[str, ...]:
+    return tuple(f'<c r="{column_letters(index)}' for index in range(columns))
 
 
-def _parts(row: Sequence[Item | Lines]) -> list[str | pa.Array | Lines]:
-    """``row`` with adjacent items that need no join merged into one piece."""
-    parts: list[str | pa.Array | Lines] = []
-    held: list[Item] = []
-    for item in row:
-        if not isinstance(item, pa.Array | Lines):
-            held.append(item)
-            continue
-        if held:
-            parts.append(_piece_of(held))
-            held = []
-        parts.append(item)
-    return [*parts, _piece_of(held)]
+@lru_cache(maxsize=8)
+def _letter_counts(columns: int) -> NDArray[np.int64]:
+    return np.array([len(column_letters(index)) for index in range(columns)])
 
 
-def _piece_of(items: list[Item]) -> str | Lines:
-    if all(isinstance(item, str) for item in items):
-        return "".join(str(item) for item in items)
-    return Lines(items)
+def _places(length: int, numbered: tuple[int, ...], values: tuple[int, ...], unnumbered_row: int) -> NDArray[np.int32]:
+    """For each row the places of: its opening; for each cell what stands before it, the row's number with the head (if
+    ``numbered``, where those of each column start), and the value (where those of each column start); the row's end."""
+    step = 3 if numbered else 2
+    columns = len(values)
+    row = np.arange(length, dtype=np.int32)[:, np.newaxis]
+    places = np.empty((length, 2 + step * columns), np.int32)
+    places[:, :1] = row + (unnumbered_row + 1) if numbered else unnumbered_row
+    places[:, 1::step] = 4 * np.arange(1, columns + 2, dtype=np.int32)  # the fourth text of each
+    if numbered:
+        places[:, 2::step] = row + np.array(numbered, np.int32)
+    places[:, step::step] = row + np.array(values, np.int32)
+    return places
 
 
-class _Piece:
-    """A byte matrix with ``count`` lines, each with the constants (str) and fields (their widths) of ``layout``::
+def _with_absent(places: NDArray[np.int32], rows: Rows) -> NDArray[np.int32]:
+    """``places``, or a copy in which absent cells have no texts."""
+    some = [(at, present) for (at, _), present in zip(rows.groups, rows.present, strict=True) if present is not None]
+    if not some:
+        return places
+    places = places.copy()
+    if sum(len(at) for at, _ in some) <= _ONE_BY_ONE:
+        for at, present in some:
+            for column, cells in zip(at, present, strict=True):
+                _leave_out(places, rows, column, cells[:, np.newaxis])
+        return places
+    all_present = np.ones((rows.length, rows.columns), np.bool_)
+    for at, present in some:
+        all_present[:, at] = present.T
+    _leave_out(places, rows, 0, all_present)
+    return places
 
-    layout   ('<c r="B', 4, '" s="1"><v>')
-    line     <c r="B????" s="1"><v>         written once; ???? is a view of the field in all lines
-    offsets  0, 22, 44, ...                 so the lines are Arrow strings without a copy
-    """
 
-    def __init__(self, layout: Sequence[str | int], count: int) -> None:
-        line = b"".join(item.encode() if isinstance(item, str) else bytes(item) for item in layout)
-        widths = [len(item) if isinstance(item, str) else item for item in layout]
-        ends = np.cumsum(widths).tolist()
-        self._lines = np.full(count, np.void(line), f"V{len(line)}")
-        self._offsets = np.arange(count + 1, dtype=np.int32) * len(line)
-        self._fields = [
-            self._lines.view(_field(end - width, width, len(line)))["field"]
-            for item, width, end in zip(layout, widths, ends, strict=True)
-            if isinstance(item, int)
-        ]
+def _leave_out(places: NDArray[np.int32], rows: Rows, first: int, present: NDArray[np.bool_]) -> None:
+    """Leave out the cells of columns from ``first`` that are not ``present`` (rows, columns)."""
+    step = 2 if rows.first_row is None else 3
+    start, stop = step * first, step * (first + present.shape[1])
+    kept = present.view(np.int8)
+    absent = kept ^ 1
+    places[:, start + 1 : stop + 1 : step] -= absent
+    places[:, start + 1 + step : stop + 1 + step : step] -= absent << 1
+    for item in range(2, step + 1):
+        places[:, start + item : stop + item : step] *= kept
 
-    def __len__(self) -> int:
-        return len(self._lines)
 
-    def write(self, fields: Sequence[Any]) -> None:
-        for target, field in zip(self._fields, fields, strict=True):
-            target[: len(field)] = field
-
-    def all(self, count: int) -> pa.Array:
-        """The first ``count`` lines, until the next :meth:`write`."""
-        return strings(self._offsets[: count + 1], self._lines)
-
-    def some(self, present: NDArray[np.bool_]) -> pa.Array:
-        """The lines that are ``present``; the others are empty strings."""
-        ends = np.zeros(len(present) + 1, np.int32)
-        np.cumsum(present, out=ends[1:])
-        return strings(ends * self._lines.itemsize, self._lines[: len(present)][present])
+def _table(before: str, numbers: NDArray[np.void] | pa.Array, after: str) -> pa.Array:
+    """Each of ``numbers`` between two constants."""
+    if isinstance(numbers, pa.Array):
+        return join(before, numbers, after)
+    width = numbers.dtype.itemsize
+    line = before.encode() + bytes(width) + after.encode()
+    matrix = np.frombuffer(bytearray(line * len(numbers)), np.uint8).reshape(-1, len(line))
+    matrix.view(_field(len(before), width, len(line)))["field"][:, 0] = numbers
+    return fixed_width_text(matrix)
 
 
 def _field(offset: int, width: int, line: int) -> np.dtype[Any]:
     return np.dtype({"names": ["field"], "formats": [f"V{width}"], "offsets": [offset], "itemsize": line})
 
 
-def _plain_row(letters: Sequence[str], columns: Sequence[Cells], number: pa.Array) -> list[Any]:
-    """The parts of rows whose numbers differ in their digits."""
-    parts: list[Any] = ['<row r="', number, '">']
-    for name, (head, values, close) in zip(letters, columns, strict=True):
-        cell = [f'<c r="{name}', number, f'"{head}', values, close]
-        parts += [join(*cell)] if values.null_count else cell
-    return [*parts, "</row>"]
-
-
 def _row_numbers(first: int, count: int) -> NDArray[np.void] | pa.Array:
     """The texts of ``count`` ascending numbers: a field if they have the same width, else strings."""
     numbers = np.arange(first, first + count, dtype=np.int32)
     width = common_width(numbers)
-    if width is None:
+    if width is None:  # at most once per number of digits
         return pc.cast(pc.from_numpy(numbers), pa.string())
     return digits(numbers, width).view(f"V{width}").ravel()
 
 
-def _fixed_width(values: pa.Array) -> NDArray[np.void] | None:
-    """Strings as a field if they all have the same width, including the bytes under nulls; else None."""
-    offsets, data = string_window(values)
-    width = int(offsets[1] - offsets[0])
-    if not width or offsets[-1] - offsets[0] != width * len(values) or not (np.diff(offsets) == width).all():
-        return None
-    return data[offsets[0] : offsets[-1]].view(f"V{width}")
+def _digits_of(first: int | None, count: int) -> NDArray[np.int64]:
+    """How many digits each of ``count`` ascending numbers has; zeros if there are no numbers."""
+    if first is None:
+        return np.zeros(count, np.int64)
+    return np.searchsorted(_POWERS, np.arange(first, first + count), side="right")
+
+
+def _lengths(part: str | tuple[str, ...], columns: int) -> NDArray[np.int64]:
+    return np.full(columns, len(part)) if isinstance(part, str) else np.array([len(one) for one in part])
+
+
+def _without_nulls(values: pa.Array) -> pa.Array:
+    """Strings with arbitrary ones in place of nulls."""
+    if not values.null_count:
+        return values
+    _, offsets, data = values.buffers()
+    return pa.Array.from_buffers(pa.string(), len(values), [None, offsets, data], 0, values.offset)
 
 
 def _bytes(rows: pa.Array) -> memoryview:
