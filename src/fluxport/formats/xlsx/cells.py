@@ -10,7 +10,7 @@ and the constant parts are empty:
                        |                | t="inlineStr"><is>...    |          |
     null               no cell: the value is null in the array
 
-One call may handle several columns that are alike (:mod:`fluxport.formats.groups`): their rows follow one another in
+One call may handle several columns that are alike (:mod:`fluxport.arrow_groups`): their rows follow one another in
 the array, and a constant part is one text for all of them or a tuple of one per column. What a column's cells look
 like never depends on the columns beside it.
 """
@@ -27,12 +27,12 @@ import numpy as np
 import pyarrow as pa
 
 from fluxport import compute as pc
+from fluxport.arrow_groups import cut
 from fluxport.arrow_strings import fixed_width_text, string_window, true_rows, valid_rows, values_of, with_nulls_of
 from fluxport.decimals import DecimalText
 from fluxport.digits import decimal_text, float_text, integer_text, whole_text
 from fluxport.findings import Findings
 from fluxport.formats._zones import clock_of, is_utc
-from fluxport.formats.groups import cut
 from fluxport.formats.text import TextStyle, text_of
 from fluxport.formats.xlsx.kernels import join
 

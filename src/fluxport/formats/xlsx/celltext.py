@@ -12,9 +12,9 @@ import numpy as np
 import pyarrow as pa
 
 from fluxport import compute as pc
+from fluxport.arrow_groups import cut
 from fluxport.arrow_strings import true_rows, valid_rows
 from fluxport.errors import LimitExceeded
-from fluxport.formats.groups import cut
 from fluxport.formats.text import invalid_text, string_window, text_of
 from fluxport.formats.xlsx.cells import Cells, Column, by_column, inline_text, replaced, whole
 from fluxport.formats.xlsx.options import CELL_UNITS_MAX

@@ -11,9 +11,9 @@ from functools import partial
 
 import pyarrow as pa
 
+from fluxport import arrow_groups as groups
 from fluxport.errors import LimitExceeded
 from fluxport.findings import Findings
-from fluxport.formats import groups
 from fluxport.formats.slices import resumed, slices
 from fluxport.formats.xlsx import columns, parts
 from fluxport.formats.xlsx.cells import Cells, Column, Kernel
