@@ -14,24 +14,28 @@ cost nothing, and no cell is changed for its neighbours.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import numpy as np
 import pyarrow as pa
 
 from fluxport import compute as pc
 from fluxport.arrow_strings import bytes_of, valid_rows
+from fluxport.stages import Chunks
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    Rows = NDArray[np.intp]
+    Rows: TypeAlias = NDArray[np.intp]
+    # Positions in the indices, just before each cell; what to add there; the cell's index; what to add behind it.
+    _Exceptions: TypeAlias = tuple[Rows, int, Rows | int | None, int]
 
 _PLAIN, _QUOTED, _NULL = 0, 1, 2
 _CLOSINGS, _OPENINGS = 3, 2  # what can end before, and begin after, the text between two cells
 _VARIANTS = _CLOSINGS * _OPENINGS
 _CELLS = 1 << 15  # taken at a time, so that the lines are in the cache when they are read
+_KEPT_BYTES = 1 << 20  # of indices, which are then used again for the next slice
 LONG_ROW = 4 << 20  # bytes; a single row of more is joined without copies of its cells
 
 
@@ -49,6 +53,9 @@ class Cells(NamedTuple):
     texts: pa.StringArray | None = None
 
 
+_Layout: TypeAlias = "tuple[int, tuple[tuple[tuple[int, ...], bool], ...]]"  # rows; columns of each group, quoted
+
+
 class Lines:
     """Lines with one of ``starts`` before the cell of each column, ``end`` at their ends, and ``null`` for null."""
 
@@ -58,76 +65,78 @@ class Lines:
         between = [c + start + o for start in (*starts, end) for c in closings for o in openings]
         self._between = pc.from_strings([*between, ""])
         self._empty = len(between)
-        self._indices: tuple[object, NDArray[np.int32]] | None = None
+        self._kept: tuple[_Layout, NDArray[np.int32]] | None = None
 
-    def join(self, groups: Sequence[Cells], rows: int) -> list[memoryview]:
-        """The lines of ``rows`` rows, whose columns are all in ``groups``, as consecutive pieces."""
+    def join(self, groups: list[Cells], rows: int) -> Chunks:
+        """The lines of ``rows`` rows, whose columns are all in ``groups``, which is emptied."""
         if rows == 1 and sum(len(bytes_of(group.text)) for group in groups) > LONG_ROW:
-            return [self._long_row(groups)]
-        strings = [self._between]
-        indices = self._plain_indices(groups, rows)
-        total = len(self._between) + rows * self._columns
-        exact, start = False, len(self._between)
-        for group in groups:
-            strings.append(group.text)
-            special = group.text.null_count or group.in_quotes is not None or group.changed is not None
-            if special and not exact:
-                indices, exact = indices.copy(), True
-            if special:
-                self._adjust(indices, group, total)
-            if group.texts is not None:
-                total += len(group.texts)
-            start += len(group.text)
-        strings += [group.texts for group in groups if group.texts is not None]
-        table = pa.concat_arrays(strings)
-        if table.null_count:  # no index refers to a null
-            table = pa.StringArray.from_buffers(len(table), *table.buffers()[1:])
-        step = max(1, _CELLS // self._columns)
-        return [_taken(table, indices[first : first + step]) for first in range(0, rows, step)]
+            yield self._long_row(groups)
+            return
+        replaced = [group.texts for group in groups if group.texts is not None]
+        strings = pa.concat_arrays([self._between, *(group.text for group in groups), *replaced])
+        if strings.null_count:  # no index refers to a null
+            strings = pa.StringArray.from_buffers(len(strings), *strings.buffers()[1:])
+        exceptions = list(self._exceptions(groups, rows))
+        layout = rows, tuple((tuple(group.columns), group.quoted) for group in groups)
+        groups.clear()  # ``strings`` has their texts; memory need not hold them twice while lines are made
+        del replaced
+        indices = self._indices(layout, lent=not exceptions)
+        cells = indices.reshape(-1)
+        for at, before, cell, after in exceptions:
+            if before:
+                cells[at] += before
+            if cell is not None:
+                cells[at + 1] = cell
+            if after:
+                cells[at + 2] += after
+        del exceptions
+        step = max(1, _CELLS // self._columns) * indices.shape[1]
+        for first in range(0, len(cells), step):
+            yield bytes_of(pc.take(strings, pc.from_numpy(cells[first : first + step]), checked=False)).data
 
-    def _plain_indices(self, groups: Sequence[Cells], rows: int) -> NDArray[np.int32]:
-        """The indices of lines without a null or a cell that is quoted unlike the rest of its column; not to be
-        written to, as they are used again."""
-        key = rows, tuple((tuple(group.columns), group.quoted) for group in groups)
-        if self._indices is not None and self._indices[0] == key:
-            return self._indices[1]
+    def _indices(self, layout: _Layout, *, lent: bool) -> NDArray[np.int32]:
+        """The indices of lines without exceptions; ``lent``: they may be used again."""
+        if self._kept is not None and self._kept[0] == layout:
+            return self._kept[1] if lent else self._kept[1].copy()
+        rows, groups = layout
         states = np.zeros(self._columns + 2, np.int32)  # of each column, between the start and the end of the line
         cells = np.empty(self._columns, np.int32)
         start = len(self._between)
-        for group in groups:
-            at = np.asarray(group.columns)
-            states[at + 1] = _QUOTED if group.quoted else _PLAIN
+        for columns, quoted in groups:
+            at = np.array(columns)
+            states[at + 1] = _QUOTED if quoted else _PLAIN
             cells[at] = start + np.arange(len(at)) * rows
             start += len(at) * rows
         indices = np.empty((rows, 2 * self._columns + 1), np.int32)
         indices[:, ::2] = np.arange(self._columns + 1) * _VARIANTS + states[:-1] * _OPENINGS + states[1:]
         indices[:, 1::2] = cells + np.arange(rows, dtype=np.int32)[:, None]
-        self._indices = key, indices
-        return indices
+        if indices.nbytes > _KEPT_BYTES:
+            return indices
+        self._kept = layout, indices
+        return indices if lent else indices.copy()
 
-    def _adjust(self, indices: NDArray[np.int32], group: Cells, changed_start: int) -> None:
-        """Correct the indices at the special cells of a group."""
-        rows, width = indices.shape
-        flat = indices.reshape(-1)
-        columns = np.asarray(group.columns) * 2
+    def _exceptions(self, groups: Sequence[Cells], rows: int) -> Iterator[_Exceptions]:
+        """The cells that are null, are quoted unlike the rest of their column, or have another text."""
+        changed_start = len(self._between) + rows * self._columns
+        width = 2 * self._columns + 1
+        for group in groups:
+            first = np.asarray(group.columns) * 2
 
-        def places(cells: Rows) -> Rows:
-            column = cells // rows
-            at: Rows = (cells - column * rows) * width + columns[column]
-            return at
+            def places(cells: Rows, first: Rows = first) -> Rows:
+                column = cells // rows
+                at: Rows = (cells - column * rows) * width + first[column]
+                return at
 
-        if group.in_quotes is not None:
-            at = places(group.in_quotes)
-            flat[at] += _QUOTED
-            flat[at + 2] += _QUOTED * _OPENINGS
-        if group.changed is not None:
-            flat[places(group.changed) + 1] = np.arange(changed_start, changed_start + len(group.changed))
-        if group.text.null_count:
-            at = places(np.flatnonzero(~valid_rows(group.text)))
-            if group.quoted:
-                flat[at] -= _QUOTED
-            flat[at + 1] = self._empty
-            flat[at + 2] += (_NULL - (_QUOTED if group.quoted else _PLAIN)) * _OPENINGS
+            if group.in_quotes is not None:
+                yield places(group.in_quotes), _QUOTED, None, _QUOTED * _OPENINGS
+            if group.changed is not None:
+                stop = changed_start + len(group.changed)
+                yield places(group.changed), 0, np.arange(changed_start, stop), 0
+                changed_start = stop
+            if group.text.null_count:
+                nulls = places(np.flatnonzero(~valid_rows(group.text)))
+                quoted = _QUOTED if group.quoted else _PLAIN
+                yield nulls, -quoted, self._empty, (_NULL - quoted) * _OPENINGS
 
     def _long_row(self, groups: Sequence[Cells]) -> memoryview:
         texts: list[bytes | memoryview] = [b""] * self._columns
@@ -149,7 +158,3 @@ class Lines:
             parts.append(self._between[column * _VARIANTS + states[column] * _OPENINGS + opening].as_buffer())
             parts += texts[column : column + 1]
         return memoryview(b"".join(parts))
-
-
-def _taken(strings: pa.StringArray, indices: NDArray[np.int32]) -> memoryview:
-    return bytes_of(pc.take(strings, pc.from_numpy(indices.reshape(-1)), checked=False)).data

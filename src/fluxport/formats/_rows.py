@@ -4,7 +4,7 @@ threads."""
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Generator, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -15,18 +15,18 @@ from fluxport.arrow_strings import bytes_of
 from fluxport.decimals import DecimalText
 from fluxport.errors import LimitExceeded
 from fluxport.formats.text import invalid_text, kind_of, plain
-from fluxport.stages import PROCESSORS, Batches
+from fluxport.stages import PROCESSORS, Batches, Chunks
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
 ROWS_MAX = 16_384
-CELLS_MAX = 1 << 16  # of few columns; of many, a slice has more,
-ROWS_MIN = 256  # because each column of a slice costs some microseconds
+CELLS_MAX = 1 << 16  # which the cache holds with their text
+ROWS_WIDE, CELLS_WIDE = 256, 1 << 18  # of many columns a slice has more, as each costs some microseconds
 BYTES_MAX = 4 << 20
 THREADS = 2 if PROCESSORS > 2 else 1  # with two processors, one is busy with the source
 
-Work = Callable[[pa.RecordBatch], Sequence[memoryview]]
+Work = Callable[[pa.RecordBatch], Iterable[bytes | memoryview]]
 
 
 def bounded_slices(batches: Batches, schema: pa.Schema) -> Batches:
@@ -35,7 +35,8 @@ def bounded_slices(batches: Batches, schema: pa.Schema) -> Batches:
     Only a single row may exceed the size limit. The first batch passes through at once; later ones that are much
     smaller than a slice are joined. ``batches`` is closed when this generator is.
     """
-    rows_max = min(ROWS_MAX, max(ROWS_MIN, CELLS_MAX // len(schema)))
+    rows_wide = max(1, min(ROWS_WIDE, CELLS_WIDE // len(schema)))
+    rows_max = min(ROWS_MAX, max(rows_wide, CELLS_MAX // len(schema)))
     views = {i: _VIEWED[kind] for i, kind in enumerate(schema.types) if kind in _VIEWED}
     dictionaries = [i for i, kind in enumerate(schema.types) if _is_text_dictionary(kind)]
     held: list[pa.RecordBatch] = []
@@ -46,20 +47,22 @@ def bounded_slices(batches: Batches, schema: pa.Schema) -> Batches:
             if batch.num_rows:
                 held.append(_without_views(batch, views))
                 rows += batch.num_rows
-                size += _size_bytes(batch, BYTES_MAX // 2)
+                size += _text_bytes(batch, dictionaries)
             if rows >= rows_enough or size >= BYTES_MAX // 2:
-                yield from _cut(_joined(held), rows_max, dictionaries)
-                held = []
+                yield from _cut(_joined(held), rows_max, dictionaries, size)
                 rows = size = 0
                 rows_enough = rows_max // 2
         if held:
-            yield from _cut(_joined(held), rows_max, dictionaries)
+            yield from _cut(_joined(held), rows_max, dictionaries, size)
     finally:
         batches.close()
 
 
 def _joined(parts: list[pa.RecordBatch]) -> pa.RecordBatch:
-    return parts[0] if len(parts) == 1 else pa.concat_batches(parts)
+    """One batch of ``parts``, which is emptied: they need not take memory beside it."""
+    batch = parts[0] if len(parts) == 1 else pa.concat_batches(parts)
+    parts.clear()
+    return batch
 
 
 _VIEWED = {pa.string_view(): pa.string(), pa.binary_view(): pa.binary()}
@@ -78,33 +81,32 @@ def _is_text_dictionary(kind: pa.DataType) -> bool:
     return t.is_dictionary(kind) and not t.is_nested(kind.value_type) and not t.is_primitive(kind.value_type)
 
 
-def _cut(batch: pa.RecordBatch, rows_max: int, dictionaries: Sequence[int]) -> Iterator[pa.RecordBatch]:
+def _cut(batch: pa.RecordBatch, rows_max: int, dictionaries: Sequence[int], size: int) -> Iterator[pa.RecordBatch]:
+    """``batch``, of at most ``size`` bytes, in parts."""
     parts = max(1, round(batch.num_rows / rows_max))
-    if parts == 1 and batch.num_rows > 1 and _text_bytes(batch, dictionaries) > BYTES_MAX:
-        parts = 2
+    if parts == 1 and batch.num_rows > 1 and size > BYTES_MAX:
+        size = _text_bytes(batch, dictionaries)
+        parts = 2 if size > BYTES_MAX else 1
     if parts == 1:
         yield batch
         return
     for part in range(parts):
         start, stop = (batch.num_rows * p // parts for p in (part, part + 1))
-        yield from _cut(batch.slice(start, stop - start), rows_max, dictionaries)
+        yield from _cut(batch.slice(start, stop - start), rows_max, dictionaries, size)
 
 
 def _text_bytes(batch: pa.RecordBatch, dictionaries: Sequence[int]) -> int:
-    """The size of the values, counting those of the columns ``dictionaries`` once per occurrence; about, if small."""
-    size = _size_bytes(batch, BYTES_MAX)
+    """The size of the values, counting those of the columns ``dictionaries`` once per occurrence."""
+    # The size of the buffers is found 30 times faster than that of the part of them that the values take.
+    size: int = batch.get_total_buffer_size()
+    if size > BYTES_MAX // 2:
+        size = batch.nbytes
     for column in map(batch.column, dictionaries):
         values = column.dictionary
         if len(values):
             lengths = pc.binary_length(pc.cast(values, pa.large_binary()))
             size += pc.sum(pc.cast(pc.take(lengths, column.indices), pa.int64())).as_py() or 0
     return size
-
-
-def _size_bytes(batch: pa.RecordBatch, enough: int) -> int:
-    """The size of the values; of up to ``enough`` bytes, that of their buffers, which is found 30 times faster."""
-    size: int = batch.get_total_buffer_size()
-    return size if size <= enough else batch.nbytes
 
 
 class Groups:
@@ -160,7 +162,7 @@ def _plain_type(kind: pa.DataType) -> pa.DataType:
     return kind if isinstance(kind, DecimalText) else plain(pa.nulls(0, kind)).type
 
 
-def in_order(work: Work, slices: Batches, threads: int) -> Generator[memoryview, None, None]:
+def in_order(work: Work, slices: Batches, threads: int) -> Chunks:
     """The results of ``work`` on each slice, in order; with two or more threads, at most ``threads`` + 1 are pending.
 
     The first slice runs in the calling thread, so its result waits for no further slice and a small file starts no
@@ -175,11 +177,11 @@ def in_order(work: Work, slices: Batches, threads: int) -> Generator[memoryview,
         return
     from concurrent.futures import ThreadPoolExecutor
 
-    pending: deque[Future[Sequence[memoryview]]] = deque()
+    pending: deque[Future[list[bytes | memoryview]]] = deque()
     with ThreadPoolExecutor(threads, thread_name_prefix="fluxport-encode") as pool:
         try:
             for part in slices:
-                pending.append(pool.submit(_checked, work, part))
+                pending.append(pool.submit(_whole, work, part))
                 while pending and (len(pending) > threads or pending[0].done()):
                     yield from pending.popleft().result()
             while pending:
@@ -189,11 +191,15 @@ def in_order(work: Work, slices: Batches, threads: int) -> Generator[memoryview,
                 future.cancel()
 
 
-def _checked(work: Work, batch: pa.RecordBatch) -> Sequence[memoryview]:
+def _checked(work: Work, batch: pa.RecordBatch) -> Chunks:
     try:
-        return work(batch)
+        yield from work(batch)
     except pa.ArrowCapacityError as error:
         raise LimitExceeded("A row is too long to be written as text; leave out its largest column.") from error
+
+
+def _whole(work: Work, batch: pa.RecordBatch) -> list[bytes | memoryview]:
+    return list(_checked(work, batch))
 
 
 def _is_string(kind: pa.DataType) -> bool:

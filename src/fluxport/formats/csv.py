@@ -224,7 +224,7 @@ class _Joiner:
         starts = ["", *[options.delimiter] * (len(schema) - 1)]
         self._lines = Lines(starts, _LINE_ENDS[options.line_ending], null)
 
-    def rows(self, batch: pa.RecordBatch) -> Sequence[memoryview]:
+    def rows(self, batch: pa.RecordBatch) -> Iterable[bytes | memoryview]:
         """The lines of a slice, as consecutive pieces."""
         report_times(batch, self._style, self._findings)
         groups = [self._cells(indices, array) for indices, array in self._groups.of(batch)]
@@ -235,7 +235,7 @@ class _Joiner:
             return lines
         texts = ((f.name, text_of(c, f, self._style)) for c, f in zip(batch.columns, self._schema, strict=True))
         columns = ((name, [bytes_of(text).tobytes().decode()]) for name, text in texts)
-        return [memoryview(self._codec.encode(b"".join(lines).decode(), columns))]
+        return [self._codec.encode(b"".join(lines).decode(), columns)]
 
     def _cells(self, indices: list[int], array: pa.Array) -> Cells:
         """A group of columns as text, quoted where needed."""

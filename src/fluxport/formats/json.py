@@ -6,7 +6,6 @@ The kernels of ``_jsontext.py`` turn columns into JSON values, which ``_lines.py
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -71,7 +70,7 @@ class _JsonEncoder:
     def _framed(self, rows: Chunks) -> Chunks:
         yield from rows
 
-    def _rows(self, schema: pa.Schema, groups: Groups, lines: Lines, batch: pa.RecordBatch) -> Sequence[memoryview]:
+    def _rows(self, schema: pa.Schema, groups: Groups, lines: Lines, batch: pa.RecordBatch) -> Chunks:
         """The rows of a slice, as consecutive pieces."""
         report_times(batch, self._style, self._findings)
         cells = [self._values(schema, indices, array) for indices, array in groups.of(batch)]
