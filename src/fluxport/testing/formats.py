@@ -18,6 +18,8 @@ import pyarrow as pa
 import pytest
 
 from fluxport import formats
+from fluxport.decimals import DecimalText
+from fluxport.digits import number_text
 from fluxport.errors import Refused, Unavailable
 from fluxport.findings import Findings
 from fluxport.formats import FORMATS
@@ -89,6 +91,45 @@ def mixed(rows: int = 400) -> pa.RecordBatch:
         "bytes": some(lambda: chance.randbytes(3), pa.binary()),
     }
     return pa.record_batch(columns)
+
+
+@functools.cache
+def wide(columns: int = 1_000, rows: int = 40) -> pa.RecordBatch:
+    """Columns of every kind in turn, nested ones too, of which no two are equal."""
+    kinds = [*zip(mixed().schema.names, mixed().columns, strict=True)]
+    for name in ("list", "struct", "time us", "uuid", "duration s", "large_string"):
+        kind, value = EVERY_TYPE[name]
+        kinds.append((name, pa.array([value, None, value, value] * (mixed().num_rows // 4), kind)))
+    arrays = {}
+    for index in range(columns):
+        name, array = kinds[index % len(kinds)]
+        arrays[f"{name} {index}"] = array.slice(index % (len(array) - rows), rows)
+    return pa.record_batch(arrays)
+
+
+def decimals(rows: int = 200) -> pa.RecordBatch:
+    """Decimals of any size, some null, in 40 columns of four types."""
+    chance = random.Random(11)
+
+    def one(precision: int, scale: int) -> decimal.Decimal | None:
+        number = chance.choice([0, chance.randint(-9, 9), chance.randint(1 - 10**precision, 10**precision - 1)])
+        return None if chance.random() < 0.2 else decimal.Decimal(number).scaleb(-scale)
+
+    kinds = [(5, 0), (12, 2), (15, 15), (38, 4)]
+    columns = [(f"{index} {kinds[index % 4]}", *kinds[index % 4]) for index in range(40)]
+    return pa.record_batch(
+        {name: pa.array([one(p, s) for _ in range(rows)], pa.decimal128(p, s)) for name, p, s in columns}
+    )
+
+
+def as_text(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """``batch`` with its decimals as text."""
+    kinds = {kind: DecimalText(kind) for kind in set(batch.schema.types) if pa.types.is_decimal(kind)}
+    arrays = [
+        pa.ExtensionArray.from_storage(kinds[array.type], number_text(array)) if array.type in kinds else array
+        for array in batch.columns
+    ]
+    return pa.record_batch(arrays, batch.schema.names)
 
 
 @functools.cache
@@ -190,6 +231,24 @@ class FormatContract:
     def test_bytes_of_many_slices_do_not_depend_on_how_rows_were_cut(self, subject: FormatCase, size: int) -> None:
         """An encoder's slices do not depend on the input batches."""
         assert encoded(subject.name, long(), [size] * (long().num_rows // size)) == encoded(subject.name, long())
+
+    def test_a_thousand_mixed_columns_are_read_by_others(self, subject: FormatCase) -> None:
+        """And the bytes do not depend on how rows were cut, nor on the columns in one call of a kernel."""
+        data = encoded(subject.name, wide())
+        content = subject.read(data)
+        assert content.rows == wide().num_rows
+        assert content.names == wide().schema.names
+        for sizes in ([1] * wide().num_rows, [7, 1, 30]):
+            assert encoded(subject.name, wide(), sizes) == data
+
+    def test_decimals_as_text_make_the_same_file(self, subject: FormatCase) -> None:
+        """If the entry of the format says that it takes them; also cut, and beside other columns."""
+        if not FORMATS[subject.name].decimal_text:
+            return
+        for batch in (decimals(), decimals(1), decimals(0), mixed(), mixed().select(["decimal"])):
+            data = encoded(subject.name, batch)
+            assert encoded(subject.name, as_text(batch)) == data
+            assert encoded(subject.name, as_text(batch), [1, 7, 90]) == data
 
     def test_the_same_rows_make_the_same_file_on_any_day(
         self, subject: FormatCase, monkeypatch: pytest.MonkeyPatch
