@@ -4,7 +4,7 @@ threads."""
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 ROWS_MAX = 16_384
 CELLS_MAX = 1 << 16  # which the cache holds with their text
 ROWS_WIDE, CELLS_WIDE = 256, 1 << 18  # of many columns a slice has more, as each costs some microseconds
+ROWS_JOINED = 40  # of many columns, as many rows cost more to join with others than to be a slice
 BYTES_MAX = 4 << 20
 THREADS = 2 if PROCESSORS > 2 else 1  # with two processors, one is busy with the source
 
@@ -37,6 +38,7 @@ def bounded_slices(batches: Batches, schema: pa.Schema) -> Batches:
     """
     rows_wide = max(1, min(ROWS_WIDE, CELLS_WIDE // len(schema)))
     rows_max = min(ROWS_MAX, max(rows_wide, CELLS_MAX // len(schema)))
+    rows_min = min(rows_max // 2, max(ROWS_JOINED, CELLS_MAX // 2 // len(schema)))
     views = {i: _VIEWED[kind] for i, kind in enumerate(schema.types) if kind in _VIEWED}
     dictionaries = [i for i, kind in enumerate(schema.types) if _is_text_dictionary(kind)]
     held: list[pa.RecordBatch] = []
@@ -51,7 +53,7 @@ def bounded_slices(batches: Batches, schema: pa.Schema) -> Batches:
             if rows >= rows_enough or size >= BYTES_MAX // 2:
                 yield from _cut(_joined(held), rows_max, dictionaries, size)
                 rows = size = 0
-                rows_enough = rows_max // 2
+                rows_enough = rows_min
         if held:
             yield from _cut(_joined(held), rows_max, dictionaries, size)
     finally:
@@ -109,18 +111,30 @@ def _text_bytes(batch: pa.RecordBatch, dictionaries: Sequence[int]) -> int:
     return size
 
 
-class Groups:
-    """The columns of slices in groups of equal type, meaning and ``treatments``, for one kernel call each."""
+def distinct(schema: pa.Schema) -> tuple[list[pa.Field], list[int]]:
+    """The first field of each type and meaning, and for each column which of these is like it."""
+    fields: list[pa.Field] = []
+    known: dict[tuple[pa.DataType, bytes], int] = {}
+    kinds = []
+    for field in schema:
+        kind = known.setdefault((field.type, kind_of(field)), len(known))
+        if kind == len(fields):
+            fields.append(field)
+        kinds.append(kind)
+    return fields, kinds
 
-    def __init__(self, schema: pa.Schema, treatments: Sequence[Hashable]) -> None:
+
+class Groups:
+    """The columns of slices in groups of equal type and meaning, for one kernel call each."""
+
+    def __init__(self, schema: pa.Schema, fields: Sequence[pa.Field], kinds: Sequence[int]) -> None:
+        """``fields`` and ``kinds`` as of :func:`distinct`."""
         self._names = schema.names
-        kinds = [_plain_type(field.type) for field in schema]
-        self._wrapped = [i for i, (kind, field) in enumerate(zip(kinds, schema, strict=True)) if kind != field.type]
-        keys: dict[Hashable, int] = {}  # small integers are faster keys than Arrow's types
-        self._keys = [
-            None if pa.types.is_nested(kind) else keys.setdefault((kind, kind_of(field), treatment), len(keys))
-            for kind, field, treatment in zip(kinds, schema, treatments, strict=True)
-        ]
+        plain_types = [_plain_type(field.type) for field in fields]
+        wrapped = {kind for kind, field in enumerate(fields) if plain_types[kind] != field.type}
+        nested = {kind for kind, plain_type in enumerate(plain_types) if pa.types.is_nested(plain_type)}
+        self._wrapped = [index for index, kind in enumerate(kinds) if kind in wrapped]
+        self._keys = [None if kind in nested else kind for kind in kinds]
         self._together: tuple[int, list[list[int]]] = (0, [])  # the groups of the last number of rows
 
     def of(self, batch: pa.RecordBatch) -> Iterator[tuple[list[int], pa.Array]]:

@@ -18,7 +18,7 @@ from fluxport.decimals import decimal_type
 from fluxport.errors import Refused
 from fluxport.findings import Findings
 from fluxport.formats._lines import Cells, Lines
-from fluxport.formats._rows import THREADS, Groups, bounded_slices, in_order
+from fluxport.formats._rows import THREADS, Groups, bounded_slices, distinct, in_order
 from fluxport.formats.options import CommonOptions, option
 from fluxport.formats.text import TextStyle, check_style, check_types, report_times, text_of
 from fluxport.stages import Batches, Chunks
@@ -84,7 +84,6 @@ class CsvEncoder:
         try:
             if not len(schema):
                 raise Refused("The result has no columns, so there is nothing to write.", code="no_columns")
-            check_types(schema, self._style)
             joiner = _Joiner(schema, self._options, self._style, self._codec, self._findings)
             yield self._head(schema)
             slices = bounded_slices(batches, schema)
@@ -200,7 +199,10 @@ _UNUSABLE = frozenset({"idna", "punycode", "undefined", "unicode_escape", "raw_u
 
 
 class _Joiner:
-    """Encodes slices; one instance per file, which several threads may use at once."""
+    """Encodes slices; one instance per file, which several threads may use at once.
+
+    Refused if a column has a type without a text form.
+    """
 
     def __init__(
         self,
@@ -216,10 +218,12 @@ class _Joiner:
         self._findings = findings
         self._null_value = options.null_value or ""
         self._special = ['"', "\n", "\r", options.delimiter]
-        quoted = [_always_quoted(field, options.quoting) for field in schema]
-        clean = [_never_special(field.type, style, options.delimiter) for field in schema]
-        self._treatments = list(zip(quoted, clean, strict=True))
-        self._groups = Groups(schema, self._treatments)
+        fields, kinds = distinct(schema)
+        check_types(fields, style)
+        quoted = [_always_quoted(field, options.quoting) for field in fields]
+        clean = [_never_special(field.type, style, options.delimiter) for field in fields]
+        self._quoted, self._clean = [quoted[kind] for kind in kinds], [clean[kind] for kind in kinds]
+        self._groups = Groups(schema, fields, kinds)
         null = '""' if len(schema) == 1 and not self._null_value else self._null_value
         starts = ["", *[options.delimiter] * (len(schema) - 1)]
         self._lines = Lines(starts, _LINE_ENDS[options.line_ending], null)
@@ -240,13 +244,12 @@ class _Joiner:
     def _cells(self, indices: list[int], array: pa.Array) -> Cells:
         """A group of columns as text, quoted where needed."""
         text = text_of(array, self._schema[indices[0]], self._style)
-        quoted, clean = self._treatments[indices[0]]
-        if quoted:
+        if self._quoted[indices[0]]:
             rows = _rows_with(text, '"')
             return Cells(indices, text, quoted=True, changed=rows, texts=_doubled(text, rows))
         offsets, _ = string_window(text)
         needed: NDArray[np.bool_] = offsets[1:] == offsets[:-1]
-        special = None if clean else _hits(text, self._special)
+        special = None if self._clean[indices[0]] else _hits(text, self._special)
         if special is not None:
             needed |= rows_at(text, np.flatnonzero(special))
         if self._null_value:

@@ -16,7 +16,7 @@ from fluxport.decimals import decimal_type
 from fluxport.errors import Refused
 from fluxport.formats._jsontext import escapes, is_plain_text, json_body, native, not_finite
 from fluxport.formats._lines import Cells, Lines
-from fluxport.formats._rows import THREADS, Groups, bounded_slices, in_order
+from fluxport.formats._rows import THREADS, Groups, bounded_slices, distinct, in_order
 from fluxport.formats.names import unique_names
 from fluxport.formats.options import CommonOptions, option
 from fluxport.formats.text import TextStyle, check_style, check_types, report_times, text_of
@@ -54,11 +54,12 @@ class _JsonEncoder:
         try:
             if not len(schema):
                 raise Refused("The result has no columns, so there is nothing to write.", code="no_columns")
-            check_types(schema, self._style)
+            fields, kinds = distinct(schema)
+            check_types(fields, self._style)
             start, end = self._row
             names = [json.dumps(name, ensure_ascii=False) for name in unique_names(schema.names, self._findings)]
             lines = Lines([f"{',' if i else start}{name}:" for i, name in enumerate(names)], end, "null")
-            groups = Groups(schema, [self._as_string(field.type) for field in schema])
+            groups = Groups(schema, fields, kinds)
             slices = bounded_slices(batches, schema)
             try:
                 yield from self._framed(in_order(partial(self._rows, schema, groups, lines), slices, self._threads))

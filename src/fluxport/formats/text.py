@@ -6,6 +6,7 @@ on its type and the style, never on its neighbours, so the bytes do not depend o
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -56,10 +57,9 @@ def check_style(style: TextStyle) -> None:
         )
 
 
-def check_types(schema: pa.Schema, style: TextStyle) -> None:
-    """Refused, before any row is read, if a column of ``schema`` has a type without a text form."""
-    first = {(field.type, kind_of(field)): field for field in reversed(list(schema))}
-    for field in reversed(first.values()):
+def check_types(fields: Iterable[pa.Field], style: TextStyle) -> None:
+    """Refused, before any row is read, if one of ``fields`` has a type without a text form."""
+    for field in fields:
         text_of(pa.nulls(0, field.type), field, style)
 
 
