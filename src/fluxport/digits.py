@@ -1,7 +1,7 @@
 """Numbers as text: Arrow's casts, corrected where they write an unusual exponent or another name for infinity or NaN.
 
-The casts are exact and shortest. Only integers that all have the same number of digits, as most ids of a slice do, are
-written by numpy into a byte matrix, which takes half the time of a cast:
+The casts are exact and shortest. Only decimals, and integers that all have the same number of digits, as most ids of a
+slice do, are written by numpy into a byte matrix, which takes half the time of a cast:
 
     value      row of the matrix, ``width`` bytes
     1234567    |1|2|3|4|5|6|7|      four digits at a time from the right, looked up in a table
@@ -17,7 +17,15 @@ import numpy as np
 import pyarrow as pa
 
 from fluxport import compute as pc
-from fluxport.arrow_strings import bytes_of, fixed_width_text, replaced_at, rows_at, values_of
+from fluxport.arrow_strings import (
+    bytes_of,
+    fixed_width_text,
+    replaced_at,
+    rows_at,
+    valid_rows,
+    values_of,
+    with_nulls_of,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -138,12 +146,74 @@ def _plain(text: pa.StringArray, exponent: int) -> pa.StringArray:
 
 def decimal_text(array: pa.Array) -> pa.StringArray:
     """Decimals of any width with all digits of their scale, never an exponent."""
+    written = _short_decimals(array)
+    if written is not None:
+        return written
     text = pc.cast(array, pa.string())
     scientific = bytes_of(text) == ord("E")
     if not scientific.any():
         return text
     rows = np.flatnonzero(rows_at(text, np.flatnonzero(scientific)))
     return replaced_at(text, rows, _plain_decimals(pc.take(array, pc.from_numpy(rows))))
+
+
+def _short_decimals(array: pa.Array) -> pa.StringArray | None:
+    """Decimals of at most 17 digits, in half the time of a cast; None if there are others.
+
+    All are written with equal width, behind a byte for the sign; then the zeros before the first digit are left out::
+
+        -1.50    |0|-|1|.|5|0|
+        20.25    |0|2|0|.|2|5|
+    """
+    unscaled = _unscaled(array)
+    if unscaled is None:
+        return None
+    highest = max(-int(unscaled.min()), int(unscaled.max()))
+    if highest >= 10**17:
+        return None
+    scale, size = array.type.scale, np.abs(unscaled)
+    width = max(len(str(highest)), scale + 1)
+    whole, rows, line = width - scale, len(array), width + 1 + (scale > 0)
+    matrix = np.empty((rows, line), np.uint8)
+    written = digits(size, width)
+    _bytes_at(matrix, 1, whole)[:] = _bytes_at(written, 0, whole)
+    if scale:
+        matrix[:, 1 + whole] = ord(".")
+        _bytes_at(matrix, 2 + whole, scale)[:] = _bytes_at(written, whole, scale)
+    starts = np.ones(rows, np.int32)
+    for power in range(scale + 1, width):
+        starts += size < 10**power
+    negative = np.flatnonzero(unscaled < 0)
+    starts[negative] -= 1
+    matrix[negative, starts[negative]] = ord("-")
+    offsets = np.empty(2 * rows + 1, np.int32)
+    offsets[::2] = np.arange(rows + 1, dtype=np.int32) * np.int32(line)
+    np.add(offsets[:-1:2], starts, out=offsets[1::2])
+    halves = pa.Array.from_buffers(pa.string(), 2 * rows, [None, pa.py_buffer(offsets), pa.py_buffer(matrix)])
+    odd = pc.from_numpy(np.arange(1, 2 * rows, 2, dtype=np.int32))
+    return with_nulls_of(pc.take(halves, odd, checked=False), array)
+
+
+def _unscaled(array: pa.Array) -> NDArray[np.int64] | None:
+    """The integers of decimals of 128 or 256 bits, 0 where they are null; None if one does not fit 64 bits, or if the
+    scale is negative."""
+    words = array.type.bit_width // 64
+    if words < 2 or array.type.scale < 0 or not len(array):
+        return None
+    low, *high = values_of(array, (np.int64, words)).reshape(-1, words).T
+    if array.null_count:
+        present = valid_rows(array)
+        low, high = low * present, [word * present for word in high]
+    sign = low >> 63
+    return low if all((word == sign).all() for word in high) else None
+
+
+def _bytes_at(matrix: NDArray[np.uint8], start: int, width: int) -> NDArray[np.void]:
+    """``width`` bytes of each line, as one value."""
+    line = matrix.shape[1]
+    field = np.dtype({"names": ["field"], "formats": [f"V{width}"], "offsets": [start], "itemsize": line})
+    values: NDArray[np.void] = matrix.view(field)["field"][:, 0]
+    return values
 
 
 def _plain_decimals(array: pa.Array) -> pa.StringArray:

@@ -116,10 +116,11 @@ class _Workbook:
         """Records whose number fits the sheet; if their XML does not, they start the next sheet."""
         cells = self._cells(batch)
         rows = self._sheet_rows(cells)
-        if self._rows and self._size + rows.size > self._sheet_bytes_max:
+        size = rows.size
+        if self._rows and self._size + size > self._sheet_bytes_max:
             yield from self._roll()
             rows = self._sheet_rows(cells)
-        size = rows.size
+            size = rows.size
         yield partial(self._deflated, rows)
         self._done += batch.num_rows
         self._rows += batch.num_rows

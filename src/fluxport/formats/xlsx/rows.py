@@ -102,7 +102,7 @@ class Joiner:
 
     def __init__(self) -> None:
         self._layout: tuple[Any, ...] = ()
-        self._places = np.empty((0, 0), np.int32)
+        self._places = self._some_places = np.empty((0, 0), np.int32)
 
     def joined(self, rows: Rows) -> Iterator[memoryview]:
         """The bytes of ``rows``, about CELLS_JOINED cells at a time."""
@@ -111,7 +111,7 @@ class Joiner:
         pool, places = self._pool_and_places(rows)
         step = max(1, CELLS_JOINED // rows.columns)
         for start in range(0, rows.length, step):
-            yield _bytes(pc.take(pool, pc.from_numpy(places[start : start + step].ravel())))
+            yield _bytes(pc.take(pool, pc.from_numpy(places[start : start + step].ravel()), checked=False))
 
     def _pool_and_places(self, rows: Rows) -> tuple[pa.Array, NDArray[np.int32]]:
         """The texts of ``rows``, and a line for each row with the places of its texts."""
@@ -131,7 +131,13 @@ class Joiner:
         layout = (rows.length, tuple(numbered), tuple(start + values_at for start in starts))
         if layout != self._layout:
             self._layout, self._places = layout, _places(*layout, len(parts[0]) - 1)
-        return pa.concat_arrays(parts), _with_absent(self._places, rows)
+            self._some_places = np.empty_like(self._places)
+        pool = pa.concat_arrays(parts)
+        if all(present is None for present in rows.present):
+            return pool, self._places
+        np.copyto(self._some_places, self._places)
+        _leave_out_absent(self._some_places, rows)
+        return pool, self._some_places
 
 
 def _in_order(rows: Rows) -> tuple[tuple[str, ...], tuple[str, ...], list[int]]:
@@ -182,22 +188,18 @@ def _places(length: int, numbered: tuple[int, ...], values: tuple[int, ...], unn
     return places
 
 
-def _with_absent(places: NDArray[np.int32], rows: Rows) -> NDArray[np.int32]:
-    """``places``, or a copy in which absent cells have no texts."""
+def _leave_out_absent(places: NDArray[np.int32], rows: Rows) -> None:
+    """Replace the places of absent cells' texts, and of the texts around them."""
     some = [(at, present) for (at, _), present in zip(rows.groups, rows.present, strict=True) if present is not None]
-    if not some:
-        return places
-    places = places.copy()
     if sum(len(at) for at, _ in some) <= _ONE_BY_ONE:
         for at, present in some:
             for column, cells in zip(at, present, strict=True):
                 _leave_out(places, rows, column, cells[:, np.newaxis])
-        return places
+        return
     all_present = np.ones((rows.length, rows.columns), np.bool_)
     for at, present in some:
         all_present[:, at] = present.T
     _leave_out(places, rows, 0, all_present)
-    return places
 
 
 def _leave_out(places: NDArray[np.int32], rows: Rows, first: int, present: NDArray[np.bool_]) -> None:
