@@ -202,17 +202,17 @@ class ExportService:
     async def _next(self, context: Context, responses: ResponseWriter, running: asyncio.Future[None]) -> bytes | None:
         """The next message, as :meth:`_read`, which a client may take any time for until its task is ``running``. If it
         pauses while responses are held, it waits for one, which is sent then."""
-        if running.done() and not responses.holding:
-            return await self._read(context.read(), responses)
-        reading = asyncio.ensure_future(context.read())
-        reading.add_done_callback(observed)
-        try:
-            if responses.holding and not (await asyncio.wait({reading}, timeout=PAUSE_S))[0]:
-                responses.release()
-            await asyncio.wait({reading, running}, return_when=asyncio.FIRST_COMPLETED)
-            return await self._read(reading, responses)
-        finally:
-            reading.cancel()
+        with responses.pausing(PAUSE_S):
+            # Without a task for the reading: each turn of the event loop waits for the worker's thread.
+            if running.done():
+                return await self._read(context.read(), responses)
+            reading = asyncio.ensure_future(context.read())
+            reading.add_done_callback(observed)
+            try:
+                await asyncio.wait({reading, running}, return_when=asyncio.FIRST_COMPLETED)
+                return await self._read(reading, responses)
+            finally:
+                reading.cancel()
 
     async def _run(
         self,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 from fluxport.grpc import export_pb2 as pb
@@ -46,6 +46,16 @@ class ResponseWriter:
         self._hold_no_more()
         if held is not None:
             self.progress(held)
+
+    @contextlib.contextmanager
+    def pausing(self, most_s: float) -> Iterator[None]:
+        """While the next message is read: release if it takes more than ``most_s``."""
+        pause = asyncio.get_running_loop().call_later(most_s, self.release) if self.holding else None
+        try:
+            yield
+        finally:
+            if pause is not None:
+                pause.cancel()
 
     def progress(self, message: pb.ExportResponse) -> None:
         """Send a progress response. It is skipped while the previous one is still being sent, so that a client that
