@@ -17,6 +17,7 @@ import struct
 from typing import BinaryIO
 
 PROTOCOL_3 = 196_608
+_UNIX = getattr(socket, "AF_UNIX", None)  # Windows has none
 MESSAGE_MAX = 1 << 16
 
 
@@ -40,7 +41,9 @@ def refusal_state(host: str, port: int, user: bytes, database: bytes, wait_s: fl
 def _connected(host: str, port: int, wait_s: float) -> socket.socket:
     if not host.startswith("/"):
         return socket.create_connection((host, port), wait_s)
-    sock = socket.socket(socket.AF_UNIX)
+    if _UNIX is None:
+        raise ConnectionError("this system has no Unix sockets")
+    sock = socket.socket(_UNIX)
     try:
         sock.settimeout(wait_s)
         sock.connect(f"{host}/.s.PGSQL.{port}")

@@ -94,3 +94,22 @@ def test_a_request_that_was_refused_may_be_sent_again_as_it_is(client: Client) -
     body = json.dumps({"query": "SELECT 1", "format": "pdf"}).encode()
     now = int(time.time())
     assert [request(client, body, now).status_code for _ in range(2)] == [400, 400]
+
+
+@pytest.mark.parametrize("other", ["Basic YTpi", "Bearer eyJhbGciOiJIUzI1NiJ9.e30.x", ""])
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_signature_decides_beside_credentials_of_another_system(client: Client, other: str, version: int) -> None:
+    body = json.dumps({"query": f"SELECT {version} AS signed, {len(other)} AS other"}).encode()
+    headers = client.headers("POST", "/export", body, version=version) | {"Authorization": other}
+    created = httpx.post(client.base + "/export", content=body, headers=headers)
+    assert created.status_code == 202, created.text
+    details = f"/jobs?id={created.json()['job_id']}"
+    headers = client.headers("GET", details) | {"Authorization": other}
+    assert client.plain_get(details, headers).status_code == 200
+
+
+def test_one_of_our_keys_decides_beside_a_signature(client: Client) -> None:
+    body = json.dumps({"query": "SELECT 1"}).encode()
+    wrong = {"Authorization": "Bearer fxp_aaaaaaaaaaaa_" + "a" * 43}
+    headers = client.headers("POST", "/export", body, version=1) | wrong
+    assert httpx.post(client.base + "/export", content=body, headers=headers).status_code == 401

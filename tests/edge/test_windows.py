@@ -144,3 +144,9 @@ def test_the_demo_exports_every_format(tmp_path: Path) -> None:
     """The emulator, the service, streams and sensors, each without what Windows lacks."""
     said = run("demo", "--check", "--rows", "1000", folder=tmp_path)
     assert "Every file is complete" in said
+
+
+def test_postgresql_by_a_unix_socket_cannot_be_reached(tmp_path: Path) -> None:
+    url = "postgresql://app@/db?host=/nowhere"
+    said = run("export", "SELECT 1", "--no-guard", "--from", url, "--to", "a.csv", folder=tmp_path, code=1)
+    assert "The database cannot be reached; check host, port and network." in said

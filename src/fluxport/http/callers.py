@@ -56,8 +56,9 @@ class Callers:
         self, request: Request, accept: Collection[Version] = NEW, *, body_max_bytes: int | None = None
     ) -> tuple[Caller, bytes]:
         """The caller and the body. Unauthorized; Forbidden if a foreign page uses a session; TooMany; LimitExceeded
-        before a large body is read whole. Bearer keys and sessions are checked before the body is read."""
-        if request.headers.getlist("authorization"):
+        before a large body is read whole. Bearer keys and sessions are checked before the body is read. The signature
+        of a request decides, unless it has one of our keys; ``Authorization`` may be for a proxy."""
+        if _has_key(request):
             caller = await run_in_threadpool(self._by_key, request)
             body = await self.body(request, body_max_bytes)
         elif is_signed(request.scope["headers"]):
@@ -73,7 +74,7 @@ class Callers:
         """As :meth:`verified` with both versions. A version 1 signature is not recorded as used but returned, for
         FluxQuery's clients may sign equal requests in one second and so equally: it identifies one request, which must
         not be carried out twice."""
-        if "authorization" in request.headers or not is_signed(request.scope["headers"]):
+        if _has_key(request) or not is_signed(request.scope["headers"]):
             return (*await self.verified(request), None)
         body = await self.body(request)
         signed, now = await run_in_threadpool(self._signed, request, body, BOTH)
@@ -135,6 +136,13 @@ class Callers:
         if request.method not in SAFE:
             check_same_origin(request)
         return with_request(request, Caller(user.name, scopes=user.scopes, person=True))
+
+
+def _has_key(request: Request) -> bool:
+    """Whether ``Authorization`` decides who the caller is: it has one of our keys, valid or not, or the request is not
+    signed."""
+    headers = request.headers.getlist("authorization")
+    return any(map(is_bearer, headers)) or (bool(headers) and not is_signed(request.scope["headers"]))
 
 
 def address_of(request: Request) -> str:
