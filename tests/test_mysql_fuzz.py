@@ -20,10 +20,10 @@ from fluxport.decimals import exact
 from fluxport.errors import FluxportError
 from fluxport.findings import Findings
 from fluxport.sources.mysql import binary, text
-from fluxport.sources.mysql.cells import Context
 from fluxport.sources.mysql.columns import Column, column
 from fluxport.sources.mysql.definitions import BINARY_FLAG, UNSIGNED_FLAG, Definition, Type
 from fluxport.sources.mysql.malformed import Malformed
+from fluxport.sources.mysql.places import Context
 from fluxport.sources.mysql.rows import Block, Window
 from fluxport.sources.mysql.wire import SLACK_BYTES, lenenc
 

@@ -20,11 +20,11 @@ import numpy as np
 import pyarrow as pa
 
 from fluxport.sources.mysql import cells, places
-from fluxport.sources.mysql.cells import Cells, Clock, Context, Numbers
+from fluxport.sources.mysql.cells import Cells, Clock, Numbers
 from fluxport.sources.mysql.columns import Column
 from fluxport.sources.mysql.definitions import Type
 from fluxport.sources.mysql.malformed import Malformed
-from fluxport.sources.mysql.places import Mask
+from fluxport.sources.mysql.places import Context, Mask
 from fluxport.sources.mysql.rows import Block, Positions
 
 FIXED_WIDTHS: dict[int, int] = {

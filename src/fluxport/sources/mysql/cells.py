@@ -19,7 +19,7 @@ ends of their rows before.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, TypeAlias
 
@@ -35,7 +35,7 @@ from fluxport.findings import Findings
 from fluxport.sources.errors import cell_too_large
 from fluxport.sources.mysql.columns import DISTINGUISHABLE_BITS, Column
 from fluxport.sources.mysql.malformed import Malformed
-from fluxport.sources.mysql.places import Mask, Place
+from fluxport.sources.mysql.places import Context, Mask, Place
 from fluxport.sources.mysql.rows import Block, Positions
 
 Numbers: TypeAlias = npt.NDArray[Any]
@@ -81,16 +81,6 @@ class Cells:
             own = slice(index * rows, (index + 1) * rows)
             valid = None if self.valid is None else self.valid[own]
             yield Cells(self.block, [column], self.findings, self.at[own], self.sizes[own], valid)
-
-
-@dataclass(frozen=True)
-class Context:
-    """Inputs of decoding besides the bytes. ``wide`` collects the columns with a cell of 251 bytes or more."""
-
-    names: Sequence[str]
-    findings: Findings
-    cell_bytes_max: int
-    wide: set[int] = field(default_factory=set)
 
 
 Convert: TypeAlias = Callable[[Cells], pa.Array]

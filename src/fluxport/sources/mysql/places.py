@@ -16,18 +16,17 @@ are then measured with care from the start.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from fluxport.errors import LimitExceeded
+from fluxport.findings import Findings
 from fluxport.sources.errors import cell_too_large
 from fluxport.sources.mysql.malformed import Malformed
 from fluxport.sources.mysql.rows import Block, Positions
-
-if TYPE_CHECKING:
-    from fluxport.sources.mysql.cells import Context
 
 Mask: TypeAlias = npt.NDArray[np.bool_]
 Sizes: TypeAlias = npt.NDArray[Any]  # bytes or int64
@@ -36,6 +35,16 @@ _NULL = 0xFB  # in place of a length, in the text protocol
 _ONE_BYTE_MAX = 250  # the longest cell whose length is one byte
 _SIZES = np.arange(256, dtype=np.int64)  # of cells by their first byte, in the text protocol
 _SIZES[_NULL] = 0
+
+
+@dataclass(frozen=True)
+class Context:
+    """Inputs of decoding besides the bytes. ``wide`` collects the columns with a cell of 251 bytes or more."""
+
+    names: Sequence[str]
+    findings: Findings
+    cell_bytes_max: int
+    wide: set[int] = field(default_factory=set)
 
 
 class Place(NamedTuple):

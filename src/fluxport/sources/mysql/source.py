@@ -203,7 +203,7 @@ class MySqlSource(BaseSource):
 
     def _decoder(self, described: list[Column]) -> Callable[[Block], list[pa.Array]]:
         from fluxport.sources.mysql import binary, text
-        from fluxport.sources.mysql.cells import Context
+        from fluxport.sources.mysql.places import Context
 
         decode = text.decode if self._statement is None else binary.decode
         context = Context([c.name for c in described], self._findings, self.limits.cell_bytes_max)

@@ -17,9 +17,10 @@ import pyarrow as pa
 from fluxport import compute as pc
 from fluxport.errors import Broken
 from fluxport.sources.mysql import cells, places
-from fluxport.sources.mysql.cells import Cells, Clock, Context, Numbers
+from fluxport.sources.mysql.cells import Cells, Clock, Numbers
 from fluxport.sources.mysql.columns import Column
 from fluxport.sources.mysql.malformed import Malformed
+from fluxport.sources.mysql.places import Context
 from fluxport.sources.mysql.rows import Block
 
 
