@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import itertools
+import random
 from typing import Any
 
 import pyarrow as pa
@@ -162,3 +164,43 @@ def test_five_thousand_columns_are_written() -> None:
     """Wide results are not special."""
     batch = pa.record_batch({f"c{i}": pa.array([i]) for i in range(5000)})
     assert metadata(encoded(batch)).num_columns == 5000
+
+
+def mixed(rows: int, columns: int) -> pa.RecordBatch:
+    arrays = [
+        pa.array(range(rows)),
+        pa.array([None if i % 7 == 0 else "x" * (i % 300) for i in range(rows)]),
+        pa.array([[i] * (i % 5) for i in range(rows)]),
+        pa.array([i % 3 for i in range(rows)]),
+    ]
+    return pa.record_batch([arrays[n % 4] for n in range(columns)], names=[f"c{n}" for n in range(columns)])
+
+
+@pytest.mark.parametrize(
+    "batch",
+    [
+        pytest.param(mixed(20_000, 4), id="narrow"),
+        pytest.param(mixed(3_000, 200), id="wide"),
+        pytest.param(
+            pa.record_batch({"x": pa.array([f"{i}" * (i * i % 97) for i in range(18_000)])}), id="several pages"
+        ),
+        pytest.param(
+            pa.record_batch({"x": pa.array([f"{i // 8 if i < 17_000 else i:0>60}" for i in range(60_000)])}),
+            id="dictionary too large",
+        ),
+    ],
+)
+def test_bytes_do_not_depend_on_where_batches_end(batch: pa.RecordBatch) -> None:
+    """Nor do the pages, even where the writer gives up a dictionary in the middle of a group."""
+    chance = random.Random(1)
+    cuts = sorted({0, batch.num_rows, *chance.sample(range(batch.num_rows), 20)})
+    split = [batch.slice(start, stop - start) for start, stop in itertools.pairwise(cuts)]
+    encoder = formats.encoder("parquet", formats.options("parquet", {}), Findings())
+    assert b"".join(encoder.encode(batch.schema, batches(*split))) == encoded(batch)
+
+
+def test_a_wide_row_group_has_hundreds_of_rows() -> None:
+    """Each column of a group costs the same, however few its rows."""
+    rows, columns = 3000, 900
+    batch = pa.record_batch({f"c{n}": pa.array(range(rows), pa.int64()) for n in range(columns)})
+    assert min(group_rows(encoded(batch))[:-1]) > 1000

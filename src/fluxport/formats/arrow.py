@@ -11,13 +11,15 @@ from __future__ import annotations
 
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import pyarrow as pa
 
 from fluxport.findings import Findings
 from fluxport.formats.columnar import (
-    OutputBuffer,
+    Output,
+    converted,
     narrow_decimal,
     plain_array,
     plain_type,
@@ -43,22 +45,20 @@ class ArrowEncoder:
 
     def encode(self, schema: pa.Schema, batches: Batches) -> Chunks:
         stored = pa.schema([_stored(field) for field in schema], metadata=without_our_metadata(schema.metadata))
-
-        def converted() -> Batches:
-            for batch in batches:
-                arrays = [plain_array(a, k) for a, k in zip(batch.columns, stored.types, strict=True)]
-                yield pa.RecordBatch.from_arrays(arrays, schema=stored) if arrays else batch
-
-        groups = row_groups(converted(), BATCH_ROWS, BATCH_BYTES)
-        output = OutputBuffer()
+        converts = [
+            None if field.type == kind else partial(plain_array, kind=kind)
+            for field, kind in zip(schema, stored.types, strict=True)
+        ]
+        groups = row_groups(converted(batches, converts), BATCH_ROWS, BATCH_BYTES, stored)
+        output = Output()
         with closing(batches), closing(groups):
             # If this generator is closed early, the writer still ends its stream, into memory that is discarded.
-            with closing(pa.ipc.new_stream(pa.PythonFile(output, mode="w"), stored, options=self._write_options)) as w:
+            with closing(pa.ipc.new_stream(output.sink, stored, options=self._write_options)) as writer:
                 for group in groups:
-                    w.write_batch(group)
+                    writer.write_batch(group)
                     del group  # free it before the next one is built
-                    yield output.drain()
-            yield output.drain()
+                    yield from output.drain()
+            yield from output.drain()
 
 
 def _stored(field: pa.Field) -> pa.Field:

@@ -8,34 +8,45 @@ Options for the text of dates, nulls and binary do not apply: values retain thei
 
 from __future__ import annotations
 
+from collections.abc import Set
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from typing import Literal
 
 import pyarrow as pa
-import pyarrow.parquet as pq
+from pyarrow._parquet import ParquetWriter  # pyarrow.parquet imports file systems, 9 MB and 20 ms
 
 from fluxport import compute as pc
 from fluxport.errors import Broken, Refused
 from fluxport.findings import Findings
 from fluxport.formats.columnar import (
     DECIMAL128_DIGITS,
-    OutputBuffer,
+    Output,
+    converted,
     narrow_decimal,
     plain_type,
-    row_groups,
+    pulled_first,
+    row_tables,
     stored_column,
     without_our_metadata,
 )
 from fluxport.formats.names import unique_names
 from fluxport.formats.options import CommonOptions, option
-from fluxport.formats.slices import resumed
 from fluxport.formats.text import kind_of
 from fluxport.stages import Batches, Chunks
 
-GROUP_BYTES = 8 << 20  # of values in memory; a group of wide rows or large cells ends at this size
+GROUP_BYTES = 4 << 20  # of values in memory; a group of wide rows or large cells ends at this size
+# A chunk of a column takes 40 us to write, however few its rows, and a kilobyte of memory until the end of the file.
+COLUMN_BYTES, WIDE_GROUP_BYTES = 10 << 10, 12 << 20
+# Rows that the writer takes at a time; fewer for wide tables, whose batches have fewer.
+STEP_ROWS, WIDE_STEP_ROWS, WIDE_COLUMNS = 1024, 64, 64
 SAMPLE_ROWS = 16_384
 MAGIC = b"PAR1"  # the first bytes of every file: sent at once, as the first group takes a while
+
+
+def group_bytes(columns: int) -> int:
+    """The bytes of values in memory at which a row group of so many columns ends."""
+    return max(GROUP_BYTES, min(columns * COLUMN_BYTES, WIDE_GROUP_BYTES))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,39 +68,43 @@ class ParquetEncoder:
             stored_column(field, name, _kind(field), self._findings) for field, name in zip(schema, names, strict=True)
         ]
         stored = pa.schema([field for field, _ in columns], metadata=without_our_metadata(schema.metadata))
-
-        def converted() -> Batches:
-            for batch in resumed(first, batches):
-                arrays = [convert(array) for (_, convert), array in zip(columns, batch.columns, strict=True)]
-                yield _batch(arrays, stored, batch.num_rows)
-
-        groups = row_groups(converted(), self._options.row_group_size, GROUP_BYTES)
-        output = OutputBuffer()
-        with closing(batches), closing(groups):
-            first = next(batches, None)  # an early failure is raised before our first byte
+        step = STEP_ROWS if len(schema) <= WIDE_COLUMNS else WIDE_STEP_ROWS
+        output = Output()
+        with closing(batches):
+            pulled = pulled_first(batches)  # an early failure is raised before our first byte
             yield MAGIC
+            rows = converted(pulled, [convert for _, convert in columns])
             # If this generator is closed early, the writer still ends its file, into memory that is discarded.
             with ExitStack() as stack:
-                writer = None
+                groups = stack.enter_context(
+                    closing(row_tables(rows, self._options.row_group_size, group_bytes(len(schema)), stored, step))
+                )
+                writer, joined = None, set[str]()
                 for group in groups:
                     if writer is None:
-                        writer = stack.enter_context(self._writer(output, stored, _repeating(group)))
-                    writer.write_table(pa.Table.from_batches([group]), row_group_size=group.num_rows)
+                        repeating = _repeating(group)
+                        joined = {*repeating, *(field.name for field in stored if pa.types.is_nested(field.type))}
+                        writer = stack.enter_context(closing(self._writer(output, stored, repeating, step)))
+                    writer.write_table(_joined(group, joined), row_group_size=group.num_rows)
                     del group  # free it before the next one is built
-                    yield output.drain()
+                    yield from output.drain()
                 if writer is None:
-                    stack.enter_context(self._writer(output, stored, []))
-            yield output.drain()
+                    stack.enter_context(closing(self._writer(output, stored, [], step)))
+            yield from output.drain()
 
-    def _writer(self, output: OutputBuffer, stored: pa.Schema, repeating: list[str]) -> pq.ParquetWriter:
+    def _writer(self, output: Output, stored: pa.Schema, repeating: list[str], step: int) -> ParquetWriter:
         """The writer of all groups; the magic bytes of the file have already been yielded."""
-        writer = pq.ParquetWriter(
-            pa.PythonFile(output, mode="w"),
+        writer = ParquetWriter(
+            output.sink,
             stored,
+            version="2.6",
+            data_page_version="1.0",
+            writer_engine_version="V2",
             compression=self._options.codec,
             use_dictionary=repeating or False,
+            write_batch_size=step,
         )
-        if output.drain() != MAGIC:
+        if b"".join(output.drain()) != MAGIC:
             raise Broken(
                 "This version of pyarrow writes another Parquet header; install the version that Fluxport requires."
             )
@@ -116,14 +131,16 @@ def _leaf(kind: pa.DataType) -> pa.DataType | None:
     return narrow_decimal(kind)
 
 
-def _batch(arrays: list[pa.Array], schema: pa.Schema, rows: int) -> pa.RecordBatch:
-    """A batch that has its number of rows even without columns."""
-    if arrays:
-        return pa.RecordBatch.from_arrays(arrays, schema=schema)
-    return pa.RecordBatch.from_struct_array(pa.array([{}] * rows, pa.struct([])))
+def _joined(group: pa.Table, names: Set[str]) -> pa.Table:
+    """The group with these columns in one chunk: where the writer takes steps in values or in dictionaries, and not in
+    rows, what it writes would depend on the chunks."""
+    for index in [i for i, name in enumerate(group.schema.names) if name in names]:
+        if (column := group.column(index)).num_chunks > 1:
+            group = group.set_column(index, group.schema.field(index), column.combine_chunks())
+    return group
 
 
-def _repeating(group: pa.RecordBatch) -> list[str]:
+def _repeating(group: pa.Table) -> list[str]:
     """The columns whose values repeat at least four times on average at the start of the first group.
 
     For other columns a dictionary costs one hash per value and saves nothing. Groups do not depend on the input
@@ -133,7 +150,7 @@ def _repeating(group: pa.RecordBatch) -> list[str]:
     return [
         field.name
         for field, column in zip(group.schema, sample.columns, strict=True)
-        if _hashable(field.type) and pc.count_distinct(column).as_py() * 4 <= len(column)
+        if _hashable(field.type) and (len(pc.unique(column)) - bool(column.null_count)) * 4 <= len(column)
     ]
 
 
