@@ -20,44 +20,43 @@ def message(rows: list[list[str]], sequence: int = 1) -> bytes:
 
 @given(st.integers(1, 5).flatmap(lambda n: st.lists(st.lists(TEXTS, min_size=n, max_size=n), min_size=1, max_size=20)))
 def test_every_value_is_read(rows: list[list[str]]) -> None:
-    found = wire.columns(message(rows, 2**40), len(rows[0]))
+    found = wire.cells(message(rows, 2**40), len(rows[0]))
     assert found is not None
     assert found[0] == 2**40
-    assert [column.to_pylist() for column in found[1]] == [list(column) for column in zip(*rows, strict=True)]
+    assert found[1].to_pylist() == [value for row in rows for value in row]
 
 
 @given(st.lists(st.lists(TEXTS, max_size=4), max_size=6), st.integers(1, 4))
 def test_rows_of_another_width_are_left_to_the_parser(rows: list[list[str]], width: int) -> None:
-    found = wire.columns(message(rows), width)
+    found = wire.cells(message(rows), width)
     assert (found is not None) == (bool(rows) and all(len(row) == width for row in rows))
 
 
 @given(st.binary(max_size=200), st.integers(1, 4))
 def test_any_bytes_are_read_as_the_parser_does_or_left_to_it(content: bytes, width: int) -> None:
-    found = wire.columns(content, width)
+    found = wire.cells(content, width)
     if found is not None:
         batch = pb.ExportRequest.FromString(content).batch
-        assert [list(record.values) for record in batch.records] == [
-            [column[i].as_py() for column in found[1]] for i in range(len(batch.records))
-        ]
+        assert found[1].to_pylist() == [value for record in batch.records for value in record.values]
+        assert {len(record.values) for record in batch.records} == {width}
 
 
 @pytest.mark.parametrize("cut", range(1, 40, 3))
 def test_a_message_that_was_cut_is_left_to_the_parser(cut: int) -> None:
     whole = message([["a", "ü" * 100], ["", "c"]])
-    assert wire.columns(whole[:-cut], 2) is None
+    assert wire.cells(whole[:-cut], 2) is None
 
 
 def test_a_negative_number_is_left_to_the_parser() -> None:
-    assert wire.columns(message([["a"]], -1), 1) is None
+    assert wire.cells(message([["a"]], -1), 1) is None
 
 
 def test_what_is_not_utf_8_is_left_to_the_parser() -> None:
-    assert wire.columns(message([["ab"]]).replace(b"ab", b"\xff\xfe"), 1) is None
+    assert wire.cells(message([["ab"]]).replace(b"ab", b"\xff\xfe"), 1) is None
 
 
 def test_unknown_fields_are_left_to_the_parser() -> None:
     body = pb.DataBatch(records=[pb.Record(values=["a"])]).SerializeToString() + b"\x78\x01"
     content = b"\x12" + bytes([len(body)]) + body
-    assert wire.columns(content, 1) is None
+    assert wire.cells(content, 1) is None
     assert pb.ExportRequest.FromString(content).batch.records[0].values == ["a"]

@@ -19,6 +19,21 @@ from postgres_support import scratch_postgres
 from processes import descriptors
 
 
+def wide(columns: int, row: str, half: str, text: str = "'row ' || {} || ' of {}'") -> str:
+    """The columns of ``wide_value`` in SQL; ``row`` is the number of the row, ``half`` the double 0.5."""
+    kinds = (
+        lambda k: f"{row} * 1000 + {k}",
+        lambda k: f"{row} * {half} + {k}",
+        lambda k: text.format(row, k),
+        lambda k: f"CASE WHEN ({row} + {k}) % 3 <> 0 THEN {row} - {k} END",
+        lambda k: f"CASE WHEN ({row} + {k}) % 3 <> 0 THEN substr('ééééé', 1, {row} % 5) END",
+    )
+    return ", ".join(f"{kinds[k % 5](k)} AS c{k}" for k in range(columns))
+
+
+MYSQL_TEXT = "CONCAT('row ', {}, ' of {}')"
+
+
 @contextmanager
 def mysql(options: str) -> Iterator[SourceCase]:
     with scratch_database() as database:
@@ -28,6 +43,9 @@ def mysql(options: str) -> Iterator[SourceCase]:
             numbers=lambda n: f"SELECT seq AS id, CONCAT('row ', seq) AS label FROM seq_1_to_{n}",
             endless="SELECT SLEEP(60) AS s",
             running=lambda: len(database.connections()),
+            wide=lambda columns, n: (
+                f"SELECT {wide(columns, 'CAST(seq AS SIGNED)', '0.5e0', MYSQL_TEXT)} FROM seq_1_to_{n}"
+            ),
         )
 
 
@@ -40,6 +58,7 @@ def postgres() -> Iterator[SourceCase]:
             numbers=lambda n: f"SELECT g AS id, 'row ' || g AS label FROM generate_series(1, {n}) AS g",
             endless="SELECT pg_sleep(60) AS s",
             running=lambda: len(database.backends()),
+            wide=lambda columns, n: f"SELECT {wide(columns, 'g', '0.5::float8')} FROM generate_series(1, {n}) AS g",
         )
 
 
@@ -55,6 +74,7 @@ def sqlite(options: SourceOptions) -> Iterator[SourceCase]:
             numbers=lambda n: numbers.format(n) + "SELECT g AS id, 'row ' || g AS label FROM s",
             endless=numbers.format("g + 1") + "SELECT g FROM s WHERE g < 0",
             running=lambda: descriptors(file),
+            wide=lambda columns, n: numbers.format(n) + f"SELECT {wide(columns, 'g', '0.5')} FROM s",
             many=400_000,
             syntax_error="query_failed",
         )

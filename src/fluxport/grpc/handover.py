@@ -13,8 +13,8 @@ AHEAD_BYTES = 1 << 20
 
 
 class Handover:
-    """``put``, ``end`` and ``fail`` are for the event loop that created this object, ``take`` and ``close`` for any
-    thread."""
+    """``put``, ``end`` and ``fail`` are for the event loop that created this object, ``take``, ``ready`` and ``close``
+    for any thread."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -50,6 +50,10 @@ class Handover:
             with contextlib.suppress(RuntimeError):  # the loop is closed, so nothing waits for space
                 self._loop.call_soon_threadsafe(self._subtract, len(item))
         return item
+
+    def ready(self) -> bool:
+        """Whether ``take`` returns at once."""
+        return not self._items.empty()
 
     def _subtract(self, size: int) -> None:
         self._queued_bytes -= size

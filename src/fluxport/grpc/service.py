@@ -149,6 +149,7 @@ class ExportService:
             partial(_next_batch, handover, len(request.columns)),
             handover.close,
             request.source_options(self._options.batch_rows_max),
+            handover.ready,
         )
         push = await self._begin(request, source, caller)
         record = push.record
@@ -369,8 +370,8 @@ def _next_batch(handover: Handover, width: int) -> PushedBatch | None:
     message = handover.take()
     if message is None:
         return None
-    if (parsed := wire.columns(message, width)) is not None:
-        return PushedBatch(parsed[0], message, columns=parsed[1])
+    if (parsed := wire.cells(message, width)) is not None:
+        return PushedBatch(parsed[0], message, cells=parsed[1])
     request = _parsed(message)
     if request.WhichOneof("payload") != "batch":
         raise Refused("After the metadata every message is a batch.", code="bad_message")

@@ -15,7 +15,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import TYPE_CHECKING, Literal, NoReturn, Protocol
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, Protocol
 
 from fluxport.errors import Refused
 from fluxport.stages import FIELD_FORMAT, FIELD_KIND, FIELD_TYPE, FIELD_WIDTH, Batches, Source
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from fluxport.sources.typed_text import Parser
 
 Kind = Literal["string", "number", "date", "boolean"]
+
+GATHERED_ROWS, GATHERED_BYTES = 256, 1 << 20  # of small batches that are converted together
+JOINED_CELLS = 1 << 15  # of columns that are converted together
 
 
 @dataclass(frozen=True)
@@ -40,18 +43,19 @@ class PushedColumn:
 
 @dataclass(frozen=True)
 class PushedBatch:
-    """One batch: ``rows`` with one text per column, ``columns`` as string arrays of equal length, or ``arrow``, an IPC
-    stream. ``sequence`` 0: not numbered; else from 1. ``raw`` is the batch as sent, for comparing repeats."""
+    """One batch: ``rows`` with one text per column, ``cells``, the same as a string array, one row after the other, or
+    ``arrow``, an IPC stream. ``sequence`` 0: not numbered; else from 1. ``raw`` is the batch as sent, for comparing
+    repeats."""
 
     sequence: int
     raw: bytes
     rows: Sequence[Sequence[str]] = ()
-    columns: Sequence[pa.Array] = ()
+    cells: pa.StringArray | None = None
     arrow: bytes = b""
 
     @property
     def has_texts(self) -> bool:
-        return bool(self.rows or self.columns)
+        return bool(self.rows) or self.cells is not None
 
     @property
     def name(self) -> str:
@@ -78,8 +82,9 @@ class DeclaredSource(Source, Protocol):
 class PushedSource:
     """See :class:`fluxport.stages.Source`.
 
-    ``take`` blocks until there is a batch and returns None after the last; ``stop`` makes it raise Canceled. Not a
-    BaseSource: the call that sends the rows owns the connection and knows why it ends (client gone, idle, canceled).
+    ``take`` blocks until there is a batch and returns None after the last; ``stop`` makes it raise Canceled; ``ready``
+    says whether it returns at once: small batches that have arrived are converted together. Not a BaseSource: the call
+    that sends the rows owns the connection and knows why it ends (client gone, idle, canceled).
     """
 
     sent = True
@@ -90,10 +95,12 @@ class PushedSource:
         take: Callable[[], PushedBatch | None],
         stop: Callable[[], None],
         options: PushedOptions | None = None,
+        ready: Callable[[], bool] = lambda: False,
     ) -> None:
         self._columns = columns
         self._take = take
         self._stop = stop
+        self._ready = ready
         self._options = options or PushedOptions()
         self._schema: pa.Schema | None = None
         self._ordered = self._in_order()
@@ -121,17 +128,11 @@ class PushedSource:
     def batches(self) -> Batches:
         schema = self.schema
         as_arrow = self._first is not None and bool(self._first.arrow)
-        parsers = [] if as_arrow else [parser for _, parser in self._parsers()]
         first, self._first = self._first, None
-        for batch in chain([first] if first is not None else [], self._ordered):
-            if batch.arrow and batch.has_texts:
-                raise Refused(f"{batch.name} has records and arrow_ipc; send one of them.", code="bad_batch")
-            if bool(batch.arrow) != as_arrow:
-                raise Refused(f"{batch.name}: send all batches as records or all as arrow_ipc.", code="bad_batch")
-            parts = self._arrow(batch, schema) if batch.arrow else self._texts(batch, parsers, schema)
-            for part in parts:
-                self._rows += part.num_rows
-                yield part
+        batches = self._checked(chain([first] if first is not None else [], self._ordered), as_arrow=as_arrow)
+        for part in self._arrow(batches, schema) if as_arrow else self._texts(batches, schema):
+            self._rows += part.num_rows
+            yield part
         _check_count(self._rows, self._options.rows_expected)
         self.ended = True
 
@@ -152,6 +153,16 @@ class PushedSource:
             if batch.arrow or batch.has_texts:
                 yield batch
 
+    @staticmethod
+    def _checked(batches: Iterator[PushedBatch], *, as_arrow: bool) -> Iterator[PushedBatch]:
+        """The batches, which must all be records, or all Arrow."""
+        for batch in batches:
+            if batch.arrow and batch.has_texts:
+                raise Refused(f"{batch.name} has records and arrow_ipc; send one of them.", code="bad_batch")
+            if bool(batch.arrow) != as_arrow:
+                raise Refused(f"{batch.name}: send all batches as records or all as arrow_ipc.", code="bad_batch")
+            yield batch
+
     # -- texts -------------------------------------------------------------------------------------------------------
 
     def _parsers(self) -> list[tuple[PushedColumn, Parser]]:
@@ -163,30 +174,83 @@ class PushedSource:
             for c in self._columns
         ]
 
-    def _texts(self, batch: PushedBatch, parsers: Sequence[Parser], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+    def _texts(self, batches: Iterator[PushedBatch], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+        parsers = [parser for _, parser in self._parsers()]
+        alike: dict[tuple[str, str | None], list[int]] = {}
+        for index, column in enumerate(self._columns):
+            alike.setdefault((column.kind, column.format if column.kind == "date" else None), []).append(index)
+        for cells in self._gathered(batches):
+            yield self._converted(cells, parsers, list(alike.values()), schema)
+
+    def _gathered(self, batches: Iterator[PushedBatch]) -> Iterator[list[pa.StringArray]]:
+        """The cells of each batch, or of several small ones that have arrived: a batch of many columns and few rows
+        costs as much as one of more rows. An error is raised after the rows before it."""
+        failed: Refused | None = None
+        while failed is None and (batch := next(batches, None)) is not None:
+            found = [self._cells(batch, self._rows)]
+            size, rows = len(batch.raw), len(found[0]) // len(self._columns)
+            try:
+                while size < GATHERED_BYTES and rows < GATHERED_ROWS and self._ready():
+                    if (batch := next(batches, None)) is None:
+                        break
+                    found.append(self._cells(batch, self._rows + rows))
+                    size += len(batch.raw)
+                    rows += len(found[-1]) // len(self._columns)
+            except Refused as error:
+                failed = error
+            yield found
+        if failed is not None:
+            raise failed
+
+    def _cells(self, batch: PushedBatch, rows_before: int) -> pa.StringArray:
+        """The batch's values, one row after the other."""
         import pyarrow as pa
 
-        columns = batch.columns or self._transposed(batch, len(parsers))
-        self._check_rows(batch, len(columns[0]))
-        arrays = []
-        for parse, column, texts in zip(parsers, self._columns, columns, strict=True):
-            array, wrong = parse(texts)
-            if wrong is not None:
-                self._refuse_value(wrong, column)
-            arrays.append(array)
-        yield pa.record_batch(arrays, schema=schema)
+        width = len(self._columns)
+        if batch.cells is not None:
+            cells = batch.cells
+        else:
+            for at, row in enumerate(batch.rows, 1):
+                if len(row) != width:
+                    raise Refused(
+                        f"Row {rows_before + at:,} has {len(row)} values; {width} columns are declared.",
+                        code="wrong_width",
+                    )
+            cells = pa.array(list(chain.from_iterable(batch.rows)), pa.string())
+        self._check_rows(batch, len(cells) // width)
+        return cells
 
-    def _transposed(self, batch: PushedBatch, width: int) -> list[pa.Array]:
+    def _converted(
+        self, cells: list[pa.StringArray], parsers: Sequence[Parser], alike: Sequence[list[int]], schema: pa.Schema
+    ) -> pa.RecordBatch:
+        """One batch of all rows: columns ``alike`` are converted together, except where one has unusual values."""
+        import numpy as np
         import pyarrow as pa
 
-        values = list(chain.from_iterable(batch.rows))
-        if len(values) != len(batch.rows) * width or any(len(row) != width for row in batch.rows):
-            at = next(index for index, row in enumerate(batch.rows) if len(row) != width)
-            raise Refused(
-                f"Row {self._rows + at + 1:,} has {len(batch.rows[at])} values; {width} columns are declared.",
-                code="wrong_width",
-            )
-        return [pa.array(values[index::width], pa.string()) for index in range(width)]
+        from fluxport import compute as pc
+
+        width = len(parsers)
+        ends = np.cumsum([len(each) // width for each in cells])
+        rows = int(ends[-1])
+        joined = cells[0] if len(cells) == 1 else pa.concat_arrays(cells)
+        first_cells = np.arange(rows, dtype=np.int64) * width
+        arrays: list[Any] = [None] * width
+        wrong: list[tuple[int, int, int]] = []  # batch, column and row of the first wrong value of each column
+        most = max(1, JOINED_CELLS // rows)
+        for group in (columns[start : start + most] for columns in alike for start in range(0, len(columns), most)):
+            texts = pc.take(joined, pc.from_numpy((np.array(group)[:, None] + first_cells).ravel()))
+            quick = parsers[group[0]].quick(texts) if len(group) > 1 else None
+            for number, index in enumerate(group):
+                if quick is not None:
+                    arrays[index] = quick.slice(number * rows, rows)
+                    continue
+                arrays[index], at = parsers[index](texts.slice(number * rows, rows))
+                if at is not None:
+                    wrong.append((int(np.searchsorted(ends, at, side="right")), index, at))
+        if wrong:
+            _, index, at = min(wrong)
+            self._refuse_value(at, self._columns[index])
+        return pa.record_batch(arrays, schema=schema)
 
     def _refuse_value(self, at: int, column: PushedColumn) -> NoReturn:
         expected = {"number": "a number", "date": "a date", "boolean": "true or false", "string": "text"}
@@ -214,18 +278,20 @@ class PushedSource:
             sent = reader.schema
         return pa.schema(checked_fields(sent, self._columns))
 
-    def _arrow(self, batch: PushedBatch, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+    def _arrow(self, batches: Iterator[PushedBatch], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
         import pyarrow as pa
 
         from fluxport.arrow_ipc import opened, read
 
-        with opened(batch.arrow, f"{batch.name}: its arrow_ipc", "bad_batch") as reader:
-            if not reader.schema.equals(schema.remove_metadata(), check_metadata=False):
-                raise Refused(f"{batch.name} has other columns than the first one.", code="bad_batch")
-            parts = list(read(reader))
-        self._check_rows(batch, sum(part.num_rows for part in parts))
-        for part in parts:
-            yield pa.record_batch(part.columns, schema=schema)
+        sent = schema.remove_metadata()
+        for batch in batches:
+            with opened(batch.arrow, f"{batch.name}: its arrow_ipc", "bad_batch") as reader:
+                if not reader.schema.equals(sent, check_metadata=False):
+                    raise Refused(f"{batch.name} has other columns than the first one.", code="bad_batch")
+                parts = list(read(reader))
+            self._check_rows(batch, sum(part.num_rows for part in parts))
+            for part in parts:
+                yield pa.record_batch(part.columns, schema=schema)
 
 
 class ReadSource:

@@ -34,11 +34,13 @@ Parsed = tuple[pa.Array, "int | None"]
 
 
 class Parser(NamedTuple):
-    """The type that a column of text is converted to, and the function that converts it."""
+    """The type that a column of text is converted to, and the function that converts it. ``quick`` converts several
+    columns in one array, if all values are in the usual notation; else it returns None, and each is converted alone."""
 
     type: pa.DataType
     kind: str | None
     parse: Callable[[pa.Array], Parsed]
+    quick: Callable[[pa.Array], pa.Array | None]
 
     def __call__(self, texts: pa.Array) -> Parsed:
         return self.parse(texts)
@@ -48,15 +50,26 @@ def parser(kind: str, pattern: str | None, *, exact_text: bool, exact_numbers: b
     """The parser for values of ``kind``. With ``exact_numbers`` numbers are checked and stay text, else they become
     doubles; with ``exact_text`` dates are checked and stay text, else they become timestamps."""
     if kind == "string":
-        return Parser(pa.string(), None, lambda texts: (texts, None))
+        return Parser(pa.string(), None, lambda texts: (texts, None), lambda texts: texts)
     if kind == "boolean":
-        return Parser(pa.bool_(), None, booleans)
+        return Parser(pa.bool_(), None, booleans, lambda texts: _if_right(booleans(texts)))
+    if kind == "number" and exact_numbers:
+        return Parser(pa.string(), "number", numbers, lambda texts: _plain_numbers(_values(texts)))
     if kind == "number":
-        return Parser(pa.string(), "number", numbers) if exact_numbers else Parser(pa.float64(), None, doubles)
+        return Parser(pa.float64(), None, doubles, _plain_doubles)
     dated = _dates(pattern)
     if exact_text:
-        return Parser(pa.string(), None, lambda texts: (_values(texts), dated(texts)[1]))
-    return Parser(pa.timestamp("us"), "date", dated)
+        return Parser(
+            pa.string(),
+            None,
+            lambda texts: (_values(texts), dated(texts)[1]),
+            lambda texts: None if _plain_dates(values := _values(texts)) is None else values,
+        )
+    return Parser(pa.timestamp("us"), "date", dated, lambda texts: _plain_dates(_values(texts)))
+
+
+def _if_right(parsed: Parsed) -> pa.Array | None:
+    return parsed[0] if parsed[1] is None else None
 
 
 def booleans(texts: pa.Array) -> Parsed:
@@ -84,8 +97,15 @@ def numbers(texts: pa.Array) -> Parsed:
 def doubles(texts: pa.Array) -> Parsed:
     """Numbers as doubles; a number of more than 15 characters that no double holds exactly counts as wrong."""
     texts, wrong = numbers(texts)
-    if wrong is not None:
-        return texts, wrong
+    return (texts, wrong) if wrong is not None else _doubles(texts)
+
+
+def _plain_doubles(texts: pa.Array) -> pa.Array | None:
+    plain = _plain_numbers(_values(texts))
+    return None if plain is None else _if_right(_doubles(plain))
+
+
+def _doubles(texts: pa.Array) -> Parsed:
     values = texts.cast(pa.float64())
     long = pc.greater(pc.binary_length(texts), 15)
     for index in np.flatnonzero(pc.fill_null(long, False).to_numpy(zero_copy_only=False)).tolist():
@@ -155,18 +175,25 @@ def _dates(pattern: str | None) -> Callable[[pa.Array], Parsed]:
 
     def parse(texts: pa.Array) -> Parsed:
         texts = _values(texts)
-        try:
-            return texts.cast(pa.timestamp("us")), None
-        except pa.ArrowInvalid:
-            values: list[datetime | None] = []
-            for index, text in enumerate(texts.to_pylist()):
-                value = None if text is None else _date(text, own)
-                if text is not None and value is None:
-                    return texts, index
-                values.append(value)
-            return pa.array(values, pa.timestamp("us")), None
+        if (plain := _plain_dates(texts)) is not None:
+            return plain, None
+        values: list[datetime | None] = []
+        for index, text in enumerate(texts.to_pylist()):
+            value = None if text is None else _date(text, own)
+            if text is not None and value is None:
+                return texts, index
+            values.append(value)
+        return pa.array(values, pa.timestamp("us")), None
 
     return parse
+
+
+def _plain_dates(texts: pa.Array) -> pa.Array | None:
+    """Timestamps, if all texts are in ISO 8601 without a zone."""
+    try:
+        return texts.cast(pa.timestamp("us"))
+    except pa.ArrowInvalid:
+        return None
 
 
 def _date(text: str, own: str | None) -> datetime | None:

@@ -14,6 +14,8 @@ import pytest
 from fluxport.errors import Canceled, LimitExceeded, Refused, TimedOut
 from fluxport.stages import Limits, Source
 
+WIDE_BATCH_BYTES_MAX = 8 << 20
+
 
 @dataclass
 class SourceCase:
@@ -22,7 +24,8 @@ class SourceCase:
 
     ``numbers(n)``: n rows with ``id`` from 1 and ``label`` "row <id>". ``endless``: a query without a row for a long
     time. ``many``: more rows than any batch or buffer holds. SQLite has one error code for all preparation errors.
-    ``limited`` opens a query with limits; None for a source that leaves them to the pipeline.
+    ``limited`` opens a query with limits; None for a source that leaves them to the pipeline. ``wide(columns, n)``: n
+    rows whose columns are those of :func:`wide_value`, in turns; None for a source with few columns.
     """
 
     open: Callable[[str], Source]
@@ -32,11 +35,19 @@ class SourceCase:
     many: int = 5_000_000
     syntax_error: str = "syntax_error"
     limited: Callable[[str, Limits], Source] | None = None
+    wide: Callable[[int, int], str] | None = None
 
     def open_limited(self, query: str, **limits: Any) -> Source:
         if self.limited is None:
             pytest.skip("The source takes no limits (SourceCase.limited).")
         return self.limited(query, Limits(**limits))
+
+
+def wide_value(column: int, row: int) -> int | float | str | None:
+    """The value of a column (from 0) of :attr:`SourceCase.wide` in a row (from 1): an integer, a double, a text, an
+    integer or NULL, a text or NULL."""
+    values = (row * 1000 + column, row * 0.5 + column, f"row {row} of {column}", row - column, "é" * (row % 5))
+    return None if column % 5 > 2 and (row + column) % 3 == 0 else values[column % 5]
 
 
 def rows_of(source: Source) -> list[dict[str, object]]:
@@ -70,6 +81,17 @@ class SourceContract:
         rows = rows_of(subject.open(subject.numbers(100_000)))
         assert len(rows) == 100_000
         assert all(row == {"id": n, "label": f"row {n}"} for n, row in enumerate(rows, 1))
+
+    def test_a_thousand_columns_of_all_types_come_as_they_were_sent(self, subject: SourceCase) -> None:
+        """Nulls among them, in batches no larger than others."""
+        if subject.wide is None:
+            pytest.skip("The source has few columns (SourceCase.wide).")
+        batches = list(subject.open(subject.wide(1000, 400)).batches())
+        assert max(batch.nbytes for batch in batches) < WIDE_BATCH_BYTES_MAX
+        table = pa.Table.from_batches(batches)
+        assert (table.num_rows, table.num_columns) == (400, 1000)
+        for index, column in enumerate(table.columns):
+            assert column.to_pylist() == [wide_value(index, row) for row in range(1, 401)], index
 
     def test_the_first_batch_is_early_and_none_is_large(self, subject: SourceCase) -> None:
         source = subject.open(subject.numbers(200_000))

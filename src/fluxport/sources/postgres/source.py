@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from fluxport.sources.table import SourceOptions
 
 FIRST_BLOCK_BYTES = 64 << 10
-BLOCK_BYTES = 1 << 20
+BLOCK_BYTES, COLUMN_BYTES, WIDE_BLOCK_BYTES = 1 << 20, 3 << 10, 3 << 20  # more for many columns: hundreds of rows
 BLOCK_ROWS = 64 << 10
 
 # The form of values and the meaning of quotes; options of the URL cannot change these.
@@ -129,7 +129,8 @@ class PostgresSource(BaseSource):
     def _pull(self) -> list[bytes | memoryview]:
         """The next rows, at most a block; empty at the end, where the server's row count must equal ours."""
         rows: list[bytes | memoryview] = []
-        size, target = 0, BLOCK_BYTES if self.rows else FIRST_BLOCK_BYTES
+        block = max(BLOCK_BYTES, min(len(self._columns) * COLUMN_BYTES, WIDE_BLOCK_BYTES))
+        size, target = 0, block if self.rows else FIRST_BLOCK_BYTES
         # In CSV a quote is doubled, and bytea takes two digits per byte.
         row_max = self.limits.cell_bytes_max * 2 * min(len(self._columns), ROW_CELLS_MAX) + len(self._columns)
         try:
