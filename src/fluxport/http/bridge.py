@@ -5,7 +5,7 @@ however the client disconnects.
     wait for the export's turn
     pull ---------------------------> next(chunks): source, encoder, compressor
       | http.disconnect: cancel() --> the query is interrupted, next() returns
-    send, 64 KiB at a time <--------- a chunk
+    send, 256 KiB at a time <-------- a chunk; after the first, the next one is pulled meanwhile
     finally ------------------------> chunks.close(): the query ends, the outcome is recorded
 
 No buffering middleware may wrap these responses: a failure after the first byte must reach the server as an exception.
@@ -22,6 +22,7 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from starlette.concurrency import run_in_threadpool
@@ -31,6 +32,7 @@ from starlette.types import Receive, Scope, Send
 
 from fluxport.auth.caller import Caller
 from fluxport.errors import Canceled, FluxportError, Unavailable
+from fluxport.http.connections import unsent
 from fluxport.http.responses import file_headers
 from fluxport.http.routing import HeadersOnly, is_head
 from fluxport.jobs.slots import Reading
@@ -41,7 +43,10 @@ from fluxport.stages import Chunks
 from fluxport.telemetry import metrics
 
 _END = memoryview(b"")
-SENT_BYTES = 64 << 10  # per send, so that the time limit of a send applies to a known number of bytes
+# The client must read so many bytes within the time limit of a send. If the server does not say how many are unsent, no
+# send has more.
+READ_BYTES = 64 << 10
+SENT_BYTES = 256 << 10
 
 
 class StreamedFile(Response):
@@ -76,10 +81,17 @@ class StreamedFile(Response):
         self._length = length
         self._began = time.monotonic()
         self._begun = False
-        self._after: Any = None
+        self._coming: asyncio.Future[Any] | None = None  # the next chunk, pulled while the last one is sent
+        self._after: Any = None  # the chunk that follows the last one pulled
+        # The send that waits, since when, with how many bytes before it, and the timer that looks at it.
+        self._sending: asyncio.Timeout | None = None
+        self._since = 0.0
+        self._before = 0
+        self._look_at: asyncio.TimerHandle | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         disconnected = asyncio.ensure_future(disconnect(receive))
+        self._unsent = unsent(scope)
         try:
             await self._wait_for_turn(disconnected)
             while len(chunk := await self._pull(disconnected)) == 0 and chunk is not _END:
@@ -91,27 +103,33 @@ class StreamedFile(Response):
             await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
             await self._send_all(send, chunk, disconnected)
         except Unavailable as error:
-            await asyncio.shield(asyncio.get_running_loop().run_in_executor(self._threads, _fail, self._chunks, error))
+            await asyncio.shield(self._fail(error))
             raise
         finally:
             disconnected.cancel()
+            if self._look_at is not None:
+                self._look_at.cancel()
             # Shielded: a cancelled request must still end its query first.
-            if inspect.getgeneratorstate(self._chunks) != inspect.GEN_CLOSED:
-                await asyncio.shield(asyncio.get_running_loop().run_in_executor(self._threads, self._end))
+            await asyncio.shield(self._close())
 
     async def _send_all(self, send: Send, chunk: Any, disconnected: asyncio.Future[None]) -> None:
         """Send the body, from ``chunk`` on."""
-        # The first SENT_BYTES are sent without a timeout, as the server buffers them at once; most files are smaller.
-        sent_bytes, ended = 0, None
+        # The first bytes are sent without a timeout, as the server buffers them at once; most files are smaller.
+        size, sent_bytes, ended = READ_BYTES, 0, None
         while chunk is not _END:
-            for at in range(0, len(chunk), SENT_BYTES):
-                data = chunk[at : at + SENT_BYTES]
+            if sent_bytes:  # not before: the first bytes are sent without waiting for the thread
+                self._pull_ahead()
+            at = 0
+            while at < len(chunk):
+                data = chunk[at : at + size]
+                at += len(data)
                 message = {"type": "http.response.body", "body": data, "more_body": True}
-                if sent_bytes + len(data) <= SENT_BYTES:
+                if sent_bytes + len(data) <= READ_BYTES:
                     await send(message)
                 else:
                     ended = ended or self._ended()
                     await self._send(send, message, ended)
+                    size = READ_BYTES if self._unsent is None else SENT_BYTES
                 # The server drops data for a client that has disconnected.
                 sent_bytes += 0 if disconnected.done() else len(data)
                 if self._reading is not None:
@@ -122,10 +140,36 @@ class StreamedFile(Response):
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     def _ended(self) -> asyncio.Future[None]:
-        """A future that is done once the stream was aborted from outside."""
+        """A future that is done once the stream was aborted from outside; it then ends a send that waits."""
         if self._reading is None:
             return asyncio.get_running_loop().create_future()
-        return asyncio.wrap_future(self._reading.ended)
+        ended = asyncio.wrap_future(self._reading.ended)
+        ended.add_done_callback(self._wake)
+        return ended
+
+    def _wake(self, ended: asyncio.Future[None]) -> None:
+        if self._sending is not None:
+            self._sending.reschedule(asyncio.get_running_loop().time())
+
+    async def _close(self) -> None:
+        await self._settle(self._cancel)
+        if inspect.getgeneratorstate(self._chunks) != inspect.GEN_CLOSED:
+            await asyncio.get_running_loop().run_in_executor(self._threads, self._end)
+
+    async def _fail(self, error: Unavailable) -> None:
+        """End the stream with this error, so that it is recorded as the export's."""
+        await self._settle(self._cancel if self._reading is None else partial(self._reading.fail, error))
+        await asyncio.get_running_loop().run_in_executor(self._threads, _throw, self._chunks, error)
+
+    async def _settle(self, stop: Callable[[], None]) -> None:
+        """Wait for the end of a pull that has begun; ``stop`` makes it return."""
+        if self._coming is None:
+            return
+        if not self._coming.done():
+            stop()
+            await asyncio.wait({self._coming})
+        self._coming.exception()  # retrieved, or asyncio would log it if the client disconnects at the same moment
+        self._coming = None
 
     def _end(self) -> None:
         """Close the chunks. If an export's generator has not started yet, start it first: closing an unstarted
@@ -150,21 +194,23 @@ class StreamedFile(Response):
 
     async def _pull(self, disconnected: asyncio.Future[None]) -> Any:
         """The next chunk or _END; Canceled if the client has disconnected, once the query and the pull have ended."""
-        if self._after is not None:
+        self._pull_ahead()
+        if self._coming is None:
             chunk, self._after = self._after, None
             return chunk
-        pull = asyncio.get_running_loop().run_in_executor(self._threads, self._next)
         try:
-            both: set[asyncio.Future[Any]] = {pull, disconnected}
+            both: set[asyncio.Future[Any]] = {self._coming, disconnected}
             await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
             if disconnected.done():
                 raise Canceled("The client disconnected before the end.", code="client_gone")
-            return pull.result()
+            return self._coming.result()
         finally:
-            if not pull.done():
-                self._cancel()
-                await asyncio.wait({pull})
-            pull.exception()  # retrieved, or asyncio would log it if the client disconnects at the same moment
+            await self._settle(self._cancel)
+
+    def _pull_ahead(self) -> None:
+        """Begin to pull the next chunk, unless it has been pulled."""
+        if self._coming is None and self._after is None:
+            self._coming = asyncio.get_running_loop().run_in_executor(self._threads, self._next)
 
     def _next(self) -> Any:
         """The next chunk or _END. A small chunk that is not the first is usually the last one: then also pull what
@@ -178,24 +224,39 @@ class StreamedFile(Response):
     async def _send(self, send: Send, message: dict[str, Any], ended: asyncio.Future[None]) -> None:
         """Send, but stop waiting after the time limit, or when the stream is aborted: the next pull raises the
         reason."""
-        sending = asyncio.ensure_future(send(message))
+        # Neither a task nor a timer for each: the turns of the event loop wait for the thread that pulls.
+        loop = asyncio.get_running_loop()
+        self._since, self._before = loop.time(), self._unsent() if self._unsent else 0
+        self._look_at = self._look_at or loop.call_later(self._send_timeout_s, self._look)
         try:
-            both: set[asyncio.Future[Any]] = {sending, ended}
-            await asyncio.wait(both, timeout=self._send_timeout_s, return_when=asyncio.FIRST_COMPLETED)
-            if sending.done():
-                sending.result()
-            elif not ended.done():
+            async with asyncio.timeout(None) as self._sending:
+                await send(message)
+        except TimeoutError:
+            if not ended.done():
                 raise Unavailable(
                     f"The client read almost nothing for {self._send_timeout_s:g} s; the export was aborted.",
                     code="client_stalled",
-                )
+                ) from None
         finally:
-            sending.cancel()
+            self._sending = None
+
+    def _look(self) -> None:
+        """End the send that waits if its client has read less than READ_BYTES within the time limit."""
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        if self._sending is None:
+            self._since = now
+        elif now >= self._since + self._send_timeout_s:
+            left = self._unsent() if self._unsent else self._before
+            if left > self._before - READ_BYTES:
+                self._sending.reschedule(now)
+                return
+            self._since, self._before = now, left
+        self._look_at = loop.call_at(self._since + self._send_timeout_s, self._look)
 
 
-def _fail(chunks: Chunks, error: Unavailable) -> None:
-    """Throw the error into the stream, so that it is recorded as the export's."""
-    with contextlib.suppress(Unavailable, StopIteration):
+def _throw(chunks: Chunks, error: Unavailable) -> None:
+    with contextlib.suppress(FluxportError, StopIteration):
         chunks.throw(error)
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,8 @@ from fluxport.auth.proxies import Proxies, address, neighbourhood
 
 log = logging.getLogger("fluxport.http")
 
+UNSENT = "fluxport.unsent"  # among the extensions of a request's scope
+
 
 @dataclass(frozen=True)
 class ConnectionLimits:
@@ -26,6 +28,12 @@ class ConnectionLimits:
     header_s: float
     per_address: int
     proxies: Proxies
+
+
+def unsent(scope: Mapping[str, Any]) -> Callable[[], int] | None:
+    """A function that returns how many bytes the server holds for this connection; None from another server."""
+    found: Callable[[], int] | None = scope.get("extensions", {}).get(UNSENT)
+    return found
 
 
 def protocol(limits: ConnectionLimits) -> Callable[..., asyncio.Protocol]:
@@ -44,12 +52,19 @@ class BoundedProtocol(H11Protocol):
 
     def __init__(self, limits: ConnectionLimits, open_by_address: Counter[str], **settings: Any) -> None:
         super().__init__(**settings)
+        self._application = self.app
+        self.app = self._measured
         given_max = self.config.h11_max_incomplete_event_size
         self.conn = _Connection(h11.SERVER, *(() if given_max is None else (given_max,)))
         self._limits = limits
         self._open_by_address = open_by_address
         self._address = ""
         self._timer: asyncio.TimerHandle | None = None
+
+    def _measured(self, scope: Any, receive: Any, send: Any) -> Any:
+        """The application, which is told by :func:`unsent` how much of its response the client has not read."""
+        scope["extensions"] = {**scope.get("extensions", {}), UNSENT: self.transport.get_write_buffer_size}
+        return self._application(scope, receive, send)
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
         super().connection_made(transport)

@@ -183,9 +183,10 @@ class Reading:
 
     def end(self) -> None:
         """Abort the stream: pending pulls and waits raise."""
-        self._break(Canceled("The export was aborted.", code="canceled"))
+        self.fail(Canceled("The export was aborted.", code="canceled"))
 
-    def _break(self, error: FluxportError) -> None:
+    def fail(self, error: FluxportError) -> None:
+        """As :meth:`end`, with this error."""
         self._error = self._error or error
         self.spooled.fail(error)
         self._stop()
@@ -253,7 +254,12 @@ class Reading:
             self._reader_s += began - self._since
         self._since = None
         assert self._source is not None
-        chunk = next(self._source, None)
+        try:
+            chunk = next(self._source, None)
+        except FluxportError:
+            if self._error is not None:  # the reason why the source was stopped
+                raise self._error from None
+            raise
         self._since = time.monotonic()
         self._source_s += self._since - began
         return chunk
@@ -289,7 +295,7 @@ class Reading:
         if over_s < RATE_OVER_S:
             return
         if taken - self._rate_bytes < self._least_bytes_s * over_s:
-            self._break(
+            self.fail(
                 Unavailable(
                     f"The client read less than {self._least_bytes_s:,} bytes a second while others waited for the "
                     "database and no more of its file could be spooled; the export was aborted.",
