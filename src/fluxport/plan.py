@@ -9,7 +9,6 @@ export's id; nothing is connected before the first chunk is pulled.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -298,6 +297,8 @@ def _columns(dataset: Dataset, choices: Sequence[ColumnChoice]) -> tuple[ColumnC
     declared = {choice.name: choice for choice in parse_columns(dataset.choices)}
     for choice in choices:
         if choice.name not in declared:
+            import difflib
+
             near = difflib.get_close_matches(choice.name, declared, 1, 0.5)
             hint = f"did you mean {near[0]!r}?" if near else f"it has: {', '.join(declared)}."
             raise Refused(f"Unknown column {choice.name!r} of dataset {dataset.name!r}; {hint}", code="unknown_column")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -96,6 +95,8 @@ SOURCE_KEYS: dict[str, tuple[str, ...]] = {
 def _known(given: Mapping[str, Any], names: tuple[str, ...], where: str) -> None:
     for key in given:
         if key not in names:
+            import difflib
+
             near = difflib.get_close_matches(str(key), names, 1)
             hint = f"; did you mean {near[0]!r}?" if near else f"; valid are: {', '.join(names)}."
             raise Refused(f"Unknown key {key!r} in {where}{hint}", code="unknown_key")

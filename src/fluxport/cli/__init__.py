@@ -6,20 +6,38 @@ A command may run for only half a second, so start-up time matters: its module i
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import gc
 import importlib
 import os
 import sys
+import threading
+from collections.abc import Iterator
 
 # Set before numpy and pyarrow load: no idle thread pool for linear algebra, and an allocator that returns memory to the
 # system, so that a whole export stays below 100 MB. On Linux there is a better one (heap.frugal_malloc).
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
 
-import click
 
-from fluxport.errors import FluxportError
-from fluxport.version import __version__
+@contextlib.contextmanager
+def _loading() -> Iterator[None]:
+    """Without garbage collections, as imports create no garbage."""
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collecting:
+            gc.enable()
+
+
+with _loading():
+    import click
+
+    from fluxport.errors import FluxportError
+    from fluxport.version import __version__
 
 COMMANDS: dict[str, str] = {
     "demo": "fluxport.cli.demo:demo",
@@ -49,7 +67,8 @@ class _Commands(click.Group):
         if cmd_name not in COMMANDS:
             return None
         module, name = COMMANDS[cmd_name].split(":")
-        command: click.Command = getattr(importlib.import_module(module), name)
+        with _loading():
+            command: click.Command = getattr(importlib.import_module(module), name)
         return command
 
 
@@ -84,7 +103,24 @@ def main() -> None:
         code = 1
         _report_bug(error)
     gc.freeze()  # skips the collection at exit, which would take a fifth of a second
+    if EXPORTED in sys.modules:
+        _exit_at_once(code)
     sys.exit(code)
+
+
+EXPORTED = "fluxport.cli.export"
+
+
+def _exit_at_once(code: int) -> None:
+    """Exit as Python does, but unload no modules: that takes a tenth of the time of a small export."""
+    for thread in threading.enumerate():
+        if not thread.daemon and thread is not threading.current_thread():
+            thread.join()
+    atexit._run_exitfuncs()
+    with contextlib.suppress(OSError):
+        sys.stdout.flush()
+        sys.stderr.flush()
+    os._exit(code)
 
 
 def _report_bug(error: Exception) -> None:

@@ -19,8 +19,6 @@ import hashlib
 import math
 import os
 import re
-import secrets
-import shutil
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
@@ -57,6 +55,8 @@ _NOT_WRITABLE = {
 
 @dataclass(frozen=True, kw_only=True)
 class LocalOptions(SinkOptions):
+    """The settings of a folder."""
+
     type: Literal["local"] = "local"
     path: Path = setting(Path("exports"), description="the folder, created if it does not exist")
     free_bytes_min: int = setting(64 << 20, ge=0, description="refuse to write when less is free on the disk")
@@ -187,6 +187,10 @@ class LocalSink:
         return target
 
     def _check_free(self, directory: Path) -> None:
+        if not self._free_bytes_min:
+            return
+        import shutil
+
         free = shutil.disk_usage(directory).free
         if free < self._free_bytes_min:
             raise StoreFull(
@@ -244,7 +248,7 @@ def remove_unfinished(directory: Path) -> None:
                         continue  # whether it is in use cannot be seen
                     try:
                         if systems.locked(descriptor):
-                            shutil.rmtree(entry.path, ignore_errors=True)
+                            _remove_tree(Path(entry.path))
                     finally:
                         os.close(descriptor)
 
@@ -252,7 +256,7 @@ def remove_unfinished(directory: Path) -> None:
 @contextmanager
 def hidden_folder(directory: Path) -> Iterator[Path]:
     """A folder for files that get their final names in ``directory`` later; locked while in use, then removed."""
-    with _unfinished(directory, ".parts", _create_folder, partial(shutil.rmtree, ignore_errors=True)) as (folder, *_):
+    with _unfinished(directory, ".parts", _create_folder, _remove_tree) as (folder, *_):
         yield folder
 
 
@@ -266,7 +270,7 @@ def _unfinished(
     The name is known before it is created, so that a signal that raises in between leaves nothing.
     """
     while True:
-        path, held = directory / f".fluxport-{secrets.token_hex(8)}{suffix}", ExitStack()
+        path, held = directory / f".fluxport-{os.urandom(8).hex()}{suffix}", ExitStack()
         try:
             descriptor = create(path)
             if descriptor is not None:
@@ -286,6 +290,12 @@ def _unfinished(
 def _create_file(name: str, path: Path) -> int:
     with _translated(name):
         return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | systems.flags("O_NOFOLLOW"), 0o600)
+
+
+def _remove_tree(path: Path) -> None:
+    import shutil  # not above: it loads the libraries of three compressions, which most exports do not need
+
+    shutil.rmtree(path, ignore_errors=True)
 
 
 def _create_folder(path: Path) -> int | None:

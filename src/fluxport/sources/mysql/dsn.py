@@ -12,7 +12,6 @@ Messages repeat no part of the text except option names: an unescaped ``/`` or `
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -162,6 +161,8 @@ def _parse_options(query: str) -> dict[str, Any]:
             key, parse = OPTIONS[name]
             fields[key] = parse(option, value)
         elif name.replace("-", "") not in IGNORED:
+            import difflib
+
             near = difflib.get_close_matches(name, OPTIONS, 1)
             hint = f"did you mean {near[0]!r}?" if near else f"choose from: {', '.join(OPTIONS)}."
             raise Refused(f"The MySQL data source has an unknown option {option!r}; {hint}", code="bad_dsn")
