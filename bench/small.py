@@ -1,4 +1,5 @@
-"""The cost of a direct stream of ten rows, compared with plain FastAPI + mysqlclient + csv in the same run.
+"""The cost of a direct stream of ten rows, compared with plain FastAPI + mysqlclient + csv in the same run, and of one
+row by ``fluxport export``, compared with the import of numpy and pyarrow.
 
     python bench/small.py [--url mysql://...] [--postgres postgresql://...] [--times 300] [--save]
 
@@ -17,6 +18,7 @@ import secrets
 import socket
 import statistics
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -33,6 +35,8 @@ from support import Report
 P50_MAX_MS, PER_SECOND_MIN = 10.0, 150.0
 AT_ONCE = 16
 PARTS_TIMES = 200
+OF_IMPORT_MAX = 1.5
+WHOLE_TIMES = 15
 
 
 class Client:
@@ -153,6 +157,28 @@ def parts_ms(url: str, query: str, folder: Path) -> dict[str, float]:
     return costs
 
 
+def whole_processes(report: Report, url: str, query: str) -> None:
+    """One row by ``fluxport export``, beside the import of the libraries that it needs, in turns."""
+    report.line(f"\nWhole processes, one row: medians of {WHOLE_TIMES}")
+    output = support.scratch("one")
+    commands = {"import numpy, pyarrow": support.Command([sys.executable, "-c", "import numpy, pyarrow"], output)}
+    for form in ("csv", "jsonl", "xlsx", "parquet"):
+        words: list[str | Path] = ["export", query, "--from", url, "--to", output, "--format", form, "--quiet"]
+        commands[form] = support.Command([support.FLUXPORT, *words], output)
+    runs: dict[str, list[tuple[float, float, float]]] = {name: [] for name in commands}
+    for _ in range(WHOLE_TIMES):
+        for name, command in commands.items():
+            runs[name].append(support.run(command))
+            support.remove(output)
+    walls = {}
+    for name, figures in runs.items():
+        walls[name], cpu, peak = (statistics.median(column) for column in zip(*figures, strict=True))
+        report.line(f"  {name:32} {walls[name]:6.3f} s   CPU {cpu:6.3f} s   {peak:5.0f} MB")
+    import_s = walls.pop("import numpy, pyarrow")
+    for name, wall in walls.items():
+        report.line(support.verdict(f"{name}, of the import's time", wall / import_s, OF_IMPORT_MAX, "x"))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--url", default=support.DEFAULT_URL)
@@ -187,6 +213,7 @@ def main() -> None:
                     f"{name}, time of one with {AT_ONCE} at once", 1000 / per_s, 1000 / PER_SECOND_MIN, "ms"
                 )
             )
+    whole_processes(report, options.url, f"SELECT * FROM {table} LIMIT 1")
     report.line("\nParts of one, CPU")
     with tempfile.TemporaryDirectory(dir=support.SCRATCH) as folder:
         for name, ms in parts_ms(options.url, query, Path(folder)).items():
