@@ -71,9 +71,9 @@ def is_plain_text(array: pa.Array, field: pa.Field) -> bool:
 
 
 def not_finite(array: pa.Array, columns: int) -> list[int]:
-    """How many NaN and infinities are in each of ``columns`` columns of equal length, one after the other."""
+    """How many NaN and infinities are in each of ``columns`` columns, whose values come row by row."""
     bad = true_rows(pc.invert(pc.is_finite(array)))
-    counts: list[int] = np.count_nonzero(bad.reshape(columns, -1), axis=1).tolist()
+    counts: list[int] = np.count_nonzero(bad.reshape(-1, columns), axis=0).tolist()
     return counts
 
 

@@ -40,9 +40,9 @@ LONG_ROW = 4 << 20  # bytes; a single row of more is joined without copies of it
 
 
 class Cells(NamedTuple):
-    """The cells of one column, or of several columns of equal length, one after the other.
+    """The cells of one column, or of several columns, row by row.
 
-    Indices count from the first cell of the first column. A null cell is written as the text for null, never quoted.
+    Cells are counted from the first one. A null cell is written as the text for null, never quoted.
     """
 
     columns: Sequence[int]  # their indices
@@ -100,16 +100,17 @@ class Lines:
             return self._kept[1] if lent else self._kept[1].copy()
         rows, groups = layout
         states = np.zeros(self._columns + 2, np.int32)  # of each column, between the start and the end of the line
-        cells = np.empty(self._columns, np.int32)
+        first, step = np.empty((2, self._columns), np.int32)  # the index of a column's first cell; from row to row
         start = len(self._between)
         for columns, quoted in groups:
             at = np.array(columns)
             states[at + 1] = _QUOTED if quoted else _PLAIN
-            cells[at] = start + np.arange(len(at)) * rows
+            first[at], step[at] = start + np.arange(len(at)), len(at)
             start += len(at) * rows
         indices = np.empty((rows, 2 * self._columns + 1), np.int32)
         indices[:, ::2] = np.arange(self._columns + 1) * _VARIANTS + states[:-1] * _OPENINGS + states[1:]
-        indices[:, 1::2] = cells + np.arange(rows, dtype=np.int32)[:, None]
+        np.multiply(step, np.arange(rows, dtype=np.int32)[:, None], out=indices[:, 1::2])
+        indices[:, 1::2] += first
         if indices.nbytes > _KEPT_BYTES:
             return indices
         self._kept = layout, indices
@@ -123,8 +124,8 @@ class Lines:
             first = np.asarray(group.columns) * 2
 
             def places(cells: Rows, first: Rows = first) -> Rows:
-                column = cells // rows
-                at: Rows = (cells - column * rows) * width + first[column]
+                row = cells // len(first)
+                at: Rows = row * width + first[cells - row * len(first)]
                 return at
 
             if group.in_quotes is not None:
