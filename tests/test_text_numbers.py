@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import decimal
 import math
+import random
 import struct
 from decimal import Decimal
 from typing import Any
@@ -16,6 +17,8 @@ from hypothesis import strategies as st
 
 from fluxport.errors import Refused
 from fluxport.formats.text import TextStyle, check_style, text_of
+
+EXACT = decimal.Context(prec=80)
 
 
 def texts(array: pa.Array, style: TextStyle | None = None) -> list[str | None]:
@@ -71,6 +74,50 @@ def test_a_double_of_few_decimals_is_written_as_a_person_would(values: list[floa
     assert found == [
         repr(v).removesuffix(".0") if abs(v) >= 1e-3 or v == 0 else text for v, text in zip(values, found, strict=True)
     ]
+
+
+ODD = st.sampled_from([*EDGES, math.nan, math.inf, -math.inf, 123456789.125, 1e15, -1e15, 99999.5, 0.0001, None])
+
+
+@settings(deadline=None)
+@given(st.integers(0, 8), st.integers(0, 16), st.lists(ODD, max_size=20), st.randoms(use_true_random=False))
+def test_the_text_of_a_double_does_not_depend_on_its_neighbours(
+    places: int, size: int, odd: list[float | None], chance: random.Random
+) -> None:
+    """In a slice whose values mostly have few decimals, some of them null, the first row included or not."""
+    few = [chance.randint(-(10**size), 10**size) / 10**places for _ in range(200)]
+    values: list[float | None] = [*few, *odd]
+    chance.shuffle(values)
+    array = pa.array(values, pa.float64())
+    alone = [text for value in values for text in texts(pa.array([value], pa.float64()))]
+    assert texts(array) == alone
+    assert texts(array.slice(3)) == alone[3:]
+
+
+def test_large_doubles_beside_infinities_have_their_digits() -> None:
+    assert texts(pa.array([-math.inf, 1e15, math.nan, 1e10])) == ["-Infinity", "1" + "0" * 15, "NaN", "1" + "0" * 10]
+
+
+@pytest.mark.parametrize("scale", [0, 1, 2, 9, 10, 15, 16, 17])
+def test_decimals_of_any_number_of_digits_are_exact_together(scale: int) -> None:
+    """Within 64 bits and beyond, negative ones, and nulls whose bytes are arbitrary."""
+    for digits_max in (scale + 1, 9, 10, 16, 17, 18, 19, 38):
+        numbers = [
+            0,
+            1,
+            -1,
+            10**digits_max - 1,
+            1 - 10**digits_max,
+            10 ** (digits_max - 1),
+            5 * 10 ** (digits_max // 2),
+        ]
+        values = [Decimal(number).scaleb(-scale, EXACT) for number in numbers if digits_max <= 38]
+        array = pa.array(values, pa.decimal128(38, scale))
+        hidden = pa.Array.from_buffers(array.type, 6, [pa.py_buffer(b"\x2d"), array.buffers()[1]])
+        expected = [format(value, f".{scale}f") if value else format(0, f".{scale}f") for value in values]
+        assert texts(array) == expected
+        assert texts(hidden) == [text if 0x2D >> row & 1 else None for row, text in enumerate(expected[:6])]
+        assert texts(array.slice(1, 3)) == expected[1:4]
 
 
 @settings(deadline=None)

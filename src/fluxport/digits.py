@@ -1,11 +1,13 @@
 """Numbers as text: Arrow's casts, corrected where they write an unusual exponent or another name for infinity or NaN.
 
-The casts are exact and shortest. Only decimals, and integers that all have the same number of digits, as most ids of a
-slice do, are written by numpy into a byte matrix, which takes half the time of a cast:
+The casts are exact and shortest. What numpy writes into a byte matrix in half their time or less is written so:
+integers that all have the same number of digits, as most ids of a slice do, and decimals and doubles with few digits,
+as money and measured values have:
 
-    value      row of the matrix, ``width`` bytes
+    value      row of the matrix
     1234567    |1|2|3|4|5|6|7|      four digits at a time from the right, looked up in a table
     1234568    |1|2|3|4|5|6|8|      as one 32-bit integer; the rest one at a time
+    -4.50      |0|-|4|.|5|0|        the texts are then taken from their places in the rows
 """
 
 from __future__ import annotations
@@ -30,6 +32,10 @@ from fluxport.arrow_strings import (
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+_PLACES_TRIED = (2, 4, 6)
+_SAMPLE = 64  # doubles are looked at before they are tried as short ones
+_SHORT_MAX = 10.0**15
+_ROWS_MAX = 1 << 20  # beyond which a matrix takes much memory
 _PLAIN_EXPONENTS = range(10, 16)  # Arrow writes 1e+10; up to 1e16 a number has all its digits
 
 
@@ -67,13 +73,18 @@ def common_width(values: NDArray[Any]) -> int | None:
 def digits(values: NDArray[Any], width: int) -> NDArray[np.uint8]:
     """The digits of integers below 10**17, a row of ``width`` bytes for each."""
     matrix = np.empty((len(values), width), np.uint8)
-    if width > 8:  # in halves: 32-bit division is several times faster than 64-bit
-        high = values // 10**8
-        _write_digits(matrix[:, -8:], (values - high * 10**8).astype(np.uint32))
-        _write_digits(matrix[:, :-8], high.astype(np.uint32))
-    else:
-        _write_digits(matrix, values.astype(np.uint32))
+    _write_number(matrix, values)
     return matrix
+
+
+def _write_number(places: NDArray[np.uint8], values: NDArray[Any]) -> None:
+    """Write integers below 10**17, which have at most as many digits as ``places`` has columns."""
+    if places.shape[1] > 8:  # in halves: 32-bit division is several times faster than 64-bit
+        high = values // 10**8
+        _write_digits(places[:, -8:], (values - high * 10**8).astype(np.uint32))
+        _write_digits(places[:, :-8], high.astype(np.uint32))
+    else:
+        _write_digits(places, values.astype(np.uint32))
 
 
 def _write_digits(places: NDArray[np.uint8], numbers: NDArray[np.uint32]) -> None:
@@ -106,6 +117,91 @@ def float_text(array: pa.Array) -> pa.StringArray:
 
     ``0.1``, ``5``, ``-0``, ``1e+16``, ``1e-7``, ``NaN``, ``Infinity``, ``-Infinity``.
     """
+    if pa.types.is_float64(array.type) and _SAMPLE <= len(array) <= _ROWS_MAX:
+        values = values_of(array, np.float64)
+        if array.null_count:
+            values = np.where(valid_rows(array), values, 0.0)
+        places = _places_of(values[:: len(values) // _SAMPLE])
+        if places is not None:
+            return _short_text(array, values, places)
+    return _cast_floats(array)
+
+
+def _places_of(values: NDArray[np.float64]) -> int | None:
+    """A number of places after the point with which most of ``values`` are exact; None if there is none."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        for places in _PLACES_TRIED:
+            power = 10.0**places
+            if np.count_nonzero(np.rint(values * power) / power == values) * 4 > len(values) * 3:
+                return places
+    return None
+
+
+def _short_text(array: pa.Array, values: NDArray[np.float64], places: int) -> pa.StringArray:
+    """``values``, those of ``array`` with 0 for null: as integers / 10**places where that is the same double.
+
+    No two decimals of at most 15 digits are the same double, so such a decimal is the shortest text.
+    """
+    power = 10.0**places
+    with np.errstate(over="ignore", invalid="ignore"):
+        scaled = np.rint(values * power)
+        short = (scaled / power == values) & (np.abs(scaled) < _SHORT_MAX)
+    zero = scaled == 0
+    if zero.any():
+        short &= ~(zero & np.signbit(values))
+    every = bool(short.all())
+    text = _with_point((scaled if every else np.where(short, scaled, 0.0)).astype(np.int64), places, trimmed=True)
+    if not every:
+        rows = np.flatnonzero(~short)
+        text = replaced_at(text, rows, _cast_floats(pc.take(array, pc.from_numpy(rows))))
+    return with_nulls_of(text, array)
+
+
+def _with_point(values: NDArray[np.int64], places: int, *, trimmed: bool) -> pa.StringArray:
+    """``values / 10**places``, for integers between -10**17 and 10**17, with all places, or ``trimmed``: no zeros at
+    the end of them."""
+    negative = values < 0
+    signed = bool(negative.any())
+    magnitudes = np.abs(values) if signed else values
+    if int(magnitudes.max()) < 2**32 and places < 10:
+        magnitudes = magnitudes.astype(np.uint32)
+    whole = magnitudes // 10**places
+    length = len(str(int(whole.max())))
+    point, width = 1 + length, 2 + length + places  # of a row: the sign, the digits, the point, digits
+    matrix = np.empty((len(values), width), np.uint8)
+    _write_number(matrix[:, 1:point], whole)
+    matrix[:, point] = ord(".")
+    _write_number(matrix[:, point + 1 :], magnitudes - whole * 10**places)
+    leading = np.zeros(len(values), np.uint8)  # digits and sign beyond the one before the point
+    for digit in range(1, length):
+        leading += (whole >= 10**digit).view(np.uint8)
+    if signed:
+        leading += negative.view(np.uint8)
+    offsets = np.zeros(2 * len(values) + 1, np.int32)
+    starts, ends = offsets[1::2], offsets[2::2]
+    starts[:] = np.arange(point - 1, matrix.size, width, dtype=np.int32)
+    starts -= leading
+    if signed:
+        matrix.reshape(-1)[starts[negative]] = ord("-")
+    ends[:] = np.arange(width, matrix.size + 1, width, dtype=np.int32)
+    if trimmed:
+        zero = np.ones(len(values), np.bool_)
+        trailing = np.zeros(len(values), np.uint8)  # zeros, and the point if nothing else is behind it
+        for place in range(places):
+            zero &= matrix[:, width - 1 - place] == ord("0")
+            trailing += zero.view(np.uint8)
+        trailing += zero.view(np.uint8)
+        ends -= trailing
+    parts = pa.StringArray.from_buffers(2 * len(values), pa.py_buffer(offsets), pa.py_buffer(matrix))
+    return pc.take(parts, _every_second(len(values)), checked=False)
+
+
+@functools.lru_cache(maxsize=4)
+def _every_second(count: int) -> pa.Array:
+    return pc.from_numpy(np.arange(1, 2 * count, 2, dtype=np.int32))
+
+
+def _cast_floats(array: pa.Array) -> pa.StringArray:
     if pa.types.is_float16(array.type):
         array = pc.cast(array, pa.float32())
     text = pc.cast(array, pa.string())
@@ -114,6 +210,7 @@ def float_text(array: pa.Array) -> pa.StringArray:
         return text
     if (data == ord("n")).any():  # nan, inf
         text = pc.if_else(pc.is_finite(array), text, _not_finite(array))
+        data = bytes_of(text)
     scientific = data == ord("+")
     if scientific.any():
         rows = np.flatnonzero(rows_at(text, np.flatnonzero(scientific)))
@@ -158,47 +255,19 @@ def decimal_text(array: pa.Array) -> pa.StringArray:
 
 
 def _short_decimals(array: pa.Array) -> pa.StringArray | None:
-    """Decimals of at most 17 digits, in half the time of a cast; None if there are others.
-
-    All are written with equal width, behind a byte for the sign; then the zeros before the first digit are left out::
-
-        -1.50    |0|-|1|.|5|0|
-        20.25    |0|2|0|.|2|5|
-    """
-    unscaled = _unscaled(array)
-    if unscaled is None:
+    """Decimals of at most 17 digits, in half the time of a cast; None if there are others."""
+    scale = array.type.scale
+    unscaled = _unscaled(array) if 0 <= scale < 17 and 0 < len(array) <= _ROWS_MAX else None
+    if unscaled is None or max(-int(unscaled.min()), int(unscaled.max())) >= 10**17:
         return None
-    highest = max(-int(unscaled.min()), int(unscaled.max()))
-    if highest >= 10**17:
-        return None
-    scale, size = array.type.scale, np.abs(unscaled)
-    width = max(len(str(highest)), scale + 1)
-    whole, rows, line = width - scale, len(array), width + 1 + (scale > 0)
-    matrix = np.empty((rows, line), np.uint8)
-    written = digits(size, width)
-    _bytes_at(matrix, 1, whole)[:] = _bytes_at(written, 0, whole)
-    if scale:
-        matrix[:, 1 + whole] = ord(".")
-        _bytes_at(matrix, 2 + whole, scale)[:] = _bytes_at(written, whole, scale)
-    starts = np.ones(rows, np.int32)
-    for power in range(scale + 1, width):
-        starts += size < 10**power
-    negative = np.flatnonzero(unscaled < 0)
-    starts[negative] -= 1
-    matrix[negative, starts[negative]] = ord("-")
-    offsets = np.empty(2 * rows + 1, np.int32)
-    offsets[::2] = np.arange(rows + 1, dtype=np.int32) * np.int32(line)
-    np.add(offsets[:-1:2], starts, out=offsets[1::2])
-    halves = pa.Array.from_buffers(pa.string(), 2 * rows, [None, pa.py_buffer(offsets), pa.py_buffer(matrix)])
-    odd = pc.from_numpy(np.arange(1, 2 * rows, 2, dtype=np.int32))
-    return with_nulls_of(pc.take(halves, odd, checked=False), array)
+    text = _with_point(unscaled, scale, trimmed=False) if scale else whole_text(np.ascontiguousarray(unscaled))
+    return with_nulls_of(text, array)
 
 
 def _unscaled(array: pa.Array) -> NDArray[np.int64] | None:
-    """The integers of decimals of 128 or 256 bits, 0 where they are null; None if one does not fit 64 bits, or if the
-    scale is negative."""
+    """The integers of decimals of 128 or 256 bits, 0 where they are null; None if one does not fit 64 bits."""
     words = array.type.bit_width // 64
-    if words < 2 or array.type.scale < 0 or not len(array):
+    if words < 2:
         return None
     low, *high = values_of(array, (np.int64, words)).reshape(-1, words).T
     if array.null_count:
@@ -206,14 +275,6 @@ def _unscaled(array: pa.Array) -> NDArray[np.int64] | None:
         low, high = low * present, [word * present for word in high]
     sign = low >> 63
     return low if all((word == sign).all() for word in high) else None
-
-
-def _bytes_at(matrix: NDArray[np.uint8], start: int, width: int) -> NDArray[np.void]:
-    """``width`` bytes of each line, as one value."""
-    line = matrix.shape[1]
-    field = np.dtype({"names": ["field"], "formats": [f"V{width}"], "offsets": [start], "itemsize": line})
-    values: NDArray[np.void] = matrix.view(field)["field"][:, 0]
-    return values
 
 
 def _plain_decimals(array: pa.Array) -> pa.StringArray:
