@@ -220,3 +220,15 @@ def test_signs_of_a_locale_replace_point_and_group_digits() -> None:
 def test_signs_that_numbers_have_themselves_are_refused(style: TextStyle) -> None:
     with pytest.raises(Refused, match="separator"):
         check_style(style)
+
+
+@pytest.mark.parametrize("kind", ["int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"])
+def test_many_integers_of_different_lengths_are_exact(kind: str) -> None:
+    """Together as alone, up to the bounds of their type, with signs and nulls."""
+    bounds = np.iinfo(kind)
+    ends = [number + sign for power in range(20) for number in (10**power, -(10**power)) for sign in (-1, 0, 1)]
+    for largest in (10, 10**9 - 1, 10**9, 2**64):
+        values = [v for v in [*ends, bounds.min, bounds.max] if bounds.min <= v <= bounds.max and abs(v) <= largest]
+        many: list[int | None] = [*values, None] * 60
+        assert texts(pa.array(many, kind)) == [None if value is None else str(value) for value in many]
+        assert texts(pa.array(values * 60, kind)) == [str(value) for value in values] * 60
