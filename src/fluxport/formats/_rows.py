@@ -26,6 +26,7 @@ ROWS_MAX = 16_384
 CELLS_MAX = 1 << 16  # which the cache holds with their text
 ROWS_WIDE, CELLS_WIDE = 256, 1 << 18  # of many columns a slice has more, as each costs some microseconds
 ROWS_JOINED = 40  # of many columns, as many rows cost more to join with others than to be a slice
+ROWS_ALONE = 4096  # of a column, beside which a call of a kernel costs less than to join it with others
 BYTES_MAX = 4 << 20
 THREADS = 2 if PROCESSORS > 2 else 1  # with two processors, one is busy with the source
 
@@ -156,7 +157,8 @@ class Groups:
             yield indices, _by_rows(array, len(indices))
 
     def _groups(self, batch: pa.RecordBatch) -> list[list[int]]:
-        if batch.num_rows == 1 and batch.nbytes > BYTES_MAX:  # too long to be copied
+        too_long = batch.num_rows == 1 and batch.nbytes > BYTES_MAX  # to be copied
+        if too_long or batch.num_rows >= ROWS_ALONE:
             return [[index] for index in range(batch.num_columns)]
         rows, groups = self._together
         if rows != batch.num_rows:
