@@ -33,6 +33,7 @@ from fluxport.digits import common_width, digits
 from fluxport.formats.text import string_window
 from fluxport.formats.xlsx.cells import Cells
 from fluxport.formats.xlsx.kernels import join
+from fluxport.formats.xlsx.pool import Pool
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -73,16 +74,18 @@ class Rows:
         """The bytes of all rows."""
         if not self.length:
             return 0
-        numbers = _digits_of(self.first_row, self.length)
+        digits = np.zeros(self.length, np.int64)  # of the number of each row
+        if self.first_row is not None:
+            digits = np.searchsorted(_POWERS, np.arange(self.first_row, self.first_row + self.length), side="right")
         size = len("<row></row>") * self.length
         if self.first_row is not None:
-            size += len(' r=""') * self.length + int(numbers.sum())
+            size += len(' r=""') * self.length + int(digits.sum())
         for (at, cells), present in zip(self.groups, self.present, strict=True):
-            size += self._size_of(at, cells, present, numbers)
+            size += self._size_of(at, cells, present, digits)
         return size
 
     def _size_of(
-        self, at: Sequence[int], cells: Cells, present: NDArray[np.bool_] | None, numbers: NDArray[np.int64]
+        self, at: Sequence[int], cells: Cells, present: NDArray[np.bool_] | None, digits: NDArray[np.int64]
     ) -> int:
         around = _lengths(cells.head, len(at)) + _lengths(cells.close, len(at)) + len("<c")
         if self.first_row is not None:
@@ -90,17 +93,21 @@ class Rows:
         offsets, _ = string_window(cells.values)
         if present is None:
             size = int(around.sum()) * self.length + int(offsets[-1]) - int(offsets[0])
-            return size + len(at) * int(numbers.sum())
-        size = int(around @ present.sum(axis=1)) + int((present @ numbers).sum())
+            return size + len(at) * int(digits.sum())
+        size = int(around @ np.count_nonzero(present, axis=1))
+        size += int(digits @ np.count_nonzero(present, axis=0))
         size += int(np.diff(offsets)[present.ravel()].sum(dtype=np.int64))
         absent = 0 if self.first_row is not None else len("<c/>")
-        return size + absent * int(np.count_nonzero(~present))
+        return size + absent * int(present.size - np.count_nonzero(present))
 
 
 class Joiner:
     """Joins rows, in one thread at a time."""
 
     def __init__(self) -> None:
+        self._pool = Pool()
+        self._kept: tuple[Any, ...] = ()
+        self._kept_count = 0
         self._layout: tuple[Any, ...] = ()
         self._places = self._some_places = np.empty((0, 0), np.int32)
 
@@ -108,36 +115,52 @@ class Joiner:
         """The bytes of ``rows``, about CELLS_JOINED cells at a time."""
         if not rows.length:
             return
-        pool, places = self._pool_and_places(rows)
+        heads, closes, starts = _in_order(rows)
+        if rows.first_row is None:
+            self._keep_between(tuple(f"<c{head}" for head in heads), closes)
+            places = self._laid_out(rows, (), starts)
+        else:
+            places = self._laid_out(rows, self._keep_numbers(rows, heads, closes), starts)
+        pool = self._pool.with_added([cells.values for _, cells in rows.groups])
         step = max(1, CELLS_JOINED // rows.columns)
         for start in range(0, rows.length, step):
             yield _bytes(pc.take(pool, pc.from_numpy(places[start : start + step].ravel()), checked=False))
 
-    def _pool_and_places(self, rows: Rows) -> tuple[pa.Array, NDArray[np.int32]]:
-        """The texts of ``rows``, and a line for each row with the places of its texts."""
-        heads, closes, starts = _in_order(rows)
-        parts: list[pa.Array] = []
-        if rows.first_row is None:
-            parts = [_between(tuple(f"<c{head}" for head in heads), closes, "<c/>")]
-            numbered: list[int] = []
+    def _keep_between(self, openings: tuple[str, ...], closes: tuple[str, ...]) -> None:
+        """Begin the pool with the texts of rows without numbers."""
+        if self._kept != (openings, closes):
+            between = _between(openings, closes, "<c/>")
+            self._pool.keep(between)
+            self._kept, self._kept_count = (openings, closes), len(between)
+
+    def _keep_numbers(self, rows: Rows, heads: tuple[str, ...], closes: tuple[str, ...]) -> tuple[int, ...]:
+        """Begin the pool with the texts of numbered rows; the place of each column's first number and head."""
+        between = _between(_references(rows.columns), closes, "")
+        numbers = _row_numbers(rows.first_row or 0, rows.length)
+        around = [('<row r="', '">'), *(("", f'"{head}') for head in dict.fromkeys(heads))]
+        kept = (rows.length, closes, around, None if isinstance(numbers, pa.Array) else numbers.dtype)
+        if kept != self._kept or isinstance(numbers, pa.Array):
+            tables = [_table(before, numbers, after) for before, after in around]
+            self._pool.keep(pa.concat_arrays([between, *tables]))
+            self._kept, self._kept_count = kept, len(between) + rows.length * len(tables)
         else:
-            parts = [_between(_references(rows.columns), closes, "")]
-            tables = {head: number for number, head in enumerate(dict.fromkeys(heads), 1)}
-            numbers = _row_numbers(rows.first_row, rows.length)
-            parts += [_table('<row r="', numbers, '">'), *(_table("", numbers, f'"{head}') for head in tables)]
-            numbered = [len(parts[0]) + tables[head] * rows.length for head in heads]
-        values_at = sum(map(len, parts))
-        parts += [_without_nulls(cells.values) for _, cells in rows.groups]
-        layout = (rows.length, tuple(numbered), tuple(start + values_at for start in starts))
+            for number, (before, _) in enumerate(around):
+                text = len(between) + number * rows.length
+                self._pool.lines(text, len(before), rows.length, numbers.dtype.itemsize)[:] = numbers
+        tables_at = {after: len(between) + number * rows.length for number, (_, after) in enumerate(around)}
+        return tuple(tables_at[f'"{head}'] for head in heads)
+
+    def _laid_out(self, rows: Rows, numbered: tuple[int, ...], starts: list[int]) -> NDArray[np.int32]:
+        """A line for each row with the places of its texts in the pool."""
+        layout = (rows.length, numbered, [start + self._kept_count for start in starts])
         if layout != self._layout:
-            self._layout, self._places = layout, _places(*layout, len(parts[0]) - 1)
+            self._layout, self._places = layout, _places(*layout, 4 * (rows.columns + 1) + 1)
             self._some_places = np.empty_like(self._places)
-        pool = pa.concat_arrays(parts)
         if all(present is None for present in rows.present):
-            return pool, self._places
+            return self._places
         np.copyto(self._some_places, self._places)
         _leave_out_absent(self._some_places, rows)
-        return pool, self._some_places
+        return self._some_places
 
 
 def _in_order(rows: Rows) -> tuple[tuple[str, ...], tuple[str, ...], list[int]]:
@@ -173,7 +196,7 @@ def _letter_counts(columns: int) -> NDArray[np.int64]:
     return np.array([len(column_letters(index)) for index in range(columns)])
 
 
-def _places(length: int, numbered: tuple[int, ...], values: tuple[int, ...], unnumbered_row: int) -> NDArray[np.int32]:
+def _places(length: int, numbered: tuple[int, ...], values: list[int], unnumbered_row: int) -> NDArray[np.int32]:
     """For each row the places of: its opening; for each cell what stands before it, the row's number with the head (if
     ``numbered``, where those of each column start), and the value (where those of each column start); the row's end."""
     step = 3 if numbered else 2
@@ -238,23 +261,8 @@ def _row_numbers(first: int, count: int) -> NDArray[np.void] | pa.Array:
     return digits(numbers, width).view(f"V{width}").ravel()
 
 
-def _digits_of(first: int | None, count: int) -> NDArray[np.int64]:
-    """How many digits each of ``count`` ascending numbers has; zeros if there are no numbers."""
-    if first is None:
-        return np.zeros(count, np.int64)
-    return np.searchsorted(_POWERS, np.arange(first, first + count), side="right")
-
-
 def _lengths(part: str | tuple[str, ...], columns: int) -> NDArray[np.int64]:
     return np.full(columns, len(part)) if isinstance(part, str) else np.array([len(one) for one in part])
-
-
-def _without_nulls(values: pa.Array) -> pa.Array:
-    """Strings with arbitrary ones in place of nulls."""
-    if not values.null_count:
-        return values
-    _, offsets, data = values.buffers()
-    return pa.Array.from_buffers(pa.string(), len(values), [None, offsets, data], 0, values.offset)
 
 
 def _bytes(rows: pa.Array) -> memoryview:
