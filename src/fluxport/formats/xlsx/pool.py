@@ -32,7 +32,7 @@ class Pool:
     def keep(self, texts: pa.Array) -> None:
         """Begin with ``texts``, which have no nulls, from now on."""
         self._kept = self._kept_bytes = 0
-        self.with_added([texts])
+        self.with_added([string_window(texts)])
         self._kept, self._kept_bytes = len(texts), int(self._offsets[len(texts)])
 
     def lines(self, text: int, skipped: int, count: int, width: int) -> NDArray[np.void]:
@@ -41,10 +41,9 @@ class Pool:
         first, second = self._offsets[text : text + 2].tolist()
         return np.ndarray((count,), f"V{width}", self._data, first + skipped, (second - first,))
 
-    def with_added(self, arrays: Sequence[pa.Array]) -> pa.Array:
-        """The kept texts, and those of ``arrays``; where an array is null, an arbitrary one."""
-        windows = [string_window(array) for array in arrays]
-        texts = self._kept + sum(map(len, arrays))
+    def with_added(self, windows: Sequence[tuple[NDArray[Any], NDArray[np.uint8]]]) -> pa.Array:
+        """The kept texts, and those of each window (the offsets of its texts, and their data)."""
+        texts = self._kept + sum(len(offsets) - 1 for offsets, _ in windows)
         size = self._kept_bytes + sum(int(offsets[-1]) - int(offsets[0]) for offsets, _ in windows)
         self._make_room(texts, size)
         text, end = self._kept, self._kept_bytes

@@ -33,12 +33,14 @@ from fluxport.digits import common_width, digits
 from fluxport.formats.text import string_window
 from fluxport.formats.xlsx.cells import Cells
 from fluxport.formats.xlsx.kernels import join
+from fluxport.formats.xlsx.narrow import NarrowJoiner, Texts
 from fluxport.formats.xlsx.pool import Pool
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 CELLS_JOINED = 16_384
+_FEW_COLUMNS, _MANY_ROWS = 16, 512  # where longer texts save more than a loop over columns takes (measured)
 _ONE_BY_ONE = 64  # so many columns with absent cells are handled faster one by one
 _POWERS = 10 ** np.arange(10)
 
@@ -105,6 +107,7 @@ class Joiner:
     """Joins rows, in one thread at a time."""
 
     def __init__(self) -> None:
+        self._narrow = NarrowJoiner()
         self._pool = Pool()
         self._kept: tuple[Any, ...] = ()
         self._kept_count = 0
@@ -116,12 +119,18 @@ class Joiner:
         if not rows.length:
             return
         heads, closes, starts = _in_order(rows)
+        if rows.first_row is not None and rows.columns <= _FEW_COLUMNS and rows.length >= _MANY_ROWS:
+            numbers = _row_numbers(rows.first_row, rows.length)
+            if not isinstance(numbers, pa.Array):
+                columns = _texts(rows, heads, closes)
+                yield from map(_bytes, self._narrow.joined(columns, _references(rows.columns), numbers))
+                return
         if rows.first_row is None:
             self._keep_between(tuple(f"<c{head}" for head in heads), closes)
             places = self._laid_out(rows, (), starts)
         else:
             places = self._laid_out(rows, self._keep_numbers(rows, heads, closes), starts)
-        pool = self._pool.with_added([cells.values for _, cells in rows.groups])
+        pool = self._pool.with_added([string_window(cells.values) for _, cells in rows.groups])
         step = max(1, CELLS_JOINED // rows.columns)
         for start in range(0, rows.length, step):
             yield _bytes(pc.take(pool, pc.from_numpy(places[start : start + step].ravel()), checked=False))
@@ -161,6 +170,19 @@ class Joiner:
         np.copyto(self._some_places, self._places)
         _leave_out_absent(self._some_places, rows)
         return self._some_places
+
+
+def _texts(rows: Rows, heads: tuple[str, ...], closes: tuple[str, ...]) -> list[Texts]:
+    """The cells of each column in the row."""
+    texts: dict[int, Texts] = {}
+    for (at, cells), present in zip(rows.groups, rows.present, strict=True):
+        offsets, data = string_window(cells.values)
+        for number, column in enumerate(at):
+            first = number * rows.length
+            window = offsets[first : first + rows.length + 1]
+            shown = None if present is None or present[number].all() else present[number]
+            texts[column] = Texts(heads[column], window, data, closes[column], shown)
+    return [texts[column] for column in range(rows.columns)]
 
 
 def _in_order(rows: Rows) -> tuple[tuple[str, ...], tuple[str, ...], list[int]]:
