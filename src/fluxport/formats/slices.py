@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 import pyarrow as pa
 
 from fluxport.formats.text import string_window
 from fluxport.stages import Batches
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 
 def resumed(first: pa.RecordBatch | None, rest: Batches) -> Batches:
@@ -27,31 +32,63 @@ def slices(batches: Batches, rows: int, text_bytes: int | None = None) -> Batche
         slices   |---- 6 ----|---- 6 -----|---- 6 ----|---- 3 ------|    rows=6
                      view        copy         copy        view
     """
-    held: list[pa.RecordBatch] = []
-    count = size = 0
+    held = _Held(text_bytes)
+    count = 0
     try:
         for batch in batches:
             start = 0
             while start < batch.num_rows:
-                part = batch.slice(start, rows - count)
-                if text_bytes is not None:
-                    part, part_size = _reaching(part, text_bytes - size)
-                    size += part_size
+                part, full = held.add(batch.slice(start, rows - count))
                 start += part.num_rows
                 count += part.num_rows
-                held.append(part)
-                if count == rows or (text_bytes is not None and size >= text_bytes):
-                    yield _joined(held)
-                    held, count, size = [], 0, 0
-        if held:
-            yield _joined(held)
+                if full or count == rows:
+                    yield held.joined()
+                    held, count = _Held(text_bytes), 0
+        if count:
+            yield held.joined()
     finally:
         batches.close()
 
 
+class _Held:
+    """The parts of the next slice, up to the row at which their texts reach ``text_bytes`` (None: no limit).
+
+    To add up the texts of a part takes a call per column, the size of all its buffers one for the part. So texts are
+    added up only if the buffers, which may be larger than the part, reach the limit.
+    """
+
+    def __init__(self, text_bytes: int | None) -> None:
+        self._parts: list[pa.RecordBatch] = []
+        self._text_bytes = text_bytes
+        self._size = 0  # the bytes of texts in the parts before _counted
+        self._counted = 0
+        self._buffers = 0  # at least the bytes of texts in all parts
+
+    def add(self, part: pa.RecordBatch) -> tuple[pa.RecordBatch, bool]:
+        """Take the first rows of ``part``, as far as the limit allows: those rows, and whether it is reached."""
+        full = False
+        if self._text_bytes is not None:
+            self._buffers += part.get_total_buffer_size()
+            if self._buffers >= self._text_bytes:
+                self._size += sum(_text_size(part) for part in self._parts[self._counted :])
+                part, size = _reaching(part, self._text_bytes - self._size)
+                self._size += size
+                self._counted = len(self._parts) + 1
+                full = self._size >= self._text_bytes
+        self._parts.append(part)
+        return part, full
+
+    def joined(self) -> pa.RecordBatch:
+        return self._parts[0] if len(self._parts) == 1 else pa.concat_batches(self._parts)
+
+
+def _text_size(part: pa.RecordBatch) -> int:
+    return sum(int(offsets[-1]) - int(offsets[0]) for offsets in _offsets(part))
+
+
 def _reaching(part: pa.RecordBatch, text_bytes: int) -> tuple[pa.RecordBatch, int]:
     """The first rows of ``part`` that reach ``text_bytes`` bytes of text, or all of them; and their text bytes."""
-    windows = [string_window(array)[0] for array in part.columns if _has_offsets(array.type)]
+    windows = _offsets(part)
     size = sum(int(offsets[-1]) - int(offsets[0]) for offsets in windows)
     if size < text_bytes:
         return part, size
@@ -63,10 +100,13 @@ def _reaching(part: pa.RecordBatch, text_bytes: int) -> tuple[pa.RecordBatch, in
     return part.slice(0, rows), int(sizes[min(rows, len(sizes)) - 1])
 
 
+def _offsets(part: pa.RecordBatch) -> list[NDArray[Any]]:
+    columns = [i for i, kind in enumerate(part.schema.types) if _has_offsets(kind)]
+    return [string_window(part.column(i))[0] for i in columns]
+
+
 def _has_offsets(kind: pa.DataType) -> bool:
-    t = pa.types
-    return any(fits(kind) for fits in (t.is_string, t.is_large_string, t.is_binary, t.is_large_binary))
+    return kind.id in _WITH_OFFSETS
 
 
-def _joined(parts: list[pa.RecordBatch]) -> pa.RecordBatch:
-    return parts[0] if len(parts) == 1 else pa.concat_batches(parts)
+_WITH_OFFSETS = {kind.id for kind in (pa.string(), pa.large_string(), pa.binary(), pa.large_binary())}

@@ -103,13 +103,13 @@ class _Workbook:
         yield from self._begin()
         with closing(slices(batches, *self._slice_size())) as cut_batches:
             for batch in cut_batches:
-                rest = batch
-                while rest.num_rows:
+                start = 0
+                while start < batch.num_rows:
                     if self._rows == rows_max:
                         yield from self._roll()
-                    part = rest.slice(0, rows_max - self._rows) if rest.num_rows > rows_max - self._rows else rest
-                    yield from self._records(part)
-                    rest = rest.slice(part.num_rows)
+                    rows = min(rows_max - self._rows, batch.num_rows - start)
+                    yield from self._records(batch if rows == batch.num_rows else batch.slice(start, rows))
+                    start += rows
         yield from self._end()
 
     def _records(self, batch: pa.RecordBatch) -> Iterator[Job]:
