@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gc
+import importlib
 import sys
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,8 +19,15 @@ from fluxport.signals import interruptible
 from fluxport.targets import REMOTE, THROUGH, deliver, form_of, target
 
 if TYPE_CHECKING:
-    from fluxport.api import Dataset, Sensors
+    from fluxport.api import Configured, Dataset, Sensors
     from fluxport.targets import ExportResult
+
+
+# What an export from MySQL into a file loads once it has its statement.
+NEXT = (
+    *("fluxport.sources.mysql.source", "fluxport.sources.mysql.text", "fluxport.sources.mysql.binary"),
+    *("fluxport.policy.formulas", "fluxport.sinks.local"),
+)
 
 
 @click.command()
@@ -170,7 +179,7 @@ def run(arguments: Arguments) -> None:
     source, query = _source(arguments), arguments.query
     statement = None
     if isinstance(source, str) and query is not None and arguments.guard:
-        statement = guarded.start(query, lambda: configured.guard(source))
+        statement = _loading_first(guarded.start(query, lambda: configured.guard(source)), configured, source)
 
     frugal_malloc()
     format_name, compression = form_of(to, arguments.format_, arguments.compression)
@@ -200,6 +209,20 @@ def run(arguments: Arguments) -> None:
         result = deliver(planned, to, strict=arguments.strict)
     if not arguments.quiet:
         _show(result, arguments.as_json)
+
+
+def _loading_first(statement: Callable[[], str], configured: Configured, source: str) -> Callable[[], str]:
+    """``statement``, which waits for the guard's process, after loading what an export needs then."""
+
+    def loaded() -> str:
+        from fluxport.sources import source_of
+
+        if source_of(configured.connection(source).url) == "mysql":
+            for module in NEXT:
+                importlib.import_module(module)
+        return statement()
+
+    return loaded
 
 
 def _source(arguments: Arguments) -> str | Dataset | Sensors:

@@ -1,7 +1,7 @@
 """The guard in a child process, started first: its parser loads while the parent loads Arrow and connects, and a
 statement that crashes the parser does not crash the command.
 
-    parent:  fork ── load Arrow ── connect ──────── statement(): read the pipe ── run the statement
+    parent:  fork ── load Arrow, the encoder, the source ── statement(): read the pipe ── run the statement
     child:      └─── load the parser ── check ── write JSON to the pipe ── exit
 """
 
