@@ -13,7 +13,7 @@ from fluxport import wiring
 from fluxport.config import load
 from fluxport.errors import Canceled, Disabled, NotFound, Refused
 from fluxport.plan import Sensors, check, of_sensors
-from fluxport.series import Extent, Points
+from fluxport.series import Description, Extent, Points
 from fluxport.series.remote import RemoteOptions, RemoteStore
 from fluxport.sources.series import Selection, SeriesSource
 from fluxport.spec import ExportSpec
@@ -131,7 +131,7 @@ def test_nothing_is_written_there(url: str, tmp_path: Path) -> None:
     with pytest.raises(Disabled):
         store.append([("a", WHOLE["a"])])
     with pytest.raises(Disabled):
-        store.describe("a", name="other")
+        store.describe("a", Description("other"))
 
 
 def test_exports_of_them_count_as_queries_of_the_connection(url: str, tmp_path: Path) -> None:

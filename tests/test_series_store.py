@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fluxport.errors import Broken, NotFound, Refused, TooMany, Unavailable
-from fluxport.series import Extent, Points, chunk
+from fluxport.series import Description, Extent, Points, chunk
 from fluxport.series.embedded import EmbeddedOptions, EmbeddedStore
 from fluxport.series.points import joined
 from private_mounts import on_tmpfs
@@ -127,7 +127,7 @@ def test_any_order_of_writes_and_compactions_is_a_dictionary(
     store = EmbeddedStore(tmp_path / "series.db", EmbeddedOptions(chunk_points=16))
     model: dict[int, float] = {}
     try:
-        store.describe("a")
+        store.describe("a", Description())
         for shift, written, compacting in steps:
             store.append([("a", points([shift + ms for ms, _ in written], [v for _, v in written]))])
             model |= {shift + ms: value for ms, value in written}
@@ -181,7 +181,7 @@ def test_many_writers_and_readers_at_once_lose_nothing(store: EmbeddedStore) -> 
     store.start()
     whole = {f"s{n}": walk(20_000, seed=n) for n in range(4)}
     for sensor in whole:
-        store.describe(sensor)
+        store.describe(sensor, Description())
     broken: list[str] = []
     over = threading.Event()
 
@@ -285,8 +285,8 @@ def test_retention_deletes_what_is_too_old(tmp_path: Path) -> None:
 
 def test_sensors_are_listed_searched_and_described(store: EmbeddedStore) -> None:
     store.append([(name, points([T0, T0 + 5], [1, 2])) for name in ("plant/b", "plant/a", "boiler")])
-    store.describe("boiler", name="Boiler, left", unit="°C")
-    store.describe("boiler", name="Boiler, right")
+    store.describe("boiler", Description("Boiler, left", "°C"))
+    store.describe("boiler", Description("Boiler, right"))
     assert [s.id for s in store.sensors()] == ["boiler", "plant/a", "plant/b"]
     assert [s.id for s in store.sensors("PLANT")] == ["plant/a", "plant/b"]
     assert [s.id for s in store.sensors("right")] == ["boiler"]

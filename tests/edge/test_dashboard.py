@@ -20,7 +20,7 @@ import httpx
 import openpyxl
 import pytest
 
-from fluxport.series import Points
+from fluxport.series import Description, Points
 from fluxport.series.embedded import EmbeddedStore
 from series_support import T0, csv_of, points, walk
 from service_support import Client, service
@@ -48,8 +48,8 @@ def driver(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def dashboard(folder: Path, **settings: str) -> Iterator[Client]:
     store = EmbeddedStore(folder / "series.db")
     store.append([("A", A), ("plant/line 1", B), ("other", points([], []))])
-    store.describe("A", name="Boiler", unit="°C")
-    store.describe("other", name="Without points")
+    store.describe("A", Description("Boiler", "°C"))
+    store.describe("other", Description("Without points"))
     store.close()
     with service(folder, "", "--no-worker", FLUXPORT_SERIES__PATH=str(folder / "series.db"), **settings) as running:
         yield running

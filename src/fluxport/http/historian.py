@@ -22,7 +22,7 @@ from fluxport.http.responses import NO_STORE
 from fluxport.http.routing import Router
 from fluxport.http.session import is_local
 from fluxport.jobs.catalog import Catalog
-from fluxport.series import Points, Sensor
+from fluxport.series import Description, Points, Sensor
 from fluxport.series.bodies import read_points
 from fluxport.series.downsample import LEAST
 from fluxport.sources.series import POINTS_MOST, POINTS_USUAL, Selection, points_wanted
@@ -191,9 +191,9 @@ def add_native(routes: Router, api: SensorApi) -> None:
     )
     async def describe(request: Request, sensor_id: str) -> Response:
         body = await api.writer(request)
-        name, unit, attributes = read_description(read_json(body))
+        description = read_description(read_json(body))
         store = api.catalog.sensor_store()
-        described = await api.run_apart(lambda: store.describe(sensor_id, name=name, unit=unit, attributes=attributes))
+        described = await api.run_apart(lambda: store.describe(sensor_id, description))
         return JSONResponse(sensor_json(described), headers=NO_STORE)
 
 
@@ -241,8 +241,8 @@ def read_export(items: Sequence[tuple[str, str]]) -> ExportSpec:
     )
 
 
-def read_description(body: Any) -> tuple[str | None, str | None, dict[str, str] | None]:
-    """Name, unit and attributes; None for each that is to stay as it is."""
+def read_description(body: Any) -> Description:
+    """What the body has; Refused if it is invalid."""
     if not isinstance(body, dict) or set(body) - {"name", "unit", "attributes"}:
         raise Refused(
             'The body must be {"name": "...", "unit": "...", "attributes": {"line": "..."}} or some of these.',
@@ -259,7 +259,7 @@ def read_description(body: Any) -> tuple[str | None, str | None, dict[str, str] 
     for what, value in [*own, *attributes.items()]:
         if not isinstance(value, str) or len(value) > TEXT_MAX:
             raise Refused(f"{what!r} must be a text of at most {TEXT_MAX} characters.", code="bad_body")
-    return body.get("name"), body.get("unit"), body.get("attributes")
+    return Description(body.get("name"), body.get("unit"), body.get("attributes"))
 
 
 def _need(parameters: Mapping[str, str], names: tuple[str, ...]) -> None:

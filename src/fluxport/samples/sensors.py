@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fluxport.errors import Unavailable
-from fluxport.series import Points, SensorStore
+from fluxport.series import Description, Points, SensorStore
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -48,7 +48,7 @@ SENSORS = (
 def seed(store: SensorStore, until_ms: int, points: int = POINTS) -> None:
     """Store every sample sensor's points up to ``until_ms``."""
     for number, sensor in enumerate(SENSORS):
-        store.describe(sensor.id, name=sensor.name, unit=sensor.unit)
+        store.describe(sensor.id, Description(sensor.name, sensor.unit))
         ms = until_ms // STEP_MS * STEP_MS - STEP_MS * np.arange(points, dtype=np.int64)[::-1]
         random = np.random.default_rng(number)
         whole = simulated(sensor, ms, random)

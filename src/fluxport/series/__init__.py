@@ -12,7 +12,7 @@ from typing import Protocol, TypeAlias
 
 from fluxport.series.points import Points
 
-__all__ = ["Extent", "Opened", "PointBatches", "Points", "Sensor", "SensorStore"]
+__all__ = ["Description", "Extent", "Opened", "PointBatches", "Points", "Sensor", "SensorStore"]
 
 PointBatches: TypeAlias = Generator[Points, None, None]
 Opened: TypeAlias = Callable[[Callable[[], None]], None]
@@ -38,6 +38,15 @@ class Sensor:
     extent: Extent | None = None
 
 
+@dataclass(frozen=True)
+class Description:
+    """What to set of a sensor: its name, its unit or all its attributes; None leaves what it has."""
+
+    name: str | None = None
+    unit: str | None = None
+    attributes: Mapping[str, str] | None = None
+
+
 class SensorStore(Protocol):
     """Thread-safe. Methods raise Unavailable if the database of the store cannot be reached.
 
@@ -57,14 +66,7 @@ class SensorStore(Protocol):
 
     def sensor(self, sensor_id: str) -> Sensor: ...
 
-    def describe(
-        self,
-        sensor_id: str,
-        *,
-        name: str | None = None,
-        unit: str | None = None,
-        attributes: Mapping[str, str] | None = None,
-    ) -> Sensor: ...
+    def describe(self, sensor_id: str, description: Description) -> Sensor: ...
 
     def append(self, points: Sequence[tuple[str, Points]]) -> None: ...
 

@@ -22,7 +22,7 @@ import sqlite3
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,7 +32,7 @@ import numpy as np
 from fluxport.errors import NotFound, Refused, StoreFull, TooMany, Unavailable
 from fluxport.loops import background, keep_going
 from fluxport.private import reserve
-from fluxport.series import Extent, Opened, PointBatches, Sensor, chunk
+from fluxport.series import Description, Extent, Opened, PointBatches, Sensor, chunk
 from fluxport.series.downsample import downsampled
 from fluxport.series.points import EMPTY, Points, check_sensor_id, checked, joined, merged, settled
 
@@ -166,24 +166,17 @@ class EmbeddedStore:
                 raise no_such_sensor(sensor_id)
             return self._sensor(connection, row)
 
-    def describe(
-        self,
-        sensor_id: str,
-        *,
-        name: str | None = None,
-        unit: str | None = None,
-        attributes: Mapping[str, str] | None = None,
-    ) -> Sensor:
-        """Set a sensor's name, its unit or all its attributes; creates the sensor if it does not exist."""
+    def describe(self, sensor_id: str, description: Description) -> Sensor:
+        """Set what the description has; creates the sensor if it does not exist."""
         check_sensor_id(sensor_id)
         with self._writing() as connection:
             number = self._number(connection, sensor_id)
-            for column, value in (("name", name), ("unit", unit)):
+            for column, value in (("name", description.name), ("unit", description.unit)):
                 if value is not None:
                     connection.execute(f"UPDATE sensors SET {column} = ? WHERE number = ?", (value, number))  # noqa: S608  one of the two names above
-            if attributes is not None:
+            if description.attributes is not None:
                 connection.execute("DELETE FROM attributes WHERE sensor = ?", (number,))
-                rows = [(number, *pair) for pair in attributes.items()]
+                rows = [(number, *pair) for pair in description.attributes.items()]
                 connection.executemany("INSERT INTO attributes VALUES (?, ?, ?)", rows)
         self._numbers[sensor_id] = number
         return self.sensor(sensor_id)

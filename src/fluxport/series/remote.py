@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fluxport.errors import Broken, Disabled, NotFound, Refused
-from fluxport.series import Extent, Opened, PointBatches, Sensor
+from fluxport.series import Description, Extent, Opened, PointBatches, Sensor
 from fluxport.series.downsample import downsampled
 from fluxport.series.points import GOOD, QUALITY_MAX, Points
 
@@ -100,14 +100,7 @@ class RemoteStore:
         }
         return Sensor(str(row["id"]), str(row.get("name") or ""), str(row.get("unit") or ""), texts, extent)
 
-    def describe(
-        self,
-        sensor_id: str,
-        *,
-        name: str | None = None,
-        unit: str | None = None,
-        attributes: Mapping[str, str] | None = None,
-    ) -> Sensor:
+    def describe(self, sensor_id: str, description: Description) -> Sensor:
         raise _elsewhere()
 
     def append(self, points: Sequence[tuple[str, Points]]) -> None:
