@@ -21,6 +21,7 @@ from fluxport.findings import Findings
 from fluxport.formats._rows import in_order
 from fluxport.formats.csv import CsvEncoder, CsvOptions
 from fluxport.stages import Batches
+from fluxport.testing.formats import encoded
 from text_support import TIME, column, pieces, written
 
 
@@ -397,8 +398,27 @@ def test_long_cells_are_encoded_a_few_at_a_time() -> None:
 
 
 def test_a_row_whose_text_passes_two_gigabytes_is_refused() -> None:
-    def too_long(_: pa.RecordBatch) -> memoryview:
+    def too_long(_: pa.RecordBatch) -> list[bytes | memoryview]:
         raise pa.ArrowCapacityError("array cannot contain more than 2147483646 bytes")
 
     with pytest.raises(LimitExceeded, match="too long"):
         next(in_order(too_long, pieces(column("x")), 2))
+
+
+def test_a_null_object_is_an_empty_cell() -> None:
+    """The text that Arrow holds under a null has quotes and commas; it is not written."""
+    objects = pa.array([None, None], pa.struct([("a", pa.int32()), ("b", pa.string())]))
+    assert (
+        encoded("csv", pa.record_batch([objects, pa.array([1, 2])], ["object", "number"])) == b"object,number\n,1\n,2\n"
+    )
+
+
+@pytest.mark.parametrize("options", [{}, {"quoting": "all"}, {"null_value": "NULL"}], ids=str)
+def test_a_row_of_many_megabytes_is_written_like_a_short_one(options: dict[str, Any]) -> None:
+    long = "x" * (3 << 20)
+    texts = [long, None, "", 'say "so"' + long, long + ",", "NULL", "short"]
+    row = pa.record_batch([pa.array([text]) for text in [*texts, *texts]], [f"c{i}" for i in range(14)])
+    shortened = [None if text is None else text.replace(long, "<long>") for text in texts]
+    small = pa.record_batch([pa.array([text]) for text in [*shortened, *shortened]], row.schema.names)
+    assert encoded("csv", row, **options) == encoded("csv", small, **options).replace(b"<long>", long.encode())
+    assert encoded("jsonl", row) == encoded("jsonl", small).replace(b"<long>", long.encode())

@@ -135,9 +135,12 @@ def hides_fraction(pattern: str | None) -> bool:
     return all(segment.kind != "fraction" for segment in _segments(pattern))
 
 
-def fractions_in(array: pa.Array) -> int:
-    """How many timestamps are not whole seconds."""
-    return int(np.count_nonzero(_filled(array) % PER_SECOND[array.type.unit])) if array.type.unit != "s" else 0
+def fractions_in(array: pa.Array) -> NDArray[np.bool_]:
+    """Which timestamps are not whole seconds."""
+    if array.type.unit == "s":
+        return np.zeros(len(array), np.bool_)
+    parts: NDArray[np.bool_] = _filled(array) % PER_SECOND[array.type.unit] != 0
+    return parts
 
 
 def hides_offset(pattern: str | None) -> bool:
@@ -147,13 +150,13 @@ def hides_offset(pattern: str | None) -> bool:
     return all(segment.kind not in ("offset", "zone") for segment in _segments(pattern))
 
 
-def ambiguous_in(array: pa.Array) -> int:
-    """How many timestamps lie in an hour that occurs twice in their zone."""
+def ambiguous_in(array: pa.Array) -> NDArray[np.bool_]:
+    """Which timestamps lie in an hour that occurs twice in their zone."""
     zone = array.type.tz
     if zone is None or is_utc(zone) or not len(array):
-        return 0
-    twice = clock_of(_filled(array) // PER_SECOND[array.type.unit], zone).twice
-    return int(np.count_nonzero(twice & valid_rows(array) if array.null_count else twice))
+        return np.zeros(len(array), np.bool_)
+    twice: NDArray[np.bool_] = clock_of(_filled(array) // PER_SECOND[array.type.unit], zone).twice
+    return twice & valid_rows(array) if array.null_count else twice
 
 
 def timestamp_text(array: pa.Array, pattern: str | None) -> pa.StringArray:

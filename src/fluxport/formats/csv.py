@@ -235,7 +235,6 @@ class _Joiner:
 
     def rows(self, batch: pa.RecordBatch) -> Iterable[bytes | memoryview]:
         """The lines of a slice, as consecutive pieces."""
-        report_times(batch, self._style, self._findings)
         groups = [self._cells(indices, array) for indices, array in self._groups.of(batch)]
         if len(self._schema) == 1 and not self._null_value:
             self._findings.add("lone_null_quoted", self._schema[0].name, groups[0].text.null_count)
@@ -262,6 +261,7 @@ class _Joiner:
 
     def _cells(self, indices: list[int], array: pa.Array) -> Cells:
         """A group of columns as text, quoted where needed."""
+        report_times(array, self._schema, indices, self._style, self._findings)
         text = text_of(array, self._schema[indices[0]], self._style)
         if self._quoted[indices[0]]:
             rows = _rows_with(text, '"')

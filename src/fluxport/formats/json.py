@@ -73,13 +73,13 @@ class _JsonEncoder:
 
     def _rows(self, schema: pa.Schema, groups: Groups, lines: Lines, batch: pa.RecordBatch) -> Chunks:
         """The rows of a slice, as consecutive pieces."""
-        report_times(batch, self._style, self._findings)
         cells = [self._values(schema, indices, array) for indices, array in groups.of(batch)]
         return lines.join(cells, batch.num_rows)
 
     def _values(self, schema: pa.Schema, indices: list[int], array: pa.Array) -> Cells:
         """A group of columns as JSON values, without the quotes around strings."""
         field = schema[indices[0]]
+        report_times(array, schema, indices, self._style, self._findings)
         if is_plain_text(array, field):
             text = text_of(array, field, self._style)
             changed, texts = escapes(text) or (None, None)

@@ -6,9 +6,10 @@ on its type and the style, never on its neighbours, so the bytes do not depend o
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pyarrow as pa
 
 from fluxport.arrow_strings import string_window
@@ -63,14 +64,20 @@ def check_types(fields: Iterable[pa.Field], style: TextStyle) -> None:
         text_of(pa.nulls(0, field.type), field, style)
 
 
-def report_times(batch: pa.RecordBatch, style: TextStyle, findings: Findings) -> None:
-    """Report the timestamps of ``batch`` whose text omits the fraction of a second, or the UTC offset in an hour that
-    occurs twice."""
-    without_fraction, without_offset = hides_fraction(style.datetime_format), hides_offset(style.datetime_format)
-    if not (without_fraction or without_offset):
+def report_times(
+    array: pa.Array, schema: pa.Schema, indices: Sequence[int], style: TextStyle, findings: Findings
+) -> None:
+    """Report the timestamps whose text omits the fraction of a second, or the UTC offset in an hour that occurs twice.
+
+    ``array`` has the values of the columns ``indices`` of ``schema``, row by row.
+    """
+    if not pa.types.is_timestamp(array.type):
         return
-    for i, field in enumerate(batch.schema):
-        if without_fraction and pa.types.is_timestamp(field.type):
-            findings.add("fraction_left_out", field.name, fractions_in(batch.column(i)))
-        if without_offset and pa.types.is_timestamp(field.type):
-            findings.add("ambiguous_time", field.name, ambiguous_in(batch.column(i)))
+    for code, hides, found_in in _HIDDEN:
+        if hides(style.datetime_format):
+            counts = np.count_nonzero(found_in(array).reshape(-1, len(indices)), axis=0).tolist()
+            for index, count in zip(indices, counts, strict=True):
+                findings.add(code, schema.field(index).name, count)
+
+
+_HIDDEN = (("fraction_left_out", hides_fraction, fractions_in), ("ambiguous_time", hides_offset, ambiguous_in))
