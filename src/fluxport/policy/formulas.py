@@ -7,6 +7,7 @@ stay unchanged, and so do JSON and geometry, whose text never starts like a form
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -37,7 +38,7 @@ def defuse(findings: Findings) -> Step:
         safe_schema = pa.schema(fields, metadata=schema.metadata)
         names = schema.names
         texts = [index for index, field in enumerate(schema) if _is_text(field)]
-        keys = ["string" if pa.types.is_string(schema.field(index).type) else None for index in texts]
+        keys = tuple("string" if pa.types.is_string(schema.field(index).type) else None for index in texts)
         renamed = any(field.name != safe.name for field, safe in zip(schema, fields, strict=True))
 
         def apply(batch: pa.RecordBatch) -> pa.RecordBatch:
@@ -60,11 +61,18 @@ def defuse(findings: Findings) -> Step:
     return step
 
 
-def _suspected(columns: Sequence[pa.Array], keys: Sequence[Hashable], rows: int) -> Iterator[int]:
-    """Where in ``columns`` a text may be a formula; columns of equal keys are looked at together."""
-    from fluxport.arrow_groups import joined, together
+@lru_cache(maxsize=8)
+def _together(keys: tuple[Hashable, ...], rows: int) -> list[list[int]]:
+    from fluxport.arrow_groups import together
 
-    for places in together(keys, rows):
+    return together(keys, rows)
+
+
+def _suspected(columns: Sequence[pa.Array], keys: tuple[Hashable, ...], rows: int) -> Iterator[int]:
+    """Where in ``columns`` a text may be a formula; columns of equal keys are looked at together."""
+    from fluxport.arrow_groups import joined
+
+    for places in _together(keys, rows):
         if len(places) == 1:
             yield places[0]
             continue
