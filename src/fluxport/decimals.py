@@ -11,6 +11,7 @@ another digit of the whole part, no negative zero.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -45,8 +46,13 @@ class DecimalText(pa.ExtensionType):  # type: ignore[misc]  # Arrow has no types
 
     @classmethod
     def __arrow_ext_deserialize__(cls, storage_type: pa.DataType, serialized: bytes) -> DecimalText:
-        width, precision, scale = map(int, serialized.split())
-        return cls(pa.decimal256(precision, scale) if width == 256 else pa.decimal128(precision, scale))
+        return _deserialized(serialized)
+
+
+@lru_cache(maxsize=256)  # Arrow asks again for each array of which Python has no type at hand
+def _deserialized(serialized: bytes) -> DecimalText:
+    width, precision, scale = map(int, serialized.split())
+    return DecimalText(pa.decimal256(precision, scale) if width == 256 else pa.decimal128(precision, scale))
 
 
 def decimal_type(kind: pa.DataType) -> pa.DataType | None:

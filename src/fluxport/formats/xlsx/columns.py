@@ -152,7 +152,14 @@ def _longest(field: pa.Field, options: XlsxOptions) -> int:
 
 
 def _plain_field(field: pa.Field) -> pa.Field:
-    return field.with_type(plain(pa.nulls(0, field.type)).type)
+    known = not isinstance(field.type, pa.BaseExtensionType)  # those of others may have no hash
+    kind = _plain_type(field.type) if known else plain(pa.nulls(0, field.type)).type
+    return field if kind == field.type else field.with_type(kind)
+
+
+@lru_cache(maxsize=256)
+def _plain_type(kind: pa.DataType) -> pa.DataType:
+    return plain(pa.nulls(0, kind)).type
 
 
 def _number_format(field: pa.Field, options: XlsxOptions) -> str:

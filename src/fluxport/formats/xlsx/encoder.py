@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
+from typing import TYPE_CHECKING
 
+import numpy as np
 import pyarrow as pa
 
 from fluxport import arrow_groups as groups
@@ -23,6 +25,9 @@ from fluxport.formats.xlsx.options import XlsxOptions, check, data_rows_max
 from fluxport.formats.xlsx.rows import Joiner, Rows, column_letters
 from fluxport.formats.xlsx.zipstream import MEMBER_BYTES_MAX, ZipStream
 from fluxport.stages import Batches, Chunks
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 CELLS_PER_SLICE = 61_440  # smaller slices cost time (kernel calls), larger ones memory
 SLICE_ROWS_MIN, SLICE_ROWS_MAX = 32, 12_288
@@ -160,7 +165,7 @@ class _Workbook:
         self._sheets.append(sheet)
         yield partial(self._zip.file, sheet.path, start + rows.encode() + parts.sheet_end(sheet, None))
 
-    def _cells(self, batch: pa.RecordBatch) -> list[tuple[Sequence[int], Cells]]:
+    def _cells(self, batch: pa.RecordBatch) -> list[tuple[NDArray[np.intp], Cells]]:
         """The cells of a slice: columns that are alike together, with their positions."""
         arrays = batch.columns
         for i in self._wrapped:
@@ -168,19 +173,19 @@ class _Workbook:
         if batch.num_rows != self._grouped_rows:
             self._grouped_rows, self._groups = batch.num_rows, self._grouped(batch.num_rows)
         return [
-            (at, kernel(column, groups.joined([arrays[i] for i in at]), self._done + 1))
+            (np.array(at), kernel(column, groups.joined([arrays[i] for i in at]), self._done + 1))
             for at, column, kernel in self._groups
         ]
 
-    def _grouped(self, rows: int) -> list[tuple[Sequence[int], Column, Kernel]]:
+    def _grouped(self, rows: int) -> list[tuple[list[int], Column, Kernel]]:
         """The columns that one kernel call handles, for slices of ``rows`` rows."""
-        found: list[tuple[Sequence[int], Column, Kernel]] = []
+        found: list[tuple[list[int], Column, Kernel]] = []
         for at in groups.together(self._alike, rows):
             column, kernel = self._columns[at[0]]
             found.append((at, replace(column, names=tuple(self._names[i] for i in at)), kernel))
         return found
 
-    def _sheet_rows(self, cells: list[tuple[Sequence[int], Cells]]) -> Rows:
+    def _sheet_rows(self, cells: list[tuple[NDArray[np.intp], Cells]]) -> Rows:
         """The rows of ``cells``, numbered after those already in the sheet."""
         return Rows(cells, None if self._options.compact else self._first_row + self._rows)
 

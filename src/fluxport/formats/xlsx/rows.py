@@ -63,13 +63,27 @@ class Rows:
     Then a cell's position identifies it, so an absent one is an empty element.
     """
 
-    def __init__(self, groups: Sequence[tuple[Sequence[int], Cells]], first_row: int | None) -> None:
+    def __init__(self, groups: Sequence[tuple[NDArray[np.intp], Cells]], first_row: int | None) -> None:
         self.length = len(groups[0][1].values) // len(groups[0][0]) if groups else 0
         self.groups = groups
         self.first_row = first_row
         self.columns = sum(len(at) for at, _ in groups)
         # Which cells of each group are present, as (columns, rows); None if all are.
         self.present = [valid_rows(c.values).reshape(len(at), -1) if c.values.null_count else None for at, c in groups]
+
+    def heads(self) -> tuple[str, ...]:
+        """The head of each column in the row."""
+        return self._each([cells.head for _, cells in self.groups])
+
+    def closes(self) -> tuple[str, ...]:
+        """The close of each column in the row."""
+        return self._each([cells.close for _, cells in self.groups])
+
+    def _each(self, parts: Sequence[str | tuple[str, ...]]) -> tuple[str, ...]:
+        texts = np.empty(self.columns, object)
+        for (at, _), part in zip(self.groups, parts, strict=True):
+            texts[at] = part
+        return tuple(texts.tolist())
 
     @property
     def size(self) -> int:
@@ -87,7 +101,7 @@ class Rows:
         return size
 
     def _size_of(
-        self, at: Sequence[int], cells: Cells, present: NDArray[np.bool_] | None, digits: NDArray[np.int64]
+        self, at: NDArray[np.intp], cells: Cells, present: NDArray[np.bool_] | None, digits: NDArray[np.int64]
     ) -> int:
         around = _lengths(cells.head, len(at)) + _lengths(cells.close, len(at)) + len("<c")
         if self.first_row is not None:
@@ -118,35 +132,41 @@ class Joiner:
         """The bytes of ``rows``, about CELLS_JOINED cells at a time."""
         if not rows.length:
             return
-        heads, closes, starts = _in_order(rows)
         if rows.first_row is not None and rows.columns <= _FEW_COLUMNS and rows.length >= _MANY_ROWS:
             numbers = _row_numbers(rows.first_row, rows.length)
             if not isinstance(numbers, pa.Array):
-                columns = _texts(rows, heads, closes)
-                yield from map(_bytes, self._narrow.joined(columns, _references(rows.columns), numbers))
+                yield from map(_bytes, self._narrow.joined(_texts(rows), _references(rows.columns), numbers))
                 return
         if rows.first_row is None:
-            self._keep_between(tuple(f"<c{head}" for head in heads), closes)
-            places = self._laid_out(rows, (), starts)
+            self._keep_between(rows)
+            places = self._laid_out(rows, None)
         else:
-            places = self._laid_out(rows, self._keep_numbers(rows, heads, closes), starts)
+            places = self._laid_out(rows, self._keep_numbers(rows))
         pool = self._pool.with_added([string_window(cells.values) for _, cells in rows.groups])
         step = max(1, CELLS_JOINED // rows.columns)
         for start in range(0, rows.length, step):
             yield _bytes(pc.take(pool, pc.from_numpy(places[start : start + step].ravel()), checked=False))
 
-    def _keep_between(self, openings: tuple[str, ...], closes: tuple[str, ...]) -> None:
+    def _keep_between(self, rows: Rows) -> None:
         """Begin the pool with the texts of rows without numbers."""
-        if self._kept != (openings, closes):
-            between = _between(openings, closes, "<c/>")
+        heads, closes = rows.heads(), rows.closes()
+        if self._kept != (heads, closes):
+            between = _between(tuple(f"<c{head}" for head in heads), closes, "<c/>")
             self._pool.keep(between)
-            self._kept, self._kept_count = (openings, closes), len(between)
+            self._kept, self._kept_count = (heads, closes), len(between)
 
-    def _keep_numbers(self, rows: Rows, heads: tuple[str, ...], closes: tuple[str, ...]) -> tuple[int, ...]:
+    def _keep_numbers(self, rows: Rows) -> NDArray[np.int32]:
         """Begin the pool with the texts of numbered rows; the place of each column's first number and head."""
+        closes = rows.closes()
         between = _between(_references(rows.columns), closes, "")
         numbers = _row_numbers(rows.first_row or 0, rows.length)
-        around = [('<row r="', '">'), *(("", f'"{head}') for head in dict.fromkeys(heads))]
+        tables_at: dict[str, int] = {}
+        places = np.empty(rows.columns, np.int32)
+        for at, (head, _, _) in rows.groups:
+            for one in (head,) if isinstance(head, str) else head:
+                tables_at.setdefault(one, len(between) + (len(tables_at) + 1) * rows.length)
+            places[at] = tables_at[head] if isinstance(head, str) else [tables_at[one] for one in head]
+        around = [('<row r="', '">'), *(("", f'"{head}') for head in tables_at)]
         kept = (rows.length, closes, around, None if isinstance(numbers, pa.Array) else numbers.dtype)
         if kept != self._kept or isinstance(numbers, pa.Array):
             tables = [_table(before, numbers, after) for before, after in around]
@@ -156,14 +176,19 @@ class Joiner:
             for number, (before, _) in enumerate(around):
                 text = len(between) + number * rows.length
                 self._pool.lines(text, len(before), rows.length, numbers.dtype.itemsize)[:] = numbers
-        tables_at = {after: len(between) + number * rows.length for number, (_, after) in enumerate(around)}
-        return tuple(tables_at[f'"{head}'] for head in heads)
+        return places
 
-    def _laid_out(self, rows: Rows, numbered: tuple[int, ...], starts: list[int]) -> NDArray[np.int32]:
+    def _laid_out(self, rows: Rows, numbered: NDArray[np.int32] | None) -> NDArray[np.int32]:
         """A line for each row with the places of its texts in the pool."""
-        layout = (rows.length, numbered, [start + self._kept_count for start in starts])
+        values = np.empty(rows.columns, np.int32)  # where those of each column start
+        start = self._kept_count
+        for at, cells in rows.groups:
+            values[at] = start + rows.length * np.arange(len(at))
+            start += len(cells.values)
+        layout = (rows.length, None if numbered is None else numbered.tobytes(), values.tobytes())
         if layout != self._layout:
-            self._layout, self._places = layout, _places(*layout, 4 * (rows.columns + 1) + 1)
+            self._layout = layout
+            self._places = _places(rows.length, numbered, values, 4 * (rows.columns + 1) + 1)
             self._some_places = np.empty_like(self._places)
         if all(present is None for present in rows.present):
             return self._places
@@ -172,30 +197,18 @@ class Joiner:
         return self._some_places
 
 
-def _texts(rows: Rows, heads: tuple[str, ...], closes: tuple[str, ...]) -> list[Texts]:
+def _texts(rows: Rows) -> list[Texts]:
     """The cells of each column in the row."""
+    heads, closes = rows.heads(), rows.closes()
     texts: dict[int, Texts] = {}
     for (at, cells), present in zip(rows.groups, rows.present, strict=True):
         offsets, data = string_window(cells.values)
-        for number, column in enumerate(at):
+        for number, column in enumerate(at.tolist()):
             first = number * rows.length
             window = offsets[first : first + rows.length + 1]
             shown = None if present is None or present[number].all() else present[number]
             texts[column] = Texts(heads[column], window, data, closes[column], shown)
     return [texts[column] for column in range(rows.columns)]
-
-
-def _in_order(rows: Rows) -> tuple[tuple[str, ...], tuple[str, ...], list[int]]:
-    """The head and close of each column in the row, and where its values start among those of all groups."""
-    heads, closes, starts = [""] * rows.columns, [""] * rows.columns, [0] * rows.columns
-    start = 0
-    for at, (head, values, close) in rows.groups:
-        for number, column in enumerate(at):
-            heads[column] = head if isinstance(head, str) else head[number]
-            closes[column] = close if isinstance(close, str) else close[number]
-            starts[column] = start + number * rows.length
-        start += len(values)
-    return tuple(heads), tuple(closes), starts
 
 
 @lru_cache(maxsize=8)
@@ -218,18 +231,20 @@ def _letter_counts(columns: int) -> NDArray[np.int64]:
     return np.array([len(column_letters(index)) for index in range(columns)])
 
 
-def _places(length: int, numbered: tuple[int, ...], values: list[int], unnumbered_row: int) -> NDArray[np.int32]:
+def _places(
+    length: int, numbered: NDArray[np.int32] | None, values: NDArray[np.int32], unnumbered_row: int
+) -> NDArray[np.int32]:
     """For each row the places of: its opening; for each cell what stands before it, the row's number with the head (if
     ``numbered``, where those of each column start), and the value (where those of each column start); the row's end."""
-    step = 3 if numbered else 2
+    step = 2 if numbered is None else 3
     columns = len(values)
     row = np.arange(length, dtype=np.int32)[:, np.newaxis]
     places = np.empty((length, 2 + step * columns), np.int32)
-    places[:, :1] = row + (unnumbered_row + 1) if numbered else unnumbered_row
+    places[:, :1] = unnumbered_row if numbered is None else row + (unnumbered_row + 1)
     places[:, 1::step] = 4 * np.arange(1, columns + 2, dtype=np.int32)  # the fourth text of each
-    if numbered:
-        places[:, 2::step] = row + np.array(numbered, np.int32)
-    places[:, step::step] = row + np.array(values, np.int32)
+    if numbered is not None:
+        places[:, 2::step] = row + numbered
+    places[:, step::step] = row + values
     return places
 
 
@@ -238,7 +253,7 @@ def _leave_out_absent(places: NDArray[np.int32], rows: Rows) -> None:
     some = [(at, present) for (at, _), present in zip(rows.groups, rows.present, strict=True) if present is not None]
     if sum(len(at) for at, _ in some) <= _ONE_BY_ONE:
         for at, present in some:
-            for column, cells in zip(at, present, strict=True):
+            for column, cells in zip(at.tolist(), present, strict=True):
                 _leave_out(places, rows, column, cells[:, np.newaxis])
         return
     all_present = np.ones((rows.length, rows.columns), np.bool_)
