@@ -11,8 +11,8 @@ a matrix has the place of every text in the pool, and Arrow's ``take`` copies th
     row 1   | row | <c r="A | 1235" s="1"><v> | 7    | </v></c><c r="B | 1235" t="inlineStr"><is><t> | ... | </row>
 
 A cell that is absent takes the empty text for its number and value, and the texts around it are those of an absent
-cell. So the cost follows the cells, not the columns: no step has a loop over columns, except for texts that remain the
-same from slice to slice.
+cell. So the cost follows the cells, not the columns: what remains per column are some list items per slice.
+:mod:`fluxport.formats.xlsx.narrow` joins long slices of few columns, where longer texts are faster.
 
 One thread builds the cells of a slice; another joins and deflates them, so few cells at a time that they stay in its
 processor's cache.
