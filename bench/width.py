@@ -1,11 +1,11 @@
 """What a cell costs by the number of columns: MySQL to files, from 5 columns to 1,800, with the same number of cells.
 
-    python bench/width.py [--cells 6000000] [--runs 5] [--part mixed|integers|types] [--no-peers] [--keep] [--save]
+    python bench/width.py [--cells 6000000] [--runs 5] [--part NAME] [--no-peers] [--keep] [--save]
 
 Whole processes, in turns; those slower than 10 s run once. The tables are those of seed.py: columns of six kinds in
-turn (integers, decimals, texts, datetimes, doubles, texts with NULLs), integers alone (three tenths of the cells), and
-each kind alone. ns/cell are the seconds less those of the same contender for one row, for each cell: what must not grow
-with the columns. ``python docs/curve.py`` draws the saved result.
+turn (integers, decimals, texts, datetimes, doubles, texts with NULLs), integers alone (three tenths of the cells), each
+kind alone, and other sources (width_sources.py). ns/cell are the seconds less those of the same contender for one row,
+for each cell: what must not grow with the columns. ``python docs/curve.py`` draws the saved result.
 """
 
 from __future__ import annotations
@@ -18,10 +18,16 @@ from pathlib import Path
 from typing import NamedTuple
 
 import support
+import width_sources
 from export_mysql import fluxport, mysql, peer
 from support import Command, Contender, Report, Result
 
-SHARES = {"mixed": 1.0, "integers": 0.3, "types": 2 / 3}  # the parts, and of how many of the cells their tables are
+SHARES = {
+    "mixed": 1.0,
+    "integers": 0.3,
+    "types": 2 / 3,
+    "sources": 0.2,
+}  # the parts, and of how many of the cells their tables are
 WIDTHS = {"mixed": (10, 60, 240, 900, 1800), "integers": (5, 50, 200, 900, 1800)}
 KIND_OF = {"mixed": "mixed", "integers": "int"}
 TYPE_COLUMNS = 10
@@ -227,10 +233,12 @@ def main() -> None:
     options = parser.parse_args()
     parts = options.part or list(SHARES)
     with support.reported("width", options) as report:
-        run = started(report, options)
+        run = started(report, options) if set(parts) - {"sources"} else Run(options, {}, frozenset())
         for part, share in SHARES.items():
             if part in parts and part in WIDTHS:
                 curve(report, run, part, int(options.cells * share))
+            elif part in parts and part == "sources":
+                width_sources.curves(report, int(options.cells * share), options.runs)
             elif part in parts:
                 types(report, run, int(options.cells * share))
 

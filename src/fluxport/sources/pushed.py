@@ -284,14 +284,22 @@ class PushedSource:
         from fluxport.arrow_ipc import opened, read
 
         sent = schema.remove_metadata()
+        held: list[pa.RecordBatch] = []  # of small batches that arrived together
+        size = 0
         for batch in batches:
             with opened(batch.arrow, f"{batch.name}: its arrow_ipc", "bad_batch") as reader:
                 if not reader.schema.equals(sent, check_metadata=False):
                     raise Refused(f"{batch.name} has other columns than the first one.", code="bad_batch")
                 parts = list(read(reader))
             self._check_rows(batch, sum(part.num_rows for part in parts))
-            for part in parts:
-                yield pa.record_batch(part.columns, schema=schema)
+            held += [part for part in parts if part.num_rows]
+            size += len(batch.arrow)
+            if not (size < GATHERED_BYTES and sum(part.num_rows for part in held) < GATHERED_ROWS and self._ready()):
+                if held:
+                    yield pa.record_batch(pa.concat_batches(held).columns, schema=schema)
+                held, size = [], 0
+        if held:
+            yield pa.record_batch(pa.concat_batches(held).columns, schema=schema)
 
 
 class ReadSource:

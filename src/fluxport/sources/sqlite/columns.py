@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import pyarrow as pa
@@ -81,11 +82,8 @@ class Column:
 
     def array(self, cells: Sequence[Any], findings: Findings) -> pa.Array:
         """``cells`` as an array, unchanged; QueryFailed for a cell whose class the probe did not report."""
-        # Arrow accepts UTF-8 bytes as text, and text as bytes.
-        alike = {pa.utf8(): (0, TEXT), pa.binary(): (0, BLOB)}.get(self.arrow)
-        if alike is None or classes(cells) in alike:
-            with suppress(pa.ArrowInvalid, pa.ArrowTypeError):
-                return pa.array(cells, self.arrow)
+        if (array := _unchanged(cells, self.arrow)) is not None:
+            return array
         if pa.types.is_string(self.arrow):
             return self._texts(cells, findings)
         raise QueryFailed(
@@ -110,6 +108,50 @@ class Column:
         if type(cell) is int:
             return str(cell)
         return None if cell is None else cell.hex()
+
+
+def _unchanged(cells: Sequence[Any], kind: pa.DataType) -> pa.Array | None:
+    """``cells`` as an array, if the type ``kind`` holds them as they are."""
+    # Arrow accepts UTF-8 bytes as text, and text as bytes.
+    alike = (0, TEXT) if kind == pa.utf8() else (0, BLOB) if kind == pa.binary() else None
+    if alike is None or classes(cells) in alike:
+        with suppress(pa.ArrowInvalid, pa.ArrowTypeError):
+            return pa.array(cells, kind)
+    return None
+
+
+JOINED_CELLS = 1 << 14  # of columns that become one array, beyond which there is little to gain
+
+
+class Decoder:
+    """Rows as record batches. Columns of one type are converted together, as a call takes long beside the few cells
+    that a column has in a batch of many; alone where a cell has another class."""
+
+    def __init__(self, columns: Sequence[Column]) -> None:
+        self.schema = pa.schema([column.field for column in columns])
+        self._columns = columns
+        alike: dict[pa.DataType, list[int]] = {}
+        for index, kind in enumerate(self.schema.types):
+            alike.setdefault(kind, []).append(index)
+        self._alike = list(alike.items())
+
+    def batch(self, rows: Sequence[Sequence[Any]], findings: Findings) -> pa.RecordBatch:
+        cells = list(zip(*rows, strict=True))
+        most = max(1, JOINED_CELLS // len(rows))
+        arrays: list[pa.Array] = [None] * len(cells)
+        for kind, indices in self._alike:
+            for start in range(0, len(indices), most):
+                group = indices[start : start + most]
+                joined = None
+                if len(group) > 1:
+                    joined = _unchanged(list(chain.from_iterable(cells[index] for index in group)), kind)
+                if joined is not None:
+                    for number, index in enumerate(group):
+                        arrays[index] = joined.slice(number * len(rows), len(rows))
+        for index, column in enumerate(self._columns):
+            if arrays[index] is None:
+                arrays[index] = column.array(cells[index], findings)
+        return pa.record_batch(arrays, schema=self.schema)
 
 
 def _by_affinity(declared: str) -> pa.DataType:

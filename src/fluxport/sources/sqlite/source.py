@@ -29,7 +29,6 @@ from fluxport.stages import Limits
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from fluxport.sources.sqlite.columns import Column
     from fluxport.sources.table import SourceOptions
 
 BATCH_ROWS = 8192
@@ -66,7 +65,6 @@ class SqliteSource(BaseSource):
         self._connection: sqlite3.Connection | None = None
         self._cursor: sqlite3.Cursor | None = None
         self._pending: list[Row] = []
-        self._columns: list[Column] = []
 
     def open(self) -> pa.Schema:
         self._no_row_since = time.monotonic()
@@ -96,19 +94,13 @@ class SqliteSource(BaseSource):
         return schema
 
     def read(self) -> pa.RecordBatch | None:
-        import pyarrow as pa
-
         self._no_row_since = time.monotonic()
         rows, self._pending = self._pending or self._pull(), []
         self.check()
         self._no_row_since = None
         if not rows:
             return None
-        arrays = [
-            column.array(cells, self._findings)
-            for column, cells in zip(self._columns, zip(*rows, strict=True), strict=True)
-        ]
-        return pa.record_batch(arrays, schema=self.schema)
+        return self._decoder.batch(rows, self._findings)
 
     def interrupt(self) -> None:
         if self._connection is not None:
@@ -173,8 +165,6 @@ class SqliteSource(BaseSource):
         return [row[2].decode() for row in rows]
 
     def _decide(self, names: list[str], declared: list[str], statement: str) -> pa.Schema:
-        import pyarrow as pa
-
         from fluxport.sources.sqlite import columns
 
         cells = list(zip(*self._pending, strict=True)) or [()] * len(names)
@@ -186,8 +176,9 @@ class SqliteSource(BaseSource):
                 masks[index] |= mask
         if len(declared) != len(names):
             declared = [""] * len(names)
-        self._columns = [columns.Column(*entry) for entry in zip(names, declared, masks, strict=True)]
-        return pa.schema([column.field for column in self._columns])
+        entries = zip(names, declared, masks, strict=True)
+        self._decoder = columns.Decoder([columns.Column(*entry) for entry in entries])
+        return self._decoder.schema
 
     def _at_end(self) -> bool:
         """Whether the pending rows are the last ones; fetches one more to find out."""
