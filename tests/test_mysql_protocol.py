@@ -308,8 +308,8 @@ def test_ok_is_not_taken_for_rows() -> None:
 def test_long_cells_may_begin_in_any_column_of_any_block() -> None:
     """A column whose cells became long is measured with care, also where an earlier column becomes long later."""
     long, short = b"x" * 300, b"y"
-    rows: list[bytes | Raw] = [text_row(short, None, long)] * 2000 + [text_row(long, short, long)] * 2000
-    rows += [text_row(None, long, short)] * 2000
+    kinds = text_row(short, None, long), text_row(long, short, long), text_row(None, long, short)
+    rows: list[bytes | Raw] = [row for row in kinds for _ in range(2000)]
     columns = [definition(name, Type.VAR_STRING, length=1200) for name in "abc"]
     with ScriptedServer(Result(columns, rows)) as server:
         table, _ = read_all(server.url, "SELECT 1")
