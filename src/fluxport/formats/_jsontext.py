@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from fluxport import compute as pc
-from fluxport.arrow_strings import bytes_of, replaced_at, rows_at, true_rows, valid_rows
+from fluxport.arrow_strings import bytes_of, replaced_at, rows_at, true_rows, valid_rows, with_nulls_of
 from fluxport.decimals import DecimalText
 from fluxport.formats._scalars import TextStyle, kind_of, plain, scalar_text, unsupported
 
@@ -180,4 +180,7 @@ def _object(array: pa.Array, field: pa.Field, style: TextStyle, report: Report) 
         value = json_text(child, child_field.with_name(field.name), style, report)
         parts += [start, pc.fill_null(value, "null")]
     text = pc.binary_join_element_wise(*parts, "}", "") if parts else pc.from_strings(["{}"] * len(array))
-    return pc.if_else(pc.is_valid(array), text, None) if array.null_count else text
+    if not array.null_count:
+        return text
+    # Without bytes under a null, which Arrow's CSV writer would refuse.
+    return with_nulls_of(pc.if_else(pc.is_valid(array), text, ""), array)
