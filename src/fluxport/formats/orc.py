@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from contextlib import closing
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import pyarrow as pa
-from pyarrow._orc import ORCWriter  # pyarrow.orc imports file systems, 9 MB and 20 ms
+from pyarrow import orc
 
 from fluxport.errors import Broken, Refused
 from fluxport.findings import Findings
@@ -23,7 +23,7 @@ from fluxport.formats.columnar import (
     converted,
     plain_type,
     pulled_first,
-    row_tables,
+    row_groups,
     stored_column,
 )
 from fluxport.formats.names import unique_names
@@ -64,33 +64,25 @@ class OrcEncoder:
             yield MAGIC
             rows = converted(pulled, [convert for _, convert in columns])
             # If this generator is closed early, the writer still ends its file, into memory that is discarded.
-            with closing(row_tables(rows, GROUP_ROWS, GROUP_BYTES, stored)) as groups, closing(ORCWriter()) as writer:
-                writer.open(output.sink, **self._settings())
+            with (
+                closing(row_groups(rows, GROUP_ROWS, GROUP_BYTES, stored)) as groups,
+                closing(self._writer(output)) as writer,
+            ):
                 writer.write(stored.empty_table())
                 if b"".join(output.drain()) != MAGIC:
                     raise Broken(
                         "This version of pyarrow writes another ORC header; install the version that Fluxport requires."
                     )
                 for group in groups:
-                    writer.write(group)  # its batches of rows run across the chunks
+                    # In one piece: what is written of a nested column depends on where the chunks of a table end.
+                    writer.write(pa.Table.from_batches([group]))
                     del group  # free it before the next one is built
                     yield from output.drain()
             yield from output.drain()
 
-    def _settings(self) -> dict[str, Any]:
-        """Those of ``pyarrow.orc``, but for codec and stripes."""
-        return {
-            "file_version": "0.12",
-            "batch_size": 1024,
-            "stripe_size": self._options.stripe_bytes,
-            "compression": "uncompressed" if self._options.codec == "none" else self._options.codec,
-            "compression_block_size": 64 << 10,
-            "compression_strategy": "speed",
-            "row_index_stride": 10_000,
-            "padding_tolerance": 0.0,
-            "dictionary_key_size_threshold": 0.0,
-            "bloom_filter_fpp": 0.05,
-        }
+    def _writer(self, output: Output) -> orc.ORCWriter:
+        codec = "uncompressed" if self._options.codec == "none" else self._options.codec
+        return orc.ORCWriter(output.sink, compression=codec, stripe_size=self._options.stripe_bytes)
 
 
 _WIDER = {
