@@ -155,3 +155,13 @@ def test_the_formulas_of_many_columns_are_found_in_their_own_columns(rows: int) 
         assert changed.column(name).to_pylist() == ["'=1" if value == "=1" else value for value in values]
     counts = {finding.column: finding.count for finding in findings}
     assert counts == {"choice": rows, "text 0": 1, "text 7": 1, "text 59": min(rows, 2)}
+
+
+def test_huge_cells_of_a_row_are_not_joined() -> None:
+    """Together they have more bytes than an Arrow array of text can."""
+    text = pa.array(["x" * (64 << 20)])
+    batch = pa.record_batch([text] * 34 + [pa.array(["=1"])], [f"c{index}" for index in range(35)])
+    findings = Findings()
+    _, apply = defuse(findings)(batch.schema)
+    assert apply(batch).column(34).to_pylist() == ["'=1"]
+    assert [finding.column for finding in findings] == ["c34"]

@@ -80,3 +80,15 @@ def test_a_text_that_is_not_utf_8_is_refused_by_the_name_of_its_column() -> None
         with pytest.raises(Refused, match="'c20'") as refused:
             encoded(name, batch)
         assert refused.value.code == "invalid_text"
+
+
+@pytest.mark.parametrize("name", ["csv", "jsonl"])
+def test_views_of_one_text_are_written_in_pieces(name: str) -> None:
+    """A view of a text weighs 16 bytes, and its text is written for every view of it."""
+    text = "x" * 200_000
+    one, data = pa.array([text], pa.string_view()).buffers()[1:]
+    views = pa.Array.from_buffers(pa.string_view(), 600, [None, pa.py_buffer(one.to_pybytes()[:16] * 600), data])
+    batch = pa.record_batch([views], ["x"])
+    chunks = [len(chunk) for chunk in encoder(name).encode(batch.schema, (b for b in (batch,)))]
+    assert sum(chunks) > 600 * len(text)
+    assert max(chunks) < 8 << 20

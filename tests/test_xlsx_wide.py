@@ -11,14 +11,16 @@ import pytest
 
 from fluxport import compute as pc
 from fluxport.decimals import DecimalText, from_text
+from fluxport.errors import LimitExceeded
 from fluxport.formats.xlsx.cells import Cells
 from fluxport.formats.xlsx.rows import Joiner, Rows, column_letters
-from fluxport.stages import FIELD_AS_TEXT, FIELD_KIND
+from fluxport.stages import FIELD_AS_TEXT, FIELD_FORMAT, FIELD_KIND
 from xlsx_support import Made, calamine_rows, cells, column, openpyxl_rows, workbook
 
 ROWS = 40
 TEXTS = ["", "a", " a", "b ", "=1+1", "a&b", "_x0041_", "tab\t", "cr\r\nlf", "\x01", "日本", "\ufffe", "x" * 50, "-5"]
 WORDS = ["one", "two", "three"]
+DATES = ("datetime", "fine", "midnights")  # times that are dates where they are midnights
 
 
 def _numbers(chance: np.random.Generator) -> dict[str, pa.Array]:
@@ -51,6 +53,9 @@ def _others(chance: np.random.Generator) -> dict[str, pa.Array]:
         "date": pa.array(days.astype(np.int32), pa.date32()),
         "datetime": pa.array(days * 86_400 + 1, pa.timestamp("s")),
         "fine": pa.array(days * 86_400_000_000 + 1, pa.timestamp("us")),
+        "midnights": pa.array(
+            np.where(chance.random(ROWS) < 0.5, -days, days) * 86_400_000_000 - (days % 2), pa.timestamp("us")
+        ),
         "zone": pa.array(days * 86_400_000, pa.timestamp("ms", "Europe/Berlin")),
         "duration": pa.array(days * 1000, pa.duration("ms")),
         "list": pa.array([[1, 2]] * ROWS),
@@ -72,7 +77,7 @@ def _wide(copies: int, nulls: float) -> pa.RecordBatch:
             array = values
             if len(arrays) % 2 and not pa.types.is_null(array.type):
                 array = pc.if_else(pa.array(chance.random(ROWS) < nulls), pa.scalar(None, array.type), array)
-            metadata = {FIELD_AS_TEXT: b"1"} if copy == 1 else {FIELD_KIND: b"date"} if name == "datetime" else {}
+            metadata = {FIELD_AS_TEXT: b"1"} if copy == 1 else {FIELD_KIND: b"date"} if name in DATES else {}
             fields.append(pa.field(f"{name} {copy}", array.type, metadata=metadata or None))
             arrays.append(array)
     return pa.record_batch(arrays, schema=pa.schema(fields))
@@ -170,3 +175,19 @@ def _cells(chance: np.random.Generator, at: Sequence[int]) -> tuple[np.ndarray[t
     values = pa.array([str(n) for n in chance.integers(0, 10**6, count)], mask=chance.random(count) < 0.1)
     heads = tuple(f' s="{n % 3}"><v>' for n in range(len(at)))
     return np.array(at), Cells(heads, values, "</v></c>")
+
+
+def test_huge_cells_of_a_row_are_not_joined() -> None:
+    """Together they have more bytes than an Arrow array of text can."""
+    text = pa.array(["x" * (64 << 20)])
+    batch = pa.record_batch([text] * 34, [f"c{index}" for index in range(34)])
+    made = workbook(batch, (), 1)
+    assert made.reported == {("cell_cut", f"c{index}"): 1 for index in range(34)}
+
+
+def test_the_first_column_with_too_long_a_text_is_named() -> None:
+    long = pa.array(["x" * 40_000])
+    fields = [pa.field("a", pa.string()), pa.field("b", pa.string(), metadata={FIELD_FORMAT: b"@"})]
+    batch = pa.record_batch([pa.array(["a"]), long, long], schema=pa.schema([*fields, pa.field("c", pa.string())]))
+    with pytest.raises(LimitExceeded, match="column 'b'"):
+        workbook(batch, (), 1, on_long_text="fail")

@@ -17,6 +17,7 @@ from collections.abc import Hashable, Sequence
 import pyarrow as pa
 
 CELLS = 1 << 14  # joined at most, beyond which a call costs little beside its cells
+BYTES = 16 << 20  # of a slice that are joined at most: a slice of more has a row of huge cells
 
 
 def together(keys: Sequence[Hashable], rows: int) -> list[list[int]]:
@@ -31,6 +32,12 @@ def together(keys: Sequence[Hashable], rows: int) -> list[list[int]]:
             groups.append(group)
         group.append(index)
     return groups
+
+
+def has_huge_cells(batch: pa.RecordBatch) -> bool:
+    """Whether a slice is so large that its columns should stand alone: a copy of its cells would cost memory."""
+    # The size of all buffers, which others may share, is found many times faster than that of the batch.
+    return bool(batch.get_total_buffer_size() > BYTES and batch.nbytes > BYTES)
 
 
 def joined(columns: Sequence[pa.Array]) -> pa.Array:

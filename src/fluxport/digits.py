@@ -201,7 +201,7 @@ def _with_point(values: NDArray[Any], places: int, *, trimmed: bool) -> pa.Strin
     return pc.take(parts, _every_second(len(values)), checked=False)
 
 
-@functools.lru_cache(maxsize=4)
+@functools.lru_cache(maxsize=1)
 def _every_second(count: int) -> pa.Array:
     return pc.from_numpy(np.arange(1, 2 * count, 2, dtype=np.int32))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import decimal
 import io
+import json
 from typing import Any
 
 import pyarrow as pa
@@ -12,6 +13,7 @@ import pyorc
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pyarrow import orc
 
 from fluxport import formats
 from fluxport.errors import Refused
@@ -177,3 +179,35 @@ def test_a_result_without_columns_is_refused() -> None:
     """Arrow's writer would end the process."""
     with pytest.raises(Refused, match="no columns"):
         of(pa.RecordBatch.from_struct_array(pa.array([{}] * 3, pa.struct([]))))
+
+
+NESTED = pa.struct([("a", pa.int64()), ("b", pa.string())])
+
+
+def nested_of(number: int) -> Any:
+    return None if number % 3 == 0 else {"a": number, "b": str(number)}
+
+
+@pytest.mark.parametrize(
+    ("kind", "of_number", "as_text"),
+    [
+        (NESTED, nested_of, False),
+        (pa.list_(NESTED), lambda n: [nested_of(n), nested_of(n + 1)][: n % 3], False),
+        (pa.struct([("m", pa.map_(pa.string(), pa.int64()))]), lambda n: {"m": [("k", n)] if n % 3 else None}, False),
+        (pa.struct([("p", NESTED)]), lambda n: {"p": nested_of(n)}, True),
+        (pa.struct([("p", pa.list_(NESTED))]), lambda n: {"p": [nested_of(n)]}, True),
+    ],
+    ids=str,
+)
+def test_structs_with_nulls_are_read_back_wherever_batches_end(
+    kind: pa.DataType, of_number: Any, as_text: bool
+) -> None:
+    """Of slices of structs, and of structs in structs, Arrow's writer writes the values of other rows."""
+    batch = pa.record_batch([pa.array([of_number(n) for n in range(20_000)], kind)], ["x"])
+    for size in (20_000, 5_000, 777):
+        findings = Findings()
+        parts = (batch.slice(start, size) for start in range(0, 20_000, size))
+        read = orc.read_table(pa.BufferReader(encoded(parts, batch.schema, findings))).column(0)
+        found = [json.loads(text) for text in read.to_pylist()] if as_text else read.to_pylist()
+        assert found == batch.column(0).to_pylist()
+        assert [finding.code for finding in findings] == (["type_as_text"] if as_text else [])

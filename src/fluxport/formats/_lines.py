@@ -80,7 +80,7 @@ class Lines:
         layout = rows, tuple((tuple(group.columns), group.quoted) for group in groups)
         groups.clear()  # ``strings`` has their texts; memory need not hold them twice while lines are made
         del replaced
-        indices = self._indices(layout, lent=not exceptions)
+        indices = self._indices(layout, shared=not exceptions)
         cells = indices.reshape(-1)
         for at, before, cell, after in exceptions:
             if before:
@@ -94,10 +94,11 @@ class Lines:
         for first in range(0, len(cells), step):
             yield bytes_of(pc.take(strings, pc.from_numpy(cells[first : first + step]), checked=False)).data
 
-    def _indices(self, layout: _Layout, *, lent: bool) -> NDArray[np.int32]:
-        """The indices of lines without exceptions; ``lent``: they may be used again."""
-        if self._kept is not None and self._kept[0] == layout:
-            return self._kept[1] if lent else self._kept[1].copy()
+    def _indices(self, layout: _Layout, *, shared: bool) -> NDArray[np.int32]:
+        """The indices of lines without exceptions; ``shared``: the caller leaves them as they are."""
+        kept = self._kept  # read once: other threads replace it
+        if kept is not None and kept[0] == layout:
+            return kept[1] if shared else kept[1].copy()
         rows, groups = layout
         states = np.zeros(self._columns + 2, np.int32)  # of each column, between the start and the end of the line
         first, step = np.empty((2, self._columns), np.int32)  # the index of a column's first cell; from row to row
@@ -114,7 +115,7 @@ class Lines:
         if indices.nbytes > _KEPT_BYTES:
             return indices
         self._kept = layout, indices
-        return indices if lent else indices.copy()
+        return indices if shared else indices.copy()
 
     def _exceptions(self, groups: Sequence[Cells], rows: int) -> Iterator[_Exceptions]:
         """The cells that are null, are quoted unlike the rest of their column, or have another text."""

@@ -52,7 +52,7 @@ def bounded_slices(batches: Batches, schema: pa.Schema) -> Batches:
             if batch.num_rows:
                 held.append(_without_views(batch, views))
                 rows += batch.num_rows
-                size += _text_bytes(batch, dictionaries)
+                size += _text_bytes(held[-1], dictionaries)
             if rows >= rows_enough or size >= BYTES_MAX // 2:
                 yield from _cut(_joined(held), rows_max, dictionaries, size)
                 rows = size = 0

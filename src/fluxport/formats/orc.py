@@ -1,9 +1,10 @@
 """ORC, a stripe at a time: Arrow's writer writes to memory, which is yielded after each group of rows.
 
 The footer comes last, so a truncated file is unreadable. ORC has no unsigned integers, which become the next wider type
-(64 bits: a decimal), no half floats, no time of day and no duration; values without an ORC type become text and are
-reported (``type_as_text``). Timestamps have nanoseconds; those with a zone are instants (``timestamp with local time
-zone``). Options for the text of dates, nulls and binary do not apply: values retain their types.
+(64 bits: a decimal), no half floats, no time of day and no duration; values without an ORC type, and structs that hold
+structs, become text and are reported (``type_as_text``). Timestamps have nanoseconds; those with a zone are instants
+(``timestamp with local time zone``). Options for the text of dates, nulls and binary do not apply: values retain
+their types.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ class OrcEncoder:
             raise Refused("The result has no columns, so there is nothing to write.", code="no_columns")
         names = unique_names(schema.names, self._findings)
         columns = [
-            stored_column(field, name, plain_type(field.type, _leaf), self._findings)
+            stored_column(field, name, _stored_type(field.type), self._findings)
             for field, name in zip(schema, names, strict=True)
         ]
         stored = pa.schema([field for field, _ in columns])
@@ -94,6 +95,22 @@ _WIDER = {
     pa.date64(): pa.date32(),
     pa.null(): pa.string(),
 }
+
+
+def _stored_type(kind: pa.DataType) -> pa.DataType | None:
+    """The type of a column in the file; None where it must be text: of a struct without nulls, Arrow's writer shifts
+    the values of a struct inside that has nulls, at any depth."""
+    stored = plain_type(kind, _leaf)
+    if stored is None or not pa.types.is_struct(stored):
+        return stored
+    return None if any(_has_struct(field.type) for field in stored) else stored
+
+
+def _has_struct(kind: pa.DataType) -> bool:
+    if pa.types.is_map(kind):
+        return _has_struct(kind.key_type) or _has_struct(kind.item_type)
+    inside = (kind.field(index).type for index in range(kind.num_fields))
+    return bool(pa.types.is_struct(kind)) or any(map(_has_struct, inside))
 
 
 def _leaf(kind: pa.DataType) -> pa.DataType | None:

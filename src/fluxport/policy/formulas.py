@@ -44,7 +44,7 @@ def defuse(findings: Findings) -> Step:
         def apply(batch: pa.RecordBatch) -> pa.RecordBatch:
             columns = [batch.column(index) for index in texts]
             changed = {}
-            for place in _suspected(columns, keys, batch.num_rows):
+            for place in _suspected(batch, columns, keys):
                 column, count = _defused(columns[place])
                 if count:
                     changed[texts[place]] = column
@@ -68,10 +68,14 @@ def _together(keys: tuple[Hashable, ...], rows: int) -> list[list[int]]:
     return together(keys, rows)
 
 
-def _suspected(columns: Sequence[pa.Array], keys: tuple[Hashable, ...], rows: int) -> Iterator[int]:
-    """Where in ``columns`` a text may be a formula; columns of equal keys are looked at together."""
-    from fluxport.arrow_groups import joined
+def _suspected(batch: pa.RecordBatch, columns: Sequence[pa.Array], keys: tuple[Hashable, ...]) -> Iterator[int]:
+    """Where in ``columns`` of a batch a text may be a formula; columns of equal keys are looked at together."""
+    from fluxport.arrow_groups import has_huge_cells, joined
 
+    if has_huge_cells(batch):
+        yield from range(len(columns))
+        return
+    rows = batch.num_rows
     for places in _together(keys, rows):
         if len(places) == 1:
             yield places[0]

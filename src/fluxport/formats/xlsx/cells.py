@@ -54,7 +54,7 @@ _ALL_DIGITS = Context(prec=100_000)
 
 
 class Cells(NamedTuple):
-    """Where ``values`` (strings) is null there is no cell; else `` + head + value + close`` follows the reference.
+    """Where ``values`` (strings) is null there is no cell; else ``head + value + close`` follows the reference.
 
     ``head`` and ``close`` are one text, or a tuple with one for each column in ``values``.
     """
@@ -283,7 +283,8 @@ def by_time_of_day(date_style: int) -> Kernel:
         timestamps = timestamp(column, array, first_row)
         if not midnight.any():
             return timestamps
-        date_column = replace(column, style=date_style, findings=Findings())  # reported by the call above
+        # Reported by the call above; these cells are no longer those of whole columns.
+        date_column = replace(column, style=date_style, findings=Findings(), names=("",))
         return replaced(
             timestamps, midnight, timestamp(date_column, pc.filter(array, pc.from_numpy(midnight)), first_row)
         )

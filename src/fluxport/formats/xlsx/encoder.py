@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from fluxport import arrow_groups as groups
-from fluxport.errors import LimitExceeded
+from fluxport.errors import FluxportError, LimitExceeded
 from fluxport.findings import Findings
 from fluxport.formats.slices import resumed, slices
 from fluxport.formats.xlsx import columns, parts
@@ -170,11 +170,24 @@ class _Workbook:
         arrays = batch.columns
         for i in self._wrapped:
             arrays[i] = columns.plain(arrays[i])
+        if groups.has_huge_cells(batch):
+            return self._alone(arrays)
         if batch.num_rows != self._grouped_rows:
             self._grouped_rows, self._groups = batch.num_rows, self._grouped(batch.num_rows)
+        try:
+            return [
+                (np.array(at), kernel(column, groups.joined([arrays[i] for i in at]), self._done + 1))
+                for at, column, kernel in self._groups
+            ]
+        except FluxportError:
+            self._alone(arrays)  # raises the error of the first column that has one
+            raise
+
+    def _alone(self, arrays: Sequence[pa.Array]) -> list[tuple[NDArray[np.intp], Cells]]:
+        """The cells of a slice, column by column."""
         return [
-            (np.array(at), kernel(column, groups.joined([arrays[i] for i in at]), self._done + 1))
-            for at, column, kernel in self._groups
+            (np.array([i]), kernel(column, array, self._done + 1))
+            for i, ((column, kernel), array) in enumerate(zip(self._columns, arrays, strict=True))
         ]
 
     def _grouped(self, rows: int) -> list[tuple[list[int], Column, Kernel]]:

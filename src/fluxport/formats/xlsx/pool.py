@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _BYTES_MAX = np.iinfo(np.int32).max
+_ROOM = 8 << 20  # bytes that stay, however short the next slice is
 
 
 class Pool:
@@ -58,7 +59,7 @@ class Pool:
     def _make_room(self, texts: int, size: int) -> None:
         if size > _BYTES_MAX:
             raise pa.ArrowCapacityError("text of one slice is longer than 2 GiB")
-        if size > len(self._data):
+        if size > len(self._data) or len(self._data) > max(_ROOM, 4 * size):  # a huge row came before
             self._data = _larger(self._data, self._kept_bytes, size)
         if texts >= len(self._offsets):
             self._offsets = _larger(self._offsets, self._kept + 1, texts + 1)

@@ -33,6 +33,7 @@ Sizes: TypeAlias = npt.NDArray[Any]  # bytes or int64
 
 _NULL = 0xFB  # in place of a length, in the text protocol
 _ONE_BYTE_MAX = 250  # the longest cell whose length is one byte
+_MOMENT_MAX = 12  # bytes of a TIME, which no limit of cells is about; such short texts are checked as arrays
 _SIZES = np.arange(256, dtype=np.int64)  # of cells by their first byte, in the text protocol
 _SIZES[_NULL] = 0
 
@@ -147,7 +148,11 @@ def _guessed(located: Callable[[Collection[int]], list[Place] | None], columns: 
 
 def _fits(block: Block, after: Positions, short: Sequence[Sizes], context: Context) -> bool:
     """Whether the rows end where their last cells do, and each of the lengths ``short`` is one byte."""
-    if short and len(block) and np.concatenate(short).max() > min(_ONE_BYTE_MAX, context.cell_bytes_max):
+    if (
+        short
+        and len(block)
+        and np.concatenate(short).max() > min(_ONE_BYTE_MAX, max(context.cell_bytes_max, _MOMENT_MAX))
+    ):
         return False
     return np.array_equal(after, block.ends)
 
@@ -168,7 +173,7 @@ def _measured(
         _read_long_sizes(block, first, at, begin, sizes)
     if (begin + sizes > block.ends).any():
         raise Malformed
-    if len(first) and (largest := int(sizes.max())) > context.cell_bytes_max:
+    if len(first) and (largest := int(sizes.max())) > max(context.cell_bytes_max, _MOMENT_MAX):
         row = block.first_row + int(sizes.argmax())
         raise cell_too_large(context.names[index], row, largest, context.cell_bytes_max)
     return Place(begin, 0, sizes, valid)

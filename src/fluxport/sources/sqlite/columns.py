@@ -15,6 +15,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from fluxport.arrow_groups import cut, together
 from fluxport.digits import float_text
 from fluxport.errors import QueryFailed
 from fluxport.findings import Findings
@@ -120,9 +121,6 @@ def _unchanged(cells: Sequence[Any], kind: pa.DataType) -> pa.Array | None:
     return None
 
 
-JOINED_CELLS = 1 << 14  # of columns that become one array, beyond which there is little to gain
-
-
 class Decoder:
     """Rows as record batches. Columns of one type are converted together, as a call takes long beside the few cells
     that a column has in a batch of many; alone where a cell has another class."""
@@ -130,24 +128,17 @@ class Decoder:
     def __init__(self, columns: Sequence[Column]) -> None:
         self.schema = pa.schema([column.field for column in columns])
         self._columns = columns
-        alike: dict[pa.DataType, list[int]] = {}
-        for index, kind in enumerate(self.schema.types):
-            alike.setdefault(kind, []).append(index)
-        self._alike = list(alike.items())
 
     def batch(self, rows: Sequence[Sequence[Any]], findings: Findings) -> pa.RecordBatch:
         cells = list(zip(*rows, strict=True))
-        most = max(1, JOINED_CELLS // len(rows))
         arrays: list[pa.Array] = [None] * len(cells)
-        for kind, indices in self._alike:
-            for start in range(0, len(indices), most):
-                group = indices[start : start + most]
-                joined = None
-                if len(group) > 1:
-                    joined = _unchanged(list(chain.from_iterable(cells[index] for index in group)), kind)
-                if joined is not None:
-                    for number, index in enumerate(group):
-                        arrays[index] = joined.slice(number * len(rows), len(rows))
+        for group in together(self.schema.types, len(rows)):
+            if len(group) == 1:
+                continue
+            joined = _unchanged(list(chain.from_iterable(cells[index] for index in group)), self.schema.types[group[0]])
+            if isinstance(joined, pa.Array):  # text of more than 2 GiB becomes several arrays
+                for index, array in zip(group, cut(joined, len(group)), strict=True):
+                    arrays[index] = array
         for index, column in enumerate(self._columns):
             if arrays[index] is None:
                 arrays[index] = column.array(cells[index], findings)
