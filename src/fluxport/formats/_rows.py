@@ -140,12 +140,12 @@ class Groups:
         self._keys = [None if kind in nested else kind for kind in kinds]
         self._together: tuple[int, list[list[int]]] = (0, [])  # the groups of the last number of rows
 
-    def of(self, batch: pa.RecordBatch) -> Iterator[tuple[list[int], pa.Array]]:
-        """The indices of the columns of each group, and their values, row by row, without dictionaries and the like;
-        Refused if a text is not UTF-8.
+    def of(self, batch: pa.RecordBatch, *, row_by_row: bool = True) -> Iterator[tuple[list[int], pa.Array]]:
+        """The indices of the columns of each group, and their values, row by row or column after column, without
+        dictionaries and the like; Refused if a text is not UTF-8.
 
-        In this order a line reads a few stretches of memory, one for each group; by columns it would read one for each
-        column, more than the processor fetches ahead.
+        Row by row a line reads a few stretches of memory, one for each group; else it reads one for each column, more
+        than the processor fetches ahead.
         """
         columns = batch.columns
         for index in self._wrapped:
@@ -154,7 +154,7 @@ class Groups:
         for indices in self._groups(batch):
             array = joined([columns[index] for index in indices])
             self._check(array, indices, columns)
-            yield indices, _by_rows(array, len(indices))
+            yield indices, by_rows(array, len(indices)) if row_by_row else array
 
     def _groups(self, batch: pa.RecordBatch) -> list[list[int]]:
         too_long = batch.num_rows == 1 and batch.nbytes > BYTES_MAX  # to be copied
@@ -179,7 +179,7 @@ class Groups:
             raise
 
 
-def _by_rows(array: pa.Array, columns: int) -> pa.Array:
+def by_rows(array: pa.Array, columns: int) -> pa.Array:
     """The values of ``columns`` columns, which follow one another, row by row."""
     if columns == 1:
         return array

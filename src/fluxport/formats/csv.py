@@ -14,12 +14,13 @@ import pyarrow as pa
 from pyarrow import csv
 
 from fluxport import compute as pc
+from fluxport.arrow_groups import cut
 from fluxport.arrow_strings import bytes_of, rows_at, string_window, true_rows, valid_rows
 from fluxport.decimals import decimal_type
 from fluxport.errors import Refused
 from fluxport.findings import Findings
 from fluxport.formats._lines import Cells, Lines
-from fluxport.formats._rows import THREADS, Groups, bounded_slices, distinct, in_order
+from fluxport.formats._rows import THREADS, Groups, bounded_slices, by_rows, distinct, in_order
 from fluxport.formats.options import CommonOptions, option
 from fluxport.formats.text import TextStyle, check_style, check_types, report_times, text_of
 from fluxport.stages import Batches, Chunks
@@ -106,6 +107,7 @@ class CsvEncoder:
 
 
 _ROWS_WRITTEN = 2048  # at a time, so that they stay in the cache
+_ROWS_PLAIN = 512  # of fewer rows, a column costs Arrow's CSV writer more than its cells do
 _LINE_ENDS = {"lf": "\n", "crlf": "\r\n"}
 
 
@@ -226,6 +228,8 @@ class _Joiner:
         clean = [_never_special(field.type, style, options.delimiter) for field in fields]
         self._quoted, self._clean = [quoted[kind] for kind in kinds], [clean[kind] for kind in kinds]
         self._groups = Groups(schema, fields, kinds)
+        # Slices are handled in the order that suits the way in which the lines of the last one were joined.
+        self._row_by_row = False
         self._null = '""' if len(schema) == 1 and not self._null_value else self._null_value
         starts, end = ["", *[options.delimiter] * (len(schema) - 1)], _LINE_ENDS[options.line_ending]
         self._lines = Lines(starts, end, self._null)
@@ -235,11 +239,20 @@ class _Joiner:
 
     def rows(self, batch: pa.RecordBatch) -> Iterable[bytes | memoryview]:
         """The lines of a slice, as consecutive pieces."""
-        groups = [self._cells(indices, array) for indices, array in self._groups.of(batch)]
+        row_by_row = self._row_by_row or batch.num_rows < _ROWS_PLAIN
+        groups = [
+            self._cells(indices, array, row_by_row=row_by_row)
+            for indices, array in self._groups.of(batch, row_by_row=row_by_row)
+        ]
         if len(self._schema) == 1 and not self._null_value:
             self._findings.add("lone_null_quoted", self._schema[0].name, groups[0].text.null_count)
-        plain = all(len(cells.columns) == 1 and self._is_plain(cells) for cells in groups)
-        lines = self._plain_lines(groups) if plain else self._lines.join(groups, batch.num_rows)
+        plain = all(map(self._is_plain, groups))
+        self._row_by_row = not plain
+        if plain and not (row_by_row and any(len(cells.columns) > 1 for cells in groups)):
+            lines = self._plain_lines(groups)
+        else:
+            groups = groups if row_by_row else [_by_rows(cells, batch.num_rows) for cells in groups]
+            lines = self._lines.join(groups, batch.num_rows)
         if self._codec.is_utf8:
             return lines
         texts = ((f.name, text_of(c, f, self._style)) for c, f in zip(batch.columns, self._schema, strict=True))
@@ -251,17 +264,20 @@ class _Joiner:
         return not cells.quoted and cells.in_quotes is None and not (self._null and cells.text.null_count)
 
     def _plain_lines(self, groups: Sequence[Cells]) -> Chunks:
-        columns = [cells.text for cells in sorted(groups, key=lambda cells: cells.columns[0])]
+        columns: list[pa.StringArray] = [None] * len(self._schema)
+        for cells in groups:
+            for column, text in zip(cells.columns, cut(cells.text, len(cells.columns)), strict=True):
+                columns[column] = text
         rows = pa.RecordBatch.from_arrays(columns, [""] * len(columns))
-        size = sum(len(bytes_of(column)) for column in columns)
+        size = sum(len(bytes_of(cells.text)) for cells in groups)
         buffer = pa.allocate_buffer(size + rows.num_rows * (len(columns) - 1 + len(self._plain.eol)))
         sink = pa.FixedSizeBufferWriter(buffer)
         csv.write_csv(rows, sink, write_options=self._plain)
         yield memoryview(buffer)[: sink.tell()]
 
-    def _cells(self, indices: list[int], array: pa.Array) -> Cells:
+    def _cells(self, indices: list[int], array: pa.Array, *, row_by_row: bool) -> Cells:
         """A group of columns as text, quoted where needed."""
-        report_times(array, self._schema, indices, self._style, self._findings)
+        report_times(array, self._schema, indices, self._style, self._findings, by_rows=row_by_row)
         text = text_of(array, self._schema[indices[0]], self._style)
         if self._quoted[indices[0]]:
             rows = _rows_with(text, '"')
@@ -280,6 +296,20 @@ class _Joiner:
             return Cells(indices, text)
         changed = None if special is None else _rows_with(text, '"')
         return Cells(indices, text, in_quotes=in_quotes, changed=changed, texts=_doubled(text, changed))
+
+
+def _by_rows(cells: Cells, rows: int) -> Cells:
+    """The cells of columns that follow one another, row by row."""
+    columns = len(cells.columns)
+    if columns == 1:
+        return cells
+
+    def moved(at: NDArray[np.intp] | None) -> NDArray[np.intp] | None:
+        return None if at is None else at % rows * columns + at // rows
+
+    return cells._replace(
+        text=by_rows(cells.text, columns), in_quotes=moved(cells.in_quotes), changed=moved(cells.changed)
+    )
 
 
 def _hits(text: pa.StringArray, characters: Sequence[str]) -> NDArray[np.bool_] | None:

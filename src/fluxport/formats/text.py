@@ -65,17 +65,25 @@ def check_types(fields: Iterable[pa.Field], style: TextStyle) -> None:
 
 
 def report_times(
-    array: pa.Array, schema: pa.Schema, indices: Sequence[int], style: TextStyle, findings: Findings
+    array: pa.Array,
+    schema: pa.Schema,
+    indices: Sequence[int],
+    style: TextStyle,
+    findings: Findings,
+    *,
+    by_rows: bool = True,
 ) -> None:
     """Report the timestamps whose text omits the fraction of a second, or the UTC offset in an hour that occurs twice.
 
-    ``array`` has the values of the columns ``indices`` of ``schema``, row by row.
+    ``array`` has the values of the columns ``indices`` of ``schema``, row by row or (not ``by_rows``) by columns.
     """
     if not pa.types.is_timestamp(array.type):
         return
     for code, hides, found_in in _HIDDEN:
         if hides(style.datetime_format):
-            counts = np.count_nonzero(found_in(array).reshape(-1, len(indices)), axis=0).tolist()
+            found = found_in(array)
+            found = found.reshape(-1, len(indices)) if by_rows else found.reshape(len(indices), -1).T
+            counts = np.count_nonzero(found, axis=0).tolist()
             for index, count in zip(indices, counts, strict=True):
                 findings.add(code, schema.field(index).name, count)
 
