@@ -6,7 +6,8 @@ however the client disconnects.
     pull ---------------------------> next(chunks): source, encoder, compressor
       | http.disconnect: cancel() --> the query is interrupted, next() returns
     send, 256 KiB at a time <-------- a chunk; after the first, the next one is pulled meanwhile
-    finally ------------------------> chunks.close(): the query ends, the outcome is recorded
+    when all is sent ---------------> next(chunks): the end, where the outcome is recorded
+    finally ------------------------> chunks.close(), if the end was not reached: the query ends, the outcome is recorded
 
 No buffering middleware may wrap these responses: a failure after the first byte must reach the server as an exception.
 The server then breaks the connection without the final chunk, so that no client takes a partial file for a whole one.
@@ -53,9 +54,11 @@ class StreamedFile(Response):
     """A response whose body is ``chunks``, pulled in ``threads``.
 
     The first non-empty chunk is pulled before the status is sent, so that an early error still gets a proper error
-    response. Content-Length comes from ``headers`` or from ``length``, which is called after that first pull. For an
-    export, ``reading`` holds its turn and is completed when the export is aborted from outside. ``cancel`` interrupts a
-    pull that waits on the source; it is called when the client has disconnected.
+    response. Later ones are pulled while the chunk before is sent: an export yields an empty chunk before its end, and
+    what follows that is pulled once everything has been sent. Content-Length comes from ``headers`` or from ``length``,
+    which is called after that first pull. For an export, ``reading`` holds its turn and is completed when the export is
+    aborted from outside. ``cancel`` interrupts a pull that waits on the source; it is called when the client has
+    disconnected.
     """
 
     def __init__(
@@ -117,7 +120,7 @@ class StreamedFile(Response):
         # The first bytes are sent without a timeout, as the server buffers them at once; most files are smaller.
         size, sent_bytes, ended = READ_BYTES, 0, None
         while chunk is not _END:
-            if sent_bytes:  # not before: the first bytes are sent without waiting for the thread
+            if sent_bytes and len(chunk):  # not before: the first bytes are sent without waiting for the thread
                 self._pull_ahead()
             at = 0
             while at < len(chunk):
@@ -128,6 +131,8 @@ class StreamedFile(Response):
                     await send(message)
                 else:
                     ended = ended or self._ended()
+                    if ended.done():
+                        break
                     await self._send(send, message, ended)
                     size = READ_BYTES if self._unsent is None else SENT_BYTES
                 # The server drops data for a client that has disconnected.
@@ -148,8 +153,14 @@ class StreamedFile(Response):
         return ended
 
     def _wake(self, ended: asyncio.Future[None]) -> None:
+        self._interrupt()
+
+    def _interrupt(self) -> None:
+        """End the send that waits, if there is one that has not been ended yet: a timeout that has expired cannot be
+        changed."""
         if self._sending is not None:
             self._sending.reschedule(asyncio.get_running_loop().time())
+            self._sending = None
 
     async def _close(self) -> None:
         await self._settle(self._cancel)
@@ -194,14 +205,15 @@ class StreamedFile(Response):
 
     async def _pull(self, disconnected: asyncio.Future[None]) -> Any:
         """The next chunk or _END; Canceled if the client has disconnected, once the query and the pull have ended."""
-        self._pull_ahead()
-        if self._coming is None:
+        if self._coming is None and self._after is not None:
             chunk, self._after = self._after, None
             return chunk
         try:
-            both: set[asyncio.Future[Any]] = {self._coming, disconnected}
-            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
-            if disconnected.done():
+            if not disconnected.done():  # or an export whose last bytes were dropped could end as complete
+                loop = asyncio.get_running_loop()
+                self._coming = self._coming or loop.run_in_executor(self._threads, self._next_to_send)
+                await asyncio.wait({self._coming, disconnected}, return_when=asyncio.FIRST_COMPLETED)
+            if self._coming is None or disconnected.done():
                 raise Canceled("The client disconnected before the end.", code="client_gone")
             return self._coming.result()
         finally:
@@ -211,6 +223,11 @@ class StreamedFile(Response):
         """Begin to pull the next chunk, unless it has been pulled."""
         if self._coming is None and self._after is None:
             self._coming = asyncio.get_running_loop().run_in_executor(self._threads, self._next)
+
+    def _next_to_send(self) -> Any:
+        """As :meth:`_next`, once all before has been sent: then nothing has to wait for the end."""
+        chunk = self._next()
+        return self._next() if self._begun and len(chunk) == 0 and chunk is not _END else chunk
 
     def _next(self) -> Any:
         """The next chunk or _END. A small chunk that is not the first is usually the last one: then also pull what
@@ -249,7 +266,7 @@ class StreamedFile(Response):
         elif now >= self._since + self._send_timeout_s:
             left = self._unsent() if self._unsent else self._before
             if left > self._before - READ_BYTES:
-                self._sending.reschedule(now)
+                self._interrupt()
                 return
             self._since, self._before = now, left
         self._look_at = loop.call_at(self._since + self._send_timeout_s, self._look)

@@ -193,6 +193,11 @@ class Reading:
         with contextlib.suppress(InvalidStateError):
             self.ended.set_result(None)
 
+    def check_running(self) -> None:
+        """Raise the error with which the stream was aborted, if it was."""
+        if self._error is not None:
+            raise self._error
+
     def whole(self) -> Chunks:
         """The file once it is complete; see :func:`fluxport.jobs.spool.whole`."""
         return whole(self._alone(), self.spooled, self._check)
@@ -247,8 +252,7 @@ class Reading:
                 self.spooled.close()
 
     def _timed(self) -> bytes | memoryview | None:
-        if self._error is not None:
-            raise self._error
+        self.check_running()
         began = time.monotonic()
         if self._since is not None:
             self._reader_s += began - self._since

@@ -32,6 +32,7 @@ log = logging.getLogger("fluxport.exports")
 class Stream:
     """A direct stream: ``chunks`` is the file; call ``gone`` when the client has disconnected.
 
+    Before its end ``chunks`` has an empty chunk: pull what follows, which records the outcome, once all has been sent.
     ``length`` is the file's length, known with the first bytes, or None for a file that is sent while it is written.
     A pull waits until ``reading.enter()`` is done."""
 
@@ -90,6 +91,8 @@ class Streams:
                 for chunk in chunks:
                     yield chunk
                     taken_bytes += len(chunk)
+                yield b""
+                reading.check_running()  # as while there were chunks
         except BaseException as raised:
             error = raised
             raise
