@@ -4,6 +4,7 @@ are converted together."""
 from __future__ import annotations
 
 import itertools
+import queue
 import random
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
@@ -142,6 +143,80 @@ def test_a_row_of_another_width_is_named_by_its_number_in_all_batches() -> None:
         table(source)
 
 
+def as_arrow(*batches: pa.RecordBatch, sequence: int) -> PushedBatch:
+    """One message with all of them."""
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, batches[0].schema) as writer:
+        for batch in batches:
+            writer.write_batch(batch)
+    content = sink.getvalue().to_pybytes()
+    return PushedBatch(sequence, content, arrow=content)
+
+
+def numbers(*values: int) -> pa.RecordBatch:
+    return pa.record_batch({"c0": pa.array(values, pa.int64())})
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (as_rows([["1"]], 1), as_rows([["2"]], 2)),
+        (parsed([["1"]], 1), parsed([["2"]], 2)),
+        (as_arrow(numbers(1), sequence=1), as_arrow(numbers(2), sequence=2)),
+    ],
+    ids=["rows", "cells", "arrow"],
+)
+@pytest.mark.parametrize("repeats", [True, False], ids=["a repeat", "an empty batch"])
+def test_rows_that_arrived_do_not_wait_for_a_message_that_has_not(
+    first: PushedBatch, second: PushedBatch, repeats: bool
+) -> None:
+    """Also where a message without new rows came after them."""
+    sent: queue.Queue[PushedBatch | None] = queue.Queue()
+    column = PushedColumn("c0", "number")
+    source = PushedSource(
+        [column],
+        sent.get_nowait,  # raises instead of waiting
+        lambda: None,
+        ready=lambda: not sent.empty(),
+    )
+    for message in (first, second, second if repeats else PushedBatch(3, b"empty")):
+        sent.put(message)
+    batches = source.batches()
+    assert next(batches).num_rows == 2
+    sent.put(None)
+    assert list(batches) == []
+
+
+def test_a_batch_without_rows_is_no_record_batch() -> None:
+    empty = PushedBatch(1, b"empty", cells=pa.array([], pa.string()))
+    assert [batch.num_rows for batch in pushed([empty, parsed([["1"]], 2)], 1, lambda: True).batches()] == [1]
+
+
+def test_only_small_record_batches_are_joined() -> None:
+    """Others stay views of the message that brought them, as a copy takes memory and time."""
+    wide = pa.record_batch({"c0": pa.array(["x" * (1 << 20)])})
+    long = pa.record_batch({"c0": pa.array(["x"] * 300)})
+    small = pa.record_batch({"c0": pa.array(["x"])})
+    messages = [
+        as_arrow(small, sequence=1),
+        as_arrow(small, small, sequence=2),
+        as_arrow(wide, small, wide, sequence=3),
+        as_arrow(small, sequence=4),
+        as_arrow(long, long, sequence=5),
+    ]
+    sent = iter(messages)
+    source = PushedSource([PushedColumn("c0", "string")], lambda: next(sent, None), lambda: None, ready=lambda: True)
+    memory = {}
+    for message in messages:
+        start = pa.py_buffer(message.arrow).address
+        memory[message.sequence] = range(start, start + len(message.arrow))
+    found = [
+        (batch.num_rows, [n for n, bytes_of in memory.items() if batch.column(0).buffers()[2].address in bytes_of])
+        for batch in source.batches()
+    ]
+    assert found == [(3, []), (1, [3]), (1, [3]), (1, [3]), (1, [4]), (300, [5]), (300, [5])]
+
+
 def wide_table() -> pa.Table:
     """A thousand columns of all types."""
     return pa.table({f"c{k}": pa.array([wide_value(k, row) for row in range(1, 301)]) for k in range(1000)})
@@ -152,13 +227,7 @@ def test_a_thousand_columns_of_arrow_come_as_they_were_sent() -> None:
     whole = wide_table()
     cuts = [0, 1, 40, 41, 250, 300]
     batches = [whole.slice(a, b - a).combine_chunks().to_batches()[0] for a, b in itertools.pairwise(cuts)]
-    messages = []
-    for number, batch in enumerate(batches, 1):
-        sink = pa.BufferOutputStream()
-        with pa.ipc.new_stream(sink, batch.schema) as writer:
-            writer.write_batch(batch)
-        content = sink.getvalue().to_pybytes()
-        messages.append(PushedBatch(number, content, arrow=content))
+    messages = [as_arrow(batch, sequence=number) for number, batch in enumerate(batches, 1)]
     sent, read = iter(messages), iter(batches)
     kinds: tuple[Kind, ...] = ("number", "number", "string", "number", "string")
     declared = [PushedColumn(f"c{k}", kinds[k % 5]) for k in range(1000)]

@@ -7,7 +7,7 @@ however the client disconnects.
       | http.disconnect: cancel() --> the query is interrupted, next() returns
     send, 256 KiB at a time <-------- a chunk; after the first, the next one is pulled meanwhile
     when all is sent ---------------> next(chunks): the end, where the outcome is recorded
-    finally ------------------------> chunks.close(), if the end was not reached: the query ends, the outcome is recorded
+    finally ------------------------> chunks.close() before the end: the query ends, the outcome is recorded
 
 No buffering middleware may wrap these responses: a failure after the first byte must reach the server as an exception.
 The server then breaks the connection without the final chunk, so that no client takes a partial file for a whole one.

@@ -103,7 +103,7 @@ class PushedSource:
         self._ready = ready
         self._options = options or PushedOptions()
         self._schema: pa.Schema | None = None
-        self._ordered = self._in_order()
+        self._ordered = self._in_order()  # None for a message without new rows
         self._first: PushedBatch | None = None
         self._rows = 0
         self.ended = False
@@ -111,7 +111,7 @@ class PushedSource:
     @property
     def schema(self) -> pa.Schema:
         if self._schema is None:
-            self._first = next(self._ordered, None)
+            self._first = next((batch for batch in self._ordered if batch is not None), None)
             if self._first is not None and self._first.arrow:
                 self._schema = self._arrow_schema(self._first)
             else:
@@ -141,27 +141,59 @@ class PushedSource:
 
     # -- batches in their order --------------------------------------------------------------------------------------
 
-    def _in_order(self) -> Iterator[PushedBatch]:
-        """Every batch that has rows, once. One without a number is taken as it comes: it is no repeat, and the others
-        are counted without it. Numbers rise by one, from 1."""
+    def _in_order(self) -> Iterator[PushedBatch | None]:
+        """Every batch that has rows, once; None for each other one, so that no reader waits for what follows it. One
+        without a number is taken as it comes: it is no repeat, and the others are counted without it. Numbers rise by
+        one, from 1."""
         last: PushedBatch | None = None
         while (batch := self._take()) is not None:
             if batch.sequence:
                 if _repeats(batch, last):
+                    yield None
                     continue
                 last = batch
-            if batch.arrow or batch.has_texts:
-                yield batch
+            yield batch if batch.arrow or batch.has_texts else None
 
     @staticmethod
-    def _checked(batches: Iterator[PushedBatch], *, as_arrow: bool) -> Iterator[PushedBatch]:
+    def _checked(batches: Iterator[PushedBatch | None], *, as_arrow: bool) -> Iterator[PushedBatch | None]:
         """The batches, which must all be records, or all Arrow."""
         for batch in batches:
-            if batch.arrow and batch.has_texts:
-                raise Refused(f"{batch.name} has records and arrow_ipc; send one of them.", code="bad_batch")
-            if bool(batch.arrow) != as_arrow:
-                raise Refused(f"{batch.name}: send all batches as records or all as arrow_ipc.", code="bad_batch")
+            if batch is not None:
+                if batch.arrow and batch.has_texts:
+                    raise Refused(f"{batch.name} has records and arrow_ipc; send one of them.", code="bad_batch")
+                if bool(batch.arrow) != as_arrow:
+                    raise Refused(f"{batch.name}: send all batches as records or all as arrow_ipc.", code="bad_batch")
             yield batch
+
+    def _gathered(
+        self, batches: Iterator[PushedBatch | None], read: Callable[[PushedBatch, int], Sequence[Any]], width: int
+    ) -> Iterator[list[Any]]:
+        """What ``read`` returns for each batch: arrays or record batches, of ``width`` values a row. Those of several
+        small batches that have arrived come together, as a batch of many columns and few rows costs as much as one of
+        more rows; of a large batch, each alone. What was read never waits for a batch that has not arrived. An error is
+        raised after the rows before it."""
+        held: list[Any] = []
+        size = rows = 0
+        failed: Refused | None = None
+        try:
+            for batch in batches:
+                parts = [] if batch is None else read(batch, self._rows + rows)
+                sent = 0 if batch is None else len(batch.raw)
+                count = sum(len(part) for part in parts) // width
+                is_large = sent >= GATHERED_BYTES or count >= GATHERED_ROWS
+                if not is_large:
+                    held, size, rows = [*held, *parts], size + sent, rows + count
+                if held and (is_large or size >= GATHERED_BYTES or rows >= GATHERED_ROWS or not self._ready()):
+                    yield held
+                    held, size, rows = [], 0, 0
+                if is_large:
+                    yield from ([part] for part in parts)
+        except Refused as error:
+            failed = error
+        if held:
+            yield held
+        if failed is not None:
+            raise failed
 
     # -- texts -------------------------------------------------------------------------------------------------------
 
@@ -174,36 +206,16 @@ class PushedSource:
             for c in self._columns
         ]
 
-    def _texts(self, batches: Iterator[PushedBatch], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+    def _texts(self, batches: Iterator[PushedBatch | None], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
         parsers = [parser for _, parser in self._parsers()]
         alike: dict[tuple[str, str | None], list[int]] = {}
         for index, column in enumerate(self._columns):
             alike.setdefault((column.kind, column.format if column.kind == "date" else None), []).append(index)
-        for cells in self._gathered(batches):
+        for cells in self._gathered(batches, self._cells, len(parsers)):
             yield self._converted(cells, parsers, list(alike.values()), schema)
 
-    def _gathered(self, batches: Iterator[PushedBatch]) -> Iterator[list[pa.StringArray]]:
-        """The cells of each batch, or of several small ones that have arrived: a batch of many columns and few rows
-        costs as much as one of more rows. An error is raised after the rows before it."""
-        failed: Refused | None = None
-        while failed is None and (batch := next(batches, None)) is not None:
-            found = [self._cells(batch, self._rows)]
-            size, rows = len(batch.raw), len(found[0]) // len(self._columns)
-            try:
-                while size < GATHERED_BYTES and rows < GATHERED_ROWS and self._ready():
-                    if (batch := next(batches, None)) is None:
-                        break
-                    found.append(self._cells(batch, self._rows + rows))
-                    size += len(batch.raw)
-                    rows += len(found[-1]) // len(self._columns)
-            except Refused as error:
-                failed = error
-            yield found
-        if failed is not None:
-            raise failed
-
-    def _cells(self, batch: PushedBatch, rows_before: int) -> pa.StringArray:
-        """The batch's values, one row after the other."""
+    def _cells(self, batch: PushedBatch, rows_before: int) -> list[pa.StringArray]:
+        """The batch's values, one row after the other, in one array; none if it has no rows."""
         import pyarrow as pa
 
         width = len(self._columns)
@@ -218,7 +230,7 @@ class PushedSource:
                     )
             cells = pa.array(list(chain.from_iterable(batch.rows)), pa.string())
         self._check_rows(batch, len(cells) // width)
-        return cells
+        return [cells] if len(cells) else []
 
     def _converted(
         self, cells: list[pa.StringArray], parsers: Sequence[Parser], alike: Sequence[list[int]], schema: pa.Schema
@@ -278,28 +290,24 @@ class PushedSource:
             sent = reader.schema
         return pa.schema(checked_fields(sent, self._columns))
 
-    def _arrow(self, batches: Iterator[PushedBatch], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+    def _arrow(self, batches: Iterator[PushedBatch | None], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
         import pyarrow as pa
 
+        sent = schema.remove_metadata()
+        for parts in self._gathered(batches, lambda batch, _: self._records(batch, sent), 1):
+            whole = parts[0] if len(parts) == 1 else pa.concat_batches(parts)
+            yield pa.record_batch(whole.columns, schema=schema)
+
+    def _records(self, batch: PushedBatch, sent: pa.Schema) -> list[pa.RecordBatch]:
+        """The record batches of one message, those without rows left out: views of its bytes."""
         from fluxport.arrow_ipc import opened, read
 
-        sent = schema.remove_metadata()
-        held: list[pa.RecordBatch] = []  # of small batches that arrived together
-        size = 0
-        for batch in batches:
-            with opened(batch.arrow, f"{batch.name}: its arrow_ipc", "bad_batch") as reader:
-                if not reader.schema.equals(sent, check_metadata=False):
-                    raise Refused(f"{batch.name} has other columns than the first one.", code="bad_batch")
-                parts = list(read(reader))
-            self._check_rows(batch, sum(part.num_rows for part in parts))
-            held += [part for part in parts if part.num_rows]
-            size += len(batch.arrow)
-            if not (size < GATHERED_BYTES and sum(part.num_rows for part in held) < GATHERED_ROWS and self._ready()):
-                if held:
-                    yield pa.record_batch(pa.concat_batches(held).columns, schema=schema)
-                held, size = [], 0
-        if held:
-            yield pa.record_batch(pa.concat_batches(held).columns, schema=schema)
+        with opened(batch.arrow, f"{batch.name}: its arrow_ipc", "bad_batch") as reader:
+            if not reader.schema.equals(sent, check_metadata=False):
+                raise Refused(f"{batch.name} has other columns than the first one.", code="bad_batch")
+            parts = [part for part in read(reader) if part.num_rows]
+        self._check_rows(batch, sum(part.num_rows for part in parts))
+        return parts
 
 
 class ReadSource:
