@@ -68,7 +68,7 @@ def writing(url: str) -> Iterator[Callable[[str, str], tuple[float, float]]]:
     """A function that lets the process above write a file, and returns its figures."""
     path = support.scratch("on-disk")
     command = [sys.executable, __file__, "--write", url, str(path)]
-    environ = os.environ | {"OPENBLAS_NUM_THREADS": "1", "ARROW_DEFAULT_MEMORY_POOL": "system"}  # as a command has
+    environ = os.environ | {"OPENBLAS_NUM_THREADS": "1"}  # as a command has
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environ) as process:
         assert process.stdin is not None
         assert process.stdout is not None

@@ -16,11 +16,12 @@ import pyarrow as pa
 print(pa.default_memory_pool().backend_name)
 """
 NAME = "ARROW_DEFAULT_MEMORY_POOL"
+OURS = "_FLUXPORT_ARROW_POOL"  # set with it by the tests that run in a process of a command
 
 
-def pool(**variables: str) -> str:
-    environ = {name: value for name, value in os.environ.items() if name != NAME} | variables
-    done = subprocess.run([sys.executable, "-c", ASK], env=environ, capture_output=True, text=True, check=True)
+def pool(program: str = ASK, **variables: str) -> str:
+    environ = {name: value for name, value in os.environ.items() if name not in (NAME, OURS)} | variables
+    done = subprocess.run([sys.executable, "-c", program], env=environ, capture_output=True, text=True, check=True)
     assert not done.stderr
     return done.stdout.strip()
 
@@ -30,5 +31,12 @@ def test_on_linux_arrow_allocates_from_jemalloc() -> None:
     assert pool() == ("jemalloc" if sys.platform == "linux" else "system")
 
 
-def test_a_pool_that_the_user_chose_stays() -> None:
-    assert pool(**{NAME: "mimalloc"}) == "mimalloc"
+@pytest.mark.parametrize("chosen", ["mimalloc", "system"])
+def test_a_pool_that_the_user_chose_stays(chosen: str) -> None:
+    assert pool(**{NAME: chosen}) == chosen
+
+
+@pytest.mark.skipif("jemalloc" not in pa.supported_memory_backends(), reason="pyarrow has no jemalloc here")
+def test_a_process_that_a_command_starts_does_not_take_the_default_for_a_choice() -> None:
+    ask = f"import fluxport.cli, subprocess, sys; subprocess.run([sys.executable, '-c', {ASK!r}], check=True)"
+    assert pool(ask) == ("jemalloc" if sys.platform == "linux" else "system")

@@ -16,9 +16,11 @@ import threading
 from collections.abc import Iterator
 
 # Set before numpy and pyarrow load: no idle thread pool for linear algebra, and an allocator that returns memory to the
-# system, so that a whole export stays below 100 MB. On Linux there is a better one (heap.frugal_malloc).
+# system, so that a whole export stays below 100 MB. On Linux there is a better one (heap.frugal_malloc), unless the
+# user chose this one: the last variable tells, to processes that this one starts as well.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
+if "ARROW_DEFAULT_MEMORY_POOL" not in os.environ:
+    os.environ |= {"ARROW_DEFAULT_MEMORY_POOL": "system", "_FLUXPORT_ARROW_POOL": "system"}
 
 
 @contextlib.contextmanager

@@ -9,6 +9,7 @@ import os
 import sys
 
 ARROW_POOL = "ARROW_DEFAULT_MEMORY_POOL"
+OUR_POOL = "_FLUXPORT_ARROW_POOL"  # what ``cli`` has set the other to, where the user had not
 
 
 def frugal_malloc() -> None:
@@ -36,14 +37,14 @@ def _one_heap() -> None:
 
 
 def _arrow_pool() -> None:
-    """Take Arrow's buffers from jemalloc, where pyarrow has it (on Linux) and ARROW_DEFAULT_MEMORY_POOL names no other.
+    """Take Arrow's buffers from jemalloc, where pyarrow has it (on Linux) and ARROW_DEFAULT_MEMORY_POOL is not set.
 
     Arrow aligns each buffer. glibc cannot reuse a freed aligned block for an aligned one of the same size, and merges
     it with its neighbours only until a small allocation lies between: of wide rows a service would retain 50 MB more
     after each stream. mimalloc retains more than jemalloc of narrow rows, and 4 MB from the start, so that the default
     of ``cli`` is the system's.
     """
-    if sys.platform != "linux" or os.environ.get(ARROW_POOL, "system") != "system":
+    if sys.platform != "linux" or os.environ.get(ARROW_POOL) != os.environ.get(OUR_POOL):
         return
     import pyarrow as pa
 
