@@ -1,3 +1,3 @@
-from fluxport.cli import main
+from fluxport.cli import command
 
-main()
+command()

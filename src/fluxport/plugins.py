@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
 
+imported: list[str] = []  # the objects of other packages that were imported, or tried to be
 _NAME = re.compile(r"[a-z][a-z0-9+._-]{0,31}")
 
 
@@ -130,6 +131,7 @@ class Table(Mapping[str, R]):
         """The row of another package, or why it cannot be used; KeyError for an unknown name."""
         if name not in self._loaded:
             entry = self._entries[name]
+            imported.append(entry.value)
             try:
                 row = entry.load()
             except (Exception, SystemExit) as error:  # noqa: BLE001  whatever the other package raises

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
@@ -266,16 +266,23 @@ def _show(result: ExportResult, as_json: bool) -> None:
             "columns": [column._asdict() for column in result.columns],
             "warnings": [{"code": f.code, "column": f.column, "count": f.count} for f in result.warnings],
         }
-        click.echo(json.dumps(shown, ensure_ascii=False), file=out)
+        _print(json.dumps(shown, ensure_ascii=False), out)
         return
     for finding in result.warnings:
         click.echo(f"warning: {finding.sentence}", err=True)
     for file in result.files:
-        click.echo(_line(file.location, file.rows, file.bytes) + f", sha256 {file.sha256}", file=out)
+        _print(_line(file.location, file.rows, file.bytes) + f", sha256 {file.sha256}", out)
     proof_text = f"{len(result.files):,} files" if result.sha256 is None else f"sha256 {result.sha256}"
     if "://" in result.location and result.verified is not None:
         proof_text += f", verified by {result.verified}"
-    click.echo(f"{_line(result.location, result.rows, result.bytes)}, {proof_text}", file=out)
+    _print(f"{_line(result.location, result.rows, result.bytes)}, {proof_text}", out)
+
+
+def _print(text: str, out: TextIO | None) -> None:
+    """Print to ``out``; None: the process was started without it. For click that would be standard output, where the
+    file itself may be."""
+    if out is not None:
+        click.echo(text, file=out)
 
 
 def _line(location: str, rows: int, size_bytes: int) -> str:

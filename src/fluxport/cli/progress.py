@@ -20,8 +20,8 @@ QUIET_START_S = 0.4
 @contextlib.contextmanager
 def watched(tally: Tally, *, total: int | None, as_json: bool, quiet: bool) -> Iterator[None]:
     """Show ``tally`` on standard error while the body runs, with a percentage if the ``total`` of rows is known."""
-    show = None if quiet else _json_lines if as_json else _terminal_line if sys.stderr.isatty() else None
-    if show is None:
+    show = _json_lines if as_json else _terminal_line
+    if quiet or sys.stderr is None or not (as_json or sys.stderr.isatty()):
         yield
         return
     finished = threading.Event()
