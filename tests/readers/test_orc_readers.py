@@ -197,7 +197,7 @@ def nested_of(number: int) -> Any:
         (pa.struct([("p", NESTED)]), lambda n: {"p": nested_of(n)}, True),
         (pa.struct([("p", pa.list_(NESTED))]), lambda n: {"p": [nested_of(n)]}, True),
     ],
-    ids=str,
+    ids=["struct", "list", "map in struct", "struct in struct", "struct in list in struct"],
 )
 def test_structs_with_nulls_are_read_back_wherever_batches_end(
     kind: pa.DataType, of_number: Any, as_text: bool
