@@ -193,8 +193,13 @@ def run(command: Command) -> tuple[float, float, float]:
     said = errors.read_text(errors="replace").strip().splitlines()
     errors.unlink()
     if process.returncode:
-        raise Missing(said[-1][:150] if said else f"it ended with code {process.returncode}")
+        raise Missing(_why(said, process.returncode))
     return wall, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024 * 1.048576
+
+
+def _why(said: Sequence[str], code: int) -> str:
+    """The last line that a program printed, without our folder, or its exit code."""
+    return said[-1].replace(f"{HERE.parent}/", "")[:150] if said else f"it ended with code {code}"
 
 
 def alone(script: str, ours: bool, *words: str) -> dict[str, Any] | str:
@@ -206,7 +211,7 @@ def alone(script: str, ours: bool, *words: str) -> dict[str, Any] | str:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         said = done.stderr.strip().splitlines()
-        return f"missing: {said[-1][:150] if said else f'it ended with code {done.returncode}'}"
+        return f"missing: {_why(said, done.returncode)}"
     result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return result
 
