@@ -250,10 +250,10 @@ def test_zip64_is_used_in_the_central_directory_where_offsets_need_it_and_only_t
 def test_the_file_is_the_same_format_without_isal(monkeypatch: pytest.MonkeyPatch) -> None:
     import zlib
 
-    from fluxport.formats.xlsx import zipstream
+    from fluxport.formats import deflate
 
     with_isal = workbook(mixed(3000))
-    monkeypatch.setattr(zipstream, "fast_zlib", zlib)
+    monkeypatch.setattr(deflate, "fast_zlib", zlib)
     without = workbook(mixed(3000))
     assert calamine_rows(without) == calamine_rows(with_isal)
 

@@ -14,19 +14,12 @@ from __future__ import annotations
 
 import struct
 import zlib
-from types import ModuleType
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-fast_zlib: ModuleType
-try:
-    from isal import isal_zlib as fast_zlib
-except ImportError:  # no isal build for this platform: the same format, several times slower
-    import zlib as fast_zlib
+from fluxport.formats.deflate import Deflate, crc32
 
 MEMBER_BYTES_MAX = 0xFFFFFFFE
 _BIG = 0xFFFFFFFF  # "look in the ZIP64 extra"
-_LEVEL = 1  # with isal as small as zlib's 1, at several times its speed
-_MEMORY = 9
 _DATE = 0x0021  # 1980-01-01, the earliest date in ZIP; the clock must not change the bytes
 _VERSION, _VERSION_64 = 20, 45
 _DESCRIPTOR_FOLLOWS, _UTF8, _DEFLATED = 0x08, 0x800, 8
@@ -50,7 +43,7 @@ class ZipStream:
     def __init__(self, offset: int = 0) -> None:
         self._offset = offset
         self._members: list[_Member] = []
-        self._deflate: Any = None
+        self._deflate = Deflate()
         self._name = b""
         self._start = self._crc = self._size = self._compressed = 0
 
@@ -65,17 +58,17 @@ class ZipStream:
     def begin(self, name: str) -> bytes:
         self._name, self._start = name.encode(), self._offset
         self._crc = self._size = self._compressed = 0
-        self._deflate = fast_zlib.compressobj(_LEVEL, fast_zlib.DEFLATED, -15, _MEMORY)
+        self._deflate = Deflate()
         return self._out(_local(_Member(self._name, _UTF8 | _DESCRIPTOR_FOLLOWS, 0, 0, 0, 0)))
 
     def data(self, content: bytes | memoryview) -> bytes:
         """The compressed bytes for more content of the open member; empty while deflate buffers them."""
-        self._crc = fast_zlib.crc32(content, self._crc)
+        self._crc = crc32(content, self._crc)
         self._size += len(content)
         return self._compressed_out(self._deflate.compress(content))
 
     def end(self) -> bytes:
-        rest = self._compressed_out(self._deflate.flush())
+        rest = self._compressed_out(self._deflate.end())
         if max(self._size, self._compressed) > MEMBER_BYTES_MAX:
             raise OverflowError(f"{self._name.decode()} is too large for a member without ZIP64")
         member = _Member(self._name, _UTF8 | _DESCRIPTOR_FOLLOWS, self._crc, self._compressed, self._size, self._start)
