@@ -360,14 +360,14 @@ def same(ours: Any, plain: Any) -> bool:
 
 def check(
     case: tuple[list[Definition], list[Column], list[bytes]],
-    decode: Callable[[Block, list[Column], Context], list[pa.Array]],
+    decode: Callable[[Block, Context], list[pa.Array]],
     plain: Callable[[bytes, list[Column], list[Definition]], list[Any]],
 ) -> None:
     definitions, columns, rows = case
     wide = set(range(len(rows) % 2, len(columns), 2))  # columns that had long cells in an earlier block
-    context = Context([c.name for c in columns], Findings(), 1 << 20, wide)
+    context = Context(columns, Findings(), 1 << 20, wide)
     try:
-        arrays = decode(block_of(rows), columns, context) if columns else []
+        arrays = decode(block_of(rows), context) if columns else []
     except (FluxportError, Malformed, IndexError):
         return
     found = [shown(array) for array in arrays]

@@ -4,7 +4,7 @@ A call of a kernel takes some microseconds, however few its rows. In a slice of 
 equal keys (type, style and whatever else a kernel reads) are therefore joined into one array for one call, and its
 result is cut again::
 
-    columns   a: int64  b: string  c: int64      together(["int64", "string", "int64"], rows=2)  ->  [[0, 2], [1]]
+    columns   a: int64  b: string  c: int64      Groups(["int64", "string", "int64"]).of(2)  ->  [[0, 2], [1]]
     joined    |a0|a1|c0|c1|       |b0|b1|
     kernel    "7" "8" "5" "6"     ...
     cut       a: "7" "8"    c: "5" "6"
@@ -20,18 +20,32 @@ CELLS = 1 << 14  # joined at most, beyond which a call costs little beside its c
 BYTES = 16 << 20  # of a slice that are joined at most: a slice of more has a row of huge cells
 
 
-def together(keys: Sequence[Hashable], rows: int) -> list[list[int]]:
-    """The indices of columns with equal keys, in groups of at most CELLS cells; a key of None stands alone."""
-    columns_max = max(1, CELLS // max(1, rows))
-    groups: list[list[int]] = []
-    open_groups: dict[Hashable, list[int]] = {}
-    for index, key in enumerate(keys):
-        group = open_groups.get(key) if key is not None else None
-        if group is None or len(group) == columns_max:
-            group = open_groups[key] = []
-            groups.append(group)
-        group.append(index)
-    return groups
+class Groups:
+    """The indices of columns with equal keys; a key of None stands alone."""
+
+    def __init__(self, keys: Sequence[Hashable]) -> None:
+        self._keys = keys
+        self._last: tuple[int, list[list[int]]] = 0, []  # of the last slice: the next has about as many rows
+
+    def of(self, rows: int) -> list[list[int]]:
+        """The groups for a slice of ``rows`` rows, each of at most CELLS cells."""
+        columns_max = max(1, CELLS // max(1, rows))
+        rounded = max(0, columns_max.bit_length() - 3)  # so that slices of about as many rows have the same groups
+        columns_max = columns_max >> rounded << rounded
+        if self._last[0] != columns_max:
+            self._last = columns_max, self._made(columns_max)
+        return self._last[1]
+
+    def _made(self, columns_max: int) -> list[list[int]]:
+        groups: list[list[int]] = []
+        open_groups: dict[Hashable, list[int]] = {}
+        for index, key in enumerate(self._keys):
+            group = open_groups.get(key) if key is not None else None
+            if group is None or len(group) == columns_max:
+                group = open_groups[key] = []
+                groups.append(group)
+            group.append(index)
+        return groups
 
 
 def has_huge_cells(batch: pa.RecordBatch) -> bool:

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
+from fluxport import arrow_groups
 from fluxport import compute as pc
-from fluxport.arrow_groups import joined, together
+from fluxport.arrow_groups import joined
 from fluxport.arrow_strings import bytes_of
 from fluxport.decimals import DecimalText
 from fluxport.errors import LimitExceeded
@@ -28,6 +29,7 @@ ROWS_WIDE, CELLS_WIDE = 256, 1 << 18  # of many columns a slice has more, as eac
 ROWS_JOINED = 40  # of many columns, as many rows cost more to join with others than to be a slice
 ROWS_ALONE = 4096  # of a column, beside which a call of a kernel costs less than to join it with others
 BYTES_MAX = 4 << 20
+BYTES_ROUGHLY = 2 * BYTES_MAX  # up to which the size of many columns is not measured column by column
 THREADS = 2 if PROCESSORS > 2 else 1  # with two processors, one is busy with the source
 
 Work = Callable[[pa.RecordBatch], Iterable[bytes | memoryview]]
@@ -52,7 +54,7 @@ def bounded_slices(batches: Batches, schema: pa.Schema) -> Batches:
             if batch.num_rows:
                 held.append(_without_views(batch, views))
                 rows += batch.num_rows
-                size += _text_bytes(held[-1], dictionaries)
+                size += _text_bytes(held[-1], dictionaries, BYTES_ROUGHLY)
             if rows >= rows_enough or size >= BYTES_MAX // 2:
                 yield from _cut(_joined(held), rows_max, dictionaries, size)
                 rows = size = 0
@@ -90,21 +92,24 @@ def _cut(batch: pa.RecordBatch, rows_max: int, dictionaries: Sequence[int], size
     """``batch``, of at most ``size`` bytes, in parts."""
     parts = max(1, round(batch.num_rows / rows_max))
     if parts == 1 and batch.num_rows > 1 and size > BYTES_MAX:
-        size = _text_bytes(batch, dictionaries)
+        size = _text_bytes(batch, dictionaries, BYTES_MAX)
         parts = 2 if size > BYTES_MAX else 1
     if parts == 1:
         yield batch
         return
+    if size <= BYTES_ROUGHLY:
+        size //= parts  # more only where rows differ much in size, and BYTES_ROUGHLY at most
     for part in range(parts):
         start, stop = (batch.num_rows * p // parts for p in (part, part + 1))
         yield from _cut(batch.slice(start, stop - start), rows_max, dictionaries, size)
 
 
-def _text_bytes(batch: pa.RecordBatch, dictionaries: Sequence[int]) -> int:
-    """The size of the values, counting those of the columns ``dictionaries`` once per occurrence."""
-    # The size of the buffers is found 30 times faster than that of the part of them that the values take.
+def _text_bytes(batch: pa.RecordBatch, dictionaries: Sequence[int], roughly: int) -> int:
+    """The size of the values, counting those of the columns ``dictionaries`` once per occurrence; up to ``roughly``
+    bytes, that of the buffers, of which the values may be a part."""
+    # The size of the buffers is found 30 times faster.
     size: int = batch.get_total_buffer_size()
-    if size > BYTES_MAX:
+    if size > roughly:
         size = batch.nbytes
     for column in map(batch.column, dictionaries):
         values = column.dictionary
@@ -137,8 +142,7 @@ class Groups:
         wrapped = {kind for kind, field in enumerate(fields) if plain_types[kind] != field.type}
         nested = {kind for kind, plain_type in enumerate(plain_types) if pa.types.is_nested(plain_type)}
         self._wrapped = [index for index, kind in enumerate(kinds) if kind in wrapped]
-        self._keys = [None if kind in nested else kind for kind in kinds]
-        self._together: tuple[int, list[list[int]]] = (0, [])  # the groups of the last number of rows
+        self._groups = arrow_groups.Groups([None if kind in nested else kind for kind in kinds])
 
     def of(self, batch: pa.RecordBatch, *, row_by_row: bool = True) -> Iterator[tuple[list[int], pa.Array]]:
         """The indices of the columns of each group, and their values, row by row or column after column, without
@@ -151,20 +155,16 @@ class Groups:
         for index in self._wrapped:
             self._check(columns[index], [index], columns)
             columns[index] = plain(columns[index])
-        for indices in self._groups(batch):
+        for indices in self._together(batch):
             array = joined([columns[index] for index in indices])
             self._check(array, indices, columns)
             yield indices, by_rows(array, len(indices)) if row_by_row else array
 
-    def _groups(self, batch: pa.RecordBatch) -> list[list[int]]:
+    def _together(self, batch: pa.RecordBatch) -> list[list[int]]:
         too_long = batch.num_rows == 1 and batch.nbytes > BYTES_MAX  # to be copied
         if too_long or batch.num_rows >= ROWS_ALONE:
             return [[index] for index in range(batch.num_columns)]
-        rows, groups = self._together
-        if rows != batch.num_rows:
-            groups = together(self._keys, batch.num_rows)
-            self._together = batch.num_rows, groups
-        return groups
+        return self._groups.of(batch.num_rows)
 
     def _check(self, array: pa.Array, indices: Sequence[int], columns: Sequence[pa.Array]) -> None:
         if not _may_hold_text(array.type) or (_is_string(array.type) and bytes_of(array).max(initial=0) < 0x80):

@@ -6,8 +6,7 @@ stay unchanged, and so do JSON and geometry, whose text never starts like a form
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Sequence
-from functools import lru_cache
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,6 +18,8 @@ from fluxport.stages import FIELD_KIND, Apply, Step
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from fluxport.arrow_groups import Groups
+
 CODE = "formula_defused"
 
 
@@ -27,6 +28,8 @@ def defuse(findings: Findings) -> Step:
 
     def step(schema: pa.Schema) -> tuple[pa.Schema, Apply]:
         import pyarrow as pa
+
+        from fluxport.arrow_groups import Groups
 
         fields = []
         for field in schema:
@@ -38,13 +41,13 @@ def defuse(findings: Findings) -> Step:
         safe_schema = pa.schema(fields, metadata=schema.metadata)
         names = schema.names
         texts = [index for index, field in enumerate(schema) if _is_text(field)]
-        keys = tuple("string" if pa.types.is_string(schema.field(index).type) else None for index in texts)
+        groups = Groups(["string" if pa.types.is_string(schema.field(index).type) else None for index in texts])
         renamed = any(field.name != safe.name for field, safe in zip(schema, fields, strict=True))
 
         def apply(batch: pa.RecordBatch) -> pa.RecordBatch:
             columns = [batch.column(index) for index in texts]
             changed = {}
-            for place in _suspected(batch, columns, keys):
+            for place in _suspected(batch, columns, groups):
                 column, count = _defused(columns[place])
                 if count:
                     changed[texts[place]] = column
@@ -61,22 +64,15 @@ def defuse(findings: Findings) -> Step:
     return step
 
 
-@lru_cache(maxsize=8)
-def _together(keys: tuple[Hashable, ...], rows: int) -> list[list[int]]:
-    from fluxport.arrow_groups import together
-
-    return together(keys, rows)
-
-
-def _suspected(batch: pa.RecordBatch, columns: Sequence[pa.Array], keys: tuple[Hashable, ...]) -> Iterator[int]:
-    """Where in ``columns`` of a batch a text may be a formula; columns of equal keys are looked at together."""
+def _suspected(batch: pa.RecordBatch, columns: Sequence[pa.Array], groups: Groups) -> Iterator[int]:
+    """Where in ``columns`` of a batch a text may be a formula; ``groups`` of them are looked at together."""
     from fluxport.arrow_groups import has_huge_cells, joined
 
     if has_huge_cells(batch):
         yield from range(len(columns))
         return
     rows = batch.num_rows
-    for places in _together(keys, rows):
+    for places in groups.of(rows):
         if len(places) == 1:
             yield places[0]
             continue

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from fluxport import arrow_groups as groups
+from fluxport.arrow_groups import Groups, has_huge_cells, joined
 from fluxport.errors import FluxportError, LimitExceeded
 from fluxport.findings import Findings
 from fluxport.formats.slices import resumed, slices
@@ -80,9 +80,10 @@ class _Workbook:
             columns.make(field, name, options, self._styles, findings)
             for field, name in zip(schema, self._names, strict=True)
         ]
-        self._alike = [columns.alike(column, kernel) for column, kernel in self._columns]
+        self._alike = Groups([columns.alike(column, kernel) for column, kernel in self._columns])
         self._wrapped = [i for i, field in enumerate(schema) if not columns.is_plain(field)]
-        self._grouped_rows, self._groups = -1, self._grouped(0)
+        self._positions: list[list[int]] = []  # of the columns of each group, for the last slice
+        self._groups: list[tuple[NDArray[np.intp], Column, Kernel]] = []
         self._widths = [columns.width(field, name, options) for field, name in zip(schema, self._names, strict=True)]
         self._header = self._header_row()
         self._sheet_names = sheet_names(sheet_name(options.sheet_name, findings))
@@ -170,13 +171,13 @@ class _Workbook:
         arrays = batch.columns
         for i in self._wrapped:
             arrays[i] = columns.plain(arrays[i])
-        if groups.has_huge_cells(batch):
+        if has_huge_cells(batch):
             return self._alone(arrays)
-        if batch.num_rows != self._grouped_rows:
-            self._grouped_rows, self._groups = batch.num_rows, self._grouped(batch.num_rows)
+        if (positions := self._alike.of(batch.num_rows)) is not self._positions:
+            self._positions, self._groups = positions, [self._group(at) for at in positions]
         try:
             return [
-                (np.array(at), kernel(column, groups.joined([arrays[i] for i in at]), self._done + 1))
+                (at, kernel(column, joined([arrays[i] for i in at]), self._done + 1))
                 for at, column, kernel in self._groups
             ]
         except FluxportError:
@@ -190,13 +191,10 @@ class _Workbook:
             for i, ((column, kernel), array) in enumerate(zip(self._columns, arrays, strict=True))
         ]
 
-    def _grouped(self, rows: int) -> list[tuple[list[int], Column, Kernel]]:
-        """The columns that one kernel call handles, for slices of ``rows`` rows."""
-        found: list[tuple[list[int], Column, Kernel]] = []
-        for at in groups.together(self._alike, rows):
-            column, kernel = self._columns[at[0]]
-            found.append((at, replace(column, names=tuple(self._names[i] for i in at)), kernel))
-        return found
+    def _group(self, at: list[int]) -> tuple[NDArray[np.intp], Column, Kernel]:
+        """The columns ``at`` as one, for one call of their kernel."""
+        column, kernel = self._columns[at[0]]
+        return np.array(at), replace(column, names=tuple(self._names[i] for i in at)), kernel
 
     def _sheet_rows(self, cells: list[tuple[NDArray[np.intp], Cells]]) -> Rows:
         """The rows of ``cells``, numbered after those already in the sheet."""

@@ -44,23 +44,24 @@ def width_of(column: Column) -> int:
     return FIXED_WIDTHS.get(column.code, 0)
 
 
-def decode(block: Block, columns: list[Column], context: Context) -> list[pa.Array]:
+def decode(block: Block, context: Context) -> list[pa.Array]:
     """One array per column; Malformed or IndexError if the rows do not match the columns."""
+    columns = context.columns
     bitmap_bytes = (len(columns) + 9) // 8
     start = 1 + bitmap_bytes
     if (block.starts + start > block.ends).any():
         raise Malformed
     widths = [width_of(column) for column in columns]
-    found = places.in_binary(block, widths, _not_null(block, columns, bitmap_bytes), start, context)
-    return cells.arrays(block, columns, found, context, CONVERTERS)
+    found = places.in_binary(block, widths, _not_null(block, len(columns), bitmap_bytes), start, context)
+    return cells.arrays(block, found, context, CONVERTERS)
 
 
-def _not_null(block: Block, columns: list[Column], bitmap_bytes: int) -> list[Mask | None]:
+def _not_null(block: Block, columns: int, bitmap_bytes: int) -> list[Mask | None]:
     """Where each column is not null; None for a column without NULLs."""
     bits = block.window.bytes[(block.starts + 1)[:, None] + np.arange(bitmap_bytes)]
     seen = np.unpackbits(np.bitwise_or.reduce(bits, axis=0), bitorder="little")[2:]
-    masks: list[Mask | None] = [None] * len(columns)
-    for index in np.flatnonzero(seen[: len(columns)]).tolist():
+    masks: list[Mask | None] = [None] * columns
+    for index in np.flatnonzero(seen[:columns]).tolist():
         byte, bit = divmod(index + 2, 8)
         masks[index] = (bits[:, byte] & (1 << bit)) == 0
     return masks

@@ -28,7 +28,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from fluxport import compute as pc
-from fluxport.arrow_groups import cut, together
+from fluxport.arrow_groups import cut
 from fluxport.decimals import DecimalText, from_text
 from fluxport.errors import Broken
 from fluxport.findings import Findings
@@ -86,13 +86,12 @@ class Cells:
 Convert: TypeAlias = Callable[[Cells], pa.Array]
 
 
-def arrays(
-    block: Block, columns: Sequence[Column], places: Sequence[Place], context: Context, converters: dict[str, Convert]
-) -> list[pa.Array]:
+def arrays(block: Block, places: Sequence[Place], context: Context, converters: dict[str, Convert]) -> list[pa.Array]:
     """One array per column, each group of columns converted at once."""
-    keys: list[Any] = [None if block.owned else column.alike for column in columns]  # an owned block is a huge row
+    columns = context.columns
     found: list[pa.Array] = [None] * len(columns)
-    for group in together(keys, len(block)):
+    alone = block.owned  # a huge row
+    for group in [[index] for index in range(len(columns))] if alone else context.alike.of(len(block)):
         cells = _cells(block, [columns[i] for i in group], [places[i] for i in group], context)
         converted = converters[cells.column.kind](cells)
         for index, array in zip(group, cut(converted, len(group)), strict=True):

@@ -17,14 +17,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
+from fluxport.arrow_groups import Groups
 from fluxport.errors import LimitExceeded
 from fluxport.findings import Findings
 from fluxport.sources.errors import cell_too_large
+from fluxport.sources.mysql.columns import Column
 from fluxport.sources.mysql.malformed import Malformed
 from fluxport.sources.mysql.rows import Block, Positions
 
@@ -42,10 +45,15 @@ _SIZES[_NULL] = 0
 class Context:
     """Inputs of decoding besides the bytes. ``wide`` collects the columns with a cell of 251 bytes or more."""
 
-    names: Sequence[str]
+    columns: Sequence[Column]
     findings: Findings
     cell_bytes_max: int
     wide: set[int] = field(default_factory=set)
+
+    @cached_property
+    def alike(self) -> Groups:
+        """The columns whose cells are read alike."""
+        return Groups([column.alike for column in self.columns])
 
 
 class Place(NamedTuple):
@@ -175,7 +183,7 @@ def _measured(
         raise Malformed
     if len(first) and (largest := int(sizes.max())) > max(context.cell_bytes_max, _MOMENT_MAX):
         row = block.first_row + int(sizes.argmax())
-        raise cell_too_large(context.names[index], row, largest, context.cell_bytes_max)
+        raise cell_too_large(context.columns[index].name, row, largest, context.cell_bytes_max)
     return Place(begin, 0, sizes, valid)
 
 

@@ -206,8 +206,8 @@ class MySqlSource(BaseSource):
         from fluxport.sources.mysql.places import Context
 
         decode = text.decode if self._statement is None else binary.decode
-        context = Context([c.name for c in described], self._findings, self.limits.cell_bytes_max)
-        return lambda block: decode(block, described, context)
+        context = Context(described, self._findings, self.limits.cell_bytes_max)
+        return lambda block: decode(block, context)
 
     def _kill(self) -> None:
         running, self._running = self._running, False

@@ -18,15 +18,14 @@ from fluxport import compute as pc
 from fluxport.errors import Broken
 from fluxport.sources.mysql import cells, places
 from fluxport.sources.mysql.cells import Cells, Clock, Numbers
-from fluxport.sources.mysql.columns import Column
 from fluxport.sources.mysql.malformed import Malformed
 from fluxport.sources.mysql.places import Context
 from fluxport.sources.mysql.rows import Block
 
 
-def decode(block: Block, columns: list[Column], context: Context) -> list[pa.Array]:
+def decode(block: Block, context: Context) -> list[pa.Array]:
     """One array per column; Malformed or IndexError if the rows do not match the columns."""
-    return cells.arrays(block, columns, places.in_text(block, len(columns), context), context, CONVERTERS)
+    return cells.arrays(block, places.in_text(block, len(context.columns), context), context, CONVERTERS)
 
 
 def _number(column_cells: Cells) -> pa.Array:

@@ -15,7 +15,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from fluxport.arrow_groups import cut, together
+from fluxport.arrow_groups import Groups, cut
 from fluxport.digits import float_text
 from fluxport.errors import QueryFailed
 from fluxport.findings import Findings
@@ -128,11 +128,12 @@ class Decoder:
     def __init__(self, columns: Sequence[Column]) -> None:
         self.schema = pa.schema([column.field for column in columns])
         self._columns = columns
+        self._groups = Groups(self.schema.types)
 
     def batch(self, rows: Sequence[Sequence[Any]], findings: Findings) -> pa.RecordBatch:
         cells = list(zip(*rows, strict=True))
         arrays: list[pa.Array] = [None] * len(cells)
-        for group in together(self.schema.types, len(rows)):
+        for group in self._groups.of(len(rows)):
             if len(group) == 1:
                 continue
             joined = _unchanged(list(chain.from_iterable(cells[index] for index in group)), self.schema.types[group[0]])
