@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -32,81 +33,70 @@ def slices(batches: Batches, rows: int, text_bytes: int | None = None) -> Batche
         slices   |---- 6 ----|---- 6 -----|---- 6 ----|---- 3 ------|    rows=6
                      view        copy         copy        view
     """
-    held = _Held(text_bytes)
-    count = 0
+    held: list[pa.RecordBatch] = []
+    uncounted: list[tuple[_Texts, int, int]] = []  # parts of the slice whose texts have not been added up
+    count = size = at_most = 0  # rows; bytes of counted texts; bytes of the buffers of all parts
+    columns: list[int] | None = None
     try:
         for batch in batches:
+            columns = _text_columns(batch.schema) if columns is None else columns
+            texts = _Texts(batch, columns)
             start = 0
             while start < batch.num_rows:
-                part, full = held.add(batch.slice(start, rows - count))
-                start += part.num_rows
-                count += part.num_rows
-                if full or count == rows:
-                    yield held.joined()
-                    held, count = _Held(text_bytes), 0
-        if count:
-            yield held.joined()
+                stop = min(batch.num_rows, start + rows - count)
+                if text_bytes is not None:
+                    at_most += texts.at_most
+                    if at_most < text_bytes:
+                        uncounted.append((texts, start, stop))
+                    else:
+                        size += sum(other.between(*rows_of_it) for other, *rows_of_it in uncounted)
+                        uncounted = []
+                        stop = min(stop, texts.reaching(text_bytes - size, start))
+                        size += texts.between(start, stop)
+                held.append(batch.slice(start, stop - start))
+                count += stop - start
+                start = stop
+                if count == rows or (text_bytes is not None and size >= text_bytes):
+                    yield _joined(held)
+                    held, uncounted, count, size, at_most = [], [], 0, 0, 0
+        if held:
+            yield _joined(held)
     finally:
         batches.close()
 
 
-class _Held:
-    """The parts of the next slice, up to the row at which their texts reach ``text_bytes`` (None: no limit).
-
-    To add up the texts of a part takes a call per column, the size of all its buffers one for the part. So texts are
-    added up only if the buffers, which may be larger than the part, reach the limit.
-    """
-
-    def __init__(self, text_bytes: int | None) -> None:
-        self._parts: list[pa.RecordBatch] = []
-        self._text_bytes = text_bytes
-        self._size = 0  # the bytes of texts in the parts before _counted
-        self._counted = 0
-        self._buffers = 0  # at least the bytes of texts in all parts
-
-    def add(self, part: pa.RecordBatch) -> tuple[pa.RecordBatch, bool]:
-        """Take the first rows of ``part``, as far as the limit allows: those rows, and whether it is reached."""
-        full = False
-        if self._text_bytes is not None:
-            self._buffers += part.get_total_buffer_size()
-            if self._buffers >= self._text_bytes:
-                self._size += sum(_text_size(part) for part in self._parts[self._counted :])
-                part, size = _reaching(part, self._text_bytes - self._size)
-                self._size += size
-                self._counted = len(self._parts) + 1
-                full = self._size >= self._text_bytes
-        self._parts.append(part)
-        return part, full
-
-    def joined(self) -> pa.RecordBatch:
-        return self._parts[0] if len(self._parts) == 1 else pa.concat_batches(self._parts)
+def _joined(parts: list[pa.RecordBatch]) -> pa.RecordBatch:
+    return parts[0] if len(parts) == 1 else pa.concat_batches(parts)
 
 
-def _text_size(part: pa.RecordBatch) -> int:
-    return sum(int(offsets[-1]) - int(offsets[0]) for offsets in _offsets(part))
+class _Texts:
+    """The texts of a batch. To add them up takes a call per column, so that is done once for all slices of the batch,
+    and only where ``at_most``, the size of all its buffers, says that they may be as long as the limit."""
+
+    def __init__(self, batch: pa.RecordBatch, columns: list[int]) -> None:
+        self._batch = batch
+        self._columns = columns
+        self.at_most: int = batch.get_total_buffer_size()
+
+    @cached_property
+    def _ends(self) -> NDArray[np.int64]:
+        """The bytes of texts before each row, and of all rows."""
+        ends = np.zeros(self._batch.num_rows + 1, np.int64)
+        for column in self._columns:
+            ends += string_window(self._batch.column(column))[0]
+        ends -= int(ends[0])
+        return ends
+
+    def between(self, start: int, stop: int) -> int:
+        return int(self._ends[stop] - self._ends[start])
+
+    def reaching(self, size: int, start: int) -> int:
+        """The end of the first rows from ``start`` that have ``size`` bytes (more than 0) or more of text."""
+        return int(np.searchsorted(self._ends, self._ends[start] + size))
 
 
-def _reaching(part: pa.RecordBatch, text_bytes: int) -> tuple[pa.RecordBatch, int]:
-    """The first rows of ``part`` that reach ``text_bytes`` bytes of text, or all of them; and their text bytes."""
-    windows = _offsets(part)
-    size = sum(int(offsets[-1]) - int(offsets[0]) for offsets in windows)
-    if size < text_bytes:
-        return part, size
-    sizes = np.zeros(part.num_rows, np.int64)
-    for offsets in windows:
-        sizes += offsets[1:]
-        sizes -= offsets[0]
-    rows = int(np.searchsorted(sizes, text_bytes)) + 1
-    return part.slice(0, rows), int(sizes[min(rows, len(sizes)) - 1])
-
-
-def _offsets(part: pa.RecordBatch) -> list[NDArray[Any]]:
-    columns = [i for i, kind in enumerate(part.schema.types) if _has_offsets(kind)]
-    return [string_window(part.column(i))[0] for i in columns]
-
-
-def _has_offsets(kind: pa.DataType) -> bool:
-    return kind.id in _WITH_OFFSETS
+def _text_columns(schema: pa.Schema) -> list[int]:
+    return [index for index, kind in enumerate(schema.types) if kind.id in _WITH_OFFSETS]
 
 
 _WITH_OFFSETS = {kind.id for kind in (pa.string(), pa.large_string(), pa.binary(), pa.large_binary())}
