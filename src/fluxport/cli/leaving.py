@@ -22,8 +22,8 @@ _ALONE = (
 
 
 def has_process(caller: FrameType | None) -> bool:
-    """Whether nothing but Python itself runs the code of ``caller``, so that nobody waits for its end: no program, test
-    or interactive session, and no debugger, profiler or tracer, which would lose what it has measured."""
+    """Whether nothing but Python itself runs the code of ``caller``, so that no other code waits for its end: no
+    program, test or interactive session, and no debugger, profiler or tracer, which would lose what it has measured."""
     frames = []
     while caller is not None:
         frames.append((caller.f_globals.get("__name__"), caller.f_code.co_name))

@@ -296,11 +296,6 @@ class _Sizes:
         return ends
 
 
-def row_bytes(batch: pa.RecordBatch) -> NDArray[np.int64]:
-    """The approximate size of each row's values."""
-    return np.diff(_Sizes(batch.schema).ends(batch), prepend=0)
-
-
 def _width(kind: pa.DataType) -> int | None:
     """The bytes of each value; None where they differ."""
     t = pa.types

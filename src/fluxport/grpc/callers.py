@@ -77,7 +77,7 @@ class PushCallers:
         caller.need("series")
 
     def _is_keyless(self, metadata: Metadata, peer: str, address: Address | None) -> bool:
-        """Whether the client is in a network that needs no key. Behind a proxy that is not trusted nobody is: the
+        """Whether the client is in a network that needs no key. False behind a proxy that is not trusted, as the
         address is the proxy's then."""
         if address is None or (_forwarded(metadata) and not self.proxies.trusts(grpc_peer(peer))):
             return False

@@ -62,7 +62,7 @@ class BoundedProtocol(H11Protocol):
         self._timer: asyncio.TimerHandle | None = None
 
     def _measured(self, scope: Any, receive: Any, send: Any) -> Any:
-        """The application, which is told by :func:`unsent` how much of its response the client has not read."""
+        """The application, which learns by :func:`unsent` how much of its response the client has not read."""
         scope["extensions"] = {**scope.get("extensions", {}), UNSENT: self.transport.get_write_buffer_size}
         return self._application(scope, receive, send)
 

@@ -347,3 +347,15 @@ def _in_unit(cells: Cells, clock: Clock) -> pa.Array:
         values += fraction
         cells.count("precision_reduced", finer != 0)
     return fixed(kind, values, cells.valid)
+
+
+CONVERTERS: dict[str, Convert] = {  # of cells that both protocols send alike
+    "null": to_null,
+    "decimal": to_decimal,
+    "text": to_text,
+    "bytes": to_bytes,
+    "bit": to_bit,
+    "bit_or_digits": to_bit_or_digits,
+    "geometry": to_hex,
+    "hex": to_hex,
+}

@@ -147,12 +147,5 @@ CONVERTERS: dict[str, cells.Convert] = {
     "date": _datetime,
     "datetime": _datetime,
     "time": _time,
-    "null": cells.to_null,
-    "decimal": cells.to_decimal,
-    "text": cells.to_text,
-    "bytes": cells.to_bytes,
-    "bit": cells.to_bit,
-    "bit_or_digits": cells.to_bit_or_digits,
-    "geometry": cells.to_hex,
-    "hex": cells.to_hex,
+    **cells.CONVERTERS,
 }
