@@ -6,10 +6,11 @@ logarithmic axes. Nothing is loaded from other hosts, and the white ground is le
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from html import escape
 from pathlib import Path
 
@@ -45,6 +46,14 @@ def curves(result: str) -> Curves:
     return found
 
 
+def pen(points: dict[int, float], columns: Sequence[int]) -> Iterator[tuple[str, int, float]]:
+    """The points of one line in SVG's commands: M begins it, also behind a width of ``columns`` that was not measured;
+    L joins a point to the one before."""
+    for before, column in itertools.pairwise([0, *columns]):
+        if column in points:
+            yield "L" if before in points else "M", column, points[column]
+
+
 def text(x: float, y: float, content: str, anchor: str = "start", **style: str) -> str:
     given = "".join(f' {name.replace("_", "-")}="{value}"' for name, value in style.items())
     return f'<text x="{x:.0f}" y="{y:.0f}" text-anchor="{anchor}"{given}>{escape(content)}</text>'
@@ -77,7 +86,7 @@ def picture(found: Curves, about: str) -> str:
         for name in sorted(found, key=lambda name: -found[name][max(found[name])]):
             label, colour, dashes = LINES[name]
             points = sorted(found[name].items())
-            path = " ".join(f"{'L' if n else 'M'}{x(c):.1f} {y(cost):.1f}" for n, (c, cost) in enumerate(points))
+            path = " ".join(f"{mark}{x(c):.1f} {y(cost):.1f}" for mark, c, cost in pen(found[name], columns))
             style = f'stroke-width="{2 if dashes else 3}"' + (f' stroke-dasharray="{dashes}"' if dashes else "")
             yield f'<path d="{path}" fill="none" stroke="{colour}" {style}/>'
             yield from (f'<circle cx="{x(c):.1f}" cy="{y(cost):.1f}" r="3.5" fill="{colour}"/>' for c, cost in points)

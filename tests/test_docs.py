@@ -177,6 +177,19 @@ def test_the_picture_shows_the_packages_that_the_page_describes() -> None:
     assert described - {"addresses"} <= shown  # it is small
 
 
+def test_a_curve_has_a_gap_where_a_width_was_not_measured() -> None:
+    """A line joins two points only if no width lies between them at which others were measured."""
+    lines = [f"  {columns:7} {9:9}  {name:33} 1.0 1.0 {columns:7} 90" for columns, name in MEASURED]
+    curve = script("docs/curve.py")
+    drawn = curve.picture(curve.curves("a host\n\nMixed, 9 cells\n" + "\n".join(lines)), "")
+    paths = re.findall(r'<path d="([^"]+)" fill="none"', drawn)
+    assert sorted(re.sub(r"[^ML]", "", path) for path in paths) == ["MLLL", "MLM"]
+    assert drawn.count("<circle") == len(MEASURED)
+
+
+MEASURED = [(n, "fluxport csv") for n in (10, 60, 240, 900)] + [(n, "fluxport xlsx") for n in (10, 60, 900)]
+
+
 # -- links and commands ------------------------------------------------------------------------------------------------
 
 FENCE = re.compile(r"^```.*?^```$", re.DOTALL | re.MULTILINE)

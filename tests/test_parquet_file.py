@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import itertools
 import random
+import subprocess
+import sys
 from typing import Any
 
 import pyarrow as pa
@@ -16,6 +18,8 @@ from fluxport.errors import Refused
 from fluxport.findings import Finding, Findings
 from fluxport.formats.parquet import GROUP_BYTES
 from fluxport.stages import FIELD_KIND, FIELD_TYPE, Batches
+from fluxport.testing.formats import encoded as in_batches
+from fluxport.testing.formats import wide
 
 
 def batches(*given: pa.RecordBatch) -> Batches:
@@ -204,3 +208,18 @@ def test_a_wide_row_group_has_hundreds_of_rows() -> None:
     rows, columns = 3000, 900
     batch = pa.record_batch({f"c{n}": pa.array(range(rows), pa.int64()) for n in range(columns)})
     assert min(group_rows(encoded(batch))[:-1]) > 1000
+
+
+def test_the_bytes_are_the_same_by_pyarrows_public_writer() -> None:
+    """Its module without the file systems is private, so a later pyarrow may lack it."""
+    program = """
+import sys
+import pyarrow.parquet
+sys.modules["pyarrow._parquet"] = None
+from fluxport.formats.parquet import ParquetWriter
+from fluxport.testing.formats import encoded, wide
+assert ParquetWriter is pyarrow.parquet.ParquetWriter
+sys.stdout.buffer.write(encoded("parquet", wide()))
+"""
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True, timeout=60)
+    assert run.stdout == in_batches("parquet", wide())

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 import pyarrow as pa
-from pyarrow._parquet import ParquetWriter  # pyarrow.parquet imports file systems, 9 MB and 20 ms
 
 from fluxport import compute as pc
 from fluxport.errors import Broken, Refused
@@ -34,6 +33,11 @@ from fluxport.formats.names import unique_names
 from fluxport.formats.options import CommonOptions, option
 from fluxport.formats.text import kind_of
 from fluxport.stages import Batches, Chunks
+
+try:
+    from pyarrow._parquet import ParquetWriter  # pyarrow.parquet imports file systems, 9 MB and 20 ms
+except ImportError:  # the module is private: a later pyarrow may lack it
+    from pyarrow.parquet import ParquetWriter
 
 GROUP_BYTES = 4 << 20  # of values in memory; a group of wide rows or large cells ends at this size
 # A chunk of a column takes 40 us to write, however few its rows, and a kilobyte of memory until the end of the file.
