@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import math
 import statistics
@@ -186,6 +187,60 @@ def test_wide_rows_have_every_moment_once(store: EmbeddedStore) -> None:
     assert rows == [
         (ms, *tables[0].get(ms, none), *tables[1].get(ms, none), *tables[2].get(ms, none)) for ms in moments
     ]
+
+
+def many(sensors: int) -> dict[str, Points]:
+    """Sensors with missing and bad values, which begin and end at different times."""
+    return {
+        f"s{k}": walk(150 + k % 90, start=T0 + k % 60 * 1000, step=1000 if k % 11 else 3000, seed=k)
+        for k in range(sensors)
+    }
+
+
+@pytest.fixture(params=[64, 10_000], ids=["chunks", "rows"])
+def filled(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[EmbeddedStore]:
+    """A store of sensors in chunks that end at different times, or without chunks."""
+    made = EmbeddedStore(tmp_path / "many.db", EmbeddedOptions(chunk_points=request.param))
+    sensors = [(name, whole, 64 + k // 2 % 60) for k, (name, whole) in enumerate(many(500).items())]
+    made.append([(name, whole[:cut]) for name, whole, cut in sensors])
+    made.append([(name, whole[cut:]) for name, whole, cut in sensors])
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize("sensors", [200, 500])
+def test_a_thousand_columns_of_sensors_have_the_points_of_each_alone(filled: EmbeddedStore, sensors: int) -> None:
+    """In few batches, wherever the chunks of each sensor end. More than 200 sensors are refused only to callers."""
+    expected = dict(itertools.islice(many(500).items(), sensors))
+    batches = list(SeriesSource(filled, Selection(tuple(expected), several=True, wide=True)).batches())
+    found = pa.Table.from_batches(batches)
+    assert found.num_columns == 2 * sensors + 1
+    moments = found.column("timestamp_ms").to_pylist()
+    assert moments == sorted(set().union(*(whole.ms.tolist() for whole in expected.values())))
+    for name, whole in expected.items():
+        rows = {ms: (value, quality) for ms, value, quality in expected_of(whole)}
+        columns = (found.column(name).to_pylist(), found.column(f"{name}_quality").to_pylist())
+        assert list(zip(*columns, strict=True)) == [rows.get(ms, (None, None)) for ms in moments], name
+    assert len(batches) < len(moments) / 20
+
+
+def test_long_rows_of_many_sensors_are_those_of_each_alone(filled: EmbeddedStore) -> None:
+    expected = many(200)
+    _, rows = rows_of(filled, sensor_id=list(expected))
+    assert rows == [(name, *row) for name, whole in expected.items() for row in expected_of(whole)]
+
+
+def test_a_batch_of_sensors_with_their_own_times_is_no_larger_than_others(tmp_path: Path) -> None:
+    """Side by side, each point has a row for itself, with a cell for every sensor."""
+    store = EmbeddedStore(tmp_path / "own.db", EmbeddedOptions(chunk_points=64))
+    own = {name: Points(whole.ms + k, whole.values, whole.quality) for k, (name, whole) in enumerate(many(200).items())}
+    store.append(list(own.items()))
+    rows = 0
+    for batch in SeriesSource(store, Selection(tuple(own), several=True, wide=True)).batches():
+        assert batch.nbytes < 5 << 20
+        rows += batch.num_rows
+    assert rows == sum(map(len, own.values()))
+    store.close()
 
 
 def test_intervals_of_several_sensors_stand_side_by_side(store: EmbeddedStore) -> None:

@@ -19,12 +19,16 @@ from fluxport.stages import FIELD_FORMAT, FIELD_WIDTH, Batches
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    import numpy as np
     import pyarrow as pa
+    from numpy.typing import NDArray
 
     from fluxport.series import PointBatches, Points, SensorStore
 
 SENSORS_MAX = 200
 ROWS_AHEAD = 1 << 18  # of all sensors together, in one step of the wide layout
+ROWS_LEAST = 1024  # of a sensor, below which more are loaded before the next step
+BATCH_BYTES = 4 << 20
 KEYS = ("sensor_id", "start_ts", "end_ts", "layout", "aggregate", "interval", "time")
 # Bounds of an open range: wider than any calendar.
 BEGIN_MS, END_MS = -(10**15), 10**15
@@ -237,39 +241,79 @@ def _wide(scans: Sequence[Callable[[], PointBatches]], selection: Selection, sch
         sensor a  x  x x   x|  x x
         sensor b    x     x |x  x      loaded points; the rest of each sensor is still in the store
                             ^ horizon
+
+    A step costs as much per sensor as hundreds of its points. So it does not end where the few points that are left of
+    a loaded batch do, whose ends differ from sensor to sensor, nor where a sensor ends.
     """
     import numpy as np
 
-    from fluxport.series.points import EMPTY
-
-    opened = [scan() for scan in scans]
-    loaded: list[Points] = [EMPTY] * len(opened)
-    ended = [False] * len(opened)
-    most = max(1024, ROWS_AHEAD // len(opened))
+    loading = [_Loading(scan()) for scan in scans]
+    most = max(ROWS_LEAST, ROWS_AHEAD // len(loading))
+    rows = max(1, BATCH_BYTES // (8 + 9 * len(loading)))
     try:
         while True:
-            for i, batches in enumerate(opened):
-                while not len(loaded[i]) and not ended[i]:
-                    more = next(batches, None)
-                    ended[i] = more is None
-                    loaded[i] = EMPTY if more is None else more
-            nonempty = [points for points in loaded if len(points)]
-            if not nonempty:
+            for each in loading:
+                each.fill()
+            parts = [part for each in loading for part in each.parts]
+            if not parts:
                 return
-            horizon = min(int(points.ms[min(len(points), most) - 1]) for points in nonempty)
-            cuts = [int(np.searchsorted(points.ms, horizon, "right")) for points in loaded]
-            yield _side_by_side([points[:cut] for points, cut in zip(loaded, cuts, strict=True)], schema)
-            loaded = [points[cut:] for points, cut in zip(loaded, cuts, strict=True)]
+            horizon = min(each.horizon(most) for each in loading)
+            ms = np.unique(np.concatenate([part.between(BEGIN_MS, horizon).ms for part in parts]))
+            for start in range(0, len(ms), rows):
+                own = ms[start : start + rows]
+                yield _side_by_side(own, [each.taken(int(own[-1])) for each in loading], schema)
+            del parts  # what has been used is freed before more is loaded
     finally:
-        for batches in opened:
-            batches.close()
+        for each in loading:
+            each.batches.close()
 
 
-def _side_by_side(parts: list[Points], schema: pa.Schema) -> pa.RecordBatch:
+class _Loading:
+    """A sensor whose points are being read; ``parts`` are those loaded and not yet used."""
+
+    def __init__(self, batches: PointBatches) -> None:
+        self.batches = batches
+        self.parts: list[Points] = []
+        self._ended = False
+        self._least = 1
+
+    def fill(self) -> None:
+        """Load more if there are few: fewer than half a batch, so that no more than that is read ahead."""
+        from fluxport.series.points import EMPTY, joined
+
+        while sum(map(len, self.parts)) < self._least and not self._ended:
+            self.parts = [joined([EMPTY, part]) for part in self.parts]  # copies, that their batches may be freed
+            more = next(self.batches, None)
+            if more is None:
+                self._ended = True
+            else:
+                self._least = min(max(1, len(more) // 2), ROWS_LEAST)
+                self.parts.append(more)
+
+    def horizon(self, most: int) -> int:
+        """The time of the last loaded point, of the first ``most``; END_MS if none will follow."""
+        for part in self.parts:
+            if len(part) >= most:
+                return int(part.ms[most - 1])
+            most -= len(part)
+        return END_MS if self._ended else int(self.parts[-1].ms[-1])
+
+    def taken(self, until: int) -> Points:
+        """The points up to a time, inclusive, which are no longer among the loaded ones."""
+        from fluxport.series.points import joined
+
+        counts = [int(part.ms.searchsorted(until, "right")) for part in self.parts]
+        taken = [part[:count] for part, count in zip(self.parts, counts, strict=True) if count]
+        rest = [part[count:] for part, count in zip(self.parts, counts, strict=True)]
+        self.parts = [part for part in rest if len(part)]
+        return joined(taken)
+
+
+def _side_by_side(ms: NDArray[np.int64], parts: list[Points], schema: pa.Schema) -> pa.RecordBatch:
+    """A row for each of ``ms``, which has all timestamps of the points."""
     import numpy as np
     import pyarrow as pa
 
-    ms = np.unique(np.concatenate([points.ms for points in parts]))
     columns = [pa.array(ms).cast(schema.field(0).type)]
     for points in parts:
         at = np.searchsorted(ms, points.ms)
