@@ -14,13 +14,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import wide_support
 from fluxport.errors import Refused
 from fluxport.grpc import export_pb2 as pb
 from fluxport.grpc import wire
 from fluxport.sources.arrow import ArrowSource
 from fluxport.sources.pushed import Kind, PushedBatch, PushedColumn, PushedOptions, PushedSource, ReadSource
 from fluxport.stages import Source
-from fluxport.testing.sources import wide_value
 
 KINDS: tuple[Kind, ...] = ("number", "number", "string", "date", "boolean")
 
@@ -217,26 +217,28 @@ def test_only_small_record_batches_are_joined() -> None:
     assert found == [(3, []), (1, [3]), (1, [3]), (1, [3]), (1, [4]), (300, [5]), (300, [5])]
 
 
-def wide_table() -> pa.Table:
-    """A thousand columns of all types."""
-    return pa.table({f"c{k}": pa.array([wide_value(k, row) for row in range(1, 301)]) for k in range(1000)})
+ARROW_ROWS = 120
+CUTS = {"rows": range(ARROW_ROWS + 1), "some": [0, 1, 40, 41, 117, 120], "one": [0, ARROW_ROWS]}
 
 
-def test_a_thousand_columns_of_arrow_come_as_they_were_sent() -> None:
-    """As Arrow IPC over gRPC, as batches over Flight, and from memory; cut anywhere."""
-    whole = wide_table()
-    cuts = [0, 1, 40, 41, 250, 300]
+@pytest.mark.parametrize("cuts", CUTS.values(), ids=CUTS)
+def test_a_thousand_columns_of_arrow_come_as_they_were_sent(cuts: Sequence[int]) -> None:
+    """As Arrow IPC over gRPC, whether or not all messages have arrived, as batches over Flight, and from memory; cut
+    anywhere."""
+    whole = wide_support.table(ARROW_ROWS)
     batches = [whole.slice(a, b - a).combine_chunks().to_batches()[0] for a, b in itertools.pairwise(cuts)]
     messages = [as_arrow(batch, sequence=number) for number, batch in enumerate(batches, 1)]
-    sent, read = iter(messages), iter(batches)
-    kinds: tuple[Kind, ...] = ("number", "number", "string", "number", "string")
-    declared = [PushedColumn(f"c{k}", kinds[k % 5]) for k in range(1000)]
+    sent, waiting, read = iter(messages), iter(messages), iter(batches)
+    kinds: tuple[Kind, ...] = ("number", "number", "string", "date", "number", "string")
+    declared = [PushedColumn(f"c{k}", kinds[k % 6]) for k in range(1000)]
     sources: list[Source] = [
-        PushedSource(declared, lambda: next(sent, None), lambda: None),
+        PushedSource(declared, lambda: next(sent, None), lambda: None, ready=lambda: True),
+        PushedSource(declared, lambda: next(waiting, None), lambda: None),
         ReadSource(whole.schema, lambda: next(read, None), lambda: None, PushedOptions(batch_rows_max=100)),
         ArrowSource(whole),
         ArrowSource(iter(batches)),
     ]
     for source in sources:
         found = table(source)
+        assert found.schema.types == whole.schema.types
         assert found.cast(whole.schema).equals(whole)

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ import pyarrow.parquet as pq
 import pytest
 import sqlalchemy as sa
 
+import wide_support
 from fault_proxy import FaultProxy
 from fluxport.auth.keys import Keys
 from fluxport.flight.server import FlightOptions
@@ -81,11 +83,11 @@ def command(**given: Any) -> fl.FlightDescriptor:
     return fl.FlightDescriptor.for_command(json.dumps(given).encode())
 
 
-def put(place: Place, key: str, table: pa.Table, **given: Any) -> dict[str, Any]:
+def put(place: Place, key: str, table: pa.Table, per_batch: int = 1_000, /, **given: Any) -> dict[str, Any]:
     with place.client() as client:
         writer, metadata = client.do_put(command(**given), table.schema, place.options(key))
         with writer:
-            writer.write_table(table, 1_000)
+            writer.write_table(table, per_batch)
             writer.done_writing()
             reported = []
             while (buffer := metadata.read()) is not None:
@@ -163,6 +165,32 @@ def test_record_batches_become_a_stored_file(place: Place, key: str) -> None:
     assert (reported["rows"], reported["bytes"]) == (5_000, len(content))
     again = put(place, key, TABLE, request_id="flight-1", format="parquet", filename="orders", expected_rows=5_000)
     assert again["task_id"] == reported["task_id"]
+
+
+@pytest.mark.parametrize("per_batch", [1, 7, 40])
+def test_a_thousand_columns_are_stored_as_they_were_sent(place: Place, key: str, per_batch: int) -> None:
+    """However the rows were cut into batches."""
+    sent = wide_support.table(40)
+    reported = put(place, key, sent, per_batch, request_id=f"wide-{per_batch}", format="parquet")
+    content = httpx.get(reported["url"]).raise_for_status().content
+    assert pq.read_table(pa.BufferReader(content)).cast(sent.schema).equals(sent)
+
+
+def test_a_query_of_a_thousand_columns_comes_with_every_value(place: Place, key: str) -> None:
+    """In several batches; a caller's statement has at most 5,000 words and signs."""
+    names = ("id", "name", "email", "created_at", "score")
+    columns = ", ".join(f"{names[k % 5]} c{k}" for k in range(1000))
+    with place.client() as client:
+        query = f"SELECT {columns} FROM users WHERE id <= 600 ORDER BY id"
+        batches = [chunk.data for chunk in client.do_get(ticket(query), place.options(key))]
+    assert len(batches) > 1
+    found = pa.Table.from_batches(batches)
+    begin = datetime(2020, 1, 1)
+    sent = [(n, f"User{n}", f"user{n}@example.com", begin + timedelta(seconds=61 * n), n * 0.1) for n in range(1, 601)]
+    values = list(zip(*sent, strict=True))
+    for k, column in enumerate(found.columns):
+        assert tuple(column.to_pylist()) == values[k % 5], k
+    assert found.column_names == [f"c{k}" for k in range(1000)]
 
 
 def test_equal_record_batches_are_all_stored(place: Place, key: str) -> None:

@@ -30,6 +30,7 @@ from grpc import StatusCode
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 
+import wide_support
 from fluxport.auth.caller import Caller
 from fluxport.auth.keys import Keys
 from fluxport.auth.scopes import EVERYTHING
@@ -207,6 +208,19 @@ def test_arrow_batches_retain_their_types(shop: GrpcApi) -> None:
     table = pq.read_table(io.BytesIO(shop.push(requests).file()))
     assert table.cast(ARROW.schema).equals(pa.concat_tables([ARROW, ARROW]))
     assert table.schema.types == ARROW.schema.types
+
+
+@pytest.mark.parametrize("per_batch", [1, 7, 40])
+def test_a_thousand_columns_of_arrow_are_stored_as_they_were_sent(shop: GrpcApi, per_batch: int) -> None:
+    """However the rows were cut into batches."""
+    sent = wide_support.table(40)
+    kinds = ("NUMBER", "NUMBER", "STRING", "DATE", "NUMBER", "STRING")
+    columns = [pb.ColumnDefinition(name=f"c{k}", data_type=f"DATA_TYPE_{kinds[k % 6]}") for k in range(1000)]
+    batches = sent.to_batches(per_batch)
+    messages = (batch(number, arrow=ipc(pa.table(each))) for number, each in enumerate(batches, 1))
+    content = shop.push([metadata(format="FORMAT_PARQUET", columns=columns), *messages]).file()
+    stored = pq.read_table(io.BytesIO(content))
+    assert stored.cast(sent.schema).equals(sent)
 
 
 @pytest.mark.parametrize(
