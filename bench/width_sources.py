@@ -4,7 +4,7 @@
 
 Each figure is CPU seconds of a separate process for each cell, from the first pull to the last byte of the file, less
 those of one row; the rows, the messages of a push included, are made before. Columns are those of seed.py: six kinds in
-turn.
+turn; sensors have a value and a quality in turn. There is no source that reads files.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,8 @@ WIDTHS = (10, 60, 240, 900)
 CELL_MAX = 1.4  # the cost of a cell in the widest beside the narrowest
 MESSAGE_CELLS = 50_000  # of one message of a push
 POSTGRES = os.environ.get("FLUXPORT_BENCH_POSTGRES", "postgresql://postgres@127.0.0.1:5432/postgres")
+LONG = "sensors, in turn"  # always four columns
+CHUNK_POINTS = 256  # of a sensor, compressed in the store; fewer than usual, as the widest have few rows
 TABLE_COLUMNS = 120  # of one table in PostgreSQL, whose rows fit a page of 8 KiB
 
 PUSHED = {"int": "number", "decimal": "number", "varchar": "string", "datetime": "date", "double": "number"}
@@ -186,6 +189,33 @@ def postgresql(columns: int, rows: int) -> Iterator[Any]:
             connection.execute(f"DROP SCHEMA {schema} CASCADE".encode())
 
 
+@contextlib.contextmanager
+def sensors(columns: int, rows: int, *, wide: bool = True) -> Iterator[Any]:
+    """Half as many sensors as columns: each has a value and a quality. Callers may request at most 200."""
+    import numpy as np
+
+    from fluxport.series import Points
+    from fluxport.series.embedded import EmbeddedOptions, EmbeddedStore
+    from fluxport.sources.series import Selection, SeriesSource
+
+    folder = support.scratch("width-sensors")
+    folder.mkdir()
+    store = EmbeddedStore(folder / "series.db", EmbeddedOptions(chunk_points=CHUNK_POINTS))
+    try:
+        number, quality = np.arange(rows, dtype=np.int64), np.ones(rows, np.uint8)
+        names = tuple(f"s{k}" for k in range(columns // 2))
+        for k, name in enumerate(names):
+            values = ((number + 1) * (k + 1) * 0.1).astype(np.float64)
+            points = Points(1_600_000_000_000 + number * 1000, values, quality)
+            first = CHUNK_POINTS + k % 97  # so chunks of different sensors end at different times
+            for part in (points[:first], points[first:]):
+                store.append([(name, part)])
+        yield SeriesSource(store, Selection(names, several=True, wide=wide))
+    finally:
+        store.close()
+        support.remove(folder)
+
+
 SOURCES: dict[str, Callable[[int, int], contextlib.AbstractContextManager[Any]]] = {
     "Arrow in memory": in_memory,
     "Flight, batches": flight,
@@ -193,6 +223,8 @@ SOURCES: dict[str, Callable[[int, int], contextlib.AbstractContextManager[Any]]]
     "gRPC push, text": pushed_text,
     "PostgreSQL": postgresql,
     "SQLite": sqlite,
+    "sensors, a column each": sensors,
+    LONG: partial(sensors, wide=False),
 }
 
 
@@ -214,9 +246,10 @@ def one(name: str, columns: int, rows: int) -> dict[str, float]:
         for _ in encoder.encode(source.schema, counted(source)):
             pass
         used = time.process_time() - began
-    if sum(sizes) != rows:
-        raise SystemExit(f"{sum(sizes):,} rows instead of {rows:,}")
-    return {"cpu": used, "rows": rows / len(sizes)}
+    expected = rows * (columns // 2) if name == LONG else rows
+    if sum(sizes) != expected:
+        raise SystemExit(f"{sum(sizes):,} rows instead of {expected:,}")
+    return {"cpu": used, "rows": expected / len(sizes), "cells": expected * len(source.schema)}
 
 
 def best_of(runs: int, name: str, columns: int, rows: int) -> dict[str, float] | str:
@@ -230,7 +263,7 @@ def curves(report: Report, cells: int, runs: int) -> None:
     report.line(
         f"\nOther sources to CSV, {cells:,} cells of six kinds, best of {runs}: CPU ns for each cell (rows of a batch)"
     )
-    report.line(f"  {'columns':20}" + "".join(f"{columns:>16}" for columns in WIDTHS))
+    report.line(f"  {'columns':24}" + "".join(f"{columns:>16}" for columns in WIDTHS))
     verdicts = []
     for name in SOURCES:
         found: list[tuple[float, float] | str] = []
@@ -240,9 +273,10 @@ def curves(report: Report, cells: int, runs: int) -> None:
             if isinstance(whole, str) or isinstance(start, str):
                 found.append(whole if isinstance(whole, str) else str(start))
             else:
-                found.append(((whole["cpu"] - start["cpu"]) / ((rows - 1) * columns) * 1e9, whole["rows"]))
+                each = (whole["cpu"] - start["cpu"]) / (whole["cells"] - start["cells"])
+                found.append((each * 1e9, whole["rows"]))
         shown = ("missing" if isinstance(each, str) else f"{each[0]:.0f} ({each[1]:,.0f})" for each in found)
-        report.line(f"  {name:20}" + "".join(f"{each:>16}" for each in shown))
+        report.line(f"  {name:24}" + "".join(f"{each:>16}" for each in shown))
         report.lines(f"    {each}" for each in dict.fromkeys(each for each in found if isinstance(each, str)))
         narrow, wide = found[0], found[-1]
         if not isinstance(narrow, str) and not isinstance(wide, str):
