@@ -5,16 +5,21 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
+import weakref
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
 from fluxport import formats
 from fluxport.errors import Broken, LimitExceeded, Unavailable
 from fluxport.findings import Findings
+from fluxport.formats.csv import CsvEncoder, CsvOptions
+from fluxport.formats.json import JsonLinesEncoder, JsonOptions
 from fluxport.pipeline import Tally, as_failure, stream
+from fluxport.sources.base import BaseSource
 from fluxport.stages import Batches, Chunks, Encoder, Limits, weakest
 from rows_source import RowsSource
 
@@ -23,8 +28,48 @@ def numbers(rows: int) -> pa.Table:
     return pa.table({"n": pa.array(range(rows), pa.int64()), "t": pa.array(["x" * 50] * rows)})
 
 
+class OwnMemory:
+    """Batches of numbers; ``freed`` has an event for the memory of each, set once nothing holds it."""
+
+    schema = pa.schema([("n", pa.int64()), ("m", pa.int64())])
+
+    def __init__(self) -> None:
+        self.freed: list[threading.Event] = []
+        self._watched: list[weakref.ref[Any]] = []
+
+    def batch(self, rows: int) -> pa.RecordBatch:
+        numbers = np.arange(rows, dtype=np.int64)
+        freed = threading.Event()
+        self.freed.append(freed)
+        self._watched.append(weakref.ref(numbers, lambda _: freed.set()))
+        array = pa.Array.from_buffers(pa.int64(), rows, [None, pa.py_buffer(numbers)])
+        return pa.record_batch([array, array], schema=self.schema)
+
+
+class WatchedSource(BaseSource):
+    """``count`` batches of ``memory``."""
+
+    def __init__(self, memory: OwnMemory, count: int) -> None:
+        super().__init__()
+        self._memory, self._left = memory, count
+
+    def open(self) -> pa.Schema:
+        return self._memory.schema
+
+    def read(self) -> pa.RecordBatch | None:
+        self._left -= 1
+        return self._memory.batch(10) if self._left >= 0 else None
+
+    def free(self) -> None:
+        """Nothing is open."""
+
+
 def csv() -> Encoder:
     return formats.encoder("csv", formats.options("csv", {}), Findings())
+
+
+def jsonl() -> Encoder:
+    return JsonLinesEncoder(JsonOptions(), Findings(), threads=1)
 
 
 def run(source: RowsSource, **given: Any) -> tuple[bytes, Tally]:
@@ -69,6 +114,37 @@ class Verbatim:
 def test_large_chunks_are_cut_at_1_mib_and_small_ones_joined_to_64_kib(sizes: list[int], cut: list[int]) -> None:
     table = pa.table({"x": pa.array([b"x" * size for size in sizes], pa.binary())})
     assert [len(chunk) for chunk in stream(RowsSource(table, 1), (), Verbatim())] == cut
+
+
+def test_a_batch_is_held_by_the_encoder_alone() -> None:
+    """Memory has one batch, not one for each generator between the source and the encoder."""
+    memory = OwnMemory()
+    freed: list[bool] = []
+
+    class Dropping:
+        def encode(self, schema: pa.Schema, batches: Batches) -> Chunks:
+            events = iter(memory.freed)
+            for batch in batches:
+                yield str(batch.num_rows).encode()
+                del batch
+                freed.append(next(events).wait(10))
+
+    assert b"".join(stream(WatchedSource(memory, 3), (), Dropping())) == b"101010"
+    assert freed == [True, True, True]
+
+
+@pytest.mark.parametrize("encoder", [CsvEncoder(CsvOptions(), Findings(), threads=1), jsonl()])
+def test_an_encoder_of_text_holds_no_batch_while_it_waits_for_the_next_one(encoder: Encoder) -> None:
+    memory = OwnMemory()
+    freed: list[bool] = []
+
+    def batches() -> Batches:
+        for number in range(3):
+            yield memory.batch(40_000)
+            freed.append(memory.freed[number].is_set())
+
+    assert sum(map(len, encoder.encode(memory.schema, batches()))) > 3 * 40_000
+    assert freed == [True, True, True]
 
 
 def test_the_first_chunk_comes_before_the_source_has_given_a_row() -> None:

@@ -317,7 +317,9 @@ def _counted(
         tally.rows += out.num_rows
         if out.num_rows:
             events.emit("BatchProcessed", tally.ids, rows=out.num_rows)
-            yield out
+            counted = [out]
+            del batch, out
+            yield counted.pop()  # held by the consumer alone
         if tally.truncated and not to_the_end:
             break
     events.emit("StreamCompleted", tally.ids, rows=tally.rows)
@@ -344,7 +346,7 @@ def ahead(batches: Batches, depth: int, cancel: Callable[[], None]) -> Batches:
     """``batches``, pulled by a separate thread, at most ``depth`` of them ahead.
 
     ``cancel`` makes a pending pull of the source return; it is called if this generator is closed early. The thread has
-    ended when this generator has.
+    ended when this generator has. A batch is held by the consumer alone.
     """
     slots = threading.Semaphore(depth)
     out: queue.SimpleQueue[object] = queue.SimpleQueue()
@@ -358,6 +360,7 @@ def ahead(batches: Batches, depth: int, cancel: Callable[[], None]) -> Batches:
                     if stopped.is_set():
                         return
                     out.put(batch)
+                    del batch
             finally:
                 batches.close()
             out.put(_END)
@@ -375,7 +378,9 @@ def ahead(batches: Batches, depth: int, cancel: Callable[[], None]) -> Batches:
                 raise item.error
             if item is _END:
                 return
-            yield item
+            pulled = [item]
+            del item
+            yield pulled.pop()
             slots.release()
     finally:
         if not ended:

@@ -4,7 +4,7 @@ threads."""
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -55,6 +55,7 @@ def bounded_slices(batches: Batches, schema: pa.Schema) -> Batches:
                 held.append(_without_views(batch, views))
                 rows += batch.num_rows
                 size += _text_bytes(held[-1], dictionaries, BYTES_ROUGHLY)
+            del batch  # else it would be in memory while the next one is read
             if rows >= rows_enough or size >= BYTES_MAX // 2:
                 yield from _cut(_joined(held), rows_max, dictionaries, size)
                 rows = size = 0
@@ -94,14 +95,16 @@ def _cut(batch: pa.RecordBatch, rows_max: int, dictionaries: Sequence[int], size
     if parts == 1 and batch.num_rows > 1 and size > BYTES_MAX:
         size = _text_bytes(batch, dictionaries, BYTES_MAX)
         parts = 2 if size > BYTES_MAX else 1
-    if parts == 1:
-        yield batch
+    if parts > 1:
+        if size <= BYTES_ROUGHLY:
+            size //= parts  # more only where rows differ much in size, and BYTES_ROUGHLY at most
+        for part in range(parts):
+            start, stop = (batch.num_rows * p // parts for p in (part, part + 1))
+            yield from _cut(batch.slice(start, stop - start), rows_max, dictionaries, size)
         return
-    if size <= BYTES_ROUGHLY:
-        size //= parts  # more only where rows differ much in size, and BYTES_ROUGHLY at most
-    for part in range(parts):
-        start, stop = (batch.num_rows * p // parts for p in (part, part + 1))
-        yield from _cut(batch.slice(start, stop - start), rows_max, dictionaries, size)
+    whole = [batch]
+    del batch
+    yield whole.pop()  # held by the consumer alone
 
 
 def _text_bytes(batch: pa.RecordBatch, dictionaries: Sequence[int], roughly: int) -> int:
@@ -204,12 +207,10 @@ def in_order(work: Work, slices: Batches, threads: int) -> Chunks:
     The first slice runs in the calling thread, so its result waits for no further slice and a small file starts no
     thread. An error of ``work`` or ``slices`` is raised in place of its result. When this generator ends, all work has.
     """
-    for part in slices:
-        yield from _checked(work, part)
-        break
+    going_on = yield from _next(work, slices)
     if threads < 2:
-        for part in slices:
-            yield from _checked(work, part)
+        while going_on:
+            going_on = yield from _next(work, slices)
         return
     from concurrent.futures import ThreadPoolExecutor
 
@@ -227,15 +228,26 @@ def in_order(work: Work, slices: Batches, threads: int) -> Chunks:
                 future.cancel()
 
 
-def _checked(work: Work, batch: pa.RecordBatch) -> Chunks:
+def _next(work: Work, slices: Batches) -> Generator[bytes | memoryview, None, bool]:
+    """The result of ``work`` on the next slice; returns whether there was one."""
+    part = [batch for batch in (next(slices, None),) if batch is not None]
+    if not part:
+        return False
+    yield from _checked(work, part)
+    return True
+
+
+def _checked(work: Work, part: list[pa.RecordBatch]) -> Chunks:
+    """The result of ``work`` on the only slice in ``part``, which is emptied: its memory is free where ``work`` has
+    what it needs of it."""
     try:
-        yield from work(batch)
+        yield from work(part.pop())
     except pa.ArrowCapacityError as error:
         raise LimitExceeded("A row is too long to be written as text; leave out its largest column.") from error
 
 
 def _whole(work: Work, batch: pa.RecordBatch) -> list[bytes | memoryview]:
-    return list(_checked(work, batch))
+    return list(_checked(work, [batch]))
 
 
 def _is_string(kind: pa.DataType) -> bool:

@@ -19,6 +19,7 @@ def resumed(first: pa.RecordBatch | None, rest: Batches) -> Batches:
     """``first``, a batch already pulled from the stream, followed by ``rest``."""
     if first is not None:
         yield first
+        del first  # not held until the last one
     yield from rest
 
 
@@ -57,8 +58,10 @@ def slices(batches: Batches, rows: int, text_bytes: int | None = None) -> Batche
                 count += stop - start
                 start = stop
                 if count == rows or (text_bytes is not None and size >= text_bytes):
-                    yield _joined(held)
+                    whole = [_joined(held)]
                     held, uncounted, count, size, at_most = [], [], 0, 0, 0
+                    yield whole.pop()  # held by the consumer alone
+            del batch, texts  # not held while the next one is read
         if held:
             yield _joined(held)
     finally:

@@ -106,7 +106,9 @@ class BaseSource(ABC):
         _ = self.schema
         try:
             while (batch := self.__exclusively(self.__next)) is not None:
-                yield batch
+                read = [batch]
+                del batch
+                yield read.pop()  # held by the consumer alone
         finally:
             self.close()
 
