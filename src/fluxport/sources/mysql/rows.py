@@ -30,7 +30,7 @@ from fluxport.sources.mysql.wire import PACKET_MAX, SLACK_BYTES, Wire, read_lene
 Positions = npt.NDArray[np.int64]
 
 # Smaller blocks cost time (calls per column, switches of the GIL); larger ones cost memory.
-TARGET_BYTES, TARGET_MAX_BYTES, TARGET_BYTES_PER_COLUMN = 512 << 10, 4 << 20, 4 << 10
+TARGET_BYTES, TARGET_MAX_BYTES, TARGET_BYTES_PER_COLUMN = 512 << 10, 2 << 20, 4 << 10
 # Slowly arriving rows are passed on at this age, so that progress, limits and cancellation see them.
 BLOCK_AGE_S = 0.25
 RUN_ROWS_MIN = 64
@@ -176,7 +176,7 @@ class Rows:
         The next block overwrites the memory of the last one, unless that block owns it.
         """
         wire = self._wire
-        wire.enlarge(self._target + self._target // 2)
+        wire.enlarge(self._target + self._target // 4)
         window = Window(wire.buffer)
         target = 1  # the first block is whatever arrived first
         while self.terminal is None:
