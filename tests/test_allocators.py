@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import subprocess
 import sys
@@ -40,3 +41,23 @@ def test_a_pool_that_the_user_chose_stays(chosen: str) -> None:
 def test_a_process_that_a_command_starts_does_not_take_the_default_for_a_choice() -> None:
     ask = f"import fluxport.cli, subprocess, sys; subprocess.run([sys.executable, '-c', {ASK!r}], check=True)"
     assert pool(ask) == ("jemalloc" if sys.platform == "linux" else "system")
+
+
+FREED = """
+from fluxport.systems import return_free_memory
+def resident():
+    return int(open("/proc/self/statm").read().split()[1]) * 4096
+blocks = [b"x" * 100_000 for _ in range(200)]
+last = b"x" * 100_000
+blocks.clear()
+held = resident()
+return_free_memory()
+print(held - resident())
+"""
+
+
+@pytest.mark.skipif(
+    sys.platform == "win32" or not hasattr(ctypes.CDLL(None), "malloc_trim"), reason="this C library returns none"
+)
+def test_memory_that_lies_free_below_a_used_block_is_returned() -> None:
+    assert int(pool(FREED)) > 15_000_000

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 OUR_METADATA = b"fluxport:"
 DECIMAL128_DIGITS = 38
 SINK_BYTES, CHUNK_BYTES = 256 << 10, 1 << 20
+STEPS_JOINED = 4  # in batches of fewer steps, what is between two of them costs more than to copy all rows
 
 
 def plain_type(kind: pa.DataType, leaf: Leaf) -> pa.DataType | None:
@@ -217,7 +218,8 @@ def _groups(batches: Batches, rows_max: int, bytes_max: int) -> Generator[list[p
 
 def _stepped(parts: list[pa.RecordBatch], step: int) -> list[pa.RecordBatch]:
     """The rows of ``parts`` in batches of multiples of ``step`` rows; only the last one has any other number."""
-    if len(parts) > 1 and sum(part.num_rows for part in parts) <= step:
+    rows = sum(part.num_rows for part in parts)
+    if len(parts) > 1 and rows <= max(step, len(parts) * step * STEPS_JOINED):
         return [_own(parts, parts[0].schema)]
     stepped: list[pa.RecordBatch] = []
     waiting: list[pa.RecordBatch] = []  # less than a step
@@ -245,15 +247,17 @@ def _own(parts: list[pa.RecordBatch], schema: pa.Schema) -> pa.RecordBatch:
         joined = pa.concat_batches(parts)
         parts.clear()
         return joined
+    kinds = parts[0].schema.types
     columns = [part.columns for part in parts]
     parts.clear()
-    for pieces in columns:
-        pieces.reverse()
-    arrays = []
-    while columns[0]:
-        pieces = [column.pop() for column in columns]
+    arrays: list[pa.Array] = [None] * len(kinds)
+    # Columns of one type may be views of the same memory, which is freed after the last of them.
+    for index in sorted(range(len(kinds)), key=lambda index: kinds[index].id):
+        pieces = [column[index] for column in columns]
+        for column in columns:
+            column[index] = None
         # A single one would be returned as a view; with an empty second one it is copied.
-        arrays.append(pa.concat_arrays(pieces if len(pieces) > 1 else [pieces[0], pieces[0].slice(0, 0)]))
+        arrays[index] = pa.concat_arrays(pieces if len(pieces) > 1 else [pieces[0], pieces[0].slice(0, 0)])
     return pa.RecordBatch.from_arrays(arrays, schema=schema)
 
 

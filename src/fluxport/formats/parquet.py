@@ -16,6 +16,7 @@ from typing import Literal
 import pyarrow as pa
 
 from fluxport import compute as pc
+from fluxport import systems
 from fluxport.errors import Broken, Refused
 from fluxport.findings import Findings
 from fluxport.formats.columnar import (
@@ -72,6 +73,7 @@ class ParquetEncoder:
             stored_column(field, name, _kind(field), self._findings) for field, name in zip(schema, names, strict=True)
         ]
         stored = pa.schema([field for field, _ in columns], metadata=without_our_metadata(schema.metadata))
+        wide = group_bytes(len(schema)) > GROUP_BYTES
         step = STEP_ROWS if len(schema) <= WIDE_COLUMNS else WIDE_STEP_ROWS
         output = Output()
         with closing(batches):
@@ -89,6 +91,8 @@ class ParquetEncoder:
                         repeating = _repeating(group)
                         joined = {*repeating, *(field.name for field in stored if pa.types.is_nested(field.type))}
                         writer = stack.enter_context(closing(self._writer(output, stored, repeating, step)))
+                    if wide:
+                        systems.return_free_memory()  # else a group is written beside what it left free
                     writer.write_table(_joined(group, joined), row_group_size=group.num_rows)
                     del group  # free it before the next one is built
                     yield from output.drain()
