@@ -69,8 +69,8 @@ def open_folder(path: str | Path, *, follow: bool = False) -> int | None:
 
 
 def return_free_memory() -> None:
-    """Return to the system what lies free between used blocks of memory, where the C library can. It takes about a
-    millisecond for each 10 MB, while which no other thread allocates."""
+    """Return to the system what lies free between used blocks of memory, where the C library can; no other thread
+    allocates meanwhile."""
     trim = _malloc_trim()
     if trim is not None:
         trim(0)
