@@ -17,6 +17,7 @@ import pyarrow as pa
 print(pa.default_memory_pool().backend_name)
 """
 NAME = "ARROW_DEFAULT_MEMORY_POOL"
+SETTINGS = "JE_ARROW_MALLOC_CONF"
 OURS = "_FLUXPORT_ARROW_POOL"  # set with it by the tests that run in a process of a command
 
 
@@ -30,6 +31,26 @@ def pool(program: str = ASK, **variables: str) -> str:
 @pytest.mark.skipif("jemalloc" not in pa.supported_memory_backends(), reason="pyarrow has no jemalloc here")
 def test_on_linux_arrow_allocates_from_jemalloc() -> None:
     assert pool() == ("jemalloc" if sys.platform == "linux" else "system")
+
+
+STATISTICS = """
+import fluxport.cli.heap as heap
+heap.frugal_malloc()
+import pyarrow as pa
+pa.default_memory_pool().print_stats()
+"""
+
+
+@pytest.mark.skipif(
+    sys.platform != "linux" or "jemalloc" not in pa.supported_memory_backends(), reason="pyarrow has no jemalloc here"
+)
+@pytest.mark.parametrize(("chosen", "cached"), [({}, "false"), ({SETTINGS: "narenas:2"}, "true")])
+def test_jemalloc_has_no_caches_of_threads_unless_the_user_chose_its_settings(
+    chosen: dict[str, str], cached: str
+) -> None:
+    environ = {name: value for name, value in os.environ.items() if name not in (NAME, OURS, SETTINGS)} | chosen
+    done = subprocess.run([sys.executable, "-c", STATISTICS], env=environ, capture_output=True, text=True, check=True)
+    assert f"opt.tcache: {cached}" in done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("chosen", ["mimalloc", "system"])
