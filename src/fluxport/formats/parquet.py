@@ -96,6 +96,8 @@ class ParquetEncoder:
                     writer.write_table(_joined(group, joined), row_group_size=group.num_rows)
                     del group  # free it before the next one is built
                     yield from output.drain()
+                if wide:
+                    systems.return_free_memory()  # the footer has a kilobyte for each column of each group
                 if writer is None:
                     stack.enter_context(closing(self._writer(output, stored, [], step)))
             yield from output.drain()
