@@ -39,7 +39,7 @@ POSTGRES_TYPES = {
     "decimal": ("numeric(12,2)", "((s * {k} + 17) % 100000000) / 100.0"),
     "varchar": ("varchar(50)", "'text ' || s * {k} || ' of column {k}'"),
     "datetime": ("timestamp(0)", "timestamp '2020-01-01' + ((s * {k}) % 100000000) * interval '1 second'"),
-    "double": ("double precision", "s * {k} * 0.1::float8"),
+    "double": ("double precision", "s * {k} * 0.1::float8 + 1 / (s + {k})::float8"),
     "text_null": ("varchar(50)", "CASE WHEN (s + {k}) % 3 <> 0 THEN 'note ' || s + {k} END"),
 }
 
@@ -53,7 +53,7 @@ VALUES: dict[str, Callable[[int, int], int | float | str | None]] = {
     "decimal": lambda row, k: f"{(row * k + 17) % 100_000_000 / 100:.2f}",
     "varchar": lambda row, k: f"text {row * k} of column {k}",
     "datetime": lambda row, k: f"2020-{row % 12 + 1:02d}-{row * k % 28 + 1:02d} {row % 24:02d}:00:00",
-    "double": lambda row, k: row * k * 0.1,
+    "double": lambda row, k: row * k * 0.1 + 1 / (row + k),  # about as many digits in each column
     "text_null": lambda row, k: None if (row + k) % 3 == 0 else f"note {row + k}",
 }
 
@@ -87,27 +87,41 @@ def in_memory(columns: int, rows: int) -> Iterator[Any]:
     yield ArrowSource(arrow_table(columns, rows))
 
 
+def messages_of(table: Any) -> list[bytes]:
+    """The rows as IPC streams of MESSAGE_CELLS cells each."""
+    import pyarrow as pa
+
+    messages = []
+    for batch in table.to_batches(max(1, MESSAGE_CELLS // table.num_columns)):
+        content = pa.BufferOutputStream()
+        with pa.ipc.new_stream(content, batch.schema) as writer:
+            writer.write_batch(batch)
+        messages.append(content.getvalue().to_pybytes())
+    return messages
+
+
+def received(message: bytes) -> Any:
+    """A batch with buffers of its own, as a client's are."""
+    import pyarrow as pa
+
+    return pa.ipc.open_stream(message).read_next_batch()
+
+
 @contextlib.contextmanager
 def flight(columns: int, rows: int) -> Iterator[Any]:
     from fluxport.sources.pushed import PushedOptions, ReadSource
 
     table = arrow_table(columns, rows)
-    batches = iter(table.to_batches(max(1, MESSAGE_CELLS // columns)))
+    batches = iter([received(message) for message in messages_of(table)])
     yield ReadSource(table.schema, lambda: next(batches, None), lambda: None, PushedOptions())
 
 
 @contextlib.contextmanager
 def pushed_arrow(columns: int, rows: int) -> Iterator[Any]:
-    import pyarrow as pa
 
     from fluxport.sources.pushed import PushedBatch
 
-    messages = []
-    for batch in arrow_table(columns, rows).to_batches(max(1, MESSAGE_CELLS // columns)):
-        content = pa.BufferOutputStream()
-        with pa.ipc.new_stream(content, batch.schema) as writer:
-            writer.write_batch(batch)
-        messages.append(content.getvalue().to_pybytes())
+    messages = messages_of(arrow_table(columns, rows))
     yield pushed(columns, (PushedBatch(0, message, arrow=message) for message in messages))
 
 
