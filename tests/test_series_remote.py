@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from fluxport import wiring
@@ -18,7 +20,7 @@ from fluxport.series.remote import RemoteOptions, RemoteStore
 from fluxport.sources.series import Selection, SeriesSource
 from fluxport.spec import ExportSpec
 from fluxport.stages import Limits
-from mysql_support import Database, scratch_database
+from mysql_support import Database, scratch_database, wait_until
 from postgres_support import PostgresDatabase, scratch_postgres
 from series_support import T0, csv_of, same, stored, walk
 
@@ -95,6 +97,44 @@ def test_an_export_of_them_is_the_same_file_as_of_ours(url: str, tmp_path: Path)
     spec = ExportSpec(series={"sensor_id": "a", "start_ts": T0, "end_ts": T0 + 10**10})
     export = check(spec, of_sensors(spec, lambda: store), limits=Limits()).open("export")
     assert b"".join(export.chunks()) == csv_of(WHOLE["a"])
+
+
+MANY = {f"s{k:03}": walk(20 + k % 7, start=T0 + k % 5 * 1000, seed=k) for k in range(40)}
+
+
+@pytest.mark.parametrize("kind", ["mariadb", "postgres"])
+def test_sensors_side_by_side_hold_no_connection_between_batches(kind: str, tmp_path: Path) -> None:
+    """A connection is configured for a few queries, and a server has fewer connections than an export has sensors."""
+    with scratch_database() if kind == "mariadb" else scratch_postgres() as database:
+        fill(database)
+        for name, whole in MANY.items():
+            database.insert("INSERT INTO readings VALUES (%s, %s, %s, %s)", list(rows(name, whole)))
+        database.insert("INSERT INTO sensors VALUES (%s, %s, %s, %s)", [(name, None, "", None) for name in MANY])
+        selection = Selection.from_json({"sensor_id": list(MANY), "layout": "wide"})
+        connections = database.connections if isinstance(database, Database) else database.backends
+        with closing(SeriesSource(sensors_of(database.url, tmp_path).store, selection).batches()) as batches:
+            first = next(batches)
+            assert wait_until(lambda: not connections(), 5)
+            found = pa.Table.from_batches([first, *batches])
+    for name, whole in MANY.items():
+        of_sensor = [row[1:] for row in rows(name, whole)]
+        columns = (found.column(each).to_pylist() for each in ("timestamp_ms", name, f"{name}_quality"))
+        assert [row for row in zip(*columns, strict=True) if row[2] is not None] == of_sensor, name
+
+
+def test_points_of_one_timestamp_are_not_divided_among_pages(tmp_path: Path) -> None:
+    """A table without a key may have several; a page of a query is no shorter than 16,384 of them."""
+    with scratch_database() as database:
+        database.run("CREATE TABLE readings (sensor VARCHAR(64), at_ms BIGINT, reading DOUBLE, good SMALLINT)")
+        first, same_time = 16_380, 20_000
+        database.run(f"INSERT INTO readings SELECT 'a', seq, seq, 1 FROM seq_1_to_{first}")
+        database.run(f"INSERT INTO readings SELECT 'a', 20000, seq, 1 FROM seq_1_to_{same_time}")
+        database.run("INSERT INTO readings SELECT 'a', 20001, 1, 1 FROM seq_1_to_9")
+        bare = replace(OPTIONS, sensors_table="", name="", unit="", attributes={})
+        store = sensors_of(database.url, tmp_path, bare).store
+        parts = [part.ms.tolist() for part in store.scan("a", 0, 10**9, beside=True)]
+    assert [*chain(*parts)] == [*range(1, first + 1), *[20_000] * same_time, *[20_001] * 9]
+    assert len(parts) > 1
 
 
 def test_sensors_are_listed_searched_and_described(url: str, tmp_path: Path) -> None:

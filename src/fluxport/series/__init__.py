@@ -55,7 +55,8 @@ class SensorStore(Protocol):
     timestamp. ``mark`` stores a number under a name, for ingests, and returns the previous one. Writes raise Disabled
     if another program fills the store. ``scan`` yields the points between two timestamps, inclusive, in order of time,
     a few MiB at a time; closing it ends the query, and ``opened`` receives a callable that ends it from another thread,
-    if there is one. Each batch is read from the store's current state: no point that existed when the scan began is
+    if there is one. ``beside``: many are read at the same time, so between its batches the scan holds no connection to
+    a server. Each batch is read from the store's current state: no point that existed when the scan began is
     missing or duplicated, newer ones may appear. ``outline`` returns at most ``most`` points of a range, with all its
     peaks, and the number of points in the range (downsample.py).
     """
@@ -72,7 +73,15 @@ class SensorStore(Protocol):
 
     def mark(self, name: str, value: int) -> int | None: ...
 
-    def scan(self, sensor_id: str, start_ms: int, end_ms: int, opened: Opened = lambda end: None) -> PointBatches: ...
+    def scan(
+        self,
+        sensor_id: str,
+        start_ms: int,
+        end_ms: int,
+        opened: Opened = lambda end: None,
+        *,
+        beside: bool = False,
+    ) -> PointBatches: ...
 
     def outline(self, sensor_id: str, start_ms: int, end_ms: int, most: int) -> tuple[Points, int]: ...
 

@@ -285,7 +285,15 @@ class EmbeddedStore:
 
     # -- reading ---------------------------------------------------------------------------------------------------
 
-    def scan(self, sensor_id: str, start_ms: int, end_ms: int, opened: Opened = lambda end: None) -> PointBatches:
+    def scan(
+        self,
+        sensor_id: str,
+        start_ms: int,
+        end_ms: int,
+        opened: Opened = lambda end: None,
+        *,
+        beside: bool = False,
+    ) -> PointBatches:
         with self._reading() as connection:
             number = self._existing(connection, sensor_id)
         at_once = 1

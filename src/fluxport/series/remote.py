@@ -16,11 +16,12 @@ import numpy as np
 from fluxport.errors import Broken, Disabled, NotFound, Refused
 from fluxport.series import Description, Extent, Opened, PointBatches, Sensor
 from fluxport.series.downsample import downsampled
-from fluxport.series.points import GOOD, QUALITY_MAX, Points
+from fluxport.series.points import GOOD, QUALITY_MAX, Points, joined
 
 if TYPE_CHECKING:
     from fluxport.stages import Source
 
+PAGE_ROWS = 1 << 14
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)?")
 
 
@@ -109,12 +110,46 @@ class RemoteStore:
     def mark(self, name: str, value: int) -> int | None:
         raise _elsewhere()
 
-    def scan(self, sensor_id: str, start_ms: int, end_ms: int, opened: Opened = lambda end: None) -> PointBatches:
+    def scan(
+        self,
+        sensor_id: str,
+        start_ms: int,
+        end_ms: int,
+        opened: Opened = lambda end: None,
+        *,
+        beside: bool = False,
+    ) -> PointBatches:
+        read = self._pages if beside else self._query
+        return read(sensor_id, start_ms, end_ms, opened)
+
+    def _pages(self, sensor_id: str, start_ms: int, end_ms: int, opened: Opened) -> PointBatches:
+        """A query for each batch of about PAGE_ROWS points."""
+        page = _Page()
+        opened(page.end)
+        position, rows = start_ms, PAGE_ROWS
+        while True:
+            points = joined(list(self._query(sensor_id, position, end_ms, page.opened, rows)))
+            if len(points) < rows:
+                if len(points):
+                    yield points
+                return
+            # Rows with the last timestamp may follow: without a unique key there may be several.
+            if whole := int(points.ms.searchsorted(points.ms[-1])):
+                position, rows = int(points.ms[-1]), PAGE_ROWS
+                yield points[:whole]
+            else:
+                rows *= 2
+
+    def _query(
+        self, sensor_id: str, start_ms: int, end_ms: int, opened: Opened, rows: int | None = None
+    ) -> PointBatches:
+        """The points that one query finds, at most ``rows``."""
         o = self._options
         quality = f", {o.quality} AS quality" if o.quality else ""
         source = self._run(
             f"SELECT {o.time} AS ms, {o.value} AS value{quality} FROM {o.table} "
-            f"WHERE {o.sensor} = ? AND {o.time} >= ? AND {o.time} <= ? ORDER BY {o.time}",
+            f"WHERE {o.sensor} = ? AND {o.time} >= ? AND {o.time} <= ? ORDER BY {o.time}"
+            + ("" if rows is None else f" LIMIT {rows}"),
             [sensor_id, start_ms, end_ms],
         )
         opened(source.close)
@@ -137,6 +172,23 @@ class RemoteStore:
             return [row for batch in source.batches() for row in batch.to_pylist()]
         finally:
             source.close()
+
+
+class _Page:
+    """The query that reads a page; ``end``, which another thread may call, ends it and each later one."""
+
+    def __init__(self) -> None:
+        self._close: Callable[[], None] = lambda: None
+        self._ended = False
+
+    def opened(self, close: Callable[[], None]) -> None:
+        self._close = close
+        if self._ended:
+            close()
+
+    def end(self) -> None:
+        self._ended = True
+        self._close()
 
 
 def _points(batch: Any) -> Points:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from fluxport.series import PointBatches, Points, SensorStore
 
 SENSORS_MAX = 200
+OPEN_MAX = 8  # sensors side by side, up to which each is one query of a remote store, open to the end
 ROWS_AHEAD = 1 << 18  # of all sensors together, in one step of the wide layout
 ROWS_LEAST = 1024  # of a sensor, below which more are loaded before the next step
 BATCH_BYTES = 4 << 20
@@ -84,7 +85,7 @@ class Selection:
         return re.sub(r"[{}]", "_", f"{sensors}_{since}_{until}")
 
     def scan(self, store: SensorStore, sensor_id: str, opened: Callable[[Callable[[], None]], None]) -> PointBatches:
-        batches = store.scan(sensor_id, *self._bounds, opened)
+        batches = store.scan(sensor_id, *self._bounds, opened, beside=self.wide and len(self.sensors) > OPEN_MAX)
         if self.aggregate is None:
             return batches
         from fluxport.series.aggregate import aggregated
