@@ -446,6 +446,25 @@ def test_a_message_may_hold_several_sensors() -> None:
         read_points(body, JSON, "a")
 
 
+@pytest.mark.parametrize("media_type", [JSON, CSV, ARROW])
+def test_a_message_of_a_thousand_sensors_has_the_points_of_each(media_type: str) -> None:
+    """In any order; of a timestamp that a sensor has twice, the last point."""
+    chance = np.random.default_rng(1)
+    ids = [f"s{k}" for k in chance.integers(0, 1000, 5000)]
+    ms, values = chance.integers(0, 20, 5000).tolist(), chance.normal(size=5000).tolist()
+    columns = {"sensor_id": ids, "timestamp_ms": ms, "value": values}
+    lines = "".join(f"{','.join(map(str, row))}\n" for row in [tuple(columns), *zip(ids, ms, values, strict=True)])
+    body = {JSON: json.dumps(columns).encode(), CSV: lines.encode(), ARROW: arrow(**columns)}[media_type]
+    expected: dict[str, dict[int, float]] = {}
+    for sensor, at, value in zip(ids, ms, values, strict=True):
+        expected.setdefault(sensor, {})[at] = value
+    found = read_points(body, media_type, "subject", several=True)
+    assert {name: list(zip(own.ms.tolist(), own.values.tolist(), strict=True)) for name, own in found} == {
+        name: sorted(own.items()) for name, own in expected.items()
+    }
+    assert len(found) == len(expected) > 900
+
+
 def test_a_message_has_a_bound() -> None:
     count = bodies.POINTS_MAX + 1
     with pytest.raises(LimitExceeded):

@@ -9,6 +9,7 @@ value.
 from __future__ import annotations
 
 import io
+import itertools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -75,7 +76,10 @@ def _by_sensor(ids: Any, points: Points) -> list[tuple[str, Points]]:
     if len(names) != len(points) or not all(isinstance(name, str) for name in names):
         raise _bad("every point must name its sensor as text")
     sensors, index = np.unique(names.astype(str), return_inverse=True)
-    return [(str(name), checked(points[index == number])) for number, name in enumerate(sensors)]
+    order = np.argsort(index, kind="stable")
+    ends = np.cumsum(np.bincount(index, minlength=len(sensors))).tolist()
+    own = [order[start:end] for start, end in itertools.pairwise([0, *ends])]
+    return [(str(name), checked(points[rows])) for name, rows in zip(sensors, own, strict=True)]
 
 
 def _json(body: bytes) -> Columns:
