@@ -7,6 +7,7 @@ import itertools
 import json
 import math
 import statistics
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -463,6 +464,20 @@ def test_a_message_of_a_thousand_sensors_has_the_points_of_each(media_type: str)
         name: sorted(own.items()) for name, own in expected.items()
     }
     assert len(found) == len(expected) > 900
+
+
+def test_one_long_id_takes_no_memory_for_each_point() -> None:
+    """The store refuses such an id later, for its own reason."""
+    ids = ["x" * 10_000, *["a"] * 5_000]
+    body = json.dumps({"sensor_id": ids, "timestamp_ms": list(range(5_001)), "value": [1.0] * 5_001}).encode()
+    tracemalloc.start()
+    try:
+        found = read_points(body, JSON, "subject", several=True)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert [(name, len(own)) for name, own in found] == [("a", 5_000), (ids[0], 1)]
+    assert peak < 20 << 20
 
 
 def test_a_message_has_a_bound() -> None:

@@ -72,14 +72,16 @@ def _of_sensor(columns: Columns, sensor_id: str) -> Columns:
 
 
 def _by_sensor(ids: Any, points: Points) -> list[tuple[str, Points]]:
-    names = np.asarray(_list(ids), object)
+    names = _list(ids)
     if len(names) != len(points) or not all(isinstance(name, str) for name in names):
         raise _bad("every point must name its sensor as text")
-    sensors, index = np.unique(names.astype(str), return_inverse=True)
+    sensors = sorted(set(names))
+    numbers = {name: number for number, name in enumerate(sensors)}
+    index = np.fromiter(map(numbers.__getitem__, names), np.intp, len(names))
     order = np.argsort(index, kind="stable")
     ends = np.cumsum(np.bincount(index, minlength=len(sensors))).tolist()
     own = [order[start:end] for start, end in itertools.pairwise([0, *ends])]
-    return [(str(name), checked(points[rows])) for name, rows in zip(sensors, own, strict=True)]
+    return [(name, checked(points[rows])) for name, rows in zip(sensors, own, strict=True)]
 
 
 def _json(body: bytes) -> Columns:
