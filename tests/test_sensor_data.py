@@ -6,6 +6,7 @@ import math
 import struct
 
 import pytest
+from google.protobuf.message import DecodeError
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -38,6 +39,17 @@ def test_any_bytes_are_read_as_the_parser_does_or_refused(content: bytes) -> Non
     expected = pb.SensorData.FromString(content)
     assert found["sensor_id"] == [expected.sensor_id]
     assert struct.pack("<d", found["value"][0]) == struct.pack("<d", expected.value)
+
+
+@pytest.mark.parametrize("tag", ["00", "8080808010", "f8ffffff1f", "f8ffffffff01", "98808080800000"])
+def test_a_number_that_no_field_has_is_refused(tag: str) -> None:
+    """As by protobuf's own parser: 0, more than 29 bits, or more than five bytes."""
+    for content in (bytes.fromhex(tag) + b"\0", b"\x18\5" + bytes.fromhex(tag) + b"\0"):
+        with pytest.raises(DecodeError):
+            pb.SensorData.FromString(content)
+        with pytest.raises(Refused) as refused:
+            read_points(content, PROTOBUF, "a")
+        assert refused.value.code == "bad_points"
 
 
 def test_fields_of_later_versions_are_skipped() -> None:

@@ -15,6 +15,7 @@ from fluxport.varints import signed, varint
 # Names and wire types by field number; int64 and int32 are varints, a double is eight bytes, text has a length.
 _VARINT, _DOUBLE, _TEXT, _FLOAT = 0, 1, 2, 5
 _FIELDS = {1: ("sensor_id", _TEXT), 2: ("value", _DOUBLE), 3: ("timestamp_ms", _VARINT), 4: ("quality", _VARINT)}
+_NUMBER_MAX = (1 << 29) - 1  # of a field
 
 
 def read_sensor_data(body: bytes) -> dict[str, Any]:
@@ -23,7 +24,10 @@ def read_sensor_data(body: bytes) -> dict[str, Any]:
     at = 0
     try:
         while at < len(body):
+            start = at
             key, at = varint(body, at)
+            if not 1 <= key >> 3 <= _NUMBER_MAX or at - start > 5:
+                raise ValueError  # no field has this number
             value, at = _value(body, at, key & 7)
             name, kind = _FIELDS.get(key >> 3, ("", None))
             if name and (kind != key & 7 or name in point):
