@@ -66,8 +66,9 @@ def test_a_process_that_a_command_starts_does_not_take_the_default_for_a_choice(
 
 FREED = """
 from fluxport.systems import return_free_memory
+import os
 def resident():
-    return int(open("/proc/self/statm").read().split()[1]) * 4096
+    return int(open("/proc/self/statm").read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 blocks = [b"x" * 100_000 for _ in range(200)]
 last = b"x" * 100_000
 blocks.clear()

@@ -14,15 +14,14 @@ import hashlib
 import queue
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from fluxport.errors import FluxportError, LimitExceeded, TimedOut
 from fluxport.findings import Findings
-from fluxport.stages import COMPRESSING_BYTES, PROCESSORS, Batches, Chunks, Compress, Encoder, Limits, Source, Step
+from fluxport.stages import PROCESSORS, Batches, Chunks, Compress, Encoder, Limits, Source, Step
 from fluxport.telemetry import events, traces
 from fluxport.telemetry.logs import Ids
 
@@ -131,28 +130,13 @@ def _pulled(source: Source) -> Batches:
     return ahead(batches, BATCHES_AHEAD, source.close)
 
 
-@dataclass
-class _Taken:
-    """The bytes that a compressor has taken."""
-
-    size: int = 0
-
-    def counted(self, chunks: Chunks) -> Chunks:
-        with closing(chunks):
-            for chunk in chunks:
-                self.size += memoryview(chunk).nbytes
-                yield chunk
-
-
-def _file(
-    encoder: Encoder, compress: Compress | None, schema: pa.Schema, batches: Batches, taken: _Taken | None = None
-) -> Chunks:
-    """One file of all ``batches``, compressed and cut into chunks; ``taken`` counts what is compressed."""
+def _file(encoder: Encoder, compress: Compress | None, schema: pa.Schema, batches: Batches) -> Chunks:
+    """One file of all ``batches``, compressed and cut into chunks."""
     with closing(encoder.encode(schema, batches)) as encoded:
         if compress is None:
             yield from _cut(encoded)
         else:
-            with closing(compress(encoded if taken is None else taken.counted(encoded))) as compressed:
+            with closing(compress(encoded)) as compressed:
                 yield from _cut(compressed)
 
 
@@ -169,8 +153,10 @@ class Split:
     """Where a file ends and the next one begins: after exactly ``rows``, or before it would exceed ``size_bytes``.
 
     ``size_bytes`` counts stored bytes, after compression. To estimate them before a row is written, each batch is first
-    encoded as a file of its own: these files together are no smaller than one file of all batches, except for
-    compressed ones (see _Room). Only FILLED of the limit is used; a file that still exceeds the limit fails the export.
+    encoded as a file of its own: these files together are no smaller than one file of all batches, if it is not
+    compressed; MIXED_MAX is how much smaller they are taken to be if it is. Only FILLED of the limit is used. A file
+    that still exceeds the limit fails the export. Where files end depends on the rows and batches alone, never on how
+    far a compressor has got.
     """
 
     rows: int | None = None
@@ -178,7 +164,8 @@ class Split:
 
 
 FILLED = 63 / 64
-# Batches of different content that share a block have one set of codes, which suits none of them. Measured were 1.23.
+# Rows of different content share one Huffman table in a compressed file: numbers, words and CJK characters in turn made
+# files 1.23 times as large as their batches alone.
 MIXED_MAX = 1.25
 
 
@@ -212,23 +199,18 @@ def parts(
     tally = tally if tally is not None else Tally()
     with _rows(source, steps, limits, tally) as (schema, batches):
 
-        def alone(batch: pa.RecordBatch) -> _Alone:
-            taken = _Taken()
-            with closing(_file(encoder(Findings()), compress, schema, (b for b in (batch,)), taken)) as chunks:
-                return _Alone(sum(map(len, chunks)), taken.size)
+        def alone(batch: pa.RecordBatch) -> int:
+            with closing(_file(encoder(Findings()), compress, schema, (b for b in (batch,)))) as chunks:
+                return sum(map(len, chunks))
 
         rest = _Rest(batches)
         number = 1
         while number == 1 or rest.more():
             file_tally = Tally(columns=tally.columns, hashed=tally.hashed)
-            taken = _Taken()
-            room = None
-            if split.size_bytes is not None:
-                room = _Room(split.size_bytes, file_tally, None if compress is None else taken)
-            filling = _filling(rest, split, room, alone, file_tally)
+            filling = _filling(rest, split, alone, file_tally, 1.0 if compress is None else MIXED_MAX)
             with (
                 _encoding(tally, {"fluxport.part": number}),
-                closing(_file(encoder(findings), compress, schema, filling, taken)) as chunks,
+                closing(_file(encoder(findings), compress, schema, filling)) as chunks,
             ):
                 yield Part(number, file_tally, _part(chunks, file_tally, split, tally, limits))
             if not file_tally.complete:
@@ -267,80 +249,45 @@ class _Rest:
         return self._held is not None
 
 
-class _Alone(NamedTuple):
-    """A batch as a file of its own: its bytes, and of a compressed file those before compression."""
-
-    size: int
-    before: int
-
-
-class _Room:
-    """What is left of a file, in bytes of batches as files of their own.
-
-    A compressed file may have MIXED_MAX times as many as its batches alone. Those that it has are known, though: the
-    compressor holds back COMPRESSING_BYTES at most, so only the last batches count by their own size.
-    """
-
-    def __init__(self, size_bytes: int, file_tally: Tally, taken: _Taken | None) -> None:
-        """``taken`` by the compressor, if there is one."""
-        self._most = int(size_bytes * FILLED)
-        self._tally = file_tally
-        self._taken = taken
-        self._all = _Alone(0, 0)
-        self._last = self._all  # the sum of _batches
-        self._batches: deque[_Alone] = deque()
-
-    def left(self) -> int:
-        if self._taken is None:
-            return self._most - self._all.size
-        inside = self._all.before - self._taken.size + COMPRESSING_BYTES
-        while self._batches and self._last.before - self._batches[0].before >= inside:
-            first = self._batches.popleft()
-            self._last = _Alone(self._last.size - first.size, self._last.before - first.before)
-        by_size = int(self._most / MIXED_MAX) - self._all.size
-        return max(by_size, int((self._most - self._tally.size_bytes) / MIXED_MAX) - self._last.size)
-
-    def use(self, batch: _Alone) -> None:
-        self._batches.append(batch)
-        self._all = _Alone(self._all.size + batch.size, self._all.before + batch.before)
-        self._last = _Alone(self._last.size + batch.size, self._last.before + batch.before)
-
-
 def _filling(
-    rest: _Rest, split: Split, room: _Room | None, alone: Callable[[pa.RecordBatch], _Alone], file_tally: Tally
+    rest: _Rest, split: Split, alone: Callable[[pa.RecordBatch], int], file_tally: Tally, mixed: float
 ) -> Batches:
-    """The batches of one file; ``file_tally.rows`` counts their rows."""
+    """The batches of one file; ``file_tally.rows`` counts their rows. Several batches together are at most ``mixed``
+    times as large as alone."""
+    room = None if split.size_bytes is None else int(split.size_bytes * FILLED)
+    used = 0
     while (batch := rest.take()) is not None:
         fits = batch if split.rows is None else batch.slice(0, split.rows - file_tally.rows)
         if room is not None:
-            fits, measured = _fitting(fits, room.left(), alone)
-            room.use(measured)
-        if fits.num_rows < batch.num_rows:
+            fits, size = _fitting(fits, int(room / mixed) - used if used else room, alone)
+            used += size
+        ends = fits.num_rows < batch.num_rows
+        if ends:
             rest.put_back(batch.slice(fits.num_rows))
         if fits.num_rows:
             file_tally.rows += fits.num_rows
-            yield fits
+            given = [fits]
+            del batch, fits
+            yield given.pop()  # held by the consumer alone
         elif not file_tally.rows:
             raise LimitExceeded(
                 f"A file of one row is larger than 'max_bytes_per_file', {split.size_bytes:,}; raise it.",
                 code="row_too_large",
             )
-        if fits.num_rows < batch.num_rows or file_tally.rows == split.rows:
+        if ends or file_tally.rows == split.rows:
             return
 
 
-def _fitting(
-    batch: pa.RecordBatch, room: int, alone: Callable[[pa.RecordBatch], _Alone]
-) -> tuple[pa.RecordBatch, _Alone]:
-    """About as many of the first rows of ``batch`` as fit into a file of ``room`` bytes, and that file."""
+def _fitting(batch: pa.RecordBatch, room: int, alone: Callable[[pa.RecordBatch], int]) -> tuple[pa.RecordBatch, int]:
+    """About as many of the first rows of ``batch`` as fit into a file of ``room`` bytes, and the file's size."""
     rows = batch.num_rows
     while rows:
         fits = batch.slice(0, rows)
-        measured = alone(fits)
-        if measured.size <= room:
-            return fits, measured
-        rows = min(rows - 1, rows * max(room, 0) // measured.size)
-    return batch.slice(0, 0), _Alone(0, 0)
+        size = alone(fits)
+        if size <= room:
+            return fits, size
+        rows = min(rows - 1, rows * max(room, 0) // size)
+    return batch.slice(0, 0), 0
 
 
 def _type_name(field: pa.Field) -> str:

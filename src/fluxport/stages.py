@@ -140,4 +140,3 @@ class Sink(Protocol):
 
 
 Compress: TypeAlias = Callable[[Chunks], Chunks]
-COMPRESSING_BYTES = 3 << 19  # that a compressor has taken, and whose compressed bytes are still to come, at most

@@ -69,8 +69,8 @@ def open_folder(path: str | Path, *, follow: bool = False) -> int | None:
 
 
 def return_free_memory() -> None:
-    """Return to the system what lies free between used blocks of memory, where the C library can; no other thread
-    allocates meanwhile."""
+    """Return free pages of the C library's heap to the system (glibc's malloc_trim; nothing elsewhere). Other threads
+    that allocate wait until it ends."""
     trim = _malloc_trim()
     if trim is not None:
         trim(0)

@@ -48,9 +48,13 @@ def _arrow_pool() -> None:
     """
     if sys.platform != "linux" or os.environ.get(ARROW_POOL) != os.environ.get(OUR_POOL):
         return
-    os.environ.setdefault(JEMALLOC_SETTINGS, "tcache:false")  # read while pyarrow loads
+    ours = JEMALLOC_SETTINGS not in os.environ
+    if ours:
+        os.environ[JEMALLOC_SETTINGS] = "tcache:false"  # read while pyarrow loads
     import pyarrow as pa
 
+    if ours:
+        del os.environ[JEMALLOC_SETTINGS]  # not meant for other programs
     with contextlib.suppress(NotImplementedError):
         pa.set_memory_pool(pa.jemalloc_memory_pool())
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 OUR_METADATA = b"fluxport:"
 DECIMAL128_DIGITS = 38
 SINK_BYTES, CHUNK_BYTES = 256 << 10, 1 << 20
-STEPS_JOINED = 4  # in batches of fewer steps, what is between two of them costs more than to copy all rows
+STEPS_JOINED = 4  # of fewer steps a batch, all rows are copied into one chunk: each boundary takes calls per column
 
 
 def plain_type(kind: pa.DataType, leaf: Leaf) -> pa.DataType | None:

@@ -34,14 +34,15 @@ class Deflate:
         self._rest: Any = None
 
     def compress(self, data: bytes | bytearray | memoryview) -> bytes:
-        """The next compressed bytes for ``data`` (of items of one byte); empty while they are buffered."""
+        """The next compressed bytes for ``data``; empty while they are buffered."""
         if self._rest is not None:
             return self._rest.compress(data)  # type: ignore[no-any-return]  # isal's types and zlib's differ
-        first = bytes(data[:1])
-        if not first:
+        data = memoryview(data).cast("B")
+        if not data.nbytes:
             return b""
+        first = bytes(data[:1])
         self._rest = fast_zlib.compressobj(_LEVEL, fast_zlib.DEFLATED, -15, _MEMORY, zdict=first)
-        compressed: bytes = self._rest.compress(memoryview(data)[1:])
+        compressed: bytes = self._rest.compress(data[1:])
         return _STORED_BYTE + first + compressed
 
     def end_block(self) -> bytes:

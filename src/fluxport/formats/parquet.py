@@ -92,7 +92,7 @@ class ParquetEncoder:
                         joined = {*repeating, *(field.name for field in stored if pa.types.is_nested(field.type))}
                         writer = stack.enter_context(closing(self._writer(output, stored, repeating, step)))
                     if wide:
-                        systems.return_free_memory()  # else a group is written beside what it left free
+                        systems.return_free_memory()  # freed while the group was made
                     writer.write_table(_joined(group, joined), row_group_size=group.num_rows)
                     del group  # free it before the next one is built
                     yield from output.drain()

@@ -64,7 +64,7 @@ class ZipStream:
     def data(self, content: bytes | memoryview) -> bytes:
         """The compressed bytes for more content of the open member; empty while deflate buffers them."""
         self._crc = crc32(content, self._crc)
-        self._size += len(content)
+        self._size += memoryview(content).nbytes
         return self._compressed_out(self._deflate.compress(content))
 
     def end(self) -> bytes:
