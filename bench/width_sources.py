@@ -4,7 +4,7 @@
 
 Each figure is CPU seconds of a separate process for each cell, from the first pull to the last byte of the file, less
 those of one row; the rows, the messages of a push included, are made before. Columns are those of seed.py: six kinds in
-turn; sensors have a value and a quality in turn. There is no source that reads files.
+turn; sensors have a value and a quality in turn.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ WIDTHS = (10, 60, 240, 900)
 CELL_MAX = 1.4  # the cost of a cell in the widest beside the narrowest
 MESSAGE_CELLS = 50_000  # of one message of a push
 POSTGRES = os.environ.get("FLUXPORT_BENCH_POSTGRES", "postgresql://postgres@127.0.0.1:5432/postgres")
-LONG = "sensors, in turn"  # always four columns
+LONG = "sensors, in turn"  # four columns; the number of sensors is half that of the columns of the others
 CHUNK_POINTS = 256  # of a sensor, compressed in the store; fewer than usual, as the widest have few rows
 TABLE_COLUMNS = 120  # of one table in PostgreSQL, whose rows fit a page of 8 KiB
 
@@ -274,9 +274,7 @@ def best_of(runs: int, name: str, columns: int, rows: int) -> dict[str, float] |
 
 
 def curves(report: Report, cells: int, runs: int) -> None:
-    report.line(
-        f"\nOther sources to CSV, {cells:,} cells of six kinds, best of {runs}: CPU ns for each cell (rows of a batch)"
-    )
+    report.line(f"\nOther sources to CSV, {cells:,} cells, best of {runs}: CPU ns for each cell (rows of a batch)")
     report.line(f"  {'columns':24}" + "".join(f"{columns:>16}" for columns in WIDTHS))
     verdicts = []
     for name in SOURCES:

@@ -244,6 +244,44 @@ def test_a_batch_of_sensors_with_their_own_times_is_no_larger_than_others(tmp_pa
     store.close()
 
 
+class CutStore(EmbeddedStore):
+    """Its sensors have ``given`` points, in batches of ``sizes`` in turn; several may have one timestamp."""
+
+    given: dict[str, Points]
+    sizes: tuple[int, ...]
+
+    def scan(self, sensor_id: str, *_: Any, **__: Any) -> PointBatches:
+        whole = self.given[sensor_id]
+        start = 0
+        for size in itertools.cycle(self.sizes):
+            yield whole[start : start + size]
+            start += size
+            if start > len(whole):
+                return
+
+
+@pytest.mark.parametrize("sizes", [(10_000,), (1,), (3,), (0, 2, 0), (1, 7, 0, 0, 300)])
+def test_wide_rows_do_not_depend_on_batches(tmp_path: Path, sizes: tuple[int, ...]) -> None:
+    """Wherever a batch ends, also between points of one timestamp; and if some are empty. A sensor may have none."""
+    store = CutStore(tmp_path / "cut.db", EmbeddedOptions())
+    moments = np.repeat(np.arange(400), np.arange(400) % 4)
+    values = np.arange(len(moments)).astype(np.float64)
+    store.append([(name, walk(1)) for name in "abc"])
+    store.given = {
+        "a": Points(T0 + moments, values, np.zeros(len(moments), np.uint8)),
+        "b": Points(T0 + moments[::5], values[::5], np.ones(len(moments[::5]), np.uint8)),
+        "c": walk(1)[:0],
+    }
+    store.sizes = sizes
+    _, rows = rows_of(store, sensor_id=["a", "b", "c"], layout="wide")
+    last = [dict(zip(whole.ms.tolist(), whole.values.tolist(), strict=True)) for whole in store.given.values()]
+    expected = sorted(last[0].keys() | last[1].keys())
+    assert [(row[0], row[1], row[3], row[5]) for row in rows] == [
+        (ms, last[0].get(ms), last[1].get(ms), None) for ms in expected
+    ]
+    store.close()
+
+
 def test_intervals_of_several_sensors_stand_side_by_side(store: EmbeddedStore) -> None:
     _, rows = rows_of(store, sensor_id=["a", "b"], layout="wide", aggregate="max", interval="10m")
     assert [row[1] for row in rows] == [value for _, value, _ in by_hand(walk(5000), "max", 600_000)]

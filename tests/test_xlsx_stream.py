@@ -258,6 +258,18 @@ def test_the_file_is_the_same_format_without_isal(monkeypatch: pytest.MonkeyPatc
     assert calamine_rows(without) == calamine_rows(with_isal)
 
 
+def test_columns_that_share_their_memory_are_sliced_as_others() -> None:
+    """Their buffers are smaller than their texts together."""
+    texts = pa.array([f"{row} " + "x" * 300 for row in range(2000)])
+    batch = pa.record_batch([texts] * 3, names=["a", "b", "c"])
+    alike = pa.record_batch(
+        [pa.concat_arrays([texts.slice(0, 1), texts.slice(1)]) for _ in "abc"], names=["a", "b", "c"]
+    )
+    found = [[part.num_rows for part in slices((b for b in [each]), 2000, 1 << 20)] for each in (batch, alike)]
+    assert found[0] == found[1]
+    assert len(found[0]) == 2
+
+
 def peak_bytes(rows: int, make: Any) -> int:
     """The peak of Arrow memory beyond that of the batches while a workbook of ``rows`` is encoded."""
     before = pa.total_allocated_bytes()

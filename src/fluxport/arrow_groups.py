@@ -32,9 +32,10 @@ class Groups:
         columns_max = max(1, CELLS // max(1, rows))
         rounded = max(0, columns_max.bit_length() - 3)  # so that slices of about as many rows have the same groups
         columns_max = columns_max >> rounded << rounded
-        if self._last[0] != columns_max:
-            self._last = columns_max, self._made(columns_max)
-        return self._last[1]
+        last = self._last  # read once, as another thread may replace it
+        if last[0] != columns_max:
+            last = self._last = columns_max, self._made(columns_max)
+        return last[1]
 
     def _made(self, columns_max: int) -> list[list[int]]:
         groups: list[list[int]] = []

@@ -218,7 +218,8 @@ def in_order(work: Work, slices: Batches, threads: int) -> Chunks:
     with ThreadPoolExecutor(threads, thread_name_prefix="fluxport-encode") as pool:
         try:
             for part in slices:
-                pending.append(pool.submit(_whole, work, part))
+                pending.append(pool.submit(_whole, work, [part]))
+                del part
                 while pending and (len(pending) > threads or pending[0].done()):
                     yield from pending.popleft().result()
             while pending:
@@ -246,8 +247,8 @@ def _checked(work: Work, part: list[pa.RecordBatch]) -> Chunks:
         raise LimitExceeded("A row is too long to be written as text; leave out its largest column.") from error
 
 
-def _whole(work: Work, batch: pa.RecordBatch) -> list[bytes | memoryview]:
-    return list(_checked(work, [batch]))
+def _whole(work: Work, part: list[pa.RecordBatch]) -> list[bytes | memoryview]:
+    return list(_checked(work, part))
 
 
 def _is_string(kind: pa.DataType) -> bool:

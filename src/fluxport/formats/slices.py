@@ -15,14 +15,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-def resumed(first: pa.RecordBatch | None, rest: Batches) -> Batches:
-    """``first``, a batch already pulled from the stream, followed by ``rest``."""
-    if first is not None:
-        yield first
-        del first  # not held until the last one
-    yield from rest
-
-
 def slices(batches: Batches, rows: int, text_bytes: int | None = None) -> Batches:
     """The same rows in batches of exactly ``rows`` rows, the last one shorter; never an empty batch.
 
@@ -38,10 +30,13 @@ def slices(batches: Batches, rows: int, text_bytes: int | None = None) -> Batche
     uncounted: list[tuple[_Texts, int, int]] = []  # parts of the slice whose texts have not been added up
     count = size = at_most = 0  # rows; bytes of counted texts; bytes of the buffers of all parts
     columns: list[int] | None = None
+    shared = False
     try:
         for batch in batches:
-            columns = _text_columns(batch.schema) if columns is None else columns
-            texts = _Texts(batch, columns)
+            if columns is None:
+                columns = _text_columns(batch.schema)
+                shared = batch.nbytes > batch.get_total_buffer_size()  # which counts buffers of several columns once
+            texts = _Texts(batch, columns, batch.nbytes if shared else batch.get_total_buffer_size())
             start = 0
             while start < batch.num_rows:
                 stop = min(batch.num_rows, start + rows - count)
@@ -76,10 +71,10 @@ class _Texts:
     """The texts of a batch. To add them up takes a call per column, so that is done once for all slices of the batch,
     and only where ``at_most``, the size of all its buffers, says that they may be as long as the limit."""
 
-    def __init__(self, batch: pa.RecordBatch, columns: list[int]) -> None:
+    def __init__(self, batch: pa.RecordBatch, columns: list[int], at_most: int) -> None:
         self._batch = batch
         self._columns = columns
-        self.at_most: int = batch.get_total_buffer_size()
+        self.at_most = at_most
 
     @cached_property
     def _ends(self) -> NDArray[np.int64]:

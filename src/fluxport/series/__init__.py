@@ -55,10 +55,10 @@ class SensorStore(Protocol):
     timestamp. ``mark`` stores a number under a name, for ingests, and returns the previous one. Writes raise Disabled
     if another program fills the store. ``scan`` yields the points between two timestamps, inclusive, in order of time,
     a few MiB at a time; closing it ends the query, and ``opened`` receives a callable that ends it from another thread,
-    if there is one. ``beside``: many are read at the same time, so between its batches the scan holds no connection to
-    a server. Each batch is read from the store's current state: no point that existed when the scan began is
-    missing or duplicated, newer ones may appear. ``outline`` returns at most ``most`` points of a range, with all its
-    peaks, and the number of points in the range (downsample.py).
+    if there is one. ``beside``: many are read at the same time, so its batches are smaller, and between them the scan
+    holds no connection to a server. Each batch is read from the store's current state: no point that existed when the
+    scan began is missing or duplicated, newer ones may appear. ``outline`` returns at most ``most`` points of a range,
+    with all its peaks, and the number of points in the range (downsample.py).
     """
 
     def start(self) -> None: ...

@@ -303,7 +303,7 @@ class EmbeddedStore:
                 points, position = self._step(connection, number, position, end_ms, at_once)
             if len(points):
                 yield points
-            at_once = CHUNKS_AT_ONCE
+            at_once = 1 if beside else CHUNKS_AT_ONCE
 
     def _step(
         self, connection: sqlite3.Connection, number: int, start_ms: int, end_ms: int, at_once: int

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 SENSORS_MAX = 200
 OPEN_MAX = 8  # sensors side by side, up to which each is one query of a remote store, open to the end
 ROWS_AHEAD = 1 << 18  # of all sensors together, in one step of the wide layout
-ROWS_LEAST = 1024  # of a sensor, below which more are loaded before the next step
+POINTS_LEAST, POINTS_ENOUGH = 256, 1024  # of a sensor; with fewer, more are loaded before the next step
 BATCH_BYTES = 4 << 20
 KEYS = ("sensor_id", "start_ts", "end_ts", "layout", "aggregate", "interval", "time")
 # Bounds of an open range: wider than any calendar.
@@ -243,13 +243,13 @@ def _wide(scans: Sequence[Callable[[], PointBatches]], selection: Selection, sch
         sensor b    x     x |x  x      loaded points; the rest of each sensor is still in the store
                             ^ horizon
 
-    A step costs as much per sensor as hundreds of its points. So it does not end where the few points that are left of
-    a loaded batch do, whose ends differ from sensor to sensor, nor where a sensor ends.
+    A step costs as much per sensor as hundreds of points. So a sensor with few points left loads its next batch first,
+    and one that has ended does not limit the horizon.
     """
     import numpy as np
 
     loading = [_Loading(scan()) for scan in scans]
-    most = max(ROWS_LEAST, ROWS_AHEAD // len(loading))
+    most = max(POINTS_ENOUGH, ROWS_AHEAD // len(loading))
     rows = max(1, BATCH_BYTES // (8 + 9 * len(loading)))
     try:
         while True:
@@ -279,25 +279,30 @@ class _Loading:
         self._least = 1
 
     def fill(self) -> None:
-        """Load more if there are few: fewer than half a batch, so that no more than that is read ahead."""
+        """Load the next batch if few points are left, fewer than half the last batch, or points of one time only."""
         from fluxport.series.points import EMPTY, joined
 
-        while sum(map(len, self.parts)) < self._least and not self._ended:
+        while not self._ended and (sum(map(len, self.parts)) < self._least or self._last_ms() == self.parts[0].ms[0]):
             self.parts = [joined([EMPTY, part]) for part in self.parts]  # copies, that their batches may be freed
             more = next(self.batches, None)
             if more is None:
                 self._ended = True
-            else:
-                self._least = min(max(1, len(more) // 2), ROWS_LEAST)
+            elif len(more):
+                self._least = min(max(POINTS_LEAST, len(more) // 2), POINTS_ENOUGH)
                 self.parts.append(more)
 
     def horizon(self, most: int) -> int:
-        """The time of the last loaded point, of the first ``most``; END_MS if none will follow."""
+        """The time of the first ``most`` points, up to which all points are loaded: others may follow that have the
+        time of the last one. END_MS if none will follow."""
+        loaded = END_MS if self._ended else self._last_ms() - 1
         for part in self.parts:
             if len(part) >= most:
-                return int(part.ms[most - 1])
+                return min(int(part.ms[most - 1]), loaded)
             most -= len(part)
-        return END_MS if self._ended else int(self.parts[-1].ms[-1])
+        return loaded
+
+    def _last_ms(self) -> int:
+        return int(self.parts[-1].ms[-1])
 
     def taken(self, until: int) -> Points:
         """The points up to a time, inclusive, which are no longer among the loaded ones."""

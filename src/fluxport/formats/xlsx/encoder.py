@@ -16,7 +16,8 @@ import pyarrow as pa
 from fluxport.arrow_groups import Groups, has_huge_cells, joined
 from fluxport.errors import FluxportError, LimitExceeded
 from fluxport.findings import Findings
-from fluxport.formats.slices import resumed, slices
+from fluxport.formats.columnar import pulled_first
+from fluxport.formats.slices import slices
 from fluxport.formats.xlsx import columns, parts
 from fluxport.formats.xlsx.cells import Cells, Column, Kernel
 from fluxport.formats.xlsx.celltext import text_cells
@@ -60,8 +61,7 @@ class XlsxEncoder:
         with closing(batches):
             check(self._options, len(schema))
             workbook = _Workbook(schema, self._options, self._findings, self._sheet_bytes_max)
-            first = next(batches, None)  # an early failure is raised before our first byte
-            jobs = workbook.jobs(resumed(first, batches))
+            jobs = workbook.jobs(pulled_first(batches))  # an early failure is raised before our first byte
             yield from _in_helper(jobs) if self._threads > 1 else _here(jobs)
 
 
