@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,6 +18,14 @@ TEXTS = st.one_of(st.text(max_size=6), st.integers(0, 70_000).map(lambda n: "ü"
 def message(rows: list[list[str]], sequence: int = 1) -> bytes:
     records = [pb.Record(values=row) for row in rows]
     return pb.ExportRequest(batch=pb.DataBatch(records=records, batch_sequence=sequence)).SerializeToString()
+
+
+@pytest.fixture(params=[1, 1 << 30], ids=["by column", "by record"], autouse=True, scope="module")
+def located(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Values are located in both ways, whatever the number of records."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(wire, "MANY_RECORDS", request.param)
+        yield
 
 
 @given(st.integers(1, 5).flatmap(lambda n: st.lists(st.lists(TEXTS, min_size=n, max_size=n), min_size=1, max_size=20)))

@@ -5,8 +5,8 @@
     12 len | 0a len [0a n value 0a n value ..] | 0a len [0a n value ..] | .. | 10 sequence
     batch    record  column 0   column 1         record                        batch_sequence
 
-Records are located one by one, since each length gives the start of the next. In many records the values of a column
-are then located at once, in few records one by one. Anything but this plain case (unknown fields, rows of another
+Records are located one by one, since each length gives the start of the next. In MANY_RECORDS and more the values of a
+column are then located at once, in fewer one by one. Anything but this plain case (unknown fields, rows of another
 width, damage) is left to protobuf's own parser.
 """
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 # Field number and wire type: ExportRequest.batch, DataBatch.records and Record.values, DataBatch.batch_sequence.
 BATCH, RECORD, VALUE, SEQUENCE = 0x12, 0x0A, 0x0A, 0x10
-MANY_RECORDS = 128
+MANY_RECORDS = 24
 
 
 def cells(message: bytes, width: int) -> tuple[int, pa.StringArray] | None:
@@ -80,6 +80,27 @@ Located = tuple["NDArray[np.int64]", "NDArray[np.int64]"]  # where each value be
 def _by_column(
     message: bytes, data: NDArray[np.uint8], begins: list[int], ends: list[int], width: int
 ) -> Located | None:
+    # Each value is first taken to have a length of one byte: the records then end where they should.
+    before = np.empty(
+        (width + 1, len(begins)), np.int64
+    )  # where each value's tag is, less two bytes a column before it
+    before[0] = begins
+    for column in range(width):
+        lengths = data[2 * column + 1 :].take(before[column], mode="clip")  # found out below if outside
+        np.add(before[column], lengths, out=before[column + 1])
+    if not np.array_equal(before[width] + 2 * width, ends):
+        return _with_long(message, data, begins, ends, width)
+    tags = (before[:width] + 2 * np.arange(width)[:, None]).T.ravel()
+    sizes = data[tags + 1].astype(np.int64)
+    if sizes.max() > 127:
+        return _with_long(message, data, begins, ends, width)
+    return (tags + 2, sizes) if (data[tags] == VALUE).all() else None
+
+
+def _with_long(
+    message: bytes, data: NDArray[np.uint8], begins: list[int], ends: list[int], width: int
+) -> Located | None:
+    """As :func:`_by_column`, also with long values."""
     at, end = np.array(begins), np.array(ends)
     starts = np.empty((len(begins), width), np.int64)
     sizes = np.empty_like(starts)
