@@ -81,9 +81,8 @@ def _by_column(
     message: bytes, data: NDArray[np.uint8], begins: list[int], ends: list[int], width: int
 ) -> Located | None:
     # Each value is first taken to have a length of one byte: the records then end where they should.
-    before = np.empty(
-        (width + 1, len(begins)), np.int64
-    )  # where each value's tag is, less two bytes a column before it
+    # ``before`` is where each value's tag is, less two bytes for each column before it.
+    before = np.empty((width + 1, len(begins)), np.int64)
     before[0] = begins
     for column in range(width):
         lengths = data[2 * column + 1 :].take(before[column], mode="clip")  # found out below if outside

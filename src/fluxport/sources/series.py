@@ -283,7 +283,8 @@ class _Loading:
         from fluxport.series.points import EMPTY, joined
 
         while not self._ended and (sum(map(len, self.parts)) < self._least or self._last_ms() == self.parts[0].ms[0]):
-            self.parts = [joined([EMPTY, part]) for part in self.parts]  # copies, that their batches may be freed
+            if self.parts:
+                self.parts[-1] = joined([EMPTY, self.parts[-1]])  # a copy, that its batch may be freed
             more = next(self.batches, None)
             if more is None:
                 self._ended = True
