@@ -33,6 +33,8 @@ def slices(batches: Batches, rows: int, text_bytes: int | None = None) -> Batche
     shared = False
     try:
         for batch in batches:
+            if not batch.num_rows:
+                continue
             if columns is None:
                 columns = _text_columns(batch.schema)
                 shared = batch.nbytes > batch.get_total_buffer_size()  # which counts buffers of several columns once
