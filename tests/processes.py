@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -9,10 +10,15 @@ from pathlib import Path
 
 def holders(file: Path) -> Iterator[int]:
     """The numbers of the processes that have ``file`` open, once for each descriptor."""
-    for entry in Path("/proc").glob("[0-9]*/fd/*"):
-        with suppress(OSError):  # it is closed, or another user's
-            if entry.readlink() == file:
-                yield int(entry.parts[2])
+    for process in os.listdir("/proc"):
+        entries: list[str] = []
+        if process.isdigit():
+            with suppress(OSError):  # it has ended, or is another user's
+                entries = os.listdir(f"/proc/{process}/fd")
+        for entry in entries:
+            with suppress(OSError):  # it is closed
+                if os.readlink(f"/proc/{process}/fd/{entry}") == str(file):
+                    yield int(process)
 
 
 def descriptors(file: Path) -> int:

@@ -125,7 +125,7 @@ def test_a_process_killed_among_its_rows_does_not_end_them(file: Path) -> None:
 @pytest.mark.parametrize(
     ("query", "family", "code"),
     [
-        ("SELECT v FROM t WHERE", QueryFailed, "query_failed"),
+        ("SELECT v FROM t WHERE", QueryFailed, "syntax_error"),
         ("SELECT v FROM closed", QueryRefused, "query_table"),
         ("SELECT printf('%.2000c', 'x') AS v", LimitExceeded, "cell_too_large"),
         (

@@ -31,6 +31,17 @@ def wide(columns: int, row: str, half: str, text: str = "'row ' || {} || ' of {}
     return ", ".join(f"{kinds[k % 5](k)} AS c{k}" for k in range(columns))
 
 
+# What every database rejects, with the code of the error.
+REJECTED = {
+    "SELECT * FROM no_such_table": "unknown_table",
+    "SELECT no_such_column FROM (SELECT 1 AS a) AS t": "unknown_column",
+    "SELECT no_such_function(1)": "unknown_function",
+    "SELECT 'a secret' FROM": "syntax_error",
+    "SELECT 'a secret'; SELECT 'no_such'": "syntax_error",
+    "": "no_result_set",
+    "-- no_such statement": "no_result_set",
+    "SELECT * FROM no_such_schema.t": "unknown_table",
+}
 MYSQL_TEXT = "CONCAT('row ', {}, ' of {}')"
 
 
@@ -43,6 +54,7 @@ def mysql(options: str) -> Iterator[SourceCase]:
             numbers=lambda n: f"SELECT seq AS id, CONCAT('row ', seq) AS label FROM seq_1_to_{n}",
             endless="SELECT SLEEP(60) AS s",
             running=lambda: len(database.connections()),
+            rejected=REJECTED,
             wide=lambda columns, n: (
                 f"SELECT {wide(columns, 'CAST(seq AS SIGNED)', '0.5e0', MYSQL_TEXT)} FROM seq_1_to_{n}"
             ),
@@ -58,6 +70,7 @@ def postgres() -> Iterator[SourceCase]:
             numbers=lambda n: f"SELECT g AS id, 'row ' || g AS label FROM generate_series(1, {n}) AS g",
             endless="SELECT pg_sleep(60) AS s",
             running=lambda: len(database.backends()),
+            rejected=REJECTED | {"CALL no_such_procedure()": "unknown_function"},
             wide=lambda columns, n: f"SELECT {wide(columns, 'g', '0.5::float8')} FROM generate_series(1, {n}) AS g",
         )
 
@@ -75,8 +88,8 @@ def sqlite(options: SourceOptions) -> Iterator[SourceCase]:
             endless=numbers.format("g + 1") + "SELECT g FROM s WHERE g < 0",
             running=lambda: descriptors(file),
             wide=lambda columns, n: numbers.format(n) + f"SELECT {wide(columns, 'g', '0.5')} FROM s",
+            rejected=REJECTED | {"CALL no_such_procedure()": "syntax_error"},
             many=400_000,
-            syntax_error="query_failed",
         )
 
 

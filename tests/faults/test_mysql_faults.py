@@ -147,7 +147,7 @@ REJECTED: dict[str, tuple[str, str]] = {
     "unknown function": ("SELECT no_such_function(1)", "unknown_function"),
     "syntax": ("SELECT 'a secret literal' FROM", "syntax_error"),
     "two statements": ("SELECT 1; SELECT 2", "syntax_error"),
-    "nothing": ("", "syntax_error"),
+    "nothing": ("", "no_result_set"),
     "a write": ("INSERT INTO t VALUES (1)", "read_only"),
     "a write with rows": ("INSERT INTO t VALUES (1) RETURNING v", "read_only"),
     "no result": ("DO 1", "no_result_set"),

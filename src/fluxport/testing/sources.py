@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
@@ -23,7 +23,9 @@ class SourceCase:
     connections on the server.
 
     ``numbers(n)``: n rows with ``id`` from 1 and ``label`` "row <id>". ``endless``: a query without a row for a long
-    time. ``many``: more rows than any batch or buffer holds. SQLite has one error code for all preparation errors.
+    time. ``many``: more rows than any batch or buffer holds..
+    ``rejected``: statements that the database rejects, each with the code of its error; each has a name with "no_such"
+    in it, or a text with "secret" in it, that no message may repeat.
     ``limited`` opens a query with limits; None for a source that leaves them to the pipeline. ``wide(columns, n)``: n
     rows whose columns are those of :func:`wide_value`, in turns; None for a source with few columns.
     """
@@ -34,6 +36,7 @@ class SourceCase:
     running: Callable[[], int]
     many: int = 5_000_000
     syntax_error: str = "syntax_error"
+    rejected: Mapping[str, str] = field(default_factory=dict)
     limited: Callable[[str, Limits], Source] | None = None
     wide: Callable[[int, int], str] | None = None
 
@@ -202,6 +205,23 @@ class SourceContract:
             _ = source.schema
         assert caught.value.code == subject.syntax_error
         source.close()
+        assert wait_until(lambda: subject.running() == 0)
+
+    def test_a_rejected_statement_has_one_sentence_that_quotes_nothing_of_it(self, subject: SourceCase) -> None:
+        """Two statements, a write, a procedure, unknown names, a value that a type does not hold."""
+        if not subject.rejected:
+            pytest.skip("No rejected statements are declared (SourceCase.rejected).")
+        ends = {}
+        for statement in subject.rejected:
+            with pytest.raises(Refused) as caught:
+                rows_of(subject.open(statement))
+            ends[statement] = caught.value.code
+            message = caught.value.message
+            assert message.endswith("."), message
+            assert "\n" not in message
+            assert not any(word in message for word in ("no_such", "secret", "Traceback")), message
+            assert not caught.value.retryable, statement
+        assert ends == dict(subject.rejected)
         assert wait_until(lambda: subject.running() == 0)
 
     def test_the_deadline_ends_a_query_without_rows(self, subject: SourceCase) -> None:

@@ -27,7 +27,7 @@ _REJECTED: dict[int, tuple[str, str]] = {
     1305: ("unknown_function", "The query calls a function that does not exist"),
     1064: ("syntax_error", "The database cannot parse the query"),
     1149: ("syntax_error", "The database cannot parse the query"),
-    1065: ("syntax_error", "The query is empty"),
+    1065: ("no_result_set", "The query is empty; an export takes a SELECT"),
     1142: ("permission_denied", "The database account may not read a table that the query names"),
     1143: ("permission_denied", "The database account may not read a column that the query names"),
     1227: ("permission_denied", "The database account lacks a privilege that the query needs"),

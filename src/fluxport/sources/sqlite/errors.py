@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 
 from fluxport.errors import FluxportError, LimitExceeded, QueryFailed, Refused, Unavailable
@@ -15,6 +16,27 @@ _REJECTED: dict[int, tuple[str, str]] = {
     sqlite3.SQLITE_NOTADB: ("source_damaged", "The file is not an SQLite database"),
     sqlite3.SQLITE_CORRUPT: ("source_damaged", "The SQLite file is damaged; check it with PRAGMA integrity_check"),
 }
+# SQLite has one code for all that it cannot prepare; its texts, in English only, tell what was wrong.
+_UNPREPARED: tuple[tuple[re.Pattern[str], str, str], ...] = tuple(
+    (re.compile(pattern), code, sentence)
+    for pattern, code, sentence in (
+        ("no such table", "unknown_table", "The query names a table that does not exist"),
+        ("unknown database", "unknown_schema", "The query names a schema that does not exist"),
+        ("no such column", "unknown_column", "The query names a column that does not exist"),
+        ("ambiguous column name", "ambiguous_column", "The query names a column that several tables have"),
+        ("no such function", "unknown_function", "The query calls a function that does not exist"),
+        (
+            "wrong number of arguments to function",
+            "unknown_function",
+            "The query calls a function with too few values, or with too many",
+        ),
+        (
+            "near .*: syntax error|incomplete input|unrecognized token",
+            "syntax_error",
+            "The database cannot parse the query",
+        ),
+    )
+)
 _TRANSIENT: dict[int, tuple[str, str]] = {
     sqlite3.SQLITE_BUSY: ("source_locked", "The SQLite file is locked by a writer"),
     sqlite3.SQLITE_LOCKED: ("source_locked", "A table of the SQLite file is locked"),
@@ -34,10 +56,12 @@ def translated(error: Exception) -> FluxportError:
             code="query_too_costly",
         )
     if code is None:
-        # Errors of the driver itself, before SQLite is called: wrong number of values, two statements.
+        # Errors of the driver itself, before SQLite is called: two statements, wrong number of values.
+        if "one statement" in detail:
+            return QueryFailed("The query must be a single statement.", code="syntax_error", detail=detail)
         if isinstance(error, sqlite3.ProgrammingError | sqlite3.Warning):
             return Refused(
-                "The query must be a single statement, with one value for each parameter.",
+                "The query must have one value for each parameter.",
                 code="bad_params",
                 detail=detail,
             )
@@ -56,5 +80,6 @@ def translated(error: Exception) -> FluxportError:
     if primary in _TRANSIENT:
         name, sentence = _TRANSIENT[primary]
         return Unavailable(f"{sentence} (error {code}).", code=name, detail=detail)
-    name, sentence = _REJECTED.get(primary, ("query_failed", "The database rejected the query"))
+    unprepared = (entry[1:] for entry in _UNPREPARED if primary == sqlite3.SQLITE_ERROR and entry[0].match(str(error)))
+    name, sentence = _REJECTED.get(primary) or next(unprepared, ("query_failed", "The database rejected the query"))
     return QueryFailed(f"{sentence} (error {code}).", code=name, detail=detail)
