@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sqlite3
 from collections.abc import Iterator
@@ -17,7 +18,7 @@ from fluxport.policy.guard.words import Dialect
 from guard_corpora import CORPUS, legitimate, refused_as_listed, statements
 from services import MARIADB_URL, require_mariadb
 
-SCHEMA = "guard_results"
+SCHEMA = f"fluxport_test_guard_{os.getpid()}"  # each process of the tests has its own
 MYSQL = [(f"{name}: {title}", sql) for name in ("tpch", "imdb", "sakila", "clickbench", "tricky")
          for title, sql in statements(name)]  # fmt: skip
 DIALECTS: tuple[Dialect, ...] = ("mysql", "sqlite", "duckdb")

@@ -27,3 +27,8 @@ INSERT INTO device VALUES
 
 CREATE TABLE sale (yr INT, region VARCHAR(10), product VARCHAR(10), amount INT) PARTITION BY RANGE (yr) (PARTITION p0 VALUES LESS THAN (2023), PARTITION p1 VALUES LESS THAN (2024), PARTITION p2 VALUES LESS THAN MAXVALUE);
 INSERT INTO sale SELECT 2022 + seq % 3, ELT(1 + seq % 3, 'east', 'west', NULL), ELT(1 + seq % 4, 'pen', 'ink', 'pad', 'cap'), seq * 17 % 100 FROM seq_1_to_40;
+
+CREATE TABLE `odd #1 (a+b)` (a INT);
+INSERT INTO `odd #1 (a+b)` VALUES (1), (2);
+CREATE TABLE innodb_notes (a INT);
+INSERT INTO innodb_notes VALUES (2), (3);

@@ -39,7 +39,8 @@ _SHOWN: dict[Shown, tuple[tuple[TokenType, str], ...]] = {
 
 def visible_text(sql: str, tokens: Sequence[Token], shapes: Shapes) -> str:
     """The text for the parser's lexer: every token in its place, spaces for comments and hidden tokens, plain digits
-    for numbers (it does not know all notations), and ``||`` for operators that it lacks."""
+    for numbers (it does not know all notations), ``||`` for operators that it lacks, and ``+`` for ``~``, two of which
+    it would read as one operator."""
     parts, position = [], 0
     for index, token in enumerate(tokens):
         text = sql[token.start : token.end]
@@ -47,6 +48,8 @@ def visible_text(sql: str, tokens: Sequence[Token], shapes: Shapes) -> str:
             text = "1" * len(text)
         elif shapes.shown.get(index) == "concat" and text != ".":
             text = "||".ljust(len(text), "-")
+        elif token.is_op("~"):
+            text = "+"
         parts += [" " * (token.start - position), " " * len(text) if index in shapes.hidden else text]
         position = token.end
     return "".join(parts)
@@ -65,10 +68,8 @@ def outline(
             shown.append(_token(TokenType.VAR, CALL + ours[index].upper, ours[index], pieces[0]))
         elif replacement:
             shown += [_token(kind, text, ours[index], pieces[0]) for kind, text in _SHOWN[replacement]]
-        elif len(pieces) == 1 and words == 1:
+        elif (len(pieces) == 1 and words == 1) or ours[index].kind == "param":
             shown += _shown(ours, index, pieces[0], dialect)
-        elif ours[index].kind == "param":
-            shown.append(_token(TokenType.PLACEHOLDER, "?", ours[index], pieces[0]))
         elif words > 1 and any(ours[i].upper not in KEYWORDS[dialect] for i in range(index, index + words)):
             shown += [_name(ours[i], pieces[0]) for i in range(index, index + words)]
         else:

@@ -160,10 +160,17 @@ class _Shaper:
             self._shown[at] = "call"
 
     def _match_column(self, at: int) -> None:
-        """MATCH a AGAINST ('x') without parentheses around the column."""
-        after = at + (4 if self._op(at + 2, ".") else 2)
-        if self._kind(at + 1) in {"word", "quoted"} and self._word(after) == "AGAINST":
+        """MATCH a, t.b AGAINST ('x') without parentheses around the columns is shown as their sum."""
+        after, commas = at + 1, []
+        while self._kind(after) in {"word", "quoted"} and self._word(after) != "AGAINST":
+            after += 1
+            if self._op(after, ","):
+                commas.append(after)
+            if self._op(after, ",") or self._op(after, "."):
+                after += 1
+        if after > at + 1 and self._word(after) == "AGAINST" and self._ends_operand(after - 1):
             self._hidden.add(at)
+            self._shown.update(dict.fromkeys(commas, "plus"))
 
     def _against(self, at: int) -> None:
         end = self._closing.get(at + 1)
@@ -429,6 +436,21 @@ class _Shaper:
             return at + 4 if fits else None
         return at
 
+    def _escape(self, at: int) -> None:
+        """What follows ESCAPE may be any expression; the parser takes only a string there."""
+        if self._ends_operand(at - 1):
+            self._shown[at] = "plus"
+
+    def _cycle(self, at: int) -> None:
+        """CYCLE a, b RESTRICT after a recursive WITH query of MariaDB."""
+        after = at + 1
+        while self._kind(after) in {"word", "quoted"} and self._op(after + 1, ","):
+            after += 2
+        columns = range(at + 1, after + 1, 2)
+        if self._op(at - 1, ")") and self._kind(after) in {"word", "quoted"} and self._word(after + 1) == "RESTRICT":
+            self._names.update(self._tokens[i].start for i in columns)
+            self._hide(at, after + 2)
+
     def _defaults_of_window(self, at: int) -> None:
         """NTH_VALUE(a, 2) FROM FIRST RESPECT NULLS OVER w: MySQL's defaults, written out."""
         after = self._phrase(self._phrase(at, "FROM FIRST"), "RESPECT NULLS")
@@ -565,6 +587,7 @@ _EVERYWHERE: dict[str, Callable[[_Shaper, int], None]] = {
     "POSITION": _Shaper._split_arguments,
     "OVERLAY": _Shaper._split_arguments,
     "VALUES": _Shaper._values,
+    "ESCAPE": _Shaper._escape,
 }
 _OWN: dict[Dialect, dict[str, Callable[[_Shaper, int], None]]] = {
     "mysql": {
@@ -581,6 +604,7 @@ _OWN: dict[Dialect, dict[str, Callable[[_Shaper, int], None]]] = {
         "FROM": _Shaper._defaults_of_window,
         "RESPECT": _Shaper._defaults_of_window,
         "TABLE": _Shaper._table,
+        "CYCLE": _Shaper._cycle,
         **dict.fromkeys(("USE", "FORCE", "IGNORE"), _Shaper._index_hint),
     },
     "sqlite": {

@@ -79,7 +79,8 @@ _CLAUSES: dict[str, frozenset[str]] = {
     "Join": word_set("this on using side kind method"),
     "CTE": word_set("this alias materialized scalar"),
 }
-_TABLE_NAME = re.compile(r"[\w$][\w$ -]*")
+# A dot would read as schema and table in a policy's list; MySQL decodes what follows "#mysql50#".
+_TABLE_NAME = re.compile(r"(?!#mysql50#)[\w$ #@%&+()=!,~^*-]+")
 _CALLED_KEYWORDS = frozenset({"INTERVAL", "FILTER"})  # keywords that shapes.py may show as calls
 _DEPTH_FRAMES = 80  # Python frames that sqlglot needs per level of nesting, with a margin
 _parsing = threading.Lock()
@@ -232,6 +233,8 @@ class _Walk:
         return self._policy.dialect == "mysql" and not table.args.get("db")
 
     def _check_call(self, node: exp.Anonymous) -> None:
+        if isinstance(node.parent, exp.Table) and self._searches(node):
+            return  # checked as a table
         spelled = node.this if isinstance(node.this, str) else self._tokens[_start(node.this)].text
         name = spelled.removeprefix(CALL)
         known = name in functions_of(self._policy) or name in _CALLED_KEYWORDS
@@ -252,10 +255,11 @@ class _Walk:
     def _check_table(self, node: exp.Table) -> None:
         if isinstance(node.this, exp.Unnest):
             return
-        if isinstance(node.this, exp.Anonymous):
+        if isinstance(node.this, exp.Anonymous) and not self._searches(node.this):
             self._check_table_function(node.this)
             return
-        token = self._tokens.get(_start(node.this)) if isinstance(node.this, exp.Identifier) else None
+        named = isinstance(node.this, (exp.Identifier, exp.Anonymous))
+        token = self._tokens.get(_start(node.this)) if named else None
         if token is not None and token.upper == "DUAL" and self._is_dual(node):
             return
         self._check_reading(node, token, node.args.get("db"))
@@ -298,6 +302,15 @@ class _Walk:
         if schema is None:
             self._unqualified.add(token.start)
 
+    def _searches(self, call: exp.Anonymous) -> bool:
+        """Whether this is SQLite's ``FROM t('words')``, which searches the full-text table t."""
+        name = call.this.removeprefix(CALL) if isinstance(call.this, str) else ""
+        if self._policy.dialect != "sqlite" or name in TABLE_FUNCTIONS["sqlite"] or len(call.expressions) != 1:
+            return False
+        self._names.add(_start(call))
+        self._column_lists.add(_start(call))
+        return True
+
     def _check_table_function(self, call: exp.Anonymous) -> None:
         name = call.this.removeprefix(CALL) if isinstance(call.this, str) else ""
         if name not in TABLE_FUNCTIONS[self._policy.dialect]:
@@ -312,7 +325,8 @@ class _Walk:
             refuse("query_table", f"The table {name[:64]} belongs to the database system and cannot be exported.")
         if not _TABLE_NAME.fullmatch(name) or len(name) > 64:
             refuse(
-                "query_table", "A table's name has characters other than letters, digits, _ $ - and spaces; rename it."
+                "query_table",
+                "A table's name has a dot, a quote, a slash or the like; rename it, or export a view of it.",
             )
 
     def _check_allowed(self, schema: str | None, name: str) -> None:
@@ -362,7 +376,7 @@ class _Walk:
             return True
         if not recursive or not self._names_cte(clause.expressions[place + 1 :], name):
             return False
-        if not sqlite:  # MariaDB reads the WITH query, MySQL a table of this name
+        if not (sqlite or self._policy.opens(None, name)):  # MariaDB reads the WITH query, MySQL a table of this name
             refuse("query_identifier", f"Write the WITH query {name[:64]} before those that read it.")
         return True
 

@@ -136,34 +136,50 @@ def _check_dots(tokens: Sequence[Token], policy: GuardPolicy) -> None:
 
 
 def _check_growth(tokens: Sequence[Token]) -> None:
-    """Bound REPEAT, SPACE, LPAD, RPAD, BINARY(n) and REPLACE, each and multiplied (nested or through a CTE), by the
-    numbers in the statement. The database bounds lengths that come from rows."""
-    repeats, growth = 1, 1.0
+    """Bound REPEAT, SPACE, LPAD, RPAD, BINARY(n) and REPLACE, each and multiplied, by the numbers in the statement: in
+    one SELECT those that are nested, else all, for one may take its text from another. The database bounds lengths that
+    come from rows."""
+    alone = sum(token.upper in {"SELECT", "VALUES", "TABLE"} for token in tokens) == 1
+    around: list[tuple[int, float]] = []  # where each open call ends, and how often it and those around it repeat
+    most = product = 1.0
     longest = max((len(token.text) for token in tokens if token.kind == "string"), default=1)
     for index, token in enumerate(tokens[:-1]):
-        name = token.upper
-        if not name or not tokens[index + 1].is_op("("):
+        while around and index > around[-1][0]:
+            around.pop()
+        if not token.upper or not tokens[index + 1].is_op("("):
             continue
-        if name in AMPLIFIERS:
-            position, multiplies = AMPLIFIERS[name]
-            count = _length_argument(name, _arguments(tokens, index + 1), position)
-            repeats *= max(count, 1) if multiplies else 1
-            longest = max(longest, count)
-        elif name == "BINARY":
-            arguments = _arguments(tokens, index + 1)
-            if len(arguments) == 1 and len(arguments[0]) == 1 and arguments[0][0].kind == "number":
-                longest = max(longest, _length_argument(name, arguments, 0))
-        elif name in GENERATORS:
-            _check_rows(name, _arguments(tokens, index + 1))
-        elif name in {"PRINTF", "FORMAT"}:
-            _check_widths(name, _arguments(tokens, index + 1))
-        elif name in {"REPLACE", "REGEXP_REPLACE"}:
-            growth *= _replacement_growth(_arguments(tokens, index + 1))
-    if repeats * growth * max(longest, 1) > _GROWTH_MAX and (repeats > 1 or growth > 1):
+        arguments = _arguments(tokens, index + 1)
+        factor, length = _growth(token.upper, arguments)
+        longest = max(longest, length)
+        if factor > 1:
+            product *= factor
+            nested = factor * (around[-1][1] if around else 1.0)
+            most = max(most, nested)
+            around.append((index + 2 + sum(len(argument) + 1 for argument in arguments) - 1, nested))
+    growth = most if alone else product
+    if growth > 1 and growth * max(longest, 1) > _GROWTH_MAX:
         refuse(
             "query_amplifier",
             f"Repeated and replaced text could grow beyond {_GROWTH_MAX:,} characters; use smaller counts.",
         )
+
+
+def _growth(name: str, arguments: Sequence[Sequence[Token]]) -> tuple[float, int]:
+    """How often a call repeats its text, and the length of the text that it makes by itself."""
+    if name in AMPLIFIERS:
+        position, multiplies = AMPLIFIERS[name]
+        count = _length_argument(name, arguments, position)
+        return (float(max(count, 1)), 1) if multiplies else (1.0, count)
+    if name == "BINARY":
+        if len(arguments) == 1 and len(arguments[0]) == 1 and arguments[0][0].kind == "number":
+            return 1.0, _length_argument(name, arguments, 0)
+    elif name in GENERATORS:
+        _check_rows(name, arguments)
+    elif name in {"PRINTF", "FORMAT"}:
+        _check_widths(name, arguments)
+    elif name in {"REPLACE", "REGEXP_REPLACE"}:
+        return _replacement_growth(arguments), 1
+    return 1.0, 1
 
 
 def _arguments(tokens: Sequence[Token], opening: int) -> list[Sequence[Token]]:

@@ -383,7 +383,7 @@ HIDDEN_WORDS: dict[Dialect, frozenset[str]] = {
         COLUMNS PATH ORDINALITY NESTED EXISTS EMPTY ERROR DEFAULT RETURNING NULL ON TRUE FALSE
         SQL_SMALL_RESULT SQL_BIG_RESULT SQL_BUFFER_RESULT SQL_NO_CACHE ASC DESC
         MATCH RESPECT NULLS USE FORCE IGNORE INDEX KEY JOIN ORDER GROUP BY
-        SYSTEM_TIME ALL OF TRANSACTION BETWEEN AND TO FROM FIRST
+        SYSTEM_TIME ALL OF TRANSACTION BETWEEN AND TO FROM FIRST CYCLE RESTRICT
     """),
     "sqlite": TYPES["sqlite"] | TYPE_WORDS["sqlite"] | {"AS", "MATCH", "INDEXED", "NOT", "BY"},
     "duckdb": TYPES["duckdb"]
@@ -501,9 +501,10 @@ SYSTEM_SCHEMAS: dict[Dialect, frozenset[str]] = {
 SEQUENCE_TABLE = re.compile(r"seq_([0-9]+)_to_([0-9]+)(?:_step_([0-9]+))?")
 SEQUENCE_ROWS_MAX = 1_000_000
 SYSTEM_TABLES: dict[Dialect, re.Pattern[str]] = {
-    "mysql": re.compile(r"innodb_|seq_[0-9]+_to_[0-9]+(_step_[0-9]+)?\Z"),
+    "mysql": re.compile(r"seq_[0-9]+_to_[0-9]+(_step_[0-9]+)?\Z"),
     "sqlite": re.compile(
-        r"sqlite_|pragma_|dbstat\Z|json_each\Z|json_tree\Z|bytecode\Z|tables_used\Z|generate_series\Z"
+        r"sqlite_|pragma_|fts[345](vocab|tokenize|aux)|(dbstat|json_each|json_tree|bytecode|tables_used|generate_series"
+        r"|completion|csv|fsdir|zipfile)\Z"
     ),
     "duckdb": re.compile(
         r"duckdb_|pragma_|sqlite_|pg_|(csv|tsv|txt|json|jsonl|ndjson|geojson|parquet|gz|zst|xlsx?|avro|arrow|feather)\Z"
