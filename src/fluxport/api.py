@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
 
 from fluxport.errors import Refused
+from fluxport.sources.table import SourceOptions, is_url
 from fluxport.stages import Limits
 from fluxport.targets import THROUGH, ExportResult, checked, deliver, form_of, result, target
 
@@ -240,11 +241,11 @@ class Configured:
         return self._config.stores
 
     def connection(self, source: str) -> Connection:
-        """The connection with that name, or to that URL; the latter has no guard."""
-        if _is_url(source):
+        """The connection with that name, or to that URL; the latter has no guard, and may read any file of rows."""
+        if is_url(source):
             from fluxport.plan import Connection
 
-            return Connection("url", source)
+            return Connection("url", source, options=SourceOptions(files="anywhere"))
         from fluxport.wiring import connections
 
         known = connections(self._config)
@@ -261,10 +262,11 @@ class Configured:
         connection = self.connection(source)
         if connection.guard is not None:
             return connection.guard
-        from fluxport.plan import guard_dialect
+        from fluxport.plan import guard_dialect, guard_files
         from fluxport.policy.guard import GuardPolicy
 
-        return GuardPolicy(dialect=guard_dialect(connection.url), params=True)
+        files = guard_files(connection.options.files)
+        return GuardPolicy(dialect=guard_dialect(connection.url), params=True, files=files)
 
     def dataset(self, name: str) -> DeclaredDataset:
         from fluxport.wiring import datasets
@@ -289,15 +291,11 @@ class Configured:
     def limits(self, source: Rows) -> Limits:
         """The limits of the configuration if the source is named there, else the default ones."""
         database = source.connection or "" if isinstance(source, Dataset) else source
-        if isinstance(database, Sensors) or (isinstance(database, str) and not _is_url(database)):
+        if isinstance(database, Sensors) or (isinstance(database, str) and not is_url(database)):
             from fluxport.wiring import limits
 
             return limits(self._config)
         return Limits()
-
-
-def _is_url(source: str) -> bool:
-    return "://" in source or "@" in source or "(" in source
 
 
 def spec_of(
@@ -377,5 +375,12 @@ def _origin(
     if guarded is not None:
         return of_query(spec, connection, guarded)
     if guard:
-        return of_query(spec, replace(connection, guard=configured.guard(source)))
+        return of_query(spec, _for_others(connection, configured.guard(source)))
     return of_query(spec, replace(connection, guard=None), lambda: spec.query)
+
+
+def _for_others(connection: Connection, guard: GuardPolicy) -> Connection:
+    """``connection`` for statements that others write: of files, they read those of a folder that is configured."""
+    if guard.files != "anywhere":
+        return replace(connection, guard=guard)
+    return replace(connection, guard=replace(guard, files=None), options=replace(connection.options, files=None))

@@ -205,6 +205,10 @@ class ServerConfig(Section):
     )
 
 
+class FilesConfig(Section):
+    path: Path = Field(description="folder whose files queries may read, by their path inside it; with DuckDB")
+
+
 class ConnectionConfig(Section):
     url: SecretStr = Field(
         description=f"{' or '.join(entry.example for entry in SOURCES.built_in.values())}, or for MySQL the Go form "
@@ -212,15 +216,18 @@ class ConnectionConfig(Section):
     )
     tinyint1_bool: bool = Field(SourceOptions.tinyint1_bool, description="read TINYINT(1) as true and false")
     connect_timeout_s: Seconds | None = Field(
-        None, description="timeout of connecting and login; default: 10 s, SQLite 5 s"
+        None, description="timeout of connecting and login; default: 10 s, SQLite and DuckDB 5 s"
     )
     read_timeout_s: Seconds | None = Field(
-        None, description="longest time without data from the database; default: 300 s, SQLite no limit"
+        None, description="longest time without data from the database; default: 300 s, SQLite and DuckDB no limit"
     )
     queries_max: int = Field(QUERIES_MAX, gt=0, description="concurrent queries on this connection")
     schemas: list[str] | None = Field(None, description="databases that queries may name; default: any but system ones")
-    tables: list[str] | None = Field(None, description="tables that queries may read, as database.table; default: any")
+    tables: list[str] | None = Field(
+        None, description="tables and files that queries may read, as database.table; default: any"
+    )
     functions: list[str] = Field([], description="functions that queries may call besides the built-in list")
+    files: FilesConfig | None = Field(None, description="files of rows that queries may read; default: none")
 
 
 class LimitsConfig(Section):

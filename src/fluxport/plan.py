@@ -13,7 +13,8 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
 from fluxport import formats
 from fluxport.errors import LimitExceeded, QueryFailed, QueryRefused, Refused, Unavailable
@@ -21,6 +22,7 @@ from fluxport.file_names import file_name
 from fluxport.findings import Findings
 from fluxport.pipeline import Part, Split, Tally, parts, stream
 from fluxport.sources import QUERIES_MAX, SOURCES, SourceOptions, open_source, source_of
+from fluxport.sources.table import Files
 from fluxport.spec import ExportSpec
 from fluxport.stages import Batches, Chunks, Encoder, Limits, Source, Step
 
@@ -169,6 +171,11 @@ def guard_dialect(url: str) -> Dialect:
     if dialect is None:
         raise _unguarded()
     return dialect
+
+
+def guard_files(files: Files) -> Literal["folder", "anywhere"] | None:
+    """The files that the guard lets a statement read."""
+    return "folder" if isinstance(files, Path) else files
 
 
 def _unguarded() -> QueryRefused:

@@ -14,15 +14,18 @@ from typing import TYPE_CHECKING, Any
 
 from fluxport.config import Config
 from fluxport.errors import QueryRefused, Refused, check_all
-from fluxport.plan import Connection, Sensors, guard_dialect
+from fluxport.plan import Connection, Sensors, guard_dialect, guard_files
 from fluxport.sinks import sink
+from fluxport.sources import SOURCES, source_of
 from fluxport.stages import Limits
+from fluxport.systems import FORKS
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
     from fluxport.auth.replay import Replays, SharedReplays
     from fluxport.auth.signin import SignIn
+    from fluxport.config import ConnectionConfig
     from fluxport.datasets import Dataset
     from fluxport.delivery.email import EmailOptions
     from fluxport.delivery.webhook import WebhookOptions
@@ -53,10 +56,11 @@ def connections(config: Config) -> dict[str, Connection]:
 
     by_name = {}
     for name, entry in config.connections.items():
-        url = entry.url.get_secret_value()
+        url, files = entry.url.get_secret_value(), _files(name, entry)
         try:
             guard = GuardPolicy(
                 dialect=guard_dialect(url),
+                files=guard_files(files),
                 schemas=None if entry.schemas is None else frozenset(entry.schemas),
                 tables=None if entry.tables is None else frozenset(entry.tables),
                 functions=frozenset(entry.functions),
@@ -74,9 +78,29 @@ def connections(config: Config) -> dict[str, Connection]:
                 shown=f"the connection {name!r}",
                 connect_timeout_s=entry.connect_timeout_s,
                 read_timeout_s=entry.read_timeout_s,
+                files=files,
             ),
         )
     return by_name
+
+
+def _files(name: str, entry: ConnectionConfig) -> Path | None:
+    """The folder of files that queries on this connection may read."""
+    if entry.files is None:
+        return None
+    if not SOURCES[source_of(entry.url.get_secret_value())].files:
+        raise Refused(
+            f"Connection {name!r}: this kind of database reads no files; remove 'files'.", code="bad_configuration"
+        )
+    if not FORKS:
+        raise Refused(
+            f"Connection {name!r}: 'files' needs a system with fork; this one has none.", code="bad_configuration"
+        )
+    if not entry.files.path.is_dir():
+        raise Refused(
+            f"Connection {name!r}: 'files.path' is not a folder that exists; correct it.", code="bad_configuration"
+        )
+    return entry.files.path.resolve()
 
 
 def datasets(config: Config) -> dict[str, Dataset]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
+from duckdb import connect as database
 
 from fluxport.findings import Findings
 from fluxport.sources import SOURCES, SourceOptions, open_source
@@ -93,12 +94,29 @@ def sqlite(options: SourceOptions) -> Iterator[SourceCase]:
         )
 
 
+@contextmanager
+def duckdb(options: SourceOptions) -> Iterator[SourceCase]:
+    with TemporaryDirectory() as folder:
+        file = Path(folder, "numbers.duckdb")
+        database(str(file)).close()
+        yield SourceCase(
+            open=lambda query: open_source(f"duckdb:{file}", query, options=options),
+            limited=lambda query, limits: open_source(f"duckdb:{file}", query, options=options, limits=limits),
+            numbers=lambda n: f"SELECT g AS id, 'row ' || g AS label FROM range(1, {n} + 1) AS r (g)",
+            endless="SELECT 1 FROM range(9999) a, range(9999) b, range(9999) c, range(9999) d WHERE random() < 0",
+            running=lambda: min(1, descriptors(file)),
+            wide=lambda columns, n: f"SELECT {wide(columns, 'g', '0.5::DOUBLE')} FROM range(1, {n} + 1) AS r (g)",
+        )
+
+
 CASES: dict[str, Callable[[], AbstractContextManager[SourceCase]]] = {
     "mysql": lambda: mysql(""),
     "mysql-text-protocol": lambda: mysql("?prepared=false"),
     "postgresql": postgres,
     "sqlite": lambda: sqlite(SourceOptions()),
     "sqlite-separate": lambda: sqlite(SourceOptions(separate=True)),
+    "duckdb": lambda: duckdb(SourceOptions()),
+    "duckdb-separate": lambda: duckdb(SourceOptions(separate=True)),
 }
 
 

@@ -7,7 +7,7 @@
         title: Trades
         connection: journal            # default: main
         scope: user                    # default; "all" gives every caller every row
-        query:                         # one text, or one per dialect: mysql, postgresql, sqlite
+        query:                         # one text, or one per dialect: mysql, postgresql, sqlite, duckdb
           SELECT id, pnl, entry_at AS "entryAt" FROM trades WHERE user_id = :user AND {filters}
         order: entry_at DESC, id DESC
         columns:

@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 from fluxport.errors import Refused
 
-DIALECTS = ("mysql", "postgresql", "sqlite")
+DIALECTS = ("mysql", "postgresql", "sqlite", "duckdb")
 _ALIASES = {"mariadb": "mysql", "postgres": "postgresql"}
 _ANY = "*"
 

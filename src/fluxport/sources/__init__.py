@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from fluxport.findings import Findings
 from fluxport.sources.table import (
     QUERIES_MAX,
@@ -37,7 +39,8 @@ def open_source(
     findings = findings if findings is not None else Findings()  # empty Findings are falsy
     limits = limits if limits is not None else Limits()
     source = open_here(url, query, params, options, findings, limits)
-    if options.separate and FORKS and SOURCES[source_of(url)].embedded:  # open_here has validated the arguments
+    apart = options.separate or isinstance(options.files, Path)
+    if apart and FORKS and SOURCES[source_of(url)].embedded:  # open_here has validated the arguments
         from fluxport.sources.separate import SeparateSource
 
         return SeparateSource(url, query, params, options, findings, limits)

@@ -77,7 +77,7 @@ class ArrowSource:
                     raise canceled()
                 if _batch(batch).schema != schema:
                     raise Refused(f"Record batch {number} has other columns than the first one.", code="bad_batch")
-                yield from _cut(batch)
+                yield from sliced(batch)
 
     def close(self) -> None:
         self._closed = True
@@ -91,10 +91,10 @@ def _batch(item: Any) -> pa.RecordBatch:
     return item
 
 
-def _cut(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
-    """The rows in batches of about BATCH_BYTES at most."""
+def sliced(batch: pa.RecordBatch, bytes_max: int = BATCH_BYTES) -> Iterator[pa.RecordBatch]:
+    """The rows in batches of about ``bytes_max`` at most; none without rows."""
     if not batch.num_rows:
         return
-    rows = max(1, batch.num_rows * BATCH_BYTES // max(batch.nbytes, BATCH_BYTES))
+    rows = max(1, batch.num_rows * bytes_max // max(batch.nbytes, bytes_max))
     for start in range(0, batch.num_rows, rows):
         yield batch.slice(start, rows)

@@ -15,10 +15,12 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import pickle
 import socket
 import time
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from fluxport import errors
@@ -137,12 +139,24 @@ def run_request(connected: socket.socket) -> None:
     # If the peer has closed the socket, this process is about to be killed.
     with contextlib.suppress(BrokenPipeError, ConnectionResetError), connected.makefile("wb") as out:
         try:
-            _send(open_here(url, query, params, options, findings, limits), out)
+            source = open_here(url, query, params, options, findings, limits)  # its paths are relative to the caller's
+            if isinstance(options.files, Path):
+                _enter(options.files)
+            _send(source, out)
         except FluxportError as error:
             outcome["family"] = type(error).__name__
             outcome["error"] = {name: getattr(error, name) for name in ERROR_FIELDS}
         outcome["findings"] = [(f.code, f.column, f.count, f.origin) for f in findings]
         out.write(OUTCOME + json.dumps(outcome).encode())
+
+
+def _enter(folder: Path) -> None:
+    try:
+        os.chdir(folder)
+    except OSError as error:
+        raise Unavailable(
+            f"The folder of the connection's files cannot be opened: {error.strerror}.", code="source_unreachable"
+        ) from None
 
 
 def _send(source: Any, out: BinaryIO) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 from fluxport.errors import Refused
@@ -13,6 +14,9 @@ from fluxport.plugins import Table
 from fluxport.stages import Limits, Source
 
 Params: TypeAlias = Sequence[Any] | Mapping[str, Any]
+# Which files of rows a statement may read: those of a folder, which their names are relative to; any, as the process
+# itself may; or none.
+Files: TypeAlias = "Path | Literal['anywhere'] | None"
 
 
 # The data source name of Go's MySQL driver has no scheme: user:password@tcp(host:3306)/database?parseTime=true
@@ -28,7 +32,7 @@ class SourceEntry(NamedTuple):
     ``guard`` is the dialect in which the guard reads callers' statements; without one only datasets are possible, whose
     SQL is declared for ``dialect``. ``account``, as ``module:name``, is an ``AccountCheck`` (accounts.py).
     ``embedded`` names the modules of an in-process engine: the fork server imports them once, and each statement with a
-    time limit runs in a process forked from it.
+    time limit runs in a process forked from it. ``files``: statements may read files of rows (SourceOptions.files).
     """
 
     module: str
@@ -41,6 +45,7 @@ class SourceEntry(NamedTuple):
     account: str | None = None
     embedded: tuple[str, ...] = ()
     form: re.Pattern[str] | None = None
+    files: bool = False
 
 
 SOURCES: Table[SourceEntry] = Table(
@@ -77,6 +82,19 @@ SOURCES: Table[SourceEntry] = Table(
             account="fluxport.sources.sqlite.account:CHECK",
             embedded=("pyarrow", "fluxport.sources.sqlite.columns", "fluxport.sources.sqlite.source"),
         ),
+        "duckdb": SourceEntry(
+            "fluxport.sources.duckdb",
+            "DuckDbSource",
+            label="DuckDB, and files of rows",
+            example="duckdb:///file.db",
+            dialect="duckdb",
+            guard="duckdb",
+            account="fluxport.sources.duckdb.account:CHECK",
+            # DuckDB itself is imported by the process that uses it: it is optional, and starts no slower than a query.
+            embedded=("pyarrow", "fluxport.sources.duckdb.columns", "fluxport.sources.duckdb.source"),
+            form=re.compile(r"duckdb:.*", re.DOTALL | re.IGNORECASE),
+            files=True,
+        ),
     },
 )
 
@@ -90,8 +108,9 @@ class SourceOptions:
     database's name in errors, by default its host and port. A timeout of None means the source's default.
     ``may_read(schema, table)`` says which tables a caller's statement may read (schema None is the connection's own);
     None allows all. SQLite checks it again for every table that a statement reads; on a server the account's grants do
-    that. ``separate``: an in-process engine runs in a separate process, which can be killed. ``decimal_text``: decimals
-    may be arrays of :class:`fluxport.decimals.DecimalText`."""
+    that. ``separate``: an in-process engine runs in a separate process, which can be killed. ``files`` are those that a
+    statement may read beside the database; with a folder, the engine always runs in a separate process, whose working
+    directory that is. ``decimal_text``: decimals may be arrays of :class:`fluxport.decimals.DecimalText`."""
 
     tinyint1_bool: bool = False
     shown: str = ""
@@ -99,6 +118,7 @@ class SourceOptions:
     read_timeout_s: float | None = None
     may_read: Callable[[str | None, str], bool] | None = None
     separate: bool = False
+    files: Files = None
     decimal_text: bool = False
 
     @property
@@ -121,6 +141,11 @@ def open_here(
     entry = SOURCES[name]
     source: Source = SOURCES.attribute(name, entry.module, entry.source)(url, query, params, options, findings, limits)
     return source
+
+
+def is_url(source: str) -> bool:
+    """Whether this is a URL of a database, not the name of a connection."""
+    return "://" in source or "@" in source or "(" in source or source.lower().startswith("duckdb:")
 
 
 def scheme_of(url: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import string
 from dataclasses import dataclass
+from typing import Literal
 
 from fluxport.policy.guard.words import Dialect
 
@@ -16,8 +17,9 @@ class GuardPolicy:
     that may be read, as ``table`` (of the default schema) or ``schema.table`` (None: any but the system's). Both are
     compared exactly, like in MySQL; for the other databases, table names ignore the case of A to Z, as those do.
     ``functions`` are allowed in addition to the built-in list. ``params`` allows bound parameters, ``?`` and ``:name``.
-    ``recursive`` allows WITH RECURSIVE: servers stop it after 1,000 steps by default, and the statement timeout always
-    does. The rest are caps, checked before parsing.
+    ``files`` allows a statement of DuckDB to read files: those of the connection's folder, by a path inside it, or any;
+    if there are ``tables``, only files that are among them. ``recursive`` allows WITH RECURSIVE: servers stop it after
+    1,000 steps by default, and the statement timeout always does. The rest are caps, checked before parsing.
     """
 
     dialect: Dialect = "mysql"
@@ -26,6 +28,7 @@ class GuardPolicy:
     tables: frozenset[str] | None = None
     functions: frozenset[str] = frozenset()
     params: bool = False
+    files: Literal["folder", "anywhere"] | None = None
     recursive: bool = True
     bytes_max: int = 64 << 10
     tokens_max: int = 5_000

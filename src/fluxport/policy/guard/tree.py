@@ -23,8 +23,9 @@ from fluxport.policy.guard.lexer import Token, refuse
 from fluxport.policy.guard.options import GuardPolicy
 from fluxport.policy.guard.outline import CALL, outline, visible_text
 from fluxport.policy.guard.shapes import Shapes
-from fluxport.policy.guard.vocabulary import fold, functions_of, refuse_function
+from fluxport.policy.guard.vocabulary import check_file, fold, functions_of, refuse_function, table_functions_of
 from fluxport.policy.guard.words import (
+    FILE_NAME,
     FUNCTIONS,
     KEYWORD_ARGUMENTS,
     NILADIC,
@@ -33,7 +34,6 @@ from fluxport.policy.guard.words import (
     SEQUENCE_TABLE,
     SYSTEM_SCHEMAS,
     SYSTEM_TABLES,
-    TABLE_FUNCTIONS,
     word_set,
 )
 
@@ -238,7 +238,7 @@ class _Walk:
         spelled = node.this if isinstance(node.this, str) else self._tokens[_start(node.this)].text
         name = spelled.removeprefix(CALL)
         known = name in functions_of(self._policy) or name in _CALLED_KEYWORDS
-        rows = name in TABLE_FUNCTIONS[self._policy.dialect] and name not in FUNCTIONS[self._policy.dialect]
+        rows = name in table_functions_of(self._policy) and name not in FUNCTIONS[self._policy.dialect]
         if not known or (rows and not isinstance(node.parent, (exp.Table, exp.Lateral))):
             refuse_function(name, self._policy.dialect)
 
@@ -291,7 +291,11 @@ class _Walk:
             refuse("query_table", "LATERAL must be followed by a query in parentheses; add one, or remove the word.")
 
     def _check_reading(self, node: exp.Expr, token: Token | None, schema_name: exp.Expr | None) -> None:
-        """Check that ``node`` reads an allowed table: ``token``, in the schema ``schema_name``."""
+        """Check that ``node`` reads an allowed table, or file: ``token``, in the schema ``schema_name``."""
+        file = token is not None and token.kind == "string" and FILE_NAME.fullmatch(token.text)
+        if token is not None and file and self._policy.files and schema_name is None:
+            check_file(token.text, self._policy)
+            return
         if token is None or token.kind not in {"word", "quoted"}:
             refuse("query_table", "Only tables, subqueries and WITH names can be read from; name a table.")
         schema = self._tokens[_start(schema_name)].text if schema_name else None
@@ -305,7 +309,7 @@ class _Walk:
     def _searches(self, call: exp.Anonymous) -> bool:
         """Whether this is SQLite's ``FROM t('words')``, which searches the full-text table t."""
         name = call.this.removeprefix(CALL) if isinstance(call.this, str) else ""
-        if self._policy.dialect != "sqlite" or name in TABLE_FUNCTIONS["sqlite"] or len(call.expressions) != 1:
+        if self._policy.dialect != "sqlite" or name in table_functions_of(self._policy) or len(call.expressions) != 1:
             return False
         self._names.add(_start(call))
         self._column_lists.add(_start(call))
@@ -313,7 +317,7 @@ class _Walk:
 
     def _check_table_function(self, call: exp.Anonymous) -> None:
         name = call.this.removeprefix(CALL) if isinstance(call.this, str) else ""
-        if name not in TABLE_FUNCTIONS[self._policy.dialect]:
+        if name not in table_functions_of(self._policy):
             refuse("query_table", "Only tables, subqueries and WITH names can be read from; name a table.")
 
     def _check_table_name(self, name: str) -> None:

@@ -14,6 +14,7 @@ from fluxport.policy.guard.options import GuardPolicy
 from fluxport.policy.guard.words import (
     AMPLIFIERS,
     CHARSETS,
+    FILE_FUNCTIONS,
     FIRST_WORDS,
     FUNCTIONS,
     GENERATORS,
@@ -56,6 +57,7 @@ def check_before_parsing(tokens: Sequence[Token], policy: GuardPolicy) -> None:
     _check_set_operations(tokens)
     _check_dots(tokens, policy)
     _check_growth(tokens)
+    _check_file_functions(tokens, policy)
 
 
 def _check_first_word(tokens: Sequence[Token], dialect: Dialect) -> None:
@@ -182,6 +184,35 @@ def _growth(name: str, arguments: Sequence[Sequence[Token]]) -> tuple[float, int
     return 1.0, 1
 
 
+def _check_file_functions(tokens: Sequence[Token], policy: GuardPolicy) -> None:
+    """The first argument of ``read_csv`` and the like is a file's name, or a list of names, written out."""
+    if policy.files is None:
+        return
+    for index, token in enumerate(tokens[:-1]):
+        if token.upper not in FILE_FUNCTIONS or not tokens[index + 1].is_op("("):
+            continue
+        first = list(_arguments(tokens, index + 1)[0])
+        # A list, whose commas are not between arguments, as brackets do not count as parentheses there.
+        if first and first[0].is_op("["):
+            end = next((i for i in range(index, len(tokens)) if tokens[i].is_op("]")), index)
+            first = list(tokens[index + 3 : end])
+        names, commas = first[::2], first[1::2]
+        if not names or not all(name.kind == "string" for name in names) or not all(c.is_op(",") for c in commas):
+            refuse("query_table", f"{token.text} takes the name of a file in quotes, or a list of such names.")
+        for name in names:
+            check_file(name.text, policy)
+
+
+def check_file(name: str, policy: GuardPolicy) -> None:
+    """Refuse a file that the connection may not read."""
+    parts = re.split(r"[/\\]", name)
+    outside = not parts[0] or ".." in parts or name.startswith("~") or ":" in parts[0]
+    if policy.files == "folder" and outside:
+        refuse("query_table", "A file is named by its path inside the connection's folder, such as 'a/b.parquet'.")
+    if not policy.opens(None, name):
+        refuse("query_table", "A file that the statement names is not available on this connection; use another.")
+
+
 def _arguments(tokens: Sequence[Token], opening: int) -> list[Sequence[Token]]:
     """The arguments of the call whose parenthesis is ``tokens[opening]``, each as its tokens."""
     arguments, begin, depth = [], opening + 1, 0
@@ -285,7 +316,12 @@ def check_words(
 
 def functions_of(policy: GuardPolicy) -> frozenset[str]:
     """The functions that a statement may call, table functions included."""
-    return _functions(policy.dialect, policy.functions)
+    return _functions(policy.dialect, policy.functions) | (FILE_FUNCTIONS if policy.files else frozenset())
+
+
+def table_functions_of(policy: GuardPolicy) -> frozenset[str]:
+    """The functions that a statement may read rows from."""
+    return TABLE_FUNCTIONS[policy.dialect] | (FILE_FUNCTIONS if policy.files else frozenset())
 
 
 @cache

@@ -217,6 +217,14 @@ TABLE_FUNCTIONS: dict[Dialect, frozenset[str]] = {
     "sqlite": word_set("JSON_EACH JSON_TREE GENERATE_SERIES"),
     "duckdb": word_set("UNNEST JSON_EACH JSON_TREE GENERATE_SERIES RANGE REPEAT_ROW"),
 }
+# Functions that return the rows of files, for connections that may read files.
+FILE_FUNCTIONS = word_set("""
+    READ_PARQUET PARQUET_SCAN READ_CSV READ_CSV_AUTO READ_JSON READ_JSON_AUTO READ_NDJSON READ_NDJSON_AUTO
+""")
+# What stands in quotes after FROM is a file only with one of these suffixes; DuckDB also takes it for a table's name.
+FILE_NAME = re.compile(
+    r".+\.(parquet|csv|tsv|jsonl?|ndjson|arrows?|feather|xlsx)(\.(gz|zst))?", re.DOTALL | re.IGNORECASE
+)
 GENERATORS = word_set("GENERATE_SERIES RANGE")
 
 

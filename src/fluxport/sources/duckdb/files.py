@@ -1,0 +1,54 @@
+"""Files that DuckDB itself does not read, as tables with their name: Arrow IPC, as a file or as a stream.
+
+DuckDB takes a quoted name for a table before it looks for a file, and reads an Arrow stream batch by batch.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fluxport.errors import QueryFailed
+
+if TYPE_CHECKING:
+    from fluxport.sources.table import Files
+
+_NAMES = re.compile(r"'((?:[^']|'')+\.(?:arrows?|feather))'", re.IGNORECASE)
+_FILE_MARK = b"ARROW1"
+
+
+def tables(statement: str, files: Files) -> Iterator[tuple[str, Any]]:
+    """Name and rows of each Arrow file that ``statement`` names and may read."""
+    for found in dict.fromkeys(_NAMES.findall(statement)):
+        name = found.replace("''", "'")
+        path = Path(name)
+        if path.is_file():
+            if isinstance(files, Path) and not path.resolve().is_relative_to(files):
+                raise QueryFailed(
+                    "The query names a file outside of the folder that the connection may read.",
+                    code="permission_denied",
+                )
+            yield name, ArrowFile(path)
+
+
+class ArrowFile:
+    """The rows of an Arrow file; each reader of its stream begins anew."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        import pyarrow as pa
+
+        mapped = pa.memory_map(str(self._path))
+        if mapped.read(len(_FILE_MARK)) == _FILE_MARK:
+            mapped.seek(0)
+            file = pa.ipc.open_file(mapped)
+            batches = (file.get_batch(number) for number in range(file.num_record_batches))
+            reader = pa.RecordBatchReader.from_batches(file.schema, batches)
+        else:
+            mapped.seek(0)
+            reader = pa.ipc.open_stream(mapped)
+        return reader.__arrow_c_stream__(requested_schema)
