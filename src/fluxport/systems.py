@@ -68,6 +68,17 @@ def open_folder(path: str | Path, *, follow: bool = False) -> int | None:
     return os.open(path, os.O_RDONLY | flags("O_DIRECTORY", *(() if follow else ("O_NOFOLLOW",))))
 
 
+def bound_memory(bytes_max: int) -> None:
+    """Limit what this process may allocate, where the system has such a limit."""
+    try:
+        import resource
+    except ImportError:
+        return
+    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    most = bytes_max if hard == resource.RLIM_INFINITY else min(bytes_max, hard)
+    resource.setrlimit(resource.RLIMIT_DATA, (most, hard))
+
+
 def return_free_memory() -> None:
     """Return free pages of the C library's heap to the system (glibc's malloc_trim; nothing elsewhere). Other threads
     that allocate wait until it ends."""

@@ -30,6 +30,7 @@ from fluxport.sources._forks import Process
 from fluxport.sources.base import BaseSource
 from fluxport.sources.errors import late
 from fluxport.sources.table import open_here
+from fluxport.systems import bound_memory
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -40,6 +41,9 @@ if TYPE_CHECKING:
 LENGTH_BYTES = 8
 BEGUN, ROWS, OUTCOME = b".", b"+", b"-"
 ERROR_FIELDS = ("message", "code", "retry_after_s", "detail", "again")
+# An engine's own limit leaves out the values of a statement; a process beyond this fails to allocate, or ends.
+MEMORY_BYTES = 1 << 30
+MEMORY_CELLS = 8  # at least so many of the largest cells
 BEGIN_S = 60.0  # for starting a process, on a busy machine
 GRACE_S = 1.0  # for the engine to end an overdue statement itself
 
@@ -134,6 +138,7 @@ def run_request(connected: socket.socket) -> None:
         request = pickle.loads(stream.read(int.from_bytes(stream.read(LENGTH_BYTES))))  # noqa: S301  sent by our own process
     connected.sendall(BEGUN)
     url, query, params, options, limits = request
+    bound_memory(max(MEMORY_BYTES, MEMORY_CELLS * limits.cell_bytes_max))
     findings = Findings()
     outcome: dict[str, Any] = {"error": None}
     # If the peer has closed the socket, this process is about to be killed.

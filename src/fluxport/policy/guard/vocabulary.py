@@ -189,18 +189,24 @@ def _check_file_functions(tokens: Sequence[Token], policy: GuardPolicy) -> None:
     if policy.files is None:
         return
     for index, token in enumerate(tokens[:-1]):
-        if token.upper not in FILE_FUNCTIONS or not tokens[index + 1].is_op("("):
-            continue
-        first = list(_arguments(tokens, index + 1)[0])
-        # A list, whose commas are not between arguments, as brackets do not count as parentheses there.
-        if first and first[0].is_op("["):
-            end = next((i for i in range(index, len(tokens)) if tokens[i].is_op("]")), index)
-            first = list(tokens[index + 3 : end])
-        names, commas = first[::2], first[1::2]
-        if not names or not all(name.kind == "string" for name in names) or not all(c.is_op(",") for c in commas):
-            refuse("query_table", f"{token.text} takes the name of a file in quotes, or a list of such names.")
-        for name in names:
-            check_file(name.text, policy)
+        if token.upper in FILE_FUNCTIONS and tokens[index + 1].is_op("("):
+            names = _file_names(tokens, index + 2)
+            if not names or any(name.kind != "string" for name in names):
+                refuse("query_table", f"{token.text} takes the name of a file in quotes, or a list of such names.")
+            for name in names:
+                check_file(name.text, policy)
+
+
+def _file_names(tokens: Sequence[Token], first: int) -> Sequence[Token]:
+    """The tokens that are names in the argument at ``first``, one or a list in brackets; none for anything else."""
+    names, after = tokens[first : first + 1], first + 1
+    if names and names[0].is_op("["):
+        closing = next((at for at in range(after, len(tokens)) if tokens[at].is_op("]")), after)
+        if not all(comma.is_op(",") for comma in tokens[after + 1 : closing : 2]):
+            return ()
+        names, after = tokens[after:closing:2], closing + 1
+    ended = after < len(tokens) and (tokens[after].is_op(",") or tokens[after].is_op(")"))
+    return names if ended else ()
 
 
 def check_file(name: str, policy: GuardPolicy) -> None:

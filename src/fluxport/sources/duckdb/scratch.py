@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 from fluxport.systems import locked, open_folder
@@ -22,10 +23,7 @@ class Scratch:
         place = Path(tempfile.gettempdir())
         for left in place.glob(f"{PREFIX}*"):
             _remove_if_left(left)
-        self.path = Path(tempfile.mkdtemp(prefix=PREFIX, dir=place))
-        self._descriptor = open_folder(self.path)
-        if self._descriptor is not None:
-            locked(self._descriptor)
+        self.path, self._descriptor = _made(place)
 
     @property
     def bytes_max(self) -> int:
@@ -39,18 +37,23 @@ class Scratch:
             self._descriptor = None
 
 
-def _remove_if_left(folder: Path) -> None:
-    try:
-        descriptor = open_folder(folder)
-    except OSError:  # another user's, or removed meanwhile
-        return
-    if descriptor is None:
-        return
-    try:
-        # A folder without a file in it may just have been made, and not yet be locked.
-        if any(folder.iterdir()) and locked(descriptor):
-            shutil.rmtree(folder, ignore_errors=True)
-    except OSError:
-        return
-    finally:
+def _made(place: Path) -> tuple[Path, int | None]:
+    """A new folder and the descriptor that holds its lock; None where folders have none."""
+    while True:
+        path = Path(tempfile.mkdtemp(prefix=PREFIX, dir=place))
+        descriptor = open_folder(path)
+        # Another process may have taken it for one that was left, and removed it before it was locked.
+        if descriptor is None or (locked(descriptor) is not False and path.exists()):
+            return path, descriptor
         os.close(descriptor)
+
+
+def _remove_if_left(folder: Path) -> None:
+    with suppress(OSError):  # another user's, or removed meanwhile
+        descriptor = open_folder(folder)
+        if descriptor is not None:
+            try:
+                if locked(descriptor):
+                    shutil.rmtree(folder, ignore_errors=True)
+            finally:
+                os.close(descriptor)
