@@ -56,7 +56,7 @@ def connections(config: Config) -> dict[str, Connection]:
 
     by_name = {}
     for name, entry in config.connections.items():
-        url, files = entry.url.get_secret_value(), _files(name, entry)
+        url, files = entry.url.get_secret_value(), files_of(name, entry)
         try:
             guard = GuardPolicy(
                 dialect=guard_dialect(url),
@@ -84,8 +84,8 @@ def connections(config: Config) -> dict[str, Connection]:
     return by_name
 
 
-def _files(name: str, entry: ConnectionConfig) -> Path | None:
-    """The folder of files that queries on this connection may read."""
+def files_of(name: str, entry: ConnectionConfig) -> Path | None:
+    """The folder of files that queries on this connection may read; Refused if it cannot be."""
     if entry.files is None:
         return None
     if not SOURCES[source_of(entry.url.get_secret_value())].files:

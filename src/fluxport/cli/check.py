@@ -11,7 +11,7 @@ import click
 from fluxport.errors import FluxportError
 
 if TYPE_CHECKING:
-    from fluxport.config import Config
+    from fluxport.config import Config, ConnectionConfig
     from fluxport.sinks.options import SinkOptions
 
 
@@ -42,6 +42,8 @@ def _all(config: Config) -> Iterator[tuple[str, bool, str]]:
         yield "connections", False, "none; set MYSQL_DSN or connections.main.url, or series.path for sensors."
     for name, entry in config.connections.items():
         yield from _connection(name, entry.url.get_secret_value(), config.app_env == "production")
+        if entry.files is not None:
+            yield _files(name, entry)
     yield from _sensors(config)
     for name, store in config.stores.items():
         yield _store(name, store)
@@ -99,6 +101,16 @@ def _connection(name: str, url: str, production: bool) -> Iterator[tuple[str, bo
         return
     yield label, True, f"{account.server} answers."
     yield f"{label} account", not (account.excess and production), account.sentence
+
+
+def _files(name: str, entry: ConnectionConfig) -> tuple[str, bool, str]:
+    from fluxport.wiring import files_of
+
+    try:
+        files_of(name, entry)
+    except FluxportError as error:
+        return f"connection {name} files", False, error.message
+    return f"connection {name} files", True, "can be read."
 
 
 def _email(config: Config) -> tuple[str, bool, str]:

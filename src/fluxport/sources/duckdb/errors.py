@@ -38,6 +38,7 @@ _REJECTED: tuple[tuple[str, str, str, str], ...] = (
      "The query computes or converts a value that its type does not allow"),
     ("Binder", "No extension found", "unknown_table",
      "The query reads a file of a kind that DuckDB does not know; it reads Parquet, CSV, JSON and Arrow files"),
+    ("", "outside file", "source_damaged", "A file that the query reads is damaged or cannot be read"),
     ("", "required extension", "missing_extension",
      "The query needs an extension of DuckDB that is not installed, or that this connection may not load"),
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Where the parameters of a statement are. DuckDB binds their values itself."""
+"""Where the parameters and the end of a statement are. DuckDB binds the values itself."""
 
 from __future__ import annotations
 
@@ -12,8 +12,14 @@ TOKENS = re.compile(
       | /\*.*?(?:\*/|\Z)  | --[^\n]*
     )
     | (?<![:\w'"\])]):(?P<name>[A-Za-z_][A-Za-z0-9_]*)
-    | (?P<mark>\?)
+    | (?P<mark>\?) | (?P<end>;)
     | (?P<bad>(?!))
     """,
     re.VERBOSE | re.DOTALL,
 )
+
+
+def without_end(statement: str) -> str:
+    """The one statement without its ``;`` and the comments after it, so that it can be put in parentheses."""
+    ends = (match.start() for match in TOKENS.finditer(statement) if match["end"])
+    return statement[: next(ends, None)]

@@ -21,9 +21,9 @@ from fluxport.sources.duckdb import engine
 from fluxport.sources.duckdb.dsn import Dsn, parse_dsn
 from fluxport.sources.duckdb.errors import is_duckdbs, translated
 from fluxport.sources.duckdb.files import tables
-from fluxport.sources.duckdb.params import TOKENS
+from fluxport.sources.duckdb.params import TOKENS, without_end
 from fluxport.sources.duckdb.scratch import Scratch
-from fluxport.sources.placeholders import place, without_end
+from fluxport.sources.placeholders import place
 from fluxport.stages import Limits
 
 if TYPE_CHECKING:
