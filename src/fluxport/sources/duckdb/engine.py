@@ -51,6 +51,7 @@ def start(scratch: Scratch, files: Files) -> Any:
             "autoinstall_known_extensions": False,
             "autoload_known_extensions": files == "anywhere",
             "allow_community_extensions": False,
+            "enable_progress_bar": False,
             "python_enable_replacements": False,  # no variable of the program is a table
         },
     )
