@@ -27,7 +27,13 @@ USERS = (
     "SELECT i AS id, 'User ' || i AS name, 'user' || i || '@example.com' AS email, (i * 7919 % 10000) / 100 AS score, "
     "TIMESTAMP '2024-01-01' + INTERVAL (i) SECOND AS created FROM range({}) r (i)"
 )
-COPY = "import duckdb, sys; c = duckdb.connect(config={'threads': 2, 'enable_progress_bar': False}); [c.execute(s) for s in sys.argv[1:]]"
+COPY = """
+import duckdb, sys
+connection = duckdb.connect(config={"threads": 2})
+connection.execute("SET enable_progress_bar = false")
+for statement in sys.argv[1:]:
+    connection.execute(statement)
+"""
 
 
 def made(rows: int) -> Path:

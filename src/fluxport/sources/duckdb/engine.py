@@ -51,7 +51,6 @@ def start(scratch: Scratch, files: Files) -> Any:
             "autoinstall_known_extensions": False,
             "autoload_known_extensions": files == "anywhere",
             "allow_community_extensions": False,
-            "enable_progress_bar": False,
             "python_enable_replacements": False,  # no variable of the program is a table
         },
     )
@@ -72,6 +71,7 @@ def lock(connection: Any, files: Files) -> None:
     if files != "anywhere":
         connection.execute("SET enable_external_access = false")
     connection.execute("SET TimeZone = 'UTC'")
+    connection.execute("SET enable_progress_bar = false")  # it is written to standard output, where the file may be
     connection.execute("SET lock_configuration = true")
 
 
