@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import openpyxl
 import pyarrow as pa
 import pytest
 
+import fluxport
 from duckdb_support import make_lake, read
 from fluxport import formats
 from fluxport.errors import FluxportError, LimitExceeded, QueryFailed, Refused, TimedOut, Unavailable
@@ -343,6 +345,7 @@ def test_files_of_a_folder_are_read_by_their_path_inside_it(lake: Path, query: s
         ("cut.json", b'{"a": 1}\n{"a":\n'),
         ("empty.parquet", b""),
         ("rubbish.parquet", bytes(range(256)) * 20),
+        ("rubbish.xlsx", bytes(range(256)) * 20),
         ("rubbish.arrow", bytes(range(256)) * 20),
         ("rubbish.arrow", b"ARROW1\0\0" + bytes(range(256)) * 20),
     ],
@@ -351,6 +354,41 @@ def test_a_damaged_file_is_one_sentence(tmp_path: Path, name: str, content: byte
     (tmp_path / name).write_bytes(content)
     error = failed(f"SELECT * FROM '{name}'", files=tmp_path)
     assert (type(error), error.code) == (QueryFailed, "source_damaged")
+
+
+def test_the_first_sheet_of_an_excel_file_has_the_types_of_its_cells(tmp_path: Path) -> None:
+    book = openpyxl.Workbook()
+    sheet = book.active
+    assert sheet is not None
+    day, moment = date(2024, 2, 29), datetime(2024, 2, 29, 10, 0, 1)
+    sheet.append(["id", "n", "d", "t", "at", "yes", "any", None, "ID", "none"])
+    sheet.append([1, 1.5, day, moment, time(10, 30), True, 2, "a", "é"])
+    sheet.append([])
+    sheet.append([2**40, 2, day, day, None, False, "x", None, None])
+    book.save(tmp_path / "book.xlsx")
+    table = read("SELECT * FROM 'book.xlsx'", files=tmp_path)
+    assert table.to_pydict() == {
+        "id": [1, None, 2**40],
+        "n": [1.5, None, 2.0],
+        "d": [day, None, day],
+        "t": [moment, None, datetime(2024, 2, 29)],
+        "at": [time(10, 30), None, None],
+        "yes": [True, None, False],
+        "any": ["2", None, "x"],
+        "column8": ["a", None, None],
+        "ID_9": ["é", None, None],
+        "none": [None, None, None],
+    }
+    openpyxl.Workbook().save(tmp_path / "empty.xlsx")
+    assert failed("SELECT * FROM 'empty.xlsx'", files=tmp_path).code == "source_damaged"
+
+
+def test_a_large_sheet_keeps_all_of_its_rows(tmp_path: Path) -> None:
+    fluxport.export(
+        "SELECT i AS id, 'x' || i AS name FROM range(20000) r (i)", source="duckdb:", to=tmp_path / "t.xlsx"
+    )
+    query = "SELECT count(*) AS n, sum(a.id)::BIGINT AS s FROM 't.xlsx' a JOIN 't.xlsx' b ON a.name = b.name"
+    assert read(query, files=tmp_path).to_pylist() == [{"n": 20_000, "s": 199_990_000}]
 
 
 def test_a_file_cut_short_ends_the_export_with_an_error(tmp_path: Path) -> None:

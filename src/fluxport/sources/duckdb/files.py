@@ -1,4 +1,4 @@
-"""Files that DuckDB itself does not read, as tables with their name: Arrow IPC, as a file or as a stream.
+"""Files that DuckDB itself does not read, as tables with their name: Excel, and Arrow IPC as a file or as a stream.
 
 DuckDB takes a quoted name for a table before it looks for a file, and reads an Arrow stream batch by batch.
 """
@@ -15,12 +15,12 @@ from fluxport.errors import QueryFailed
 if TYPE_CHECKING:
     from fluxport.sources.table import Files
 
-_NAMES = re.compile(r"'((?:[^']|'')+\.(?:arrows?|feather))'", re.IGNORECASE)
+_NAMES = re.compile(r"'((?:[^']|'')+\.(?:arrows?|feather|xlsx))'", re.IGNORECASE)
 _FILE_MARK = b"ARROW1"
 
 
 def tables(statement: str, files: Files) -> Iterator[tuple[str, Any]]:
-    """Name and rows of each Arrow file that ``statement`` names and may read."""
+    """Name and rows of each such file that ``statement`` names and may read."""
     for found in dict.fromkeys(_NAMES.findall(statement)):
         name = found.replace("''", "'")
         path = Path(name)
@@ -30,7 +30,13 @@ def tables(statement: str, files: Files) -> Iterator[tuple[str, Any]]:
                     "The query names a file outside of the folder that the connection may read.",
                     code="permission_denied",
                 )
-            yield name, ArrowFile(path)
+            yield name, _excel(path) if path.suffix.lower() == ".xlsx" else ArrowFile(path)
+
+
+def _excel(path: Path) -> Any:
+    from fluxport.sources.duckdb.excel import ExcelFile
+
+    return ExcelFile(path)
 
 
 class ArrowFile:
