@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -17,7 +18,9 @@ import fluxport
 from duckdb_support import CANARY, contents, make_lake, read
 from fluxport.errors import FluxportError, QueryRefused, Refused
 from fluxport.policy.guard import GuardPolicy, check
+from fluxport.sources.duckdb.scratch import PREFIX
 from fluxport.stages import Limits
+from fluxport.testing.sources import wait_until
 
 POLICY = GuardPolicy(dialect="duckdb", files="folder", params=True)
 # {out}: the folder around the connection's; {port}: a server that nothing may connect to.
@@ -237,6 +240,25 @@ def test_the_command_line_reads_any_file_and_checks_the_statement(place: Path, t
         for more in ((), ("--no-guard",)):
             assert ran(query, *more).returncode == 2
     assert contents(place) == before
+
+
+def cpu_s(pid: int) -> float:
+    """The processor time of a process."""
+    parts = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(parts[11]) + int(parts[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def test_a_signal_ends_the_command_and_leaves_nothing(tmp_path: Path) -> None:
+    query = "SELECT count(*) AS n FROM range(9999999) a, range(9999999) b WHERE hash(a.range) = b.range"
+    command = [sys.executable, "-m", "fluxport", "export", query, "--from", "duckdb:", "--to", "t.csv", "--no-guard"]
+    environ = os.environ | {"TMPDIR": str(tmp_path)}
+    with subprocess.Popen(command, cwd=tmp_path, env=environ, stderr=subprocess.PIPE, text=True) as process:
+        assert wait_until(lambda: any(tmp_path.glob(f"{PREFIX}*")))  # DuckDB starts
+        used = cpu_s(process.pid)
+        assert wait_until(lambda: cpu_s(process.pid) > used + 0.5)  # the statement runs
+        process.terminate()
+        _, said = process.communicate(timeout=60)
+    assert (process.returncode, "interrupted" in said, list(tmp_path.iterdir())) == (1, True, [])
 
 
 def test_many_statements_on_one_file_at_once(place: Path) -> None:

@@ -112,6 +112,8 @@ class DuckDbSource(BaseSource):
         if isinstance(error, UnicodeEncodeError):
             raise Refused("The query or a parameter is not valid text.", code="bad_params") from None
         text = str(error)
+        if isinstance(error, RuntimeError) and text == "Query interrupted":
+            raise KeyboardInterrupt from None  # by a signal, whose own exception DuckDB replaces
         if isinstance(error, engine.module().Error) or (not isinstance(error, FluxportError) and is_duckdbs(text)):
             raise translated(text) from None
 
