@@ -10,9 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from fluxport import stream
 from fluxport.findings import Finding
 from fluxport.sources.mysql.definitions import Type
 from fluxport.sources.mysql.handshake import DEPRECATE_EOF
+from fluxport.stages import Limits
 from mysql_support import Database, read_all, scratch_database
 from private_mariadb import private_mariadb
 from scripted_mysql import (
@@ -44,8 +46,13 @@ WARNED: dict[str, list[tuple[str, str, int]]] = {
     "SELECT 1/0, 5 MOD 0": [("division_by_zero", "1365", 2)],
     "SELECT '12 apples' + 1": [("value_not_converted", "1292", 1)],
     "SELECT CAST(300 AS DECIMAL(2,0))": [("value_not_converted", "1264", 1)],
-    "SELECT CAST('2020-02-31' AS DATE), 1/0": [("division_by_zero", "1365", 1), ("value_not_converted", "1292", 1)],
-    "SELECT STR_TO_DATE('x', '%%Y')": [("value_not_converted", "1411", 1)],
+    "SELECT CAST('2020-02-31' AS DATE), 1/0": [("date_not_converted", "1292", 1), ("division_by_zero", "1365", 1)],
+    "SELECT CAST('a time' AS INT), CAST('x' AS TIME)": [
+        ("date_not_converted", "1292", 1),
+        ("value_not_converted", "1292", 1),
+    ],
+    "SELECT STR_TO_DATE('x', '%%Y')": [("date_not_converted", "1411", 1)],
+    "SELECT DATE_ADD('9999-12-31', INTERVAL 1 DAY)": [("date_not_converted", "1441", 1)],
     "SELECT JSON_EXTRACT('{', '$.a')": [("value_not_converted", "4037", 1)],
     "SELECT UNCOMPRESS('abc')": [("database_warning", "1259", 1)],
     "SELECT 1": [],
@@ -68,6 +75,27 @@ def test_more_warnings_than_the_server_lists_are_counted(database: Database) -> 
     ]
 
 
+@pytest.mark.parametrize("text_protocol", [False, True], ids=["prepared", "text"])
+@pytest.mark.parametrize("rows", [0, 1, 3, 4999, 5000])
+def test_warnings_about_the_rows_of_a_truncated_result_are_findings(
+    database: Database, rows: int, text_protocol: bool
+) -> None:
+    source = f"{database.url}?prepared={'false' if text_protocol else 'true'}"
+    query = "SELECT seq, seq / 0 AS v FROM seq_1_to_5000 UNION ALL SELECT 0, 1"
+    with stream(query, source=source, options={"limit": rows}) as exported:
+        lines = b"".join(exported).decode().splitlines()
+    assert exported.result is not None
+    found = {warning.code: warning.count for warning in exported.result.warnings}
+    assert len(lines) == rows + 1
+    assert found["limit_reached"] == 1
+    assert found["division_by_zero"] + found.get("database_warning", 0) in (rows, rows + 1)
+
+
+def test_a_limit_of_the_statement_is_not_changed(database: Database) -> None:
+    table, _ = read_all(database.url, "SELECT seq FROM seq_1_to_100 LIMIT 50", limits=Limits(rows=3))
+    assert table.num_rows == 50
+
+
 def test_a_warning_is_a_failure_under_strict_and_repeats_no_value(database: Database, tmp_path: Path) -> None:
     target = tmp_path / "out.csv"
     query = "SELECT 'sensitive' + 1 AS v"
@@ -78,7 +106,9 @@ def test_a_warning_is_a_failure_under_strict_and_repeats_no_value(database: Data
     assert not target.exists()
     assert "warning 1292 (1)" in failed.stderr
     done = subprocess.run([*words, "--json"], capture_output=True, text=True, check=True)
-    assert json.loads(done.stdout)["warnings"] == [{"code": "value_not_converted", "column": None, "count": 1}]
+    (warning,) = json.loads(done.stdout)["warnings"]
+    assert warning | {"message": ""} == {"code": "value_not_converted", "column": None, "count": 1, "message": ""}
+    assert "warning 1292" in warning["message"]
     assert "sensitive" not in failed.stderr + done.stderr + done.stdout
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 SENTENCES: dict[str, str] = {
     "ambiguous_time": "times in the hour that repeats when clocks are set back were written without their UTC offset",
@@ -16,8 +17,10 @@ SENTENCES: dict[str, str] = {
     "column_renamed": "a column was renamed because its name occurred twice or was empty",
     "database_warning": "the database reported a warning about the result",
     "date_as_text": "dates outside the file format's range were written as text",
+    "date_not_converted": "the database nulled or changed dates or times of an expression that do not exist or are "
+    "written in another form; convert or filter them in the query",
     "formula_defused": "text that a spreadsheet would run as a formula was escaped",
-    "division_by_zero": "the database returned NULL for divisions by zero",
+    "division_by_zero": "the database returned NULL for divisions by zero (NULLIF in the query says that it is meant)",
     "fraction_left_out": "fractions of a second were omitted because the date and time format does not show them",
     "impossible_date_null": "dates that do not exist (such as 31 February) were written as empty",
     "infinity_null": "an infinite date or time was written as empty",
@@ -29,11 +32,13 @@ SENTENCES: dict[str, str] = {
     "not_a_number": "NaN or infinity was written as empty",
     "number_as_text": "numbers with more digits than a spreadsheet can hold were written as text",
     "precision_reduced": "fractions of a second finer than the file format's precision were dropped",
-    "result_cut": "the database truncated values, returned NULL for them or omitted rows because of one of its limits",
+    "result_cut": "the database truncated values, returned NULL for them or omitted rows because of one of its limits "
+    "(of GROUP_CONCAT group_concat_max_len); raise it for the account or the server",
     "rows_on_new_sheet": "rows beyond one sheet's limit were written to further sheets",
     "sheet_renamed": "the sheet's name was corrected",
     "type_as_text": "values of a type that the file format or its readers do not support were written as text",
-    "value_not_converted": "the database truncated, replaced or nulled values that do not fit the type of a conversion",
+    "value_not_converted": "the database truncated, replaced or nulled values that do not fit the type of a "
+    "conversion; convert or filter them in the query",
     "zero_date_null": "zero or partly zero dates were written as empty",
 }
 
@@ -55,6 +60,9 @@ class Finding:
         where = f"column {self.column!r}: " if self.column is not None else ""
         origin = f", {self.origin}" if self.origin else ""
         return f"{where}{SENTENCES[self.code]}{origin} ({self.count:,})"
+
+    def to_json(self) -> dict[str, Any]:
+        return {"code": self.code, "column": self.column, "count": self.count, "message": self.sentence}
 
 
 class Findings:

@@ -70,7 +70,7 @@ def manifest(tally: Tally, findings: Findings, files: Iterable[PartFile]) -> byt
         "bytes": tally.size_bytes,
         "truncated": tally.truncated,
         "columns": [{"name": name, "type": kind} for name, kind in tally.columns],
-        "warnings": [{"code": f.code, "column": f.column, "count": f.count} for f in findings],
+        "warnings": [finding.to_json() for finding in findings],
         "files": [asdict(file) for file in files],
     }
     return (json.dumps(content, ensure_ascii=False, indent=1) + "\n").encode()

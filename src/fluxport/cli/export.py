@@ -264,7 +264,7 @@ def _show(result: ExportResult, as_json: bool) -> None:
             **proof,
             "truncated": result.truncated,
             "columns": [column._asdict() for column in result.columns],
-            "warnings": [{"code": f.code, "column": f.column, "count": f.count} for f in result.warnings],
+            "warnings": [finding.to_json() for finding in result.warnings],
         }
         _print(json.dumps(shown, ensure_ascii=False), out)
         return

@@ -87,9 +87,7 @@ class Result(StoredFile):
             sha256=sha256,
             truncated=tally.truncated,
             columns=tuple({"name": name, "type": kind} for name, kind in tally.columns),
-            warnings=tuple(
-                {"code": f.code, "column": f.column, "count": f.count, "message": f.sentence} for f in export.findings
-            ),
+            warnings=tuple(finding.to_json() for finding in export.findings),
         )
 
     @classmethod

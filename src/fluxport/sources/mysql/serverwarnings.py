@@ -1,11 +1,12 @@
 """Counts the server's warnings about a result as findings, by number.
 
 The terminal packet has the number of warnings; they are fetched only if it is not 0. Their texts repeat values of rows,
-so only the numbers are passed on.
+so only the numbers are passed on; the words before the first value tell dates and times from other values.
 """
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 
 from fluxport.findings import Findings
@@ -23,14 +24,19 @@ _CODES: dict[int, str] = {
     1301: "result_cut",  # REPEAT, LPAD and others beyond max_allowed_packet
     1931: "result_cut",  # LIMIT ROWS EXAMINED
     1365: "division_by_zero",
+    1411: "date_not_converted",  # STR_TO_DATE
+    1441: "date_not_converted",  # a date beyond the year 9999
     **dict.fromkeys(
         (
-            1264, 1265, 1292, 1300, 1366, 1406, 1411, 1441, 1690, 1916, 1917, 1918, 1977,  # numbers, dates, characters
+            1264, 1265, 1292, 1300, 1366, 1406, 1690, 1916, 1917, 1918, 1977,  # numbers, dates, characters
             3140, 3141, 3144, 3156, 4035, 4036, 4037, 4038, 4039, 4040,  # JSON, in MySQL and in MariaDB
         ),
         "value_not_converted",
     ),
 }  # fmt: skip
+# Numbers that concern dates and times as well as other values, told by the server's words: "Incorrect datetime value".
+_SHARED = frozenset({1264, 1265, 1292, 1366})
+_DATE = re.compile(rb"[^'`:]*\b(?:date|time|datetime|timestamp|seconds)\b", re.IGNORECASE)
 # About the query's text or its execution, not the result: deprecated syntax, hints, unused indexes.
 _HARMLESS = frozenset({
     1003, 1064, 1287, 1681, 1739, 3123, 3124, 3125, 3126, 3127, 3128, 3170, 3515, 3637, 3719, 3720, 3778,
@@ -44,16 +50,18 @@ def report(wire: Wire, server: Server, count: int, findings: Findings) -> None:
     Warnings that the server counts and does not list are counted without a number.
     """
     listed = _listed(wire, server)
-    for (level, number), times in listed.items():
+    for (level, number, is_date), times in listed.items():
         code = _CODES.get(number, "" if level == "Note" or number in _HARMLESS else "database_warning")
+        code = "date_not_converted" if is_date else code
         if code:
             findings.add(code, count=times, origin=f"warning {number}")
     findings.add("database_warning", count=max(0, count - listed.total()), origin="not listed")
 
 
-def _listed(wire: Wire, server: Server) -> Counter[tuple[str, int]]:
-    """Level and number of the listed warnings; none where a proxy or an old server has no list."""
-    counts: Counter[tuple[str, int]] = Counter()
+def _listed(wire: Wire, server: Server) -> Counter[tuple[str, int, bool]]:
+    """Level and number of the listed warnings, and whether a shared number is about a date or time; none where a proxy
+    or an old server has no list."""
+    counts: Counter[tuple[str, int, bool]] = Counter()
     wire.command(QUERY, SHOW)
     try:
         head = wire.packet()
@@ -67,7 +75,10 @@ def _listed(wire: Wire, server: Server) -> Counter[tuple[str, int]]:
         while (row := wire.packet())[:1] != b"\xfe":
             size, at = read_lenenc(row, 0)
             digits, after = read_lenenc(row, at + size)
-            counts[row[at : at + size].decode("ascii", "replace"), _number(row[after : after + digits])] += 1
+            level, number = row[at : at + size].decode("ascii", "replace"), _number(row[after : after + digits])
+            words = row[after + digits :]
+            _, text = read_lenenc(words, 0)
+            counts[level, number, number in _SHARED and _DATE.match(words, text) is not None] += 1
             if counts.total() > LISTED_MAX:
                 raise wire.broken("lists warnings without end")
     except ServerError:

@@ -14,6 +14,7 @@ from fluxport.sources.mysql.dsn import Dsn
 from fluxport.sources.mysql.handshake import Server, log_in
 from fluxport.sources.mysql.servererrors import ServerError
 from fluxport.sources.mysql.wire import Wire
+from fluxport.stages import Limits
 
 QUIT, QUERY, STMT_PREPARE, STMT_EXECUTE, STMT_CLOSE = 0x01, 0x03, 0x16, 0x17, 0x19
 
@@ -33,9 +34,9 @@ ROWS_UNLIMITED = 2**64 - 1
 KILL_TIMEOUT_S = 2.0
 
 
-def begin(wire: Wire, server: Server, deadline_s: float | None) -> None:
+def begin(wire: Wire, server: Server, limits: Limits) -> None:
     """Apply the session's settings and start its read-only transaction; an error of either fails the export."""
-    required, optional = settings(server, deadline_s)
+    required, optional = settings(server, limits)
     try:
         try:
             _run(wire, "SET " + ", ".join(required + optional))
@@ -63,13 +64,18 @@ def begin(wire: Wire, server: Server, deadline_s: float | None) -> None:
         raise raised from None
 
 
-def settings(server: Server, deadline_s: float | None) -> tuple[list[str], list[str]]:
-    """Required assignments, and optional ones, whose variables a server may lack."""
+def settings(server: Server, limits: Limits) -> tuple[list[str], list[str]]:
+    """Required assignments, and optional ones, whose variables a server may lack.
+
+    Of a result that the export truncates the server is asked for one row more than is exported. So it ends the result
+    itself, and reports its warnings about these rows, unless the statement has a LIMIT of its own.
+    """
+    deadline_s, rows = limits.deadline_s, ROWS_UNLIMITED if limits.rows is None else limits.rows + 1
     mode = "@@sql_mode"
     for name in DIALECT_MODES:
         mode = f"REPLACE({mode}, '{name}', '')"
     required = ["NAMES utf8mb4", "time_zone = '+00:00'", f"sql_mode = {mode}"]
-    optional = [f"net_write_timeout = {WRITE_TIMEOUT_S}", f"sql_select_limit = {ROWS_UNLIMITED}"]
+    optional = [f"net_write_timeout = {WRITE_TIMEOUT_S}", f"sql_select_limit = {rows}"]
     if deadline_s is not None:
         if server.is_mariadb:
             optional.append(f"max_statement_time = {max(deadline_s, 0.001):.3f}")

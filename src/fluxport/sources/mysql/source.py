@@ -67,13 +67,14 @@ class MySqlSource(BaseSource):
         self._server: Server | None = None  # once logged in
         self._running = False  # our query may be running on the server
         self._statement: int | None = None
+        self._next: Block | None = None  # received and not yet returned
         self._prepared: tuple[list[bytes], list[Definition]] = [], []  # as the server described the statement
 
     def open(self) -> pa.Schema:
         wire = self._wire = Wire(self._dsn, self.deadline)
         self._server = None
         server = self._server = log_in(wire, self._dsn)
-        session.begin(wire, server, self.limits.deadline_s)
+        session.begin(wire, server, self.limits)
         self._prepare(wire, server)
         definitions = self._execute(wire, server)
         from fluxport.sources.mysql import columns
@@ -95,9 +96,21 @@ class MySqlSource(BaseSource):
     def read(self) -> pa.RecordBatch | None:
         import pyarrow as pa
 
-        block = next(self._blocks, None)
-        if block is not None:
-            return pa.record_batch(self._decode(block), schema=self.schema)
+        block, self._next = self._next or next(self._blocks, None), None
+        if block is None:
+            if self._running:
+                self._end()
+            return None
+        batch = pa.record_batch(self._decode(block), schema=self.schema)
+        if self.limits.rows is not None and self.rows + batch.num_rows == self.limits.rows + 1:
+            # The last row that the server was asked for: nothing is read after it.
+            self._next = next(self._blocks, None)
+            if self._next is None:
+                self._end()
+        return batch
+
+    def _end(self) -> None:
+        """The end of the rows: the server's warnings are findings."""
         terminal = self._result.terminal
         assert terminal is not None
         if terminal.more_results:
@@ -107,7 +120,6 @@ class MySqlSource(BaseSource):
             assert self._server is not None
             serverwarnings.report(self._wire, self._server, terminal.warnings, self._findings)
         self._running = False
-        return None
 
     def interrupt(self) -> None:
         self._kill()
