@@ -30,7 +30,8 @@ class SourceEntry(NamedTuple):
     Its name and ``aliases`` are schemes of URLs; ``form`` matches URLs without a scheme. ``module`` is imported on use
     and has the class ``source``, called as ``cls(url, query, params, options, findings, limits)``.
     ``guard`` is the dialect in which the guard reads callers' statements; without one only datasets are possible, whose
-    SQL is declared for ``dialect``. ``account``, as ``module:name``, is an ``AccountCheck`` (accounts.py).
+    SQL is declared for ``dialect``. ``account``, as ``module:name``, is an ``AccountCheck`` (accounts.py), and
+    ``tables`` a function that lists tables (tables.py); without one they cannot be listed.
     ``embedded`` names the modules of an in-process engine: the fork server imports them once, and each statement with a
     time limit runs in a process forked from it. ``files``: statements may read files of rows (SourceOptions.files).
     """
@@ -43,6 +44,7 @@ class SourceEntry(NamedTuple):
     dialect: str | None = None
     guard: Literal["mysql", "sqlite", "duckdb"] | None = None
     account: str | None = None
+    tables: str | None = None
     embedded: tuple[str, ...] = ()
     form: re.Pattern[str] | None = None
     files: bool = False
@@ -61,6 +63,7 @@ SOURCES: Table[SourceEntry] = Table(
             dialect="mysql",
             guard="mysql",
             account="fluxport.sources.mysql.account:CHECK",
+            tables="fluxport.sources.mysql.tables:tables",
             form=GO_FORM,
         ),
         "postgresql": SourceEntry(
@@ -71,6 +74,7 @@ SOURCES: Table[SourceEntry] = Table(
             aliases=("postgres",),
             dialect="postgresql",
             account="fluxport.sources.postgres.account:CHECK",
+            tables="fluxport.sources.postgres.tables:tables",
         ),
         "sqlite": SourceEntry(
             "fluxport.sources.sqlite",
@@ -80,6 +84,7 @@ SOURCES: Table[SourceEntry] = Table(
             dialect="sqlite",
             guard="sqlite",
             account="fluxport.sources.sqlite.account:CHECK",
+            tables="fluxport.sources.sqlite.tables:tables",
             embedded=("pyarrow", "fluxport.sources.sqlite.columns", "fluxport.sources.sqlite.source"),
         ),
         "duckdb": SourceEntry(
