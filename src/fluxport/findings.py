@@ -20,7 +20,7 @@ SENTENCES: dict[str, str] = {
     "date_not_converted": "the database nulled or changed dates or times of an expression that do not exist or are "
     "written in another form; convert or filter them in the query",
     "formula_defused": "text that a spreadsheet would run as a formula was escaped",
-    "division_by_zero": "the database returned NULL for divisions by zero (NULLIF in the query says that it is meant)",
+    "division_by_zero": "the database returned NULL for divisions by zero; filter or replace them in the query",
     "fraction_left_out": "fractions of a second were omitted because the date and time format does not show them",
     "impossible_date_null": "dates that do not exist (such as 31 February) were written as empty",
     "infinity_null": "an infinite date or time was written as empty",

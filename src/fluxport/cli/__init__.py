@@ -45,6 +45,7 @@ COMMANDS: dict[str, str] = {
     "serve": "fluxport.cli.serve:serve",
     "worker": "fluxport.cli.worker:worker",
     "export": "fluxport.cli.export:export",
+    "preview": "fluxport.cli.preview:preview",
     "tables": "fluxport.cli.tables:tables",
     "jobs": "fluxport.cli.jobs:jobs",
     "emulate": "fluxport.cli.emulate:emulate",

@@ -17,7 +17,7 @@ from fluxport.http.callers import Callers
 from fluxport.http.responses import NO_STORE
 from fluxport.http.routing import Router
 from fluxport.jobs.catalog import Catalog
-from fluxport.jobs.preview import Preview
+from fluxport.preview import Preview
 from fluxport.sources import scheme_of
 from fluxport.spec import ExportSpec
 from fluxport.strict_json import read_json
