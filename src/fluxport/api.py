@@ -351,14 +351,21 @@ def planned(
     Refused if the request is invalid."""
     from fluxport.plan import check
 
-    origin = _origin(spec, source, configured, guard, guarded)
+    origin = origin_of(spec, source, configured, guard=guard, guarded=guarded)
     bounds = limits or configured.limits(source)
     return check(spec, origin, limits=bounds, may_split=may_split).open("export")
 
 
-def _origin(
-    spec: ExportSpec, source: Rows, configured: Configured, guard: bool, guarded: Callable[[], str] | None
+def origin_of(
+    spec: ExportSpec,
+    source: Rows,
+    configured: Configured,
+    *,
+    guard: bool = False,
+    guarded: Callable[[], str] | None = None,
+    columns_only: bool = False,
 ) -> Origin:
+    """Where the rows of ``source`` come from; with ``columns_only`` only their schema will be read."""
     from fluxport.plan import of_arrow, of_dataset, of_query, of_sensors
 
     if isinstance(source, Sensors):
@@ -367,11 +374,11 @@ def _origin(
         import getpass
 
         dataset = configured.dataset(source.name)
-        connection = configured.connection(source.connection or dataset.connection)
+        connection = _connection(configured, source.connection or dataset.connection, columns_only)
         return of_dataset(spec, connection, dataset, source.user or getpass.getuser())
     if not isinstance(source, str):
         return of_arrow(source)
-    connection = configured.connection(source)
+    connection = _connection(configured, source, columns_only)
     if guarded is not None:
         return of_query(spec, connection, guarded)
     if guard:
@@ -384,3 +391,8 @@ def _for_others(connection: Connection, guard: GuardPolicy) -> Connection:
     if guard.files != "anywhere":
         return replace(connection, guard=guard)
     return replace(connection, guard=replace(guard, files=None), options=replace(connection.options, files=None))
+
+
+def _connection(configured: Configured, name: str, columns_only: bool) -> Connection:
+    connection = configured.connection(name)
+    return replace(connection, options=replace(connection.options, columns_only=columns_only))

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 from fluxport.errors import FluxportError, LimitExceeded, TimedOut
 from fluxport.findings import Findings
-from fluxport.stages import PROCESSORS, Batches, Chunks, Compress, Encoder, Limits, Source, Step
+from fluxport.stages import FIELD_TYPE, PROCESSORS, Batches, Chunks, Compress, Encoder, Limits, Source, Step
 from fluxport.telemetry import events, traces
 from fluxport.telemetry.logs import Ids
 
@@ -99,7 +99,7 @@ def _rows(source: Source, steps: Sequence[Step], limits: Limits, tally: Tally) -
             for step in steps:
                 schema, apply = step(schema)
                 applies.append(apply)
-            tally.columns = [(f.name, _type_name(f)) for f in schema]
+            tally.columns = [(f.name, type_name(f)) for f in schema]
             sent = getattr(source, "sent", False)
             # Closed from the last generator to the first, then the query ends on the server.
             with (
@@ -290,9 +290,9 @@ def _fitting(batch: pa.RecordBatch, room: int, alone: Callable[[pa.RecordBatch],
     return batch.slice(0, 0), 0
 
 
-def _type_name(field: pa.Field) -> str:
-    metadata = field.metadata or {}
-    named: bytes | None = metadata.get(b"fluxport:type")
+def type_name(field: pa.Field) -> str:
+    """The database's name of the type of a column, else Arrow's."""
+    named: bytes | None = (field.metadata or {}).get(FIELD_TYPE)
     return named.decode() if named else str(field.type)
 
 

@@ -70,11 +70,14 @@ def uncounted() -> None:
 
 class Rows(NamedTuple):
     """Rows of one export, checked and not yet begun. ``rows_to_come`` counts them within COUNT_S, or returns None;
-    ``declared`` is their schema if it is known before the first row; ``stem`` is the default file name.
+    ``estimate`` asks the database for an estimate; ``statement`` is what will run there. ``declared`` is their schema
+    if it is known before the first row; ``stem`` is the default file name.
     """
 
     source: Source
     rows_to_come: Callable[[], int | None] = uncounted
+    estimate: Callable[[], int | None] = uncounted
+    statement: str | None = None
     declared: pa.Schema | None = None
     stem: str | None = None
 
@@ -149,11 +152,18 @@ def _queried(
     connection: Connection, options: SourceOptions, query: str, params: Any, findings: Findings, limits: Limits
 ) -> Rows:
     # A query with a deadline must run where the deadline can end it.
-    opened = partial(open_source, connection.url, options=replace(options, separate=limits.deadline_s is not None))
+    options = replace(options, separate=limits.deadline_s is not None)
+    opened = partial(open_source, connection.url)
+    counted = replace(options, columns_only=False)
 
     def count() -> int | None:
         # Counts the query that will run: checked by the guard, or the operator's own.
-        counting = opened(f"SELECT COUNT(*) FROM (\n{query}\n) AS counted", params, limits=Limits(deadline_s=COUNT_S))  # noqa: S608  the guarded query, or the operator's own
+        counting = opened(
+            f"SELECT COUNT(*) FROM (\n{query}\n) AS counted",  # noqa: S608  the guarded query, or the operator's own
+            params,
+            options=counted,
+            limits=Limits(deadline_s=COUNT_S),
+        )
         try:
             (total,) = [int(batch.column(0)[0].as_py()) for batch in counting.batches()]
         except (Unavailable, QueryFailed, LimitExceeded):
@@ -162,7 +172,14 @@ def _queried(
             counting.close()
         return total if limits.rows is None else min(total, limits.rows)
 
-    return Rows(opened(query, params, findings=findings, limits=limits), count)
+    def estimate() -> int | None:
+        from fluxport.sources.tables import estimated_rows
+
+        rows = estimated_rows(connection.url, query, params, counted)
+        return rows if rows is None or limits.rows is None else min(rows, limits.rows)
+
+    source = opened(query, params, options=options, findings=findings, limits=limits)
+    return Rows(source, count, estimate, query)
 
 
 def guard_dialect(url: str) -> Dialect:
@@ -239,13 +256,16 @@ class Form(NamedTuple):
         ending, numbered = (compression.suffix, False) if compression.archive else (suffix, self.split is not None)
         return file_name(template, ending, export_id=export_id, now=datetime.now(UTC), numbered=numbered), suffix
 
-    def try_out(self, declared: pa.Schema) -> None:
+    def try_out(self, declared: pa.Schema, findings: Findings | None = None) -> tuple[pa.Schema, Encoder]:
         """Refused if such a file cannot hold columns of that schema (widths, number formats, sheet names, encodings);
-        checked by encoding a file without rows."""
-        for step in self.steps(Findings()):
+        checked by encoding a file without rows. Returns the file's columns and that encoder."""
+        findings = findings if findings is not None else Findings()
+        for step in self.steps(findings):
             declared, _ = step(declared)
-        for _ in self.encoder(Findings()).encode(declared, _no_batches()):
+        encoder = self.encoder(findings)
+        for _ in encoder.encode(declared, _no_batches()):
             pass
+        return declared, encoder
 
     def limited(self, limits: Limits) -> Limits:
         """``limits`` with the option 'limit'."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -105,6 +105,13 @@ class Source(Protocol):
     def close(self) -> None: ...
 
 
+class Stored(NamedTuple):
+    """What a column becomes in a file, for people, and the codes of findings that its values may cause."""
+
+    kind: str
+    findings: tuple[str, ...] = ()
+
+
 class Encoder(Protocol):
     """Record batches to the bytes of one file.
 
@@ -112,6 +119,9 @@ class Encoder(Protocol):
     even without rows. The joined bytes depend neither on how the rows are split into batches nor on the time of day.
     Closing the generator early leaves nothing behind. Changes to the data are counted in the ``findings`` passed to the
     constructor.
+
+    An encoder may have a method ``stored(schema)``, which returns a :class:`Stored` for each column, and a property
+    ``sheet_rows``: the number of rows after which another sheet begins.
     """
 
     def encode(self, schema: pa.Schema, batches: Batches) -> Chunks: ...

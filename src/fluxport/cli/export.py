@@ -55,6 +55,11 @@ if TYPE_CHECKING:
 )
 @which_options
 @click.option("--count", is_flag=True, help="Count the rows first, so that the progress has a percentage.")
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    help="Connect and show the plan: the statement, columns, possible warnings, rows; export nothing.",
+)
 @click.option("--strict", is_flag=True, help="Fail with exit code 3, without a file, if any value had to be changed.")
 @click.option(
     "--json", "as_json", is_flag=True, help="One JSON object per line: the result on stdout, progress on stderr."
@@ -76,6 +81,7 @@ class Arguments(Request):
     compression: str | None
     filename: str | None
     count: bool
+    dry_run: bool
     strict: bool
     as_json: bool
     quiet: bool
@@ -99,6 +105,16 @@ def run(arguments: Arguments) -> None:
     params = dict(pairs(arguments.params, "--param"))
     spec = api.spec_of(arguments.query, source, params, format_name, options, compression, arguments.filename)
     limits = arguments.limits(configured.limits(source))
+    if arguments.dry_run:
+        from fluxport.cli.dryrun import show
+        from fluxport.plan import check
+
+        origin = api.origin_of(spec, source, configured, guarded=statement, columns_only=True)
+        checked = check(spec, origin, limits=limits, may_split=to.may_split)
+        interruptible()
+        place = to.place(checked.open("plan").filename)
+        show(checked, place, arguments, configured, count=arguments.count, as_json=arguments.as_json)
+        return
     planned = api.planned(spec, source, configured, limits=limits, guarded=statement, may_split=to.may_split)
     interruptible()
     gc.freeze()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from fluxport.cli.database import config_option, json_option
-from fluxport.cli.terminal import printable
+from fluxport.cli.terminal import printable, show_columns
 
 if TYPE_CHECKING:
     from fluxport.sources.tables import TableInfo
@@ -43,7 +43,12 @@ def tables(pattern: str | None, source: str, as_json: bool, config_path: Path | 
     options = replace(connection.options, may_read=may_read)
     listed = [table for table in list_tables(connection.url, options) if _matches(table, pattern)]
     for number, table in enumerate(listed):
-        click.echo(_json(table) if as_json else ("\n" if number else "") + _text(table))
+        if as_json:
+            click.echo(_json(table))
+            continue
+        if number:
+            click.echo()
+        _show(table)
     if not listed:
         click.echo("fluxport: there is no such table, or the account may not read it.", err=True)
         raise click.exceptions.Exit(1)
@@ -59,13 +64,7 @@ def _json(table: TableInfo) -> str:
     return json.dumps({**shown, "columns": columns}, ensure_ascii=False)
 
 
-def _text(table: TableInfo) -> str:
-    from rich.cells import cell_len
-
+def _show(table: TableInfo) -> None:
     estimate = "" if table.rows is None else f", about {table.rows:,} rows"
-    names = [printable(column.name) for column in table.columns]
-    widths = [cell_len(name) for name in names]
-    lines = [f"{printable(table.full_name)}: {table.kind}{estimate}"]
-    for name, width, column in zip(names, widths, table.columns, strict=True):
-        lines.append(f"  {name}{' ' * (max(widths) - width)}  {printable(column.type)}".rstrip())
-    return "\n".join(lines)
+    click.echo(f"{printable(table.full_name)}: {table.kind}{estimate}")
+    show_columns(table.columns)

@@ -6,6 +6,8 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+import click
+
 if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
@@ -29,6 +31,17 @@ def printable(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+def show_columns(columns: Sequence[Sequence[str]]) -> None:
+    """Print a line for each column of a table: its name, its type, and more words about it, below each other."""
+    from rich.cells import cell_len
+
+    lines = [[printable(word) for word in column] for column in columns]
+    widths = [max(map(cell_len, words)) for words in zip(*lines, strict=True)]
+    for line in lines:
+        words = (word + " " * (width - cell_len(word)) for word, width in zip(line, widths, strict=True))
+        click.echo(f"  {'  '.join(words)}".rstrip())
 
 
 def show_rows(names: Sequence[str], rows: Sequence[Sequence[Cell]]) -> None:

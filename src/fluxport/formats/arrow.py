@@ -24,10 +24,11 @@ from fluxport.formats.columnar import (
     plain_array,
     plain_type,
     row_groups,
+    stored_kinds,
     without_our_metadata,
 )
 from fluxport.formats.options import CommonOptions, option
-from fluxport.stages import Batches, Chunks
+from fluxport.stages import Batches, Chunks, Stored
 
 BATCH_ROWS = 16_384
 BATCH_BYTES = 4 << 20
@@ -59,6 +60,9 @@ class ArrowEncoder:
                     del group  # free it before the next one is built
                     yield from output.drain()
             yield from output.drain()
+
+    def stored(self, schema: pa.Schema) -> list[Stored]:
+        return stored_kinds(schema, lambda field: _stored(field).type)
 
 
 def _stored(field: pa.Field) -> pa.Field:

@@ -14,7 +14,7 @@ from fluxport import compute as pc
 from fluxport.arrow_strings import valid_rows, values_of
 from fluxport.errors import Refused
 from fluxport.findings import Findings
-from fluxport.stages import Batches
+from fluxport.stages import Batches, Stored
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -118,6 +118,12 @@ def stored_column(
         return text_of(array, field, TextStyle())
 
     return stored, as_text
+
+
+def stored_kinds(schema: pa.Schema, kind_of: Callable[[pa.Field], pa.DataType | None]) -> list[Stored]:
+    """The type of each column in the file, which ``kind_of`` returns as for :func:`stored_column`."""
+    kinds = [kind_of(field) for field in schema]
+    return [Stored("string", ("type_as_text",)) if kind is None else Stored(str(kind)) for kind in kinds]
 
 
 def converted(batches: Batches, converts: Sequence[Convert | None]) -> Batches:

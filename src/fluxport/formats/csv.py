@@ -23,7 +23,7 @@ from fluxport.formats._lines import Cells, Lines
 from fluxport.formats._rows import THREADS, Groups, bounded_slices, by_rows, distinct, in_order
 from fluxport.formats.options import CommonOptions, option
 from fluxport.formats.text import TextStyle, check_style, check_types, report_times, text_of
-from fluxport.stages import Batches, Chunks
+from fluxport.stages import Batches, Chunks, Stored
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -95,6 +95,9 @@ class CsvEncoder:
                 slices.close()
         finally:
             batches.close()
+
+    def stored(self, schema: pa.Schema) -> list[Stored]:
+        return [Stored("text") for _ in schema]
 
     def _head(self, schema: pa.Schema) -> bytes:
         options = self._options

@@ -19,8 +19,8 @@ from fluxport.formats._lines import Cells, Lines
 from fluxport.formats._rows import THREADS, Groups, bounded_slices, distinct, in_order
 from fluxport.formats.names import unique_names
 from fluxport.formats.options import CommonOptions, option
-from fluxport.formats.text import TextStyle, check_style, check_types, report_times, text_of
-from fluxport.stages import Batches, Chunks
+from fluxport.formats.text import TextStyle, check_style, check_types, kind_of, report_times, text_of
+from fluxport.stages import Batches, Chunks, Stored
 
 if TYPE_CHECKING:
     from fluxport.findings import Findings
@@ -94,6 +94,23 @@ class _JsonEncoder:
 
         quote, body = json_body(array, field, self._style, report)
         return Cells(indices, body, quoted=bool(quote) or self._as_string(field.type))
+
+    def stored(self, schema: pa.Schema) -> list[Stored]:
+        return [self._stored(field) for field in schema]
+
+    def _stored(self, field: pa.Field) -> Stored:
+        kind, t = field.type, pa.types
+        if self._as_string(kind):
+            return Stored("string")
+        if t.is_floating(kind):
+            return Stored("number", ("not_a_number",))
+        if t.is_integer(kind) or decimal_type(kind) is not None or kind_of(field) == b"number":
+            return Stored("number")
+        if t.is_struct(kind) or t.is_map(kind):
+            return Stored("object")
+        if t.is_nested(kind):
+            return Stored("array")
+        return Stored("boolean" if t.is_boolean(kind) else "JSON" if kind_of(field) == b"json" else "string")
 
     def _as_string(self, kind: pa.DataType) -> bool:
         wide = pa.types.is_int64(kind) or pa.types.is_uint64(kind)

@@ -26,10 +26,11 @@ from fluxport.formats.columnar import (
     pulled_first,
     row_groups,
     stored_column,
+    stored_kinds,
 )
 from fluxport.formats.names import unique_names
 from fluxport.formats.options import CommonOptions, option
-from fluxport.stages import Batches, Chunks
+from fluxport.stages import Batches, Chunks, Stored
 
 GROUP_ROWS = 16_384
 GROUP_BYTES = 4 << 20  # of values in memory, per call of the writer
@@ -80,6 +81,9 @@ class OrcEncoder:
                     del group  # free it before the next one is built
                     yield from output.drain()
             yield from output.drain()
+
+    def stored(self, schema: pa.Schema) -> list[Stored]:
+        return stored_kinds(schema, lambda field: _stored_type(field.type))
 
     def _writer(self, output: Output) -> orc.ORCWriter:
         codec = "uncompressed" if self._options.codec == "none" else self._options.codec

@@ -28,12 +28,13 @@ from fluxport.formats.columnar import (
     pulled_first,
     row_tables,
     stored_column,
+    stored_kinds,
     without_our_metadata,
 )
 from fluxport.formats.names import unique_names
 from fluxport.formats.options import CommonOptions, option
 from fluxport.formats.text import kind_of
-from fluxport.stages import Batches, Chunks
+from fluxport.stages import Batches, Chunks, Stored
 
 try:
     from pyarrow._parquet import ParquetWriter  # pyarrow.parquet imports file systems, 9 MB and 20 ms
@@ -101,6 +102,9 @@ class ParquetEncoder:
                 if writer is None:
                     stack.enter_context(closing(self._writer(output, stored, [], step)))
             yield from output.drain()
+
+    def stored(self, schema: pa.Schema) -> list[Stored]:
+        return stored_kinds(schema, _kind)
 
     def _writer(self, output: Output, stored: pa.Schema, repeating: list[str], step: int) -> ParquetWriter:
         """The writer of all groups; the magic bytes of the file have already been yielded."""

@@ -31,7 +31,8 @@ class SourceEntry(NamedTuple):
     and has the class ``source``, called as ``cls(url, query, params, options, findings, limits)``.
     ``guard`` is the dialect in which the guard reads callers' statements; without one only datasets are possible, whose
     SQL is declared for ``dialect``. ``account``, as ``module:name``, is an ``AccountCheck`` (accounts.py), and
-    ``tables`` a function that lists tables (tables.py); without one they cannot be listed.
+    ``tables`` a function that lists tables (tables.py); without one they cannot be listed. ``estimate`` is a function
+    that estimates the rows of a statement (tables.py).
     ``embedded`` names the modules of an in-process engine: the fork server imports them once, and each statement with a
     time limit runs in a process forked from it. ``files``: statements may read files of rows (SourceOptions.files).
     """
@@ -45,6 +46,7 @@ class SourceEntry(NamedTuple):
     guard: Literal["mysql", "sqlite", "duckdb"] | None = None
     account: str | None = None
     tables: str | None = None
+    estimate: str | None = None
     embedded: tuple[str, ...] = ()
     form: re.Pattern[str] | None = None
     files: bool = False
@@ -64,6 +66,7 @@ SOURCES: Table[SourceEntry] = Table(
             guard="mysql",
             account="fluxport.sources.mysql.account:CHECK",
             tables="fluxport.sources.mysql.tables:tables",
+            estimate="fluxport.sources.mysql.tables:estimate",
             form=GO_FORM,
         ),
         "postgresql": SourceEntry(
@@ -115,7 +118,8 @@ class SourceOptions:
     None allows all. SQLite checks it again for every table that a statement reads; on a server the account's grants do
     that. ``separate``: an in-process engine runs in a separate process, which can be killed. ``files`` are those that a
     statement may read beside the database; with a folder, the engine always runs in a separate process, whose working
-    directory that is. ``decimal_text``: decimals may be arrays of :class:`fluxport.decimals.DecimalText`."""
+    directory that is. ``decimal_text``: decimals may be arrays of :class:`fluxport.decimals.DecimalText`.
+    ``columns_only``: only the schema will be read, so that a source may leave out the rows."""
 
     tinyint1_bool: bool = False
     shown: str = ""
@@ -125,6 +129,7 @@ class SourceOptions:
     separate: bool = False
     files: Files = None
     decimal_text: bool = False
+    columns_only: bool = False
 
     @property
     def timeouts(self) -> dict[str, Any]:

@@ -1,4 +1,5 @@
-"""The tables and views of a database with their columns, as its catalogue describes them."""
+"""The tables and views of a database with their columns, and the rows of a statement, as the database itself describes
+and estimates them."""
 
 from __future__ import annotations
 
@@ -6,8 +7,8 @@ from collections.abc import Callable, Iterator
 from itertools import groupby
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
-from fluxport.errors import Refused
-from fluxport.sources import SourceOptions, open_source
+from fluxport.errors import LimitExceeded, QueryFailed, Refused, Unavailable
+from fluxport.sources import Params, SourceOptions, open_source
 from fluxport.sources.table import SOURCES, source_of
 from fluxport.stages import Limits
 
@@ -43,6 +44,8 @@ class TableInfo(NamedTuple):
 Query: TypeAlias = "Callable[[str], pa.Table]"
 # What ``SourceEntry.tables`` names, as ``module:name``.
 ListTables: TypeAlias = Callable[[Query], Iterator[TableInfo]]
+# What ``SourceEntry.estimate`` names: the estimated rows of a statement, None if they are not known.
+Estimate: TypeAlias = Callable[[Query, str], int | None]
 
 
 def list_tables(url: str, options: SourceOptions | None = None) -> list[TableInfo]:
@@ -63,11 +66,24 @@ def list_tables(url: str, options: SourceOptions | None = None) -> list[TableInf
     return [table for table in listed(query) if may_read(table.schema, table.name)]
 
 
-def _reader(url: str, options: SourceOptions) -> Query:
+def estimated_rows(url: str, statement: str, params: Params, options: SourceOptions) -> int | None:
+    """The database's own estimate of the rows of ``statement``; None if there is none."""
+    name = source_of(url)
+    entry = SOURCES[name]
+    if entry.estimate is None:
+        return None
+    estimate: Estimate = SOURCES.attribute(name, *entry.estimate.split(":"))
+    try:
+        return estimate(_reader(url, SourceOptions(shown=options.shown, **options.timeouts), params), statement)
+    except (QueryFailed, Unavailable, LimitExceeded):
+        return None
+
+
+def _reader(url: str, options: SourceOptions, params: Params = ()) -> Query:
     def query(statement: str) -> pa.Table:
         import pyarrow as pa
 
-        source = open_source(url, statement, options=options, limits=Limits(deadline_s=LIST_TIMEOUT_S))
+        source = open_source(url, statement, params, options=options, limits=Limits(deadline_s=LIST_TIMEOUT_S))
         try:
             schema = source.schema
             return pa.Table.from_batches(source.batches(), schema)

@@ -117,6 +117,10 @@ class Target:
     suffix_decides = False
     may_split = False
 
+    def place(self, filename: str) -> str:
+        """Where a file named ``filename`` goes: the location of its result, or a folder's and its name."""
+        return THROUGH
+
     def take(self, export: Export, *, strict: bool) -> ExportResult:
         raise NotImplementedError
 
@@ -170,10 +174,14 @@ class Local(Target):
         self.is_folder = is_folder
         self.suffix_decides = not is_folder
 
-    def take(self, export: Export, *, strict: bool) -> ExportResult:
-        path = self.path / export.filename if self.is_folder else self.path
+    def place(self, filename: str) -> str:
+        path = self.path / filename if self.is_folder else self.path
         if not path.parent.is_dir():
             raise Refused(f"There is no folder {str(path.parent)!r}; create it first.", code="bad_target")
+        return str(path.absolute())
+
+    def take(self, export: Export, *, strict: bool) -> ExportResult:
+        path = Path(self.place(export.filename))
         from fluxport.sinks.local import remove_unfinished
 
         remove_unfinished(path.parent)
@@ -198,13 +206,16 @@ class Remote(Target):
         self.stores = stores
         self.suffix_decides = not url.endswith("/")
 
+    def place(self, filename: str) -> str:
+        return self.url + filename if self.url.endswith("/") else self.url
+
     def take(self, export: Export, *, strict: bool) -> ExportResult:
         from fluxport.partfiles import Names, manifest_name, put_parts
         from fluxport.sinks import sink
         from fluxport.sinks.urls import at_url
         from fluxport.stages import About
 
-        entry, key = at_url(self.url + export.filename if self.url.endswith("/") else self.url, self.stores())
+        entry, key = at_url(self.place(export.filename), self.stores())
         store = sink(entry, overwrite=True)
         export.tally.hashed = False  # the receipts have the digests
         folder, _, name = key.rpartition("/")

@@ -39,7 +39,7 @@ from fluxport.formats.xlsx.kernels import join
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-EXACT = 10**15  # integers below have at most _DIGITS_MAX digits
+EXACT = 10**15  # integers below have at most DIGITS_MAX digits
 _SHOWN_BY_GENERAL = 10**11  # the format General shows all digits of integers below
 MS_PER_DAY = 86_400_000
 _DAYS_TO_1970 = 25_569  # Excel's serial of 1970-01-01
@@ -49,7 +49,7 @@ _LAST_DAY = 2_932_896  # 9999-12-31
 _MS_EXACT = MS_PER_DAY >> 10  # multiples of it are binary fractions of a day
 _MS_PER_UNIT = {"s": (1000, 1), "ms": (1, 1), "us": (1, 1000), "ns": (1, 1_000_000)}
 _DECIMALS_TRIED = (0, 1, 2, 3, 4, 6)
-_DIGITS_MAX = 15  # Excel's precision
+DIGITS_MAX = 15  # Excel's precision
 _ALL_DIGITS = Context(prec=100_000)
 
 
@@ -222,7 +222,7 @@ def decimal(column: Column, array: pa.Array, first_row: int) -> Cells:
     else:
         texts = decimal_text(array)
     cells = number(column.style, texts)
-    if kind.precision <= _DIGITS_MAX:
+    if kind.precision <= DIGITS_MAX:
         return cells
     mask = _more_digits(texts, kind.scale)
     return cells if mask is None else _too_long(column, cells, texts, mask)
@@ -234,23 +234,23 @@ def _more_digits(texts: pa.Array, scale: int) -> NDArray[np.bool_] | None:
     Zeros are counted only in texts that are long enough, one place at a time, until too few digits are left.
     """
     offsets, data = string_window(texts)
-    if np.diff(offsets).max(initial=0) <= _DIGITS_MAX:
+    if np.diff(offsets).max(initial=0) <= DIGITS_MAX:
         return None
-    at = np.flatnonzero((np.diff(offsets) > _DIGITS_MAX) & valid_rows(texts))
+    at = np.flatnonzero((np.diff(offsets) > DIGITS_MAX) & valid_rows(texts))
     first, last = offsets[:-1][at], offsets[1:][at] - 1
     first = first + (data[first] == ord("-"))
     digits = last + 1 - first + (-1 if scale > 0 else scale)  # without the point, or the zeros of a negative scale
     from_right = (last - place for place in range(scale))
     from_left = (first + place for place in (0, *range(2, 2 + scale)))
     for places in (from_right, from_left):
-        rest = np.flatnonzero(digits > _DIGITS_MAX)
+        rest = np.flatnonzero(digits > DIGITS_MAX)
         for place in places:
-            rest = rest[(digits[rest] > _DIGITS_MAX) & (data[place[rest]] == ord("0"))]
+            rest = rest[(digits[rest] > DIGITS_MAX) & (data[place[rest]] == ord("0"))]
             if not len(rest):
                 break
             digits[rest] -= 1
     mask = np.zeros(len(texts), np.bool_)
-    mask[at[digits > _DIGITS_MAX]] = True
+    mask[at[digits > DIGITS_MAX]] = True
     return mask if mask.any() else None
 
 

@@ -18,7 +18,7 @@ from fluxport.formats.xlsx.cells import Cells, Column, Kernel, filled, inline_te
 from fluxport.formats.xlsx.celltext import escaped, text
 from fluxport.formats.xlsx.options import WIDTH_MAX, XlsxOptions
 from fluxport.formats.xlsx.parts import Styles
-from fluxport.stages import FIELD_AS_TEXT, FIELD_FORMAT, FIELD_TYPE, FIELD_WIDTH
+from fluxport.stages import FIELD_AS_TEXT, FIELD_FORMAT, FIELD_TYPE, FIELD_WIDTH, Stored
 
 _HEADER_WIDTH_MAX = 40
 _TEXT_WIDTH = 20
@@ -78,9 +78,7 @@ def alike(column: Column, kernel: Kernel) -> Hashable:
 def make(field: pa.Field, name: str, options: XlsxOptions, styles: Styles, findings: Findings) -> tuple[Column, Kernel]:
     """The column named ``name`` in the file, and its kernel."""
     field = _plain_field(field)
-    kernel = next(kernel for fits, kernel in _KERNELS if fits(field.type))
-    if kernel is text and kind_of(field) == b"number":
-        kernel = cells.number_text
+    kernel = _kernel(field)
     code = _number_format(field, options)
     style, text_style = styles.style(code), styles.style(right=True)
     quoted_style = style
@@ -110,6 +108,36 @@ def make(field: pa.Field, name: str, options: XlsxOptions, styles: Styles, findi
         findings=findings,
     )
     return column, kernel if options.null_value is None else _with_null(kernel, options.null_value)
+
+
+def stored(field: pa.Field, options: XlsxOptions) -> Stored:
+    """The kind of cell that the column of ``field`` has."""
+    field = _plain_field(field)
+    kernel: Kernel = text if _is_text_wanted(field, options) else _kernel(field)
+    what, decimal = _STORED[kernel], decimal_type(field.type)
+    short = _T.is_integer(field.type) and field.type.bit_width < 64  # which a double holds
+    if kernel is not text and (short or (decimal is not None and decimal.precision <= cells.DIGITS_MAX)):
+        return what._replace(findings=())
+    coarse = _T.is_temporal(field.type) and getattr(field.type, "unit", "s") in ("s", "ms")
+    return what._replace(findings=what.findings[:1]) if coarse else what
+
+
+def _kernel(field: pa.Field) -> Kernel:
+    kernel = next(kernel for fits, kernel in _KERNELS if fits(field.type))
+    return cells.number_text if kernel is text and kind_of(field) == b"number" else kernel
+
+
+_STORED: dict[Kernel, Stored] = {
+    cells.boolean: Stored("boolean"),
+    cells.integer: Stored("number", ("number_as_text",)),
+    cells.floating: Stored("number", ("not_a_number", "number_as_text")),
+    cells.decimal: Stored("number", ("number_as_text",)),
+    cells.number_text: Stored("number", ("number_as_text",)),
+    cells.date: Stored("date", ("date_as_text",)),
+    cells.timestamp: Stored("date and time", ("date_as_text", "precision_reduced")),
+    cells.duration: Stored("time", ("date_as_text", "precision_reduced")),
+    text: Stored("text", ("cell_cut",)),
+}
 
 
 def width(field: pa.Field, name: str, options: XlsxOptions) -> float:

@@ -25,7 +25,7 @@ from fluxport.formats.xlsx.names import column_names, notes_name, sheet_name, sh
 from fluxport.formats.xlsx.options import XlsxOptions, check, data_rows_max
 from fluxport.formats.xlsx.rows import Joiner, Rows, column_letters
 from fluxport.formats.xlsx.zipstream import MEMBER_BYTES_MAX, ZipStream
-from fluxport.stages import Batches, Chunks
+from fluxport.stages import Batches, Chunks, Stored
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -63,6 +63,13 @@ class XlsxEncoder:
             workbook = _Workbook(schema, self._options, self._findings, self._sheet_bytes_max)
             jobs = workbook.jobs(pulled_first(batches))  # an early failure is raised before our first byte
             yield from _in_helper(jobs) if self._threads > 1 else _here(jobs)
+
+    def stored(self, schema: pa.Schema) -> list[Stored]:
+        return [columns.stored(field, self._options) for field in schema]
+
+    @property
+    def sheet_rows(self) -> int:
+        return data_rows_max(self._options)
 
 
 class _Workbook:

@@ -34,9 +34,9 @@ ROWS_UNLIMITED = 2**64 - 1
 KILL_TIMEOUT_S = 2.0
 
 
-def begin(wire: Wire, server: Server, limits: Limits) -> None:
+def begin(wire: Wire, server: Server, limits: Limits, *, columns_only: bool = False) -> None:
     """Apply the session's settings and start its read-only transaction; an error of either fails the export."""
-    required, optional = settings(server, limits)
+    required, optional = settings(server, limits, columns_only=columns_only)
     try:
         try:
             _run(wire, "SET " + ", ".join(required + optional))
@@ -64,13 +64,14 @@ def begin(wire: Wire, server: Server, limits: Limits) -> None:
         raise raised from None
 
 
-def settings(server: Server, limits: Limits) -> tuple[list[str], list[str]]:
+def settings(server: Server, limits: Limits, *, columns_only: bool) -> tuple[list[str], list[str]]:
     """Required assignments, and optional ones, whose variables a server may lack.
 
     Of a result that the export truncates the server is asked for one row more than is exported. So it ends the result
     itself, and reports its warnings about these rows, unless the statement has a LIMIT of its own.
     """
     deadline_s, rows = limits.deadline_s, ROWS_UNLIMITED if limits.rows is None else limits.rows + 1
+    rows = 0 if columns_only else rows
     mode = "@@sql_mode"
     for name in DIALECT_MODES:
         mode = f"REPLACE({mode}, '{name}', '')"

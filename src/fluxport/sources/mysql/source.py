@@ -63,6 +63,7 @@ class MySqlSource(BaseSource):
         self._values = encoded(self._params)
         self._findings = findings
         self._decimal_text = options.decimal_text
+        self._columns_only = options.columns_only
         self._wire: Wire | None = None
         self._server: Server | None = None  # once logged in
         self._running = False  # our query may be running on the server
@@ -74,7 +75,7 @@ class MySqlSource(BaseSource):
         wire = self._wire = Wire(self._dsn, self.deadline)
         self._server = None
         server = self._server = log_in(wire, self._dsn)
-        session.begin(wire, server, self.limits)
+        session.begin(wire, server, self.limits, columns_only=self._columns_only)
         self._prepare(wire, server)
         definitions = self._execute(wire, server)
         from fluxport.sources.mysql import columns

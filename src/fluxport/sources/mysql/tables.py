@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator
 
 from fluxport.sources.tables import Query, TableInfo, by_column
@@ -23,3 +24,14 @@ def tables(query: Query) -> Iterator[TableInfo]:
     (database,) = query("SELECT DATABASE() AS d")["d"].to_pylist()
     where = _ALL if database is None else _OWN
     return by_column(query(_STATEMENT.format(where.format("t"), where.format("c"))))
+
+
+def estimate(query: Query, statement: str) -> int | None:
+    """The rows that the server expects to read for the result: of each SELECT the product over its tables. What groups
+    or a LIMIT make of them is not in its plan."""
+    plan = query(f"EXPLAIN {statement}").select(["id", "select_type", "rows"]).to_pylist()
+    rows: dict[int, int] = defaultdict(lambda: 1)
+    for line in plan:
+        if line["select_type"] in ("SIMPLE", "PRIMARY", "UNION") and line["id"] is not None:
+            rows[line["id"]] *= 1 if line["rows"] is None else int(line["rows"])
+    return sum(rows.values()) if rows else None
