@@ -241,11 +241,15 @@ class Configured:
         return self._config.stores
 
     def connection(self, source: str) -> Connection:
-        """The connection with that name, or to that URL; the latter has no guard, and may read any file of rows."""
+        """The connection with that name, or to that URL, whose references are replaced; the latter has no guard, and may
+        read any file of rows."""
         if is_url(source):
-            from fluxport.plan import Connection
+            import os
 
-            return Connection("url", source, options=SourceOptions(files="anywhere"))
+            from fluxport.plan import Connection
+            from fluxport.references import expanded
+
+            return Connection("url", expanded(source, os.environ), options=SourceOptions(files="anywhere"))
         from fluxport.wiring import connections
 
         known = connections(self._config)

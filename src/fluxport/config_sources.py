@@ -18,6 +18,7 @@ import yaml
 from fluxport import sinks
 from fluxport.errors import Refused
 from fluxport.middleware_config import EVERYWHERE, Translation, is_middleware, translated
+from fluxport.references import expanded
 
 Where = tuple[str, ...]
 
@@ -124,7 +125,7 @@ def gather(path: Path | None, environ: Mapping[str, str], flags: Mapping[str, An
     every = from_dotenv | {name: value for name, value in environ.items() if value}
     default_path = folder / "fluxport.yaml"
     if path is not None or default_path.exists():
-        _file(gathered, path or default_path)
+        _file(gathered, path or default_path, every)
     gathered.stores_in_file = copy.deepcopy(gathered.values.get("stores"))
     kind = _store_type(gathered, every)
     store_variables = _store_variables(gathered, every, kind)
@@ -171,7 +172,7 @@ def _dotenv(gathered: Gathered, path: Path) -> dict[str, str]:
     return {name: value for name, value in dotenv_values(stream=io.StringIO(text)).items() if value is not None}
 
 
-def _file(gathered: Gathered, path: Path) -> None:
+def _file(gathered: Gathered, path: Path, environ: Mapping[str, str]) -> None:
     name = f"The configuration {path}"
     settings = None
     if (text := _text(gathered, path, name)) is not None:
@@ -185,11 +186,33 @@ def _file(gathered: Gathered, path: Path) -> None:
         gathered.incomplete = True
         return
     if not (settings and is_middleware(settings)):
-        gathered.values = settings or {}
+        gathered.values = _expanded(gathered, settings or {}, environ, ())
         return
     translation = translated(settings)
     gathered.values, gathered.origins = translation.settings, translation.origins
     _report(gathered, f"{path} is a file of the export middleware", translation)
+
+
+# Sections with SQL of the operator, in which ``${`` means nothing to us.
+_VERBATIM = frozenset({("datasets",), ("schedules",)})
+
+
+def _expanded(gathered: Gathered, value: Any, environ: Mapping[str, str], where: Where) -> Any:
+    """``value`` with the references in its texts replaced; a reference without a value is a problem."""
+    if where in _VERBATIM:
+        return value
+    if isinstance(value, dict):
+        return {key: _expanded(gathered, inner, environ, (*where, str(key))) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_expanded(gathered, inner, environ, (*where, str(index))) for index, inner in enumerate(value)]
+    if not isinstance(value, str):
+        return value
+    try:
+        return expanded(value, environ)
+    except Refused as refused:
+        gathered.problem(f"Setting {'.'.join(where)!r} is invalid: {refused.message[:1].lower()}{refused.message[1:]}")
+        gathered.incomplete = True
+        return value
 
 
 def _report(gathered: Gathered, name: str, translation: Translation) -> None:

@@ -61,8 +61,8 @@ _CODES: dict[str, str] = {
         bad_configuration bad_dsn bad_email bad_endpoint bad_event_id bad_filename bad_filter bad_idempotency_key
         bad_json bad_key bad_limit bad_link bad_message bad_metadata bad_name bad_notify bad_option bad_params
         bad_password bad_point bad_points bad_points_type bad_priority bad_proxy bad_query bad_range bad_recipient
-        bad_scope bad_sender bad_sensor bad_source bad_status bad_target bad_text bad_tls_file bad_upload bad_url
-        bad_webhook_secret batch_gap batch_too_large cannot_sign invalid_text mail_auth mail_refused mail_tls
+        bad_reference bad_scope bad_sender bad_sensor bad_source bad_status bad_target bad_text bad_tls_file bad_upload
+        bad_url bad_webhook_secret batch_gap batch_too_large cannot_sign invalid_text mail_auth mail_refused mail_tls
         missing_extra missing_parameter no_bucket no_columns no_connection no_credentials no_database no_id no_metadata
         no_mqtt no_nats no_query no_result_set no_secret no_series no_tls not_listed not_loopback not_ready not_shared
         not_writable one_file_only other_version refused rows_missing schedule_missed store_denied store_refused

@@ -80,11 +80,12 @@ def _source(request: Request, configured: Configured) -> str:
 
 
 def _database(name: str, configured: Configured) -> str:
+    from fluxport.sources.table import is_url
     from fluxport.sources import SOURCES, source_of
 
     url = configured.connection(name).url
     label = SOURCES[source_of(url)].label
-    if url != name:
+    if not is_url(name):
         return f"the connection {name!r} ({label})"
     parts = urlsplit(url)
     if not parts.scheme or "://" not in url:
