@@ -226,8 +226,18 @@ class Configured:
     """Looks up names in the configuration, which is read at the first lookup. Every method raises Refused for an
     unknown name or an invalid configuration."""
 
-    def __init__(self, path: str | os.PathLike[str] | None = None) -> None:
+    def __init__(
+        self,
+        path: str | os.PathLike[str] | None = None,
+        *,
+        completed: Callable[[str], str] = lambda url: url,
+        authenticated: Callable[[str], str] = lambda url: url,
+    ) -> None:
+        """``completed`` adds what a URL that is given instead of a name leaves out, ``authenticated`` what any URL
+        does."""
         self._path = path
+        self._completed = completed
+        self._authenticated = authenticated
 
     @cached_property
     def _config(self) -> Config:
@@ -241,15 +251,16 @@ class Configured:
         return self._config.stores
 
     def connection(self, source: str) -> Connection:
-        """The connection with that name, or to that URL, whose references are replaced; the latter has no guard, and may
-        read any file of rows."""
+        """The connection with that name, or to that URL, whose references are replaced; the latter has no guard, and
+        may read any file of rows."""
         if is_url(source):
             import os
 
             from fluxport.plan import Connection
             from fluxport.references import expanded
 
-            return Connection("url", expanded(source, os.environ), options=SourceOptions(files="anywhere"))
+            url = self._authenticated(self._completed(expanded(source, os.environ)))
+            return Connection("url", url, options=SourceOptions(files="anywhere"))
         from fluxport.wiring import connections
 
         known = connections(self._config)
@@ -259,7 +270,7 @@ class Configured:
                 f"{source!r} is neither a database URL nor a connection of the configuration (which has: {names}).",
                 code="unknown_connection",
             )
-        return known[source]
+        return replace(known[source], url=self._authenticated(known[source].url))
 
     def guard(self, source: str) -> GuardPolicy:
         """The guard of the named connection; for a URL, one that accepts any statement that only reads."""

@@ -80,8 +80,8 @@ def _source(request: Request, configured: Configured) -> str:
 
 
 def _database(name: str, configured: Configured) -> str:
-    from fluxport.sources.table import is_url
     from fluxport.sources import SOURCES, source_of
+    from fluxport.sources.table import is_url
 
     url = configured.connection(name).url
     label = SOURCES[source_of(url)].label

@@ -10,13 +10,18 @@ from typing import TYPE_CHECKING, Any, TextIO
 import click
 
 from fluxport.cli.heap import frugal_malloc
+from fluxport.cli.login import Login, asking
 from fluxport.cli.names import OneOf, compression_names, format_names
 from fluxport.cli.request import Request, check_text, pairs, where_options, which_options
 from fluxport.signals import interruptible
 from fluxport.targets import REMOTE, THROUGH, deliver, form_of, target
 
 if TYPE_CHECKING:
-    from fluxport.targets import ExportResult
+    from fluxport.api import Configured
+    from fluxport.plan import Export, Origin
+    from fluxport.spec import ExportSpec
+    from fluxport.stages import Limits
+    from fluxport.targets import ExportResult, Target
 
 
 @click.command()
@@ -90,9 +95,9 @@ class Arguments(Request):
 def run(arguments: Arguments) -> None:
     gc.disable()  # imports create no garbage, and collections among them take a tenth of the start-up time
     from fluxport import api
-    from fluxport.cli.progress import watched
 
-    configured = api.Configured(arguments.config_path)
+    login = Login()
+    configured = login.configured(arguments.config_path)
     to = target(arguments.target, configured.stores)
     source = arguments.rows()
     statement = arguments.statement(configured)
@@ -105,17 +110,21 @@ def run(arguments: Arguments) -> None:
     params = dict(pairs(arguments.params, "--param"))
     spec = api.spec_of(arguments.query, source, params, format_name, options, compression, arguments.filename)
     limits = arguments.limits(configured.limits(source))
-    if arguments.dry_run:
-        from fluxport.cli.dryrun import show
-        from fluxport.plan import check
 
-        origin = api.origin_of(spec, source, configured, guarded=statement, columns_only=True)
-        checked = check(spec, origin, limits=limits, may_split=to.may_split)
-        interruptible()
-        place = to.place(checked.open("plan").filename)
-        show(checked, place, arguments, configured, count=arguments.count, as_json=arguments.as_json)
-        return
-    planned = api.planned(spec, source, configured, limits=limits, guarded=statement, may_split=to.may_split)
+    def attempt() -> None:
+        if arguments.dry_run:
+            origin = api.origin_of(spec, source, configured, guarded=statement, columns_only=True)
+            _plan(arguments, configured, to, spec, origin, limits)
+            return
+        planned = api.planned(spec, source, configured, limits=limits, guarded=statement, may_split=to.may_split)
+        _export(arguments, planned, to)
+
+    asking(login, not (arguments.quiet or arguments.as_json), lambda: arguments.url(configured), attempt)
+
+
+def _export(arguments: Arguments, planned: Export, to: Target) -> None:
+    from fluxport.cli.progress import watched
+
     interruptible()
     gc.freeze()
     gc.enable()
@@ -124,6 +133,18 @@ def run(arguments: Arguments) -> None:
         result = deliver(planned, to, strict=arguments.strict)
     if not arguments.quiet:
         _show(result, arguments.as_json)
+
+
+def _plan(
+    arguments: Arguments, configured: Configured, to: Target, spec: ExportSpec, origin: Origin, limits: Limits
+) -> None:
+    from fluxport.cli.dryrun import show
+    from fluxport.plan import check
+
+    checked = check(spec, origin, limits=limits, may_split=to.may_split)
+    interruptible()
+    place = to.place(checked.open("plan").filename)
+    show(checked, place, arguments, configured, count=arguments.count, as_json=arguments.as_json)
 
 
 def _show(result: ExportResult, as_json: bool) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fluxport.cli.heap import frugal_malloc
+from fluxport.cli.login import Login, asking
 from fluxport.cli.request import Request, check_text, pairs, where_options, which_options
 from fluxport.signals import interruptible
 
@@ -35,7 +36,7 @@ def preview(rows: int, as_json: bool, **arguments: Any) -> None:
     Control characters are escaped, and long values cut; NULL stands for no value, "NULL" for that text.
     """
     check_text(arguments)
-    shown = _read(Request(**arguments), rows)
+    shown = _read(Request(**arguments), rows, may_ask=not as_json)
     if as_json:
         click.echo(_json(shown))
         return
@@ -44,12 +45,13 @@ def preview(rows: int, as_json: bool, **arguments: Any) -> None:
         click.echo(f"warning: {finding.sentence}", err=True)
 
 
-def _read(request: Request, rows: int) -> Preview:
+def _read(request: Request, rows: int, *, may_ask: bool) -> Preview:
     from fluxport import api
     from fluxport.preview import PREVIEW_LIMITS, read
     from fluxport.spec import ExportSpec
 
-    configured = api.Configured(request.config_path)
+    login = Login()
+    configured = login.configured(request.config_path)
     source = request.rows()
     statement = request.statement(configured)
     frugal_malloc()
@@ -57,9 +59,12 @@ def _read(request: Request, rows: int) -> Preview:
     params = dict(pairs(request.params, "--param"))
     spec = api.spec_of(request.query, source, params, "json", options, ExportSpec.compression, None)
     limits = request.limits(replace(PREVIEW_LIMITS, rows=rows))
-    planned = api.planned(spec, source, configured, limits=limits, guarded=statement)
     interruptible()
-    return read(planned)
+
+    def attempt() -> Preview:
+        return read(api.planned(spec, source, configured, limits=limits, guarded=statement))
+
+    return asking(login, may_ask, lambda: request.url(configured), attempt)
 
 
 def _json(shown: Preview) -> str:

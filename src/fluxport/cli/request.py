@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -136,6 +137,12 @@ class Request:
             raise click.UsageError("Missing option '--from': the database to query.")
         return self.source
 
+    def url(self, configured: Configured) -> str:
+        """The URL of the database; empty for sensors."""
+        if self.dataset is not None:
+            return configured.connection(self.source or configured.dataset(self.dataset).connection).url
+        return configured.connection(self.source).url if self.query is not None and self.source is not None else ""
+
     def limits(self, configured: Limits) -> Limits:
         """The ``configured`` limits, or those of the arguments."""
         return replace(
@@ -145,13 +152,16 @@ class Request:
         )
 
     def statement(self, configured: Configured) -> Callable[[], str] | None:
-        """Start the guard on a caller's query; see ``guarded.start``. None if there is nothing to check."""
+        """Start the guard on a caller's query; see ``guarded.start``. None if there is nothing to check. The returned
+        function may be called again."""
         from fluxport.cli import guarded
 
         source, query = self.source, self.query
         if source is None or query is None or not self.guard:
             return None
-        return _loading_first(guarded.start(query, lambda: configured.guard(source)), configured, source)
+        return functools.cache(
+            _loading_first(guarded.start(query, lambda: configured.guard(source)), configured, source)
+        )
 
 
 def check_text(arguments: Mapping[str, Any]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from fluxport.cli.database import config_option, json_option
+from fluxport.cli.login import Login, asking
 from fluxport.cli.terminal import printable, show_columns
 
 if TYPE_CHECKING:
@@ -33,15 +35,18 @@ def tables(pattern: str | None, source: str, as_json: bool, config_path: Path | 
     PATTERN, such as 'order*' or 'shop.*', picks tables by name or schema.name; case does not matter. Of a connection
     with a list of tables only those are listed. The exit code is 1 if there is no such table.
     """
-    from dataclasses import replace
-
-    from fluxport.api import Configured
     from fluxport.sources.tables import list_tables
 
-    connection = Configured(config_path).connection(source)
-    may_read = connection.guard.opens if connection.guard is not None else None
-    options = replace(connection.options, may_read=may_read)
-    listed = [table for table in list_tables(connection.url, options) if _matches(table, pattern)]
+    login = Login()
+    configured = login.configured(config_path)
+
+    def attempt() -> list[TableInfo]:
+        connection = configured.connection(source)
+        may_read = connection.guard.opens if connection.guard is not None else None
+        return list_tables(connection.url, replace(connection.options, may_read=may_read))
+
+    every = asking(login, not as_json, lambda: configured.connection(source).url, attempt)
+    listed = [table for table in every if _matches(table, pattern)]
     for number, table in enumerate(listed):
         if as_json:
             click.echo(_json(table))
