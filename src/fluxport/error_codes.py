@@ -86,11 +86,10 @@ _CODES: dict[str, str] = {
     "Unavailable": """
         busy cannot_sign client_slow client_stalled clock_differs closing database_away file_unread holder_died
         in_progress mail_unavailable no_credentials no_worker output_failed queue_full replay_store_unavailable
-        series_away source_broken source_busy source_changed source_locked source_lost source_timeout
-        source_unreachable spool_failed spool_full store_differs store_failed store_unreachable sweep_failed
-        tls_untrusted unavailable unreachable upload_rejected upload_timeout upload_tls upload_unreachable
-        upload_unresolved webhook_rejected webhook_timeout webhook_tls webhook_unreachable webhook_unresolved
-        worker_lost worker_stopped
+        series_away source_broken source_busy source_changed source_locked source_lost source_timeout source_unreachable
+        spool_failed spool_full ssh_unreachable store_differs store_failed store_unreachable sweep_failed tls_untrusted
+        unavailable unreachable upload_rejected upload_timeout upload_tls upload_unreachable upload_unresolved
+        webhook_rejected webhook_timeout webhook_tls webhook_unreachable webhook_unresolved worker_lost worker_stopped
     """,
     "Unprocessable": """
         idempotency_mismatch

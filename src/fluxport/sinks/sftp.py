@@ -25,10 +25,11 @@ from fluxport.errors import Broken, Conflict, NotFound, Refused, StoreFull, Unav
 from fluxport.settings import Duration, Secret, setting
 from fluxport.sinks._sums import differs
 from fluxport.sinks.options import SinkOptions, value_of
+from fluxport.ssh import SshServer, connected, connection_errors
 from fluxport.stages import SIZE, About, Chunks, Receipt, SignedUrl
 
 if TYPE_CHECKING:
-    from paramiko import PKey, SFTPAttributes, SFTPClient, SFTPFile, SSHClient
+    from paramiko import SFTPAttributes, SFTPClient, SFTPFile
 
 READ_BYTES = 256 << 10
 HASHED_BYTES_S = 50_000_000  # the lowest expected hash rate of a server
@@ -79,7 +80,7 @@ class SftpSink:
                     verified = self._verified(sftp, part, size, sha256)
                     self._publish(sftp, part, target)
             finally:
-                with suppress(*_connection_errors()):
+                with suppress(*connection_errors()):
                     sftp.remove(part)
         return Receipt(self._location(target), size, sha256, verified)
 
@@ -140,7 +141,7 @@ class SftpSink:
             raise Refused(
                 f"The SFTP server {host} has no such folder; create it first.", code="not_writable"
             ) from error
-        except _connection_errors() as error:
+        except connection_errors() as error:
             if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise StoreFull(f"The SFTP server {host} has no space for the file.") from error
             raise _unreachable(host, error) from error
@@ -149,46 +150,22 @@ class SftpSink:
 
     @contextmanager
     def _connected(self) -> Iterator[SFTPClient]:
-        try:
-            import paramiko
-        except ImportError:
-            raise Refused(
-                "A store of type sftp needs its library: pip install 'fluxport[sftp]'.", code="missing_extra"
-            ) from None
         options = self._options
-        client = paramiko.SSHClient()
-        client.set_missing_host_key_policy(_RejectUnknown())
+        server = SshServer(
+            options.host,
+            options.user,
+            options.port,
+            value_of(options.password),
+            options.key_file,
+            options.known_hosts,
+        )
+        client = connected(
+            server, role="SFTP server", extra="sftp", denied="store_denied", unreachable="store_unreachable"
+        )
         with closing(client):
             try:
-                client.load_host_keys(
-                    str(options.known_hosts)
-                ) if options.known_hosts else client.load_system_host_keys()
-                client.connect(
-                    options.host,
-                    options.port,
-                    options.user,
-                    value_of(options.password),
-                    key_filename=options.key_file and str(options.key_file),
-                    timeout=10.0,
-                    banner_timeout=10.0,
-                    auth_timeout=10.0,
-                    allow_agent=False,
-                    look_for_keys=options.password is None and options.key_file is None,
-                )
                 sftp = client.open_sftp()
-            except paramiko.AuthenticationException as error:
-                raise Refused(
-                    f"The SFTP server {options.host} rejected the user {options.user!r}; check the password or key.",
-                    code="store_denied",
-                ) from error
-            except (_UnknownHostKey, paramiko.BadHostKeyException, paramiko.ssh_exception.IncompatiblePeer) as error:
-                raise Refused(
-                    f"The key of the SFTP server {options.host} is unknown or has changed, or its SSH version is not "
-                    "supported: add its key to known_hosts.",
-                    code="unknown_host",
-                    detail=str(error),
-                ) from error
-            except _connection_errors() as error:
+            except connection_errors() as error:
                 raise _unreachable(options.host, error) from error
             channel: Any = sftp.get_channel()
             channel.settimeout(options.timeout_s)
@@ -228,7 +205,7 @@ class SftpSink:
                 with self._translated():
                     file.write(bytes(chunk))
         except BaseException:
-            with suppress(*_connection_errors()):
+            with suppress(*connection_errors()):
                 file.close()
             raise
         with self._translated():
@@ -276,24 +253,6 @@ class SftpSink:
             if _status(sftp, target) is not None:
                 raise _exists(posixpath.basename(target)) from None
             raise
-
-
-class _UnknownHostKey(Exception):
-    """The server's host key is not among the known ones."""
-
-
-class _RejectUnknown:
-    """A policy of paramiko, whose own raises the same exception as a lost connection."""
-
-    def missing_host_key(self, client: SSHClient, hostname: str, key: PKey) -> None:
-        raise _UnknownHostKey(f"{hostname}: {key.get_name()}")
-
-
-def _connection_errors() -> tuple[type[Exception], ...]:
-    """What paramiko raises for errors of the server, and for a connection that is lost or not made."""
-    from paramiko import SSHException
-
-    return OSError, EOFError, SSHException
 
 
 def _sha256_of(file: SFTPFile) -> str:
