@@ -30,8 +30,10 @@ class Journal:
     dialect: str
     url: str
 
-    def read(self, dataset: Dataset, params: Mapping[str, Any] | None = None, user: str = "dev") -> pa.Table:
-        query, values = dataset.compile(self.dialect, params or {}, user)
+    def read(
+        self, dataset: Dataset, params: Mapping[str, Any] | None = None, user: str = "dev", **rows: Any
+    ) -> pa.Table:
+        query, values = dataset.compile(self.dialect, params or {}, user, **rows)
         source = open_source(self.url, query, values)
         try:
             schema, apply = dataset.typed()(source.schema)

@@ -31,7 +31,7 @@ WRONG: list[tuple[Any, str]] = [
     (changed(query=None), "Dataset 'd': 'query' is missing"),
     (changed(query=5), "Dataset 'd', query: must be SQL text"),
     (changed(query="SELECT :user;"), "one statement without ';'"),
-    (changed(query={"oracle": "SELECT 1"}), "Dataset 'd', query: Unknown dialect 'oracle'; choose one of: mysql"),
+    (changed(query={"my sql": "SELECT 1"}), "Dataset 'd', query: 'my sql' is not a dialect; write a name such"),
     (changed(query={}), "Dataset 'd', query: has no text"),
     (changed(query="SELECT a FROM t WHERE {filters}"), "must bind :user, or the scope must be 'all'"),
     (changed(query="SELECT ':user' FROM t WHERE {filters}"), "must bind :user"),
@@ -48,16 +48,22 @@ WRONG: list[tuple[Any, str]] = [
     (changed(columns={"a": {"type": "text", "width": "wide"}}), "'width' must be a number of characters"),
     (changed(columns={"a": {"type": "text", "as_text": "yes"}}), "'as_text' must be true or false"),
     (changed(columns={"a": {"type": "text", "lable": "A"}}), "column 'a': unknown key 'lable'; did you mean 'label'?"),
-    (changed(order={"mysql": "a"}), "'order' has no text for postgresql"),
+    (changed(query={"mysql": ":user {filters}", "duckdb": ":user {filters}"}, order={"mysql": "a"}),
+     "'order' has no text for duckdb"),
+    (changed(order={"mysql": "a"}, filters={"a": {"type": "text", "where": {"sqlite": "a = :a"}}}),
+     "has no text for"),
+    (changed(columns={"a": {"type": "text", "sortable": 1}}), "'sortable' must be true or false"),
     (filtered(type="like"), "Dataset 'd', filter 'a': 'type' must be one of date_range, one_of"),
     (filtered(type="text"), "filter 'a': 'where' is missing"),
     (filtered(type="text", where="a = :b"), "the condition of 'a' must bind :a"),
     (filtered(type="text", where="a = :a AND b = :b"), "binds :b, which is not its parameter"),
-    (filtered(type="text", where={"mysql": "a = :a"}), "the condition of 'a' has no text for postgresql"),
+    (filtered(type="text", column="a", where="a = :a"), "filter 'a': has both 'column' and 'where'; give one of them"),
+    (filtered(type="date_range", column="a", where_to="a < :aTo"), "has both 'column' and 'where_to'"),
+    (filtered(type="text", column="a || :b"), "binds :b, which is not its parameter"),
     (filtered(type="text", match="contains", where="a LIKE :a"), "LIKE with ESCAPE '!'"),
     (
         filtered(type="text", where="a = :a", zone="UTC"),
-        "filter 'a': unknown key 'zone'; choose one of: type, where, match",
+        "filter 'a': unknown key 'zone'; choose one of: type, match, column, where",
     ),
     (filtered(type="one_of", values=[True], where="a = :a"), "'values' must be a list of texts"),
     (filtered(type="any_of", items_max=0, where="a IN (:a)"), "'items_max' must be a whole number from 1 to 10,000"),
@@ -97,3 +103,22 @@ def test_omitted_settings_have_a_default() -> None:
     made = parse_datasets({"d": {"scope": "all", "query": "SELECT 1 AS a", "columns": {"a": "integer"}}})["d"]
     assert (made.title, made.connection, made.filters) == ("d", "main", ())
     assert made.compile("sqlite", {}, "dev") == ("SELECT 1 AS a", {})
+
+
+@pytest.mark.parametrize(
+    ("keys", "dialects"),
+    [
+        ({}, {"*"}),
+        ({"order": {"mysql": "a", "mariadb_columnstore": "a"}}, {"mysql", "mariadb_columnstore"}),
+        ({"query": {"postgres": RIGHT["query"], "oracle": RIGHT["query"]}}, {"postgresql", "oracle"}),
+        ({"query": {"sqlite": RIGHT["query"]}, "order": {"sqlite": "a", "mysql": "a"}}, {"sqlite"}),
+    ],
+)
+def test_a_dataset_serves_every_dialect_that_all_of_it_has_text_for(keys: Any, dialects: set[str]) -> None:
+    made = parse_datasets({"d": changed(**keys)})["d"]
+    assert made.dialects == dialects
+    assert [made.serves(name) for name in ("mysql", "adbc+any")] == [bool({d, "*"} & dialects) for d in ("mysql", "*")]
+    if "*" not in dialects:
+        with pytest.raises(Refused, match="has no query for duckdb; it has: ") as caught:
+            made.compile("duckdb", {}, "dev")
+        assert caught.value.code == "no_query"

@@ -160,8 +160,11 @@ def test_numbers_of_minor_units_never_widen_the_range() -> None:
 
 def test_patterns_of_like_in_a_value_mean_themselves() -> None:
     where = {"where": "a LIKE :a ESCAPE '!'"}
-    assert bound(dataset(a={"type": "text", "match": "contains", **where}), a="50%_!") == {"a": "%50!%!_!!%"}
-    assert bound(dataset(a={"type": "text", "match": "starts_with", **where}), a="x") == {"a": "x%"}
+    for condition in (where, {"column": "a"}):
+        assert bound(dataset(a={"type": "text", "match": "contains", **condition}), a="50%_!") == {"a": "%50!%!_!!%"}
+        assert bound(dataset(a={"type": "text", "match": "starts_with", **condition}), a="x") == {"a": "x%"}
+    with pytest.raises(Refused, match="'where' must be LIKE with ESCAPE '!'"):
+        dataset(a={"type": "text", "match": "contains", "where": "a LIKE :a"})
 
 
 EVERYTHING = dataset(
@@ -242,6 +245,9 @@ def test_whatever_is_given_is_bound_or_refused_and_never_text_of_the_statement(p
     assert set(re.findall(r"\W|\w+", sql)) <= known
 
 
+PLAIN = {"as_text": False, "sortable": True}
+
+
 def test_a_description_can_be_json_and_shows_no_sql() -> None:
     reported = json.dumps(EVERYTHING.describe())
     assert "SELECT" not in reported
@@ -249,18 +255,52 @@ def test_a_description_can_be_json_and_shows_no_sql() -> None:
     assert EVERYTHING.describe() == {
         "name": "things",
         "title": "Things",
+        "paging": True,
         "columns": [
-            {"name": "a", "type": "decimal(18,4)", "label": "A", "width": 12, "format": "0.00", "as_text": False},
-            {"name": "b", "type": "text", "label": "b", "width": None, "format": None, "as_text": False},
+            {"name": "a", "type": "decimal(18,4)", "label": "A", "width": 12, "format": "0.00", **PLAIN},
+            {"name": "b", "type": "text", "label": "b", "width": None, "format": None, **PLAIN},
         ],
         "filters": [
-            {"name": "at", "params": ["atFrom", "atTo"], "type": "date_range", "zone": "UTC", "instants": True},
-            {"name": "day", "params": ["dayFrom", "dayTo"], "type": "date_range", "zone": "UTC", "instants": False},
-            {"name": "ids", "params": ["ids"], "type": "any_of", "items": "integer", "items_max": 2},
-            {"name": "p", "params": ["pMin", "pMax"], "type": "number_range"},
-            {"name": "status", "params": ["status"], "type": "one_of", "values": ["OPEN", "CLOSED"]},
-            {"name": "label", "params": ["label"], "type": "text", "match": "equals"},
-            {"name": "limit", "params": ["limit"], "type": "limit", "max": 1000},
+            {
+                "name": "at",
+                "params": ["atFrom", "atTo"],
+                "type": "date_range",
+                "zone": "UTC",
+                "instants": True,
+                "operators": [],
+            },
+            {
+                "name": "day",
+                "params": ["dayFrom", "dayTo"],
+                "type": "date_range",
+                "zone": "UTC",
+                "instants": False,
+                "operators": [],
+            },
+            {
+                "name": "ids",
+                "params": ["ids"],
+                "type": "any_of",
+                "items": "integer",
+                "items_max": 2,
+                "operators": ["not"],
+            },
+            {"name": "p", "params": ["pMin", "pMax"], "type": "number_range", "operators": []},
+            {
+                "name": "status",
+                "params": ["status"],
+                "type": "one_of",
+                "values": ["OPEN", "CLOSED"],
+                "operators": ["not"],
+            },
+            {
+                "name": "label",
+                "params": ["label"],
+                "type": "text",
+                "match": "equals",
+                "operators": ["not", "equals", "not.equals"],
+            },
+            {"name": "limit", "params": ["limit"], "type": "limit", "max": 1000, "operators": []},
         ],
     }
 

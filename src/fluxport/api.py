@@ -36,12 +36,24 @@ Params: TypeAlias = Sequence[Any] | Mapping[str, Any]
 class Dataset:
     """A dataset of the configuration, as a source: the rows that ``user`` may see (default: the login name).
 
-    ``connection`` is a database's URL, or the name of a connection; default: the dataset's own.
+    ``connection`` is a database's URL, or the name of a connection; default: the dataset's own. ``sort`` names its
+    columns, as ``"-placedAt,id"`` or as a list of names or of ``{"column": "placedAt", "descending": True}``; rows that
+    it leaves equal are in the dataset's own order. With ``limit`` there are that many rows, behind ``offset`` others.
     """
 
     name: str
     user: str | None = None
     connection: str | None = None
+    sort: str | Sequence[str | Mapping[str, Any]] | None = None
+    limit: int | None = None
+    offset: int | None = None
+
+    @property
+    def owner(self) -> str:
+        """The user whose rows these are."""
+        import getpass
+
+        return self.user or getpass.getuser()
 
 
 @dataclass(frozen=True)
@@ -94,7 +106,8 @@ def export(  # noqa: PLR0913  keyword-only
         compression: none, gzip, zstd or zip; default: from the suffix of ``to``.
         params: Values bound by the database: a sequence for ``?``, a mapping for ``:name``. For a dataset its filters,
             for sensors ``layout``, ``aggregate``, ``interval`` and ``time``.
-        filename: The name in a folder, with ``{date}``, ``{time}`` and, for several files, ``{part}``.
+        filename: The name in a folder, with ``{date}``, ``{time}``, ``{connection}``, ``{param.NAME}``, of a dataset
+            ``{dataset}`` and ``{user}``, and for several files ``{part}``.
         limits: Limits of rows, of the bytes of the file and of a cell, and ``deadline_s``, the longest time in seconds;
             default: those of the configuration if the source is named there, else only the limit of a cell.
         strict: Raise WarningsFound, and leave no file, if any value had to be changed.
@@ -251,8 +264,8 @@ class Configured:
         return self._config.stores
 
     def connection(self, source: str) -> Connection:
-        """The connection with that name, or to that URL, whose references are replaced; the latter has no guard, and
-        may read any file of rows."""
+        """The connection with that name, or to that URL, whose references are replaced; the latter has no name and
+        no guard, and may read any file of rows."""
         if is_url(source):
             import os
 
@@ -260,7 +273,7 @@ class Configured:
             from fluxport.references import expanded
 
             url = self._authenticated(self._completed(expanded(source, os.environ)))
-            return Connection("url", url, options=SourceOptions(files="anywhere"))
+            return Connection("", url, options=SourceOptions(files="anywhere"))
         from fluxport.wiring import connections
 
         known = connections(self._config)
@@ -323,7 +336,7 @@ def spec_of(
     filename: str | None,
 ) -> ExportSpec:
     """The request for an export of ``source``; Refused if query and source do not go together."""
-    from fluxport.spec import ExportSpec
+    from fluxport.spec import ROWS, ExportSpec
 
     if isinstance(source, str):
         if query is None:
@@ -333,10 +346,12 @@ def spec_of(
     if isinstance(source, Dataset | Sensors) and not isinstance(params, Mapping) and len(params):
         raise Refused("The params of a dataset or of sensors are a mapping of names to values.", code="bad_source")
     series = _series(source, params) if isinstance(source, Sensors) else None
+    rows = {name: getattr(source, name) for name in ROWS} if isinstance(source, Dataset) else {}
     return ExportSpec(
         query=query or "",
         dataset=source.name if isinstance(source, Dataset) else None,
         series=series,
+        **rows,
         params=params if series is None else (),
         format=format,
         options=options or {},
@@ -368,7 +383,8 @@ def planned(
 
     origin = origin_of(spec, source, configured, guard=guard, guarded=guarded)
     bounds = limits or configured.limits(source)
-    return check(spec, origin, limits=bounds, may_split=may_split).open("export")
+    user = source.owner if isinstance(source, Dataset) else None
+    return check(spec, origin, limits=bounds, user=user, may_split=may_split).open("export")
 
 
 def origin_of(
@@ -386,11 +402,9 @@ def origin_of(
     if isinstance(source, Sensors):
         return of_sensors(spec, configured.sensor_store, owned=True)
     if isinstance(source, Dataset):
-        import getpass
-
         dataset = configured.dataset(source.name)
         connection = _connection(configured, source.connection or dataset.connection, columns_only)
-        return of_dataset(spec, connection, dataset, source.user or getpass.getuser())
+        return of_dataset(spec, connection, dataset, source.owner)
     if not isinstance(source, str):
         return of_arrow(source)
     connection = _connection(configured, source, columns_only)

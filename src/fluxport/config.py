@@ -32,7 +32,7 @@ from fluxport.auth.proxies import Proxies, networks
 from fluxport.auth.scopes import read_scopes
 from fluxport.auth.signing import WINDOW_S
 from fluxport.config_sources import FLUXQUERY_ATTACHMENT_BYTES, Gathered, gather
-from fluxport.datasets import parse_datasets
+from fluxport.datasets import Dataset, parse_datasets
 from fluxport.delivery.recipients import is_domain
 from fluxport.errors import Refused, together
 from fluxport.formats.compress import COMPRESSIONS, canonical
@@ -42,7 +42,7 @@ from fluxport.middleware_config import EXPORT_S
 from fluxport.settings import ByType, Duration, WebAddress, sentence
 from fluxport.sinks.local import LocalOptions
 from fluxport.sinks.options import SinkOptions
-from fluxport.sources import QUERIES_MAX, SOURCES, SourceOptions
+from fluxport.sources import QUERIES_MAX, SOURCES, SourceOptions, dialect_of
 from fluxport.spec import ExportSpec
 from fluxport.stages import Limits
 
@@ -666,11 +666,7 @@ def _contradictions(gathered: Gathered) -> list[Refused]:
         return []  # what is missing may be in the source that could not be read
     connections, stores = (_keys(gathered.get(section)) for section in ("connections", "stores"))
     connection, path = (gathered.get("series", key) for key in ("connection", "path"))
-    problems = [
-        f"Dataset {name!r} reads the connection {read!r}, which is not configured."
-        for name, read in _reads(gathered)
-        if read not in connections
-    ]
+    problems = list(_unserved(gathered, connections))
     if connection is not None and (str(connection) not in connections or path is not None):
         problems.append("Setting 'series.connection' must name a configured connection, and excludes 'series.path'.")
     if path is not None and "series" in connections:
@@ -687,8 +683,26 @@ def _keys(section: Any) -> set[str]:
     return {str(name) for name in section} if isinstance(section, Mapping) else set()
 
 
-def _reads(gathered: Gathered) -> list[tuple[str, str]]:
-    """The names of the datasets, each with its connection; nothing if one is invalid by itself."""
+def _unserved(gathered: Gathered, connections: set[str]) -> Iterator[str]:
+    """A sentence about each dataset that its connection cannot serve."""
+    for dataset in _declared(gathered):
+        read = dataset.connection
+        if read not in connections:
+            yield f"Dataset {dataset.name!r} reads the connection {read!r}, which is not configured."
+            continue
+        try:
+            dialect = dialect_of(str(gathered.get("connections", read, "url")))
+        except Refused:
+            continue  # told of the connection itself
+        if not dataset.serves(dialect):
+            yield (
+                f"Dataset {dataset.name!r} has SQL for {', '.join(sorted(dataset.dialects)) or 'no dialect'}, but its "
+                f"connection {read!r} needs {dialect}."
+            )
+
+
+def _declared(gathered: Gathered) -> list[Dataset]:
+    """The datasets; none if one is invalid by itself."""
     sample = {}
     if gathered.get("sample") == "journal":
         from fluxport.samples import datasets as sample_datasets
@@ -698,7 +712,7 @@ def _reads(gathered: Gathered) -> list[tuple[str, str]]:
         declared = parse_datasets(sample | (gathered.get("datasets") or {}))
     except (Refused, TypeError):
         return []
-    return [(dataset.name, dataset.connection) for dataset in declared.values()]
+    return list(declared.values())
 
 
 def _unsafe_in_production(values: Mapping[str, Any]) -> list[Refused]:

@@ -60,8 +60,8 @@ _CODES: dict[str, str] = {
         account_not_read_only address_in_use ambiguous_column bad_batch bad_body bad_bucket bad_ca_file bad_compression
         bad_configuration bad_dsn bad_email bad_endpoint bad_event_id bad_file bad_filename bad_filter
         bad_idempotency_key bad_json bad_key bad_limit bad_link bad_message bad_metadata bad_name bad_notify bad_option
-        bad_params bad_password bad_point bad_points bad_points_type bad_priority bad_proxy bad_query bad_range
-        bad_recipient bad_reference bad_scope bad_sender bad_sensor bad_source bad_status bad_target bad_text
+        bad_page bad_params bad_password bad_point bad_points bad_points_type bad_priority bad_proxy bad_query bad_range
+        bad_recipient bad_reference bad_scope bad_sender bad_sensor bad_sort bad_source bad_status bad_target bad_text
         bad_tls_file bad_upload bad_url bad_webhook_secret batch_gap batch_too_large cannot_sign invalid_text mail_auth
         mail_refused mail_tls missing_extra missing_parameter no_bucket no_columns no_connection no_credentials
         no_database no_id no_metadata no_mqtt no_nats no_query no_result_set no_secret no_series no_tls not_listed

@@ -3,32 +3,69 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime
+from collections.abc import Mapping, Sequence
+from datetime import date, datetime, time
+from decimal import Decimal
+from typing import Any
 
 from fluxport.errors import Refused
 from fluxport.headers import one_line
 
 _UNSAFE = re.compile(r'[\x00-\x1f\x7f/\\:*?"<>|]')
+_FIELD = re.compile(r"\{([^{}]*)\}")
+VALUE_MAX = 60  # characters of a value in a name
+PARAM = "param."
+# What an export may have, besides params: values for file_name.
+OF_EXPORTS = ("dataset", "user", "connection")
 
 
-def file_name(template: str | None, suffix: str, *, export_id: str, now: datetime, numbered: bool = False) -> str:
+def plain(text: str) -> str:
+    """``text`` with braces replaced, which are fields in templates."""
+    return text.replace("{", "(").replace("}", ")")
+
+
+def fields(params: Any, **values: str | None) -> dict[str, str]:
+    """The values that an export has for a template: of OF_EXPORTS, and of its ``params`` as ``param.NAME``."""
+    given = params.items() if isinstance(params, Mapping) else ()
+    texts = {name: value or "" for name, value in values.items()} | {f"{PARAM}{n}": _text(v) for n, v in given}
+    return {name: plain(text)[:VALUE_MAX] for name, text in texts.items() if text}
+
+
+def _text(value: Any) -> str:
+    """A parameter as text, the items of a list with commas; empty for a value without a text of its own."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str | int | float | Decimal | date | time):
+        return str(value)
+    return ",".join(filter(None, map(_text, value))) if isinstance(value, Sequence) else ""
+
+
+def file_name(
+    template: str | None,
+    suffix: str,
+    *,
+    export_id: str,
+    now: datetime,
+    numbered: bool = False,
+    given: Mapping[str, str] | None = None,
+) -> str:
     """The download file name: the caller's template filled in, unsafe characters replaced, with the right suffix.
 
-    ``{part}`` is left for later if files are ``numbered``, else it is an unknown field.
+    ``given`` has the values of :func:`fields`. ``{part}`` is left for later if files are ``numbered``, else it is an
+    unknown field. Refused (``bad_filename``) for an unknown field, and for one that has no value.
     """
-    name = (template or "export-{date}-{time}").strip()
-    values = {
-        "job_id": export_id,
-        "date": f"{now:%Y-%m-%d}",
-        "time": f"{now:%H%M%S}",
-    } | ({"part": "{part}"} if numbered else {})
-    for key in re.findall(r"\{([^{}]*)\}", name):
-        if key not in values:
-            raise Refused(
-                f"Unknown field {{{key}}} in 'filename'; valid are: {', '.join('{' + k + '}' for k in values)}.",
-                code="bad_filename",
-            )
-        name = name.replace("{" + key + "}", values[key])
+    always = {"job_id": export_id, "date": f"{now:%Y-%m-%d}", "time": f"{now:%H%M%S}"}
+    values = always | ({"part": "{part}"} if numbered else {}) | dict(given or {})
+
+    def filled(match: re.Match[str]) -> str:
+        if (value := values.get(match[1])) is not None:
+            return value
+        if match[1] in OF_EXPORTS or match[1].startswith(PARAM):
+            raise Refused(f"'filename' has {match[0]}, for which this export has no value.", code="bad_filename")
+        valid = ", ".join(f"{{{key}}}" for key in (*always, *(["part"] if numbered else []), *OF_EXPORTS, "param.NAME"))
+        raise Refused(f"Unknown field {match[0]} in 'filename'; valid are: {valid}.", code="bad_filename")
+
+    name = _FIELD.sub(filled, (template or "export-{date}-{time}").strip())
     # A direction mark can show fdp.exe as exe.pdf, so invisible characters are removed.
     name = one_line(_UNSAFE.sub("_", name)).strip(". ")
     if not name:

@@ -9,7 +9,7 @@ export's id; nothing is connected before the first chunk is pulled.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
 from fluxport import formats
 from fluxport.errors import LimitExceeded, QueryFailed, QueryRefused, Refused, Unavailable
-from fluxport.file_names import file_name
+from fluxport.file_names import fields, file_name
 from fluxport.findings import Findings
 from fluxport.pipeline import Part, Split, Tally, parts, stream
-from fluxport.sources import QUERIES_MAX, SOURCES, SourceOptions, open_source, source_of
+from fluxport.sources import QUERIES_MAX, SOURCES, SourceOptions, dialect_of, open_source, source_of
 from fluxport.sources.table import Files
 from fluxport.spec import ExportSpec
 from fluxport.stages import Batches, Chunks, Encoder, Limits, Source, Step
@@ -83,10 +83,12 @@ class Rows(NamedTuple):
 
 
 class Origin(NamedTuple):
-    """Where the rows of an export come from; ``rows`` checks the request (Refused) without connecting."""
+    """Where the rows of an export come from; ``rows`` checks the request (Refused) without connecting. ``connection``
+    is the name of the connection, if it has one."""
 
     rows: Callable[[Findings, Limits], Rows]
     dataset: Dataset | None = None
+    connection: str | None = None
 
 
 def of_query(spec: ExportSpec, connection: Connection, guarded: Callable[[], str] | None = None) -> Origin:
@@ -99,18 +101,17 @@ def of_query(spec: ExportSpec, connection: Connection, guarded: Callable[[], str
         options = replace(_read_options(spec, connection), may_read=may_read)
         return _queried(connection, options, statement, spec.params, findings, limits)
 
-    return Origin(rows)
+    return Origin(rows, connection=connection.name)
 
 
 def of_dataset(spec: ExportSpec, connection: Connection, dataset: Dataset, owner: str) -> Origin:
     """A dataset's rows that ``owner`` may see; its query is the operator's and needs no guard."""
 
     def rows(findings: Findings, limits: Limits) -> Rows:
-        name = source_of(connection.url)
-        query, params = dataset.compile(SOURCES[name].dialect or name, spec.params, owner)
+        query, params = dataset.compile(dialect_of(connection.url), spec.params, owner, **spec.rows)
         return _queried(connection, _read_options(spec, connection), query, params, findings, limits)
 
-    return Origin(rows, dataset)
+    return Origin(rows, dataset, connection.name)
 
 
 def of_sensors(spec: ExportSpec, store: Callable[[], SensorStore], *, owned: bool = False) -> Origin:
@@ -215,13 +216,14 @@ def _guard(spec: ExportSpec, connection: Connection) -> str:
 
 class Form(NamedTuple):
     """The checked form of the file. With ``split`` there are several; a compression that is an archive contains them,
-    or the single one."""
+    or the single one. ``fields`` are for the template of its name."""
 
     format: str
     options: CommonOptions
     compression: Compression
     split: Split | None
     dataset: Dataset | None
+    fields: Mapping[str, str]
 
     def encoder(self, findings: Findings) -> Encoder:
         return formats.encoder(self.format, self.options, findings)
@@ -254,7 +256,8 @@ class Form(NamedTuple):
         compression, suffix = self.compression, formats.FORMATS[self.format].suffixes[0]
         suffix += "" if compression.archive else compression.suffix
         ending, numbered = (compression.suffix, False) if compression.archive else (suffix, self.split is not None)
-        return file_name(template, ending, export_id=export_id, now=datetime.now(UTC), numbered=numbered), suffix
+        now = datetime.now(UTC)
+        return file_name(template, ending, export_id=export_id, now=now, numbered=numbered, given=self.fields), suffix
 
     def try_out(self, declared: pa.Schema, findings: Findings | None = None) -> tuple[pa.Schema, Encoder]:
         """Refused if such a file cannot hold columns of that schema (widths, number formats, sheet names, encodings);
@@ -272,9 +275,16 @@ class Form(NamedTuple):
         return limits if self.options.limit is None else replace(limits, rows=self.options.limit)
 
 
-def check_form(spec: ExportSpec, dataset: Dataset | None = None, *, may_split: bool = False) -> Form:
-    """Format, options and compression of a request; Refused if they are invalid, or result in several files and
-    ``may_split`` is false."""
+def check_form(
+    spec: ExportSpec,
+    dataset: Dataset | None = None,
+    *,
+    connection: str | None = None,
+    user: str | None = None,
+    may_split: bool = False,
+) -> Form:
+    """Format, options, compression and file name of a request; Refused if they are invalid, or result in several files
+    and ``may_split`` is false."""
     name = formats.canonical(spec.format)
     checked = formats.options(name, spec.options)
     compression = _compression(name, spec)
@@ -283,7 +293,8 @@ def check_form(spec: ExportSpec, dataset: Dataset | None = None, *, may_split: b
     split = _split(checked, may_split or compression.archive)
     if dataset is not None:
         checked = replace(checked, columns=_columns(dataset, checked.columns))
-    form = Form(name, checked, compression, split, dataset)
+    given = fields(spec.params, dataset=spec.dataset, connection=connection, user=user)
+    form = Form(name, checked, compression, split, dataset, given)
     form.encoder(Findings())  # may refuse options, and imports what it needs while the guard is running
     form.names(spec.filename, "id")
     return form
@@ -417,9 +428,11 @@ class Checked(NamedTuple):
         return export(suffix=suffix, media_type=form.media_type, chunks=chunks, parts=in_parts)
 
 
-def check(spec: ExportSpec, origin: Origin, *, limits: Limits, may_split: bool = False) -> Checked:
-    """The request, checked as far as possible without a database; Refused if it is invalid."""
-    form = check_form(spec, origin.dataset, may_split=may_split)
+def check(
+    spec: ExportSpec, origin: Origin, *, limits: Limits, user: str | None = None, may_split: bool = False
+) -> Checked:
+    """The request of ``user``, checked as far as possible without a database; Refused if it is invalid."""
+    form = check_form(spec, origin.dataset, connection=origin.connection, user=user, may_split=may_split)
     findings, limits = Findings(), form.limited(limits)
     rows = origin.rows(findings, limits)
     if rows.declared is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from fluxport.errors import Refused
@@ -13,7 +13,8 @@ from fluxport.errors import Refused
 class ExportSpec:
     """What to export; the body of ``POST /v1/exports`` and ``/v1/stream``, checked only for its shape.
 
-    With ``dataset`` there is no ``query``, ``params`` are its filters, and ``connection`` is the dataset's.
+    With ``dataset`` there is no ``query``, ``params`` are its filters, and ``connection`` is the dataset's; ``sort``,
+    ``limit`` and ``offset`` are for :meth:`fluxport.datasets.Dataset.compile`, which checks them.
     With ``series`` there is neither: it is the object ``source`` of sensors (sources/series.py).
     With ``pushed``, the names and types of columns, the caller sends the rows and no connection is read.
     """
@@ -29,6 +30,9 @@ class ExportSpec:
     dataset: str | None = None
     series: Mapping[str, Any] | None = None
     pushed: Sequence[Mapping[str, str]] | None = None
+    sort: Any = None
+    limit: Any = None
+    offset: Any = None
 
     @property
     def scope(self) -> str:
@@ -48,7 +52,17 @@ class ExportSpec:
             return dict(self.series)
         if self.pushed is not None:
             return {"pushed": list(self.pushed)}
-        return {name: getattr(self, name) for name in ("query", "dataset", "connection", "params")}
+        return {name: getattr(self, name) for name in ("query", "dataset", "connection", "params")} | self.rows
+
+    @property
+    def rows(self) -> dict[str, Any]:
+        """What the caller chose of the order and the page of a dataset."""
+        chosen = {name: getattr(self, name) for name in ROWS}
+        return {name: value for name, value in chosen.items() if value is not None}
+
+    def to_json(self) -> dict[str, Any]:
+        """As it is stored. Neighbouring versions can read what uses none of their newer fields."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
 
     @classmethod
     def from_json(cls, body: Any) -> ExportSpec:
@@ -82,12 +96,14 @@ class ExportSpec:
             raise Refused("'params' must be an object of filters and their values.", code="bad_body")
         if not isinstance(params, Mapping | list | tuple):
             raise Refused("'params' must be a list or an object of values to bind.", code="bad_body")
-        return cls(**values, options=options, params=params, series=series)
+        rows = {name: source[name] for name in ROWS if kind == "dataset" and name in source}
+        return cls(**values, options=options, params=params, series=series, **rows)
 
 
+ROWS = ("sort", "limit", "offset")
 SOURCE_KEYS: dict[str, tuple[str, ...]] = {
     "query": ("query", "connection", "params"),
-    "dataset": ("dataset", "params"),
+    "dataset": ("dataset", "params", *ROWS),
     "sensor_id": ("sensor_id", "start_ts", "end_ts", "layout", "aggregate", "interval", "time"),
 }
 

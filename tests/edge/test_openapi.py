@@ -19,6 +19,7 @@ from api_document import complain, document, operation_of, operations, validator
 from fluxport import formats
 from fluxport.delivery.webhook import WebhookOptions
 from fluxport.error_codes import FAMILIES
+from fluxport.datasets.order import page_of, sort_keys
 from fluxport.errors import Refused
 from fluxport.formats import compress
 from fluxport.http.fluxquery import read_request as read_fluxquery
@@ -278,6 +279,8 @@ def parse_spec(spec: ExportSpec) -> None:
     name = formats.canonical(spec.format)
     formats.options(name, spec.options)
     compress.canonical(spec.compression)
+    sort_keys(spec.sort)
+    page_of(spec.limit, spec.offset)
     if spec.series is not None:
         Selection.from_json(spec.series)
 
@@ -310,7 +313,22 @@ SOURCES: list[Any] = [
     {"dataset": "trades", "params": {"status": ["open"]}},
     {"dataset": "trades", "params": ["open"]},
     {"dataset": "trades", "connection": "main"},
+    {"dataset": "trades", "sort": "-entryAt,id", "limit": 1, "offset": 0},
+    {"dataset": "trades", "sort": ["id", {"column": "entryAt", "descending": True}, {"column": "a"}]},
+    {"dataset": "trades", "sort": None, "limit": None, "offset": None},
+    {"dataset": "trades", "sort": [], "limit": 2**53 - 1},
+    {"dataset": "trades", "sort": [{"descending": True}]},
+    {"dataset": "trades", "sort": [{"column": "id", "descending": "yes"}]},
+    {"dataset": "trades", "sort": [{"column": "id", "nulls": "last"}]},
+    {"dataset": "trades", "sort": [""]},
+    {"dataset": "trades", "sort": {"column": "id"}},
+    {"dataset": "trades", "limit": 0},
+    {"dataset": "trades", "limit": "5"},
+    {"dataset": "trades", "limit": True},
+    {"dataset": "trades", "limit": 5, "offset": -1},
+    {"dataset": "trades", "limit": 5, "offset": 2**53},
     {"dataset": None},
+    {"query": "SELECT 1", "sort": "id"},
     {"query": "SELECT 1", "dataset": "trades"},
     {"sensor_id": "a"},
     {"sensor_id": ""},

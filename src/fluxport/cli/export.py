@@ -56,7 +56,8 @@ if TYPE_CHECKING:
 @click.option(
     "--filename",
     metavar="TEMPLATE",
-    help="File name in a folder, with {date} {time} {job_id}, and {part} for part files.",
+    help="File name in a folder, with {date} {time} {job_id} {connection} {param.NAME}, of a dataset {dataset} {user}, "
+    "and {part} for part files.",
 )
 @which_options
 @click.option("--count", is_flag=True, help="Count the rows first, so that the progress has a percentage.")

@@ -40,6 +40,13 @@ _WHERE = (
     ),
     click.option("--end", metavar="TIME", help="End of the range of sensors, inclusive."),
     click.option(
+        "--sort",
+        metavar="A,-B,...",
+        help="Sort the rows of a dataset by these of its columns, descending after -; equal ones stay in its own order.",
+    ),
+    click.option("--limit", type=int, metavar="ROWS", help="A page of a dataset: at most this many rows."),
+    click.option("--offset", type=int, metavar="ROWS", help="Where the page begins: behind this many rows."),
+    click.option(
         "--user", metavar="NAME", help="The user whose rows of the dataset to export; default: your login name."
     ),
     click.option(
@@ -113,6 +120,9 @@ class Request:
     sensors: tuple[str, ...]
     start: str | None
     end: str | None
+    sort: str | None
+    limit: int | None
+    offset: int | None
     user: str | None
     source: str | None
     columns: str | None
@@ -129,7 +139,10 @@ class Request:
         if [self.query is None, self.dataset is None, not self.sensors].count(False) != 1:
             raise click.UsageError("Give one of QUERY, --dataset NAME or --sensor ID.")
         if self.dataset is not None:
-            return api.Dataset(self.dataset, self.user, self.source)
+            page = {"limit": self.limit, "offset": self.offset}
+            return api.Dataset(self.dataset, self.user, self.source, self.sort, **page)
+        if (self.sort, self.limit, self.offset) != (None, None, None):
+            raise click.UsageError("--sort, --limit and --offset are for --dataset; -o limit=ROWS limits any export.")
         if self.sensors:
             ids = self.sensors
             return api.Sensors(ids[0] if len(ids) == 1 else ids, self.start, self.end)

@@ -31,6 +31,7 @@ class Column:
     """``type`` matches TYPE; ``datetime`` is a wall-clock time, ``timestamp`` an instant, in UTC in the query's rows.
 
     ``stored`` gives the meaning of the query's whole numbers: units of the last decimal place, or time since 1970.
+    ``sortable``: callers may sort by it.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Column:
     format: str | None = None
     as_text: bool = False
     stored: str | None = None
+    sortable: bool = True
 
     @property
     def arrow(self) -> pa.DataType:

@@ -7,20 +7,22 @@
         title: Trades
         connection: journal            # default: main
         scope: user                    # default; "all" gives every caller every row
-        query:                         # one text, or one per dialect: mysql, postgresql, sqlite, duckdb
+        query:                         # one text, or one per dialect, such as mysql, postgresql, sqlite
           SELECT id, pnl, entry_at AS "entryAt" FROM trades WHERE user_id = :user AND {filters}
         order: entry_at DESC, id DESC
         columns:
           id: text
-          pnl: {type: "decimal(18,4)", label: P&L, width: 12, format: "#,##0.00"}
+          pnl: {type: "decimal(18,4)", label: P&L, width: 12, format: "#,##0.00", sortable: false}
           entryAt: timestamp(3)
         filters:
           entry: {type: date_range, zone: Europe/Berlin, from: dateFrom, to: dateTo,
                   where_from: "entry_at >= :dateFrom", where_to: "entry_at < :dateTo"}
           status: {type: one_of, values: [OPEN, CLOSED], where: "status = :status"}
+          note: {type: text, column: trades.note}
           limit: {type: limit}
 
-``{filters}`` marks where the conditions go; every ``where`` is fixed text that binds its own parameter.
+``{filters}`` marks where the conditions go; every ``where`` is fixed text that binds its own parameter. Instead of it
+a filter may have a ``column``, SQL of which the conditions are made.
 """
 
 from __future__ import annotations
@@ -33,9 +35,22 @@ from zoneinfo import ZoneInfo
 
 from fluxport.datasets.columns import STORED, TYPE, TYPES_SHOWN, Column
 from fluxport.datasets.dataset import FILTERS, USER, Dataset
-from fluxport.datasets.filters import INTEGER_MAX, AnyOf, DateRange, Filter, Limit, NumberRange, OneOf, Text
+from fluxport.datasets.filters import (
+    INTEGER_MAX,
+    AnyOf,
+    DateRange,
+    Empty,
+    Filter,
+    Kind,
+    Limit,
+    Match,
+    Not,
+    NumberRange,
+    OneOf,
+    Text,
+)
 from fluxport.datasets.moments import BIND_NAMES
-from fluxport.datasets.sqltext import DIALECTS, Fragment, canonical, everywhere, for_dialect, names_of
+from fluxport.datasets.sqltext import ANY, Fragment, around, canonical, everywhere, for_dialect, names_of
 from fluxport.errors import Refused
 
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
@@ -89,6 +104,14 @@ class _Entry:
         value = self.text(key, default) or default
         if value not in known:
             raise self.problem(f"{key!r} must be one of {', '.join(known)}")
+        return value
+
+    def flag(self, key: str, default: bool) -> bool:
+        value = self.take(key)
+        if value is None:
+            return default
+        if not isinstance(value, bool):
+            raise self.problem(f"{key!r} must be true or false")
         return value
 
     def number(self, key: str, low: int, high: int, default: int) -> int:
@@ -163,25 +186,28 @@ def _dataset(name: Any, declared: Any) -> Dataset:
 
 
 def _check_sql(dataset: Dataset, place: str) -> None:
-    """The names in query, conditions and order must be consistent in every dialect of the query."""
-    conditions = {param: fragment for entry in dataset.filters for param, fragment in entry.fragments.items()}
-    for dialect in [d for d in DIALECTS if for_dialect(dataset.query, d) is not None]:
+    """The names in query, conditions and order must be consistent in every dialect that one of them has text for."""
+    conditions = dataset.fragments
+    texts = [dataset.query, *conditions.values(), *([] if dataset.order is None else [dataset.order])]
+    named = {dialect: None for fragment in texts for dialect in fragment if dialect != ANY}
+    for dialect in [d for d in named or {ANY: None} if for_dialect(dataset.query, d) is not None]:
         query = for_dialect(dataset.query, dialect) or ""
+        shown = "every dialect" if dialect == ANY else dialect
         names = names_of(query)
         if dataset.scope == "user" and USER not in names:
-            raise _Problem(place, f"the query for {dialect} must bind :user, or the scope must be 'all'")
+            raise _Problem(place, f"the query for {shown} must bind :user, or the scope must be 'all'")
         if unknown := [n for n in names if n != USER]:
-            raise _Problem(place, f"the query for {dialect} binds :{unknown[0]}; only :user is allowed there")
+            raise _Problem(place, f"the query for {shown} binds :{unknown[0]}; only :user is allowed there")
         if conditions and query.count(FILTERS) != 1:
-            raise _Problem(place, f"the query for {dialect} must have {FILTERS} once, where conditions go")
+            raise _Problem(place, f"the query for {shown} must have {FILTERS} once, where conditions go")
         for param, fragment in conditions.items():
             text = for_dialect(fragment, dialect)
             if text is None:
-                raise _Problem(place, f"the condition of {param!r} has no text for {dialect}")
+                raise _Problem(place, f"the condition of {param!r} has no text for {shown}")
             _check_condition(text, param, place)
         if dataset.order is not None and for_dialect(dataset.order, dialect) is None:
-            raise _Problem(place, f"'order' has no text for {dialect}")
-    if dataset.order is None and any(isinstance(entry, Limit) for entry in dataset.filters):
+            raise _Problem(place, f"'order' has no text for {shown}")
+    if dataset.order is None and any(isinstance(entry.kind, Limit) for entry in dataset.filters):
         raise _Problem(place, "a limit needs an 'order'; without one it selects arbitrary rows")
 
 
@@ -217,10 +243,10 @@ def _column(name: str, value: Any, place: str) -> Column:
     width = entry.take("width")
     if width is not None and (isinstance(width, bool) or not isinstance(width, int | float) or not 0 < width <= 255):
         raise entry.problem("'width' must be a number of characters up to 255")
-    as_text = entry.take("as_text") or False
-    if not isinstance(as_text, bool):
-        raise entry.problem("'as_text' must be true or false")
-    column = Column(name, kind, entry.text("label"), width, entry.text("format"), as_text, stored)
+    as_text = entry.flag("as_text", False)
+    # PostgreSQL has no order of its type json.
+    sortable = entry.flag("sortable", kind not in ("json", "binary"))
+    column = Column(name, kind, entry.text("label"), width, entry.text("format"), as_text, stored, sortable)
     entry.done()
     return column
 
@@ -238,7 +264,7 @@ def _filters(entry: _Entry) -> tuple[Filter, ...]:
             if param in params:
                 raise part.problem(f"the parameter {param!r} already belongs to {params[param]}")
             params[param] = f"filter {name!r}"
-        if isinstance(entry_filter, Limit) and any(isinstance(other, Limit) for other in filters):
+        if isinstance(entry_filter.kind, Limit) and any(isinstance(other.kind, Limit) for other in filters):
             raise part.problem("a dataset can have only one limit")
         filters.append(entry_filter)
     return tuple(filters)
@@ -251,58 +277,94 @@ def _where(part: _Entry, key: str = "where") -> Fragment:
     return fragment
 
 
+def _conditions(part: _Entry, made: Mapping[str, tuple[str, str]]) -> tuple[dict[str, Fragment], Fragment | None]:
+    """The condition of each parameter in ``made``: declared as its key there, or its SQL of the declared ``column``,
+    which is returned as well."""
+    column = part.fragment("column")
+    if column is None:
+        return {param: _where(part, key) for param, (key, _) in made.items()}, None
+    for key, _ in made.values():
+        if key in part.left:
+            raise part.problem(f"has both 'column' and {key!r}; give one of them")
+    return {param: around(column, sql) for param, (_, sql) in made.items()}, column
+
+
+def _empty(name: str, column: Fragment | None, condition: str = "{column} IS NULL") -> dict[str, Kind]:
+    """The operator of a filter with a column."""
+    return {} if column is None else {"is_empty": Empty(name, {name: around(column, condition)})}
+
+
 def _ends(
-    name: str, part: _Entry, keys: tuple[str, str], suffixes: tuple[str, str]
-) -> tuple[tuple[str, str], dict[str, Fragment]]:
+    name: str, part: _Entry, keys: tuple[str, str], suffixes: tuple[str, str], comparisons: tuple[str, str]
+) -> tuple[tuple[str, str], dict[str, Fragment], Fragment | None]:
     first, last = (_name(part.text(key, name + suffix), part.place) for key, suffix in zip(keys, suffixes, strict=True))
-    return (first, last), {first: _where(part, f"where_{keys[0]}"), last: _where(part, f"where_{keys[1]}")}
+    made = {
+        param: (f"where_{key}", f"{{column}} {comparison} :{param}")
+        for param, key, comparison in zip((first, last), keys, comparisons, strict=True)
+    }
+    return (first, last), *_conditions(part, made)
 
 
 def _date_range(name: str, part: _Entry) -> Filter:
-    params, fragments = _ends(name, part, ("from", "to"), ("From", "To"))
+    params, fragments, column = _ends(name, part, ("from", "to"), ("From", "To"), (">=", "<"))
     zone = part.text("zone", "UTC") or "UTC"
     try:
         ZoneInfo(zone)
     except (KeyError, ValueError, OSError):
         raise part.problem(f"'zone' {zone!r} is not an IANA time zone such as Europe/Berlin") from None
-    return DateRange(name, params, fragments, zone, part.choice("bind", BIND_NAMES, "utc"))
+    bind = part.choice("bind", BIND_NAMES, "utc")
+    return Filter(DateRange(name, params, fragments, zone, bind), _empty(name, column))
 
 
 def _one_of(name: str, part: _Entry) -> Filter:
     values = part.take("values")
     if not isinstance(values, list) or not values or not all(isinstance(value, str) for value in values):
         raise part.problem("'values' must be a list of texts (quote words such as yes, no, on, off)")
-    return OneOf(name, {name: _where(part)}, tuple(values))
+    fragments, column = _conditions(part, {name: ("where", f"{{column}} = :{name}")})
+    kind = OneOf(name, fragments, tuple(values))
+    return Filter(kind, {"not": Not(kind)} | _empty(name, column))
 
 
 def _any_of(name: str, part: _Entry) -> Filter:
     items = part.choice("items", ("text", "integer"), "text")
-    return AnyOf(
-        name,
-        {name: _where(part)},
-        "integer" if items == "integer" else "text",
-        part.number("items_max", 1, 10_000, 1000),
+    fragments, column = _conditions(part, {name: ("where", f"{{column}} IN (:{name})")})
+    kind = AnyOf(
+        name, fragments, "integer" if items == "integer" else "text", part.number("items_max", 1, 10_000, 1000)
     )
+    return Filter(kind, {"not": Not(kind)} | _empty(name, column))
 
 
 def _number_range(name: str, part: _Entry) -> Filter:
-    params, fragments = _ends(name, part, ("min", "max"), ("Min", "Max"))
-    return NumberRange(name, params, fragments, part.number("scale", 0, 18, 0))
+    params, fragments, column = _ends(name, part, ("min", "max"), ("Min", "Max"), (">=", "<="))
+    return Filter(NumberRange(name, params, fragments, part.number("scale", 0, 18, 0)), _empty(name, column))
+
+
+_LIKE = "ESCAPE '!'"
+_MATCHES: dict[Match, str] = {
+    "equals": "{column} = :name",
+    "contains": f"{{column}} LIKE :name {_LIKE}",
+    "starts_with": f"{{column}} LIKE :name {_LIKE}",
+}
 
 
 def _text(name: str, part: _Entry) -> Filter:
-    where = _where(part)
-    match part.choice("match", ("equals", "contains", "starts_with"), "equals"):
-        case "equals":
-            return Text(name, {name: where})
-        case kind:
-            if not all("ESCAPE '!'" in text for text in where.values()):
-                raise part.problem("'where' must be LIKE with ESCAPE '!', so that % and _ in a value are literal")
-            return Text(name, {name: where}, "contains" if kind == "contains" else "starts_with")
+    chosen = part.choice("match", tuple(_MATCHES), "equals")
+    match = next(known for known in _MATCHES if known == chosen)
+    conditions = {known: condition.replace(":name", f":{name}") for known, condition in _MATCHES.items()}
+    fragments, column = _conditions(part, {name: ("where", conditions[match])})
+    if match != "equals" and not all(_LIKE in text for text in fragments[name].values()):
+        raise part.problem(f"'where' must be LIKE with {_LIKE}, so that % and _ in a value are literal")
+    kinds = {match: Text(name, fragments, match)}
+    if column is not None:
+        kinds = {known: Text(name, {name: around(column, sql)}, known) for known, sql in conditions.items()}
+    operators: dict[str, Kind] = {"not": Not(kinds[match])}
+    for known, kind in kinds.items():
+        operators |= {known: kind, f"not.{known}": Not(kind)}
+    return Filter(kinds[match], operators | _empty(name, column, "({column} IS NULL OR {column} = '')"))
 
 
 def _limit(name: str, part: _Entry) -> Filter:
-    return Limit(name, part.number("max", 1, INTEGER_MAX, INTEGER_MAX))
+    return Filter(Limit(name, part.number("max", 1, INTEGER_MAX, INTEGER_MAX)), {})
 
 
 _KINDS: dict[str, Callable[[str, _Entry], Filter]] = {

@@ -1,4 +1,4 @@
-"""The kinds of filters: each checks the values of its parameters and returns its declared SQL conditions.
+"""Filters, and their kinds: each checks the values of its parameters and returns its declared SQL conditions.
 
 A condition is fixed text from the declaration, inserted as a whole or not at all; values are bound. Every kind has the
 names of its parameters (``params``), :meth:`conditions` and :meth:`describe`; a wrong value raises :class:`Wrong`.
@@ -16,7 +16,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 from zoneinfo import ZoneInfo
 
 from fluxport.datasets import moments
-from fluxport.datasets.sqltext import Fragment, for_dialect
+from fluxport.datasets.sqltext import Fragment, for_dialect, replaced
 
 TEXT_MAX = 1000
 INTEGER_MAX = 2**63 - 1
@@ -36,7 +36,7 @@ class Condition(NamedTuple):
     values: dict[str, Any]
 
 
-class Filter(Protocol):
+class Kind(Protocol):
     @property
     def name(self) -> str: ...
     @property
@@ -47,10 +47,47 @@ class Filter(Protocol):
         ...
 
     def conditions(self, given: Mapping[str, Any], dialect: str) -> list[Condition]:
-        """The conditions of the parameters in ``given``, of which at least one is this filter's."""
+        """The conditions of the parameters in ``given``, of which at least one is this kind's."""
         ...
 
     def describe(self) -> dict[str, Any]: ...
+
+
+@dataclass(frozen=True)
+class Filter:
+    """A declared filter. Beside the parameters of its kind it has keys ``NAME.OPERATOR``, each with a condition of its
+    own."""
+
+    kind: Kind
+    operators: Mapping[str, Kind]
+
+    @property
+    def name(self) -> str:
+        return self.kind.name
+
+    @property
+    def params(self) -> tuple[str, ...]:
+        return self.kind.params
+
+    @property
+    def keys(self) -> dict[str, Kind]:
+        """The further keys."""
+        return {f"{self.name}.{operator}": kind for operator, kind in self.operators.items()}
+
+    def conditions(self, given: Mapping[str, Any], dialect: str) -> list[Condition]:
+        """The conditions of what ``given`` has for this filter."""
+        found = [] if given.keys().isdisjoint(self.params) else self.kind.conditions(given, dialect)
+        for key, kind in self.keys.items():
+            if key in given:
+                try:
+                    found += kind.conditions({kind.name: given[key]}, dialect)
+                except Wrong as wrong:
+                    raise Wrong(key, wrong.expected) from None
+        return found
+
+    def describe(self) -> dict[str, Any]:
+        named = {"name": self.name, "params": list(self.params)}
+        return named | self.kind.describe() | {"operators": list(self.operators)}
 
 
 def _condition(fragments: Mapping[str, Fragment], param: str, dialect: str, values: dict[str, Any]) -> Condition:
@@ -136,7 +173,7 @@ class AnyOf:
         sql, _ = _condition(self.fragments, self.name, dialect, {})
         values = {f"{self.name}_{number}": item for number, item in enumerate(items, 1)}
         marks = ", ".join(f":{name}" for name in values)
-        return [Condition(re.sub(rf":{self.name}\b", lambda _: marks, sql), values)]
+        return [Condition(replaced(sql, {self.name: marks}), values)]
 
     def _items(self, value: Any) -> list[Any]:
         if isinstance(value, str):
@@ -174,13 +211,16 @@ class NumberRange:
         return {"type": "number_range"}
 
 
+Match = Literal["equals", "contains", "starts_with"]
+
+
 @dataclass(frozen=True)
 class Text:
     """Equal to a text, containing it, or starting with it (``LIKE :name ESCAPE '!'``)."""
 
     name: str
     fragments: Mapping[str, Fragment]
-    match: Literal["equals", "contains", "starts_with"] = "equals"
+    match: Match = "equals"
 
     @property
     def params(self) -> tuple[str, ...]:
@@ -196,6 +236,53 @@ class Text:
 
     def describe(self) -> dict[str, Any]:
         return {"type": "text", "match": self.match}
+
+
+@dataclass(frozen=True)
+class Empty:
+    """Without a value, or with one: ``fragments`` is true where there is none, and never NULL."""
+
+    name: str
+    fragments: Mapping[str, Fragment]
+
+    @property
+    def params(self) -> tuple[str, ...]:
+        return (self.name,)
+
+    def conditions(self, given: Mapping[str, Any], dialect: str) -> list[Condition]:
+        empty = _boolean(given[self.name], self.name)
+        sql, values = _condition(self.fragments, self.name, dialect, {})
+        return [Condition(sql if empty else f"NOT ({sql})", values)]
+
+    def describe(self) -> dict[str, Any]:
+        return {"type": "empty"}
+
+
+@dataclass(frozen=True)
+class Not:
+    """The rows that ``kind`` leaves out, which has one parameter. Rows without a value are among them: SQL's NOT of a
+    condition that is NULL would be NULL, and leave them out as well."""
+
+    kind: Kind
+
+    @property
+    def name(self) -> str:
+        return self.kind.name
+
+    @property
+    def params(self) -> tuple[str, ...]:
+        return self.kind.params
+
+    @property
+    def fragments(self) -> Mapping[str, Fragment]:
+        return self.kind.fragments
+
+    def conditions(self, given: Mapping[str, Any], dialect: str) -> list[Condition]:
+        found = self.kind.conditions(given, dialect)
+        return [Condition(f"CASE WHEN {sql} THEN 0 ELSE 1 END = 1", values) for sql, values in found]
+
+    def describe(self) -> dict[str, Any]:
+        return {"type": "not"}
 
 
 @dataclass(frozen=True)
@@ -217,7 +304,7 @@ class Limit:
         number = _integer(given[self.name], self.name)
         if not 1 <= number <= self.max:
             raise Wrong(self.name, f"a whole number from 1 to {self.max:,}")
-        return [Condition(f"LIMIT :{self.name}", {self.name: number})]
+        return [Condition(f":{self.name}", {self.name: number})]
 
     def describe(self) -> dict[str, Any]:
         return {"type": "limit", "max": self.max}
@@ -227,6 +314,14 @@ def _text(value: Any, param: str) -> str:
     if not isinstance(value, str) or not value or len(value) > TEXT_MAX or "\0" in value:
         raise Wrong(param, f"text of 1 to {TEXT_MAX:,} characters")
     return value
+
+
+def _boolean(value: Any, param: str) -> bool:
+    known = {"true": True, "false": False}
+    found = value if isinstance(value, bool) else known.get(value.lower()) if isinstance(value, str) else None
+    if found is None:
+        raise Wrong(param, "true or false")
+    return found
 
 
 def _integer(value: Any, param: str) -> int:

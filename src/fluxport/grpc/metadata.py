@@ -7,6 +7,7 @@ from typing import Any
 
 from fluxport import formats
 from fluxport.errors import Refused
+from fluxport.file_names import plain
 from fluxport.grpc import export_pb2 as pb
 from fluxport.jobs.pushes import PushRequest
 from fluxport.sources.pushed import Kind, PushedColumn
@@ -40,7 +41,7 @@ def read_metadata(sent: pb.ExportMetadata) -> PushRequest:
         request_id=sent.request_id,
         digest=_digest(sent),
         format=name,
-        filename=_plain(sent.filename),
+        filename=plain(sent.filename),
         columns=tuple(_column(column, number) for number, column in enumerate(sent.columns, 1)),
         options=_options(name, sent.options),
         compression="gzip" if packed else "none",
@@ -75,11 +76,6 @@ def _options(name: str, sent: pb.FormatOptions) -> dict[str, Any]:
         "xlsx": {"sheet_name": sent.excel_sheet_name, "start_row": sent.excel_start_row},
     }
     return {option: value for option, value in given.get(name, {}).items() if value}
-
-
-def _plain(filename: str) -> str:
-    """The name with braces replaced, which are placeholders in templates."""
-    return filename.replace("{", "(").replace("}", ")")
 
 
 def _wrong(what: str) -> Refused:

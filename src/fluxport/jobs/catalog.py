@@ -88,7 +88,7 @@ class Catalog:
             raise Refused(
                 f"Unknown store {spec.store!r}; choose one of: {', '.join(sorted(self.sinks))}.", code="unknown_store"
             )
-        return check(spec, origin, limits=limits or self.limits, may_split=may_split)
+        return check(spec, origin, limits=limits or self.limits, user=owner, may_split=may_split)
 
     def allowed(
         self, spec: ExportSpec, caller: Caller, *, origin: Origin | None = None, may_split: bool = False

@@ -31,7 +31,8 @@ def preview(
     transfers.check_open()
     caller.need(spec.scope)
     spec = catalog.located(spec)
-    form = check_form(spec, None if spec.dataset is None else catalog.dataset(spec.dataset))
+    dataset = None if spec.dataset is None else catalog.dataset(spec.dataset)
+    form = check_form(spec, dataset, connection=spec.connection, user=caller.owner)
     rows = form.options.limit
     limits = replace(PREVIEW_LIMITS, rows=PREVIEW_ROWS if rows is None else min(rows, PREVIEW_ROWS))
     export = catalog.check(preview_spec(spec), caller.owner, limits=limits).open("preview")

@@ -356,7 +356,7 @@ class JobStore:
             "stored": True,
             "status": "queued",
             "phase": None,
-            "spec": dataclasses.asdict(request.spec),
+            "spec": request.spec.to_json(),
             "idempotency_key": key,
             "body_sha256": digest,
             "priority": request.priority,
@@ -987,7 +987,7 @@ def _columns(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 _JSON: dict[str, Callable[[Any], Any]] = {
-    "spec": dataclasses.asdict,
+    "spec": ExportSpec.to_json,
     "result": Result.to_json,
     "error": Failure.to_json,
     "attempt_errors": lambda reasons: [reason.to_json() for reason in reasons],

@@ -68,7 +68,7 @@ def _source(spec: ExportSpec) -> dict[str, Any]:
     if spec.pushed is not None:
         return {"pushed": spec.pushed}
     if spec.dataset is not None:
-        return {"dataset": spec.dataset, "params": spec.params}
+        return {"dataset": spec.dataset, "params": spec.params} | spec.rows
     return {"query": spec.query, "connection": spec.connection} | ({"params": spec.params} if spec.params else {})
 
 

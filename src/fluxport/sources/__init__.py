@@ -11,6 +11,7 @@ from fluxport.sources.table import (
     Params,
     SourceEntry,
     SourceOptions,
+    dialect_of,
     open_here,
     scheme_of,
     source_of,
@@ -18,7 +19,17 @@ from fluxport.sources.table import (
 from fluxport.stages import Limits, Source
 from fluxport.systems import FORKS
 
-__all__ = ["QUERIES_MAX", "SOURCES", "Params", "SourceEntry", "SourceOptions", "open_source", "scheme_of", "source_of"]
+__all__ = [
+    "QUERIES_MAX",
+    "SOURCES",
+    "Params",
+    "SourceEntry",
+    "SourceOptions",
+    "dialect_of",
+    "open_source",
+    "scheme_of",
+    "source_of",
+]
 
 
 def open_source(

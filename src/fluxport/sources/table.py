@@ -173,6 +173,12 @@ def scheme_of(url: str) -> str:
     raise Refused(f"{named}; write it like {SOURCES['mysql'].example} (schemes: {', '.join(schemes)}).", code="bad_dsn")
 
 
+def dialect_of(url: str) -> str:
+    """The dialect of the SQL that is declared for this database."""
+    name = source_of(url)
+    return SOURCES[name].dialect or name
+
+
 def source_of(url: str) -> str:
     """The name in SOURCES of the source for ``url``."""
     name = SOURCES.find(scheme_of(url))

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
 
 from pydantic import ConfigDict, Field, RootModel
 
+from fluxport.datasets.order import ROWS_MAX
 from fluxport.http.historian import ATTRIBUTES_MAX, TEXT_MAX
 from fluxport.http.history import AUDIT_MAX
 from fluxport.http.openapi.base import Answer, Body, Failure, example, options_models
@@ -40,11 +41,25 @@ class QuerySource(Body):
     params: list[Any] | dict[str, Any] = Field([], description="values for ? (a list) or :name (an object)")
 
 
+class SortKey(Body):
+    """A column to sort by. NULLs come first, descending last."""
+
+    column: str
+    descending: bool = False
+
+
 class DatasetSource(Body):
     """A dataset, whose connection and query the operator declares."""
 
     dataset: str = Field(description="its name: GET /v1/datasets")
-    params: dict[str, Any] = Field({}, description="its filters and their values")
+    params: dict[str, Any] = Field(
+        {}, description="its filters, also with an operator as NAME.OPERATOR, and their values"
+    )
+    sort: str | list[Annotated[str, Field(min_length=1)] | SortKey] | None = Field(
+        None, description="columns, as -placedAt,id or as a list; equal rows are in the dataset's own order"
+    )
+    limit: Annotated[int, Field(ge=1, le=ROWS_MAX)] | None = Field(None, description="the most rows of a page")
+    offset: Annotated[int, Field(ge=0, le=ROWS_MAX)] | None = Field(None, description="the rows before the page")
 
 
 class SensorSource(Body):
@@ -94,7 +109,11 @@ class StreamRequest(Body):
     format: Format = Format(ExportSpec.format)
     options: Options = Field({}, description="options of the format")
     compression: Compression = Compression(ExportSpec.compression)
-    filename: str | None = Field(None, description="the file's name; {date}, {time} and {job_id} are replaced")
+    filename: str | None = Field(
+        None,
+        description="the file's name; {date}, {time}, {job_id}, {user}, {connection}, {dataset} and {param.NAME} are "
+        "replaced",
+    )
     store: str = Field(ExportSpec.store, description="a store of the configuration; a direct stream uses none")
 
 
@@ -357,14 +376,19 @@ class DatasetColumn(Answer):
     width: float | None
     format: str | None
     as_text: bool
+    sortable: bool = Field(description="whether `sort` may name it")
 
 
 class Filter(Answer):
-    """A filter of a dataset. Which keys are present beside the first three depends on `type`."""
+    """A filter of a dataset. Which keys are present beside the first four depends on `type`."""
 
     name: str
     params: list[str] = Field(description="its keys in `params`: two for a range, else one")
     type: Literal["date_range", "one_of", "any_of", "number_range", "text", "limit"]
+    operators: list[str] = Field(
+        description="what may follow its name in `params`, as in note.not.contains: `is_empty` takes true or false, "
+        "the others take the filter's own values"
+    )
     zone: str = Field("UTC", description="date_range: the time zone of its days")
     instants: bool = Field(False, description="date_range: whether timestamps are accepted besides days")
     values: list[str] = Field([], description="one_of: the values")
@@ -377,8 +401,27 @@ class Filter(Answer):
 DATASET_EXAMPLE: dict[str, Any] = {
     "name": "trades",
     "title": "Trades",
-    "columns": [{"name": "id", "type": "text", "label": "Id", "width": None, "format": None, "as_text": False}],
-    "filters": [{"name": "status", "params": ["status"], "type": "one_of", "values": ["open", "closed"]}],
+    "paging": True,
+    "columns": [
+        {
+            "name": "id",
+            "type": "text",
+            "label": "Id",
+            "width": None,
+            "format": None,
+            "as_text": False,
+            "sortable": True,
+        }
+    ],
+    "filters": [
+        {
+            "name": "status",
+            "params": ["status"],
+            "type": "one_of",
+            "values": ["open", "closed"],
+            "operators": ["not", "is_empty"],
+        }
+    ],
 }
 
 
@@ -387,6 +430,7 @@ class Dataset(Answer):
 
     name: str
     title: str
+    paging: bool = Field(description="whether `limit` and `offset` of a source are allowed")
     columns: list[DatasetColumn]
     filters: list[Filter]
 
