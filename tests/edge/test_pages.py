@@ -32,12 +32,24 @@ FLAGS = [
 ]
 ENDLESS = "SELECT a.id, b.id AS other FROM trades a CROSS JOIN trades b CROSS JOIN trades c"
 PATIENCE_MS = 30_000
+SEARCHED = {
+    "connection": "journal",
+    "query": "SELECT id, instrument_id, exit_at FROM trades WHERE user_id = :user AND {filters}",
+    "order": "id",
+    "columns": {"id": "text", "instrument_id": "text", "exit_at": "timestamp(3)"},
+    "filters": {
+        "instrument": {"type": "text", "column": "instrument_id"},
+        "status": {"type": "one_of", "values": ["OPEN", "CLOSED"], "column": "status"},
+        "ids": {"type": "any_of", "where": "id IN (:ids)"},
+        "exit": {"type": "date_range", "column": "exit_at"},
+    },
+}
 
 
 @pytest.fixture(scope="module")
 def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
     folder = tmp_path_factory.mktemp("pages")
-    with journal_service(folder) as running:
+    with journal_service(folder, datasets={"searched": SEARCHED}) as running:
         words = ["users", "add", "ann", "--scope", "sql:*", "--scope", "dataset:*", "--password-stdin"]
         environ = {"FLUXPORT_DATABASE": f"sqlite:///{folder}/fluxport.db"}
         assert CliRunner().invoke(root, words, input=PASSWORD, env=environ, catch_exceptions=False).exit_code == 0
@@ -270,6 +282,39 @@ def test_every_field_of_the_form_is_sent_as_it_was_filled(client: Client, page: 
         job.get_by_role("link", name="Download").click()
     download.value.save_as(tmp_path / "saved.xlsx")
     assert openpyxl.load_workbook(tmp_path / "saved.xlsx").sheetnames == ["March to September"]
+
+
+def test_a_filter_s_operator_is_chosen_beside_its_value(client: Client, page: Page) -> None:
+    page.get_by_role("combobox", name="Dataset").select_option("searched")
+
+    def operator(of: str) -> Locator:
+        return page.locator(".compared").filter(has=page.get_by_text(of, exact=True)).get_by_label("Operator")
+
+    assert operator("Status").get_by_role("option").all_text_contents() == ["is", "is not", "is empty", "is not empty"]
+    assert operator("Ids").get_by_role("option").all_text_contents() == ["is any of", "is none of"]
+    assert operator("Instrument").get_by_role("option").all_text_contents() == [
+        *("is", "is not", "contains", "does not contain", "starts with", "does not start with"),
+        *("is empty", "is not empty"),
+    ]
+    page.get_by_label("Instrument", exact=True).fill("usd")
+    operator("Instrument").select_option("does not contain")  # the value stays
+    operator("Status").select_option("is not empty")
+    expect(page.get_by_label("Status", exact=True)).to_be_disabled()
+    operator("Ids").select_option("is none of")
+    page.get_by_label("Ids", exact=True).fill("a\nb")
+    page.get_by_role("combobox", name="Exit", exact=True).select_option("is empty")
+    with page.expect_request("**/v1/preview") as sent:
+        page.get_by_role("button", name="Preview").click()
+    body: Any = sent.value.post_data_json
+    params = {"instrument.not.contains": "usd", "status.is_empty": "false", "ids.not": ["a", "b"]}
+    assert body["source"]["params"] == params | {"exit.is_empty": "true"}
+    expect(page.get_by_role("status").filter(has_text=re.compile("row"))).to_be_visible()
+    operator("Status").select_option("is")
+    operator("Instrument").select_option("is")
+    with page.expect_request("**/v1/preview") as sent:
+        page.get_by_role("button", name="Preview").click()
+    again: Any = sent.value.post_data_json
+    assert again["source"]["params"] == {"instrument": "usd", "ids.not": ["a", "b"], "exit.is_empty": "true"}
 
 
 @pytest.mark.parametrize(

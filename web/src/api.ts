@@ -276,6 +276,7 @@ export interface components {
          *           "format": null,
          *           "label": "Id",
          *           "name": "id",
+         *           "sortable": true,
          *           "type": "text",
          *           "width": null
          *         }
@@ -283,6 +284,10 @@ export interface components {
          *       "filters": [
          *         {
          *           "name": "status",
+         *           "operators": [
+         *             "not",
+         *             "is_empty"
+         *           ],
          *           "params": [
          *             "status"
          *           ],
@@ -294,12 +299,15 @@ export interface components {
          *         }
          *       ],
          *       "name": "trades",
+         *       "paging": true,
          *       "title": "Trades"
          *     }
          */
         Dataset: {
             name: string;
             title: string;
+            /** @description whether `limit` and `offset` of a source are allowed */
+            paging: boolean;
             columns: components["schemas"]["DatasetColumn"][];
             filters: components["schemas"]["Filter"][];
         };
@@ -310,15 +318,23 @@ export interface components {
             width: number | null;
             format: string | null;
             as_text: boolean;
+            /** @description whether `sort` may name it */
+            sortable: boolean;
         };
         /** @description A dataset, whose connection and query the operator declares. */
         DatasetSource: {
             /** @description its name: GET /v1/datasets */
             dataset: string;
-            /** @description its filters and their values */
+            /** @description its filters, also with an operator as NAME.OPERATOR, and their values */
             params?: {
                 [key: string]: unknown;
             };
+            /** @description columns, as -placedAt,id or as a list; equal rows are in the dataset's own order */
+            sort?: string | (string | components["schemas"]["SortKey"])[] | null;
+            /** @description the most rows of a page */
+            limit?: number | null;
+            /** @description the rows before the page */
+            offset?: number | null;
         };
         /**
          * @example {
@@ -330,6 +346,7 @@ export interface components {
          *               "format": null,
          *               "label": "Id",
          *               "name": "id",
+         *               "sortable": true,
          *               "type": "text",
          *               "width": null
          *             }
@@ -337,6 +354,10 @@ export interface components {
          *           "filters": [
          *             {
          *               "name": "status",
+         *               "operators": [
+         *                 "not",
+         *                 "is_empty"
+         *               ],
          *               "params": [
          *                 "status"
          *               ],
@@ -348,6 +369,7 @@ export interface components {
          *             }
          *           ],
          *           "name": "trades",
+         *           "paging": true,
          *           "title": "Trades"
          *         }
          *       ]
@@ -590,7 +612,7 @@ export interface components {
             options?: components["schemas"]["CsvOptions"] | components["schemas"]["TsvOptions"] | components["schemas"]["JsonOptions"] | components["schemas"]["XlsxOptions"] | components["schemas"]["ParquetOptions"] | components["schemas"]["OrcOptions"] | components["schemas"]["ArrowOptions"];
             /** @default none */
             compression?: components["schemas"]["Compression"];
-            /** @description the file's name; {date}, {time} and {job_id} are replaced */
+            /** @description the file's name; {date}, {time}, {job_id}, {user}, {connection}, {dataset} and {param.NAME} are replaced */
             filename?: string | null;
             /**
              * @description a store of the configuration; a direct stream uses none
@@ -618,13 +640,15 @@ export interface components {
             /** @description whether the same request may succeed later */
             retryable: boolean;
         };
-        /** @description A filter of a dataset. Which keys are present beside the first three depends on `type`. */
+        /** @description A filter of a dataset. Which keys are present beside the first four depends on `type`. */
         Filter: {
             name: string;
             /** @description its keys in `params`: two for a range, else one */
             params: string[];
             /** @enum {string} */
             type: "date_range" | "one_of" | "any_of" | "number_range" | "text" | "limit";
+            /** @description what may follow its name in `params`, as in note.not.contains: `is_empty` takes true or false, the others take the filter's own values */
+            operators: string[];
             /**
              * @description date_range: the time zone of its days
              * @default UTC
@@ -1564,6 +1588,12 @@ export interface components {
             /** @description the ways to sign in from here */
             ways: ("password" | "dev")[];
         };
+        /** @description A column to sort by. NULLs come first, descending last. */
+        SortKey: {
+            column: string;
+            /** @default false */
+            descending?: boolean;
+        };
         /**
          * @description An export as one file.
          * @example {
@@ -1581,7 +1611,7 @@ export interface components {
             options?: components["schemas"]["CsvOptions"] | components["schemas"]["TsvOptions"] | components["schemas"]["JsonOptions"] | components["schemas"]["XlsxOptions"] | components["schemas"]["ParquetOptions"] | components["schemas"]["OrcOptions"] | components["schemas"]["ArrowOptions"];
             /** @default none */
             compression?: components["schemas"]["Compression"];
-            /** @description the file's name; {date}, {time} and {job_id} are replaced */
+            /** @description the file's name; {date}, {time}, {job_id}, {user}, {connection}, {dataset} and {param.NAME} are replaced */
             filename?: string | null;
             /**
              * @description a store of the configuration; a direct stream uses none
@@ -1874,6 +1904,7 @@ export type Sensor = components['schemas']['Sensor'];
 export type SensorPage = components['schemas']['SensorPage'];
 export type SensorSource = components['schemas']['SensorSource'];
 export type SessionState = components['schemas']['SessionState'];
+export type SortKey = components['schemas']['SortKey'];
 export type StreamRequest = components['schemas']['StreamRequest'];
 export type TsvOptions = components['schemas']['TsvOptions'];
 export type Upload = components['schemas']['Upload'];

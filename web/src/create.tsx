@@ -150,7 +150,7 @@ export function Create({ created, previewed }: Props) {
             File name
             <input maxLength={200} placeholder={automatic} value={name} aria-describedby="name-hint" onInput={(e) => setName(e.currentTarget.value)} />
           </label>
-          <p class="hint wide" id="name-hint">{"{date}, {time} and {job_id} are replaced; the extension is added."}</p>
+          <p class="hint wide" id="name-hint">{"{date}, {time}, {job_id}, {user}, {dataset} and {param.NAME} are replaced; the extension is added."}</p>
         </div>
       </fieldset>
       <details>
