@@ -28,7 +28,13 @@ def fields(params: Any, **values: str | None) -> dict[str, str]:
     """The values that an export has for a template: of OF_EXPORTS, and of its ``params`` as ``param.NAME``."""
     given = params.items() if isinstance(params, Mapping) else ()
     texts = {name: value or "" for name, value in values.items()} | {f"{PARAM}{n}": _text(v) for n, v in given}
-    return {name: plain(text)[:VALUE_MAX] for name, text in texts.items() if text}
+    cleaned = {name: _clean(plain(text))[:VALUE_MAX].strip() for name, text in texts.items()}
+    return {name: text for name, text in cleaned.items() if text}
+
+
+def _clean(text: str) -> str:
+    """``text`` as a part of a name, without invisible characters: a direction mark can show fdp.exe as exe.pdf."""
+    return one_line(_UNSAFE.sub("_", text))
 
 
 def _text(value: Any) -> str:
@@ -37,7 +43,9 @@ def _text(value: Any) -> str:
         return str(value).lower()
     if isinstance(value, str | int | float | Decimal | date | time):
         return str(value)
-    return ",".join(filter(None, map(_text, value))) if isinstance(value, Sequence) else ""
+    if isinstance(value, Sequence) and not isinstance(value, bytes):
+        return ",".join(filter(None, map(_text, value)))
+    return ""
 
 
 def file_name(
@@ -65,9 +73,7 @@ def file_name(
         valid = ", ".join(f"{{{key}}}" for key in (*always, *(["part"] if numbered else []), *OF_EXPORTS, "param.NAME"))
         raise Refused(f"Unknown field {match[0]} in 'filename'; valid are: {valid}.", code="bad_filename")
 
-    name = _FIELD.sub(filled, (template or "export-{date}-{time}").strip())
-    # A direction mark can show fdp.exe as exe.pdf, so invisible characters are removed.
-    name = one_line(_UNSAFE.sub("_", name)).strip(". ")
+    name = _clean(_FIELD.sub(filled, (template or "export-{date}-{time}").strip())).strip(". ")
     if not name:
         raise Refused("'filename' has no usable character.", code="bad_filename")
     stem = name

@@ -35,7 +35,10 @@ PNL = {
         "status": "text",
         "quantity": {"type": "decimal(18,4)", "stored": "minor_units", "format": "0.00"},
     },
-    "filters": {"status": {"type": "one_of", "values": ["OPEN", "CLOSED"], "where": "status = :status"}},
+    "filters": {
+        "status": {"type": "one_of", "values": ["OPEN", "CLOSED"], "where": "status = :status"},
+        "trade": {"type": "text", "column": "id"},
+    },
 }
 
 
@@ -63,6 +66,9 @@ def test_datasets_are_listed_with_the_types_of_columns_and_filters_and_no_sql(an
     assert one == answer.json()["data"][0]
     assert {c["name"]: c["type"] for c in one["columns"]}["entryPrice"] == "decimal(18,4)"
     assert {f["name"]: f["type"] for f in one["filters"]}["entry"] == "date_range"
+    assert {f["name"]: f["operators"] for f in one["filters"]}["status"] == ["not"]
+    assert one["paging"]
+    assert all(column["sortable"] for column in one["columns"])
 
 
 def test_a_dataset_is_hidden_from_callers_who_may_not_export_it(ann: Client) -> None:
@@ -83,6 +89,34 @@ def test_an_export_of_a_dataset_is_stored_and_its_source_is_recorded(ann: Client
     rows = ann.plain_get(job["download"]["url"]).json()
     assert {row["status"] for row in rows} == {"CLOSED"}
     assert {c["name"]: c["type"] for c in job["columns"]}["realizedPnl"] == "decimal(24,8)"
+
+
+def test_a_grid_exports_the_page_that_it_shows(ann: Client) -> None:
+    """Sorted, filtered and cut as chosen, by every way to the rows; such a file is complete, so it is not truncated."""
+    source: dict[str, Any] = {"dataset": "trades", "params": {"status.not": "OPEN"}}
+    every = ann.post("/v1/stream", {"source": source, "format": "json"}).json()
+    assert {row["status"] for row in every} == {"CLOSED", "CANCELLED"}
+    every.sort(key=lambda row: (row["exitAt"] is not None, row["exitAt"] or "", row["direction"]), reverse=True)
+    sort = [{"column": "exitAt", "descending": True}, "-direction"]
+    source |= {"sort": sort, "limit": 100, "offset": len(every) - 90}
+    shown = [row["id"] for row in every[-90:]]
+    assert None in {row["exitAt"] for row in every[-90:]}
+
+    def ids(rows: Any) -> list[str]:
+        return [row["id"] for row in rows]
+
+    # Rows without exitAt are in the dataset's own order within each direction, as in the whole file.
+    assert ids(ann.post("/v1/stream", {"source": source, "format": "json"}).json()) == shown
+    preview = ann.post("/v1/preview", {"source": source}).json()
+    assert (ids(preview["rows"]), preview["truncated"]) == (shown[:50], True)
+    body = {"source": source, "format": "json", "filename": "{dataset} of {user} by {param.status.not}", "count": True}
+    job = ann.post("/v1/exports", body).json()
+    while job["status"] in ("queued", "running"):
+        time.sleep(0.02)
+        job = ann.get(f"/v1/exports/{job['id']}").json()
+    assert (job["status"], job["source"], job["rows"], job["rows_total"]) == ("completed", source, 90, 90)
+    assert (job["files"][0]["name"], job["truncated"]) == ("trades of ann by OPEN.json", False)
+    assert ids(ann.plain_get(job["download"]["url"]).json()) == shown
 
 
 def test_a_stream_has_the_rows_of_its_caller(ann: Client) -> None:
@@ -119,6 +153,17 @@ def test_labels_widths_and_formats_are_the_declared_ones_where_the_caller_choose
         ({"dataset": "trades", "params": ["OPEN"]}, {}, "bad_body"),
         ({"dataset": "trades", "params": {"status": "WON"}}, {}, "bad_filter"),
         ({"dataset": "trades", "params": {"user": "bob"}}, {}, "unknown_filter"),
+        ({"dataset": "trades", "params": {"status.not": "WON"}}, {}, "bad_filter"),
+        ({"dataset": "trades", "params": {"status.contains": "O"}}, {}, "unknown_filter"),
+        ({"dataset": "labelled", "params": {"trade.is_empty": "maybe"}}, {}, "bad_filter"),
+        ({"dataset": "trades", "sort": "profit"}, {}, "unknown_column"),
+        ({"dataset": "trades", "sort": "t.id"}, {}, "unknown_column"),
+        ({"dataset": "trades", "sort": "id; DROP TABLE trades"}, {}, "unknown_column"),
+        ({"dataset": "trades", "sort": [{"name": "id"}]}, {}, "bad_sort"),
+        ({"dataset": "trades", "offset": 5}, {}, "bad_page"),
+        ({"dataset": "trades", "limit": 0}, {}, "bad_page"),
+        ({"dataset": "trades", "limit": 5, "params": {"limit": 5}}, {}, "bad_page"),
+        ({"query": "SELECT 1", "connection": "journal", "limit": 5}, {}, "unknown_key"),
         ({"dataset": "trades"}, {"columns": "id,profit"}, "unknown_column"),
     ],
 )
@@ -194,6 +239,13 @@ def test_a_preview_leaves_no_export_behind(ann: Client) -> None:
     assert ann.get("/v1/exports?limit=1").json()["data"] == before
 
 
+def test_a_dataset_without_sql_for_its_connection_is_reported_at_the_start(tmp_path: Path) -> None:
+    sentence = "Dataset 'lost' has SQL for postgresq, but its connection 'journal' needs sqlite."
+    with pytest.raises(AssertionError, match=sentence):
+        with journal_service(tmp_path, 1, datasets={"lost": PNL | {"query": {"postgresq": PNL["query"]}}}):
+            pass
+
+
 def test_a_dataset_on_an_unknown_connection_is_reported_at_the_start(tmp_path: Path) -> None:
     with pytest.raises(AssertionError, match="reads the connection 'elsewhere'"):
         with journal_service(tmp_path, 1, datasets={"lost": PNL | {"connection": "elsewhere"}}):
@@ -226,9 +278,41 @@ def test_the_command_line_exports_a_dataset_with_filters_for_a_user(shell: Path)
     assert mine.stdout != theirs.stdout
 
 
+def test_the_command_line_exports_a_page_under_a_name_of_its_fields(shell: Path) -> None:
+    (shell / "out").mkdir()
+    words = [
+        "export",
+        "--dataset",
+        "trades",
+        "--columns",
+        "id",
+        "--sort",
+        "-entryAt,id",
+        "--user",
+        "bob",
+        "--to",
+        "out",
+    ]
+    name = "{connection} {dataset} {user} {param.direction}"
+    for page in (["--limit", "3"], ["--limit", "2", "--offset", "1"]):
+        done = fluxport(*words, "--param", "direction=LONG", "--filename", f"{name} {len(page)}", *page, cwd=shell)
+        assert done.returncode == 0, done.stderr
+    whole, second = ((shell / "out" / f"journal trades bob LONG {n}.csv").read_text().splitlines() for n in (2, 4))
+    assert len(whole) == 4
+    assert second == [whole[0], *whole[2:]]
+
+
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
+        (["SELECT 1", "--from", "journal", "--sort", "id"], "--sort, --limit and --offset are for --dataset"),
+        (["SELECT 1", "--from", "journal", "--filename", "{user}"], "{user}, for which this export has no value"),
+        (["--dataset", "trades", "--filename", "{param.status}"], "{param.status}, for which this export has no value"),
+        (
+            ["--dataset", "trades", "--sort", "exit"],
+            "Unknown column 'exit' of dataset 'trades'; did you mean 'exitAt'?",
+        ),
+        (["--dataset", "trades", "--offset", "9"], "'offset' needs 'limit'"),
         (["SELECT 1", "--dataset", "trades"], "one of QUERY, --dataset NAME or --sensor ID"),
         ([], "one of QUERY, --dataset NAME or --sensor ID"),
         (["SELECT 1"], "--from"),
