@@ -42,7 +42,8 @@ _WHERE = (
     click.option(
         "--sort",
         metavar="A,-B,...",
-        help="Sort the rows of a dataset by these of its columns, descending after -; equal ones stay in its own order.",
+        help="Sort the rows of a dataset by these of its columns, descending after -; equal ones stay in its own "
+        "order.",
     ),
     click.option("--limit", type=int, metavar="ROWS", help="A page of a dataset: at most this many rows."),
     click.option("--offset", type=int, metavar="ROWS", help="Where the page begins: behind this many rows."),
