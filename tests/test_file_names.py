@@ -36,7 +36,7 @@ def named(template: str, params: Any = None, *, numbered: bool = False, **values
 
 
 def test_a_name_has_the_values_of_its_export() -> None:
-    values = {"dataset": "orders", "user": "ann", "connection": "shop"}
+    values: dict[str, Any] = {"dataset": "orders", "user": "ann", "connection": "shop"}
     template = "{dataset}-{user}-{connection}-{param.status}-{date}-{job_id}"
     assert named(template, {"status": "OPEN"}, **values) == "orders-ann-shop-OPEN-2026-01-31-id.csv"
     assert named("{user}{user}", user="ann") == "annann.csv"
@@ -56,7 +56,8 @@ def test_a_field_without_a_value_is_refused(value: Any) -> None:
 
 @pytest.mark.parametrize("field", ["user", "dataset", "connection", "param.a", "param."])
 def test_an_export_without_such_a_value_is_told_so(field: str) -> None:
-    for params, values in ((None, {}), (["a"], {}), ({}, {"user": None, "dataset": "", "connection": None})):
+    nothing: dict[str, Any] = {"user": None, "dataset": "", "connection": None}
+    for params, values in ((None, {}), (["a"], {}), ({}, nothing)):
         with pytest.raises(Refused, match=rf"'filename' has \{{{field}\}}, for which this export has no value"):
             named(f"{{{field}}}", params, **values)
 

@@ -10,12 +10,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from contract.source_servers import SERVERS, Server
 from fault_proxy import Fault, FaultProxy
 from fluxport.errors import FluxportError, QueryFailed, Unavailable
 from fluxport.sources import SourceOptions, open_source
 from fluxport.stages import Limits
 from fluxport.testing.sources import wait_until
+from source_servers import SERVERS, Server
 
 ROWS = 100_000
 SHORT = SourceOptions(connect_timeout_s=0.5, read_timeout_s=0.5)
