@@ -127,7 +127,7 @@ SCHEMA = pa.schema({
 
 def empty_file(name: str) -> tuple[list[str], bytes]:
     made = encoder(name, options(name, {}), Findings())
-    described = [stored.kind for stored in made.stored(SCHEMA)]  # type: ignore[attr-defined]
+    described = [stored.kind for stored in made.stored(SCHEMA)]  # type: ignore[attr-defined]  # of formats with columns
     none: list[pa.RecordBatch] = []
     return described, b"".join(bytes(chunk) for chunk in made.encode(SCHEMA, (batch for batch in none)))
 

@@ -17,9 +17,9 @@ from pydantic import BaseModel, ValidationError
 
 from api_document import complain, document, operation_of, operations, validator
 from fluxport import formats
+from fluxport.datasets.order import page_of, sort_keys
 from fluxport.delivery.webhook import WebhookOptions
 from fluxport.error_codes import FAMILIES
-from fluxport.datasets.order import page_of, sort_keys
 from fluxport.errors import Refused
 from fluxport.formats import compress
 from fluxport.http.fluxquery import read_request as read_fluxquery

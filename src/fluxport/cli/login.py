@@ -132,13 +132,17 @@ def client_options(path: Path) -> dict[str, str]:
     parser = configparser.RawConfigParser(
         strict=False, allow_no_value=True, delimiters=("=",), comment_prefixes=("#", ";"), default_section="\0"
     )
-    parser.optionxform = lambda optionstr: optionstr.strip().lower().replace("_", "-").removeprefix("loose-")  # type: ignore[method-assign]
+    parser.optionxform = _option_name  # type: ignore[assignment]  # as its documentation says to set it
     try:
         parser.read_string("\n".join(line for line in text.splitlines() if not line.lstrip().startswith("!")))
     except configparser.Error:
         raise Refused(f"The file {path} is no option file of MySQL; repair it.", code="bad_file") from None
     found = {name: value for group in GROUPS if parser.has_section(group) for name, value in parser.items(group)}
     return {name: _value(value) for name, value in found.items() if value is not None}
+
+
+def _option_name(written: str) -> str:
+    return written.strip().lower().replace("_", "-").removeprefix("loose-")
 
 
 def _value(text: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fluxport.errors import Canceled, LimitExceeded, TimedOut
+from fluxport.errors import Canceled, LimitExceeded, QueryFailed, TimedOut
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -22,6 +22,10 @@ def late() -> TimedOut:
     return TimedOut(
         "The query did not end within its time limit; export fewer rows or raise it.", code="deadline", again=False
     )
+
+
+def several_statements(detail: str | None = None) -> QueryFailed:
+    return QueryFailed("The query must be a single statement.", code="syntax_error", detail=detail)
 
 
 def cell_too_large(name: str, row: int, size: int, limit: int) -> LimitExceeded:

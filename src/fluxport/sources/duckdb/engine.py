@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fluxport.errors import Refused
+from fluxport.sources.errors import several_statements
 from fluxport.stages import PROCESSORS
 
 if TYPE_CHECKING:
@@ -79,6 +80,8 @@ def check_reads(connection: Any, statement: str) -> None:
     """Refused for anything but one statement that only reads, by DuckDB's own syntax tree: a WITH query may be an
     INSERT, or a COPY that writes a file."""
     found = connection.extract_statements(statement)
+    if len(found) > 1:
+        raise several_statements()
     if [each.type for each in found] == [module().StatementType.SELECT]:
         ((tree,),) = connection.execute("SELECT json_serialize_sql(?::VARCHAR)::VARCHAR", [statement]).fetchall()
         nodes = set(_NODES.findall(tree))

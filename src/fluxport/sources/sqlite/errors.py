@@ -6,7 +6,7 @@ import re
 import sqlite3
 
 from fluxport.errors import FluxportError, LimitExceeded, QueryFailed, Refused, Unavailable
-from fluxport.sources.errors import canceled
+from fluxport.sources.errors import canceled, several_statements
 
 _REJECTED: dict[int, tuple[str, str]] = {
     sqlite3.SQLITE_PERM: ("permission_denied", "The SQLite file may not be read"),
@@ -58,7 +58,7 @@ def translated(error: Exception) -> FluxportError:
     if code is None:
         # Errors of the driver itself, before SQLite is called: two statements, wrong number of values.
         if "one statement" in detail:
-            return QueryFailed("The query must be a single statement.", code="syntax_error", detail=detail)
+            return several_statements(detail)
         if isinstance(error, sqlite3.ProgrammingError | sqlite3.Warning):
             return Refused(
                 "The query must have one value for each parameter.",
