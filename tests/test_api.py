@@ -455,6 +455,19 @@ def test_a_dataset_is_a_source_with_its_filters_and_its_user(configured: Path, f
     assert rows == [{"id": n, "name": f"name {n}", "owner": "ann"} for n in (3, 4)]
 
 
+@pytest.mark.parametrize("sort", ["-name", ["-name"], [{"column": "name", "descending": True}]])
+def test_a_dataset_is_sorted_and_paged(configured: Path, folder: Path, sort: Any) -> None:
+    source = fluxport.Dataset("people", user="ann", sort=sort, limit=2, offset=1)
+    named = "{dataset} of {user} from {connection} {param.least}"
+    done = fluxport.export(
+        source=source, params={"least": 3}, to=folder, filename=named, format="jsonl", config=configured
+    )
+    assert (Path(done.location).name, done.truncated) == ("people of ann from shop 3.jsonl", False)
+    names = [json.loads(line)["name"] for line in Path(done.location).read_text().splitlines()]
+    every = sorted((f"name {n}" for n in range(3, 1000)), reverse=True)
+    assert names == every[1:3]
+
+
 def test_sensors_are_a_source_with_their_range(configured: Path, folder: Path) -> None:
     source = fluxport.Sensors("t1", start=2000, end="1970-01-01T00:00:03Z")
     for form, expected in (({}, [[2000, 2.5], [3000, 3.5]]), ({"aggregate": "avg", "interval": "1h"}, [[0, 3.0]])):

@@ -185,6 +185,7 @@ CLAUSES = [
     ("mysql", "`n` DESC, t.id\nLIMIT 5 OFFSET 3"),
     ("mssql", '"n" DESC, t.id\nOFFSET 3 ROWS FETCH NEXT 5 ROWS ONLY'),
     ("oracle", '"n" DESC NULLS LAST, t.id\nOFFSET 3 ROWS FETCH NEXT 5 ROWS ONLY'),
+    ("bigquery", "`n` DESC NULLS LAST, t.id\nLIMIT 5 OFFSET 3"),
     ("adbc+any", '"n" DESC NULLS LAST, t.id\nLIMIT 5 OFFSET 3'),
 ]
 
@@ -295,6 +296,11 @@ def test_operators_keep_the_same_rows_on_every_database(
     expected = shown([row for row in OWN if kept(row)])
     assert databases[dialect](params=params) == expected
     assert expected
+
+
+def test_a_bracket_is_a_wildcard_of_one_database_only() -> None:
+    for dialect, pattern in (("mssql", "%a![b!_]%"), ("postgresql", "%a[b!_]%")):
+        assert THINGS.compile(dialect, {"label.contains": "a[b_]"}, "dev")[1]["label"] == pattern
 
 
 BAD: list[tuple[str, Any, str, str]] = [

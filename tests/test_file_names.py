@@ -31,8 +31,8 @@ def test_names_in_every_script_stay() -> None:
         assert unquote(content_disposition(f"{name}.csv")).endswith(f"{name}.csv")
 
 
-def named(template: str, params: Any = None, *, numbered: bool = False, **values: str | None) -> str:
-    return file_name(template, ".csv", export_id="id", now=NOW, numbered=numbered, given=fields(params, **values))
+def named(template: str, params: Any = None, **values: str | None) -> str:
+    return file_name(template, ".csv", export_id="id", now=NOW, given=fields(params, **values))
 
 
 def test_a_name_has_the_values_of_its_export() -> None:
@@ -97,7 +97,8 @@ def test_a_name_of_dots_is_refused(value: str) -> None:
 
 def test_a_value_is_no_template_and_leaves_room_for_the_rest() -> None:
     assert named("{param.x}-{date}", {"x": "{date}{user}"}, user="ann") == "(date)(user)-2026-01-31.csv"
-    assert named("{param.x}-{part}", {"x": "{part}"}, numbered=True) == "(part)-{part}.csv"
+    parts: dict[str, Any] = {"export_id": "id", "now": NOW, "numbered": True, "given": fields({"x": "{part}"})}
+    assert file_name("{param.x}-{part}", ".csv", **parts) == "(part)-{part}.csv"
     long = named("{param.x}-{user}-{date}", {"x": "x" * 10_000}, user="y" * 10_000)
     assert long == f"{'x' * VALUE_MAX}-{'y' * VALUE_MAX}-2026-01-31.csv"
     assert len(named("{param.x}" * 9, {"x": "é" * 100}).encode()) <= 200

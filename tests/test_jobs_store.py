@@ -298,6 +298,29 @@ def test_the_audit_says_where_the_rows_come_from(store: JobStore, spec: ExportSp
     assert line["detail"]["source"] == line["detail"]["source"] | source
 
 
+PAGE: dict[str, Any] = {"sort": [{"column": "id", "descending": True}, "day"], "limit": 10, "offset": 20}
+
+
+def test_the_order_and_the_page_of_a_dataset_are_stored(store: JobStore) -> None:
+    body = {"source": {"dataset": "trades", "params": {"note.not": "a"}, **PAGE}}
+    request = ExportRequest.from_json(body)
+    record, _ = store.create(request, ANN, api="native", active_max=9, queue_max=9)
+    assert store.get(record.id, ANN).spec == record.spec == replace(request.spec, sort=PAGE["sort"])
+    assert job_json(record, 0.0)["source"] == body["source"]
+
+
+def test_neighbouring_versions_read_each_other_s_requests(store: JobStore) -> None:
+    """An older one does not know the fields that a newer one added; only a request that uses them has them."""
+    record = created(store)
+    with transaction(store.engine) as connection:
+        where = exports.c.id == record.id
+        stored = connection.execute(sa.select(exports.c.spec).where(where)).scalar_one()
+        assert not set(PAGE) & set(stored)
+        older = {"filename": None, "dataset": None, "series": None, "pushed": None}
+        connection.execute(exports.update().where(where).values(spec=stored | older))
+    assert store.get(record.id, ANN).spec == record.spec
+
+
 SPECS = (
     ExportSpec("SELECT 1", connection="main"),
     ExportSpec("SELECT 1", connection="other"),

@@ -696,7 +696,7 @@ def _unserved(gathered: Gathered, connections: set[str]) -> Iterator[str]:
             continue  # told of the connection itself
         if not dataset.serves(dialect):
             yield (
-                f"Dataset {dataset.name!r} has SQL for {', '.join(sorted(dataset.dialects)) or 'no dialect'}, but its "
+                f"Dataset {dataset.name!r} has SQL for {', '.join(sorted(dataset.dialects))}, but its "
                 f"connection {read!r} needs {dialect}."
             )
 

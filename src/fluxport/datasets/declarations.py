@@ -41,12 +41,12 @@ from fluxport.datasets.filters import (
     DateRange,
     Empty,
     Filter,
-    Kind,
     Limit,
     Match,
     Not,
     NumberRange,
     OneOf,
+    Operator,
     Text,
 )
 from fluxport.datasets.moments import BIND_NAMES
@@ -289,9 +289,9 @@ def _conditions(part: _Entry, made: Mapping[str, tuple[str, str]]) -> tuple[dict
     return {param: around(column, sql) for param, (_, sql) in made.items()}, column
 
 
-def _empty(name: str, column: Fragment | None, condition: str = "{column} IS NULL") -> dict[str, Kind]:
+def _empty(name: str, column: Fragment | None, condition: str = "{column} IS NULL") -> dict[str, Operator]:
     """The operator of a filter with a column."""
-    return {} if column is None else {"is_empty": Empty(name, {name: around(column, condition)})}
+    return {} if column is None else {"is_empty": Empty(name, around(column, condition))}
 
 
 def _ends(
@@ -357,7 +357,7 @@ def _text(name: str, part: _Entry) -> Filter:
     kinds = {match: Text(name, fragments, match)}
     if column is not None:
         kinds = {known: Text(name, {name: around(column, sql)}, known) for known, sql in conditions.items()}
-    operators: dict[str, Kind] = {"not": Not(kinds[match])}
+    operators: dict[str, Operator] = {"not": Not(kinds[match])}
     for known, kind in kinds.items():
         operators |= {known: kind, f"not.{known}": Not(kind)}
     return Filter(kinds[match], operators | _empty(name, column, "({column} IS NULL OR {column} = '')"))

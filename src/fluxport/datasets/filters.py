@@ -36,18 +36,21 @@ class Condition(NamedTuple):
     values: dict[str, Any]
 
 
-class Kind(Protocol):
+class Operator(Protocol):
     @property
     def name(self) -> str: ...
+    def conditions(self, given: Mapping[str, Any], dialect: str) -> list[Condition]:
+        """The conditions of the parameters in ``given``, of which at least one is its own: an operator of a filter has
+        only that of its ``name``."""
+        ...
+
+
+class Kind(Operator, Protocol):
     @property
     def params(self) -> tuple[str, ...]: ...
     @property
     def fragments(self) -> Mapping[str, Fragment]:
         """The declared SQL by parameter."""
-        ...
-
-    def conditions(self, given: Mapping[str, Any], dialect: str) -> list[Condition]:
-        """The conditions of the parameters in ``given``, of which at least one is this kind's."""
         ...
 
     def describe(self) -> dict[str, Any]: ...
@@ -59,7 +62,7 @@ class Filter:
     own."""
 
     kind: Kind
-    operators: Mapping[str, Kind]
+    operators: Mapping[str, Operator]
 
     @property
     def name(self) -> str:
@@ -70,17 +73,17 @@ class Filter:
         return self.kind.params
 
     @property
-    def keys(self) -> dict[str, Kind]:
+    def keys(self) -> dict[str, Operator]:
         """The further keys."""
-        return {f"{self.name}.{operator}": kind for operator, kind in self.operators.items()}
+        return {f"{self.name}.{word}": operator for word, operator in self.operators.items()}
 
     def conditions(self, given: Mapping[str, Any], dialect: str) -> list[Condition]:
         """The conditions of what ``given`` has for this filter."""
         found = [] if given.keys().isdisjoint(self.params) else self.kind.conditions(given, dialect)
-        for key, kind in self.keys.items():
+        for key, operator in self.keys.items():
             if key in given:
                 try:
-                    found += kind.conditions({kind.name: given[key]}, dialect)
+                    found += operator.conditions({operator.name: given[key]}, dialect)
                 except Wrong as wrong:
                     raise Wrong(key, wrong.expected) from None
         return found
@@ -229,7 +232,8 @@ class Text:
     def conditions(self, given: Mapping[str, Any], dialect: str) -> list[Condition]:
         value = _text(given[self.name], self.name)
         if self.match != "equals":
-            value = re.sub(r"([!%_])", r"!\1", value) + "%"
+            special = r"([!%_\[])" if dialect == "mssql" else r"([!%_])"
+            value = re.sub(special, r"!\1", value) + "%"
         if self.match == "contains":
             value = "%" + value
         return [_condition(self.fragments, self.name, dialect, {self.name: value})]
@@ -240,22 +244,15 @@ class Text:
 
 @dataclass(frozen=True)
 class Empty:
-    """Without a value, or with one: ``fragments`` is true where there is none, and never NULL."""
+    """Without a value, or with one: ``fragment`` is true where there is none, and never NULL."""
 
     name: str
-    fragments: Mapping[str, Fragment]
-
-    @property
-    def params(self) -> tuple[str, ...]:
-        return (self.name,)
+    fragment: Fragment
 
     def conditions(self, given: Mapping[str, Any], dialect: str) -> list[Condition]:
         empty = _boolean(given[self.name], self.name)
-        sql, values = _condition(self.fragments, self.name, dialect, {})
+        sql, values = _condition({self.name: self.fragment}, self.name, dialect, {})
         return [Condition(sql if empty else f"NOT ({sql})", values)]
-
-    def describe(self) -> dict[str, Any]:
-        return {"type": "empty"}
 
 
 @dataclass(frozen=True)
@@ -269,20 +266,9 @@ class Not:
     def name(self) -> str:
         return self.kind.name
 
-    @property
-    def params(self) -> tuple[str, ...]:
-        return self.kind.params
-
-    @property
-    def fragments(self) -> Mapping[str, Fragment]:
-        return self.kind.fragments
-
     def conditions(self, given: Mapping[str, Any], dialect: str) -> list[Condition]:
         found = self.kind.conditions(given, dialect)
         return [Condition(f"CASE WHEN {sql} THEN 0 ELSE 1 END = 1", values) for sql, values in found]
-
-    def describe(self) -> dict[str, Any]:
-        return {"type": "not"}
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ use an index for it; others are told to.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -13,8 +14,8 @@ from fluxport.errors import Refused
 
 ROWS_MAX = 2**53 - 1  # every number up to here is exact in JSON and in every database
 _NULLS_SMALLEST = ("mssql", "mysql", "sqlite")  # by themselves; the first two have no NULLS FIRST
-# SQLite reads an unknown name in double quotes as text, and MySQL with some settings every one.
-_BACKTICKS = ("mysql", "sqlite")
+# SQLite reads an unknown name in double quotes as text, and the others every one, depending on settings.
+_BACKTICKS = ("bigquery", "databricks", "mysql", "sqlite")
 _FETCH = ("db2", "firebird", "mssql", "oracle")  # standard SQL instead of LIMIT
 
 
@@ -39,10 +40,8 @@ def sort_keys(value: Any) -> list[SortKey]:
     if not isinstance(items, Sequence) or isinstance(items, bytes):
         raise _bad_sort()
     keys = [_sort_key(item) for item in items]
-    names = [key.column for key in keys]
-    for name in names:
-        if names.count(name) > 1:
-            raise Refused(f"'sort' has the column {name!r} twice; name it once.", code="bad_sort")
+    if repeated := [name for name, number in Counter(key.column for key in keys).items() if number > 1]:
+        raise Refused(f"'sort' has the column {repeated[0]!r} twice; name it once.", code="bad_sort")
     return keys
 
 
