@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -64,6 +65,24 @@ def test_every_database_gives_the_same_types_and_rows(stored: dict[str, Journal]
     for other in others:
         assert other.schema.equals(first.schema, check_metadata=True)
         assert other.equals(first)
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+@pytest.mark.parametrize("name", list(COLUMNS))
+def test_every_column_can_be_sorted_by(stored: dict[str, Journal], name: str, dialect: str) -> None:
+    """Numbers and times as such, NULL as the smallest; text is in the order of the database's collation."""
+    whole = stored[dialect].read(DATASETS[name])
+    for column in DATASETS[name].columns:
+        for sign in ("", "-"):
+            found = stored[dialect].read(DATASETS[name], sort=f"{sign}{column.name}", limit=100)
+            assert found.num_rows == min(100, whole.num_rows)
+            if column.type != "text":
+                order = "descending" if sign else "ascending"
+                placement = "at_end" if sign else "at_start"
+                values = whole.column(column.name).take(
+                    pc.array_sort_indices(whole.column(column.name), order=order, null_placement=placement)
+                )
+                assert found.column(column.name).to_pylist() == values.to_pylist()[:100]
 
 
 def test_money_is_exact_decimal(stored: dict[str, Journal]) -> None:
