@@ -46,7 +46,7 @@ def test_a_name_has_the_values_of_its_export() -> None:
     )
 
 
-@pytest.mark.parametrize("value", [None, "", [], {}, {"a": 1}, object(), b"a", "\u202e", " "])
+@pytest.mark.parametrize("value", [None, "", [], [[["a"]]], {}, {"a": 1}, object(), b"a", "\u202e", " "])
 def test_a_field_without_a_value_is_refused(value: Any) -> None:
     """Never an empty place in the name."""
     with pytest.raises(Refused, match="for which this export has no value") as caught:

@@ -223,7 +223,7 @@ class Form(NamedTuple):
     compression: Compression
     split: Split | None
     dataset: Dataset | None
-    fields: Mapping[str, str]
+    fields: Mapping[str, Any]
 
     def encoder(self, findings: Findings) -> Encoder:
         return formats.encoder(self.format, self.options, findings)
