@@ -9,7 +9,7 @@ import os
 import secrets
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,9 @@ class Sftp:
     password: str = "a-password-of-the-tests"
 
 
-class _Server(asyncssh.SSHServer):
+class Server(asyncssh.SSHServer):
+    """Admits the user and the password of Sftp."""
+
     def begin_auth(self, username: str) -> bool:
         return True
 
@@ -43,39 +45,53 @@ class _Server(asyncssh.SSHServer):
 
 
 @contextlib.contextmanager
-def sftp_server(folder: Path) -> Iterator[Sftp]:
-    """Runs while entered; what the server calls / is ``folder``/files."""
-    files = folder / "files"
-    files.mkdir()
+def ssh_server(known_hosts: Path, server: Callable[[], asyncssh.SSHServer], **options: Any) -> Iterator[int]:
+    """The port of a server of asyncssh, which runs while entered; its key is written to ``known_hosts``."""
     key = asyncssh.generate_private_key("ssh-ed25519")
     loop = asyncio.new_event_loop()
 
-    def chrooted(channel: Any) -> asyncssh.SFTPServer:
-        return asyncssh.SFTPServer(channel, chroot=str(files).encode())
-
     async def start() -> asyncssh.SSHAcceptor:
-        return await asyncssh.create_server(
-            _Server, "127.0.0.1", 0, server_host_keys=[key], sftp_factory=chrooted, allow_scp=False
-        )
+        return await asyncssh.create_server(server, "127.0.0.1", 0, server_host_keys=[key], acceptor=noted, **options)
+
+    made: list[asyncssh.SSHServerConnection] = []
+
+    def noted(connection: asyncssh.SSHServerConnection) -> None:
+        made.append(connection)
 
     acceptor = loop.run_until_complete(start())
     port = acceptor.get_port()
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
-    known = folder / "known_hosts"
-    known.write_text(f"[127.0.0.1]:{port} {key.export_public_key().decode()}")
+    known_hosts.write_text(f"[127.0.0.1]:{port} {key.export_public_key().decode()}")
     try:
-        yield Sftp(files, port, known)
+        yield port
     finally:
 
         async def stop() -> None:
             acceptor.close()
             await acceptor.wait_closed()
+            for connection in made:
+                connection.abort()
+                await connection.wait_closed()
 
         asyncio.run_coroutine_threadsafe(stop(), loop).result(10)
         loop.call_soon_threadsafe(loop.stop)
         thread.join()
         loop.close()
+
+
+@contextlib.contextmanager
+def sftp_server(folder: Path) -> Iterator[Sftp]:
+    """Runs while entered; what the server calls / is ``folder``/files."""
+    files = folder / "files"
+    files.mkdir()
+    known = folder / "known_hosts"
+
+    def chrooted(channel: Any) -> asyncssh.SFTPServer:
+        return asyncssh.SFTPServer(channel, chroot=str(files).encode())
+
+    with ssh_server(known, Server, sftp_factory=chrooted, allow_scp=False) as port:
+        yield Sftp(files, port, known)
 
 
 _PROFTPD = """

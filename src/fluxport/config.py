@@ -209,11 +209,23 @@ class FilesConfig(Section):
     path: Path = Field(description="folder whose files queries may read, by their path inside it; with DuckDB")
 
 
+class SshConfig(Section):
+    host: str = Field(min_length=1, description="SSH server through which the database is reached")
+    port: int = Field(22, ge=1, le=65535, description="its port")
+    user: str | None = Field(None, min_length=1, description="the user name; default: that of the process")
+    password: SecretStr | None = Field(None, description="the password; default: a key")
+    key_file: Path | None = Field(None, description="private key file; default: the agent's keys, and those of ~/.ssh")
+    known_hosts: Path | None = Field(
+        None, description="file of known server keys in OpenSSH's format; default: ~/.ssh/known_hosts"
+    )
+
+
 class ConnectionConfig(Section):
     url: SecretStr = Field(
         description=f"{' or '.join(entry.example for entry in SOURCES.built_in.values())}, or for MySQL the Go form "
         "user:password@tcp(host:3306)/database"
     )
+    ssh: SshConfig | None = Field(None, description="an SSH tunnel to a database of MySQL or PostgreSQL")
     tinyint1_bool: bool = Field(SourceOptions.tinyint1_bool, description="read TINYINT(1) as true and false")
     connect_timeout_s: Seconds | None = Field(
         None, description="timeout of connecting and login; default: 10 s, SQLite and DuckDB 5 s"
@@ -228,6 +240,18 @@ class ConnectionConfig(Section):
     )
     functions: list[str] = Field([], description="functions that queries may call besides the built-in list")
     files: FilesConfig | None = Field(None, description="files of rows that queries may read; default: none")
+
+    @property
+    def address(self) -> str:
+        """The URL, with the tunnel; it may hold passwords."""
+        url, ssh = self.url.get_secret_value(), self.ssh
+        if ssh is None:
+            return url
+        password = None if ssh.password is None else ssh.password.get_secret_value()
+        from fluxport.sources.tunnels import with_tunnel
+        from fluxport.ssh import SshServer
+
+        return with_tunnel(url, SshServer(ssh.host, ssh.user, ssh.port, password, ssh.key_file, ssh.known_hosts))
 
 
 class LimitsConfig(Section):

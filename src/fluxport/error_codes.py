@@ -66,10 +66,11 @@ _CODES: dict[str, str] = {
         mail_refused mail_tls missing_extra missing_parameter no_bucket no_columns no_connection no_credentials
         no_database no_id no_metadata no_mqtt no_nats no_query no_result_set no_secret no_series no_tls not_listed
         not_loopback not_ready not_shared not_writable one_file_only other_version refused rows_missing schedule_missed
-        store_denied store_refused too_many_columns too_many_sensors unencodable unknown_column unknown_compression
-        unknown_connection unknown_dataset unknown_dialect unknown_filter unknown_format unknown_host unknown_key
-        unknown_locale unknown_option unknown_profile unknown_store unknown_timezone unsupported_type upload_not_public
-        upload_rejected weak_secret webhook_not_public webhook_redirect wrong_region wrong_type wrong_width
+        ssh_denied store_denied store_refused too_many_columns too_many_sensors unencodable unknown_column
+        unknown_compression unknown_connection unknown_dataset unknown_dialect unknown_filter unknown_format
+        unknown_host unknown_key unknown_locale unknown_option unknown_profile unknown_store unknown_timezone
+        unsupported_type upload_not_public upload_rejected weak_secret webhook_not_public webhook_redirect wrong_region
+        wrong_type wrong_width
     """,
     "StoreFull": """
         series_full store_full

@@ -246,7 +246,7 @@ def check_accounts(config: Config) -> None:
 
     for name, entry in config.connections.items():
         try:
-            account = inspect_account(entry.url.get_secret_value())
+            account = inspect_account(entry.address)
         except FluxportError as error:
             log.warning("connection %s could not be inspected: %s", name, error.message)
             continue

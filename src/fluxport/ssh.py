@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import getpass
+import logging
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,10 +20,11 @@ CONNECT_TIMEOUT_S = 10.0  # of each of: TCP, the server's greeting, the login
 @dataclass(frozen=True)
 class SshServer:
     """A server and a login. ``known_hosts`` is a file in OpenSSH's format (default: ~/.ssh/known_hosts); without
-    ``password`` and ``key_file`` the keys of ~/.ssh are tried, with ``agent`` also those of the user's agent."""
+    ``password`` and ``key_file`` the keys of ~/.ssh are tried, with ``agent`` also those of the user's agent. ``user``
+    None is the user of the process."""
 
     host: str
-    user: str
+    user: str | None
     port: int = 22
     password: str | None = field(default=None, repr=False)
     key_file: Path | None = None
@@ -35,6 +39,12 @@ def connected(server: SshServer, *, role: str, extra: str, denied: str, unreacha
         import paramiko
     except ImportError:
         raise Refused(f"An {role} needs its library: pip install 'fluxport[{extra}]'.", code="missing_extra") from None
+    user = server.user or getpass.getuser()
+    for file in filter(None, (server.key_file, server.known_hosts)):
+        if not os.access(file, os.R_OK):
+            raise Refused(f"The file {str(file)!r} of the {role} cannot be read; check its path.", code="bad_file")
+    # Its errors are in ours: without a handler Python would print them as well.
+    logging.getLogger("paramiko").addHandler(logging.NullHandler())
     client = paramiko.SSHClient()
     client.set_missing_host_key_policy(_RejectUnknown())
     place = f"{role} {server.host}"
@@ -43,7 +53,7 @@ def connected(server: SshServer, *, role: str, extra: str, denied: str, unreacha
         client.connect(
             server.host,
             server.port,
-            server.user,
+            user,
             server.password,
             key_filename=server.key_file and str(server.key_file),
             timeout=CONNECT_TIMEOUT_S,
@@ -55,9 +65,7 @@ def connected(server: SshServer, *, role: str, extra: str, denied: str, unreacha
     except BaseException as error:
         client.close()
         if isinstance(error, paramiko.AuthenticationException):
-            raise Refused(
-                f"The {place} rejected the user {server.user!r}; check the password or key.", code=denied
-            ) from error
+            raise Refused(f"The {place} rejected the user {user!r}; check the password or key.", code=denied) from error
         if isinstance(error, UnknownHostKey | paramiko.BadHostKeyException | paramiko.ssh_exception.IncompatiblePeer):
             raise Refused(
                 f"The key of the {place} is unknown or has changed, or its SSH version is not "

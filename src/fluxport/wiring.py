@@ -56,7 +56,7 @@ def connections(config: Config) -> dict[str, Connection]:
 
     by_name = {}
     for name, entry in config.connections.items():
-        url, files = entry.url.get_secret_value(), files_of(name, entry)
+        url, files = entry.address, files_of(name, entry)
         try:
             guard = GuardPolicy(
                 dialect=guard_dialect(url),

@@ -41,7 +41,7 @@ def _all(config: Config) -> Iterator[tuple[str, bool, str]]:
     if not config.connections and config.series.path is None:
         yield "connections", False, "none; set MYSQL_DSN or connections.main.url, or series.path for sensors."
     for name, entry in config.connections.items():
-        yield from _connection(name, entry.url.get_secret_value(), config.app_env == "production")
+        yield from _connection(name, entry.address, config.app_env == "production")
         if entry.files is not None:
             yield _files(name, entry)
     yield from _sensors(config)

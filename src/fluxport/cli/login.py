@@ -132,7 +132,7 @@ def client_options(path: Path) -> dict[str, str]:
     parser = configparser.RawConfigParser(
         strict=False, allow_no_value=True, delimiters=("=",), comment_prefixes=("#", ";"), default_section="\0"
     )
-    parser.optionxform = _option_name  # type: ignore[assignment]  # as its documentation says to set it
+    parser.optionxform = _option_name  # type: ignore[method-assign]  # as its documentation says to set it
     try:
         parser.read_string("\n".join(line for line in text.splitlines() if not line.lstrip().startswith("!")))
     except configparser.Error:
@@ -141,8 +141,8 @@ def client_options(path: Path) -> dict[str, str]:
     return {name: _value(value) for name, value in found.items() if value is not None}
 
 
-def _option_name(written: str) -> str:
-    return written.strip().lower().replace("_", "-").removeprefix("loose-")
+def _option_name(optionstr: str) -> str:
+    return optionstr.strip().lower().replace("_", "-").removeprefix("loose-")
 
 
 def _value(text: str) -> str:

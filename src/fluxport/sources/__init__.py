@@ -49,6 +49,11 @@ def open_source(
     options = options if options is not None else SourceOptions()
     findings = findings if findings is not None else Findings()  # empty Findings are falsy
     limits = limits if limits is not None else Limits()
+    if "ssh" in url.rpartition("?")[2].lower():
+        from fluxport.sources.tunnels import TunnelSource, without_tunnel
+
+        if without_tunnel(url)[1] is not None:
+            return TunnelSource(url, query, params, options, findings, limits)
     source = open_here(url, query, params, options, findings, limits)
     apart = options.separate or isinstance(options.files, Path)
     if apart and FORKS and SOURCES[source_of(url)].embedded:  # open_here has validated the arguments

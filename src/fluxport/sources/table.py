@@ -32,7 +32,8 @@ class SourceEntry(NamedTuple):
     ``guard`` is the dialect in which the guard reads callers' statements; without one only datasets are possible, whose
     SQL is declared for ``dialect``. ``account``, as ``module:name``, is an ``AccountCheck`` (accounts.py), and
     ``tables`` a function that lists tables (tables.py); without one they cannot be listed. ``estimate`` is a function
-    that estimates the rows of a statement (tables.py).
+    that estimates the rows of a statement (tables.py). ``tunneled`` is a ``Tunneled`` (tunnels.py); without one there
+    are no SSH tunnels.
     ``embedded`` names the modules of an in-process engine: the fork server imports them once, and each statement with a
     time limit runs in a process forked from it. ``files``: statements may read files of rows (SourceOptions.files).
     """
@@ -47,6 +48,7 @@ class SourceEntry(NamedTuple):
     account: str | None = None
     tables: str | None = None
     estimate: str | None = None
+    tunneled: str | None = None
     embedded: tuple[str, ...] = ()
     form: re.Pattern[str] | None = None
     files: bool = False
@@ -67,6 +69,7 @@ SOURCES: Table[SourceEntry] = Table(
             account="fluxport.sources.mysql.account:CHECK",
             tables="fluxport.sources.mysql.tables:tables",
             estimate="fluxport.sources.mysql.tables:estimate",
+            tunneled="fluxport.sources.mysql.tunnel:TUNNELED",
             form=GO_FORM,
         ),
         "postgresql": SourceEntry(
@@ -78,6 +81,7 @@ SOURCES: Table[SourceEntry] = Table(
             dialect="postgresql",
             account="fluxport.sources.postgres.account:CHECK",
             tables="fluxport.sources.postgres.tables:tables",
+            tunneled="fluxport.sources.postgres.tunnel:TUNNELED",
         ),
         "sqlite": SourceEntry(
             "fluxport.sources.sqlite",

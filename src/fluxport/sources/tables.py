@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from itertools import groupby
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
-from fluxport.errors import LimitExceeded, QueryFailed, Refused, Unavailable
+from fluxport.errors import FluxportError, Refused
 from fluxport.sources import Params, SourceOptions, open_source
 from fluxport.sources.table import SOURCES, source_of
 from fluxport.stages import Limits
@@ -75,7 +75,7 @@ def estimated_rows(url: str, statement: str, params: Params, options: SourceOpti
     estimate: Estimate = SOURCES.attribute(name, *entry.estimate.split(":"))
     try:
         return estimate(_reader(url, SourceOptions(shown=options.shown, **options.timeouts), params), statement)
-    except (QueryFailed, Unavailable, LimitExceeded):
+    except FluxportError:  # a proxy or an old server may not explain it
         return None
 
 

@@ -68,6 +68,7 @@ class Dsn:
     read_timeout_s: float = timeouts.READ_TIMEOUT_S
     tinyint1_bool: bool = False
     prepared: bool = True
+    via_port: int | None = None  # of 127.0.0.1, where a tunnel to the server begins
     shown: str = ""
 
     @property
@@ -194,6 +195,12 @@ def _seconds(name: str, value: str) -> float:
     return timeout_s
 
 
+def _port(name: str, value: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,5}", value) or not 0 < int(value) < 65536:
+        raise _refused(f"option {name!r} takes a port, 1 to 65535")
+    return int(value)
+
+
 # Name in the URL (lower case, '-' for '_') -> field of Dsn and the parser of its value.
 OPTIONS: dict[str, tuple[str, Callable[[str, str], Any]]] = {
     "ssl-mode": ("tls", _choice(dict(TLS_MODES))),
@@ -208,5 +215,6 @@ OPTIONS: dict[str, tuple[str, Callable[[str, str], Any]]] = {
     "readtimeout": ("read_timeout_s", _seconds),
     # false: the text protocol, for proxies that cannot prepare statements; no parameters then
     "prepared": ("prepared", _choice({"true": True, "false": False})),
+    "via-port": ("via_port", _port),
     "tinyint1": ("tinyint1_bool", _choice({"bool": True, "int": False})),
 }

@@ -80,8 +80,11 @@ class Wire:
                 return
             last: OSError | None = None
             # ASCII names as bytes: Python then does not load its IDNA tables.
-            host = self._dsn.host.encode() if self._dsn.host.isascii() else self._dsn.host
-            for family, _, _, _, address in socket.getaddrinfo(host, self._dsn.port, type=socket.SOCK_STREAM):
+            name, port = self._dsn.host, self._dsn.port
+            if self._dsn.via_port is not None:
+                name, port = "127.0.0.1", self._dsn.via_port
+            host = name.encode() if name.isascii() else name
+            for family, _, _, _, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
                 try:
                     self._open(family, address)
                     return
