@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from datetime import UTC, date, datetime, time
@@ -19,7 +20,7 @@ from duckdb_support import make_lake, read
 from fluxport import formats
 from fluxport.errors import FluxportError, LimitExceeded, QueryFailed, Refused, TimedOut, Unavailable
 from fluxport.findings import Finding, Findings
-from fluxport.sources import open_source
+from fluxport.sources import SourceOptions, open_source
 from fluxport.sources.accounts import inspect_account
 from fluxport.sources.duckdb import scratch
 from fluxport.sources.duckdb.dsn import Dsn, parse_dsn
@@ -174,6 +175,7 @@ def test_parameters_are_bound(query: str, params: Any, rows: list[Any]) -> None:
         ("SELECT error('secret') FROM range(3)", (), "bad_value"),
         ("SELECT ? AS v", (object(),), "query_failed"),
         ("SELECT ? AS v", ("\ud800",), "bad_value"),
+        ("SELECT '\ud800' AS v", (), "bad_text"),
         ("SELECT ? AS v", (1, 2), "bad_params"),
         ("SELECT :a AS v", {"b": 1}, "bad_params"),
         ("", (), "no_result_set"),
@@ -185,6 +187,12 @@ def test_an_error_has_a_code_and_no_text_of_duckdbs(query: str, params: Any, cod
     assert isinstance(error, Refused)
     assert error.code == code
     assert "secret" not in error.message
+
+
+def test_an_extension_that_is_not_installed_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    error = failed("SELECT * FROM 's3://bucket/t.parquet'", files="anywhere")
+    assert (type(error), error.code, list(tmp_path.iterdir())) == (QueryFailed, "missing_extension", [])
 
 
 def test_an_error_among_the_rows_is_translated() -> None:
@@ -397,6 +405,25 @@ def test_a_file_cut_short_ends_the_export_with_an_error(tmp_path: Path) -> None:
     whole = (tmp_path / "whole.parquet").read_bytes()
     (tmp_path / "t.parquet").write_bytes(whole[:1_000_000] + whole[-200_000:])
     assert failed("SELECT * FROM 't.parquet'", files=tmp_path).code == "source_damaged"
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "csv", "json", "arrow"])
+def test_a_file_that_shrinks_while_it_is_read_never_makes_a_shorter_result(tmp_path: Path, suffix: str) -> None:
+    file = tmp_path / f"t.{suffix}"
+    with duckdb.connect() as connection:
+        rows = "SELECT i AS id, 'row ' || hash(i) AS name FROM range(2000000) r (i)"
+        if suffix == "arrow":
+            table = connection.sql(rows).to_arrow_table()
+            with pa.ipc.new_file(str(file), table.schema) as writer:
+                writer.write_table(table, max_chunksize=50_000)
+        else:
+            connection.execute(f"COPY ({rows}) TO '{file}'")
+    batches = open_source("duckdb:", f"SELECT * FROM '{file.name}'", options=SourceOptions(files=tmp_path)).batches()
+    assert next(batches).num_rows
+    os.truncate(file, 0)
+    with pytest.raises(FluxportError) as caught:
+        list(batches)
+    assert caught.value.code in {"source_damaged", "source_lost"}
 
 
 @pytest.mark.parametrize("content", [b"", bytes(range(256)) * 100])

@@ -95,9 +95,9 @@ def export(  # noqa: PLR0913  keyword-only
 
     Args:
         query: The statement, if ``source`` is a database; None for all other sources.
-        source: A database's URL (``mysql://user:password@host:3306/db``, ``postgresql://``, ``sqlite:///file.db``) or
-            the name of a connection; a :class:`Dataset` or :class:`Sensors`; or an Arrow table, a RecordBatchReader, an
-            iterator of record batches, a data frame.
+        source: A database's URL (``mysql://user:password@host:3306/db``, ``postgresql://``, ``sqlite:///file.db``,
+            ``duckdb:`` for files that the statement names) or the name of a connection; a :class:`Dataset` or
+            :class:`Sensors`; or an Arrow table, a RecordBatchReader, an iterator of record batches, a data frame.
         to: A path, a folder, a URL of a store (``s3://bucket/key``, or ``store://name/key`` for a store of the
             configuration), ``-`` for standard output, or an open binary file. An existing file is replaced when the new
             one is complete. An open file stays open; bytes written to it before an error remain.
@@ -111,8 +111,8 @@ def export(  # noqa: PLR0913  keyword-only
         limits: Limits of rows, of the bytes of the file and of a cell, and ``deadline_s``, the longest time in seconds;
             default: those of the configuration if the source is named there, else only the limit of a cell.
         strict: Raise WarningsFound, and leave no file, if any value had to be changed.
-        guard: Before the statement is sent, check that it only reads, and only tables that the connection allows. For
-            statements written by others.
+        guard: Before the statement is sent, check that it only reads, and only tables and files that the connection
+            allows. For statements written by others.
         config: The configuration file, read if a name or the URL of a store is used; default: ``fluxport.yaml``, if
             there is one. ``.env`` and the environment override it, as for the command line.
 

@@ -51,6 +51,8 @@ class DuckDbSource(BaseSource):
     ) -> None:
         super().__init__(limits)
         engine.module()
+        if not _is_utf8(query):
+            raise Refused("The query is not valid text: it has half of a surrogate pair.", code="bad_text")
         self._dsn = parse_dsn(url, replace(Dsn(), **options.timeouts))
         self._placed = place(query, params, TOKENS)
         self._files = options.files.resolve() if isinstance(options.files, Path) else options.files
@@ -109,8 +111,6 @@ class DuckDbSource(BaseSource):
             self._scratch.close()
 
     def translate(self, error: Exception) -> None:
-        if isinstance(error, UnicodeEncodeError):
-            raise Refused("The query or a parameter is not valid text.", code="bad_params") from None
         text = str(error)
         if isinstance(error, RuntimeError) and text == "Query interrupted":
             raise KeyboardInterrupt from None  # by a signal, whose own exception DuckDB replaces
@@ -154,3 +154,11 @@ class DuckDbSource(BaseSource):
     def _next_check_s(self) -> float:
         left_s = CHECK_S if self.deadline is None else self.deadline - time.monotonic()
         return max(AGAIN_S, min(CHECK_S, left_s))
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
