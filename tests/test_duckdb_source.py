@@ -287,12 +287,19 @@ def test_a_value_larger_than_the_process_may_hold_is_one_sentence() -> None:
     assert (type(error), error.code) == (LimitExceeded, "query_too_costly")
 
 
+def test_a_list_is_bounded_by_the_limit_of_a_row() -> None:
+    query = "SELECT range(CASE WHEN i = 7 THEN 400000 ELSE 1 END) AS v FROM range(20) r (i)"
+    with pytest.raises(LimitExceeded, match="Row 8 ") as caught:
+        read(query, limits=Limits(cell_bytes_max=500_000))
+    assert caught.value.code == "row_too_large"
+
+
 def test_a_sort_larger_than_the_memory_uses_the_disk_and_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr("tempfile.tempdir", None)
-    query = "SELECT repeat('ab', 40) || i AS v FROM range(3000000) r (i) ORDER BY hash(i)"
+    query = "SELECT repeat('ab', 40) || i AS v FROM range(5000000) r (i) ORDER BY hash(i)"
     source = open_source("duckdb:", query)
     rows = source.batches()
     assert next(rows).num_rows

@@ -92,9 +92,10 @@ def _batch(item: Any) -> pa.RecordBatch:
 
 
 def sliced(batch: pa.RecordBatch, bytes_max: int = BATCH_BYTES) -> Iterator[pa.RecordBatch]:
-    """The rows in batches of about ``bytes_max`` at most; none without rows."""
-    if not batch.num_rows:
-        return
-    rows = max(1, batch.num_rows * bytes_max // max(batch.nbytes, bytes_max))
-    for start in range(0, batch.num_rows, rows):
-        yield batch.slice(start, rows)
+    """The rows in batches of at most ``bytes_max``, or of a single row; none without rows."""
+    if batch.num_rows > 1 and batch.nbytes > bytes_max:
+        half = batch.num_rows // 2
+        yield from sliced(batch.slice(0, half), bytes_max)
+        yield from sliced(batch.slice(half), bytes_max)
+    elif batch.num_rows:
+        yield batch

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from fluxport.sources.duckdb.scratch import Scratch
     from fluxport.sources.table import Files
 
-MEMORY = "192MiB"
-THREADS = min(2, PROCESSORS)  # each holds a row group of a Parquet file
+MEMORY = "512MiB"  # for tables, sorts, and what is read of files; values come on top
+THREADS = min(2, PROCESSORS)  # each holds the pages of a Parquet file that it reads
 _NODES = re.compile(r'"type":"(\w+_NODE)"')  # quotes of the statement's own strings are escaped in JSON
 _READING = frozenset({"SELECT_NODE", "SET_OPERATION_NODE", "RECURSIVE_CTE_NODE", "CTE_NODE"})
 _TAKEN = frozenset({"memory", "system", "temp"})  # names of DuckDB's own databases
@@ -49,6 +49,7 @@ def start(scratch: Scratch, files: Files) -> Any:
             "memory_limit": MEMORY,
             "temp_directory": str(scratch.path) if room else "",
             "max_temp_directory_size": f"{max(room, 1)}B",
+            "read_ahead_depth": 0,  # no further row groups in memory
             "autoinstall_known_extensions": False,
             "autoload_known_extensions": files == "anywhere",
             "allow_community_extensions": False,

@@ -24,7 +24,7 @@ _REJECTED: tuple[tuple[str, str, str, str], ...] = (
     ("Binder", "No function matches", "unknown_function",
      "The query uses a function or an operator that does not exist for these types"),
     ("Permission", "", "permission_denied",
-     "The query names a file outside of the folder that the connection may read"),
+     "The query names a file that this connection may not read"),
     ("IO", "No files found", "unknown_table", "No file matches a name that the query reads from"),
     ("IO", "database does not exist", "unknown_database", "The DuckDB file does not exist"),
     ("IO", "not a valid DuckDB database file|version number", "source_damaged",

@@ -27,7 +27,7 @@ def tables(statement: str, files: Files) -> Iterator[tuple[str, Any]]:
         if path.is_file():
             if isinstance(files, Path) and not path.resolve().is_relative_to(files):
                 raise QueryFailed(
-                    "The query names a file outside of the folder that the connection may read.",
+                    "The query names a file that this connection may not read.",
                     code="permission_denied",
                 )
             yield name, _excel(path) if path.suffix.lower() == ".xlsx" else ArrowFile(path)

@@ -23,6 +23,7 @@ from fluxport.sources.duckdb.errors import is_duckdbs, translated
 from fluxport.sources.duckdb.files import tables
 from fluxport.sources.duckdb.params import TOKENS, without_end
 from fluxport.sources.duckdb.scratch import Scratch
+from fluxport.sources.errors import ROW_CELLS_MAX, row_too_large
 from fluxport.sources.placeholders import place
 from fluxport.stages import Limits
 
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
     from fluxport.sources.table import SourceOptions
 
-BATCH_ROWS = 8192
+BATCH_ROWS = 4096
 BATCH_BYTES = 2 << 20
 CELLS_MAX = 1 << 18  # of the rows that DuckDB hands over at once
 CHECK_S = 1.0  # between two checks of the time
@@ -95,6 +96,9 @@ class DuckDbSource(BaseSource):
             if more is None:
                 return None
             self._slices = sliced(self._finisher.batch(more), BATCH_BYTES)
+        most = self.limits.cell_bytes_max * ROW_CELLS_MAX
+        if batch.num_rows == 1 and batch.nbytes > most:  # a list, say: the limit of a cell is for text and bytes
+            raise row_too_large(self.rows + 1, most)
         return batch
 
     def interrupt(self) -> None:
