@@ -208,7 +208,7 @@ def _guard(spec: ExportSpec, connection: Connection) -> str:
         raise _unguarded()
     from fluxport.policy.guard import check as check_query
 
-    return check_query(spec.query, connection.guard)
+    return check_query(spec.query, connection.guard.taking(spec.params))
 
 
 # -- the form of the file ----------------------------------------------------------------------------------------------

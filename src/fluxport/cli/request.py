@@ -173,8 +173,9 @@ class Request:
         source, query = self.source, self.query
         if source is None or query is None or not self.guard:
             return None
+        params = self.params and dict(pairs(self.params, "--param"))
         return functools.cache(
-            _loading_first(guarded.start(query, lambda: configured.guard(source)), configured, source)
+            _loading_first(guarded.start(query, lambda: configured.guard(source).taking(params)), configured, source)
         )
 
 

@@ -44,7 +44,7 @@ class SourceEntry(NamedTuple):
     example: str  # of a URL
     aliases: tuple[str, ...] = ()
     dialect: str | None = None
-    guard: Literal["mysql", "sqlite", "duckdb"] | None = None
+    guard: Literal["mysql", "sqlite", "duckdb", "postgresql"] | None = None
     account: str | None = None
     tables: str | None = None
     estimate: str | None = None
@@ -79,6 +79,7 @@ SOURCES: Table[SourceEntry] = Table(
             example="postgresql://user:password@host:5432/database",
             aliases=("postgres",),
             dialect="postgresql",
+            guard="postgresql",
             account="fluxport.sources.postgres.account:CHECK",
             tables="fluxport.sources.postgres.tables:tables",
             tunneled="fluxport.sources.postgres.tunnel:TUNNELED",

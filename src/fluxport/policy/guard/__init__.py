@@ -25,7 +25,7 @@ from __future__ import annotations
 import functools
 from dataclasses import replace
 
-from fluxport.errors import QueryRefused
+from fluxport.errors import FluxportError, QueryRefused
 from fluxport.policy.guard import vocabulary
 from fluxport.policy.guard.lexer import lex, refuse
 from fluxport.policy.guard.options import GuardPolicy
@@ -54,7 +54,7 @@ def _checked(sql: str, policy: GuardPolicy) -> str:
         # The rewritten text may be longer than the caller's (quotes, schemas, names); the caps are for the caller's.
         if _rewrite(statement, replace(policy, tokens_max=4 * policy.tokens_max)) != statement:
             refuse("query_syntax", "The statement cannot be rewritten unambiguously; simplify it.")
-    except QueryRefused:
+    except FluxportError:
         raise
     except Exception as error:  # what the parser cannot handle is refused, even if by a bug
         raise QueryRefused("The statement could not be parsed; simplify it.", code="query_syntax") from error
@@ -67,6 +67,10 @@ _cached = functools.lru_cache(CACHE_STATEMENTS_MAX)(_checked)
 
 
 def _rewrite(sql: str, policy: GuardPolicy) -> str:
+    if policy.dialect == "postgresql":
+        from fluxport.policy.guard.postgres import rewrite
+
+        return rewrite(sql, policy)
     tokens = lex(sql, policy.dialect, params=policy.params)
     vocabulary.check_before_parsing(tokens, policy)
     # Importing sqlglot takes a tenth of a second: only statements that got this far pay for it.

@@ -39,6 +39,9 @@ class Token(NamedTuple):
         return self.kind == "op" and self.text == text
 
 
+NO_PLACEHOLDERS = "Placeholders (? and :name) are not allowed here; write the value itself."
+
+
 def refuse(code: str, sentence: str) -> NoReturn:
     raise QueryRefused(sentence, code=code)
 
@@ -133,14 +136,18 @@ _STRAY: tuple[tuple[str, str, str], ...] = (
 
 def lex(sql: str, dialect: Dialect, *, params: bool = False) -> list[Token]:
     """The tokens of one statement, without a closing ``;``; QueryRefused if the text is ambiguous."""
+    check_characters(sql)
+    tokens = list(_cut(sql, dialect, params))
+    _refuse_prefixed_literals(tokens, sql)
+    return tokens
+
+
+def check_characters(sql: str) -> None:
     if hidden := _HIDDEN.search(sql):
         refuse(
             "query_character",
             f"The statement contains an invisible or control character (U+{ord(hidden[0]):04X}); remove it.",
         )
-    tokens = list(_cut(sql, dialect, params))
-    _refuse_prefixed_literals(tokens, sql)
-    return tokens
 
 
 def _cut(sql: str, dialect: Dialect, params: bool) -> Iterator[Token]:
@@ -160,7 +167,7 @@ def _cut(sql: str, dialect: Dialect, params: bool) -> Iterator[Token]:
                 ended = True
                 continue
             if kind == "param" and not params:
-                refuse("query_placeholder", "Placeholders (? and :name) are not allowed here; write the value itself.")
+                refuse("query_placeholder", NO_PLACEHOLDERS)
             yield Token(kind, _value(kind, text, dialect), match.start(), match.end())  # type: ignore[arg-type]  # the names of the groups are the kinds
 
 

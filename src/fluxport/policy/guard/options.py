@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import string
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from fluxport.policy.guard.words import Dialect
@@ -15,8 +16,9 @@ class GuardPolicy:
 
     ``schemas`` are the other schemas that may be named (None: any but the system's). ``tables`` are the only tables
     that may be read, as ``table`` (of the default schema) or ``schema.table`` (None: any but the system's). Both are
-    compared exactly, like in MySQL; for the other databases, table names ignore the case of A to Z, as those do.
-    ``functions`` are allowed in addition to the built-in list. ``params`` allows bound parameters, ``?`` and ``:name``.
+    compared exactly, like in MySQL and PostgreSQL; for the other databases, table names ignore the case of A to Z, as
+    those do. ``functions`` are allowed in addition to the built-in list. ``params`` allows bound parameters, ``?`` and
+    ``:name``; ``given`` says which the caller gives, for PostgreSQL, where ``?`` is also an operator and ``:`` a slice.
     ``files`` allows a statement of DuckDB to read files: those of the connection's folder, by a path inside it, or any;
     if there are ``tables``, only files that are among them. ``recursive`` allows WITH RECURSIVE: servers stop it after
     1,000 steps by default, and the statement timeout always does. The rest are caps, checked before parsing.
@@ -29,11 +31,18 @@ class GuardPolicy:
     functions: frozenset[str] = frozenset()
     params: bool = False
     files: Literal["folder", "anywhere"] | None = None
+    given: Literal["none", "list", "names"] = "none"
     recursive: bool = True
     bytes_max: int = 64 << 10
     tokens_max: int = 5_000
     depth_max: int = 50
     tables_max: int = 64
+
+    def taking(self, params: object) -> GuardPolicy:
+        """This policy for a statement with these values: a list or tuple for ``?``, a mapping for ``:name``."""
+        if not params:
+            return self
+        return replace(self, given="names" if isinstance(params, Mapping) else "list")
 
     def opens(self, schema: str | None, table: str) -> bool:
         """Whether ``table`` of ``schema`` (None: of the default one) is among the tables that may be read."""
@@ -42,7 +51,7 @@ class GuardPolicy:
         names = {f"{schema or self.default_schema}.{table}"}
         if schema in {None, self.default_schema}:
             names.add(table)
-        if self.dialect == "mysql":
+        if self.dialect in {"mysql", "postgresql"}:
             return not names.isdisjoint(self.tables)
         return not {name.translate(_LOWER) for name in names}.isdisjoint(name.translate(_LOWER) for name in self.tables)
 

@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple
 
 import sqlglot
 from sqlglot import exp
@@ -23,7 +23,16 @@ from fluxport.policy.guard.lexer import Token, refuse
 from fluxport.policy.guard.options import GuardPolicy
 from fluxport.policy.guard.outline import CALL, outline, visible_text
 from fluxport.policy.guard.shapes import Shapes
-from fluxport.policy.guard.vocabulary import check_file, fold, functions_of, refuse_function, table_functions_of
+from fluxport.policy.guard.vocabulary import (
+    check_allowed,
+    check_file,
+    fold,
+    functions_of,
+    refuse_function,
+    refuse_recursive,
+    table_functions_of,
+    unreadable,
+)
 from fluxport.policy.guard.words import (
     FILE_NAME,
     FUNCTIONS,
@@ -104,10 +113,7 @@ def _parse(sql: str, tokens: Sequence[Token], shapes: Shapes, policy: GuardPolic
         trees, place = [], (error.errors if isinstance(error, ParseError) else [{}])[0]
     if not trees:  # outside of the handler, so that the error's context, which holds the statement, is not chained
         where = f" (line {place['line']}, column {place['col']})" if "line" in place else ""
-        refuse(
-            "query_syntax",
-            f"The statement could not be read as one SELECT{where}; check it, and quote names that are also keywords.",
-        )
+        unreadable(where)
     if len(trees) != 1 or trees[0] is None:
         refuse("query_stacked", "Only one statement is allowed; remove the others.")
     return trees[0]
@@ -202,7 +208,7 @@ class _Walk:
 
     def _check_with(self, node: exp.With) -> None:
         if node.args.get("recursive") and not self._policy.recursive:
-            _refuse_recursive()
+            refuse_recursive()
 
     def _check_name(self, node: exp.Identifier) -> None:
         start = _start(node)
@@ -302,7 +308,7 @@ class _Walk:
         if schema is None and self._is_cte(node, token.text):
             return
         self._check_table_name(token.text)
-        self._check_allowed(schema, token.text)
+        check_allowed(schema, token.text, self._policy)
         if schema is None:
             self._unqualified.add(token.start)
 
@@ -332,13 +338,6 @@ class _Walk:
                 "query_table",
                 "A table's name has a dot, a quote, a slash or the like; rename it, or export a view of it.",
             )
-
-    def _check_allowed(self, schema: str | None, name: str) -> None:
-        policy = self._policy
-        if schema is not None and policy.schemas is not None and schema not in {*policy.schemas, policy.default_schema}:
-            refuse("query_schema", f"The schema {schema[:64]} is not available on this connection; use another.")
-        if not policy.opens(schema, name):
-            refuse("query_table", f"The table {name[:64]} is not available on this connection; use another.")
 
     def _check_cte(self, node: exp.CTE) -> None:
         alias = node.args["alias"]
@@ -376,7 +375,7 @@ class _Walk:
         recursive = clause.args.get("recursive") or sqlite
         if recursive and self._names_cte([around], name):
             if not self._policy.recursive:
-                _refuse_recursive()
+                refuse_recursive()
             return True
         if not recursive or not self._names_cte(clause.expressions[place + 1 :], name):
             return False
@@ -397,10 +396,6 @@ class _Walk:
             if own.casefold() == name.casefold():
                 refuse("query_identifier", f"Spell the WITH query {own[:64]} the same wherever it is used.")
         return False
-
-
-def _refuse_recursive() -> NoReturn:
-    refuse("query_recursive", "WITH RECURSIVE is not allowed on this connection; write it without.")
 
 
 def _start(node: exp.Expr) -> int:

@@ -29,9 +29,9 @@ from fluxport.policy.guard.words import (
     word_set,
 )
 
-_LENGTH_MAX = 10_000  # characters that one call may request
-_GROWTH_MAX = 1_000_000  # characters that all calls of a statement together may build from one character or literal
-_ROWS_MAX = 1_000_000  # rows that one generator may produce
+LENGTH_MAX = 10_000  # characters that one call may request
+GROWTH_MAX = 1_000_000  # characters that all calls of a statement together may build from one character or literal
+ROWS_MAX = 1_000_000  # rows that one generator may produce
 _WIDTHS = re.compile(r"[%{][^a-zA-Z%{}]*")  # the part of a format that holds widths and precisions
 _CONVERSION = re.compile(r"%[-+ 0#,!]*(\*|[0-9]*)(?:\.(\*|[0-9]*))?[lh]*([a-zA-Z%])")
 _OPEN_JOINS_MAX = 6  # joins without ON: each doubles the parser's time
@@ -44,14 +44,10 @@ _PREFIX_WORDS = word_set("NOT BINARY INTERVAL CASE IF ANY ALL SOME EXISTS DISTIN
 
 def check_before_parsing(tokens: Sequence[Token], policy: GuardPolicy) -> None:
     """Refuse what can be refused without a syntax tree, with the most specific reason."""
-    if not tokens:
-        refuse("query_empty", "The statement is empty; give a SELECT.")
-    if len(tokens) > policy.tokens_max:
-        refuse("query_too_large", f"The statement has more than {policy.tokens_max:,} words and signs; shorten it.")
-    _check_first_word(tokens, policy.dialect)
+    check_size(tokens, policy)
+    check_first_word(tokens, policy.dialect)
     _check_phrases(tokens)
-    if _depth(tokens) > policy.depth_max:
-        refuse("query_too_deep", f"The statement is nested more than {policy.depth_max} levels deep; simplify it.")
+    check_depth(tokens, policy)
     if _open_joins(tokens) > _OPEN_JOINS_MAX:
         refuse("query_too_deep", f"More than {_OPEN_JOINS_MAX} joins have no ON or USING; write CROSS JOIN for them.")
     _check_set_operations(tokens)
@@ -60,7 +56,19 @@ def check_before_parsing(tokens: Sequence[Token], policy: GuardPolicy) -> None:
     _check_file_functions(tokens, policy)
 
 
-def _check_first_word(tokens: Sequence[Token], dialect: Dialect) -> None:
+def check_size(tokens: Sequence[Token], policy: GuardPolicy) -> None:
+    if not tokens:
+        refuse("query_empty", "The statement is empty; give a SELECT.")
+    if len(tokens) > policy.tokens_max:
+        refuse("query_too_large", f"The statement has more than {policy.tokens_max:,} words and signs; shorten it.")
+
+
+def check_depth(tokens: Sequence[Token], policy: GuardPolicy) -> None:
+    if _depth(tokens) > policy.depth_max:
+        refuse("query_too_deep", f"The statement is nested more than {policy.depth_max} levels deep; simplify it.")
+
+
+def check_first_word(tokens: Sequence[Token], dialect: Dialect) -> None:
     first = next((token for token in tokens if not token.is_op("(")), tokens[0])
     if first.upper not in FIRST_WORDS[dialect]:
         what = f", not {first.upper}" if first.upper and len(first.upper) <= 20 else ""
@@ -159,10 +167,10 @@ def _check_growth(tokens: Sequence[Token]) -> None:
             most = max(most, nested)
             around.append((index + 2 + sum(len(argument) + 1 for argument in arguments) - 1, nested))
     growth = most if alone else product
-    if growth > 1 and growth * max(longest, 1) > _GROWTH_MAX:
+    if growth > 1 and growth * max(longest, 1) > GROWTH_MAX:
         refuse(
             "query_amplifier",
-            f"Repeated and replaced text could grow beyond {_GROWTH_MAX:,} characters; use smaller counts.",
+            f"Repeated and replaced text could grow beyond {GROWTH_MAX:,} characters; use smaller counts.",
         )
 
 
@@ -243,8 +251,8 @@ def _length_argument(name: str, arguments: Sequence[Sequence[Token]], position: 
     for token in argument:
         if token.kind in {"number", "string"}:
             length *= max(1.0, _number(token))
-    if length > _LENGTH_MAX:
-        refuse("query_amplifier", f"The length given to {name} must be at most {_LENGTH_MAX:,}.")
+    if length > LENGTH_MAX:
+        refuse("query_amplifier", f"The length given to {name} must be at most {LENGTH_MAX:,}.")
     return int(length)
 
 
@@ -260,8 +268,8 @@ def _check_widths(name: str, arguments: Sequence[Sequence[Token]]) -> None:
     """Bound the widths and precisions in the format, and those that ``*`` takes from later arguments."""
     text = arguments[0][0].text if arguments and arguments[0] else ""
     numbers = (float(number) for part in _WIDTHS.findall(text) for number in re.findall("[0-9]+", part))
-    if any(number > _LENGTH_MAX for number in numbers):
-        refuse("query_amplifier", f"The widths in {name} must be at most {_LENGTH_MAX:,}.")
+    if any(number > LENGTH_MAX for number in numbers):
+        refuse("query_amplifier", f"The widths in {name} must be at most {LENGTH_MAX:,}.")
     position = 1
     for width, precision, kind in _CONVERSION.findall(text):
         for length in (width, precision):
@@ -277,11 +285,11 @@ def _check_rows(name: str, arguments: Sequence[Sequence[Token]]) -> None:
     if all(len(argument) == 1 and values for argument, values in zip(arguments, numbers, strict=True)):
         first, last, step = [*([0.0] if len(numbers) == 1 else []), *(values[0] for values in numbers), 1.0][:3]
         steps = (last - first) / max(step, 1e-9)
-        beyond = steps > _ROWS_MAX if name == "RANGE" else steps >= _ROWS_MAX  # RANGE excludes its end
+        beyond = steps > ROWS_MAX if name == "RANGE" else steps >= ROWS_MAX  # RANGE excludes its end
     else:
-        beyond = math.prod(max(1.0, number) for values in numbers for number in values) > _ROWS_MAX
+        beyond = math.prod(max(1.0, number) for values in numbers for number in values) > ROWS_MAX
     if beyond:
-        refuse("query_amplifier", f"{name} may produce at most {_ROWS_MAX:,} rows; use a smaller range.")
+        refuse("query_amplifier", f"{name} may produce at most {ROWS_MAX:,} rows; use a smaller range.")
 
 
 def _replacement_growth(arguments: Sequence[Sequence[Token]]) -> float:
@@ -336,11 +344,40 @@ def _functions(dialect: Dialect, more: frozenset[str]) -> frozenset[str]:
 
 
 def refuse_function(name: str, dialect: Dialect) -> NoReturn:
-    if reason := REFUSED_FUNCTIONS[dialect].get(name.upper()):
-        refuse("query_function", f"The function {name} is not allowed: it {reason}.")
+    refuse_call(name, REFUSED_FUNCTIONS[dialect].get(name.upper()))
+
+
+def refuse_call(name: str, reason: str | None) -> NoReturn:
+    """Refuse a function: a known one with its reason, which continues "it ..."."""
+    if reason is not None:
+        refuse("query_function", f"The function {name[:64]} is not allowed: it {reason}.")
     refuse(
         "query_function",
         f"The function {name[:64]} is not allowed; use another, or have it added to the connection's functions.",
+    )
+
+
+def check_allowed(schema: str | None, name: str, policy: GuardPolicy) -> None:
+    """Refuse a table, and a schema, that is not open on this connection."""
+    check_schema_open(schema, policy)
+    if not policy.opens(schema, name):
+        refuse("query_table", f"The table {name[:64]} is not available on this connection; use another.")
+
+
+def check_schema_open(schema: str | None, policy: GuardPolicy) -> None:
+    if schema is not None and policy.schemas is not None and schema not in {*policy.schemas, policy.default_schema}:
+        refuse("query_schema", f"The schema {schema[:64]} is not available on this connection; use another.")
+
+
+def refuse_recursive() -> NoReturn:
+    refuse("query_recursive", "WITH RECURSIVE is not allowed on this connection; write it without.")
+
+
+def unreadable(where: str = "") -> NoReturn:
+    """Refuse a statement that the parser cannot read; ``where`` is " (line ..., column ...)"."""
+    refuse(
+        "query_syntax",
+        f"The statement could not be read as one SELECT{where}; check it, and quote names that are also keywords.",
     )
 
 

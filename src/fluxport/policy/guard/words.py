@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Literal, NamedTuple
 
-Dialect = Literal["mysql", "sqlite", "duckdb"]
+Dialect = Literal["mysql", "sqlite", "duckdb", "postgresql"]  # the last is read by postgres/, with its own words
 
 
 def word_set(text: str) -> frozenset[str]:
@@ -228,7 +228,7 @@ FILE_NAME = re.compile(
 GENERATORS = word_set("GENERATE_SERIES RANGE")
 
 
-def _reasons(reasons: dict[str, str]) -> dict[str, str]:
+def reasons(reasons: dict[str, str]) -> dict[str, str]:
     """Reason by function, from a table with several functions a line; a reason continues "it ..."."""
     table: dict[str, str] = {}
     for names, reason in reasons.items():
@@ -237,7 +237,7 @@ def _reasons(reasons: dict[str, str]) -> dict[str, str]:
 
 
 REFUSED_FUNCTIONS: dict[Dialect, dict[str, str]] = {
-    "mysql": _reasons(
+    "mysql": reasons(
         {
             "LOAD_FILE": "reads files of the server",
             "DES_ENCRYPT DES_DECRYPT": "reads a key file of the server",
@@ -280,7 +280,7 @@ REFUSED_FUNCTIONS: dict[Dialect, dict[str, str]] = {
             "AUDIT_LOG_ENCRYPTION_PASSWORD_GET AUDIT_LOG_ENCRYPTION_PASSWORD_SET": "reads or changes the audit log",
         }
     ),
-    "sqlite": _reasons(
+    "sqlite": reasons(
         {
             "LOAD_EXTENSION FTS3_TOKENIZER": "loads code into the process",
             "READFILE WRITEFILE EDIT LSMODE LSDIR FSDIR": "accesses files",
@@ -292,7 +292,7 @@ REFUSED_FUNCTIONS: dict[Dialect, dict[str, str]] = {
             "SQLITE_UNSUPPORTED_OFFSET": "is for the library's own use",
         }
     ),
-    "duckdb": _reasons(
+    "duckdb": reasons(
         {
             "CURRENT_SETTING GETVARIABLE GETENV": "reads settings or variables, of the database or the process",
             "NEXTVAL CURRVAL SETVAL": "belongs to sequences, which change when a value is taken",
@@ -323,6 +323,7 @@ FIRST_WORDS: dict[Dialect, frozenset[str]] = {
     "mysql": word_set("SELECT WITH VALUES TABLE"),
     "sqlite": word_set("SELECT WITH VALUES"),
     "duckdb": word_set("SELECT WITH VALUES TABLE FROM"),
+    "postgresql": word_set("SELECT WITH VALUES TABLE"),
 }
 # Keywords that are never names unless in quotes or after a dot, although the parser would take them for aliases.
 _RESERVED = word_set("""
@@ -447,23 +448,28 @@ def _phrases(code: str, sentence: str, *phrases: str) -> tuple[Phrase, ...]:
     return tuple(Phrase(tuple(phrase.split()), code, sentence) for phrase in phrases)
 
 
+INTO = Phrase(("INTO",), "query_into", "SELECT ... INTO is not allowed: an export only reads; remove the INTO clause.")
+LOCKS, *_LOCKS = _phrases(
+    "query_lock",
+    "Locking reads (FOR UPDATE, FOR SHARE, LOCK IN SHARE MODE) are not allowed: an export only reads; remove the "
+    "clause.",
+    "FOR UPDATE",
+    "FOR SHARE",
+    "FOR NO KEY",
+    "FOR KEY SHARE",
+    "LOCK IN SHARE MODE",
+)
+ACCOUNTS, *_ACCOUNTS = _phrases(
+    "query_function",
+    "CURRENT_USER and CURRENT_ROLE reveal the database account; remove the word, or quote it if it is a column.",
+    "CURRENT_USER",
+    "CURRENT_ROLE",
+)
 # Bare words in this order are refused before anything is parsed, each with its own reason.
 REFUSED_PHRASES: tuple[Phrase, ...] = (
-    *_phrases(
-        "query_into",
-        "SELECT ... INTO is not allowed: an export only reads; remove the INTO clause.",
-        "INTO",
-    ),
-    *_phrases(
-        "query_lock",
-        "Locking reads (FOR UPDATE, FOR SHARE, LOCK IN SHARE MODE) are not allowed: an export only reads; remove the "
-        "clause.",
-        "FOR UPDATE",
-        "FOR SHARE",
-        "FOR NO KEY",
-        "FOR KEY SHARE",
-        "LOCK IN SHARE MODE",
-    ),
+    INTO,
+    LOCKS,
+    *_LOCKS,
     *_phrases(
         "query_hint",
         "HIGH_PRIORITY lets a query overtake other sessions' writes; remove the word.",
@@ -478,12 +484,8 @@ REFUSED_PHRASES: tuple[Phrase, ...] = (
         "SQL_CACHE",
         "SQL_CALC_FOUND_ROWS",
     ),
-    *_phrases(
-        "query_function",
-        "CURRENT_USER and CURRENT_ROLE reveal the database account; remove the word, or quote it if it is a column.",
-        "CURRENT_USER",
-        "CURRENT_ROLE",
-    ),
+    ACCOUNTS,
+    *_ACCOUNTS,
     *_phrases("query_clause", "PROCEDURE is not allowed; remove the clause.", "PROCEDURE ANALYSE"),
     *_phrases(
         "query_clause",
@@ -502,6 +504,7 @@ SYSTEM_SCHEMAS: dict[Dialect, frozenset[str]] = {
     "mysql": word_set("information_schema performance_schema mysql sys ndbinfo mysql_innodb_cluster_metadata"),
     "sqlite": word_set("temp"),
     "duckdb": word_set("information_schema pg_catalog system temp"),
+    "postgresql": word_set("information_schema pg_catalog pg_toast pg_temp"),
 }
 # Tables that the engine itself provides under any schema: catalogues, generators of any number of rows, and in DuckDB
 # files, which ``pins.csv`` reads as well as 'pins.csv'. MariaDB's sequences may be read up to SEQUENCE_ROWS_MAX rows,
@@ -517,4 +520,5 @@ SYSTEM_TABLES: dict[Dialect, re.Pattern[str]] = {
     "duckdb": re.compile(
         r"duckdb_|pragma_|sqlite_|pg_|(csv|tsv|txt|json|jsonl|ndjson|geojson|parquet|gz|zst|xlsx?|avro|arrow|feather)\Z"
     ),
+    "postgresql": re.compile(r"pg_"),
 }

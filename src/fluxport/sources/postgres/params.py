@@ -6,7 +6,6 @@ untyped, like a bound parameter, so that it fits a column of any type.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
@@ -14,29 +13,6 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from fluxport.errors import Refused
-
-
-def _nested_comment(depth: int) -> str:
-    inner = rf"|{_nested_comment(depth - 1)}" if depth else ""
-    return rf"/\*(?:[^*/]|\*(?!/)|/(?!\*){inner})*\*/"
-
-
-# The session has standard_conforming_strings on (source.py): backslashes escape only in E'...'.
-TOKENS = re.compile(
-    rf"""
-    (?P<skip>
-        [eE]'(?:[^'\\]|\\.|'')*'?  | '(?:[^']|'')*'?  | "(?:[^"]|"")*"?
-      | \$(?P<tag>(?:[A-Za-z_\x80-\U0010ffff][\w\x80-\U0010ffff]*)?)\$.*?(?:\$(?P=tag)\$|\Z)
-      | [A-Za-z_\x80-\U0010ffff][\w$\x80-\U0010ffff]*
-      | {_nested_comment(4)}  | --[^\n\r]*
-      | ::  | :=
-    )
-    | (?P<bad>/\*)
-    | :(?P<name>[A-Za-z_][A-Za-z0-9_]*)
-    | (?P<mark>\?)
-    """,
-    re.VERBOSE | re.DOTALL,
-)
 
 
 class Literal(NamedTuple):

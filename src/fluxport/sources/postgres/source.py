@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 from fluxport.errors import Refused, Unavailable
 from fluxport.findings import Findings
+from fluxport.pgtokens import TOKENS
 from fluxport.sources.base import BaseSource
 from fluxport.sources.errors import ROW_CELLS_MAX, row_too_large
 from fluxport.sources.placeholders import place, without_end
 from fluxport.sources.postgres.link import Link, conninfo
-from fluxport.sources.postgres.params import TOKENS, literal, rendered
+from fluxport.sources.postgres.params import literal, rendered
 from fluxport.stages import Limits
 
 if TYPE_CHECKING:
