@@ -56,7 +56,7 @@ class Growth:
                 place, multiplies = AMPLIFIERS[name]
                 length = self._check_length(name, arguments[place]) if place < len(arguments) else 1.0
                 repeats *= max(length, 1.0) if multiplies else 1.0
-                longest = max(longest, length)
+                longest = longest if multiplies else max(longest, length)
             elif name == "generate_series":
                 self._check_rows(arguments)
             elif name == "format":
@@ -89,7 +89,7 @@ class Growth:
             refuse("query_amplifier", f"GENERATE_SERIES may produce at most {ROWS_MAX:,} rows; use a smaller range.")
 
     def _check_format(self, arguments: Sequence[Any]) -> None:
-        text = _text(arguments[0]) if arguments else ""
+        text = "" if not arguments or _is_null(arguments[0]) else _text(arguments[0])
         if text is None:
             refuse("query_amplifier", "The format given to FORMAT must be a string literal; write it as one.")
         widths = _WIDTH.findall(text)
@@ -105,6 +105,8 @@ class Growth:
         constant = _constant(node)
         if constant is not None:
             return abs(constant)
+        if (text := _text(node)) is not None:  # an array as text
+            return math.prod(max(1.0, float(digits)) for digits in re.findall("[0-9]+", text))
         bounds: dict[type[ast.Node], Callable[[Any], float]] = {
             ast.ColumnRef: lambda n: 1.0 if self._stored else math.inf,
             ast.TypeCast: lambda n: self._bound(n.arg),
@@ -159,7 +161,7 @@ def _constant(node: Any) -> float | None:
         return _calculated(node)
     if not isinstance(node, ast.A_Const):
         return None
-    if node.isnull:
+    if _is_null(node):
         return 0.0
     for attribute in ("ival", "fval", "sval"):
         if (value := getattr(node.val, attribute, None)) is not None:
@@ -191,6 +193,10 @@ def _calculated(node: Any) -> float | None:
         }[sign]()
     except (KeyError, OverflowError, ZeroDivisionError):
         return None
+
+
+def _is_null(node: Any) -> bool:
+    return isinstance(node, ast.A_Const) and bool(node.isnull)
 
 
 def _text(node: Any) -> str | None:

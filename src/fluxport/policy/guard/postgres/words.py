@@ -56,6 +56,25 @@ FUNCTIONS = word_set("""
     websearch_to_tsquery width width_bucket xml xml_is_well_formed xml_is_well_formed_content
     xml_is_well_formed_document xmlagg xmlcomment xmlexists xmltext xpath xpath_exists
 """)
+# Functions behind operators, aggregates and indexes that are not in the manual, and only compute.
+FUNCTIONS |= word_set("""
+    booland_statefunc booleq boolne boolor_statefunc cashlarger cashsmaller circle_center
+    elem_contained_by_multirange elem_contained_by_range float4send float8_accum float8_combine float8_regr_accum
+    float8_regr_combine float8send hash_array hash_array_extended hash_multirange hash_multirange_extended hash_numeric
+    hash_numeric_extended hash_range hash_range_extended hash_record hash_record_extended hashbpchar hashbpcharextended
+    hashchar hashcharextended hashenum hashenumextended hashfloat4 hashfloat4extended hashfloat8 hashfloat8extended
+    hashinet hashinetextended hashint2 hashint2extended hashint4 hashint4extended hashint8 hashint8extended
+    hashmacaddr hashmacaddrextended hashmacaddr8 hashmacaddr8extended hashname hashnameextended hashoid hashoidextended
+    hashoidvector hashoidvectorextended int4mul interval_hash interval_hash_extended jsonb_contained jsonb_hash
+    jsonb_hash_extended multirange_contained_by_multirange multirange_contains_elem multirange_contains_multirange
+    multirange_contains_range multirange_overlaps_multirange multirange_overlaps_range numeric_inc poly_center
+    range_adjacent range_contained_by range_contained_by_multirange range_contains range_contains_elem
+    range_contains_multirange range_intersect range_minus range_overlaps range_overlaps_multirange range_union time_hash
+    time_hash_extended timestamp_hash timestamp_hash_extended timetz_hash timetz_hash_extended uuid_hash
+    uuid_hash_extended xid8cmp
+""")
+# Types whose names are called like functions: tsquery('a & b').
+FUNCTIONS |= word_set("bytea inet json jsonb jsonpath tsquery tsvector uuid")
 # Functions of the extensions that PostgreSQL brings, of PostGIS, pgvector and TimescaleDB, that read only their
 # arguments.
 EXTENSION_FUNCTIONS = word_set("""
@@ -134,10 +153,13 @@ REFUSED_FUNCTIONS = reasons(
         "crypt gen_salt pgp_* encrypt* decrypt*": "takes time that its argument sets, or handles keys",
         "normal_rand": "makes any number of rows",
         "xslt_process": "reads documents whose addresses are text",
-        "pg_* to_reg* reg* col_description obj_description shobj_description format_type oidvectortypes "
+        "pg_* to_reg* regclass regcollation regnamespace regoper regoperator regproc "
+        "regprocedure regrole regtype col_description obj_description shobj_description format_type oidvectortypes "
         "current_schemas currtid2 satisfies_hash_partition amvalidate": "reads the catalogue",
-        "*_accum *_larger *_smaller *_canonical *_subdiff *_sum *_inc *_validator int4inc nameconcatoid dround dtrunc "
-        "dexp dlog1 dlog10 numeric_* xmlvalidate enum_send xid oid": (
+        "daterange_canonical daterange_subdiff int4range_canonical int4range_subdiff int8range_canonical "
+        "int8range_subdiff numrange_subdiff tsrange_subdiff tstzrange_subdiff int8_sum int4inc nameconcatoid dround "
+        "dtrunc dexp dlog1 dlog10 numeric_div_trunc numeric_exp numeric_ln numeric_log numeric_sqrt xmlvalidate "
+        "enum_send xid oid fmgr_c_validator fmgr_internal_validator fmgr_sql_validator plpgsql_validator": (
             "is the inner working of an operator, an aggregate or a type"
         ),
     }
@@ -159,7 +181,12 @@ SYSTEM_TYPES_ALLOWED = word_set("pg_lsn")
 # Fields of rows that functions return. Any other name after ``(x).`` must be allowed as a function, for PostgreSQL
 # calls the function of that name where x has no such field.
 FIELDS = word_set("""
-    key value lexeme positions weights path geom word ndoc nentry f1 f2 f3 f4 f5 f6 f7 f8 f9 year month day
+    a amount b begin c c1 c2 c3 c4 c5 city code count country currency d data date day description e elem email end
+    error f1 f2 f3 f4 f5 f6 f7 f8 f9 finish first from g geom h height house i id index j key kind label last lat
+    latitude length level lexeme line line1 line2 lon longitude max min minute month n name ndoc nentry no note number
+    ordinality path phone place position positions postcode price quantity r region result second size sku start state
+    status stop street sum t text time title to total type unit url value version w weight weights width word x y year z
+    zip
 """)
 SAMPLING_METHODS = word_set("bernoulli system system_rows system_time")
 # Calls that build long values: the place of the length among the arguments, and whether it multiplies the first one.
