@@ -105,7 +105,7 @@ def accepted() -> Iterator[tuple[str, str, GuardPolicy]]:
 
 if __name__ == "__main__":
     texts = {title: check(sql, policy) for title, sql, policy in accepted()}
-    for dialect in ("mysql", "sqlite", "duckdb"):
+    for dialect in ("mysql", "sqlite", "duckdb", "postgresql"):
         title = "# Legitimate statements that are refused, each with the reason; written by guard_corpora.py."
         lines = "\n".join([title, *refused_as_listed(dialect)])
         (CORPUS / f"refused_{dialect}.txt").write_text(lines + "\n", "utf-8")

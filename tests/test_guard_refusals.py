@@ -18,7 +18,8 @@ from fluxport.policy.guard import GuardPolicy, check, words
 from guard_corpora import accepted, attacks, legitimate
 
 POLICY = GuardPolicy(default_schema="shop")
-ATTACKS = [(dialect, code, sql) for dialect in ("mysql", "sqlite", "duckdb") for code, sql in attacks(dialect)]
+DIALECTS = ("mysql", "sqlite", "duckdb", "postgresql")
+ATTACKS = [(dialect, code, sql) for dialect in DIALECTS for code, sql in attacks(dialect)]
 
 
 def refusal(sql: str, policy: GuardPolicy = POLICY) -> QueryRefused:
@@ -93,6 +94,15 @@ def test_a_comment_in_a_comment_is_refused(comment: str) -> None:
         ("sqlite", "printf('%-010000d', a)", "printf('%-0100000d', a)"),
         ("sqlite", "printf('%*d', 10000, a)", "printf('%*d', 10001, a)"),
         ("duckdb", "format('{:10000}', a)", "format('{:10001}', a)"),
+        ("postgresql", "repeat('x', 10000)", "repeat('x', 10001)"),
+        ("postgresql", "repeat('xxxxxxxxxx', 5000 * 2)", "repeat('xxxxxxxxxx', 5001 * 2)"),
+        ("postgresql", "repeat(v, least(a, 10000))", "repeat(v, least(a, 10001))"),
+        ("postgresql", "lpad(v, 10000)", "lpad(v, 10001)"),
+        ("postgresql", "rpad(v, a % 10000)", "rpad(v, a % 10001)"),
+        ("postgresql", "array_fill(0, ARRAY[100, 100])", "array_fill(0, ARRAY[100, 101])"),
+        ("postgresql", "a::char(10000)", "a::char(10001)"),
+        ("postgresql", "format('%10000s|%-5s', a, v)", "format('%10001s|%-5s', a, v)"),
+        ("postgresql", "format('%*s', 10000, v)", "format('%*s', 10001, v)"),
     ],
 )
 def test_a_length_in_a_call_may_reach_its_bound_and_not_exceed_it(
@@ -113,6 +123,8 @@ def test_a_length_in_a_call_may_reach_its_bound_and_not_exceed_it(
         ("duckdb", "generate_series(1, 1000000)", "generate_series(1, 1000001)", "query_amplifier"),
         ("duckdb", "range(1000000)", "range(1000001)", "query_amplifier"),  # without its end
         ("duckdb", "range(0, 2000000, 2)", "range(0, 2000001, 2)", "query_amplifier"),
+        ("postgresql", "generate_series(1, 1000000)", "generate_series(1, 1000001)", "query_amplifier"),
+        ("postgresql", "generate_series(0, 1999999, 2)", "generate_series(0, 2000000, 2)", "query_amplifier"),
     ],
 )
 def test_a_generator_may_produce_a_million_rows_and_not_one_more(

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import re
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import duckdb
+import psycopg
 import pymysql
 import pytest
 from hypothesis import given, settings
@@ -21,6 +22,7 @@ from fluxport.errors import QueryRefused
 from fluxport.policy.guard import GuardPolicy, check
 from guard_corpora import reads, statements
 from mysql_support import scratch_database
+from postgres_support import scratch_postgres
 
 Run = Callable[[str], Any]
 FILL = ["INSERT INTO pins VALUES ('canary')", "INSERT INTO pairs VALUES ('canary', 1)"]
@@ -30,16 +32,16 @@ TABLES = ["t (a INT, b INT)", "pins (pin VARCHAR(9))", "pairs (pin VARCHAR(9), b
 class Engine:
     """``effect`` says whether a statement gives another result when the closed tables hold a row."""
 
-    def __init__(self, run: Run, schema: str) -> None:
+    def __init__(self, run: Run, schema: str, more: Sequence[str] = ()) -> None:
         self._run = run
         self.schema = schema
-        for statement in (*(f"CREATE TABLE {table}" for table in TABLES), "INSERT INTO t VALUES (1, 2), (3, 4)"):
+        for statement in (*(f"CREATE TABLE {table}" for table in TABLES), "INSERT INTO t VALUES (1, 2), (3, 4)", *more):
             run(statement)
 
     def results(self, statement: str) -> Any:
         try:
             return self._run(statement)
-        except (sqlite3.Error, duckdb.Error, pymysql.Error) as error:
+        except (sqlite3.Error, duckdb.Error, pymysql.Error, psycopg.Error) as error:
             return repr(error.args[:1])  # the code of MariaDB, the words of the others
 
     def effect(self, statement: str) -> bool:
@@ -51,12 +53,25 @@ class Engine:
         return bool(self.results(statement) != before)
 
 
-@pytest.fixture(scope="module", params=["sqlite", "duckdb", "mysql"])
+# Functions and an operator of other users, which every account may call.
+POSTGRES_CALLS = [
+    "CREATE FUNCTION read_pins() RETURNS SETOF pins LANGUAGE sql AS 'SELECT * FROM pins'",
+    "CREATE FUNCTION read_pins_of(text) RETURNS text LANGUAGE sql AS 'SELECT pin FROM pins'",
+    "CREATE FUNCTION compare_pins(text, text) RETURNS boolean LANGUAGE sql AS 'SELECT count(*) > 0 FROM pins'",
+    "CREATE OPERATOR <~~~> (FUNCTION = compare_pins, LEFTARG = text, RIGHTARG = text)",
+]
+
+
+@pytest.fixture(scope="module", params=["sqlite", "duckdb", "mysql", "postgresql"])
 def engine(request: pytest.FixtureRequest) -> Iterator[tuple[Any, Engine]]:
     name = request.param
     if name == "mysql":
         with scratch_database() as database:
             yield name, Engine(database.run, database.name)
+        return
+    if name == "postgresql":
+        with scratch_postgres() as database:
+            yield name, Engine(database.run, "public", POSTGRES_CALLS)
         return
     connection: Any = sqlite3.connect(":memory:", isolation_level=None) if name == "sqlite" else duckdb.connect()
     yield name, Engine(lambda sql: connection.execute(sql).fetchall(), "main")

@@ -86,7 +86,9 @@ def scanned(sql: str, policy: GuardPolicy) -> Scanned:
 
 def check_placeholders(sql: str, policy: GuardPolicy) -> None:
     """Refuse a statement that PostgreSQL cannot read because of placeholders without values."""
-    if policy.given == "none" and any(match["name"] or match["mark"] for match in TOKENS.finditer(sql)):
+    if (policy.given == "none" or not policy.params) and any(
+        match["name"] or match["mark"] for match in TOKENS.finditer(sql)
+    ):
         if not policy.params:
             refuse("query_placeholder", NO_PLACEHOLDERS)
         refuse("query_placeholder", "The statement has placeholders (? or :name) without values; give them in params.")

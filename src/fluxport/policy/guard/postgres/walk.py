@@ -146,6 +146,11 @@ class Walk:
             if len(names) > 2:
                 refuse("query_identifier", "A type may have at most its schema before it.")
             check_schema_open(names[0], self._policy)
+        if any(isinstance(modifier, ast.ParamRef) for modifier in node.typmods or ()):  # a ? 'b' read as a (1) 'b'
+            refuse(
+                "query_placeholder",
+                "? is a parameter where a list of values is given; write jsonb_exists(a, b) for the operator.",
+            )
         system = name.startswith(("pg_", "_pg_")) and name not in SYSTEM_TYPES_ALLOWED
         if system or name.removeprefix("_") in REFUSED_TYPES:
             refuse(
@@ -181,8 +186,8 @@ class Walk:
                 refuse_call(name, reason)
             refuse(
                 "query_function",
-                f"(...).{name[:64]} may be the call of a function; write t.{name[:64]} with a table, or have the "
-                "field's name added to the connection's functions.",
+                f"The field {name[:64]} after parentheses may call a function; write t.{name[:64]} with a table, "
+                "or have the name added to the connection's functions.",
             )
 
     def _sample(self, node: Any) -> None:

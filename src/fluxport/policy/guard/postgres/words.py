@@ -185,7 +185,7 @@ FIELDS = word_set("""
     error f1 f2 f3 f4 f5 f6 f7 f8 f9 finish first from g geom h height house i id index j key kind label last lat
     latitude length level lexeme line line1 line2 lon longitude max min minute month n name ndoc nentry no note number
     ordinality path phone place position positions postcode price quantity r region result second size sku start state
-    status stop street sum t text time title to total type unit url value version w weight weights width word x y year z
+    status stop street sum t text time title to total type unit url value w weight weights width word x y year z
     zip
 """)
 SAMPLING_METHODS = word_set("bernoulli system system_rows system_time")
