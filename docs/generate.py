@@ -31,6 +31,7 @@ from fluxport.formats import FORMATS, Format, media_type, options_class
 from fluxport.formats.compress import COMPRESSIONS, Compression
 from fluxport.formats.options import PROFILES, CommonOptions
 from fluxport.jobs.states import TRANSITIONS
+from fluxport.policy.guard.postgres.words import REFUSED_FUNCTIONS as POSTGRESQL_REFUSED
 from fluxport.policy.guard.words import REFUSED_FUNCTIONS, Dialect
 from fluxport.settings import Read, Secret
 from fluxport.sources import SOURCES as DATABASES
@@ -483,9 +484,10 @@ def refused_functions() -> str:
     shown: dict[Dialect, str] = {"mysql": "MySQL, MariaDB", "sqlite": "SQLite"}
 
     def rows() -> Iterator[list[str]]:
-        for dialect, database in shown.items():
+        known = [(database, REFUSED_FUNCTIONS[dialect]) for dialect, database in shown.items()]
+        for database, refused in (*known, ("PostgreSQL", POSTGRESQL_REFUSED)):
             reasons: dict[str, list[str]] = {}
-            for function, reason in REFUSED_FUNCTIONS[dialect].items():
+            for function, reason in refused.items():
                 reasons.setdefault(reason, []).append(code(function))
             for reason, functions in reasons.items():
                 yield [database, ", ".join(functions), prose(reason)]

@@ -169,6 +169,17 @@ def test_long_chains_within_the_caps_pass_and_beyond_them_are_not_parsed() -> No
     assert refusal("SELECT " + "+".join(["1"] * 30_000)).code == "query_too_large"
 
 
+def test_a_length_from_computed_rows_needs_a_bound() -> None:
+    """A column of a table has what is stored there; any other may have what the caller writes."""
+    for call in ("repeat('a', n)", "lpad('a', 2 * n)", "rpad('a', coalesce(n, 3))", "repeat('a', length(s))"):
+        check(f"SELECT {call} FROM t", POLICY)
+        for rows in ("(SELECT 10 AS n) q", "(VALUES (10)) v(n)", "generate_series(1, 2) n", "t, LATERAL (TABLE t) q"):
+            assert refusal(f"SELECT {call} FROM {rows}").code == "query_amplifier"
+    check("SELECT repeat('a', least(2 * n, 10000)) FROM (SELECT 10 AS n) q", POLICY)
+    assert refusal("SELECT repeat('a', least(n, 10001)) FROM (SELECT 1 AS n) q").code == "query_amplifier"
+    assert refusal("SELECT repeat('a', ?)", WITH_PARAMS.taking([10**9])).code == "query_amplifier"
+
+
 def test_a_kind_or_field_that_is_not_listed_is_refused() -> None:
     assert dict(fields_of(ast.RangeVar(relname="t"))) == {"relname": "t"}
     for node in (ast.InsertStmt(), ast.RangeVar(relname="t", catalogname="c"), ast.LockingClause()):

@@ -39,9 +39,6 @@ class Token(NamedTuple):
         return self.kind == "op" and self.text == text
 
 
-NO_PLACEHOLDERS = "Placeholders (? and :name) are not allowed here; write the value itself."
-
-
 def refuse(code: str, sentence: str) -> NoReturn:
     raise QueryRefused(sentence, code=code)
 
@@ -134,6 +131,10 @@ _STRAY: tuple[tuple[str, str, str], ...] = (
 )
 
 
+def refuse_placeholders() -> NoReturn:
+    refuse("query_placeholder", "Placeholders (? and :name) are not allowed here; write the value itself.")
+
+
 def lex(sql: str, dialect: Dialect, *, params: bool = False) -> list[Token]:
     """The tokens of one statement, without a closing ``;``; QueryRefused if the text is ambiguous."""
     check_characters(sql)
@@ -167,7 +168,7 @@ def _cut(sql: str, dialect: Dialect, params: bool) -> Iterator[Token]:
                 ended = True
                 continue
             if kind == "param" and not params:
-                refuse("query_placeholder", NO_PLACEHOLDERS)
+                refuse_placeholders()
             yield Token(kind, _value(kind, text, dialect), match.start(), match.end())  # type: ignore[arg-type]  # the names of the groups are the kinds
 
 

@@ -448,7 +448,11 @@ def _phrases(code: str, sentence: str, *phrases: str) -> tuple[Phrase, ...]:
     return tuple(Phrase(tuple(phrase.split()), code, sentence) for phrase in phrases)
 
 
-INTO = Phrase(("INTO",), "query_into", "SELECT ... INTO is not allowed: an export only reads; remove the INTO clause.")
+(INTO,) = _phrases(
+    "query_into",
+    "SELECT ... INTO is not allowed: an export only reads; remove the INTO clause.",
+    "INTO",
+)
 LOCKS, *_LOCKS = _phrases(
     "query_lock",
     "Locking reads (FOR UPDATE, FOR SHARE, LOCK IN SHARE MODE) are not allowed: an export only reads; remove the "

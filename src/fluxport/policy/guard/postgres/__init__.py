@@ -24,7 +24,7 @@ def rewrite(sql: str, policy: GuardPolicy) -> str:
     """The statement to run in place of ``sql``, with the same tree; QueryRefused if it is not allowed, Refused without
     the parser."""
     try:
-        import pglast.parser  # noqa: F401
+        import pglast.parser  # noqa: F401  only to find out whether it is there
     except ImportError:
         raise Refused(
             "Checking SQL for PostgreSQL needs its parser: pip install 'fluxport[postgres]'.", code="missing_extra"
@@ -61,14 +61,15 @@ def _parsed(text: str, failed: Callable[[], object]) -> ast.SelectStmt:
         trees, position = (), error.args[1] if len(error.args) > 1 else None
     if not trees:  # outside of the handler, so that the error, which holds a part of the statement, is not chained
         failed()
-        before = text[:position] if isinstance(position, int) else None
-        where = (
-            ""
-            if before is None
-            else f" (line {before.count(chr(10)) + 1}, column {len(before) - before.rfind(chr(10))})"
-        )
-        unreadable(where)
+        unreadable(_where(text, position))
     (tree,) = trees
     if not isinstance(tree.stmt, ast.SelectStmt):
         refuse("query_not_select", "Only a SELECT can be exported; begin with SELECT or WITH.")
     return tree.stmt
+
+
+def _where(text: str, position: int | None) -> str:
+    if position is None:
+        return ""
+    before = text[:position]
+    return f" (line {before.count(chr(10)) + 1}, column {position - before.rfind(chr(10))})"

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from pglast.parser import ParseError, scan
 
 from fluxport.pgtokens import TOKENS
-from fluxport.policy.guard.lexer import NO_PLACEHOLDERS, Kind, Token, refuse
+from fluxport.policy.guard.lexer import Kind, Token, refuse, refuse_placeholders
 from fluxport.policy.guard.options import GuardPolicy
 from fluxport.policy.guard.vocabulary import unreadable
 
@@ -90,7 +90,7 @@ def check_placeholders(sql: str, policy: GuardPolicy) -> None:
         match["name"] or match["mark"] for match in TOKENS.finditer(sql)
     ):
         if not policy.params:
-            refuse("query_placeholder", NO_PLACEHOLDERS)
+            refuse_placeholders()
         refuse("query_placeholder", "The statement has placeholders (? or :name) without values; give them in params.")
 
 

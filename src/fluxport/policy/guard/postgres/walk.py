@@ -149,7 +149,7 @@ class Walk:
         if any(isinstance(modifier, ast.ParamRef) for modifier in node.typmods or ()):  # a ? 'b' read as a (1) 'b'
             refuse(
                 "query_placeholder",
-                "? is a parameter where a list of values is given; write jsonb_exists(a, b) for the operator.",
+                "With a list of values every ? is a parameter; write jsonb_exists(a, b) for the operator.",
             )
         system = name.startswith(("pg_", "_pg_")) and name not in SYSTEM_TYPES_ALLOWED
         if system or name.removeprefix("_") in REFUSED_TYPES:
