@@ -149,7 +149,8 @@ class Growth:
             return right
         if sign == "/":
             divisor = _constant(node.rexpr)
-            return left / abs(divisor) if divisor else left
+            stored = isinstance(node.rexpr, ast.ColumnRef) or (divisor is not None and divisor == 0)
+            return left / abs(divisor) if divisor else left if stored else math.inf
         return math.inf
 
 

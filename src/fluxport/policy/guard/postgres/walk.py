@@ -24,6 +24,7 @@ from fluxport.policy.guard.postgres.words import (
     OPERATORS,
     REFUSED_FUNCTIONS,
     REFUSED_TYPES,
+    ROW_FUNCTIONS,
     SAMPLING_METHODS,
     SYSTEM_TYPES_ALLOWED,
 )
@@ -43,6 +44,8 @@ class Walk:
         self._tables = 0
         self._growth = Growth()
         self._scope: _Scope = frozenset()
+        self._row_functions: dict[str, set[str]] = {}  # the columns known of each function in FROM, by its alias
+        self._columns: set[tuple[str, str]] = set()  # with what stands before them
         self._handlers: dict[type[ast.Node], Callable[[Any], None]] = {
             ast.RangeVar: self._table,
             ast.FuncCall: self._call,
@@ -52,6 +55,7 @@ class Walk:
             ast.SubLink: lambda node: self._operator(node.operName),
             ast.ColumnRef: self._column,
             ast.A_Indirection: self._fields,
+            ast.RangeFunction: self._row_function,
             ast.RangeTableSample: self._sample,
             ast.SQLValueFunction: self._value_function,
         }
@@ -72,6 +76,9 @@ class Walk:
                 stack += [(value, scope) for _, value in fields_of(item)]
         if self._tables > self._policy.tables_max:
             refuse("query_too_large", f"The statement names more than {self._policy.tables_max} tables; split it.")
+        for before, name in self._columns:
+            if name not in self._row_functions.get(before, {name}):
+                self._check_field(name)
         self._growth.check()
 
     def _select(self, statement: Any, scope: _Scope) -> list[tuple[Any, _Scope]]:
@@ -176,18 +183,35 @@ class Walk:
             refuse("query_identifier", "A column may have at most schema and table before it.")
         if len(node.fields) == 3:
             _check_schema(names[0])
+        elif len(names) == 2:
+            self._columns.add((names[0], names[1]))
+
+    def _row_function(self, node: Any) -> None:
+        """Note a function in FROM. If its result is no row but a value, as of ``unnest(a) AS t``, then ``t.f`` calls f
+        with that value."""
+        calls = [function[0] for function in node.functions]
+        names = [_strings(call.funcname)[-1] for call in calls if isinstance(call, ast.FuncCall) and call.funcname]
+        if len(names) == len(calls) and set(names) <= ROW_FUNCTIONS:
+            return
+        if node.alias is None and not names:
+            refuse("query_table", "Name what stands in FROM and is no table, subquery or function call, with AS.")
+        alias = node.alias.aliasname if node.alias is not None else names[0]
+        columns = _strings(node.alias.colnames or ()) if node.alias is not None else []
+        self._row_functions.setdefault(alias, set()).update({alias, *names, *columns, "ordinality"})
 
     def _fields(self, node: Any) -> None:
         """``(x).name`` calls the function ``name`` if x has no such field."""
         for name in _strings(node.indirection):
-            if name in FIELDS or name in FUNCTIONS or name in self._policy.functions:
-                continue
+            self._check_field(name)
+
+    def _check_field(self, name: str) -> None:
+        if name not in FIELDS and name not in FUNCTIONS and name not in self._policy.functions:
             if (reason := reason_to_refuse(name)) is not None:
                 refuse_call(name, reason)
             refuse(
                 "query_function",
-                f"The field {name[:64]} after parentheses may call a function; write t.{name[:64]} with a table, "
-                "or have the name added to the connection's functions.",
+                f"The field {name[:64]} of a value may call a function; read it as the column of a subquery, or have "
+                "the name added to the connection's functions.",
             )
 
     def _sample(self, node: Any) -> None:

@@ -188,6 +188,12 @@ FIELDS = word_set("""
     status stop street sum t text time title to total type unit url value w weight weights width word x y year z
     zip
 """)
+# Functions in FROM whose result is always a row.
+ROW_FUNCTIONS = word_set("""
+    each json_each json_each_text json_populate_record json_populate_recordset json_to_record json_to_recordset
+    jsonb_each jsonb_each_text jsonb_populate_record jsonb_populate_recordset jsonb_to_record jsonb_to_recordset
+    populate_record ts_debug ts_parse ts_token_type
+""")
 SAMPLING_METHODS = word_set("bernoulli system system_rows system_time")
 # Calls that build long values: the place of the length among the arguments, and whether it multiplies the first one.
 AMPLIFIERS: dict[str, tuple[int, bool]] = {
@@ -195,5 +201,7 @@ AMPLIFIERS: dict[str, tuple[int, bool]] = {
     "lpad": (1, False),
     "rpad": (1, False),
     "array_fill": (1, False),
+    "bpchar": (1, False),  # pads, like the next
+    "bit": (1, False),
 }
 PADDED_TYPES = word_set("bpchar char bit varbit")  # filled up to the length in parentheses, or allocated
