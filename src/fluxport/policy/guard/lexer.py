@@ -86,7 +86,7 @@ _PATTERNS: dict[Dialect, re.Pattern[str]] = {
     ),
     "sqlite": re.compile(
         _COMMON.format(
-            bits=_BYTES + r"0[xX][0-9a-fA-F]+(?![\w$.]) |",
+            bits=_BYTES + r"0[xX][0-9a-fA-F]+(?![\w$.]) | [0-9]+(?:_[0-9]+)+(?![\w$.]) |",
             prefix=_NOTHING,
             line_comment=r"--[^\n]*",
             string=_ANSI_STRING,
