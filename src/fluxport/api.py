@@ -245,12 +245,14 @@ class Configured:
         *,
         completed: Callable[[str], str] = lambda url: url,
         authenticated: Callable[[str], str] = lambda url: url,
+        own_process: bool = False,
     ) -> None:
         """``completed`` adds what a URL that is given instead of a name leaves out, ``authenticated`` what any URL
-        does."""
+        does. ``own_process``: no other code of this process opens databases, as on the command line."""
         self._path = path
         self._completed = completed
         self._authenticated = authenticated
+        self._own_process = own_process
 
     @cached_property
     def _config(self) -> Config:
@@ -266,6 +268,10 @@ class Configured:
     def connection(self, source: str) -> Connection:
         """The connection with that name, or to that URL, whose references are replaced; the latter has no name and
         no guard, and may read any file of rows."""
+        found = self._found(source)
+        return replace(found, options=replace(found.options, own_process=self._own_process))
+
+    def _found(self, source: str) -> Connection:
         if is_url(source):
             import os
 

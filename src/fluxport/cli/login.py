@@ -43,7 +43,9 @@ class Login:
         """The configuration, and what it lacks of a login."""
         from fluxport.api import Configured
 
-        return Configured(path, completed=functools.cache(self.completed), authenticated=self.authenticated)
+        return Configured(
+            path, completed=functools.cache(self.completed), authenticated=self.authenticated, own_process=True
+        )
 
     def completed(self, url: str) -> str:
         """A URL of the command line, with what MySQL's clients would add to it."""

@@ -19,11 +19,12 @@ if TYPE_CHECKING:
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
-# What an export from MySQL into a file loads once it has its statement.
-NEXT = (
-    *("fluxport.sources.mysql.source", "fluxport.sources.mysql.text", "fluxport.sources.mysql.binary"),
-    *("fluxport.policy.formulas", "fluxport.sinks.local"),
-)
+# What an export from a database into a file loads once it has its statement.
+_NEXT = ("fluxport.policy.formulas", "fluxport.sinks.local")
+NEXT = {
+    "mysql": ("fluxport.sources.mysql.source", "fluxport.sources.mysql.text", "fluxport.sources.mysql.binary", *_NEXT),
+    "sqlite": ("fluxport.sources.sqlite.source", "fluxport.sources.sqlite.bulk", *_NEXT),
+}
 
 _WHERE = (
     click.argument("query", required=False),
@@ -208,9 +209,8 @@ def _loading_first(statement: Callable[[], str], configured: Configured, source:
     def loaded() -> str:
         from fluxport.sources import source_of
 
-        if source_of(configured.connection(source).url) == "mysql":
-            for module in NEXT:
-                importlib.import_module(module)
+        for module in NEXT.get(source_of(configured.connection(source).url), ()):
+            importlib.import_module(module)
         return statement()
 
     return loaded

@@ -57,7 +57,7 @@ class SeparateSource(BaseSource):
         self, url: str, query: str, params: Params, options: SourceOptions, findings: Findings, limits: Limits
     ) -> None:
         super().__init__(replace(limits, deadline_s=None))  # it counts once the process has begun
-        self._request = url, query, params, replace(options, separate=False), limits
+        self._request = url, query, params, replace(options, separate=False, own_process=True), limits
         self._findings = findings
         self._deadline_s = limits.deadline_s
         self._process: Process | None = None

@@ -121,10 +121,11 @@ class SourceOptions:
     database's name in errors, by default its host and port. A timeout of None means the source's default.
     ``may_read(schema, table)`` says which tables a caller's statement may read (schema None is the connection's own);
     None allows all. SQLite checks it again for every table that a statement reads; on a server the account's grants do
-    that. ``separate``: an in-process engine runs in a separate process, which can be killed. ``files`` are those that a
-    statement may read beside the database; with a folder, the engine always runs in a separate process, whose working
-    directory that is. ``decimal_text``: decimals may be arrays of :class:`fluxport.decimals.DecimalText`.
-    ``columns_only``: only the schema will be read, so that a source may leave out the rows."""
+    that. ``separate``: an in-process engine runs in a separate process, which can be killed. ``own_process``: no other
+    code of this process opens the source's file, so that another library may. ``files`` are those that a statement may
+    read beside the database; with a folder, the engine always runs in a separate process, whose working directory that
+    is. ``decimal_text``: decimals may be arrays of :class:`fluxport.decimals.DecimalText`. ``columns_only``: only the
+    schema will be read, so that a source may leave out the rows."""
 
     tinyint1_bool: bool = False
     shown: str = ""
@@ -132,6 +133,7 @@ class SourceOptions:
     read_timeout_s: float | None = None
     may_read: Callable[[str | None, str], bool] | None = None
     separate: bool = False
+    own_process: bool = False
     files: Files = None
     decimal_text: bool = False
     columns_only: bool = False

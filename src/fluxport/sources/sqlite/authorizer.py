@@ -46,6 +46,7 @@ class Authorizer:
         self._recorded: set[Read] = set()
         self._behind_views: set[Read] = set()
         self._denied = ""
+        self.functions: set[str] = set()  # that the statement admitted last calls
         self._in_file: dict[str, str] = {}
         self._modules: set[str] = set()
         if may_read is not None:
@@ -61,6 +62,7 @@ class Authorizer:
             self._connection(statement)
         self._behind_views = self._read_by_views(statement) if self._may_read is not None else set()
         self._denied = ""
+        self.functions.clear()
         try:
             with self._under("strict"):
                 self._connection(statement)
@@ -101,6 +103,8 @@ class Authorizer:
     ) -> int:
         if self._rules == "strict":
             allowed = action in READING
+            if action == sqlite3.SQLITE_FUNCTION:
+                self.functions.add(second or "")
             if action == sqlite3.SQLITE_READ and not self._is_readable(first or "", second or "", schema, source or ""):
                 self._denied, allowed = first or "", False
         else:

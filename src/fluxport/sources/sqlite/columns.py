@@ -56,9 +56,13 @@ def probe(statement: str, count: int, indices: Sequence[int]) -> str:
 
     The classes are powers of two, so that the sum of the distinct ones is their set.
     """
+    return numbered(statement, count, [f"sum(DISTINCT {CLASS_OF.format(f'c{index}')})" for index in indices])
+
+
+def numbered(statement: str, count: int, results: Sequence[str]) -> str:
+    """A query for ``results``, expressions over the ``count`` columns of ``statement`` named c0, c1 and so on."""
     names = ", ".join(f"c{index}" for index in range(count))
-    sums = ", ".join(f"sum(DISTINCT {CLASS_OF.format(f'c{index}')})" for index in indices)
-    return f"WITH fluxport_rows({names}) AS ({statement}\n) SELECT {sums} FROM fluxport_rows"  # noqa: S608  the guarded query in parentheses
+    return f"WITH fluxport_rows({names}) AS ({statement}\n) SELECT {', '.join(results)} FROM fluxport_rows"  # noqa: S608  the guarded query in parentheses
 
 
 @dataclass(frozen=True)

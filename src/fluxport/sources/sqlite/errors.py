@@ -66,8 +66,27 @@ def translated(error: Exception) -> FluxportError:
                 detail=detail,
             )
         return QueryFailed("The database rejected the query.", code="query_failed", detail=detail)
+    return _of_code(code, f"{detail} (error {code})")
+
+
+# SQLite's texts of the errors that may end a statement among its rows, whose code ADBC's driver does not pass on.
+_TEXTS = {
+    "database disk image is malformed": sqlite3.SQLITE_CORRUPT,
+    "disk I/O error": sqlite3.SQLITE_IOERR,
+    "database is locked": sqlite3.SQLITE_BUSY,
+    "out of memory": sqlite3.SQLITE_NOMEM,
+    "string or blob too big": sqlite3.SQLITE_TOOBIG,
+    "interrupted": sqlite3.SQLITE_INTERRUPT,
+}
+
+
+def of_driver(text: str) -> FluxportError:
+    """The error that ADBC's driver raised with ``text`` among the rows of a statement."""
+    return _of_code(next((code for part, code in _TEXTS.items() if part in text), sqlite3.SQLITE_ERROR), text)
+
+
+def _of_code(code: int, detail: str) -> FluxportError:
     primary = code & 0xFF  # without the extension in the higher bits
-    detail = f"{detail} (error {code})"
     if primary == sqlite3.SQLITE_INTERRUPT:
         return canceled()
     if primary == sqlite3.SQLITE_TOOBIG:

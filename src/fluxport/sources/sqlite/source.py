@@ -3,6 +3,7 @@
 Each export has its own connection: the file opened read-only, one read transaction, an authorizer that allows nothing
 but reads (authorizer.py). The first rows determine the columns' types; if there are more rows, a second query in the
 same snapshot first reads the storage class of every cell (columns.py), so that no later row contradicts the schema.
+Many rows of a plain statement are then read by another driver, where it is installed (bulk.py).
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import cache
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from fluxport.errors import FluxportError, Refused, Unavailable
@@ -29,6 +32,8 @@ from fluxport.stages import Limits
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from fluxport.sources.sqlite.bulk import Bulk
+    from fluxport.sources.sqlite.columns import Column
     from fluxport.sources.table import SourceOptions
 
 BATCH_ROWS = 8192
@@ -39,6 +44,11 @@ PROGRESS_STEPS = 10_000  # of the virtual machine, between two checks of the clo
 DISK_CHECK_S = 1.0  # between two checks of the disk
 
 Row = tuple[Any, ...]
+
+
+@cache
+def bulk_is_installed() -> bool:
+    return find_spec("adbc_driver_sqlite") is not None
 
 
 class SqliteSource(BaseSource):
@@ -58,6 +68,7 @@ class SqliteSource(BaseSource):
         self._placed = place(query, params, TOKENS)
         self._values = [bound(value, number) for number, value in enumerate(self._placed.values, 1)]
         self._may_read = options.may_read
+        self._own_process = options.own_process
         self._findings = findings
         self._disk_is_low = False
         self._freed = threading.Event()  # set when the connection is closed
@@ -65,9 +76,23 @@ class SqliteSource(BaseSource):
         self._connection: sqlite3.Connection | None = None
         self._cursor: sqlite3.Cursor | None = None
         self._pending: list[Row] = []
+        self._bulk: Bulk | None = None
 
     def open(self) -> pa.Schema:
         self._no_row_since = time.monotonic()
+        threading.Thread(target=self._watch, name="sqlite-watch", daemon=True).start()
+        statement = self._placed.joined(["?"] * len(self._values))
+        declared = self._start(statement)
+        if self._is_for_bulk(statement):
+            self._bulk = self._opened_in_bulk(declared, statement)
+            if self._bulk is None:
+                declared = self._start(statement)
+        schema = self._bulk.schema if self._bulk is not None else self._decide(declared, statement)
+        self._no_row_since = None
+        return schema
+
+    def _start(self, statement: str) -> list[str]:
+        """Run ``statement`` until its first rows; returns the declared types of its columns."""
         connection = self._connection = sqlite3.connect(
             self._dsn.read_only_uri,
             uri=True,
@@ -75,7 +100,6 @@ class SqliteSource(BaseSource):
             isolation_level=None,
             check_same_thread=False,
         )
-        threading.Thread(target=self._watch, name="sqlite-watch", daemon=True).start()
         connection.text_factory = bytearray  # distinguishes text from blobs, and allows text that is not UTF-8
         connection.set_progress_handler(self._ended, PROGRESS_STEPS)
         set_bounds(connection, self.limits.cell_bytes_max)
@@ -83,17 +107,16 @@ class SqliteSource(BaseSource):
         declared = self._declared(connection)
         connection.execute("PRAGMA query_only = ON")
         self._authorizer = Authorizer(connection, self._may_read)
-        statement = self._placed.joined(["?"] * len(self._values))
         self._authorizer.admit(statement)
         self._cursor = connection.execute(statement, self._values)
         if self._cursor.description is None:
             raise Refused("The statement returns no rows; an export takes a SELECT.", code="no_result_set")
         self._pending = self._pull()
-        schema = self._decide([str(entry[0]) for entry in self._cursor.description], declared, statement)
-        self._no_row_since = None
-        return schema
+        return declared
 
     def read(self) -> pa.RecordBatch | None:
+        if self._bulk is not None:
+            return self._bulk.read(self._findings)
         self._no_row_since = time.monotonic()
         rows, self._pending = self._pending or self._pull(), []
         self.check()
@@ -102,15 +125,26 @@ class SqliteSource(BaseSource):
             return None
         return self._decoder.batch(rows, self._findings)
 
+    @property
+    def is_bulk(self) -> bool:
+        """Whether the rows come from the other driver."""
+        return self._bulk is not None
+
     def interrupt(self) -> None:
         if self._connection is not None:
             self._connection.interrupt()
 
     def free(self) -> None:
         self._freed.set()
+        if self._bulk is not None:
+            self._bulk.close()
+        self._disconnect()
+
+    def _disconnect(self) -> None:
         self._cursor = None  # an unfinished statement holds the file open after close()
-        if self._connection is not None:
-            self._connection.close()
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
 
     def translate(self, error: Exception) -> None:
         if isinstance(error, sqlite3.Error | sqlite3.Warning | MemoryError):
@@ -164,20 +198,45 @@ class SqliteSource(BaseSource):
             return []
         return [row[2].decode() for row in rows]
 
-    def _decide(self, names: list[str], declared: list[str], statement: str) -> pa.Schema:
+    def _is_for_bulk(self, statement: str) -> bool:
+        """Whether the other driver may read the rows: only then is its module imported."""
+        if not self._own_process or self._dsn.read_timeout_s is not None or not bulk_is_installed() or self._at_end():
+            return False
+        from fluxport.sources.sqlite import bulk
+
+        assert self._connection is not None
+        plan = self._connection.execute(f"EXPLAIN QUERY PLAN {statement}", self._values)
+        return bulk.is_plain(bytes(row[3]).decode() for row in plan) and not self._authorizer.functions & bulk.CHANGING
+
+    def _opened_in_bulk(self, declared: list[str], statement: str) -> Bulk | None:
+        from fluxport.sources.sqlite import bulk
+
+        columns, rows = self._columns(declared), self._pending
+        self._disconnect()
+        return bulk.opened(self._dsn, statement, self._values, columns, rows)
+
+    def _columns(self, declared: list[str]) -> list[Column]:
+        """The columns, with the classes of the pending rows."""
         from fluxport.sources.sqlite import columns
 
+        assert self._cursor is not None
+        names = [str(entry[0]) for entry in self._cursor.description]
         cells = list(zip(*self._pending, strict=True)) or [()] * len(names)
-        masks = [columns.classes(column) for column in cells]
-        if self._pending and not self._at_end():
-            # Text can hold any later cell.
-            undecided = [i for i, mask in enumerate(masks) if not mask & columns.TEXT]
-            for index, mask in zip(undecided, self._probed(statement, len(names), undecided), strict=True):
-                masks[index] |= mask
         if len(declared) != len(names):
             declared = [""] * len(names)
-        entries = zip(names, declared, masks, strict=True)
-        self._decoder = columns.Decoder([columns.Column(*entry) for entry in entries])
+        masks = [columns.classes(column) for column in cells]
+        return [columns.Column(*entry) for entry in zip(names, declared, masks, strict=True)]
+
+    def _decide(self, declared: list[str], statement: str) -> pa.Schema:
+        from fluxport.sources.sqlite import columns
+
+        found = self._columns(declared)
+        if self._pending and not self._at_end():
+            # Text can hold any later cell.
+            undecided = [i for i, column in enumerate(found) if not column.mask & columns.TEXT]
+            for index, mask in zip(undecided, self._probed(statement, len(found), undecided), strict=True):
+                found[index] = replace(found[index], mask=found[index].mask | mask)
+        self._decoder = columns.Decoder(found)
         return self._decoder.schema
 
     def _at_end(self) -> bool:
