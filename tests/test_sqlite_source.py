@@ -329,7 +329,12 @@ def test_large_cells_come_a_few_at_a_time(file: Path) -> None:
 
 @pytest.mark.parametrize(
     "wrong",
-    ["sqlite://", "sqlite:///", "sqlite://host/file.db", "sqlite:///f.db?mode=rwc", "sqlite:///f.db?busy-timeout=x"],
+    [
+        *("sqlite://", "sqlite:///", "sqlite://host/file.db", "sqlite:///f.db?mode=rwc"),
+        *("sqlite:///f.db?busy-timeout=x", "sqlite:///f.db?immutable=maybe", "sqlite:///f.db?cache=shared"),
+        *("sqlite:///file:f.db?vfs=unix-none", "sqlite:///file:f.db?nolock=1", "sqlite:///file:f.db?mode=memory"),
+        *("sqlite:///file:", "sqlite:///file::memory:", "sqlite:///file://host/f.db", "sqlite:///file:f%00.db"),
+    ],
 )
 def test_wrong_urls_are_refused(wrong: str) -> None:
     with pytest.raises(Refused) as caught:

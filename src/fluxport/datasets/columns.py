@@ -17,12 +17,14 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 TYPE = re.compile(
-    r"(?P<name>integer|number|text|boolean|date|json|binary)"
+    r"(?P<name>integer|number|text|boolean|json|binary)"
+    r"|(?P<date>date)"
     r"|(?P<datetime>datetime|timestamp)(?:\((?P<digits>[036])\))?"
     r"|(?P<decimal>decimal)\((?P<precision>[1-9]\d?),\s*(?P<scale>\d\d?)\)"
 )
 TYPES_SHOWN = "integer, decimal(18,4), number, text, boolean, date, datetime(3), timestamp(3), json, binary"
-STORED = {"decimal": ("minor_units",), "datetime": ("epoch_s", "epoch_ms")}
+_MOMENTS = ("epoch_s", "epoch_ms", "julian_day")
+STORED = {"decimal": ("minor_units",), "date": _MOMENTS, "datetime": _MOMENTS}
 _UNITS = {"0": "s", "3": "ms", "6": "us"}
 
 
@@ -30,7 +32,8 @@ _UNITS = {"0": "s", "3": "ms", "6": "us"}
 class Column:
     """``type`` matches TYPE; ``datetime`` is a wall-clock time, ``timestamp`` an instant, in UTC in the query's rows.
 
-    ``stored`` gives the meaning of the query's whole numbers: units of the last decimal place, or time since 1970.
+    ``stored`` gives the meaning of the query's numbers: units of the last decimal place, time since 1970, or Julian
+    days, which SQLite counts from noon of 24 November 4714 BC.
     ``sortable``: callers may sort by it.
     """
 
@@ -159,6 +162,8 @@ def _converter(source: pa.DataType, target: pa.DataType, stored: str | None) -> 
         (t.is_decimal(target) and t.is_floating(source), _never),
         (zone_lost, _never),
         (stored == "minor_units", _from_minor_units),
+        (stored == "julian_day", _from_julian_days),
+        (stored == "epoch_s" and t.is_floating(source), _from_real_seconds),
         (stored == "epoch_s", _from_epoch("s")),
         (stored == "epoch_ms", _from_epoch("ms")),
         (t.is_boolean(target), _to_boolean),
@@ -166,6 +171,7 @@ def _converter(source: pa.DataType, target: pa.DataType, stored: str | None) -> 
         (t.is_string(target) and number, _number_to_text),
         (t.is_integer(target) and t.is_string(source), _text_to_integer),
         (t.is_timestamp(target) and t.is_string(source), _text_to_timestamp),
+        (t.is_date(target) and t.is_string(source), _text_to_date),
         (t.is_date(target) and t.is_timestamp(source), _timestamp_to_date),
     )
     return next((convert for applies, convert in rules if applies), _cast)
@@ -190,7 +196,41 @@ def _from_minor_units(array: pa.Array, target: pa.DataType) -> pa.Array:
 def _from_epoch(unit: str) -> _Convert:
     import pyarrow as pa
 
-    return lambda array, target: array.cast(pa.int64()).cast(pa.timestamp(unit)).cast(target)
+    return lambda array, target: _moment(array.cast(pa.int64()).cast(pa.timestamp(unit)), target)
+
+
+EPOCH_JULIAN_DAY, DAY_MS = 2440587.5, 86_400_000
+
+
+def _from_julian_days(array: pa.Array, target: pa.DataType) -> pa.Array:
+    import pyarrow as pa
+
+    from fluxport import compute as pc
+
+    # The difference of two such numbers is exact, the product is not.
+    days = pc.subtract(array.cast(pa.float64()), EPOCH_JULIAN_DAY)
+    return _milliseconds(pc.multiply(days, float(DAY_MS)), target)
+
+
+def _from_real_seconds(array: pa.Array, target: pa.DataType) -> pa.Array:
+    from fluxport import compute as pc
+
+    return _milliseconds(pc.multiply(array, 1000.0), target)
+
+
+def _milliseconds(array: pa.Array, target: pa.DataType) -> pa.Array:
+    """Doubles as moments, to the millisecond: a day or second with a fraction is a decimal that no double holds."""
+    import pyarrow as pa
+
+    from fluxport import compute as pc
+
+    return _moment(pc.round(array).cast(pa.int64()).cast(pa.timestamp("ms")), target)
+
+
+def _moment(moments: pa.Array, target: pa.DataType) -> pa.Array:
+    import pyarrow as pa
+
+    return _timestamp_to_date(moments, target) if pa.types.is_date(target) else moments.cast(target)
 
 
 def _to_boolean(array: pa.Array, target: pa.DataType) -> pa.Array:
@@ -220,7 +260,22 @@ def _text_to_integer(array: pa.Array, target: pa.DataType) -> pa.Array:
 def _text_to_timestamp(array: pa.Array, target: pa.DataType) -> pa.Array:
     import pyarrow as pa
 
-    return array.cast(pa.timestamp(target.unit)).cast(target)
+    try:
+        return array.cast(pa.timestamp(target.unit)).cast(target)
+    except pa.ArrowInvalid:
+        if target.tz is None:
+            raise
+        return array.cast(target)  # each text has its zone
+
+
+def _text_to_date(array: pa.Array, target: pa.DataType) -> pa.Array:
+    """Dates, also those with a time of midnight, as SQLite's and other functions write them."""
+    import pyarrow as pa
+
+    try:
+        return array.cast(target)
+    except pa.ArrowInvalid:
+        return _timestamp_to_date(array.cast(pa.timestamp("us")), target)
 
 
 def _integer_to_decimal(array: pa.Array, target: pa.DataType) -> pa.Array:

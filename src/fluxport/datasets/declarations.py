@@ -238,7 +238,8 @@ def _column(name: str, value: Any, place: str) -> Column:
     allowed = next((names for group, names in STORED.items() if match[group]), ())
     if stored is not None and stored not in allowed:
         raise entry.problem(
-            "'stored' must be minor_units for a decimal, or epoch_s or epoch_ms for a datetime or timestamp"
+            "'stored' must be minor_units for a decimal, or epoch_s, epoch_ms or julian_day for a date, datetime or "
+            "timestamp"
         )
     width = entry.take("width")
     if width is not None and (isinstance(width, bool) or not isinstance(width, int | float) or not 0 < width <= 255):

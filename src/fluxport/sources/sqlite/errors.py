@@ -12,8 +12,12 @@ _REJECTED: dict[int, tuple[str, str]] = {
     sqlite3.SQLITE_PERM: ("permission_denied", "The SQLite file may not be read"),
     sqlite3.SQLITE_READONLY: ("read_only", "The statement would write; exports only read"),
     sqlite3.SQLITE_AUTH: ("read_only", "The statement does more than read; exports take a SELECT"),
-    sqlite3.SQLITE_CANTOPEN: ("unknown_database", "The SQLite file cannot be opened; it must exist and be readable"),
-    sqlite3.SQLITE_NOTADB: ("source_damaged", "The file is not an SQLite database"),
+    sqlite3.SQLITE_CANTOPEN: (
+        "unknown_database",
+        "The SQLite file cannot be opened; it must exist and be readable, and in WAL mode its folder writable, or "
+        "immutable=1 in the URL",
+    ),
+    sqlite3.SQLITE_NOTADB: ("source_damaged", "The file is not an SQLite database, or it is encrypted"),
     sqlite3.SQLITE_CORRUPT: ("source_damaged", "The SQLite file is damaged; check it with PRAGMA integrity_check"),
 }
 # SQLite has one code for all that it cannot prepare; its texts, in English only, tell what was wrong.
@@ -37,6 +41,7 @@ _UNPREPARED: tuple[tuple[re.Pattern[str], str, str], ...] = tuple(
         ),
     )
 )
+_UNFINISHED = frozenset({sqlite3.SQLITE_READONLY_ROLLBACK, sqlite3.SQLITE_READONLY_RECOVERY})
 _TRANSIENT: dict[int, tuple[str, str]] = {
     sqlite3.SQLITE_BUSY: ("source_locked", "The SQLite file is locked by a writer"),
     sqlite3.SQLITE_LOCKED: ("source_locked", "A table of the SQLite file is locked"),
@@ -99,6 +104,13 @@ def _of_code(code: int, detail: str) -> FluxportError:
     if primary in _TRANSIENT:
         name, sentence = _TRANSIENT[primary]
         return Unavailable(f"{sentence} (error {code}).", code=name, detail=detail)
-    unprepared = (entry[1:] for entry in _UNPREPARED if primary == sqlite3.SQLITE_ERROR and entry[0].match(str(error)))
+    if code in _UNFINISHED:
+        return QueryFailed(
+            f"A program that was writing the SQLite file has crashed; open it once with one that may write, such as "
+            f"sqlite3 (error {code}).",
+            code="source_damaged",
+            detail=detail,
+        )
+    unprepared = (entry[1:] for entry in _UNPREPARED if primary == sqlite3.SQLITE_ERROR and entry[0].match(detail))
     name, sentence = _REJECTED.get(primary) or next(unprepared, ("query_failed", "The database rejected the query"))
     return QueryFailed(f"{sentence} (error {code}).", code=name, detail=detail)

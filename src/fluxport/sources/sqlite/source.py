@@ -17,7 +17,7 @@ from functools import cache
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from fluxport.errors import FluxportError, Refused, Unavailable
+from fluxport.errors import FluxportError, QueryFailed, Refused, Unavailable
 from fluxport.findings import Findings
 from fluxport.sources.base import AGAIN_S, BaseSource
 from fluxport.sources.errors import ROW_CELLS_MAX, cell_too_large, row_too_large
@@ -93,6 +93,8 @@ class SqliteSource(BaseSource):
 
     def _start(self, statement: str) -> list[str]:
         """Run ``statement`` until its first rows; returns the declared types of its columns."""
+        if self._dsn.path.is_dir():
+            raise QueryFailed("The path of the SQLite file is a folder; name a file.", code="unknown_database")
         connection = self._connection = sqlite3.connect(
             self._dsn.read_only_uri,
             uri=True,
