@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from fluxport.sources.sqlite.dsn import Dsn
 
 BATCH_ROWS = 8192
-BATCH_BYTES = 8 << 20  # which no batch exceeds; most have a tenth of it
+BATCH_BYTES = 4 << 20  # which no batch exceeds; most have a tenth of it
 NUMBER_BYTES = 8
 LONGER_TIMES, LONGER_BYTES = 8, 64  # how much longer than the longest of the first rows a cell may be
 UNSEEN_BYTES = 1024  # of a cell in a column without values in the first rows
@@ -55,14 +55,16 @@ CHANGING = frozenset({"random", "randomblob"})
 _PLAIN = re.compile(r"(SCAN|SEARCH) (?!CONSTANT ROW|\().*", re.DOTALL)
 _NOT_PLAIN = re.compile(r" VIRTUAL TABLE | USING AUTOMATIC ")
 
-_WHOLE, _REAL = (INTEGER, LARGE_INTEGER, INTEGER | LARGE_INTEGER), (REAL, REAL | INTEGER)
-_EMPTY = {**dict.fromkeys(_REAL, "0.0"), TEXT: "''", BLOB: "x''"}  # in place of NULL
-# Whether a cell may not be of its column's classes, by their order (numbers, texts, blobs), or is longer than {1}.
+_WHOLE = (INTEGER, LARGE_INTEGER, INTEGER | LARGE_INTEGER)
+_EMPTY = {REAL: "0.0", REAL | INTEGER: "0.0", TEXT: "''", BLOB: "x''"}  # in place of NULL
+# Whether a cell may not be of its column's classes, or is longer than {1}. The class of most cells alone decides.
+_NOT = "typeof({{0}}) <> '{}' AND {{0}} IS NOT NULL"
 _OTHER = {
-    **dict.fromkeys(_WHOLE, "{0} >= '' OR typeof({0}) = 'real'"),
-    **dict.fromkeys(_REAL, f"{{0}} NOT BETWEEN {-EXACT_MAX} AND {EXACT_MAX}"),
-    TEXT: "{0} < '' OR {0} >= x'' OR octet_length({0}) > {1}",
-    BLOB: "{0} < x'' OR octet_length({0}) > {1}",
+    **dict.fromkeys(_WHOLE, _NOT.format("integer")),
+    REAL: _NOT.format("real"),
+    REAL | INTEGER: f"{{0}} NOT BETWEEN {-EXACT_MAX} AND {EXACT_MAX}",  # every text and blob comes after every number
+    TEXT: _NOT.format("text") + " OR octet_length({0}) > {1}",
+    BLOB: _NOT.format("blob") + " OR octet_length({0}) > {1}",
 }
 
 

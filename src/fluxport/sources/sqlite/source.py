@@ -214,6 +214,7 @@ class SqliteSource(BaseSource):
         from fluxport.sources.sqlite import bulk
 
         columns, rows = self._columns(declared), self._pending
+        self._pending = []
         self._disconnect()
         return bulk.opened(self._dsn, statement, self._values, columns, rows)
 
