@@ -247,3 +247,15 @@ def test_close_at_any_moment_is_canceled_and_frees_the_file(file: Path) -> None:
             with pytest.raises(Canceled):
                 list(batches)
         assert wait_until(lambda: descriptors(file) == 0)
+
+
+def test_without_the_driver_the_standard_one_reads(file: Path) -> None:
+    fill(file, "v INTEGER", [(n,) for n in range(MANY)])
+    program = "import sys; sys.modules['adbc_driver_sqlite'] = None; "  # as if it were not installed
+    program += "from fluxport.sources import SourceOptions, open_source; "
+    program += "s = open_source(sys.argv[1], 'SELECT v FROM t', options=SourceOptions(own_process=True)); "
+    program += "print(sum(b.num_rows for b in s.batches()), s.is_bulk)"
+    done = subprocess.run(
+        [sys.executable, "-c", program, f"sqlite:///{file}"], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == f"{MANY} False\n"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -17,7 +17,7 @@ from fluxport.stages import Limits
 from fluxport.testing import SourceCase, SourceContract
 from mysql_support import scratch_database
 from postgres_support import scratch_postgres
-from processes import descriptors
+from processes import holders
 
 
 def wide(columns: int, row: str, half: str, text: str = "'row ' || {} || ' of {}'") -> str:
@@ -77,20 +77,30 @@ def postgres() -> Iterator[SourceCase]:
 
 
 @contextmanager
-def sqlite(options: SourceOptions) -> Iterator[SourceCase]:
+def sqlite(options: SourceOptions, rows: str = "") -> Iterator[SourceCase]:
+    """``rows``: the name of a table of many numbers; without it they are computed."""
     numbers = "WITH RECURSIVE s (g) AS (SELECT 1 UNION ALL SELECT g + 1 FROM s WHERE g < {}) "
     with TemporaryDirectory() as folder:
         file = Path(folder, "numbers.db")
-        sqlite3.connect(file).close()
+        with closing(sqlite3.connect(file)) as connection, connection:
+            if rows:
+                connection.execute(f"CREATE TABLE {rows} (g INTEGER PRIMARY KEY)")
+                connection.execute(f"INSERT INTO {rows} {numbers.format(SQLITE_MANY)} SELECT g FROM s")
+
+        def of(n: int, columns: str) -> str:
+            if rows:
+                return f"SELECT {columns} FROM (SELECT g FROM {rows} WHERE g <= {n})"
+            return f"{numbers.format(n)} SELECT {columns} FROM s"
+
         yield SourceCase(
             open=lambda query: open_source(f"sqlite:///{file}", query, options=options),
             limited=lambda query, limits: open_source(f"sqlite:///{file}", query, options=options, limits=limits),
-            numbers=lambda n: numbers.format(n) + "SELECT g AS id, 'row ' || g AS label FROM s",
+            numbers=lambda n: of(n, "g AS id, 'row ' || g AS label"),
             endless=numbers.format("g + 1") + "SELECT g FROM s WHERE g < 0",
-            running=lambda: descriptors(file),
-            wide=lambda columns, n: numbers.format(n) + f"SELECT {wide(columns, 'g', '0.5')} FROM s",
+            running=lambda: len(set(holders(file))),  # the processes: a driver may open it more than once
+            wide=lambda columns, n: of(n, wide(columns, "g", "0.5")),
             rejected=REJECTED | {"CALL no_such_procedure()": "syntax_error"},
-            many=400_000,
+            many=SQLITE_MANY,
         )
 
 
@@ -110,12 +120,14 @@ def duckdb(options: SourceOptions) -> Iterator[SourceCase]:
         )
 
 
+SQLITE_MANY = 400_000
 CASES: dict[str, Callable[[], AbstractContextManager[SourceCase]]] = {
     "mysql": lambda: mysql(""),
     "mysql-text-protocol": lambda: mysql("?prepared=false"),
     "postgresql": postgres,
     "sqlite": lambda: sqlite(SourceOptions()),
-    "sqlite-separate": lambda: sqlite(SourceOptions(separate=True)),
+    "sqlite-bulk": lambda: sqlite(SourceOptions(own_process=True), "numbers"),
+    "sqlite-separate": lambda: sqlite(SourceOptions(separate=True), "numbers"),
     "duckdb": lambda: duckdb(SourceOptions()),
     "duckdb-separate": lambda: duckdb(SourceOptions(separate=True)),
 }
