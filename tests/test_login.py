@@ -15,7 +15,7 @@ from click.testing import CliRunner, Result
 
 import fluxport
 from fluxport.cli import root
-from fluxport.cli.login import client_options, lacks_password
+from fluxport.cli.login import Login, client_options, lacks_password
 from fluxport.errors import QueryFailed, Refused
 from mysql_support import scratch_database
 
@@ -99,6 +99,45 @@ def test_a_url_is_completed_from_the_file_of_the_home_folder(home: Path) -> None
         assert isinstance(other, QueryFailed)  # the password in the file is another user's
         assert other.code == "login_refused"
         assert export(f"mysql://{name}:wrong@{address}").exit_code == 1
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *(
+            "mysql://",
+            "mysql:///d",
+            "mysql://h",
+            "mysql://h:1/d?ssl-mode=required",
+            "mysql://u:@h/d",
+            "mysql://u:p@h/d",
+        ),
+        *(
+            "u@tcp(h:3306)/d",
+            "postgresql://u@h/d",
+            "sqlite:///a.db",
+            "mysql://h:x/d",
+            "mysql://[::1]/d",
+            "mysql://u@h/d#x",
+        ),
+    ],
+)
+def test_without_a_file_and_a_variable_a_url_stays_as_it_is(home: Path, url: str) -> None:
+    assert Login().completed(url) == url
+
+
+@pytest.mark.parametrize(
+    ("url", "completed"),
+    [
+        ("mysql:///d", "mysql://a%40b:p%2F@db:3307/d?ssl-mode=required"),
+        ("mysql://h/d", "mysql://a%40b:p%2F@h/d?ssl-mode=required"),
+        ("mysql://u@h/d?ssl_mode=disabled", "mysql://u@h/d?ssl_mode=disabled"),
+        ("mysql:///d?socket=/s", "mysql://a%40b:p%2F@/d?socket=/s&ssl-mode=required"),
+    ],
+)
+def test_a_url_gets_what_it_leaves_out(home: Path, url: str, completed: str) -> None:
+    write(home, "[client]\nuser=a@b\npassword=p/\nhost=db\nport=3307\nsocket=/other\nssl-mode=required\n")
+    assert Login().completed(url) == completed
 
 
 def test_a_password_of_the_environment_counts_if_the_file_has_none(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

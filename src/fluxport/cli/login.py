@@ -115,14 +115,14 @@ def _with_options(parts: SplitResult, options: Mapping[str, str], environ: Mappi
             added["socket"] = options["socket"]
     host = host if not host.startswith(":") else f"127.0.0.1{host}"
     query = "&".join(filter(None, [parts.query, urlencode(added)]))
-    return parts._replace(netloc=f"{account}@{host}" if account else host, query=query).geturl()
+    # Not by geturl(), which leaves out the slashes of an empty host.
+    fragment = f"#{parts.fragment}" if parts.fragment else ""
+    return f"{parts.scheme}://{f'{account}@' if account else ''}{host}{parts.path}{query and f'?{query}'}{fragment}"
 
 
 def client_options(path: Path) -> dict[str, str]:
     """The login in an option file of MySQL's clients; empty if there is no such file. Refused if others may have
     written it, or it cannot be read."""
-    import configparser
-
     try:
         text = path.read_text("utf-8")
         if stat.S_IMODE(path.stat().st_mode) & stat.S_IWOTH:
@@ -131,6 +131,8 @@ def client_options(path: Path) -> dict[str, str]:
         return {}
     except (OSError, UnicodeDecodeError):
         raise Refused(f"The file {path} cannot be read; repair it, or set HOME.", code="bad_file") from None
+    import configparser
+
     parser = configparser.RawConfigParser(
         strict=False, allow_no_value=True, delimiters=("=",), comment_prefixes=("#", ";"), default_section="\0"
     )
