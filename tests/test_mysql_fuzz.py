@@ -22,10 +22,11 @@ from fluxport.findings import Findings
 from fluxport.sources.mysql import binary, text
 from fluxport.sources.mysql.columns import Column, column
 from fluxport.sources.mysql.definitions import BINARY_FLAG, UNSIGNED_FLAG, Definition, Type
-from fluxport.sources.mysql.malformed import Malformed
 from fluxport.sources.mysql.places import Context
-from fluxport.sources.mysql.rows import Block, Window
-from fluxport.sources.mysql.wire import SLACK_BYTES, lenenc
+from fluxport.sources.mysql.wire import lenenc
+from fluxport.sources.wire.blocks import Block, Window
+from fluxport.sources.wire.malformed import Malformed
+from fluxport.sources.wire.receive import SLACK_BYTES
 
 WIDTHS = {Type.TINY: 1, Type.SHORT: 2, Type.YEAR: 2, Type.INT24: 4, Type.LONG: 4, Type.LONGLONG: 8}
 FLOATS = {Type.FLOAT: ("<f", 4), Type.DOUBLE: ("<d", 8)}

@@ -15,8 +15,6 @@ from fluxport.errors import Canceled, FluxportError, LimitExceeded, QueryFailed,
 from fluxport.findings import Finding
 from fluxport.sources import open_source
 from fluxport.sources.mysql.definitions import Type
-from fluxport.sources.mysql.rows import packet_starts
-from fluxport.sources.mysql.wire import SLACK_BYTES
 from fluxport.stages import Limits
 from mysql_support import read_all
 from scripted_mysql import CAPABILITIES, EOF, OK, Peer, Raw, Result, ScriptedServer, definition, error, sized
@@ -32,30 +30,6 @@ def text_row(*cells: bytes | None) -> bytes:
         if cell is None:
             nulls[(index + 2) // 8] |= 1 << ((index + 2) % 8)
     return b"\0" + bytes(nulls) + b"".join(sized(c) for c in cells if c is not None)
-
-
-@settings(max_examples=200, deadline=None)
-@given(
-    lengths=st.lists(st.sampled_from([1, 5, 5, 5, 60, 60, 251, 255, 256, 300, 65535, 65536]) | st.integers(1, 700)),
-    repeat=st.integers(1, 100),
-    cut=st.integers(0, 80),
-    short=st.booleans(),
-)
-def test_packet_starts_are_those_of_a_plain_walk(lengths: list[int], repeat: int, cut: int, short: bool) -> None:
-    packets = [
-        size.to_bytes(3, "little") + bytes([n & 255]) + bytes([n & 255]) * size
-        for n, size in enumerate((lengths * repeat)[:3000])
-    ]
-    expected, at = [], 7
-    for packet in packets:
-        expected.append(at)
-        at += len(packet)
-    end = max(7, at - cut)
-    buffer = bytearray(7) + b"".join(packets) + bytes(SLACK_BYTES)
-    starts, stopped = packet_starts(buffer, 7, end, short=short)
-    whole = [s for s, p in zip(expected, packets, strict=True) if s + len(p) <= end]
-    assert starts.tolist() == whole
-    assert stopped == (whole[-1] + len(packets[len(whole) - 1]) if whole else 7)
 
 
 @pytest.mark.parametrize("deprecate_eof", [0, 1 << 24], ids=["eof", "ok"])

@@ -60,7 +60,7 @@ def whole_text(values: NDArray[Any]) -> pa.StringArray:
     if width is not None:
         return fixed_width_text(digits(values, width))
     if _MATRIX_MIN <= len(values) <= _ROWS_MAX and values.min() > -(10**9) and values.max() < 10**9:
-        return _with_point(values, 0, trimmed=False)
+        return scaled_text(values, 0)
     return pc.cast(pc.from_numpy(values), pa.string())
 
 
@@ -95,7 +95,7 @@ def _write_digits(places: NDArray[np.uint8], numbers: NDArray[np.uint32]) -> Non
     end = places.shape[1]
     while end >= 4:
         rest = numbers // 10_000
-        places[:, end - 4 : end].view(np.uint32)[:, 0] = _four_digits()[numbers - rest * 10_000]
+        places[:, end - 4 : end].view(np.uint32)[:, 0] = four_digits()[numbers - rest * 10_000]
         numbers, end = rest, end - 4
     for place in range(end - 1, -1, -1):
         rest = numbers // 10
@@ -104,7 +104,7 @@ def _write_digits(places: NDArray[np.uint8], numbers: NDArray[np.uint32]) -> Non
 
 
 @functools.cache
-def _four_digits() -> NDArray[np.uint32]:
+def four_digits() -> NDArray[np.uint32]:
     """The four digits of each number below 10,000, their bytes read as one integer."""
     numbers = np.arange(10_000)
     texts = np.stack([numbers // power % 10 + ord("0") for power in (1000, 100, 10, 1)], axis=1)
@@ -153,16 +153,18 @@ def _short_text(array: pa.Array, values: NDArray[np.float64], places: int) -> pa
     if zero.any():
         short &= ~(zero & np.signbit(values))
     every = bool(short.all())
-    text = _with_point((scaled if every else np.where(short, scaled, 0.0)).astype(np.int64), places, trimmed=True)
+    text = scaled_text((scaled if every else np.where(short, scaled, 0.0)).astype(np.int64), places, trimmed=True)
     if not every:
         rows = np.flatnonzero(~short)
         text = replaced_at(text, rows, _cast_floats(pc.take(array, pc.from_numpy(rows))))
     return with_nulls_of(text, array)
 
 
-def _with_point(values: NDArray[Any], places: int, *, trimmed: bool) -> pa.StringArray:
+def scaled_text(
+    values: NDArray[Any], places: int, *, trimmed: bool = False, shown: NDArray[Any] | None = None
+) -> pa.StringArray:
     """``values / 10**places``, for integers between -10**17 and 10**17, with all places, or ``trimmed``: no zeros at
-    the end of them."""
+    the end of them; or with ``shown`` places of each."""
     negative = values < 0
     signed = bool(negative.any())
     magnitudes = np.abs(values.astype(np.int64, copy=False)) if signed else values
@@ -182,11 +184,8 @@ def _with_point(values: NDArray[Any], places: int, *, trimmed: bool) -> pa.Strin
         leading += (whole >= 10**digit).view(np.uint8)
     if signed:
         leading += negative.view(np.uint8)
-    offsets = np.zeros(2 * len(values) + 1, np.int32)
-    starts, ends = offsets[1::2], offsets[2::2]
-    ends[:] = np.arange(width, matrix.size + 1, width, dtype=np.int32)
-    np.subtract(ends, width - point + 1, out=starts)
-    starts -= leading
+    ends = np.arange(width, matrix.size + 1, width, dtype=np.int32)
+    starts = ends - np.int32(width - point + 1) - leading
     if signed:
         matrix.reshape(-1)[starts[negative]] = ord("-")
     if trimmed:
@@ -197,8 +196,17 @@ def _with_point(values: NDArray[Any], places: int, *, trimmed: bool) -> pa.Strin
             trailing += zero.view(np.uint8)
         trailing += zero.view(np.uint8)
         ends -= trailing
-    parts = pa.StringArray.from_buffers(2 * len(values), pa.py_buffer(offsets), pa.py_buffer(matrix))
-    return pc.take(parts, _every_second(len(values)), checked=False)
+    elif shown is not None:
+        ends -= np.where(shown > 0, places - shown, places + (places > 0)).astype(np.int32)
+    return texts_at(matrix, starts, ends)
+
+
+def texts_at(matrix: NDArray[np.uint8], starts: NDArray[Any], ends: NDArray[Any]) -> pa.StringArray:
+    """The texts in the rows of ``matrix``, one in each, by their positions in all of it."""
+    offsets = np.zeros(2 * len(starts) + 1, np.int32)
+    offsets[1::2], offsets[2::2] = starts, ends
+    parts = pa.StringArray.from_buffers(2 * len(starts), pa.py_buffer(offsets), pa.py_buffer(matrix))
+    return pc.take(parts, _every_second(len(starts)), checked=False)
 
 
 @functools.lru_cache(maxsize=1)
@@ -265,7 +273,7 @@ def _short_decimals(array: pa.Array) -> pa.StringArray | None:
     unscaled = _unscaled(array) if 0 <= scale < 17 and 0 < len(array) <= _ROWS_MAX else None
     if unscaled is None or max(-int(unscaled.min()), int(unscaled.max())) >= 10**17:
         return None
-    text = _with_point(unscaled, scale, trimmed=False) if scale else whole_text(np.ascontiguousarray(unscaled))
+    text = scaled_text(unscaled, scale) if scale else whole_text(np.ascontiguousarray(unscaled))
     return with_nulls_of(text, array)
 
 

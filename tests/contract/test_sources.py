@@ -115,7 +115,7 @@ def duckdb(options: SourceOptions) -> Iterator[SourceCase]:
             rejected=REJECTED | {"CALL no_such_procedure()": "no_result_set"},
             numbers=lambda n: f"SELECT g AS id, 'row ' || g AS label FROM range(1, {n} + 1) AS r (g)",
             endless="SELECT 1 FROM range(9999) a, range(9999) b, range(9999) c, range(9999) d WHERE random() < 0",
-            running=lambda: min(1, descriptors(file)),
+            running=lambda: len(set(holders(file))),
             wide=lambda columns, n: f"SELECT {wide(columns, 'g', '0.5::DOUBLE')} FROM range(1, {n} + 1) AS r (g)",
         )
 

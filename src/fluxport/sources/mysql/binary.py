@@ -20,12 +20,13 @@ import numpy as np
 import pyarrow as pa
 
 from fluxport.sources.mysql import cells, places
-from fluxport.sources.mysql.cells import Cells, Clock, Numbers
+from fluxport.sources.mysql.cells import Cells, Clock
 from fluxport.sources.mysql.columns import Column
 from fluxport.sources.mysql.definitions import Type
-from fluxport.sources.mysql.malformed import Malformed
-from fluxport.sources.mysql.places import Context, Mask
-from fluxport.sources.mysql.rows import Block, Positions
+from fluxport.sources.mysql.places import Context
+from fluxport.sources.wire.blocks import Block, Mask, Numbers, Positions
+from fluxport.sources.wire.cells import bitmap, fixed
+from fluxport.sources.wire.malformed import Malformed
 
 FIXED_WIDTHS: dict[int, int] = {
     Type.TINY: 1,
@@ -74,13 +75,13 @@ def _fixed(group: Cells) -> pa.Array:
     if column.arrow.bit_width > 8 * width:  # declared wider than the protocol sends it
         signed = pa.types.is_signed_integer(column.arrow)
         values = values.view(f"<{'i' if signed else 'u'}{width}").astype(np.int64)
-    return cells.fixed(column.arrow, values, group.valid)
+    return fixed(column.arrow, values, group.valid)
 
 
 def _bool(group: Cells) -> pa.Array:
     values = _numbers(group)
     bits = pa.py_buffer(np.packbits(values != 0, bitorder="little"))
-    return pa.Array.from_buffers(pa.bool_(), len(values), [cells.bitmap(group.valid), bits])
+    return pa.Array.from_buffers(pa.bool_(), len(values), [bitmap(group.valid), bits])
 
 
 def _numbers(group: Cells) -> Numbers:

@@ -18,7 +18,6 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -28,11 +27,9 @@ from fluxport.errors import LimitExceeded
 from fluxport.findings import Findings
 from fluxport.sources.errors import cell_too_large
 from fluxport.sources.mysql.columns import Column
-from fluxport.sources.mysql.malformed import Malformed
-from fluxport.sources.mysql.rows import Block, Positions
-
-Mask: TypeAlias = npt.NDArray[np.bool_]
-Sizes: TypeAlias = npt.NDArray[Any]  # bytes or int64
+from fluxport.sources.wire.blocks import Block, Mask, Positions
+from fluxport.sources.wire.cells import Place, Sizes
+from fluxport.sources.wire.malformed import Malformed
 
 _NULL = 0xFB  # in place of a length, in the text protocol
 _ONE_BYTE_MAX = 250  # the longest cell whose length is one byte
@@ -54,16 +51,6 @@ class Context:
     def alike(self) -> Groups:
         """The columns whose cells are read alike."""
         return Groups([column.alike for column in self.columns])
-
-
-class Place(NamedTuple):
-    """The cells of one column: that of row i begins at ``base[i] + offset`` and has ``sizes[i]`` bytes (None: of fixed
-    width), 0 where it is null (not ``valid``)."""
-
-    base: Positions
-    offset: int
-    sizes: Any  # Sizes, or None
-    valid: Mask | None
 
 
 def in_binary(

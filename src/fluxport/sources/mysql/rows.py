@@ -6,66 +6,31 @@
               ^start                   ^start                   ^ terminal: EOF or OK
     block     starts + 4 ..... ends    (= the next start)
 
-Locating packets is the only step that runs row by row in Python, so it does as little as possible: rows of equal length
-are located by a single comparison, short ones by a loop of two operations whose guess is checked afterwards. Sequence
-numbers and first bytes are checked for a whole block at once. A row larger than the buffer becomes a separate block
-with its own memory; its cells are measured while it arrives.
+Sequence numbers and first bytes are checked for a whole block at once. A row larger than the buffer becomes a separate
+block with its own memory; its cells are measured while it arrives.
 """
 
 from __future__ import annotations
 
 import time
-from array import array
 from collections.abc import Generator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
-import pyarrow as pa
 
 from fluxport.sources.errors import ROW_CELLS_MAX, cell_too_large, row_too_large
-from fluxport.sources.mysql.wire import PACKET_MAX, SLACK_BYTES, Wire, read_lenenc, server_error
+from fluxport.sources.mysql.wire import PACKET_MAX, Wire, read_lenenc, server_error
+from fluxport.sources.wire.blocks import Block, Positions, Window
+from fluxport.sources.wire.framing import Framing, message_starts
+from fluxport.sources.wire.receive import SLACK_BYTES
 
-Positions = npt.NDArray[np.int64]
+PACKETS = Framing(head=4, low=0, step=1, length_bytes=3, beyond=4, word="<u4", at=0, mask=0xFFFFFF)
 
 # Smaller blocks cost time (calls per column, switches of the GIL); larger ones cost memory.
 TARGET_BYTES, TARGET_MAX_BYTES, TARGET_BYTES_PER_COLUMN = 512 << 10, 2 << 20, 4 << 10
 # Slowly arriving rows are passed on at this age, so that progress, limits and cancellation see them.
 BLOCK_AGE_S = 0.25
-RUN_ROWS_MIN = 64
 EOF_BYTES = 5  # of an EOF packet, which ends the rows of servers without DEPRECATE_EOF
-
-
-class Window:
-    """Memory that cells are read from, as numpy and Arrow views; created once per buffer."""
-
-    def __init__(self, memory: bytearray) -> None:
-        self.memory = memory
-        self.bytes: npt.NDArray[np.uint8] = np.frombuffer(memory, np.uint8)
-        self.arrow = pa.py_buffer(memory)
-        # Little-endian numbers of each width, overlapping, one at every byte offset.
-        self.numbers: dict[int, npt.NDArray[Any]] = {
-            width: np.ndarray((len(memory) - width + 1,), f"<u{width}", memory, strides=(1,)) for width in (2, 4, 8)
-        }
-        self.numbers[1] = self.bytes
-
-
-@dataclass
-class Block:
-    """Whole rows: ``starts`` is the position of each row's payload in the window, ``ends`` the position after it.
-
-    ``first_row`` counts from 1. ``owned``: no other block uses the memory, so Arrow arrays may reference it.
-    """
-
-    window: Window
-    starts: Positions
-    ends: Positions
-    first_row: int
-    owned: bool = False
-
-    def __len__(self) -> int:
-        return len(self.starts)
 
 
 @dataclass(frozen=True)
@@ -79,62 +44,6 @@ class RowShape:
     widths: list[int]
     binary: bool
     cell_bytes_max: int
-
-
-def packet_starts(buffer: bytearray, start: int, end: int, *, short: bool) -> tuple[Positions, int]:
-    """Where the complete packets in ``buffer[start:end]`` begin, and where the first incomplete one does.
-
-    ``short`` is a guess, for speed only: that every length fits one byte.
-    """
-    parts: list[Positions] = []
-    while end - start >= 4:
-        size = int.from_bytes(buffer[start : start + 3], "little") + 4
-        count = (end - start) // size
-        if not count:
-            break
-        # The run of packets as long as the first: at least one, while the walk below may yield none.
-        heads: npt.NDArray[np.uint32] = np.ndarray((count,), "<u4", buffer, offset=start, strides=(size,))
-        same = (heads & 0xFFFFFF) == size - 4
-        run = count if same.all() else int(same.argmin())
-        parts.append(np.arange(start, start + run * size, size, dtype=np.int64))
-        start += run * size
-        if run < RUN_ROWS_MIN:
-            walked, start, short = _walk(buffer, start, end, short=short)
-            parts.append(walked)
-    if len(parts) == 1:
-        return parts[0], start
-    return (np.concatenate(parts) if parts else np.empty(0, np.int64)), start
-
-
-def _walk(buffer: bytearray, start: int, end: int, *, short: bool) -> tuple[Positions, int, bool]:
-    """Packets from ``start`` on, assuming lengths of one byte (``short``) or two, up to the first that is longer.
-
-    Also returns where it stopped, and whether the guess held.
-    """
-    positions: list[int] = []
-    append = positions.append
-    at = start
-    if short:
-        while at < end:
-            append(at)
-            at += buffer[at] + 4
-    else:
-        while at < end:
-            append(at)
-            at += (buffer[at] | buffer[at + 1] << 8) + 4
-    starts = np.frombuffer(array("q", positions), np.int64)
-    if not len(starts):
-        return starts, at, short
-    data = np.frombuffer(buffer, np.uint8)
-    wrong = data[starts + 2] != 0
-    if short:
-        wrong |= data[starts + 1] != 0
-    guessed = not wrong.any()
-    wrong[-1] |= at > end
-    if not wrong.any():
-        return starts, at, short
-    valid = int(wrong.argmax())
-    return starts[:valid], positions[valid], short and guessed
 
 
 class Terminal:
@@ -203,7 +112,7 @@ class Rows:
         first = at = wire.start
         began = time.monotonic()
         while True:
-            starts, at = packet_starts(wire.buffer, at, wire.end, short=self._short)
+            starts, at = message_starts(wire.buffer, at, wire.end, PACKETS, short=self._short)
             if len(starts):
                 parts.append(starts)
                 if wire.buffer[int(starts[-1]) + 4] >= 0xFE:

@@ -33,8 +33,9 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from fluxport.sources.mysql.columns import Column
-    from fluxport.sources.mysql.rows import Block, Rows
+    from fluxport.sources.mysql.rows import Rows
     from fluxport.sources.table import SourceOptions
+    from fluxport.sources.wire.blocks import Block
 
 # A statement that cannot be prepared (some SHOW), a server without prepared statements, or with too many of them.
 NOT_PREPARABLE = frozenset({1295, 1235, 1047, 1461})
@@ -139,7 +140,7 @@ class MySqlSource(BaseSource):
         self._wire.close()
 
     def translate(self, error: Exception) -> None:
-        from fluxport.sources.mysql.malformed import Malformed
+        from fluxport.sources.wire.malformed import Malformed
 
         if isinstance(error, ServerError):
             self._running = False  # the server has already ended the query

@@ -17,10 +17,11 @@ import pyarrow as pa
 from fluxport import compute as pc
 from fluxport.errors import Broken
 from fluxport.sources.mysql import cells, places
-from fluxport.sources.mysql.cells import Cells, Clock, Numbers
-from fluxport.sources.mysql.malformed import Malformed
+from fluxport.sources.mysql.cells import Cells, Clock
 from fluxport.sources.mysql.places import Context
-from fluxport.sources.mysql.rows import Block
+from fluxport.sources.wire.blocks import Block, Numbers
+from fluxport.sources.wire.cells import content, packed, with_type
+from fluxport.sources.wire.malformed import Malformed
 
 
 def decode(block: Block, context: Context) -> list[pa.Array]:
@@ -38,11 +39,11 @@ def _bool(column_cells: Cells) -> pa.Array:
 
 def _cast(column_cells: Cells, arrow: pa.DataType) -> pa.Array:
     column = column_cells.column
-    packed = cells.packed(column_cells)
-    if pa.types.is_integer(arrow) and cells.content(packed).max(initial=0) > ord("9"):
+    texts = packed(column_cells)
+    if pa.types.is_integer(arrow) and content(texts).max(initial=0) > ord("9"):
         raise Malformed  # Arrow reads 0x1f as a number; no server sends that
     try:
-        return pc.cast(cells.with_type(column_cells, packed, pa.utf8()), arrow)
+        return pc.cast(with_type(column_cells, texts, pa.utf8()), arrow)
     except pa.ArrowInvalid:
         if len(column_cells.columns) > 1:  # the column is named
             return pa.concat_arrays([_cast(own, arrow) for own in column_cells.apart()])
@@ -120,7 +121,7 @@ def _clock(
 
 def _time(column_cells: Cells) -> pa.Array:
     """``[-]H...HH:MM:SS[.ffffff]``, rare and of varying length: parsed by Arrow's regular expressions."""
-    printed = cells.with_type(column_cells, cells.packed(column_cells), pa.utf8())
+    printed = with_type(column_cells, packed(column_cells), pa.utf8())
     parts = pc.extract_regex(
         printed, r"^(?P<s>-?)(?P<h>[0-9]{1,4}):(?P<m>[0-9]{2}):(?P<c>[0-9]{2})(?:\.(?P<f>[0-9]{1,6}))?$"
     )

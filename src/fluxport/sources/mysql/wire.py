@@ -5,9 +5,6 @@
     packet   | length 3, little-endian | sequence 1 | payload: length bytes |
              a payload of ff ff ff continues in the next packet; a command starts at sequence 0, each packet adds 1
 
-    buffer   | consumed | received, not yet consumed | free | SLACK_BYTES, never filled |
-                        ^start                       ^end   ^capacity
-
 Stdlib only, so that connecting does not wait for numpy and pyarrow. Every wait is bounded by the read timeout and the
 deadline of the export, even if the server sends single bytes. :meth:`Wire.abort` may be called from any thread; the
 waiting thread then raises Canceled.
@@ -26,14 +23,13 @@ from fluxport.sources import timeouts
 from fluxport.sources.errors import canceled, late
 from fluxport.sources.mysql.dsn import Dsn
 from fluxport.sources.mysql.servererrors import ServerError
+from fluxport.sources.wire.receive import ReceiveBuffer
 
 if TYPE_CHECKING:
     import ssl
 
 PACKET_MAX = 0xFFFFFF  # a packet of this length is followed by one that continues it
 BUFFER_BYTES = 16 << 10
-# Bytes after the buffer's end that are never filled, so that fixed-width reads near the end stay inside.
-SLACK_BYTES = 64
 
 _UNIX = getattr(socket, "AF_UNIX", None)  # Windows has none
 _KEEPALIVE = (
@@ -44,11 +40,12 @@ _KEEPALIVE = (
 )
 
 
-class Wire:
+class Wire(ReceiveBuffer):
     """A socket to the server with its receive buffer: ``buffer[start:end]`` is received and not yet consumed."""
 
     def __init__(self, dsn: Dsn, deadline: float | None = None) -> None:
         """``deadline`` is on the clock of time.monotonic()."""
+        super().__init__(BUFFER_BYTES)
         self._dsn = dsn
         self._deadline = deadline
         self._sock: socket.socket | None = None
@@ -57,13 +54,6 @@ class Wire:
         self._aborted = False
         self.encrypted = False
         self.sequence = 0
-        self.buffer = bytearray(BUFFER_BYTES + SLACK_BYTES)
-        self.start = 0
-        self.end = 0
-
-    @property
-    def capacity(self) -> int:
-        return len(self.buffer) - SLACK_BYTES
 
     @property
     def local(self) -> bool:
@@ -186,10 +176,10 @@ class Wire:
         """The next payload in parts as they arrive; a part is valid until the next one is requested."""
         size = PACKET_MAX
         while size == PACKET_MAX:
-            self._require(4)
+            self.require(4)
             size = left = self._take_header()
             while left:
-                self._require(1)
+                self.require(1)
                 until = min(self.end, self.start + left)
                 left -= until - self.start
                 with memoryview(self.buffer) as view:
@@ -204,31 +194,6 @@ class Wire:
         self.sequence = (self.sequence + 1) & 255
         self.start += 4
         return int.from_bytes(head[:3], "little")
-
-    def _require(self, size: int) -> None:
-        while self.end - self.start < size:
-            if self.capacity - self.start < size:
-                self.compact()
-            self.fill()
-
-    def compact(self) -> None:
-        """Move the bytes not yet consumed to the front of the buffer."""
-        rest = self.end - self.start
-        if self.start:
-            self.buffer[:rest] = self.buffer[self.start : self.end]
-        self.start, self.end = 0, rest
-
-    def enlarge(self, capacity: int) -> None:
-        """A larger buffer with the same content."""
-        self.compact()
-        grown = bytearray(capacity + SLACK_BYTES)
-        grown[: self.end] = self.buffer[: self.end]
-        self.buffer = grown
-
-    def fill(self) -> None:
-        """Receive at least one byte after ``end``; the caller ensures that there is room."""
-        with memoryview(self.buffer) as view, view[self.end : self.capacity] as room:
-            self.end += self.receive(room)
 
     def receive(self, room: memoryview) -> int:
         """1 to ``len(room)`` bytes straight from the socket."""

@@ -22,6 +22,7 @@ from fluxport.errors import FluxportError, QueryFailed, Refused, Unavailable
 from fluxport.pgrefusal import refusal_state
 from fluxport.sources import timeouts
 from fluxport.sources.postgres.sqlstate import translated
+from fluxport.sources.postgres.stream import Stream
 from fluxport.systems import ready
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ class Link:
         self._connect_timeout_s = connect_timeout_s
         self._read_timeout_s = read_timeout_s
         self._conn: PGconn | None = None
+        self._stream: Stream | None = None
         self._running = False
         self.warnings: Counter[str] = Counter()  # by SQLSTATE, sent along with the rows
 
@@ -110,6 +112,35 @@ class Link:
         self.conn.send_describe_prepared(b"")
         return self._last_result()
 
+    def stream(self) -> Stream | None:
+        """The connection's socket, for statements that we send and whose results we receive; libpq can only close the
+        connection then. None if only libpq can read it, because it is encrypted, or cannot be shared."""
+        from psycopg import NotSupportedError
+
+        try:
+            if self.conn.ssl_in_use or self.conn.used_gssapi:
+                return None
+            self._stream = Stream(self.conn.socket, self._until_ready, self._lost)
+        except (OSError, NotSupportedError):  # a libpq before 16 does not tell whether it uses GSSAPI
+            return None
+        self._running = True
+        return self._stream
+
+    def idle(self) -> None:
+        """The statement has ended on the server."""
+        self._running = False
+
+    def failed(self, state: str, message: str) -> FluxportError:
+        """The error of a statement that the server has ended with an error."""
+        self._check_export()
+        self._running = False
+        return translated(state, message) if state else self._lost(message)
+
+    def noticed(self, severity: str, state: str) -> None:
+        """Count warnings; NOTICE, INFO and the like do not concern the result."""
+        if severity == "WARNING":
+            self.warnings[state] += 1
+
     def copy(self, statement: str) -> None:
         """Start ``COPY ... TO STDOUT``; :meth:`row` returns its rows."""
         self._running = True
@@ -148,15 +179,19 @@ class Link:
         return self._last_result().command_tuples or 0
 
     def _notice(self, result: PGresult) -> None:
-        """Count warnings; NOTICE, INFO and the like do not concern the result."""
         from psycopg.pq import DiagnosticField
 
-        if result.error_field(DiagnosticField.SEVERITY_NONLOCALIZED) == b"WARNING":
-            self.warnings[(result.error_field(DiagnosticField.SQLSTATE) or b"").decode("ascii", "replace")] += 1
+        severity, state = (
+            (result.error_field(field) or b"").decode("ascii", "replace")
+            for field in (DiagnosticField.SEVERITY_NONLOCALIZED, DiagnosticField.SQLSTATE)
+        )
+        self.noticed(severity, state)
 
     def end(self) -> None:
         """Cancel a running query and disconnect; never raises."""
         conn, self._conn = self._conn, None
+        if self._stream is not None:
+            self._stream.close()
         if conn is not None:
             if self._running:
                 with suppress(Exception):
@@ -201,14 +236,9 @@ class Link:
     def _check(self, result: PGresult) -> None:
         from psycopg import pq
 
-        if result.status not in (pq.ExecStatus.FATAL_ERROR, pq.ExecStatus.BAD_RESPONSE):
-            return
-        self._check_export()
-        state = (result.error_field(pq.DiagnosticField.SQLSTATE) or b"").decode()
-        if not state:
-            raise self._lost()
-        self._running = False
-        raise translated(state, result.get_error_message())
+        if result.status in (pq.ExecStatus.FATAL_ERROR, pq.ExecStatus.BAD_RESPONSE):
+            state = (result.error_field(pq.DiagnosticField.SQLSTATE) or b"").decode()
+            raise self.failed(state, result.get_error_message())
 
     def _flush(self) -> None:
         while self.conn.flush():
@@ -237,8 +267,8 @@ class Link:
         except OperationalError as error:
             raise self._lost(str(error)) from None
 
-    def _until_ready(self, *, writing: bool = False) -> None:
-        if not self._wait(True, writing, time.monotonic() + self._read_timeout_s):
+    def _until_ready(self, reading: bool = True, writing: bool = False) -> None:
+        if not self._wait(reading, writing, time.monotonic() + self._read_timeout_s):
             raise Unavailable(
                 f"The database sent nothing for {self._read_timeout_s:g} s; try again, or raise read-timeout.",
                 code="source_timeout",

@@ -1,37 +1,40 @@
-"""PostgreSQL: one query's rows as record batches, through ``COPY (query) TO STDOUT``.
+"""PostgreSQL: one query's rows as record batches, through ``COPY (query) TO STDOUT (FORMAT binary)``.
 
 Each export has its own connection with one read-only snapshot. The statement alone is prepared first: the server then
-accepts exactly one statement and describes its columns. COPY streams the rows: libpq returns them one by one, and
-Arrow's CSV reader parses them in blocks. Each value arrives in the text form that the server itself writes.
+accepts exactly one statement and describes its columns. libpq connects, encrypts and authenticates; COPY's rows are
+then read from the socket itself, unless the connection is encrypted, and decoded a column of a block at a time.
+::
+
+    libpq or stream.py: messages -> rows.py: blocks of whole rows -> places.py: cells -> binary.py, numeric.py: arrays
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from fluxport.errors import Refused, Unavailable
+from fluxport.errors import Refused
 from fluxport.findings import Findings
 from fluxport.pgtokens import TOKENS
 from fluxport.sources.base import BaseSource
-from fluxport.sources.errors import ROW_CELLS_MAX, row_too_large
+from fluxport.sources.errors import ROW_CELLS_MAX
 from fluxport.sources.placeholders import place, without_end
 from fluxport.sources.postgres.link import Link, conninfo
 from fluxport.sources.postgres.params import literal, rendered
+from fluxport.sources.wire.malformed import Malformed
 from fluxport.stages import Limits
 
 if TYPE_CHECKING:
     import pyarrow as pa
     from psycopg.pq.abc import PGresult
 
-    from fluxport.sources.postgres.columns import Column, Decoder
+    from fluxport.sources.postgres.columns import Column
     from fluxport.sources.table import SourceOptions
+    from fluxport.sources.wire.blocks import Block
 
-FIRST_BLOCK_BYTES = 64 << 10
-BLOCK_BYTES, COLUMN_BYTES, WIDE_BLOCK_BYTES = 1 << 20, 3 << 10, 3 << 20  # more for many columns: hundreds of rows
-BLOCK_ROWS = 64 << 10
-
-# The form of values and the meaning of quotes; options of the URL cannot change these.
+# The form of values and the meaning of quotes; options of the URL cannot change these. They are set for the transaction
+# only, so that a pooler may give each transaction another session.
 SETTINGS = {
     "standard_conforming_strings": "on",
     "TimeZone": "UTC",
@@ -48,6 +51,7 @@ class PostgresSource(BaseSource):
     """Rows of COPY."""
 
     close_wait_s = 4.0
+    served = True
 
     def __init__(
         self,
@@ -64,43 +68,78 @@ class PostgresSource(BaseSource):
         self._placed = place(query, params, TOKENS)
         self._literals = [literal(value, number) for number, value in enumerate(self._placed.values, 1)]
         self._findings = findings
+        self._decimal_text = options.decimal_text
         address, connect_s, read_s = conninfo(url, options.timeouts)
         self._link = Link(address, self.check, connect_s, read_s)
-        self._columns: list[Column] = []
-        self._at_end = False
+        self._undecoded: deque[Block] = deque()
 
     def open(self) -> pa.Schema:
-        link, deadline_s = self._link, self.limits.deadline_s
+        link = self._link
         link.connect()
-        timeout_ms = 0 if deadline_s is None else max(1, round(deadline_s * 1000))
-        settings = SETTINGS | {"statement_timeout": str(timeout_ms)}
-        if link.conn.parameter_status(b"server_encoding") == b"SQL_ASCII":
-            settings["client_encoding"] = "SQL_ASCII"  # bytes of unknown encoding, which the server could not convert
-        link.run("SELECT " + ", ".join(f"set_config('{name}', '{value}', false)" for name, value in settings.items()))
         link.run("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        link.run("SELECT " + ", ".join(f"set_config('{name}', '{value}', true)" for name, value in self._settings()))
         statement = without_end(self._statement())
         described = link.describe(statement)
         if not described.nfields:
             raise Refused("The statement returns no rows; an export takes a SELECT.", code="no_result_set")
-        self._decoder = self._decoder_of(described)
-        link.copy(f"COPY ({statement}\n) TO STDOUT (FORMAT csv)")
-        return self._decoder.schema
+        columns = self._described(described)
+
+        import pyarrow as pa
+
+        from fluxport.sources.postgres.places import Context
+
+        self._context = Context(columns, self._findings)
+        self._start(f"COPY ({sent(statement, columns)}\n) TO STDOUT (FORMAT binary)", len(columns))
+        return pa.schema([column.field for column in columns])
+
+    def _settings(self) -> list[tuple[str, str]]:
+        deadline_s = self.limits.deadline_s
+        timeout_ms = 0 if deadline_s is None else max(1, round(deadline_s * 1000))
+        settings = SETTINGS | {"statement_timeout": str(timeout_ms)}
+        if self._link.conn.parameter_status(b"server_encoding") == b"SQL_ASCII":
+            settings["client_encoding"] = "SQL_ASCII"  # bytes of unknown encoding, which the server could not convert
+        return list(settings.items())
+
+    def _start(self, copy: str, columns: int) -> None:
+        from fluxport.sources.postgres.rows import RowShape, SocketRows, libpq_blocks
+
+        row_max = self.limits.cell_bytes_max * min(columns, ROW_CELLS_MAX) + 4 * columns + 64
+        shape = RowShape(columns, row_max)
+        stream = self._link.stream()
+        if stream is None:
+            self._link.copy(copy)
+            self._blocks = libpq_blocks(self._link, shape)
+            return
+        stream.execute(copy.encode())
+        rows = SocketRows(self._link, stream, shape)
+        rows.begin()
+        self._blocks = rows.blocks()
 
     def read(self) -> pa.RecordBatch | None:
-        from fluxport.sources.postgres.columns import unreadable
+        import pyarrow as pa
 
-        rows = self._pull()
-        if not rows:
-            for state, count in self._link.warnings.items():
-                self._findings.add("database_warning", count=count, origin=f"SQLSTATE {state}")
-            return None
-        batch = self._decoder.batch(b"".join(rows))
-        if batch.num_rows != len(rows):
-            raise unreadable()
-        return batch
+        from fluxport.sources.postgres.binary import decode
+        from fluxport.sources.postgres.numeric import TooMuchText
+
+        while True:
+            block = self._undecoded.popleft() if self._undecoded else next(self._blocks, None)
+            if block is None:
+                for state, count in self._link.warnings.items():
+                    self._findings.add("database_warning", count=count, origin=f"SQLSTATE {state}")
+                return None
+            try:
+                return pa.record_batch(decode(block, self._context), schema=self.schema)
+            except TooMuchText:
+                self._undecoded.extendleft(reversed(block.halves()))
 
     def free(self) -> None:
         self._link.end()
+
+    def translate(self, error: Exception) -> None:
+        if isinstance(error, Malformed | IndexError):
+            from fluxport.sources.postgres.rows import broken
+
+            raise broken() from error
 
     def _statement(self) -> str:
         from psycopg import pq
@@ -108,44 +147,33 @@ class PostgresSource(BaseSource):
         escape = pq.Escaping(self._link.conn).escape_literal
         return self._placed.joined([rendered(value, lambda raw: bytes(escape(raw))) for value in self._literals])
 
-    def _decoder_of(self, described: PGresult) -> Decoder:
-        from fluxport.sources.postgres import columns
+    def _described(self, described: PGresult) -> list[Column]:
+        from fluxport.sources.postgres.columns import column
 
         count = described.nfields
         oids = [described.ftype(index) for index in range(count)]
         modifiers = [described.fmod(index) for index in range(count)]
         pairs = ", ".join(f"({n}, {oid}, {mod})" for n, (oid, mod) in enumerate(zip(oids, modifiers, strict=True)))
-        formatted = self._link.run(f"SELECT format_type(t, m) FROM (VALUES {pairs}) AS v (n, t, m) ORDER BY n")  # noqa: S608  numbers
-        self._columns = [
-            columns.column(
+        wanted = "format_type(t, m), (SELECT typsend::oid FROM pg_catalog.pg_type WHERE oid = t)"
+        types = self._link.run(f"SELECT {wanted} FROM (VALUES {pairs}) AS v (n, t, m) ORDER BY n")  # noqa: S608  numbers
+        return [
+            column(
                 (described.fname(index) or b"").decode(errors="replace"),
                 oids[index],
                 modifiers[index],
-                (formatted.get_value(index, 0) or b"").decode(errors="replace"),
+                (types.get_value(index, 0) or b"").decode(errors="replace"),
+                int(types.get_value(index, 1) or b"0"),
+                decimal_text=self._decimal_text,
             )
             for index in range(count)
         ]
-        return columns.Decoder(self._columns, self._findings)
 
-    def _pull(self) -> list[bytes | memoryview]:
-        """The next rows, at most a block; empty at the end, where the server's row count must equal ours."""
-        rows: list[bytes | memoryview] = []
-        block = max(BLOCK_BYTES, min(len(self._columns) * COLUMN_BYTES, WIDE_BLOCK_BYTES))
-        size, target = 0, block if self.rows else FIRST_BLOCK_BYTES
-        # In CSV a quote is doubled, and bytea takes two digits per byte.
-        row_max = self.limits.cell_bytes_max * 2 * min(len(self._columns), ROW_CELLS_MAX) + len(self._columns)
-        try:
-            while not self._at_end and size < target and len(rows) < BLOCK_ROWS:
-                row = self._link.row(row_max)
-                if row is None:
-                    self._at_end = True
-                    break
-                size += len(row)
-                if len(row) > row_max:
-                    raise OverflowError
-                rows.append(row)
-        except OverflowError:
-            raise row_too_large(self.rows + len(rows) + 1, row_max) from None
-        if not rows and self._link.copied() != self.rows:
-            raise Unavailable("The database sent fewer rows than it counted; try again.", code="source_lost")
-        return rows
+
+def sent(statement: str, columns: Sequence[Column]) -> str:
+    """``statement``, or a query around it for columns that are not sent as they are; the server does not reorder the
+    rows of a query that only computes columns of another."""
+    if all(column.sent is None for column in columns):
+        return statement
+    names = [f"c{index}" for index in range(len(columns))]
+    values = ", ".join((c.sent or "{}").format(name) for c, name in zip(columns, names, strict=True))
+    return f"SELECT {values} FROM ({statement}\n) AS x ({', '.join(names)})"  # noqa: S608  the statement runs by itself too

@@ -1,0 +1,127 @@
+"""Where the cells of rows in COPY's binary form are: column by column, as a cell lies where the one before it ends.
+
+::
+
+    row       00 03 | 00000004 0000002a | 00000003 "foo" | ffffffff        3 columns: 42, 'foo', NULL
+    base      ^                                                            the position of each row
+    offset       2         2 + 4 = 6                                       base + 6: 42; then base + 10 + 4: foo
+    next base                              ... + 3: the sizes of a column of varying size move each row's position
+
+A column of fixed width is first taken to have no NULLs and moves nothing. The lengths before its cells are compared
+with the width afterwards, for many columns at once; if one differs, all columns are located again, and the columns
+with NULLs are from then on located with care.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+
+from fluxport.arrow_groups import Groups
+from fluxport.findings import Findings
+from fluxport.sources.postgres.columns import Column
+from fluxport.sources.wire.blocks import Block, Mask, Numbers, Positions
+from fluxport.sources.wire.cells import Place
+from fluxport.sources.wire.malformed import Malformed
+
+COUNT_BYTES, LENGTH_BYTES = 2, 4  # of a row's number of columns; of a cell's length
+NULL = 0xFFFFFFFF
+_LONGEST = 0x7FFFFFFF
+
+
+@dataclass(frozen=True)
+class Context:
+    """Inputs of decoding besides the bytes. ``nullable`` collects the columns of fixed width that had a NULL."""
+
+    columns: Sequence[Column]
+    findings: Findings
+    nullable: set[int] = field(default_factory=set)
+
+    @cached_property
+    def alike(self) -> Groups:
+        """The columns whose cells are read alike."""
+        return Groups([column.alike for column in self.columns])
+
+
+def places(block: Block, context: Context) -> list[Place]:
+    """The places of the cells of each column; Malformed if the rows do not match the columns."""
+    try:
+        found = _located(block, context)
+    except (Malformed, IndexError):  # read at a place that a wrong guess led to, or rightly so
+        found = None
+    if found is None:
+        context.nullable.update(index for index, column in enumerate(context.columns) if column.width)
+        found = _located(block, context)
+        if found is None:
+            raise Malformed
+        nullable = [index for index in context.nullable if found[index].valid is not None]
+        context.nullable.clear()
+        context.nullable.update(nullable)
+    return found
+
+
+def _located(block: Block, context: Context) -> list[Place] | None:
+    """None if a column that was taken to have no NULLs has some."""
+    lengths = block.window.numbers[LENGTH_BYTES]
+    base, offset = block.starts, COUNT_BYTES
+    found: list[Place] = []
+    guessed: list[int] = []
+    sized: dict[int, Numbers] = {}
+    for index, column in enumerate(context.columns):
+        if column.width and index not in context.nullable:
+            found.append(Place(base, offset + LENGTH_BYTES, None, None))
+            guessed.append(index)
+            offset += LENGTH_BYTES + column.width
+            continue
+        # As signed numbers, NULL is -1.
+        sizes = lengths[base + offset].astype(np.int32)
+        sized[index] = sizes
+        offset += LENGTH_BYTES
+        found.append(Place(base, offset, None if column.width else sizes, None))
+        base = base + np.maximum(sizes, 0)
+    if not np.array_equal(base + offset, block.ends):
+        return None
+    if not _have_widths(block, [found[index] for index in guessed], [context.columns[i].width for i in guessed]):
+        return None
+    _mark_nulls(found, sized, context.columns)
+    return found
+
+
+def _have_widths(block: Block, guessed: Sequence[Place], widths: Sequence[int]) -> bool:
+    """Whether each cell has the width of its column; columns with the same ``base`` are compared at once."""
+    lengths = block.window.numbers[LENGTH_BYTES]
+    start = 0
+    while start < len(guessed):
+        base: Positions = guessed[start].base
+        stop = start
+        while stop < len(guessed) and guessed[stop].base is base:
+            stop += 1
+        offsets = np.array([place.offset for place in guessed[start:stop]]) - LENGTH_BYTES
+        expected = np.array(widths[start:stop])
+        if stop - start == 1:
+            right = lengths[base + offsets[0]] == expected[0]
+        else:
+            right = lengths[base[:, None] + offsets] == expected
+        if not right.all():
+            return False
+        start = stop
+    return True
+
+
+def _mark_nulls(found: list[Place], sized: dict[int, Numbers], columns: Sequence[Column]) -> None:
+    """Set ``valid`` of the columns that have NULLs, and check the other lengths."""
+    for index, sizes in sized.items():
+        width = columns[index].width
+        least = int(sizes.min(initial=_LONGEST))
+        if least < -1:
+            raise Malformed
+        valid: Mask | None = None if least >= 0 else sizes >= 0
+        if width:
+            if not ((sizes == width) | (sizes == -1)).all():
+                raise Malformed
+            found[index] = found[index]._replace(valid=valid)
+        elif valid is not None:
+            found[index] = found[index]._replace(sizes=np.maximum(sizes, 0), valid=valid)

@@ -1,0 +1,87 @@
+"""The socket of a connection while we, and not libpq, send and receive on it: what ``COPY`` sends is read in large
+parts, where libpq takes a call for each row.
+
+::
+
+    message  | kind 1 | length 4, big-endian: itself and the payload | payload |
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import struct
+from collections.abc import Callable
+
+from fluxport.errors import FluxportError
+from fluxport.sources.wire.receive import ReceiveBuffer
+
+BUFFER_BYTES = 64 << 10
+HEAD_BYTES = 5
+
+
+class Stream(ReceiveBuffer):
+    """``wait(reading, writing)`` returns when the socket is ready, or raises; ``lost()`` is the error to raise when the
+    connection is. OSError if this system cannot share a socket."""
+
+    def __init__(
+        self, descriptor: int, wait: Callable[[bool, bool], None], lost: Callable[[str | None], FluxportError]
+    ) -> None:
+        super().__init__(BUFFER_BYTES)
+        self._wait = wait
+        self._lost = lost
+        self._socket = socket.socket(fileno=os.dup(descriptor))
+        self._socket.setblocking(False)
+
+    def execute(self, statement: bytes) -> None:
+        """Send ``statement`` in the extended protocol, which allows no second one in the text."""
+        out = memoryview(
+            b"".join(
+                (
+                    _message(b"P", b"\0" + statement + b"\0" + bytes(2)),  # parse: unnamed, no parameters
+                    _message(b"B", bytes(8)),  # bind: unnamed, no formats, no parameters, no formats of results
+                    _message(b"E", bytes(5)),  # execute: unnamed, all rows
+                    _message(b"S", b""),  # sync
+                )
+            )
+        )
+        while out:
+            try:
+                out = out[self._socket.send(out) :]
+            except BlockingIOError:
+                self._wait(False, True)
+            except OSError as error:
+                raise self._lost(str(error)) from None
+
+    def receive(self, room: memoryview) -> int:
+        while True:
+            try:
+                size = self._socket.recv_into(room)
+            except BlockingIOError:
+                self._wait(True, False)
+            except OSError as error:
+                raise self._lost(str(error)) from None
+            else:
+                if not size:
+                    raise self._lost(None)
+                return size
+
+    def head(self) -> tuple[int, int]:
+        """The kind of the next message, and the length of its payload; nothing is consumed."""
+        self.require(HEAD_BYTES)
+        kind, length = struct.unpack_from(">Bi", self.buffer, self.start)
+        return kind, length - 4
+
+    def payload(self) -> bytes:
+        """Consume the next message, which must fit the buffer."""
+        _, size = self.head()
+        self.require(HEAD_BYTES + size)
+        self.start += HEAD_BYTES + size
+        return bytes(self.buffer[self.start - size : self.start])
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+def _message(kind: bytes, payload: bytes) -> bytes:
+    return kind + (len(payload) + 4).to_bytes(4, "big") + payload
