@@ -254,6 +254,15 @@ def _plain(text: pa.StringArray, exponent: int) -> pa.StringArray:
     return pc.binary_join_element_wise(sign, pc.utf8_slice_codeunits(digits, 0, exponent + 1), point, fraction, "")
 
 
+def infinite_texts(texts: pa.StringArray) -> NDArray[np.bool_] | None:
+    """Which numbers given as text are NaN or an infinity, as a database prints them; None if none."""
+    data = bytes_of(texts)
+    if data.max(initial=0) < ord("I"):
+        return None
+    positions = np.flatnonzero((data == ord("I")) | (data == ord("N")))
+    return rows_at(texts, positions) if len(positions) else None
+
+
 def decimal_text(array: pa.Array) -> pa.StringArray:
     """Decimals of any width with all digits of their scale, never an exponent."""
     written = _short_decimals(array)

@@ -14,6 +14,7 @@ import pyarrow as pa
 from fluxport import compute as pc
 from fluxport.arrow_strings import bytes_of, replaced_at, rows_at, true_rows, valid_rows, with_nulls_of
 from fluxport.decimals import DecimalText
+from fluxport.digits import infinite_texts
 from fluxport.formats._scalars import TextStyle, kind_of, plain, scalar_text, unsupported
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def json_body(
         return '"', escaped(scalar_text(array, field, style))
     if t.is_string(kind) or t.is_large_string(kind):
         text = scalar_text(array, field, style)
-        return "", text if kind_of(field) == b"number" else _embedded(text)
+        return "", _finite_numbers(text, report) if kind_of(field) == b"number" else _embedded(text)
     if t.is_floating(kind):
         finite = pc.is_finite(array)
         if not pc.all(finite).as_py():  # nulls are skipped
@@ -70,9 +71,23 @@ def is_plain_text(array: pa.Array, field: pa.Field) -> bool:
     return bool(is_text and kind_of(field) not in (b"number", b"json"))
 
 
+def _finite_numbers(text: pa.StringArray, report: Report) -> pa.StringArray:
+    """Numbers given as text, null where they are not finite."""
+    bad = infinite_texts(text)
+    if bad is None:
+        return text
+    report(int(np.count_nonzero(bad)))
+    return pc.if_else(pc.from_numpy(bad), pa.scalar(None, pa.string()), text)
+
+
 def not_finite(array: pa.Array, columns: int) -> list[int]:
-    """How many NaN and infinities are in each of ``columns`` columns, whose values come row by row."""
-    bad = true_rows(pc.invert(pc.is_finite(array)))
+    """How many NaN and infinities are in each of ``columns`` columns of floats or of numbers given as text, whose
+    values come row by row."""
+    if pa.types.is_floating(array.type):
+        bad = true_rows(pc.invert(pc.is_finite(array)))
+    else:
+        words = infinite_texts(array)
+        bad = np.zeros(len(array), np.bool_) if words is None else words
     counts: list[int] = np.count_nonzero(bad.reshape(-1, columns), axis=0).tolist()
     return counts
 

@@ -73,7 +73,8 @@ def scalar_text(array: pa.Array, field: pa.Field, style: TextStyle) -> pa.String
         raise unsupported(field)
     if pa.types.is_duration(array.type) and kind_of(field) == b"time":
         return time_text(array)
-    return kernel(array, style)
+    text = kernel(array, style)
+    return in_style(text, style) if kind_of(field) == b"number" and kernel is _string_text else text
 
 
 def unsupported(field: pa.Field) -> Refused:

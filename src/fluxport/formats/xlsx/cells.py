@@ -30,7 +30,7 @@ from fluxport import compute as pc
 from fluxport.arrow_groups import cut
 from fluxport.arrow_strings import fixed_width_text, string_window, true_rows, valid_rows, values_of, with_nulls_of
 from fluxport.decimals import DecimalText
-from fluxport.digits import decimal_text, float_text, integer_text, whole_text
+from fluxport.digits import decimal_text, float_text, infinite_texts, integer_text, whole_text
 from fluxport.findings import Findings
 from fluxport.formats._zones import clock_of, is_utc
 from fluxport.formats.text import TextStyle, text_of
@@ -256,6 +256,10 @@ def _more_digits(texts: pa.Array, scale: int) -> NDArray[np.bool_] | None:
 
 def number_text(column: Column, array: pa.Array, first_row: int) -> Cells:
     """Numbers given as text, as in JSON."""
+    not_finite = infinite_texts(array)
+    if not_finite is not None:
+        column.report("not_a_number", not_finite)
+        array = pc.if_else(pc.from_numpy(not_finite), pa.scalar(None, array.type), array)
     cells = number(column.style, array)
     if (pc.max(pc.binary_length(array)).as_py() or 0) <= 15:
         return cells
