@@ -28,10 +28,10 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def listening(command: Sequence[str], port: int, folder: Path | None = None) -> Iterator[None]:
-    """While ``command``, started in ``folder``, listens on the port."""
+def listening(command: Sequence[str], port: int, folder: Path | None = None, **account: Any) -> Iterator[None]:
+    """While ``command``, started in ``folder`` (and as ``user`` of the account), listens on the port."""
     with tempfile.TemporaryFile("w+") as log:
-        process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log)
+        process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log, **account)
         try:
             if not listens(port, [process]):
                 log.seek(0)

@@ -34,6 +34,13 @@ REFUSAL_WAIT_S = 2.0
 # tcpi_bytes_received in Linux's struct tcp_info.
 _BYTES_RECEIVED = slice(128, 136)
 _TCP_INFO_BYTES = 136
+# libpq's option, the option of the socket, the value.
+_KEEPALIVE = (
+    (b"keepalives_idle", "TCP_KEEPIDLE", timeouts.KEEPALIVE_IDLE_S),
+    (b"keepalives_interval", "TCP_KEEPINTVL", timeouts.KEEPALIVE_INTERVAL_S),
+    (b"keepalives_count", "TCP_KEEPCNT", timeouts.KEEPALIVE_COUNT),
+    (b"tcp_user_timeout", "TCP_USER_TIMEOUT", timeouts.UNACKNOWLEDGED_MS),
+)
 
 
 class Link:
@@ -74,6 +81,15 @@ class Link:
                 )
             status = pq.PollingStatus(conn.connect_poll())
         conn.nonblocking = 1
+        self._keep_alive(conn)
+
+    def _keep_alive(self, conn: PGconn) -> None:
+        """Set what nobody has set: the URL, or a service file."""
+        given = {option.keyword for option in conn.info if option.val}
+        with suppress(OSError), socket.socket(fileno=os.dup(conn.socket)) as same:  # unix sockets have no such options
+            for option, name, value in _KEEPALIVE:
+                if option not in given and hasattr(socket, name):
+                    same.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
     def _refused_or_unreachable(self) -> FluxportError:
         """The error of a connection that failed."""
@@ -302,20 +318,14 @@ def conninfo(url: str, defaults: Mapping[str, float]) -> tuple[bytes, float, flo
         ) from None
     url, url_timeouts = _without_timeouts(url)
     waits_s = {**defaults, **url_timeouts}
-    connect_s = waits_s.get("connect_timeout_s", timeouts.CONNECT_TIMEOUT_S)
-    own = {
-        "application_name": "fluxport",
-        "connect_timeout": str(max(2, round(connect_s))),
-        "keepalives_idle": str(timeouts.KEEPALIVE_IDLE_S),
-        "keepalives_interval": str(timeouts.KEEPALIVE_INTERVAL_S),
-        "keepalives_count": str(timeouts.KEEPALIVE_COUNT),
-        "tcp_user_timeout": str(timeouts.UNACKNOWLEDGED_MS),
-    }
+    connect_s = waits_s.get("connect_timeout_s") or _environments_timeout() or timeouts.CONNECT_TIMEOUT_S
     try:
         given = libpq.conninfo_to_dict(url)
         if not re.fullmatch(r"[0-9,]*", str(given.get("port", ""))):
             raise errors.ProgrammingError
-        parameters = libpq.make_conninfo("", **(own | given | {"client_encoding": "UTF8"})).encode()
+        # What else could be set here would override libpq's environment and service files.
+        fixed = {"fallback_application_name": "fluxport", "client_encoding": "UTF8"}
+        parameters = libpq.make_conninfo("", **(given | fixed)).encode()
     except errors.Error:
         raise Refused(
             "The PostgreSQL data source is invalid: write postgresql://user:password@host:5432/database "
@@ -324,6 +334,11 @@ def conninfo(url: str, defaults: Mapping[str, float]) -> tuple[bytes, float, flo
             code="bad_dsn",
         ) from None
     return parameters, connect_s, waits_s.get("read_timeout_s", timeouts.READ_TIMEOUT_S)
+
+
+def _environments_timeout() -> float | None:
+    """PGCONNECT_TIMEOUT, which libpq applies only where it waits itself; None where it is not a number above 0."""
+    return timeouts.timeout(os.environ.get("PGCONNECT_TIMEOUT", "").strip())
 
 
 def _without_timeouts(url: str) -> tuple[str, dict[str, float]]:

@@ -27,7 +27,7 @@ from fluxport.decimals import DecimalText, decimal_type, from_text
 from fluxport.digits import four_digits, scaled_text, texts_at
 from fluxport.errors import Broken
 from fluxport.sources.postgres.columns import Column
-from fluxport.sources.wire.blocks import Numbers
+from fluxport.sources.wire.blocks import Mask, Numbers
 from fluxport.sources.wire.cells import Cells, fixed, with_type
 from fluxport.sources.wire.malformed import Malformed
 
@@ -35,6 +35,7 @@ HEADER_BYTES, DIGIT_BYTES = 8, 2
 BASE, BASE_DIGITS = 10_000, 4
 POSITIVE, NEGATIVE, NAN, INFINITY, MINUS_INFINITY = 0x0000, 0x4000, 0xC000, 0xD000, 0xF000
 SCALE_MAX = 0x3FFF
+_SPECIAL = (NAN, INFINITY, MINUS_INFINITY)
 _FEW = 4  # digits of base 10,000 that fit 64 bits
 _SHORT_MAX = 17  # decimal digits of numbers that 64 bits hold and digits.scaled_text writes
 _MATRIX_BYTES = 4 << 20
@@ -78,7 +79,7 @@ def _read(cells: Cells[Column]) -> tuple[Cells[Column], _Heads]:
     )
     sizes = HEADER_BYTES + DIGIT_BYTES * heads.digits
     right = (sizes == cells.sizes) & (heads.scale <= SCALE_MAX)
-    right &= (heads.sign == POSITIVE) | (heads.sign == NEGATIVE) | (heads.sign >= NAN)
+    right &= (heads.sign == POSITIVE) | (heads.sign == NEGATIVE) | np.isin(heads.sign, _SPECIAL)
     if not (right if cells.valid is None else right | ~cells.valid).all():
         raise Malformed
     return cells, heads
@@ -86,11 +87,21 @@ def _read(cells: Cells[Column]) -> tuple[Cells[Column], _Heads]:
 
 def _decimals(cells: Cells[Column], heads: _Heads, decimal: pa.DataType) -> pa.Array:
     kind = cells.column.arrow
-    short = None
-    if heads.weight.max(initial=0) <= max(decimal.precision - decimal.scale - 1, 0) // BASE_DIGITS:
-        short = _short(cells, heads, decimal.scale) if decimal.precision <= _SHORT_MAX else None
+    weight_max = (decimal.precision - decimal.scale - 1) // BASE_DIGITS
+    wide = (heads.scale > decimal.scale) | ((heads.weight > weight_max) & (heads.digits > 0))
+    if cells.valid is not None:
+        wide &= cells.valid
+    if wide.any():
+        raise _overflow(cells, wide)
+    short = _short(cells, heads, decimal.scale) if decimal.precision <= _SHORT_MAX else None
+    if short is not None and len(short) and max(int(short.max()), -int(short.min())) >= 10**decimal.precision:
+        raise _overflow(cells, np.abs(short) >= 10**decimal.precision)
     if short is None:
-        return _cast(with_type(cells, _texts(cells, heads), pa.utf8()), cells)
+        texts = with_type(cells, _texts(cells, heads), pa.utf8())
+        try:
+            return from_text(texts, kind) if isinstance(kind, DecimalText) else pc.cast(texts, kind)
+        except pa.ArrowInvalid:
+            raise _overflow(cells, ~wide) from None
     if isinstance(kind, DecimalText):
         texts = with_type(cells, scaled_text(short, decimal.scale), pa.utf8())
         return pa.ExtensionArray.from_storage(kind, texts)
@@ -99,19 +110,17 @@ def _decimals(cells: Cells[Column], heads: _Heads, decimal: pa.DataType) -> pa.A
     return fixed(kind, words, cells.valid)
 
 
-def _cast(texts: pa.StringArray, cells: Cells[Column]) -> pa.Array:
-    kind = cells.column.arrow
-    try:
-        return from_text(texts, kind) if isinstance(kind, DecimalText) else pc.cast(texts, kind)
-    except pa.ArrowInvalid:
-        raise Broken(
-            f"Column {cells.column.name!r} has a number that does not fit its declared {cells.column.type_name}; "
-            "CAST it in the query to a wider NUMERIC.",
-            code="decimal_overflow",
-        ) from None
+def _overflow(cells: Cells[Column], where: Mask) -> Broken:
+    column = cells.columns[int(where.argmax()) // len(cells.block)]
+    return Broken(
+        f"Column {column.name!r} has a number that does not fit its declared {column.type_name}; "
+        "CAST it in the query to a wider NUMERIC.",
+        code="decimal_overflow",
+    )
 
 
 _POWERS = np.array([10**power for power in range(19)], np.uint64)
+_LARGEST = np.uint64(10**_SHORT_MAX - 1) // _POWERS  # that, times the power, have few enough digits
 
 
 def _short(cells: Cells[Column], heads: _Heads, scale: int) -> Numbers | None:
@@ -132,9 +141,12 @@ def _short(cells: Cells[Column], heads: _Heads, scale: int) -> Numbers | None:
         raise Malformed
     exponent = BASE_DIGITS * (heads.weight - (_FEW - 1)) + scale
     last = len(_POWERS) - 1
-    up, down = _POWERS[np.clip(exponent, 0, last)], _POWERS[np.clip(-exponent, 0, last)]
-    magnitudes = total * up // down
-    if (magnitudes * down != total * up).any():
+    raised, lowered = np.clip(exponent, 0, last), np.clip(-exponent, 0, last)
+    if (total > _LARGEST[raised]).any():
+        return None
+    scaled, down = total * _POWERS[raised], _POWERS[lowered]
+    magnitudes = scaled // down
+    if (magnitudes * down != scaled).any():
         return None
     numbers = magnitudes.view(np.int64)
     signed: Numbers = np.where(heads.sign == NEGATIVE, -numbers, numbers)

@@ -13,7 +13,7 @@ a separate block with its own memory.
 from __future__ import annotations
 
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -241,43 +241,44 @@ def _fields(payload: bytes) -> dict[str, str]:
 
 def libpq_blocks(link: Link, shape: RowShape) -> Generator[Block, None, None]:
     """Blocks of rows that libpq receives one by one; ends like :meth:`SocketRows.blocks`."""
-    row, target = 1, 1
-    left = HEADER  # still to come
-    while True:
-        rows: list[bytes | memoryview] = []
-        size, began = 0, time.monotonic()
-        ended = False
-        while not rows or (size < target and time.monotonic() - began <= BLOCK_AGE_S):
-            try:
-                data = link.row(shape.bytes_max)
-            except OverflowError:
-                raise row_too_large(row + len(rows), shape.bytes_max) from None
-            if data is None:
-                ended = True
-                break
-            if left:
-                if bytes(data[: len(HEADER)]) != HEADER:
-                    raise broken()
-                data, left = data[len(HEADER) :], b""
-                if not data:
-                    continue
-            if len(data) - HEAD_BYTES > shape.bytes_max:
-                raise row_too_large(row + len(rows), shape.bytes_max)
-            size += len(data)
-            rows.append(data)
-        last = bool(rows) and ended and rows[-1] == END_OF_ROWS
-        if ended and not last and (rows or left):
-            raise _incomplete()
-        if last:
-            rows.pop()
-        if rows:
-            yield _joined(rows, row, shape)
-            row += len(rows)
-            target = shape.target_bytes
+    first_row, target, ended = 1, 1, False
+    rows: list[bytes | memoryview] = []
+    size, began = 0, time.monotonic()
+    for row in _payloads(link, shape):
         if ended:
-            if link.copied() != row - 1:
-                raise _incomplete()
-            return
+            raise broken()
+        ended = row == END_OF_ROWS
+        if ended:
+            continue
+        if len(row) > shape.bytes_max:
+            raise row_too_large(first_row + len(rows), shape.bytes_max)
+        size += len(row)
+        rows.append(row)
+        if size >= target or time.monotonic() - began > BLOCK_AGE_S:
+            yield _joined(rows, first_row, shape)
+            first_row += len(rows)
+            target = shape.target_bytes
+            rows, size, began = [], 0, time.monotonic()
+    if rows:
+        yield _joined(rows, first_row, shape)
+    if link.copied() != first_row + len(rows) - 1 or not ended:
+        raise _incomplete()
+
+
+def _payloads(link: Link, shape: RowShape) -> Iterator[bytes | memoryview]:
+    """What follows the header, up to the end of the copy, which may be an error of the server."""
+    number, header = 1, HEADER
+    try:
+        while (row := link.row(shape.bytes_max + len(HEADER))) is not None:
+            if header:
+                if bytes(row[: len(header)]) != header:
+                    raise broken()
+                row, header = row[len(header) :], b""
+            if row:
+                yield row
+                number += 1
+    except OverflowError:
+        raise row_too_large(number, shape.bytes_max) from None
 
 
 def _joined(rows: list[bytes | memoryview], first_row: int, shape: RowShape) -> Block:
