@@ -12,6 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psycopg
+
+from mysql_support import wait_until
 from own_certificates import make_certificates
 from own_servers import free_port, listening
 from services import require_program, unavailable
@@ -81,9 +84,20 @@ def private_postgres() -> Iterator[PrivatePostgres]:
         with (data / "postgresql.auto.conf").open("a") as conf:
             conf.writelines(f"{name} = '{value}'\n" for name, value in settings.items())
         with listening([postgres, "-D", str(data)], port, folder, **account()):
-            yield PrivatePostgres(port, folder, certificates.ca_file)
+            server = PrivatePostgres(port, folder, certificates.ca_file)
+            assert wait_until(lambda: accepts(server.url_of_socket)), "the private PostgreSQL did not start"
+            yield server
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def accepts(url: str) -> bool:
+    """Whether the server is past its start, during which it refuses sessions."""
+    try:
+        psycopg.connect(url).close()
+    except psycopg.OperationalError:
+        return False
+    return True
 
 
 @contextmanager

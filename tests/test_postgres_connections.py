@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import subprocess
 import sys
@@ -14,6 +15,8 @@ import pytest
 
 from fluxport.errors import FluxportError, LimitExceeded, QueryFailed, TimedOut, Unavailable
 from fluxport.sources import SourceOptions, open_source
+from fluxport.sources.postgres.link import Link, conninfo
+from fluxport.sources.postgres.rows import RowShape, libpq_blocks
 from fluxport.stages import Limits
 from mysql_support import read_all, wait_until
 from private_postgres import PASSWORD, PrivatePostgres, pgbouncer, private_postgres
@@ -59,7 +62,7 @@ def raised(url: str, query: str, limits: Limits | None = None) -> FluxportError:
     return caught.value
 
 
-def test_errors_and_ends_are_told_through_libpq_too(server: PrivatePostgres) -> None:
+def test_errors_and_ends_are_told_through_tls_too(server: PrivatePostgres) -> None:
     url = encrypted(server)
     late = raised(url, "SELECT 1 / (100000 - g) FROM generate_series(1, 200000) AS g")
     assert isinstance(late, QueryFailed)
@@ -77,6 +80,33 @@ def test_errors_and_ends_are_told_through_libpq_too(server: PrivatePostgres) -> 
     assert wait_until(lambda: sessions(server) == 0)
 
 
+def read_by_libpq(server: PrivatePostgres, query: str, bytes_max: int = 1 << 20) -> list[tuple[int, int]]:
+    """The first row and the number of rows of each block, as they are read where only libpq can decrypt them."""
+    address, connect_s, read_s = conninfo(encrypted(server), {})
+    link = Link(address, lambda: None, connect_s, read_s)
+    try:
+        link.connect()
+        link.copy(f"COPY ({query}) TO STDOUT (FORMAT binary)")
+        return [(block.first_row, len(block)) for block in libpq_blocks(link, RowShape(1, bytes_max))]
+    finally:
+        link.end()
+
+
+def test_rows_that_only_libpq_can_read(server: PrivatePostgres) -> None:
+    found = read_by_libpq(server, "SELECT g FROM generate_series(1, 200000) AS g")
+    assert sum(rows for _, rows in found) == 200_000
+    assert [first for first, _ in found] == list(itertools.accumulate((rows for _, rows in found), initial=1))[:-1]
+    assert read_by_libpq(server, "SELECT 1 WHERE false") == []
+    with pytest.raises(QueryFailed):
+        read_by_libpq(server, "SELECT 1 / (100000 - g) FROM generate_series(1, 200000) AS g")
+    with pytest.raises(LimitExceeded, match="Row 3 "):
+        read_by_libpq(server, "SELECT repeat('x', g * g * 1000) FROM generate_series(1, 5) AS g", 5000)
+    with pytest.raises(Unavailable) as caught:
+        killing = "CASE WHEN g = 150000 THEN pg_terminate_backend(pg_backend_pid()) END"
+        read_by_libpq(server, f"SELECT {killing} FROM generate_series(1, 200000) AS g")
+    assert caught.value.code == "source_lost"
+
+
 def test_a_certificate_of_another_authority_is_refused(server: PrivatePostgres, tmp_path: Path) -> None:
     (tmp_path / "none.pem").write_text("")
     error = raised(f"{server.url}?sslmode=verify-full&sslrootcert={tmp_path / 'none.pem'}", "SELECT 1")
@@ -86,9 +116,9 @@ def test_a_certificate_of_another_authority_is_refused(server: PrivatePostgres, 
 def exported(url: str, query: str, **environment: str) -> str:
     """The rows as CSV, by a command whose variables of libpq are these only."""
     own = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
-    words = ["export", query, "--no-guard", "--from", url, "--to", "-", "--format", "csv", "--no-header"]
+    words = ["export", query, "--no-guard", "--from", url, "--to", "-", "--format", "csv", "-o", "header=false"]
     done = subprocess.run(
-        [sys.executable, "-m", "fluxport", *words[:-1], "-o", "header=false"],
+        [sys.executable, "-m", "fluxport", *words],
         capture_output=True,
         text=True,
         check=False,

@@ -8,7 +8,6 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 from urllib.parse import quote, urlsplit
 
 import pytest
@@ -278,51 +277,3 @@ def test_memory_does_not_grow_with_the_rows(database: PostgresDatabase) -> None:
         env=os.environ | {"ARROW_DEFAULT_MEMORY_POOL": "system"},
     )
     assert int(done.stdout) < 24 << 10  # KiB; the rows are 65 MB
-
-
-def in_environment(query: str, url: str, **environment: str) -> str:
-    """What the command writes as CSV, where libpq's variables are these only."""
-    own = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
-    done = subprocess.run(
-        [sys.executable, "-m", "fluxport", "export", query, "--no-guard", "--from", url, "--to", "-", "--format=csv"],
-        capture_output=True,
-        text=True,
-        check=False,
-        env=own | environment,
-    )
-    return done.stdout or done.stderr
-
-
-@pytest.fixture(scope="module")
-def with_password(database: PostgresDatabase) -> Iterator[tuple[str, str]]:
-    """A role with a password, which the server of the tests need not ask for."""
-    role = f"{database.name}_own"
-    database.run(f"CREATE ROLE {role} LOGIN PASSWORD 'sensitive'")
-    yield role, "sensitive"
-    database.run(f"DROP ROLE {role}")
-
-
-def test_the_environment_of_libpq_applies(
-    database: PostgresDatabase, with_password: tuple[str, str], tmp_path: Path
-) -> None:
-    parts = urlsplit(database.url)
-    role, password = with_password
-    (tmp_path / "service.conf").write_text(
-        f"[shop]\nhost={parts.hostname}\nport={parts.port or 5432}\ndbname={database.name}\nuser={role}\n"
-        "application_name=from_service\nkeepalives_idle=77\n"
-    )
-    passfile = tmp_path / "pgpass"
-    passfile.write_text(f"*:*:*:{role}:{password}\n")
-    passfile.chmod(0o600)
-    files = {"PGSERVICEFILE": str(tmp_path / "service.conf"), "PGPASSFILE": str(passfile)}
-    query = "SELECT current_user, current_setting('application_name'), current_setting('TimeZone')"
-    header = "current_user,current_setting,current_setting\n"
-    by_url = in_environment(query, "postgresql:///?service=shop", **files, PGTZ="Asia/Tokyo")
-    by_variable = in_environment(query, "postgresql://", **files, PGSERVICE="shop", PGAPPNAME="from_variable")
-    assert by_url.splitlines()[1] == by_variable.splitlines()[1] == f"{role},from_service,UTC", (header, by_url)
-    single = {"PGHOST": str(parts.hostname), "PGPORT": str(parts.port or 5432), "PGDATABASE": database.name}
-    named = in_environment(query, "postgresql://", **single, PGUSER=role, PGAPPNAME="from_variable")
-    assert named.splitlines()[1] == f"{role},from_variable,UTC"
-    assert in_environment(query, "postgresql://", **single, PGUSER=role).splitlines()[1] == f"{role},fluxport,UTC"
-    refused = in_environment(query, "postgresql://", **single, PGUSER=role, PGSSLMODE="require", PGREQUIREPEER="x")
-    assert "fluxport: The database" in refused

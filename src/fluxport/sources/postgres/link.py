@@ -21,6 +21,7 @@ from urllib.parse import unquote
 from fluxport.errors import FluxportError, QueryFailed, Refused, Unavailable
 from fluxport.pgrefusal import refusal_state
 from fluxport.sources import timeouts
+from fluxport.sources.postgres.encrypted import Tls, tls_of, uses_gss
 from fluxport.sources.postgres.sqlstate import translated
 from fluxport.sources.postgres.stream import Stream
 from fluxport.systems import ready
@@ -129,18 +130,26 @@ class Link:
         return self._last_result()
 
     def stream(self) -> Stream | None:
-        """The connection's socket, for statements that we send and whose results we receive; libpq can only close the
-        connection then. None if only libpq can read it, because it is encrypted, or cannot be shared."""
-        from psycopg import NotSupportedError
-
-        try:
-            if self.conn.ssl_in_use or self.conn.used_gssapi:
-                return None
-            self._stream = Stream(self.conn.socket, self._until_ready, self._lost)
-        except (OSError, NotSupportedError):  # a libpq before 16 does not tell whether it uses GSSAPI
+        """The connection, for statements that we send and whose results we receive; libpq can only close it then. None
+        if only libpq can read it: GSSAPI encrypts it, or this system cannot share what libpq uses."""
+        channel = self._channel()
+        if channel is None:
             return None
+        self._stream = Stream(channel, self._until_ready, self._lost)
         self._running = True
         return self._stream
+
+    def _channel(self) -> socket.socket | Tls | None:
+        if self.conn.ssl_in_use:
+            return tls_of(self.conn)
+        if uses_gss(self.conn) is not False:
+            return None
+        try:
+            same = socket.socket(fileno=os.dup(self.conn.socket))
+        except OSError:
+            return None
+        same.setblocking(False)
+        return same
 
     def idle(self) -> None:
         """The statement has ended on the server."""

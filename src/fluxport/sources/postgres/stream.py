@@ -8,12 +8,12 @@ parts, where libpq takes a call for each row.
 
 from __future__ import annotations
 
-import os
 import socket
 import struct
 from collections.abc import Callable
 
 from fluxport.errors import FluxportError
+from fluxport.sources.postgres.encrypted import Tls, WantsToRead, WantsToWrite
 from fluxport.sources.wire.receive import ReceiveBuffer
 
 BUFFER_BYTES = 64 << 10
@@ -22,16 +22,18 @@ HEAD_BYTES = 5
 
 class Stream(ReceiveBuffer):
     """``wait(reading, writing)`` returns when the socket is ready, or raises; ``lost()`` is the error to raise when the
-    connection is. OSError if this system cannot share a socket."""
+    connection is. ``channel`` is the socket itself, or TLS on it; neither blocks."""
 
     def __init__(
-        self, descriptor: int, wait: Callable[[bool, bool], None], lost: Callable[[str | None], FluxportError]
+        self,
+        channel: socket.socket | Tls,
+        wait: Callable[[bool, bool], None],
+        lost: Callable[[str | None], FluxportError],
     ) -> None:
         super().__init__(BUFFER_BYTES)
+        self._channel = channel
         self._wait = wait
         self._lost = lost
-        self._socket = socket.socket(fileno=os.dup(descriptor))
-        self._socket.setblocking(False)
 
     def execute(self, statement: bytes) -> None:
         """Send ``statement`` in the extended protocol, which allows no second one in the text."""
@@ -47,18 +49,18 @@ class Stream(ReceiveBuffer):
         )
         while out:
             try:
-                out = out[self._socket.send(out) :]
-            except BlockingIOError:
-                self._wait(False, True)
+                out = out[self._channel.send(out) :]
+            except BlockingIOError as blocked:
+                self._wait(isinstance(blocked, WantsToRead), not isinstance(blocked, WantsToRead))
             except OSError as error:
                 raise self._lost(str(error)) from None
 
     def receive(self, room: memoryview) -> int:
         while True:
             try:
-                size = self._socket.recv_into(room)
-            except BlockingIOError:
-                self._wait(True, False)
+                size = self._channel.recv_into(room)
+            except BlockingIOError as blocked:
+                self._wait(not isinstance(blocked, WantsToWrite), isinstance(blocked, WantsToWrite))
             except OSError as error:
                 raise self._lost(str(error)) from None
             else:
@@ -80,7 +82,7 @@ class Stream(ReceiveBuffer):
         return bytes(self.buffer[self.start - size : self.start])
 
     def close(self) -> None:
-        self._socket.close()
+        self._channel.close()
 
 
 def _message(kind: bytes, payload: bytes) -> bytes:
