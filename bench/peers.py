@@ -1,8 +1,8 @@
-"""Other programs that export a MySQL query to a file, one function each; run by the peers' own interpreter.
+"""Other programs that export a query on MySQL or PostgreSQL to a file, one function each.
 
     PYTHONPATH=bench build/bench-venv/bin/python -m peers NAME URL QUERY FILE
 
-Each uses its fastest reader.
+The peers' own interpreter runs it. Each uses its fastest reader.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -34,6 +35,60 @@ def connectorx_stream(url: str, query: str, path: str) -> None:
     with import_module("pyarrow.csv").CSVWriter(path, reader.schema) as writer:
         for batch in reader:
             writer.write_batch(batch)
+
+
+def connectorx_parquet(url: str, query: str, path: str) -> None:
+    table = import_module("connectorx").read_sql(url, query, return_type="arrow")
+    import_module("pyarrow.parquet").write_table(table, path, compression="zstd")
+
+
+def conecta(url: str, query: str, path: str) -> None:
+    table = import_module("conecta").read_sql(url, queries=[query])
+    import_module("pyarrow.csv").write_csv(table, path)
+
+
+def adbc(url: str, query: str, path: str) -> None:
+    with _adbc(url, query) as reader, import_module("pyarrow.csv").CSVWriter(path, reader.schema) as writer:
+        for batch in reader:
+            writer.write_batch(batch)
+
+
+def adbc_parquet(url: str, query: str, path: str) -> None:
+    with _adbc(url, query) as reader:
+        parquet = import_module("pyarrow.parquet")
+        with parquet.ParquetWriter(path, reader.schema, compression="zstd") as writer:
+            for batch in reader:
+                writer.write_batch(batch)
+
+
+@contextmanager
+def _adbc(url: str, query: str) -> Iterator[Any]:
+    """A stream of record batches by the driver's own functions, without pandas."""
+    low = import_module("adbc_driver_manager")
+    with (
+        import_module("adbc_driver_postgresql").connect(url) as database,
+        low.AdbcConnection(database) as connection,
+        low.AdbcStatement(connection) as statement,
+    ):
+        statement.set_sql_query(query)
+        stream, _ = statement.execute_query()
+        yield import_module("pyarrow").RecordBatchReader._import_from_c(stream.address)
+
+
+def duckdb_postgres(url: str, query: str, path: str) -> None:
+    _duckdb_postgres(url, query, path, "csv")
+
+
+def duckdb_postgres_parquet(url: str, query: str, path: str) -> None:
+    _duckdb_postgres(url, query, path, "parquet, COMPRESSION zstd")
+
+
+def _duckdb_postgres(url: str, query: str, path: str, form: str) -> None:
+    connection = import_module("duckdb").connect()
+    load_extension(connection, "postgres_scanner")
+    connection.execute(f"ATTACH '{url}' AS source (TYPE postgres, READ_ONLY)")
+    connection.execute("USE source")
+    connection.execute(f"COPY ({query}) TO '{path}' (FORMAT {form})")
 
 
 def chdb(url: str, query: str, path: str) -> None:
@@ -140,7 +195,8 @@ def pyfastexcel(url: str, query: str, path: str) -> None:
 NAMES: dict[str, Peer] = {
     peer.__name__: peer
     for peer in (
-        connectorx_polars, connectorx_arrow, connectorx_stream, chdb, duckdb, mysqlclient_csv, rustpy_xlsxwriter,
+        connectorx_polars, connectorx_arrow, connectorx_stream, connectorx_parquet, conecta, adbc, adbc_parquet,
+        duckdb_postgres, duckdb_postgres_parquet, chdb, duckdb, mysqlclient_csv, rustpy_xlsxwriter,
         xlsxturbo, xlsxwriter, openpyxl, pyfastexcel, duckdb_xlsx,
     )
 } | {

@@ -23,13 +23,11 @@ import numpy as np
 from fluxport.arrow_groups import Groups
 from fluxport.findings import Findings
 from fluxport.sources.postgres.columns import Column
-from fluxport.sources.wire.blocks import Block, Mask, Numbers, Positions
+from fluxport.sources.wire.blocks import Block, Mask, Numbers
 from fluxport.sources.wire.cells import Place
 from fluxport.sources.wire.malformed import Malformed
 
 COUNT_BYTES, LENGTH_BYTES = 2, 4  # of a row's number of columns; of a cell's length
-NULL = 0xFFFFFFFF
-_LONGEST = 0x7FFFFFFF
 
 
 @dataclass(frozen=True)
@@ -91,34 +89,24 @@ def _located(block: Block, context: Context) -> list[Place] | None:
 
 
 def _have_widths(block: Block, guessed: Sequence[Place], widths: Sequence[int]) -> bool:
-    """Whether each cell has the width of its column; columns with the same ``base`` are compared at once."""
-    lengths = block.window.numbers[LENGTH_BYTES]
-    start = 0
-    while start < len(guessed):
-        base: Positions = guessed[start].base
-        stop = start
-        while stop < len(guessed) and guessed[stop].base is base:
-            stop += 1
-        offsets = np.array([place.offset for place in guessed[start:stop]]) - LENGTH_BYTES
-        expected = np.array(widths[start:stop])
-        if stop - start == 1:
-            right = lengths[base + offsets[0]] == expected[0]
-        else:
-            right = lengths[base[:, None] + offsets] == expected
-        if not right.all():
-            return False
-        start = stop
-    return True
+    """Whether each cell of these columns has the width of its column."""
+    if not guessed:
+        return True
+    at = np.stack([place.base for place in guessed])
+    at += np.array([place.offset - LENGTH_BYTES for place in guessed])[:, None]
+    return bool((block.window.numbers[LENGTH_BYTES][at] == np.array(widths)[:, None]).all())
 
 
 def _mark_nulls(found: list[Place], sized: dict[int, Numbers], columns: Sequence[Column]) -> None:
     """Set ``valid`` of the columns that have NULLs, and check the other lengths."""
-    for index, sizes in sized.items():
+    if not sized:
+        return
+    least = np.stack(list(sized.values())).min(axis=1)
+    if least.min() < -1:
+        raise Malformed
+    for (index, sizes), smallest in zip(sized.items(), least.tolist(), strict=True):
+        valid: Mask | None = None if smallest >= 0 else sizes >= 0
         width = columns[index].width
-        least = int(sizes.min(initial=_LONGEST))
-        if least < -1:
-            raise Malformed
-        valid: Mask | None = None if least >= 0 else sizes >= 0
         if width:
             if not ((sizes == width) | (sizes == -1)).all():
                 raise Malformed
