@@ -43,7 +43,7 @@ def connectorx_parquet(url: str, query: str, path: str) -> None:
 
 
 def conecta(url: str, query: str, path: str) -> None:
-    table = import_module("conecta").read_sql(url, queries=[query])
+    table = import_module("conecta").read_sql(url, query)
     import_module("pyarrow.csv").write_csv(table, path)
 
 

@@ -28,7 +28,15 @@ import pyarrow as pa
 
 from fluxport import compute as pc
 from fluxport.arrow_groups import cut
-from fluxport.arrow_strings import fixed_width_text, string_window, true_rows, valid_rows, values_of, with_nulls_of
+from fluxport.arrow_strings import (
+    bytes_of,
+    fixed_width_text,
+    string_window,
+    true_rows,
+    valid_rows,
+    values_of,
+    with_nulls_of,
+)
 from fluxport.decimals import DecimalText
 from fluxport.digits import decimal_text, float_text, infinite_texts, integer_text, whole_text
 from fluxport.findings import Findings
@@ -50,6 +58,7 @@ _MS_EXACT = MS_PER_DAY >> 10  # multiples of it are binary fractions of a day
 _MS_PER_UNIT = {"s": (1000, 1), "ms": (1, 1), "us": (1, 1000), "ns": (1, 1_000_000)}
 _DECIMALS_TRIED = (0, 1, 2, 3, 4, 6)
 DIGITS_MAX = 15  # Excel's precision
+_DOUBLE_DIGITS_MAX = 17  # of the shortest text of a double
 _ALL_DIGITS = Context(prec=100_000)
 
 
@@ -263,9 +272,22 @@ def number_text(column: Column, array: pa.Array, first_row: int) -> Cells:
     cells = number(column.style, array)
     if (pc.max(pc.binary_length(array)).as_py() or 0) <= 15:
         return cells
-    mask = true_rows(pc.greater(pc.binary_length(array), 15))
-    mask[mask] = [not _exact_in_excel(value) for value in pc.filter(array, pc.from_numpy(mask)).to_pylist()]
+    mask = true_rows(pc.greater(pc.binary_length(array), DIGITS_MAX))
+    mask[mask] = ~_exact_numbers(pc.filter(array, pc.from_numpy(mask)))
     return _too_long(column, cells, array, mask) if mask.any() else cells
+
+
+def _exact_numbers(texts: pa.StringArray) -> NDArray[np.bool_]:
+    """Which numbers Excel holds exactly. Those with few digits, or more than any double, need no look at each."""
+    significant = pc.ascii_ltrim(pc.ascii_rtrim(texts, "0"), "-0.")  # a point may be among the digits
+    lengths = values_of(pc.binary_length(significant), np.int32)
+    exact: NDArray[np.bool_] = lengths <= DIGITS_MAX
+    unclear = ~exact
+    if bytes_of(significant).max(initial=0) <= ord("9"):  # no exponents
+        unclear &= lengths <= _DOUBLE_DIGITS_MAX + 1
+    rows = np.flatnonzero(unclear)
+    exact[rows] = [_exact_in_excel(text) for text in pc.take(texts, pc.from_numpy(rows)).to_pylist()]
+    return exact
 
 
 def _exact_in_excel(value: str) -> bool:
