@@ -13,6 +13,7 @@ from urllib.parse import quote, urlsplit
 import asyncssh
 import pytest
 
+from fault_proxy import Fault, FaultProxy
 from fluxport.config import load
 from fluxport.errors import Canceled, FluxportError, QueryFailed, Refused, Unavailable
 from fluxport.sources import open_source
@@ -33,7 +34,6 @@ class Gateway:
     known_hosts: Path
     folder: Path
     requested: list[tuple[str, int]] = field(default_factory=list)
-    connections: list[asyncssh.SSHServerConnection] = field(default_factory=list)
     allows: bool = True
 
     def url(self, url: str, **options: str) -> str:
@@ -50,9 +50,6 @@ class Gateway:
 @pytest.fixture
 def gateway(tmp_path: Path) -> Iterator[Gateway]:
     class Forwarding(Server):
-        def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
-            made.connections.append(conn)
-
         def connection_requested(self, host: str, port: int, *origin: Any) -> bool:
             made.requested.append((host, port))
             if not made.allows:
@@ -140,18 +137,17 @@ def test_closing_cancels_the_query_through_the_tunnel(gateway: Gateway) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_tunnel_that_is_lost_while_rows_come_is_an_error(gateway: Gateway, kind: str) -> None:
-    with KINDS[kind]() as url:
-        source = open_source(gateway.url(url), "SELECT a.n FROM t a, t b")
-        batches = source.batches()
-        next(batches)
-        for connection in gateway.connections:
-            connection._loop.call_soon_threadsafe(connection.abort)
+@pytest.mark.parametrize("fault", ["fin", "rst", "stall"])
+def test_a_tunnel_that_is_lost_while_rows_come_is_an_error(gateway: Gateway, kind: str, fault: Fault) -> None:
+    with KINDS[kind]() as url, FaultProxy(f"ssh://127.0.0.1:{gateway.port}", fault, 500_000) as proxy:
+        known = gateway.known_hosts.read_text()
+        gateway.known_hosts.write_text(known + known.replace(f":{gateway.port}", f":{proxy.port}"))
+        tunneled = gateway.url(f"{url}?read-timeout=1s", ssh=f"{Sftp.user}@127.0.0.1:{proxy.port}")
         with pytest.raises(Unavailable) as caught:
-            for _ in batches:
-                pass
-    assert caught.value.code in ("source_lost", "ssh_unreachable")
-    wait_until(lambda: not tunnel_threads())
+            read_all(tunneled, "SELECT a.n FROM t a, t b")
+        assert proxy.faulted.is_set()
+        wait_until(lambda: not tunnel_threads())
+    assert caught.value.code in ({"source_timeout"} if fault == "stall" else {"source_lost", "ssh_unreachable"})
 
 
 def test_what_is_wrong_with_the_ssh_server_is_one_sentence(gateway: Gateway) -> None:
