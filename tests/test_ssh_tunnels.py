@@ -23,6 +23,7 @@ from fluxport.stages import Limits
 from mysql_support import read_all, scratch_database, wait_until
 from own_servers import free_port
 from postgres_support import scratch_postgres
+from private_mariadb import private_mariadb
 from sftp_server import Server, Sftp, ssh_server
 
 
@@ -174,6 +175,15 @@ def test_a_database_that_the_ssh_server_does_not_reach_is_named(gateway: Gateway
     error = failure(gateway.url(f"{scheme}@localhost:{port}/x"))
     assert (type(error), error.code) == (Unavailable, "source_unreachable")
     assert f"localhost:{port}" in error.message
+
+
+def test_tls_verifies_the_name_of_the_database_and_not_of_the_port_here(gateway: Gateway) -> None:
+    """The certificate is for 127.0.0.1, where the tunnel begins as well."""
+    with private_mariadb() as server:
+        verified = f"{server.url}?ssl-mode=verify-identity&ssl-ca={server.ca}"
+        assert read_all(gateway.url(verified), "SELECT 1 AS a")[0].num_rows == 1
+        error = failure(gateway.url(verified.replace("127.0.0.1", "localhost", 1)))
+        assert (type(error), error.code) == (Unavailable, "tls_untrusted")
 
 
 def test_an_error_of_the_database_stays_that(gateway: Gateway) -> None:
