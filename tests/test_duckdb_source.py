@@ -95,6 +95,12 @@ def failed(query: str, params: Any = (), **named: Any) -> FluxportError:
     return caught.value
 
 
+def written(name: str, table: pa.Table) -> bytes:
+    """The file of that format with the rows of ``table``."""
+    encoder = formats.encoder(name, formats.options(name, {}), Findings())
+    return b"".join(encoder.encode(table.schema, (batch for batch in table.to_batches())))
+
+
 @pytest.mark.parametrize("expression", TYPES)
 def test_a_type_is_that_of_arrow_or_text_and_every_format_writes_it(expression: str) -> None:
     kind, value, meaning = TYPES[expression]
@@ -103,19 +109,19 @@ def test_a_type_is_that_of_arrow_or_text_and_every_format_writes_it(expression: 
     assert (field.type, table["v"].to_pylist()) == (kind, [value])
     assert field.metadata.get(FIELD_KIND) == (meaning and meaning.encode())
     assert field.metadata[FIELD_TYPE]
-    for name in ("csv", "jsonl", "xlsx", "parquet", "arrow", "orc"):
-        encoder = formats.encoder(name, formats.options(name, {}), Findings())
-        assert b"".join(encoder.encode(table.schema, (batch for batch in table.to_batches())))
+    for name in formats.FORMATS:
+        assert written(name, table)
 
 
-def test_every_type_that_duckdb_lists_is_read() -> None:
+def test_every_type_that_duckdb_lists_is_read_and_every_format_writes_it() -> None:
     """``test_all_types`` has a column of each type with its least value, its greatest and NULL."""
     greatest = "uhugeint, hugeint"  # beyond the 38 digits of a decimal: refused, see below
     findings = Findings()
     table = read(f"SELECT * EXCLUDE ({greatest}) FROM test_all_types()", findings=findings)
     assert (table.num_rows, table.num_columns > 50) == (3, True)
     assert list(findings) == []
-    assert all(len(column) == 3 for column in table.columns)
+    for name in formats.FORMATS:
+        assert written(name, table)
 
 
 def test_a_number_of_39_digits_is_refused_with_a_code() -> None:
@@ -311,6 +317,12 @@ def test_a_sort_larger_than_the_memory_uses_the_disk_and_leaves_nothing(
 
 def test_a_statement_needing_more_than_memory_and_disk_is_refused() -> None:
     assert failed("SELECT list(repeat('ab', 40) || i) FROM range(9000000) r (i)").code == "query_too_costly"
+
+
+def test_a_sort_without_room_on_the_disk_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scratch, "FREE_BYTES", 1 << 60)
+    query = "SELECT repeat('ab', 40) || i AS v FROM range(9000000) r (i) ORDER BY hash(i)"
+    assert failed(query).code == "query_too_costly"
 
 
 def test_what_a_killed_process_leaves_is_removed_by_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
