@@ -325,6 +325,14 @@ def test_a_sort_without_room_on_the_disk_is_refused(monkeypatch: pytest.MonkeyPa
     assert failed(query).code == "query_too_costly"
 
 
+def test_a_temporary_folder_that_cannot_be_used_is_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "none"))
+    error = failed("SELECT 1")
+    assert (type(error), error.code) == (Unavailable, "source_busy")
+
+
 def test_what_a_killed_process_leaves_is_removed_by_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     held = scratch.Scratch()

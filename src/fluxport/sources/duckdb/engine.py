@@ -8,6 +8,7 @@ Nothing is ever installed.
 
 from __future__ import annotations
 
+import importlib.util
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,15 +28,18 @@ _READING = frozenset({"SELECT_NODE", "SET_OPERATION_NODE", "RECURSIVE_CTE_NODE",
 _TAKEN = frozenset({"memory", "system", "temp"})  # names of DuckDB's own databases
 
 
-def module() -> Any:
-    """DuckDB; Refused if it is not installed."""
-    try:
-        import duckdb
-    except ImportError:
+def check_installed() -> None:
+    """Refused if DuckDB is not installed. It is imported where the statement runs, which takes a while."""
+    if importlib.util.find_spec("duckdb") is None:
         raise Refused(
             "DuckDB files, and files read by DuckDB, need the DuckDB engine: pip install 'fluxport[duckdb]'.",
             code="missing_extra",
-        ) from None
+        )
+
+
+def module() -> Any:
+    import duckdb
+
     return duckdb
 
 

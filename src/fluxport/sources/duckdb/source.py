@@ -51,7 +51,7 @@ class DuckDbSource(BaseSource):
         limits: Limits,
     ) -> None:
         super().__init__(limits)
-        engine.module()
+        engine.check_installed()
         if not _is_utf8(query):
             raise Refused("The query is not valid text: it has half of a surrogate pair.", code="bad_text")
         self._dsn = parse_dsn(url, replace(Dsn(), **options.timeouts))
@@ -120,6 +120,12 @@ class DuckDbSource(BaseSource):
             raise KeyboardInterrupt from None  # by a signal, whose own exception DuckDB replaces
         if isinstance(error, engine.module().Error) or (not isinstance(error, FluxportError) and is_duckdbs(text)):
             raise translated(text) from None
+        if isinstance(error, OSError):
+            raise Unavailable(
+                "The disk failed where DuckDB reads, or where it has its temporary files; try again.",
+                code="source_busy",
+                detail=text,
+            ) from error
 
     def abort_reason(self) -> FluxportError | None:
         if (reason := super().abort_reason()) is not None:
