@@ -52,8 +52,6 @@ class DuckDbSource(BaseSource):
     ) -> None:
         super().__init__(limits)
         engine.check_installed()
-        if not _is_utf8(query):
-            raise Refused("The query is not valid text: it has half of a surrogate pair.", code="bad_text")
         self._dsn = parse_dsn(url, replace(Dsn(), **options.timeouts))
         self._placed = place(query, params, TOKENS)
         self._files = options.files.resolve() if isinstance(options.files, Path) else options.files
@@ -74,6 +72,7 @@ class DuckDbSource(BaseSource):
         if self._dsn.path is not None:
             self._attach()
         statement = self._placed.joined(["?"] * len(self._placed.values))
+        statement.encode()  # DuckDB would not say what is wrong with half of a surrogate pair
         for name, rows in tables(statement, self._files):
             connection.register(name, rows)
         engine.lock(connection, self._files)
@@ -115,6 +114,8 @@ class DuckDbSource(BaseSource):
             self._scratch.close()
 
     def translate(self, error: Exception) -> None:
+        if isinstance(error, UnicodeEncodeError):
+            raise Refused("The query is not valid text: it has half of a surrogate pair.", code="bad_text") from None
         text = str(error)
         if isinstance(error, RuntimeError) and text == "Query interrupted":
             raise KeyboardInterrupt from None  # by a signal, whose own exception DuckDB replaces
@@ -164,11 +165,3 @@ class DuckDbSource(BaseSource):
     def _next_check_s(self) -> float:
         left_s = CHECK_S if self.deadline is None else self.deadline - time.monotonic()
         return max(AGAIN_S, min(CHECK_S, left_s))
-
-
-def _is_utf8(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
