@@ -21,6 +21,7 @@ from support import HERE, MISSING_PEERS, NATIVE, PEERS_HOME, PEERS_INSTALLED, RE
 DEBIAN = {
     "mydumper": "mydumper",
     "pigz": "pigz",
+    "sqlite3": "sqlite3",
     "zstd": "zstd",
     "gcc": "gcc",
     "pkg-config": "pkg-config",
