@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +27,7 @@ from fluxport.sources.sqlite.bounds import disk_is_low, set_bounds
 from fluxport.sources.sqlite.dsn import Dsn, parse_dsn
 from fluxport.sources.sqlite.errors import translated
 from fluxport.sources.sqlite.params import TOKENS, bound
+from fluxport.sources.sqlite.unstoppable import Calls
 from fluxport.stages import Limits
 
 if TYPE_CHECKING:
@@ -77,6 +78,7 @@ class SqliteSource(BaseSource):
         self._cursor: sqlite3.Cursor | None = None
         self._pending: list[Row] = []
         self._bulk: Bulk | None = None
+        self._calls = Calls()  # of the other driver, which has no interrupt
 
     def open(self) -> pa.Schema:
         self._no_row_since = time.monotonic()
@@ -84,7 +86,7 @@ class SqliteSource(BaseSource):
         statement = self._placed.joined(["?"] * len(self._values))
         declared = self._start(statement)
         if self._is_for_bulk(statement):
-            self._bulk = self._opened_in_bulk(declared, statement)
+            self._open_in_bulk(declared, statement)
             if self._bulk is None:
                 declared = self._start(statement)
         schema = self._bulk.schema if self._bulk is not None else self._decide(declared, statement)
@@ -118,7 +120,7 @@ class SqliteSource(BaseSource):
 
     def read(self) -> pa.RecordBatch | None:
         if self._bulk is not None:
-            return self._bulk.read(self._findings)
+            return self._calls.call(partial(self._bulk.read, self._findings))
         self._no_row_since = time.monotonic()
         rows, self._pending = self._pending or self._pull(), []
         self.check()
@@ -133,14 +135,18 @@ class SqliteSource(BaseSource):
         return self._bulk is not None
 
     def interrupt(self) -> None:
+        self._calls.leave()
         if self._connection is not None:
             self._connection.interrupt()
 
     def free(self) -> None:
         self._freed.set()
+        self._calls.finally_(self._close_bulk)
+        self._disconnect()
+
+    def _close_bulk(self) -> None:
         if self._bulk is not None:
             self._bulk.close()
-        self._disconnect()
 
     def _disconnect(self) -> None:
         self._cursor = None  # an unfinished statement holds the file open after close()
@@ -210,13 +216,18 @@ class SqliteSource(BaseSource):
         plan = self._connection.execute(f"EXPLAIN QUERY PLAN {statement}", self._values)
         return bulk.is_plain(bytes(row[3]).decode() for row in plan) and not self._authorizer.functions & bulk.CHANGING
 
-    def _opened_in_bulk(self, declared: list[str], statement: str) -> Bulk | None:
+    def _open_in_bulk(self, declared: list[str], statement: str) -> None:
+        """Set ``_bulk``, if the other driver reads the rows."""
         from fluxport.sources.sqlite import bulk
 
         columns, rows = self._columns(declared), self._pending
         self._pending = []
         self._disconnect()
-        return bulk.opened(self._dsn, statement, self._values, columns, rows)
+
+        def work() -> None:
+            self._bulk = bulk.opened(self._dsn, statement, self._values, columns, rows)
+
+        self._calls.call(work)
 
     def _columns(self, declared: list[str]) -> list[Column]:
         """The columns, with the classes of the pending rows."""
