@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
+from datetime import datetime
 from pathlib import Path
 
 import pytest
 
+from fluxport.datasets import Column, typed
 from fluxport.errors import FluxportError, QueryFailed, Unavailable
 from mysql_support import read_all
 
@@ -159,3 +161,25 @@ def test_aggregates_are_numbers(file: Path) -> None:
     query = "SELECT sum(n) AS s, avg(n) AS a, count(*) AS c, sum(n * 0.5) AS h, total(n) AS t, max(v) AS m FROM t"
     schema = read_all(f"sqlite:///{file}", query)[0].schema
     assert [str(kind) for kind in schema.types] == ["int64", "double", "int64", "double", "double", "string"]
+
+
+def test_dates_are_what_a_dataset_declares(tmp_path: Path) -> None:
+    """Of text, seconds with a fraction, milliseconds and Julian days."""
+    with sqlite3.connect(tmp_path / "d.db") as connection:
+        connection.execute("CREATE TABLE t (a DATETIME, b REAL, c INTEGER, d REAL, e DATE)")
+        moment = "'2024-02-29 12:00:00.123'"
+        connection.execute(
+            f"INSERT INTO t VALUES ({moment}, 1709208000.123, 1709208000123, julianday({moment}), date({moment}))"
+        )
+        connection.execute("INSERT INTO t DEFAULT VALUES")
+    connection.close()
+    declared = {"a": "datetime(3)", "b": "datetime(3)", "c": "datetime(3)", "d": "datetime(3)", "e": "date"}
+    stored = {"b": "epoch_s", "c": "epoch_ms", "d": "julian_day"}
+    columns = [Column(name, kind, stored=stored.get(name)) for name, kind in declared.items()]
+    rows = read_all(f"sqlite:///{tmp_path}/d.db", "SELECT * FROM t")[0].combine_chunks()
+    _, apply = typed("days", columns)(rows.schema)
+    noon = datetime(2024, 2, 29, 12, 0, 0, 123000)
+    assert [list(row.values()) for row in apply(rows.to_batches()[0]).to_pylist()] == [
+        [noon, noon, noon, noon, noon.date()],
+        [None] * 5,
+    ]
