@@ -18,7 +18,7 @@ from pglast import ast, keywords
 from fluxport.errors import QueryRefused
 from fluxport.policy.guard import GuardPolicy, check
 from fluxport.policy.guard.postgres.nodes import fields_of
-from guard_corpora import CORPUS, attacks, legitimate, refused_as_listed, statements
+from guard_corpora import CORPUS, attacks, legitimate, reads, refused_as_listed, statements
 from postgres_support import scratch_postgres
 
 POLICY = GuardPolicy("postgresql", default_schema="shop")
@@ -273,6 +273,50 @@ def test_a_string_keeps_its_value(server: psycopg.Connection[Any]) -> None:
         cursor = server.execute(check(f"SELECT '{plain}', E'{escaped}', $q${value}$q$", POLICY).encode())
         assert cursor.fetchall() == [(value, value, value)]
 
+    holds()
+
+
+# Pieces that read a closed table or call a foreign function, each of which raises an error that says so.
+_READS = ["pins", "public.pins", '"pins"', "read_pins_of", "read_pins_of('x')", "('x').read_pins_of", ".read_pins_of",
+          "g.read_pins_of", "unnest(ARRAY['x']) g", "CAST('x' AS text) g", "generate_series(1, 2) g", "'x' <~~~> 'y'",
+          "LATERAL", "WITH pins AS (SELECT 1)", "WITH RECURSIVE", "SELECT", "FROM", "JOIN", "TABLE pins", "ROWS FROM",
+          "::", "OPERATOR(public.<~~~>)", ",", "(", ")", ".", "*", "AS", "g", "'x'", "USING", "ORDER BY"]  # fmt: skip
+_CANARIES = """
+    CREATE FUNCTION read_pins_of(text) RETURNS text LANGUAGE plpgsql AS $$BEGIN RAISE 'CANARY'; END$$;
+    CREATE FUNCTION read_pins_of(float8) RETURNS text LANGUAGE plpgsql AS $$BEGIN RAISE 'CANARY'; END$$;
+    CREATE FUNCTION compare_pins(text, text) RETURNS bool LANGUAGE plpgsql AS $$BEGIN RAISE 'CANARY'; END$$;
+    CREATE OPERATOR <~~~> (FUNCTION = compare_pins, LEFTARG = text, RIGHTARG = text);
+    CREATE VIEW pins AS SELECT read_pins_of('x') AS pin;
+    SET statement_timeout = '2s';
+"""
+
+
+def test_statements_with_pieces_of_reads_are_refused_or_read_open_tables_alone(
+    server: psycopg.Connection[Any],
+) -> None:
+    opened = frozenset({"shopper", "visit", "busy", "post", "place", "node", "Odd Names"})
+    policy = GuardPolicy("postgresql", default_schema="public", tables=opened)
+    seeds = [sql for sql in (*SEEDS, *reads("postgresql")) if len(sql) < 400]
+
+    @given(st.data())
+    @settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
+    def holds(data: st.DataObject) -> None:
+        parts = re.findall(r"\w+|\s+|'[^']*'|.", data.draw(st.sampled_from(seeds)), re.DOTALL)
+        for _ in range(data.draw(st.integers(1, 3))):
+            place = data.draw(st.integers(0, len(parts)))
+            parts[place : place + data.draw(st.integers(0, 1))] = [f" {data.draw(st.sampled_from(_READS))} "]
+        said = ""
+        try:
+            server.execute(check("".join(parts), policy).encode())
+        except QueryRefused:
+            return
+        except psycopg.Error as error:
+            said = str(error)
+        assert "CANARY" not in said
+
+    server.execute(_CANARIES)
+    with pytest.raises(psycopg.errors.RaiseException, match="CANARY"):
+        server.execute("SELECT g.read_pins_of FROM unnest(ARRAY['x']) g")
     holds()
 
 

@@ -197,6 +197,7 @@ class Walk:
             refuse("query_table", "Name what stands in FROM and is no table, subquery or function call, with AS.")
         alias = node.alias.aliasname if node.alias is not None else names[0]
         columns = _strings(node.alias.colnames or ()) if node.alias is not None else []
+        columns += [column.colname for column in node.coldeflist or ()]
         self._row_functions.setdefault(alias, set()).update({alias, *names, *columns, "ordinality"})
 
     def _fields(self, node: Any) -> None:
