@@ -171,6 +171,7 @@ def test_long_chains_within_the_caps_pass_and_beyond_them_are_not_parsed() -> No
 
 def test_a_length_from_computed_rows_needs_a_bound() -> None:
     """A column of a table has what is stored there; any other may have what the caller writes."""
+    check("SELECT repeat('a', nullif(n, 0)), repeat('b', width_bucket(n, 0, 100, 10)) FROM t", POLICY)
     for call in ("repeat('a', n)", "lpad('a', 2 * n)", "rpad('a', coalesce(n, 3))", "repeat('a', length(s))"):
         check(f"SELECT {call} FROM t", POLICY)
         for rows in ("(SELECT 10 AS n) q", "(VALUES (10)) v(n)", "generate_series(1, 2) n", "t, LATERAL (TABLE t) q"):
@@ -368,11 +369,13 @@ def result(connection: psycopg.Connection[Any], sql: str) -> tuple[list[str], li
 def test_legitimate_statements_give_the_same(server: psycopg.Connection[Any]) -> None:
     accepted = 0
     for one in legitimate("postgresql"):
-        original = result(server, one.sql)
         try:
             statement = check(one.sql, GuardPolicy("postgresql", default_schema="public"))
         except QueryRefused:
             continue
+        if not one.runs:
+            continue
+        original = result(server, one.sql)
         accepted += 1
         assert result(server, statement) == original, statement
     assert accepted > 480

@@ -134,12 +134,14 @@ class Growth:
             return 1.0 if self._stored else math.inf
         if name in _KEEPS_SIZE and node.args:
             return self._bound(node.args[0])
-        if name == "mod" and len(node.args or ()) == 2:
-            return self._bound(node.args[1])
+        if name in {"mod", "width_bucket"} and node.args:
+            return self._bound(node.args[-1]) + 1
         return math.inf
 
     def _bound_of_operation(self, node: Any) -> float:
         left, right = (self._bound(side) if side is not None else 0.0 for side in (node.lexpr, node.rexpr))
+        if node.kind.name == "AEXPR_NULLIF":
+            return left
         sign = node.name[-1].sval
         if sign in {"+", "-"}:
             return left + right
