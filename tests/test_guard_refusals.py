@@ -96,6 +96,7 @@ def test_a_comment_in_a_comment_is_refused(comment: str) -> None:
         ("duckdb", "format('{:10000}', a)", "format('{:10001}', a)"),
         ("postgresql", "repeat('x', 10000)", "repeat('x', 10001)"),
         ("postgresql", "repeat('xxxxxxxxxx', 5000 * 2)", "repeat('xxxxxxxxxx', 5001 * 2)"),
+        ("postgresql", "repeat(v, 1000)", "repeat(v, 1001)"),
         ("postgresql", "lpad(v, 10000)", "lpad(v, 10001)"),
         ("postgresql", "rpad(v, a % 10000)", "rpad(v, a % 10001)"),
         ("postgresql", "array_fill(0, ARRAY[100, 100])", "array_fill(0, ARRAY[100, 101])"),

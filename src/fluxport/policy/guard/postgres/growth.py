@@ -24,6 +24,7 @@ _DERIVED = (
 _COUNTS = {"count", "length", "char_length", "character_length", "octet_length", "position", "strpos", "ntile",
            "row_number", "rank", "dense_rank", "array_length", "cardinality", "array_upper"}  # fmt: skip
 _KEEPS_SIZE = {"abs", "ceil", "ceiling", "floor", "round", "trunc", "max", "min", "avg", "int4", "int8", "sign", "sqrt"}
+_UNKNOWN_LENGTH = 1_000.0  # of a text that is no literal, as far as it is multiplied
 _WIDTH = re.compile(r"%(?:[0-9]+\$)?-?([0-9]+|\*)")
 
 
@@ -56,7 +57,8 @@ class Growth:
                 place, multiplies = AMPLIFIERS[name]
                 length = self._check_length(name, arguments[place]) if place < len(arguments) else 1.0
                 repeats *= max(length, 1.0) if multiplies else 1.0
-                longest = longest if multiplies else max(longest, length)
+                known = multiplies and _text(arguments[0]) is not None
+                longest = max(longest, 1.0 if known else _UNKNOWN_LENGTH if multiplies else length)
             elif name == "generate_series":
                 self._check_rows(arguments)
             elif name == "format":

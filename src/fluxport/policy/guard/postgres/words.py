@@ -96,7 +96,7 @@ EXTENSION_FUNCTIONS = word_set("""
     xml_encode_special_chars xml_valid xpath_bool xpath_list xpath_nodeset xpath_number xpath_string
     binary_quantize cosine_distance hamming_distance inner_product jaccard_distance l1_distance l2_distance l2_norm
     l2_normalize subvector vector_dims vector_norm
-    approximate_row_count first histogram interpolate last locf time_bucket time_bucket_gapfill
+    first histogram interpolate last locf time_bucket time_bucket_gapfill
     box2d box3d geography geometry
     st_area st_asbinary st_asewkb st_asewkt st_asgeojson st_asgml st_askml st_asmvt st_asmvtgeom st_assvg st_astext
     st_astwkb st_azimuth st_boundary st_buffer st_buildarea st_centroid st_closestpoint st_clusterdbscan
