@@ -198,7 +198,9 @@ class Walk:
         alias = node.alias.aliasname if node.alias is not None else names[0]
         columns = _strings(node.alias.colnames or ()) if node.alias is not None else []
         columns += [column.colname for column in node.coldeflist or ()]
-        self._row_functions.setdefault(alias, set()).update({alias, *names, *columns, "ordinality"})
+        known = set(columns) or {alias}  # a value has the name of its alias only where it is given no other
+        # Two functions of one alias, in different subqueries: a name that only one of them has may be a call.
+        self._row_functions[alias] = self._row_functions.get(alias, known) & known
 
     def _fields(self, node: Any) -> None:
         """``(x).name`` calls the function ``name`` if x has no such field."""
