@@ -257,7 +257,10 @@ print(peak(300_000) - few)
 
 
 def test_a_missing_driver_is_named() -> None:
-    code = "import sys; sys.modules['psycopg'] = None; from fluxport.sources import open_source; "
+    code = (
+        "import ctypes.util, sys; sys.modules.update(psycopg_binary=None, psycopg_c=None); "
+        "ctypes.util.find_library = lambda name: None; from fluxport.sources import open_source; "
+    )
     done = subprocess.run(
         [sys.executable, "-c", code + "open_source('postgresql://h/d', 'SELECT 1')"],
         capture_output=True,

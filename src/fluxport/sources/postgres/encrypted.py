@@ -4,13 +4,10 @@ hands out for it (PQsslStruct), called in the very library that libpq uses."""
 from __future__ import annotations
 
 import ctypes
-import sys
 from ctypes import byref, c_char, c_char_p, c_int, c_void_p
 from functools import cache
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from psycopg.pq.abc import PGconn
+from fluxport.sources.postgres.libpq import Connection, library
 
 # Results of SSL_get_error.
 _WANT_READ, _WANT_WRITE, _ZERO_RETURN = 2, 3, 6
@@ -25,45 +22,31 @@ class WantsToRead(BlockingIOError):
 
 
 @cache
-def _libpq() -> ctypes.CDLL | None:
-    """The library that psycopg calls, in which the names of those that it uses are found too; None where they are not
-    (Windows), or where it uses another library for TLS."""
-    from psycopg import pq
-
-    module = sys.modules.get(f"psycopg_{pq.__impl__}.pq")
-    if module is None or module.__file__ is None:
-        return None
+def _functions() -> ctypes.CDLL | None:
+    """Those of libpq and OpenSSL; None where they are not found through libpq (Windows), or it has other TLS."""
+    found = library()
     try:
-        library = ctypes.CDLL(module.__file__)
-        library.PQsslStruct.argtypes, library.PQsslStruct.restype = (c_void_p, c_char_p), c_void_p
-        library.PQgssEncInUse.argtypes = (c_void_p,)
-        library.SSL_read.argtypes = library.SSL_write.argtypes = (c_void_p, c_void_p, c_int)
-        library.SSL_get_error.argtypes = (c_void_p, c_int)
-        library.ERR_clear_error.restype = None
-    except (OSError, AttributeError):
+        found.PQsslStruct.argtypes, found.PQsslStruct.restype = (c_void_p, c_char_p), c_void_p
+        found.PQgssEncInUse.argtypes = (c_void_p,)
+        found.SSL_read.argtypes = found.SSL_write.argtypes = (c_void_p, c_void_p, c_int)
+        found.SSL_get_error.argtypes = (c_void_p, c_int)
+        found.ERR_clear_error.restype = None
+    except AttributeError:
         return None
-    return library
+    return found
 
 
-def uses_gss(conn: PGconn) -> bool | None:
+def uses_gss(conn: Connection) -> bool | None:
     """Whether GSSAPI encrypts the connection; None if that is not known."""
-    library, pointer = _libpq(), _pointer(conn)
-    return None if library is None or pointer is None else bool(library.PQgssEncInUse(pointer))
+    functions = _functions()
+    return None if functions is None else bool(functions.PQgssEncInUse(conn.pointer))
 
 
-def tls_of(conn: PGconn) -> Tls | None:
+def tls_of(conn: Connection) -> Tls | None:
     """The connection's TLS; None where it cannot be reached."""
-    library, pointer = _libpq(), _pointer(conn)
-    if library is None or pointer is None:
-        return None
-    ssl = library.PQsslStruct(pointer, b"OpenSSL")
-    return Tls(library, ssl) if ssl else None
-
-
-def _pointer(conn: PGconn) -> int | None:
-    """libpq's own object; None once it is closed."""
-    pointer: int | None = getattr(conn, "pgconn_ptr", None)
-    return pointer
+    functions = _functions()
+    ssl = None if functions is None else functions.PQsslStruct(conn.pointer, b"OpenSSL")
+    return Tls(functions, ssl) if functions is not None and ssl else None
 
 
 class Tls:

@@ -15,19 +15,16 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from fluxport.errors import FluxportError, QueryFailed, Refused, Unavailable
 from fluxport.pgrefusal import refusal_state
 from fluxport.sources import timeouts
+from fluxport.sources.postgres import libpq
 from fluxport.sources.postgres.encrypted import Tls, tls_of, uses_gss
 from fluxport.sources.postgres.sqlstate import translated
 from fluxport.sources.postgres.stream import Stream
 from fluxport.systems import ready
-
-if TYPE_CHECKING:
-    from psycopg.pq.abc import PGconn, PGresult
 
 CHECK_EVERY_S = 0.05
 CANCEL_WAIT_S = 2.0
@@ -37,10 +34,10 @@ _BYTES_RECEIVED = slice(128, 136)
 _TCP_INFO_BYTES = 136
 # libpq's option, the option of the socket, the value.
 _KEEPALIVE = (
-    (b"keepalives_idle", "TCP_KEEPIDLE", timeouts.KEEPALIVE_IDLE_S),
-    (b"keepalives_interval", "TCP_KEEPINTVL", timeouts.KEEPALIVE_INTERVAL_S),
-    (b"keepalives_count", "TCP_KEEPCNT", timeouts.KEEPALIVE_COUNT),
-    (b"tcp_user_timeout", "TCP_USER_TIMEOUT", timeouts.UNACKNOWLEDGED_MS),
+    ("keepalives_idle", "TCP_KEEPIDLE", timeouts.KEEPALIVE_IDLE_S),
+    ("keepalives_interval", "TCP_KEEPINTVL", timeouts.KEEPALIVE_INTERVAL_S),
+    ("keepalives_count", "TCP_KEEPCNT", timeouts.KEEPALIVE_COUNT),
+    ("tcp_user_timeout", "TCP_USER_TIMEOUT", timeouts.UNACKNOWLEDGED_MS),
 )
 
 
@@ -48,45 +45,41 @@ class Link:
     """Not connected before :meth:`connect`; ``check`` raises if the export is canceled or past its deadline."""
 
     def __init__(
-        self, conninfo: bytes, check: Callable[[], None], connect_timeout_s: float, read_timeout_s: float
+        self, options: Mapping[str, str], check: Callable[[], None], connect_timeout_s: float, read_timeout_s: float
     ) -> None:
-        self._conninfo = conninfo
+        self._options = options
         self._check_export = check
         self._connect_timeout_s = connect_timeout_s
         self._read_timeout_s = read_timeout_s
-        self._conn: PGconn | None = None
+        self._conn: libpq.Connection | None = None
         self._stream: Stream | None = None
         self._running = False
         self.warnings: Counter[str] = Counter()  # by SQLSTATE, sent along with the rows
 
     @property
-    def conn(self) -> PGconn:
+    def conn(self) -> libpq.Connection:
         assert self._conn is not None
         return self._conn
 
     def connect(self) -> None:
-        from psycopg import pq
-
-        conn = pq.PGconn.connect_start(self._conninfo)
-        self._conn = conn
+        conn = self._conn = libpq.Connection(self._options)
         until = time.monotonic() + self._connect_timeout_s
-        status = pq.PollingStatus.WRITING
-        while status != pq.PollingStatus.OK:
-            if conn.status == pq.ConnStatus.BAD or status == pq.PollingStatus.FAILED:
+        status = libpq.POLLING_FAILED if conn.bad else libpq.POLLING_WRITING
+        while status != libpq.POLLING_OK:
+            if status == libpq.POLLING_FAILED:
                 raise self._refused_or_unreachable()
-            reading = status == pq.PollingStatus.READING
+            reading = status == libpq.POLLING_READING
             if not self._wait(reading, not reading, until):
                 raise Unavailable(
                     f"The database did not answer within {self._connect_timeout_s:g} s; check host, port and network.",
                     code="source_unreachable",
                 )
-            status = pq.PollingStatus(conn.connect_poll())
-        conn.nonblocking = 1
+            status = conn.poll()
         self._keep_alive(conn)
 
-    def _keep_alive(self, conn: PGconn) -> None:
+    def _keep_alive(self, conn: libpq.Connection) -> None:
         """Set what nobody has set: the URL, or a service file."""
-        given = {option.keyword for option in conn.info if option.val}
+        given = conn.given
         with suppress(OSError), socket.socket(fileno=os.dup(conn.socket)) as same:  # unix sockets have no such options
             for option, name, value in _KEEPALIVE:
                 if option not in given and hasattr(socket, name):
@@ -94,13 +87,10 @@ class Link:
 
     def _refused_or_unreachable(self) -> FluxportError:
         """The error of a connection that failed."""
-        from psycopg import OperationalError
-
-        conn, message = self.conn, self.conn.get_error_message()
+        conn, message = self.conn, self.conn.message
         try:
-            host, port = (conn.hostaddr or conn.host).decode(), int(conn.port or b"5432")
-            state = refusal_state(host, port, conn.user, conn.db, REFUSAL_WAIT_S)
-        except (OSError, OperationalError):
+            state = refusal_state(*conn.place, conn.user, conn.database, REFUSAL_WAIT_S)
+        except (OSError, ValueError):  # ValueError: several ports
             return Unavailable(
                 "The database cannot be reached; check host, port and network.",
                 code="source_unreachable",
@@ -114,19 +104,19 @@ class Link:
             detail=message,
         )
 
-    def run(self, statement: str, *values: bytes | None) -> PGresult:
+    def run(self, statement: str) -> libpq.Result:
         """The result of one statement in the extended protocol, which allows no second one in the text."""
         self._running = True
-        self.conn.send_query_params(statement.encode(), values or None)
+        self.conn.send(statement.encode())
         return self._last_result()
 
-    def describe(self, statement: str) -> PGresult:
+    def describe(self, statement: str) -> libpq.Result:
         """Names and types of the statement's columns."""
         self._running = True
-        self.conn.send_prepare(b"", statement.encode())
+        self.conn.send_prepare(statement.encode())
         self._last_result()
         self._running = True
-        self.conn.send_describe_prepared(b"")
+        self.conn.send_describe()
         return self._last_result()
 
     def stream(self) -> Stream | None:
@@ -140,7 +130,7 @@ class Link:
         return self._stream
 
     def _channel(self) -> socket.socket | Tls | None:
-        if self.conn.ssl_in_use:
+        if self.conn.encrypted:
             return tls_of(self.conn)
         if uses_gss(self.conn) is not False:
             return None
@@ -169,23 +159,25 @@ class Link:
     def copy(self, statement: str) -> None:
         """Start ``COPY ... TO STDOUT``; :meth:`row` returns its rows."""
         self._running = True
-        self.conn.notice_handler = self._notice
-        self.conn.send_query_params(statement.encode(), None)
+        self.conn.on_notice(
+            lambda notice: self.noticed(notice.error_field(libpq.SEVERITY), notice.error_field(libpq.SQLSTATE))
+        )
+        self.conn.send(statement.encode())
         self._flush()
         self._receive()
-        result = self.conn.get_result()
+        result = self.conn.result()
         if result is None:
             raise self._lost()
         self._check(result)
 
-    def row(self, bytes_max: int) -> bytes | memoryview | None:
+    def row(self, bytes_max: int) -> bytes | None:
         """The next row of COPY; None after the last one, when :meth:`copied` returns or raises the outcome.
 
         libpq buffers a whole row before it returns it; OverflowError once more than ``bytes_max`` of it have arrived.
         """
         waits = before = 0
         while True:
-            size, data = self.conn.get_copy_data(1)
+            size, data = self.conn.copy_data()
             if size > 0:
                 return data
             if size == -1:
@@ -201,16 +193,7 @@ class Link:
 
     def copied(self) -> int:
         """The number of rows that the server reports as sent."""
-        return self._last_result().command_tuples or 0
-
-    def _notice(self, result: PGresult) -> None:
-        from psycopg.pq import DiagnosticField
-
-        severity, state = (
-            (result.error_field(field) or b"").decode("ascii", "replace")
-            for field in (DiagnosticField.SEVERITY_NONLOCALIZED, DiagnosticField.SQLSTATE)
-        )
-        self.noticed(severity, state)
+        return self._last_result().rows_counted
 
     def end(self) -> None:
         """Cancel a running query and disconnect; never raises."""
@@ -223,32 +206,18 @@ class Link:
                     self._cancel(conn)
             conn.finish()
 
-    def _cancel(self, conn: PGconn) -> None:
-        from psycopg import capabilities, pq
+    def _cancel(self, conn: libpq.Connection) -> None:
+        canceling = threading.Thread(target=conn.cancel(), daemon=True)
+        canceling.start()
+        canceling.join(CANCEL_WAIT_S)
 
-        if not capabilities.has_cancel_safe():
-            # The old call blocks until TCP gives up; it works on its own copy of the address.
-            canceling = threading.Thread(target=conn.get_cancel().cancel, daemon=True)
-            canceling.start()
-            canceling.join(CANCEL_WAIT_S)
-            return
-        request = conn.cancel_conn()
-        request.start()
-        until = time.monotonic() + CANCEL_WAIT_S
-        while (status := request.poll()) in (pq.PollingStatus.READING, pq.PollingStatus.WRITING):
-            left_s, reading = until - time.monotonic(), status == pq.PollingStatus.READING
-            reads, writes = ([request.socket], []) if reading else ([], [request.socket])
-            if left_s <= 0 or not ready(left_s, reads, writes):
-                break
-        request.finish()
-
-    def _last_result(self) -> PGresult:
+    def _last_result(self) -> libpq.Result:
         """The last result of the command that was sent; raises the translated error of any of its results."""
         self._flush()
         last = None
         while True:
             self._receive()
-            result = self.conn.get_result()
+            result = self.conn.result()
             if result is None:
                 break
             last = result
@@ -258,19 +227,16 @@ class Link:
             raise self._lost()
         return last
 
-    def _check(self, result: PGresult) -> None:
-        from psycopg import pq
-
-        if result.status in (pq.ExecStatus.FATAL_ERROR, pq.ExecStatus.BAD_RESPONSE):
-            state = (result.error_field(pq.DiagnosticField.SQLSTATE) or b"").decode()
-            raise self.failed(state, result.get_error_message())
+    def _check(self, result: libpq.Result) -> None:
+        if result.failed:
+            raise self.failed(result.error_field(libpq.SQLSTATE), result.error_field(libpq.MESSAGE))
 
     def _flush(self) -> None:
         while self.conn.flush():
             self._until_ready(writing=True)
 
     def _receive(self) -> None:
-        while self.conn.is_busy():
+        while self.conn.busy:
             self._readable()
 
     def _readable(self) -> None:
@@ -285,11 +251,9 @@ class Link:
         return 0
 
     def _consume(self) -> None:
-        from psycopg import OperationalError
-
         try:
-            self.conn.consume_input()
-        except OperationalError as error:
+            self.conn.consume()
+        except libpq.LibpqError as error:
             raise self._lost(str(error)) from None
 
     def _until_ready(self, reading: bool = True, writing: bool = False) -> None:
@@ -313,14 +277,13 @@ class Link:
         return Unavailable("The connection to the database was lost; try again.", code="source_lost", detail=message)
 
 
-def conninfo(url: str, defaults: Mapping[str, float]) -> tuple[bytes, float, float]:
-    """The URL in libpq's own form, and the timeouts for connecting and reading, from the URL or else ``defaults``.
+def conninfo(url: str, defaults: Mapping[str, float]) -> tuple[dict[str, str], float, float]:
+    """The URL as libpq's options, and the timeouts for connecting and reading, from the URL or else ``defaults``.
 
     Refused if libpq cannot parse the URL; the message does not repeat it.
     """
     try:
-        from psycopg import conninfo as libpq
-        from psycopg import errors
+        libpq.library()
     except ImportError:
         raise Refused(
             "PostgreSQL needs the package psycopg: pip install 'fluxport[postgres]'.", code="missing_extra"
@@ -328,21 +291,20 @@ def conninfo(url: str, defaults: Mapping[str, float]) -> tuple[bytes, float, flo
     url, url_timeouts = _without_timeouts(url)
     waits_s = {**defaults, **url_timeouts}
     connect_s = waits_s.get("connect_timeout_s") or _environments_timeout() or timeouts.CONNECT_TIMEOUT_S
+    # What else could be set here would override libpq's environment and service files.
+    fixed = {"fallback_application_name": "fluxport", "client_encoding": "UTF8"}
     try:
-        given = libpq.conninfo_to_dict(url)
-        if not re.fullmatch(r"[0-9,]*", str(given.get("port", ""))):
-            raise errors.ProgrammingError
-        # What else could be set here would override libpq's environment and service files.
-        fixed = {"fallback_application_name": "fluxport", "client_encoding": "UTF8"}
-        parameters = libpq.make_conninfo("", **(given | fixed)).encode()
-    except errors.Error:
+        options = libpq.parsed(url) | fixed
+        if not re.fullmatch(r"[0-9,]*", options.get("port", "")):
+            raise libpq.LibpqError
+    except libpq.LibpqError:
         raise Refused(
             "The PostgreSQL data source is invalid: write postgresql://user:password@host:5432/database "
             "(percent-encode '/', '@', ':', '#', '?' of a password; options are libpq's, such as sslmode=require, "
             "and connect-timeout and read-timeout).",
             code="bad_dsn",
         ) from None
-    return parameters, connect_s, waits_s.get("read_timeout_s", timeouts.READ_TIMEOUT_S)
+    return options, connect_s, waits_s.get("read_timeout_s", timeouts.READ_TIMEOUT_S)
 
 
 def _environments_timeout() -> float | None:

@@ -242,7 +242,7 @@ def _fields(payload: bytes) -> dict[str, str]:
 def libpq_blocks(link: Link, shape: RowShape) -> Generator[Block, None, None]:
     """Blocks of rows that libpq receives one by one; ends like :meth:`SocketRows.blocks`."""
     first_row, target, ended = 1, 1, False
-    rows: list[bytes | memoryview] = []
+    rows: list[bytes] = []
     size, began = 0, time.monotonic()
     for row in _payloads(link, shape):
         if ended:
@@ -265,13 +265,13 @@ def libpq_blocks(link: Link, shape: RowShape) -> Generator[Block, None, None]:
         raise _incomplete()
 
 
-def _payloads(link: Link, shape: RowShape) -> Iterator[bytes | memoryview]:
+def _payloads(link: Link, shape: RowShape) -> Iterator[bytes]:
     """What follows the header, up to the end of the copy, which may be an error of the server."""
     number, header = 1, HEADER
     try:
         while (row := link.row(shape.bytes_max + len(HEADER))) is not None:
             if header:
-                if bytes(row[: len(header)]) != header:
+                if not row.startswith(header):
                     raise broken()
                 row, header = row[len(header) :], b""
             if row:
@@ -281,7 +281,7 @@ def _payloads(link: Link, shape: RowShape) -> Iterator[bytes | memoryview]:
         raise row_too_large(number, shape.bytes_max) from None
 
 
-def _joined(rows: list[bytes | memoryview], first_row: int, shape: RowShape) -> Block:
+def _joined(rows: list[bytes], first_row: int, shape: RowShape) -> Block:
     memory = b"".join([*rows, bytes(SLACK_BYTES)])
     ends = np.cumsum(np.fromiter(map(len, rows), np.int64, len(rows)))
     starts = np.append(0, ends[:-1])

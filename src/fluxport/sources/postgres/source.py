@@ -27,9 +27,9 @@ from fluxport.stages import Limits
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    from psycopg.pq.abc import PGresult
 
     from fluxport.sources.postgres.columns import Column
+    from fluxport.sources.postgres.libpq import Result
     from fluxport.sources.table import SourceOptions
     from fluxport.sources.wire.blocks import Block
 
@@ -69,8 +69,8 @@ class PostgresSource(BaseSource):
         self._literals = [literal(value, number) for number, value in enumerate(self._placed.values, 1)]
         self._findings = findings
         self._decimal_text = options.decimal_text
-        address, connect_s, read_s = conninfo(url, options.timeouts)
-        self._link = Link(address, self.check, connect_s, read_s)
+        given, connect_s, read_s = conninfo(url, options.timeouts)
+        self._link = Link(given, self.check, connect_s, read_s)
         self._undecoded: deque[Block] = deque()
 
     def open(self) -> pa.Schema:
@@ -80,7 +80,7 @@ class PostgresSource(BaseSource):
         link.run("SELECT " + ", ".join(f"set_config('{name}', '{value}', true)" for name, value in self._settings()))
         statement = without_end(self._statement())
         described = link.describe(statement)
-        if not described.nfields:
+        if not described.columns:
             raise Refused("The statement returns no rows; an export takes a SELECT.", code="no_result_set")
         columns = self._described(described)
 
@@ -142,30 +142,26 @@ class PostgresSource(BaseSource):
             raise broken() from error
 
     def _statement(self) -> str:
-        from psycopg import pq
+        quoted = self._link.conn.quoted
+        return self._placed.joined([rendered(value, quoted) for value in self._literals])
 
-        escape = pq.Escaping(self._link.conn).escape_literal
-        return self._placed.joined([rendered(value, lambda raw: bytes(escape(raw))) for value in self._literals])
-
-    def _described(self, described: PGresult) -> list[Column]:
+    def _described(self, described: Result) -> list[Column]:
         from fluxport.sources.postgres.columns import column
 
-        count = described.nfields
-        oids = [described.ftype(index) for index in range(count)]
-        modifiers = [described.fmod(index) for index in range(count)]
-        pairs = ", ".join(f"({n}, {oid}, {mod})" for n, (oid, mod) in enumerate(zip(oids, modifiers, strict=True)))
+        types = [described.type(index) for index in range(described.columns)]
+        values = ", ".join(f"({number}, {oid}, {modifier})" for number, (oid, modifier) in enumerate(types))
         wanted = "format_type(t, m), (SELECT typsend::oid FROM pg_catalog.pg_type WHERE oid = t)"
-        types = self._link.run(f"SELECT {wanted} FROM (VALUES {pairs}) AS v (n, t, m) ORDER BY n")  # noqa: S608  numbers
+        known = self._link.run(f"SELECT {wanted} FROM (VALUES {values}) AS v (n, t, m) ORDER BY n")  # noqa: S608  numbers
         return [
             column(
-                (described.fname(index) or b"").decode(errors="replace"),
-                oids[index],
-                modifiers[index],
-                (types.get_value(index, 0) or b"").decode(errors="replace"),
-                int(types.get_value(index, 1) or b"0"),
+                described.name(index),
+                oid,
+                modifier,
+                known.text(index, 0),
+                int(known.text(index, 1) or "0"),
                 decimal_text=self._decimal_text,
             )
-            for index in range(count)
+            for index, (oid, modifier) in enumerate(types)
         ]
 
 
