@@ -7,7 +7,6 @@ loads the whole package: 166 modules, 16 MB and a tenth of a second, a third of 
 from __future__ import annotations
 
 import ctypes
-import ctypes.util
 import importlib.util
 from collections.abc import Callable, Iterator, Mapping
 from ctypes import POINTER, byref, c_char, c_char_p, c_int, c_uint, c_void_p
@@ -118,7 +117,9 @@ def _candidates() -> Iterator[str]:
         for folder in (spec.submodule_search_locations or ()) if spec is not None else ():
             yield from map(str, sorted(Path(folder).glob("pq.*.so")))
             yield from map(str, sorted(Path(folder).parent.glob(f"{package}.libs/libpq*.dll")))
-    system = ctypes.util.find_library("pq")
+    from ctypes.util import find_library
+
+    system = find_library("pq")
     if system is not None:
         yield system
 
