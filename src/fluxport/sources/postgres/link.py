@@ -125,7 +125,7 @@ class Link:
         channel = self._channel()
         if channel is None:
             return None
-        self._stream = Stream(channel, self._until_ready, self._lost)
+        self._stream = Stream(channel, self._until_ready, self.lost)
         self._running = True
         return self._stream
 
@@ -149,7 +149,7 @@ class Link:
         """The error of a statement that the server has ended with an error."""
         self._check_export()
         self._running = False
-        return translated(state, message) if state else self._lost(message)
+        return translated(state, message) if state else self.lost(message)
 
     def noticed(self, severity: str, state: str) -> None:
         """Count warnings; NOTICE, INFO and the like do not concern the result."""
@@ -167,7 +167,7 @@ class Link:
         self._receive()
         result = self.conn.result()
         if result is None:
-            raise self._lost()
+            raise self.lost()
         self._check(result)
 
     def row(self, bytes_max: int) -> bytes | None:
@@ -183,7 +183,7 @@ class Link:
             if size == -1:
                 return None
             if size == -2:
-                raise self._lost()
+                raise self.lost()
             self._readable()
             waits += 1  # at most one for most rows, whose bytes need no counting
             if waits == 2:
@@ -224,7 +224,7 @@ class Link:
             self._check(result)
         self._running = False
         if last is None:
-            raise self._lost()
+            raise self.lost()
         return last
 
     def _check(self, result: libpq.Result) -> None:
@@ -254,7 +254,7 @@ class Link:
         try:
             self.conn.consume()
         except libpq.LibpqError as error:
-            raise self._lost(str(error)) from None
+            raise self.lost(str(error)) from None
 
     def _until_ready(self, reading: bool = True, writing: bool = False) -> None:
         if not self._wait(reading, writing, time.monotonic() + self._read_timeout_s):
@@ -273,7 +273,8 @@ class Link:
                 return False
         return True
 
-    def _lost(self, message: str | None = None) -> FluxportError:
+    def lost(self, message: str | None = None) -> FluxportError:
+        """The error of a connection that broke."""
         return Unavailable("The connection to the database was lost; try again.", code="source_lost", detail=message)
 
 

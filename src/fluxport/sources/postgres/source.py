@@ -20,6 +20,7 @@ from fluxport.pgtokens import TOKENS
 from fluxport.sources.base import BaseSource
 from fluxport.sources.errors import ROW_CELLS_MAX
 from fluxport.sources.placeholders import place, without_end
+from fluxport.sources.postgres.libpq import LibpqError
 from fluxport.sources.postgres.link import Link, conninfo
 from fluxport.sources.postgres.params import literal, rendered
 from fluxport.sources.wire.malformed import Malformed
@@ -140,6 +141,8 @@ class PostgresSource(BaseSource):
             from fluxport.sources.postgres.rows import broken
 
             raise broken() from error
+        if isinstance(error, LibpqError):
+            raise self._link.lost(str(error)) from error
 
     def _statement(self) -> str:
         quoted = self._link.conn.quoted
