@@ -92,8 +92,8 @@ wheel: .venv/.installed-dev
 	cd build && clean/bin/fluxport demo --check --rows 200000
 
 # Ours beside others, an hour and a half on a quiet machine; bench/README.md says what each script needs.
-BENCHES := encode_text encode_xlsx encode_columnar export_mysql export_sqlite width first_byte small memory jobs idle push \
-  historian store_upload store_export
+BENCHES := encode_text encode_xlsx encode_columnar export_mysql export_postgres export_sqlite export_duckdb width first_byte small \
+  memory jobs idle push historian store_upload store_export
 
 bench: .venv/.installed-dev build/bench-venv/.installed
 	for script in $(BENCHES); do $(BIN)/python bench/$$script.py --save || exit 1; done

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import urlsplit
 
 import pyarrow as pa
 import pytest
@@ -178,7 +179,7 @@ def test_numbers_of_very_different_lengths_are_read_in_parts(database: PostgresD
 
 
 def test_what_rows_a_role_may_see_and_what_views_make_of_them(database: PostgresDatabase) -> None:
-    """Row security, views, partitions, materialised views, foreign tables and functions that return sets."""
+    """Row security, views, partitions, materialised views and functions that return sets."""
     for statement in (
         "CREATE TABLE parted (k int, v text) PARTITION BY RANGE (k)",
         "CREATE TABLE parted_1 PARTITION OF parted FOR VALUES FROM (0) TO (10)",
@@ -216,6 +217,24 @@ def test_what_rows_a_role_may_see_and_what_views_make_of_them(database: Postgres
     finally:
         database.run("DROP TABLE guarded")
         database.run(f"DROP ROLE {role}")
+
+
+def test_foreign_tables(database: PostgresDatabase) -> None:
+    place = urlsplit(database.url)
+    for statement in (
+        "CREATE EXTENSION postgres_fdw",
+        "CREATE TABLE near (k int, n numeric, a int[])",
+        "INSERT INTO near SELECT g, g / 3.0, ARRAY[g, NULL] FROM generate_series(1, 3) AS g",
+        "CREATE SERVER itself FOREIGN DATA WRAPPER postgres_fdw OPTIONS "
+        f"(host '{place.hostname}', port '{place.port or 5432}', dbname '{database.name}')",
+        f"CREATE USER MAPPING FOR PUBLIC SERVER itself OPTIONS (user '{place.username}')",
+        "CREATE FOREIGN TABLE far (k int, n numeric, a int[]) SERVER itself OPTIONS (table_name 'near')",
+    ):
+        database.run(statement)
+    near, _ = read_all(database.url, "SELECT * FROM near ORDER BY k")
+    far, _ = read_all(database.url, "SELECT * FROM far ORDER BY k")
+    assert far.to_pylist() == near.to_pylist()
+    assert far["a"].to_pylist() == ["{1,NULL}", "{2,NULL}", "{3,NULL}"]
 
 
 def test_the_order_is_that_of_the_statement_also_where_columns_are_printed(database: PostgresDatabase) -> None:

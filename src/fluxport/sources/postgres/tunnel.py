@@ -11,11 +11,8 @@ DEFAULT_PORT = 5432
 
 def _address(url: str) -> tuple[str, int]:
     """The one host of the URL; without one, the machine of the SSH server."""
-    address, _, _ = conninfo(url, {})
-    from psycopg.conninfo import conninfo_to_dict
-
-    given = conninfo_to_dict(address.decode())
-    host, port = str(given.get("hostaddr") or given.get("host") or "127.0.0.1"), str(given.get("port") or DEFAULT_PORT)
+    given, _, _ = conninfo(url, {})
+    host, port = given.get("hostaddr") or given.get("host") or "127.0.0.1", given.get("port") or str(DEFAULT_PORT)
     if host.startswith("/") or "," in host or not port.isdigit():
         raise Refused("An SSH tunnel leads to one host and port: name one, and no Unix socket.", code="bad_dsn")
     return host, int(port)
