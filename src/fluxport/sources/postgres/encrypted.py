@@ -27,19 +27,12 @@ def _functions() -> ctypes.CDLL | None:
     found = library()
     try:
         found.PQsslStruct.argtypes, found.PQsslStruct.restype = (c_void_p, c_char_p), c_void_p
-        found.PQgssEncInUse.argtypes = (c_void_p,)
         found.SSL_read.argtypes = found.SSL_write.argtypes = (c_void_p, c_void_p, c_int)
         found.SSL_get_error.argtypes = (c_void_p, c_int)
         found.ERR_clear_error.restype = None
     except AttributeError:
         return None
     return found
-
-
-def uses_gss(conn: Connection) -> bool | None:
-    """Whether GSSAPI encrypts the connection; None if that is not known."""
-    functions = _functions()
-    return None if functions is None else bool(functions.PQgssEncInUse(conn.pointer))
 
 
 def tls_of(conn: Connection) -> Tls | None:
@@ -52,26 +45,26 @@ def tls_of(conn: Connection) -> Tls | None:
 class Tls:
     """Like a non-blocking socket; valid while the connection of libpq is, which must not be used meanwhile."""
 
-    def __init__(self, library: ctypes.CDLL, ssl: int) -> None:
-        self._library = library
+    def __init__(self, functions: ctypes.CDLL, ssl: int) -> None:
+        self._functions = functions
         self._ssl = ssl
 
     def recv_into(self, room: memoryview) -> int:
         """Bytes received, 0 at the end; BlockingIOError, WantsToWrite, OSError."""
-        self._library.ERR_clear_error()
-        size = self._library.SSL_read(self._ssl, byref(c_char.from_buffer(room)), len(room))
+        self._functions.ERR_clear_error()
+        size = self._functions.SSL_read(self._ssl, byref(c_char.from_buffer(room)), len(room))
         return self._result(size, _WANT_WRITE, WantsToWrite)
 
     def send(self, data: memoryview) -> int:
         """Bytes sent; BlockingIOError, WantsToRead, OSError."""
-        self._library.ERR_clear_error()
-        size = self._library.SSL_write(self._ssl, bytes(data), len(data))
+        self._functions.ERR_clear_error()
+        size = self._functions.SSL_write(self._ssl, bytes(data), len(data))
         return self._result(size, _WANT_READ, WantsToRead)
 
     def _result(self, size: int, other: int, wants_other: type[BlockingIOError]) -> int:
         if size > 0:
             return size
-        error = self._library.SSL_get_error(self._ssl, size)
+        error = self._functions.SSL_get_error(self._ssl, size)
         if error == _ZERO_RETURN:
             return 0
         if error == other:

@@ -56,6 +56,7 @@ _FUNCTIONS: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "PQdb": (c_char_p, _CONN),
     "PQparameterStatus": (c_char_p, (c_void_p, c_char_p)),
     "PQsslInUse": (c_int, _CONN),
+    "PQgssEncInUse": (c_int, _CONN),
     "PQsetnonblocking": (c_int, (c_void_p, c_int)),
     "PQsetNoticeReceiver": (c_void_p, (c_void_p, _NOTICE_RECEIVER, c_void_p)),
     "PQsendQueryParams": (c_int, (c_void_p, c_char_p, c_int, *[c_void_p] * 4, c_int)),
@@ -220,9 +221,13 @@ class Connection:
         return int(library().PQsocket(self.pointer))
 
     @property
-    def encrypted(self) -> bool:
-        """By TLS."""
+    def uses_tls(self) -> bool:
         return bool(library().PQsslInUse(self.pointer))
+
+    @property
+    def uses_gss(self) -> bool:
+        """Whether GSSAPI encrypts the connection."""
+        return bool(library().PQgssEncInUse(self.pointer))
 
     @property
     def message(self) -> str:

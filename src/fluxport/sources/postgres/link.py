@@ -21,7 +21,7 @@ from fluxport.errors import FluxportError, QueryFailed, Refused, Unavailable
 from fluxport.pgrefusal import refusal_state
 from fluxport.sources import timeouts
 from fluxport.sources.postgres import libpq
-from fluxport.sources.postgres.encrypted import Tls, tls_of, uses_gss
+from fluxport.sources.postgres.encrypted import Tls, tls_of
 from fluxport.sources.postgres.sqlstate import translated
 from fluxport.sources.postgres.stream import Stream
 from fluxport.systems import ready
@@ -130,9 +130,9 @@ class Link:
         return self._stream
 
     def _channel(self) -> socket.socket | Tls | None:
-        if self.conn.encrypted:
+        if self.conn.uses_tls:
             return tls_of(self.conn)
-        if uses_gss(self.conn) is not False:
+        if self.conn.uses_gss:
             return None
         try:
             same = socket.socket(fileno=os.dup(self.conn.socket))
