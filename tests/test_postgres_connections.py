@@ -13,6 +13,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from fault_proxy import Fault, FaultProxy
 from fluxport.errors import FluxportError, LimitExceeded, QueryFailed, TimedOut, Unavailable
 from fluxport.sources import SourceOptions, open_source
 from fluxport.sources.postgres.link import Link, conninfo
@@ -77,6 +78,17 @@ def test_errors_and_ends_are_told_through_tls_too(server: PrivatePostgres) -> No
     batches = open_source(url, NUMBERS.format(5_000_000)).batches()
     next(batches)
     batches.close()
+    assert wait_until(lambda: sessions(server) == 0)
+
+
+@pytest.mark.parametrize("fault", ["fin", "rst", "stall"])
+def test_an_encrypted_connection_that_breaks_is_an_error(server: PrivatePostgres, fault: Fault) -> None:
+    with FaultProxy(server.url, fault, 3_000_000) as proxy:
+        options = SourceOptions(connect_timeout_s=5, read_timeout_s=0.5)
+        source = open_source(f"{proxy.url}?sslmode=require", NUMBERS.format(300_000), options=options)
+        with pytest.raises(Unavailable) as caught:
+            list(source.batches())
+    assert caught.value.code == ("source_timeout" if fault == "stall" else "source_lost")
     assert wait_until(lambda: sessions(server) == 0)
 
 
