@@ -18,7 +18,7 @@ from fluxport.stages import FIELD_KIND, FIELD_TYPE
 # What a cell is.
 Kind = Literal["integer", "float", "bool", "date", "timestamp", "time", "uuid", "text", "bytes", "jsonb", "numeric"]
 
-BOOL, BYTEA, INT8, INT2, INT4, TEXT, OID, JSON = 16, 17, 20, 21, 23, 25, 26, 114
+BOOL, BYTEA, INT8, INT2, INT4, OID, JSON = 16, 17, 20, 21, 23, 26, 114
 FLOAT4, FLOAT8, MONEY, DATE, TIME, TIMESTAMP, TIMESTAMPTZ = 700, 701, 790, 1082, 1083, 1114, 1184
 NUMERIC, UUID, JSONB = 1700, 2950, 3802
 # pg_proc's textsend, unknownsend, namesend, bpcharsend, varcharsend, enum_send, json_send: the functions of types whose
