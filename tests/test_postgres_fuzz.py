@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
-from decimal import Decimal, localcontext
+from decimal import ROUND_DOWN, Decimal, localcontext
 from typing import Any
 
 import numpy as np
@@ -96,10 +96,11 @@ def _numeric(cell: bytes, made: Column) -> Any:
     if sign >= 0xC000:
         return None if declared else {0xC000: "NaN", 0xD000: "Infinity", 0xF000: "-Infinity"}[sign]
     with localcontext() as context:
-        context.prec = 200
+        context.prec = 200_000
         total = sum((Decimal(digit) * Decimal(10_000) ** (weight - n) for n, digit in enumerate(digits)), Decimal(0))
         total = -total if sign else total
-    return total if declared else f"{total:.{scale}f}"
+        # The server prints the digits to the scale, and does not round by those that should not be behind it.
+        return total if declared else f"{total.quantize(Decimal(1).scaleb(-scale), ROUND_DOWN):f}"
 
 
 def numerics(oid_modifier: int) -> st.SearchStrategy[bytes]:

@@ -93,7 +93,7 @@ def test_the_file_of_a_writer_that_crashed_is_reported(file: Path, tmp_path: Pat
 
 @pytest.mark.parametrize(
     ("content", "code"),
-    [(os.urandom(8192), "source_damaged"), (b"", "query_failed"), (b"SQLite format 3\0", "source_damaged")],
+    [(os.urandom(8192), "source_damaged"), (b"", "unknown_table"), (b"SQLite format 3\0", "source_damaged")],
     ids=["encrypted", "empty", "short"],
 )
 def test_a_file_without_the_rows_is_reported(tmp_path: Path, content: bytes, code: str) -> None:

@@ -45,10 +45,9 @@ _CODES: dict[str, str] = {
     """,
     "QueryFailed": """
         ambiguous_column ambiguous_type bad_params bad_value dataset_columns dataset_type local_infile login_refused
-        missing_extension
-        no_database no_read_only not_in_group_by not_mysql packet_too_large permission_denied query_failed read_only
-        several_results source_damaged syntax_error unknown_column unknown_database unknown_function unknown_schema
-        unknown_table unstable_types
+        missing_extension no_database no_read_only no_result_set not_in_group_by not_mysql packet_too_large
+        permission_denied query_failed read_only several_results source_damaged syntax_error unknown_column
+        unknown_database unknown_function unknown_schema unknown_table unstable_types
     """,
     "QueryRefused": """
         query_amplifier query_character query_clause query_comment query_empty query_function query_hint
