@@ -48,7 +48,6 @@ PRINTED: dict[str, list[str]] = {
     "word": ["w"],
     "mood": ["so, so"],
     "pair": ['(1,"a,b")', "(,)"],
-    "pairs": ['{"(1,x)",NULL,"(,)"}'],
     "uuid": ["11111111-2222-3333-4444-5555aabbccdd", "00000000-0000-0000-0000-000000000000"],
     "json": ['{"a" : 1e400}', "[1,  2]"],
     "jsonb": ['{"a": 123456789012345678901234567890.10}', "null", '"\u00e9"'],
@@ -61,10 +60,6 @@ PRINTED: dict[str, list[str]] = {
     "macaddr8": ["08:00:2b:01:02:03:04:05"],
     "bit(4)": ["1010"],
     "varbit": ["", "101"],
-    "integer[]": ["{}", "{1,NULL,-3}", "{{1,2},{3,4}}", "[0:1]={5,6}"],
-    "text[]": ['{a,"b,c",NULL,"NULL",""}'],
-    "numeric[]": ["{1.50,NaN}"],
-    "date[]": ["{2024-01-01,infinity}"],
     "int4range": ["[1,5)", "empty", "(,)"],
     "tstzrange": ['["2024-01-01 00:00:00+00",infinity)'],
     "int8multirange": ["{[1,3),[7,9)}", "{}"],
@@ -89,6 +84,31 @@ PRINTED: dict[str, list[str]] = {
     "numeric(100,50)": ["1." + "0" * 49 + "1"],
 }
 
+# Arrays, and the JSON that they are read as.
+ARRAYS: dict[str, dict[str, str]] = {
+    "pairs": {'{"(1,x)",NULL,"(,)"}': '[{"a":1,"b":"x"},null,{"a":null,"b":null}]'},
+    "integer[]": {
+        "{}": "[]",
+        "{1,NULL,-3}": "[1,null,-3]",
+        "{{1,2},{3,4}}": "[[1,2],[3,4]]",
+        "[0:1]={5,6}": "[5,6]",
+    },
+    "text[]": {'{a,"b,c",NULL,"NULL",""}': '["a","b,c",null,"NULL",""]'},
+    "numeric[]": {"{1.50,NaN,123456789012345678901234567890.10}": '[1.50,"NaN",123456789012345678901234567890.10]'},
+    "date[]": {"{2024-01-01,infinity}": '["2024-01-01","infinity"]'},
+    "jsonb[]": {'{"{\\"a\\": 1}",NULL}': '[{"a": 1},null]'},
+    "inet[]": {"{10.0.0.1/8}": '["10.0.0.1/8"]'},
+}
+
+
+@pytest.mark.parametrize("kind", ARRAYS)
+def test_an_array_is_json(database: PostgresDatabase, kind: str) -> None:
+    rows = ", ".join("('" + text.replace("'", "''") + f"'::{kind})" for text in ARRAYS[kind])
+    table, findings = read_all(database.url, f"SELECT v FROM (VALUES {rows}, (NULL)) AS t (v)")
+    assert table["v"].to_pylist() == [*ARRAYS[kind].values(), None]
+    assert table.schema.field("v").metadata[FIELD_KIND] == b"json"
+    assert findings == []
+
 
 @pytest.mark.parametrize("kind", PRINTED)
 def test_a_type_alone_is_the_text_of_the_server(database: PostgresDatabase, kind: str) -> None:
@@ -111,6 +131,7 @@ def test_all_types_beside_each_other_in_any_row(database: PostgresDatabase) -> N
         "smallint": ["-1"],
         "bytea": ["\\x00ff"],
         "time": ["24:00:00"],
+        **{kind: list(texts) for kind, texts in ARRAYS.items()},
     }
     kinds = PRINTED | others
     rows = max(len(texts) for texts in kinds.values()) + 1

@@ -1,7 +1,8 @@
 """PostgreSQL's types and their modifiers as Arrow types, and how their cells are sent.
 
-A type that numpy can decode is sent in its binary form. Text is sent as it is. Of every other type (arrays, ranges,
-intervals, addresses, composites, ...) the server sends the text that it would print.
+A type that numpy can decode is sent in its binary form. Text is sent as it is. An array is sent as JSON, which other
+programs read. Of every other type (ranges, intervals, addresses, composites, ...) the server sends the text that it
+would print.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ NUMERIC, UUID, JSONB = 1700, 2950, 3802
 # pg_proc's textsend, unknownsend, namesend, bpcharsend, varcharsend, enum_send, json_send: the functions of types whose
 # binary form is the text that they print.
 TEXT_SENDERS = frozenset({2415, 2417, 2423, 2431, 2433, 3533, 324})
+ARRAY_SENDER = 2401
 
 _FIXED: dict[int, tuple[Kind, int, pa.DataType]] = {
     BOOL: ("bool", 1, pa.bool_()),
@@ -67,6 +69,7 @@ class Column:
 # concat() prints a value as the server does, unlike a cast to text, which types may define otherwise (inet). A
 # composite of nulls IS NULL, but is distinct from it.
 _PRINTED = "CASE WHEN {0} IS DISTINCT FROM NULL THEN pg_catalog.concat({0}) END"
+_ARRAY = "pg_catalog.array_to_json({})"
 # How many digits of a money are its fraction depends on the server's lc_monetary; the cast applies it.
 _MONEY = "{}::pg_catalog.numeric"
 
@@ -91,6 +94,8 @@ def column(name: str, oid: int, modifier: int, type_name: str, sender: int, *, d
         return Column(name, "bytes", pa.binary(), type_name)
     if oid == JSONB:
         return Column(name, "jsonb", pa.utf8(), type_name, meaning="json")
+    if sender == ARRAY_SENDER:
+        return Column(name, "text", pa.utf8(), type_name, meaning="json", sent=_ARRAY)
     sent = None if sender in TEXT_SENDERS else _PRINTED
     return Column(name, "text", pa.utf8(), type_name, meaning="json" if oid == JSON else None, sent=sent)
 
