@@ -80,8 +80,6 @@ AS_TEXT = [
     ("bit(4)", "1010"),
     ("int4range", "[1,5)"),
     ("point", "(1,2)"),
-    ("integer[]", "{1,NULL,3}"),
-    ("text[]", '{a,"b,c"}'),
     ("xml", "<a/>"),
     ("timetz", "10:00:00+02"),
     ("interval", "P1Y2M3DT4H5M6.5S"),

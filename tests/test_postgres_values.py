@@ -255,7 +255,7 @@ def test_foreign_tables(database: PostgresDatabase) -> None:
     near, _ = read_all(database.url, "SELECT * FROM near ORDER BY k")
     far, _ = read_all(database.url, "SELECT * FROM far ORDER BY k")
     assert far.to_pylist() == near.to_pylist()
-    assert far["a"].to_pylist() == ["{1,NULL}", "{2,NULL}", "{3,NULL}"]
+    assert far["a"].to_pylist() == ["[1,null]", "[2,null]", "[3,null]"]
 
 
 def test_the_order_is_that_of_the_statement_also_where_columns_are_printed(database: PostgresDatabase) -> None:
@@ -273,7 +273,7 @@ def test_the_order_is_that_of_the_statement_also_where_columns_are_printed(datab
 def test_names_may_repeat_and_be_missing_where_columns_are_printed(database: PostgresDatabase) -> None:
     table, _ = read_all(database.url, "SELECT 1 AS a, '{1}'::int[] AS a, '10.0.0.1'::inet, 'x' || 'y'")
     assert table.schema.names == ["a", "a", "inet", "?column?"]
-    assert [column.to_pylist() for column in table.columns] == [[1], ["{1}"], ["10.0.0.1"], ["xy"]]
+    assert [column.to_pylist() for column in table.columns] == [[1], ["[1]"], ["10.0.0.1"], ["xy"]]
 
 
 def test_warnings_are_counted_where_columns_are_printed(database: PostgresDatabase) -> None:
@@ -282,5 +282,5 @@ def test_warnings_are_counted_where_columns_are_printed(database: PostgresDataba
         "RAISE WARNING 'sensitive'; RETURN ARRAY[v]; END $$"
     )
     table, findings = read_all(database.url, "SELECT warned(g) AS a FROM generate_series(1, 3) AS g")
-    assert table["a"].to_pylist() == ["{1}", "{2}", "{3}"]
+    assert table["a"].to_pylist() == ["[1]", "[2]", "[3]"]
     assert findings == [Finding("database_warning", None, 3, "SQLSTATE 01000")]
