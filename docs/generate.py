@@ -36,6 +36,7 @@ from fluxport.policy.guard.words import REFUSED_FUNCTIONS, Dialect
 from fluxport.settings import Read, Secret
 from fluxport.sources import SOURCES as DATABASES
 from fluxport.sources import SourceEntry
+from fluxport.sources.table import schemes_of
 from fluxport.telemetry.events import EVENTS
 
 DOCS = Path(__file__).resolve().parent
@@ -297,7 +298,7 @@ def _sentence(text: str) -> str:
 
 def source_table() -> str:
     def row(name: str, entry: SourceEntry) -> list[str]:
-        schemes = ", ".join(code(f"{scheme}://") for scheme in (name, *entry.aliases))
+        schemes = ", ".join(code(f"{scheme}://") for scheme in schemes_of(name, entry))
         checked = "yes" if entry.account else "no"
         guard = code(entry.guard) if entry.guard else "none: datasets only"
         return [entry.label, schemes, code(entry.example), guard, code(entry.dialect or ""), checked]

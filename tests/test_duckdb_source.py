@@ -185,7 +185,7 @@ def test_parameters_are_bound(query: str, params: Any, rows: list[Any]) -> None:
         ("SELECT ? AS v", (1, 2), "bad_params"),
         ("SELECT :a AS v", {"b": 1}, "bad_params"),
         ("", (), "no_result_set"),
-        ("SELECT 1; SELECT 2", (), "no_result_set"),
+        ("SELECT 1; SELECT 2", (), "syntax_error"),
     ],
 )
 def test_an_error_has_a_code_and_no_text_of_duckdbs(query: str, params: Any, code: str) -> None:

@@ -154,6 +154,17 @@ def test_what_is_found_is_counted_here(file: Path) -> None:
     assert list(findings) == [Finding("mixed_types_as_text", "v", 2)]
 
 
+def test_what_all_processes_share_has_allocated_nothing_of_arrow() -> None:
+    """Its first allocation reserves a gigabyte, which counts as that of each process."""
+    program = (
+        "import importlib, pyarrow; from fluxport.sources import SOURCES\n"
+        "for module in {module for entry in SOURCES.values() for module in entry.embedded}:\n"
+        "    importlib.import_module(module)\n"
+        "print(pyarrow.default_memory_pool().max_memory())"
+    )
+    assert subprocess.run([sys.executable, "-c", program], capture_output=True, check=True).stdout == b"0\n"
+
+
 @pytest.fixture
 def client(tmp_path: Path, file: Path) -> Iterator[Client]:
     with service(tmp_path, f"sqlite:///{file}", FLUXPORT_LIMITS__EXPORT_S="3") as running:

@@ -18,7 +18,7 @@ _CODES: dict[str, str] = {
     "Broken": """
         broken broken_plugin database_unusable decimal_overflow emulator_failed file_changed file_differs guard_died
         internal number_overflow out_of_memory pages_not_built series_damaged series_shape service_died
-        store_differs upgrade_failed workers_died
+        store_differs timestamp_overflow upgrade_failed workers_died
     """,
     "Canceled": """
         canceled client_gone

@@ -21,7 +21,7 @@ from fluxport.errors import LimitExceeded, QueryFailed, QueryRefused, Refused, U
 from fluxport.file_names import fields, file_name
 from fluxport.findings import Findings
 from fluxport.pipeline import Part, Split, Tally, parts, stream
-from fluxport.sources import QUERIES_MAX, SOURCES, SourceOptions, dialect_of, open_source, source_of
+from fluxport.sources import QUERIES_MAX, SourceOptions, dialect_of, guard_of, open_source
 from fluxport.sources.table import Files
 from fluxport.spec import ExportSpec
 from fluxport.stages import Batches, Chunks, Encoder, Limits, Source, Step
@@ -185,7 +185,7 @@ def _queried(
 
 def guard_dialect(url: str) -> Dialect:
     """The dialect in which the guard parses queries of this database; QueryRefused if it supports none."""
-    dialect = SOURCES[source_of(url)].guard
+    dialect = guard_of(url)
     if dialect is None:
         raise _unguarded()
     return dialect

@@ -12,10 +12,12 @@ from fluxport.sources.table import (
     SourceEntry,
     SourceOptions,
     dialect_of,
+    guard_of,
     open_here,
     scheme_of,
     source_of,
 )
+from fluxport.sources.watched import WatchedSource
 from fluxport.stages import Limits, Source
 from fluxport.systems import FORKS
 
@@ -26,6 +28,7 @@ __all__ = [
     "SourceEntry",
     "SourceOptions",
     "dialect_of",
+    "guard_of",
     "open_source",
     "scheme_of",
     "source_of",
@@ -55,9 +58,10 @@ def open_source(
         if without_tunnel(url)[1] is not None:
             return TunnelSource(url, query, params, options, findings, limits)
     source = open_here(url, query, params, options, findings, limits)
-    apart = options.separate or isinstance(options.files, Path)
+    apart = options.separate or isinstance(options.files, Path) or isinstance(source, WatchedSource)
     if apart and FORKS and SOURCES[source_of(url)].embedded:  # open_here has validated the arguments
-        from fluxport.sources.separate import SeparateSource
+        from fluxport.sources.separate import LEAVE_S, SeparateSource
 
-        return SeparateSource(url, query, params, options, findings, limits)
+        leave_s = LEAVE_S if isinstance(source, WatchedSource) else 0.0
+        return SeparateSource(url, query, params, options, findings, limits, leave_s=leave_s)
     return source

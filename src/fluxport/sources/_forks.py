@@ -25,6 +25,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 
 from fluxport.errors import Unavailable
@@ -62,6 +63,20 @@ class Process:
                 self._lifeline = None
                 with contextlib.suppress(OSError):  # the peer has closed it already
                     self.socket.shutdown(socket.SHUT_RDWR)
+
+    def leave(self) -> None:
+        """Ask the process to end by itself: it sees the end of its requests. From any thread and as often as needed."""
+        with contextlib.suppress(OSError):  # the peer has closed it already
+            self.socket.shutdown(socket.SHUT_WR)
+
+    def left(self, wait_s: float) -> None:
+        """Return once the process has ended by itself, or after ``wait_s``."""
+        until = time.monotonic() + wait_s
+        with contextlib.suppress(OSError):  # TimeoutError among them
+            while (rest_s := until - time.monotonic()) > 0:
+                self.socket.settimeout(rest_s)
+                if not self.socket.recv(1 << 16):
+                    return
 
     def close(self) -> None:
         """Kill the process and close its descriptors; call this once no thread uses them."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from fluxport.sources import open_source
-from fluxport.sources.table import SOURCES, source_of
+from fluxport.sources.table import SOURCES, account_of, source_of
 from fluxport.stages import Limits
 
 CHECK_TIMEOUT_S = 10.0
@@ -44,12 +44,11 @@ class Account:
 
 def inspect_account(url: str) -> Account:
     """Inspect the account of ``url``; raises the errors of a query."""
-    name = source_of(url)
-    entry = SOURCES[name]
-    if entry.account is None:
+    name, account = source_of(url), account_of(url)
+    if account is None:
         column(url, "SELECT 1")
-        return Account(entry.label, checked=False)
-    check: AccountCheck = SOURCES.attribute(name, *entry.account.split(":"))
+        return Account(SOURCES[name].label, checked=False)
+    check: AccountCheck = SOURCES.attribute(name, *account.split(":"))
     server = column(url, check.version)[0]
     return Account(server, tuple(sorted(check.excess(url))), check.advice)
 

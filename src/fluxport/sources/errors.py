@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fluxport.errors import Canceled, LimitExceeded, QueryFailed, TimedOut
+from fluxport.errors import Canceled, LimitExceeded, QueryFailed, Refused, TimedOut
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -26,6 +26,10 @@ def late() -> TimedOut:
 
 def several_statements(detail: str | None = None) -> QueryFailed:
     return QueryFailed("The query must be a single statement.", code="syntax_error", detail=detail)
+
+
+def no_result_set() -> Refused:
+    return Refused("The statement returns no rows; an export takes a SELECT.", code="no_result_set")
 
 
 def cell_too_large(name: str, row: int, size: int, limit: int) -> LimitExceeded:

@@ -17,6 +17,7 @@ Params: TypeAlias = Sequence[Any] | Mapping[str, Any]
 # Which files of rows a statement may read: those of a folder, which their names are relative to; any, as the process
 # itself may; or none.
 Files: TypeAlias = "Path | Literal['anywhere'] | None"
+Guarded: TypeAlias = Literal["mysql", "sqlite", "duckdb", "postgresql"]
 
 
 # The data source name of Go's MySQL driver has no scheme: user:password@tcp(host:3306)/database?parseTime=true
@@ -36,6 +37,8 @@ class SourceEntry(NamedTuple):
     are no SSH tunnels.
     ``embedded`` names the modules of an in-process engine: the fork server imports them once, and each statement with a
     time limit runs in a process forked from it. ``files``: statements may read files of rows (SourceOptions.files).
+    ``drivers``: the schemes are NAME+DRIVER; these drivers have the dialect of the row named beside them, and its guard
+    and account check, unless that row is an in-process engine, whose own source alone locks it down.
     """
 
     module: str
@@ -44,7 +47,7 @@ class SourceEntry(NamedTuple):
     example: str  # of a URL
     aliases: tuple[str, ...] = ()
     dialect: str | None = None
-    guard: Literal["mysql", "sqlite", "duckdb", "postgresql"] | None = None
+    guard: Guarded | None = None
     account: str | None = None
     tables: str | None = None
     estimate: str | None = None
@@ -52,6 +55,7 @@ class SourceEntry(NamedTuple):
     embedded: tuple[str, ...] = ()
     form: re.Pattern[str] | None = None
     files: bool = False
+    drivers: Mapping[str, str] | None = None
 
 
 SOURCES: Table[SourceEntry] = Table(
@@ -108,6 +112,33 @@ SOURCES: Table[SourceEntry] = Table(
             form=re.compile(r"duckdb:.*", re.DOTALL | re.IGNORECASE),
             files=True,
         ),
+        "adbc": SourceEntry(
+            "fluxport.sources.adbc",
+            "AdbcSource",
+            label="ADBC",
+            example="adbc+flightsql://user:password@host:31337",
+            dialect="other",
+            embedded=("pyarrow", "fluxport.sources.adbc.columns", "fluxport.sources.adbc.source"),
+            drivers={"postgresql": "postgresql", "sqlite": "sqlite", "duckdb": "duckdb"},
+        ),
+        "odbc": SourceEntry(
+            "fluxport.sources.dbapi.odbc",
+            "OdbcSource",
+            label="ODBC",
+            example="odbc:DSN=name;UID=user;PWD=password",
+            dialect="other",
+            embedded=("pyarrow", "fluxport.sources.dbapi.columns", "fluxport.sources.dbapi.odbc"),
+            form=re.compile(r"odbc:(?!//).*", re.DOTALL | re.IGNORECASE),
+        ),
+        "firebird": SourceEntry(
+            "fluxport.sources.dbapi.firebird",
+            "FirebirdSource",
+            label="Firebird",
+            example="firebird://user:password@host:3050/database",
+            dialect="other",
+            account="fluxport.sources.dbapi.firebird_account:CHECK",
+            embedded=("pyarrow", "fluxport.sources.dbapi.columns", "fluxport.sources.dbapi.firebird"),
+        ),
     },
 )
 
@@ -161,33 +192,79 @@ def open_here(
 
 
 def is_url(source: str) -> bool:
-    """Whether this is a URL of a database, not the name of a connection."""
-    return "://" in source or "@" in source or "(" in source or source.lower().startswith("duckdb:")
+    """Whether this is a URL of a database, not the name of a connection, which tcp/shop may be too."""
+    return "://" in source or "@" in source or "(" in source or _form(source) not in (None, "mysql")
+
+
+def _form(url: str) -> str | None:
+    """The name in SOURCES of the source whose form a URL has; MySQL's, which matches most, comes last."""
+    forms = [(kind, entry.form) for kind, entry in SOURCES.built_in.items() if entry.form is not None]
+    return next((kind for kind, form in reversed(forms) if form.fullmatch(url)), None)
 
 
 def scheme_of(url: str) -> str:
-    """The scheme of ``url`` in lower case: a name of SOURCES or an alias of one."""
+    """The scheme of ``url`` in lower case: a name of SOURCES, an alias of one, or NAME+DRIVER."""
     name, mark, _ = url.partition("://")
-    if mark and SOURCES.find(name) is not None:
+    if mark and _named(name) is not None:
         return name.lower()
-    for kind, entry in SOURCES.built_in.items():
-        if entry.form is not None and entry.form.fullmatch(url):
-            return kind
+    if (kind := _form(url)) is not None:
+        return kind
     # Only a plain scheme is repeated: anything else may be part of a password.
     plain = mark and re.fullmatch(r"[a-z][a-z0-9+.-]{0,19}", name)
     named = f"The scheme {name!r} is not known" if plain else "The data source has no scheme"
-    schemes = [scheme for kind, entry in SOURCES.items() for scheme in (kind, *entry.aliases)]
+    schemes = [scheme for kind, entry in SOURCES.items() for scheme in schemes_of(kind, entry)]
     raise Refused(f"{named}; write it like {SOURCES['mysql'].example} (schemes: {', '.join(schemes)}).", code="bad_dsn")
 
 
-def dialect_of(url: str) -> str:
-    """The dialect of the SQL that is declared for this database."""
-    name = source_of(url)
-    return SOURCES[name].dialect or name
+def schemes_of(kind: str, entry: SourceEntry) -> Sequence[str]:
+    """The schemes of a row of SOURCES, as one writes them."""
+    return [kind, *entry.aliases] if entry.drivers is None else [f"{kind}+DRIVER"]
 
 
 def source_of(url: str) -> str:
     """The name in SOURCES of the source for ``url``."""
-    name = SOURCES.find(scheme_of(url))
+    name = _named(scheme_of(url))
     assert name is not None
     return name
+
+
+def guard_of(url: str) -> Guarded | None:
+    """The dialect in which the guard reads callers' statements on this database; None if it cannot."""
+    return _server(url).guard
+
+
+def account_of(url: str) -> str | None:
+    """The AccountCheck of accounts on this database, as in SourceEntry; None if there is none."""
+    return _server(url).account
+
+
+def dialect_of(url: str) -> str:
+    """The dialect for which the SQL of datasets on this database is declared."""
+    name = source_of(url)
+    entry = _kin(url) or SOURCES[name]
+    return entry.dialect or name
+
+
+def _named(scheme: str) -> str | None:
+    """The name in SOURCES of the source with this scheme."""
+    family, plus, driver = scheme.partition("+")
+    name = SOURCES.find(scheme if not plus else family)
+    takes_driver = name is not None and SOURCES[name].drivers is not None
+    if plus and not (takes_driver and _DRIVER.fullmatch(driver)):
+        return SOURCES.find(scheme)
+    return name if takes_driver == bool(plus) else None
+
+
+_DRIVER = re.compile(r"[a-z][a-z0-9_-]{0,31}", re.IGNORECASE)
+
+
+def _server(url: str) -> SourceEntry:
+    """The row of SOURCES that knows the server, or the in-process engine's own row."""
+    kin = _kin(url)
+    return SOURCES[source_of(url)] if kin is None or kin.embedded else kin
+
+
+def _kin(url: str) -> SourceEntry | None:
+    """The row of SOURCES for the same kind of database as that of a URL with a driver."""
+    name = (SOURCES[source_of(url)].drivers or {}).get(scheme_of(url).partition("+")[2])
+    return SOURCES.get(name or "")

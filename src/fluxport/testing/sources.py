@@ -23,7 +23,7 @@ class SourceCase:
     connections on the server.
 
     ``numbers(n)``: n rows with ``id`` from 1 and ``label`` "row <id>". ``endless``: a query without a row for a long
-    time. ``many``: more rows than any batch or buffer holds..
+    time. ``many``: more rows than any batch or buffer holds, ``rows``: those of several batches.
     ``rejected``: statements that the database rejects, each with the code of its error; each has a name with "no_such"
     in it, or a text with "secret" in it, that no message may repeat.
     ``limited`` opens a query with limits; None for a source that leaves them to the pipeline. ``wide(columns, n)``: n
@@ -35,6 +35,7 @@ class SourceCase:
     endless: str
     running: Callable[[], int]
     many: int = 5_000_000
+    rows: int = 100_000
     syntax_error: str = "syntax_error"
     rejected: Mapping[str, str] = field(default_factory=dict)
     limited: Callable[[str, Limits], Source] | None = None
@@ -81,8 +82,8 @@ class SourceContract:
         assert {batch.schema for batch in source.batches()} == {schema}
 
     def test_all_rows_come_in_order(self, subject: SourceCase) -> None:
-        rows = rows_of(subject.open(subject.numbers(100_000)))
-        assert len(rows) == 100_000
+        rows = rows_of(subject.open(subject.numbers(subject.rows)))
+        assert len(rows) == subject.rows
         assert all(row == {"id": n, "label": f"row {n}"} for n, row in enumerate(rows, 1))
 
     def test_a_thousand_columns_of_all_types_come_as_they_were_sent(self, subject: SourceCase) -> None:
@@ -97,7 +98,7 @@ class SourceContract:
             assert column.to_pylist() == [wide_value(index, row) for row in range(1, 401)], index
 
     def test_the_first_batch_is_early_and_none_is_large(self, subject: SourceCase) -> None:
-        source = subject.open(subject.numbers(200_000))
+        source = subject.open(subject.numbers(2 * subject.rows))
         sizes = [batch.nbytes for batch in source.batches()]
         assert sizes[0] <= max(sizes)
         assert max(sizes) < 4 << 20
@@ -105,9 +106,9 @@ class SourceContract:
 
     def test_batches_do_not_share_memory_that_is_written_over(self, subject: SourceCase) -> None:
         """A batch is unchanged after later ones have been read."""
-        held = list(subject.open(subject.numbers(100_000)).batches())
+        held = list(subject.open(subject.numbers(subject.rows)).batches())
         ids = pa.Table.from_batches(held)["id"].to_pylist()
-        assert ids == list(range(1, 100_001))
+        assert ids == list(range(1, subject.rows + 1))
 
     def test_no_rows_have_a_schema(self, subject: SourceCase) -> None:
         source = subject.open(subject.numbers(10) + " WHERE 1 = 0")

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from fluxport.errors import FluxportError, QueryFailed, Refused
 from fluxport.findings import Findings
 from fluxport.sources.base import BaseSource
+from fluxport.sources.errors import no_result_set
 from fluxport.sources.mysql import serverwarnings, session
 from fluxport.sources.mysql.definitions import Definition, need_text, parse_definition
 from fluxport.sources.mysql.dsn import Dsn, parse_dsn
@@ -171,7 +172,7 @@ class MySqlSource(BaseSource):
                 f"The query takes {param_count} parameters, and {len(self._params)} were given.", code="bad_params"
             )
         if not packets:
-            raise _no_rows()
+            raise no_result_set()
         self._prepared = packets, _parsed(packets, server)
         if server.is_mariadb and need_text(self._prepared[1], self._query):
             self._close_statement(wire)
@@ -194,7 +195,7 @@ class MySqlSource(BaseSource):
         _import_arrow()
         head = wire.packet()
         if head[:1] == b"\x00":
-            raise _no_rows()
+            raise no_result_set()
         if head[:1] == b"\xfb":
             raise QueryFailed("The statement requests a local file, which is never sent.", code="local_infile")
         count, _ = read_lenenc(head, 0)
@@ -238,10 +239,6 @@ class MySqlSource(BaseSource):
 def _parsed(packets: list[bytes], server: Server) -> list[Definition]:
     extended = bool(server.capabilities & MARIADB_EXTENDED_METADATA)
     return [parse_definition(packet, mariadb_extended=extended) for packet in packets]
-
-
-def _no_rows() -> Refused:
-    return Refused("The statement returns no rows; an export takes a SELECT.", code="no_result_set")
 
 
 def _import_arrow() -> None:

@@ -18,7 +18,7 @@ from fluxport.errors import Refused
 from fluxport.findings import Findings
 from fluxport.pgtokens import TOKENS
 from fluxport.sources.base import BaseSource
-from fluxport.sources.errors import ROW_CELLS_MAX
+from fluxport.sources.errors import ROW_CELLS_MAX, no_result_set
 from fluxport.sources.placeholders import place, without_end
 from fluxport.sources.postgres.libpq import LibpqError
 from fluxport.sources.postgres.link import Link, conninfo
@@ -82,7 +82,7 @@ class PostgresSource(BaseSource):
         statement = without_end(self._statement())
         described = link.describe(statement)
         if not described.columns:
-            raise Refused("The statement returns no rows; an export takes a SELECT.", code="no_result_set")
+            raise no_result_set()
         columns = self._described(described)
 
         import pyarrow as pa

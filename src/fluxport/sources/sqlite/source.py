@@ -17,10 +17,10 @@ from functools import cache, partial
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from fluxport.errors import FluxportError, QueryFailed, Refused, Unavailable
+from fluxport.errors import FluxportError, QueryFailed, Unavailable
 from fluxport.findings import Findings
 from fluxport.sources.base import AGAIN_S, BaseSource
-from fluxport.sources.errors import ROW_CELLS_MAX, cell_too_large, row_too_large
+from fluxport.sources.errors import ROW_CELLS_MAX, cell_too_large, no_result_set, row_too_large
 from fluxport.sources.placeholders import place, without_end
 from fluxport.sources.sqlite.authorizer import Authorizer
 from fluxport.sources.sqlite.bounds import disk_is_low, set_bounds
@@ -114,7 +114,7 @@ class SqliteSource(BaseSource):
         self._authorizer.admit(statement)
         self._cursor = connection.execute(statement, self._values)
         if self._cursor.description is None:
-            raise Refused("The statement returns no rows; an export takes a SELECT.", code="no_result_set")
+            raise no_result_set()
         self._pending = self._pull()
         return declared
 
