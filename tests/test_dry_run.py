@@ -14,7 +14,9 @@ import pyarrow.parquet
 import pytest
 from click.testing import CliRunner, Result
 
+from fluxport.api import Configured
 from fluxport.cli import root
+from fluxport.cli.dryrun import _database
 from fluxport.errors import QueryFailed, QueryRefused, Refused
 from fluxport.findings import Findings
 from fluxport.formats import encoder, options
@@ -84,6 +86,23 @@ def test_the_source_is_shown_without_its_secrets(database: Database, tmp_path: P
             assert named["source"] == "the connection 'shop' (MySQL and MariaDB)"
     finally:
         database.run(f"DROP USER '{account}'@'%'")
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("postgresql://ann:sec#ret@db.example.com/shop", "PostgreSQL"),
+        ("postgresql://ann:sec?ret@db.example.com/shop", "PostgreSQL"),
+        ("postgresql://ann:a[b@db.example.com/shop", "postgresql://db.example.com/shop (PostgreSQL)"),
+        ("mysql://ann:sec@ret@h:1/d?ssh=bob@gate&ssh-password=s@cret", "mysql://h:1/d (MySQL and MariaDB)"),
+        ("mysql://ann:secret@h/d?ssl-ca=a@b", "MySQL and MariaDB"),
+        ("ann:secret@tcp(h:1)/d", "MySQL and MariaDB"),
+        ("odbc:Driver=x;PWD=secret://a", "ODBC"),
+        ("duckdb:///a/b.db", "duckdb:///a/b.db (DuckDB, and files of rows)"),
+    ],
+)
+def test_a_url_is_shown_without_what_may_be_of_a_password(url: str, shown: str) -> None:
+    assert _database(url, Configured()) == shown
 
 
 def test_what_a_workbook_cannot_hold_is_foreseen(database: Database, tmp_path: Path) -> None:

@@ -418,6 +418,24 @@ def test_the_first_sheet_of_an_excel_file_has_the_types_of_its_cells(tmp_path: P
     assert failed("SELECT * FROM 'empty.xlsx'", files=tmp_path).code == "source_damaged"
 
 
+def test_cells_with_an_error_are_empty_and_counted(tmp_path: Path) -> None:
+    book = openpyxl.Workbook()
+    sheet = book.active
+    assert sheet is not None
+    sheet.append(["n", "text"])
+    for value in (5, "#DIV/0!", "#N/A", 7):
+        sheet.append([value, '<c t="e">'])
+    book.create_sheet().append(["#REF!"])
+    book.save(tmp_path / "errors.xlsx")
+    findings = Findings()
+    source = open_source(
+        "duckdb:", "SELECT * FROM 'errors.xlsx'", options=SourceOptions(files=tmp_path), findings=findings
+    )
+    rows = [row for batch in source.batches() for row in batch.to_pylist()]
+    assert [row["n"] for row in rows] == [5, None, None, 7]
+    assert [(f.code, f.count, f.origin) for f in findings] == [("error_cell_null", 2, "errors.xlsx")]
+
+
 def test_a_large_sheet_keeps_all_of_its_rows(tmp_path: Path) -> None:
     fluxport.export(
         "SELECT i AS id, 'x' || i AS name FROM range(20000) r (i)", source="duckdb:", to=tmp_path / "t.xlsx"

@@ -27,7 +27,7 @@ OPTIONS = """
 user = not_this
 [client]
 user=app
-password = "with # and ; inside"   # a comment
+  password = "with # and ; inside"   # a comment
 host = 'db.example'
 port=3307
 ssl_ca = C:\\\\certs\\sca.pem

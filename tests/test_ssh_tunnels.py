@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,10 +16,11 @@ import pytest
 
 from fault_proxy import Fault, FaultProxy
 from fluxport.config import load
-from fluxport.errors import Canceled, FluxportError, QueryFailed, Refused, Unavailable
+from fluxport.errors import Canceled, FluxportError, QueryFailed, Refused, TimedOut, Unavailable
 from fluxport.sources import open_source
 from fluxport.sources.accounts import inspect_account
 from fluxport.sources.tables import list_tables
+from fluxport.ssh import CONNECT_TIMEOUT_S
 from fluxport.stages import Limits
 from mysql_support import read_all, scratch_database, wait_until
 from own_servers import free_port
@@ -227,3 +229,29 @@ def test_a_connection_of_the_configuration_has_a_section_for_it(gateway: Gateway
         assert Sftp.password not in str(config)
         assert read_all(config.connections["main"].address, "SELECT 1 AS a")[0].num_rows == 1
     assert len(gateway.requested) == 1
+
+
+@pytest.mark.parametrize("end", ["deadline", "close"])
+def test_a_login_that_stalls_is_left(end: str) -> None:
+    """An SSH server that accepts and says nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"mysql://u@127.0.0.1/d?ssh=u@127.0.0.1:{silent.getsockname()[1]}&ssh-password=p"
+        source = open_source(url, "SELECT 1", limits=Limits(deadline_s=0.5 if end == "deadline" else None))
+        raised: list[FluxportError] = []
+
+        def pull() -> None:
+            try:
+                _ = source.schema
+            except FluxportError as error:
+                raised.append(error)
+
+        thread = threading.Thread(target=pull)
+        thread.start()
+        connection, _ = silent.accept()
+        with connection:
+            assert connection.recv(3) == b"SSH"
+            if end == "close":
+                source.close()
+            thread.join(CONNECT_TIMEOUT_S / 2)
+            assert not thread.is_alive()
+    assert [type(error) for error in raised] == [TimedOut if end == "deadline" else Canceled]

@@ -20,6 +20,7 @@ SENTENCES: dict[str, str] = {
     "date_not_converted": "the database nulled or changed dates or times of an expression that do not exist or are "
     "written in another form; convert or filter them in the query",
     "far_time_null": "times after the year 294246, which 64 bits of microseconds cannot hold, were written as empty",
+    "error_cell_null": "cells of an Excel file with an error, such as #N/A, were read as empty",
     "formula_defused": "text that a spreadsheet would run as a formula was escaped",
     "division_by_zero": "the database returned NULL for divisions by zero; filter or replace them in the query",
     "fraction_left_out": "fractions of a second were omitted because the date and time format does not show them",

@@ -5,6 +5,8 @@ from __future__ import annotations
 import getpass
 import logging
 import os
+import socket
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,9 +34,20 @@ class SshServer:
     agent: bool = False
 
 
-def connected(server: SshServer, *, role: str, extra: str, denied: str, unreachable: str) -> SSHClient:
+def connected(
+    server: SshServer,
+    *,
+    role: str,
+    extra: str,
+    denied: str,
+    unreachable: str,
+    timeout_s: float = CONNECT_TIMEOUT_S,
+    opened: Callable[[socket.socket], object] = lambda _: None,
+) -> SSHClient:
     """A client that is logged in, and that the caller closes. ``role`` names the server in messages, ``extra`` is what
-    installs paramiko; ``denied`` and ``unreachable`` are codes of errors, the third one is ``unknown_host``."""
+    installs paramiko; ``denied`` and ``unreachable`` are codes of errors, the third one is ``unknown_host``.
+    ``timeout_s`` is for each of TCP, the server's greeting and the login; ``opened`` gets the socket before the login,
+    which another thread ends by shutting the socket down."""
     try:
         import paramiko
     except ImportError:
@@ -50,15 +63,18 @@ def connected(server: SshServer, *, role: str, extra: str, denied: str, unreacha
     place = f"{role} {server.host}"
     try:
         client.load_host_keys(str(server.known_hosts)) if server.known_hosts else client.load_system_host_keys()
+        connection = socket.create_connection((server.host, server.port), timeout_s)
+        opened(connection)
         client.connect(
             server.host,
             server.port,
             user,
             server.password,
             key_filename=server.key_file and str(server.key_file),
-            timeout=CONNECT_TIMEOUT_S,
-            banner_timeout=CONNECT_TIMEOUT_S,
-            auth_timeout=CONNECT_TIMEOUT_S,
+            sock=connection,
+            timeout=timeout_s,
+            banner_timeout=timeout_s,
+            auth_timeout=timeout_s,
             allow_agent=server.agent,
             look_for_keys=server.password is None and server.key_file is None,
         )

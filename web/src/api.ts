@@ -1711,7 +1711,7 @@ export interface components {
         /** @enum {string} */
         Verified: "sha256" | "md5" | "crc64" | "crc32c" | "size";
         /** @enum {string} */
-        WarningCode: "ambiguous_time" | "cell_cut" | "characters_replaced" | "column_renamed" | "database_warning" | "date_as_text" | "date_not_converted" | "formula_defused" | "division_by_zero" | "fraction_left_out" | "impossible_date_null" | "infinity_null" | "invalid_text_replaced" | "limit_reached" | "line_ends_changed" | "lone_null_quoted" | "mixed_types_as_text" | "not_a_number" | "number_as_text" | "precision_reduced" | "result_cut" | "rows_on_new_sheet" | "sheet_renamed" | "type_as_text" | "value_not_converted" | "zero_date_null";
+        WarningCode: "ambiguous_time" | "cell_cut" | "characters_replaced" | "column_renamed" | "database_warning" | "date_as_text" | "date_not_converted" | "far_time_null" | "error_cell_null" | "formula_defused" | "division_by_zero" | "fraction_left_out" | "impossible_date_null" | "infinity_null" | "invalid_text_replaced" | "limit_reached" | "line_ends_changed" | "lone_null_quoted" | "mixed_types_as_text" | "not_a_number" | "number_as_text" | "precision_reduced" | "result_cut" | "rows_on_new_sheet" | "sheet_renamed" | "type_as_text" | "value_not_converted" | "zero_date_null";
         /**
          * @example {
          *       "admin": false,

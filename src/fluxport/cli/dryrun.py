@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 import click
 
@@ -82,13 +82,13 @@ def _source(request: Request, configured: Configured) -> str:
 def _database(name: str, configured: Configured) -> str:
     from fluxport.sources import SOURCES, source_of
     from fluxport.sources.table import is_url
+    from fluxport.sources.tunnels import without_tunnel
 
     url = configured.connection(name).url
     label = SOURCES[source_of(url)].label
     if not is_url(name):
         return f"the connection {name!r} ({label})"
-    parts = urlsplit(url)
-    if not parts.scheme or "://" not in url:
-        return label  # the form of Go's driver
-    host = parts.netloc.rpartition("@")[2]
-    return f"{parts.scheme}://{host}{parts.path} ({label})"
+    url, _ = without_tunnel(url)
+    # libpq allows any character in a password: what may be of one is not shown. Go's form and ODBC's have no scheme.
+    found = re.fullmatch(r"([a-z][a-z0-9+.-]*://)(?:[^?#]*@)?([^@?#]*)(?:[?#][^@]*)?", url, re.IGNORECASE | re.DOTALL)
+    return f"{found[1]}{found[2]} ({label})" if found else label

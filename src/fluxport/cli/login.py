@@ -138,7 +138,7 @@ def client_options(path: Path) -> dict[str, str]:
     )
     parser.optionxform = _option_name  # type: ignore[method-assign]  # as its documentation says to set it
     try:
-        parser.read_string("\n".join(line for line in text.splitlines() if not line.lstrip().startswith("!")))
+        parser.read_string("\n".join(line.lstrip() for line in text.splitlines() if not line.lstrip().startswith("!")))
     except configparser.Error:
         raise Refused(f"The file {path} is no option file of MySQL; repair it.", code="bad_file") from None
     found = {name: value for group in GROUPS if parser.has_section(group) for name, value in parser.items(group)}

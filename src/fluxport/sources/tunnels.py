@@ -24,7 +24,7 @@ from fluxport.errors import FluxportError, Refused, Unavailable
 from fluxport.findings import Findings
 from fluxport.sources.base import BaseSource
 from fluxport.sources.table import SOURCES, SourceOptions, open_here, source_of
-from fluxport.ssh import SshServer, connected, connection_errors
+from fluxport.ssh import CONNECT_TIMEOUT_S, SshServer, connected, connection_errors
 from fluxport.stages import Batches, Limits, Source
 
 if TYPE_CHECKING:
@@ -134,7 +134,8 @@ class TunnelSource(BaseSource):
 
     def open(self) -> pa.Schema:
         tunnel = self._tunnel = _Tunnel(self._server, self._address)
-        port = tunnel.open()
+        left_s = CONNECT_TIMEOUT_S if self.deadline is None else max(self.deadline - time.monotonic(), 0.001)
+        port = tunnel.open(min(CONNECT_TIMEOUT_S, left_s))
         self.check()
         deadline_s = None if self.deadline is None else max(self.deadline - time.monotonic(), 0.001)
         self._source = self._inner(port, replace(self.limits, deadline_s=deadline_s))
@@ -176,10 +177,16 @@ class _Tunnel:
         self._closed = False
         self.failure: FluxportError | None = None
 
-    def open(self) -> int:
+    def open(self, timeout_s: float) -> int:
         """Log in and listen; returns the port."""
         client = connected(
-            self._server, role="SSH server", extra="ssh", denied="ssh_denied", unreachable="ssh_unreachable"
+            self._server,
+            role="SSH server",
+            extra="ssh",
+            denied="ssh_denied",
+            unreachable="ssh_unreachable",
+            timeout_s=timeout_s,
+            opened=self._opened,
         )
         transport = client.get_transport()
         assert transport is not None
@@ -192,6 +199,12 @@ class _Tunnel:
         threading.Thread(target=self._accept, args=(listener,), name="fluxport-tunnel", daemon=True).start()
         port: int = listener.getsockname()[1]
         return port
+
+    def _opened(self, connection: socket.socket) -> None:
+        with self._lock:
+            self._open.add(connection)
+        if self._closed:
+            self.close()
 
     def close(self) -> None:
         """End every connection; may be called from any thread, any number of times."""

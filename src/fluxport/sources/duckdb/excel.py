@@ -6,6 +6,8 @@ type of its cells; numbers are whole if all of them are. Cells of several types 
 
 from __future__ import annotations
 
+import re
+import zipfile
 from collections.abc import Iterator, Sequence
 from datetime import date, datetime, time
 from itertools import islice
@@ -59,6 +61,37 @@ class ExcelFile:
         for cells in _columns(rows):
             arrays = [_array(column, kind) for column, kind in zip(cells, self._schema.types, strict=True)]
             yield pa.record_batch(arrays, schema=self._schema)
+
+
+_SHEET = re.compile(rb'<(?:\w+:)?sheet\b[^>]*?\bid="([^"]+)"')
+_RELATION = re.compile(rb"<(?:\w+:)?Relationship\b[^>]*>")
+_ATTRIBUTE = re.compile(rb'\b(Id|Target)="([^"]*)"')
+_ERROR = re.compile(rb'<(?:\w+:)?c\b[^<>]*?\bt="e"')
+PIECE_BYTES = 1 << 20
+CELL_BYTES = 1024  # a cell's own tag is shorter
+
+
+def error_cells(path: Path) -> int:
+    """How many cells of the first sheet hold an error, such as #N/A, which python-calamine does not tell from an empty
+    one."""
+    with zipfile.ZipFile(path) as archive:
+        sheet = _SHEET.search(archive.read("xl/workbook.xml"))
+        relations = archive.read("xl/_rels/workbook.xml.rels")
+        targets = {found.get(b"Id"): found.get(b"Target", b"") for found in _attributes(relations)}
+        target = targets.get(sheet[1], b"").decode() if sheet else ""
+        with archive.open(target.removeprefix("/") if target.startswith("/") else f"xl/{target}") as xml:
+            count, rest = 0, b""
+            while piece := xml.read(PIECE_BYTES):
+                piece = rest + piece
+                matches = list(_ERROR.finditer(piece))
+                count += len(matches)
+                rest = piece[max(matches[-1].end() if matches else 0, len(piece) - CELL_BYTES) :]
+    return count
+
+
+def _attributes(relations: bytes) -> Iterator[dict[bytes, bytes]]:
+    for element in _RELATION.findall(relations):
+        yield dict(_ATTRIBUTE.findall(element))
 
 
 def _first_sheet(path: Path) -> Any:

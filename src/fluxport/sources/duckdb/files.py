@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fluxport.errors import QueryFailed
+from fluxport.findings import Findings
 
 if TYPE_CHECKING:
     from fluxport.sources.table import Files
@@ -19,8 +20,8 @@ _NAMES = re.compile(r"'((?:[^']|'')+\.(?:arrows?|feather|xlsx))'", re.IGNORECASE
 _FILE_MARK = b"ARROW1"
 
 
-def tables(statement: str, files: Files) -> Iterator[tuple[str, Any]]:
-    """Name and rows of each such file that ``statement`` names and may read."""
+def tables(statement: str, files: Files, findings: Findings) -> Iterator[tuple[str, Any]]:
+    """Name and rows of each such file that ``statement`` names and may read; what is lost of one is a finding."""
     for found in dict.fromkeys(_NAMES.findall(statement)):
         name = found.replace("''", "'")
         path = Path(name)
@@ -30,13 +31,16 @@ def tables(statement: str, files: Files) -> Iterator[tuple[str, Any]]:
                     "The query names a file that this connection may not read.",
                     code="permission_denied",
                 )
-            yield name, _excel(path) if path.suffix.lower() == ".xlsx" else ArrowFile(path)
+            yield name, _excel(path, findings) if path.suffix.lower() == ".xlsx" else ArrowFile(path)
 
 
-def _excel(path: Path) -> Any:
-    from fluxport.sources.duckdb.excel import ExcelFile
+def _excel(path: Path, findings: Findings) -> Any:
+    from fluxport.sources.duckdb.excel import ExcelFile, error_cells
 
-    return ExcelFile(path)
+    sheet = ExcelFile(path)
+    if count := error_cells(path):
+        findings.add("error_cell_null", count=count, origin=path.name)
+    return sheet
 
 
 class ArrowFile:

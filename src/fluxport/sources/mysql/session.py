@@ -67,11 +67,10 @@ def begin(wire: Wire, server: Server, limits: Limits, *, columns_only: bool = Fa
 def settings(server: Server, limits: Limits, *, columns_only: bool) -> tuple[list[str], list[str]]:
     """Required assignments, and optional ones, whose variables a server may lack.
 
-    Of a result that the export truncates the server is asked for one row more than is exported. So it ends the result
-    itself, and reports its warnings about these rows, unless the statement has a LIMIT of its own.
+    The server is never asked for fewer rows than the statement has: MariaDB applies ``sql_select_limit`` to the cursors
+    of stored functions too, which would then compute other values.
     """
-    deadline_s, rows = limits.deadline_s, ROWS_UNLIMITED if limits.rows is None else limits.rows + 1
-    rows = 0 if columns_only else rows
+    deadline_s, rows = limits.deadline_s, 0 if columns_only else ROWS_UNLIMITED
     mode = "@@sql_mode"
     for name in DIALECT_MODES:
         mode = f"REPLACE({mode}, '{name}', '')"

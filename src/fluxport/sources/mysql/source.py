@@ -70,7 +70,6 @@ class MySqlSource(BaseSource):
         self._server: Server | None = None  # once logged in
         self._running = False  # our query may be running on the server
         self._statement: int | None = None
-        self._next: Block | None = None  # received and not yet returned
         self._prepared: tuple[list[bytes], list[Definition]] = [], []  # as the server described the statement
 
     def open(self) -> pa.Schema:
@@ -99,18 +98,11 @@ class MySqlSource(BaseSource):
     def read(self) -> pa.RecordBatch | None:
         import pyarrow as pa
 
-        block, self._next = self._next or next(self._blocks, None), None
+        block = next(self._blocks, None)
         if block is None:
-            if self._running:
-                self._end()
+            self._end()
             return None
-        batch = pa.record_batch(self._decode(block), schema=self.schema)
-        if self.limits.rows is not None and self.rows + batch.num_rows == self.limits.rows + 1:
-            # The last row that the server was asked for: nothing is read after it.
-            self._next = next(self._blocks, None)
-            if self._next is None:
-                self._end()
-        return batch
+        return pa.record_batch(self._decode(block), schema=self.schema)
 
     def _end(self) -> None:
         """The end of the rows: the server's warnings are findings."""

@@ -94,10 +94,9 @@ def column(name: str, oid: int, modifier: int, type_name: str, sender: int, *, d
         return Column(name, "bytes", pa.binary(), type_name)
     if oid == JSONB:
         return Column(name, "jsonb", pa.utf8(), type_name, meaning="json")
-    if sender == ARRAY_SENDER:
-        return Column(name, "text", pa.utf8(), type_name, meaning="json", sent=_ARRAY)
-    sent = None if sender in TEXT_SENDERS else _PRINTED
-    return Column(name, "text", pa.utf8(), type_name, meaning="json" if oid == JSON else None, sent=sent)
+    meaning = "json" if oid == JSON or sender == ARRAY_SENDER else None
+    sent = _ARRAY if sender == ARRAY_SENDER else None if sender in TEXT_SENDERS else _PRINTED
+    return Column(name, "text", pa.utf8(), type_name, meaning=meaning, sent=sent)
 
 
 def _numeric(name: str, decimal: pa.DataType | None, type_name: str, *, decimal_text: bool) -> Column:
