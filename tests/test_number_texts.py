@@ -65,6 +65,28 @@ def test_xlsx_has_numbers_of_up_to_15_digits_and_texts_of_more() -> None:
     assert findings == [Finding("not_a_number", "n0", 2), Finding("number_as_text", "n0", 1)]
 
 
+@pytest.mark.parametrize("sign", ["", "-"])
+def test_a_number_outside_excels_range_is_text(sign: str) -> None:
+    """However few digits it has, and however its exponent is written."""
+    inside = [
+        "9" + "0" * 307,
+        "0." + "0" * 307 + "3",
+        "5e307",
+        "2.5E-308",
+        "0e999",
+        "0." + "0" * 400,
+        "1.5e5",
+        "0E-400",
+    ]
+    outside = ["1" + "0" * 400, "0." + "0" * 400 + "1", "1" + "0" * 308, "1e400", "1E-400", "1e99999999999999999999"]
+    content, findings = written("xlsx", [*(sign + text for text in outside), None, *(sign + text for text in inside)])
+    found = cells(content)
+    assert found[: len(outside) + 1] == [*(sign + text for text in outside), None]
+    assert [float(cell) for cell in found[len(outside) + 1 :]] == [float(sign + text) for text in inside]
+    assert not any(isinstance(cell, str) for cell in found[len(outside) + 1 :])
+    assert findings == [Finding("number_as_text", "n0", len(outside))]
+
+
 @settings(max_examples=60, deadline=None)
 @given(
     st.lists(
@@ -78,13 +100,14 @@ def test_xlsx_has_numbers_of_up_to_15_digits_and_texts_of_more() -> None:
     )
 )
 def test_a_number_cell_of_xlsx_has_the_number(texts: list[str]) -> None:
-    """At most 15 significant digits, or the shortest text of a double with a fraction; others are texts."""
+    """In Excel's range, with at most 15 significant digits or the shortest text of a double with a fraction; others are
+    texts."""
     found = cells(written("xlsx", list(texts))[0])
     for text, cell in zip(texts, found, strict=True):
         digits = re.sub(r"[eE].*|[-.]", "", text).strip("0")
         if isinstance(cell, str):
             assert cell == text
-            assert len(digits) > 15
+            assert len(digits) > 15 or not 2.2251e-308 <= abs(float(text)) < 1e308
         else:
             assert len(digits) <= 15 or Decimal(repr(float(text))) == Decimal(text)
             assert float(cell) == float(text)

@@ -263,6 +263,14 @@ def infinite_texts(texts: pa.StringArray) -> NDArray[np.bool_] | None:
     return rows_at(texts, positions) if len(positions) else None
 
 
+def exponents(texts: pa.StringArray) -> NDArray[np.bool_] | None:
+    """Which finite numbers given as text have an exponent; None if none."""
+    data = bytes_of(texts)
+    if data.max(initial=0) <= ord("9"):
+        return None
+    return rows_at(texts, np.flatnonzero(data > ord("9")))
+
+
 def decimal_text(array: pa.Array) -> pa.StringArray:
     """Decimals of any width with all digits of their scale, never an exponent."""
     written = _short_decimals(array)

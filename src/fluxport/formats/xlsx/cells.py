@@ -29,7 +29,6 @@ import pyarrow as pa
 from fluxport import compute as pc
 from fluxport.arrow_groups import cut
 from fluxport.arrow_strings import (
-    bytes_of,
     fixed_width_text,
     string_window,
     true_rows,
@@ -38,7 +37,7 @@ from fluxport.arrow_strings import (
     with_nulls_of,
 )
 from fluxport.decimals import DecimalText
-from fluxport.digits import decimal_text, float_text, infinite_texts, integer_text, whole_text
+from fluxport.digits import decimal_text, exponents, float_text, infinite_texts, integer_text, whole_text
 from fluxport.findings import Findings
 from fluxport.formats._zones import clock_of, is_utc
 from fluxport.formats.text import TextStyle, text_of
@@ -60,6 +59,8 @@ _DECIMALS_TRIED = (0, 1, 2, 3, 4, 6)
 DIGITS_MAX = 15  # Excel's precision
 _DOUBLE_DIGITS_MAX = 17  # of the shortest text of a double
 _ALL_DIGITS = Context(prec=100_000)
+_SMALLEST, _LARGEST = 2.2251e-308, 9.99999999999999e307  # magnitudes of Excel's numbers besides 0
+_LENGTH_IN_RANGE = 300  # up to which a text without an exponent and of at most 15 digits is of a number in that range
 
 
 class Cells(NamedTuple):
@@ -270,32 +271,40 @@ def number_text(column: Column, array: pa.Array, first_row: int) -> Cells:
         column.report("not_a_number", not_finite)
         array = pc.if_else(pc.from_numpy(not_finite), pa.scalar(None, array.type), array)
     cells = number(column.style, array)
-    if (pc.max(pc.binary_length(array)).as_py() or 0) <= 15:
+    scientific = exponents(array)
+    if scientific is None and (pc.max(pc.binary_length(array)).as_py() or 0) <= DIGITS_MAX:
         return cells
     mask = true_rows(pc.greater(pc.binary_length(array), DIGITS_MAX))
+    if scientific is not None:
+        mask |= scientific
     mask[mask] = ~_exact_numbers(pc.filter(array, pc.from_numpy(mask)))
     return _too_long(column, cells, array, mask) if mask.any() else cells
 
 
 def _exact_numbers(texts: pa.StringArray) -> NDArray[np.bool_]:
-    """Which numbers Excel holds exactly. Those with few digits, or more than any double, need no look at each."""
+    """Which numbers Excel holds exactly. Those without an exponent that are short and have few digits, or more than any
+    double, need no look at each."""
     significant = pc.ascii_ltrim(pc.ascii_rtrim(texts, "0"), "-0.")  # a point may be among the digits
-    lengths = values_of(pc.binary_length(significant), np.int32)
-    exact: NDArray[np.bool_] = lengths <= DIGITS_MAX
-    unclear = ~exact
-    if bytes_of(significant).max(initial=0) <= ord("9"):  # no exponents
-        unclear &= lengths <= _DOUBLE_DIGITS_MAX + 1
-    rows = np.flatnonzero(unclear)
+    digits = values_of(pc.binary_length(significant), np.int32)
+    exact: NDArray[np.bool_] = digits <= DIGITS_MAX
+    unclear = ~exact & (digits <= _DOUBLE_DIGITS_MAX + 1)
+    unclear |= exact & (values_of(pc.binary_length(texts), np.int32) > _LENGTH_IN_RANGE)
+    scientific = exponents(texts)
+    rows = np.flatnonzero(unclear if scientific is None else unclear | scientific)
     exact[rows] = [_exact_in_excel(text) for text in pc.take(texts, pc.from_numpy(rows)).to_pylist()]
     return exact
 
 
 def _exact_in_excel(value: str) -> bool:
-    """Whether a number's text has at most 15 digits, or is the shortest text of a double with a fraction."""
+    """Whether a number's text is 0, or in Excel's range and has at most 15 digits or is the shortest text of a double
+    with a fraction."""
+    double = float(value)
+    if not _SMALLEST <= abs(double) <= _LARGEST:
+        return not value.upper().partition("E")[0].strip("+-0.")
     exact = Decimal(value)
-    if len(exact.normalize(_ALL_DIGITS).as_tuple().digits) <= 15:
+    if len(exact.normalize(_ALL_DIGITS).as_tuple().digits) <= DIGITS_MAX:
         return True
-    return exact != exact.to_integral_value(context=_ALL_DIGITS) and Decimal(repr(float(value))) == exact
+    return exact != exact.to_integral_value(context=_ALL_DIGITS) and Decimal(repr(double)) == exact
 
 
 @cache
