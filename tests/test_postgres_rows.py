@@ -25,8 +25,8 @@ def row(*cells: bytes | None) -> bytes:
     return len(cells).to_bytes(2, "big") + b"".join(sized)
 
 
-def notice(kind: bytes, severity: str, state: str) -> bytes:
-    return message(kind, f"S{severity}\0V{severity}\0C{state}\0Msensitive\0\0".encode())
+def notice(kind: bytes, severity: str, state: str, text: str = "sensitive") -> bytes:
+    return message(kind, f"S{severity}\0V{severity}\0C{state}\0M{text}\0\0".encode())
 
 
 START = message(b"1") + message(b"2") + message(b"H", b"\1\0\1\0\1")
@@ -111,6 +111,8 @@ def test_warnings_between_the_rows_are_counted() -> None:
         (START + FIRST + message(b"d", b"") + end(2), "source_broken"),
         (START + FIRST + message(b"Q") + end(1), "source_broken"),
         (START + FIRST + LAST + message(b"d", row(b"b")) + DONE + complete(2) + READY, "source_broken"),
+        (START + FIRST + message(b"Q", bytes(3_000_000)) + end(1), "source_broken"),
+        (START + FIRST + message(b"C", bytes(3_000_000)) + end(1), "source_broken"),
         (START + FIRST + b"d\0\0\0\0" + end(1), "source_broken"),
         (START + FIRST + b"d\xff\xff\xff\xff" + end(1), "source_broken"),
         (START + FIRST + end(2), "source_lost"),
@@ -134,6 +136,23 @@ def test_an_error_of_the_server_is_its_own_wherever_it_comes() -> None:
             sizes(before + notice(b"E", "ERROR", "22012") + READY)
         assert (type(caught.value), caught.value.code) == (QueryFailed, "bad_value")
         assert "sensitive" not in caught.value.message
+
+
+@pytest.mark.parametrize("size", [10_000, 100_000, 3_000_000])
+def test_errors_and_notices_may_have_any_size(size: int) -> None:
+    """They repeat values of the query, and come before, between and after the rows."""
+    text = "\N{EURO SIGN}" * (size // 3)
+    warning, info = notice(b"N", "WARNING", "01004", text), notice(b"N", "NOTICE", "00000", text)
+    content = warning + START + info + FIRST + warning + info + message(b"d", row(b"b")) + LAST + warning + DONE
+    with received(content + complete(2) + READY) as (link, rows):
+        rows.begin()
+        assert sum(len(block) for block in rows.blocks()) == 2
+    assert link.warnings == {"01004": 3}
+    for before in (b"", START, START + FIRST, START + FIRST + LAST + DONE):
+        with pytest.raises(FluxportError) as caught:
+            sizes(before + notice(b"E", "ERROR", "22P02", text) + READY)
+        assert (type(caught.value), caught.value.code) == (QueryFailed, "bad_value")
+        assert len(caught.value.detail or "") <= 16 << 10
 
 
 @pytest.mark.parametrize("size", [2000, 2_000_000])

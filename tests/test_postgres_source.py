@@ -243,6 +243,21 @@ def test_warnings_of_the_server_are_findings_and_notices_are_not(database: Postg
     assert "sensitive" not in findings[0].sentence
 
 
+def test_what_the_server_says_may_be_larger_than_any_row(database: PostgresDatabase) -> None:
+    """While it plans (an immutable function of constants), among the rows, and in an error, which quotes the value."""
+    database.run(
+        "CREATE FUNCTION wordy(v int, size int) RETURNS int IMMUTABLE LANGUAGE plpgsql AS $$ BEGIN "
+        "IF v = 3 THEN RAISE WARNING '%', repeat('w', size); ELSE RAISE NOTICE '%', repeat('w', size); END IF; "
+        "RETURN v; END $$"
+    )
+    assert read_all(database.url, "SELECT wordy(1, 100000) AS v")[0].to_pylist() == [{"v": 1}]
+    table, findings = read_all(database.url, "SELECT wordy(g, 1500000) AS v FROM generate_series(1, 5) AS g")
+    assert table["v"].to_pylist() == [1, 2, 3, 4, 5]
+    assert findings == [Finding("database_warning", None, 1, "SQLSTATE 01000")]
+    query = "SELECT repeat('x', g * 3000000)::int AS v FROM generate_series(1, 2) AS g"
+    assert code_of(database.url, query) == (QueryFailed, "bad_value")
+
+
 GROWTH = """
 import resource, sys
 from fluxport.sources import open_source

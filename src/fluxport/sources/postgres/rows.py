@@ -35,6 +35,8 @@ HEADER = SIGNATURE + bytes(8)  # flags, length of what follows: always 0
 END_OF_ROWS = b"\xff\xff"
 COUNT_BYTES = 2
 ROW, COPY_STARTS, COPY_DONE, COMPLETE, READY, ERROR, NOTICE = b"dHcCZEN"
+# An error or a notice repeats values of any size; its severity, its state and the start of its text come first.
+_PAYLOAD_MAX = 16 << 10
 # Parse and bind complete, no data, the value of a setting, a notification: nothing to do.
 _IGNORED = frozenset(b"12nSA")
 
@@ -87,7 +89,7 @@ class SocketRows:
             self._control()
         binary = b"\1" + columns.to_bytes(2, "big") + b"\0\1" * columns
         self._stream.enlarge(self._shape.target_bytes + self._shape.target_bytes // 4)
-        if self._stream.payload() != binary:
+        if self._stream.payload(len(binary) + 1) != binary:
             raise broken()
 
     def blocks(self) -> Generator[Block, None, None]:
@@ -103,7 +105,7 @@ class SocketRows:
         target = 1  # the first block is whatever arrived first
         while not self._ready:
             starts = self._whole_messages(target)
-            block = self._block(window, starts) if len(starts) else self._large_row()
+            block = self._block(window, starts) if len(starts) else self._large()
             if block is not None:
                 self._row += len(block)
                 yield block
@@ -187,10 +189,13 @@ class SocketRows:
                 raise broken()
         return Block(window, starts[:rows] + HEAD_BYTES, ends[:rows], self._row) if rows else None
 
-    def _large_row(self) -> Block:
+    def _large(self) -> Block | None:
+        """The row that is larger than the buffer; None if the next message is another one, which is not consumed."""
         stream = self._stream
         kind, size = stream.head()
-        if kind != ROW or self._last:
+        if kind != ROW:
+            return None
+        if self._last:
             raise broken()
         if size > self._shape.bytes_max:
             raise row_too_large(self._row, self._shape.bytes_max)
@@ -214,9 +219,9 @@ class SocketRows:
 
     def _control(self) -> None:
         kind, size = self._stream.head()
-        if not 0 <= size <= self._stream.capacity - HEAD_BYTES:
+        if size < 0 or (size > _PAYLOAD_MAX and kind not in (ERROR, NOTICE)):
             raise broken()
-        payload = self._stream.payload()
+        payload = self._stream.payload(_PAYLOAD_MAX)
         if kind == ERROR:
             fields = _fields(payload)
             raise self._link.failed(fields.get("C", ""), fields.get("M", ""))

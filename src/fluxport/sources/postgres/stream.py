@@ -74,12 +74,22 @@ class Stream(ReceiveBuffer):
         kind, length = struct.unpack_from(">Bi", self.buffer, self.start)
         return kind, length - 4
 
-    def payload(self) -> bytes:
-        """Consume the next message, which must fit the buffer."""
+    def payload(self, bytes_max: int) -> bytes:
+        """Consume the next message, however large; returns the first ``bytes_max`` bytes of its payload."""
         _, size = self.head()
-        self.require(HEAD_BYTES + size)
-        self.start += HEAD_BYTES + size
-        return bytes(self.buffer[self.start - size : self.start])
+        kept = min(size, bytes_max)
+        self.require(HEAD_BYTES + kept)
+        self.start += HEAD_BYTES + kept
+        payload = bytes(self.buffer[self.start - kept : self.start])
+        self._skip(size - kept)
+        return payload
+
+    def _skip(self, size: int) -> None:
+        while size:
+            self.require(1)
+            skipped = min(size, self.end - self.start)
+            self.start += skipped
+            size -= skipped
 
     def close(self) -> None:
         self._channel.close()
