@@ -200,7 +200,7 @@ def decoded(payloads: list[bytes], made: list[Column]) -> list[list[Any]]:
     memory = b"".join(payloads) + bytes(SLACK_BYTES)
     ends = np.cumsum([len(payload) for payload in payloads]).astype(np.int64)
     starts = np.append(0, ends[:-1])
-    arrays = decode(Block(Window(memory, ">"), starts, ends, 1), Context(made, Findings()))
+    arrays = decode(Block(Window(memory, ">"), starts, ends, 1), Context(made), Findings())
     for array in arrays:
         array.validate(full=True)
     return [shown(exact(array)) for array in arrays]
@@ -276,7 +276,7 @@ def test_damaged_rows_are_read_as_they_are_or_refused(
 def test_a_column_without_nulls_that_gets_one() -> None:
     """All columns are located again, and those without NULLs are still known."""
     made = columns_of([(INT4, -1), (TEXT, -1), (INT8, -1)])
-    context = Context(made, Findings())
+    context = Context(made)
     rows: list[tuple[Row, list[Any]]] = [
         ([b"\0\0\0\7", b"a", bytes(8)], [7, "a", 0]),
         ([None, b"\0" * 4, bytes(8)], [None, "\0\0\0\0", 0]),
@@ -285,7 +285,7 @@ def test_a_column_without_nulls_that_gets_one() -> None:
     for row, expected in rows:
         payload = sent(row)
         window = Window(payload + bytes(SLACK_BYTES), ">")
-        arrays = decode(Block(window, np.array([0]), np.array([len(payload)]), 1), context)
+        arrays = decode(Block(window, np.array([0]), np.array([len(payload)]), 1), context, Findings())
         assert [array.to_pylist()[0] for array in arrays] == expected
     assert context.nullable == {0}
 

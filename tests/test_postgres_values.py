@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fluxport.findings import Finding
+from fluxport.findings import Finding, Findings
 from fluxport.sources import open_source
 from fluxport.stages import FIELD_KIND, FIELD_TYPE
 from mysql_support import read_all
@@ -197,6 +197,20 @@ def test_numbers_of_very_different_lengths_are_read_in_parts(database: PostgresD
         sizes.append(batch.nbytes)
     assert lengths == [30001 if g % 3 == 0 else 11 for g in range(1, 3001)]
     assert max(sizes) < 40 << 20
+
+
+def test_a_change_is_counted_once_however_often_its_rows_are_read_in_parts(database: PostgresDatabase) -> None:
+    """Long numbers halve their block; the columns before and after them have findings."""
+    query = (
+        "SELECT 'infinity'::timestamptz AS t, 'NaN'::numeric(10, 2) AS m, ('1' || repeat('0', 60000))::numeric AS n, "
+        "'-infinity'::date AS d FROM generate_series(1, 1000) AS g"
+    )
+    findings = Findings()
+    batches = open_source(database.url, query, findings=findings).batches()
+    assert sum(batch.num_rows for batch in batches) == 1000
+    assert [(f.code, f.column, f.count) for f in findings] == [
+        ("infinity_null", "d", 1000), ("infinity_null", "t", 1000), ("not_a_number", "m", 1000)
+    ]  # fmt: skip
 
 
 def test_what_rows_a_role_may_see_and_what_views_make_of_them(database: PostgresDatabase) -> None:

@@ -83,6 +83,11 @@ class Findings:
                 key = code, column, origin
                 self._counts[key] = self._counts.get(key, 0) + count
 
+    def merge(self, others: Findings) -> None:
+        """Add all of ``others``."""
+        for one in others:
+            self.add(one.code, one.column, one.count, origin=one.origin)
+
     def __iter__(self) -> Iterator[Finding]:
         with self._lock:
             items = list(self._counts.items())

@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from fluxport.arrow_strings import fixed_width_text
+from fluxport.findings import Findings
 from fluxport.sources.postgres import numeric
 from fluxport.sources.postgres.columns import Column
 from fluxport.sources.postgres.places import Context, places
@@ -27,10 +28,13 @@ MICROS_PER_UNIT = {"s": 1_000_000, "ms": 1_000, "us": 1}
 JSONB_VERSION = 1
 
 
-def decode(block: Block, context: Context) -> list[pa.Array]:
-    """One array per column; Malformed or IndexError if the rows do not match the columns."""
-    found = places(block, context)
-    return cells.arrays(block, found, context.columns, context.alike, context.findings, CONVERTERS)
+def decode(block: Block, context: Context, findings: Findings) -> list[pa.Array]:
+    """One array per column; Malformed or IndexError if the rows do not match the columns, TooMuchText if the block
+    should be halved. ``findings`` are counted only when the block is decoded."""
+    found, counted = places(block, context), Findings()
+    arrays = cells.arrays(block, found, context.columns, context.alike, counted, CONVERTERS)
+    findings.merge(counted)
+    return arrays
 
 
 def _gathered(group: Cells[Column]) -> Numbers:

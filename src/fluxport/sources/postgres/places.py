@@ -21,7 +21,6 @@ from functools import cached_property
 import numpy as np
 
 from fluxport.arrow_groups import Groups
-from fluxport.findings import Findings
 from fluxport.sources.postgres.columns import Column
 from fluxport.sources.wire.blocks import Block, Mask, Numbers
 from fluxport.sources.wire.cells import Place
@@ -35,7 +34,6 @@ class Context:
     """Inputs of decoding besides the bytes. ``nullable`` collects the columns of fixed width that had a NULL."""
 
     columns: Sequence[Column]
-    findings: Findings
     nullable: set[int] = field(default_factory=set)
 
     @cached_property

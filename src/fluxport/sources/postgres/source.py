@@ -89,7 +89,7 @@ class PostgresSource(BaseSource):
 
         from fluxport.sources.postgres.places import Context
 
-        self._context = Context(columns, self._findings)
+        self._context = Context(columns)
         self._start(f"COPY ({sent(statement, columns)}\n) TO STDOUT (FORMAT binary)", len(columns))
         return pa.schema([column.field for column in columns])
 
@@ -129,7 +129,7 @@ class PostgresSource(BaseSource):
                     self._findings.add("database_warning", count=count, origin=f"SQLSTATE {state}")
                 return None
             try:
-                return pa.record_batch(decode(block, self._context), schema=self.schema)
+                return pa.record_batch(decode(block, self._context, self._findings), schema=self.schema)
             except TooMuchText:
                 self._undecoded.extendleft(reversed(block.halves()))
 
