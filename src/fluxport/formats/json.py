@@ -93,18 +93,19 @@ class _JsonEncoder:
                 self._findings.add("not_a_number", schema[index].name, bad)
 
         quote, body = json_body(array, field, self._style, report)
-        return Cells(indices, body, quoted=bool(quote) or self._as_string(field.type))
+        return Cells(indices, body, quoted=bool(quote) or self._as_string(field))
 
     def stored(self, schema: pa.Schema) -> list[Stored]:
         return [self._stored(field) for field in schema]
 
     def _stored(self, field: pa.Field) -> Stored:
         kind, t = field.type, pa.types
-        if self._as_string(kind):
+        numbers = kind_of(field) == b"number"
+        if numbers or t.is_floating(kind):
+            return Stored("string" if self._as_string(field) else "number", ("not_a_number",))
+        if self._as_string(field):
             return Stored("string")
-        if t.is_floating(kind):
-            return Stored("number", ("not_a_number",))
-        if t.is_integer(kind) or decimal_type(kind) is not None or kind_of(field) == b"number":
+        if t.is_integer(kind) or decimal_type(kind) is not None:
             return Stored("number")
         if t.is_struct(kind) or t.is_map(kind):
             return Stored("object")
@@ -112,9 +113,10 @@ class _JsonEncoder:
             return Stored("array")
         return Stored("boolean" if t.is_boolean(kind) else "JSON" if kind_of(field) == b"json" else "string")
 
-    def _as_string(self, kind: pa.DataType) -> bool:
+    def _as_string(self, field: pa.Field) -> bool:
+        kind = field.type
         wide = pa.types.is_int64(kind) or pa.types.is_uint64(kind)
-        exact = decimal_type(kind) is not None
+        exact = decimal_type(kind) is not None or kind_of(field) == b"number"
         return (wide and self._options.int64_as_string) or (exact and self._options.decimal_as_string)
 
 
