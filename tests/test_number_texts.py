@@ -54,6 +54,23 @@ def test_json_has_no_such_words(columns: int) -> None:
     assert findings == [Finding("not_a_number", f"n{k}", 2) for k in range(columns)]
 
 
+@pytest.mark.parametrize("columns", [1, 3])
+def test_json_has_them_as_strings_where_decimals_are(columns: int) -> None:
+    content, findings = written("jsonl", TEXTS, columns, decimal_as_string=True)
+    for line, text in zip(content.decode().splitlines(), TEXTS, strict=True):
+        expected = None if text in ("NaN", "-Infinity") else text
+        assert json.loads(line) == {f"n{k}": expected for k in range(columns)}
+    assert findings == [Finding("not_a_number", f"n{k}", 2) for k in range(columns)]
+
+
+@pytest.mark.parametrize(("form", "options"), [("xlsx", {}), ("json", {}), ("jsonl", {"decimal_as_string": True})])
+def test_the_changes_that_happen_are_foreseen(form: str, options: dict[str, Any]) -> None:
+    schema = pa.schema([pa.field("n0", pa.string(), metadata={FIELD_KIND: b"number"})])
+    encoder = formats.encoder(form, formats.options(form, options), Findings())
+    foreseen = encoder.stored(schema)[0].findings  # type: ignore[attr-defined]  # of formats with columns
+    assert sorted(foreseen) == [finding.code for finding in written(form, TEXTS, **options)[1]]
+
+
 def cells(content: bytes) -> list[Any]:
     sheet = openpyxl.load_workbook(io.BytesIO(content)).worksheets[0]
     return [row[0] for row in sheet.iter_rows(min_row=2, values_only=True)]

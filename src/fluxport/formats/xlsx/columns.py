@@ -132,7 +132,7 @@ _STORED: dict[Kernel, Stored] = {
     cells.integer: Stored("number", ("number_as_text",)),
     cells.floating: Stored("number", ("not_a_number", "number_as_text")),
     cells.decimal: Stored("number", ("number_as_text",)),
-    cells.number_text: Stored("number", ("number_as_text",)),
+    cells.number_text: Stored("number", ("not_a_number", "number_as_text")),
     cells.date: Stored("date", ("date_as_text",)),
     cells.timestamp: Stored("date and time", ("date_as_text", "precision_reduced")),
     cells.duration: Stored("time", ("date_as_text", "precision_reduced")),
