@@ -279,7 +279,7 @@ def test_the_order_is_that_of_the_statement_also_where_columns_are_printed(datab
     database.run("ANALYZE ordered")
     options = "-c parallel_setup_cost=0 -c parallel_tuple_cost=0 -c min_parallel_table_scan_size=0"
     url = f"{database.url}?options={options.replace(' ', '%20').replace('=', '%3D')}"
-    table, _ = read_all(url, "SELECT k, ARRAY[g] AS a FROM ordered ORDER BY k DESC")
+    table, _ = read_all(url, "SELECT k, ARRAY[g] AS a, int4range(g, g + 1) AS r FROM ordered ORDER BY k DESC")
     assert table["k"].to_pylist() == list(range(99_999, -1, -1))
     assert pa.types.is_string(table.schema.field("a").type)
 
@@ -290,11 +290,17 @@ def test_names_may_repeat_and_be_missing_where_columns_are_printed(database: Pos
     assert [column.to_pylist() for column in table.columns] == [[1], ["[1]"], ["10.0.0.1"], ["xy"]]
 
 
-def test_warnings_are_counted_where_columns_are_printed(database: PostgresDatabase) -> None:
+@pytest.mark.parametrize("volatility", ["VOLATILE", "STABLE", "IMMUTABLE"])
+@pytest.mark.parametrize(("kind", "value"), [("int[]", "ARRAY[v]"), ("int4range", "int4range(v, v, '[]')")])
+def test_an_expression_is_evaluated_once_where_columns_are_printed(
+    database: PostgresDatabase, kind: str, value: str, volatility: str
+) -> None:
+    """Each evaluation warns."""
     database.run(
-        "CREATE FUNCTION warned(v int) RETURNS int[] LANGUAGE plpgsql AS $$ BEGIN "
-        "RAISE WARNING 'sensitive'; RETURN ARRAY[v]; END $$"
+        f"CREATE OR REPLACE FUNCTION warned(v int, like_this {kind}) RETURNS {kind} LANGUAGE plpgsql {volatility} "
+        f"AS $$ BEGIN RAISE WARNING 'sensitive'; RETURN {value}; END $$"
     )
-    table, findings = read_all(database.url, "SELECT warned(g) AS a FROM generate_series(1, 3) AS g")
-    assert table["a"].to_pylist() == ["[1]", "[2]", "[3]"]
+    table, findings = read_all(database.url, f"SELECT g, warned(g, NULL::{kind}) AS a FROM generate_series(1, 3) AS g")
+    texts = {"int[]": ["[1]", "[2]", "[3]"], "int4range": ["[1,2)", "[2,3)", "[3,4)"]}
+    assert table["a"].to_pylist() == texts[kind]
     assert findings == [Finding("database_warning", None, 3, "SQLSTATE 01000")]

@@ -170,9 +170,11 @@ class PostgresSource(BaseSource):
 
 def sent(statement: str, columns: Sequence[Column]) -> str:
     """``statement``, or a query around it for columns that are not sent as they are; the server does not reorder the
-    rows of a query that only computes columns of another."""
+    rows of a query that only computes columns of another. It would evaluate an expression of the statement wherever the
+    outer query repeats its name, but that it never moves expressions out of a query with OFFSET."""
     if all(column.sent is None for column in columns):
         return statement
     names = [f"c{index}" for index in range(len(columns))]
     values = ", ".join((c.sent or "{}").format(name) for c, name in zip(columns, names, strict=True))
-    return f"SELECT {values} FROM ({statement}\n) AS x ({', '.join(names)})"  # noqa: S608  the statement runs by itself too
+    inner = f"SELECT * FROM ({statement}\n) AS s OFFSET 0"  # noqa: S608  the statement runs by itself too
+    return f"SELECT {values} FROM ({inner}) AS x ({', '.join(names)})"  # noqa: S608
