@@ -169,7 +169,7 @@ def test_a_pooler_of_transactions(server: PrivatePostgres) -> None:
             table, _ = read_all(url, query + "generate_series(1, 30000) AS g")
             assert table.num_rows == 30_000
             assert table.slice(29_999).to_pylist() == [
-                {"g": 30_000, "z": "2024-01-02 03:04:00+00", "n": Decimal("1.50"), "a": "{30000}"}
+                {"g": 30_000, "z": "2024-01-02 03:04:00+00", "n": Decimal("1.50"), "a": "[30000]"}
             ]
         with psycopg.connect(url, autocommit=True, prepare_threshold=None) as beside:
             left = beside.execute("SELECT current_setting('IntervalStyle'), current_setting('statement_timeout')")

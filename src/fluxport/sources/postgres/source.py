@@ -177,4 +177,4 @@ def sent(statement: str, columns: Sequence[Column]) -> str:
     names = [f"c{index}" for index in range(len(columns))]
     values = ", ".join((c.sent or "{}").format(name) for c, name in zip(columns, names, strict=True))
     inner = f"SELECT * FROM ({statement}\n) AS s OFFSET 0"  # noqa: S608  the statement runs by itself too
-    return f"SELECT {values} FROM ({inner}) AS x ({', '.join(names)})"  # noqa: S608
+    return f"SELECT {values} FROM ({inner}) AS x ({', '.join(names)})"  # noqa: S608  as above
