@@ -18,6 +18,7 @@ from pglast import ast, keywords
 from fluxport.errors import QueryRefused
 from fluxport.policy.guard import GuardPolicy, check
 from fluxport.policy.guard.postgres.nodes import fields_of
+from fluxport.policy.guard.postgres.words import EXTENSION_FUNCTIONS, FUNCTIONS, RESULT_NAMES, ROW_FUNCTIONS
 from guard_corpora import CORPUS, attacks, legitimate, reads, refused_as_listed, statements
 from postgres_support import scratch_postgres
 
@@ -322,6 +323,25 @@ def test_statements_with_pieces_of_reads_are_refused_or_read_open_tables_alone(
     with pytest.raises(psycopg.errors.RaiseException, match="CANARY"):
         server.execute("SELECT g.read_pins_of FROM unnest(ARRAY['x']) g")
     holds()
+
+
+def test_the_out_parameters_of_allowed_functions_are_those_of_the_server(server: psycopg.Connection[Any]) -> None:
+    """A function in FROM that has one OUT parameter gives a value of that name; with several, it gives a row."""
+    rows = server.execute("""
+        SELECT proname, array(SELECT proargnames[n] FROM generate_subscripts(proargmodes, 1) AS n
+                              WHERE proargmodes[n] IN ('o', 'b', 't'))
+        FROM pg_proc WHERE proargmodes IS NOT NULL""").fetchall()
+    allowed = [(name, outs) for name, outs in rows if name in FUNCTIONS | EXTENSION_FUNCTIONS and outs]
+    assert {name: outs[0] for name, outs in allowed if len(outs) == 1} == RESULT_NAMES
+    assert {name for name, outs in allowed if len(outs) > 1} <= ROW_FUNCTIONS | {"unnest"}
+
+
+def test_a_field_is_a_column_only_where_the_server_gives_it_that_name() -> None:
+    policy = replace(POLICY, functions=frozenset({"prices", "stock.each"}))
+    for source in ("unnest(ARRAY['x']) f", "prices(1) g(f)", "json_array_elements('[1]') g(f)", "json_each('{}') g"):
+        check(f"SELECT {source.split()[-1][0]}.f FROM {source}", policy)
+    for source in ("prices(1) f", "stock.each('x') f", "json_array_elements('[1]') f"):
+        assert refusal(f"SELECT f.f FROM {source}", policy).code == "query_function", source
 
 
 # -- the same results --------------------------------------------------------------------------------------------------

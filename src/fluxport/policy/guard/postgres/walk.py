@@ -24,6 +24,7 @@ from fluxport.policy.guard.postgres.words import (
     OPERATORS,
     REFUSED_FUNCTIONS,
     REFUSED_TYPES,
+    RESULT_NAMES,
     ROW_FUNCTIONS,
     SAMPLING_METHODS,
     SYSTEM_TYPES_ALLOWED,
@@ -190,17 +191,30 @@ class Walk:
         """Note a function in FROM. If its result is no row but a value, as of ``unnest(a) AS t``, then ``t.f`` calls f
         with that value."""
         calls = [function[0] for function in node.functions]
-        names = [_strings(call.funcname)[-1] for call in calls if isinstance(call, ast.FuncCall) and call.funcname]
-        if len(names) == len(calls) and set(names) <= ROW_FUNCTIONS:
+        names = [_strings(call.funcname) if isinstance(call, ast.FuncCall) else [] for call in calls]
+        if all(self._built_in(parts) and parts[-1] in ROW_FUNCTIONS for parts in names):
             return
-        if node.alias is None and not names:
+        if node.alias is None and not names[0]:
             refuse("query_table", "Name what stands in FROM and is no table, subquery or function call, with AS.")
-        alias = node.alias.aliasname if node.alias is not None else names[0]
+        alias = node.alias.aliasname if node.alias is not None else names[0][-1]
         columns = _strings(node.alias.colnames or ()) if node.alias is not None else []
         columns += [column.colname for column in node.coldeflist or ()]
-        known = set(columns) or {alias}  # a value has the name of its alias only where it is given no other
+        known = set(columns) or set().union(*(self._result_names(parts, alias, len(calls)) for parts in names))
         # Two functions of one alias, in different subqueries: a name that only one of them has may be a call.
         self._row_functions[alias] = self._row_functions.get(alias, known) & known
+
+    def _built_in(self, names: Sequence[str]) -> bool:
+        return names[:-1] in ([], [_CATALOG]) and bool(names) and ".".join(names) not in self._policy.functions
+
+    def _result_names(self, names: Sequence[str], alias: str, calls: int) -> set[str]:
+        """What PostgreSQL calls the value of one of ``calls`` functions in FROM that are given no columns: by the OUT
+        parameter, or else by the alias if the function is the only one, or by the function. The OUT parameters of the
+        connection's functions are not known."""
+        if names and not self._built_in(names):
+            return set()
+        if names and names[-1] in RESULT_NAMES:
+            return {RESULT_NAMES[names[-1]]}
+        return {alias} if calls == 1 else set(names[-1:])
 
     def _fields(self, node: Any) -> None:
         """``(x).name`` calls the function ``name`` if x has no such field."""

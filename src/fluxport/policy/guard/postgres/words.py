@@ -194,6 +194,10 @@ ROW_FUNCTIONS = word_set("""
     jsonb_each jsonb_each_text jsonb_populate_record jsonb_populate_recordset jsonb_to_record jsonb_to_recordset
     populate_record ts_debug ts_parse ts_token_type
 """)
+# The OUT parameters of functions that have one: the name of their column in FROM, whatever the alias.
+RESULT_NAMES = dict.fromkeys(
+    word_set("json_array_elements json_array_elements_text jsonb_array_elements jsonb_array_elements_text"), "value"
+)
 SAMPLING_METHODS = word_set("bernoulli system system_rows system_time")
 # Calls that build long values: the place of the length among the arguments, and whether it multiplies the first one.
 AMPLIFIERS: dict[str, tuple[int, bool]] = {
