@@ -158,7 +158,17 @@ def test_a_list_of_tables_is_one_of_files_too() -> None:
     policy = GuardPolicy(dialect="duckdb", files="folder", tables=frozenset({"t", "a.csv"}))
     for name in ("t", "'a.csv'", "read_csv('a.csv')", "read_parquet(['a.csv', 'a.csv'])"):
         check(f"SELECT * FROM {name}", policy)
-    for name in ("u", "'u'", "'b.csv'", "'*.csv'", "read_csv('b.csv')", "read_csv(['a.csv', 'b.csv'])", '"a.csv"'):
+    for name in (
+        "u",
+        "'u'",
+        "'b.csv'",
+        "'*.csv'",
+        "read_csv('b.csv')",
+        "read_csv(['a.csv', 'b.csv'])",
+        '"a.csv"',
+        "'A.csv'",
+        "read_csv('A.CSV')",
+    ):
         with pytest.raises(QueryRefused):
             check(f"SELECT * FROM {name}", policy)
 

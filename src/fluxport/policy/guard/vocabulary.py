@@ -223,7 +223,7 @@ def check_file(name: str, policy: GuardPolicy) -> None:
     outside = not parts[0] or ".." in parts or name.startswith("~") or ":" in parts[0]
     if policy.files == "folder" and outside:
         refuse("query_table", "A file is named by its path inside the connection's folder, such as 'a/b.parquet'.")
-    if not policy.opens(None, name):
+    if policy.tables is not None and name not in policy.tables:  # exactly: 'B.csv' and 'b.csv' are two files
         refuse("query_table", "A file that the statement names is not available on this connection; use another.")
 
 

@@ -191,7 +191,7 @@ class Walk:
         """Note a function in FROM. If its result is no row but a value, as of ``unnest(a) AS t``, then ``t.f`` calls f
         with that value."""
         calls = [function[0] for function in node.functions]
-        names = [_strings(call.funcname) if isinstance(call, ast.FuncCall) else [] for call in calls]
+        names = [_strings(call.funcname or ()) if isinstance(call, ast.FuncCall) else [] for call in calls]
         if all(self._built_in(parts) and parts[-1] in ROW_FUNCTIONS for parts in names):
             return
         if node.alias is None and not names[0]:
