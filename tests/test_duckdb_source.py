@@ -436,6 +436,13 @@ def test_cells_with_an_error_are_empty_and_counted(tmp_path: Path) -> None:
     assert [(f.code, f.count, f.origin) for f in findings] == [("error_cell_null", 2, "errors.xlsx")]
 
 
+def test_a_literal_is_a_file_only_where_it_stands_as_a_table(tmp_path: Path) -> None:
+    (tmp_path / "broken.xlsx").write_bytes(b"PK")
+    query = "SELECT 'broken.xlsx' AS name WHERE ? = 'broken.xlsx'"
+    assert read(query, ["broken.xlsx"], files=tmp_path).to_pylist() == [{"name": "broken.xlsx"}]
+    assert failed("SELECT 1 AS n FROM 'broken.xlsx'", files=tmp_path).code == "source_damaged"
+
+
 def test_a_large_sheet_keeps_all_of_its_rows(tmp_path: Path) -> None:
     fluxport.export(
         "SELECT i AS id, 'x' || i AS name FROM range(20000) r (i)", source="duckdb:", to=tmp_path / "t.xlsx"

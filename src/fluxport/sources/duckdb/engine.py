@@ -95,5 +95,12 @@ def check_reads(connection: Any, statement: str) -> None:
     raise Refused("DuckDB takes one statement that only reads, such as a SELECT.", code="no_result_set")
 
 
+def table_names(connection: Any, statement: str) -> list[str]:
+    """What ``statement`` reads as tables, files among them, by the same tree; none if it is no SELECT."""
+    query = "SELECT json_extract_string(json_serialize_sql(?::VARCHAR), '$..table_name')"
+    ((names,),) = connection.execute(query, [statement]).fetchall()
+    return [str(name) for name in names]
+
+
 def _literal(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"

@@ -5,27 +5,27 @@ DuckDB takes a quoted name for a table before it looks for a file, and reads an 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fluxport.errors import QueryFailed
 from fluxport.findings import Findings
+from fluxport.sources.duckdb import engine
 
 if TYPE_CHECKING:
     from fluxport.sources.table import Files
 
-_NAMES = re.compile(r"'((?:[^']|'')+\.(?:arrows?|feather|xlsx))'", re.IGNORECASE)
+_ENDINGS = frozenset({".arrow", ".arrows", ".feather", ".xlsx"})
 _FILE_MARK = b"ARROW1"
 
 
-def tables(statement: str, files: Files, findings: Findings) -> Iterator[tuple[str, Any]]:
-    """Name and rows of each such file that ``statement`` names and may read; what is lost of one is a finding."""
-    for found in dict.fromkeys(_NAMES.findall(statement)):
-        name = found.replace("''", "'")
+def tables(connection: Any, statement: str, files: Files, findings: Findings) -> Iterator[tuple[str, Any]]:
+    """Name and rows of each such file that ``statement`` reads as a table, and may read; what is lost of one is a
+    finding."""
+    for name in dict.fromkeys(engine.table_names(connection, statement)):
         path = Path(name)
-        if path.is_file():
+        if path.suffix.lower() in _ENDINGS and path.is_file():
             if isinstance(files, Path) and not path.resolve().is_relative_to(files):
                 raise QueryFailed(
                     "The query names a file that this connection may not read.",

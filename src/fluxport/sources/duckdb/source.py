@@ -73,7 +73,7 @@ class DuckDbSource(BaseSource):
             self._attach()
         statement = self._placed.joined(["?"] * len(self._placed.values))
         statement.encode()  # DuckDB would not say what is wrong with half of a surrogate pair
-        for name, rows in tables(statement, self._files, self._findings):
+        for name, rows in tables(connection, statement, self._files, self._findings):
             connection.register(name, rows)
         engine.lock(connection, self._files)
         engine.check_reads(connection, statement)
