@@ -182,6 +182,31 @@ def test_a_length_from_computed_rows_needs_a_bound() -> None:
     assert refusal("SELECT repeat('a', ?)", WITH_PARAMS.taking([10**9])).code == "query_amplifier"
 
 
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT repeat('-', 20 - length(name)) FROM t",
+        "SELECT rpad(name, length(coalesce(trim(name), 'none')) + 2) FROM t",
+        "SELECT repeat('-', t.n) FROM t, generate_series(1, 2) g",
+        "SELECT repeat('-', greatest(0, least(q.n, 50)) + 1) FROM (SELECT 10 AS n) q",
+        "SELECT repeat('-', (n * 30 / 10.0)::int) FROM t",
+        "SELECT format('%-10s|%*s', name, 10, note), format('%*s', '10', 'n') FROM t",
+        "SELECT replace(replace(note, 'name', name), 'city', city), array_to_string(tags, ', ') FROM t",
+        "SELECT array_fill(0, '{3,3}'::int[]), array_fill(0, ARRAY[n]) FROM t",
+        "SELECT generate_series(1, t.n) FROM t",
+        "SELECT g FROM t, generate_series(1, t.n) g",
+        "SELECT generate_series(1, (SELECT max(n) FROM t)), generate_series(10, 1, -1), generate_series(0, 1, 0.1)",
+        "SELECT generate_series(now() - interval '7 days', now(), '1 hour')",
+        "SELECT generate_series((SELECT min(at) FROM t), (SELECT max(at) FROM t), interval '1' day)",
+        "SELECT generate_series('2024-01-01'::timestamp, '2024-01-02', '00:00:01'), generate_series(a, b, '1 month') "
+        "FROM t",
+        "SELECT generate_series('2024-03-01'::date, '2024-01-01', - interval '1 month 2 days')",
+    ],
+)
+def test_lengths_and_rows_with_a_bound_that_is_seen_pass(sql: str) -> None:
+    check(sql, POLICY)
+
+
 def test_a_kind_or_field_that_is_not_listed_is_refused() -> None:
     assert dict(fields_of(ast.RangeVar(relname="t"))) == {"relname": "t"}
     for node in (ast.InsertStmt(), ast.RangeVar(relname="t", catalogname="c"), ast.LockingClause()):

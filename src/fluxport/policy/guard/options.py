@@ -20,8 +20,9 @@ class GuardPolicy:
     those do. ``functions`` are allowed in addition to the built-in list. ``params`` allows bound parameters, ``?`` and
     ``:name``; ``given`` says which the caller gives, for PostgreSQL, where ``?`` is also an operator and ``:`` a slice.
     ``files`` allows a statement of DuckDB to read files: those of the connection's folder, by a path inside it, or any;
-    if there are ``tables``, only files that are among them, compared exactly. ``recursive`` allows WITH RECURSIVE: servers stop it after
-    1,000 steps by default, and the statement timeout always does. The rest are caps, checked before parsing.
+    if there are ``tables``, only files that are among them, compared exactly. ``recursive`` allows WITH RECURSIVE:
+    servers stop it after 1,000 steps by default, and the statement timeout always does. The rest are caps, checked
+    before parsing.
     """
 
     dialect: Dialect = "mysql"
