@@ -193,6 +193,8 @@ def test_a_length_from_computed_rows_needs_a_bound() -> None:
         "SELECT format('%-10s|%*s', name, 10, note), format('%*s', '10', 'n') FROM t",
         "SELECT replace(replace(note, 'name', name), 'city', city), array_to_string(tags, ', ') FROM t",
         "SELECT array_fill(0, '{3,3}'::int[]), array_fill(0, ARRAY[n]) FROM t",
+        "SELECT array_fill('x'::text, ARRAY[10000])",
+        "SELECT generate_series(2015, least(2100, extract(year FROM now())::int))",
         "SELECT generate_series(1, t.n) FROM t",
         "SELECT g FROM t, generate_series(1, t.n) g",
         "SELECT generate_series(1, (SELECT max(n) FROM t)), generate_series(10, 1, -1), generate_series(0, 1, 0.1)",

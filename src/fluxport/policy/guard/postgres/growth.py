@@ -72,7 +72,7 @@ class Growth:
                 place, multiplies = AMPLIFIERS[name]
                 length = self._check_length(name, arguments[place]) if place < len(arguments) else 1.0
                 repeats *= max(length, 1.0) if multiplies else 1.0
-                known = multiplies and _text(arguments[0]) is not None
+                known = multiplies and _is_literal(arguments[0])
                 longest = max(longest, 1.0 if known else _UNKNOWN_LENGTH if multiplies else length)
             elif name == "generate_series":
                 self._check_rows(arguments)
@@ -118,17 +118,20 @@ class Growth:
             rows = steps if steps is not None else 0.0 if seconds >= _MINUTE else math.inf
         else:
             begin, end = _constant(first), _constant(last)
-            unseen = begin is None or end is None
-            seen = self._bound(first) + self._bound(last) if unseen else (end or 0.0) - (begin or 0.0)
             step = _literal(more[0]) if more else 1.0
+            if begin is not None and end is not None:
+                seen = end - begin
+            else:
+                seen = self._bound(first) + (self._most(last) if step and step > 0 else self._bound(last))
+                step = step and abs(step)
             if step is None:
                 step = 1.0 if self._is_stored(more[0]) else 0.0
             rows = seen / step if step else math.inf
         if math.isinf(rows):
             refuse(
                 "query_amplifier",
-                "GENERATE_SERIES has no bound that can be seen; use literals, columns of tables, or an interval of a "
-                "minute or more.",
+                "GENERATE_SERIES has no bound that can be seen; use literals, columns of tables, LEAST(...), or an "
+                "interval of a minute or more.",
             )
         if not rows < ROWS_MAX:
             refuse("query_amplifier", f"GENERATE_SERIES may produce at most {ROWS_MAX:,} rows; use a smaller range.")
@@ -351,6 +354,14 @@ def _names(node: Any) -> set[str]:
 
 def _is_null(node: Any) -> bool:
     return isinstance(node, ast.A_Const) and bool(node.isnull)
+
+
+def _is_literal(node: Any) -> bool:
+    """Whether ``node`` is written out, perhaps with a cast that cannot lengthen it."""
+    if type(node) is ast.TypeCast:
+        typed: Any = node.typeName
+        return not typed.typmods and _is_literal(node.arg)
+    return isinstance(node, ast.A_Const)
 
 
 def _text(node: Any) -> str | None:

@@ -204,7 +204,7 @@ AMPLIFIERS: dict[str, tuple[int, bool]] = {
     "repeat": (1, True),
     "lpad": (1, False),
     "rpad": (1, False),
-    "array_fill": (1, False),
+    "array_fill": (1, True),
     "bpchar": (1, False),  # pads, like the next
     "bit": (1, False),
 }
