@@ -192,7 +192,9 @@ class Growth:
             return self._most(node.arg)
         if kind is ast.MinMaxExpr:
             sizes = [self._most(argument) for argument in node.args]
-            return min(sizes) if node.op.name == "IS_LEAST" else max(sizes)
+            # LEAST ignores NULL, which all but a constant may be.
+            sure = [size for size, argument in zip(sizes, node.args, strict=True) if _constant(argument) is not None]
+            return min(sure) if sure and node.op.name == "IS_LEAST" else max(sizes)
         if kind is ast.CoalesceExpr:
             return max(map(self._most, node.args))
         if kind is ast.CaseExpr:
@@ -207,6 +209,8 @@ class Growth:
         infinity if it does not. A stored column counts as 1: its size is not the caller's.
 
         Bounds are whole, since a cast to a whole number rounds up, and a quotient may shrink what was rounded."""
+        if _is_null(node):
+            return 0.0
         constant = _constant(node)
         if constant is not None:
             return math.ceil(abs(constant))
@@ -302,8 +306,6 @@ def _literal(node: Any) -> float | None:
     """The value of a number that is written out, perhaps in quotes."""
     if not isinstance(node, ast.A_Const):
         return None
-    if _is_null(node):
-        return 0.0
     for attribute in ("ival", "fval", "sval"):
         if (value := getattr(node.val, attribute, None)) is not None:
             try:
