@@ -131,7 +131,9 @@ def test_a_slow_reader_does_not_block_the_database_for_others(tmp_path: Path, da
     end."""
     disk = tmp_path / "disk"
     disk.mkdir()
-    with service(tmp_path, database, FLUXPORT_SERVER__SPOOL__PATH=str(disk)) as client, ExitStack() as opened:
+    environ = {"FLUXPORT_SERVER__SPOOL__PATH": str(disk)}
+    environ["FLUXPORT_SERVER__SEND_TIMEOUT_S"] = "600"  # those who do not read wait as long as the others take
+    with service(tmp_path, database, **environ) as client, ExitStack() as opened:
         whole = client.post("/v1/stream", MUCH).content
         before = memory_kb(client.pid)
         slow = [opened.enter_context(stream(client, MUCH)) for _ in range(3)]
